@@ -1,0 +1,78 @@
+"""The public API for plugin authors; everything else in this package may change at any time.
+
+Names are imported when first used, so that declaring a plugin costs nothing.
+"""
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from occystrap_core.errors import (
+        AccessDenied, Cancelled, DigestMismatch, ImageError, ImageNotFound, InvalidImage, OccystrapError, OutputError,
+        PluginError, ServiceError, ServiceUnavailable, UnknownOption, UnknownScheme, UsageError,
+    )
+    from occystrap_core.hookspecs import hookimpl
+    from occystrap_core.image.compression import inflate
+    from occystrap_core.image.image import Image, SequentialImage
+    from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
+    from occystrap_core.image.readahead import ReadAhead
+    from occystrap_core.image.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
+    from occystrap_core.image_filter import EntryFilter, ImageFilter
+    from occystrap_core.image_input import ImageInput
+    from occystrap_core.image_output import (
+        ImageOutput, LayerForm, OutgoingLayer, PlacedLayer, WrittenImage, WrittenLayer,
+    )
+    from occystrap_core.layertar.entry import TarEntry
+    from occystrap_core.options import BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice
+    from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
+    from occystrap_core.settings import Cancellation, RequestStats, Settings
+    from occystrap_core.uri import Location
+    from occystrap_core.verification.device import DeviceFile, hash_file
+    from occystrap_core.verification.levels import VerifyLevel
+    from occystrap_core.verification.receipt import Evidence, Expectation, Receipt
+    from occystrap_core.verification.results import CheckResult, CheckResults, Outcome, Severity
+    from occystrap_core.version import __version__
+
+_HOMES = {
+    'errors': 'AccessDenied Cancelled DigestMismatch ImageError ImageNotFound InvalidImage OccystrapError OutputError '
+              'PluginError ServiceError ServiceUnavailable UnknownOption UnknownScheme UsageError',
+    'hookspecs': 'hookimpl',
+    'image.compression': 'inflate',
+    'image.image': 'Image SequentialImage',
+    'image.layer': 'Layer StoredLayer TarLayer',
+    'image.readahead': 'ReadAhead',
+    'image.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
+    'image_filter': 'EntryFilter ImageFilter',
+    'image_input': 'ImageInput',
+    'image_output': 'ImageOutput LayerForm OutgoingLayer PlacedLayer WrittenImage WrittenLayer',
+    'layertar.entry': 'TarEntry',
+    'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice',
+    'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
+    'settings': 'Cancellation RequestStats Settings',
+    'uri': 'Location',
+    'verification.device': 'DeviceFile hash_file',
+    'verification.levels': 'VerifyLevel',
+    'verification.receipt': 'Evidence Expectation Receipt',
+    'verification.results': 'CheckResult CheckResults Outcome Severity',
+    'version': '__version__',
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    'AccessDenied', 'BOOLEAN', 'ByteStream', 'CHUNK', 'Cancellation', 'Cancelled', 'CheckResult', 'CheckResults',
+    'ChunkedSource', 'CommandDeclaration', 'DeviceFile', 'DigestMismatch', 'EntryFilter', 'Evidence', 'Expectation',
+    'FilterKind', 'INTEGER', 'Image', 'ImageError', 'ImageFilter', 'ImageInput', 'ImageNotFound', 'ImageOutput',
+    'InputScheme', 'InvalidImage', 'IteratorSource', 'Layer', 'LayerForm', 'Location', 'Many', 'OccystrapError',
+    'Option', 'OptionType', 'Outcome', 'OutgoingLayer', 'OutputError', 'PlacedLayer', 'PluginError', 'ReadAhead',
+    'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE', 'STRING', 'SequentialImage', 'ServiceError',
+    'ServiceUnavailable', 'Settings', 'Severity', 'StoredLayer', 'TarEntry', 'TarLayer', 'UnknownOption',
+    'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WriterScheme', 'WrittenImage', 'WrittenLayer',
+    '__version__', 'choice', 'hash_file', 'hookimpl', 'inflate',
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(import_module(f'{__name__}.{_HOME_OF[name]}'), name)
+    globals()[name] = value
+    return value

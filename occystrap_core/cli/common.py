@@ -1,0 +1,63 @@
+"""What all commands share: options that work before and after the command's name, settings, output."""
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar('F', bound=Callable[..., Any])
+
+
+@dataclass
+class Common:
+    """The options that every command takes."""
+
+    debug: bool = False
+    quiet: bool = False
+    format: str = 'text'
+    _given: set[str] = field(default_factory=set)
+
+    def take(self, name: str, value: object, given: bool) -> None:
+        """Keep an option's value; one that was given wins over a default."""
+        if given or name not in self._given:
+            setattr(self, name, value)
+        if given:
+            self._given.add(name)
+
+
+def common(context: click.Context) -> Common:
+    """Return the common options of this invocation."""
+    return context.find_root().ensure_object(Common)
+
+
+def common_options(command: F) -> F:
+    """Add the common options to a command; they are kept in the context, not passed as arguments."""
+    for option in (
+        click.option('-O', '--output-format', 'format', type=click.Choice(['text', 'json']), default='text',
+                     expose_value=False, callback=_keep, help='What goes to stdout.'),
+        click.option('-q', '--quiet', is_flag=True, expose_value=False, callback=_keep,
+                     help='No progress; errors and the summary only.'),
+        click.option('--debug', is_flag=True, expose_value=False, callback=_keep,
+                     help='Tracebacks and a log of requests on stderr, secrets redacted.'),
+    ):
+        command = option(command)
+    return command
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    assert parameter.name
+    given = context.get_parameter_source(parameter.name) is not click.core.ParameterSource.DEFAULT
+    common(context).take(parameter.name, value, given)
+
+
+def say(message: str) -> None:
+    """Write one line for people, on stderr."""
+    click.echo(message, err=True)
+
+
+def give(data: dict[str, Any]) -> None:
+    """Write JSON for programs, on stdout."""
+    json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write('\n')

@@ -1,0 +1,71 @@
+"""The command `occystrap`: its own commands and those of plugins, each imported only when it is run."""
+from typing import Any
+
+import click
+
+from occystrap_core.cli.common import Common, common_options
+from occystrap_core.cli.loading import load_plugins
+from occystrap_core.schemes import CommandDeclaration, load
+from occystrap_core.version import __version__
+
+_OWN = {declaration.name: declaration for declaration in (
+    CommandDeclaration('process', 'occystrap_core.cli.process:process', 'Move an image through filters, and verify.'),
+    CommandDeclaration('verify', 'occystrap_core.cli.verify:verify', 'Verify what an earlier run wrote.'),
+    CommandDeclaration('plugins', 'occystrap_core.cli.list_plugins:plugins', 'List plugins, schemes, filters.'),
+)}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by their declarations alone."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(self._declarations(context))
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return a command, imported now; None for an unknown name, which click reports."""
+        declaration = _OWN.get(name) or self._declarations(context).get(name)
+        if declaration is None:
+            return None
+        command = load(declaration.target)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, context: click.Context, args: list[str],
+                        ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command to run; an unknown name is a usage error that names the nearest."""
+        if args and args[0] not in _OWN and args[0] not in self._declarations(context):
+            from occystrap_core.options import nearest
+            raise click.UsageError(f'there is no command {args[0]!r}{nearest(args[0], self.list_commands(context))}',
+                                   context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing one."""
+        rows = [(name, each.help) for name, each in sorted(self._declarations(context).items())]
+        with formatter.section('Commands'):
+            formatter.write_dl(rows)
+
+    def _declarations(self, context: click.Context) -> dict[str, CommandDeclaration]:
+        plugins = load_plugins(context, warn=False)
+        return {**{each.name: each for _, each in plugins.declared(CommandDeclaration)}, **_OWN}
+
+
+def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> Any:
+    if value and not context.resilient_parsing:
+        click.echo(f'occystrap {__version__}')
+        context.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={'help_option_names': ['-h', '--help'], 'obj': None})
+@click.option('--version', is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+              help='Print the version.')
+@common_options
+@click.pass_context
+def occystrap(context: click.Context) -> None:
+    """Move container images and prove that they arrived.
+
+    \b
+    occystrap process registry://registry.example/app:v1 tar://app.tar
+    """
+    context.ensure_object(Common)

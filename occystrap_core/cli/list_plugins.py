@@ -1,0 +1,72 @@
+"""The command `plugins`: what is installed, what it brings, and what failed to load."""
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from occystrap_core.cli.common import common, common_options, give
+from occystrap_core.cli.loading import load_plugins
+from occystrap_core.options import Option
+from occystrap_core.plugins import OFFICIAL, Plugin, Plugins
+from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+
+
+@click.command(short_help='List plugins, schemes, filters.')
+@common_options
+@click.pass_context
+def plugins(context: click.Context) -> None:
+    """List the installed plugins with the schemes, filters, options and commands that they bring."""
+    loaded = load_plugins(context, warn=False)
+    if common(context).format == 'json':
+        give({'plugins': [_as_json(plugin) for plugin in loaded.all], 'conflicts': _conflicts(loaded)})
+        return
+    for plugin in loaded.all:
+        _print(plugin)
+    for conflict in _conflicts(loaded):
+        click.echo(f'CONFLICT: {conflict}')
+    if not any(True for _ in loaded.declared(InputScheme)):
+        click.echo('No schemes for images are installed: pip install occystrap-core[all], or some of '
+                   f'{", ".join(sorted(OFFICIAL.values()))}')
+
+
+def _print(plugin: Plugin) -> None:
+    click.echo(f'{plugin.distribution} {plugin.version} ({plugin.module})')
+    if plugin.failure:
+        click.echo(f'  FAILED: {plugin.failure}')
+    for text, help_text, options in _rows(plugin):
+        click.echo(f'  {text:32} {help_text}')
+        for option in options:
+            default = '' if option.default in (None, '') else f' (default: {str(option.default).lower()})'
+            click.echo(f'      {option.name}={option.type.name:22} {option.help}{default}')
+
+
+def _rows(plugin: Plugin) -> list[tuple[str, str, Sequence[Option]]]:
+    rows: list[tuple[str, str, Sequence[Option]]] = []
+    for each in plugin.declarations:
+        if isinstance(each, (InputScheme, WriterScheme)):
+            role = 'source' if isinstance(each, InputScheme) else 'destination'
+            rows.append((f'{role} {each.name}://', each.help, each.options))
+        elif isinstance(each, FilterKind):
+            rows.append((f'filter {each.name}', each.help, each.options))
+        elif isinstance(each, CommandDeclaration):
+            rows.append((f'command {each.name}', each.help, ()))
+    return rows
+
+
+def _as_json(plugin: Plugin) -> dict[str, Any]:
+    return {
+        'name': plugin.name, 'distribution': plugin.distribution, 'version': plugin.version,
+        'module': plugin.module, 'failure': plugin.failure or None,
+        'brings': [{'what': text, 'help': help_text,
+                    'options': [{'name': option.name, 'type': option.type.name, 'default': option.default,
+                                 'help': option.help, 'secret': option.secret} for option in options]}
+                   for text, help_text, options in _rows(plugin)]}
+
+
+def _conflicts(loaded: Plugins) -> list[str]:
+    """Return a line for each name that two plugins claim."""
+    claims: dict[str, list[str]] = {}
+    for plugin in loaded.loaded:
+        for text, _, _ in _rows(plugin):
+            claims.setdefault(text, []).append(str(plugin))
+    return [f'{text} is claimed by {" and ".join(names)}' for text, names in claims.items() if len(names) > 1]

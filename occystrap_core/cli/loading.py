@@ -1,0 +1,19 @@
+"""Plugins for commands: loaded once, failed ones warned of once."""
+import click
+
+from occystrap_core.cli.common import say
+from occystrap_core.plugins import Plugins, build_plugin_manager
+
+
+def load_plugins(context: click.Context, warn: bool = True) -> Plugins:
+    """Return the plugins of this invocation, with one warning for each that failed, if `warn`."""
+    store = context.find_root().meta
+    if 'plugins' not in store:
+        store['plugins'] = build_plugin_manager()
+    plugins = store['plugins']
+    assert isinstance(plugins, Plugins)
+    if warn and not store.get('warned'):
+        store['warned'] = True
+        for plugin in plugins.failed:
+            say(f'warning: plugin {plugin} failed and is left out: {plugin.failure}')
+    return plugins

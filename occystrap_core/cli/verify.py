@@ -1,0 +1,73 @@
+"""The command `verify`: holds a destination against the receipt of an earlier run, reprocessing nothing."""
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from occystrap_core.cli.common import common, common_options
+from occystrap_core.cli.loading import load_plugins
+from occystrap_core.cli.process import VerifyCommand, verify_level
+from occystrap_core.errors import UsageError
+from occystrap_core.pipeline.receipt_file import read_receipts
+from occystrap_core.pipeline.report import ImageReport, RunReport
+from occystrap_core.plugins import Plugins
+from occystrap_core.settings import Settings, default_jobs
+from occystrap_core.uri import parse_uri
+from occystrap_core.verification.levels import VerifyLevel
+from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.verifying import verify_receipt
+
+KEPT = '.occystrap/receipts'
+"""Where destinations that are folders keep the receipts of the images in them."""
+
+
+@click.command(cls=VerifyCommand, short_help='Verify what an earlier run wrote.')
+@click.argument('target')
+@click.option('--verify', '--level', 'level', type=click.Choice(['fast', 'full']), metavar='[=fast|full]',
+              help='fast looks at existence, sizes and small documents; full hashes every byte.')
+@click.option('--full', 'level', flag_value='full', help='The same as --verify=full.')
+@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers hashed at once.')
+@click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
+              help='How long a server may stay silent.')
+@common_options
+@click.pass_context
+def verify(context: click.Context, target: str, level: str | None, jobs: int | None, timeout: float) -> None:
+    """Verify what an earlier run wrote, from its receipt.
+
+    TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH.
+    """
+    from occystrap_core.cli.reporting import show
+    wanted = verify_level(level)
+    if wanted is VerifyLevel.NONE:
+        raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: give --verify=fast or --verify=full')
+    receipts = _receipts(target)
+    settings = Settings(jobs=jobs or default_jobs(), timeout=timeout, debug=common(context).debug)
+    report = verify_all(load_plugins(context), receipts, wanted, settings)
+    show(report, common(context), evidence=True)
+    context.exit(0 if report.succeeded else 1)
+
+
+def verify_all(plugins: Plugins, receipts: list[Receipt], level: VerifyLevel, settings: Settings) -> RunReport:
+    """Return what verification says of each receipt's image."""
+    started = time.monotonic()
+    report = RunReport(level, settings.requests)
+    for receipt in receipts:
+        findings = verify_receipt(plugins, receipt, level, settings)
+        report.images.append(ImageReport(
+            receipt.reference, receipt.destination, len(receipt.diff_ids),
+            sum(each.size for each in receipt.of_kind('layer')), receipt, findings.outcome, findings.results))
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _receipts(target: str) -> list[Receipt]:
+    if '://' not in target:
+        return read_receipts(target)
+    path = parse_uri(target).path
+    kept = sorted(Path(path, KEPT).glob('*.json')) if Path(path).is_dir() else []
+    if not kept:
+        raise UsageError(f'{target} keeps no receipts: name the file that process --receipt wrote')
+    moved_here = os.path.abspath(path)
+    return [replace(receipt, path=moved_here) for file in kept for receipt in read_receipts(str(file))]

@@ -1,0 +1,81 @@
+"""Every exception that occystrap raises on purpose, in one tree.
+
+    OccystrapError                 exit code 1
+    ├── UsageError                 exit code 2: the command line or a URI is wrong
+    │   ├── UnknownScheme          no installed plugin brings this scheme
+    │   └── UnknownOption          a scheme or filter has no such option
+    ├── PluginError                a plugin is broken, or two claim one name
+    ├── ImageError                 the image at the source
+    │   ├── ImageNotFound          the source has no such image, tag or platform
+    │   └── InvalidImage           what the source has is no image that can be trusted
+    │       └── DigestMismatch     bytes that are not what their digest or size says
+    ├── ServiceError               a registry or daemon did not do what it was asked
+    │   ├── ServiceUnavailable     nobody answers, or only with errors
+    │   └── AccessDenied           credentials are missing or refused
+    ├── OutputError                the destination could not be written
+    └── Cancelled                  the run was interrupted
+
+A message is one line which names the thing and says what to do about it.
+"""
+
+
+class OccystrapError(Exception):
+    """Root of all that occystrap raises on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class UsageError(OccystrapError):
+    """The command line, a URI, a filter or the environment asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class UnknownScheme(UsageError):
+    """No installed plugin brings this scheme or filter."""
+
+
+class UnknownOption(UsageError):
+    """A scheme or filter has no option of this name."""
+
+
+class PluginError(OccystrapError):
+    """A plugin could not be loaded, breaks its contract, or claims a name that another one has."""
+
+
+class ImageError(OccystrapError):
+    """The image at the source is missing or unfit."""
+
+
+class ImageNotFound(ImageError):
+    """The source has no image of this name, tag, digest or platform."""
+
+
+class InvalidImage(ImageError):
+    """A manifest, config, archive or layer breaks the rules of its format."""
+
+
+class DigestMismatch(InvalidImage):
+    """Bytes whose digest or size is not the one that was promised."""
+
+
+class ServiceError(OccystrapError):
+    """A registry or daemon did not do what it was asked."""
+
+
+class ServiceUnavailable(ServiceError):
+    """A registry or daemon cannot be reached, or answers only with errors of its own."""
+
+
+class AccessDenied(ServiceError):
+    """A registry or daemon wants credentials that are missing or wrong, or permission is refused."""
+
+
+class OutputError(OccystrapError):
+    """The destination cannot be written."""
+
+
+class Cancelled(OccystrapError):
+    """The run was interrupted by the user or by another part that failed."""
+
+    exit_code = 130

@@ -1,0 +1,1 @@
+"""Images and layers as lazy values, streams that check themselves, compression."""

@@ -1,0 +1,130 @@
+"""Layers: lazy values that open as stored bytes or as a tar."""
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.image.compression import inflate
+from occystrap_core.image.readahead import ReadAhead
+from occystrap_core.image.stream import ByteStream, Readable
+from occystrap_core.oci import media_types
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+
+_WORTH_A_THREAD = 1 << 20
+
+
+class Layer(ABC):
+    """One layer of an image. Nothing is read before a stream is opened; each opening starts from the first byte."""
+
+    index: int
+    """The place in the image, 0 the lowest; -1 while a sequential source cannot know it."""
+    descriptor: Descriptor | None
+    """Media type, digest and size of the stored bytes, where the source holds the layer as a blob."""
+    diff_id: Digest | None
+    """Digest of the tar; None where only reading tells (a filter's result, a source that streams)."""
+    original: 'Layer | None' = None
+    """The layer that this one was made from, which stands in for it when nothing was changed after all."""
+
+    @abstractmethod
+    def stored(self) -> ByteStream:
+        """Open the blob as the source has it, checked against the descriptor; only where there is a descriptor."""
+
+    @abstractmethod
+    def tar(self) -> ByteStream:
+        """Open the uncompressed tar, checked against the diff_id."""
+
+    def tar_size(self) -> int | None:
+        """Return the size of the tar in bytes if it can be had cheaply: a hint, right for all but odd layers."""
+        return None
+
+    @property
+    def source(self) -> 'Layer':
+        """The layer as the input gave it, below all filters."""
+        return self.original.source if self.original else self
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes that reading the layer moves, as far as known, to do the largest first; 0 if not."""
+        return self.descriptor.size if self.descriptor else self.tar_size() or 0
+
+
+class StoredLayer(Layer):
+    """A layer of a source that holds blobs (registry, OCI layout, OCI archive)."""
+
+    def __init__(self, index: int, descriptor: Descriptor, diff_id: Digest, opener: Callable[[], Readable],
+                 size_hint: Callable[[], int | None] = lambda: None) -> None:
+        """`opener` opens the blob; `size_hint` tells the tar's size, such as from a gzip blob's last four bytes."""
+        media_types.layer_compression(descriptor.media_type)
+        self.index, self.descriptor, self.diff_id = index, descriptor, diff_id
+        self._opener, self._size_hint = opener, size_hint
+
+    def stored(self) -> ByteStream:
+        """Open the blob; its end checks digest and size."""
+        assert self.descriptor
+        return ByteStream(self._opener(), digest=self.descriptor.digest, size=self.descriptor.size,
+                          what=f'layer {self.descriptor.digest}')
+
+    def tar(self) -> ByteStream:
+        """Open the tar; its end checks blob and diff_id. Large ones are received and inflated on another thread."""
+        assert self.descriptor
+        what = f'layer {self.descriptor.digest}'
+        promised = media_types.layer_compression(self.descriptor.media_type)
+        source: Readable = _ToTheEnd(self.stored, lambda stored: inflate(stored, what, promised))
+        if self.descriptor.size > _WORTH_A_THREAD:
+            source = ReadAhead(source)
+        return ByteStream(source, digest=self.diff_id, what=f'the tar of {what}')
+
+    def tar_size(self) -> int | None:
+        """Return what the source's hint says, or the blob's size when it is not compressed."""
+        assert self.descriptor
+        if media_types.layer_compression(self.descriptor.media_type) is media_types.Compression.NONE:
+            return self.descriptor.size
+        return self._size_hint()
+
+
+class TarLayer(Layer):
+    """A layer of a source that holds tars (docker archive, daemon, directory), compressed or not."""
+
+    def __init__(self, index: int, diff_id: Digest | None, opener: Callable[[], Readable], size: int | None = None,
+                 name: str = '') -> None:
+        """`opener` opens the tar or its compressed form; `size` is the tar's in bytes; `name` is for messages."""
+        self.index, self.diff_id, self.descriptor = index, diff_id, None
+        self._opener, self._size = opener, size
+        self._what = f'layer {name or diff_id or index}'
+
+    def stored(self) -> ByteStream:
+        """Raise InvalidImage: there is no blob. The pipeline makes one where a writer wants it."""
+        raise InvalidImage(f'{self._what} is held as a tar, its source has no blob of it')
+
+    def tar(self) -> ByteStream:
+        """Open the tar; its end checks the diff_id."""
+        return ByteStream(_ToTheEnd(self._opener, lambda source: inflate(source, self._what)), digest=self.diff_id,
+                          what=self._what)
+
+    def tar_size(self) -> int | None:
+        """Return the size in bytes that the source gave."""
+        return self._size
+
+
+class _ToTheEnd:
+    """Opens a source when first read, decodes it, and reads it to its true end after the decoder has seen enough."""
+
+    def __init__(self, opener: Callable[[], Readable], decode: Callable[[Readable], Readable]) -> None:
+        self._opener, self._decode = opener, decode
+        self._source: Readable | None = None
+        self._decoded: Readable | None = None
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if self._source is None:
+            self._source = self._opener()
+            self._decoded = self._decode(self._source)
+        assert self._decoded
+        if count := self._decoded.readinto(buffer):
+            return count
+        while self._source.readinto(buffer):
+            pass
+        return 0
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()

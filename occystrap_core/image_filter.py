@@ -1,0 +1,34 @@
+"""The contract of a filter."""
+from abc import ABC, abstractmethod
+
+from occystrap_core.image.image import Image
+from occystrap_core.layertar.entry import TarEntry
+from occystrap_core.options import Values
+from occystrap_core.settings import Settings
+
+
+class ImageFilter(ABC):
+    """Makes an image from an image, lazily: nothing is read before the writer asks."""
+
+    def __init__(self, options: Values, settings: Settings) -> None:
+        self.options, self.settings = options, settings
+
+    @abstractmethod
+    def apply(self, image: Image) -> Image:
+        """Return the filtered image."""
+
+
+class EntryFilter(ImageFilter):
+    """A filter that looks at one tar entry at a time. Neighbours are fused: all of them cost one pass over the tar.
+
+    It must be deterministic and keep no state between entries, since layers are read in parallel.
+    """
+
+    @abstractmethod
+    def entry(self, entry: TarEntry) -> TarEntry | None:
+        """Return the entry, changed or as it is, or None to leave it out."""
+
+    def apply(self, image: Image) -> Image:
+        """Return the image with every layer rewritten by this filter."""
+        from occystrap_core.filters.rewriting import rewrite_entries
+        return rewrite_entries(image, self)

@@ -1,0 +1,12 @@
+"""Values of the image format: digests, descriptors, manifests, configs, references. No I/O."""
+from occystrap_core.oci.config import ImageConfig
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.documents import MANIFEST_CAP, dump, field, parse_json, parse_object
+from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
+from occystrap_core.oci.media_types import Compression
+from occystrap_core.oci.platform import Platform
+from occystrap_core.oci.reference import Reference
+
+__all__ = ['Compression', 'Descriptor', 'Digest', 'ImageConfig', 'Index', 'MANIFEST_CAP', 'Manifest', 'Platform',
+           'Reference', 'dump', 'field', 'parse_json', 'parse_manifest_or_index', 'parse_object']

@@ -1,0 +1,61 @@
+"""The image config, raw bytes and parsed (image-spec config.md); its digest is what Docker calls the image ID."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.documents import dump, field, parse_object
+from occystrap_core.oci.platform import Platform
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What a runtime needs to know of an image; `raw` is kept byte for byte."""
+
+    raw: bytes
+    diff_ids: tuple[Digest, ...]
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Return the config in `raw`; raises InvalidImage when it is none or has no rootfs of layers."""
+        document = parse_object(raw, 'the config')
+        rootfs = field(document, 'rootfs', dict, 'the config')
+        return cls(raw, tuple(Digest(diff_id) for diff_id in _list_or_null(rootfs, 'diff_ids')))
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The parsed config."""
+        return parse_object(self.raw, 'the config')
+
+    @cached_property
+    def digest(self) -> Digest:
+        """The digest of the raw bytes: the image ID."""
+        return Digest.of(self.raw)
+
+    @property
+    def platform(self) -> Platform:
+        """The platform that the image is for."""
+        return Platform.from_json(self.document)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The steps that made the image; those marked empty_layer have no layer."""
+        return [step for step in self.document.get('history') or [] if isinstance(step, dict)]
+
+    def with_diff_ids(self, diff_ids: Sequence[Digest]) -> Self:
+        """Return this config with other diff_ids, or itself, byte for byte, when they are the same."""
+        if tuple(diff_ids) == self.diff_ids:
+            return self
+        if len(diff_ids) != len(self.diff_ids):
+            raise InvalidImage(f'{len(diff_ids)} diff_ids cannot replace the {len(self.diff_ids)} of the config')
+        rootfs = {**self.document['rootfs'], 'diff_ids': [str(diff_id) for diff_id in diff_ids]}
+        return type(self)(dump({**self.document, 'rootfs': rootfs}), tuple(diff_ids))
+
+
+def _list_or_null(rootfs: dict[str, Any], name: str) -> list[Any]:
+    """Return a list that Go programs write as null when it is empty; raises InvalidImage when it is missing."""
+    if name in rootfs and rootfs[name] is None:
+        return []
+    return field(rootfs, name, list, 'the rootfs of the config')

@@ -1,0 +1,48 @@
+"""Descriptors: media type, digest and size of a blob (image-spec descriptor.md)."""
+from collections.abc import Mapping
+from dataclasses import dataclass, field as dataclass_field
+from typing import Any, Self
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.documents import field
+from occystrap_core.oci.platform import Platform
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """Points at a blob: `size` in bytes; `urls` are foreign places that also have it."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+    urls: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = dataclass_field(default_factory=dict, compare=False)
+
+    @classmethod
+    def from_json(cls, document: object, what: str) -> Self:
+        """Return the descriptor in a parsed document; raises InvalidImage, naming `what`, when it is malformed."""
+        if not isinstance(document, dict):
+            raise InvalidImage(f'{what}: a descriptor is not a JSON object')
+        size = field(document, 'size', int, what)
+        if size < 0:
+            raise InvalidImage(f'{what}: a descriptor has the negative size {size}')
+        platform = document.get('platform')
+        urls, annotations = document.get('urls') or (), document.get('annotations') or {}
+        if not isinstance(urls, (list, tuple)) or not isinstance(annotations, dict):
+            raise InvalidImage(f'{what}: a descriptor has malformed urls or annotations')
+        return cls(field(document, 'mediaType', str, what), Digest(document.get('digest')), size,
+                   Platform.from_json(platform) if isinstance(platform, dict) else None,
+                   tuple(str(url) for url in urls), annotations)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the descriptor as a document, fields in the order that the spec lists them."""
+        document: dict[str, Any] = {'mediaType': self.media_type, 'digest': str(self.digest), 'size': self.size}
+        if self.urls:
+            document['urls'] = list(self.urls)
+        if self.annotations:
+            document['annotations'] = dict(self.annotations)
+        if self.platform:
+            document['platform'] = self.platform.to_json()
+        return document

@@ -1,0 +1,122 @@
+"""Image manifests and indexes, raw bytes and parsed together (image-spec manifest.md, image-index.md)."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from occystrap_core.errors import ImageNotFound, InvalidImage
+from occystrap_core.oci import media_types
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.documents import dump, field, parse_object
+from occystrap_core.oci.platform import Platform
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One image: its config and its layers, lowest first. `raw` is what the source served, byte for byte."""
+
+    raw: bytes
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the raw bytes."""
+        return Digest.of(self.raw)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Points at this manifest."""
+        return Descriptor(self.media_type, self.digest, len(self.raw))
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The manifest's own annotations."""
+        annotations = parse_object(self.raw, 'the manifest').get('annotations') or {}
+        return dict(annotations) if isinstance(annotations, dict) else {}
+
+    @classmethod
+    def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
+        """Return the manifest in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
+        document = parse_object(raw, 'the manifest')
+        kind = _manifest_kind(document, media_type)
+        if kind not in media_types.MANIFESTS:
+            raise InvalidImage(f'the manifest has media type {kind!r}, which is not that of one image')
+        layers = field(document, 'layers', list, 'the manifest')
+        return cls(raw, kind, Descriptor.from_json(document.get('config'), 'the manifest'),
+                   tuple(Descriptor.from_json(layer, 'the manifest') for layer in layers))
+
+    @classmethod
+    def build(cls, config: Descriptor, layers: Sequence[Descriptor], media_type: str = media_types.OCI_MANIFEST,
+              annotations: dict[str, str] | None = None) -> Self:
+        """Return a new manifest: the same bytes for the same parts."""
+        document: dict[str, Any] = {'schemaVersion': 2, 'mediaType': media_type, 'config': config.to_json(),
+                                    'layers': [layer.to_json() for layer in layers]}
+        if annotations:
+            document['annotations'] = annotations
+        return cls(dump(document), media_type, config, tuple(layers))
+
+
+@dataclass(frozen=True)
+class Index:
+    """Several manifests, told apart by platform. `raw` is what the source served, byte for byte."""
+
+    raw: bytes
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the raw bytes."""
+        return Digest.of(self.raw)
+
+    @classmethod
+    def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
+        """Return the index in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
+        document = parse_object(raw, 'the index')
+        kind = _manifest_kind(document, media_type)
+        if kind not in media_types.INDEXES:
+            raise InvalidImage(f'the index has media type {kind!r}, which is not that of an index')
+        entries = field(document, 'manifests', list, 'the index')
+        return cls(raw, kind, tuple(Descriptor.from_json(entry, 'the index') for entry in entries))
+
+    def select(self, wanted: Platform) -> Descriptor:
+        """Return the entry of platform `wanted`; raises ImageNotFound, listing what there is, without one."""
+        images = [entry for entry in self.manifests if entry.platform]
+        exact = [entry for entry in images if entry.platform == wanted]
+        for entry in exact or [entry for entry in images if entry.platform and entry.platform.satisfies(wanted)]:
+            return entry
+        there = ', '.join(sorted({str(entry.platform) for entry in images
+                                  if entry.platform and entry.platform.os != 'unknown'})) or 'none'
+        raise ImageNotFound(f'no image for platform {wanted}; there is: {there}')
+
+
+def parse_manifest_or_index(raw: bytes, media_type: str | None = None) -> Manifest | Index:
+    """Return what `raw` holds, told by its own fields; raises InvalidImage when they contradict `media_type`."""
+    document = parse_object(raw, 'the manifest')
+    if _manifest_kind(document, media_type) in media_types.INDEXES:
+        return Index.parse(raw, media_type)
+    return Manifest.parse(raw, media_type)
+
+
+def _manifest_kind(document: dict[str, Any], served_as: str | None) -> str:
+    """Return the media type which field, header and shape agree on (a disagreement is CVE-2021-41190)."""
+    if document.get('schemaVersion') == 1:
+        raise InvalidImage('the manifest has the obsolete schema version 1: push the image again with a newer tool')
+    if document.get('schemaVersion') != 2:
+        raise InvalidImage('the manifest has no schemaVersion 2')
+    if 'manifests' in document and ('layers' in document or 'config' in document):
+        raise InvalidImage('the manifest has both layers and manifests, so it is ambiguous')
+    declared = document.get('mediaType')
+    if declared is not None and not isinstance(declared, str):
+        raise InvalidImage('the manifest has a mediaType that is not a string')
+    known = (*media_types.MANIFESTS, *media_types.INDEXES)
+    served = media_types.essence(served_as) if served_as else None
+    served = served if served in known else None
+    if declared and served and declared != served:
+        raise InvalidImage(f'the manifest says it is {declared!r} but was served as {served!r}')
+    kind = declared or served or (media_types.OCI_INDEX if 'manifests' in document else media_types.OCI_MANIFEST)
+    if (kind in media_types.INDEXES) != ('manifests' in document) and kind in known:
+        raise InvalidImage(f'the manifest says it is {kind!r} but has not the fields of one')
+    return kind

@@ -1,0 +1,59 @@
+"""Platforms: os/architecture[/variant], as image-spec image-index.md and containerd's normal forms have them."""
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from occystrap_core.errors import InvalidImage, UsageError
+
+_ARCHITECTURES = {
+    'x86_64': 'amd64', 'x86-64': 'amd64', 'aarch64': 'arm64', 'armv8l': 'arm64', 'i386': '386', 'i686': '386',
+    'armhf': 'arm', 'armv7l': 'arm', 'armel': 'arm', 'armv6l': 'arm',
+}
+_DEFAULT_VARIANTS = {'arm64': 'v8', 'arm': 'v7', 'amd64': 'v1'}
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What an image runs on; an empty variant means the architecture's usual one."""
+
+    os: str
+    architecture: str
+    variant: str = ''
+
+    def __str__(self) -> str:
+        return '/'.join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the platform written as `os/architecture[/variant]`; raises UsageError for anything else."""
+        parts = text.strip().lower().split('/')
+        if not 2 <= len(parts) <= 3 or not all(parts):
+            raise UsageError(f'platform {text!r} is not of the form os/architecture[/variant], such as linux/arm64/v8')
+        architecture = _ARCHITECTURES.get(parts[1], parts[1])
+        return cls(parts[0], architecture, parts[2] if len(parts) == 3 else '')
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Return the platform of an index entry or config; raises InvalidImage when a field is no string."""
+        values = [document.get(name, '') for name in ('os', 'architecture', 'variant')]
+        if not all(isinstance(value, str) for value in values):
+            raise InvalidImage('a platform has a field that is not a string')
+        return cls(*values)
+
+    @classmethod
+    def of_host(cls) -> Self:
+        """Return linux on this machine's architecture: what an unqualified copy means."""
+        machine = os.uname().machine.lower()
+        return cls('linux', _ARCHITECTURES.get(machine, machine))
+
+    def to_json(self) -> dict[str, str]:
+        """Return the fields of an index entry; an empty variant is left out."""
+        fields = {'architecture': self.architecture, 'os': self.os, 'variant': self.variant}
+        return {name: value for name, value in fields.items() if value}
+
+    def satisfies(self, wanted: 'Platform') -> bool:
+        """Tell whether this is the platform `wanted`; a variant left out stands for the usual one."""
+        usual = _DEFAULT_VARIANTS.get(self.architecture, '')
+        return (self.os, self.architecture) == (wanted.os, wanted.architecture) and (
+            not wanted.variant or (self.variant or usual) == wanted.variant)

@@ -1,0 +1,79 @@
+"""References: host/repository:tag@digest, by the grammar of the distribution project (reference.go)."""
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+from occystrap_core.errors import InvalidImage, UsageError
+from occystrap_core.oci.digest import Digest
+
+_COMPONENT = r'[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*'
+_REPOSITORY = re.compile(rf'{_COMPONENT}(?:/{_COMPONENT})*')
+_TAG = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}')
+_HOST = re.compile(r'(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*'
+                   r'|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?')
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Names an image; `host` is empty where a name needs none (archives, daemons, folders)."""
+
+    repository: str
+    tag: str = ''
+    digest: Digest | None = None
+    host: str = ''
+
+    def __str__(self) -> str:
+        host = f'{self.host}/' if self.host else ''
+        tag = f':{self.tag}' if self.tag else ''
+        return f'{host}{self.repository}{tag}' + (f'@{self.digest}' if self.digest else '')
+
+    @classmethod
+    def parse(cls, text: str, with_host: bool = False) -> Self:
+        """Return the reference in `text`; raises UsageError, saying what is wrong with it.
+
+        With `with_host` the first component is always the host, as in registry URIs. Without it a first component
+        counts as a host when it has a dot or a port or is localhost, as docker reads names.
+        """
+        rest, digest = _split_digest(text)
+        host, rest = _split_host(rest, text, with_host)
+        repository, colon, tag = rest.rpartition(':') if ':' in rest.rpartition('/')[2] else (rest, '', '')
+        if colon and not _TAG.fullmatch(tag):
+            raise UsageError(f'{text!r} has a malformed tag {tag!r}')
+        if not _REPOSITORY.fullmatch(repository) or len(repository) > 255:
+            raise UsageError(f'{text!r} has a malformed repository {repository!r}: lower-case letters, digits, '
+                             'separators . _ - and / are allowed')
+        return cls(repository, tag, digest, host)
+
+    @property
+    def name(self) -> str:
+        """The repository with its host, without tag and digest."""
+        return f'{self.host}/{self.repository}' if self.host else self.repository
+
+    @property
+    def familiar(self) -> str:
+        """`name:tag` as docker archives and daemons tag images; empty without a tag."""
+        return f'{self.name}:{self.tag}' if self.tag else ''
+
+    def with_default_tag(self) -> Self:
+        """Return this reference, with tag latest where it has neither tag nor digest."""
+        return self if self.tag or self.digest else replace(self, tag='latest')
+
+
+def _split_digest(text: str) -> tuple[str, Digest | None]:
+    rest, at, digest = text.partition('@')
+    try:
+        return rest, Digest(digest) if at else None
+    except InvalidImage as error:
+        raise UsageError(f'{text!r}: {error}') from None
+
+
+def _split_host(rest: str, text: str, with_host: bool) -> tuple[str, str]:
+    first, slash, remainder = rest.partition('/')
+    looks_like_host = bool(slash) and ('.' in first or ':' in first or first == 'localhost')
+    if not (with_host or looks_like_host):
+        return '', rest
+    if not slash or not remainder:
+        raise UsageError(f'{text!r} has no repository: host/repository[:tag] is wanted')
+    if not _HOST.fullmatch(first):
+        raise UsageError(f'{text!r} has a malformed host {first!r}')
+    return first, remainder

@@ -1,0 +1,66 @@
+"""From what a user wrote (URIs, filters) to inputs, filters and outputs, by way of the plugins."""
+from collections.abc import Sequence
+
+from occystrap_core.errors import UsageError
+from occystrap_core.image_filter import ImageFilter
+from occystrap_core.image_input import ImageInput
+from occystrap_core.image_output import ImageOutput
+from occystrap_core.options import read_options
+from occystrap_core.plugins import Plugins
+from occystrap_core.schemes import FilterKind, InputScheme, WriterScheme, load
+from occystrap_core.settings import Settings
+from occystrap_core.uri import Location, parse_filter, parse_uri
+
+
+def source_location(plugins: Plugins, uri: str) -> Location:
+    """Return the location of a source; raises UsageError for a bad URI, an unknown scheme or option."""
+    return _location(plugins.find(InputScheme, parse_uri(uri).scheme), uri)
+
+
+def destination_location(plugins: Plugins, uri: str) -> Location:
+    """Return the location of a destination; raises as `source_location` does."""
+    return _location(plugins.find(WriterScheme, parse_uri(uri).scheme), uri)
+
+
+def open_input(plugins: Plugins, location: Location, settings: Settings) -> ImageInput:
+    """Return the input of a location; raises PluginError when its code cannot be loaded."""
+    opened = load(plugins.find(InputScheme, location.scheme).factory)(location, settings)
+    assert isinstance(opened, ImageInput)
+    return opened
+
+
+def open_output(plugins: Plugins, location: Location, settings: Settings) -> ImageOutput:
+    """Return the writer of a location, for one image; raises PluginError when its code cannot be loaded."""
+    opened = load(plugins.find(WriterScheme, location.scheme).factory)(location, settings)
+    assert isinstance(opened, ImageOutput)
+    return opened
+
+
+def open_filters(plugins: Plugins, texts: Sequence[str], settings: Settings) -> list[ImageFilter]:
+    """Return the filters written as `name:key=value,…`, in order; raises UsageError for what does not exist."""
+    filters = []
+    for text in texts:
+        name, given = parse_filter(text)
+        kind = plugins.find(FilterKind, name)
+        values = read_options(kind.options, given, f'filter {name}')
+        opened = load(kind.factory)(values, settings)
+        assert isinstance(opened, ImageFilter)
+        filters.append(opened)
+    return filters
+
+
+def require_many(plugins: Plugins, location: Location) -> None:
+    """Raise UsageError unless the destination can take several images."""
+    many = plugins.find(WriterScheme, location.scheme).many
+    if not many.accepted:
+        raise UsageError(f'{location} cannot take several images: {many.reason}')
+    if many.needs and not location.options.get(many.needs):
+        raise UsageError(f'{location} takes several images only with ?{many.needs}=true')
+
+
+def _location(scheme: InputScheme | WriterScheme, uri: str) -> Location:
+    written = parse_uri(uri)
+    values = read_options(scheme.options, written.options, f'{scheme.name}://')
+    secrets = {option.name for option in scheme.options if option.secret}
+    given = {name: text for name, text in written.options.items() if name not in secrets}
+    return Location(scheme.name, written.path, values, given)

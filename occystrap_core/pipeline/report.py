@@ -1,0 +1,94 @@
+"""What a run did: per image and in all, as the summary line for people and as JSON for programs."""
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from occystrap_core.settings import RequestStats
+from occystrap_core.verification.levels import VerifyLevel
+from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.results import CheckResult, Outcome
+
+
+@dataclass
+class ImageReport:
+    """One image: `size` in bytes of its layers at the destination; `outcome` is None where nobody asked."""
+
+    reference: str
+    destination: str
+    layers: int = 0
+    size: int = 0
+    receipt: Receipt | None = None
+    outcome: Outcome | None = None
+    findings: Sequence[CheckResult] = ()
+    failure: str = ''
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the image was processed and, where that was asked for, proved to be there."""
+        return not self.failure and self.outcome in (None, Outcome.VERIFIED)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the image's part of the JSON report."""
+        return {
+            'reference': self.reference, 'destination': self.destination, 'layers': self.layers, 'bytes': self.size,
+            'image_id': self.receipt.image_id if self.receipt else None,
+            'manifest_digest': self.receipt.manifest_digest if self.receipt else None,
+            'evidence': self.receipt.evidence.value if self.receipt else None,
+            'outcome': self.outcome.value if self.outcome else None, 'failure': self.failure or None,
+            'findings': [{'severity': each.severity.value, 'item': each.item, 'message': each.message}
+                         for each in self.findings]}
+
+
+@dataclass
+class RunReport:
+    """All images of a run; `seconds` is wall time."""
+
+    level: VerifyLevel
+    requests: RequestStats
+    images: list[ImageReport] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every image succeeded, and there was one."""
+        return bool(self.images) and all(image.succeeded for image in self.images)
+
+    def summary(self) -> str:
+        """Return the summary line, always the last that people see."""
+        done = [image for image in self.images if not image.failure]
+        parts = [f'{len(done)}/{len(self.images)} images', f'{sum(image.layers for image in done)} layers',
+                 size_text(sum(image.size for image in done)), f'{self.seconds:.1f}s', *self._network()]
+        if self.level is not VerifyLevel.NONE:
+            parts += self._verification()
+        elif failed := len(self.images) - len(done):
+            parts.append(f'{failed} FAILED')
+        return f'Summary: {", ".join(parts)}'
+
+    def _network(self) -> list[str]:
+        counts = [(self.requests.retries, 'retry', 'retries'),
+                  (self.requests.rate_limits, 'rate limit', 'rate limits')]
+        return [f'{count} {one if count == 1 else many}' for count, one, many in counts if count]
+
+    def _verification(self) -> list[str]:
+        verified = [image for image in self.images if image.outcome is Outcome.VERIFIED]
+        unverified = [image for image in self.images if image.outcome is Outcome.UNVERIFIED]
+        failed = len(self.images) - len(verified) - len(unverified)
+        parts = [f'{len(verified)}/{len(self.images)} verified']
+        parts += [f'{len(unverified)} UNVERIFIED'] if unverified else []
+        return parts + ([f'{failed} FAILED'] if failed else [])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole report for programs."""
+        return {'level': self.level.value, 'succeeded': self.succeeded, 'seconds': round(self.seconds, 3),
+                'requests': self.requests.requests, 'retries': self.requests.retries,
+                'rate_limits': self.requests.rate_limits, 'summary': self.summary(),
+                'images': [image.to_json() for image in self.images]}
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes for people: B, KiB, MiB, GiB with one decimal."""
+    value, units = float(count), ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f'{count} B' if units[0] == 'B' else f'{value:.1f} {units[0]}'

@@ -1,0 +1,71 @@
+"""What plugins declare: schemes of inputs and writers, filters, commands. Declarations are cheap to make and import."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from occystrap_core.errors import PluginError
+from occystrap_core.options import Option
+
+
+def load(target: str) -> Any:
+    """Return what the import string `package.module:name` names; raises PluginError when it cannot be had."""
+    module, _, name = target.partition(':')
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f'{target} cannot be loaded: {error}') from error
+
+
+@dataclass(frozen=True)
+class InputScheme:
+    """A scheme that images can be read from; `factory` names a class called with (location, settings)."""
+
+    name: str
+    factory: str
+    options: Sequence[Option] = ()
+    help: str = ''
+    aliases: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Many:
+    """How a destination takes several images: not at all (`reason` says why), or if option `needs` is true."""
+
+    accepted: bool
+    needs: str = ''
+    reason: str = ''
+
+
+@dataclass(frozen=True)
+class WriterScheme:
+    """A scheme that images can be written to; `factory` names a class called with (location, settings)."""
+
+    name: str
+    factory: str
+    options: Sequence[Option] = ()
+    help: str = ''
+    aliases: Sequence[str] = ()
+    many: Many = Many(False, reason='it holds one image')
+
+
+@dataclass(frozen=True)
+class FilterKind:
+    """A filter; `factory` names a class called with (option values, settings)."""
+
+    name: str
+    factory: str
+    options: Sequence[Option] = ()
+    help: str = ''
+
+
+@dataclass(frozen=True)
+class CommandDeclaration:
+    """A command of the command line; `target` names a click command, imported when it is run."""
+
+    name: str
+    target: str
+    help: str = ''
+
+
+Declaration = InputScheme | WriterScheme | FilterKind | CommandDeclaration

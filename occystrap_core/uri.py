@@ -1,0 +1,87 @@
+"""Locations (`scheme://path?option=value`) and filters (`name:key=value,key=value`) as users write them."""
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+from urllib.parse import parse_qsl, quote, unquote
+
+from occystrap_core.errors import UsageError
+
+_SCHEME = re.compile(r'[a-z][a-z0-9+.-]*')
+_PERCENT = re.compile(r'%([0-9A-Fa-f]{2})')
+_USER = re.compile(r'^[^/@]*:[^/@]*@')
+
+
+@dataclass(frozen=True)
+class WrittenUri:
+    """A URI taken apart, its options still text."""
+
+    scheme: str
+    path: str
+    options: Mapping[str, str]
+
+
+def parse_uri(text: str) -> WrittenUri:
+    """Return the parts of `text`; raises UsageError when it is no `scheme://path`.
+
+    The path ends at the first `?`; a `?` or `%` of its own is written %3F or %25.
+    """
+    scheme, separator, rest = text.partition('://')
+    if not separator or not _SCHEME.fullmatch(scheme):
+        raise UsageError(f'{redact(text)!r} is not a URI of the form scheme://path?option=value')
+    path, _, query = rest.partition('?')
+    path = unquote(path) if _PERCENT.search(path) else path
+    if not path:
+        raise UsageError(f'{redact(text)!r} has no path after {scheme}://')
+    if '\0' in path:
+        raise UsageError(f'{scheme}:// has a path with a zero byte')
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise UsageError(f'{redact(text)!r} gives an option twice')
+    return WrittenUri(scheme, path, dict(pairs))
+
+
+def redact(uri: str) -> str:
+    """Return `uri` without the credentials before an @ and without option values, fit to be shown."""
+    scheme, separator, rest = uri.partition('://')
+    head, query, options = rest.partition('?')
+    shown = re.sub(r'=[^&]*', '=…', options)
+    return f'{scheme}{separator}{_USER.sub("…@", head)}{query}{shown}'
+
+
+@dataclass(frozen=True)
+class Location:
+    """A source or destination: its scheme's name, its path, and a value for every option that the scheme declares."""
+
+    scheme: str
+    path: str
+    options: Mapping[str, Any]
+    given: Mapping[str, str]
+    """The options that were given and are no secrets, as text: what a receipt may keep."""
+
+    def __str__(self) -> str:
+        path = self.path.replace('%', '%25').replace('?', '%3F')
+        options = '&'.join(f'{name}={quote(value, safe="/:@,*")}' for name, value in self.given.items())
+        return f'{self.scheme}://{_USER.sub("…@", path)}' + (f'?{options}' if options else '')
+
+    def with_path(self, path: str) -> Self:
+        """Return this location with another path."""
+        return replace(self, path=path)
+
+
+def parse_filter(text: str) -> tuple[str, dict[str, str]]:
+    r"""Return name and option texts of `name:key=value,key=value`; `\,` stands for a comma within a value.
+
+    Raises UsageError for a part that is not key=value.
+    """
+    name, _, rest = text.partition(':')
+    if not name:
+        raise UsageError(f'{text!r} is not a filter of the form name:key=value,key=value')
+    options: dict[str, str] = {}
+    for part in re.split(r'(?<!\\),', rest) if rest else ():
+        key, equals, value = part.partition('=')
+        if not equals or key in options:
+            raise UsageError(f'filter {name}: {part!r} is not key=value' if not equals
+                             else f'filter {name}: option {key!r} is given twice')
+        options[key] = value.replace('\\,', ',')
+    return name, options

@@ -1,0 +1,61 @@
+"""Reading files back from the device: a cached re-read would prove only the page cache."""
+import mmap
+import os
+from collections.abc import Iterator
+
+from occystrap_core.image.readahead import ReadAhead
+from occystrap_core.image.stream import ByteStream, ChunkedSource
+from occystrap_core.oci.digest import Digest
+
+_ALIGNMENT = 4096
+_BLOCK = 4 << 20
+
+
+class DeviceFile(ChunkedSource):
+    """The bytes of a file, or a part of it, past the page cache: O_DIRECT, else after its pages were dropped."""
+
+    def __init__(self, path: str | os.PathLike[str], offset: int = 0, size: int | None = None) -> None:
+        """`offset` and `size` in bytes; without `size` to the end of the file. Raises OSError."""
+        super().__init__()
+        self._descriptor: int | None = self._open(path)
+        self._offset = offset
+        end = os.fstat(self._descriptor).st_size
+        self._end = end if size is None else min(end, offset + size)
+
+    def _open(self, path: str | os.PathLike[str]) -> int:
+        flags = os.O_RDONLY | os.O_CLOEXEC
+        try:
+            return os.open(path, flags | os.O_DIRECT)
+        except OSError:
+            descriptor = os.open(path, flags)
+        try:
+            os.fdatasync(descriptor)
+        except OSError:
+            pass  # a read-only file system cannot have unwritten data either
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        return descriptor
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the bytes; the buffer is page-aligned, as O_DIRECT wants it."""
+        position = self._offset
+        view = memoryview(mmap.mmap(-1, _BLOCK))  # never closed by hand: readers may still hold slices of it
+        while position < self._end and self._descriptor is not None:
+            aligned = position - position % _ALIGNMENT
+            count = os.preadv(self._descriptor, [view], aligned)
+            piece = view[position - aligned:max(position - aligned, min(count, self._end - aligned))]
+            if not piece:
+                return
+            position += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+
+def hash_file(path: str | os.PathLike[str], offset: int = 0, size: int | None = None) -> tuple[Digest, int]:
+    """Return digest and size of a file's bytes as the device has them; raises OSError."""
+    with ByteStream(ReadAhead(DeviceFile(path, offset, size)), what=str(path)) as stream:
+        return stream.drain(), stream.size
