@@ -1,0 +1,22 @@
+"""The filter `normalize-timestamps`: equal content, equal layers, whenever it was built."""
+from occystrap_core.errors import UsageError
+from occystrap_core.image_filter import EntryFilter
+from occystrap_core.layertar.entry import TarEntry
+from occystrap_core.layertar.header import OCTAL_LIMIT
+from occystrap_core.options import Values
+from occystrap_core.settings import Settings
+
+
+class NormalizeTimestamps(EntryFilter):
+    """Sets all times of all entries to `ts`, in seconds since 1970."""
+
+    def __init__(self, options: Values, settings: Settings) -> None:
+        super().__init__(options, settings)
+        self._seconds: int = options['ts']
+        if not 0 <= self._seconds < OCTAL_LIMIT:
+            raise UsageError(f'filter normalize-timestamps: ts={self._seconds} is not between 0 and {OCTAL_LIMIT - 1}')
+
+    def entry(self, entry: TarEntry) -> TarEntry:
+        """Return the entry with its times set."""
+        entry.set_times(self._seconds)
+        return entry

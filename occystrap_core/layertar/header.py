@@ -1,0 +1,70 @@
+"""The 512-byte tar header (POSIX.1-2017, pax, ustar Interchange Format) and the GNU forms of its numbers."""
+from occystrap_core.errors import InvalidImage
+
+BLOCK = 512
+NAME, MODE, UID, GID = slice(0, 100), slice(100, 108), slice(108, 116), slice(116, 124)
+SIZE, MTIME, CHECKSUM, TYPE = slice(124, 136), slice(136, 148), slice(148, 156), slice(156, 157)
+LINKNAME, MAGIC, PREFIX = slice(157, 257), slice(257, 265), slice(345, 500)
+GNU_ATIME, GNU_CTIME, GNU_IS_EXTENDED = slice(345, 357), slice(357, 369), slice(482, 483)
+GNU_MAGIC = b'ustar  \0'
+OCTAL_LIMIT = 8 ** 11
+"""What a time or size written in octal must stay under."""
+
+_SIZE_CAP = 1 << 62
+
+
+def read_number(field: bytes, what: str) -> int:
+    """Return a number written in octal or, as GNU does, in base 256; raises InvalidImage."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, 'big', signed=False) & ~(0x80 << 8 * (len(field) - 1))
+        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
+    text = field.split(b'\0', 1)[0].strip(b' ')
+    try:
+        return int(text, 8) if text else 0
+    except ValueError:
+        raise InvalidImage(f'a tar header has the malformed {what} {bytes(field)!r}') from None
+
+
+def write_octal(value: int, width: int) -> bytes:
+    """Return `value` in octal, `width` bytes with a final zero byte."""
+    return b'%0*o\0' % (width - 1, value)
+
+
+def read_size(header: bytes) -> int:
+    """Return the size in bytes of an entry's data; raises InvalidImage for a negative or absurd one."""
+    size = read_number(header[SIZE], 'size')
+    return checked_size(size)
+
+
+def checked_size(size: int) -> int:
+    """Return `size`; raises InvalidImage when it is negative or more than any file (CVE-2025-8194)."""
+    if not 0 <= size < _SIZE_CAP:
+        raise InvalidImage(f'a tar entry claims to have {size} bytes')
+    return size
+
+
+def check(header: bytes) -> None:
+    """Raise InvalidImage unless the checksum, signed or unsigned as old programs had it, is right."""
+    stored = read_number(header[CHECKSUM], 'checksum')
+    total = sum(header) - sum(header[CHECKSUM]) + 8 * 32
+    if stored == total:
+        return
+    negative = sum(byte >= 128 for byte in header) - sum(byte >= 128 for byte in header[CHECKSUM])
+    if stored != total - 256 * negative:
+        raise InvalidImage('a tar header has a wrong checksum: the layer is no tar, or damaged')
+
+
+def seal(header: bytearray) -> None:
+    """Write the checksum of a changed header."""
+    header[CHECKSUM] = b' ' * 8
+    header[CHECKSUM] = b'%06o\0 ' % sum(header)
+
+
+def padded(size: int) -> int:
+    """Return `size` rounded up to whole blocks."""
+    return (size + BLOCK - 1) // BLOCK * BLOCK
+
+
+def text(field: bytes | bytearray) -> bytes:
+    """Return a field up to its first zero byte."""
+    return bytes(field.split(b'\0', 1)[0])
