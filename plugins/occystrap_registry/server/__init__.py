@@ -1,0 +1,1 @@
+"""The embedded registry: an OCI distribution server that streams to disk."""

@@ -1,0 +1,45 @@
+"""The grammar of names in requests (distribution-spec, Pulling manifests): what it refuses never reaches a path."""
+import re
+
+from occystrap_core import InvalidImage
+from occystrap_core.oci import Digest
+from occystrap_registry.server.problems import Problem
+
+_COMPONENT = r'[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*'
+_REPOSITORY = re.compile(rf'{_COMPONENT}(?:/{_COMPONENT})*')
+_TAG = re.compile(r'[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}')
+_UPLOAD = re.compile(r'[0-9a-f]{32}')
+
+
+def repository_name(text: str) -> str:
+    """Return a repository's name; raises Problem 400 NAME_INVALID."""
+    if len(text) > 255 or not _REPOSITORY.fullmatch(text):
+        raise Problem(400, 'NAME_INVALID', 'the repository name is malformed')
+    return text
+
+
+def digest(text: str | None) -> Digest:
+    """Return a digest; raises Problem 400 DIGEST_INVALID."""
+    try:
+        return Digest(text)
+    except InvalidImage as error:
+        raise Problem(400, 'DIGEST_INVALID', str(error)) from None
+
+
+def tag(text: str) -> str:
+    """Return a tag; raises Problem 400 TAG_INVALID."""
+    if not _TAG.fullmatch(text):
+        raise Problem(400, 'TAG_INVALID', 'the tag is malformed')
+    return text
+
+
+def is_digest(reference: str) -> bool:
+    """Tell whether a manifest's reference is meant as a digest; a tag has no colon."""
+    return ':' in reference
+
+
+def upload_id(text: str) -> str:
+    """Return the ID of an upload; raises Problem 404 BLOB_UPLOAD_UNKNOWN for what no server gave out."""
+    if not _UPLOAD.fullmatch(text):
+        raise Problem(404, 'BLOB_UPLOAD_UNKNOWN', 'there is no such upload')
+    return text

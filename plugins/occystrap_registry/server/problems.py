@@ -1,0 +1,20 @@
+"""What the server says when it refuses: the JSON of distribution-spec, Error codes."""
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+
+class Problem(Exception):
+    """A refusal with its HTTP status, the spec's code, and a text for people."""
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.headers = status, code, message, headers or {}
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """Return the response for a Problem; a HEAD request gets its status alone."""
+    assert isinstance(error, Problem)
+    if request.method == 'HEAD':
+        return Response(status_code=error.status, headers=error.headers)
+    body = {'errors': [{'code': error.code, 'message': error.message, 'detail': {}}]}
+    return JSONResponse(body, error.status, error.headers)

@@ -1,0 +1,65 @@
+"""Running the registry inside another program: on a thread of its own, on loopback, on a port that was free."""
+import logging
+import socket
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from occystrap_core import ServiceUnavailable
+from occystrap_registry.server.application import Observer, registry_application
+
+_STARTING = 10.0
+_STOPPING = 2.0
+
+
+class _QuietServer(uvicorn.Server):
+    """A server that leaves the program's signal handlers alone and tells when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    def install_signal_handlers(self) -> None:
+        """Install none."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        await super().startup(sockets)
+        self.ready.set()
+
+
+class RegistryServer:
+    """A registry that runs while the with block does; `host` is its `127.0.0.1:port`."""
+
+    def __init__(self, root: Path, port: int = 0, observer: Observer | None = None) -> None:
+        """`root` keeps the content; port 0 takes a free one. Raises ServiceUnavailable when the port is taken."""
+        logging.getLogger('uvicorn').addHandler(logging.NullHandler())  # else its warnings go to stderr
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind(('127.0.0.1', port))
+        except OSError as error:
+            self._socket.close()
+            raise ServiceUnavailable(f'cannot listen on 127.0.0.1:{port}: {error.strerror}') from None
+        self.host = f'127.0.0.1:{self._socket.getsockname()[1]}'
+        config = uvicorn.Config(registry_application(root, observer), log_config=None, access_log=False,
+                                lifespan='off', timeout_keep_alive=60, timeout_graceful_shutdown=1,
+                                limit_concurrency=256, server_header=False)
+        self._server = _QuietServer(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name='registry', daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._server.ready.wait(_STARTING):
+            raise ServiceUnavailable(f'the embedded registry did not start on {self.host}')
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+                 ) -> None:
+        self._server.should_exit = True
+        self._thread.join(_STOPPING)
+        self._server.force_exit = True
+        self._socket.close()

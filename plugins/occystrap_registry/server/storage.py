@@ -1,0 +1,121 @@
+"""Blobs, manifests and tags on disk; each becomes visible by one rename of a complete, hashed file."""
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from occystrap_core.oci import Digest
+from occystrap_registry.server.problems import Problem
+
+
+class Storage:
+    """A folder of blobs, shared by repositories that each know which of them are theirs.
+
+    `blobs/sha256/<hex>` holds content; `repositories/<name>/_blobs|_manifests/<hex>` mark what belongs to a repository,
+    a manifest's mark holding its media type; `repositories/<name>/_tags/<tag>` holds a digest; `temporary/` all that is
+    not complete.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.temporary = root / 'temporary'
+        for folder in (self._blobs, self._repositories, self.temporary):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def blob(self, digest: Digest) -> Path:
+        """Return where the content of `digest` is, or would be."""
+        return self._blobs / digest.hex
+
+    def blob_of(self, repository: str, digest: Digest) -> Path:
+        """Return the path of a repository's blob; raises Problem 404 BLOB_UNKNOWN."""
+        path = self.blob(digest)
+        if not self._mark(repository, '_blobs', digest.hex).exists() or not path.exists():
+            raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}')
+        return path
+
+    def has_blob(self, repository: str, digest: Digest) -> bool:
+        """Tell whether a repository has a blob."""
+        return self._mark(repository, '_blobs', digest.hex).exists() and self.blob(digest).exists()
+
+    def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
+        """Take over a complete file whose digest was checked."""
+        os.replace(complete, self.blob(digest))
+        self._write(self._mark(repository, '_blobs', digest.hex), '')
+
+    def mount_blob(self, repository: str, digest: Digest, origin: str) -> bool:
+        """Make a blob of `origin` known in `repository`; returns whether `origin` has it."""
+        if not self.has_blob(origin, digest):
+            return False
+        self._write(self._mark(repository, '_blobs', digest.hex), '')
+        return True
+
+    def delete_blob(self, repository: str, digest: Digest) -> None:
+        """Make a blob unknown in a repository; raises Problem 404. The content stays for other repositories."""
+        self.blob_of(repository, digest)
+        self._mark(repository, '_blobs', digest.hex).unlink()
+
+    def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+        """Keep a manifest and, with `tag`, point that at it."""
+        complete = self.temporary / uuid.uuid4().hex
+        complete.write_bytes(raw)
+        os.replace(complete, self.blob(digest))
+        self._write(self._mark(repository, '_manifests', digest.hex), media_type)
+        if tag:
+            self._write(self._mark(repository, '_tags', tag), digest)
+
+    def manifest(self, repository: str, reference: Digest | str) -> tuple[Digest, str, bytes]:
+        """Return digest, media type and bytes by digest or tag; raises Problem 404 MANIFEST_UNKNOWN."""
+        try:
+            digest = reference if isinstance(reference, Digest) else self.tagged(repository, reference)
+            media_type = self._mark(repository, '_manifests', digest.hex).read_text()
+            return digest, media_type, self.blob(digest).read_bytes()
+        except FileNotFoundError:
+            raise Problem(404, 'MANIFEST_UNKNOWN', f'{repository} has no manifest {reference}') from None
+
+    def has_manifest(self, repository: str, digest: Digest) -> bool:
+        """Tell whether a repository has a manifest."""
+        return self._mark(repository, '_manifests', digest.hex).exists()
+
+    def tagged(self, repository: str, tag: str) -> Digest:
+        """Return what a tag points at; raises FileNotFoundError."""
+        return Digest(self._mark(repository, '_tags', tag).read_text())
+
+    def delete_manifest(self, repository: str, reference: Digest | str) -> None:
+        """Remove a tag, or a manifest with all tags that point at it; raises Problem 404."""
+        digest = self.manifest(repository, reference)[0]
+        if not isinstance(reference, Digest):
+            self._mark(repository, '_tags', reference).unlink()
+            return
+        for tag in self.tags(repository):
+            if self.tagged(repository, tag) == digest:
+                self._mark(repository, '_tags', tag).unlink()
+        self._mark(repository, '_manifests', digest.hex).unlink()
+
+    def tags(self, repository: str) -> list[str]:
+        """Return a repository's tags in order; raises Problem 404 NAME_UNKNOWN."""
+        folder = self._repositories / repository
+        if not (folder / '_manifests').is_dir():
+            raise Problem(404, 'NAME_UNKNOWN', f'there is no repository {repository}')
+        return sorted(path.name for path in folder.glob('_tags/*'))
+
+    def repositories(self) -> Iterator[str]:
+        """Yield the names of all repositories that have a manifest."""
+        for folder in self._repositories.rglob('_manifests'):
+            yield str(folder.parent.relative_to(self._repositories))
+
+    @property
+    def _blobs(self) -> Path:
+        return self._root / 'blobs' / 'sha256'
+
+    @property
+    def _repositories(self) -> Path:
+        return self._root / 'repositories'
+
+    def _mark(self, repository: str, kind: str, name: str) -> Path:
+        return self._repositories / repository / kind / name
+
+    def _write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        complete = self.temporary / uuid.uuid4().hex
+        complete.write_text(text)
+        os.replace(complete, path)

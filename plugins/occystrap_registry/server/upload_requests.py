@@ -1,0 +1,122 @@
+"""Requests for pushing blobs (distribution-spec, Pushing blobs)."""
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from occystrap_core.oci import Digest
+from occystrap_registry.server import names
+from occystrap_registry.server.problems import Problem
+from occystrap_registry.server.storage import Storage
+from occystrap_registry.server.uploads import Upload, Uploads
+
+_RANGE = re.compile(r'(?:bytes[ =])?(\d+)-(\d+)')
+
+
+async def start_upload(request: Request) -> Response:
+    """POST: start an upload, mount a blob of another repository, or take a whole blob at once."""
+    storage, uploads = _parts(request)
+    repository = names.repository_name(request.path_params['name'])
+    query = request.query_params
+    if 'mount' in query and 'from' in query:
+        digest, origin = names.digest(query['mount']), names.repository_name(query['from'])
+        if storage.mount_blob(repository, digest, origin):
+            return _created(repository, digest)
+    if 'digest' not in query:
+        return _accepted(uploads.start(repository))
+    promised = names.digest(query['digest'])
+    upload = uploads.start(repository)
+    async with _receiving(uploads, upload, keep=False):
+        await upload.append(request.stream())
+    uploads.finish(upload, promised)
+    return _created(repository, promised)
+
+
+async def continue_upload(request: Request) -> Response:
+    """PATCH: take the next chunk, which must begin where the last one ended."""
+    uploads, upload = _upload(request)
+    _check_range(request, upload)
+    async with _receiving(uploads, upload, keep=True):
+        await upload.append(request.stream())
+    return _accepted(upload)
+
+
+async def finish_upload(request: Request) -> Response:
+    """PUT: take the last chunk, if there is one, and hold all bytes against the digest."""
+    uploads, upload = _upload(request)
+    promised = names.digest(request.query_params.get('digest'))
+    _check_range(request, upload)
+    async with _receiving(uploads, upload, keep=False):
+        await upload.append(request.stream())
+    uploads.finish(upload, promised)
+    return _created(upload.repository, promised)
+
+
+async def upload_status(request: Request) -> Response:
+    """GET: how far an upload has come."""
+    return Response(status_code=204, headers=_position(_upload(request)[1]))
+
+
+async def cancel_upload(request: Request) -> Response:
+    """DELETE: forget an upload."""
+    uploads, upload = _upload(request)
+    uploads.discard(upload)
+    return Response(status_code=204)
+
+
+@asynccontextmanager
+async def _receiving(uploads: Uploads, upload: Upload, keep: bool) -> AsyncIterator[None]:
+    """Let one request at a time write; what breaks off is kept for resuming only after a chunk."""
+    if upload.busy:
+        raise Problem(416, 'BLOB_UPLOAD_INVALID', 'another request is writing to this upload')
+    upload.busy = True
+    try:
+        yield
+    except ClientDisconnect:
+        if not keep:
+            uploads.discard(upload)
+        raise
+    except OSError as error:
+        uploads.discard(upload)
+        raise Problem(507, 'BLOB_UPLOAD_INVALID', f'the disk refused: {error.strerror}') from None
+    finally:
+        upload.busy = False
+
+
+def _check_range(request: Request, upload: Upload) -> None:
+    """Raise Problem 416 unless Content-Range, where there is one, goes on from what has arrived."""
+    text = request.headers.get('content-range')
+    if text is None:
+        return
+    found = _RANGE.fullmatch(text)
+    if not found or int(found[1]) != upload.size or int(found[2]) < int(found[1]) - 1:
+        raise Problem(416, 'BLOB_UPLOAD_INVALID', f'{upload.size} bytes have arrived', _position(upload))
+    length = request.headers.get('content-length')
+    if length is not None and int(length) != int(found[2]) - int(found[1]) + 1:
+        raise Problem(400, 'SIZE_INVALID', 'Content-Range and Content-Length contradict each other')
+
+
+def _parts(request: Request) -> tuple[Storage, Uploads]:
+    return request.app.state.storage, request.app.state.uploads
+
+
+def _upload(request: Request) -> tuple[Uploads, Upload]:
+    uploads = _parts(request)[1]
+    repository = names.repository_name(request.path_params['name'])
+    return uploads, uploads.find(repository, names.upload_id(request.path_params['upload']))
+
+
+def _position(upload: Upload) -> dict[str, str]:
+    return {'Location': f'/v2/{upload.repository}/blobs/uploads/{upload.id}', 'Docker-Upload-UUID': upload.id,
+            'Range': f'0-{max(0, upload.size - 1)}'}
+
+
+def _accepted(upload: Upload) -> Response:
+    return Response(status_code=202, headers=_position(upload))
+
+
+def _created(repository: str, digest: Digest) -> Response:
+    return Response(status_code=201, headers={'Location': f'/v2/{repository}/blobs/{digest}',
+                                              'Docker-Content-Digest': digest})
