@@ -1,0 +1,35 @@
+"""What this plugin declares; cheap to import."""
+from collections.abc import Iterable
+
+from occystrap_core import (
+    CheckResults, InputScheme, Many, Option, Receipt, Settings, VerifyLevel, WriterScheme, choice, hookimpl,
+)
+
+
+@hookimpl
+def register_inputs() -> Iterable[InputScheme]:
+    """Return tar:// as a source."""
+    return [InputScheme('tar', 'occystrap_tar.input:TarInput', [
+        Option('image', help='which image of an archive with several: name:tag'),
+        Option('platform', help='what to take of an index, such as linux/arm64 (default: --platform)'),
+    ], 'a docker archive or an OCI archive, gzipped or not')]
+
+
+@hookimpl
+def register_writers() -> Iterable[WriterScheme]:
+    """Return tar:// as a destination."""
+    return [WriterScheme('tar', 'occystrap_tar.writer:tar_output', [
+        Option('format', choice('docker', 'oci'), 'docker', 'docker archive, or OCI archive of blobs as stored'),
+        Option('tag', help='the name:tag in the archive (default: the source\'s)'),
+        Option('compression', choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
+               'with format=oci, for layers that have no blob yet'),
+    ], 'an archive of one image', many=Many(False, reason='an archive holds one image'))]
+
+
+@hookimpl
+def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
+    """Hold an archive against a receipt."""
+    if receipt.scheme != 'tar':
+        return None
+    from occystrap_tar.verifier import verify
+    return verify(receipt, level, settings)
