@@ -1,0 +1,69 @@
+"""Docker daemons: their own data, socket and mounts, apart from any daemon that the machine may run."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.services.folders import service_folder
+from tests.services.processes import running
+from tests.services.requirements import require_program, require_root
+
+
+@dataclass(frozen=True)
+class DockerDaemon:
+    """A running daemon behind a unix socket."""
+
+    socket: Path
+    log: Path
+
+    @property
+    def address(self) -> str:
+        """What goes into DOCKER_HOST: `unix:///…/docker.sock`."""
+        return f'unix://{self.socket}'
+
+    def run(self, *arguments: str | Path, timeout: float = 600.0) -> str:
+        """Runs `docker` with the arguments on this daemon and returns its standard output, stripped.
+
+        Raises RuntimeError with the command's error output if it fails; `timeout` is in seconds.
+        """
+        command = [require_program('docker', 'docker.io'), '-H', self.address, *map(str, arguments)]
+        # No settings or credentials of the user; the classic builder, as BuildKit's needs a plugin in newer clients.
+        environment = {**os.environ, 'DOCKER_CONFIG': str(self.log.parent / 'cli'), 'DOCKER_BUILDKIT': '0'}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
+        if done.returncode:
+            raise RuntimeError(f'docker {arguments[0]} ended with code {done.returncode}: {done.stderr.strip()}')
+        return done.stdout.strip()
+
+    def answers(self) -> bool:
+        """Whether the daemon answers requests."""
+        if not self.socket.exists():
+            return False
+        try:
+            return bool(self.run('version', '--format', '{{.Server.Version}}', timeout=10))
+        except (RuntimeError, subprocess.TimeoutExpired):
+            return False
+
+
+@contextmanager
+def docker_daemon() -> Iterator[DockerDaemon]:
+    """The machine's dockerd (Debian 12: Docker 20.10) without network, with an empty overlay2 store."""
+    require_root('dockerd')
+    require_program('docker', 'docker.io')
+    program = [require_program('dockerd', 'docker.io')]
+    with service_folder('docker') as folder:
+        daemon = DockerDaemon(folder / 'docker.sock', folder / 'log')
+        # With a mount namespace of its own nothing stays mounted, however the daemon ends.
+        command = [require_program('unshare', 'util-linux'), '-m', *program, *daemon_flags(folder)]
+        with running(command, log=daemon.log, ready=daemon.answers):
+            yield daemon
+
+
+def daemon_flags(folder: Path) -> list[str]:
+    """The flags of a dockerd that keeps all that is its own in `folder` and leaves the network alone."""
+    return [
+        '--data-root', f'{folder}/data', '--exec-root', f'{folder}/exec', '-p', f'{folder}/pid',
+        '-H', f'unix://{folder}/docker.sock', '--iptables=false', '--ip6tables=false', '--bridge=none',
+    ]

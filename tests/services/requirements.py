@@ -1,0 +1,25 @@
+"""What a service needs of the machine, and the one error that says that it is not there."""
+
+import os
+import shutil
+
+
+class ServiceUnavailable(Exception):
+    """The service cannot run on this machine; the message is one line that says why."""
+
+
+def require_program(name: str, package: str = '') -> str:
+    """The path of the program `name`, also from the sbin folders that a plain user has not in PATH.
+
+    Raises ServiceUnavailable, which names the Debian package (by default called like the program).
+    """
+    path = shutil.which(name) or shutil.which(name, path='/usr/local/sbin:/usr/sbin:/sbin')
+    if path is None:
+        raise ServiceUnavailable(f'{name} is not installed: apt-get install {package or name}')
+    return path
+
+
+def require_root(what: str) -> None:
+    """Raises ServiceUnavailable unless this process is root."""
+    if os.geteuid() != 0:
+        raise ServiceUnavailable(f'{what} needs root: run the tests as root')

@@ -1,0 +1,80 @@
+"""Debian 13 in a folder, for newer peers than this machine has: Docker 26.1 and skopeo 1.18."""
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.services.cache import built_once
+from tests.services.debian_root import debian_root
+from tests.services.docker_daemon import DockerDaemon, daemon_flags
+from tests.services.folders import service_folder
+from tests.services.processes import running
+from tests.services.requirements import ServiceUnavailable, require_program, require_root
+
+VERSION = '1'
+PACKAGES = ('docker.io', 'docker-cli', 'skopeo')
+INSIDE = Path('/srv')
+
+# Runs in a mount namespace of its own ($1 root, $2 folder that appears as /srv): all mounts end with it.
+# runc's pivot_root asks for a root that is a mount point.
+ENTER = '''
+mount --bind "$1" "$1"
+for each in proc sys dev; do mount --rbind "/$each" "$1/$each"; done
+mount --bind "$2" "$1/srv"
+root=$1; shift 2
+exec chroot "$root" "$@"
+'''
+
+
+def trixie_root() -> Path:
+    """The cached root folder of Debian 13, built by the first who asks (about a minute)."""
+    require_root('Debian 13 in a folder')
+    return built_once('trixie', VERSION, _build) / 'root'
+
+
+def trixie_command(folder: Path, command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` inside Debian 13, where `folder` appears as /srv."""
+    enter = [require_program('unshare', 'util-linux'), '-m', 'sh', '-ec', ENTER, 'sh']
+    return [*enter, str(trixie_root()), str(folder), *command]
+
+
+def run_in_trixie(folder: Path, *command: str, timeout: float = 600.0) -> str:
+    """Runs a command inside Debian 13 (`skopeo`, …) with `folder` as /srv and returns its output, stripped.
+
+    Raises RuntimeError with the command's error output if it fails; `timeout` is in seconds.
+    """
+    done = subprocess.run(trixie_command(folder, command), capture_output=True, text=True, timeout=timeout)
+    if done.returncode:
+        raise RuntimeError(f'{command[0]} ended with code {done.returncode}: {done.stderr.strip()}')
+    return done.stdout.strip()
+
+
+@contextmanager
+def docker26_daemon() -> Iterator[DockerDaemon]:
+    """Docker 26.1 without network, with an empty store; its `docker save` has the OCI layout."""
+    require_program('docker', 'docker.io')
+    with service_folder('docker26') as folder:
+        daemon = DockerDaemon(folder / 'docker.sock', folder / 'log')
+        command = trixie_command(folder, ['dockerd', *daemon_flags(INSIDE)])
+        with running(command, log=daemon.log, ready=daemon.answers):
+            yield daemon
+
+
+def _build(folder: Path) -> None:
+    root = folder / 'root'
+    debian_root('trixie', root, ['ca-certificates'])
+    install = (
+        'export DEBIAN_FRONTEND=noninteractive\n'
+        # Nothing may start a service from a chroot.
+        'printf "#!/bin/sh\\nexit 101\\n" > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d\n'
+        f'apt-get update; apt-get install -y --no-install-recommends {" ".join(PACKAGES)}; apt-get clean'
+    )
+    enter = ['unshare', '-m', 'sh', '-ec', ENTER, 'sh', str(root), str(folder), 'sh', '-ec', install]
+    done = subprocess.run(enter, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise ServiceUnavailable(f'Debian 13 could not install its packages: {done.stdout[-500:]}')
+
+
+if __name__ == '__main__':
+    print(trixie_root())
