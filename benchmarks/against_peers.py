@@ -1,0 +1,144 @@
+"""Times occystrap beside the published program 0.4.17 and skopeo: `python -m benchmarks.against_peers [--rounds 5]`.
+
+Every job runs in turn with its peers on the same real image and registry, several rounds; printed are medians of wall
+seconds, CPU seconds and peak resident MB, and the ratio of each peer's wall time to ours. Needs root, for building the
+real image once, and a package index for the peer.
+"""
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.services.cache import built_once
+from tests.services.real_image import real_image, real_registry
+from tests.services.registry import plain_registry
+
+PEER = 'occystrap==0.4.17'
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one command took."""
+
+    wall: float
+    cpu: float
+    resident: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work; each command gets the folder to write to and the host of an empty registry."""
+
+    name: str
+    commands: dict[str, Callable[[Path, str], Sequence[object]]]
+    registry: bool = False
+
+
+def jobs(source: str, archive: Path, peer: str) -> list[Job]:
+    """Return the jobs; `source` is the host of the registry with the real image."""
+    ours = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
+    image, theirs = f'registry://{source}/real:v1', [peer, '--insecure']
+    skopeo = ['skopeo', '--insecure-policy', 'copy', '--src-tls-verify=false', '--dest-tls-verify=false']
+    return [
+        Job('registry → dir', {
+            'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', image, f'dir://{to}/d'],
+            'occystrap': lambda to, _: [*ours, image, f'dir://{to}/d'],
+            '0.4.17': lambda to, _: [*theirs, 'process', image, f'dir://{to}/d'],
+            'skopeo': lambda to, _: [*skopeo, '--dest-decompress', f'docker://{source}/real:v1', f'dir:{to}/d']}),
+        Job('registry → tar', {
+            'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', image, f'tar://{to}/a.tar'],
+            'occystrap': lambda to, _: [*ours, image, f'tar://{to}/a.tar'],
+            '0.4.17': lambda to, _: [*theirs, 'process', image, f'tar://{to}/a.tar'],
+            'skopeo': lambda to, _: [*skopeo, f'docker://{source}/real:v1', f'docker-archive:{to}/a.tar']}),
+        Job('registry → tar, timestamps normalised', {
+            'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', image, f'tar://{to}/a.tar', '-f',
+                                                  'normalize-timestamps'],
+            '0.4.17': lambda to, _: [*theirs, 'process', image, f'tar://{to}/a.tar', '-f', 'normalize-timestamps']}),
+        Job('registry → registry, cold', {
+            'occystrap': lambda to, host: [*ours, image, f'registry://{host}/real:v1'],
+            '0.4.17': lambda to, host: [*theirs, 'process', image, f'registry://{host}/real:v1'],
+            'skopeo': lambda to, host: [*skopeo, f'docker://{source}/real:v1', f'docker://{host}/real:v1']}, True),
+        Job('tar → registry, cold', {
+            'occystrap': lambda to, host: [*ours, f'tar://{archive}', f'registry://{host}/real:v1'],
+            'occystrap gzip-fast': lambda to, host: [*ours, f'tar://{archive}',
+                                                     f'registry://{host}/real:v1?compression=gzip-fast'],
+            'skopeo': lambda to, host: [*skopeo, f'docker-archive:{archive}', f'docker://{host}/real:v1']}, True),
+    ]
+
+
+def take(command: Sequence[object]) -> Taken:
+    """Run a command and return what it took; raises CalledProcessError when it fails."""
+    words = [str(word) for word in command]
+    with tempfile.TemporaryFile() as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(words, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, words, output.read().decode())
+    return Taken(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+@contextmanager
+def place(registry: bool) -> Iterator[tuple[Path, str]]:
+    """Give an empty folder and, where wanted, an empty registry; nothing unwritten is left to disturb the next."""
+    folder = Path(tempfile.mkdtemp(prefix='occystrap-benchmark-'))
+    try:
+        if registry:
+            with plain_registry(folder / 'storage') as empty:
+                yield folder, empty.host
+        else:
+            yield folder, ''
+    finally:
+        shutil.rmtree(folder)
+        os.sync()
+
+
+def compare(job: Job, rounds: int) -> None:
+    """Run a job's commands in turn, `rounds` times, and print a table."""
+    taken: dict[str, list[Taken]] = {name: [] for name in job.commands}
+    for _ in range(rounds):
+        for name, command in job.commands.items():
+            with place(job.registry) as (folder, host):
+                taken[name].append(take(command(folder, host)))
+    ours = statistics.median(each.wall for each in next(iter(taken.values())))
+    print(f'\n### {job.name}\n| program | wall s | CPU s | resident MB | wall, as a multiple of the first |')
+    print('| --- | --- | --- | --- | --- |')
+    for name, all_taken in taken.items():
+        wall, cpu = (statistics.median(getattr(each, what) for each in all_taken) for what in ('wall', 'cpu'))
+        resident = max(each.resident for each in all_taken)
+        print(f'| {name} | {wall:.2f} | {cpu:.2f} | {resident:.0f} | {wall / ours:.1f} |', flush=True)
+
+
+def install_peer(folder: Path) -> None:
+    """Put the published program into a virtual environment of its own."""
+    venv.create(folder / 'venv', with_pip=True)
+    subprocess.run([folder / 'venv/bin/pip', 'install', '-q', PEER], check=True)
+
+
+def main() -> None:
+    """Run all jobs, or those whose names contain the argument."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('only', nargs='?', default='')
+    parser.add_argument('--rounds', type=int, default=5)
+    arguments = parser.parse_args()
+    peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin/occystrap'
+    with real_registry() as source:
+        for job in jobs(source.host, real_image().archive, str(peer)):
+            if arguments.only in job.name:
+                compare(job, arguments.rounds)
+
+
+if __name__ == '__main__':
+    main()
