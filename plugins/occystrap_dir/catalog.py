@@ -1,0 +1,136 @@
+"""catalog.json: which manifest belongs to which image, as {name: {tag: manifest}}, of a folder that holds several."""
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from occystrap_core import InvalidImage, Receipt, UsageError
+from occystrap_core.oci import Digest, Reference, dump, parse_object
+from occystrap_dir.manifests import CAP, is_manifest_name, manifest_names
+from occystrap_dir.names import read_document
+from occystrap_dir.receipts import kept_receipt
+
+CATALOG = 'catalog.json'
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a catalog."""
+
+    name: str
+    tag: str
+    manifest: str
+
+    def canonical(self) -> bytes:
+        """Return the bytes whose digest stands for this entry in a receipt: the catalog if it had no other."""
+        return dump({self.name: {self.tag: self.manifest}})
+
+    def __str__(self) -> str:
+        return f'{self.name}@{self.tag}' if ':' in self.tag else f'{self.name}:{self.tag}'
+
+
+@dataclass
+class Catalog:
+    """The images of a folder."""
+
+    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries.values())
+
+    def put(self, entry: Entry) -> None:
+        """Add an image, in place of what had its name and tag or claimed its manifest."""
+        kept = {key: each for key, each in self.entries.items() if each.manifest != entry.manifest}
+        self.entries = {**kept, (entry.name, entry.tag): entry}
+
+    def to_json(self) -> bytes:
+        """Return the catalog as a file: a line for each name, in order."""
+        document: dict[str, dict[str, str]] = {}
+        for (name, tag), entry in sorted(self.entries.items()):
+            document.setdefault(name, {})[tag] = entry.manifest
+        lines = [f'    {json.dumps(name)}: {json.dumps(tags)}' for name, tags in document.items()]
+        return ('{\n' + ',\n'.join(lines) + '\n}').encode()  # no newline: what is cut must not still be JSON
+
+
+def parse_catalog(raw: bytes, what: str) -> Catalog:
+    """Return the catalog in `raw`; raises InvalidImage, naming `what`, when it is none."""
+    catalog = Catalog()
+    for name, tags in parse_object(raw, what, CAP).items():
+        if not isinstance(tags, dict) or not all(map(is_manifest_name, tags.values())):
+            raise InvalidImage(f'{what}: {name!r} is not followed by tags with the names of manifests')
+        catalog.entries.update({(name, tag): Entry(name, tag, manifest) for tag, manifest in tags.items()})
+    return catalog
+
+
+def read_catalog(root: str) -> Catalog:
+    """Return the catalog of a folder, empty if it has none; raises InvalidImage for a damaged one, and OSError."""
+    try:
+        return parse_catalog(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')
+    except FileNotFoundError:
+        return Catalog()
+
+
+def recovered_catalog(root: str) -> Catalog:
+    """Return the catalog of a folder; a damaged one is made again from the receipts. Raises OSError."""
+    try:
+        return read_catalog(root)
+    except InvalidImage:
+        catalog = Catalog()
+    for manifest in manifest_names(root):
+        receipt = kept_receipt(root, manifest)
+        for entry in _attested(receipt, manifest) if receipt else ():
+            catalog.put(entry)
+    return catalog
+
+
+def _attested(receipt: Receipt, manifest: str) -> Iterator[Entry]:
+    """Yield the entry that a receipt was written for."""
+    expected = {expectation.digest for expectation in receipt.of_kind('catalog')}
+    with suppress(UsageError):
+        for entry in _candidates(Reference.parse(receipt.reference), manifest):
+            if Digest.of(entry.canonical()) in expected:
+                yield entry
+
+
+def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
+    """Return the entry under which an image goes into a folder of several.
+
+    As in 0.4.17 the name is the repository without its host; the host comes before it only when an image of that name
+    and tag from another host is there already (one without a host counts as the same). The manifest of an image that
+    is written again keeps its name.
+    """
+    entries = [catalog.entries.get((each.name, each.tag), each) for each in _candidates(reference, '')]
+    chosen = next((each for each in entries if not _is_from_another_host(each, reference, root)), entries[-1])
+    if re.fullmatch(r'manifest-.+\.json', chosen.manifest):
+        return chosen
+    return Entry(chosen.name, chosen.tag, _free_name(catalog, chosen))
+
+
+def _candidates(reference: Reference, manifest: str) -> list[Entry]:
+    named = reference.with_default_tag()
+    tag = named.tag or str(named.digest)
+    return [Entry(name, tag, manifest) for name in dict.fromkeys([named.repository, named.name])]
+
+
+def _is_from_another_host(entry: Entry, reference: Reference, root: str) -> bool:
+    receipt = kept_receipt(root, entry.manifest) if entry.manifest else None
+    if receipt is None:
+        return False
+    try:
+        there = Reference.parse(receipt.reference).host
+    except UsageError:
+        return False
+    return bool(there and reference.host and there != reference.host)
+
+
+def _free_name(catalog: Catalog, entry: Entry) -> str:
+    """Return manifest-NAME-TAG.json with what file names cannot hold replaced; where that is taken, with a hash."""
+    stem = re.sub(r'[^A-Za-z0-9._-]', '_', f'{entry.name}-{entry.tag}')
+    taken = {each.manifest.lower() for each in catalog}
+    plain = f'manifest-{stem}.json'
+    if plain.lower() not in taken and len(stem) <= _LONGEST:
+        return plain
+    return f'manifest-{stem[:_LONGEST]}~{hashlib.sha256(str(entry).encode()).hexdigest()[:12]}.json'

@@ -1,0 +1,49 @@
+"""Whether images may be written to a folder: asked before anything is downloaded."""
+import os
+
+from occystrap_core import OutputError
+from occystrap_dir.catalog import CATALOG
+from occystrap_dir.manifests import SINGLE, manifest_names
+from occystrap_dir.workspace import STATE
+from occystrap_dir.writing import writing
+
+_OURS = (SINGLE, CATALOG, STATE)
+_OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version')
+_HARMLESS = {'lost+found'}
+
+
+def check_destination(root: str, unique: bool) -> None:
+    """Raise OutputError unless `root` is a folder that may be written to, or can be made.
+
+    `unique` tells that several images are wanted in it. A folder with other things in it is refused.
+    """
+    with writing(root):
+        if not os.path.lexists(root):
+            return _check_parent(root)
+        if not os.path.isdir(root):
+            kind = 'a link that leads to no folder' if os.path.islink(root) else 'not a folder'
+            raise OutputError(f'{root} is {kind}: name a folder')
+        if not os.access(root, os.W_OK | os.X_OK):
+            raise OutputError(f'{root} is not writable: change its permissions or name another folder')
+        _check_content(root, unique)
+
+
+def _check_parent(root: str) -> None:
+    parent = os.path.dirname(root)
+    if not os.path.isdir(parent):
+        raise OutputError(f'cannot make the folder {root}: {parent} is no folder; make it first')
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f'cannot make the folder {root}: {parent} is not writable')
+
+
+def _check_content(root: str, unique: bool) -> None:
+    if not any(os.path.lexists(f'{root}/{name}') for name in _OURS):
+        others = sorted(set(os.listdir(root)) - _HARMLESS)
+        if others:
+            raise OutputError(f'{root} holds other things, such as {others[0]!r}: name an empty folder')
+    for name in _OTHERS:
+        if os.path.lexists(f'{root}/{name}'):
+            raise OutputError(f'{root} holds an image in another layout ({name!r} is there): name an empty folder')
+    if not unique and manifest_names(root) not in ([], [SINGLE]):
+        raise OutputError(f'{root} holds several images: add ?unique_names=true to put this one beside them, '
+                          'or name an empty folder')

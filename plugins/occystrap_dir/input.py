@@ -1,0 +1,99 @@
+"""Reading dir://: folders that this plugin wrote, those of version 0.4.17, and unpacked `docker save` archives."""
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+
+from occystrap_core import Image, ImageInput, ImageNotFound, InvalidImage, Location, Settings, TarLayer, UsageError
+from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference
+from occystrap_dir.choices import Choice, list_choices, reference_of, saved_image
+from occystrap_dir.names import open_inside, read_document
+
+
+class DirInput(ImageInput):
+    """Reads one image of a folder: the only one, or the one that the options image and tag choose."""
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(location, settings)
+        self._root = os.path.abspath(location.path)
+        self._chosen: dict[Reference, Choice] = {}
+
+    def references(self) -> Sequence[Reference]:
+        """Return the chosen image; raises ImageNotFound, UsageError with the choices, InvalidImage."""
+        choice = self._choose()
+        reference = reference_of(self._root, choice, saved_image(self._root, choice))
+        self._chosen[reference] = choice
+        return [reference]
+
+    def open(self, reference: Reference) -> Image:
+        """Return the image; its layers are held against their diff_ids when they are read. Raises InvalidImage."""
+        if reference not in self._chosen and reference not in self.references():
+            raise ImageNotFound(f'{self._root} holds no image {reference}')
+        saved = saved_image(self._root, self._chosen[reference])
+        config = self._config(saved.config)
+        if len(config.diff_ids) != len(saved.layers):
+            raise InvalidImage(f'{self._root}: the manifest has {len(saved.layers)} layers, the config '
+                               f'{len(config.diff_ids)} diff_ids')
+        if len(set(zip(saved.layers, config.diff_ids))) > len(set(saved.layers)):
+            raise InvalidImage(f'{self._root}: one layer file stands for two diff_ids')
+        layers = [self._layer(index, diff_id, name)
+                  for index, (diff_id, name) in enumerate(zip(config.diff_ids, saved.layers, strict=True))]
+        return Image(reference, config, layers)
+
+    def _choose(self) -> Choice:
+        if not os.path.isdir(self._root):
+            raise ImageNotFound(f'there is no folder {self._root}')
+        name, tag = self.location.options['image'], self.location.options['tag']
+        choices = self._all()
+        if not choices:
+            raise ImageNotFound(f'{self._root} holds no image: it has neither manifest.json nor catalog.json')
+        called = [choice for choice in choices if choice.is_called(name, tag)]
+        there = ', '.join(sorted(map(str, choices)))
+        if not called:
+            raise ImageNotFound(f'{self._root} holds no image called {name or "…"}:{tag or "…"}; there is: {there}')
+        if len({choice.place for choice in called}) > 1:
+            raise UsageError(f'{self._root} holds several images: choose one with ?image=NAME&tag=TAG; '
+                             f'there is: {there}')
+        return called[0]
+
+    def _all(self) -> list[Choice]:
+        try:
+            return list_choices(self._root)
+        except OSError as error:
+            raise InvalidImage(f'{self._root} cannot be read: {error.strerror}') from None
+
+    def _config(self, name: str) -> ImageConfig:
+        try:
+            raw = read_document(self._root, name, MANIFEST_CAP)
+        except OSError as error:
+            raise InvalidImage(f'{self._root}: config {name} cannot be read: {error.strerror}') from None
+        claimed = re.search(r'[0-9a-f]{64}', os.path.basename(name))
+        if claimed and claimed[0] != Digest.of(raw).hex and not _is_reformatted(raw):
+            raise InvalidImage(f'{self._root}: config {name} has digest {Digest.of(raw)}, not the one in its name')
+        try:
+            return ImageConfig.parse(raw)
+        except InvalidImage as error:
+            raise InvalidImage(f'{self._root}: {name}: {error}') from None
+
+    def _layer(self, index: int, diff_id: Digest, name: str) -> TarLayer:
+        opener = self._opener(name)
+        with opener() as file:
+            size = os.fstat(file.fileno()).st_size
+        return TarLayer(index, diff_id, opener, size, f'{self._root}/{name}')
+
+    def _opener(self, name: str) -> Callable[[], io.FileIO]:
+        def opener() -> io.FileIO:
+            try:
+                return io.FileIO(open_inside(self._root, name))
+            except OSError as error:
+                raise InvalidImage(f'{self._root}: layer {name} cannot be read: {error.strerror}') from None
+        return opener
+
+
+def _is_reformatted(raw: bytes) -> bool:
+    """Tell whether a config is laid out as 0.4.17 writes it: with another digest than the one it names the file by."""
+    try:
+        return raw == json.dumps(json.loads(raw), indent=4, sort_keys=True).encode()
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,74 @@
+"""manifest.json as `docker save` writes it: a list of images, each with its config, its tags and its layers.
+
+The format is described in Docker's image spec v1.2 ("Combined Image JSON + Filesystem Changeset Format").
+"""
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from occystrap_core import InvalidImage, WrittenImage
+from occystrap_core.oci import field, parse_json
+from occystrap_dir.names import read_document
+
+SINGLE = 'manifest.json'
+CAP = 16 << 20
+"""Most bytes that a manifest.json or catalog.json may have."""
+_NAME = re.compile(r'manifest(-.+)?\.json')
+
+
+@dataclass(frozen=True)
+class SavedImage:
+    """One image of a manifest; config and layers are names of files in the folder, layers lowest first."""
+
+    config: str
+    tags: Sequence[str]
+    layers: Sequence[str]
+
+    @classmethod
+    def from_json(cls, document: object, what: str) -> 'SavedImage':
+        """Return an entry of a parsed manifest; raises InvalidImage, naming `what`, when it is malformed."""
+        if not isinstance(document, dict):
+            raise InvalidImage(f'{what}: an image is not a JSON object')
+        tags, layers = document.get('RepoTags') or [], field(document, 'Layers', list, what)
+        if not isinstance(tags, list) or not all(isinstance(name, str) for name in [*tags, *layers]):
+            raise InvalidImage(f'{what}: RepoTags or Layers are not lists of strings')
+        return cls(field(document, 'Config', str, what), tuple(tags), tuple(layers))
+
+
+def layer_name(diff_id_hex: str) -> str:
+    """Return the name of a layer's file."""
+    return f'{diff_id_hex}/layer.tar'
+
+
+def manifest_names(root: str) -> list[str]:
+    """Return the names of all manifests in a folder, sorted; raises OSError."""
+    return sorted(name for name in os.listdir(root) if _NAME.fullmatch(name))
+
+
+def is_manifest_name(name: object) -> bool:
+    """Tell whether a catalog may call a manifest so."""
+    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and '/' not in name
+
+
+def read_manifest(root: str, name: str) -> list[SavedImage]:
+    """Return the images of a manifest; raises InvalidImage, OSError."""
+    what = f'{root}/{name}'
+    images = parse_json(read_document(root, name, CAP), what, CAP)
+    if not isinstance(images, list) or not images:
+        raise InvalidImage(f'{what} is not a list of images')
+    return [SavedImage.from_json(image, what) for image in images]
+
+
+def build_manifest(image: WrittenImage, unique: bool) -> bytes:
+    """Return the manifest of one image, the same bytes for the same image.
+
+    With `unique` it also has the field ImageName, as version 0.4.17 of occystrap writes it.
+    """
+    entry: dict[str, object] = {'Config': f'{image.config.digest.hex}.json'}
+    if unique:
+        entry['ImageName'] = image.reference.repository
+    entry['RepoTags'] = [image.reference.familiar] if image.reference.familiar else []
+    entry['Layers'] = [layer.locator for layer in image.layers]
+    return json.dumps([entry], indent=4, ensure_ascii=False).encode()

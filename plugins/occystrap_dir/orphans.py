@@ -1,0 +1,34 @@
+"""Removing what no manifest names any more: layers and configs of replaced images, or of runs that did not finish."""
+import os
+import re
+from contextlib import suppress
+
+from occystrap_core import InvalidImage
+from occystrap_dir.manifests import layer_name, manifest_names, read_manifest
+
+_CONFIG = re.compile(r'[0-9a-f]{64}\.json')
+_LAYER = re.compile(r'[0-9a-f]{64}')
+
+
+def remove_orphans(root: str) -> None:
+    """Remove configs and layers that no manifest in the folder names; nothing while a manifest cannot be read.
+
+    Only files with the names that writers of this format give are touched. Raises OSError.
+    """
+    try:
+        images = [image for name in manifest_names(root) for image in read_manifest(root, name)]
+    except InvalidImage:
+        return
+    named = {name for image in images for name in (image.config, *image.layers)}
+    for entry in sorted(os.listdir(root)):
+        if _CONFIG.fullmatch(entry) and entry not in named:
+            os.unlink(f'{root}/{entry}')
+        if _LAYER.fullmatch(entry) and layer_name(entry) not in named and not os.path.islink(f'{root}/{entry}'):
+            _remove_layer(root, entry)
+
+
+def _remove_layer(root: str, name: str) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(f'{root}/{layer_name(name)}')
+    with suppress(OSError):  # somebody else's files in there stay
+        os.rmdir(f'{root}/{name}')

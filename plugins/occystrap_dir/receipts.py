@@ -1,0 +1,48 @@
+"""The receipts that a folder keeps: what is known of its images and layers from the runs that wrote them."""
+import os
+from dataclasses import replace
+from functools import lru_cache
+
+from occystrap_core import Evidence, Receipt, UsageError
+from occystrap_core.oci import Digest
+from occystrap_dir.workspace import RECEIPTS
+
+
+def kept_receipt(root: str, manifest: str) -> Receipt | None:
+    """Return the receipt of the image whose manifest has this name; None without a readable one."""
+    return _read(f'{root}/{RECEIPTS}/{manifest}')
+
+
+def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
+    """Return the receipt to keep: what an earlier run saw with its own eyes stays seen when a rerun skips it."""
+    seen = {each for each in (earlier.expectations if earlier else ()) if each.evidence is Evidence.STREAMED}
+    upgraded = (replace(each, evidence=Evidence.STREAMED) for each in receipt.expectations)
+    return replace(receipt, expectations=tuple(
+        better if better in seen else each for each, better in zip(receipt.expectations, upgraded, strict=True)))
+
+
+def recorded_sizes(root: str) -> dict[Digest, int]:
+    """Return the size in bytes of every layer that the kept receipts tell of, by diff_id."""
+    sizes: dict[Digest, int] = {}
+    try:
+        with os.scandir(f'{root}/{RECEIPTS}') as entries:
+            for entry in entries:
+                sizes.update(_layer_sizes(entry.path, entry.inode()))
+    except OSError:
+        pass  # without receipts nothing is known
+    return sizes
+
+
+@lru_cache(maxsize=4096)
+def _layer_sizes(path: str, inode: int) -> dict[Digest, int]:
+    """Return the layers of one receipt; cached because many images go into one folder, and never wrong later on."""
+    receipt = _read(path)
+    return {layer.digest: layer.size for layer in receipt.of_kind('layer')} if receipt else {}
+
+
+def _read(path: str) -> Receipt | None:
+    try:
+        with open(path, 'rb') as file:
+            return Receipt.from_json(file.read())
+    except (OSError, UsageError):
+        return None

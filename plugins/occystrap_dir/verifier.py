@@ -1,0 +1,89 @@
+"""Verifying dir://: holds a folder against a receipt, and knows nothing of the writer."""
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from occystrap_core import (
+    ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, ReadAhead, Receipt, Settings, VerifyLevel,
+)
+from occystrap_core.oci import Digest
+from occystrap_dir.catalog import parse_catalog
+from occystrap_dir.manifests import CAP, read_manifest
+from occystrap_dir.names import WrongKind, file_size, read_document
+
+
+def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
+    """Return what is not as the receipt says, in the order of the receipt.
+
+    FAST holds manifest and config against their digests, the layers against their sizes, and looks the image up in the
+    catalog; FULL also hashes each layer, as the device has it.
+    """
+    check = FolderCheck(receipt, level, settings)
+    if not os.path.isdir(receipt.path):
+        results = CheckResults()
+        results.error(receipt.destination, 'there is no such folder')
+        return results
+    with ThreadPoolExecutor(settings.jobs, 'verify') as pool:
+        return CheckResults(finding for found in pool.map(check.one, receipt.expectations) for finding in found.results)
+
+
+class FolderCheck:
+    """Checks the expectations of one receipt, each by itself."""
+
+    def __init__(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> None:
+        self._root, self._receipt, self._level, self._settings = receipt.path, receipt, level, settings
+        self._by_kind: dict[str, Callable[[Expectation, CheckResults], None]] = {
+            'manifest': self._manifest, 'config': self._document, 'layer': self._layer, 'catalog': self._catalog}
+
+    def one(self, expectation: Expectation) -> CheckResults:
+        """Return the findings about one thing."""
+        results = CheckResults()
+        check = self._by_kind.get(expectation.kind)
+        if check is None:
+            results.unverified(expectation, 'this version does not know how to check it')
+            return results
+        try:
+            check(expectation, results)
+        except (FileNotFoundError, NotADirectoryError):
+            results.error(expectation, f'is missing, expected {expectation.size} bytes')
+        except (WrongKind, InvalidImage) as error:
+            results.error(expectation, str(error))
+        except OSError as error:
+            results.unverified(expectation, f'cannot be read: {error.strerror}')
+        return results
+
+    def _manifest(self, expected: Expectation, results: CheckResults) -> None:
+        self._document(expected, results)
+        if not results.has_errors:
+            read_manifest(self._root, expected.locator)
+
+    def _document(self, expected: Expectation, results: CheckResults) -> None:
+        """Read a small document whole and hold it against size and digest."""
+        if self._has_size(expected, results):
+            content = read_document(self._root, expected.locator, expected.size)
+            results.expect(expected, 'digest', expected.digest, Digest.of(content))
+
+    def _layer(self, expected: Expectation, results: CheckResults) -> None:
+        if self._has_size(expected, results) and self._level is VerifyLevel.FULL:
+            results.expect(expected, 'digest', expected.digest, self._hash(expected.locator))
+
+    def _catalog(self, expected: Expectation, results: CheckResults) -> None:
+        """Find the entry that the receipt tells of; the catalog as a whole changes with every image."""
+        file_size(self._root, expected.locator)
+        what = f'{self._root}/{expected.locator}'
+        catalog = parse_catalog(read_document(self._root, expected.locator, CAP), what)
+        manifests = {manifest.locator for manifest in self._receipt.of_kind('manifest')}
+        named = [entry for entry in catalog if entry.manifest in manifests]
+        if not any(Digest.of(entry.canonical()) == expected.digest for entry in named):
+            results.error(expected, f'does not list {self._receipt.reference} with {" ".join(manifests)}')
+        for entry in named:
+            if Digest.of(entry.canonical()) != expected.digest:
+                results.error(expected, f'lists {entry} with {entry.manifest}, expected only {self._receipt.reference}')
+
+    def _has_size(self, expected: Expectation, results: CheckResults) -> bool:
+        return results.expect(expected, 'size in bytes', expected.size, file_size(self._root, expected.locator))
+
+    def _hash(self, name: str) -> Digest:
+        with ByteStream(ReadAhead(DeviceFile(os.path.join(self._root, name))), what=name) as stream:
+            stream.observe(lambda count: self._settings.cancellation.check())
+            return stream.drain()

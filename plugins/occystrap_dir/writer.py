@@ -1,0 +1,123 @@
+"""Writing dir://: a folder in the layout of `docker save`, every layer as its uncompressed tar."""
+import os
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+
+from occystrap_core import (
+    Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, WrittenImage,
+    WrittenLayer, hash_file,
+)
+from occystrap_core.oci import Digest
+from occystrap_dir.catalog import CATALOG, Catalog, Entry, place, recovered_catalog
+from occystrap_dir.destination import check_destination
+from occystrap_dir.manifests import SINGLE, build_manifest, layer_name
+from occystrap_dir.names import WrongKind, file_size
+from occystrap_dir.orphans import remove_orphans
+from occystrap_dir.receipts import kept_receipt, recorded_sizes, with_known_evidence
+from occystrap_dir.workspace import RECEIPTS, Workspace
+from occystrap_dir.writing import writing
+
+
+class DirOutput(ImageOutput):
+    """Writes one image into a folder that it has for itself or, with unique_names, shares with others."""
+
+    wants = LayerForm.TAR
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(location.with_path(os.path.abspath(location.path)), settings)
+        self._root = self.location.path
+        self._unique = bool(self.location.options['unique_names'])
+        self._workspace = Workspace(self._root, settings.sync)
+        self._replaces = False
+
+    def prepare(self, image: Image) -> None:
+        """Refuse what is no folder, cannot be written to, or holds other things; raises OutputError."""
+        check_destination(self._root, self._unique)
+        self._workspace.enter()
+
+    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Return the layer that is there, if it has the size that a kept receipt gives, or else the right digest."""
+        if layer.diff_id is None:
+            return None
+        name = layer_name(layer.diff_id.hex)
+        try:
+            size = file_size(self._root, name)
+            recorded = self._recorded_sizes.get(layer.diff_id)
+            if recorded is not None:
+                return WrittenLayer(name, layer.diff_id, size, Evidence.DESCRIPTOR) if size == recorded else None
+            digest, size = hash_file(f'{self._root}/{name}')
+        except (OSError, WrongKind):
+            return None
+        return WrittenLayer(name, digest, size, Evidence.STREAMED) if digest == layer.diff_id else None
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Stream the tar to a temporary file and move it into the place that its digest gives; raises OutputError."""
+        with self._workspace.partial() as partial, layer.open() as stream:
+            for chunk in stream.chunks():
+                partial.write(chunk)
+            partial.complete()
+            name = layer_name(stream.digest.hex)
+            self._workspace.move(partial.path, name)
+        return WrittenLayer(name)
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Write config, manifest, catalog and receipt, in this order, and remove what they replace."""
+        with writing(self._root), self._workspace.locked():
+            catalog = recovered_catalog(self._root) if self._unique else Catalog()
+            entry = self._entry(catalog, image)
+            replaced = catalog.entries.get((entry.name, entry.tag))
+            catalog.put(entry)
+            receipt = self._commit(image, entry, catalog)
+            if replaced and replaced.manifest not in {each.manifest for each in catalog}:
+                self._replaces = True
+                self._remove(f'{RECEIPTS}/{replaced.manifest}', replaced.manifest)
+        self._workspace.leave(clean=not self._replaces, sweep=self._sweep)
+        return receipt
+
+    def abort(self) -> None:
+        """Remove everything that this run wrote and no manifest names."""
+        self._workspace.leave(clean=False, sweep=self._sweep)
+
+    def _entry(self, catalog: Catalog, image: WrittenImage) -> Entry:
+        entry = place(catalog, image.reference, self._root)
+        return entry if self._unique else replace(entry, manifest=SINGLE)
+
+    def _commit(self, image: WrittenImage, entry: Entry, catalog: Catalog) -> Receipt:
+        """Write all documents under temporary names, then give them their final ones; return the receipt."""
+        manifest, config = build_manifest(image, self._unique), f'{image.config.digest.hex}.json'
+        kept = f'{RECEIPTS}/{entry.manifest}'
+        receipt = image.receipt(self.location, [
+            Expectation('manifest', entry.manifest, Digest.of(manifest), len(manifest)),
+            Expectation('config', config, image.config.digest, len(image.config.raw)),
+            Expectation('catalog', CATALOG, Digest.of(entry.canonical()), len(entry.canonical()))])
+        lasting = with_known_evidence(receipt, kept_receipt(self._root, entry.manifest))
+        documents = {config: image.config.raw, entry.manifest: manifest, CATALOG: catalog.to_json(),
+                     kept: f'{lasting.to_json()}\n'.encode()}
+        partial = {self._workspace.write(content): name for name, content in documents.items()}
+        self._replaces = self._has_other(entry.manifest, manifest)
+        self._workspace.settle()
+        # Whatever stops us between two renames, no receipt or catalog is left that speaks of the other image.
+        self._remove(kept, *([] if self._unique else [CATALOG]))
+        for path, name in partial.items():
+            self._workspace.move(path, name)
+        return receipt
+
+    def _has_other(self, name: str, content: bytes) -> bool:
+        try:
+            with open(f'{self._root}/{name}', 'rb') as file:
+                return file.read(len(content) + 1) != content
+        except FileNotFoundError:
+            return False
+
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(f'{self._root}/{name}')
+
+    def _sweep(self) -> None:
+        remove_orphans(self._root)
+
+    @cached_property
+    def _recorded_sizes(self) -> dict[Digest, int]:
+        return recorded_sizes(self._root)

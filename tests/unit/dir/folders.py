@@ -1,0 +1,56 @@
+"""What the tests of dir:// share: writing sample images into folders, and looking at these."""
+import json
+from pathlib import Path
+from typing import Any
+
+from occystrap_core import CheckResults, Image, Location, Receipt, Settings, VerifyLevel
+from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.testing.sample import sample_image
+from occystrap_dir.input import DirInput
+from occystrap_dir.plugin import verify_output
+from occystrap_dir.writer import DirOutput
+
+SETTINGS = Settings(sync=False)
+
+
+def output(folder: Path, unique: bool = False, settings: Settings = SETTINGS) -> DirOutput:
+    """A writer into `folder`, several images or one."""
+    given = {'unique_names': 'true'} if unique else {}
+    return DirOutput(Location('dir', str(folder), {'unique_names': unique}, given), settings)
+
+
+def write(folder: Path, image: Image | None = None, unique: bool = False, settings: Settings = SETTINGS) -> Receipt:
+    """Copies an image into `folder` the way the core does."""
+    return ImageCopy(image or sample_image(), output(folder, unique, settings), settings, 'sample').run()
+
+
+def write_several(folder: Path, *names: str) -> list[Receipt]:
+    """Copies images with these names, each with a layer of its own, into one folder."""
+    return [write(folder, sample_image(name, variant=name), unique=True) for name in names]
+
+
+def findings(receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> list[str]:
+    """What the verifier says, a line each."""
+    results = verify_output(receipt, level, SETTINGS)
+    assert isinstance(results, CheckResults)
+    return [f'{each.severity.value} {each}' for each in results.problems]
+
+
+def source(folder: Path, image: str | None = None, tag: str | None = None) -> DirInput:
+    """An input that reads from `folder`."""
+    return DirInput(Location('dir', str(folder), {'image': image, 'tag': tag}, {}), SETTINGS)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file."""
+    return json.loads(path.read_bytes())
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files in a folder, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+def layer_files(folder: Path) -> list[Path]:
+    """All files of layers in a folder."""
+    return sorted(folder.glob('*/layer.tar'))

@@ -1,0 +1,21 @@
+from pathlib import Path
+
+from occystrap_core import CheckResults, ImageOutput, Location, Receipt, Settings, VerifyLevel
+from occystrap_core.testing.writer_conformance import WriterConformance
+from occystrap_dir.plugin import verify_output
+from occystrap_dir.writer import DirOutput
+
+
+class TestDir(WriterConformance):
+    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
+        return DirOutput(Location('dir', str(folder / 'image'), {'unique_names': False}, {}), settings)
+
+    def verify(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
+        return verify_output(receipt, level, settings)
+
+
+class TestDirOfSeveral(TestDir):
+    settings = Settings(sync=True)
+
+    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
+        return DirOutput(Location('dir', str(folder / 'image'), {'unique_names': True}, {}), settings)
