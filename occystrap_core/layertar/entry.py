@@ -2,7 +2,7 @@
 from functools import cached_property
 
 from occystrap_core.layertar import header as fields
-from occystrap_core.layertar.pax import Records, parse_records, write_records
+from occystrap_core.layertar.pax import parse_records, write_records
 
 PAX, GLOBAL_PAX, GNU_LONG_NAME, GNU_LONG_LINK, GNU_SPARSE = b'x', b'g', b'L', b'K', b'S'
 _TIMES = (b'mtime', b'atime', b'ctime', b'LIBARCHIVE.creationtime')
@@ -71,9 +71,9 @@ class TarEntry:
         return fields.read_number(bytes(self._header[fields.MTIME]), 'mtime')
 
     @cached_property
-    def pax(self) -> Records:
-        """The entry's PAX records, such as extended attributes."""
-        records: Records = {}
+    def pax(self) -> dict[bytes, bytes]:
+        """The entry's PAX records, such as extended attributes; of repeated ones the last, which is what counts."""
+        records: dict[bytes, bytes] = {}
         for raw, data in self._extended:
             if raw[fields.TYPE] == PAX:
                 records.update(parse_records(data))
@@ -115,7 +115,7 @@ class TarEntry:
             header[fields.MTIME] = fields.write_octal(seconds, 12)
         if header[fields.TYPE] in (PAX, GLOBAL_PAX):
             records = parse_records(data)
-            set_records = {key: b'%d' % seconds if key in _TIMES else value for key, value in records.items()}
+            set_records = [(key, b'%d' % seconds if key in _TIMES else value) for key, value in records]
             if set_records != records:
                 data = write_records(set_records)
                 header[fields.SIZE] = fields.write_octal(len(data), 12)

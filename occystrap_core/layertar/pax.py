@@ -1,12 +1,13 @@
 """PAX extended headers (POSIX.1-2017, pax Extended Header): records of `length key=value`."""
 from occystrap_core.errors import InvalidImage
 
-Records = dict[bytes, bytes]
+Records = list[tuple[bytes, bytes]]
+"""Keys with values, in order; GNU's sparse format 0.0 repeats keys."""
 
 
 def parse_records(data: bytes) -> Records:
     """Return the records, in order; raises InvalidImage for malformed ones."""
-    records: Records = {}
+    records: Records = []
     position = 0
     while position < len(data) and data[position:position + 1] != b'\0':
         space = data.find(b' ', position, position + 21)
@@ -16,14 +17,14 @@ def parse_records(data: bytes) -> Records:
         key, equals, value = record.partition(b'=')
         if not equals or not value.endswith(b'\n'):
             raise InvalidImage('a tar has a malformed PAX record')
-        records[key] = value[:-1]
+        records.append((key, value[:-1]))
         position = end
     return records
 
 
 def write_records(records: Records) -> bytes:
     """Return the records as the data of an extended header."""
-    return b''.join(_record(key, value) for key, value in records.items())
+    return b''.join(_record(key, value) for key, value in records)
 
 
 def _record(key: bytes, value: bytes) -> bytes:
