@@ -55,7 +55,7 @@ class ArchiveBuilder:
 
         `hints` maps keys, in the order of the archive, to sizes in bytes; `shared` maps further keys to those.
         """
-        self._refuse_impossible()
+        self.refuse_impossible()
         with self._telling():
             self._descriptor = self._open_partial()
         for key, size in hints.items():
@@ -123,7 +123,8 @@ class ArchiveBuilder:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _refuse_impossible(self) -> None:
+    def refuse_impossible(self) -> None:
+        """Raise OutputError for a path that cannot be written, before anything costs time."""
         folder = os.path.dirname(self.path)
         if os.path.isdir(self.path):
             raise OutputError(f'{self.path} is a folder: name a file for the archive')

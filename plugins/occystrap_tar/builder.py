@@ -21,6 +21,7 @@ class DockerArchiveBuilder:
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive; raises OutputError when the path cannot be written."""
+        self._archive.refuse_impossible()
         self._sequential = image.sequential
         first: dict[Digest | None, int] = {}
         shared = {layer.index: first[layer.source.diff_id] for layer in image.layers

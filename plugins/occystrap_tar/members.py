@@ -4,6 +4,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from occystrap_core import InvalidImage
 
@@ -64,6 +65,11 @@ class Archive:
             file.seek(member.offset)
             return file.read(member.size)
 
+    def with_dirty_padding(self) -> list[str]:
+        """Return the names of members that are not followed by zeros up to the next block."""
+        with open(self.path, 'rb') as file:
+            return [member.name for member in self._members.values() if any(_padding(file, member))]
+
     def open(self, member: Member) -> 'MemberReader':
         """Return the bytes of a member as a source of a stream."""
         return MemberReader(self.path, member)
@@ -120,6 +126,11 @@ class MemberReader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _padding(file: BinaryIO, member: Member) -> bytes:
+    file.seek(member.offset + member.size)
+    return file.read(-member.size % 512)
 
 
 def safe_name(name: str) -> str:

@@ -15,6 +15,8 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     if not archive.has_end:
         results.error(receipt.path, 'does not end with two zero blocks right after its last member')
     _check_names(archive, receipt, results)
+    for name in archive.with_dirty_padding():
+        results.error(name, f'has other bytes than zeros behind it in {archive.path}')
     wanted = [each for each in receipt.expectations if _is_there(archive, each, results)]
     hashed = [each for each in wanted if level is VerifyLevel.FULL or each.kind != 'layer']
     with ThreadPoolExecutor(settings.jobs) as threads:

@@ -1,0 +1,126 @@
+"""Everything that the verifier claims to see, it sees, and names."""
+import io
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.levels import VerifyLevel
+from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.results import Outcome
+from tests.unit.tar.archives import verify, write
+
+Change = Callable[[str, bytes], list[tuple[str, bytes]]]
+FAST, FULL = VerifyLevel.FAST, VerifyLevel.FULL
+
+
+@pytest.fixture(params=['docker', 'oci'])
+def receipt(request: pytest.FixtureRequest, tmp_path: Path) -> Receipt:
+    """The receipt of the sample image, written to out.tar."""
+    return write(sample_image(), f'tar://{tmp_path}/out.tar?format={request.param}')
+
+
+def rebuild(receipt: Receipt, change: Change) -> None:
+    """Write the archive again with each member replaced by what `change` returns; ends just as ours do."""
+    target = io.BytesIO()
+    with tarfile.open(receipt.path) as before:
+        for member in before.getmembers():
+            reader = before.extractfile(member)
+            for name, content in change(member.name, reader.read() if reader else b''):
+                header = tarfile.TarInfo(name)
+                header.size = len(content)
+                target.write(header.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512))
+    Path(receipt.path).write_bytes(target.getvalue() + bytes(1024))
+
+
+def flipped(content: bytes) -> bytes:
+    """Return the content with one bit changed in the middle."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1:]
+
+
+@pytest.mark.parametrize('level', [FAST, FULL])
+def test_what_is_whole_is_verified(receipt: Receipt, level: VerifyLevel) -> None:
+    results = verify(receipt, level)
+    assert results.outcome is Outcome.VERIFIED and not results.results
+    rebuild(receipt, lambda name, content: [(name, content)])
+    assert verify(receipt, level).outcome is Outcome.VERIFIED
+
+
+DAMAGES: dict[str, Callable[[str, bytes], list[tuple[str, bytes]]]] = {
+    'missing': lambda name, content: [],
+    'truncated': lambda name, content: [(name, content[:-1])],
+    'longer': lambda name, content: [(name, content + b'\0')],
+    'twice': lambda name, content: [(name, content), (name, content)],
+    'renamed': lambda name, content: [(f'{name}x', content)],
+    'empty': lambda name, content: [(name, b'')],
+}
+
+
+@pytest.mark.parametrize('level', [FAST, FULL])
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_each_member_damaged_is_named(receipt: Receipt, damage: str, level: VerifyLevel) -> None:
+    whole = Path(receipt.path).read_bytes()
+    for expectation in receipt.expectations:
+        rebuild(receipt, lambda name, content: DAMAGES[damage](name, content) if name == expectation.locator
+                else [(name, content)])
+        results = verify(receipt, level)
+        assert results.outcome is Outcome.FAILED
+        assert any(expectation.locator in result.item for result in results.problems)
+        Path(receipt.path).write_bytes(whole)
+
+
+def test_flipped_bit_in_a_document_is_seen_by_both_and_in_a_layer_by_full(receipt: Receipt) -> None:
+    whole = Path(receipt.path).read_bytes()
+    for expectation in receipt.expectations:
+        rebuild(receipt, lambda name, content: [(name, flipped(content) if name == expectation.locator else content)])
+        fast, full = verify(receipt, FAST), verify(receipt, FULL)
+        assert full.outcome is Outcome.FAILED and expectation.locator in full.problems[0].item
+        assert fast.outcome is (Outcome.VERIFIED if expectation.kind == 'layer' else Outcome.FAILED)
+        Path(receipt.path).write_bytes(whole)
+
+
+def test_any_flipped_byte_is_seen_by_full(receipt: Receipt) -> None:
+    path = Path(receipt.path)
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 397):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1:])
+        assert verify(receipt, FULL).outcome is Outcome.FAILED, f'a flipped byte at {position} was not seen'
+
+
+def test_two_layers_swapped(receipt: Receipt) -> None:
+    names = [each.locator for each in receipt.of_kind('layer')]
+    swap = {names[0]: names[1], names[1]: names[0]}
+    rebuild(receipt, lambda name, content: [(swap.get(name, name), content)])
+    assert verify(receipt, FAST).outcome is Outcome.FAILED
+
+
+def test_something_extra(receipt: Receipt) -> None:
+    rebuild(receipt, lambda name, content: [(name, content), (f'extra-{name}', b'x')])
+    results = verify(receipt, FAST)
+    assert results.outcome is Outcome.FAILED and 'extra-' in results.problems[0].item
+
+
+@pytest.mark.parametrize('cut', [1, 512, 1024, 1025, 5000, 20000])
+def test_cut_at_the_end(receipt: Receipt, cut: int) -> None:
+    os.truncate(receipt.path, os.path.getsize(receipt.path) - min(cut, os.path.getsize(receipt.path)))
+    results = verify(receipt, FAST)
+    assert results.outcome is Outcome.FAILED and 'out.tar' in str(results.problems[0])
+
+
+def test_data_behind_the_end(receipt: Receipt) -> None:
+    with open(receipt.path, 'ab') as archive:
+        archive.write(b'more')
+    assert verify(receipt, FAST).outcome is Outcome.FAILED
+
+
+def test_gone_or_another_thing(receipt: Receipt) -> None:
+    path = Path(receipt.path)
+    path.unlink()
+    results = verify(receipt, FAST)
+    assert results.outcome is Outcome.FAILED and 'is not there' in str(results.problems[0])
+    path.mkdir()
+    assert verify(receipt, FAST).outcome is not Outcome.VERIFIED
