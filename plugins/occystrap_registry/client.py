@@ -21,6 +21,10 @@ _RETRIED = (429, 500, 502, 503, 504)
 Body = Callable[[], Iterable[memoryview]]
 
 
+class InternalServerError(ServiceUnavailable):
+    """The registry answered 500, again and again, to one request."""
+
+
 class RegistryClient:
     """Speaks to the registry of an address. Each thread has its own connections, which measures faster than sharing."""
 
@@ -85,7 +89,9 @@ class RegistryClient:
             raise AccessDenied(f'{text} (HTTP {response.status_code}): check the credentials for {self.address.host}')
         if response.status_code == 404:
             raise ImageNotFound(text)
-        if response.status_code >= 500 or response.status_code == 429:
+        if response.status_code == 500:
+            raise InternalServerError(f'{text} (HTTP 500)')
+        if response.status_code > 500 or response.status_code == 429:
             raise ServiceUnavailable(f'{text} (HTTP {response.status_code})')
         raise ServiceError(f'{text} (HTTP {response.status_code})')
 

@@ -1,46 +1,82 @@
 """Holding a registry against a receipt: HEAD for what is large, GET for what is small, GET of everything for full."""
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from occystrap_core import (
-    ByteStream, CheckResults, Expectation, ImageNotFound, InvalidImage, Location, OccystrapError, Receipt, Settings,
-    VerifyLevel,
+    ByteStream, CheckResults, Expectation, ImageNotFound, InvalidImage, Location, OccystrapError, Outcome, Receipt,
+    Settings, VerifyLevel,
 )
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.address import parse_address
 from occystrap_registry.blobs import BlobSource, pull_scope
-from occystrap_registry.client import RegistryClient
+from occystrap_registry.client import InternalServerError, RegistryClient
 from occystrap_registry.documents import ACCEPT, read_capped
 
 Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Return what is not as the receipt says; what cannot be asked is unverified."""
+    """Return what is not as the receipt says; what cannot be asked is unverified.
+
+    A registry that answers 500 for one item, again and again, while it answers for others, does not have that item in a
+    form that it could ever give: that is a difference, not a question left open.
+    """
     options = {'insecure': receipt.options.get('insecure', '').lower() in ('true', 'yes', 'on', '1')}
     location = Location('registry', receipt.path, options, receipt.options)
     client = RegistryClient(parse_address(location, settings), settings)
-    blobs = _blob_by_get if level is VerifyLevel.FULL else _blob_by_head
-    results = CheckResults()
     try:
         with ThreadPoolExecutor(settings.jobs) as threads:
-            checks = [(_manifest if each.kind == 'manifest' else blobs, each) for each in receipt.expectations]
-            for found in threads.map(lambda check: _checked(check[0], client, check[1]), checks):
-                results.extend(found)
+            checks = [(_check_for(each, level), each) for each in receipt.expectations]
+            answers = list(threads.map(lambda check: _asked(check[0], client, check[1]), checks))
     finally:
         client.close()
-    return results
+    return _judged(answers)
 
 
-def _checked(check: Check, client: RegistryClient, expectation: Expectation) -> CheckResults:
+def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
+    """Return how to look at an item: small ones are always read, large ones with full."""
+    if expectation.kind == 'manifest':
+        return _manifest
+    return _blob_by_get if level is VerifyLevel.FULL or expectation.kind == 'config' else _blob_by_head
+
+
+@dataclass
+class _Answer:
+    """What was found of one item; `fault` is the 500 that was all the registry said."""
+
+    expectation: Expectation
+    results: CheckResults
+    fault: str = ''
+
+
+def _judged(answers: Sequence[_Answer]) -> CheckResults:
     results = CheckResults()
-    try:
-        check(client, expectation, results)
-    except (ImageNotFound, InvalidImage) as error:
-        results.error(expectation, str(error))
-    except OccystrapError as error:
-        results.unverified(expectation, str(error))
+    answered = any(not answer.fault and not _is_unverified(answer.results) for answer in answers)
+    for answer in answers:
+        results.extend(answer.results)
+        if answer.fault and answered:
+            results.error(answer.expectation, f'{answer.fault}, though the registry answers for other items')
+        elif answer.fault:
+            results.unverified(answer.expectation, answer.fault)
     return results
+
+
+def _is_unverified(results: CheckResults) -> bool:
+    return results.outcome is Outcome.UNVERIFIED
+
+
+def _asked(check: Check, client: RegistryClient, expectation: Expectation) -> _Answer:
+    answer = _Answer(expectation, CheckResults())
+    try:
+        check(client, expectation, answer.results)
+    except (ImageNotFound, InvalidImage) as error:
+        answer.results.error(expectation, str(error))
+    except InternalServerError as error:
+        answer.fault = str(error)
+    except OccystrapError as error:
+        answer.results.unverified(expectation, str(error))
+    return answer
 
 
 def _manifest(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
