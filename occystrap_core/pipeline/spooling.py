@@ -47,6 +47,7 @@ def spool(layer: Layer, tar: ByteStream, compression: str, settings: Settings) -
         target = tempfile.TemporaryFile(dir=settings.temporary, prefix='occystrap-')
         hashing = _HashingFile(target)
         compress(tar, cast(BinaryIO, hashing), compression, settings.jobs)
+        target.flush()
     except OSError as error:
         raise OutputError(f'cannot spool a layer in {settings.temporary}: {error.strerror}; name a roomier folder '
                           'with --temp-dir') from None
