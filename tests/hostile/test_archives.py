@@ -1,4 +1,4 @@
-"""What archives are read, and what is refused, with words that say why (HOSTILE.md, archives as input)."""
+"""HOSTILE section 2, archives as input: what is read, what is refused, and words that say why."""
 import gzip
 import json
 from pathlib import Path

@@ -1,0 +1,89 @@
+"""The images that functional tests move, and the places that they move between."""
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.services.command_line import CommandLine
+from tests.services.docker_daemon import DockerDaemon
+from tests.services.registry import Registry
+
+SCHEMES = ('registry', 'tar', 'docker', 'dir')
+
+
+@dataclass(frozen=True)
+class MovableImage:
+    """One image at all four kinds of source: `sources` maps the scheme to the URI."""
+
+    name: str
+    image_id: str
+    manifest_digest: str
+    layers: int
+    sources: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where destinations are: a registry, a daemon, a folder of the test."""
+
+    registry: Registry
+    daemon: DockerDaemon
+    folder: Path
+
+    def uri(self, scheme: str, name: str) -> str:
+        """Return a destination that nobody else uses; `name` is a repository's."""
+        return {
+            'registry': f'registry://{self.registry.host}/{name}:v1',
+            'docker': f'docker://{name}:v1?socket={self.daemon.socket}',
+            'tar': f'tar://{self.folder}/out.tar',
+            'dir': f'dir://{self.folder}/out',
+        }[scheme]
+
+    @contextmanager
+    def fresh(self, scheme: str, name: str) -> Iterator[str]:
+        """Give a destination, and remove from the daemon what came there."""
+        try:
+            yield self.uri(scheme, name)
+        finally:
+            if scheme == 'docker':
+                subprocess.run(['docker', '-H', self.daemon.address, 'rmi', f'{name}:v1'], capture_output=True)
+
+
+def prepare_sources(name: str, origin: str, folder: Path, daemon: DockerDaemon, archive: Path | None = None,
+                    ) -> dict[str, str]:
+    """Return the image at every kind of source, made by tools other than occystrap.
+
+    The folder is the exception, since only occystrap writes those.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = archive or _archive_by_skopeo(name, origin, folder / 'source.tar')
+    daemon.run('load', '-i', archive)
+    CommandLine(folder)('process', f'registry://{origin}', f'dir://{folder}/source').assert_success()
+    return {'registry': f'registry://{origin}', 'tar': f'tar://{archive}', 'dir': f'dir://{folder}/source',
+            'docker': f'docker://{name}?socket={daemon.socket}'}
+
+
+def _archive_by_skopeo(name: str, origin: str, archive: Path) -> Path:
+    skopeo('copy', '--src-tls-verify=false', f'docker://{origin}', f'docker-archive:{archive}:{name}')
+    return archive
+
+
+def skopeo(*arguments: str | Path) -> str:
+    """Run skopeo, the independent witness, and return its standard output; raises CalledProcessError."""
+    command = ['skopeo', '--insecure-policy', *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f'{command}: {done.stderr}'
+    return done.stdout
+
+
+def raw_manifest(registry: Registry, name: str) -> bytes:
+    """Return the manifest that skopeo gets for a tag, byte for byte."""
+    command = ['skopeo', 'inspect', '--raw', '--tls-verify=false', f'docker://{registry.host}/{name}']
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def image_id_in_daemon(daemon: DockerDaemon, name: str) -> str:
+    """Return the ID by which the daemon knows a tag."""
+    return str(json.loads(daemon.run('image', 'inspect', name))[0]['Id'])

@@ -1,0 +1,147 @@
+"""All pairs of source and destination, both levels, sample and real image; independent witnesses agree."""
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.functional.images import (
+    SCHEMES, MovableImage, Places, image_id_in_daemon, prepare_sources, raw_manifest, skopeo,
+)
+from tests.services.command_line import CommandLine
+from tests.services.docker_daemon import DockerDaemon
+from tests.services.measured import run_measured
+from tests.services.real_image import RealImage
+from tests.services.registry import Registry
+from tests.services.sample import put_sample_image
+
+MEMORY_CAP = 100.0
+PAIRS = [(source, destination) for source in SCHEMES for destination in SCHEMES]
+
+
+@pytest.fixture(scope='session')
+def sample(registry: Registry, docker_daemon: DockerDaemon, tmp_path_factory: pytest.TempPathFactory) -> MovableImage:
+    """The sample image at every kind of source."""
+    made = put_sample_image(registry, 'sample', 'v1')
+    sources = prepare_sources('sample:v1', f'{registry.host}/sample:v1', tmp_path_factory.mktemp('sample'),
+                              docker_daemon)
+    return MovableImage('sample', made['image_id'], made['manifest'], 3, sources)
+
+
+@pytest.fixture(scope='session')
+def real(real_registry: Registry, real_image: RealImage, real_archive: Path, docker_daemon: DockerDaemon,
+         tmp_path_factory: pytest.TempPathFactory) -> MovableImage:
+    """The real image at every kind of source."""
+    sources = prepare_sources('real:v1', f'{real_registry.host}/real:v1', tmp_path_factory.mktemp('real'),
+                              docker_daemon, real_archive)
+    return MovableImage('real', real_image.config_digest, real_image.manifest_digest, len(real_image.diff_ids),
+                        sources)
+
+
+@pytest.fixture
+def places(registry: Registry, docker_daemon: DockerDaemon, tmp_path: Path) -> Iterator[Places]:
+    """Where to write."""
+    yield Places(registry, docker_daemon, tmp_path)
+
+
+def move(image: MovableImage, pair: tuple[str, str], level: str, places: Places, occystrap: CommandLine) -> None:
+    """Move the image, see that it says so, and verify again from the receipt in a new process."""
+    source, destination = pair
+    name = f'pairs/{image.name}-{source}-{destination}-{level}'
+    receipt = places.folder / 'receipt.json'
+    with places.fresh(destination, name) as target:
+        result, resident = run_measured(occystrap, 'process', image.sources[source], target, f'--verify={level}',
+                                        '--receipt', receipt)
+        result.assert_success()
+        last = result.err.splitlines()[-1]
+        assert last.startswith(f'Summary: 1/1 images, {image.layers} layers, '), last
+        assert last.endswith(', 1/1 verified'), last
+        assert json.loads(receipt.read_text())['image_id'] == image.image_id
+        assert resident < MEMORY_CAP
+        again = occystrap('verify', receipt, f'--verify={level}').assert_success()
+        assert again.err.splitlines()[-1].endswith(', 1/1 verified')
+        witness(image, source, destination, name, places)
+
+
+def witness(image: MovableImage, source: str, destination: str, name: str, places: Places) -> None:
+    """Ask a tool that knows nothing of occystrap what is there."""
+    if destination == 'registry':
+        manifest = raw_manifest(places.registry, f'{name}:v1')
+        assert json.loads(manifest)['config']['digest'] == image.image_id
+        if source == 'registry':
+            assert f'sha256:{hashlib.sha256(manifest).hexdigest()}' == image.manifest_digest
+        skopeo('copy', '--src-tls-verify=false', f'docker://{places.registry.host}/{name}:v1',
+               f'dir:{places.folder}/witness')
+    elif destination == 'docker':
+        assert image_id_in_daemon(places.daemon, f'{name}:v1') == image.image_id
+    elif destination == 'tar':
+        config = skopeo('inspect', '--config', '--raw', f'docker-archive:{places.folder}/out.tar')
+        assert f'sha256:{hashlib.sha256(config.encode()).hexdigest()}' == image.image_id
+    else:
+        manifest_file = json.loads((places.folder / 'out/manifest.json').read_text())
+        config_file = places.folder / 'out' / manifest_file[0]['Config']
+        assert f'sha256:{hashlib.sha256(config_file.read_bytes()).hexdigest()}' == image.image_id
+
+
+@pytest.mark.xdist_group('sample-pairs')
+@pytest.mark.parametrize('level', ['fast', 'full'])
+@pytest.mark.parametrize('pair', PAIRS, ids='-'.join)
+def test_sample_image(pair: tuple[str, str], level: str, sample: MovableImage, places: Places,
+                      occystrap: CommandLine) -> None:
+    move(sample, pair, level, places, occystrap)
+
+
+@pytest.mark.xdist_group('real-pairs')
+@pytest.mark.parametrize('level', ['fast', 'full'])
+@pytest.mark.parametrize('pair', PAIRS, ids='-'.join)
+def test_real_image(pair: tuple[str, str], level: str, real: MovableImage, places: Places,
+                    occystrap: CommandLine) -> None:
+    move(real, pair, level, places, occystrap)
+
+
+@pytest.mark.xdist_group('real-pairs')
+def test_archive_is_loaded_and_runs(real: MovableImage, real_image: RealImage, places: Places,
+                                    occystrap: CommandLine) -> None:
+    occystrap('process', real.sources['registry'], f'tar://{places.folder}/out.tar?tag=pairs/run:v1').assert_success()
+    places.daemon.run('load', '-i', places.folder / 'out.tar')
+    assert image_id_in_daemon(places.daemon, 'pairs/run:v1') == real.image_id
+    assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/run:v1') == real_image.greeting
+
+
+@pytest.mark.xdist_group('real-pairs')
+def test_normalised_image_is_consistent_and_runs(real: MovableImage, real_image: RealImage, places: Places,
+                                                 occystrap: CommandLine) -> None:
+    for number in (1, 2):
+        occystrap('process', real.sources['registry'], f'tar://{places.folder}/{number}.tar?tag=pairs/normal:v1',
+                  '-f', 'normalize-timestamps:ts=1000000000', '--verify=full').assert_success()
+    assert (places.folder / '1.tar').read_bytes() == (places.folder / '2.tar').read_bytes()
+    places.daemon.run('load', '-i', places.folder / '1.tar')
+    assert image_id_in_daemon(places.daemon, 'pairs/normal:v1') != real.image_id
+    assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/normal:v1') == real_image.greeting
+
+
+@pytest.mark.xdist_group('real-pairs')
+@pytest.mark.parametrize('level', ['fast', 'full'])
+def test_oci_archive_keeps_the_manifest_and_skopeo_reads_it(real: MovableImage, level: str, places: Places,
+                                                            occystrap: CommandLine) -> None:
+    archive = places.folder / 'out.oci.tar'
+    occystrap('process', real.sources['registry'], f'tar://{archive}?format=oci', f'--verify={level}').assert_success()
+    skopeo('inspect', f'oci-archive:{archive}')
+    target = f'{places.registry.host}/pairs/oci-{level}:v1'
+    skopeo('copy', '--dest-tls-verify=false', f'oci-archive:{archive}', f'docker://{target}')
+    back = f'registry://{places.registry.host}/pairs/oci-back-{level}:v1'
+    occystrap('process', f'tar://{archive}', back, f'--verify={level}').assert_success()
+    manifest = raw_manifest(places.registry, f'pairs/oci-back-{level}:v1')
+    assert f'sha256:{hashlib.sha256(manifest).hexdigest()}' == real.manifest_digest
+
+
+@pytest.mark.xdist_group('sample-pairs')
+@pytest.mark.parametrize('compression', ['gzip', 'gzip-fast', 'zstd'])
+def test_compressions_are_read_by_skopeo(compression: str, sample: MovableImage, places: Places,
+                                         occystrap: CommandLine) -> None:
+    name = f'pairs/{compression}'
+    target = f'registry://{places.registry.host}/{name}:v1?compression={compression}'
+    occystrap('process', sample.sources['tar'], target, '--verify=full').assert_success()
+    skopeo('copy', '--src-tls-verify=false', '--dest-decompress', f'docker://{places.registry.host}/{name}:v1',
+           f'dir:{places.folder}/witness')
