@@ -43,10 +43,10 @@ class Job:
     registry: bool = False
 
 
-def jobs(source: str, archive: Path, peer: str) -> list[Job]:
-    """Return the jobs; `source` is the host of the registry with the real image."""
+def jobs(source: str, archive: Path, peer: Path) -> list[Job]:
+    """Return the jobs; `source` is the host of the registry with the real image, `peer` a folder of programs."""
     ours = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
-    image, theirs = f'registry://{source}/real:v1', [peer, '--insecure']
+    image, theirs = f'registry://{source}/real:v1', [peer / 'python', peer / 'occystrap', '--insecure']
     skopeo = ['skopeo', '--insecure-policy', 'copy', '--src-tls-verify=false', '--dest-tls-verify=false']
     return [
         Job('registry → dir', {
@@ -133,9 +133,9 @@ def main() -> None:
     parser.add_argument('only', nargs='?', default='')
     parser.add_argument('--rounds', type=int, default=5)
     arguments = parser.parse_args()
-    peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin/occystrap'
+    peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin'
     with real_registry() as source:
-        for job in jobs(source.host, real_image().archive, str(peer)):
+        for job in jobs(source.host, real_image().archive, peer):
             if arguments.only in job.name:
                 compare(job, arguments.rounds)
 

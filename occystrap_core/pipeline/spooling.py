@@ -1,5 +1,6 @@
 """Making the blob of a layer that has only a tar: compressed once, spooled, used everywhere."""
 import hashlib
+import os
 import tempfile
 from typing import BinaryIO, cast
 
@@ -46,7 +47,7 @@ def spool(layer: Layer, tar: ByteStream, compression: str, settings: Settings) -
     try:
         target = tempfile.TemporaryFile(dir=settings.temporary, prefix='occystrap-')
         hashing = _HashingFile(target)
-        compress(tar, cast(BinaryIO, hashing), compression, settings.jobs)
+        compress(tar, cast(BinaryIO, hashing), compression, min(settings.jobs, len(os.sched_getaffinity(0))))
         target.flush()
     except OSError as error:
         raise OutputError(f'cannot spool a layer in {settings.temporary}: {error.strerror}; name a roomier folder '
