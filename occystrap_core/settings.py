@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from occystrap_core.errors import Cancelled
 from occystrap_core.oci.platform import Platform
+from occystrap_core.verification.levels import VerifyLevel
 
 
 @dataclass
@@ -60,7 +61,7 @@ def default_jobs() -> int:
 class Settings:
     """Settings of a run.
 
-    `jobs`: layers at once. `sync`: flush to the device before anything becomes visible. `timeout`: seconds that a
+    `jobs`: layers at once. `verify`: how much is checked, of what a writer finds at the destination too. `sync`: flush to the device before anything becomes visible. `timeout`: seconds that a
     server may stay silent. `retries`: how often a failed request is tried again. `platform`: what to take of an index,
     None for this machine's. `temporary`: folder for spooled data. `credentials`: user and password by host[:port], as
     given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
@@ -68,6 +69,7 @@ class Settings:
 
     jobs: int = field(default_factory=default_jobs)
     sync: bool = True
+    verify: VerifyLevel = VerifyLevel.FAST
     timeout: float = 60.0
     retries: int = 4
     platform: Platform | None = None

@@ -68,7 +68,7 @@ def process(context: click.Context, /, source: str, destination: str, filters: t
     plugins = load_plugins(context)
     receipts = ReceiptFile(receipt) if receipt else None
     try:
-        run = Run(plugins, _settings(shared, options), wanted, progress_for(quiet=shared.quiet), receipts)
+        run = Run(plugins, _settings(shared, options, wanted), wanted, progress_for(quiet=shared.quiet), receipts)
         report = run.process(source, destination, filters)
     finally:
         if receipts:
@@ -78,10 +78,10 @@ def process(context: click.Context, /, source: str, destination: str, filters: t
     context.exit(0 if report.succeeded else 1)
 
 
-def _settings(shared: Common, options: dict[str, Any]) -> Settings:
+def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Settings:
     """Return the settings that the options ask for."""
     given: dict[str, Any] = {'sync': options['sync'], 'timeout': options['timeout'], 'retries': options['retries'],
-                             'debug': shared.debug}
+                             'debug': shared.debug, 'verify': level}
     if options['jobs']:
         given['jobs'] = options['jobs']
     if options['platform']:

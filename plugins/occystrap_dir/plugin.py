@@ -1,9 +1,11 @@
 """What the plugin declares: cheap to import, everything else is imported when it is used."""
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from occystrap_core import (
-    BOOLEAN, STRING, CheckResults, InputScheme, Many, Option, Receipt, Settings, VerifyLevel, WriterScheme, hookimpl,
-)
+from occystrap_core import BOOLEAN, STRING, InputScheme, Many, Option, WriterScheme, hookimpl
+
+if TYPE_CHECKING:
+    from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
 
 
 @hookimpl
@@ -26,7 +28,7 @@ def register_writers() -> Iterable[WriterScheme]:
 
 
 @hookimpl
-def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
+def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
     """Read back what a writer of this plugin wrote."""
     if receipt.scheme != 'dir':
         return None

@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import cached_property
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, WrittenImage,
-    WrittenLayer, hash_file,
+    Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, VerifyLevel,
+    WrittenImage, WrittenLayer, hash_file,
 )
 from occystrap_core.oci import Digest
 from occystrap_dir.catalog import CATALOG, Catalog, Entry, place, recovered_catalog
@@ -44,7 +44,7 @@ class DirOutput(ImageOutput):
         try:
             size = file_size(self._root, name)
             recorded = self._recorded_sizes.get(layer.diff_id)
-            if recorded is not None:
+            if recorded is not None and self.settings.verify is not VerifyLevel.FULL:
                 return WrittenLayer(name, layer.diff_id, size, Evidence.DESCRIPTOR) if size == recorded else None
             digest, size = hash_file(f'{self._root}/{name}')
         except (OSError, WrongKind):

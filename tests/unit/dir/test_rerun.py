@@ -155,3 +155,26 @@ class Whole:
     def __init__(self, layer: Layer) -> None:
         self.index, self.diff_id, self.descriptor = layer.index, layer.diff_id, None
         self.open, self.tar_size = layer.tar, layer.tar_size
+
+
+def test_full_verification_hashes_what_is_there_before_it_is_trusted(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from occystrap_core import Settings, VerifyLevel
+    from occystrap_core.pipeline.image_copy import ImageCopy
+    from occystrap_core.testing.sample import sample_image
+    from occystrap_core.uri import Location
+    from occystrap_dir.writer import DirOutput
+
+    def copy(settings: Settings) -> None:
+        location = Location('dir', str(tmp_path / 'out'), {'unique_names': False}, {})
+        ImageCopy(sample_image(), DirOutput(location, settings), settings, 'memory://').run()
+
+    copy(Settings(sync=False))
+    layer = next((tmp_path / 'out').glob('*/layer.tar'))
+    whole = layer.read_bytes()
+    layer.write_bytes(whole[:600] + bytes([whole[600] ^ 1]) + whole[601:])
+    copy(Settings(sync=False))
+    assert layer.read_bytes() != whole, 'a flipped bit of the same size is not seen by fast'
+    copy(replace(Settings(sync=False), verify=VerifyLevel.FULL))
+    assert layer.read_bytes() == whole
