@@ -12,6 +12,7 @@ COMPRESSIONS = {'gzip': Compression.GZIP, 'gzip-fast': Compression.GZIP, 'zstd':
 level 2, three times faster and an eighth larger, the same bytes on x86-64 only. zstd: level 3."""
 
 _MAGIC = {b'\x1f\x8b': Compression.GZIP, b'\x28\xb5\x2f\xfd': Compression.ZSTD}
+_GZIPS = {'gzip': ('zlib_ng.gzip_ng_threaded', 4), 'gzip-fast': ('isal.igzip_threaded', 2)}
 _BLOCK = 1 << 20
 _WINDOW_CAP = 1 << 27
 
@@ -115,17 +116,32 @@ def compress(tar: ByteStream, target: BinaryIO, name: str, threads: int) -> None
     """Write the bytes of `tar` to `target`, compressed as `name` (a key of COMPRESSIONS) on `threads` threads.
 
     The output never depends on `threads`: gzip is made of independent blocks of one MiB, each with the 32 KiB before
-    it as its dictionary, joined by sync flushes; zstd always runs in its multi-threaded mode.
+    it as its dictionary, joined by sync flushes; zstd always runs in its multi-threaded mode. What fits into one block
+    is compressed at once, since starting threads would cost more.
     """
+    buffer = memoryview(bytearray(_BLOCK))
+    filled = _fill(tar, buffer)
+    if filled < _BLOCK and name != 'zstd':
+        target.write(_compressed_at_once(name, buffer[:filled]))
+        return
     with _writer(name, target, max(1, threads)) as writer:
-        buffer = memoryview(bytearray(_BLOCK))
-        filled = 0
-        while count := tar.readinto(buffer[filled:]):
-            filled += count
-            if filled == _BLOCK:
-                writer.write(buffer)
-                filled = 0
-        writer.write(buffer[:filled])
+        while filled:
+            writer.write(buffer[:filled])
+            filled = _fill(tar, buffer) if filled == _BLOCK else 0
+
+
+def _fill(tar: ByteStream, buffer: memoryview) -> int:
+    """Fill `buffer` as far as the tar goes; the end of the tar has been seen when it is not full."""
+    filled = 0
+    while filled < len(buffer) and (count := tar.readinto(buffer[filled:])):
+        filled += count
+    return filled
+
+
+def _compressed_at_once(name: str, data: memoryview) -> bytes:
+    module, level = _GZIPS[name]
+    compressor: Any = import_module(module.removesuffix('_threaded')).compress
+    return cast(bytes, compressor(data, level, mtime=0))
 
 
 def _writer(name: str, target: BinaryIO, threads: int) -> BinaryIO:
@@ -133,6 +149,6 @@ def _writer(name: str, target: BinaryIO, threads: int) -> BinaryIO:
         import zstandard
         compressor = zstandard.ZstdCompressor(level=3, threads=threads, write_checksum=True)
         return cast(BinaryIO, compressor.stream_writer(target, closefd=False))
-    module, level = ('isal.igzip_threaded', 2) if name == 'gzip-fast' else ('zlib_ng.gzip_ng_threaded', 4)
+    module, level = _GZIPS[name]
     opener: Any = import_module(module).open
     return cast(BinaryIO, opener(target, 'wb', level, threads=threads, block_size=_BLOCK))

@@ -13,7 +13,7 @@ def test_the_sample_is_the_same_bytes_on_every_machine() -> None:
         'sha256:0be4e3f60ba2fcead9b05e165afe24b9a645f2b03913a35861c7294239ca226e',
         'sha256:3879c784c52312183a5cc4704ca78d3ee474f4f3d9abb0a69aac43894404a26a']
     manifest = sample_image().manifest
-    assert manifest and manifest.digest == 'sha256:253ee59792f54bcafdc134844683252c5226874bec5bd1eb25757e4e2c44219a'
+    assert manifest and manifest.digest == 'sha256:ff78bea763c346671345639a782e1a4fcdd994fa2975e6fe4b38d6bfa3bc1676'
 
 
 def test_its_tars_hold_what_images_hold() -> None:

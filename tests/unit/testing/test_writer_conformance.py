@@ -1,0 +1,55 @@
+"""The conformance kit must find writers and verifiers that do not do their work."""
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import (
+    CheckResults, Expectation, ImageOutput, Location, OutgoingLayer, Receipt, Settings, VerifyLevel, WrittenImage,
+    WrittenLayer,
+)
+from occystrap_core.testing import writer_conformance
+
+
+class Careless(ImageOutput):
+    """Writes straight to the final place, and never cleans up."""
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        name = f'{layer.index}.tar'
+        with layer.open() as stream, Path(self.location.path, name).open('wb') as file:
+            file.writelines(stream.chunks())
+        return WrittenLayer(name)
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        Path(self.location.path, 'config.json').write_bytes(image.config.raw)
+        config = Expectation('config', 'config.json', image.config.digest, len(image.config.raw))
+        return image.receipt(self.location, [config])
+
+
+class Kit(writer_conformance.WriterConformance):
+    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
+        return Careless(Location('x', str(folder), {}, {}), settings)
+
+    def verify(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
+        results = CheckResults()
+        for each in receipt.expectations:
+            path = Path(receipt.path, each.locator)
+            results.expect(each, 'size', each.size, path.stat().st_size if path.exists() else None)
+        return results
+
+
+@pytest.mark.parametrize('test', [
+    lambda kit, path: kit.test_what_was_written_verifies(path, True, VerifyLevel.FULL),
+    Kit.test_writing_again_leaves_the_same_files,
+    Kit.test_a_removed_or_cut_file_is_found_fast])
+def test_what_it_does_well_passes(tmp_path: Path, test: Callable[[Kit, Path], None]) -> None:
+    test(Kit(), tmp_path)
+
+
+@pytest.mark.parametrize('test', [
+    Kit.test_a_failed_image_leaves_nothing,
+    Kit.test_a_failed_image_leaves_the_one_before_it_as_it_was,
+    Kit.test_a_flipped_bit_is_found_by_full_verification])
+def test_what_it_does_badly_fails(tmp_path: Path, test: Callable[[Kit, Path], None]) -> None:
+    with pytest.raises(AssertionError):
+        test(Kit(), tmp_path)
