@@ -1,5 +1,6 @@
 """flat://PATH, a whole plugin: layers as NN-DIGEST.tar beside config.json in one new folder, and the proof of it."""
 import os
+import secrets
 import shutil
 
 from occystrap_core import (
@@ -19,7 +20,7 @@ class FlatOutput(ImageOutput):  # it says nothing of `wants`, so it is given unc
         os.makedirs(self._partial)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:  # called for several layers at once
-        with layer.open() as stream, open(f'{self._partial}/{id(stream)}', 'xb') as file:
+        with layer.open() as stream, open(f'{self._partial}/{secrets.token_hex(8)}', 'xb') as file:
             file.writelines(stream.chunks())
         return WrittenLayer(os.path.basename(file.name))  # a layer may learn its index and digest only at its end
 

@@ -1,14 +1,19 @@
 """The example plugin of the documentation, imported from where it lies and driven the way the core drives a writer."""
 import importlib.util
+import io
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from occystrap_core import CheckResults, ImageOutput, Location, OutputError, Receipt, Settings, VerifyLevel
-from occystrap_core.testing.sample import sample_image, sample_layers
+from occystrap_core import (
+    CheckResults, Image, ImageOutput, Location, Outcome, OutputError, Receipt, Settings, TarLayer, VerifyLevel,
+)
+from occystrap_core.oci import ImageConfig, Reference
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.testing.writer_conformance import WriterConformance
 
 EXAMPLE = Path(__file__).parents[3] / 'docs' / 'examples' / 'occystrap-flat'
@@ -47,6 +52,14 @@ class TestFlat(WriterConformance):
         self.write(tmp_path, sample_image())
         self.write(tmp_path, sample_image(variant='two'))
         assert os.listdir(tmp_path) == ['image'] and len(os.listdir(tmp_path / 'image')) == 4
+
+    def test_many_layers_one_after_the_other_are_kept_apart(self, tmp_path: Path) -> None:
+        tars = [sample_layers(str(number))[2] for number in range(8)]
+        config = ImageConfig.parse(sample_config(tars))
+        layers = [TarLayer(index, diff_id, partial(io.BytesIO, tar))
+                  for index, (diff_id, tar) in enumerate(zip(config.diff_ids, tars, strict=True))]
+        receipt = self.write(tmp_path, Image(Reference.parse('many:v1'), config, layers))
+        assert self.outcome(receipt, VerifyLevel.FULL) is Outcome.VERIFIED
 
     def test_a_folder_with_other_things_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / 'image').mkdir()
