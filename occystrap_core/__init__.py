@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from occystrap_core.durability import WRITEBACK, start_writeback, sync_folder, writing
     from occystrap_core.errors import (
         AccessDenied, Cancelled, DigestMismatch, ImageError, ImageNotFound, InvalidImage, OccystrapError, OutputError,
         PluginError, ServiceError, ServiceUnavailable, UnknownOption, UnknownScheme, UsageError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from occystrap_core.version import __version__
 
 _HOMES = {
+    'durability': 'WRITEBACK start_writeback sync_folder writing',
     'errors': 'AccessDenied Cancelled DigestMismatch ImageError ImageNotFound InvalidImage OccystrapError OutputError '
               'PluginError ServiceError ServiceUnavailable UnknownOption UnknownScheme UsageError',
     'hookspecs': 'hookimpl',
@@ -65,8 +67,8 @@ __all__ = [
     'Option', 'OptionType', 'Outcome', 'OutgoingLayer', 'OutputError', 'PlacedLayer', 'PluginError', 'ReadAhead',
     'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE', 'STRING', 'SequentialImage', 'ServiceError',
     'ServiceUnavailable', 'Settings', 'Severity', 'StoredLayer', 'TarEntry', 'TarLayer', 'UnknownOption',
-    'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WriterScheme', 'WrittenImage', 'WrittenLayer',
-    '__version__', 'choice', 'hash_file', 'hookimpl', 'inflate',
+    'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'WriterScheme', 'WrittenImage', 'WrittenLayer',
+    '__version__', 'choice', 'hash_file', 'hookimpl', 'inflate', 'start_writeback', 'sync_folder', 'writing',
 ]
 
 

@@ -61,10 +61,11 @@ def default_jobs() -> int:
 class Settings:
     """Settings of a run.
 
-    `jobs`: layers at once. `verify`: how much is checked, of what a writer finds at the destination too. `sync`: flush to the device before anything becomes visible. `timeout`: seconds that a
-    server may stay silent. `retries`: how often a failed request is tried again. `platform`: what to take of an index,
-    None for this machine's. `temporary`: folder for spooled data. `credentials`: user and password by host[:port], as
-    given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
+    `jobs`: layers at once. `sync`: flush to the device before anything becomes visible. `verify`: how much is checked,
+    of what a writer finds at the destination too. `timeout`: seconds that a server may stay silent. `retries`: how
+    often a failed request is tried again. `platform`: what to take of an index, None for this machine's. `temporary`:
+    folder for spooled data. `credentials`: user and password by host[:port], as given in URIs and options; in memory
+    alone, so that the verifier of the same run has them and no receipt does.
     """
 
     jobs: int = field(default_factory=default_jobs)

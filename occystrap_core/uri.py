@@ -9,7 +9,7 @@ from occystrap_core.errors import UsageError
 
 _SCHEME = re.compile(r'[a-z][a-z0-9+.-]*')
 _PERCENT = re.compile(r'%([0-9A-Fa-f]{2})')
-_USER = re.compile(r'^[^/@]*:[^/@]*@')
+_USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)')  # a password may hold @ and /, a digest has an @ of its own
 
 
 @dataclass(frozen=True)

@@ -115,5 +115,7 @@ def _filtered(image: Image, filters: Sequence[ImageFilter]) -> Image:
 def _refuse_same_place(source: Location, destination: Location) -> None:
     """Raise UsageError for a copy onto itself, which would destroy what it reads."""
     same_path = source.path == destination.path or os.path.realpath(source.path) == os.path.realpath(destination.path)
-    if source.scheme == destination.scheme and same_path:
+    shared = source.options.keys() & destination.options.keys()  # such as a daemon's socket: another one, another place
+    elsewhere = any(source.options[name] != destination.options[name] for name in shared)
+    if source.scheme == destination.scheme and same_path and not elsewhere:
         raise UsageError(f'source and destination are the same place: {destination}')

@@ -1,11 +1,10 @@
 """Whether images may be written to a folder: asked before anything is downloaded."""
 import os
 
-from occystrap_core import OutputError
+from occystrap_core import OutputError, writing
 from occystrap_dir.catalog import CATALOG
 from occystrap_dir.manifests import SINGLE, manifest_names
 from occystrap_dir.workspace import STATE
-from occystrap_dir.writing import writing
 
 _OURS = (SINGLE, CATALOG, STATE)
 _OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version')

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from occystrap_core import Cancelled
+from occystrap_core import Cancelled, sync_folder, writing
 from occystrap_dir import locks
-from occystrap_dir.writing import PartialFile, make_folder, sync_folder, writing
+from occystrap_dir.writing import PartialFile, make_folder
 
 STATE = '.occystrap'
 RECEIPTS = f'{STATE}/receipts'

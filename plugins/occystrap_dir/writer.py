@@ -6,7 +6,7 @@ from functools import cached_property
 
 from occystrap_core import (
     Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, VerifyLevel,
-    WrittenImage, WrittenLayer, hash_file,
+    WrittenImage, WrittenLayer, hash_file, writing,
 )
 from occystrap_core.oci import Digest
 from occystrap_dir.catalog import CATALOG, Catalog, Entry, place, recovered_catalog
@@ -16,7 +16,6 @@ from occystrap_dir.names import WrongKind, file_size
 from occystrap_dir.orphans import remove_orphans
 from occystrap_dir.receipts import kept_receipt, recorded_sizes, with_known_evidence
 from occystrap_dir.workspace import RECEIPTS, Workspace
-from occystrap_dir.writing import writing
 
 
 class DirOutput(ImageOutput):

@@ -9,11 +9,10 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from occystrap_core import OutputError, Settings
+from occystrap_core import WRITEBACK, OutputError, Settings, start_writeback, sync_folder, writing
 
 BLOCK = 512
 _END = bytes(2 * BLOCK)
@@ -28,6 +27,7 @@ class Region:
     reserved: int | None
     name: str = ''
     size: int = 0
+    flushing: int = 0
     spill: BinaryIO | None = field(default=None, repr=False)
     repeated: bool = False
 
@@ -56,7 +56,7 @@ class ArchiveBuilder:
         `hints` maps keys, in the order of the archive, to sizes in bytes; `shared` maps further keys to those.
         """
         self.refuse_impossible()
-        with self._telling():
+        with writing(self.path):
             self._descriptor = self._open_partial()
         for key, size in hints.items():
             usable = size if size is not None and size < _HINT_CAP else 0
@@ -67,7 +67,7 @@ class ArchiveBuilder:
 
     def write(self, key: int, chunks: Iterable[memoryview]) -> Region:
         """Write one member's data into the place of `key`, and return the place, its size known now."""
-        with self._telling():
+        with writing(self.path):
             region = self._regions[key]
             for chunk in chunks:
                 self._put(region, chunk)
@@ -75,7 +75,7 @@ class ArchiveBuilder:
 
     def append(self, chunks: Iterable[memoryview]) -> Region:
         """Write one member's data at the end; for members that come one at a time."""
-        with self._telling():
+        with writing(self.path):
             region = Region(self._end, None)
             self._regions[-1 - len(self._regions)] = region
             for chunk in chunks:
@@ -90,12 +90,12 @@ class ArchiveBuilder:
             self._names.add(name)
         region.name = name
         if region.fits:
-            with self._telling():
+            with writing(self.path):
                 os.pwrite(self._descriptor, _header(name, region.size), region.offset)
 
     def finish(self, documents: Sequence[tuple[str, bytes]]) -> None:
         """Write the documents and the end, and let the archive appear at its path; raises OutputError."""
-        with self._telling():
+        with writing(self.path):
             if not all(region.fits for region in self._in_order()):
                 self._lay_out_again()
             tail = b''.join(_header(name, len(data)) + data + bytes(_padded(len(data)) - len(data))
@@ -106,7 +106,7 @@ class ArchiveBuilder:
                 os.fsync(self._descriptor)
             os.replace(self._partials[-1], self.path)
             if self._settings.sync:
-                _sync_folder(os.path.dirname(self.path))
+                sync_folder(os.path.dirname(self.path))
         self.discard()
 
     def discard(self) -> None:
@@ -150,6 +150,9 @@ class ArchiveBuilder:
                 region.spill = tempfile.TemporaryFile(dir=os.path.dirname(self.path), buffering=0)
             _write_all(region.spill, outside)
         region.size += len(chunk)
+        if self._settings.sync and region.size - region.flushing >= WRITEBACK:
+            start_writeback(self._descriptor, region.offset + BLOCK + region.flushing, region.size - region.flushing)
+            region.flushing = region.size
 
     def _in_order(self) -> Iterator[Region]:
         """Yield each place once, in the archive's order."""
@@ -173,14 +176,6 @@ class ArchiveBuilder:
         if region.spill:
             _send(self._descriptor, region.spill.fileno(), 0, region.size - inside)
         self._end += BLOCK + _padded(region.size)
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Turn the operating system's refusals into an OutputError that names the archive."""
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f'cannot write {self.path}: {error.strerror or error}') from None
 
 
 def _header(name: str, size: int) -> bytes:
@@ -213,11 +208,3 @@ def _send(target: int, source: int, offset: int, count: int) -> None:
         if not sent:
             raise OSError(0, 'a spill file ended too soon')
         offset, count = offset + sent, count - sent
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,48 @@
+"""Writing so that it lasts: the system's refusals said in one line, names and bytes flushed to the device."""
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from occystrap_core.errors import OutputError
+
+WRITEBACK = 8 << 20
+"""Bytes after which a writer does well to call `start_writeback`."""
+
+_ADVICE = {
+    errno.ENOSPC: 'free some space or name another place',
+    errno.EDQUOT: 'free some of the quota or name another place',
+    errno.EFBIG: 'raise the limit on file sizes (ulimit -f)',
+    errno.EACCES: 'make it writable or name another place',
+    errno.EPERM: 'make it writable or name another place',
+    errno.EROFS: 'name a place that is not read-only',
+    errno.ENOLCK: 'name a place on a file system that has locks',
+}
+
+
+@contextmanager
+def writing(place: str) -> Iterator[None]:
+    """Turn an OSError into an OutputError that names `place`, what is wrong, and what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        at = f' (at {error.filename})' if error.filename and str(error.filename) != place else ''
+        advice = _ADVICE.get(error.errno or 0, 'look into it and try again')
+        raise OutputError(f'cannot write to {place}: {error.strerror or error}{at}: {advice}') from error
+
+
+def sync_folder(path: str) -> None:
+    """Flush the names in a folder to the device, so that a rename survives a power cut; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def start_writeback(descriptor: int, offset: int, count: int) -> None:
+    """Let the system begin to write `count` bytes of a file to the device; the fsync at the end finds them done.
+
+    Linux does so on the advice that they are not needed in memory, without waiting. Raises OSError.
+    """
+    os.posix_fadvise(descriptor, offset, count, os.POSIX_FADV_DONTNEED)
