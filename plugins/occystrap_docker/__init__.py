@@ -1,0 +1,1 @@
+"""The docker:// plugin of occystrap."""

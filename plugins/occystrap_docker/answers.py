@@ -1,0 +1,53 @@
+"""What a daemon says in JSON amid its streams: the image that it made of an archive, or why it broke off."""
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from occystrap_core import OutputError, ServiceUnavailable
+from occystrap_core.oci import Digest
+
+_LOADED = re.compile(r'Loaded image(?: ID)?: (sha256:[0-9a-f]{64})')
+_ERROR = b'{"errorDetail":'
+_MOST_LINES = 100_000
+
+
+def loaded_image(status: int, lines: Iterable[bytes], address: str) -> Digest:
+    """Return the ID in the answer to an archive of one untagged image.
+
+    Raises OutputError with the daemon's own words when it refused, ServiceUnavailable when it said nothing.
+    """
+    loaded: Digest | None = None
+    for line, _ in zip(lines, range(_MOST_LINES)):
+        answer = _parse(line)
+        if status >= 400 or 'error' in answer:
+            raise OutputError(f'the daemon at {address} refused the image: {_complaint(answer, line, status)}')
+        if match := _LOADED.search(str(answer.get('stream', ''))):
+            loaded = Digest(match[1])
+    if status >= 400:
+        raise OutputError(f'the daemon at {address} refused the image with status {status}')
+    if loaded is None:
+        raise ServiceUnavailable(f'the daemon at {address} ended without saying that it loaded the image; see its log')
+    return loaded
+
+
+def appended_error(last: bytes) -> str:
+    """Return the daemon's words in the last bytes of an export, empty when it is whole.
+
+    Docker appends a line of JSON to an export that fails after it began, where a tar ends in zeros.
+    """
+    start = last.rfind(_ERROR)
+    return str(_parse(last[start:]).get('error', '')) if start >= 0 else ''
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _complaint(answer: dict[str, Any], line: bytes, status: int) -> str:
+    said = answer.get('error') or answer.get('message') or answer.get('cause') or line.decode(errors='replace')
+    return ' '.join(str(said).split())[:500] or f'status {status}'

@@ -1,0 +1,146 @@
+"""A Docker or Podman daemon: what is asked of it, with answers and errors in our own words."""
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+from docker import APIClient
+from docker.errors import NotFound, create_api_error_from_http_exception
+from requests import HTTPError, Response
+
+from occystrap_core import (
+    CHUNK, ImageNotFound, IteratorSource, OutputError, ReadAhead, ServiceError, Settings, UsageError,
+)
+from occystrap_core.oci import Digest, Reference, field
+from occystrap_docker.address import client_arguments, find_address
+from occystrap_docker.failures import translated
+from occystrap_docker.answers import appended_error, loaded_image
+
+_SLOWEST = 10 << 20
+"""Bytes a second that any daemon manages: it prepares a whole archive before it sends, or after it got, the bytes."""
+_CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a daemon says of an image; `size` in bytes, roughly. With containerd's store `id` is a manifest's digest."""
+
+    id: Digest
+    diff_ids: tuple[Digest, ...]
+    tags: tuple[str, ...]
+    size: int
+
+
+class Daemon:
+    """Connects when first asked something. All methods raise ServiceError when the daemon does not do its part."""
+
+    def __init__(self, socket: str | None, settings: Settings) -> None:
+        """`socket` is an address or a path, None for DOCKER_HOST or the usual place; raises UsageError."""
+        self.address, self._settings = find_address(socket), settings
+
+    @cached_property
+    def _api(self) -> APIClient:
+        arguments = client_arguments(self.address)
+        try:
+            with translated(self.address, 'connecting'):
+                api = APIClient(version='auto', timeout=self._settings.timeout, **arguments)  # type: ignore[arg-type]
+        except (AttributeError, TypeError) as error:  # what the SDK makes of a config.json of odd shape
+            raise UsageError(f'the docker SDK cannot start: {error}; is ~/.docker/config.json well-formed?') from None
+        api.trust_env = self.address.startswith(('tcp://', 'http'))  # neither proxies nor ~/.netrc are for sockets
+        return api
+
+    def ping(self) -> None:
+        """Ask the daemon for a sign of life."""
+        with translated(self.address, 'answering'):
+            self._api.ping()
+
+    def find(self, name: str) -> ImageFacts | None:
+        """Return what the daemon knows of the image with this name or ID, None if it has none."""
+        with translated(self.address, f'inspecting {name}'):
+            try:
+                return _facts(self._api.inspect_image(name), name)  # type: ignore[no-untyped-call]
+            except NotFound:
+                return None
+
+    def require(self, name: str) -> ImageFacts:
+        """Return what `find` does; raises ImageNotFound."""
+        facts = self.find(name)
+        if facts is None:
+            raise ImageNotFound(f'the daemon at {self.address} has no image {name}: `docker images` lists what there '
+                                f'is, `docker pull {name}` fetches it')
+        return facts
+
+    @cached_property
+    def names_images_by_manifest(self) -> bool:
+        """Whether images lie in containerd's store, where the ID is the digest of a manifest or an index."""
+        with translated(self.address, 'describing itself'):
+            return _CONTAINERD in (self._api.info().get('DriverStatus') or [])
+
+    def export(self, facts: ImageFacts) -> ReadAhead:
+        """Return the image as the archive that `docker save` gives, received on a thread of its own; close it."""
+        pieces = self._exported(facts)
+        return ReadAhead(IteratorSource(pieces, pieces.close))
+
+    def _exported(self, facts: ImageFacts) -> Generator[bytes, None, None]:
+        piece = b''
+        with translated(self.address, f'exporting {facts.id}'), closing(self._begin_export(facts)) as response:
+            for piece in response.iter_content(CHUNK):
+                self._settings.cancellation.check()
+                yield piece
+        if complaint := appended_error(piece):
+            raise ServiceError(f'the daemon at {self.address} broke off exporting {facts.id}: {complaint}')
+
+    def _begin_export(self, facts: ImageFacts) -> Response:
+        response = self._api.get(self._url('images', facts.id, 'get'), stream=True, timeout=self._patience(facts.size))
+        try:
+            response.raise_for_status()
+        except HTTPError as error:
+            create_api_error_from_http_exception(error)
+        return response
+
+    def load(self, archive: Iterable[bytes], size: int) -> Digest:
+        """Send an archive of `size` bytes to the daemon and return the ID of the image that it made of it.
+
+        Raises OutputError with the daemon's own words when it refuses.
+        """
+        with translated(self.address, 'loading the image'):
+            response = self._api.post(
+                self._url('images', 'load'), params={'quiet': '1'}, data=archive, stream=True,
+                headers={'Content-Type': 'application/x-tar'}, timeout=self._patience(size))
+            with closing(response):
+                return loaded_image(response.status_code, response.iter_lines(), self.address)
+
+    def tag(self, image_id: Digest, reference: Reference) -> None:
+        """Let the tag point at the image, wherever it pointed before."""
+        with translated(self.address, f'tagging {reference.familiar}'):
+            if not self._api.tag(image_id, reference.name, reference.tag):
+                raise OutputError(f'the daemon at {self.address} did not tag {image_id} as {reference.familiar}')
+
+    def remove_untagged(self, image_id: Digest) -> None:
+        """Remove the image unless something names it."""
+        facts = self.find(image_id)
+        if facts and not facts.tags:
+            with translated(self.address, f'removing {image_id}'):
+                self._api.remove_image(image_id)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if '_api' in self.__dict__:
+            self._api.close()
+
+    def _url(self, *parts: str) -> str:
+        path = '/'.join(quote(part, safe='/:') for part in parts)
+        return f'{self._api.base_url}/v{self._api.api_version}/{path}'
+
+    def _patience(self, size: int) -> float:
+        """Return for how many seconds the daemon may be silent over an image of `size` bytes."""
+        return self._settings.timeout + size / _SLOWEST
+
+
+def _facts(document: dict[str, Any], name: str) -> ImageFacts:
+    what = f'what the daemon says of {name}'
+    layers = (document.get('RootFS') or {}).get('Layers') or []
+    return ImageFacts(Digest(field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
+                      tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0))

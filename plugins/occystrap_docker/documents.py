@@ -1,0 +1,49 @@
+"""The JSON documents of an export, by their digests, and the way from an image's ID to its config."""
+from collections.abc import Iterator, Sequence
+
+from occystrap_core import InvalidImage
+from occystrap_core.oci import Digest, ImageConfig, parse_object
+
+_TOTAL_CAP = 16 << 20
+
+
+class Documents:
+    """Small documents of one image; what exceeds the cap in all is no config and is left out."""
+
+    def __init__(self) -> None:
+        self._raw: dict[Digest, bytes] = {}
+        self._total = 0
+
+    def add(self, raw: bytes) -> None:
+        """Keep a document under its true digest, whatever its name was."""
+        self._total += len(raw)
+        if self._total <= _TOTAL_CAP:
+            self._raw[Digest.of(raw)] = raw
+
+    def config(self, image_id: Digest, diff_ids: Sequence[Digest]) -> ImageConfig | None:
+        """Return the config with these layers that the ID names: itself, by a manifest, or by an index and a manifest.
+
+        None while it is not there. Raises InvalidImage when the ID is that of a config with other layers.
+        """
+        for digest in self._named_by(image_id):
+            config = ImageConfig.parse(self._raw[digest])
+            if config.diff_ids == tuple(diff_ids):
+                return config
+            if digest == image_id:
+                raise InvalidImage(f'the config {image_id} lists other layers than the daemon says the image has')
+        return None
+
+    def _named_by(self, image_id: Digest) -> Iterator[Digest]:
+        """Yield the configs that can be reached from a document."""
+        todo, seen = [image_id], set[Digest]()
+        while todo:
+            digest = todo.pop(0)
+            if digest in seen or digest not in self._raw:
+                continue
+            seen.add(digest)
+            document = parse_object(self._raw[digest], f'document {digest}')
+            if 'rootfs' in document:
+                yield digest
+            manifests = document.get('manifests')
+            entries = [document.get('config'), *(manifests if isinstance(manifests, list) else [])]
+            todo += [Digest(entry['digest']) for entry in entries if isinstance(entry, dict) and 'digest' in entry]

@@ -1,0 +1,37 @@
+"""What this plugin brings; the docker SDK is imported when a scheme is opened."""
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from occystrap_core import InputScheme, Many, Option, WriterScheme, hookimpl
+
+if TYPE_CHECKING:
+    from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
+
+OPTIONS = (
+    Option('socket', help='where the daemon listens: a path, unix://PATH, tcp://HOST:PORT or ssh://USER@HOST '
+                          '(default: DOCKER_HOST, then /var/run/docker.sock)'),
+)
+
+
+@hookimpl
+def register_inputs() -> Iterable[InputScheme]:
+    """docker://NAME[:TAG]: an image of a Docker or Podman daemon, streamed once, nothing spooled."""
+    return [InputScheme('docker', 'occystrap_docker.input:DockerInput', OPTIONS,
+                        'an image of a Docker or Podman daemon')]
+
+
+@hookimpl
+def register_writers() -> Iterable[WriterScheme]:
+    """docker://NAME[:TAG]: into a Docker or Podman daemon, tagged when it is whole."""
+    return [WriterScheme('docker', 'occystrap_docker.writer:DockerWriter', OPTIONS,
+                         'into a Docker or Podman daemon',
+                         many=Many(False, reason='the tag in it names one image'))]
+
+
+@hookimpl
+def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
+    """Verify what DockerWriter wrote."""
+    if receipt.scheme != 'docker':
+        return None
+    from occystrap_docker.verifier import verify
+    return verify(receipt, level, settings)

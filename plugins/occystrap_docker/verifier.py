@@ -1,0 +1,110 @@
+"""Holding a daemon against a receipt: names, ID and layers by inspect; every byte of layers and config by export."""
+import re
+from contextlib import closing
+
+from occystrap_core import CheckResults, DigestMismatch, ImageError, Receipt, ServiceError, Settings, VerifyLevel
+from occystrap_core.oci import Digest, ImageConfig
+from occystrap_docker.daemon import Daemon, ImageFacts
+from occystrap_docker.export import ArrivingLayer, Export
+
+_DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected digest')
+"""What Docker and Podman say of layers that were changed or removed below them."""
+
+
+def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
+    """Return how the daemon differs from the receipt; what a daemon hindered is unverified."""
+    with closing(Daemon(receipt.options.get('socket'), settings)) as daemon:
+        check = _Check(receipt, daemon)
+        try:
+            if facts := check.look_up():
+                check.compare(facts)
+                check.read_export(facts, level)
+        except ServiceError as error:
+            check.results.unverified(receipt.destination, str(error))
+        return check.results
+
+
+class _Check:
+    """One receipt and one daemon."""
+
+    def __init__(self, receipt: Receipt, daemon: Daemon) -> None:
+        self._receipt, self._daemon = receipt, daemon
+        self.results = CheckResults()
+
+    def look_up(self) -> ImageFacts | None:
+        """Return what the daemon says of the written image, under whatever name it still has it; note lost names."""
+        found: ImageFacts | None = None
+        for tag in self._receipt.of_kind('tag'):
+            facts = self._daemon.find(tag.locator)
+            if facts is None:
+                self.results.error(tag, f'is gone: the daemon at {self._daemon.address} has no image of this name')
+            elif self._may_be(facts, tag.digest):
+                found = facts
+            else:
+                self.results.error(tag, f'points at {facts.id}, expected {tag.digest}')
+        found = found or self._daemon.find(self._receipt.image_id)
+        if found is None and not (self.results.has_errors and self._daemon.names_images_by_manifest):
+            self.results.error(f'image {self._receipt.image_id}', 'is gone: the daemon has it under no name at all')
+        return found
+
+    def compare(self, facts: ImageFacts) -> None:
+        """Hold the layers that the daemon lists against those of the receipt."""
+        for layer in self._receipt.of_kind('layer'):
+            if layer.digest not in facts.diff_ids:
+                self.results.error(layer, f'is not among the layers that the daemon lists for {facts.id}')
+        listed, expected = list(facts.diff_ids), list(self._receipt.diff_ids)
+        if not self.results.has_errors and listed != expected:
+            self.results.error(f'image {facts.id}', f'has layers {", ".join(listed) or "none"}, '
+                                                    f'expected {", ".join(expected) or "none"}')
+
+    def read_export(self, facts: ImageFacts, level: VerifyLevel) -> None:
+        """Read what only an export shows: all of it in full, the config where the ID is not its digest."""
+        if level is not VerifyLevel.FULL and facts.id == self._receipt.image_id:
+            return
+        with closing(self._daemon.export(facts)) as stream:
+            export = Export(stream, facts, str(self._receipt.reference))
+            try:
+                if level is VerifyLevel.FULL:
+                    self._check_layers(export)
+                    found = export.config()
+                else:
+                    found = export.find_config()
+            except ImageError as error:
+                self.results.error(f'image {facts.id}', str(error))
+            except ServiceError as error:
+                self._note_failed_export(facts, error)
+            else:
+                self._check_config(found)
+
+    def _check_layers(self, export: Export) -> None:
+        """Hash each layer as it streams by, and note those that came changed or not at all."""
+        expected = {layer.digest: layer for layer in self._receipt.of_kind('layer')}
+        seen = set()
+        for layer in export.layers():
+            seen.add(self._hashed(layer))
+        for digest, lost in expected.items():
+            if digest not in seen:
+                self.results.error(lost, 'is not in what the daemon exports, or not with these bytes')
+
+    def _hashed(self, layer: ArrivingLayer) -> Digest | None:
+        try:
+            with layer.tar() as tar:
+                return tar.drain()
+        except DigestMismatch as error:
+            self.results.error(f'layer {layer.name}', str(error))
+            return None
+
+    def _check_config(self, config: ImageConfig) -> None:
+        for expected in self._receipt.of_kind('config'):
+            self.results.expect(expected, 'the digest in the export', expected.digest, config.digest)
+            self.results.expect(expected, 'the size in bytes', expected.size, len(config.raw))
+
+    def _may_be(self, facts: ImageFacts, expected: Digest) -> bool:
+        """Tell whether this is the written image, as far as its ID shows: a manifest's digest leaves it open."""
+        return facts.id == expected or (self._daemon.names_images_by_manifest
+                                        and list(facts.diff_ids) == list(self._receipt.diff_ids))
+
+    def _note_failed_export(self, facts: ImageFacts, error: ServiceError) -> None:
+        """Note an error when the daemon says itself that its data is damaged; anything else proves nothing."""
+        note = self.results.error if _DAMAGE.search(str(error)) else self.results.unverified
+        note(f'image {facts.id}', str(error))

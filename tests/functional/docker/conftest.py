@@ -1,0 +1,53 @@
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.conftest import require_service
+from tests.services.docker_daemon import DockerDaemon, daemon_flags
+from tests.services.docker_daemon import docker_daemon as start_docker
+from tests.services.folders import service_folder
+from tests.services.processes import running
+from tests.services.requirements import require_program
+from tests.services.trixie import INSIDE, trixie_command
+
+DAEMONS = ['docker_daemon', 'docker26_daemon', 'containerd_daemon', 'podman']
+
+
+@contextmanager
+def _start_containerd() -> Iterator[DockerDaemon]:
+    require_program('docker', 'docker.io')
+    with service_folder('containerd') as folder:
+        (folder / 'daemon.json').write_text(json.dumps({'features': {'containerd-snapshotter': True}}))
+        daemon = DockerDaemon(folder / 'docker.sock', folder / 'log')
+        flags = ['--config-file', f'{INSIDE}/daemon.json', *daemon_flags(INSIDE)]
+        with running(trixie_command(folder, ['dockerd', *flags]), log=daemon.log, ready=daemon.answers):
+            yield daemon
+
+
+@pytest.fixture(scope='session')
+def containerd_daemon() -> Iterator[DockerDaemon]:
+    """Docker 26.1 with containerd's image store, whose image IDs are digests of manifests; shared."""
+    with require_service(_start_containerd) as service:
+        yield service
+
+
+@pytest.fixture(params=DAEMONS)
+def daemon(request: pytest.FixtureRequest) -> DockerDaemon:
+    """Each of the daemons in turn; shared: use image names of your own."""
+    started: DockerDaemon = request.getfixturevalue(request.param)
+    return started
+
+
+@pytest.fixture
+def killable() -> Iterator[tuple[DockerDaemon, Callable[[], None]]]:
+    """A daemon for one test, and a function that kills it."""
+    with require_service(start_docker) as service:
+        def kill() -> None:
+            os.kill(int((service.socket.parent / 'pid').read_text()), signal.SIGKILL)
+            time.sleep(0.2)
+        yield service, kill

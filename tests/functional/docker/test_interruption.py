@@ -1,0 +1,32 @@
+"""A signal while a daemon is silent: gone at once, nothing left behind."""
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.services.folders import service_folder
+from tests.unit.docker.fake_daemon import fake_daemon
+from tests.unit.docker.layouts import legacy
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize('where', ['get', 'load'])
+def test_a_signal_ends_it(where: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
+    with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
+        daemon.add(legacy(), 'sample:v1')
+        daemon.faults[where], daemon.hang = 'hang', 30
+        ends = [f'docker://{name}:v1?socket={daemon.socket}' for name in ('sample', 'other')]
+        process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', *ends, '--temp-dir', tmp_path],
+                                   stderr=subprocess.PIPE, text=True)
+        while not any(where in request for request in daemon.requests) and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(number)
+        started = time.monotonic()
+        said = process.communicate(timeout=20)[1]
+        assert process.returncode == code and time.monotonic() - started < 2, said
+        assert said.splitlines()[-1].startswith('occystrap: error: interrupted')
+        assert set(daemon.tags) == {'sample:v1'} and not list(tmp_path.iterdir())

@@ -1,0 +1,172 @@
+"""docker:// with each real daemon: what goes in comes out, and damage is found."""
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import Location, ServiceUnavailable, Settings
+from occystrap_core.oci import Digest
+from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_docker.input import DockerInput
+from occystrap_docker.writer import DockerWriter
+from tests.functional.archives import write_docker_archive
+from tests.services.command_line import CommandLine
+from tests.services.docker_daemon import DockerDaemon
+from tests.unit.docker.layouts import make_tar
+
+pytestmark = pytest.mark.xdist_group('daemons')
+LEVELS = ['fast', 'full']
+
+
+def tars(mark: str) -> list[bytes]:
+    """Layers that no other test has, two of them twice."""
+    layers = [*sample_layers(mark), make_tar([('etc/mark', f'mark {mark}\n'.encode() * 100)])]
+    return [*layers, layers[2], layers[3]]
+
+
+@pytest.fixture
+def mark(request: pytest.FixtureRequest) -> str:
+    """A name of the test's own, fit for a repository."""
+    return ''.join(letter if letter.isalnum() else '-' for letter in request.node.name.lower()).strip('-')
+
+
+@pytest.fixture
+def archive(mark: str, tmp_path: Path) -> Path:
+    """An archive with the image of `tars(mark)`."""
+    layers = tars(mark)
+    return write_docker_archive(tmp_path / 'source.tar', sample_config(layers), layers, f'made/{mark}:v1')
+
+
+@pytest.fixture
+def target(mark: str, daemon: DockerDaemon) -> Iterator[str]:
+    """A name in the daemon, without docker:// and options; removed at the end."""
+    yield f'written/{mark}:v1'
+    try:
+        daemon.run('rmi', '-f', f'written/{mark}:v1')
+    except RuntimeError:
+        return
+
+
+def uri(name: str, daemon: DockerDaemon) -> str:
+    return f'docker://{name}?socket={daemon.socket}'
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_there_and_back(level: str, daemon: DockerDaemon, archive: Path, target: str, mark: str,
+                        occystrap: CommandLine, tmp_path: Path) -> None:
+    occystrap('process', f'tar://{archive}', uri(target, daemon), f'--verify={level}').assert_success()
+    back = f'tar://{tmp_path}/back.tar'
+    occystrap('process', uri(target, daemon), back, f'--verify={level}', '--receipt', 'receipt').assert_success()
+    layers = tars(mark)
+    again = occystrap('-O', 'json', 'verify', 'receipt', '--verify=full').assert_success().json()
+    assert again['images'][0]['image_id'] == Digest.of(sample_config(layers))
+    assert again['images'][0]['reference'] == target
+
+
+def test_from_one_daemon_to_another_under_the_same_name(daemon: DockerDaemon, docker_daemon: DockerDaemon,
+                                                         archive: Path, target: str, occystrap: CommandLine) -> None:
+    occystrap('process', f'tar://{archive}', uri(target, docker_daemon)).assert_success()
+    result = occystrap('process', uri(target, docker_daemon), uri(target, daemon), '--verify=full')
+    if daemon is docker_daemon:
+        assert 'the same place' in result.assert_code(2).err
+        return
+    result.assert_success()
+    docker_daemon.run('rmi', '-f', target)
+
+
+@pytest.mark.parametrize('name', ['plain', 'team/app:v1', 'localhost/team/app:v1', 'registry.example.com:5000/x/y:v2'])
+def test_names_go_in_and_come_out(name: str, daemon: DockerDaemon, archive: Path, occystrap: CommandLine,
+                                  tmp_path: Path) -> None:
+    occystrap('process', f'tar://{archive}', uri(name, daemon)).assert_success()
+    occystrap('process', uri(name, daemon), f'dir://{tmp_path}/out').assert_success()
+    daemon.run('rmi', '-f', name)
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_a_removed_image_is_found(level: str, daemon: DockerDaemon, archive: Path, target: str,
+                                  occystrap: CommandLine) -> None:
+    occystrap('process', f'tar://{archive}', uri(target, daemon), '--receipt', 'receipt').assert_success()
+    daemon.run('rmi', '-f', target)
+    result = occystrap('verify', 'receipt', f'--verify={level}').assert_code(1)
+    assert f'tag {target}: is gone' in result.err and '1 FAILED' in result.err
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_a_moved_tag_is_found(level: str, daemon: DockerDaemon, archive: Path, target: str, mark: str,
+                              occystrap: CommandLine, tmp_path: Path) -> None:
+    occystrap('process', f'tar://{archive}', uri(target, daemon), '--receipt', 'receipt').assert_success()
+    other = tars(f'{mark} other')
+    write_docker_archive(tmp_path / 'other.tar', sample_config(other), other, 'other:v1')
+    occystrap('process', f'tar://{tmp_path}/other.tar', uri(target, daemon), '--no-verify').assert_success()
+    result = occystrap('verify', 'receipt', f'--verify={level}').assert_code(1)
+    assert f'tag {target}: points at sha256:' in result.err and ', expected sha256:' in result.err
+
+
+def test_a_changed_layer_is_found_by_full(daemon: DockerDaemon, archive: Path, target: str, mark: str,
+                                          occystrap: CommandLine) -> None:
+    occystrap('process', f'tar://{archive}', uri(target, daemon), '--receipt', 'receipt').assert_success()
+    places = list(stored(daemon, f'mark {mark}\n'.encode()))
+    assert places
+    for path, offset in places:
+        with open(path, 'r+b') as file:
+            file.seek(offset)
+            file.write(b'M')
+    result = occystrap('verify', 'receipt', '--verify=full').assert_code(1)
+    assert '1 FAILED' in result.err
+
+
+def stored(daemon: DockerDaemon, content: bytes) -> Iterator[tuple[Path, int]]:
+    """Every place below the daemon's data root where this content is, with its offset."""
+    for path in (daemon.socket.parent / 'data').rglob('*'):
+        small = path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 20
+        if small and (offset := path.read_bytes().find(content)) >= 0:
+            os.chmod(path, 0o644)
+            yield path, offset
+
+
+def test_a_stopped_daemon_proves_nothing(killable: tuple[DockerDaemon, Callable[[], None]], archive: Path,
+                                         occystrap: CommandLine) -> None:
+    daemon, kill = killable
+    occystrap('process', f'tar://{archive}', uri('x:v1', daemon), '--receipt', 'receipt').assert_success()
+    kill()
+    result = occystrap('verify', 'receipt').assert_code(1)
+    assert '1 UNVERIFIED' in result.err and str(daemon.socket) in result.err
+
+
+def location(daemon: DockerDaemon) -> Location:
+    return Location('docker', 'big:v1', {'socket': str(daemon.socket)}, {})
+
+
+def test_a_daemon_stopped_in_mid_export(killable: tuple[DockerDaemon, Callable[[], None]], occystrap: CommandLine,
+                                        tmp_path: Path) -> None:
+    daemon, kill = killable
+    layers = [make_tar([('random', os.urandom(64 << 20))])]
+    big = write_docker_archive(tmp_path / 'big.tar', sample_config(layers), layers, 'big:v1')
+    occystrap('process', f'tar://{big}', uri('big:v1', daemon)).assert_success()
+    images = DockerInput(location(daemon), Settings())
+    with images.open(next(iter(images.references()))) as image, pytest.raises(ServiceUnavailable, match='exporting'):
+        for layer in image.arrivals():
+            with layer.tar() as tar:
+                tar.readinto(memoryview(bytearray(1 << 20)))
+                kill()
+                tar.drain()
+
+
+def test_a_daemon_stopped_in_mid_load(killable: tuple[DockerDaemon, Callable[[], None]], tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon, kill = killable
+    output = DockerWriter(location(daemon), settings := Settings(temporary=str(tmp_path)))
+    whole = output._pieces
+
+    def pieces() -> Iterator[bytes]:
+        for piece in whole():
+            yield piece[:1024]
+            kill()
+            yield piece[1024:]
+
+    monkeypatch.setattr(output, '_pieces', pieces)
+    with pytest.raises(ServiceUnavailable, match='broke off while loading the image'):
+        ImageCopy(sample_image(), output, settings, 'sample').run()
+    assert not list(tmp_path.iterdir())

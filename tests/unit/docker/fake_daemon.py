@@ -1,0 +1,197 @@
+"""A daemon that speaks just enough of Docker's API, on a unix socket, and misbehaves when told to."""
+import io
+import json
+import socketserver
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from occystrap_core.oci import Digest
+from tests.unit.docker.layouts import Exported
+
+PIECE = 32 << 10
+
+
+@dataclass
+class FakeDaemon:
+    """`images` by ID, `tags` by name; `faults` by what they strike (get, load, inspect, ping, tag)."""
+
+    socket: Path
+    images: dict[str, Exported] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    containerd: bool = False
+    hang: float = 1.0
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f'unix://{self.socket}'
+
+    def add(self, image: Exported, name: str) -> Exported:
+        """Have an image under a name."""
+        self.images[image.id] = image
+        self.tags[name] = image.id
+        return image
+
+    def find(self, name: str) -> Exported | None:
+        """The image of a tag or an ID."""
+        return self.images.get(self.tags.get(name, name))
+
+
+@contextmanager
+def fake_daemon(socket: Path) -> Iterator[FakeDaemon]:
+    """Run one."""
+    daemon = FakeDaemon(socket)
+
+    class Server(socketserver.ThreadingUnixStreamServer):
+        daemon_threads = True
+        fake = daemon
+
+    with Server(str(socket), _Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield daemon
+        finally:
+            server.shutdown()
+            socket.unlink()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    @property
+    def fake(self) -> FakeDaemon:
+        return self.server.fake  # type: ignore[attr-defined, no-any-return]
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def parse_request(self) -> bool:
+        understood = super().parse_request()
+        if understood:
+            self.fake.requests.append(f'{self.command} {unquote(self.path)}')
+        return understood
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path).split('/', 2 if self.path.startswith('/v') else 1)[-1]
+        if path == 'version' or path.endswith('/version'):
+            self._json({'ApiVersion': '1.41'})
+        elif path == '_ping':
+            if not self._fault('ping'):
+                self._plain(b'OK')
+        elif path == 'info':
+            self._json({'DriverStatus': [['driver-type', 'io.containerd.snapshotter.v1']] if self.fake.containerd
+                        else None})
+        elif path.endswith('/json'):
+            if not self._fault('inspect'):
+                self._inspect(path.removeprefix('images/').removesuffix('/json'))
+        else:
+            self._export(path.removeprefix('images/').removesuffix('/get'))
+
+    def do_POST(self) -> None:
+        url = urlsplit(unquote(self.path))
+        body = self._body()
+        if url.path.endswith('/load'):
+            if not self._fault('load'):
+                self._load(body)
+        else:
+            name = url.path.split('/', 3)[-1].removesuffix('/tag')
+            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            if not self._fault('tag'):
+                self.fake.tags[f'{query["repo"]}:{query["tag"]}'] = name
+                self._plain(b'', 201)
+
+    def do_DELETE(self) -> None:
+        self.fake.images.pop(unquote(urlsplit(self.path).path).split('/', 3)[-1], None)
+        self._json([])
+
+    def _fault(self, where: str) -> bool:
+        """Misbehave, if told to: `500 WORDS`, `hang`, `close`, `garbage`."""
+        fault = self.fake.faults.get(where)
+        if fault is None:
+            return False
+        if fault == 'hang':
+            time.sleep(self.fake.hang)
+        elif fault == 'garbage':
+            self._plain(b'{')
+        elif fault != 'close':
+            status, _, words = fault.partition(' ')
+            self._json({'message': words}, int(status))
+        self.close_connection = True
+        return True
+
+    def _inspect(self, name: str) -> None:
+        image = self.fake.find(name)
+        if image is None:
+            self._json({'message': f'No such image: {name}'}, 404)
+            return
+        tags = [tag for tag, image_id in self.fake.tags.items() if image_id == image.id]
+        self._json({'Id': image.id, 'RepoTags': tags, 'Size': len(image.archive),
+                    'RootFS': {'Type': 'layers', 'Layers': image.diff_ids}})
+
+    def _export(self, name: str) -> None:
+        fault = self.fake.faults.get('get', '')
+        if fault and not fault.startswith(('cut', 'end', 'complain')):
+            self._fault('get')
+            return
+        image = self.fake.find(name)
+        assert image
+        kind, _, count = fault.partition(' ')
+        archive = image.archive[:int(count)] if kind in ('cut', 'end') else image.archive
+        self.send_response(200)
+        self.send_header('Transfer-Encoding', 'chunked')
+        self.end_headers()
+        for start in range(0, len(archive), PIECE):
+            self._chunk(archive[start:start + PIECE])
+        if kind == 'complain':
+            self._chunk(json.dumps({'errorDetail': {'message': count}, 'error': count},
+                                   separators=(',', ':')).encode() + b'\r\n')
+        if kind == 'cut':
+            self.close_connection = True
+        else:
+            self.wfile.write(b'0\r\n\r\n')
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b'%x\r\n%b\r\n' % (len(data), data))
+
+    def _load(self, body: bytes) -> None:
+        with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+            files = {each.name: archive.extractfile(each).read()  # type: ignore[union-attr]
+                     for each in archive if each.isfile()}
+        manifest = json.loads(files['manifest.json'])[0]
+        assert manifest['RepoTags'] is None
+        config, tars = files[manifest['Config']], [files[name] for name in manifest['Layers']]
+        image = Exported(Digest.of(config), config, tars, body)
+        self.fake.images[image.id] = image
+        if self.fake.faults.get('made') == 'another':
+            image = next(iter(self.fake.images.values()))
+        self._json({'stream': f'Loaded image ID: {image.id}\n'})
+
+    def _body(self) -> bytes:
+        if self.headers.get('Transfer-Encoding') != 'chunked':
+            return self.rfile.read(int(self.headers.get('Content-Length') or 0))
+        body = b''
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _json(self, answer: object, status: int = 200) -> None:
+        self._plain(json.dumps(answer).encode(), status, 'application/json')
+
+    def _plain(self, answer: bytes, status: int = 200, kind: str = 'text/plain') -> None:
+        self.send_response(status)
+        self.send_header('Content-Type', kind)
+        self.send_header('Content-Length', str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)

@@ -1,0 +1,36 @@
+"""What daemons say in JSON amid their streams."""
+import pytest
+
+from occystrap_core import OutputError, ServiceUnavailable
+from occystrap_core.oci import Digest
+from occystrap_docker.answers import appended_error, loaded_image
+
+ID = Digest.of(b'config')
+
+
+@pytest.mark.parametrize('line', [f'Loaded image ID: {ID}\\n', f'Loaded image: {ID}'], ids=['docker', 'podman'])
+def test_the_image_made(line: str) -> None:
+    lines = [b'{"status":"Loading layer","progressDetail":{"current":1}}', b'', f'{{"stream":"{line}"}}'.encode()]
+    assert loaded_image(200, lines, 'unix:///d') == ID
+
+
+@pytest.mark.parametrize(('status', 'line'), [
+    (200, b'{"errorDetail":{"message":"no space left"},"error":"no space left"}'),
+    (500, b'{"message":"no space left"}'),
+    (500, b'no space left'),
+])
+def test_the_daemon_s_own_words_reach_the_user(status: int, line: bytes) -> None:
+    with pytest.raises(OutputError, match='unix:///d refused the image: no space left'):
+        loaded_image(status, [line], 'unix:///d')
+
+
+def test_silence_is_no_success() -> None:
+    with pytest.raises(ServiceUnavailable, match='without saying that it loaded'):
+        loaded_image(200, [], 'unix:///d')
+    with pytest.raises(OutputError, match='status 502'):
+        loaded_image(502, [], 'unix:///d')
+
+
+def test_errors_behind_an_export() -> None:
+    assert appended_error(b'content{"errorDetail":{"message":"gone"},"error":"gone"}\r\n') == 'gone'
+    assert appended_error(bytes(1024)) == appended_error(b'{"errorDetail": no JSON') == ''

@@ -1,0 +1,158 @@
+"""docker:// as a source, against a daemon that does as it should, and one that does not."""
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import (
+    AccessDenied, Cancelled, ImageNotFound, InvalidImage, Location, OccystrapError, Receipt, ServiceError,
+    ServiceUnavailable, Settings, UsageError,
+)
+from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.oci import Digest
+from occystrap_docker.input import DockerInput
+from occystrap_tar.writer import tar_output
+from tests.unit.docker.fake_daemon import FakeDaemon
+from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, legacy
+from tests.unit.docker.runs import SETTINGS, at, read, source
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_reads_an_image(layout: Callable[[], Exported], daemon: FakeDaemon) -> None:
+    expected = daemon.add(layout(), 'sample:v1')
+    image = source(daemon)
+    assert image.sequential and list(image.diff_ids) == expected.diff_ids
+    assert read(image) == {Digest.of(tar): len(tar) for tar in expected.tars}
+    assert image.config.raw == expected.config
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_an_archive_of_it_has_every_layer(layout: Callable[[], Exported], daemon: FakeDaemon, tmp_path: Path) -> None:
+    expected = daemon.add(layout(), 'sample:v1')
+    options = {'format': 'docker', 'tag': None, 'compression': 'gzip'}
+    output = tar_output(Location('tar', str(tmp_path / 'out.tar'), options, {}), SETTINGS)
+    with source(daemon) as image:
+        receipt: Receipt = ImageCopy(image, output, SETTINGS, 'docker://sample').run()
+    assert list(receipt.diff_ids) == expected.diff_ids and receipt.image_id == Digest.of(expected.config)
+
+
+def test_nothing_is_exported_before_a_layer_is_wanted(daemon: FakeDaemon) -> None:
+    daemon.add(legacy(), 'sample:v1')
+    source(daemon)
+    assert not any('/get' in request for request in daemon.requests)
+
+
+def test_the_export_is_by_id_so_that_a_moving_tag_does_no_harm(daemon: FakeDaemon) -> None:
+    expected = daemon.add(legacy(), 'sample:v1')
+    image = source(daemon)
+    daemon.add(blobs([b'another'.ljust(1024, b'\0')]), 'sample:v1')
+    assert len(read(image)) == 3
+    assert image.config.digest == expected.id
+
+
+def test_names(daemon: FakeDaemon) -> None:
+    image = daemon.add(legacy(), 'sample:latest')
+    assert str(source(daemon, 'sample').reference) == 'sample:latest'
+    assert str(source(daemon, str(image.id)).reference) == 'sample:latest'
+    daemon.tags.clear()
+    assert source(daemon, str(image.id)).reference.familiar == ''
+
+
+def test_an_unknown_image_says_what_to_do(daemon: FakeDaemon) -> None:
+    with pytest.raises(ImageNotFound, match='has no image nothing:v1: .*docker pull nothing:v1'):
+        source(daemon, 'nothing:v1')
+
+
+def test_no_daemon_says_what_to_do(folder: Path) -> None:
+    for name in ('missing.sock', 'abandoned.sock'):
+        if name == 'abandoned.sock':
+            socket.socket(socket.AF_UNIX).bind(str(folder / name))
+        with pytest.raises(ServiceUnavailable) as error:
+            source(str(folder / name))
+        for word in (f'unix://{folder}/{name}', 'systemctl start docker', 'DOCKER_HOST', '?socket='):
+            assert word in str(error.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can become somebody else')
+def test_a_socket_of_others_says_what_to_do(daemon: FakeDaemon, folder: Path) -> None:
+    daemon.add(legacy(), 'sample:v1')
+    source(daemon)  # all that is imported lazily is there now
+    daemon.socket.chmod(0o600)
+    folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(AccessDenied, match=f'permission denied at unix://{daemon.socket}: .*group'):
+            source(daemon)
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(('fault', 'kind', 'words'), [
+    ('500 no space left', ServiceUnavailable, 'refused inspecting sample:v1: no space left'),
+    ('403 not you', AccessDenied, 'refused inspecting sample:v1: not you'),
+    ('400 bad name', ServiceError, 'refused inspecting sample:v1: bad name'),
+    ('hang', ServiceUnavailable, 'stayed silent while inspecting sample:v1: .*--timeout'),
+    ('close', ServiceUnavailable, 'broke off while inspecting sample:v1'),
+    ('garbage', ServiceError, 'inspecting sample:v1'),
+])
+def test_faults_while_inspecting(fault: str, kind: type[OccystrapError], words: str, daemon: FakeDaemon) -> None:
+    daemon.add(legacy(), 'sample:v1')
+    daemon.faults['inspect'] = fault
+    with pytest.raises(kind, match=words) as error:
+        source(daemon)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(('fault', 'kind', 'words'), [
+    ('500 file integrity checksum failed', ServiceUnavailable, 'refused exporting sha256:.*integrity checksum failed'),
+    ('close', ServiceUnavailable, 'broke off while exporting'),
+    ('hang', ServiceUnavailable, 'stayed silent while exporting'),
+    ('cut 40000', ServiceUnavailable, 'broke off while exporting'),
+    ('end 40000', InvalidImage, 'the export of sample:v1 ends in the middle'),
+    ('end 0', InvalidImage, 'the export of sample:v1 ends in the middle'),
+    ('complain blob not found', ServiceError, 'broke off exporting sha256:.*: blob not found'),
+])
+@pytest.mark.parametrize('layout', [legacy, blobs, containerd])
+def test_faults_while_exporting(layout: Callable[[], Exported], fault: str, kind: type[OccystrapError], words: str,
+                                daemon: FakeDaemon) -> None:
+    image = daemon.add(layout(), 'sample:v1')
+    kind_of_fault, _, count = fault.partition(' ')
+    if kind_of_fault in ('cut', 'end'):
+        fault = f'{kind_of_fault} {min(int(count), len(image.archive) // 2)}'
+    daemon.faults['get'] = fault
+    with pytest.raises(kind, match=words) as error:
+        read(source(daemon))
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('config', ['[]', '{"auths": 5, "HttpHeaders": []}'])
+def test_an_odd_config_of_docker_says_what_to_look_at(config: str, daemon: FakeDaemon, tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'config.json').write_text(config)
+    monkeypatch.setenv('DOCKER_CONFIG', str(tmp_path))
+    with pytest.raises(UsageError, match='config.json'):
+        source(daemon)
+
+
+def test_large_images_may_take_longer(daemon: FakeDaemon) -> None:
+    image = daemon.add(legacy([bytes(40 << 20)]), 'sample:v1')  # four more seconds
+    daemon.faults['get'] = 'hang'
+    with pytest.raises(ServiceUnavailable, match='broke off'):  # after its second of silence, longer than our timeout
+        read(source(daemon))
+    assert len(image.archive) > 40 << 20
+
+
+def test_a_cancelled_run_stops_in_mid_export(daemon: FakeDaemon) -> None:
+    daemon.add(legacy([bytes(40 << 20)]), 'sample:v1')
+    settings = Settings()
+    images = DockerInput(at(daemon, 'sample:v1'), settings)
+    with images.open(next(iter(images.references()))) as image:
+        for layer in image.arrivals():
+            with layer.tar() as tar:
+                tar.readinto(memoryview(bytearray(10)))
+                settings.cancellation.cancel()
+                with pytest.raises(Cancelled):
+                    tar.drain()
+            break

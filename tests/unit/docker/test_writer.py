@@ -1,0 +1,114 @@
+"""docker:// as a destination, against a daemon that does as it should, and one that does not."""
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import Image, InvalidImage, OccystrapError, OutputError, ServiceUnavailable, UsageError
+from occystrap_core.oci import Digest
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_docker.writer import DockerWriter
+from tests.unit.docker.fake_daemon import FakeDaemon
+from tests.unit.docker.layouts import LAYOUTS, Exported, legacy
+from tests.unit.docker.runs import SETTINGS, at, source, write
+
+ID = Digest.of(sample_config())
+
+
+@pytest.mark.parametrize('stored', [True, False])
+def test_the_image_arrives_with_its_tag(stored: bool, daemon: FakeDaemon, tmp_path: Path) -> None:
+    receipt = write(daemon, tmp_path, sample_image(stored=stored))
+    assert daemon.tags == {'team/sample:v1': ID}
+    assert daemon.images[ID].config == sample_config() and list(daemon.images[ID].tars) == sample_layers()
+    assert receipt.image_id == ID and str(receipt.reference) == 'team/sample:v1'
+    assert [(each.kind, each.locator, each.digest) for each in receipt.expectations] == [
+        ('config', ID, ID), ('tag', 'team/sample:v1', ID),
+        *(('layer', Digest.of(tar), Digest.of(tar)) for tar in sample_layers())]
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_from_one_daemon_to_another_name(layout: Callable[[], Exported], daemon: FakeDaemon, tmp_path: Path) -> None:
+    image = daemon.add(layout(), 'sample:v1')
+    with source(daemon) as opened:
+        write(daemon, tmp_path, opened)
+    assert list(daemon.images[daemon.tags['team/sample:v1']].tars) == list(image.tars)
+
+
+def test_a_tag_left_out_is_latest(daemon: FakeDaemon, tmp_path: Path) -> None:
+    write(daemon, tmp_path, name='localhost:5000/team/sample')
+    assert daemon.tags == {'localhost:5000/team/sample:latest': ID}
+
+
+def test_the_receipt_names_the_daemon_that_docker_host_named(daemon: FakeDaemon, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('DOCKER_HOST', daemon.address)
+    output = DockerWriter(at('', 'sample:v1'), SETTINGS)
+    assert output._told_location().given['socket'] == daemon.address
+
+
+def test_no_temporary_file_is_left(daemon: FakeDaemon, tmp_path: Path) -> None:
+    write(daemon, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', ['Bad/Name', 'sample:v1@' + ID, 'sample:'])
+def test_names_that_cannot_be_tagged_are_usage_errors(name: str, daemon: FakeDaemon) -> None:
+    with pytest.raises(UsageError):
+        DockerWriter(at(daemon, name), SETTINGS)
+
+
+def test_without_a_daemon_nothing_is_read(folder: Path, tmp_path: Path) -> None:
+    image = sample_image()
+    output = DockerWriter(at(str(folder / 'no.sock'), 'sample:v1'), SETTINGS)
+    with pytest.raises(ServiceUnavailable, match='no Docker or Podman daemon answers'):
+        output.prepare(image)
+    output.abort()
+
+
+def test_a_temporary_folder_that_is_not_there_says_what_to_do(daemon: FakeDaemon, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match='--temp-dir'):
+        write(daemon, tmp_path / 'missing')
+
+
+@pytest.mark.parametrize(('where', 'fault', 'kind', 'words'), [
+    ('load', '500 no space left on device', OutputError, 'refused the image: no space left on device'),
+    ('load', 'close', ServiceUnavailable, 'broke off while loading the image'),
+    ('load', 'hang', ServiceUnavailable, 'stayed silent while loading the image'),
+    ('load', 'garbage', ServiceUnavailable, 'without saying that it loaded'),
+    ('made', 'another', OutputError, f'of what should be {ID}; it was not tagged'),
+    ('tag', '500 no tags today', ServiceUnavailable, 'refused tagging team/sample:v1: no tags today'),
+    ('inspect', '500 broken', ServiceUnavailable, 'refused inspecting'),
+])
+def test_faults_leave_old_tag_and_no_new_image(where: str, fault: str, kind: type[OccystrapError], words: str,
+                                               daemon: FakeDaemon, tmp_path: Path) -> None:
+    old = daemon.add(legacy(), 'team/sample:v1')
+    daemon.faults[where] = fault
+    with pytest.raises(kind, match=words) as error:
+        write(daemon, tmp_path)
+    assert '\n' not in str(error.value) and daemon.address in str(error.value)
+    assert daemon.tags == {'team/sample:v1': old.id}
+    assert where == 'made' or set(daemon.images) == {old.id}
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_was_there_before_survives_a_failure(daemon: FakeDaemon, tmp_path: Path) -> None:
+    write(daemon, tmp_path)
+    daemon.tags.clear()
+    daemon.faults['tag'] = '500 no tags today'
+    with pytest.raises(ServiceUnavailable):
+        write(daemon, tmp_path)
+    assert set(daemon.images) == {ID}
+
+
+def test_a_broken_source_leaves_nothing(daemon: FakeDaemon, tmp_path: Path) -> None:
+    image = daemon.add(legacy(), 'sample:v1')
+    daemon.faults['get'] = f'end {len(image.archive) // 2}'
+    with source(daemon) as opened, pytest.raises(InvalidImage):
+        write(daemon, tmp_path, opened)
+    assert set(daemon.tags) == {'sample:v1'} and set(daemon.images) == {image.id}
+    assert not list(tmp_path.iterdir())
+
+
+def test_aborting_before_anything_was_done(daemon: FakeDaemon) -> None:
+    DockerWriter(at(daemon, 'sample:v1'), SETTINGS).abort()
+    assert isinstance(sample_image(), Image) and not daemon.requests
