@@ -143,7 +143,7 @@ def _load(manager: pluggy.PluginManager, entry_point: EntryPointLike) -> Plugin:
     except Exception as error:  # whatever a foreign module raises must not disturb the others
         if module is not None and manager.is_registered(module):
             manager.unregister(module)
-        reason = str(error).strip().partition('\n')[0]
+        reason = ' '.join(str(error).split())[:400]
         return Plugin(plugin.name, plugin.distribution, plugin.version, plugin.module,
                       f'{type(error).__name__}: {reason}')
     return Plugin(plugin.name, plugin.distribution, plugin.version, plugin.module, '', declarations)
