@@ -1,13 +1,15 @@
 """Where a registry:// path leads: the reference, the host that answers for it, and the credentials given for it."""
-import ipaddress
-from dataclasses import dataclass
-from urllib.parse import unquote
+import re
+from dataclasses import dataclass, field
 
-from occystrap_core import Location, Settings, UsageError
-from occystrap_core.oci import Reference
+from occystrap_core import Location, Settings
+from occystrap_core.oci import Digest, Reference
+from occystrap_registry.credentials import Credentials, given_credentials
+from occystrap_registry.hosts import is_loopback
 
 _HUB = ('docker.io', 'index.docker.io')
 _HUB_API = 'registry-1.docker.io'
+_DIGEST = re.compile(r'sha\d+:[^/]*')
 
 
 @dataclass(frozen=True)
@@ -16,61 +18,63 @@ class Address:
 
     reference: Reference
     host: str
-    insecure: bool
-
-    @property
-    def repository(self) -> str:
-        """The repository's name at the host."""
-        return self.reference.repository
+    insecure: bool = False
+    credentials: Credentials | None = field(default=None, repr=False)
 
     @property
     def is_loopback(self) -> bool:
         """Whether the host is this machine."""
         return is_loopback(self.host)
 
+    @property
+    def pull_scope(self) -> str:
+        """The scope for reading (distribution, Token Scope Documentation)."""
+        return f'repository:{self.reference.repository}:pull'
+
+    @property
+    def push_scope(self) -> str:
+        """The scope for reading and writing."""
+        return f'repository:{self.reference.repository}:pull,push'
+
+    def blob(self, digest: Digest) -> str:
+        """The path of a blob (distribution-spec, Endpoints)."""
+        return f'/v2/{self.reference.repository}/blobs/{digest}'
+
+    @property
+    def uploads(self) -> str:
+        """The path where uploads begin."""
+        return f'/v2/{self.reference.repository}/blobs/uploads/'
+
+    def manifest(self, wanted: str | Digest) -> str:
+        """The path of the manifest behind a tag or digest."""
+        return f'/v2/{self.reference.repository}/manifests/{wanted}'
+
+    def name_of(self, wanted: str | Digest) -> str:
+        """Return what to call the manifest behind a tag or digest."""
+        return f'{self.reference.name}{"@" if isinstance(wanted, Digest) else ":"}{wanted}'
+
 
 def parse_address(location: Location, settings: Settings) -> Address:
     """Return the address of a location, with tag latest if it has neither tag nor digest; raises UsageError.
 
-    Credentials in the URI or its options go to `settings.credentials` and nowhere else.
+    Credentials in the URI or its options are kept for the verifier in `settings.credentials`, and nowhere else.
     """
-    userinfo, at, rest = location.path.partition('@')
-    if at and '/' not in userinfo:
-        user, colon, password = userinfo.partition(':')
-    else:
-        rest, user, colon, password = location.path, '', '', ''
-    reference = Reference.parse(rest, with_host=True).with_default_tag()
+    userinfo, named = _split_userinfo(location.path)
+    reference = Reference.parse(named, with_host=True).with_default_tag()
     if reference.host in _HUB and '/' not in reference.repository:
         reference = Reference(f'library/{reference.repository}', reference.tag, reference.digest, reference.host)
-    host = _HUB_API if reference.host in _HUB else reference.host
-    user, password = unquote(user), unquote(password)
-    if location.options.get('username') or location.options.get('password'):
-        user, password = location.options['username'] or user, location.options['password'] or password
-    if bool(user) != bool(password) and colon + str(location.options.get('password') or ''):
-        raise UsageError(f'{reference.host}: a user name and a password are wanted together')
-    if user and password:
-        settings.credentials[host] = (user, password)
-    return Address(reference, host, bool(location.options.get('insecure')))
+    host = _HUB_API if reference.host in _HUB else reference.host.lower()
+    credentials = given_credentials(host, userinfo, location.options)
+    if credentials:
+        settings.credentials[host] = credentials
+    return Address(reference, host, bool(location.options.get('insecure')),
+                   credentials or settings.credentials.get(host))
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether `host[:port]` is this machine."""
-    name = _without_port(host)
-    if name == 'localhost' or name.endswith('.localhost'):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def is_link_local(host: str) -> bool:
-    """Tell whether `host[:port]` is a link-local address, where clouds keep their metadata."""
-    try:
-        return ipaddress.ip_address(_without_port(host)).is_link_local
-    except ValueError:
-        return False
-
-
-def _without_port(host: str) -> str:
-    return host[1:].partition(']')[0] if host.startswith('[') else host.partition(':')[0]
+def _split_userinfo(path: str) -> tuple[str, str]:
+    """Return what is before the @ of `user:password@host/…`, and the rest; a digest has an @ of its own."""
+    head, at, tail = path.rpartition('@')
+    if not (at and _DIGEST.fullmatch(tail)):
+        return head, tail
+    userinfo, _, named = head.rpartition('@')
+    return userinfo, f'{named}@{tail}'

@@ -2,21 +2,24 @@
 import base64
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from functools import cached_property
 
-from occystrap_core import AccessDenied, Settings
-from occystrap_registry.address import is_link_local, is_loopback
+import httpx
+
+from occystrap_core import AccessDenied
+from occystrap_registry.address import Address
+from occystrap_registry.answers import Reply
 from occystrap_registry.challenges import Challenge, parse_challenges
-from occystrap_registry.credentials import Credentials, find_credentials
+from occystrap_registry.credentials import Credentials, stored_credentials
+from occystrap_registry.tokens import may_be_told, read_token, token_url
 
-if TYPE_CHECKING:
-    import httpx
+_ANY = ''
+_SHORT = 4
 
-_LIFETIME = 60.0
-"""Seconds that a token lives when its server does not say (distribution's token specification)."""
-_CAP = 1 << 20
+Ask = Callable[[httpx.URL, dict[str, str]], Reply]
+"""Sends a GET with headers, without any authorization of its own."""
 
 
 @dataclass(frozen=True)
@@ -28,73 +31,68 @@ class _Granted:
 class Authentication:
     """Knows what to send to one registry, for each scope."""
 
-    def __init__(self, host: str, settings: Settings) -> None:
-        self._host = host
-        self._credentials = find_credentials(host, settings)
+    def __init__(self, address: Address, ask: Ask) -> None:
+        self._address, self._ask = address, ask
         self._granted: dict[str, _Granted] = {}
         self._lock = threading.Lock()
 
+    @property
+    def was_challenged(self) -> bool:
+        """Whether the registry wanted authorization for anything so far."""
+        return bool(self._granted)
+
     def header(self, scope: str) -> str | None:
         """Return the Authorization for a scope, None where none was asked for yet or it has run out."""
-        granted = self._granted.get(scope)
+        granted = self._granted.get(scope) or self._granted.get(_ANY)
         return granted.header if granted and granted.until > time.monotonic() else None
 
-    def answer(self, scope: str, response: 'httpx.Response', client: 'httpx.Client', refused: str | None) -> None:
-        """Get an Authorization that answers a 401; `refused` is what was sent in vain.
+    def answer(self, scope: str, registry: httpx.URL, headers: Sequence[str], refused: str | None) -> None:
+        """Get an Authorization that answers the WWW-Authenticate `headers` of `registry`.
 
-        Raises AccessDenied when there is none. Of several threads only the first asks for a token.
+        `refused` is what was sent in vain. Of several threads only the first asks for a token. Raises AccessDenied
+        when there is nothing to answer with.
         """
         with self._lock:
             if self.header(scope) not in (None, refused):
                 return
-            challenges = parse_challenges(response.headers.get_list('www-authenticate'))
+            challenges = parse_challenges(headers)
             for challenge in challenges:
                 if challenge.scheme == 'bearer' and 'realm' in challenge.parameters:
-                    self._granted[scope] = self._token(challenge, scope, client)
+                    self._granted[scope] = self._token(challenge, scope, registry)
                     return
-            if refused or self._credentials is None or not any(each.scheme == 'basic' for each in challenges):
-                raise AccessDenied(self._refusal(bool(refused)))
-            self._granted[scope] = _Granted(_basic(self._credentials), float('inf'))
+            if refused or not self._credentials or not any(each.scheme == 'basic' for each in challenges):
+                raise AccessDenied(self.advice())
+            self._granted[_ANY] = _Granted(_basic(self._credentials), float('inf'))
 
-    def _refusal(self, tried: bool) -> str:
-        if tried:
-            return f'{self._host} refuses the credentials given for it'
-        return (f'{self._host} wants credentials: log in with docker login, set OCCYSTRAP_USERNAME and '
-                'OCCYSTRAP_PASSWORD, or give ?username= and ?password=')
+    def advice(self) -> str:
+        """Return what to tell and do when access is denied."""
+        host = self._address.host
+        if self._credentials:
+            return f'{host} refuses access with the credentials given for it: check them, and what they may do'
+        return (f'{host} wants credentials: log in with docker login, set OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD, '
+                'or give ?username=')
 
-    def _token(self, challenge: Challenge, scope: str, client: 'httpx.Client') -> _Granted:
+    def redact(self, text: str) -> str:
+        """Return `text`, which a server wrote, without the secrets that the server was told."""
+        secrets = [granted.header.partition(' ')[2] for granted in list(self._granted.values())]
+        if secrets and self._credentials:
+            secrets += [self._credentials[1], _basic(self._credentials).partition(' ')[2]]
+        for secret in secrets:
+            text = text.replace(secret, '…') if len(secret) >= _SHORT else text
+        return text
+
+    @cached_property
+    def _credentials(self) -> Credentials | None:
+        return self._address.credentials or stored_credentials(self._address.host)
+
+    def _token(self, challenge: Challenge, scope: str, registry: httpx.URL) -> _Granted:
         """Return a fresh token (distribution, Token Authentication Specification)."""
-        realm = challenge.parameters['realm']
-        asked = challenge.parameters.get('scope') or scope
-        parameters = {'service': challenge.parameters.get('service', ''), 'scope': asked}
-        headers = {'Authorization': _basic(self._credentials)} if self._may_tell(realm) and self._credentials else {}
-        response = client.get(realm, params={k: v for k, v in parameters.items() if v}, headers=headers)
-        if response.status_code in (401, 403):
-            raise AccessDenied(self._refusal(self._credentials is not None))
-        if response.status_code != 200 or len(response.content) > _CAP:
-            raise AccessDenied(f'{urlsplit(realm).netloc} gave no token for {self._host}: {response.status_code}')
-        return _read_token(response, self._host)
-
-    def _may_tell(self, realm: str) -> bool:
-        """Tell whether credentials may go to `realm`; raises AccessDenied for a realm nobody should be sent to."""
-        parts = urlsplit(realm)
-        if parts.scheme not in ('http', 'https') or is_link_local(parts.netloc):
-            raise AccessDenied(f'{self._host} sends for tokens to {parts.netloc or realm[:60]!r}, which is refused')
-        return parts.scheme == 'https' or parts.netloc == self._host or is_loopback(parts.netloc)
+        url = token_url(challenge, scope, registry)
+        tell = self._credentials and may_be_told(url, registry)
+        reply = self._ask(url, {'Authorization': _basic(self._credentials)} if tell and self._credentials else {})
+        token = read_token(reply, self._address.host, self.advice)
+        return _Granted(f'Bearer {token.text}', time.monotonic() + token.lifetime)
 
 
-def _basic(credentials: Credentials | None) -> str:
-    assert credentials
+def _basic(credentials: Credentials) -> str:
     return f'Basic {base64.b64encode(":".join(credentials).encode()).decode()}'
-
-
-def _read_token(response: 'httpx.Response', host: str) -> _Granted:
-    try:
-        document: Any = response.json()
-        token = document.get('token') or document.get('access_token')
-        lifetime = float(document.get('expires_in') or _LIFETIME)
-    except (ValueError, AttributeError, TypeError):
-        token, lifetime = None, _LIFETIME
-    if not isinstance(token, str) or not token.isprintable():
-        raise AccessDenied(f'the token server of {host} gave an answer without a token')
-    return _Granted(f'Bearer {token}', time.monotonic() + max(5.0, lifetime * 0.8))

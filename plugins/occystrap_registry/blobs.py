@@ -3,9 +3,12 @@ from collections.abc import Iterator
 
 import httpx
 
-from occystrap_core import ChunkedSource, ServiceUnavailable
+from occystrap_core import ChunkedSource, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
 from occystrap_core.oci import Descriptor
+from occystrap_registry.answers import Answer
 from occystrap_registry.client import RegistryClient
+
+_PROGRESS = 1 << 20
 
 
 class BlobSource(ChunkedSource):
@@ -14,11 +17,12 @@ class BlobSource(ChunkedSource):
     def __init__(self, client: RegistryClient, descriptor: Descriptor) -> None:
         super().__init__()
         self._client, self._descriptor = client, descriptor
-        self._response: httpx.Response | None = None
+        self._attempts = client.attempts()
+        self._answer: Answer | None = None
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the bytes as they come from the network."""
-        offset, attempt = 0, 0
+        offset, begun = 0, 0
         while True:
             try:
                 for piece in self._received(offset):
@@ -27,54 +31,71 @@ class BlobSource(ChunkedSource):
                 return
             except httpx.TransportError as error:
                 self.close()
-                self._client.wait_after(error, attempt)
-                attempt += 1
+                if offset - begun >= _PROGRESS:
+                    self._attempts.progressed()
+                self._attempts.failed(error)
+                begun = offset
 
     def close(self) -> None:
         """Drop the connection if it is still in use."""
-        if self._response is not None:
-            self._response.close()
+        if self._answer is not None:
+            self._answer.close()
 
     def _received(self, offset: int) -> Iterator[bytes]:
-        """Yield what follows the first `offset` bytes (RFC 9110, 14.2); a server without ranges starts over."""
-        headers = {'Range': f'bytes={offset}-'} if offset else {}
-        repository, digest = self._client.address.repository, self._descriptor.digest
-        response = self._client.open('GET', f'/v2/{repository}/blobs/{digest}', pull_scope(repository), headers)
-        self._response = response
-        if response.status_code not in (200, 206):
-            self._client.fail(response, f'blob {digest} cannot be read from {self._client.address.reference.name}')
-        if response.status_code == 206 and not _resumes_at(response, offset):
-            raise ServiceUnavailable(f'{self._client.address.host} resumes blob {digest} at the wrong place')
-        skip = offset if response.status_code == 200 else 0
-        for piece in response.iter_raw():
+        """Yield what follows the first `offset` bytes; a server without ranges starts over, and they are skipped."""
+        answer = self._answer = self._opened(offset)
+        skip = offset if answer.status == 200 else 0
+        received = offset - skip
+        for piece in answer.pieces():
+            received += len(piece)
             dropped = min(skip, len(piece))
             skip -= dropped
             if len(piece) > dropped:
                 yield piece[dropped:] if dropped else piece
+        if received < self._descriptor.size and not _tells_its_end(answer):
+            raise httpx.RemoteProtocolError('the connection was closed in mid blob')
+        self.close()
+
+    def _opened(self, offset: int) -> Answer:
+        """Return the answer whose body begins at `offset` (RFC 9110, 14.2), or at 0."""
+        headers = {'Range': f'bytes={offset}-'} if offset else {}
+        address, digest = self._client.address, self._descriptor.digest
+        while True:
+            answer = self._client.once('GET', address.blob(digest), address.pull_scope, headers)
+            if answer.status == 200 or (answer.status == 206 and offset):
+                break
+            with answer:
+                reply = answer.whole()
+            if not self._attempts.again(reply):
+                raise _missing(self._client, self._descriptor) if reply.status == 404 else self._client.failure(
+                    reply, f'blob {digest} cannot be read from {address.reference.name}')
+        if answer.status == 206 and not answer.headers.get('content-range', '').startswith(f'bytes {offset}-'):
+            answer.close()
+            raise ServiceUnavailable(f'{address.host} resumes blob {digest} at the wrong place')
+        return answer
 
 
 def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
     """Return the size of a gzip blob's content in bytes, from its last four (RFC 1952, 2.3.1): modulo 2^32."""
     if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
         return None
-    repository = client.address.repository
     headers = {'Range': f'bytes={descriptor.size - 4}-{descriptor.size - 1}'}
-    target = f'/v2/{repository}/blobs/{descriptor.digest}'
-    with client.request('GET', target, pull_scope(repository), headers) as answer:
-        if answer.status_code != 206 or answer.headers.get('content-length') != '4':
-            return None
-        return int.from_bytes(b''.join(answer.iter_raw()), 'little')
+    address = client.address
+    try:
+        reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, headers, cap=4)
+    except ServiceError:
+        return None  # who reads the blob will hear of it
+    whole = reply.status == 206 and len(reply.body) == 4 and not reply.cut
+    return int.from_bytes(reply.body, 'little') if whole else None
 
 
-def pull_scope(repository: str) -> str:
-    """Return the scope for reading (distribution, Token Scope Documentation)."""
-    return f'repository:{repository}:pull'
+def _missing(client: RegistryClient, descriptor: Descriptor) -> ImageNotFound | InvalidImage:
+    if descriptor.urls:
+        return InvalidImage(f'blob {descriptor.digest} is a foreign layer that {client.address.reference.name} does '
+                            'not have itself: its urls are not followed')
+    return ImageNotFound(f'blob {descriptor.digest} is not in {client.address.reference.name}')
 
 
-def push_scope(repository: str) -> str:
-    """Return the scope for reading and writing."""
-    return f'repository:{repository}:pull,push'
-
-
-def _resumes_at(response: httpx.Response, offset: int) -> bool:
-    return str(response.headers.get('content-range', '')).startswith(f'bytes {offset}-')
+def _tells_its_end(answer: Answer) -> bool:
+    """Tell whether a body that is cut off would have been noticed (RFC 9112, 6.3)."""
+    return 'content-length' in answer.headers or 'transfer-encoding' in answer.headers

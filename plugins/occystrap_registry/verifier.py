@@ -1,19 +1,34 @@
-"""Holding a registry against a receipt: HEAD for what is large, GET for what is small, GET of everything for full."""
+"""Holding a registry against a receipt: small things are read, blobs asked for their length or, in full, hashed."""
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from occystrap_core import (
-    ByteStream, CheckResults, Expectation, ImageNotFound, InvalidImage, Location, OccystrapError, Outcome, Receipt,
-    Settings, VerifyLevel,
+    ByteStream, Cancelled, CheckResults, Expectation, ImageNotFound, InvalidImage, Location, OccystrapError, Outcome,
+    Receipt, ServiceError, Settings, VerifyLevel,
 )
-from occystrap_core.oci import Descriptor, Digest
+from occystrap_core.oci import Descriptor, Digest, parse_manifest_or_index
 from occystrap_registry.address import parse_address
-from occystrap_registry.blobs import BlobSource, pull_scope
+from occystrap_registry.answers import Reply
+from occystrap_registry.blobs import BlobSource
 from occystrap_registry.client import InternalServerError, RegistryClient
-from occystrap_registry.documents import ACCEPT, read_capped
+from occystrap_registry.documents import fetch_manifest
 
 Check = Callable[[RegistryClient, Expectation, CheckResults], None]
+
+
+@dataclass
+class _Finding:
+    """What was found of one item; `fault` is the 500 that was all the registry said."""
+
+    expectation: Expectation
+    results: CheckResults = field(default_factory=CheckResults)
+    fault: str = ''
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the registry could tell of the item, good or bad."""
+        return not self.fault and self.results.outcome is not Outcome.UNVERIFIED
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -25,13 +40,27 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     options = {'insecure': receipt.options.get('insecure', '').lower() in ('true', 'yes', 'on', '1')}
     location = Location('registry', receipt.path, options, receipt.options)
     client = RegistryClient(parse_address(location, settings), settings)
+    results = CheckResults()
     try:
-        with ThreadPoolExecutor(settings.jobs) as threads:
-            checks = [(_check_for(each, level), each) for each in receipt.expectations]
-            answers = list(threads.map(lambda check: _asked(check[0], client, check[1]), checks))
+        client.connect(client.address.pull_scope)
+        results.extend(_judged(_find_all(client, receipt.expectations, level)))
+    except ServiceError as error:
+        results.unverified(receipt.destination, str(error))
     finally:
         client.close()
-    return _judged(answers)
+    return results
+
+
+def _find_all(client: RegistryClient, expectations: Sequence[Expectation], level: VerifyLevel) -> list[_Finding]:
+    """Look at everything, the largest first, several at once; return the findings in the order of the receipt."""
+    findings = [_Finding(expectation) for expectation in expectations]
+    threads = ThreadPoolExecutor(client.settings.jobs, 'verify-registry')
+    try:
+        ordered = sorted(findings, key=lambda finding: -finding.expectation.size)
+        list(threads.map(lambda finding: _look(_check_for(finding.expectation, level), client, finding), ordered))
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+    return findings
 
 
 def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
@@ -41,69 +70,62 @@ def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
     return _blob_by_get if level is VerifyLevel.FULL or expectation.kind == 'config' else _blob_by_head
 
 
-@dataclass
-class _Answer:
-    """What was found of one item; `fault` is the 500 that was all the registry said."""
-
-    expectation: Expectation
-    results: CheckResults
-    fault: str = ''
-
-
-def _judged(answers: Sequence[_Answer]) -> CheckResults:
-    results = CheckResults()
-    answered = any(not answer.fault and not _is_unverified(answer.results) for answer in answers)
-    for answer in answers:
-        results.extend(answer.results)
-        if answer.fault and answered:
-            results.error(answer.expectation, f'{answer.fault}, though the registry answers for other items')
-        elif answer.fault:
-            results.unverified(answer.expectation, answer.fault)
-    return results
-
-
-def _is_unverified(results: CheckResults) -> bool:
-    return results.outcome is Outcome.UNVERIFIED
-
-
-def _asked(check: Check, client: RegistryClient, expectation: Expectation) -> _Answer:
-    answer = _Answer(expectation, CheckResults())
+def _look(check: Check, client: RegistryClient, finding: _Finding) -> None:
     try:
-        check(client, expectation, answer.results)
+        check(client, finding.expectation, finding.results)
+    except Cancelled:
+        raise
     except (ImageNotFound, InvalidImage) as error:
-        answer.results.error(expectation, str(error))
+        finding.results.error(finding.expectation, str(error))
     except InternalServerError as error:
-        answer.fault = str(error)
+        finding.fault = str(error)
     except OccystrapError as error:
-        answer.results.unverified(expectation, str(error))
-    return answer
+        finding.results.unverified(finding.expectation, str(error))
+
+
+def _judged(findings: Sequence[_Finding]) -> CheckResults:
+    results = CheckResults()
+    answered = any(finding.is_answer for finding in findings)
+    for finding in findings:
+        results.extend(finding.results)
+        if finding.fault and answered:
+            results.error(finding.expectation, f'{finding.fault}, though the registry answers for other items')
+        elif finding.fault:
+            results.unverified(finding.expectation, finding.fault)
+    return results
 
 
 def _manifest(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """GET the manifest by the name under which it was put, and compare every byte by its digest."""
-    repository = client.address.repository
-    target = f'/v2/{repository}/manifests/{expectation.locator}'
-    with client.request('GET', target, pull_scope(repository), {'Accept': ACCEPT}) as response:
-        if response.status_code != 200:
-            client.fail(response, f'{client.address.reference.name} does not give it')
-        raw = read_capped(response.iter_raw(), 'it')
-    if results.expect(expectation, 'digest', expectation.digest, Digest.of(raw)):
-        results.expect(expectation, 'size', expectation.size, len(raw))
+    reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
+    _require(client, reply, expectation)
+    if results.expect(expectation, 'digest', expectation.digest, Digest.of(reply.body)):
+        parse_manifest_or_index(reply.body, reply.headers.get('content-type'))
 
 
 def _blob_by_head(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """HEAD the blob and compare its length."""
-    repository = client.address.repository
-    target = f'/v2/{repository}/blobs/{expectation.digest}'
-    with client.request('HEAD', target, pull_scope(repository)) as response:
-        if response.status_code != 200:
-            client.fail(response, f'{client.address.reference.name} does not have it')
-        results.expect(expectation, 'size', str(expectation.size), response.headers.get('content-length'))
+    reply = client.fetch('HEAD', client.address.blob(expectation.digest), client.address.pull_scope)
+    _require(client, reply, expectation)
+    length = reply.headers.get('content-length')
+    if length is None:
+        results.unverified(expectation, f'{client.address.host} does not tell its size: --verify=full reads it')
+    else:
+        results.expect(expectation, 'size', str(expectation.size), length)
 
 
 def _blob_by_get(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """GET the blob and hash it."""
     descriptor = Descriptor('', expectation.digest, expectation.size)
     with ByteStream(BlobSource(client, descriptor), digest=expectation.digest, size=expectation.size,
-                    what='it') as stream:
+                    what='what is there') as stream:
+        stream.observe(lambda count: client.settings.cancellation.check())
         stream.drain()
+
+
+def _require(client: RegistryClient, reply: Reply, expectation: Expectation) -> None:
+    """Raise ImageNotFound when the item is not there, ServiceError when the registry does not tell."""
+    if reply.status == 404:
+        raise ImageNotFound(f'is not in {client.address.reference.name}')
+    if reply.status != 200:
+        raise client.failure(reply, f'{client.address.reference.name} does not give it')

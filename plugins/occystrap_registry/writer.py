@@ -5,12 +5,11 @@ from occystrap_core import (
     Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt, Settings, WrittenImage,
     WrittenLayer,
 )
-from occystrap_core.oci import Digest, Manifest
+from occystrap_core.oci import Manifest
 from occystrap_registry.address import parse_address
-from occystrap_registry.blobs import push_scope
 from occystrap_registry.client import RegistryClient
-from occystrap_registry.documents import ACCEPT, read_capped
-from occystrap_registry.uploads import has_blob, push_blob, whole
+from occystrap_registry.documents import fetch_manifest
+from occystrap_registry.uploads import Uploads, whole
 
 
 class RegistryOutput(ImageOutput):
@@ -21,18 +20,21 @@ class RegistryOutput(ImageOutput):
     def __init__(self, location: Location, settings: Settings) -> None:
         self._address = parse_address(location, settings)
         super().__init__(location.with_path(str(self._address.reference)), settings)
-        self.compression = location.options['compression']
+        self.compression = location.options.get('compression') or 'gzip'
         self._client = RegistryClient(self._address, settings)
+        self._uploads = Uploads(self._client)
 
     def prepare(self, image: Image) -> None:
-        """See whether the registry is there and lets us in."""
-        self._client.connect(push_scope(self._address.repository))
+        """See whether the registry is there, and lets us push if it is one that asks who we are."""
+        self._client.connect(self._address.push_scope)
+        if self._client.authentication.was_challenged:
+            self._uploads.check_access()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Ask for the blob by HEAD."""
         descriptor = layer.descriptor
         assert descriptor
-        if not has_blob(self._client, descriptor):
+        if not self._uploads.has(descriptor):
             return None
         return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
 
@@ -45,16 +47,19 @@ class RegistryOutput(ImageOutput):
             with layer.open() as stream:
                 yield from stream.chunks()
 
-        push_blob(self._client, descriptor, body)
-        return WrittenLayer(descriptor.digest)
+        if self._uploads.put(descriptor, body):
+            return WrittenLayer(descriptor.digest)
+        return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Push the config, then the manifest under its tag unless that is there already."""
         manifest = image.manifest
         assert manifest
-        if not has_blob(self._client, manifest.config):
-            push_blob(self._client, manifest.config, whole(image.config.raw))
-        self._push_manifest(manifest)
+        self._require_digest(manifest)
+        if not self._uploads.has(manifest.config):
+            self._uploads.put(manifest.config, whole(image.config.raw))
+        if not self._is_there(manifest):
+            self._push_manifest(manifest)
         self._client.close()
         documents = [Expectation('manifest', self._name, manifest.digest, len(manifest.raw)),
                      Expectation('config', manifest.config.digest, manifest.config.digest, manifest.config.size)]
@@ -69,24 +74,21 @@ class RegistryOutput(ImageOutput):
         """The tag, or the digest, under which the manifest is put."""
         return self._address.reference.tag or str(self._address.reference.digest)
 
-    def _push_manifest(self, manifest: Manifest) -> None:
+    def _require_digest(self, manifest: Manifest) -> None:
         wanted = self._address.reference.digest
         if wanted not in (None, manifest.digest):
             raise OutputError(f'{self._address.reference} cannot be written: the manifest has digest {manifest.digest}')
-        if self._is_there(manifest):
-            return
-        target, scope = f'/v2/{self._address.repository}/manifests/{self._name}', push_scope(self._address.repository)
-        headers = {'Content-Type': manifest.media_type, 'Content-Length': str(len(manifest.raw))}
-        with self._client.request('PUT', target, scope, headers, whole(manifest.raw)) as response:
-            if response.status_code not in (200, 201, 202):
-                self._client.fail(response, f'{self._address.host} refuses the manifest of {self._address.reference}')
-            told = response.headers.get('docker-content-digest')
-        if told not in (None, manifest.digest):
-            raise OutputError(f'{self._address.host} stored the manifest as {told}, not {manifest.digest}')
 
     def _is_there(self, manifest: Manifest) -> bool:
-        target, scope = f'/v2/{self._address.repository}/manifests/{self._name}', push_scope(self._address.repository)
-        with self._client.request('GET', target, scope, {'Accept': ACCEPT}) as response:
-            if response.status_code != 200:
-                return False
-            return Digest.of(read_capped(response.iter_raw(), 'the manifest there')) == manifest.digest
+        reply = fetch_manifest(self._client, self._name, self._address.push_scope)
+        return reply.status == 200 and reply.body == manifest.raw
+
+    def _push_manifest(self, manifest: Manifest) -> None:
+        headers = {'Content-Type': manifest.media_type, 'Content-Length': str(len(manifest.raw))}
+        reply = self._client.fetch('PUT', self._address.manifest(self._name), self._address.push_scope, headers,
+                                   whole(manifest.raw))
+        if reply.status not in (200, 201, 202):
+            raise self._client.failure(reply, f'{self._address.reference}: the registry refuses the manifest')
+        told = reply.headers.get('docker-content-digest')
+        if told not in (None, manifest.digest):
+            raise OutputError(f'{self._address.host} stored the manifest as {told}, not {manifest.digest}')

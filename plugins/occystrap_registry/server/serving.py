@@ -37,7 +37,7 @@ class RegistryServer:
     def __init__(self, root: Path, port: int = 0, observer: Observer | None = None) -> None:
         """`root` keeps the content; port 0 takes a free one. Raises ServiceUnavailable when the port is taken."""
         logging.getLogger('uvicorn').addHandler(logging.NullHandler())  # else its warnings go to stderr
-        self._socket = socket.socket()
+        self._socket = socket.socket(proto=socket.IPPROTO_TCP)  # without it asyncio leaves TCP_NODELAY off
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind(('127.0.0.1', port))

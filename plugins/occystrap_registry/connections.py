@@ -1,0 +1,118 @@
+"""Sending requests to a registry and to where it redirects: which connection, which trust, which way is refused."""
+import logging
+import ssl
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import cast
+
+import httpx
+
+from occystrap_core import ServiceError, ServiceUnavailable, Settings, __version__
+from occystrap_registry.address import Address
+from occystrap_registry.answers import Answer
+from occystrap_registry.hosts import is_loopback, is_metadata
+
+LOG = logging.getLogger('occystrap.registry')
+_REDIRECTS = 5
+_CONNECTING = 20.0
+
+Body = Callable[[], Iterable[memoryview]]
+"""Makes the body of a request anew for each attempt."""
+
+
+class Connections:
+    """The connections of one registry client. Each serves one request at a time, which measures faster than sharing."""
+
+    def __init__(self, address: Address, settings: Settings) -> None:
+        self._address, self._settings = address, settings
+        self._idle: dict[bool, list[httpx.Client]] = defaultdict(list)
+        self._all: list[httpx.Client] = []
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._lock = threading.Lock()
+
+    def send(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None,
+             authorization: str | None = None) -> Answer:
+        """Return the answer to one request, redirects of GET and HEAD followed; `authorization` goes to `url` alone.
+
+        Raises httpx.TransportError, and ServiceError for a redirect that leads nowhere good.
+        """
+        target = url
+        for _ in range(_REDIRECTS):
+            allowed = {'Authorization': authorization} if authorization and origin(target) == origin(url) else {}
+            answer = self._send_once(method, target, {**headers, **allowed}, body)
+            if answer.status not in (301, 302, 303, 307, 308) or method not in ('GET', 'HEAD'):
+                return answer
+            answer.close()
+            target = follow(target, answer.headers.get('location', ''))
+        raise ServiceError(f'{url.host} redirects more than {_REDIRECTS} times')
+
+    def close(self) -> None:
+        """Close all connections, those in use as well."""
+        for client in self._all:
+            client.close()
+
+    def _send_once(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None) -> Answer:
+        lenient = self._is_lenient(url)
+        client = self._take(lenient)
+
+        def give_back() -> None:
+            self._idle[lenient].append(client)
+        try:
+            content = cast(Iterable[bytes], body()) if body else None
+            request = client.build_request(method, url, headers=headers, content=content)
+            self._settings.requests.count(requests=1)
+            response = client.send(request, stream=True)
+        except UnicodeError:
+            give_back()
+            raise ServiceUnavailable(f'{url.host} cannot be the name of a host') from None
+        except BaseException:
+            give_back()
+            raise
+        LOG.debug('%s %s://%s%s %s', method, url.scheme, url.netloc.decode(), url.path, response.status_code)
+        return Answer(response, give_back)
+
+    def _is_lenient(self, url: httpx.URL) -> bool:
+        """Tell whether certificates need not be good: what a user allows for a host holds for that host alone."""
+        return is_loopback(url.host) or (self._address.insecure and url.netloc.decode().lower() == self._address.host)
+
+    def _take(self, lenient: bool) -> httpx.Client:
+        try:
+            return self._idle[lenient].pop()
+        except IndexError:
+            timeout = httpx.Timeout(self._settings.timeout, connect=min(_CONNECTING, self._settings.timeout))
+            client = httpx.Client(verify=self._context(lenient), timeout=timeout, follow_redirects=False,
+                                  trust_env=not self._address.is_loopback,
+                                  headers={'User-Agent': f'occystrap/{__version__}', 'Accept-Encoding': 'identity'})
+            self._all.append(client)
+            return client
+
+    def _context(self, lenient: bool) -> ssl.SSLContext:
+        """Return the TLS context, made once: reading the trusted certificates takes longer than a request."""
+        with self._lock:
+            if lenient not in self._contexts:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if lenient else ssl.create_default_context()
+                if lenient:
+                    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                self._contexts[lenient] = context
+            return self._contexts[lenient]
+
+
+def follow(origin_url: httpx.URL, location: str) -> httpx.URL:
+    """Return where a Location, absolute or relative, leads; raises ServiceError where no registry should send us."""
+    try:
+        target = origin_url.join(location)
+    except (httpx.InvalidURL, ValueError):
+        raise ServiceError(f'{origin_url.host} redirects to something that is no URL') from None
+    if target.scheme not in ('http', 'https') or not target.host:
+        raise ServiceError(f'{origin_url.host} redirects to something that is no web address')
+    if origin_url.scheme == 'https' and target.scheme == 'http':
+        raise ServiceError(f'{origin_url.host} redirects from https to http, which is refused')
+    if is_metadata(target.host) and target.host != origin_url.host:
+        raise ServiceError(f'{origin_url.host} redirects to {target.host}, which is refused')
+    return target
+
+
+def origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Return scheme, host and port: those who share them may share secrets (RFC 6454, 4)."""
+    return url.scheme, url.host, url.port or {'http': 80, 'https': 443}.get(url.scheme)

@@ -1,0 +1,30 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import Settings
+from occystrap_registry import retrying
+from tests.unit.registry_client.scripted import Scripted
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials of whoever runs the tests, and no long waits."""
+    for name in ('OCCYSTRAP_USERNAME', 'OCCYSTRAP_PASSWORD', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('DOCKER_CONFIG', str(tmp_path / 'docker'))
+    monkeypatch.setattr(retrying, '_FIRST', 0.001)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings with short deadlines."""
+    return Settings(timeout=5.0, retries=3)
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    """A server to be told what to say."""
+    with Scripted() as started:
+        yield started
