@@ -45,7 +45,10 @@ class DockerWriter(ImageOutput):
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Write a layer's tar into the archive."""
         assert self._builder
-        return WrittenLayer(self._builder.write_layer(layer))
+        try:
+            return WrittenLayer(self._builder.write_layer(layer))
+        except OutputError as error:
+            raise OutputError(f'{error}; name a roomier folder with --temp-dir') from None
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Load the archive into the daemon, hold what it made of it against the image, and tag that."""

@@ -66,7 +66,7 @@ def test_there_and_back(level: str, daemon: DockerDaemon, archive: Path, target:
 
 
 def test_from_one_daemon_to_another_under_the_same_name(daemon: DockerDaemon, docker_daemon: DockerDaemon,
-                                                         archive: Path, target: str, occystrap: CommandLine) -> None:
+                                                        archive: Path, target: str, occystrap: CommandLine) -> None:
     occystrap('process', f'tar://{archive}', uri(target, docker_daemon)).assert_success()
     result = occystrap('process', uri(target, docker_daemon), uri(target, daemon), '--verify=full')
     if daemon is docker_daemon:

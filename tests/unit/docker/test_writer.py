@@ -1,4 +1,6 @@
 """docker:// as a destination, against a daemon that does as it should, and one that does not."""
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +109,19 @@ def test_a_broken_source_leaves_nothing(daemon: FakeDaemon, tmp_path: Path) -> N
         write(daemon, tmp_path, opened)
     assert set(daemon.tags) == {'sample:v1'} and set(daemon.images) == {image.id}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_temporary_folder_says_what_to_do(daemon: FakeDaemon, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match='File too large.*--temp-dir'):
+            write(daemon, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir()) and not daemon.images
 
 
 def test_aborting_before_anything_was_done(daemon: FakeDaemon) -> None:
