@@ -95,4 +95,5 @@ class Authentication:
 
 
 def _basic(credentials: Credentials) -> str:
-    return f'Basic {base64.b64encode(":".join(credentials).encode()).decode()}'
+    text = ':'.join(credentials).encode(errors='surrogateescape')  # in a URI they may be any bytes
+    return f'Basic {base64.b64encode(text).decode()}'
