@@ -24,6 +24,10 @@ class OccystrapError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """The message, and the notes that were added on the way up."""
+        return '; '.join([super().__str__(), *getattr(self, '__notes__', ())])
+
 
 class UsageError(OccystrapError):
     """The command line, a URI, a filter or the environment asks for something that does not exist."""

@@ -1,7 +1,8 @@
 """From what a user wrote (URIs, filters) to inputs, filters and outputs, by way of the plugins."""
 from collections.abc import Sequence
+from typing import Any
 
-from occystrap_core.errors import UsageError
+from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.image_filter import ImageFilter
 from occystrap_core.image_input import ImageInput
 from occystrap_core.image_output import ImageOutput
@@ -24,28 +25,24 @@ def destination_location(plugins: Plugins, uri: str) -> Location:
 
 def open_input(plugins: Plugins, location: Location, settings: Settings) -> ImageInput:
     """Return the input of a location; raises PluginError when its code cannot be loaded."""
-    opened = load(plugins.find(InputScheme, location.scheme).factory)(location, settings)
-    assert isinstance(opened, ImageInput)
+    opened: ImageInput = _made(ImageInput, plugins.find(InputScheme, location.scheme).factory, location, settings)
     return opened
 
 
 def open_output(plugins: Plugins, location: Location, settings: Settings) -> ImageOutput:
     """Return the writer of a location, for one image; raises PluginError when its code cannot be loaded."""
-    opened = load(plugins.find(WriterScheme, location.scheme).factory)(location, settings)
-    assert isinstance(opened, ImageOutput)
+    opened: ImageOutput = _made(ImageOutput, plugins.find(WriterScheme, location.scheme).factory, location, settings)
     return opened
 
 
 def open_filters(plugins: Plugins, texts: Sequence[str], settings: Settings) -> list[ImageFilter]:
     """Return the filters written as `name:key=value,…`, in order; raises UsageError for what does not exist."""
-    filters = []
+    filters: list[ImageFilter] = []
     for text in texts:
         name, given = parse_filter(text)
         kind = plugins.find(FilterKind, name)
         values = read_options(kind.options, given, f'filter {name}')
-        opened = load(kind.factory)(values, settings)
-        assert isinstance(opened, ImageFilter)
-        filters.append(opened)
+        filters.append(_made(ImageFilter, kind.factory, values, settings))
     return filters
 
 
@@ -56,6 +53,17 @@ def require_many(plugins: Plugins, location: Location) -> None:
         raise UsageError(f'{location} cannot take several images: {many.reason}')
     if many.needs and not location.options.get(many.needs):
         raise UsageError(f'{location} takes several images only with ?{many.needs}=true')
+
+
+def _made(wanted: Any, factory: str, *arguments: object) -> Any:
+    """Return what `factory` makes of `arguments`; raises PluginError when that is no `wanted`, or not finished."""
+    try:
+        made = load(factory)(*arguments)
+    except TypeError as error:  # such as an abstract method left out
+        raise PluginError(f'{factory} cannot be used: {error}') from error
+    if not isinstance(made, wanted):
+        raise PluginError(f'{factory} made a {type(made).__name__}, a {wanted.__name__} is wanted')
+    return made
 
 
 def _location(scheme: InputScheme | WriterScheme, uri: str) -> Location:

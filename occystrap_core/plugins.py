@@ -134,15 +134,14 @@ def build_plugin_manager(entry_points: Iterable[EntryPointLike] | None = None, d
 
 def _load(manager: pluggy.PluginManager, entry_point: EntryPointLike) -> Plugin:
     plugin = Plugin(entry_point.name, entry_point.dist.name, entry_point.dist.version, entry_point.value)
-    module: Any = None
     try:
         module = entry_point.load()
         manager.register(module, _key(plugin))
         manager.check_pending()
         declarations = [declaration for hook in _KINDS for declaration in _declarations(manager, module, hook)]
-    except Exception as error:  # whatever a foreign module raises must not disturb the others
-        if module is not None and manager.is_registered(module):
-            manager.unregister(module)
+    except (Exception, SystemExit) as error:  # whatever a foreign module raises must not disturb the others
+        if manager.has_plugin(_key(plugin)):
+            manager.unregister(name=_key(plugin))
         reason = ' '.join(str(error).split())[:400]
         return Plugin(plugin.name, plugin.distribution, plugin.version, plugin.module,
                       f'{type(error).__name__}: {reason}')
@@ -152,7 +151,10 @@ def _load(manager: pluggy.PluginManager, entry_point: EntryPointLike) -> Plugin:
 def _declarations(manager: pluggy.PluginManager, module: object, hook: str) -> Iterator[object]:
     for implementation in getattr(manager.hook, hook).get_hookimpls():
         if implementation.plugin is module:
-            for declaration in implementation.function():
+            declared = implementation.function()
+            if not isinstance(declared, Iterable):
+                raise PluginError(f'{hook} returned {declared!r}, an iterable of {_KINDS[hook].__name__} is wanted')
+            for declaration in declared:
                 if not isinstance(declaration, _KINDS[hook]):
                     raise PluginError(f'{hook} returned {declaration!r}, a {_KINDS[hook].__name__} is wanted')
                 yield declaration

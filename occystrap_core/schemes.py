@@ -13,8 +13,8 @@ def load(target: str) -> Any:
     module, _, name = target.partition(':')
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f'{target} cannot be loaded: {error}') from error
+    except Exception as error:  # a foreign module may raise anything
+        raise PluginError(f'{target} cannot be loaded: {type(error).__name__}: {error}') from error
 
 
 @dataclass(frozen=True)

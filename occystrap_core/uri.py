@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl, quote, unquote
 from occystrap_core.errors import UsageError
 
 _SCHEME = re.compile(r'[a-z][a-z0-9+.-]*')
-_PERCENT = re.compile(r'%([0-9A-Fa-f]{2})')
 _USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)')  # a password may hold @ and /, a digest has an @ of its own
 
 
@@ -30,12 +29,12 @@ def parse_uri(text: str) -> WrittenUri:
     if not separator or not _SCHEME.fullmatch(scheme):
         raise UsageError(f'{redact(text)!r} is not a URI of the form scheme://path?option=value')
     path, _, query = rest.partition('?')
-    path = unquote(path) if _PERCENT.search(path) else path
+    path = unquote(path, errors='surrogateescape')  # a file's name may be any bytes
     if not path:
         raise UsageError(f'{redact(text)!r} has no path after {scheme}://')
     if '\0' in path:
         raise UsageError(f'{scheme}:// has a path with a zero byte')
-    pairs = parse_qsl(query, keep_blank_values=True)
+    pairs = parse_qsl(query.replace('+', '%2B'), keep_blank_values=True, errors='surrogateescape')
     if len({name for name, _ in pairs}) < len(pairs):
         raise UsageError(f'{redact(text)!r} gives an option twice')
     return WrittenUri(scheme, path, dict(pairs))
@@ -43,7 +42,7 @@ def parse_uri(text: str) -> WrittenUri:
 
 def redact(uri: str) -> str:
     """Return `uri` without the credentials before an @ and without option values, fit to be shown."""
-    scheme, separator, rest = uri.partition('://')
+    scheme, separator, rest = uri.partition('://') if '://' in uri else ('', '', uri)
     head, query, options = rest.partition('?')
     shown = re.sub(r'=[^&]*', '=…', options)
     return f'{scheme}{separator}{_USER.sub("…@", head)}{query}{shown}'

@@ -59,5 +59,5 @@ def say(message: str) -> None:
 
 def give(data: dict[str, Any]) -> None:
     """Write JSON for programs, on stdout."""
-    json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
+    json.dump(data, sys.stdout, indent=2)
     sys.stdout.write('\n')

@@ -5,6 +5,7 @@ import click
 
 from occystrap_core.cli.common import Common, common_options
 from occystrap_core.cli.loading import load_plugins
+from occystrap_core.errors import PluginError
 from occystrap_core.schemes import CommandDeclaration, load
 from occystrap_core.version import __version__
 
@@ -24,12 +25,17 @@ class LazyGroup(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Return a command, imported now; None for an unknown name, which click reports."""
-        declaration = _OWN.get(name) or self._declarations(context).get(name)
-        if declaration is None:
+        if name not in _OWN and name not in self._declarations(context):
             return None
+        declaration = _OWN.get(name) or load_plugins(context, warn=False).find(CommandDeclaration, name)
         command = load(declaration.target)
-        assert isinstance(command, click.Command)
+        if not isinstance(command, click.Command):
+            raise PluginError(f'{declaration.target} is a {type(command).__name__}, a click command is wanted')
         return command
+
+    def invoke(self, context: click.Context) -> None:
+        """Run the command; what it returns is nobody's exit code, `context.exit` sets that."""
+        super().invoke(context)
 
     def resolve_command(self, context: click.Context, args: list[str],
                         ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -26,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     code = _run(list(sys.argv[1:] if arguments is None else arguments))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # the error that matters has been told
+        sys.stdout.flush()
     os._exit(code)  # threads that wait for a silent server must not hold up the end
 
 
@@ -41,15 +42,18 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _run(arguments: list[str]) -> int:
     shared = Common()
     try:
-        return int(occystrap.main(arguments, 'occystrap', standalone_mode=False, obj=shared) or 0)
-    except click.exceptions.Exit as error:
-        return error.exit_code
+        code = int(occystrap.main(arguments, 'occystrap', standalone_mode=False, obj=shared) or 0)
+        sys.stdout.flush()
+        return code
     except click.ClickException as error:
         return _tell_usage(error)
+    except click.Abort:
+        return _tell('the input ended before the question was answered', 1, shared)
     except OccystrapError as error:
         return _tell(str(error), error.exit_code, shared)
     except Interrupted as error:
-        return _tell('interrupted; nothing half-written was left behind', error.exit_code, shared)
+        left = '; '.join(getattr(error, '__notes__', ())) or 'nothing half-written was left behind'
+        return _tell(f'interrupted; {left}', error.exit_code, shared)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

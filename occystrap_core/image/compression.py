@@ -1,4 +1,5 @@
 """Compression of layers, both ways; told by magic bytes, bounded in memory whatever the input claims."""
+import os
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, BinaryIO, cast
@@ -12,13 +13,16 @@ COMPRESSIONS = {'gzip': Compression.GZIP, 'gzip-fast': Compression.GZIP, 'zstd':
 level 2, three times faster and an eighth larger, the same bytes on x86-64 only. zstd: level 3."""
 
 _MAGIC = {b'\x1f\x8b': Compression.GZIP, b'\x28\xb5\x2f\xfd': Compression.ZSTD}
+_SKIPPABLE = b'\x2a\x4d\x18'
 _GZIPS = {'gzip': ('zlib_ng.gzip_ng_threaded', 4), 'gzip-fast': ('isal.igzip_threaded', 2)}
 _BLOCK = 1 << 20
 _WINDOW_CAP = 1 << 27
 
 
 def detect(head: bytes) -> Compression:
-    """Return the compression told by the first bytes of a file (RFC 1952 2.3.1, RFC 8878 3.1.1)."""
+    """Return the compression told by the first bytes of a file (RFC 1952 2.3.1, RFC 8878 3.1.1 and 3.1.2)."""
+    if head[1:4] == _SKIPPABLE and head[0] >> 4 == 5:
+        return Compression.ZSTD
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), Compression.NONE)
 
 
@@ -89,27 +93,72 @@ def _gzip_reader(source: Readable) -> tuple[Readable, tuple[type[Exception], ...
 
 def _zstd_reader(source: Readable) -> tuple[Readable, tuple[type[Exception], ...]]:
     import zstandard
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_CAP)
-    reader = decompressor.stream_reader(cast(BinaryIO, _Reading(source)), read_size=CHUNK, read_across_frames=True,
-                                        closefd=False)
-    return cast(Readable, reader), (zstandard.ZstdError,)
+    return _WholeFrames(source), (zstandard.ZstdError, EOFError)
 
 
 _READERS: dict[Compression, Callable[[Readable], tuple[Readable, tuple[type[Exception], ...]]]] = {
     Compression.GZIP: _gzip_reader, Compression.ZSTD: _zstd_reader}
 
 
+class _WholeFrames:
+    """zstandard's reader takes the end of its source for the end of a frame; this one raises EOFError for a cut one.
+
+    A last frame that holds a mark is added. Only if all before it is whole does the mark come out again at the end.
+    """
+
+    def __init__(self, source: Readable) -> None:
+        import zstandard
+        self._mark = os.urandom(8) * 16  # its frame does not hold it literally, as a cut block would let that pass
+        self._held = b''
+        reading = _Reading(source, zstandard.ZstdCompressor().compress(self._mark))
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_CAP)
+        self._reader = decompressor.stream_reader(cast(BinaryIO, reading), read_size=CHUNK, read_across_frames=True,
+                                                  closefd=False)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if len(buffer) <= len(self._mark):
+            return self._read_little(buffer)
+        filled = len(self._held)
+        buffer[:filled] = self._held
+        while filled <= len(self._mark):
+            count = self._reader.readinto(buffer[filled:])
+            if not count:
+                return self._end(bytes(buffer[:filled]))
+            filled += count
+        end = filled - len(self._mark)
+        self._held = bytes(buffer[end:filled])
+        return end
+
+    def _read_little(self, buffer: memoryview) -> int:
+        room = memoryview(bytearray(len(buffer) + len(self._mark)))
+        count = self.readinto(room)
+        buffer[:count] = room[:count]
+        return count
+
+    def _end(self, last: bytes) -> int:
+        if last != self._mark:
+            raise EOFError('it is cut off')
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
 class _Reading:
     """A source with the `read` method that zstandard calls, and that isal wants to see before it calls `readinto`."""
 
-    def __init__(self, source: Readable) -> None:
-        self._source = source
+    def __init__(self, source: Readable, tail: bytes = b'') -> None:
+        """`tail` is what `read` gives behind the source's end, in pieces: zstd would take it whole for a new frame."""
+        self._source, self._tail = source, tail
         self.readinto = source.readinto
 
     def read(self, size: int) -> bytes:
         buffer = bytearray(size)
         count = self._source.readinto(memoryview(buffer)) or 0
-        return bytes(memoryview(buffer)[:count])
+        if count:
+            return bytes(memoryview(buffer)[:count])
+        piece, self._tail = self._tail[:8], self._tail[8:]
+        return piece
 
 
 def compress(tar: ByteStream, target: BinaryIO, name: str, threads: int) -> None:

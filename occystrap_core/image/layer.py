@@ -97,9 +97,15 @@ class TarLayer(Layer):
         raise InvalidImage(f'{self._what} is held as a tar, its source has no blob of it')
 
     def tar(self) -> ByteStream:
-        """Open the tar; its end checks the diff_id."""
-        return ByteStream(_ToTheEnd(self._opener, lambda source: inflate(source, self._what)), digest=self.diff_id,
-                          what=self._what)
+        """Open the tar; its end checks the diff_id, or tells it where it was not known."""
+        stream = ByteStream(_ToTheEnd(self._opener, lambda source: inflate(source, self._what)), digest=self.diff_id,
+                            what=self._what)
+        stream.observe(lambda count: self._learn(stream))
+        return stream
+
+    def _learn(self, stream: ByteStream) -> None:
+        if stream.ended:
+            self.diff_id = stream.digest
 
     def tar_size(self) -> int | None:
         """Return the size in bytes that the source gave."""

@@ -2,6 +2,7 @@
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 from occystrap_core.image.stream import CHUNK, ChunkedSource, Readable
 
@@ -21,6 +22,7 @@ class ReadAhead(ChunkedSource):
         self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._filled: queue.SimpleQueue[memoryview | BaseException | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the filled buffers in order."""
@@ -34,6 +36,7 @@ class ReadAhead(ChunkedSource):
 
     def close(self) -> None:
         """Tell the producer to stop after what it is reading; it closes the source itself."""
+        self._closed = True
         if self._thread is None:
             self._source.close()
         self._free.put(None)
@@ -47,16 +50,15 @@ class ReadAhead(ChunkedSource):
     def _produce(self) -> None:
         end: BaseException | None = None
         try:
-            while (buffer := self._free.get()) is not None:
-                count = _fill(self._source, buffer)
-                if not count:
-                    break
-                self._filled.put(buffer[:count])
+            with closing(self._source):
+                while (buffer := self._free.get()) is not None and not self._closed:
+                    count = _fill(self._source, buffer)
+                    if not count:
+                        break
+                    self._filled.put(buffer[:count])
         except BaseException as error:
             end = error
-        finally:
-            self._source.close()
-            self._filled.put(end)
+        self._filled.put(end)
 
 
 def _fill(source: Readable, buffer: memoryview) -> int:

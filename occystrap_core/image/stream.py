@@ -50,7 +50,7 @@ class ByteStream:
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill `buffer` and return the number of bytes, 0 at the end; raises DigestMismatch for a broken promise."""
-        if self.ended:
+        if self.ended or not buffer:
             return 0
         count = self._source.readinto(buffer) or 0
         self._passed(memoryview(buffer)[:count])
@@ -59,7 +59,7 @@ class ByteStream:
     def chunks(self) -> Iterator[memoryview]:
         """Yield all bytes in large pieces, each valid until the next is asked for; raises as `readinto` does."""
         if isinstance(self._source, ChunkedSource):
-            for chunk in self._source.chunks():
+            for chunk in self._source.remaining():
                 self._passed(chunk)
                 yield chunk
             if not self.ended:
@@ -90,11 +90,13 @@ class ByteStream:
             observer(len(data))
 
     def _check(self) -> None:
-        self.ended = True
+        """Only a kept promise is an end: a reader that drops the exception cannot take the stream for whole."""
+        digest = f'sha256:{self._hash.hexdigest()}'
         if self._promised_size not in (None, self.size):
             raise DigestMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}')
-        if self._promised_digest not in (None, self.digest):
-            raise DigestMismatch(f'{self._what} has digest {self.digest}, should have {self._promised_digest}')
+        if self._promised_digest not in (None, digest):
+            raise DigestMismatch(f'{self._what} has digest {digest}, should have {self._promised_digest}')
+        self.ended = True
 
     def __enter__(self) -> Self:
         return self
@@ -115,16 +117,27 @@ class ChunkedSource:
         """Yield the bytes in pieces, none of them empty, each valid until the next is asked for."""
         raise NotImplementedError
 
+    def remaining(self) -> Iterator[memoryview]:
+        """Yield the pieces that have not been taken yet, beginning with what `readinto` left of the last."""
+        if self.__rest:
+            rest, self.__rest = self.__rest, memoryview(b'')
+            yield rest
+        while piece := self.__next():
+            yield piece
+
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill `buffer` from the pieces and return the number of bytes, 0 at the end."""
-        if self.__pieces is None:
-            self.__pieces = self.chunks()
         if not self.__rest:
-            self.__rest = next(self.__pieces, memoryview(b''))
+            self.__rest = self.__next()
         count = min(len(buffer), len(self.__rest))
         buffer[:count] = self.__rest[:count]
         self.__rest = self.__rest[count:]
         return count
+
+    def __next(self) -> memoryview:
+        if self.__pieces is None:
+            self.__pieces = self.chunks()
+        return next(self.__pieces, memoryview(b''))
 
     def close(self) -> None:
         """Let go of what is behind."""
@@ -143,4 +156,5 @@ class IteratorSource(ChunkedSource):
 
     def close(self) -> None:
         """Call the function given for it."""
-        self._close()
+        close, self._close = self._close, lambda: None
+        close()

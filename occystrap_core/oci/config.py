@@ -42,7 +42,8 @@ class ImageConfig:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The steps that made the image; those marked empty_layer have no layer."""
-        return [step for step in self.document.get('history') or [] if isinstance(step, dict)]
+        history = self.document.get('history')
+        return [step for step in history if isinstance(step, dict)] if isinstance(history, list) else []
 
     def with_diff_ids(self, diff_ids: Sequence[Digest]) -> Self:
         """Return this config with other diff_ids, or itself, byte for byte, when they are the same."""

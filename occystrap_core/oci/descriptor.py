@@ -30,11 +30,12 @@ class Descriptor:
             raise InvalidImage(f'{what}: a descriptor has the negative size {size}')
         platform = document.get('platform')
         urls, annotations = document.get('urls') or (), document.get('annotations') or {}
-        if not isinstance(urls, (list, tuple)) or not isinstance(annotations, dict):
+        if not isinstance(urls, (list, tuple)) or not isinstance(annotations, dict) or not all(
+                isinstance(each, str) for each in (*urls, *annotations.values())):
             raise InvalidImage(f'{what}: a descriptor has malformed urls or annotations')
         return cls(field(document, 'mediaType', str, what), Digest(document.get('digest')), size,
                    Platform.from_json(platform) if isinstance(platform, dict) else None,
-                   tuple(str(url) for url in urls), annotations)
+                   tuple(urls), annotations)
 
     def to_json(self) -> dict[str, Any]:
         """Return the descriptor as a document, fields in the order that the spec lists them."""

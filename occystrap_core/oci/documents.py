@@ -1,7 +1,7 @@
 """Reading the JSON documents of an image: capped, strict, with errors that name the document and the field."""
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from occystrap_core.errors import InvalidImage
 
@@ -24,9 +24,13 @@ def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP) -> Any:
     if len(raw) > cap:
         raise InvalidImage(f'{what} has {len(raw)} bytes, more than the {cap} allowed')
     try:
-        return json.loads(raw)
+        return json.loads(raw.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise InvalidImage(f'{what} is not JSON: {error}') from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f'{constant} is no JSON number')
 
 
 def field(document: Mapping[str, Any], name: str, kind: type[T], what: str) -> T:
@@ -39,4 +43,7 @@ def field(document: Mapping[str, Any], name: str, kind: type[T], what: str) -> T
 
 def dump(document: Mapping[str, Any]) -> bytes:
     """Return `document` as JSON, the same bytes for the same value on every machine."""
-    return json.dumps(document, separators=(',', ':'), ensure_ascii=False).encode()
+    try:
+        return json.dumps(document, separators=(',', ':'), ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot hold
+        return json.dumps(document, separators=(',', ':')).encode()

@@ -84,12 +84,16 @@ class Index:
     def select(self, wanted: Platform) -> Descriptor:
         """Return the entry of platform `wanted`; raises ImageNotFound, listing what there is, without one."""
         images = [entry for entry in self.manifests if entry.platform]
-        exact = [entry for entry in images if entry.platform == wanted]
-        for entry in exact or [entry for entry in images if entry.platform and entry.platform.satisfies(wanted)]:
-            return entry
+        fitting = [entry for entry in images if entry.platform and entry.platform.satisfies(wanted)]
+        if fitting:  # as it is written before the usual variant before any other; min takes the first of equals
+            return min(fitting, key=lambda entry: (entry.platform != wanted, _usual(entry) != wanted.normal))
         there = ', '.join(sorted({str(entry.platform) for entry in images
                                   if entry.platform and entry.platform.os != 'unknown'})) or 'none'
         raise ImageNotFound(f'no image for platform {wanted}; there is: {there}')
+
+
+def _usual(entry: Descriptor) -> Platform | None:
+    return entry.platform.normal if entry.platform else None
 
 
 def parse_manifest_or_index(raw: bytes, media_type: str | None = None) -> Manifest | Index:

@@ -1,7 +1,7 @@
 """Platforms: os/architecture[/variant], as image-spec image-index.md and containerd's normal forms have them."""
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage, UsageError
@@ -47,6 +47,11 @@ class Platform:
         machine = os.uname().machine.lower()
         return cls('linux', _ARCHITECTURES.get(machine, machine))
 
+    @property
+    def normal(self) -> 'Platform':
+        """This platform with the architecture's usual variant where none is given."""
+        return replace(self, variant=self.variant or _DEFAULT_VARIANTS.get(self.architecture, ''))
+
     def to_json(self) -> dict[str, str]:
         """Return the fields of an index entry; an empty variant is left out."""
         fields = {'architecture': self.architecture, 'os': self.os, 'variant': self.variant}
@@ -54,6 +59,5 @@ class Platform:
 
     def satisfies(self, wanted: 'Platform') -> bool:
         """Tell whether this is the platform `wanted`; a variant left out stands for the usual one."""
-        usual = _DEFAULT_VARIANTS.get(self.architecture, '')
         return (self.os, self.architecture) == (wanted.os, wanted.architecture) and (
-            not wanted.variant or (self.variant or usual) == wanted.variant)
+            not wanted.variant or self.normal.variant == wanted.variant)

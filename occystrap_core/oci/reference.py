@@ -64,7 +64,7 @@ def _split_digest(text: str) -> tuple[str, Digest | None]:
     try:
         return rest, Digest(digest) if at else None
     except InvalidImage as error:
-        raise UsageError(f'{text!r}: {error}') from None
+        raise UsageError(f'a reference ends in @ and {error}') from None
 
 
 def _split_host(rest: str, text: str, with_host: bool) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from occystrap_core.errors import InvalidImage
+from occystrap_core.errors import InvalidImage, PluginError
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage
@@ -35,36 +35,57 @@ class ImageCopy:
             else:
                 self._copy_in_parallel()
             self.layers = self._in_order()
-            return self._output.finalize(self._written())
-        except BaseException:
+            return self._finalized(self._written())
+        except BaseException as error:
             self._stopped.cancel()
+            self._abort(error)
+            raise
+
+    def _finalized(self, written: WrittenImage) -> Receipt:
+        receipt = self._output.finalize(written)
+        if not isinstance(receipt, Receipt):
+            raise PluginError(f'{type(self._output).__name__}.finalize returned {receipt!r}, a Receipt is wanted')
+        return receipt
+
+    def _abort(self, reason: BaseException) -> None:
+        """Have the writer clean up, again if a signal breaks into that; a failure there is added to the reason."""
+        try:
+            self._output.abort()
+        except Exception as error:
+            reason.add_note(f'what is temporary could not be removed: {error}')
+        except BaseException:
             self._output.abort()
             raise
 
     def _copy_in_parallel(self) -> None:
         """Copy the largest first, so that no long one is left for the end; a layer listed twice is copied once."""
-        distinct = {_identity(layer): layer for layer in self._image.layers}
+        distinct = {self._identity(layer): layer for layer in self._image.layers}
         ordered = sorted(distinct.values(), key=lambda layer: -layer.stored_size)
         threads = LayerThreads(self._copy, self._settings.jobs, self._stopped.cancel)
         for layer, placed in threads.run(ordered):
-            self._placed[_identity(layer)] = placed
+            self._placed[self._identity(layer)] = placed
 
     def _copy_arrivals(self) -> None:
         for layer in self._image.arrivals():
             placed = self._copy(layer)[1]
-            self._placed[_identity(layer)] = placed
+            diff_id = layer.source.diff_id
+            if diff_id not in self._image.diff_ids:
+                raise InvalidImage(f'{self._image.reference}: the source gave layer {diff_id}, which its config does '
+                                   'not list')
+            self._placed[diff_id] = placed
 
     def _copy(self, layer: Layer) -> tuple[Layer, PlacedLayer]:
         """Put one layer in its place, unless it is there."""
         self._observe(0)
         stored = self._output.wants is LayerForm.STORED
         ready = self._with_blob(layer) if stored else layer
+        outgoing = Outgoing(ready, self._output.wants, self._observe)
         try:
-            outgoing = Outgoing(ready, self._output.wants, self._observe)
             known = outgoing.descriptor if stored else outgoing.diff_id
             written = self._output.has_layer(outgoing) if known else None
             placed = outgoing.placed(written or self._output.write_layer(outgoing))
         finally:
+            outgoing.close()
             if isinstance(ready, SpooledLayer):
                 ready.release()
         return layer, placed
@@ -87,7 +108,7 @@ class ImageCopy:
         if self._image.sequential:
             keys: list[object] = list(self._image.diff_ids)
         else:
-            keys = [_identity(layer) for layer in self._image.layers]
+            keys = [self._identity(layer) for layer in self._image.layers]
         if missing := [str(key) for key in keys if key not in self._placed]:
             raise InvalidImage(f'{self._image.reference}: the source did not give layer {", ".join(missing)}')
         return [replace(self._placed[key], index=index) for index, key in enumerate(keys)]
@@ -102,7 +123,8 @@ class ImageCopy:
         self._stopped.check()
         self._progress(count)
 
-
-def _identity(layer: Layer) -> object:
-    """Return what makes two layers of one image the same: the diff_id below all filters."""
-    return layer.source.diff_id or id(layer.source)
+    def _identity(self, layer: Layer) -> object:
+        """Return what makes two layers the same below all filters: the tar, and the blob where blobs are wanted."""
+        source = layer.source
+        stored = source.descriptor and self._output.wants is LayerForm.STORED
+        return source.diff_id or id(source), source.descriptor.digest if source.descriptor and stored else None

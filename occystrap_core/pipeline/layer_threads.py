@@ -3,6 +3,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar('T')
@@ -26,10 +27,8 @@ class LayerThreads(Generic[T, R]):
         """Yield the results as they come; raises the first failure, after the other threads have stopped."""
         for item in items:
             self._todo.put(item)
-        for number in range(min(self._count, len(items))):
-            self._threads.append(threading.Thread(target=self._loop, name=f'layer-{number}', daemon=True))
-            self._threads[-1].start()
         try:
+            self._start(min(self._count, len(items)))
             for _ in items:
                 result = self._done.get()
                 if isinstance(result, BaseException):
@@ -38,6 +37,12 @@ class LayerThreads(Generic[T, R]):
         except BaseException:
             self._halt()
             raise
+
+    def _start(self, count: int) -> None:
+        for number in range(count):
+            thread = threading.Thread(target=self._loop, name=f'layer-{number}', daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def _loop(self) -> None:
         while True:
@@ -52,9 +57,10 @@ class LayerThreads(Generic[T, R]):
                 return
 
     def _halt(self) -> None:
-        while not self._todo.empty():
-            self._todo.get()
         self._stop()
+        with suppress(queue.Empty):
+            while True:
+                self._todo.get_nowait()
         deadline = time.monotonic() + _GRACE
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))

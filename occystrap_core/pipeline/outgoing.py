@@ -43,13 +43,26 @@ class Outgoing:
         self._stream.observe(self._observer)
         return self._stream
 
+    def close(self) -> None:
+        """Close what a writer that failed may have left open."""
+        if self._stream is not None:
+            self._stream.close()
+
     def placed(self, written: WrittenLayer) -> PlacedLayer:
-        """Return the layer in its place, with what the core saw of it, or what the writer found there already."""
-        if written.digest is not None and written.size is not None:
-            return self._place(written.locator, written.digest, written.size, written.evidence)
-        if self._stream is None or not self._stream.ended:
-            raise PluginError(f'the writer did not read layer {self.diff_id or self.index} to its end')
-        return self._place(written.locator, self._stream.digest, self._stream.size, Evidence.STREAMED)
+        """Return the layer in its place, with what the core saw of it, or else what the writer found there already.
+
+        Raises PluginError when neither tells, or the writer found something else than this layer.
+        """
+        name = self.diff_id or self.index
+        if not isinstance(written, WrittenLayer):
+            raise PluginError(f'the writer returned {written!r} for layer {name}, a WrittenLayer is wanted')
+        if self._stream is not None and self._stream.ended:
+            return self._place(written.locator, self._stream.digest, self._stream.size, Evidence.STREAMED)
+        if written.digest is None or written.size is None:
+            raise PluginError(f'the writer did not read layer {name} to its end')
+        if written.digest != (self.descriptor.digest if self.descriptor else self.diff_id):
+            raise PluginError(f'the writer says that layer {name} is there with another digest, {written.digest}')
+        return self._place(written.locator, written.digest, written.size, written.evidence)
 
     def _place(self, locator: str, digest: Digest, size: int, evidence: Evidence) -> PlacedLayer:
         diff_id = digest if self._form is LayerForm.TAR else self._layer.diff_id

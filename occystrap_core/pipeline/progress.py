@@ -63,8 +63,11 @@ class TerminalProgress(Progress):
     def image(self, reference: str, total: int) -> Iterator[Progress]:
         """Show one image's bar, gone when it is done."""
         self._task = self._bars.add_task(reference, total=total or None)
-        with self._bars:
-            yield self
+        try:
+            with self._bars:
+                yield self
+        finally:
+            self._bars.remove_task(self._task)
 
     def advance(self, count: int) -> None:
         """Move the bar."""
@@ -72,8 +75,9 @@ class TerminalProgress(Progress):
             self._bars.advance(self._task, count)
 
 
-def progress_for(target: TextIO = sys.stderr, quiet: bool = False) -> Progress:
-    """Return what fits the stream that messages go to."""
+def progress_for(target: TextIO | None = None, quiet: bool = False) -> Progress:
+    """Return what fits the stream that messages go to, stderr unless `target` is given."""
     if quiet:
         return Progress()
+    target = target or sys.stderr
     return TerminalProgress(target) if target.isatty() else PlainProgress(target)

@@ -45,12 +45,14 @@ def read_receipts(path: str) -> list[Receipt]:
     """Return the receipts in a file of JSON or JSON lines; raises UsageError when it holds none."""
     try:
         with open(path, 'rb') as file:
-            lines = [line for line in file.read().splitlines() if line.strip()]
+            content = file.read()
     except OSError as error:
         raise UsageError(f'cannot read the receipt {path}: {error.strerror}') from None
+    lines = [line for line in content.splitlines() if line.strip()]
     if not lines:
         raise UsageError(f'{path} holds no receipt')
     try:
-        return [Receipt.from_json(line) for line in lines]
+        one = lines[0].strip() == b'{'  # spread over lines, as formatters of JSON do
+        return [Receipt.from_json(each) for each in ([content] if one else lines)]
     except UsageError as error:
         raise UsageError(f'{path}: {error}') from None

@@ -78,10 +78,11 @@ class Run:
         """Copy one image; a failure is raised when it is the only one, else kept in its report."""
         try:
             self._copy(images, reference, write_to, filters, report)
-        except OccystrapError as error:
-            if only:
+        except Exception as error:  # whatever it is, the other images have nothing to do with it
+            if only or self.settings.cancellation.cancelled:
                 raise
-            report.failure = str(error)
+            known = isinstance(error, OccystrapError)
+            report.failure = str(error) if known else f'internal error: {type(error).__name__}: {error}'
 
     def _copy(self, images: ImageInput, reference: Reference, write_to: Location, filters: Sequence[ImageFilter],
               report: ImageReport) -> None:

@@ -2,6 +2,8 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 from occystrap_core.errors import OutputError
@@ -44,31 +46,43 @@ def spool(layer: Layer, tar: ByteStream, compression: str, settings: Settings) -
 
     Raises OutputError when the temporary folder cannot take it.
     """
+    target = _HashingFile(settings.temporary)
     try:
-        target = tempfile.TemporaryFile(dir=settings.temporary, prefix='occystrap-')
-        hashing = _HashingFile(target)
-        compress(tar, cast(BinaryIO, hashing), compression, min(settings.jobs, len(os.sched_getaffinity(0))))
+        compress(tar, cast(BinaryIO, target), compression, min(settings.jobs, len(os.sched_getaffinity(0))))
         target.flush()
-    except OSError as error:
-        raise OutputError(f'cannot spool a layer in {settings.temporary}: {error.strerror}; name a roomier folder '
-                          'with --temp-dir') from None
+    except BaseException:
+        with suppress(OSError):
+            target.file.close()
+        raise
     media_type = layer_media_type(OCI_MANIFEST, COMPRESSIONS[compression])
-    digest = Digest(f'sha256:{hashing.hash.hexdigest()}')
-    return SpooledLayer(layer, tar.digest, Descriptor(media_type, digest, hashing.size), cast(BinaryIO, target))
+    digest = Digest(f'sha256:{target.hash.hexdigest()}')
+    return SpooledLayer(layer, tar.digest, Descriptor(media_type, digest, target.size), target.file)
 
 
 class _HashingFile:
-    """A file that hashes and counts what is written to it."""
+    """An unnamed temporary file that hashes and counts what is written to it; its errors are OutputErrors."""
 
-    def __init__(self, target: 'tempfile._TemporaryFileWrapper[bytes] | BinaryIO') -> None:
-        self._target = target
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self.hash = hashlib.sha256()
         self.size = 0
+        with self._explained():
+            self.file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder, prefix='occystrap-'))
 
     def write(self, data: bytes) -> int:
         self.hash.update(data)
         self.size += len(data)
-        return self._target.write(data)
+        with self._explained():
+            return self.file.write(data)
 
     def flush(self) -> None:
-        self._target.flush()
+        with self._explained():
+            self.file.flush()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f'cannot spool a layer in {self._folder}: {error.strerror}; name a roomier folder '
+                              'with --temp-dir') from None

@@ -1,7 +1,10 @@
 """Reading files back from the device: a cached re-read would prove only the page cache."""
+import errno
 import mmap
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 
 from occystrap_core.image.readahead import ReadAhead
 from occystrap_core.image.stream import ByteStream, ChunkedSource
@@ -19,20 +22,23 @@ class DeviceFile(ChunkedSource):
         super().__init__()
         self._descriptor: int | None = self._open(path)
         self._offset = offset
-        end = os.fstat(self._descriptor).st_size
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, 'not a regular file', os.fspath(path))
+        end = status.st_size
         self._end = end if size is None else min(end, offset + size)
 
     def _open(self, path: str | os.PathLike[str]) -> int:
-        flags = os.O_RDONLY | os.O_CLOEXEC
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block
         try:
             return os.open(path, flags | os.O_DIRECT)
         except OSError:
             descriptor = os.open(path, flags)
-        try:
+        with suppress(OSError):  # a read-only file system cannot have unwritten data either
             os.fdatasync(descriptor)
-        except OSError:
-            pass  # a read-only file system cannot have unwritten data either
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        with suppress(OSError):  # nor has what is no file pages
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         return descriptor
 
     def chunks(self) -> Iterator[memoryview]:

@@ -69,7 +69,7 @@ class Receipt:
             'manifest_digest': self.manifest_digest, 'diff_ids': list(self.diff_ids),
             'expectations': [{'kind': each.kind, 'locator': each.locator, 'digest': each.digest, 'size': each.size,
                               'evidence': each.evidence.value} for each in self.expectations]}
-        return json.dumps(document, ensure_ascii=False)
+        return json.dumps(document)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -79,8 +79,10 @@ class Receipt:
             if document['receipt'] != VERSION:
                 raise UsageError(f'the receipt has version {document["receipt"]}, this program reads {VERSION}')
             return cls._from_document(document)
-        except (ValueError, KeyError, TypeError, AttributeError, InvalidImage) as error:
-            raise UsageError(f'this is not a receipt: {error or type(error).__name__}') from None
+        except KeyError as error:
+            raise UsageError(f'this is not a receipt: it has no field {error}') from None
+        except (ValueError, TypeError, AttributeError, RecursionError, InvalidImage) as error:
+            raise UsageError(f'this is not a receipt: {error}') from None
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Self:

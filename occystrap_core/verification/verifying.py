@@ -16,6 +16,8 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
     for plugin, verify_output in plugins.hooks('verify_output'):
         try:
             found = verify_output(receipt=receipt, level=level, settings=settings)
+            if not isinstance(found, CheckResults | None):
+                raise TypeError(f'verify_output returned {found!r}, CheckResults or None is wanted')
         except OccystrapError as error:
             results.unverified(plugin.name, str(error))
         except Exception as error:  # a foreign verifier's fault is named, not ours to crash on

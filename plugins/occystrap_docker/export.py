@@ -27,7 +27,7 @@ class ArrivingLayer(TarLayer):
         self.compressed = file.peek().startswith(_COMPRESSED)
         super().__init__(-1, diff_id, lambda: file, None if self.compressed else file.size, self.name)
         self.opened = False
-        self._file, self._learn = file, learn
+        self._file, self._tell = file, learn
 
     def tar(self) -> ByteStream:
         """Open the tar; raises InvalidImage when it was opened before."""
@@ -36,7 +36,7 @@ class ArrivingLayer(TarLayer):
         self.opened = True
         source = inflate(self._file, f'layer {self.name}') if self.compressed else self._file
         stream = ByteStream(source, digest=self.diff_id, what=f'layer {self.name}')
-        stream.observe(lambda count: self._learn(self, stream.digest) if stream.ended else None)
+        stream.observe(lambda count: self._tell(self, stream.digest) if stream.ended else None)
         return stream
 
 

@@ -78,7 +78,7 @@ BROKEN = {
     'parameters': (plugin('bad', register_writers=lambda receipt: []), 'receipt'),
     'raises': (plugin('bad', register_writers=raising), 'on purpose'),
     'type': (plugin('bad', register_writers=lambda: [InputScheme('x', 'y:Z')]), 'WriterScheme is wanted'),
-    'no list': (plugin('bad', register_inputs=lambda: None), 'NoneType'),
+    'no list': (plugin('bad', register_inputs=lambda: None), 'register_inputs returned None'),
 }
 
 

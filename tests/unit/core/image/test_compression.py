@@ -1,0 +1,141 @@
+"""Compression both ways: nothing but whole streams is read, and what is written never depends on threads."""
+import gzip
+import io
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import zstandard
+
+from occystrap_core import ByteStream, InvalidImage, inflate
+from occystrap_core.image.compression import COMPRESSIONS, compress
+from occystrap_core.oci import Compression
+from tests.unit.core.image.sources import Source
+
+TEXT = random.Random(1).randbytes(300_000) + b'a layer\n' * 200_000  # some of it cannot be compressed
+MIB = 1 << 20
+
+
+def gzipped(data: bytes) -> bytes:
+    return gzip.compress(data, 1, mtime=0)
+
+
+def zstandarded(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=False).compress(data)
+
+
+def inflated(data: bytes, promised: Compression | None = None, step: int = 1 << 30) -> bytes:
+    stream = ByteStream(inflate(Source(data, step), 'layer 3', promised))
+    return b''.join(bytes(chunk) for chunk in stream.chunks())
+
+
+@pytest.mark.parametrize('pack', [gzipped, zstandarded])
+def test_several_members_are_one_tar(pack: Callable[[bytes], bytes]) -> None:
+    assert inflated(pack(TEXT)) == TEXT
+    assert inflated(pack(TEXT) + pack(b'') + pack(b'tail')) == TEXT + b'tail'
+    assert inflated(pack(TEXT[:5000]), step=1) == TEXT[:5000]
+
+
+@pytest.mark.parametrize('pack', [gzipped, zstandarded])
+def test_what_is_cut_or_has_a_tail_of_garbage_is_refused(pack: Callable[[bytes], bytes]) -> None:
+    packed = pack(TEXT[299_000:320_000])
+    for end in [5, 6, 10, 20, *range(30, len(packed), 17), *range(len(packed) - 12, len(packed))]:
+        with pytest.raises(InvalidImage, match='layer 3 cannot be decompressed'):
+            inflated(packed[:end])
+    with pytest.raises(InvalidImage, match='layer 3 cannot be decompressed'):
+        inflated(packed + b'garbage')
+
+
+def test_a_flipped_bit_in_gzip_is_found() -> None:
+    packed = bytearray(gzipped(b'hello world' * 100))
+    packed[-6] ^= 1
+    with pytest.raises(InvalidImage):
+        inflated(bytes(packed))
+
+
+def test_gzip_padded_with_zeros_and_zstd_behind_a_skippable_frame_are_read() -> None:
+    assert inflated(gzipped(TEXT) + bytes(512)) == TEXT
+    assert inflated(b'\x50\x2a\x4d\x18\x04\0\0\0abcd' + zstandarded(TEXT), Compression.ZSTD) == TEXT
+
+
+@pytest.mark.parametrize('data', [b'', b'a', b'abc', TEXT])
+def test_what_has_no_magic_is_a_tar(data: bytes) -> None:
+    assert inflated(data) == inflated(data, Compression.NONE) == data
+
+
+@pytest.mark.parametrize(('data', 'promised', 'found'), [
+    (gzipped(b'x'), Compression.ZSTD, 'gzip'), (zstandarded(b'x'), Compression.GZIP, 'zstd'),
+    (b'tar', Compression.GZIP, 'none'), (gzipped(b'x'), Compression.NONE, 'gzip')])
+def test_another_compression_than_the_media_type_says_is_refused(data: bytes, promised: Compression, found: str,
+                                                                 ) -> None:
+    with pytest.raises(InvalidImage, match=f'layer 3 is compressed with {found}, its media type says'):
+        inflated(data, promised)
+
+
+def test_a_zstd_frame_that_wants_a_huge_window_is_refused() -> None:
+    header = b'\x28\xb5\x2f\xfd' + bytes([0x00, (31 - 10) << 3])  # RFC 8878 3.1.1.1.2: a window of 2 GiB
+    with pytest.raises(InvalidImage, match='cannot be decompressed'):
+        inflated(header + b'\x01\x00\x00')
+
+
+BOMB = '''
+import gzip, io, resource, sys, zlib
+import zstandard
+from occystrap_core import ByteStream, inflate
+size = 300 << 20
+if sys.argv[1] == 'zstd':
+    packer = zstandard.ZstdCompressor().compressobj()
+else:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+packed = b''.join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+stream = ByteStream(inflate(io.BytesIO(packed), 'bomb'))
+stream.drain()
+assert stream.size == size
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+'''
+
+
+@pytest.mark.parametrize('kind', ['gzip', 'zstd'])
+def test_a_bomb_does_not_fill_the_memory(kind: str) -> None:
+    done = subprocess.run([sys.executable, '-c', BOMB, kind], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 30, 'MiB were taken for 300 MiB of zeros'
+
+
+def compressed(data: bytes, name: str, threads: int = 1, step: int = 1 << 30) -> bytes:
+    target = io.BytesIO()
+    compress(ByteStream(Source(data, step)), target, name, threads)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize('name', COMPRESSIONS)
+@pytest.mark.parametrize('size', [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])
+def test_the_bytes_depend_on_the_tar_alone(name: str, size: int) -> None:
+    data = (TEXT * 2)[:size]
+    expected = compressed(data, name)
+    assert {compressed(data, name, threads) for threads in (2, 3, 4)} == {expected}
+    assert compressed(data, name, 2, step=70_001) == expected
+    assert inflated(expected, COMPRESSIONS[name]) == data
+
+
+@pytest.mark.parametrize('name', COMPRESSIONS)
+def test_the_tools_of_everybody_read_it(name: str, program: Callable[..., str]) -> None:
+    packed = compressed(TEXT, name, 2)
+    tool = program('zstd') if name == 'zstd' else program('gzip')
+    assert subprocess.run([tool, '-dc'], input=packed, capture_output=True, check=True).stdout == TEXT
+    subprocess.run([tool, '-t'], input=packed, check=True)
+
+
+@pytest.mark.parametrize('name', COMPRESSIONS)
+@pytest.mark.parametrize('threads', [1, 3])
+def test_a_source_or_target_that_fails_does_not_hang(name: str, threads: int) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object, /) -> int:
+            raise OSError(28, 'No space left on device')
+    random_data = random.Random(2).randbytes(6 * MIB)
+    with pytest.raises(OSError, match='No space left'):
+        compress(ByteStream(Source(random_data)), Full(), name, threads)
+    with pytest.raises(OSError, match='the cable'):
+        compress(ByteStream(Source(random_data, MIB // 2, fails_after=3 * MIB)), io.BytesIO(), name, threads)
