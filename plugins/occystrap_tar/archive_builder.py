@@ -4,37 +4,42 @@ The places are laid out beforehand from hints of the layers' sizes. A hint may b
 goes to a spill file, and the archive is laid out once more at the end. The bytes are the same either way.
 """
 import os
-import secrets
-import tarfile
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from occystrap_core import WRITEBACK, OutputError, Settings, start_writeback, sync_folder, writing
+from occystrap_core import WRITEBACK, Cancelled, Settings, writing
+from occystrap_tar.destination import check_destination
+from occystrap_tar.header import BLOCK, END, header, padded, whole_member
+from occystrap_tar.partial_file import PartialFile, remove_abandoned
 
-BLOCK = 512
-_END = bytes(2 * BLOCK)
 _HINT_CAP = 1 << 40
 
 
-@dataclass
+@dataclass(eq=False)
 class Region:
-    """The place of one member: header at `offset`, then data. `reserved` bytes are free for it, None means no limit."""
+    """The place of one member: its header at `offset`, then room for `reserved` bytes, None meaning no limit."""
 
     offset: int
     reserved: int | None
     name: str = ''
+    """To be set when the member has been written; of several with one name, so one content, the first is kept."""
     size: int = 0
-    flushing: int = 0
+    flushed: int = 0
     spill: BinaryIO | None = field(default=None, repr=False)
-    repeated: bool = False
+
+    @property
+    def inside(self) -> int:
+        """How many of its bytes are in its place; the others are in the spill file."""
+        return self.size if self.reserved is None else min(self.size, self.reserved)
 
     @property
     def fits(self) -> bool:
-        """Whether the member is where it should be, all of it and nothing else."""
-        return not self.repeated and self.spill is None and self.reserved in (None, self.size)
+        """Whether the member fills its place, no more and no less."""
+        return self.reserved in (None, self.size)
 
 
 class ArchiveBuilder:
@@ -42,169 +47,121 @@ class ArchiveBuilder:
 
     def __init__(self, path: str, settings: Settings) -> None:
         self.path = os.path.abspath(path)
-        self._settings = settings
-        self._partials: list[str] = []
-        self._descriptor = -1
+        self._sync = settings.sync
+        self._files: list[PartialFile] = []
+        self._places: dict[int, Region] = {}
+        self._regions: list[Region] = []
         self._end = 0
-        self._regions: dict[int, Region] = {}
-        self._names: set[str] = set()
         self._lock = threading.Lock()
+        self._at_work, self._ended = 0, False
 
-    def begin(self, hints: Mapping[int, int | None], shared: Mapping[int, int]) -> None:
-        """Open the temporary file and reserve a place per key; raises OutputError for a path that cannot be written.
+    def begin(self, places: Iterable[tuple[Sequence[int], int | None]]) -> None:
+        """Open the temporary file and reserve places; raises OutputError for a path that cannot be written.
 
-        `hints` maps keys, in the order of the archive, to sizes in bytes; `shared` maps further keys to those.
+        `places`, in the order of the archive: the keys of one member, and how large it may be, in bytes.
         """
-        self.refuse_impossible()
+        check_destination(self.path)
         with writing(self.path):
-            self._descriptor = self._open_partial()
-        for key, size in hints.items():
-            usable = size if size is not None and size < _HINT_CAP else 0
-            self._regions[key] = Region(self._end, usable)
-            self._end += BLOCK + _padded(usable) if usable else 0
-        for key, original in shared.items():
-            self._regions[key] = self._regions[original]
+            remove_abandoned(self.path)
+            self._files.append(PartialFile(self.path, self._sync))
+        for keys, hint in places:
+            region = Region(self._end, hint if hint is not None and hint < _HINT_CAP else 0)
+            self._regions.append(region)
+            self._places.update(dict.fromkeys(keys, region))
+            self._end += BLOCK + padded(region.reserved or 0)
 
     def write(self, key: int, chunks: Iterable[memoryview]) -> Region:
-        """Write one member's data into the place of `key`, and return the place, its size known now."""
-        with writing(self.path):
-            region = self._regions[key]
-            for chunk in chunks:
-                self._put(region, chunk)
-            return region
+        """Write one member's data to the place of `key`, and return the place, to be named.
 
-    def append(self, chunks: Iterable[memoryview]) -> Region:
-        """Write one member's data at the end; for members that come one at a time."""
-        with writing(self.path):
-            region = Region(self._end, None)
-            self._regions[-1 - len(self._regions)] = region
+        A key without a place means the end of the archive; such members must come one at a time.
+        """
+        with self._working():
+            region = self._places.get(key) or self._appended()
             for chunk in chunks:
-                self._put(region, chunk)
-            self._end += BLOCK + _padded(region.size)
+                with writing(self.path):
+                    self._put(region, chunk)
+            if region.reserved is None:
+                self._end += BLOCK + padded(region.size)
             return region
-
-    def name(self, region: Region, name: str) -> None:
-        """Give a written member its name; a second one of the same name, so the same content, is dropped."""
-        with self._lock:
-            region.repeated = name in self._names
-            self._names.add(name)
-        region.name = name
-        if region.fits:
-            with writing(self.path):
-                os.pwrite(self._descriptor, _header(name, region.size), region.offset)
 
     def finish(self, documents: Sequence[tuple[str, bytes]]) -> None:
-        """Write the documents and the end, and let the archive appear at its path; raises OutputError."""
-        with writing(self.path):
-            if not all(region.fits for region in self._in_order()):
-                self._lay_out_again()
-            tail = b''.join(_header(name, len(data)) + data + bytes(_padded(len(data)) - len(data))
-                            for name, data in documents) + _END
-            _pwrite_all(self._descriptor, tail, self._end)
-            os.ftruncate(self._descriptor, self._end + len(tail))
-            if self._settings.sync:
-                os.fsync(self._descriptor)
-            os.replace(self._partials[-1], self.path)
-            if self._settings.sync:
-                sync_folder(os.path.dirname(self.path))
+        """Write headers, documents and the end, and let the archive appear at its path; raises OutputError."""
+        with self._working(), writing(self.path):
+            first = {region.name: region for region in reversed(self._regions) if region.name}
+            members = [region for region in self._regions if first.get(region.name) is region]
+            if len(members) < len(self._regions) or not all(region.fits for region in members):
+                self._lay_out_again(members)
+            else:
+                for region in members:
+                    self._files[-1].write(header(region.name, region.size), region.offset)
+            tail = b''.join(whole_member(name, data) for name, data in documents if name not in first) + END
+            self._files[-1].write(tail, self._end)
+            self._files[-1].complete(self._end + len(tail))
         self.discard()
 
     def discard(self) -> None:
-        """Remove everything temporary."""
-        for path in self._partials:
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                continue
-        for region in self._in_order():
-            if region.spill:
-                region.spill.close()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Remove everything temporary; threads that still write will find that it is over, and the last one closes."""
+        for file in self._files:
+            file.remove()
+        with self._lock:
+            self._ended = True
+            if not self._at_work:
+                self._close()
 
-    def refuse_impossible(self) -> None:
-        """Raise OutputError for a path that cannot be written, before anything costs time."""
-        folder = os.path.dirname(self.path)
-        if os.path.isdir(self.path):
-            raise OutputError(f'{self.path} is a folder: name a file for the archive')
-        if os.path.exists(self.path) and not os.path.isfile(self.path):
-            raise OutputError(f'{self.path} is not a regular file')
-        if not os.path.isdir(folder):
-            raise OutputError(f'cannot write {self.path}: there is no folder {folder}')
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f'cannot write {self.path}: no permission to write to {folder}')
-
-    def _open_partial(self) -> int:
-        folder, name = os.path.split(self.path)
-        partial = os.path.join(folder, f'.{name}.{secrets.token_hex(4)}.partial')
-        self._partials.append(partial)
-        return os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    def _appended(self) -> Region:
+        self._regions.append(Region(self._end, None))
+        return self._regions[-1]
 
     def _put(self, region: Region, chunk: memoryview) -> None:
         room = len(chunk) if region.reserved is None else max(0, region.reserved - region.size)
-        inside, outside = chunk[:room], chunk[room:]
-        _pwrite_all(self._descriptor, inside, region.offset + BLOCK + region.size)
-        if outside:
-            if region.spill is None:
-                region.spill = tempfile.TemporaryFile(dir=os.path.dirname(self.path), buffering=0)
-            _write_all(region.spill, outside)
+        data = region.offset + BLOCK
+        self._files[-1].write(chunk[:room], data + region.size)
+        if len(chunk) > room:
+            self._spill(region, chunk[room:])
         region.size += len(chunk)
-        if self._settings.sync and region.size - region.flushing >= WRITEBACK:
-            start_writeback(self._descriptor, region.offset + BLOCK + region.flushing, region.size - region.flushing)
-            region.flushing = region.size
+        if region.inside - region.flushed >= WRITEBACK:
+            self._files[-1].written(data + region.flushed, region.inside - region.flushed)
+            region.flushed = region.inside
 
-    def _in_order(self) -> Iterator[Region]:
-        """Yield each place once, in the archive's order."""
-        return iter({id(region): region for region in self._regions.values()}.values())
+    def _spill(self, region: Region, rest: memoryview) -> None:
+        if region.spill is None:
+            region.spill = tempfile.TemporaryFile(dir=os.path.dirname(self.path), buffering=0)
+        while rest:
+            rest = rest[region.spill.write(rest):]
 
-    def _lay_out_again(self) -> None:
-        """Copy all members to a new temporary file, one behind the other."""
-        old, self._descriptor, self._end = self._descriptor, self._open_partial(), 0
+    def _lay_out_again(self, members: Sequence[Region]) -> None:
+        """Copy the members to a new temporary file, one behind the other."""
+        old, new = self._files[-1], PartialFile(self.path, self._sync)
+        self._files.append(new)
+        self._end = 0
+        for region in members:
+            new.write(header(region.name, region.size), self._end)
+            data = self._end + BLOCK
+            new.copy(old.fileno(), region.offset + BLOCK, region.inside, data)
+            if region.spill:
+                new.copy(region.spill.fileno(), 0, region.size - region.inside, data + region.inside)
+            self._end = data + padded(region.size)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Keep the files open meanwhile: a descriptor closed under a thread's feet may soon be another file's."""
+        with self._lock:
+            if self._ended:
+                raise Cancelled(f'writing {self.path} was given up')
+            self._at_work += 1
         try:
-            for region in self._in_order():
-                if not region.repeated:
-                    self._copy(old, region)
+            yield
         finally:
-            os.close(old)
+            with self._lock:
+                self._at_work -= 1
+                if self._ended and not self._at_work:
+                    self._close()
 
-    def _copy(self, old: int, region: Region) -> None:
-        os.lseek(self._descriptor, self._end, os.SEEK_SET)
-        os.write(self._descriptor, _header(region.name, region.size))
-        inside = region.size if region.reserved is None else min(region.size, region.reserved)
-        _send(self._descriptor, old, region.offset + BLOCK, inside)
-        if region.spill:
-            _send(self._descriptor, region.spill.fileno(), 0, region.size - inside)
-        self._end += BLOCK + _padded(region.size)
-
-
-def _header(name: str, size: int) -> bytes:
-    """Return a member's header: the same for the same name and size, sizes over 8 GiB in base 256."""
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = size, 0o644
-    return member.tobuf(tarfile.GNU_FORMAT)
-
-
-def _padded(size: int) -> int:
-    return (size + BLOCK - 1) // BLOCK * BLOCK
-
-
-def _pwrite_all(descriptor: int, data: memoryview | bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(descriptor, view, offset)
-        view, offset = view[count:], offset + count
-
-
-def _write_all(file: BinaryIO, data: memoryview) -> None:
-    while data:
-        data = data[file.write(data):]
-
-
-def _send(target: int, source: int, offset: int, count: int) -> None:
-    """Copy within the kernel."""
-    while count:
-        sent = os.sendfile(target, source, offset, count)
-        if not sent:
-            raise OSError(0, 'a spill file ended too soon')
-        offset, count = offset + sent, count - sent
+    def _close(self) -> None:
+        for file in self._files:
+            file.close()
+        for region in self._regions:
+            if region.spill:
+                region.spill.close()
+        self._files.clear()
+        self._regions.clear()

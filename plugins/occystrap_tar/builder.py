@@ -3,9 +3,10 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from occystrap_core import Expectation, Image, OutgoingLayer, Settings, WrittenImage
+from occystrap_core import Expectation, Image, Layer, OutgoingLayer, Settings, WrittenImage
 from occystrap_core.oci import Digest
 from occystrap_tar.archive_builder import ArchiveBuilder
+from occystrap_tar.destination import check_destination
 
 
 class DockerArchiveBuilder:
@@ -17,29 +18,21 @@ class DockerArchiveBuilder:
     def __init__(self, path: str, settings: Settings) -> None:
         self._archive = ArchiveBuilder(path, settings)
         self._jobs = settings.jobs
-        self._sequential = False
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive; raises OutputError when the path cannot be written."""
-        self._archive.refuse_impossible()
-        self._sequential = image.sequential
-        first: dict[Digest | None, int] = {}
-        shared = {layer.index: first[layer.source.diff_id] for layer in image.layers
-                  if first.setdefault(layer.source.diff_id, layer.index) != layer.index}
-        distinct = [layer for layer in image.layers if layer.index not in shared]
-        with ThreadPoolExecutor(self._jobs) as asking:  # a hint may be a question to a far registry
-            sizes = asking.map(lambda layer: layer.tar_size(), distinct)
-            hints = {layer.index: size for layer, size in zip(distinct, sizes, strict=True)}
-        self._archive.begin(hints, shared)
+        check_destination(self._archive.path)
+        same = same_layers(image)
+        hints = _sizes([layers[0] for layers in same], self._jobs)
+        self._archive.begin(([layer.index for layer in layers], hint)
+                            for layers, hint in zip(same, hints, strict=True))
 
     def write_layer(self, layer: OutgoingLayer) -> str:
         """Write a layer's tar and return its name in the archive; raises OutputError."""
         with layer.open() as stream:
-            chunks = stream.chunks()
-            region = self._archive.append(chunks) if self._sequential else self._archive.write(layer.index, chunks)
-        name = f'{stream.digest.hex}/layer.tar'
-        self._archive.name(region, name)
-        return name
+            region = self._archive.write(layer.index, stream.chunks())
+        region.name = f'{stream.digest.hex}/layer.tar'
+        return region.name
 
     def finish(self, image: WrittenImage, tags: Sequence[str]) -> list[Expectation]:
         """Write config and manifest, let the archive appear, and return what must be there of these two."""
@@ -53,3 +46,20 @@ class DockerArchiveBuilder:
     def discard(self) -> None:
         """Remove everything temporary."""
         self._archive.discard()
+
+
+def same_layers(image: Image) -> list[list[Layer]]:
+    """Return the image's layers in order, each with those that are the same one, which is read and written once."""
+    same: dict[object, list[Layer]] = {}
+    for layer in image.layers:
+        same.setdefault(layer.source.diff_id or id(layer.source), []).append(layer)
+    return list(same.values())
+
+
+def _sizes(layers: Sequence[Layer], jobs: int) -> list[int | None]:
+    """Return hints of the tars' sizes in bytes; each may be a question to a far registry, so they are asked at once."""
+    asking = ThreadPoolExecutor(jobs)
+    try:
+        return list(asking.map(lambda layer: layer.tar_size(), layers))
+    finally:
+        asking.shutdown(wait=False, cancel_futures=True)

@@ -1,14 +1,18 @@
 """Reading docker archives: manifest.json, configs, layers, in every layout that `docker save` has had."""
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from occystrap_core import Image, InvalidImage, Layer, TarLayer, UsageError
+from occystrap_core import Image, InvalidImage, Layer, TarLayer
 from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference, parse_json
+from occystrap_tar.choosing import Offer, parse_name
 from occystrap_tar.members import Archive, Member
+from occystrap_tar.tar_sizes import is_compressed, tar_size
 
 MANIFEST = 'manifest.json'
 _CAP = 16 << 20
+_NAMED_BY_DIGEST = re.compile(r'(?:.*/)?([0-9a-f]{64})(?:\.json)?')
 
 
 @dataclass(frozen=True)
@@ -20,36 +24,32 @@ class ArchivedImage:
     layers: Sequence[str]
 
     @property
-    def reference(self) -> Reference:
-        """What to call it: its first tag, else its config."""
-        return Reference.parse(self.tags[0]) if self.tags else Reference('untagged')
+    def config_digest(self) -> Digest | None:
+        """The digest that the config's name promises."""
+        named = _NAMED_BY_DIGEST.fullmatch(self.config)
+        return Digest(f'sha256:{named[1]}') if named else None
 
 
-def archived_images(archive: Archive) -> list[ArchivedImage]:
+def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
     """Return the images of an archive; raises InvalidImage for a malformed manifest.json."""
     document = parse_json(archive.read(MANIFEST, _CAP), f'{archive.name}: {MANIFEST}', _CAP)
     if not isinstance(document, list) or not document:
         raise InvalidImage(f'{archive.name}: {MANIFEST} lists no images')
-    return [_archived_image(archive, entry) for entry in document]
+    images = [_archived_image(archive, entry) for entry in document]
+    return [Offer(image, {tag: parse_name(tag) for tag in image.tags},
+                  image.config_digest.hex if image.config_digest else '') for image in images]
 
 
-def choose(images: Sequence[ArchivedImage], wanted: str | None, path: str) -> ArchivedImage:
-    """Return the image tagged `wanted`, or the only one; raises UsageError that lists the tags."""
-    tags = ', '.join(tag for image in images for tag in image.tags) or 'no tags'
-    if wanted is None:
-        if len(images) > 1:
-            raise UsageError(f'{path} has {len(images)} images, choose one with ?image=: {tags}')
-        return images[0]
-    for image in images:
-        if wanted in image.tags:
-            return image
-    raise UsageError(f'{path} has no image {wanted}; there is: {tags}')
+def holds_blobs(archive: Archive, image: ArchivedImage) -> bool:
+    """Return whether any layer is compressed: then `docker save` took the blobs of a containerd store as they were."""
+    return any(is_compressed(archive, archive.find(name)) for name in image.layers)
 
 
-def open_image(archive: Archive, chosen: ArchivedImage) -> Image:
+def open_image(archive: Archive, chosen: ArchivedImage, reference: Reference) -> Image:
     """Return the image; raises InvalidImage when config and layers do not fit together."""
     config = ImageConfig.parse(archive.read(chosen.config, MANIFEST_CAP))
-    _check_config_name(archive, chosen.config, config)
+    if chosen.config_digest not in (None, config.digest):
+        raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {config.digest}')
     if len(config.diff_ids) != len(chosen.layers):
         raise InvalidImage(f'{archive.name}: {MANIFEST} lists {len(chosen.layers)} layers, the config '
                            f'{len(config.diff_ids)}')
@@ -57,25 +57,12 @@ def open_image(archive: Archive, chosen: ArchivedImage) -> Image:
     _check_shared(archive, members, config.diff_ids)
     layers: list[Layer] = [_layer(archive, index, member, diff_id)
                            for index, (member, diff_id) in enumerate(zip(members, config.diff_ids, strict=True))]
-    return Image(chosen.reference, config, layers)
+    return Image(reference, config, layers)
 
 
 def _layer(archive: Archive, index: int, member: Member, diff_id: Digest) -> TarLayer:
-    size = None if _compressed(archive, member) else member.size
-    return TarLayer(index, diff_id, partial(archive.open, member), size, f'{member.name} of {archive.name}')
-
-
-def _compressed(archive: Archive, member: Member) -> bool:
-    with open(archive.path, 'rb') as file:
-        file.seek(member.offset)
-        return file.read(4).startswith((b'\x1f\x8b', b'\x28\xb5\x2f\xfd'))
-
-
-def _check_config_name(archive: Archive, name: str, config: ImageConfig) -> None:
-    """Raise InvalidImage when a config named by a digest has another."""
-    stem = name.rpartition('/')[2].removesuffix('.json')
-    if len(stem) == 64 and stem != config.digest.hex:
-        raise InvalidImage(f'{archive.name}: the config {name} has digest {config.digest}')
+    return TarLayer(index, diff_id, partial(archive.open, member), tar_size(archive, member),
+                    f'{member.name} of {archive.name}')
 
 
 def _check_shared(archive: Archive, members: Sequence[Member], diff_ids: Sequence[Digest]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from occystrap_core import Image, ImageInput, InvalidImage, Location, Settings
 from occystrap_core.oci import Platform, Reference
 from occystrap_tar import docker_archive, oci_archive
+from occystrap_tar.choosing import choose
 from occystrap_tar.members import Archive
 from occystrap_tar.unpacking import ReadableArchive
 
@@ -18,34 +19,44 @@ class TarInput(ImageInput):
 
     def references(self) -> Iterable[Reference]:
         """Return the image chosen, or the only one."""
-        wanted = self.location.options['image']
-        if self._is_docker:
-            images = docker_archive.archived_images(self._opened)
-            return [docker_archive.choose(images, wanted, self.location.path).reference]
-        return [oci_archive.reference_of(oci_archive.choose(self._opened, wanted))]
+        return [self._docker_choice[1] if self._is_docker else self._oci_choice[1]]
 
     def open(self, reference: Reference) -> Image:
         """Return the image, having read the archive's headers and the small documents."""
-        wanted = self.location.options['image']
-        if self._is_docker:
-            images = docker_archive.archived_images(self._opened)
-            return docker_archive.open_image(self._opened, docker_archive.choose(images, wanted, self.location.path))
-        oci_archive.check_layout(self._opened)
-        return oci_archive.open_image(self._opened, oci_archive.choose(self._opened, wanted), self._platform)
+        if not self._is_docker:
+            return self._open_stored(*self._oci_choice)
+        image, name = self._docker_choice
+        if image.config_digest and docker_archive.holds_blobs(self._opened, image):
+            stored = oci_archive.find_image(self._opened, image.config_digest)
+            if stored:
+                return self._open_stored(stored, name)
+        return docker_archive.open_image(self._opened, image, name)
 
     def close(self) -> None:
         """Remove what was decompressed."""
         if self._readable:
             self._readable.close()
 
+    def _open_stored(self, image: oci_archive.Entries, reference: Reference) -> Image:
+        return oci_archive.open_image(self._opened, image, reference, self._platform)
+
+    @property
+    def _docker_choice(self) -> tuple[docker_archive.ArchivedImage, Reference]:
+        return choose(docker_archive.offers(self._opened), self.location.options['image'], self.location.path)
+
+    @property
+    def _oci_choice(self) -> tuple[oci_archive.Entries, Reference]:
+        return choose(oci_archive.offers(self._opened), self.location.options['image'], self.location.path)
+
     @property
     def _opened(self) -> Archive:
         if self._archive is None:
             path = self.location.path
             self._readable = ReadableArchive(path, self.settings)
-            self._archive = Archive(self._readable.path, path)
-            if not self._archive.has_end:
+            archive = Archive(self._readable.path, path)
+            if not archive.has_end:
                 raise InvalidImage(f'{path} is not a tar archive, or cut off: it does not end with two zero blocks')
+            self._archive = archive
         return self._archive
 
     @property

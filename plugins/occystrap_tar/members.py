@@ -4,12 +4,17 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from occystrap_core import InvalidImage
 
 _END = 1024
 _TAIL_CAP = 1 << 20
+_TEXT_CAP = 1 << 20
+_COUNT_CAP = 100_000
+_TEXTS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_MALFORMED = (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError)
+"""What tarfile raises, on purpose or not, when it reads what is no tar."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,11 @@ class Archive:
         self.path, self.name = path, name or path
         self.size = os.path.getsize(path)
         self.names: list[str] = []
+        self.untidy: list[str] = []
+        """The names of members with other bytes than a terminator at the end of their header's checksum."""
         self._links: dict[str, str] = {}
-        self._members, end = self._read_members()
-        self.has_end = self._read_end(end)
+        self._members: dict[str, Member] = {}
+        self.has_end = self._read_end(self._read_headers())
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -44,7 +51,7 @@ class Archive:
     def find(self, name: str) -> Member:
         """Return a member, links followed; raises InvalidImage when there is none, or links go round in circles."""
         seen: set[str] = set()
-        current = safe_name(name)
+        current = _safe(name, self.name)
         while current in self._links:
             if current in seen:
                 raise InvalidImage(f'{self.name}: the link {name} leads back to itself')
@@ -61,9 +68,13 @@ class Archive:
             raise InvalidImage(f'{self.name} has two members {name}')
         if member.size > cap:
             raise InvalidImage(f'{self.name}: {name} has {member.size} bytes, more than the {cap} allowed')
+        return self.part(member, 0, member.size)
+
+    def part(self, member: Member, start: int, count: int) -> bytes:
+        """Return `count` bytes of a member from `start` on, fewer at its end."""
         with open(self.path, 'rb') as file:
-            file.seek(member.offset)
-            return file.read(member.size)
+            file.seek(member.offset + start)
+            return file.read(max(0, min(count, member.size - start)))
 
     def with_dirty_padding(self) -> list[str]:
         """Return the names of members that are not followed by zeros up to the next block."""
@@ -72,31 +83,38 @@ class Archive:
 
     def open(self, member: Member) -> 'MemberReader':
         """Return the bytes of a member as a source of a stream."""
-        return MemberReader(self.path, member)
+        return MemberReader(self, member)
 
-    def _read_members(self) -> tuple[dict[str, Member], int]:
-        """Return the members and where they end; a header that is none ends them too, as tarfile has it."""
-        members: dict[str, Member] = {}
+    def _read_headers(self) -> int:
+        """Note all members and return where they end; a header that is none ends them too, as tarfile has it."""
+        last = -1
         try:
-            with tarfile.open(self.path, 'r:') as archive:
-                for header in archive:
-                    self._add(header, members)
-                end = archive.offset
-        except (tarfile.TarError, EOFError, ValueError) as error:
+            with tarfile.open(self.path, 'r:', tarinfo=_Header) as archive:
+                while (header := archive.next()) is not None:
+                    if header.offset <= last or len(self.names) >= _COUNT_CAP:
+                        raise InvalidImage(f'{self.name} is no image archive: it goes in circles, or has more than '
+                                           f'{_COUNT_CAP} members')
+                    last = header.offset
+                    assert isinstance(header, _Header)
+                    self._add(header)
+                    archive.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps them all
+                return archive.offset
+        except _MALFORMED as error:
             raise InvalidImage(f'{self.name} is not a tar archive, or cut off: {error}') from None
-        return members, end
 
-    def _add(self, header: tarfile.TarInfo, members: dict[str, Member]) -> None:
+    def _add(self, header: '_Header') -> None:
         name = header.name.removeprefix('./')
         self.names.append(name)
+        if not header.tidy:
+            self.untidy.append(name)
+        if not 0 <= header.size <= self.size - header.offset_data:
+            raise InvalidImage(f'{self.name} is cut off within {name}, or says that it has {header.size} bytes')
         if header.isreg():
-            if header.offset_data + header.size > self.size:
-                raise InvalidImage(f'{self.name} is cut off within {name}')
-            members[name] = Member(name, header.offset_data, header.size)
+            self._members[name] = Member(name, header.offset_data, header.size)
         elif header.issym():
-            self._links[name] = _resolved(name, header.linkname)
+            self._links[name] = _safe(os.path.normpath(os.path.join(os.path.dirname(name), header.linkname)), self.name)
         elif header.islnk():
-            self._links[name] = safe_name(header.linkname)
+            self._links[name] = _safe(header.linkname, self.name)
 
     def _read_end(self, position: int) -> bool:
         """Return whether just two zero blocks follow the last member (POSIX.1-2017, pax, ustar Interchange Format).
@@ -112,14 +130,18 @@ class Archive:
 class MemberReader:
     """The bytes of one member."""
 
-    def __init__(self, path: str, member: Member) -> None:
-        self._file = open(path, 'rb', buffering=0)
+    def __init__(self, archive: Archive, member: Member) -> None:
+        self._what = f'{member.name} of {archive.name}'
+        self._file = open(archive.path, 'rb', buffering=0)
         self._file.seek(member.offset)
         self._left = member.size
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill `buffer`; returns the number of bytes, 0 at the member's end."""
-        count = self._file.readinto(buffer[:self._left]) or 0 if self._left else 0
+        """Fill `buffer`; returns the number of bytes, 0 at the member's end; raises InvalidImage."""
+        try:
+            count = self._file.readinto(buffer[:self._left]) or 0 if self._left else 0
+        except OSError as error:
+            raise InvalidImage(f'cannot read {self._what}: {error.strerror}') from None
         self._left -= count
         return count
 
@@ -128,20 +150,29 @@ class MemberReader:
         self._file.close()
 
 
+class _Header(tarfile.TarInfo):
+    """A header that is refused before tarfile believes it: a negative size leads it astray, a long name it reads."""
+
+    tidy = True
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the header in a block; raises TarError."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _TEXTS and header.size > _TEXT_CAP):
+            raise tarfile.ReadError(f'a header says that {header.name[:100]!r} has {header.size} bytes')
+        header.tidy = bytes(buf[154:156]) == b'\0 '  # tarfile reads the number before it and looks no further
+        return header
+
+
 def _padding(file: BinaryIO, member: Member) -> bytes:
     file.seek(member.offset + member.size)
     return file.read(-member.size % 512)
 
 
-def safe_name(name: str) -> str:
+def _safe(name: str, archive: str) -> str:
     """Return a member's name without `./`; raises InvalidImage for one that leaves the archive."""
     path = PurePosixPath(name)
     if path.is_absolute() or '..' in path.parts or not path.parts:
-        raise InvalidImage(f'{name[:100]!r} is not a name within the archive')
+        raise InvalidImage(f'{archive}: {name[:100]!r} is not a name within the archive')
     return str(path)
-
-
-def _resolved(name: str, target: str) -> str:
-    """Return where a symlink at `name` leads within the archive."""
-    joined = os.path.normpath(os.path.join(os.path.dirname(name), target))
-    return safe_name(joined)

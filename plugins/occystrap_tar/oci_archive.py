@@ -1,15 +1,23 @@
 """Reading OCI archives: an image layout (image-spec image-layout.md) within a tar."""
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
-from occystrap_core import DigestMismatch, Image, InvalidImage, StoredLayer, UsageError
+from occystrap_core import DigestMismatch, Image, InvalidImage, StoredLayer
 from occystrap_core.oci import (
     MANIFEST_CAP, Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media_types,
     parse_manifest_or_index, parse_object,
 )
+from occystrap_tar.choosing import UNTAGGED, Offer, parse_name
 from occystrap_tar.members import Archive
+from occystrap_tar.tar_sizes import tar_size
 
 INDEX, LAYOUT = 'index.json', 'oci-layout'
 REF_NAME = 'org.opencontainers.image.ref.name'
+_CONTAINERD_NAME = 'io.containerd.image.name'
+
+Entries = Sequence[Descriptor]
+"""One image in index.json: an entry, or several of different platforms."""
 
 
 def blob_name(digest: Digest) -> str:
@@ -17,36 +25,43 @@ def blob_name(digest: Digest) -> str:
     return f'blobs/sha256/{digest.hex}'
 
 
-def choose(archive: Archive, wanted: str | None) -> Descriptor:
-    """Return the entry of index.json named `wanted`, or the only one; raises UsageError that lists the names."""
-    index = Index.parse(archive.read(INDEX, MANIFEST_CAP))
-    names = [_name(entry) for entry in index.manifests]
-    if wanted is None:
-        if len(index.manifests) != 1:
-            raise UsageError(f'{archive.name} has {len(names)} images, choose one with ?image=: '
-                             f'{", ".join(filter(None, names)) or "no names"}')
-        return index.manifests[0]
-    for entry, name in zip(index.manifests, names, strict=True):
-        if wanted == name or wanted == entry.digest:
-            return entry
-    raise UsageError(f'{archive.name} has no image {wanted}; there is: {", ".join(filter(None, names)) or "no names"}')
+def offers(archive: Archive) -> list[Offer[Entries]]:
+    """Return the images in index.json; raises InvalidImage when it is none, or the layout's version is unknown."""
+    _check_version(archive)
+    by_name: dict[str, list[Descriptor]] = {}
+    for entry in _index(archive).manifests:
+        if not (entry.platform and entry.platform.os == 'unknown'):  # an attestation, which belongs to an image
+            by_name.setdefault(_name(entry), []).append(entry)
+    return [offer for name, entries in by_name.items() for offer in _offers(name, entries)]
 
 
-def reference_of(entry: Descriptor) -> Reference:
-    """Return what to call the image: its name where that is one, else `untagged` with its name as tag."""
-    name = _name(entry)
-    try:
-        return Reference.parse(name) if '/' in name or ':' in name else Reference('untagged', name)
-    except UsageError:
-        return Reference('untagged')
+def _offers(name: str, entries: Entries) -> Iterator[Offer[Entries]]:
+    """Yield entries of one name as one image if platforms tell them apart, else each by itself."""
+    platforms = {entry.platform for entry in entries}
+    together = None not in platforms and len(platforms) == len(entries)
+    for image in [entries] if together else [[entry] for entry in entries]:
+        yield Offer(image, {name: _reference(name)} if name else {}, image[0].digest.hex if len(image) == 1 else '')
 
 
-def open_image(archive: Archive, entry: Descriptor, platform: Platform) -> Image:
-    """Return the image, of `platform` where the entry is an index; raises InvalidImage, ImageNotFound."""
-    manifest = parse_manifest_or_index(_document(archive, entry), entry.media_type)
-    if isinstance(manifest, Index):
-        entry_of_platform = manifest.select(platform)
-        manifest = Manifest.parse(_document(archive, entry_of_platform), entry_of_platform.media_type)
+def find_image(archive: Archive, config: Digest) -> Entries | None:
+    """Return the image with this config, wherever in index.json it is; None when it is not there, or not whole."""
+    pending = list(_index(archive).manifests) if INDEX in archive.members and LAYOUT in archive.members else []
+    seen: set[Digest] = set()
+    for entry in pending:
+        if entry.digest in seen or blob_name(entry.digest) not in archive.members:
+            continue
+        seen.add(entry.digest)
+        manifest = parse_manifest_or_index(_document(archive, entry), entry.media_type)
+        if isinstance(manifest, Index):
+            pending.extend(manifest.manifests)
+        elif manifest.config.digest == config:
+            return [entry]
+    return None
+
+
+def open_image(archive: Archive, image: Entries, reference: Reference, platform: Platform) -> Image:
+    """Return the image, of `platform` where there are several; raises InvalidImage, ImageNotFound."""
+    manifest = _manifest(archive, image, platform)
     if manifest.config.media_type not in (media_types.OCI_CONFIG, media_types.DOCKER_CONFIG):
         raise InvalidImage(f'{archive.name} holds no container image: its config is a {manifest.config.media_type}')
     config = ImageConfig.parse(_document(archive, manifest.config))
@@ -55,7 +70,20 @@ def open_image(archive: Archive, entry: Descriptor, platform: Platform) -> Image
                            f'{len(config.diff_ids)}')
     layers = [_layer(archive, index, descriptor, diff_id)
               for index, (descriptor, diff_id) in enumerate(zip(manifest.layers, config.diff_ids, strict=True))]
-    return Image(reference_of(entry), config, layers, manifest)
+    return Image(reference, config, layers, manifest)
+
+
+def _manifest(archive: Archive, image: Entries, platform: Platform) -> Manifest:
+    entry = image[0] if len(image) == 1 else _select(image, platform)
+    manifest = parse_manifest_or_index(_document(archive, entry), entry.media_type)
+    if isinstance(manifest, Manifest):
+        return manifest
+    entry = manifest.select(platform)
+    return Manifest.parse(_document(archive, entry), entry.media_type)
+
+
+def _select(image: Entries, platform: Platform) -> Descriptor:
+    return Index(b'', media_types.OCI_INDEX, tuple(image)).select(platform)
 
 
 def _layer(archive: Archive, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
@@ -63,33 +91,33 @@ def _layer(archive: Archive, index: int, descriptor: Descriptor, diff_id: Digest
     if member.size != descriptor.size:
         raise InvalidImage(f'{archive.name}: layer {descriptor.digest} has {member.size} bytes, should have '
                            f'{descriptor.size}')
-    return StoredLayer(index, descriptor, diff_id, partial(archive.open, member),
-                       partial(_tar_size, archive, descriptor))
-
-
-def _tar_size(archive: Archive, descriptor: Descriptor) -> int | None:
-    """Return the size of a gzip blob's content in bytes, from its last four (RFC 1952, 2.3.1): modulo 2^32."""
-    if not descriptor.media_type.endswith('gzip'):
-        return None
-    member = archive.find(blob_name(descriptor.digest))
-    with open(archive.path, 'rb') as file:
-        file.seek(member.offset + member.size - 4)
-        return int.from_bytes(file.read(4), 'little')
+    return StoredLayer(index, descriptor, diff_id, partial(archive.open, member), partial(tar_size, archive, member))
 
 
 def _document(archive: Archive, descriptor: Descriptor) -> bytes:
     raw = archive.read(blob_name(descriptor.digest), MANIFEST_CAP)
     if Digest.of(raw) != descriptor.digest or len(raw) != descriptor.size:
-        raise DigestMismatch(f'{archive.name}: blob {descriptor.digest} has digest {Digest.of(raw)}')
+        raise DigestMismatch(f'{archive.name}: blob {descriptor.digest} has digest {Digest.of(raw)} and {len(raw)} '
+                             f'bytes, should have {descriptor.size}')
     return raw
 
 
-def check_layout(archive: Archive) -> None:
+def _reference(name: str) -> Reference:
+    """Return a name as a reference; image-spec annotations.md allows a mere tag as well."""
+    mere_tag = '/' not in name and ':' not in name
+    return replace(UNTAGGED, tag=parse_name(f'untagged:{name}').tag) if mere_tag else parse_name(name)
+
+
+def _check_version(archive: Archive) -> None:
     """Raise InvalidImage unless the archive says that it is a layout of a version we know."""
     version = parse_object(archive.read(LAYOUT, MANIFEST_CAP), LAYOUT).get('imageLayoutVersion')
     if version != '1.0.0':
         raise InvalidImage(f'{archive.name} has image layout version {version!r}, 1.0.0 is wanted')
 
 
+def _index(archive: Archive) -> Index:
+    return Index.parse(archive.read(INDEX, MANIFEST_CAP))
+
+
 def _name(entry: Descriptor) -> str:
-    return str(entry.annotations.get('io.containerd.image.name') or entry.annotations.get(REF_NAME) or '')
+    return str(entry.annotations.get(_CONTAINERD_NAME) or entry.annotations.get(REF_NAME) or '')

@@ -1,27 +1,33 @@
-"""Archives that are compressed as a whole: decompressed once into the temporary folder, since tars need seeking."""
+"""Archives that cannot be read where they are, compressed ones and pipes: copied once into the temporary folder."""
+import os
+import stat
 import tempfile
+from contextlib import ExitStack
 from typing import IO
 
-from occystrap_core import CHUNK, ImageNotFound, OutputError, Settings, inflate
+from occystrap_core import CHUNK, ImageNotFound, OutputError, Readable, Settings, inflate
 
 _MAGIC = (b'\x1f\x8b', b'\x28\xb5\x2f\xfd')
 
 
 class ReadableArchive:
-    """A path at which an archive can be read as a tar: its own, or that of a decompressed copy without a name."""
+    """A path at which an archive can be read as a tar: its own, or that of a copy without a name."""
 
     def __init__(self, path: str, settings: Settings) -> None:
         """Raises ImageNotFound, InvalidImage, OutputError."""
         self._copy: IO[bytes] | None = None
         self.path = path
         try:
-            with open(path, 'rb') as file:
-                compressed = file.read(4).startswith(_MAGIC)
+            source = open(path, 'rb', buffering=0)
         except OSError as error:
             raise ImageNotFound(f'cannot read {path}: {error.strerror}') from None
-        if compressed:
-            self._copy = _decompressed(path, settings)
-            self.path = f'/proc/self/fd/{self._copy.fileno()}'
+        with source:
+            kind = os.fstat(source.fileno()).st_mode
+            if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
+                raise ImageNotFound(f'cannot read {path}: it is neither a file nor a pipe')
+            if stat.S_ISFIFO(kind) or os.pread(source.fileno(), 4, 0).startswith(_MAGIC):
+                self._copy = _copied(source, path, settings)
+                self.path = f'/proc/self/fd/{self._copy.fileno()}'
 
     def close(self) -> None:
         """Give the copy's disk space back."""
@@ -29,18 +35,19 @@ class ReadableArchive:
             self._copy.close()
 
 
-def _decompressed(path: str, settings: Settings) -> IO[bytes]:
-    source = inflate(open(path, 'rb', buffering=0), path)
+def _copied(source: Readable, path: str, settings: Settings) -> IO[bytes]:
+    """Return an unnamed temporary file with the uncompressed bytes of `source`."""
+    tar = inflate(source, path)
     try:
-        copy = tempfile.TemporaryFile(dir=settings.temporary, prefix='occystrap-')
-        buffer = memoryview(bytearray(CHUNK))
-        while count := source.readinto(buffer):
-            settings.cancellation.check()
-            copy.write(buffer[:count])
-        copy.flush()
-        return copy
+        with ExitStack() as if_failed:
+            copy = if_failed.enter_context(tempfile.TemporaryFile(dir=settings.temporary, prefix='occystrap-'))
+            buffer = memoryview(bytearray(CHUNK))
+            while count := tar.readinto(buffer):
+                settings.cancellation.check()
+                copy.write(buffer[:count])
+            copy.flush()
+            if_failed.pop_all()
+            return copy
     except OSError as error:
-        raise OutputError(f'cannot decompress {path} into {settings.temporary}: {error.strerror}; name a roomier '
-                          'folder with --temp-dir') from None
-    finally:
-        source.close()
+        raise OutputError(f'cannot unpack {path} into {settings.temporary}: {error.strerror}; name a roomier folder '
+                          'with --temp-dir') from None

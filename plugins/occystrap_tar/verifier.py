@@ -1,6 +1,8 @@
 """Holding an archive against a receipt: its headers read afresh, small members hashed, with full all of them."""
+import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel, hash_file
 from occystrap_tar.members import Archive
@@ -9,14 +11,10 @@ from occystrap_tar.members import Archive
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
     """Return what is not as the receipt says."""
     results = CheckResults()
-    archive = _opened(receipt.path, results)
+    archive = _opened(receipt.path, level, results)
     if archive is None:
         return results
-    if not archive.has_end:
-        results.error(receipt.path, 'does not end with two zero blocks right after its last member')
     _check_names(archive, receipt, results)
-    for name in archive.with_dirty_padding():
-        results.error(name, f'has other bytes than zeros behind it in {archive.path}')
     wanted = [each for each in receipt.expectations if _is_there(archive, each, results)]
     hashed = [each for each in wanted if level is VerifyLevel.FULL or each.kind != 'layer']
     with ThreadPoolExecutor(settings.jobs) as threads:
@@ -25,16 +23,44 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     return results
 
 
-def _opened(path: str, results: CheckResults) -> Archive | None:
+def _opened(path: str, level: VerifyLevel, results: CheckResults) -> Archive | None:
+    """Return the archive, its structure checked, unless it cannot be read as one."""
     try:
-        return Archive(path)
+        if level is VerifyLevel.FULL:
+            _forget_cached(path)
+        archive = Archive(path)
+        _check_structure(archive, results)
+        return archive
     except FileNotFoundError:
         results.error(path, 'is not there')
+    except (IsADirectoryError, NotADirectoryError) as error:
+        results.error(path, f'is no archive: {error.strerror}')
     except InvalidImage as error:
-        results.error(path, str(error))
+        results.error(path, str(error).removeprefix(f'{path} '))
     except OSError as error:
         results.unverified(path, f'cannot be read: {error.strerror}')
     return None
+
+
+def _forget_cached(path: str) -> None:
+    """Let headers, padding and end be read from the device as well."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a read-only file system cannot have unwritten data either
+            os.fdatasync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def _check_structure(archive: Archive, results: CheckResults) -> None:
+    """Every block between the members is as the format has it."""
+    if not archive.has_end:
+        results.error(archive.path, 'does not end with two zero blocks right after its last member')
+    for name in archive.untidy:
+        results.error(name, f'has a damaged header in {archive.path}')
+    for name in archive.with_dirty_padding():
+        results.error(name, f'has other bytes than zeros behind it in {archive.path}')
 
 
 def _check_names(archive: Archive, receipt: Receipt, results: CheckResults) -> None:

@@ -2,11 +2,12 @@
 import os
 
 from occystrap_core import (
-    Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, WrittenImage, WrittenLayer,
+    Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Receipt, Settings, UsageError,
+    WrittenImage, WrittenLayer,
 )
-from occystrap_core.oci import Descriptor, Digest, Index, Reference, dump, media_types
+from occystrap_core.oci import Descriptor, Digest, Reference, dump, media_types
 from occystrap_tar.archive_builder import ArchiveBuilder
-from occystrap_tar.builder import DockerArchiveBuilder
+from occystrap_tar.builder import DockerArchiveBuilder, same_layers
 from occystrap_tar.oci_archive import INDEX, LAYOUT, REF_NAME, blob_name
 
 _LAYOUT_VERSION = dump({'imageLayoutVersion': '1.0.0'})
@@ -21,7 +22,12 @@ def tar_output(location: Location, settings: Settings) -> ImageOutput:
 def _tag(location: Location, reference: Reference) -> str:
     """Return the name:tag to write: as asked, else the source's; empty where it has none."""
     wanted = location.options['tag']
-    return Reference.parse(wanted).with_default_tag().familiar if wanted else reference.familiar
+    if not wanted:
+        return reference.familiar
+    tag = Reference.parse(wanted).with_default_tag()
+    if tag.digest:
+        raise UsageError(f'?tag={wanted}: an archive names its image by a tag, without a digest')
+    return tag.familiar
 
 
 class DockerArchiveOutput(ImageOutput):
@@ -53,6 +59,12 @@ class DockerArchiveOutput(ImageOutput):
         self._builder.discard()
 
 
+def _blob_size(layer: Layer) -> int | None:
+    """Return the size of the source's blob in bytes: right unless a filter changes the layer; None without one."""
+    blob = layer.source.descriptor
+    return blob.size if blob else None
+
+
 class OciArchiveOutput(ImageOutput):
     """An image layout within a tar, manifest and blobs byte for byte as the source has them."""
 
@@ -63,26 +75,19 @@ class OciArchiveOutput(ImageOutput):
         _tag(location, Reference('checked'))
         self.compression = location.options['compression']
         self._archive = ArchiveBuilder(location.path, settings)
-        self._sequential = False
 
     def prepare(self, image: Image) -> None:
-        """Lay out the archive; blobs that are still to be compressed find their place at the end."""
-        self._sequential = image.sequential
-        first: dict[Digest | None, int] = {}
-        shared = {layer.index: first[layer.diff_id] for layer in image.layers
-                  if first.setdefault(layer.diff_id or layer.source.diff_id, layer.index) != layer.index}
-        self._archive.begin({layer.index: layer.descriptor.size if layer.descriptor else None
-                             for layer in image.layers if layer.index not in shared}, shared)
+        """Lay out the archive."""
+        self._archive.begin(([layer.index for layer in layers], _blob_size(layers[-1]))
+                            for layers in same_layers(image))
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Write a blob into its place."""
         assert layer.descriptor
         with layer.open() as stream:
-            chunks = stream.chunks()
-            region = self._archive.append(chunks) if self._sequential else self._archive.write(layer.index, chunks)
-        name = blob_name(layer.descriptor.digest)
-        self._archive.name(region, name)
-        return WrittenLayer(name)
+            region = self._archive.write(layer.index, stream.chunks())
+        region.name = blob_name(layer.descriptor.digest)
+        return WrittenLayer(region.name)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config, manifest and index, and let the archive appear."""
@@ -104,5 +109,4 @@ class OciArchiveOutput(ImageOutput):
         """Return index.json, naming the image by tag as skopeo and podman do (image-spec annotations.md)."""
         entry = Descriptor(manifest.media_type, manifest.digest, manifest.size,
                            annotations={REF_NAME: tag} if tag else {})
-        raw = dump({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [entry.to_json()]})
-        return Index.parse(raw).raw
+        return dump({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [entry.to_json()]})

@@ -28,6 +28,11 @@ def hex_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def gzipped(data: bytes) -> bytes:
+    """Return the data as gzip, always the same."""
+    return gzip.compress(data, mtime=0)
+
+
 def write_tar(path: Path, members: Members) -> Path:
     """Write an archive and return its path."""
     with tarfile.open(path, 'w') as archive:
@@ -56,7 +61,7 @@ def docker_members(prefix: str = '', *, tags: Sequence[str] = ('sample:v1',), ch
 def oci_members() -> list[tuple[str, bytes | str]]:
     """Return the members of an OCI archive of the sample image."""
     config = sample_config()
-    blobs = [gzip.compress(layer, mtime=0) for layer in sample_layers()]
+    blobs = [gzipped(layer) for layer in sample_layers()]
 
     def pointer(kind: str, data: bytes) -> dict[str, Any]:
         return {'mediaType': f'application/vnd.oci.image.{kind}', 'digest': f'sha256:{hex_of(data)}', 'size': len(data)}

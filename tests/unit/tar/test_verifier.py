@@ -60,6 +60,32 @@ DAMAGES: dict[str, Callable[[str, bytes], list[tuple[str, bytes]]]] = {
 }
 
 
+def headers(receipt: Receipt) -> dict[str, int]:
+    """Return where the header of each member is."""
+    with tarfile.open(receipt.path) as archive:
+        return {member.name: member.offset for member in archive}
+
+
+@pytest.mark.parametrize('flip', [1, 0x20])
+def test_any_flipped_byte_of_a_header_is_seen(receipt: Receipt, flip: int) -> None:
+    path = Path(receipt.path)
+    whole = path.read_bytes()
+    for start in headers(receipt).values():
+        for position in (*range(start, start + 512, 37), *range(start + 148, start + 156)):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ flip]) + whole[position + 1:])
+            assert verify(receipt, FAST).outcome is Outcome.FAILED, f'a flipped byte at {position} was not seen'
+
+
+def test_a_damaged_header_is_named(receipt: Receipt) -> None:
+    path = Path(receipt.path)
+    whole = path.read_bytes()
+    for name, start in headers(receipt).items():
+        for position in (start, start + 150, start + 155):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1:])
+            named = name if start or position == 155 else receipt.path  # without its first header it is no tar
+            assert any(named in result.item for result in verify(receipt, FAST).problems)
+
+
 @pytest.mark.parametrize('level', [FAST, FULL])
 @pytest.mark.parametrize('damage', DAMAGES)
 def test_each_member_damaged_is_named(receipt: Receipt, damage: str, level: VerifyLevel) -> None:
@@ -123,4 +149,34 @@ def test_gone_or_another_thing(receipt: Receipt) -> None:
     results = verify(receipt, FAST)
     assert results.outcome is Outcome.FAILED and 'is not there' in str(results.problems[0])
     path.mkdir()
-    assert verify(receipt, FAST).outcome is not Outcome.VERIFIED
+    results = verify(receipt, FAST)
+    assert results.outcome is Outcome.FAILED and 'is no archive' in str(results.problems[0])
+    path.rmdir()
+    path.write_text('something else\n' * 100)
+    results = verify(receipt, FAST)
+    assert results.outcome is Outcome.FAILED and str(results.problems[0]).startswith(f'{path}: is not a tar archive')
+
+
+def test_a_link_in_place_of_a_member(receipt: Receipt) -> None:
+    victim = receipt.of_kind('layer')[0].locator
+    rebuild(receipt, lambda name, content: [(f'{name}.real', content) if name == victim else (name, content)])
+    with tarfile.open(receipt.path, 'a') as archive:
+        link = tarfile.TarInfo(victim)
+        link.type, link.linkname = tarfile.SYMTYPE, f'{victim}.real'.rpartition('/')[2]
+        archive.addfile(link)
+    results = verify(receipt, FAST)
+    assert results.outcome is Outcome.FAILED and any(victim in result.item for result in results.problems)
+
+
+@pytest.mark.parametrize('level', [FAST, FULL])
+def test_what_cannot_be_read_is_unverified(receipt: Receipt, level: VerifyLevel, monkeypatch: pytest.MonkeyPatch,
+                                           ) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr('occystrap_tar.verifier.hash_file', refuse)
+    results = verify(receipt, level)
+    hashed = [each for each in receipt.expectations if level is FULL or each.kind != 'layer']
+    assert results.outcome is Outcome.UNVERIFIED and len(results.problems) == len(hashed)
+    monkeypatch.setattr('occystrap_tar.verifier.Archive', refuse)
+    results = verify(receipt, level)
+    assert results.outcome is Outcome.UNVERIFIED and 'Permission denied' in str(results.problems[0])

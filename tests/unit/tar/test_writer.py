@@ -1,30 +1,22 @@
 """Archives come out the same whatever the hints of sizes said, whole or not at all."""
+import io
 import os
-from collections.abc import Callable
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from occystrap_core.errors import DigestMismatch, OutputError
-from occystrap_core.image.image import Image
-from occystrap_core.image.layer import Layer, StoredLayer
+from occystrap_core.errors import Cancelled, DigestMismatch, OutputError, UsageError
 from occystrap_core.settings import Settings
-from occystrap_core.testing.sample import sample_image
+from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
+from occystrap_tar.archive_builder import ArchiveBuilder
+from occystrap_tar.header import header
+from occystrap_tar.partial_file import PartialFile
 from tests.unit.tar.archives import copy, verify, write
-
-
-def hinting(hint: Callable[[int], int | None]) -> Image:
-    """Return the sample image with layers whose size hints are made from the right ones."""
-    image = sample_image()
-    layers: list[Layer] = []
-    for layer in image.layers:
-        assert isinstance(layer, StoredLayer) and layer.descriptor and layer.diff_id
-        with layer.tar() as stream:
-            stream.drain()
-        layers.append(StoredLayer(layer.index, layer.descriptor, layer.diff_id, layer._opener,
-                                  lambda size=stream.size: hint(size)))  # type: ignore[misc]
-    return Image(image.reference, image.config, layers, image.manifest)
+from tests.unit.tar.images import ArrivingImage, image_of, tar_of_time, with_same_times
 
 
 HINTS: dict[str, Callable[[int], int | None]] = {
@@ -35,8 +27,9 @@ HINTS: dict[str, Callable[[int], int | None]] = {
 @pytest.mark.parametrize('jobs', [1, 4])
 @pytest.mark.parametrize('name', HINTS)
 def test_same_bytes_whatever_the_hints(name: str, jobs: int, tmp_path: Path) -> None:
-    right = write(hinting(lambda size: size), f'tar://{tmp_path}/right.tar')
-    receipt = write(hinting(HINTS[name]), f'tar://{tmp_path}/hinted.tar', Settings(sync=False, jobs=jobs))
+    right = write(image_of(sample_layers()), f'tar://{tmp_path}/right.tar')
+    hinted = image_of(sample_layers(), HINTS[name])
+    receipt = write(hinted, f'tar://{tmp_path}/hinted.tar', Settings(jobs=jobs))
     assert (tmp_path / 'hinted.tar').read_bytes() == (tmp_path / 'right.tar').read_bytes()
     assert verify(right).outcome is verify(receipt).outcome is Outcome.VERIFIED
     assert sorted(os.listdir(tmp_path)) == ['hinted.tar', 'right.tar']
@@ -60,18 +53,59 @@ def test_layers_without_blobs_are_compressed(compression: str, tmp_path: Path) -
     assert copy(f'tar://{tmp_path}/a.tar', f'tar://{tmp_path}/c.tar').image_id == sample_image().config.digest
 
 
-def test_layer_listed_twice_is_written_once(tmp_path: Path) -> None:
-    from occystrap_core.oci import ImageConfig
-    from occystrap_core.testing.sample import sample_config, sample_layers
+@pytest.mark.parametrize('option', ['', '?format=oci'])
+@pytest.mark.parametrize('filtered', [False, True])
+def test_layer_listed_twice_is_written_once(filtered: bool, option: str, tmp_path: Path) -> None:
     tars = sample_layers()
-    image = sample_image()
-    config = ImageConfig.parse(sample_config([tars[0], tars[1], tars[0]]))
-    layers = [image.layers[0], image.layers[1], sample_image().layers[0]]
-    layers[2].index = 2
-    receipt = write(Image(image.reference, config, layers), f'tar://{tmp_path}/a.tar')
+    image = image_of([tars[0], tars[1], tars[0]])
+    receipt = write(with_same_times(image) if filtered else image, f'tar://{tmp_path}/a.tar{option}')
     assert len(receipt.of_kind('layer')) == 2
     assert verify(receipt).outcome is Outcome.VERIFIED
-    assert copy(f'tar://{tmp_path}/a.tar', f'tar://{tmp_path}/b.tar').image_id == config.digest
+    assert copy(f'tar://{tmp_path}/a.tar', f'tar://{tmp_path}/b.tar').image_id == receipt.image_id
+
+
+@pytest.mark.parametrize('option', ['', '?format=oci'])
+def test_layers_that_a_filter_makes_the_same_give_the_same_archive_whichever_comes_first(option: str, tmp_path: Path,
+                                                                                         ) -> None:
+    tars = [tar_of_time(5), sample_layers()[1], tar_of_time(6)]
+    for slow in (0, 2):
+        image = with_same_times(image_of(tars, slow=slow))
+        assert verify(write(image, f'tar://{tmp_path}/{slow}.tar{option}')).outcome is Outcome.VERIFIED
+    assert (tmp_path / '0.tar').read_bytes() == (tmp_path / '2.tar').read_bytes()
+
+
+@pytest.mark.parametrize('option', ['', '?format=oci'])
+@pytest.mark.parametrize('hint', [None, 0, 700])
+@pytest.mark.parametrize('place', [0, 1, 3])
+def test_an_empty_layer_has_its_place(place: int, hint: int | None, option: str, tmp_path: Path) -> None:
+    tars = sample_layers()
+    tars.insert(place, b'')
+    receipt = write(image_of(tars, lambda size: size or hint), f'tar://{tmp_path}/a.tar{option}')
+    assert verify(receipt).outcome is Outcome.VERIFIED
+    assert copy(f'tar://{tmp_path}/a.tar', f'tar://{tmp_path}/b.tar').image_id == receipt.image_id
+
+
+@pytest.mark.parametrize('option', ['', '?format=oci'])
+@pytest.mark.parametrize('order', [[0, 1, 2], [2, 0, 1], [1, 1, 2, 0, 2]])
+def test_layers_that_arrive_one_at_a_time(order: list[int], option: str, tmp_path: Path) -> None:
+    receipt = write(ArrivingImage(sample_layers(), order), f'tar://{tmp_path}/a.tar{option}')
+    assert len(receipt.of_kind('layer')) == 3 and os.listdir(tmp_path) == ['a.tar']
+    assert verify(receipt).outcome is Outcome.VERIFIED
+    assert copy(f'tar://{tmp_path}/a.tar', f'tar://{tmp_path}/b.tar').image_id == receipt.image_id
+
+
+def test_headers_are_the_same_everywhere(tmp_path: Path) -> None:
+    write(sample_image(), f'tar://{tmp_path}/a.tar')
+    with tarfile.open(tmp_path / 'a.tar') as archive:
+        for member in archive:
+            assert (member.mtime, member.uid, member.gid, member.mode) == (0, 0, 0, 0o644)
+            assert (member.uname, member.gname, member.type) == ('', '', tarfile.REGTYPE)
+        assert member.name == 'manifest.json'
+
+
+def test_sizes_from_eight_gib_on_are_kept() -> None:
+    for size in (8 << 30, (8 << 30) - 1, 1 << 40):
+        assert tarfile.TarInfo.frombuf(header('x', size), 'utf-8', 'strict').size == size
 
 
 @pytest.mark.parametrize('option', ['', '?format=oci'])
@@ -86,12 +120,91 @@ def test_failure_leaves_the_old_archive_and_nothing_else(option: str, tmp_path: 
     assert target.read_bytes() == before and os.listdir(tmp_path) == ['a.tar']
 
 
+def unread(size: int) -> int | None:
+    raise AssertionError('a layer was looked at')
+
+
 def test_places_that_cannot_be_written_are_refused_at_once(tmp_path: Path) -> None:
-    def unread() -> int:
-        raise AssertionError('a layer was read')
-    image = hinting(lambda size: unread())
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'file').touch()
-    for target, words in [('folder', 'is a folder'), ('missing/a.tar', 'no folder'), ('file/a.tar', 'no folder')]:
+    (tmp_path / 'link').symlink_to('file')
+    (tmp_path / 'dead').symlink_to('nothing')
+    os.mkfifo(tmp_path / 'pipe')
+    for target, words in [('folder', 'is a folder'), ('missing/a.tar', 'no folder'), ('file/a.tar', 'no folder'),
+                          ('link', 'symbolic link'), ('dead', 'symbolic link'), ('pipe', 'not a regular file')]:
         with pytest.raises(OutputError, match=words):
-            write(image, f'tar://{tmp_path}/{target}')
+            write(image_of(sample_layers(), unread), f'tar://{tmp_path}/{target}')
+    assert (tmp_path / 'file').read_bytes() == b'' and not (tmp_path / 'nothing').exists()
+    assert len(os.listdir(tmp_path)) == 5
+
+
+def test_places_without_permission_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'kept.tar').touch()
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != str(tmp_path / 'kept.tar'))
+    with pytest.raises(OutputError, match='read-only'):
+        write(image_of(sample_layers(), unread), f'tar://{tmp_path}/kept.tar')
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)
+    with pytest.raises(OutputError, match='not writable'):
+        write(image_of(sample_layers(), unread), f'tar://{tmp_path}/a.tar')
+
+
+def test_the_name_in_the_archive_is_a_name(tmp_path: Path) -> None:
+    write(sample_image(), f'tar://{tmp_path}/a.tar?tag=other/app')
+    assert copy(f'tar://{tmp_path}/a.tar', f'tar://{tmp_path}/b.tar').reference == 'other/app:latest'
+    for tag in ('UPPER', 'app:', f'app@sha256:{64 * "a"}'):
+        with pytest.raises(UsageError, match=tag):
+            write(sample_image(), f'tar://{tmp_path}/c.tar?tag={tag}')
+
+
+@pytest.mark.parametrize('name', ['n' * 255, 'ü' * 127, '%25.tar', 'a b.tar'])
+def test_any_file_name_can_be_written(name: str, tmp_path: Path) -> None:
+    assert verify(write(sample_image(), f'tar://{tmp_path}/{name}')).outcome is Outcome.VERIFIED
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_a_source_that_cannot_be_read_is_not_blamed_on_the_destination(tmp_path: Path) -> None:
+    class Failing(io.BytesIO):
+        def readinto(self, buffer: object, /) -> int:
+            raise OSError(5, 'Input/output error', 'the source')
+    image = image_of(sample_layers())
+    image.layers[0]._opener = Failing  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match='the source'):
+        write(image, f'tar://{tmp_path}/a.tar')
+    assert not os.listdir(tmp_path)
+
+
+def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:
+    for name in ('.a.tar.0123abcd.partial', '.b.tar.0123abcd.partial', '.a.tar.notours.partial'):
+        (tmp_path / name).touch()
+    at_work = PartialFile(str(tmp_path / 'a.tar'), sync=False)
+    write(sample_image(), f'tar://{tmp_path}/a.tar')
+    left = set(os.listdir(tmp_path))
+    assert left >= {'a.tar', '.b.tar.0123abcd.partial', '.a.tar.notours.partial'} and len(left) == 4
+    at_work.complete(0)
+    assert (tmp_path / 'a.tar').read_bytes() == b''
+
+
+def test_a_thread_that_is_late_writes_nowhere(tmp_path: Path) -> None:
+    """Its descriptor must not be closed under its feet: the next file opened would get the number."""
+    builder = ArchiveBuilder(str(tmp_path / 'a.tar'), Settings())
+    builder.begin([([0], 100), ([1], 100)])
+    waiting, over = threading.Event(), threading.Event()
+
+    def chunks() -> Iterator[memoryview]:
+        waiting.set()
+        over.wait(10)
+        yield memoryview(b'late' * 100)
+
+    late = threading.Thread(target=builder.write, args=(0, chunks()))
+    late.start()
+    waiting.wait(10)
+    builder.discard()
+    assert not os.listdir(tmp_path)
+    others = [open(tmp_path / f'other-{number}', 'w+b') for number in range(5)]
+    over.set()
+    late.join()
+    assert not any(os.fstat(other.fileno()).st_size for other in others)
+    for other in others:
+        other.close()
+    with pytest.raises(Cancelled):
+        builder.write(1, iter([memoryview(b'x')]))

@@ -1,0 +1,88 @@
+"""Which of the images in an archive is meant: by a name that it has there, or by its digest."""
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from occystrap_core import UsageError
+from occystrap_core.oci import Reference
+
+T = TypeVar('T')
+
+UNTAGGED = Reference('untagged')
+"""What an image without a name is called."""
+
+_DIGEST = re.compile(r'(?:sha256:)?([0-9a-f]{12,64})')
+_DEFAULT_HOSTS = ('docker.io', 'index.docker.io', 'localhost')
+"""Hosts that users leave out: docker's own, and podman's for what it built itself."""
+
+
+@dataclass(frozen=True)
+class Offer(Generic[T]):
+    """One image that an archive has.
+
+    `names`: as they are written there, and as references. `hex`: the digits of its digest, empty if unknown.
+    """
+
+    image: T
+    names: Mapping[str, Reference]
+    hex: str = ''
+
+    @property
+    def reference(self) -> Reference:
+        """What to call it: its first name."""
+        return next(iter(self.names.values()), UNTAGGED)
+
+    def __str__(self) -> str:
+        return ', '.join(self.names) or (f'sha256:{self.hex[:12]}' if self.hex else 'one without a name')
+
+
+def choose(offers: Sequence[Offer[T]], wanted: str | None, archive: str) -> tuple[T, Reference]:
+    """Return the image called `wanted`, or the only one, and its reference; raises UsageError that lists them all."""
+    listed = ', '.join(map(str, offers)) or 'none'
+    if wanted is None:
+        if len(offers) != 1:
+            raise UsageError(f'{archive} has {len(offers)} images, choose one with ?image=: {listed}')
+        return offers[0].image, offers[0].reference
+    found = _called(offers, wanted) or _of_digest(offers, wanted) or list(_alike(offers, _plain(wanted)))
+    if not found:
+        raise UsageError(f'{archive} has no image {wanted}; there is: {listed}')
+    if len(found) > 1:
+        raise UsageError(f'{archive} has several images {wanted}, choose one by its digest: '
+                         f'{", ".join(f"sha256:{offer.hex}" for offer, _ in found)}')
+    return found[0][0].image, found[0][1]
+
+
+def parse_name(name: str) -> Reference:
+    """Return a name as a reference, `untagged` for what is no name at all."""
+    try:
+        return Reference.parse(name)
+    except UsageError:
+        return UNTAGGED
+
+
+def _called(offers: Sequence[Offer[T]], wanted: str) -> list[tuple[Offer[T], Reference]]:
+    return [(offer, offer.names[wanted]) for offer in offers if wanted in offer.names]
+
+
+def _of_digest(offers: Sequence[Offer[T]], wanted: str) -> list[tuple[Offer[T], Reference]]:
+    digest = _DIGEST.fullmatch(wanted)
+    return [(offer, offer.reference) for offer in offers if digest and offer.hex.startswith(digest[1])]
+
+
+def _alike(offers: Sequence[Offer[T]], plain: str) -> Iterator[tuple[Offer[T], Reference]]:
+    for offer in offers:
+        alike = [reference for name, reference in offer.names.items() if _plain(name) == plain]
+        if alike:
+            yield offer, alike[0]
+
+
+def _plain(name: str) -> str:
+    """Return a name without what users leave out: the default host, `library/`, the tag latest."""
+    try:
+        reference = Reference.parse(name).with_default_tag()
+    except UsageError:
+        return name
+    host = '' if reference.host in _DEFAULT_HOSTS else reference.host
+    repository = reference.repository if host else reference.repository.removeprefix('library/')
+    return str(Reference(repository, reference.tag, reference.digest, host))

@@ -1,0 +1,28 @@
+"""Whether an archive may be written to a path: asked before anything is downloaded."""
+import os
+
+from occystrap_core import OutputError, writing
+
+
+def check_destination(path: str) -> None:
+    """Raise OutputError unless `path` is free or a regular file that may be replaced, in a folder that is there."""
+    folder = os.path.dirname(path)
+    with writing(path):
+        if os.path.islink(path):
+            raise OutputError(f'{path} is a symbolic link: name the file that it leads to, or remove it')
+        if os.path.isdir(path):
+            raise OutputError(f'{path} is a folder: name a file for the archive')
+        if os.path.lexists(path):
+            _check_existing(path)
+        if not os.path.isdir(folder):
+            raise OutputError(f'cannot write {path}: there is no folder {folder}; make it first')
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f'cannot write {path}: the folder {folder} is not writable; change its permissions or '
+                              'name another one')
+
+
+def _check_existing(path: str) -> None:
+    if not os.path.isfile(path):
+        raise OutputError(f'{path} is not a regular file: name another one for the archive')
+    if not os.access(path, os.W_OK):
+        raise OutputError(f'{path} is there and read-only: remove it or name another file')

@@ -1,0 +1,100 @@
+"""A file in the making beside the path where it will appear, and what killed runs left of such files."""
+import fcntl
+import os
+import re
+import secrets
+from contextlib import suppress
+
+from occystrap_core import WRITEBACK, start_writeback, sync_folder
+
+_RANDOM = re.compile(r'[0-9a-f]{8}\.partial')
+_NAME_CAP = 200
+
+
+class PartialFile:
+    """A temporary file in the folder of its final path, locked while somebody is at work on it."""
+
+    def __init__(self, path: str, sync: bool) -> None:
+        """With `sync` the bytes are on the device before the file gets its final name. Raises OSError."""
+        self._path, self._sync = path, sync
+        self._partial, self._descriptor = _create(path)
+
+    def write(self, data: memoryview | bytes, offset: int) -> None:
+        """Write all of `data` at `offset`; from several threads at once. Raises OSError."""
+        rest = memoryview(data)
+        while rest:
+            count = os.pwrite(self._descriptor, rest, offset)
+            rest, offset = rest[count:], offset + count
+
+    def written(self, offset: int, count: int) -> None:
+        """Take note that `count` bytes are there to stay, so that they can be on their way to the device."""
+        if self._sync and count:
+            start_writeback(self._descriptor, offset, count)
+
+    def copy(self, source: int, start: int, count: int, offset: int) -> None:
+        """Copy `count` bytes of the open file `source` from `start` on to `offset`, in the kernel. Raises OSError."""
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        while count:
+            sent = os.sendfile(self._descriptor, source, start, min(count, WRITEBACK))
+            if not sent:
+                raise OSError(0, 'a temporary file ended too soon')
+            self.written(offset, sent)
+            start, offset, count = start + sent, offset + sent, count - sent
+
+    def complete(self, size: int) -> None:
+        """Cut the file to `size` bytes, flush it and let it appear at its final path. Raises OSError."""
+        os.ftruncate(self._descriptor, size)
+        if self._sync:
+            os.fsync(self._descriptor)
+        os.replace(self._partial, self._path)
+        if self._sync:
+            sync_folder(os.path.dirname(self._path))
+
+    def fileno(self) -> int:
+        """Return the open descriptor."""
+        return self._descriptor
+
+    def remove(self) -> None:
+        """Take the temporary name away, if the file still has it; what cannot be removed, a later run will."""
+        with suppress(OSError):
+            os.unlink(self._partial)
+
+    def close(self) -> None:
+        """Close and unlock the file; nobody may be using it any more."""
+        os.close(self._descriptor)
+
+
+def remove_abandoned(path: str) -> None:
+    """Remove the partial files of `path` that nobody holds a lock on: those of runs that were killed."""
+    folder, prefix = os.path.dirname(path), _prefix(path)
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(prefix) and _RANDOM.fullmatch(name.removeprefix(prefix)):
+                _remove_unlocked(os.path.join(folder, name))
+
+
+def _remove_unlocked(partial: str) -> None:
+    with suppress(OSError):  # locked, gone by now, not ours, or on a file system without locks: it stays
+        descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(partial)
+        finally:
+            os.close(descriptor)
+
+
+def _create(path: str) -> tuple[str, int]:
+    """Return the name and the descriptor of a new file, locked where the file system has locks."""
+    while True:
+        partial = os.path.join(os.path.dirname(path), f'{_prefix(path)}{secrets.token_hex(4)}.partial')
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.lexists(partial):  # else another run took it for abandoned before it was locked
+            return partial, descriptor
+        os.close(descriptor)
+
+
+def _prefix(path: str) -> str:
+    """Return how the names of its partial files begin, shortened, since a name may have 255 bytes in all."""
+    return f'.{os.fsdecode(os.fsencode(os.path.basename(path))[:_NAME_CAP])}.'

@@ -1,0 +1,3 @@
+from tests.functional.docker.conftest import containerd_daemon
+
+__all__ = ['containerd_daemon']
