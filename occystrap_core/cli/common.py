@@ -46,10 +46,23 @@ def common_options(command: F) -> F:
     return command
 
 
+def _show_log() -> None:
+    """Write what occystrap's own loggers say on stderr; those of HTTP libraries would tell tokens and signed URLs."""
+    import logging
+    log = logging.getLogger('occystrap')
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter('%(asctime)s %(name)s: %(message)s', '%H:%M:%S'))
+        log.addHandler(handler)
+        log.setLevel(logging.DEBUG)
+
+
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
     assert parameter.name
     given = context.get_parameter_source(parameter.name) is not click.core.ParameterSource.DEFAULT
     common(context).take(parameter.name, value, given)
+    if parameter.name == 'debug' and value:
+        _show_log()
 
 
 def say(message: str) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError
 from occystrap_core.image.image import Image
@@ -103,8 +103,13 @@ class Run:
 def _require_platform(image: Image, settings: Settings) -> None:
     """Raise ImageNotFound when the user asked for a platform and the only image there is has another."""
     wanted = settings.platform
-    if wanted and not image.sequential and not image.config.platform.satisfies(wanted):
-        raise ImageNotFound(f'no image for platform {wanted} at {image.reference}; there is: {image.config.platform}')
+    if not wanted or image.sequential:
+        return
+    actual = image.config.platform
+    if not actual.variant:  # many configs leave it out, also below an index that tells it
+        wanted = replace(wanted, variant='')
+    if not actual.satisfies(wanted):
+        raise ImageNotFound(f'no image for platform {settings.platform} at {image.reference}; there is: {actual}')
 
 
 def _filtered(image: Image, filters: Sequence[ImageFilter]) -> Image:

@@ -1,4 +1,5 @@
 """A Docker or Podman daemon: what is asked of it, with answers and errors in our own words."""
+import logging
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from occystrap_docker.address import client_arguments, find_address
 from occystrap_docker.failures import translated
 from occystrap_docker.answers import appended_error, loaded_image
 
+_LOG = logging.getLogger('occystrap.docker')
 _SLOWEST = 10 << 20
 """Bytes a second that any daemon manages: it prepares a whole archive before it sends, or after it got, the bytes."""
 _CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
@@ -49,6 +51,7 @@ class Daemon:
         except (AttributeError, TypeError) as error:  # what the SDK makes of a config.json of odd shape
             raise UsageError(f'the docker SDK cannot start: {error}; is ~/.docker/config.json well-formed?') from None
         api.trust_env = self.address.startswith(('tcp://', 'http'))  # neither proxies nor ~/.netrc are for sockets
+        api.hooks['response'].append(_log)
         return api
 
     def ping(self) -> None:
@@ -137,6 +140,10 @@ class Daemon:
     def _patience(self, size: int) -> float:
         """Return for how many seconds the daemon may be silent over an image of `size` bytes."""
         return self._settings.timeout + size / _SLOWEST
+
+
+def _log(response: Response, **more: object) -> None:
+    _LOG.debug('%s %s %s', response.request.method, response.request.path_url, response.status_code)
 
 
 def _facts(document: dict[str, Any], name: str) -> ImageFacts:

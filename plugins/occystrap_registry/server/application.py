@@ -3,13 +3,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from occystrap_registry.server import blob_requests, manifest_requests, upload_requests
-from occystrap_registry.server.problems import Problem, answer_problem
+from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.uploads import Uploads
 
@@ -48,7 +49,7 @@ def registry_application(root: Path, observer: Observer | None = None) -> ASGIAp
         Route(manifest, manifest_requests.put_manifest, methods=['PUT']),
         Route(manifest, manifest_requests.delete_manifest, methods=['DELETE']),
         Route('/{rest:path}', unknown),
-    ], exception_handlers={Problem: answer_problem})
+    ], exception_handlers={Problem: answer_problem, HTTPException: answer_http_error})
     application.state.storage = Storage(root)
     application.state.uploads = Uploads(application.state.storage)
     return _observed(application, observer) if observer else application

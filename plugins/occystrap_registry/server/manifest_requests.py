@@ -1,4 +1,6 @@
 """Requests for manifests, tags and the catalog (distribution-spec, Pushing manifests, Content discovery)."""
+import re
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -9,6 +11,7 @@ from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
 _PAGE = 1000
+_NUMBER = re.compile(r'[0-9]{1,9}')
 
 
 async def put_manifest(request: Request) -> Response:
@@ -91,8 +94,8 @@ def _validated(storage: Storage, repository: str, raw: bytes, content_type: str 
 def _page(request: Request, everything: list[str]) -> tuple[list[str], dict[str, str]]:
     """Return the page that `n` and `last` ask for, and the Link to the next (RFC 8288)."""
     wanted = request.query_params.get('n', str(_PAGE))
-    if not wanted.isdecimal():
-        raise Problem(400, 'PAGINATION_NUMBER_INVALID', 'n is not a number')
+    if not _NUMBER.fullmatch(wanted):
+        raise Problem(400, 'PAGINATION_NUMBER_INVALID', 'n is not a number of at most nine digits')
     count, last = min(int(wanted), _PAGE), request.query_params.get('last', '')
     rest = [each for each in everything if each > last]
     page = rest[:count]

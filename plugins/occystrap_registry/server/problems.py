@@ -1,4 +1,5 @@
 """What the server says when it refuses: the JSON of distribution-spec, Error codes."""
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -9,6 +10,13 @@ class Problem(Exception):
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.headers = status, code, message, headers or {}
+
+
+async def answer_http_error(request: Request, error: Exception) -> Response:
+    """Return the response for what the router refuses, such as a method that an endpoint does not have."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    return await answer_problem(request, Problem(error.status_code, 'UNSUPPORTED', error.detail, headers))
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:

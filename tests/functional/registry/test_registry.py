@@ -82,6 +82,7 @@ def test_private(way: str, source: str, private_registry: Registry, occystrap: C
     assert pushed.err.splitlines()[-1].endswith(', 1/1 verified')
     occystrap('verify', 'receipt', '--verify=full', env=LOGIN).assert_success()
     pulled = occystrap('process', target, f'dir://image-{way.replace(" ", "-")}', '--debug', env=env).assert_success()
+    assert f'occystrap.registry: GET http://{host}/v2/{name.partition(":")[0]}/manifests/v1 200' in pulled.err
     assert not secrets_in(pushed, occystrap.folder) + secrets_in(pulled, occystrap.folder)
 
 

@@ -233,11 +233,18 @@ def test_tags_and_catalog_in_pages(client: httpx.Client) -> None:
     assert seen == ['v0', 'v1', 'v2', 'v3', 'v4']
     assert client.get('/v2/_catalog').json() == {'repositories': ['a/b']}
     assert code(client.get('/v2/nowhere/tags/list')) == 'NAME_UNKNOWN'
-    assert client.get('/v2/a/b/tags/list?n=x').status_code == 400
 
 
-def test_unknown_endpoints_are_404_in_json(client: httpx.Client) -> None:
+@pytest.mark.parametrize('number', ['x', '-1', '9' * 5000, '\u0663'])
+def test_malformed_page_sizes_are_400(number: str, client: httpx.Client) -> None:
+    response = client.get('/v2/_catalog', params={'n': number})
+    assert (response.status_code, code(response)) == (400, 'PAGINATION_NUMBER_INVALID')
+
+
+def test_unknown_endpoints_and_methods_are_refused_in_json(client: httpx.Client) -> None:
     assert code(client.get('/v1/')) == 'UNSUPPORTED'
+    refused = client.patch('/v2/a/b/manifests/v1')
+    assert (refused.status_code, code(refused)) == (405, 'UNSUPPORTED')
 
 
 def raw_request(server: RegistryServer, text: bytes) -> bytes:

@@ -10,13 +10,13 @@ from occystrap_core import (
     CheckResults, Image, ImageNotFound, InvalidImage, Many, OccystrapError, Outcome, PluginError, Receipt,
     RequestStats, ServiceUnavailable, Settings, StoredLayer, UnknownOption, UnknownScheme, UsageError, VerifyLevel,
 )
-from occystrap_core.oci import Digest, Platform
+from occystrap_core.oci import Digest, ImageConfig, Platform
 from occystrap_core.pipeline.progress import PlainProgress, Progress, progress_for
 from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport, size_text
 from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins import Plugins
-from occystrap_core.testing.sample import sample_image
+from occystrap_core.testing.sample import sample_config, sample_image
 from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.memory import HOME, IMAGES, SHELVES, memory_plugins, offer, verify_output
 
@@ -127,6 +127,13 @@ def test_another_platform_is_not_found() -> None:
     assert process(offer('one'), settings=Settings(platform=Platform.parse('linux/amd64'))).succeeded
     with pytest.raises(ImageNotFound, match='linux/s390x .*there is: linux/amd64'):
         process(offer('one'), settings=Settings(platform=Platform.parse('linux/s390x')))
+
+
+def test_a_config_without_a_variant_fits_any() -> None:
+    def of_arm(name: str) -> Image:
+        image = sample_image(name, stored=False)
+        return Image(image.reference, ImageConfig.parse(sample_config(architecture='arm')), image.layers)
+    assert process(offer('one', image=of_arm), settings=Settings(platform=Platform.parse('linux/arm/v6'))).succeeded
 
 
 # Verification
