@@ -2,8 +2,9 @@
 
 Names are imported when first used, so that declaring a plugin costs nothing.
 """
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from occystrap_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from occystrap_core.durability import WRITEBACK, start_writeback, sync_folder, writing
@@ -57,7 +58,7 @@ _HOMES = {
     'verification.results': 'CheckResult CheckResults Outcome Severity',
     'version': '__version__',
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+__getattr__ = lazy_exports(__name__, _HOMES)
 
 __all__ = [
     'AccessDenied', 'BOOLEAN', 'ByteStream', 'CHUNK', 'Cancellation', 'Cancelled', 'CheckResult', 'CheckResults',
@@ -70,11 +71,3 @@ __all__ = [
     'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'WriterScheme', 'WrittenImage', 'WrittenLayer',
     '__version__', 'choice', 'hash_file', 'hookimpl', 'inflate', 'start_writeback', 'sync_folder', 'writing',
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    value = getattr(import_module(f'{__name__}.{_HOME_OF[name]}'), name)
-    globals()[name] = value
-    return value

@@ -1,7 +1,7 @@
 """Finding, loading and asking plugins. One that fails is set aside with its reason and disturbs nobody else."""
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import pluggy
@@ -39,12 +39,30 @@ class EntryPointLike(Protocol):
 class Plugin:
     """One entry point of one distribution; `failure` tells why it could not be used, empty if it could."""
 
-    name: str
-    distribution: str
-    version: str
-    module: str
+    entry_point: EntryPointLike
+    key: str
     failure: str = ''
     declarations: Sequence[object] = field(default=(), repr=False)
+
+    @property
+    def name(self) -> str:
+        """The entry point's name."""
+        return self.entry_point.name
+
+    @property
+    def module(self) -> str:
+        """The module that it names."""
+        return self.entry_point.value
+
+    @property
+    def distribution(self) -> str:
+        """The distribution's name; read from its metadata when somebody asks, which takes milliseconds."""
+        return str(self.entry_point.dist.name)
+
+    @property
+    def version(self) -> str:
+        """The distribution's version."""
+        return str(self.entry_point.dist.version)
 
     def __str__(self) -> str:
         return f'{self.distribution} ({self.module})'
@@ -91,7 +109,7 @@ class Plugins:
 
     def hooks(self, name: str) -> Iterator[tuple[Plugin, Any]]:
         """Yield, plugin by plugin, a callable for the hook `name`, to be called with keyword arguments."""
-        by_key = {_key(plugin): plugin for plugin in self.loaded}
+        by_key = {plugin.key: plugin for plugin in self.loaded}
         for implementation in reversed(getattr(self._manager.hook, name).get_hookimpls()):
             yield by_key[implementation.plugin_name], _calling(implementation)
 
@@ -121,31 +139,30 @@ def build_plugin_manager(entry_points: Iterable[EntryPointLike] | None = None, d
         entry_points = importlib_metadata.entry_points(group=GROUP)
     if disabled is None:
         disabled = os.environ.get('OCCYSTRAP_DISABLE_PLUGINS', '').split(',')
-    blocked = {name.strip() for name in disabled}
+    blocked = {name.strip() for name in disabled} - {''}
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    wanted = [entry_point for entry_point in entry_points if not blocked & {entry_point.name, entry_point.dist.name}]
-    wanted.sort(key=lambda entry_point: (entry_point.dist.name, entry_point.name))
-    plugins = Plugins(manager, [_load(manager, entry_point) for entry_point in wanted])
+    found = sorted(entry_points, key=lambda entry_point: (entry_point.name, entry_point.value))
+    wanted = [each for each in found if not blocked or not blocked & {each.name, each.dist.name}]
+    plugins = Plugins(manager, [_load(manager, Plugin(entry_point, f'{number}:{entry_point.name}'))
+                                for number, entry_point in enumerate(wanted)])
     if plugins.failed and os.environ.get('OCCYSTRAP_STRICT_PLUGINS') == '1':
         raise PluginError(f'plugin {plugins.failed[0]} failed: {plugins.failed[0].failure}')
     return plugins
 
 
-def _load(manager: pluggy.PluginManager, entry_point: EntryPointLike) -> Plugin:
-    plugin = Plugin(entry_point.name, entry_point.dist.name, entry_point.dist.version, entry_point.value)
+def _load(manager: pluggy.PluginManager, plugin: Plugin) -> Plugin:
     try:
-        module = entry_point.load()
-        manager.register(module, _key(plugin))
+        module = plugin.entry_point.load()
+        manager.register(module, plugin.key)
         manager.check_pending()
         declarations = [declaration for hook in _KINDS for declaration in _declarations(manager, module, hook)]
     except (Exception, SystemExit) as error:  # whatever a foreign module raises must not disturb the others
-        if manager.has_plugin(_key(plugin)):
-            manager.unregister(name=_key(plugin))
+        if manager.has_plugin(plugin.key):
+            manager.unregister(name=plugin.key)
         reason = ' '.join(str(error).split())[:400]
-        return Plugin(plugin.name, plugin.distribution, plugin.version, plugin.module,
-                      f'{type(error).__name__}: {reason}')
-    return Plugin(plugin.name, plugin.distribution, plugin.version, plugin.module, '', declarations)
+        return replace(plugin, failure=f'{type(error).__name__}: {reason}')
+    return replace(plugin, declarations=declarations)
 
 
 def _declarations(manager: pluggy.PluginManager, module: object, hook: str) -> Iterator[object]:
@@ -164,7 +181,3 @@ def _calling(implementation: pluggy.HookImpl) -> Any:
     def call(**arguments: object) -> object:
         return implementation.function(**{name: arguments[name] for name in implementation.argnames})
     return call
-
-
-def _key(plugin: Plugin) -> str:
-    return f'{plugin.distribution}:{plugin.name}'

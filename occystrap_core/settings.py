@@ -1,12 +1,15 @@
 """What holds for a whole run: the same object reaches every input, filter, writer and verifier."""
 import os
-import tempfile
 import threading
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 from occystrap_core.errors import Cancelled
 from occystrap_core.oci.platform import Platform
 from occystrap_core.verification.levels import VerifyLevel
+
+T = TypeVar('T')
 
 
 @dataclass
@@ -52,30 +55,67 @@ class Cancellation:
             raise Cancelled('interrupted')
 
 
+class Shared:
+    """What the parts of a run have in common, such as a host's connections: made once, closed at its end."""
+
+    def __init__(self) -> None:
+        self._things: dict[Hashable, Any] = {}
+        self._lock = threading.RLock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `key` stands for, made by `make` when first asked for; use a class or a tuple with one as key."""
+        with self._lock:
+            if key not in self._things:
+                self._things[key] = make()
+            return cast(T, self._things[key])
+
+    def close(self) -> None:
+        """Close all that can be closed, the last made first; what is asked for later is made anew."""
+        with self._lock:
+            things, self._things = list(self._things.values()), {}
+        for thing in reversed(things):
+            if callable(close := getattr(thing, 'close', None)):
+                close()
+
+
 def default_jobs() -> int:
     """Return how many layers to move at once: three on small machines, one a core up to eight on larger ones."""
     return min(8, max(3, len(os.sched_getaffinity(0))))
+
+
+def _temporary_folder() -> str:
+    import tempfile  # late, as it takes milliseconds that --help does not have
+    return tempfile.gettempdir()
 
 
 @dataclass(frozen=True)
 class Settings:
     """Settings of a run.
 
-    `jobs`: layers at once. `sync`: flush to the device before anything becomes visible. `verify`: how much is checked,
-    of what a writer finds at the destination too. `timeout`: seconds that a server may stay silent. `retries`: how
-    often a failed request is tried again. `platform`: what to take of an index, None for this machine's. `temporary`:
-    folder for spooled data. `credentials`: user and password by host[:port], as given in URIs and options; in memory
-    alone, so that the verifier of the same run has them and no receipt does.
+    `jobs`: layers at once, `images`: images at once. `sync`: flush to the device before anything becomes visible.
+    `verify`: how much is checked, of what a writer finds at the destination too. `timeout`: seconds that a server may
+    stay silent. `retries`: how often a failed request is tried again. `longest_wait`: seconds at most between two
+    attempts, whatever a server asks for. `rate_limit`: requests a second to one host, None for as many as it takes.
+    `ca_file`: certificates of authorities to trust besides the system's. `login`: user and password for whoever asks,
+    from --username. `platform`: what to take of an index, None for this machine's. `temporary`: folder for spooled
+    data. `credentials`: user and password by host[:port], as given in URIs and options; in memory alone, so that the
+    verifier of the same run has them and no receipt does. `shared`: what plugins keep for the run.
     """
 
     jobs: int = field(default_factory=default_jobs)
+    images: int = 1
     sync: bool = True
     verify: VerifyLevel = VerifyLevel.FAST
     timeout: float = 60.0
     retries: int = 4
+    longest_wait: float = 60.0
+    rate_limit: float | None = None
+    ca_file: str | None = None
+    login: tuple[str, str] | None = field(default=None, repr=False)
     platform: Platform | None = None
-    temporary: str = field(default_factory=tempfile.gettempdir)
+    temporary: str = field(default_factory=_temporary_folder)
     debug: bool = False
     credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     requests: RequestStats = field(default_factory=RequestStats)
     cancellation: Cancellation = field(default_factory=Cancellation)
+    shared: Shared = field(default_factory=Shared, repr=False, compare=False)

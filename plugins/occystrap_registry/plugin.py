@@ -1,10 +1,11 @@
 """What this plugin declares; cheap to import."""
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from occystrap_core import (
-    BOOLEAN, CheckResults, CommandDeclaration, InputScheme, Many, Option, Receipt, Settings, VerifyLevel, WriterScheme,
-    choice, hookimpl,
-)
+from occystrap_core import BOOLEAN, CommandDeclaration, InputScheme, Many, Option, WriterScheme, choice, hookimpl
+
+if TYPE_CHECKING:
+    from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
 
 _CONNECTION = [
     Option('insecure', BOOLEAN, False, 'allow http, and https without checking certificates, as docker means it; '
@@ -40,7 +41,7 @@ def register_commands() -> Iterable[CommandDeclaration]:
 
 
 @hookimpl
-def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
+def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
     """Hold a registry against a receipt."""
     if receipt.scheme != 'registry':
         return None

@@ -1,9 +1,11 @@
 """What this plugin declares; cheap to import."""
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from occystrap_core import (
-    CheckResults, InputScheme, Many, Option, Receipt, Settings, VerifyLevel, WriterScheme, choice, hookimpl,
-)
+from occystrap_core import InputScheme, Many, Option, WriterScheme, choice, hookimpl
+
+if TYPE_CHECKING:
+    from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
 
 
 @hookimpl
@@ -27,7 +29,7 @@ def register_writers() -> Iterable[WriterScheme]:
 
 
 @hookimpl
-def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
+def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
     """Hold an archive against a receipt."""
     if receipt.scheme != 'tar':
         return None
