@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from occystrap_core.image.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
     from occystrap_core.image_filter import EntryFilter, ImageFilter
     from occystrap_core.image_input import ImageInput
+    from occystrap_core.image_list import ImageList, ListedImage
     from occystrap_core.image_output import (
         ImageOutput, LayerForm, OutgoingLayer, PlacedLayer, WrittenImage, WrittenLayer,
     )
@@ -46,6 +47,7 @@ _HOMES = {
     'image.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
     'image_filter': 'EntryFilter ImageFilter',
     'image_input': 'ImageInput',
+    'image_list': 'ImageList ListedImage',
     'image_output': 'ImageOutput LayerForm OutgoingLayer PlacedLayer WrittenImage WrittenLayer',
     'layertar.entry': 'TarEntry',
     'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice',
@@ -63,11 +65,12 @@ __getattr__ = lazy_exports(__name__, _HOMES)
 __all__ = [
     'AccessDenied', 'BOOLEAN', 'ByteStream', 'CHUNK', 'Cancellation', 'Cancelled', 'CheckResult', 'CheckResults',
     'ChunkedSource', 'CommandDeclaration', 'DeviceFile', 'DigestMismatch', 'EntryFilter', 'Evidence', 'Expectation',
-    'FilterKind', 'INTEGER', 'Image', 'ImageError', 'ImageFilter', 'ImageInput', 'ImageNotFound', 'ImageOutput',
-    'InputScheme', 'InvalidImage', 'IteratorSource', 'Layer', 'LayerForm', 'Location', 'Many', 'OccystrapError',
-    'Option', 'OptionType', 'Outcome', 'OutgoingLayer', 'OutputError', 'PlacedLayer', 'PluginError', 'ReadAhead',
-    'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE', 'STRING', 'SequentialImage', 'ServiceError',
-    'ServiceUnavailable', 'Settings', 'Severity', 'StoredLayer', 'TarEntry', 'TarLayer', 'UnknownOption',
-    'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'WriterScheme', 'WrittenImage', 'WrittenLayer',
-    '__version__', 'choice', 'hash_file', 'hookimpl', 'inflate', 'start_writeback', 'sync_folder', 'writing',
+    'FilterKind', 'INTEGER', 'Image', 'ImageError', 'ImageFilter', 'ImageInput', 'ImageList', 'ImageNotFound',
+    'ImageOutput', 'InputScheme', 'InvalidImage', 'IteratorSource', 'Layer', 'LayerForm', 'ListedImage', 'Location',
+    'Many', 'OccystrapError', 'Option', 'OptionType', 'Outcome', 'OutgoingLayer', 'OutputError', 'PlacedLayer',
+    'PluginError', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE', 'STRING',
+    'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings', 'Severity', 'StoredLayer', 'TarEntry',
+    'TarLayer', 'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK',
+    'WriterScheme', 'WrittenImage', 'WrittenLayer', '__version__', 'choice', 'hash_file', 'hookimpl', 'inflate',
+    'start_writeback', 'sync_folder', 'writing',
 ]
