@@ -13,8 +13,10 @@ if TYPE_CHECKING:
         PluginError, ServiceError, ServiceUnavailable, UnknownOption, UnknownScheme, UsageError,
     )
     from occystrap_core.hookspecs import hookimpl
+    from occystrap_core.image.artifact import Artifact
     from occystrap_core.image.compression import inflate
     from occystrap_core.image.image import Image, SequentialImage
+    from occystrap_core.image.image_index import Attached, Child, Content, ImageIndex, below
     from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
     from occystrap_core.image.readahead import ReadAhead
     from occystrap_core.image.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
@@ -22,13 +24,16 @@ if TYPE_CHECKING:
     from occystrap_core.image_input import ImageInput
     from occystrap_core.image_list import ImageList, ListedImage
     from occystrap_core.image_output import (
-        ImageOutput, LayerForm, OutgoingLayer, PlacedLayer, WrittenImage, WrittenLayer,
+        ImageOutput, LayerForm, OutgoingLayer, PlacedLayer, WrittenAttachment, WrittenImage, WrittenIndex,
+        WrittenLayer,
     )
     from occystrap_core.layertar.entry import TarEntry
-    from occystrap_core.options import BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice
+    from occystrap_core.options import (
+        BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice, read_options,
+    )
     from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
     from occystrap_core.settings import Cancellation, RequestStats, Settings
-    from occystrap_core.uri import Location
+    from occystrap_core.uri import Location, parse_uri
     from occystrap_core.verification.device import DeviceFile, hash_file
     from occystrap_core.verification.levels import VerifyLevel
     from occystrap_core.verification.receipt import Evidence, Expectation, Receipt
@@ -40,20 +45,23 @@ _HOMES = {
     'errors': 'AccessDenied Cancelled DigestMismatch ImageError ImageNotFound InvalidImage OccystrapError OutputError '
               'PluginError ServiceError ServiceUnavailable UnknownOption UnknownScheme UsageError',
     'hookspecs': 'hookimpl',
+    'image.artifact': 'Artifact',
     'image.compression': 'inflate',
     'image.image': 'Image SequentialImage',
+    'image.image_index': 'Attached Child Content ImageIndex below',
     'image.layer': 'Layer StoredLayer TarLayer',
     'image.readahead': 'ReadAhead',
     'image.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
     'image_filter': 'EntryFilter ImageFilter',
     'image_input': 'ImageInput',
     'image_list': 'ImageList ListedImage',
-    'image_output': 'ImageOutput LayerForm OutgoingLayer PlacedLayer WrittenImage WrittenLayer',
+    'image_output': 'ImageOutput LayerForm OutgoingLayer PlacedLayer WrittenAttachment WrittenImage WrittenIndex '
+                    'WrittenLayer',
     'layertar.entry': 'TarEntry',
-    'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice',
+    'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice read_options',
     'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
     'settings': 'Cancellation RequestStats Settings',
-    'uri': 'Location',
+    'uri': 'Location parse_uri',
     'verification.device': 'DeviceFile hash_file',
     'verification.levels': 'VerifyLevel',
     'verification.receipt': 'Evidence Expectation Receipt',
@@ -63,14 +71,15 @@ _HOMES = {
 __getattr__ = lazy_exports(__name__, _HOMES)
 
 __all__ = [
-    'AccessDenied', 'BOOLEAN', 'ByteStream', 'CHUNK', 'Cancellation', 'Cancelled', 'CheckResult', 'CheckResults',
-    'ChunkedSource', 'CommandDeclaration', 'DeviceFile', 'DigestMismatch', 'EntryFilter', 'Evidence', 'Expectation',
-    'FilterKind', 'INTEGER', 'Image', 'ImageError', 'ImageFilter', 'ImageInput', 'ImageList', 'ImageNotFound',
-    'ImageOutput', 'InputScheme', 'InvalidImage', 'IteratorSource', 'Layer', 'LayerForm', 'ListedImage', 'Location',
-    'Many', 'OccystrapError', 'Option', 'OptionType', 'Outcome', 'OutgoingLayer', 'OutputError', 'PlacedLayer',
-    'PluginError', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE', 'STRING',
-    'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings', 'Severity', 'StoredLayer', 'TarEntry',
-    'TarLayer', 'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK',
-    'WriterScheme', 'WrittenImage', 'WrittenLayer', '__version__', 'choice', 'hash_file', 'hookimpl', 'inflate',
-    'start_writeback', 'sync_folder', 'writing',
+    'AccessDenied', 'Artifact', 'Attached', 'BOOLEAN', 'ByteStream', 'CHUNK', 'Cancellation', 'Cancelled',
+    'CheckResult', 'CheckResults', 'Child', 'ChunkedSource', 'CommandDeclaration', 'Content', 'DeviceFile',
+    'DigestMismatch', 'EntryFilter', 'Evidence', 'Expectation', 'FilterKind', 'INTEGER', 'Image', 'ImageError',
+    'ImageFilter', 'ImageIndex', 'ImageInput', 'ImageList', 'ImageNotFound', 'ImageOutput', 'InputScheme',
+    'InvalidImage', 'IteratorSource', 'Layer', 'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError',
+    'Option', 'OptionType', 'Outcome', 'OutgoingLayer', 'OutputError', 'PlacedLayer', 'PluginError', 'ReadAhead',
+    'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE', 'STRING', 'SequentialImage', 'ServiceError',
+    'ServiceUnavailable', 'Settings', 'Severity', 'StoredLayer', 'TarEntry', 'TarLayer', 'UnknownOption',
+    'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'WriterScheme', 'WrittenAttachment',
+    'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'below', 'choice', 'hash_file', 'hookimpl',
+    'inflate', 'parse_uri', 'read_options', 'start_writeback', 'sync_folder', 'writing',
 ]

@@ -10,6 +10,10 @@ from occystrap_core.settings import Settings
 class ImageFilter(ABC):
     """Makes an image from an image, lazily: nothing is read before the writer asks."""
 
+    repeatable = False
+    """True where what becomes of a layer depends on the layer and the options alone, and nothing else is done on the
+    way: then a result may be taken from a cache instead."""
+
     def __init__(self, options: Values, settings: Settings) -> None:
         self.options, self.settings = options, settings
 

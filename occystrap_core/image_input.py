@@ -3,6 +3,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
 from occystrap_core.uri import Location
@@ -10,6 +11,9 @@ from occystrap_core.uri import Location
 
 class ImageInput(ABC):
     """Reads images from one location. Making one is cheap; what is wrong with its path raises UsageError there."""
+
+    gives_indexes = False
+    """Whether `open` may return an ImageIndex, when `settings.platforms` or an option of its own asks for several."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
@@ -22,11 +26,15 @@ class ImageInput(ABC):
         """
 
     @abstractmethod
-    def open(self, reference: Reference) -> Image:
-        """Return the image, a context manager, having read its metadata but no layer.
+    def open(self, reference: Reference) -> Image | ImageIndex:
+        """Return the image, or an index of several, a context manager, having read its metadata but no layer.
 
         Raises ImageNotFound, InvalidImage, ServiceError.
         """
+
+    def location_of(self, reference: Reference) -> Location:
+        """Return the location that names this one of its images alone, where there are several."""
+        return self.location
 
     def close(self) -> None:
         """Let go of connections and files; called once, at the end of the run."""

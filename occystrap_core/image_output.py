@@ -1,16 +1,18 @@
 """The contract of a writer."""
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from occystrap_core.errors import PluginError
 from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.image.stream import ByteStream
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.manifest import Manifest
+from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
 from occystrap_core.uri import Location
@@ -97,6 +99,47 @@ class WrittenImage:
                        tuple(dict.fromkeys([*documents, *layers])), self.manifest.digest if self.manifest else None)
 
 
+@dataclass(frozen=True)
+class WrittenAttachment:
+    """Something that hangs on an image and lies at the destination by its digest: as a referrer, or under a tag."""
+
+    document: Manifest | Index
+    subject: Digest | None = None
+    tag: str = ''
+
+
+@dataclass(frozen=True)
+class WrittenIndex:
+    """An index whose parts are all at the destination: what `finalize_index` gets.
+
+    `index` holds the bytes that must be written: the source's own where everything was taken unchanged. `parts` are
+    the receipts of all that lies below it, `attached` what to expect of what hangs on that.
+    """
+
+    reference: Reference
+    source: str
+    index: Index
+    parts: Sequence[Receipt] = ()
+    attached: Sequence[Expectation] = ()
+
+    def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
+                ) -> Receipt:
+        """Return one receipt for the whole: `documents` as the writer made them, then what the parts' receipts hold."""
+        expected = [*documents, *(each for part in self.parts for each in part.expectations), *self.attached]
+        return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
+                       self.source, self.index.digest, (), merged(expected), self.index.digest)
+
+
+def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
+    """Return each expected thing once, in order, with the better evidence where there are two."""
+    best: dict[tuple[str, str, Digest, int], Expectation] = {}
+    for each in expectations:
+        key = each.kind, each.locator, each.digest, each.size
+        if key not in best or each.evidence is Evidence.STREAMED:
+            best[key] = each
+    return tuple(best.values())
+
+
 class ImageOutput(ABC):
     """Writes one image to one location.
 
@@ -109,6 +152,15 @@ class ImageOutput(ABC):
     """The form of layers that it takes; may be set in __init__ from options."""
     compression = 'gzip'
     """For STORED: the key of COMPRESSIONS with which the core compresses a layer that has no blob."""
+    layer_store: Hashable = None
+    """Names the place where `has_layer` also finds layers that other images of the run brought, such as a folder or a
+    registry: the core then lets one of them bring a layer, and asks for it on behalf of the others. None if there is
+    no such place."""
+    holds_indexes = False
+    """Whether it also takes an ImageIndex, artifacts, and what hangs on an image. Then the core calls `prepare_index`,
+    has each image below the index written by a writer of its own from `child`, nested indexes by `finalize_index` of
+    such a writer, calls `attach`, and at last `finalize_index`; or `abort`. With an image that something hangs on,
+    that is written by children and `attach` called before `finalize`. It must want STORED form."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
@@ -116,8 +168,29 @@ class ImageOutput(ABC):
     def prepare(self, image: Image) -> None:
         """Look before anything is read whether the image can be written here; raises OutputError if not."""
 
+    def prepare_index(self, index: ImageIndex) -> None:
+        """Look before any blob is read whether the index can be written here; raises OutputError if not."""
+
+    def child(self) -> 'ImageOutput':
+        """Return a writer into the same place for a part of an index, which can be found there by its digest alone.
+
+        Several of them are used at once; `has_layer` of each finds what the others brought. What they have in common,
+        such as connections, is this writer's to close.
+        """
+        raise PluginError(f'{type(self).__name__} says that it holds indexes, but has no child()')
+
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return where the layer already is, having checked that it is whole, with its size; None to be given it."""
+        """Return where the layer already is, having checked that it is whole, with its size; None if it is not there.
+
+        Writes nothing, and may be called before `prepare`: a dry run asks too.
+        """
+        return None
+
+    def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Have the layer put in its place from elsewhere at the destination, without its bytes being sent.
+
+        Called when `has_layer` found nothing; returns as that does, None to be given the layer.
+        """
         return None
 
     @abstractmethod
@@ -127,6 +200,14 @@ class ImageOutput(ABC):
     @abstractmethod
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest, make all visible, and return the receipt."""
+
+    def attach(self, attachments: Sequence[WrittenAttachment]) -> Sequence[Expectation]:
+        """Have what was written by children found as a referrer or under its tag; return what to expect of that."""
+        raise PluginError(f'{type(self).__name__} says that it holds indexes, but has no attach()')
+
+    def finalize_index(self, index: WrittenIndex) -> Receipt:
+        """Write the index, make it visible, and return `index.receipt(location, documents)`."""
+        raise PluginError(f'{type(self).__name__} says that it holds indexes, but has no finalize_index()')
 
     def abort(self) -> None:
         """Remove everything temporary; called after an error or a signal, perhaps while threads still write."""

@@ -1,10 +1,11 @@
 """From what a user wrote (URIs, filters) to inputs, filters and outputs, by way of the plugins."""
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.image_filter import ImageFilter
 from occystrap_core.image_input import ImageInput
+from occystrap_core.image_list import ImageList
 from occystrap_core.image_output import ImageOutput
 from occystrap_core.options import read_options
 from occystrap_core.plugins import Plugins
@@ -23,9 +24,16 @@ def destination_location(plugins: Plugins, uri: str) -> Location:
     return _location(plugins.find(WriterScheme, parse_uri(uri).scheme), uri)
 
 
-def open_input(plugins: Plugins, location: Location, settings: Settings) -> ImageInput:
-    """Return the input of a location; raises PluginError when its code cannot be loaded."""
-    opened: ImageInput = _made(ImageInput, plugins.find(InputScheme, location.scheme).factory, location, settings)
+def open_source(plugins: Plugins, location: Location, settings: Settings) -> ImageInput | ImageList:
+    """Return the input, or the list of sources, at a location; raises PluginError when its code cannot be loaded.
+
+    Raises UsageError when several platforms are wanted of an input that gives one image at a time.
+    """
+    factory = plugins.find(InputScheme, location.scheme).factory
+    opened: ImageInput | ImageList = _made(ImageInput | ImageList, factory, location, settings)
+    several = settings.platforms and not location.options.get('platform')
+    if several and isinstance(opened, ImageInput) and not opened.gives_indexes:
+        raise UsageError(f'{location} gives one image at a time: name one platform, not {settings.platforms}')
     return opened
 
 
@@ -62,7 +70,8 @@ def _made(wanted: Any, factory: str, *arguments: object) -> Any:
     except TypeError as error:  # such as an abstract method left out
         raise PluginError(f'{factory} cannot be used: {error}') from error
     if not isinstance(made, wanted):
-        raise PluginError(f'{factory} made a {type(made).__name__}, a {wanted.__name__} is wanted')
+        names = ' or '.join(each.__name__ for each in get_args(wanted) or (wanted,))
+        raise PluginError(f'{factory} made a {type(made).__name__}, a {names} is wanted')
     return made
 
 

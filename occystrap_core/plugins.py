@@ -11,8 +11,8 @@ from occystrap_core.errors import PluginError, UnknownScheme
 from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
 
 GROUP = 'occystrap'
-OFFICIAL = {'dir': 'occystrap-dir', 'docker': 'occystrap-docker', 'registry': 'occystrap-registry',
-            'tar': 'occystrap-tar'}
+OFFICIAL = {'dir': 'occystrap-dir', 'docker': 'occystrap-docker', 'quay': 'occystrap-registry',
+            'registry': 'occystrap-registry', 'tar': 'occystrap-tar'}
 """Which distribution brings which scheme, for those who have not installed it."""
 
 _KINDS: Mapping[str, type] = {'register_inputs': InputScheme, 'register_filters': FilterKind,

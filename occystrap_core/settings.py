@@ -2,11 +2,11 @@
 import os
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
 from occystrap_core.errors import Cancelled
-from occystrap_core.oci.platform import Platform
+from occystrap_core.oci.platform import Platform, PlatformChoice
 from occystrap_core.verification.levels import VerifyLevel
 
 T = TypeVar('T')
@@ -97,9 +97,10 @@ class Settings:
     stay silent. `retries`: how often a failed request is tried again. `longest_wait`: seconds at most between two
     attempts, whatever a server asks for. `rate_limit`: requests a second to one host, None for as many as it takes.
     `ca_file`: certificates of authorities to trust besides the system's. `login`: user and password for whoever asks,
-    from --username. `platform`: what to take of an index, None for this machine's. `temporary`: folder for spooled
-    data. `credentials`: user and password by host[:port], as given in URIs and options; in memory alone, so that the
-    verifier of the same run has them and no receipt does. `shared`: what plugins keep for the run.
+    from --username. `platform`: what to take of an index, None for this machine's; `platforms`: the choice of several
+    or all of them, None for one. `temporary`: folder for spooled data. `credentials`: user and password by host[:port],
+    as given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
+    `shared`: what plugins keep for the run.
     """
 
     jobs: int = field(default_factory=default_jobs)
@@ -113,9 +114,15 @@ class Settings:
     ca_file: str | None = None
     login: tuple[str, str] | None = field(default=None, repr=False)
     platform: Platform | None = None
+    platforms: PlatformChoice | None = None
     temporary: str = field(default_factory=_temporary_folder)
     debug: bool = False
     credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     requests: RequestStats = field(default_factory=RequestStats)
     cancellation: Cancellation = field(default_factory=Cancellation)
     shared: Shared = field(default_factory=Shared, repr=False, compare=False)
+
+    def choosing(self, platforms: str) -> 'Settings':
+        """Return these settings with what to take of an index, as users write it; raises UsageError."""
+        choice = PlatformChoice.parse(platforms)
+        return replace(self, platform=choice.one, platforms=None if choice.one else choice)

@@ -30,6 +30,8 @@ SIGINT and SIGTERM.
 | `OCCYSTRAP_DISABLE_PLUGINS` | entry points or distributions to leave out, with commas |
 | `OCCYSTRAP_STRICT_PLUGINS` | `1` makes a plugin that cannot be loaded an error |
 | `OCCYSTRAP_USERNAME`, `OCCYSTRAP_PASSWORD` | credentials for registries that have none in their URI |
+| `OCCYSTRAP_QUAY_TOKEN` | the token for `quay://` |
+| `REGISTRY_AUTH_FILE` | the file with logins, as podman has it |
 | `DOCKER_CONFIG`, `DOCKER_HOST` | as docker has them |
 """
 

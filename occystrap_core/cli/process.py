@@ -1,16 +1,21 @@
 """The command `process`: the main job."""
 import os
-from typing import Any
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from occystrap_core.cli.common import Common, common, common_options
-from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.completion import complete_filter, complete_uri
+from occystrap_core.cli.loading import load_plugins
+from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.errors import UsageError
-from occystrap_core.oci.platform import Platform
+from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.verification.levels import VerifyLevel
+
+if TYPE_CHECKING:
+    from occystrap_core.pipeline.report import RunReport
 
 _LEVELS = click.Choice([level.value for level in VerifyLevel])
 
@@ -34,58 +39,72 @@ def verify_level(given: str | None) -> VerifyLevel:
         raise UsageError(f'OCCYSTRAP_VERIFY={text} is not a level: none, fast or full is wanted') from None
 
 
-@click.command(cls=VerifyCommand, short_help='Move an image through filters, and verify.')
+@click.command(cls=VerifyCommand, short_help='Move images through filters, and verify.')
 @click.argument('source', shell_complete=complete_uri)
-@click.argument('destination', metavar='DEST', shell_complete=complete_uri)
+@click.argument('destination', metavar='DEST', required=False, shell_complete=complete_uri)
 @click.option('-f', '--filter', 'filters', multiple=True, metavar='NAME:KEY=VALUE,…', shell_complete=complete_filter,
               help='Change the image on its way; may be given several times.')
 @click.option('--verify', 'level', type=_LEVELS, metavar='[=fast|full|none]',
               help='Read back what was written (default: fast; OCCYSTRAP_VERIFY). full hashes every byte.')
 @click.option('--no-verify', 'level', flag_value='none', help='Read nothing back.')
-@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers moved at once.')
-@click.option('--platform', help='What to take of a multi-platform image, such as linux/arm64 (default: this machine).')
+@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers moved at once, in all.')
+@click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
+              help='Images moved at once, where the source names several.')
+@click.option('--platform', help='What to take of a multi-platform image: linux/arm64, a list with commas, or all '
+              '(default: what fits this machine).')
+@click.option('--dry-run', is_flag=True, help='Only tell what would be copied, and what is there already.')
 @click.option('--receipt', 'receipt', type=click.Path(dir_okay=False), metavar='FILE',
-              help='Write what must be at the destination, for occystrap verify.')
+              help='Write what must be at the destination, for occystrap verify: a line per image, as it finishes.')
+@click.option('--resume', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
+              help='Leave out what this receipt file of an earlier run proves to be there still.')
+@click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
+@click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
+              help='Remember there what filters and compression made of layers, for later runs.')
 @click.option('--sync/--no-sync', default=True, help='Flush to the device before anything becomes visible.')
 @click.option('--temp-dir', type=click.Path(exists=True, file_okay=False), help='Folder for spooled data.')
-@click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
-              help='How long a server may stay silent.')
-@click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
-              help='How often a failed request is tried again.')
+@network_options
 @common_options
 @click.pass_context
-def process(context: click.Context, /, source: str, destination: str, filters: tuple[str, ...], level: str | None,
-            receipt: str | None, **options: Any) -> None:
-    """Move an image from SOURCE through filters to DEST, and verify what arrived there.
+def process(context: click.Context, /, source: str, destination: str | None, **options: Any) -> None:
+    """Move images from SOURCE through filters to DEST, and verify what arrived there.
 
     SOURCE and DEST are URIs, scheme://path?option=value; `occystrap plugins` lists the schemes and their options.
+    Where SOURCE names many images, DEST may have the fields {host}, {repository}, {name}, {tag} and {digest}.
     """
-    from occystrap_core.pipeline.progress import progress_for
-    from occystrap_core.pipeline.receipt_file import ReceiptFile
-    from occystrap_core.pipeline.run import Run
-    shared = common(context)
-    wanted = verify_level(level)
-    plugins = load_plugins(context)
-    receipts = ReceiptFile(receipt) if receipt else None
-    try:
-        run = Run(plugins, _settings(shared, options, wanted), wanted, progress_for(quiet=shared.quiet), receipts)
-        report = run.process(source, destination, filters)
-    finally:
-        if receipts:
-            receipts.close()
     from occystrap_core.cli.reporting import show
-    show(report, shared)
+    wanted = verify_level(options.pop('level'))
+    settings = _settings(common(context), options, wanted)
+    plugins = load_plugins(context)
+    if options['dry_run']:
+        from occystrap_core.cli.rehearsing import rehearse
+        context.exit(rehearse(plugins, settings, source, destination, options['filters'], common(context)))
+    report = _run(plugins, settings, wanted, source, destination, options, common(context).quiet)
+    show(report, common(context))
     context.exit(0 if report.succeeded else 1)
+
+
+def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destination: str | None,
+         options: dict[str, Any], quiet: bool) -> 'RunReport':
+    from occystrap_core.pipeline.earlier_run import EarlierRun
+    from occystrap_core.pipeline.progress import progress_for
+    from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
+    from occystrap_core.pipeline.run import Run
+    wanted, earlier = options['receipt'], options['resume']
+    read = EarlierRun(read_receipts(earlier, cut=True) if earlier else ())
+    resumed = bool(wanted and earlier) and os.path.realpath(wanted) == os.path.realpath(earlier)
+    with closing(ReceiptFile(wanted, resumed)) if wanted else nullcontext() as receipts:
+        run = Run(plugins, settings, level, progress_for(quiet=quiet), receipts, read, options['fail_fast'],
+                  options['layer_cache'])
+        return run.process(source, destination, options['filters'])
 
 
 def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Settings:
     """Return the settings that the options ask for."""
-    given: dict[str, Any] = {'sync': options['sync'], 'timeout': options['timeout'], 'retries': options['retries'],
-                             'debug': shared.debug, 'verify': level}
+    given: dict[str, Any] = {'sync': options['sync'], 'images': options['images'], 'debug': shared.debug,
+                             'verify': level, **network_settings(options)}
     if options['jobs']:
         given['jobs'] = options['jobs']
-    if options['platform']:
-        given['platform'] = Platform.parse(options['platform'])
     if options['temp_dir']:
         given['temporary'] = options['temp_dir']
-    return Settings(**given)
+    settings = Settings(**given)
+    return settings.choosing(options['platform']) if options['platform'] else settings

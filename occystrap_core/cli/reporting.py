@@ -22,6 +22,8 @@ def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
 
 
 def _show_image(image: ImageReport) -> None:
+    for note in image.notes:
+        say(f'note: {note}')
     worth = [each for each in image.findings if each.severity is not Severity.INFO]
     for each in worth[:_SHOWN]:
         say(f'{image.destination}: {each.severity.value}: {each}')

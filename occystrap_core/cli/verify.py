@@ -1,20 +1,25 @@
 """The command `verify`: holds a destination against the receipt of an earlier run, reprocessing nothing."""
 import os
 import time
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from occystrap_core.cli.common import common, common_options
 from occystrap_core.cli.loading import load_plugins
+from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.process import VerifyCommand, verify_level
 from occystrap_core.errors import UsageError
+from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.receipt_file import read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings, default_jobs
-from occystrap_core.uri import parse_uri
+from occystrap_core.uri import parse_uri, redact
 from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.verifying import verify_receipt
@@ -29,11 +34,13 @@ KEPT = '.occystrap/receipts'
               help='fast looks at existence, sizes and small documents; full hashes every byte.')
 @click.option('--full', 'level', flag_value='full', help='The same as --verify=full.')
 @click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers hashed at once.')
-@click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
-              help='How long a server may stay silent.')
+@click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
+              help='Images verified at once.')
+@network_options
 @common_options
 @click.pass_context
-def verify(context: click.Context, target: str, level: str | None, jobs: int | None, timeout: float) -> None:
+def verify(context: click.Context, /, target: str, level: str | None, jobs: int | None, images: int, **network: Any,
+           ) -> None:
     """Verify what an earlier run wrote, from its receipt.
 
     TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH.
@@ -43,7 +50,8 @@ def verify(context: click.Context, target: str, level: str | None, jobs: int | N
     if wanted is VerifyLevel.NONE:
         raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: give --verify=fast or --verify=full')
     receipts = _receipts(target)
-    settings = Settings(jobs=jobs or default_jobs(), timeout=timeout, debug=common(context).debug)
+    settings = Settings(jobs=jobs or default_jobs(), images=images, debug=common(context).debug,
+                        **network_settings(network))
     report = verify_all(load_plugins(context), receipts, wanted, settings)
     show(report, common(context), evidence=True)
     context.exit(0 if report.succeeded else 1)
@@ -53,13 +61,24 @@ def verify_all(plugins: Plugins, receipts: list[Receipt], level: VerifyLevel, se
     """Return what verification says of each receipt's image."""
     started = time.monotonic()
     report = RunReport(level, settings.requests)
-    for receipt in receipts:
-        findings = verify_receipt(plugins, receipt, level, settings)
-        report.images.append(ImageReport(
-            receipt.reference, receipt.destination, len(receipt.diff_ids),
-            sum(each.size for each in receipt.of_kind('layer')), receipt, findings.outcome, findings.results))
+    threads = DaemonThreads(min(settings.images, len(receipts)), 'verification')
+    report.images = [_described(receipt) for receipt in receipts]
+
+    def look_at(image: ImageReport) -> None:
+        assert image.receipt
+        findings = verify_receipt(plugins, image.receipt, level, settings)
+        image.outcome, image.findings = findings.outcome, findings.results
+    with closing(settings.shared), closing(threads):
+        for future in completed([threads.submit(partial(look_at, image)) for image in report.images],
+                                settings.cancellation.check):
+            future.result()
     report.seconds = time.monotonic() - started
     return report
+
+
+def _described(receipt: Receipt) -> ImageReport:
+    return ImageReport(receipt.reference, receipt.destination, len(receipt.diff_ids),
+                       sum(each.size for each in receipt.of_kind('layer')), receipt)
 
 
 def _receipts(target: str) -> list[Receipt]:
@@ -68,6 +87,6 @@ def _receipts(target: str) -> list[Receipt]:
     path = parse_uri(target).path
     kept = sorted(Path(path, KEPT).glob('*.json')) if Path(path).is_dir() else []
     if not kept:
-        raise UsageError(f'{target} keeps no receipts: name the file that process --receipt wrote')
+        raise UsageError(f'{redact(target)} keeps no receipts: name the file that process --receipt wrote')
     moved_here = os.path.abspath(path)
     return [replace(receipt, path=moved_here) for file in kept for receipt in read_receipts(str(file))]

@@ -10,6 +10,8 @@ from occystrap_core.settings import Settings
 class NormalizeTimestamps(EntryFilter):
     """Sets all times of all entries to `ts`, in seconds since 1970."""
 
+    repeatable = True
+
     def __init__(self, options: Values, settings: Settings) -> None:
         super().__init__(options, settings)
         self._seconds: int = options['ts']

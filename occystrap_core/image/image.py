@@ -2,7 +2,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.layer import Layer
@@ -11,12 +11,19 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Manifest
 from occystrap_core.oci.reference import Reference
 
+if TYPE_CHECKING:
+    from occystrap_core.image.image_index import Attached
+
 
 class Image:
     """One image of one platform; opening it has read metadata only. Close it, best by a with statement."""
 
     sequential = False
     """True where layers can only be had one after the other, as they arrive; then `arrivals` is the way."""
+    attached: Sequence['Attached'] = ()
+    """What is to be copied with it, such as signatures."""
+    notes: Sequence[str] = ()
+    """Lines for people about what was left out on purpose."""
 
     def __init__(self, reference: Reference, config: ImageConfig, layers: Sequence[Layer],
                  manifest: Manifest | None = None) -> None:

@@ -22,6 +22,8 @@ class Layer(ABC):
     """Media type, digest and size of the stored bytes, where the source holds the layer as a blob."""
     diff_id: Digest | None
     """Digest of the tar; None where only reading tells (a filter's result, a source that streams)."""
+    moved: Callable[[int], None] | None = None
+    """Hears of the bytes that are read where the layer lies, for progress."""
     original: 'Layer | None' = None
     """The layer that this one was made from, which stands in for it when nothing was changed after all."""
 
@@ -61,8 +63,11 @@ class StoredLayer(Layer):
     def stored(self) -> ByteStream:
         """Open the blob; its end checks digest and size."""
         assert self.descriptor
-        return ByteStream(self._opener(), digest=self.descriptor.digest, size=self.descriptor.size,
-                          what=f'layer {self.descriptor.digest}')
+        stream = ByteStream(self._opener(), digest=self.descriptor.digest, size=self.descriptor.size,
+                            what=f'layer {self.descriptor.digest}')
+        if self.moved:
+            stream.observe(self.moved)
+        return stream
 
     def tar(self) -> ByteStream:
         """Open the tar; its end checks blob and diff_id. Large ones are received and inflated on another thread."""
@@ -101,6 +106,8 @@ class TarLayer(Layer):
         stream = ByteStream(_ToTheEnd(self._opener, lambda source: inflate(source, self._what)), digest=self.diff_id,
                             what=self._what)
         stream.observe(lambda count: self._learn(stream))
+        if self.moved:
+            stream.observe(self.moved)
         return stream
 
     def _learn(self, stream: ByteStream) -> None:

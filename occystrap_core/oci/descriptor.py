@@ -19,6 +19,8 @@ class Descriptor:
     platform: Platform | None = None
     urls: tuple[str, ...] = ()
     annotations: Mapping[str, str] = dataclass_field(default_factory=dict, compare=False)
+    artifact_type: str = dataclass_field(default='', compare=False)
+    """The kind of what the manifest behind it holds, where that is no image."""
 
     @classmethod
     def from_json(cls, document: object, what: str) -> Self:
@@ -30,12 +32,13 @@ class Descriptor:
             raise InvalidImage(f'{what}: a descriptor has the negative size {size}')
         platform = document.get('platform')
         urls, annotations = document.get('urls') or (), document.get('annotations') or {}
+        kind = document.get('artifactType') or ''
         if not isinstance(urls, (list, tuple)) or not isinstance(annotations, dict) or not all(
-                isinstance(each, str) for each in (*urls, *annotations.values())):
-            raise InvalidImage(f'{what}: a descriptor has malformed urls or annotations')
+                isinstance(each, str) for each in (*urls, *annotations.values(), kind)):
+            raise InvalidImage(f'{what}: a descriptor has malformed urls, annotations or artifactType')
         return cls(field(document, 'mediaType', str, what), Digest(document.get('digest')), size,
                    Platform.from_json(platform) if isinstance(platform, dict) else None,
-                   tuple(urls), annotations)
+                   tuple(urls), annotations, kind)
 
     def to_json(self) -> dict[str, Any]:
         """Return the descriptor as a document, fields in the order that the spec lists them."""
@@ -46,4 +49,6 @@ class Descriptor:
             document['annotations'] = dict(self.annotations)
         if self.platform:
             document['platform'] = self.platform.to_json()
+        if self.artifact_type:
+            document['artifactType'] = self.artifact_type
         return document

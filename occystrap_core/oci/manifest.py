@@ -1,5 +1,5 @@
 """Image manifests and indexes, raw bytes and parsed together (image-spec manifest.md, image-index.md)."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,7 +8,10 @@ from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump, field, parse_object
-from occystrap_core.oci.platform import Platform
+from occystrap_core.oci.platform import Platform, PlatformChoice
+
+_ATTESTED = 'vnd.docker.reference.digest'
+"""The annotation by which BuildKit's entries for attestations tell what they are about."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,12 @@ class Manifest:
     def descriptor(self) -> Descriptor:
         """Points at this manifest."""
         return Descriptor(self.media_type, self.digest, len(self.raw))
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a container image, by its media types, and no artifact kept in the form of one."""
+        return self.config.media_type in media_types.CONFIGS and all(
+            media_types.is_layer(layer.media_type) for layer in self.layers)
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -80,6 +89,54 @@ class Index:
             raise InvalidImage(f'the index has media type {kind!r}, which is not that of an index')
         entries = field(document, 'manifests', list, 'the index')
         return cls(raw, kind, tuple(Descriptor.from_json(entry, 'the index') for entry in entries))
+
+    @classmethod
+    def build(cls, manifests: Sequence[Descriptor], media_type: str = media_types.OCI_INDEX) -> Self:
+        """Return a new index: the same bytes for the same entries."""
+        entries = [entry.to_json() for entry in manifests]
+        return cls(dump({'schemaVersion': 2, 'mediaType': media_type, 'manifests': entries}), media_type,
+                   tuple(manifests))
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Points at this index."""
+        return Descriptor(self.media_type, self.digest, len(self.raw))
+
+    def replaced(self, pointers: Mapping[int, Descriptor]) -> Self:
+        """Return an index of the entries at these places alone, which point at other manifests, all else as it was.
+
+        It is this one, byte for byte, when nothing is another.
+        """
+        old = {place: (entry.media_type, entry.digest, entry.size) for place, entry in enumerate(self.manifests)}
+        new = {place: (each.media_type, each.digest, each.size) for place, each in sorted(pointers.items())}
+        if new == old:
+            return self
+        document = parse_object(self.raw, 'the index')
+        entries = []
+        for place, (kind, digest, size) in new.items():
+            entry = {**document['manifests'][place], 'mediaType': kind, 'digest': str(digest), 'size': size}
+            if digest != self.manifests[place].digest:
+                entry.pop('data', None)  # the other manifest's bytes
+            entries.append(entry)
+        return type(self).parse(dump({**document, 'manifests': entries}), self.media_type)
+
+    def extended(self, more: Sequence[Descriptor]) -> Self:
+        """Return this index with further entries at its end, all else as it was."""
+        document = parse_object(self.raw, 'the index')
+        entries = [*document['manifests'], *(entry.to_json() for entry in more)]
+        return type(self).parse(dump({**document, 'manifests': entries}), self.media_type)
+
+    def places(self, choice: PlatformChoice) -> list[int]:
+        """Return where the entries stand that `choice` means, and those that attest something of them.
+
+        Raises ImageNotFound, listing what there is, for a platform that is missing.
+        """
+        if not choice.platforms:
+            return list(range(len(self.manifests)))
+        chosen = [self.select(platform) for platform in choice.platforms]
+        digests = {entry.digest for entry in chosen}
+        return [place for place, entry in enumerate(self.manifests)
+                if any(entry is each for each in chosen) or entry.annotations.get(_ATTESTED) in digests]
 
     def select(self, wanted: Platform) -> Descriptor:
         """Return the entry of platform `wanted`; raises ImageNotFound, listing what there is, without one."""

@@ -16,6 +16,7 @@ OCI_FOREIGN_LAYER = 'application/vnd.oci.image.layer.nondistributable.v1.tar'
 
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
+CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 
 
 class Compression(Enum):
@@ -38,6 +39,11 @@ _LAYERS = {
     f'{DOCKER_LAYER}.zstd': Compression.ZSTD,
     f'{DOCKER_FOREIGN_LAYER}.gzip': Compression.GZIP,
 }
+
+
+def is_layer(media_type: str) -> bool:
+    """Tell whether this is a layer of a container image."""
+    return media_type in _LAYERS
 
 
 def layer_compression(media_type: str) -> Compression:

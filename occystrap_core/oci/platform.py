@@ -1,11 +1,13 @@
 """Platforms: os/architecture[/variant], as image-spec image-index.md and containerd's normal forms have them."""
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage, UsageError
 
+_WORD = re.compile(r'[a-z0-9][a-z0-9._-]*')
 _ARCHITECTURES = {
     'x86_64': 'amd64', 'x86-64': 'amd64', 'aarch64': 'arm64', 'armv8l': 'arm64', 'i386': '386', 'i686': '386',
     'armhf': 'arm', 'armv7l': 'arm', 'armel': 'arm', 'armv6l': 'arm',
@@ -28,7 +30,7 @@ class Platform:
     def parse(cls, text: str) -> Self:
         """Return the platform written as `os/architecture[/variant]`; raises UsageError for anything else."""
         parts = text.strip().lower().split('/')
-        if not 2 <= len(parts) <= 3 or not all(parts):
+        if not 2 <= len(parts) <= 3 or not all(_WORD.fullmatch(part) for part in parts):
             raise UsageError(f'platform {text!r} is not of the form os/architecture[/variant], such as linux/arm64/v8')
         architecture = _ARCHITECTURES.get(parts[1], parts[1])
         return cls(parts[0], architecture, parts[2] if len(parts) == 3 else '')
@@ -61,3 +63,28 @@ class Platform:
         """Tell whether this is the platform `wanted`; a variant left out stands for the usual one."""
         return (self.os, self.architecture) == (wanted.os, wanted.architecture) and (
             not wanted.variant or self.normal.variant == wanted.variant)
+
+
+@dataclass(frozen=True)
+class PlatformChoice:
+    """What to take of an index: one platform, several, or, with none named, everything it holds."""
+
+    platforms: tuple[Platform, ...] = ()
+
+    def __str__(self) -> str:
+        return ','.join(map(str, self.platforms)) or 'all'
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the choice written as `all`, `os/arch[/variant]` or several of these behind commas.
+
+        Raises UsageError for anything else.
+        """
+        if text.strip().lower() == 'all':
+            return cls()
+        return cls(tuple(dict.fromkeys(Platform.parse(part) for part in text.split(','))))
+
+    @property
+    def one(self) -> Platform | None:
+        """The platform, where a single one was chosen: then an image is meant, not an index."""
+        return self.platforms[0] if len(self.platforms) == 1 else None

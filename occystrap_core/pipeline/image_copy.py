@@ -1,13 +1,18 @@
 """Copying one image: its layers in parallel or as they arrive, its config, its manifest; all or nothing."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 
 from occystrap_core.errors import InvalidImage, PluginError
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
-from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage
+from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
+from occystrap_core.oci.digest import Digest
+from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.documents import resulting_config, resulting_manifest
-from occystrap_core.pipeline.layer_threads import LayerThreads
+from occystrap_core.pipeline.in_turn import InTurn
+from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
 from occystrap_core.pipeline.outgoing import Outgoing
 from occystrap_core.pipeline.spooling import SpooledLayer, spool
 from occystrap_core.settings import Cancellation, Settings
@@ -18,10 +23,17 @@ class ImageCopy:
     """Moves one image into one output. After `run` the image is there whole, or, if it raised, nothing is."""
 
     def __init__(self, image: Image, output: ImageOutput, settings: Settings, source: str,
-                 progress: Callable[[int], None] = lambda count: None) -> None:
-        """`source` is the URI to keep in the receipt; `progress` hears of the bytes that pass."""
+                 progress: Callable[[int], None] = lambda count: None, recipe: str | None = None) -> None:
+        """`source` is the URI to keep in the receipt; `progress` hears of the bytes that are read from the source.
+
+        `recipe` tells the filters that `image` went through, None where their results must not be taken from a cache.
+        """
         self._image, self._output, self._settings, self._source = image, output, settings, source
         self._progress = progress
+        self._recipe = None if recipe is None else f'{output.wants.value} {recipe}'
+        if output.wants is LayerForm.STORED and self._recipe:
+            self._recipe += f' {output.compression}'
+        self._cache: LayerCache = settings.shared.get(LayerCache, RunCache)
         self._stopped = Cancellation()
         self._placed: dict[object, PlacedLayer] = {}
         self.layers: Sequence[PlacedLayer] = ()
@@ -61,9 +73,24 @@ class ImageCopy:
         """Copy the largest first, so that no long one is left for the end; a layer listed twice is copied once."""
         distinct = {self._identity(layer): layer for layer in self._image.layers}
         ordered = sorted(distinct.values(), key=lambda layer: -layer.stored_size)
-        threads = LayerThreads(self._copy, self._settings.jobs, self._stopped.cancel)
-        for layer, placed in threads.run(ordered):
-            self._placed[self._identity(layer)] = placed
+        turns = layers_in_turn(self._settings)
+        futures: list[Future[tuple[Layer, PlacedLayer]]] = []
+        try:
+            for layer in ordered:
+                futures.append(turns.submit(self._place(layer), partial(self._copy, layer)))
+            for future in completed(futures, self._settings.cancellation.check):
+                layer, placed = future.result()
+                self._placed[self._identity(layer)] = placed
+        except BaseException:
+            self._stopped.cancel()
+            give_up(futures)
+            raise
+
+    def _place(self, layer: Layer) -> Hashable:
+        """Return what is the same for a layer that another image of the run brings to the same place; None if none."""
+        store = self._output.layer_store
+        known = self._recipe is not None and layer.source.diff_id is not None
+        return (store, self._recipe, self._identity(layer)) if store is not None and known else None
 
     def _copy_arrivals(self) -> None:
         for layer in self._image.arrivals():
@@ -76,26 +103,65 @@ class ImageCopy:
 
     def _copy(self, layer: Layer) -> tuple[Layer, PlacedLayer]:
         """Put one layer in its place, unless it is there."""
-        self._observe(0)
+        self._check(0)
+        if placed := self._there_from_cache(layer):
+            self._progress(layer.stored_size)
+            return layer, placed
+        if not self._image.sequential:
+            layer.source.moved = self._progress
         stored = self._output.wants is LayerForm.STORED
         ready = self._with_blob(layer) if stored else layer
-        outgoing = Outgoing(ready, self._output.wants, self._observe)
         try:
-            known = outgoing.descriptor if stored else outgoing.diff_id
-            written = self._output.has_layer(outgoing) if known else None
-            placed = outgoing.placed(written or self._output.write_layer(outgoing))
+            placed = self._put(ready)
         finally:
-            outgoing.close()
             if isinstance(ready, SpooledLayer):
                 ready.release()
+        self._remember(layer, placed)
         return layer, placed
+
+    def _put(self, ready: Layer) -> PlacedLayer:
+        """Have the writer find the layer or take it."""
+        outgoing = Outgoing(ready, self._output.wants, self._check)
+        try:
+            if written := self._found(outgoing):
+                self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
+            return outgoing.placed(written or self._output.write_layer(outgoing))
+        finally:
+            outgoing.close()
+
+    def _found(self, outgoing: Outgoing) -> WrittenLayer | None:
+        known = outgoing.descriptor if self._output.wants is LayerForm.STORED else outgoing.diff_id
+        return (self._output.has_layer(outgoing) or self._output.adopt_layer(outgoing)) if known else None
+
+    def _there_from_cache(self, layer: Layer) -> PlacedLayer | None:
+        """Return the layer in its place if it was made before and the destination, when asked, still has it."""
+        made_from = self._made_from(layer)
+        result = self._cache.find(made_from, self._recipe) if made_from and self._recipe else None
+        if result is None:
+            return None
+        outgoing = Outgoing(CachedLayer(layer, result), self._output.wants, self._check)
+        written = self._found(outgoing)
+        return outgoing.placed(written) if written else None
+
+    def _remember(self, layer: Layer, placed: PlacedLayer) -> None:
+        made_from = self._made_from(layer)
+        if made_from and self._recipe:
+            self._cache.keep(made_from, self._recipe, Result(placed.diff_id, placed.descriptor))
+
+    def _made_from(self, layer: Layer) -> Digest | None:
+        """Return the digest of what must be read to make the layer; None if nothing is made, or nothing is known."""
+        stored = self._output.wants is LayerForm.STORED
+        if (layer.descriptor if stored else layer is layer.source):
+            return None
+        source = layer.source
+        return source.descriptor.digest if source.descriptor else source.diff_id
 
     def _with_blob(self, layer: Layer) -> Layer:
         """Return the layer with a blob: its own, or its original's if no filter changed it, or a compressed one."""
         if layer.descriptor:
             return layer
         with layer.tar() as tar:
-            tar.observe(self._observe)
+            tar.observe(self._check)
             spooled = spool(layer, tar, self._output.compression, self._settings)
         source = layer.source
         if source.descriptor and source.diff_id == spooled.diff_id:
@@ -118,13 +184,22 @@ class ImageCopy:
         manifest = resulting_manifest(self._image, config, self.layers)
         return WrittenImage(self._image.reference, self._source, manifest, config, self.layers)
 
-    def _observe(self, count: int) -> None:
+    def _check(self, count: int) -> None:
+        """Stop whoever moves bytes by raising, when the run or this copy is to stop."""
         self._settings.cancellation.check()
         self._stopped.check()
-        self._progress(count)
+        if self._image.sequential:
+            self._progress(count)
 
     def _identity(self, layer: Layer) -> object:
         """Return what makes two layers the same below all filters: the tar, and the blob where blobs are wanted."""
         source = layer.source
         stored = source.descriptor and self._output.wants is LayerForm.STORED
         return source.diff_id or id(source), source.descriptor.digest if source.descriptor and stored else None
+
+
+def layers_in_turn(settings: Settings) -> InTurn:
+    """Return what all images of a run hand their layers to: `settings.jobs` threads, each layer to a place once."""
+    def threads() -> DaemonThreads:
+        return DaemonThreads(settings.jobs, 'layer')
+    return settings.shared.get(InTurn, lambda: InTurn(settings.shared.get('layer threads', threads)))

@@ -2,77 +2,118 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
-from occystrap_core.pipeline.report import size_text
+from occystrap_core.pipeline.report import ImageReport, size_text
 
 _INTERVAL = 10.0
 
+Advance = Callable[[int], None]
+"""Notes that so many bytes have moved; called from several threads."""
+
 
 class Progress:
-    """Shows nothing; the others refine it."""
+    """Shows nothing; the others refine it. Used by all threads of a run."""
 
-    @contextmanager
-    def image(self, reference: str, total: int) -> Iterator['Progress']:
+    def begin(self, images: Sequence[ImageReport]) -> None:
+        """Hear of all images of the run before the first begins."""
+
+    def image(self, reference: str, total: int) -> AbstractContextManager[Advance]:
         """Show one image of `total` bytes while the with block runs; 0 where the size is unknown."""
-        yield self
+        return nullcontext(lambda count: None)
 
-    def advance(self, count: int) -> None:
-        """Note that `count` bytes have moved; called from several threads."""
+    def finished(self, image: ImageReport) -> None:
+        """Hear that an image is done, verified or failed."""
+
+    def end(self) -> None:
+        """Show nothing any more."""
 
 
 class PlainProgress(Progress):
-    """A line every ten seconds, for logs."""
+    """For logs: a line for each finished image of several, and one every ten seconds."""
 
     def __init__(self, target: TextIO) -> None:
         self._target = target
         self._lock = threading.Lock()
-        self._reference, self._moved = '', 0
+        self._all = self._finished = self._moved = 0
         self._next = time.monotonic() + _INTERVAL
 
-    @contextmanager
-    def image(self, reference: str, total: int) -> Iterator[Progress]:
-        """Show one image."""
-        self._reference, self._moved = reference, 0
-        yield self
+    def begin(self, images: Sequence[ImageReport]) -> None:
+        """Count them."""
+        self._all = len(images)
 
-    def advance(self, count: int) -> None:
-        """Count, and write a line when the last is ten seconds old."""
-        with self._lock:
-            self._moved += count
-            if time.monotonic() < self._next:
-                return
-            self._next = time.monotonic() + _INTERVAL
-            print(f'{self._reference}: {size_text(self._moved)} so far', file=self._target, flush=True)
+    @contextmanager
+    def image(self, reference: str, total: int) -> Iterator[Advance]:
+        """Show one image."""
+        def advance(count: int) -> None:
+            with self._lock:
+                self._moved += count
+                if time.monotonic() >= self._next:
+                    self._next = time.monotonic() + _INTERVAL
+                    self._say(f'{reference}: {size_text(self._moved)} so far')
+        yield advance
+
+    def finished(self, image: ImageReport) -> None:
+        """Write its line, if there are several."""
+        if self._all > 1:
+            with self._lock:
+                self._finished += 1
+                self._say(f'[{self._finished}/{self._all}] {image.line()}')
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._target, flush=True)
 
 
 class TerminalProgress(Progress):
-    """One bar per image with bytes, rate and time left."""
+    """A bar for each image in flight with bytes, rate and time left, and of several one for all."""
 
     def __init__(self, target: TextIO) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress as Bars, TextColumn, TimeRemainingColumn
         from rich.progress import TransferSpeedColumn
-        self._bars = Bars(TextColumn('{task.description}'), BarColumn(), DownloadColumn(binary_units=True),
-                          TransferSpeedColumn(), TimeRemainingColumn(), console=Console(file=target), transient=True)
-        self._task = self._bars.add_task('', visible=False)
+        self._bars = Bars(TextColumn('{task.description}', markup=False), BarColumn(),
+                          DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn(),
+                          console=Console(file=target), transient=True)
+        self._lock = threading.Lock()
+        self._all = self._finished = 0
+
+    def begin(self, images: Sequence[ImageReport]) -> None:
+        """Add the bar for all, which counts bytes too; its size grows as images tell theirs."""
+        self._all = len(images)
+        self._overall = self._bars.add_task('', total=None, visible=self._all > 1)
+        self._describe()
+        self._bars.start()
 
     @contextmanager
-    def image(self, reference: str, total: int) -> Iterator[Progress]:
+    def image(self, reference: str, total: int) -> Iterator[Advance]:
         """Show one image's bar, gone when it is done."""
-        self._task = self._bars.add_task(reference, total=total or None)
-        try:
-            with self._bars:
-                yield self
-        finally:
-            self._bars.remove_task(self._task)
+        task = self._bars.add_task(reference, total=total or None)
 
-    def advance(self, count: int) -> None:
-        """Move the bar."""
-        if count:
-            self._bars.advance(self._task, count)
+        def advance(count: int) -> None:
+            if count:
+                self._bars.advance(task, count)
+                self._bars.advance(self._overall, count)
+        try:
+            yield advance
+        finally:
+            self._bars.remove_task(task)
+
+    def finished(self, image: ImageReport) -> None:
+        """Count it, and name it if it failed."""
+        with self._lock:
+            self._finished += 1
+        self._describe()
+        if self._all > 1 and not image.succeeded:
+            self._bars.console.print(image.line(), markup=False, highlight=False, soft_wrap=True)
+
+    def end(self) -> None:
+        """Take the bars away."""
+        self._bars.stop()
+
+    def _describe(self) -> None:
+        self._bars.update(self._overall, description=f'{self._finished}/{self._all} images')
 
 
 def progress_for(target: TextIO | None = None, quiet: bool = False) -> Progress:

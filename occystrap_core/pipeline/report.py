@@ -21,11 +21,25 @@ class ImageReport:
     outcome: Outcome | None = None
     findings: Sequence[CheckResult] = ()
     failure: str = ''
+    notes: Sequence[str] = ()
+    """Lines for people about what was left out on purpose."""
+    seconds: float = 0.0
+    done_before: bool = False
+    """Copied by an earlier run, and found in its place by this one."""
 
     @property
     def succeeded(self) -> bool:
         """Whether the image was processed and, where that was asked for, proved to be there."""
         return not self.failure and self.outcome in (None, Outcome.VERIFIED)
+
+    def line(self) -> str:
+        """Return what became of the image, in one line for people."""
+        if self.failure:
+            return f'{self.reference} FAILED: {self.failure}'
+        fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else 'copied'
+        before = ', done before' if self.done_before else ''
+        return (f'{self.reference} {self.layers} layers {size_text(self.size)} {self.seconds:.1f}s '
+                f'{fate.upper() if self.outcome is Outcome.UNVERIFIED else fate}{before}')
 
     def to_json(self) -> dict[str, Any]:
         """Return the image's part of the JSON report."""
@@ -35,6 +49,7 @@ class ImageReport:
             'manifest_digest': self.receipt.manifest_digest if self.receipt else None,
             'evidence': self.receipt.evidence.value if self.receipt else None,
             'outcome': self.outcome.value if self.outcome else None, 'failure': self.failure or None,
+            'seconds': round(self.seconds, 3), 'done_before': self.done_before, 'notes': list(self.notes),
             'findings': [{'severity': each.severity.value, 'item': each.item, 'message': each.message}
                          for each in self.findings]}
 
@@ -58,6 +73,8 @@ class RunReport:
         done = [image for image in self.images if not image.failure]
         parts = [f'{len(done)}/{len(self.images)} images', f'{sum(image.layers for image in done)} layers',
                  size_text(sum(image.size for image in done)), f'{self.seconds:.1f}s', *self._network()]
+        if before := sum(image.done_before for image in done):
+            parts.append(f'{before} done before')
         if self.level is not VerifyLevel.NONE:
             parts += self._verification()
         elif failed := len(self.images) - len(done):

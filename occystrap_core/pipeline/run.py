@@ -1,127 +1,190 @@
-"""A run: every image that the source names, copied and verified; image N is verified while N+1 is copied."""
-import os
+"""A run: every image that the source names, several at once, each copied, then verified while others are copied."""
+import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError
+from occystrap_core.errors import ImageNotFound, OccystrapError
+from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
-from occystrap_core.image_filter import ImageFilter
-from occystrap_core.image_input import ImageInput
-from occystrap_core.oci.reference import Reference
-from occystrap_core.opening import (
-    destination_location, open_filters, open_input, open_output, require_many, source_location,
-)
-from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image_output import ImageOutput
+from occystrap_core.opening import open_output
+from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
+from occystrap_core.pipeline.earlier_run import EarlierRun
+from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
+from occystrap_core.pipeline.layer_cache import FileCache, LayerCache
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport
+from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
-from occystrap_core.uri import Location
 from occystrap_core.verification.levels import VerifyLevel
-from occystrap_core.verification.results import CheckResults
+from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.results import Outcome
 from occystrap_core.verification.verifying import verify_receipt
+
+_ABORTING = 1.7
+"""Seconds that images get to clean up after a signal: the process must be gone in two."""
 
 
 @dataclass
 class Run:
-    """Everything that one invocation of `process` works with."""
+    """Everything that one invocation of `process` works with.
+
+    `earlier`: receipts of a run that was broken off; what they prove is not copied again. `fail_fast`: begin no image
+    after one has failed. `layer_cache`: the file that remembers what filters and compression made of layers.
+    """
 
     plugins: Plugins
     settings: Settings
     level: VerifyLevel
     progress: Progress
     receipts: ReceiptFile | None = None
+    earlier: EarlierRun = field(default_factory=EarlierRun)
+    fail_fast: bool = False
+    layer_cache: str | None = None
+    _failed: threading.Event = field(default_factory=threading.Event)
 
-    def process(self, source: str, destination: str, filters: Sequence[str] = ()) -> RunReport:
+    def process(self, source: str, destination: str | None, filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names to `destination` and verify them; returns what was done.
 
-        Raises OccystrapError when the only image fails; among several a failure is reported and the others go on.
+        `destination` may be None where the source is a plan. Raises OccystrapError when the only image fails; among
+        several a failure is reported and the others go on.
         """
         started = time.monotonic()
         report = RunReport(self.level, self.settings.requests)
-        read_from = source_location(self.plugins, source)
-        write_to = destination_location(self.plugins, destination)
-        _refuse_same_place(read_from, write_to)
-        opened_filters = open_filters(self.plugins, filters, self.settings)
-        with closing(open_input(self.plugins, read_from, self.settings)) as images:
-            references = list(images.references())
-            if len(references) > 1:
-                require_many(self.plugins, write_to)
-            self._process_all(images, references, write_to, opened_filters, report)
+        with closing(self.settings.shared) as shared, TaskList(self.plugins, self.settings) as todo:
+            if self.layer_cache:
+                shared.get(LayerCache, partial(FileCache, self.layer_cache))
+            todo.expand(source, destination, filters)
+            report.images = [*(task.report for task in todo.tasks), *todo.failed]
+            self._process_all(todo.tasks, report)
         report.seconds = time.monotonic() - started
         return report
 
-    def _process_all(self, images: ImageInput, references: Sequence[Reference], write_to: Location,
-                     filters: Sequence[ImageFilter], report: RunReport) -> None:
-        verifying = ThreadPoolExecutor(1, 'verification')
-        pending: list[tuple[ImageReport, Future[CheckResults]]] = []
+    def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
+        threads = DaemonThreads(min(self.settings.images, len(tasks)), 'image')
+        verifying = DaemonThreads(min(self.settings.images, len(tasks)), 'verification')
+        self.progress.begin(report.images)
+        for image in report.images[len(tasks):]:
+            self._ended(image)
+        checks: list[Future[None]] = []
+        copies = [threads.submit(partial(self._process, task, len(tasks) == 1, checks, verifying)) for task in tasks]
         try:
-            for reference in references:
-                image = ImageReport(str(reference), str(write_to))
-                report.images.append(image)
-                self._copy_or_note(images, reference, write_to, filters, image, only=len(references) == 1)
-                if self.level is not VerifyLevel.NONE and image.receipt:
-                    pending.append((image, verifying.submit(verify_receipt, self.plugins, image.receipt, self.level,
-                                                            self.settings)))
-            for image, future in pending:
-                findings = future.result()
-                image.outcome, image.findings = findings.outcome, findings.results
+            with _stopping(copies, self.settings):
+                _wait(copies, self.settings)
+                _wait(checks, self.settings)
         finally:
-            verifying.shutdown(wait=False, cancel_futures=True)
+            self.progress.end()
+            threads.close()
+            verifying.close()
 
-    def _copy_or_note(self, images: ImageInput, reference: Reference, write_to: Location,
-                      filters: Sequence[ImageFilter], report: ImageReport, only: bool) -> None:
-        """Copy one image; a failure is raised when it is the only one, else kept in its report."""
+    def _process(self, task: ImageTask, only: bool, checks: list[Future[None]], verifying: DaemonThreads) -> None:
+        """Copy one image, unless it is proved to be there; a failure is raised when it is the only one, else noted."""
+        if self.fail_fast and self._failed.is_set():
+            task.report.failure = 'left out, as another image failed before (--fail-fast)'
+            return
+        started = time.monotonic()
         try:
-            self._copy(images, reference, write_to, filters, report)
+            if self._is_there(task):
+                self._finished(task, started)
+                return
+            self._copy(task)
         except Exception as error:  # whatever it is, the other images have nothing to do with it
             if only or self.settings.cancellation.cancelled:
                 raise
             known = isinstance(error, OccystrapError)
-            report.failure = str(error) if known else f'internal error: {type(error).__name__}: {error}'
+            task.report.failure = str(error) if known else f'internal error: {type(error).__name__}: {error}'
+            self._finished(task, started)
+            return
+        if self.level is VerifyLevel.NONE:
+            self._finished(task, started)
+        else:
+            checks.append(verifying.submit(partial(self._verify, task, started)))
 
-    def _copy(self, images: ImageInput, reference: Reference, write_to: Location, filters: Sequence[ImageFilter],
-              report: ImageReport) -> None:
-        output = open_output(self.plugins, write_to, self.settings)
-        with images.open(reference) as source:
-            _require_platform(source, self.settings)
-            image = _filtered(source, filters)
-            total = sum(layer.stored_size for layer in image.layers)
-            with self.progress.image(str(reference), total) as progress:
-                copy = ImageCopy(image, output, self.settings, str(images.location), progress.advance)
-                report.receipt = copy.run()
-        report.destination = report.receipt.destination
-        report.layers, report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
+    def _copy(self, task: ImageTask) -> None:
+        output = open_output(self.plugins, task.destination, task.settings)
+        with task.images.open(task.reference) as source:
+            _require_platform(source, task.settings)
+            image = filtered(source, task.filters)
+            with self.progress.image(str(task.reference), size_to_move(image)) as advance:
+                copy = copy_of(image, output, task.settings, task.source, advance, task.recipe)
+                receipt = copy.run()
+        self._note(task.report, receipt)
+        task.report.notes = image.notes
+        task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
+
+    def _note(self, report: ImageReport, receipt: Receipt) -> None:
+        report.receipt, report.destination = receipt, receipt.destination
         if self.receipts:
-            self.receipts.add(report.receipt)
+            self.receipts.add(receipt)
+
+    def _is_there(self, task: ImageTask) -> bool:
+        """Tell whether an earlier run's receipt for this image still holds; then report it as done."""
+        if not self.earlier:
+            return False
+        output: ImageOutput = open_output(self.plugins, task.destination, task.settings)
+        receipt = self.earlier.find(task.source, output.location)
+        if receipt is None:
+            return False
+        level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
+        findings = verify_receipt(self.plugins, receipt, level, task.settings)
+        if findings.outcome is not Outcome.VERIFIED:
+            return False
+        self._note(task.report, receipt)
+        layers = receipt.of_kind('layer')
+        task.report.layers, task.report.size = len(layers), sum(layer.size for layer in layers)
+        task.report.done_before = True
+        if self.level is not VerifyLevel.NONE:
+            task.report.outcome, task.report.findings = findings.outcome, findings.results
+        return True
+
+    def _verify(self, task: ImageTask, started: float) -> None:
+        assert task.report.receipt
+        findings = verify_receipt(self.plugins, task.report.receipt, self.level, task.settings)
+        task.report.outcome, task.report.findings = findings.outcome, findings.results
+        self._finished(task, started)
+
+    def _finished(self, task: ImageTask, started: float) -> None:
+        task.report.seconds = time.monotonic() - started
+        self._ended(task.report)
+
+    def _ended(self, report: ImageReport) -> None:
+        if not report.succeeded:
+            self._failed.set()
+        self.progress.finished(report)
 
 
-def _require_platform(image: Image, settings: Settings) -> None:
+@contextmanager
+def _stopping(futures: Sequence[Future[None]], settings: Settings) -> Iterator[None]:
+    """After a signal, or the failure of the only image, let everything stop and clean up before that goes on."""
+    try:
+        yield
+    except BaseException as error:
+        settings.cancellation.cancel()
+        if not give_up(futures, _ABORTING):
+            error.add_note('a thread did not stop in time: temporary files may be left, the next run removes them')
+        raise
+
+
+def _wait(futures: Iterable[Future[None]], settings: Settings) -> None:
+    """Wait until all are done; raises what the first that failed raised."""
+    for future in completed(list(futures), settings.cancellation.check):
+        future.result()
+
+
+def _require_platform(image: Image | ImageIndex, settings: Settings) -> None:
     """Raise ImageNotFound when the user asked for a platform and the only image there is has another."""
     wanted = settings.platform
-    if not wanted or image.sequential:
+    if not wanted or isinstance(image, ImageIndex | Artifact) or image.sequential:
         return
     actual = image.config.platform
     if not actual.variant:  # many configs leave it out, also below an index that tells it
         wanted = replace(wanted, variant='')
     if not actual.satisfies(wanted):
         raise ImageNotFound(f'no image for platform {settings.platform} at {image.reference}; there is: {actual}')
-
-
-def _filtered(image: Image, filters: Sequence[ImageFilter]) -> Image:
-    for each in filters:
-        image = each.apply(image)
-    return image
-
-
-def _refuse_same_place(source: Location, destination: Location) -> None:
-    """Raise UsageError for a copy onto itself, which would destroy what it reads."""
-    same_path = source.path == destination.path or os.path.realpath(source.path) == os.path.realpath(destination.path)
-    shared = source.options.keys() & destination.options.keys()  # such as a daemon's socket: another one, another place
-    elsewhere = any(source.options[name] != destination.options[name] for name in shared)
-    if source.scheme == destination.scheme and same_path and not elsewhere:
-        raise UsageError(f'source and destination are the same place: {destination}')

@@ -29,6 +29,8 @@ class DirOutput(ImageOutput):
         self._unique = bool(self.location.options['unique_names'])
         self._workspace = Workspace(self._root, settings.sync)
         self._replaces = False
+        if self._unique:
+            self.layer_store = self._root
 
     def prepare(self, image: Image) -> None:
         """Refuse what is no folder, cannot be written to, or holds other things; raises OutputError."""

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from occystrap_core.opening import destination_location, open_input, open_output, source_location
+from occystrap_core.image_input import ImageInput
+from occystrap_core.opening import destination_location, open_source, open_output, source_location
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.image.image import Image
 from occystrap_core.plugins import build_plugin_manager
@@ -77,7 +78,8 @@ def oci_members() -> list[tuple[str, bytes | str]]:
 def copy(source: str, destination: str) -> Receipt:
     """Copy between two URIs through the real pipeline, one layer at a time, and return the receipt."""
     plugins, settings = build_plugin_manager(), Settings(sync=False)
-    read_from = open_input(plugins, source_location(plugins, source), settings)
+    read_from = open_source(plugins, source_location(plugins, source), settings)
+    assert isinstance(read_from, ImageInput)
     try:
         with read_from.open(next(iter(read_from.references()))) as image:
             return write(image, destination, settings)

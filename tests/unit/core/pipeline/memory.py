@@ -10,6 +10,7 @@ from occystrap_core import (
     OutgoingLayer, OutputError, Receipt, SequentialImage, Settings, TarEntry, TarLayer, VerifyLevel, WriterScheme,
     WrittenImage, WrittenLayer, BOOLEAN, STRING, EntryFilter, hookimpl,
 )
+from occystrap_core.filters.plugin import register_filters
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.plugins import Plugins, build_plugin_manager
 from occystrap_core.testing.sample import sample_image
@@ -149,7 +150,8 @@ def memory_plugins(output: str = f'{HOME}:MemoryOutput', source: str = f'{HOME}:
     functions: dict[str, Callable[..., object]] = {
         'register_inputs': lambda: [InputScheme('memory', source)],
         'register_writers': lambda: [WriterScheme('memory', output, options, many=many)],
-        'register_filters': lambda: [FilterKind('without', f'{HOME}:Without', [Option('name', STRING, '')])]}
+        'register_filters': lambda: [*register_filters(), FilterKind('without', f'{HOME}:Without',
+                                                                     [Option('name', STRING, '')])]}
     if verifier:
         functions['verify_output'] = verifier
     return build_plugin_manager([FakeEntryPoint('memory', hooks(**functions))], [])

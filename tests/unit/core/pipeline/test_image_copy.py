@@ -260,10 +260,12 @@ def test_layers_that_were_not_begun_are_not_begun_after_a_failure(shelf: Shelf) 
     image = image_of(*(bytes([number]) * 100 for number in range(50)))
     for number in range(50):
         broken(image, number, lambda: Source(b'wrong'))
+    settings, before = Settings(jobs=3), set(threading.enumerate())
     with pytest.raises(InvalidImage):
-        copy(image, settings=Settings(jobs=3))
+        copy(image, settings=settings)
     assert shelf.aborts == 1 and shelf.writes == []
-    wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith('layer-')])
+    settings.shared.close()
+    wait_until(lambda: not set(threading.enumerate()) - before)
 
 
 @pytest.mark.parametrize('form', ['stored', 'tar'])

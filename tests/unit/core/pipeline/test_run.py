@@ -191,14 +191,14 @@ def test_an_image_is_verified_while_the_next_is_copied() -> None:
 
 # Receipts
 
-def test_receipts_are_there_when_the_run_is_over(tmp_path: Path) -> None:
+def test_receipts_are_there_as_images_finish(tmp_path: Path) -> None:
     path = tmp_path / 'receipts'
     receipts = ReceiptFile(str(path))
     assert not path.exists()
     offer('bad', image=broken)
     offer('one', 'two')
     report = process('memory://one,bad,two', receipts=receipts)
-    assert not path.exists()
+    assert len(path.read_text().splitlines()) == 2
     receipts.close()
     receipts.close()
     assert [path] == list(tmp_path.iterdir())
@@ -255,6 +255,7 @@ def test_no_image_is_no_success() -> None:
 
 def test_the_json_tells_all_of_an_image() -> None:
     report = process(offer('one')).to_json()
+    assert report['images'][0].pop('seconds') >= 0 and report['images'][0].pop('done_before') is False
     assert {key: report[key] for key in ('level', 'succeeded', 'retries', 'requests', 'rate_limits')} == {
         'level': 'fast', 'succeeded': True, 'retries': 0, 'requests': 0, 'rate_limits': 0}
     sample = sample_image()
@@ -262,7 +263,7 @@ def test_the_json_tells_all_of_an_image() -> None:
         'reference': 'one', 'destination': 'memory://shelf', 'layers': 3,
         'bytes': sum(layer.size for layer in sample.manifest.layers), 'image_id': sample.config.digest,
         'manifest_digest': sample.manifest.digest, 'evidence': 'streamed', 'outcome': 'verified', 'failure': None,
-        'findings': []}]
+        'notes': [], 'findings': []}]
 
 
 @pytest.mark.parametrize(('count', 'text'), [
@@ -278,9 +279,9 @@ def test_plain_progress_writes_a_line_now_and_then(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr('time.monotonic', lambda: clock[0])
     progress = progress_for(target)
     assert isinstance(progress, PlainProgress)
-    with progress.image('a:b', 10 << 20) as shown:
+    with progress.image('a:b', 10 << 20) as advance:
         for clock[0] in (1.0, 11.0, 12.0, 30.0):
-            shown.advance(1 << 20)
+            advance(1 << 20)
     assert target.getvalue() == 'a:b: 2.0 MiB so far\na:b: 4.0 MiB so far\n'
     assert type(progress_for(target, quiet=True)) is Progress
 
@@ -290,10 +291,15 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         def isatty(self) -> bool:
             return True
     target = Terminal()
+    progress = progress_for(target)
+    progress.begin([ImageReport('one', 'there'), ImageReport('two', 'there')])
     for name in ('one', 'two'):
-        with progress_for(target).image(name, 100) as shown:
-            shown.advance(100)
-    assert 'one' in target.getvalue() and 'two' in target.getvalue()
+        with progress.image(name, 100) as advance:
+            advance(100)
+        progress.finished(ImageReport(name, 'there', failure='' if name == 'one' else 'it is [broken]'))
+    progress.end()
+    shown = target.getvalue()
+    assert all(each in shown for each in ('one', 'two', '2/2 images', 'two FAILED: it is [broken]'))
 
 
 def test_what_a_receipt_says_of_the_run() -> None:

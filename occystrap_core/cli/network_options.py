@@ -1,0 +1,48 @@
+"""Options of all commands that talk to servers, and the settings that they make."""
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from occystrap_core.errors import UsageError
+
+F = TypeVar('F', bound=Callable[..., Any])
+
+_OPTIONS = [
+    click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
+                 help='How long a server may stay silent.'),
+    click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
+                 help='How often a failed request is tried again.'),
+    click.option('--longest-wait', type=click.FloatRange(min=0), default=60.0, show_default=True, metavar='SECONDS',
+                 help='How long to wait for another attempt, even if a server asks for more.'),
+    click.option('--rate-limit', type=click.FloatRange(min=0, min_open=True), metavar='NUMBER',
+                 help='Requests a second to one host, at most.'),
+    click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
+                 help='Certificates of authorities to trust besides the system\'s.'),
+    click.option('--username', metavar='NAME', help='Who to log in as, with --password-stdin.'),
+    click.option('--password-stdin', is_flag=True, help='Read the password from stdin.'),
+]
+
+
+def network_options(command: F) -> F:
+    """Add the options to a command; `network_settings` takes them from what it is called with."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def network_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of Settings that the options say, taken out of `options`; raises UsageError."""
+    username, from_stdin = options.pop('username'), options.pop('password_stdin')
+    if bool(username) != from_stdin:
+        raise UsageError('--username and --password-stdin are wanted together')
+    fields = {name: options.pop(name) for name in ('timeout', 'retries', 'longest_wait', 'rate_limit', 'ca_file')}
+    return {**fields, 'login': (username, _password()) if username else None}
+
+
+def _password() -> str:
+    password = sys.stdin.read().removesuffix('\n').removesuffix('\r')
+    if not password:
+        raise UsageError('--password-stdin: there is no password on stdin')
+    return password

@@ -1,0 +1,49 @@
+"""Artifacts: what has the manifest of an image but is none, such as a signature, an SBOM or a chart."""
+from collections.abc import Callable
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.image.image import Image
+from occystrap_core.image.layer import Layer
+from occystrap_core.image.stream import ByteStream, Readable
+from occystrap_core.oci.config import ImageConfig
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.manifest import Manifest
+from occystrap_core.oci.reference import Reference
+
+
+class OpaqueBlob(Layer):
+    """A blob of which nobody asks what is in it: stored bytes, never a tar."""
+
+    def __init__(self, index: int, descriptor: Descriptor, opener: Callable[[], Readable]) -> None:
+        """`opener` opens the blob."""
+        self.index, self.descriptor, self._opener = index, descriptor, opener
+        self.diff_id = descriptor.digest  # it is its own content
+
+    def stored(self) -> ByteStream:
+        """Open the blob; its end checks digest and size."""
+        assert self.descriptor
+        stream = ByteStream(self._opener(), digest=self.descriptor.digest, size=self.descriptor.size,
+                            what=f'blob {self.descriptor.digest}')
+        if self.moved:
+            stream.observe(self.moved)
+        return stream
+
+    def tar(self) -> ByteStream:
+        """Raise InvalidImage: it is none."""
+        assert self.descriptor
+        raise InvalidImage(f'blob {self.descriptor.digest} is a {self.descriptor.media_type}, not a layer of an image')
+
+
+class Artifact(Image):
+    """A manifest whose config and layers are opaque: it is copied as it is, to where stored blobs and manifests go."""
+
+    manifest: Manifest
+
+    def __init__(self, reference: Reference, config: bytes, manifest: Manifest,
+                 opener: Callable[[Descriptor], Readable]) -> None:
+        """`config` is the blob that the manifest names as config; `opener` opens any of the others."""
+        def opening(descriptor: Descriptor) -> Callable[[], Readable]:
+            return lambda: opener(descriptor)
+        blobs = [OpaqueBlob(index, each, opening(each)) for index, each in enumerate(manifest.layers)]
+        opaque = ImageConfig(config, tuple(each.digest for each in manifest.layers))
+        super().__init__(reference, opaque, blobs, manifest)

@@ -1,0 +1,39 @@
+"""What hangs on an image by digest: signatures, SBOMs, attestations (distribution-spec, Referrers; cosign's tags)."""
+from dataclasses import replace
+from typing import Any
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.documents import parse_object
+from occystrap_core.oci.manifest import Index, Manifest
+
+COSIGN_SUFFIXES = ('.sig', '.att', '.sbom')
+"""What cosign adds to the tag of a signature, an attestation, an SBOM."""
+
+
+def referrers_tag(subject: Digest) -> str:
+    """Return the tag that lists what refers to `subject` where a registry has no API for that."""
+    return f'sha256-{subject.hex}'
+
+
+def subject_of(document: Manifest | Index) -> Digest | None:
+    """Return what a manifest or index says that it refers to; raises InvalidImage for a malformed subject."""
+    subject = _parsed(document).get('subject')
+    return Descriptor.from_json(subject, 'the subject').digest if subject is not None else None
+
+
+def referrer_of(document: Manifest | Index) -> Descriptor:
+    """Return the descriptor under which a manifest is listed as a referrer: with its kind and its annotations."""
+    parsed = _parsed(document)
+    kind, annotations = parsed.get('artifactType'), parsed.get('annotations') or {}
+    if not kind and isinstance(document, Manifest):
+        kind = document.config.media_type
+    if not isinstance(kind, str | None) or not isinstance(annotations, dict) or not all(
+            isinstance(each, str) for each in annotations.values()):
+        raise InvalidImage(f'manifest {document.digest} has a malformed artifactType or annotations')
+    return replace(document.descriptor, artifact_type=kind or '', annotations=annotations)
+
+
+def _parsed(document: Manifest | Index) -> dict[str, Any]:
+    return parse_object(document.raw, 'the manifest')

@@ -1,0 +1,81 @@
+"""What a run would do, found out without writing anything."""
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from occystrap_core.errors import OccystrapError
+from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image_output import ImageOutput, LayerForm
+from occystrap_core.opening import open_output
+from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
+from occystrap_core.pipeline.index_copy import require_room
+from occystrap_core.pipeline.outgoing import Outgoing
+from occystrap_core.pipeline.report import size_text
+from occystrap_core.pipeline.tasks import ImageTask, TaskList
+from occystrap_core.plugins import Plugins
+from occystrap_core.settings import Settings
+
+
+@dataclass
+class Foreseen:
+    """One image: its layers, and those that the destination has; sizes in bytes as the source holds them.
+
+    `size` is None where only reading tells, as for images of daemons.
+    """
+
+    source: str
+    destination: str
+    layers: int = 0
+    size: int | None = None
+    layers_there: int = 0
+    size_there: int = 0
+    failure: str = ''
+
+    def line(self) -> str:
+        """Return what would be done, in one line for people."""
+        if self.failure:
+            return f'would fail: {self.source}: {self.failure}'
+        size = 'size unknown' if self.size is None else size_text(self.size)
+        there = f', {self.layers_there} ({size_text(self.size_there)}) there already' if self.layers_there else ''
+        return f'would copy {self.source} to {self.destination}: {self.layers} layers, {size}{there}'
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same for programs."""
+        return asdict(self)
+
+
+def foresee(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
+            ) -> list[Foreseen]:
+    """Return what copying `source` to `destination` would do; raises UsageError for what can never work."""
+    with closing(settings.shared), TaskList(plugins, settings) as todo:
+        todo.expand(source, destination, filters)
+        found = [Foreseen(task.source, str(task.destination)) for task in todo.tasks]
+        with closing(DaemonThreads(settings.images, 'image')) as threads:
+            futures = [threads.submit(partial(_look, plugins, task, foreseen))
+                       for task, foreseen in zip(todo.tasks, found, strict=True)]
+            for future in completed(futures, settings.cancellation.check):
+                future.result()
+        return found + [Foreseen(each.reference, each.destination, failure=each.failure) for each in todo.failed]
+
+
+def _look(plugins: Plugins, task: ImageTask, foreseen: Foreseen) -> None:
+    try:
+        output = open_output(plugins, task.destination, task.settings)
+        with task.images.open(task.reference) as image:
+            require_room(image, output)
+            foreseen.layers = len(image.layers if isinstance(image, ImageIndex) else image.diff_ids)
+            if not image.sequential:
+                foreseen.size = sum(layer.stored_size for layer in image.layers)
+            for layer in image.layers if not task.filters else ():
+                if _is_there(output, Outgoing(layer, output.wants, lambda count: None)):
+                    foreseen.layers_there += 1
+                    foreseen.size_there += layer.stored_size
+    except OccystrapError as error:
+        foreseen.failure = str(error)
+
+
+def _is_there(output: ImageOutput, outgoing: Outgoing) -> bool:
+    known = outgoing.descriptor if output.wants is LayerForm.STORED else outgoing.diff_id
+    return known is not None and output.has_layer(outgoing) is not None

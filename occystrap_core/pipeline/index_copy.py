@@ -1,0 +1,140 @@
+"""Copying an index with all that it lists, or an image with what hangs on it; all or nothing, as ImageCopy does."""
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from occystrap_core.errors import PluginError, UsageError
+from occystrap_core.image.artifact import Artifact
+from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import ImageIndex, below
+from occystrap_core.image_filter import ImageFilter
+from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenIndex, merged
+from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.pipeline.parts import Parts, listed
+from occystrap_core.settings import Settings
+from occystrap_core.verification.receipt import Receipt
+
+
+def _nobody(count: int) -> None:
+    """Hear of nothing."""
+
+
+class IndexCopy:
+    """Moves an index, or what was chosen of it, into one output; the interface is that of ImageCopy."""
+
+    def __init__(self, index: ImageIndex, output: ImageOutput, settings: Settings, source: str,
+                 progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> None:
+        """The arguments are those of ImageCopy."""
+        self._index, self._output, self._source = index, output, source
+        self._parts = Parts(output, settings, source, progress, recipe)
+        self.layers: Sequence[PlacedLayer] = ()
+
+    def run(self) -> Receipt:
+        """Copy and return the receipt of the whole; raises what went wrong first, after the output was aborted."""
+        try:
+            self._output.prepare_index(self._index)
+            self._parts.copy(listed(self._index.children, self._index.attached))
+            attached = self._parts.attach(self._index.attached)
+            self.layers = self._parts.layers
+            receipt = self._output.finalize_index(WrittenIndex(
+                self._index.reference, self._source, self._parts.resulting(self._index), self._parts.receipts,
+                attached))
+            return _checked(receipt, self._output)
+        except BaseException as error:
+            _abort(self._output, error)
+            raise
+
+
+class AttachedCopy(ImageCopy):
+    """Moves an image with what hangs on it, which is there before the image's tag is."""
+
+    def __init__(self, image: Image, output: ImageOutput, settings: Settings, source: str,
+                 progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> None:
+        """The arguments are those of ImageCopy."""
+        super().__init__(image, output, settings, source, progress, recipe)
+        self._attached = image.attached
+        self._parts = Parts(output, settings, source, progress, recipe)
+
+    def _finalized(self, written: WrittenImage) -> Receipt:
+        self._parts.copy(listed((), self._attached))
+        attached = self._parts.attach(self._attached)
+        self.layers = [*self.layers, *self._parts.layers]
+        receipt = super()._finalized(written)
+        below_it = [each for part in self._parts.receipts for each in part.expectations]
+        return replace(receipt, expectations=merged([*receipt.expectations, *below_it, *attached]))
+
+
+def copy_of(opened: Image | ImageIndex, output: ImageOutput, settings: Settings, source: str,
+            progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> ImageCopy | IndexCopy:
+    """Return what copies whatever an input opened; raises UsageError, before anything is read, if it cannot go there.
+
+    The arguments are those of ImageCopy.
+    """
+    require_room(opened, output)
+    if isinstance(opened, ImageIndex):
+        return IndexCopy(opened, output, settings, source, progress, recipe)
+    kind = AttachedCopy if opened.attached else ImageCopy
+    return kind(opened, output, settings, source, progress, recipe)
+
+
+def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Image | ImageIndex:
+    """Return what the filters make of an image, or of each image of an index, lazily.
+
+    Raises UsageError for what no filter can change: an artifact, and an image that brings what hangs on its digest.
+    """
+    if not filters:
+        return opened
+    if opened.attached:
+        raise UsageError(f'{opened.reference}: what hangs on an image does not fit a filtered one, whose digest is '
+                         'another: leave out the filters or referrers=true')
+    if not isinstance(opened, ImageIndex):
+        return _changed(opened, filters)
+    index = opened.filtered(lambda image: _changed(image, filters))
+    if not any(isinstance(each, Image) for each in below(index)):
+        raise UsageError(f'{opened.reference} holds no image that a filter could change')
+    return index
+
+
+def size_to_move(opened: Image | ImageIndex) -> int:
+    """Return the size in bytes of all layers and blobs that a copy moves, as far as it is known, for progress."""
+    images = [each for each in below(opened) if isinstance(each, Image)]
+    return sum(layer.stored_size for image in images for layer in image.layers)
+
+
+def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
+    """Raise UsageError when the output can hold one plain image only and `opened` is more, or something else."""
+    if output.holds_indexes:
+        if output.wants is not LayerForm.STORED:
+            raise PluginError(f'{type(output).__name__} says that it holds indexes, but does not want stored blobs')
+        return
+    place = output.location
+    if isinstance(opened, ImageIndex):
+        raise UsageError(f'{place} holds one image, and {opened.reference} is an index of {len(opened.children)}: '
+                         'choose one with --platform, such as linux/amd64')
+    if isinstance(opened, Artifact):
+        raise UsageError(f'{place} holds images, and {opened.reference} is none: its config is a '
+                         f'{opened.manifest.config.media_type}')
+    if opened.attached:
+        raise UsageError(f'{place} holds an image alone, not what hangs on it: leave out referrers=true')
+
+
+def _changed(image: Image, filters: Sequence[ImageFilter]) -> Image:
+    if isinstance(image, Artifact):
+        raise UsageError(f'{image.reference} is no image that a filter could change: its config is a '
+                         f'{image.manifest.config.media_type}')
+    for each in filters:
+        image = each.apply(image)
+    return image
+
+
+def _checked(receipt: object, output: ImageOutput) -> Receipt:
+    if not isinstance(receipt, Receipt):
+        raise PluginError(f'{type(output).__name__}.finalize_index returned {receipt!r}, a Receipt is wanted')
+    return receipt
+
+
+def _abort(output: ImageOutput, reason: BaseException) -> None:
+    """Have the writer clean up; a failure there is added to the reason."""
+    try:
+        output.abort()
+    except Exception as error:
+        reason.add_note(f'what is temporary could not be removed: {error}')

@@ -1,0 +1,1 @@
+"""Sources that name other sources: lists of references and plans."""

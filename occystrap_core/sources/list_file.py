@@ -1,0 +1,30 @@
+"""Lists: a file with one reference or URI a line."""
+import re
+from collections.abc import Iterable
+
+from occystrap_core.errors import UsageError
+from occystrap_core.image_list import ImageList, ListedImage
+from occystrap_core.sources.naming import source_uri
+from occystrap_core.sources.reading import Problems, file_name, read_text
+
+_COMMENT = re.compile(r'(^|\s)#.*')
+
+
+class ListFile(ImageList):
+    """The images that a file names: `list://images.txt`, or `list://-` for stdin."""
+
+    def entries(self) -> Iterable[ListedImage]:
+        """Return what the lines name, in order; raises UsageError, naming file and lines, for all that are wrong."""
+        name = file_name(self.location.path)
+        problems, found = Problems(name), []
+        for number, line in enumerate(read_text(self.location.path).split('\n'), 1):
+            written = _COMMENT.sub('', line).strip()
+            if written:
+                try:
+                    found.append(ListedImage(source_uri(written), where=f'{name}, line {number}'))
+                except UsageError as error:
+                    problems.add(f'line {number}: {error}')
+        problems.report()
+        if not found:
+            raise UsageError(f'{name} names no image: a reference or URI a line is wanted')
+        return found

@@ -1,0 +1,17 @@
+"""The built-in sources, registered through the same hooks as any plugin's."""
+from collections.abc import Iterable
+
+from occystrap_core.hookspecs import hookimpl
+from occystrap_core.schemes import InputScheme
+
+
+@hookimpl
+def register_inputs() -> Iterable[InputScheme]:
+    """Return the sources that name others."""
+    return [
+        InputScheme('list', 'occystrap_core.sources.list_file:ListFile',
+                    help='the images that a file names, a reference or URI a line, # for comments; list://- is stdin'),
+        InputScheme('plan', 'occystrap_core.sources.plan:Plan',
+                    help='a plan in TOML, or in YAML where the name ends in .yaml or .yml: images with destinations, '
+                         'platforms and filters'),
+    ]

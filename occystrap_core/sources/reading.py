@@ -1,0 +1,52 @@
+"""Reading a file that names images: whole, but not without bounds, and all that is wrong with it told at once."""
+import sys
+
+from occystrap_core.errors import UsageError
+
+CAP = 4 << 20
+"""Most bytes of a list or plan; some 40,000 images."""
+_SHOWN = 100
+
+
+class Problems:
+    """What is wrong with one file, collected to be told in one line."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._found: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Note a problem; `text` says where in the file it is."""
+        self._found.append(text)
+
+    def report(self) -> None:
+        """Raise UsageError with all problems, if there are any."""
+        if len(self._found) == 1:
+            raise UsageError(f'{self._file}: {self._found[0]}')
+        if self._found:
+            left = len(self._found) - _SHOWN
+            more = f'; and {left} more' if left > 0 else ''
+            raise UsageError(f'{self._file}: {len(self._found)} errors: {"; ".join(self._found[:_SHOWN])}{more}')
+
+
+def file_name(path: str) -> str:
+    """Return what to call the file at `path`, where - stands for stdin."""
+    return 'stdin' if path == '-' else path
+
+
+def read_text(path: str, cap: int = CAP) -> str:
+    """Return the text of a file, `-` for stdin; raises UsageError when it cannot be had or is longer than `cap`."""
+    try:
+        if path == '-':
+            raw = sys.stdin.buffer.read(cap + 1)
+        else:
+            with open(path, 'rb') as file:
+                raw = file.read(cap + 1)
+        text = raw.decode('utf-8-sig')
+    except OSError as error:
+        raise UsageError(f'{file_name(path)} cannot be read: {error.strerror}') from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f'{file_name(path)} is not UTF-8 at byte {error.start}') from None
+    if len(raw) > cap:
+        raise UsageError(f'{file_name(path)} has more than the {cap >> 20} MiB that a file of its kind may have')
+    return text

@@ -1,0 +1,37 @@
+"""Plans in YAML: plain data, no tags that make objects, no aliases that multiply, no key twice."""
+from typing import Any
+
+import yaml
+
+from occystrap_core.errors import UsageError
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """A safe loader that is stricter still."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, 'plans have no aliases (*name): use defaults',
+                                                    self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen if isinstance(key, yaml.ScalarNode) else True:
+                raise yaml.constructor.ConstructorError(None, None, 'a key is there twice, or is no text',
+                                                        key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Return the document in `text`; raises UsageError, with `name` and line, for what is none."""
+    try:
+        return yaml.load(text, _PlainLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f', line {mark.line + 1}' if mark else ''
+        raise UsageError(f'{name}{where} cannot be understood: {error.problem or error.context}') from None
+    except (yaml.YAMLError, ValueError) as error:  # characters that YAML has not, dates that no calendar has
+        raise UsageError(f'{name} cannot be understood: {" ".join(str(error).split())}') from None

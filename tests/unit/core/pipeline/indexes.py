@@ -1,0 +1,80 @@
+"""Indexes and artifacts in memory, and a destination that takes them."""
+from collections.abc import Sequence
+
+from occystrap_core import (
+    Artifact, Attached, Child, Content, Expectation, ImageIndex, ImageOutput, Receipt, WrittenAttachment, WrittenImage,
+    WrittenIndex,
+)
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, Reference, dump, media_types
+from tests.unit.core.image.sources import Source
+from tests.unit.core.pipeline.memory import MemoryOutput
+
+REFERENCE = Reference.parse('many:v1')
+KIND = 'application/vnd.example.signature'
+
+
+class IndexShelf(MemoryOutput):
+    """A destination that keeps manifests and indexes too; `steps` tells the order in which they came."""
+
+    holds_indexes = True
+
+    def __init__(self, *arguments: object, whole: 'IndexShelf | None' = None) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.is_part = whole is not None
+        self.steps: list[str] = whole.steps if whole else []
+
+    def child(self) -> ImageOutput:
+        return type(self)(self.location, self.settings, whole=self)
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        assert image.manifest
+        receipt = super().finalize(image)
+        documents = [self._keep(image.manifest), *receipt.expectations]
+        return image.receipt(self.location, documents)
+
+    def attach(self, attachments: Sequence[WrittenAttachment]) -> Sequence[Expectation]:
+        self.steps += [f'attach {each.tag or each.subject}' for each in attachments]
+        return [Expectation('referrer', str(each.subject), each.document.digest, len(each.document.raw))
+                for each in attachments if each.subject]
+
+    def finalize_index(self, index: WrittenIndex) -> Receipt:
+        return index.receipt(self.location, [self._keep(index.index)])
+
+    def abort(self) -> None:
+        if not self.is_part:
+            super().abort()
+
+    def _keep(self, document: Manifest | Index) -> Expectation:
+        name = str(document.digest) if self.is_part else 'tag'
+        self.shelf.blobs[name] = document.raw
+        self.steps.append(name)
+        return Expectation('index' if isinstance(document, Index) else 'manifest', name, document.digest,
+                           len(document.raw))
+
+
+def descriptor_of(content: Content) -> Descriptor:
+    """Return what points at an image or index."""
+    document = content.index if isinstance(content, ImageIndex) else content.manifest
+    assert document
+    return document.descriptor
+
+
+def index_of(contents: Sequence[Content], platforms: Sequence[str] = (), attached: Sequence[Attached] = (),
+             media_type: str = media_types.OCI_INDEX) -> ImageIndex:
+    """Return an index of these, written with a field that nobody knows."""
+    entries = []
+    for place, content in enumerate(contents):
+        entry = descriptor_of(content).to_json()
+        if platforms:
+            entry['platform'] = {**Platform.parse(platforms[place]).to_json(), 'os.version': '1'}
+        entries.append(entry)
+    raw = b' ' + dump({'schemaVersion': 2, 'mediaType': media_type, 'manifests': entries, 'unknown': True})
+    children = [Child(place, each) for place, each in enumerate(contents)]
+    return ImageIndex(REFERENCE, Index.parse(raw), children, attached)
+
+
+def artifact(content: bytes = b'a signature', config: bytes = b'{}') -> Artifact:
+    """Return an artifact of one blob."""
+    blob = Descriptor(KIND, Digest.of(content), len(content))
+    manifest = Manifest.build(Descriptor('application/vnd.oci.empty.v1+json', Digest.of(config), len(config)), [blob])
+    return Artifact(REFERENCE, config, manifest, lambda descriptor: Source(content))

@@ -1,0 +1,22 @@
+"""Lists and plans as the core opens them."""
+from collections.abc import Sequence
+from pathlib import Path
+
+from occystrap_core import ImageList, ListedImage, Settings
+from occystrap_core.opening import open_source, source_location
+from occystrap_core.plugins import build_plugin_manager
+
+
+def entries_of(uri: str) -> Sequence[ListedImage]:
+    """Return what a list:// or plan:// names, opened by way of the installed plugins."""
+    plugins = build_plugin_manager()
+    opened = open_source(plugins, source_location(plugins, uri), Settings())
+    assert isinstance(opened, ImageList)
+    return list(opened.entries())
+
+
+def entries_in(folder: Path, name: str, text: str | bytes) -> Sequence[ListedImage]:
+    """Write a file and return what it names; its suffix tells whether it is a list or a plan."""
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return entries_of(f'{"list" if name.endswith(".txt") else "plan"}://{path}')

@@ -1,0 +1,85 @@
+"""Lists: what a line stands for, and what is told of lines that stand for nothing."""
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import UsageError
+from occystrap_core.sources import reading
+from tests.unit.core.sources.files import entries_in, entries_of
+
+DIGEST = f'sha256:{"a" * 64}'
+
+
+@pytest.mark.parametrize(('line', 'uri'), [
+    ('registry.example/app:v1', 'registry://registry.example/app:v1'),
+    ('registry.example:5000/team/app', 'registry://registry.example:5000/team/app'),
+    ('localhost/app:v1', 'registry://localhost/app:v1'),
+    ('[::1]:5000/app:v1', 'registry://[::1]:5000/app:v1'),
+    (f'registry.example/app:v1@{DIGEST}', f'registry://registry.example/app:v1@{DIGEST}'),
+    ('registry.example/app:v1?insecure=true', 'registry://registry.example/app:v1?insecure=true'),
+    ('registry.example/team/*:v1.*', 'registry://registry.example/team/*:v1.*'),
+    ('busybox', 'registry://docker.io/busybox'),
+    ('grafana/grafana:10', 'registry://docker.io/grafana/grafana:10'),
+    (f'busybox@{DIGEST}', f'registry://docker.io/busybox@{DIGEST}'),
+    ('docker://app:v1', 'docker://app:v1'),
+    ('tar:///a%23 b/c.tar', 'tar:///a%23 b/c.tar'),
+    ('  registry.example/app:v1\t# the app', 'registry://registry.example/app:v1'),
+])
+def test_a_line(line: str, uri: str, tmp_path: Path) -> None:
+    entry, = entries_in(tmp_path, 'images.txt', line)
+    assert (entry.source, entry.destination, entry.platform, entry.filters) == (uri, None, None, None)
+
+
+def test_comments_blank_lines_and_what_windows_writes(tmp_path: Path) -> None:
+    text = b'\xef\xbb\xbf# ours\r\n\r\nhost.example/b:1\r\n   # theirs\r\nhost.example/a:1\r\nhost.example/b:1'
+    found = entries_in(tmp_path, 'images.txt', text)
+    assert [entry.source[24:] for entry in found] == ['b:1', 'a:1', 'b:1'], 'in order, as often as they stand there'
+    assert [entry.where for entry in found] == [f'{tmp_path}/images.txt, line {line}' for line in (3, 5, 6)]
+
+
+def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(b'host.example/a:1\nhost.example/A:1\n')))
+    with pytest.raises(UsageError, match="^stdin: line 2: .*malformed repository 'A'"):
+        entries_of('list://-')
+
+
+def test_all_errors_in_one_line(tmp_path: Path) -> None:
+    text = 'host.example/a:1\nhost.example/App\nhost.example/a:1 host.example/b:1\nfine.example/x\nHTTP://x\na\x1b[2J'
+    with pytest.raises(UsageError) as caught:
+        entries_in(tmp_path, 'images.txt', text)
+    said = str(caught.value)
+    assert said.startswith(f'{tmp_path}/images.txt: 4 errors: line 2: ') and said.isprintable()
+    assert all(f'line {line}: ' in said for line in (2, 3, 5, 6)) and 'line 4' not in said
+
+
+def test_very_many_errors_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match='2000 errors.*; and 1900 more$') as caught:
+        entries_in(tmp_path, 'images.txt', 'A\n' * 2000)
+    assert len(str(caught.value)) < 20_000
+
+
+@pytest.mark.parametrize('line', ['registry://user:canary@ho st/A?x=canary&x=canary', 'user:canary@host.example/a b',
+                                  'user:canary@host.example/A\x07'])
+def test_credentials_are_never_shown(line: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        entries_in(tmp_path, 'images.txt', line)
+    assert 'line 1' in str(caught.value) and 'canary' not in str(caught.value)
+
+
+@pytest.mark.parametrize(('text', 'words'), [
+    ('', 'names no image'), ('# nothing\n', 'names no image'), (b'caf\xe9', 'not UTF-8 at byte 3')])
+def test_what_is_no_list(text: str | bytes, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f'images.txt.* {words}'):
+        entries_in(tmp_path, 'images.txt', text)
+
+
+def test_no_file_a_folder_and_endless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match='gone.txt cannot be read: No such file'):
+        entries_of(f'list://{tmp_path}/gone.txt')
+    with pytest.raises(UsageError, match='cannot be read: Is a directory'):
+        entries_of(f'list://{tmp_path}')
+    with pytest.raises(UsageError, match='more than the 4 MiB'):
+        entries_of('list:///dev/zero')
+    assert reading.CAP == 4 << 20
