@@ -15,6 +15,9 @@ from tests.services import registry as registries
 from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.docker_daemon import docker_daemon as start_docker
+from tests.services.faults import FaultProxy
+from tests.services.faults import fault_proxy as start_fault_proxy
+from tests.services.nginx import nginx as start_nginx
 from tests.services.podman import PodmanService, podman_service
 from tests.services.processes import last_lines
 from tests.services.real_image import RealImage
@@ -69,6 +72,24 @@ def registry_factory() -> Iterator[Callable[..., Registry]]:
     with ExitStack() as stack:
         def start(kind: StartRegistry = registries.plain_registry) -> Registry:
             return stack.enter_context(require_service(kind))
+        yield start
+
+
+@pytest.fixture
+def fault_proxy() -> Iterator[Callable[..., FaultProxy]]:
+    """Starts proxies for one test: `fault_proxy(registry.host, refused=0.05, latency=0.04)`, see `faults.Faults`."""
+    with ExitStack() as stack:
+        def start(upstream: str, **faults: Any) -> FaultProxy:
+            return stack.enter_context(start_fault_proxy(upstream, **faults))
+        yield start
+
+
+@pytest.fixture
+def nginx() -> Iterator[Callable[..., Registry]]:
+    """Puts nginx before a registry for one test: `nginx(registry, client_max_body_size='1m')`, see `services.nginx`."""
+    with ExitStack() as stack:
+        def start(registry: Registry, **options: Any) -> Registry:
+            return stack.enter_context(require_service(lambda: start_nginx(registry, **options)))
         yield start
 
 

@@ -2,9 +2,10 @@
 import re
 from dataclasses import dataclass, field
 
-from occystrap_core import Location, Settings
+from occystrap_core import Location, Settings, UsageError
 from occystrap_core.oci import Digest, Reference
 from occystrap_registry.credentials import Credentials, given_credentials
+from occystrap_registry.globs import split_pattern
 from occystrap_registry.hosts import is_loopback
 
 _HUB = ('docker.io', 'index.docker.io')
@@ -54,13 +55,18 @@ class Address:
         return f'{self.reference.name}{"@" if isinstance(wanted, Digest) else ":"}{wanted}'
 
 
-def parse_address(location: Location, settings: Settings) -> Address:
+def parse_address(location: Location, settings: Settings, patterns: bool = False) -> Address:
     """Return the address of a location, with tag latest if it has neither tag nor digest; raises UsageError.
 
-    Credentials in the URI or its options are kept for the verifier in `settings.credentials`, and nowhere else.
+    Repository and tag may be patterns if `patterns`. Credentials in the URI or its options are kept for the verifier
+    in `settings.credentials`, and nowhere else.
     """
     userinfo, named = _split_userinfo(location.path)
-    reference = Reference.parse(named, with_host=True).with_default_tag()
+    pattern = split_pattern(named)
+    if pattern and not patterns:
+        raise UsageError(f'registry://{named} has a pattern, which is for sources: a destination has fields, such as '
+                         '{repository}:{tag}')
+    reference = pattern or Reference.parse(named, with_host=True).with_default_tag()
     if reference.host in _HUB and '/' not in reference.repository:
         reference = Reference(f'library/{reference.repository}', reference.tag, reference.digest, reference.host)
     host = _HUB_API if reference.host in _HUB else reference.host.lower()

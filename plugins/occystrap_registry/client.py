@@ -25,7 +25,7 @@ class RegistryClient:
 
     def __init__(self, address: Address, settings: Settings) -> None:
         self.address, self.settings = address, settings
-        self.authentication = Authentication(address, self._ask_for_token)
+        self.authentication = Authentication(address, self._ask_for_token, settings)
         self._connections = Connections(address, settings)
         self._lock = threading.Lock()
         self._base: httpx.URL | None = None
@@ -118,10 +118,12 @@ class RegistryClient:
         mine = origin(url) == origin(self.base)
         return self._connections.send(method, url, headers or {}, body, authorization if mine else None)
 
-    def _ask_for_token(self, url: httpx.URL, headers: dict[str, str]) -> Reply:
+    def _ask_for_token(self, url: httpx.URL, headers: dict[str, str], form: bytes | None = None) -> Reply:
         attempts = Attempts(self.settings, url.netloc.decode())
-        authorization = headers.get('Authorization')
-        return whole_reply(attempts, lambda: self._connections.send('GET', url, {}, None, authorization))
+        headers = {**headers, 'Content-Length': str(len(form))} if form else dict(headers)
+        authorization = headers.pop('Authorization', None)
+        method, body = ('POST', lambda: [memoryview(form)]) if form else ('GET', None)
+        return whole_reply(attempts, lambda: self._connections.send(method, url, headers, body, authorization))
 
 
 def _wants_authorization(answer: Answer) -> bool:

@@ -1,7 +1,6 @@
 """Sending requests to a registry and to where it redirects: which connection, which trust, which way is refused."""
 import logging
 import ssl
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
@@ -12,6 +11,7 @@ from occystrap_core import ServiceError, ServiceUnavailable, Settings, __version
 from occystrap_registry.address import Address
 from occystrap_registry.answers import Answer
 from occystrap_registry.hosts import is_loopback, is_metadata
+from occystrap_registry.tls import context_for
 
 LOG = logging.getLogger('occystrap.registry')
 _REDIRECTS = 5
@@ -28,8 +28,6 @@ class Connections:
         self._address, self._settings = address, settings
         self._idle: dict[bool, list[httpx.Client]] = defaultdict(list)
         self._all: list[httpx.Client] = []
-        self._contexts: dict[bool, ssl.SSLContext] = {}
-        self._lock = threading.Lock()
 
     def send(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None,
              authorization: str | None = None) -> Answer:
@@ -89,13 +87,7 @@ class Connections:
 
     def _context(self, lenient: bool) -> ssl.SSLContext:
         """Return the TLS context, made once: reading the trusted certificates takes longer than a request."""
-        with self._lock:
-            if lenient not in self._contexts:
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if lenient else ssl.create_default_context()
-                if lenient:
-                    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-                self._contexts[lenient] = context
-            return self._contexts[lenient]
+        return context_for(self._address.host, lenient, self._address.insecure, self._settings)
 
 
 def follow(origin_url: httpx.URL, location: str) -> httpx.URL:

@@ -15,10 +15,18 @@ _TAGS = 1000
 
 def get_manifest(client: RegistryClient, wanted: str | Digest) -> Manifest | Index:
     """Return the manifest or index behind a tag or digest; raises ImageNotFound, InvalidImage, ServiceError."""
+    found = find_manifest(client, wanted)
+    if found is None:
+        raise ImageNotFound(_not_found(client, wanted))
+    return found
+
+
+def find_manifest(client: RegistryClient, wanted: str | Digest) -> Manifest | Index | None:
+    """Return the manifest or index behind a tag or digest, None where there is none; raises as `get_manifest` does."""
     what = f'the manifest of {client.address.name_of(wanted)}'
     reply = fetch_manifest(client, wanted, client.address.pull_scope)
     if reply.status == 404:
-        raise ImageNotFound(_not_found(client, wanted))
+        return None
     if reply.status != 200:
         raise client.failure(reply, f'{what} cannot be read')
     digest = Digest.of(_uncut(reply, what))

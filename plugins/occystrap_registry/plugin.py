@@ -7,21 +7,38 @@ from occystrap_core import BOOLEAN, CommandDeclaration, InputScheme, Many, Optio
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
 
-_CONNECTION = [
+CONNECTION = [
     Option('insecure', BOOLEAN, False, 'allow http, and https without checking certificates, as docker means it; '
                                        'always so for this machine itself'),
-    Option('username', help='who to log in as (default: OCCYSTRAP_USERNAME, then docker\'s config.json)'),
+    Option('username', help='who to log in as (default: --username, OCCYSTRAP_USERNAME, then what occystrap, docker '
+                            'or podman login kept)'),
     Option('password', help='password or token (default: OCCYSTRAP_PASSWORD); ps shows it, so better not here',
            secret=True),
+]
+_IMAGES = [
+    Option('platform', help='what to take of an index: linux/arm64, a list with commas, or all '
+                            '(default: --platform)'),
+    Option('referrers', BOOLEAN, False, 'bring what hangs on the image: signatures, SBOMs, attestations'),
+    Option('exclude', help='what to leave out: patterns with commas, for repositories, repository:tag or :tag'),
+    *CONNECTION,
 ]
 
 
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
-    """Return registry:// as a source."""
-    return [InputScheme('registry', 'occystrap_registry.input:RegistryInput', [
-        Option('platform', help='what to take of an index, such as linux/arm64 (default: --platform)'), *_CONNECTION,
-    ], 'an image in a registry: registry://host[:port]/repository[:tag][@digest]')]
+    """Return registry:// and quay:// as sources."""
+    return [
+        InputScheme('registry', 'occystrap_registry.input:RegistryInput', _IMAGES,
+                    'an image in a registry: registry://host[:port]/repository[:tag][@digest]; or all that match '
+                    'patterns: registry://host/team/*:v1.*'),
+        InputScheme('quay', 'occystrap_registry.quay:QuayInput', [
+            Option('since', help='only tags made or moved since this date, such as 2024-01-31'),
+            Option('token', help='OAuth token for the API of Quay (default: OCCYSTRAP_QUAY_TOKEN); ps shows it, so '
+                                 'better not here', secret=True),
+            Option('host', default='quay.io', help='which Quay'),
+            *_IMAGES,
+        ], 'images of an organisation on Quay: quay://organisation/repository:tag, repository and tag may be patterns'),
+    ]
 
 
 @hookimpl
@@ -29,15 +46,20 @@ def register_writers() -> Iterable[WriterScheme]:
     """Return registry:// as a destination."""
     return [WriterScheme('registry', 'occystrap_registry.writer:RegistryOutput', [
         Option('compression', choice('gzip', 'gzip-fast', 'zstd'), 'gzip', 'for layers that have no blob yet'),
-        *_CONNECTION,
+        *CONNECTION,
     ], 'push to a registry, blobs that are there already left out',
         many=Many(False, reason='it names one tag'))]
 
 
 @hookimpl
 def register_commands() -> Iterable[CommandDeclaration]:
-    """Return the demonstration."""
-    return [CommandDeclaration('demo', 'occystrap_registry.demo:demo', 'See it work, on a sample image.')]
+    """Return the demonstration, logging in and out, listing."""
+    return [
+        CommandDeclaration('demo', 'occystrap_registry.demo:demo', 'See it work, on a sample image.'),
+        CommandDeclaration('login', 'occystrap_registry.login:login', 'Log in to a registry.'),
+        CommandDeclaration('tags', 'occystrap_registry.tags:tags', 'List tags, or repositories, of a registry.'),
+        CommandDeclaration('logout', 'occystrap_registry.login:logout', 'Forget a login.'),
+    ]
 
 
 @hookimpl

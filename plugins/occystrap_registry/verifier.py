@@ -13,6 +13,7 @@ from occystrap_registry.answers import Reply
 from occystrap_registry.blobs import BlobSource
 from occystrap_registry.client import InternalServerError, RegistryClient
 from occystrap_registry.documents import fetch_manifest
+from occystrap_registry.referrers import list_referrers
 
 Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
@@ -65,8 +66,10 @@ def _find_all(client: RegistryClient, expectations: Sequence[Expectation], level
 
 def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
     """Return how to look at an item: small ones are always read, large ones with full."""
-    if expectation.kind == 'manifest':
+    if expectation.kind in ('manifest', 'index'):
         return _manifest
+    if expectation.kind == 'referrer':
+        return _referrer
     return _blob_by_get if level is VerifyLevel.FULL or expectation.kind == 'config' else _blob_by_head
 
 
@@ -101,6 +104,14 @@ def _manifest(client: RegistryClient, expectation: Expectation, results: CheckRe
     _require(client, reply, expectation)
     if results.expect(expectation, 'digest', expectation.digest, Digest.of(reply.body)):
         parse_manifest_or_index(reply.body, reply.headers.get('content-type'))
+
+
+def _referrer(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
+    """See whether a manifest, which is looked at by itself, is listed as a referrer of the locator."""
+    listed = list_referrers(client, Digest(expectation.locator))
+    if expectation.digest not in {entry.digest for entry in listed}:
+        results.error(expectation, f'{expectation.digest} is not listed in {client.address.reference.name} as '
+                                   'referring to it')
 
 
 def _blob_by_head(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:

@@ -1,21 +1,22 @@
 """Writing images to a registry."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from occystrap_core import (
-    Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt, Settings, WrittenImage,
-    WrittenLayer,
+    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt, Settings,
+    WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
 )
-from occystrap_core.oci import Manifest
+from occystrap_core.oci import Index, Manifest
 from occystrap_registry.address import parse_address
 from occystrap_registry.client import RegistryClient
-from occystrap_registry.documents import fetch_manifest
+from occystrap_registry.manifests import attach, put_manifest
 from occystrap_registry.uploads import Uploads, whole
 
 
 class RegistryOutput(ImageOutput):
-    """Pushes one image; what the registry has already is not sent, and the tag moves last."""
+    """Pushes one image, or an index of several; what the registry has already is not sent, and the tag moves last."""
 
     wants = LayerForm.STORED
+    holds_indexes = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self._address = parse_address(location, settings)
@@ -26,9 +27,15 @@ class RegistryOutput(ImageOutput):
 
     def prepare(self, image: Image) -> None:
         """See whether the registry is there, and lets us push if it is one that asks who we are."""
-        self._client.connect(self._address.push_scope)
-        if self._client.authentication.was_challenged:
-            self._uploads.check_access()
+        self._look()
+
+    def prepare_index(self, index: ImageIndex) -> None:
+        """See the same."""
+        self._look()
+
+    def child(self) -> ImageOutput:
+        """Return a writer for a part of an index."""
+        return _Part(self)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Ask for the blob by HEAD."""
@@ -58,37 +65,58 @@ class RegistryOutput(ImageOutput):
         self._require_digest(manifest)
         if not self._uploads.has(manifest.config):
             self._uploads.put(manifest.config, whole(image.config.raw))
-        if not self._is_there(manifest):
-            self._push_manifest(manifest)
-        self._client.close()
-        documents = [Expectation('manifest', self._name, manifest.digest, len(manifest.raw)),
+        documents = [put_manifest(self._client, self._name(manifest), manifest),
                      Expectation('config', manifest.config.digest, manifest.config.digest, manifest.config.size)]
+        self._let_go()
         return image.receipt(self.location, documents, reference=self._address.reference)
+
+    def attach(self, attachments: Sequence[WrittenAttachment]) -> Sequence[Expectation]:
+        """Push tags and lists of referrers."""
+        return attach(self._client, attachments)
+
+    def finalize_index(self, index: WrittenIndex) -> Receipt:
+        """Push the index under its tag, everything that it lists being there."""
+        self._require_digest(index.index)
+        document = put_manifest(self._client, self._name(index.index), index.index)
+        self._let_go()
+        return index.receipt(self.location, [document], reference=self._address.reference)
 
     def abort(self) -> None:
         """Close the connections: unfinished uploads are the registry's to forget, and no tag has moved."""
+        self._let_go()
+
+    def _look(self) -> None:
+        self._client.connect(self._address.push_scope)
+        if self._client.authentication.was_challenged:
+            self._uploads.check_access()
+
+    def _let_go(self) -> None:
         self._client.close()
 
-    @property
-    def _name(self) -> str:
-        """The tag, or the digest, under which the manifest is put."""
-        return self._address.reference.tag or str(self._address.reference.digest)
+    def _name(self, document: Manifest | Index) -> str:
+        """Return the tag, or the digest, under which a manifest is put."""
+        return self._address.reference.tag or str(document.digest)
 
-    def _require_digest(self, manifest: Manifest) -> None:
+    def _require_digest(self, document: Manifest | Index) -> None:
         wanted = self._address.reference.digest
-        if wanted not in (None, manifest.digest):
-            raise OutputError(f'{self._address.reference} cannot be written: the manifest has digest {manifest.digest}')
+        if wanted not in (None, document.digest):
+            raise OutputError(f'{self._address.reference} cannot be written: the manifest has digest {document.digest}')
 
-    def _is_there(self, manifest: Manifest) -> bool:
-        reply = fetch_manifest(self._client, self._name, self._address.push_scope)
-        return reply.status == 200 and reply.body == manifest.raw
 
-    def _push_manifest(self, manifest: Manifest) -> None:
-        headers = {'Content-Type': manifest.media_type, 'Content-Length': str(len(manifest.raw))}
-        reply = self._client.fetch('PUT', self._address.manifest(self._name), self._address.push_scope, headers,
-                                   whole(manifest.raw))
-        if reply.status not in (200, 201, 202):
-            raise self._client.failure(reply, f'{self._address.reference}: the registry refuses the manifest')
-        told = reply.headers.get('docker-content-digest')
-        if told not in (None, manifest.digest):
-            raise OutputError(f'{self._address.host} stored the manifest as {told}, not {manifest.digest}')
+class _Part(RegistryOutput):
+    """Pushes a part of an index, or what hangs on an image, under its digest; the connections are the whole's."""
+
+    def __init__(self, whole: RegistryOutput) -> None:
+        self.__dict__.update(whole.__dict__)
+
+    def _look(self) -> None:
+        """Nothing: the whole has looked."""
+
+    def _let_go(self) -> None:
+        """Nothing: the whole will."""
+
+    def _name(self, document: Manifest | Index) -> str:
+        return str(document.digest)
+
+    def _require_digest(self, document: Manifest | Index) -> None:
+        """Any digest will do."""

@@ -13,9 +13,9 @@ from typing import Any
 
 import bcrypt
 
-from tests.services.certificates import self_signed
+from tests.services.certificates import Authority, Certificate, self_signed
 from tests.services.folders import service_folder
-from tests.services.ports import LOOPBACK, free_port
+from tests.services.ports import LOOPBACK, free_port, own_address
 from tests.services.processes import running
 from tests.services.registry_storage import RegistryStorage
 from tests.services.requirements import require_program
@@ -35,6 +35,7 @@ class Registry(RegistryStorage):
     password: str | None = None
     ca: Path | None = None
     tokens: TokenServer | None = None
+    client: Certificate | None = None
 
     @property
     def url(self) -> str:
@@ -64,8 +65,8 @@ def private_registry() -> Iterator[Registry]:
 
 
 @contextmanager
-def token_registry() -> Iterator[Registry]:
-    """A registry over HTTP with bearer tokens: anyone pulls, `USER` with `PASSWORD` also pushes."""
+def token_registry(root: Path | None = None) -> Iterator[Registry]:
+    """A registry over HTTP with bearer tokens: anyone pulls, `USER` with `PASSWORD` also pushes; `root` as above."""
     with service_folder('token') as folder:
         certificate = self_signed(folder)
         with token_server(certificate, {USER: PASSWORD}) as tokens:
@@ -73,7 +74,7 @@ def token_registry() -> Iterator[Registry]:
                 'realm': tokens.realm, 'service': SERVICE, 'issuer': ISSUER,
                 'rootcertbundle': str(certificate.certificate),
             }}
-            with _serve(auth=auth, user=USER, password=PASSWORD, tokens=tokens) as registry:
+            with _serve(root, auth=auth, user=USER, password=PASSWORD, tokens=tokens) as registry:
                 yield registry
 
 
@@ -88,21 +89,38 @@ def tls_registry() -> Iterator[Registry]:
 
 
 @contextmanager
-def _serve(
-    root: Path | None = None, *, auth: dict[str, Any] | None = None, tls: dict[str, str] | None = None,
-    **details: Any,
-) -> Iterator[Registry]:
-    program = require_program('docker-registry', 'docker-registry')
-    with service_folder('registry') as folder:
-        host = f'{LOOPBACK}:{free_port()}'
-        registry = Registry(root or folder / 'storage', host, folder / 'log', **details)
-        config = folder / 'config.yml'
-        config.write_text(json.dumps(_config(registry, auth, tls)))
-        with running([program, 'serve', str(config)], log=registry.log, ready=lambda: _answers(registry)):
+def certified_registry(*, clients: bool = False, name: str = '', expired: bool = False) -> Iterator[Registry]:
+    """An open registry over HTTPS at this machine's own address, where no client is lenient; trust its `ca`.
+
+    The authority `ca` signed its certificate: for its address or `name`, `expired` or not. With `clients` it wants a
+    certificate of the same authority, such as its `client`.
+    """
+    with service_folder('certified') as folder:
+        authority, address = Authority(folder), own_address()
+        pair = authority.sign('server', name or address, expired=expired)
+        tls: dict[str, Any] = {'certificate': str(pair.certificate), 'key': str(pair.key)}
+        if clients:
+            tls['clientcas'] = [str(authority.certificate)]
+        with _serve(tls=tls, address=address, ca=authority.certificate, client=authority.sign('client')) as registry:
             yield registry
 
 
-def _config(registry: Registry, auth: dict[str, Any] | None, tls: dict[str, str] | None) -> dict[str, Any]:
+@contextmanager
+def _serve(
+    root: Path | None = None, *, auth: dict[str, Any] | None = None, tls: dict[str, Any] | None = None,
+    address: str = LOOPBACK, **details: Any,
+) -> Iterator[Registry]:
+    program = require_program('docker-registry', 'docker-registry')
+    with service_folder('registry') as folder:
+        host = f'{address}:{free_port(address)}'
+        registry = Registry(root or folder / 'storage', host, folder / 'log', **details)
+        config = folder / 'config.yml'
+        config.write_text(json.dumps(_config(registry, auth, tls)))
+        with running([program, 'serve', str(config)], log=registry.log, ready=lambda: answers(registry)):
+            yield registry
+
+
+def _config(registry: Registry, auth: dict[str, Any] | None, tls: dict[str, Any] | None) -> dict[str, Any]:
     # JSON is YAML. No `cache` under `storage`: a cached descriptor would hide damage on disk.
     http = {'addr': registry.host, 'secret': 'not secret', **({'tls': tls} if tls else {})}
     storage = {'filesystem': {'rootdirectory': str(registry.root)}, 'delete': {'enabled': True}}
@@ -110,8 +128,12 @@ def _config(registry: Registry, auth: dict[str, Any] | None, tls: dict[str, str]
     return {**config, 'auth': auth} if auth else config
 
 
-def _answers(registry: Registry) -> bool:
-    context = ssl.create_default_context(cafile=str(registry.ca)) if registry.ca else None
+def answers(registry: Registry) -> bool:
+    """Whether it answers requests, if only to refuse them."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whether it is good is the tests' affair
+    if registry.client:
+        context.load_cert_chain(registry.client.certificate, registry.client.key)
     try:
         with urllib.request.urlopen(f'{registry.url}/v2/', timeout=5, context=context):
             return True

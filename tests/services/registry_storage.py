@@ -48,9 +48,39 @@ class RegistryStorage:
         """Lets the tag name another manifest."""
         self._tag_link(repository, tag).write_text(digest)
 
+    def unlink_tag(self, repository: str, tag: str) -> None:
+        """Makes the registry forget the tag; the manifest stays."""
+        self._tag_link(repository, tag).unlink()
+
+    def unlink_blob(self, repository: str, digest: str) -> None:
+        """Makes the registry forget that the repository has the blob; other repositories keep it."""
+        self._blob_link(repository, digest).unlink()
+
+    def link_blob(self, repository: str, digest: str) -> None:
+        """Makes the blob known in a repository."""
+        _write_link(self._blob_link(repository, digest), digest)
+
+    def link_manifest(self, repository: str, tag: str, digest: str) -> None:
+        """Makes the manifest known in a repository, under a tag."""
+        folder, encoded = self._repository(repository) / '_manifests', digest.replace(':', '/')
+        _write_link(folder / 'revisions' / encoded / 'link', digest)
+        _write_link(folder / 'tags' / tag / 'index' / encoded / 'link', digest)
+        _write_link(self._tag_link(repository, tag), digest)
+
     @property
     def _registry(self) -> Path:
         return self.root / 'docker/registry/v2'
 
+    def _repository(self, repository: str) -> Path:
+        return self._registry / 'repositories' / repository
+
     def _tag_link(self, repository: str, tag: str) -> Path:
-        return self._registry / 'repositories' / repository / '_manifests/tags' / tag / 'current/link'
+        return self._repository(repository) / '_manifests/tags' / tag / 'current/link'
+
+    def _blob_link(self, repository: str, digest: str) -> Path:
+        return self._repository(repository) / '_layers' / digest.replace(':', '/') / 'link'
+
+
+def _write_link(path: Path, digest: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(digest)

@@ -37,6 +37,7 @@ def registry_application(root: Path, observer: Observer | None = None) -> ASGIAp
         Route('/v2', version, methods=['GET']),
         Route('/v2/_catalog', manifest_requests.catalog, methods=['GET']),
         Route('/v2/{name:path}/tags/list', manifest_requests.list_tags, methods=['GET']),
+        Route('/v2/{name:path}/referrers/{digest}', manifest_requests.list_referrers, methods=['GET']),
         Route('/v2/{name:path}/blobs/uploads/', upload_requests.start_upload, methods=['POST']),
         Route('/v2/{name:path}/blobs/uploads', upload_requests.start_upload, methods=['POST']),
         Route(upload, upload_requests.upload_status, methods=['GET']),

@@ -1,11 +1,15 @@
-"""Requests for manifests, tags and the catalog (distribution-spec, Pushing manifests, Content discovery)."""
+"""Requests for manifests, tags, referrers and the catalog (distribution-spec, Pushing manifests, Content discovery)."""
 import re
+from collections.abc import Mapping
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from occystrap_core import InvalidImage
-from occystrap_core.oci import MANIFEST_CAP, Digest, Manifest, parse_manifest_or_index
+from occystrap_core.oci import (
+    MANIFEST_CAP, Descriptor, Digest, Index, Manifest, parse_manifest_or_index, referrer_of, subject_of,
+)
 from occystrap_registry.server import names
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
@@ -21,11 +25,14 @@ async def put_manifest(request: Request) -> Response:
     digest = Digest.of(raw)
     if isinstance(reference, Digest) and reference != digest:
         raise Problem(400, 'DIGEST_INVALID', f'the manifest has digest {digest}, not {reference}')
-    media_type = _validated(storage, repository, raw, request.headers.get('content-type'))
+    parsed, subject = _validated(storage, repository, raw, request.headers.get('content-type'))
     tag = None if isinstance(reference, Digest) else reference
-    storage.add_manifest(repository, digest, raw, media_type, tag)
-    return Response(status_code=201, headers={'Location': f'/v2/{repository}/manifests/{digest}',
-                                              'Docker-Content-Digest': digest})
+    storage.add_manifest(repository, digest, raw, parsed.media_type, tag)
+    headers = {'Location': f'/v2/{repository}/manifests/{digest}', 'Docker-Content-Digest': digest}
+    if subject:
+        storage.add_referrer(repository, subject, digest)
+        headers['OCI-Subject'] = subject
+    return Response(status_code=201, headers=headers)
 
 
 async def get_manifest(request: Request) -> Response:
@@ -58,6 +65,24 @@ async def catalog(request: Request) -> Response:
     return JSONResponse({'repositories': page}, headers=headers)
 
 
+async def list_referrers(request: Request) -> Response:
+    """GET: what refers to a manifest, as an index, in pages, all or of one kind."""
+    storage: Storage = request.app.state.storage
+    repository = names.repository_name(request.path_params['name'])
+    subject, kind = names.digest(request.path_params['digest']), request.query_params.get('artifactType')
+    digests = {str(digest): digest for digest in storage.referrers(repository, subject)}
+    page, headers = _page(request, list(digests), {'artifactType': kind} if kind else {})
+    entries = [_referrer(storage, repository, digests[each]) for each in page]
+    index = Index.build([entry for entry in entries if kind in (None, '', entry.artifact_type)])
+    headers |= {'OCI-Filters-Applied': 'artifactType'} if kind else {}
+    return Response(index.raw, media_type=index.media_type, headers=headers)
+
+
+def _referrer(storage: Storage, repository: str, digest: Digest) -> Descriptor:
+    _, media_type, raw = storage.manifest(repository, digest)
+    return referrer_of(parse_manifest_or_index(raw, media_type))
+
+
 def _addressed(request: Request) -> tuple[Storage, str, Digest | str]:
     repository = names.repository_name(request.path_params['name'])
     reference = request.path_params['reference']
@@ -75,10 +100,14 @@ async def _capped_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _validated(storage: Storage, repository: str, raw: bytes, content_type: str | None) -> str:
-    """Return the media type; raises Problem 400 for what is no manifest or names parts that are not here."""
+def _validated(storage: Storage, repository: str, raw: bytes, content_type: str | None,
+               ) -> tuple[Manifest | Index, Digest | None]:
+    """Return the manifest and its subject; raises Problem 400 for what is none or names parts that are not here."""
     try:
         parsed = parse_manifest_or_index(raw, content_type)
+        subject = subject_of(parsed)
+        if subject:
+            referrer_of(parsed)
     except InvalidImage as error:
         raise Problem(400, 'MANIFEST_INVALID', str(error)) from None
     if isinstance(parsed, Manifest):
@@ -88,11 +117,12 @@ def _validated(storage: Storage, repository: str, raw: bytes, content_type: str 
         missing = [each for each in parsed.manifests if not storage.has_manifest(repository, each.digest)]
     if missing:
         raise Problem(400, 'MANIFEST_BLOB_UNKNOWN', f'{repository} has no {missing[0].digest}')
-    return parsed.media_type
+    return parsed, subject
 
 
-def _page(request: Request, everything: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the page that `n` and `last` ask for, and the Link to the next (RFC 8288)."""
+def _page(request: Request, everything: list[str], kept: Mapping[str, str] | None = None,
+          ) -> tuple[list[str], dict[str, str]]:
+    """Return the page that `n` and `last` ask for, and the Link to the next (RFC 8288), which keeps `kept`."""
     wanted = request.query_params.get('n', str(_PAGE))
     if not _NUMBER.fullmatch(wanted):
         raise Problem(400, 'PAGINATION_NUMBER_INVALID', 'n is not a number of at most nine digits')
@@ -100,4 +130,5 @@ def _page(request: Request, everything: list[str]) -> tuple[list[str], dict[str,
     rest = [each for each in everything if each > last]
     page = rest[:count]
     more = len(rest) > count and page
-    return page, {'Link': f'<{request.url.path}?n={count}&last={page[-1]}>; rel="next"'} if more else {}
+    query = urlencode({'n': count, 'last': page[-1], **(kept or {})}, safe=':/') if more else ''
+    return page, {'Link': f'<{request.url.path}?{query}>; rel="next"'} if more else {}

@@ -12,8 +12,9 @@ class Storage:
     """A folder of blobs, shared by repositories that each know which of them are theirs.
 
     `blobs/sha256/<hex>` holds content; `repositories/<name>/_blobs|_manifests/<hex>` mark what belongs to a repository,
-    a manifest's mark holding its media type; `repositories/<name>/_tags/<tag>` holds a digest; `temporary/` all that is
-    not complete.
+    a manifest's mark holding its media type; `repositories/<name>/_tags/<tag>` holds a digest,
+    `repositories/<name>/_referrers/<hex>/<hex>` marks who refers to a manifest; `temporary/` holds all that is not
+    complete.
     """
 
     def __init__(self, root: Path) -> None:
@@ -62,6 +63,16 @@ class Storage:
         self._write(self._mark(repository, '_manifests', digest.hex), media_type)
         if tag:
             self._write(self._mark(repository, '_tags', tag), digest)
+
+    def add_referrer(self, repository: str, subject: Digest, digest: Digest) -> None:
+        """Remember that a manifest refers to another, which may be here or not."""
+        self._write(self._mark(repository, f'_referrers/{subject.hex}', digest.hex), '')
+
+    def referrers(self, repository: str, subject: Digest) -> list[Digest]:
+        """Return the manifests here that refer to another, in order of their digests."""
+        names = sorted(path.name for path in (self._repositories / repository / '_referrers' / subject.hex).glob('*'))
+        return [digest for digest in (Digest(f'sha256:{name}') for name in names)
+                if self.has_manifest(repository, digest)]
 
     def manifest(self, repository: str, reference: Digest | str) -> tuple[Digest, str, bytes]:
         """Return digest, media type and bytes by digest or tag; raises Problem 404 MANIFEST_UNKNOWN."""

@@ -11,9 +11,11 @@ from tests.unit.registry_client.scripted import Scripted
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No credentials of whoever runs the tests, and no long waits."""
-    for name in ('OCCYSTRAP_USERNAME', 'OCCYSTRAP_PASSWORD', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'):
+    for name in ('OCCYSTRAP_USERNAME', 'OCCYSTRAP_PASSWORD', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY',
+                 'REGISTRY_AUTH_FILE'):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv('DOCKER_CONFIG', str(tmp_path / 'docker'))
+    for name, folder in (('DOCKER_CONFIG', 'docker'), ('XDG_RUNTIME_DIR', 'run'), ('XDG_CONFIG_HOME', 'config')):
+        monkeypatch.setenv(name, str(tmp_path / folder))
     monkeypatch.setattr(retrying, '_FIRST', 0.001)
 
 

@@ -59,11 +59,12 @@ class Scripted:
 
     routes: dict[str, Say | list[Say] | Answering] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
+    address: str = '127.0.0.1'
 
     def __enter__(self) -> Self:
         handler = type('Handler', (_Handler,), {'script': self})
-        self._server = _QuietServer(('127.0.0.1', 0), handler)
-        self.host = f'127.0.0.1:{self._server.server_port}'
+        self._server = _QuietServer((self.address, 0), handler)
+        self.host = f'{self.address}:{self._server.server_port}'
         self.routes.setdefault('GET /v2/', Say())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

@@ -1,0 +1,103 @@
+"""Opening many manifests by digest: each read once, several at once, indexes with all that they list."""
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+from occystrap_core import Child, Content, DigestMismatch, ImageIndex, InvalidImage
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Reference
+from occystrap_registry.client import RegistryClient
+from occystrap_registry.contents import open_content
+from occystrap_registry.documents import get_manifest
+
+_DEEPEST = 8
+"""Indexes within indexes; real ones are two deep."""
+_MOST = 4096
+"""Manifests that one image may bring."""
+
+A = TypeVar('A')
+B = TypeVar('B')
+
+
+class Reader:
+    """Opens what lies in one repository, for one image; a manifest named twice is one object."""
+
+    def __init__(self, client: RegistryClient, reference: Reference) -> None:
+        """`reference` is the image's, for messages."""
+        self.client, self._reference = client, reference
+        self._documents: dict[Digest, Manifest | Index] = {}
+        self._contents: dict[Digest, Content] = {}
+
+    def index(self, index: Index, places: Sequence[int]) -> ImageIndex:
+        """Return an index with the entries at these places; raises InvalidImage, ImageNotFound, ServiceError."""
+        contents = self.open([index.manifests[place] for place in places])
+        return ImageIndex(self._reference, index, [
+            Child(place, content) for place, content in zip(places, contents, strict=True)])
+
+    def take(self, document: Manifest | Index) -> Descriptor:
+        """Keep a manifest that was read by a tag; return what points at it."""
+        self._documents[document.digest] = document
+        return document.descriptor
+
+    def open(self, entries: Sequence[Descriptor]) -> list[Content]:
+        """Return what these point at, all metadata read; raises as `index` does."""
+        self._read_documents(entries)
+        manifests = [each for digest, each in self._documents.items()
+                     if isinstance(each, Manifest) and digest not in self._contents]
+        for manifest, image in zip(manifests, self.at_once(self._open_manifest, manifests), strict=True):
+            self._contents[manifest.digest] = image
+        return [self._assembled(entry) for entry in entries]
+
+    def document(self, digest: Digest) -> Manifest | Index:
+        """Return a manifest that was read."""
+        return self._documents[digest]
+
+    def at_once(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        """Return what `work` makes of each item, several at once; raises what the first that failed raised."""
+        threads = ThreadPoolExecutor(self.client.settings.jobs, 'read-manifests')
+        try:
+            return list(threads.map(work, items))
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _read_documents(self, entries: Sequence[Descriptor]) -> None:
+        """Read what these point at and what that lists, level by level."""
+        level, depth = self._unread(entries), 0
+        while level:
+            depth += 1
+            if depth > _DEEPEST or len(self._documents) + len(level) > _MOST:
+                raise InvalidImage(f'{self._reference} has indexes within indexes, more than {_DEEPEST} deep'
+                                   if depth > _DEEPEST else f'{self._reference} has more than {_MOST} manifests')
+            found = self.at_once(self._read, level)
+            self._documents.update(zip(level, found, strict=True))
+            level = self._unread([entry for each in found if isinstance(each, Index) for entry in each.manifests])
+
+    def _unread(self, entries: Sequence[Descriptor]) -> list[Digest]:
+        return [digest for digest in dict.fromkeys(entry.digest for entry in entries) if digest not in self._documents]
+
+    def _read(self, digest: Digest) -> Manifest | Index:
+        self.client.settings.cancellation.check()
+        return get_manifest(self.client, digest)
+
+    def _open_manifest(self, manifest: Manifest) -> Content:
+        self.client.settings.cancellation.check()
+        named = self._named(manifest.digest)
+        try:
+            return open_content(self.client, named, manifest)
+        except InvalidImage as error:
+            raise error if str(named) in str(error) else type(error)(f'{named}: {error}') from None
+
+    def _assembled(self, entry: Descriptor) -> Content:
+        document = self._documents[entry.digest]
+        if len(document.raw) != entry.size:
+            raise DigestMismatch(f'{self._named(entry.digest)} has {len(document.raw)} bytes, should have {entry.size}')
+        if document.media_type != entry.media_type:
+            raise InvalidImage(f'{self._named(entry.digest)} is a {document.media_type}, listed as {entry.media_type}')
+        if entry.digest not in self._contents:
+            assert isinstance(document, Index)
+            self._contents[entry.digest] = ImageIndex(self._named(entry.digest), document, [
+                Child(place, self._assembled(each)) for place, each in enumerate(document.manifests)])
+        return self._contents[entry.digest]
+
+    def _named(self, digest: Digest) -> Reference:
+        return replace(self._reference, tag='', digest=digest)

@@ -1,0 +1,94 @@
+"""What hangs on an image in a registry: its referrers, by API or by a tag in its place, and cosign's tags."""
+from collections.abc import Iterable
+
+from occystrap_core import Attached, Content, ImageIndex, InvalidImage, below
+from occystrap_core.oci import (
+    COSIGN_SUFFIXES, MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, referrers_tag, subject_of,
+)
+from occystrap_registry.client import RegistryClient
+from occystrap_registry.documents import find_manifest
+from occystrap_registry.paging import Paging, next_query
+from occystrap_registry.reader import Reader
+
+_NO_API = (400, 404, 405, 501)
+
+
+def attached_to(reader: Reader, subjects: Iterable[Digest]) -> list[Attached]:
+    """Return all that hangs on these, and on that in turn, metadata read; raises as Reader.open does."""
+    found: list[Attached] = []
+    level = list(dict.fromkeys(subjects))
+    seen = set(level)
+    while level:
+        looked = reader.at_once(lambda subject: (subject, *_hanging_on(reader.client, subject)), level)
+        new = [each for subject, listed, tagged in looked for each in _opened(reader, subject, listed, tagged)]
+        found += new
+        digests = [digest for each in new for digest in digests_of(each.content)]
+        level = [digest for digest in dict.fromkeys(digests) if digest not in seen]
+        seen.update(level)
+    return found
+
+
+def digests_of(content: Content) -> list[Digest]:
+    """Return the digests of all manifests that an image or an index is made of."""
+    documents = [each.index if isinstance(each, ImageIndex) else each.manifest for each in below(content)]
+    return [document.digest for document in documents if document]
+
+
+def list_referrers(client: RegistryClient, subject: Digest) -> list[Descriptor]:
+    """Return what the registry lists as referring to `subject`: by its API, and under the tag from before it had one.
+
+    Raises ServiceError, InvalidImage.
+    """
+    tagged = tagged_referrers(client, subject)
+    listed = [*(referrers_by_api(client, subject) or ()), *(tagged.manifests if tagged else ())]
+    return list({entry.digest: entry for entry in listed}.values())
+
+
+def referrers_by_api(client: RegistryClient, subject: Digest) -> list[Descriptor] | None:
+    """Return what the API lists, page by page (distribution-spec, Listing Referrers); None where there is no API."""
+    path, entries = f'/v2/{client.address.reference.repository}/referrers/{subject}', list[Descriptor]()
+    what, query = f'the referrers of {client.address.name_of(subject)}', ''
+    paging = Paging(client.address.host, what)
+    while True:
+        reply = client.fetch('GET', f'{path}?{query}' if query else path, client.address.pull_scope,
+                             {'Accept': media_types.OCI_INDEX}, cap=MANIFEST_CAP)
+        if reply.status in _NO_API and not query:
+            return None
+        if reply.status != 200:
+            raise client.failure(reply, f'{what} cannot be read')
+        page = {str(entry.digest): entry for entry in Index.parse(reply.body).manifests}
+        entries += [page[digest] for digest in paging.fresh(page)]
+        query = next_query(reply.headers.get('link', ''), what) or ''
+        if not query:
+            return entries
+        paging.go_on(query)
+
+
+def tagged_referrers(client: RegistryClient, subject: Digest) -> Index | None:
+    """Return the index under the tag that lists referrers where there is no API; None where there is no such tag."""
+    tag = referrers_tag(subject)
+    found = find_manifest(client, tag)
+    if isinstance(found, Manifest):
+        raise InvalidImage(f'{client.address.name_of(tag)} should list referrers, but is no index')
+    return found
+
+
+def _hanging_on(client: RegistryClient, subject: Digest) -> tuple[list[Descriptor], list[tuple[str, Manifest | Index]]]:
+    """Return the referrers of a digest, and what lies under cosign's tags for it."""
+    client.settings.cancellation.check()
+    tagged = []
+    for suffix in COSIGN_SUFFIXES:
+        tag = referrers_tag(subject) + suffix
+        if document := find_manifest(client, tag):
+            tagged.append((tag, document))
+    return list_referrers(client, subject), tagged
+
+
+def _opened(reader: Reader, subject: Digest, listed: list[Descriptor], tagged: list[tuple[str, Manifest | Index]],
+            ) -> list[Attached]:
+    contents = reader.open([*listed, *(reader.take(document) for _, document in tagged)])
+    for entry in listed:
+        if subject_of(reader.document(entry.digest)) != subject:
+            raise InvalidImage(f'{entry.digest} is listed as referring to {subject}, but does not say so itself')
+    return [*(Attached(content, subject=subject) for content in contents[:len(listed)]),
+            *(Attached(content, tag=tag) for content, (tag, _) in zip(contents[len(listed):], tagged, strict=True))]
