@@ -1,6 +1,5 @@
 """Requests to one registry: authorised, tried again, with errors that say what to do."""
 import json
-import threading
 from collections.abc import Mapping
 
 import httpx
@@ -11,6 +10,7 @@ from occystrap_registry.answers import SMALL, Answer, Reply
 from occystrap_registry.authentication import Authentication
 from occystrap_registry.broken_connections import is_refused
 from occystrap_registry.connections import LOG, Body, Connections, follow, origin
+from occystrap_registry.endpoint import Endpoint
 from occystrap_registry.retrying import Attempts, whole_reply
 
 _SAID = 200
@@ -27,14 +27,19 @@ class RegistryClient:
         self.address, self.settings = address, settings
         self.authentication = Authentication(address, self._ask_for_token, settings)
         self._connections = Connections(address, settings)
-        self._lock = threading.Lock()
-        self._base: httpx.URL | None = None
+        self._endpoint = Endpoint.of(address.host, address.insecure, settings)
 
     def connect(self, scope: str) -> None:
         """See whether a registry is there and, as far as it tells, lets us in; raises ServiceError, AccessDenied."""
         reply = self.fetch('GET', '/v2/', scope)
         if reply.status not in (200, 401, 403):
             raise self.failure(reply, f'{self.address.host} does not answer as a registry')
+        self._endpoint.answered = True
+
+    def connect_once(self, scope: str) -> None:
+        """Do the same, unless the host has answered to any client of this run."""
+        if not self._endpoint.answered:
+            self.connect(scope)
 
     def fetch(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
               body: Body | None = None, cap: int = SMALL) -> Reply:
@@ -47,19 +52,21 @@ class RegistryClient:
 
     def once(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
              body: Body | None = None) -> Answer:
-        """Return the answer to one attempt, its body unread; after a refusal one more, better authorised.
+        """Return the answer to one attempt, its body unread; after a 401, and after a 403, one more, better authorised.
 
         Raises httpx.TransportError when no answer comes, AccessDenied when credentials are wanting.
         """
-        url = follow(self.base, target)
-        sent = self.authentication.header(scope)
-        answer = self._send(method, url, headers, body, sent)
-        if not _wants_authorization(answer) or origin(answer.url) != origin(self.base):
-            return answer
-        with answer:
-            answer.whole()
-        self.authentication.answer(scope, self.base, answer.headers.get_list('www-authenticate'), sent)
-        return self._send(method, url, headers, body, self.authentication.header(scope))
+        url, refused = follow(self.base, target), set[int]()
+        while True:
+            sent = self.authentication.header(scope)
+            answer = self._send(method, url, headers, body, sent)
+            elsewhere = origin(answer.url) != origin(self.base)
+            if answer.status in refused or not _wants_authorization(answer) or elsewhere:
+                return answer
+            refused.add(answer.status)
+            with answer:
+                answer.whole()
+            self.authentication.answer(scope, self.base, answer.headers.get_list('www-authenticate'), sent)
 
     def dismiss(self, target: str, scope: str) -> None:
         """Ask for something to be deleted that the registry would forget by itself in time."""
@@ -85,16 +92,16 @@ class RegistryClient:
         return ServiceUnavailable(text) if reply.status > 500 or reply.status == 429 else ServiceError(text)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close the connections in use; idle ones are the run's."""
         self._connections.close()
 
     @property
     def base(self) -> httpx.URL:
         """The registry's address with its scheme, found out once."""
-        with self._lock:
-            if self._base is None:
-                self._base = httpx.URL(f'{self._find_scheme()}://{self.address.host}/')
-            return self._base
+        with self._endpoint.lock:
+            if self._endpoint.base is None:
+                self._endpoint.base = httpx.URL(f'{self._find_scheme()}://{self.address.host}/')
+            return self._endpoint.base
 
     def _find_scheme(self) -> str:
         """Return https, unless the registry may be insecure and speaks http; loopback is asked for http first."""

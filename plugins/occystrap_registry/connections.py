@@ -1,33 +1,30 @@
 """Sending requests to a registry and to where it redirects: which connection, which trust, which way is refused."""
 import logging
-import ssl
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import httpx
 
-from occystrap_core import ServiceError, ServiceUnavailable, Settings, __version__
+from occystrap_core import ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.address import Address
 from occystrap_registry.answers import Answer
+from occystrap_registry.endpoint import ConnectionPool, keep_pace
 from occystrap_registry.hosts import is_loopback, is_metadata
 from occystrap_registry.tls import context_for
 
 LOG = logging.getLogger('occystrap.registry')
 _REDIRECTS = 5
-_CONNECTING = 20.0
 
 Body = Callable[[], Iterable[memoryview]]
 """Makes the body of a request anew for each attempt."""
 
 
 class Connections:
-    """The connections of one registry client. Each serves one request at a time, which measures faster than sharing."""
+    """The way of one registry client to the run's connections."""
 
     def __init__(self, address: Address, settings: Settings) -> None:
         self._address, self._settings = address, settings
-        self._idle: dict[bool, list[httpx.Client]] = defaultdict(list)
-        self._all: list[httpx.Client] = []
+        self._in_use: set[httpx.Client] = set()
 
     def send(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None,
              authorization: str | None = None) -> Answer:
@@ -46,16 +43,22 @@ class Connections:
         raise ServiceError(f'{url.host} redirects more than {_REDIRECTS} times')
 
     def close(self) -> None:
-        """Close all connections, those in use as well."""
-        for client in self._all:
-            client.close()
+        """Close the connections that are in use: whoever waits for an answer there is woken up."""
+        while self._in_use:
+            self._in_use.pop().close()
 
     def _send_once(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None) -> Answer:
-        lenient = self._is_lenient(url)
-        client = self._take(lenient)
+        host = url.netloc.decode()
+        context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings)
+        pool = ConnectionPool.of(self._settings)
+        keep_pace(host, self._settings)
+        client = pool.take(url, context)
+        self._in_use.add(client)
 
         def give_back() -> None:
-            self._idle[lenient].append(client)
+            if client in self._in_use:
+                self._in_use.discard(client)
+                pool.give_back(url, context, client)
         try:
             content = cast(Iterable[bytes], body()) if body else None
             request = client.build_request(method, url, headers=headers, content=content)
@@ -67,27 +70,15 @@ class Connections:
         except BaseException:
             give_back()
             raise
-        LOG.debug('%s %s://%s%s %s', method, url.scheme, url.netloc.decode(), url.path, response.status_code)
+        LOG.debug('%s %s://%s%s %s', method, url.scheme, host, url.path, response.status_code)
         return Answer(response, give_back)
 
     def _is_lenient(self, url: httpx.URL) -> bool:
         """Tell whether certificates need not be good: what a user allows for a host holds for that host alone."""
-        return is_loopback(url.host) or (self._address.insecure and url.netloc.decode().lower() == self._address.host)
+        return is_loopback(url.host) or self._is_insecure(url)
 
-    def _take(self, lenient: bool) -> httpx.Client:
-        try:
-            return self._idle[lenient].pop()
-        except IndexError:
-            timeout = httpx.Timeout(self._settings.timeout, connect=min(_CONNECTING, self._settings.timeout))
-            client = httpx.Client(verify=self._context(lenient), timeout=timeout, follow_redirects=False,
-                                  trust_env=not self._address.is_loopback,
-                                  headers={'User-Agent': f'occystrap/{__version__}', 'Accept-Encoding': 'identity'})
-            self._all.append(client)
-            return client
-
-    def _context(self, lenient: bool) -> ssl.SSLContext:
-        """Return the TLS context, made once: reading the trusted certificates takes longer than a request."""
-        return context_for(self._address.host, lenient, self._address.insecure, self._settings)
+    def _is_insecure(self, url: httpx.URL) -> bool:
+        return self._address.insecure and url.netloc.decode().lower() == self._address.host
 
 
 def follow(origin_url: httpx.URL, location: str) -> httpx.URL:

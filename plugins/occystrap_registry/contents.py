@@ -6,10 +6,13 @@ from occystrap_core.oci import Digest, ImageConfig, Manifest, Reference
 from occystrap_registry.blobs import BlobSource, tar_size_hint
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.documents import get_document
+from occystrap_registry.known_blobs import KnownBlobs
 
 
 def open_image(client: RegistryClient, reference: Reference, manifest: Manifest) -> Image:
     """Return the image, having read its config; raises InvalidImage, ImageNotFound, ServiceError."""
+    KnownBlobs.of(client.address.host, client.settings).add(
+        client.address.reference.repository, (layer.digest for layer in manifest.layers if not layer.urls))
     config = ImageConfig.parse(get_document(client, manifest.config, f'the config of {reference}'))
     # that there are as many layers as diff_ids is for Image to see
     layers = [_layer(client, index, manifest, diff_id)

@@ -11,7 +11,6 @@ from occystrap_registry.answers import SMALL, Answer, Reply
 from occystrap_registry.broken_connections import attempts_worth, explain
 
 _FIRST = 0.25
-_LONGEST = 60.0
 
 
 class Attempts:
@@ -44,7 +43,7 @@ class Attempts:
 
     def _wait(self, seconds: float) -> None:
         self._made += 1
-        self._settings.cancellation.wait(seconds)
+        self._settings.cancellation.wait(min(seconds, self._settings.longest_wait))
 
 
 def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL) -> Reply:
@@ -65,16 +64,16 @@ def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL
 
 def backoff(attempt: int) -> float:
     """Return seconds to wait after failed attempt number `attempt` (0 the first): doubling, with jitter."""
-    return float(min(_LONGEST, _FIRST * 2 ** attempt) * random.uniform(0.5, 1.5))
+    return float(_FIRST * 2 ** min(attempt, 16) * random.uniform(0.5, 1.5))
 
 
 def retry_after(text: str | None, attempt: int) -> float:
-    """Return seconds to wait for a Retry-After header (RFC 9110, 10.2.3), capped; garbage, or the past: `backoff`."""
+    """Return seconds to wait for a Retry-After header (RFC 9110, 10.2.3), uncapped; garbage, or the past: `backoff`."""
     try:
         seconds = float(text) if text and text.strip().isdecimal() else _until(text or '')
     except (TypeError, ValueError, OverflowError):
         seconds = -1
-    return min(_LONGEST, seconds) if seconds >= 0 else backoff(attempt)
+    return seconds if seconds >= 0 else backoff(attempt)
 
 
 def _until(date: str) -> float:

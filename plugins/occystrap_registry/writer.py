@@ -24,6 +24,7 @@ class RegistryOutput(ImageOutput):
         self.compression = location.options.get('compression') or 'gzip'
         self._client = RegistryClient(self._address, settings)
         self._uploads = Uploads(self._client)
+        self.layer_store = 'registry', self._address.host
 
     def prepare(self, image: Image) -> None:
         """See whether the registry is there, and lets us push if it is one that asks who we are."""
@@ -42,6 +43,14 @@ class RegistryOutput(ImageOutput):
         descriptor = layer.descriptor
         assert descriptor
         if not self._uploads.has(descriptor):
+            return None
+        return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
+
+    def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Have the blob mounted from a repository of the same registry that is known to have it."""
+        descriptor = layer.descriptor
+        assert descriptor
+        if not self._uploads.mount(descriptor):
             return None
         return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
 
@@ -86,7 +95,7 @@ class RegistryOutput(ImageOutput):
         self._let_go()
 
     def _look(self) -> None:
-        self._client.connect(self._address.push_scope)
+        self._client.connect_once(self._address.push_scope)
         if self._client.authentication.was_challenged:
             self._uploads.check_access()
 

@@ -98,9 +98,7 @@ def test_41_challenges_in_any_form(challenges: list[str], name: str, server: Scr
     assert {asked.authorization for asked in server.heard('GET', '/token')} == {BASIC}
 
 
-@pytest.mark.parametrize('place', [
-    'config', pytest.param('manifest', marks=pytest.mark.xfail(reason='a token is replaced once a request, not twice')),
-])
+@pytest.mark.parametrize('place', ['config', 'manifest'])
 def test_42_scopes_are_encoded_and_insufficient_ones_asked_for_once_more(
         place: str, server: Scripted, pull: Callable[..., CommandResult]) -> None:
     manifest = sample_image().manifest

@@ -134,7 +134,7 @@ def test_without_being_asked_nothing_is_looked_for(start: Start, settings: Setti
     source = start('source', True)
     refer(source, image_at(source, settings), b'an sbom', True)
     before = settings.requests.requests
-    assert not open_at(source, settings).attached and settings.requests.requests - before == 3
+    assert not open_at(source, settings).attached and settings.requests.requests - before == 2
 
 
 def written(start: Start, settings: Settings, api: bool) -> tuple[Receipt, str, Descriptor]:

@@ -12,22 +12,45 @@ from tests.unit.registry_client.scripted import Say, Scripted, client_of
 
 
 @pytest.mark.parametrize(('text', 'least', 'most'), [
-    ('7', 7, 7), (' 7 ', 7, 7), ('0', 0, 0), ('86400', 60, 60), ('-5', 0, 1), ('soon', 0, 1), ('', 0, 1), (None, 0, 1),
-    ('1e400', 0, 1),
+    ('7', 7, 7), (' 7 ', 7, 7), ('0', 0, 0), ('86400', 86400, 86400), ('-5', 0, 1), ('soon', 0, 1), ('', 0, 1),
+    (None, 0, 1), ('1e400', 0, 1),
 ])
 def test_retry_after(text: str | None, least: float, most: float) -> None:
     assert least <= retry_after(text, 0) <= most
 
 
-@pytest.mark.parametrize(('seconds', 'least', 'most'), [(30, 20, 30), (86400, 60, 60), (-86400, 0, 1)])
+@pytest.mark.parametrize(('seconds', 'least', 'most'), [(30, 20, 30), (86400, 86300, 86400), (-86400, 0, 1)])
 def test_retry_after_a_date(seconds: float, least: float, most: float) -> None:
     date = datetime.now(timezone.utc) + timedelta(seconds=seconds)
     assert least <= retry_after(format_datetime(date), 0) <= most
 
 
-def test_waits_grow_up_to_a_cap() -> None:
-    assert backoff(3) > 2 * backoff(0) and backoff(100) <= 90
+def test_waits_grow() -> None:
+    assert backoff(3) > 2 * backoff(0) and backoff(10000) > 0
     assert len({backoff(0) for _ in range(10)}) > 1
+
+
+@pytest.mark.parametrize('asked', ['86400', '3600', None])
+def test_no_wait_is_longer_than_asked_for(asked: str | None, server: Scripted) -> None:
+    settings = Settings(retries=30, longest_wait=0.01)
+    server.routes['GET /x'] = Say(503, headers=[('Retry-After', asked)] if asked else [])
+    before = time.monotonic()
+    assert client_of(server.host, settings).fetch('GET', '/x', 's').status == 503
+    assert settings.requests.retries == 30 and time.monotonic() - before < 5
+
+
+def test_requests_keep_the_pace_that_is_asked_for(server: Scripted) -> None:
+    settings = Settings(rate_limit=50)
+    server.routes['GET /x'] = Say(200)
+    client = client_of(server.host, settings)
+    before = time.monotonic()
+    for _ in range(11):
+        client_of(server.host, settings).fetch('GET', '/x', 's')
+    assert time.monotonic() - before >= 0.2
+    settings.cancellation.cancel()
+    with pytest.raises(Cancelled):
+        for _ in range(3):
+            client.fetch('GET', '/x', 's')
 
 
 @pytest.mark.parametrize('status', [429, 500, 502, 503, 504, 599])
