@@ -5,14 +5,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from occystrap_core.errors import OccystrapError
 from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.image_output import ImageOutput, LayerForm
 from occystrap_core.opening import open_output
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.index_copy import require_room
 from occystrap_core.pipeline.outgoing import Outgoing
-from occystrap_core.pipeline.report import size_text
+from occystrap_core.pipeline.report import failure_text, size_text
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
@@ -72,8 +71,8 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: Foreseen) -> None:
                 if _is_there(output, Outgoing(layer, output.wants, lambda count: None)):
                     foreseen.layers_there += 1
                     foreseen.size_there += layer.stored_size
-    except OccystrapError as error:
-        foreseen.failure = str(error)
+    except Exception as error:
+        foreseen.failure = failure_text(error)
 
 
 def _is_there(output: ImageOutput, outgoing: Outgoing) -> bool:

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from occystrap_core.errors import OccystrapError
 from occystrap_core.settings import RequestStats
 from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Receipt
@@ -109,3 +110,9 @@ def size_text(count: int) -> str:
         value /= 1024
         units.pop(0)
     return f'{count} B' if units[0] == 'B' else f'{value:.1f} {units[0]}'
+
+
+def failure_text(error: Exception) -> str:
+    """Return what to tell of an image's failure among others; what is no OccystrapError is somebody's fault."""
+    known = isinstance(error, OccystrapError)
+    return str(error) if known else f'internal error: {type(error).__name__}: {error}'

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from occystrap_core.errors import ImageNotFound, OccystrapError
+from occystrap_core.errors import ImageNotFound
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex
@@ -19,7 +19,7 @@ from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.pipeline.layer_cache import FileCache, LayerCache
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
-from occystrap_core.pipeline.report import ImageReport, RunReport
+from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
@@ -98,8 +98,7 @@ class Run:
         except Exception as error:  # whatever it is, the other images have nothing to do with it
             if only or self.settings.cancellation.cancelled:
                 raise
-            known = isinstance(error, OccystrapError)
-            task.report.failure = str(error) if known else f'internal error: {type(error).__name__}: {error}'
+            task.report.failure = failure_text(error)
             self._finished(task, started)
             return
         if self.level is VerifyLevel.NONE:

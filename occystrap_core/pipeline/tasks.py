@@ -61,7 +61,7 @@ class TaskList:
         """Find all images that `source` names. Raises UsageError for what can never work, before an image is read."""
         orders = list(self._orders(ListedImage(source, destination, None, filters)))
         for order in orders:
-            self._find(order, alone=len(orders) == 1)
+            self._find(order, only=len(orders) == 1)
         for task in self.tasks:
             refuse_same_place(task.images.location_of(task.reference), task.destination)
         require_room(self._plugins, [(task.written, task.destination) for task in self.tasks])
@@ -93,19 +93,21 @@ class TaskList:
         asked += [f'--filter={text}' for text in entry.filters or ()]
         return _Order(opened, destination, filters, recipe, settings, asked)
 
-    def _find(self, order: _Order, alone: bool) -> None:
+    def _find(self, order: _Order, only: bool) -> None:
         location = order.images.location
         try:
             references = list(order.images.references())
         except OccystrapError as error:
-            if alone or isinstance(error, UsageError):
+            if only or isinstance(error, UsageError):
                 raise
             self.failed.append(ImageReport(str(location), str(order.destination), failure=str(error)))
             return
         for reference in references:
             destination = filled_in(order.destination, reference)
             report = ImageReport(str(reference), str(destination))
-            source = ' '.join([str(order.images.location_of(reference)), *order.asked])
+            alone = order.images.location_of(reference)
+            which = [str(reference)] if len(references) > 1 and alone == location else []
+            source = ' '.join([str(alone), *which, *order.asked])
             self.tasks.append(ImageTask(order.images, reference, source, order.destination, destination,
                                         order.filters, order.recipe, order.settings, report))
 

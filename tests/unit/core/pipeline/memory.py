@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from occystrap_core import (
-    CheckResults, Expectation, FilterKind, Image, ImageInput, ImageOutput, InputScheme, Layer, LayerForm, Many, Option,
-    OutgoingLayer, OutputError, Receipt, SequentialImage, Settings, TarEntry, TarLayer, VerifyLevel, WriterScheme,
-    WrittenImage, WrittenLayer, BOOLEAN, STRING, EntryFilter, hookimpl,
+    BOOLEAN, STRING, CheckResults, EntryFilter, Expectation, FilterKind, Image, ImageInput, ImageOutput, InputScheme,
+    Layer, LayerForm, Location, Many, Option, OutgoingLayer, OutputError, Receipt, SequentialImage, Settings, TarEntry,
+    TarLayer, VerifyLevel, WriterScheme, WrittenImage, WrittenLayer, hookimpl,
 )
 from occystrap_core.filters.plugin import register_filters
 from occystrap_core.oci import Digest, ImageConfig, Reference
@@ -76,6 +76,9 @@ class MemoryInput(ImageInput):
 
     def references(self) -> Iterable[Reference]:
         return [Reference.parse(name) for name in self.location.path.split(',')]
+
+    def location_of(self, reference: Reference) -> Location:
+        return self.location.with_path(reference.repository)
 
     def open(self, reference: Reference) -> Image:
         return IMAGES[reference.repository]()

@@ -1,0 +1,189 @@
+"""Several images in one run: where each goes, what is done at once, what a failure stops, what is not done again."""
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import Image, Location, Many, Outcome, Receipt, Settings, UsageError, VerifyLevel
+from occystrap_core.oci import Digest, Reference
+from occystrap_core.pipeline.destinations import filled_in
+from occystrap_core.pipeline.dry_run import foresee
+from occystrap_core.pipeline.earlier_run import EarlierRun
+from occystrap_core.pipeline.progress import Progress
+from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
+from occystrap_core.pipeline.report import RunReport
+from occystrap_core.pipeline.run import Run
+from occystrap_core.plugins import Plugins
+from occystrap_core.testing.sample import sample_image
+from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryOutput, memory_plugins, offer
+from tests.unit.core.pipeline.test_run import broken
+
+HERE = 'tests.unit.core.pipeline.test_many'
+ONE = Many(False, reason='it holds one')
+
+
+@pytest.fixture(autouse=True)
+def nothing_there() -> None:
+    SHELVES.clear()
+    IMAGES.clear()
+
+
+class OneStore(MemoryOutput):
+    """All shelves are one store."""
+
+    layer_store = 'everywhere'
+
+
+def process(source: str, destination: str | None = 'memory://shelf', *, plugins: Plugins | None = None,
+            settings: Settings | None = None, earlier: EarlierRun | None = None, fail_fast: bool = False,
+            receipts: ReceiptFile | None = None) -> RunReport:
+    run = Run(plugins or memory_plugins(), settings or Settings(images=4), VerifyLevel.FAST, Progress(), receipts,
+              earlier or EarlierRun(), fail_fast)
+    return run.process(source, destination)
+
+
+@pytest.mark.parametrize(('path', 'filled'), [
+    ('h/{repository}:{tag}', 'h/team/app:v1'), ('{host}/{name}', 'quay.io/app'), ('{{{name}}}', '{app}'),
+    ('plain', 'plain'), ('{digest}', Digest.of(b'x')), ('a}}b{{c', 'a}b{c')])
+def test_fields_are_filled_in(path: str, filled: str) -> None:
+    reference = Reference('team/app', 'v1', Digest.of(b'x'), 'quay.io')
+    assert filled_in(Location('memory', path, {}, {}), reference).path == filled
+
+
+def test_a_digest_stands_for_a_tag_that_is_not_there() -> None:
+    reference = Reference('app', '', Digest.of(b'x'))
+    assert filled_in(Location('memory', '{tag}', {}, {}), reference).path == f'sha256-{Digest.of(b"x").hex}'
+
+
+@pytest.mark.parametrize(('path', 'words'), [('{reposiory}', "no field .*did you mean 'repository'"),
+                                             ('{}', 'no field'), ('{host}', 'app:v1 has no host')])
+def test_what_cannot_be_filled_in_is_refused(path: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        filled_in(Location('memory', path, {}, {}), Reference('app', 'v1'))
+
+
+def test_each_image_goes_to_its_own_place() -> None:
+    offer('one', 'two', 'three')
+    report = process('memory://one,two,three', 'memory://to-{name}', plugins=memory_plugins(many=ONE))
+    assert report.succeeded and set(SHELVES) == {'to-one', 'to-two', 'to-three'}
+    assert [image.destination for image in report.images] == ['memory://to-one', 'memory://to-two', 'memory://to-three']
+
+
+@pytest.mark.parametrize(('destination', 'words'), [
+    ('memory://shelf', 'cannot take several images: it holds one'),
+    ('memory://{tag}', r'several images would go to memory://v1: .* must have more fields')])
+def test_a_place_for_one_is_refused_before_anything_is_read(destination: str, words: str) -> None:
+    def unread(name: str) -> Image:
+        raise AssertionError('it was opened')
+    offer('one', 'two', image=unread)
+    with pytest.raises(UsageError, match=words):
+        process('memory://one:v1,two:v1', destination, plugins=memory_plugins(many=ONE))
+
+
+def test_a_destination_is_wanted() -> None:
+    with pytest.raises(UsageError, match='where should memory://one go.*DEST'):
+        process(offer('one'), None)
+
+
+def test_as_many_at_once_as_asked_for() -> None:
+    together, most, lock = [0], [0], threading.Lock()
+    barrier = threading.Barrier(3)
+
+    def meeting(name: str) -> Image:
+        with lock:
+            together[0] += 1
+            most[0] = max(most[0], together[0])
+        barrier.wait(5)
+        with lock:
+            together[0] -= 1
+        return sample_image(name)
+    offer(*'abcdef', image=meeting)
+    assert process('memory://a,b,c,d,e,f', settings=Settings(images=3)).succeeded
+    assert most == [3]
+
+
+def test_a_layer_that_all_have_is_read_once() -> None:
+    read: list[str] = []
+
+    def watched(name: str) -> Image:
+        image = sample_image(name, variant=name)  # the last layer is its own
+        for layer in image.layers:
+            opener: Callable[[], object] = layer._opener  # type: ignore[attr-defined]
+            digest = str(layer.diff_id)
+            layer._opener = lambda opener=opener, digest=digest: read.append(digest) or opener()  # type: ignore
+        return image
+    names = [f'image-{number}' for number in range(12)]
+    offer(*names, image=watched)
+    report = process(f'memory://{",".join(names)}', settings=Settings(images=8, jobs=8),
+                     plugins=memory_plugins(f'{HERE}:OneStore'))
+    assert report.succeeded and len(read) == len(set(read)) == 2 + 12
+    assert len(SHELVES['shelf'].writes) == 14
+
+
+def test_fail_fast_begins_no_further_image() -> None:
+    offer('bad', image=broken)
+    offer('one', 'two')
+    report = process('memory://bad,one,two', settings=Settings(images=1), fail_fast=True)
+    assert [bool(image.failure) for image in report.images] == [True, True, True]
+    assert 'left out' in report.images[2].failure and not SHELVES['shelf'].images
+    assert process('memory://bad,one,two', settings=Settings(images=1)).images[2].succeeded
+
+
+def test_what_an_earlier_run_proved_is_not_copied_again(tmp_path: Path) -> None:
+    offer('one', 'two', 'three')
+    receipts = ReceiptFile(str(tmp_path / 'receipts'))
+    assert process('memory://one,two', 'memory://to-{name}', receipts=receipts).succeeded
+    receipts.close()
+    SHELVES['to-two'].blobs.clear()
+    earlier = EarlierRun(read_receipts(str(tmp_path / 'receipts')))
+    again = ReceiptFile(str(tmp_path / 'receipts'), resumed=True)
+    report = process('memory://one,two,three', 'memory://to-{name}', earlier=earlier, receipts=again)
+    again.close()
+    assert report.succeeded and [image.done_before for image in report.images] == [True, False, False]
+    assert [len(SHELVES[f'to-{name}'].images) for name in ('one', 'two', 'three')] == [1, 2, 1]
+    assert report.summary().endswith('1 done before, 3/3 verified')
+    assert len(read_receipts(str(tmp_path / 'receipts'))) == 3
+
+
+@pytest.mark.parametrize('changed', ['source', 'path', 'options'])
+def test_another_copy_is_not_taken_for_done(changed: str) -> None:
+    first = process(offer('one'), 'memory://shelf?form=tar').images[0].receipt
+    assert first
+    earlier = EarlierRun([first])
+    settled = Location('memory', 'shelf', {}, {'form': 'tar'})
+    assert earlier.find('memory://one', settled) == first
+    other = {'source': earlier.find('memory://one --platform=linux/arm64', settled),
+             'path': earlier.find('memory://one', settled.with_path('other')),
+             'options': earlier.find('memory://one', Location('memory', 'shelf', {}, {}))}
+    assert other[changed] is None
+
+
+def test_a_line_that_was_cut_off_is_left_out_and_written_over(tmp_path: Path) -> None:
+    path = tmp_path / 'receipts'
+    receipt = process(offer('one')).images[0].receipt
+    assert receipt
+    path.write_text(f'{receipt.to_json()}\n{receipt.to_json()[:50]}')
+    with pytest.raises(UsageError, match='not a receipt'):
+        read_receipts(str(path))
+    assert read_receipts(str(path), cut=True) == [receipt]
+    more = ReceiptFile(str(path), resumed=True)
+    other = Receipt.from_json(receipt.to_json().replace('"path": "shelf"', '"path": "other"'))
+    more.add(other)
+    more.close()
+    assert read_receipts(str(path)) == [receipt, other]
+
+
+def test_a_dry_run_tells_what_is_there_and_writes_nothing() -> None:
+    offer('one', 'two')
+    process('memory://one')
+    writes = list(SHELVES['shelf'].writes)
+    found = foresee(memory_plugins(), Settings(), 'memory://one,two,gone', 'memory://shelf', [])
+    assert [(each.layers, each.layers_there) for each in found[:2]] == [(3, 3), (3, 3)]
+    assert found[0].line().startswith('would copy memory://one to memory://shelf: 3 layers, ')
+    assert SHELVES['shelf'].writes == writes
+
+
+def test_verification_says_of_each_image_what_is_there() -> None:
+    offer('one', 'two')
+    assert [image.outcome for image in process('memory://one,two').images] == [Outcome.VERIFIED] * 2
