@@ -58,8 +58,8 @@ def require_many(plugins: Plugins, location: Location) -> None:
     """Raise UsageError unless the destination can take several images."""
     many = plugins.find(WriterScheme, location.scheme).many
     if not many.accepted:
-        raise UsageError(f'{location} cannot take several images: {many.reason}; fields such as {{repository}} and {{tag}} '
-                         'in its path give each a place of its own')
+        raise UsageError(f'{location} cannot take several images: {many.reason}; fields in its path such as '
+                         '{repository} and {tag} give each a place of its own')
     if many.needs and not location.options.get(many.needs):
         raise UsageError(f'{location} takes several images only with ?{many.needs}=true')
 

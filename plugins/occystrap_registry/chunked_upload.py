@@ -55,7 +55,7 @@ class ChunkedUpload:
         self._at = follow(begun.url, begun.headers['location'])
         told = begun.headers.get('oci-chunk-min-length', '')
         self._least = max(_SMALLEST, int(told) if told.isdecimal() and len(told) < 12 else 0)
-        self._size = max(_LARGEST, self._least)
+        self._size = max(min(_LARGEST, int(min(client.endpoint.largest, _LARGEST))), self._least)
         self._attempts = client.attempts()
 
     def send(self, body: Body) -> Reply:

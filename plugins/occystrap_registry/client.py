@@ -27,18 +27,18 @@ class RegistryClient:
         self.address, self.settings = address, settings
         self.authentication = Authentication(address, self._ask_for_token, settings)
         self._connections = Connections(address, settings)
-        self._endpoint = Endpoint.of(address.host, address.insecure, settings)
+        self.endpoint = Endpoint.of(address.host, address.insecure, settings)
 
     def connect(self, scope: str) -> None:
         """See whether a registry is there and, as far as it tells, lets us in; raises ServiceError, AccessDenied."""
         reply = self.fetch('GET', '/v2/', scope)
         if reply.status not in (200, 401, 403):
             raise self.failure(reply, f'{self.address.host} does not answer as a registry')
-        self._endpoint.answered = True
+        self.endpoint.answered = True
 
     def connect_once(self, scope: str) -> None:
         """Do the same, unless the host has answered to any client of this run."""
-        if not self._endpoint.answered:
+        if not self.endpoint.answered:
             self.connect(scope)
 
     def fetch(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
@@ -48,7 +48,8 @@ class RegistryClient:
         `target` is a path or a whole URL; `body` makes the body anew for each attempt. Raises ServiceUnavailable when
         retries are used up, AccessDenied when credentials are wanting.
         """
-        return whole_reply(self.attempts(), lambda: self.once(method, target, scope, headers, body), cap)
+        return whole_reply(self.attempts(), lambda: self.once(method, target, scope, headers, body), cap,
+                           self.endpoint.crowd)
 
     def once(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
              body: Body | None = None) -> Answer:
@@ -92,16 +93,16 @@ class RegistryClient:
         return ServiceUnavailable(text) if reply.status > 500 or reply.status == 429 else ServiceError(text)
 
     def close(self) -> None:
-        """Close the connections in use; idle ones are the run's."""
+        """Break off what is under way, and ask no more; idle connections are the run's."""
         self._connections.close()
 
     @property
     def base(self) -> httpx.URL:
         """The registry's address with its scheme, found out once."""
-        with self._endpoint.lock:
-            if self._endpoint.base is None:
-                self._endpoint.base = httpx.URL(f'{self._find_scheme()}://{self.address.host}/')
-            return self._endpoint.base
+        with self.endpoint.lock:
+            if self.endpoint.base is None:
+                self.endpoint.base = httpx.URL(f'{self._find_scheme()}://{self.address.host}/')
+            return self.endpoint.base
 
     def _find_scheme(self) -> str:
         """Return https, unless the registry may be insecure and speaks http; loopback is asked for http first."""

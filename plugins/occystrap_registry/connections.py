@@ -1,19 +1,21 @@
 """Sending requests to a registry and to where it redirects: which connection, which trust, which way is refused."""
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import cast
 
 import httpx
 
-from occystrap_core import ServiceError, ServiceUnavailable, Settings
+from occystrap_core import Cancelled, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.address import Address
 from occystrap_registry.answers import Answer
-from occystrap_registry.endpoint import ConnectionPool, keep_pace
+from occystrap_registry.connection_pool import Connection, ConnectionPool
+from occystrap_registry.endpoint import keep_pace
 from occystrap_registry.hosts import is_loopback, is_metadata
 from occystrap_registry.tls import context_for
 
 LOG = logging.getLogger('occystrap.registry')
 _REDIRECTS = 5
+_SAID_ASIDE = 64 << 10
 
 Body = Callable[[], Iterable[memoryview]]
 """Makes the body of a request anew for each attempt."""
@@ -24,7 +26,9 @@ class Connections:
 
     def __init__(self, address: Address, settings: Settings) -> None:
         self._address, self._settings = address, settings
-        self._in_use: set[httpx.Client] = set()
+        self._in_use: set[Connection] = set()
+        self._lock = threading.Lock()
+        self._closed = False
 
     def send(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None,
              authorization: str | None = None) -> Answer:
@@ -38,32 +42,33 @@ class Connections:
             answer = self._send_once(method, target, {**headers, **allowed}, body)
             if answer.status not in (301, 302, 303, 307, 308) or method not in ('GET', 'HEAD'):
                 return answer
-            answer.close()
+            with answer:
+                answer.whole(_SAID_ASIDE)  # a connection whose answer was read can be used again
             target = follow(target, answer.headers.get('location', ''))
         raise ServiceError(f'{url.host} redirects more than {_REDIRECTS} times')
 
     def close(self) -> None:
-        """Close the connections that are in use: whoever waits for an answer there is woken up."""
-        while self._in_use:
-            self._in_use.pop().close()
+        """Wake up whoever waits for an answer, and answer nobody any more."""
+        with self._lock:
+            self._closed = True
+            for connection in self._in_use:
+                connection.interrupt()
 
     def _send_once(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None) -> Answer:
         host = url.netloc.decode()
         context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings)
         pool = ConnectionPool.of(self._settings)
         keep_pace(host, self._settings)
-        client = pool.take(url, context)
-        self._in_use.add(client)
+        connection = pool.take(url, context)
 
         def give_back() -> None:
-            if client in self._in_use:
-                self._in_use.discard(client)
-                pool.give_back(url, context, client)
+            with self._lock:
+                self._in_use.discard(connection)
+            pool.give_back(url, context, connection)
         try:
-            content = cast(Iterable[bytes], body()) if body else None
-            request = client.build_request(method, url, headers=headers, content=content)
+            self._use(connection)
             self._settings.requests.count(requests=1)
-            response = client.send(request, stream=True)
+            response = connection.send(method, url, headers, body() if body else None)
         except UnicodeError:
             give_back()
             raise ServiceUnavailable(f'{url.host} cannot be the name of a host') from None
@@ -72,6 +77,12 @@ class Connections:
             raise
         LOG.debug('%s %s://%s%s %s', method, url.scheme, host, url.path, response.status_code)
         return Answer(response, give_back)
+
+    def _use(self, connection: Connection) -> None:
+        with self._lock:
+            if self._closed:
+                raise Cancelled('interrupted')
+            self._in_use.add(connection)
 
     def _is_lenient(self, url: httpx.URL) -> bool:
         """Tell whether certificates need not be good: what a user allows for a host holds for that host alone."""

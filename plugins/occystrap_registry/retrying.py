@@ -1,6 +1,7 @@
 """When a request is tried again, and how long is waited before."""
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
@@ -46,14 +47,15 @@ class Attempts:
         self._settings.cancellation.wait(min(seconds, self._settings.longest_wait))
 
 
-def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL) -> Reply:
-    """Return what `send` is answered, read whole, with as many attempts as there may be.
+def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL,
+                crowd: AbstractContextManager[object] = nullcontext()) -> Reply:
+    """Return what `send` is answered, read whole, with as many attempts as there may be, each within `crowd`.
 
     The last answer is returned whatever its status. Raises ServiceUnavailable when there is none.
     """
     while True:
         try:
-            with send() as answer:
+            with crowd, send() as answer:
                 reply = answer.whole(cap)
         except httpx.TransportError as error:
             attempts.failed(error)
