@@ -9,7 +9,9 @@ from occystrap_core.image_filter import ImageFilter
 from occystrap_core.image_input import ImageInput
 from occystrap_core.image_list import ListedImage
 from occystrap_core.oci.reference import Reference
-from occystrap_core.opening import destination_location, open_filters, open_source, source_location
+from occystrap_core.opening import (
+    destination_location, open_filters, open_output, open_source, source_location,
+)
 from occystrap_core.pipeline.destinations import filled_in, require_room
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.same_place import refuse_same_place
@@ -63,6 +65,7 @@ class TaskList:
         for order in orders:
             self._find(order, only=len(orders) == 1)
         for task in self.tasks:
+            open_output(self._plugins, task.destination, task.settings)
             refuse_same_place(task.images.location_of(task.reference), task.destination)
         require_room(self._plugins, [(task.written, task.destination) for task in self.tasks])
 

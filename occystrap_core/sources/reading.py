@@ -5,7 +5,7 @@ from occystrap_core.errors import UsageError
 
 CAP = 4 << 20
 """Most bytes of a list or plan; some 40,000 images."""
-_SHOWN = 100
+_SHOWN = 10
 
 
 class Problems:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import httpcore  # noqa: F401  # httpx does so at the first request, then on several threads at once
 import httpx
 
 SMALL = 1 << 20

@@ -11,6 +11,8 @@ from occystrap_registry.client import RegistryClient
 from occystrap_registry.connections import Body, follow
 
 _LARGEST = 16 << 20
+_STEADY = 1 << 20
+"""Chunks of this size are not made smaller because of a bad line."""
 _SMALLEST = 64 << 10
 _RANGE = re.compile(r'(?:bytes=)?0-(\d+)')
 
@@ -33,6 +35,8 @@ class BodyReader:
 
     def finish(self) -> None:
         """Read what is left, for a layer checks itself at its end."""
+        for _ in self.part(0, 0) if self._position < 0 else ():
+            pass
         for _ in self._pieces:
             pass
 
@@ -55,7 +59,7 @@ class ChunkedUpload:
         self._at = follow(begun.url, begun.headers['location'])
         told = begun.headers.get('oci-chunk-min-length', '')
         self._least = max(_SMALLEST, int(told) if told.isdecimal() and len(told) < 12 else 0)
-        self._size = max(min(_LARGEST, int(min(client.endpoint.largest, _LARGEST))), self._least)
+        self._size = max(int(min(client.endpoint.largest, _LARGEST)), self._least)
         self._attempts = client.attempts()
 
     def send(self, body: Body) -> Reply:
@@ -77,12 +81,14 @@ class ChunkedUpload:
                 reply = answer.whole()
         except httpx.TransportError as error:
             self._attempts.failed(error)
+            self._size = min(self._size, max(_STEADY, self._size // 4, self._least))
             self._ask_offset()
             return
         if reply.status in (201, 202, 204):
             self._accept(reply, start + count)
         elif reply.status == 413 and self._size > self._least:
-            self._size = max(self._least, self._size // 4)
+            self._client.endpoint.refused(count)
+            self._size = max(self._least, count // 4)
         elif reply.status == 416 or self._attempts.again(reply):
             self._ask_offset(moved=reply.status == 416)
         else:

@@ -17,7 +17,7 @@ be read from the same host meanwhile, so that waiting for each other could be fo
 class Endpoint:
     """A registry's host: what one client found out is known to all of the run.
 
-    `largest` is the size in bytes of a body that it may still take, after it refused a larger one.
+    `largest` is how many bytes of a body it may take at once, after it refused more.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -32,8 +32,8 @@ class Endpoint:
         return settings.shared.get((Endpoint, host, insecure), cls)
 
     def refused(self, size: int) -> None:
-        """Take note that a body of so many bytes was too large."""
-        self.largest = min(self.largest, size - 1)
+        """Take note that a body of so many bytes was too large: one of a quarter of it may not be."""
+        self.largest = min(self.largest, size // 4)
 
 
 class Pace:

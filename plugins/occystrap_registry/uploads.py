@@ -27,6 +27,7 @@ class Uploads:
         self._lock = threading.Lock()
         self._locks: defaultdict[Digest, threading.Lock] = defaultdict(threading.Lock)
         self._sent: set[Digest] = set()
+        self._begun: dict[Digest, Reply] = {}
         self._known = KnownBlobs.of(self._address.host, client.settings)
 
     def check_access(self) -> None:
@@ -54,7 +55,9 @@ class Uploads:
         with alone:
             if descriptor.digest in self._sent:
                 return False
-            self._check(self._send(descriptor, body), descriptor)
+            reply = self._send(descriptor, body)
+            if reply.status != 404 or not self.has(descriptor):  # an upload may be gone as its last answer was lost
+                self._check(reply, descriptor)
             self._sent.add(descriptor.digest)
             self._known.add(self._address.reference.repository, [descriptor.digest])
             return True
@@ -74,7 +77,7 @@ class Uploads:
         except AccessDenied:
             return False  # who may push here need not be let in there
         if reply.status == 202 and 'location' in reply.headers:
-            self._client.dismiss(str(follow(reply.url, reply.headers['location'])), self._address.push_scope)
+            self._begun[descriptor.digest] = reply
         if reply.status != 201:
             return False
         self._known.add(self._address.reference.repository, [descriptor.digest])
@@ -85,8 +88,9 @@ class Uploads:
         attempts, broken = self._client.attempts(), 0
         headers = {'Content-Length': str(descriptor.size), 'Content-Type': 'application/octet-stream'}
         while True:
-            begun = self._begin()
-            if broken >= _BREAKS or 'oci-chunk-min-length' in begun.headers:
+            begun = self._begun.pop(descriptor.digest, None) or self._begin()
+            too_large = descriptor.size > self._client.endpoint.largest
+            if broken >= _BREAKS or too_large or 'oci-chunk-min-length' in begun.headers:
                 return ChunkedUpload(self._client, descriptor, begun).send(body)
             location = follow(begun.url, begun.headers['location'])
             target = f'{location}{"&" if location.query else "?"}digest={descriptor.digest}'
@@ -98,7 +102,7 @@ class Uploads:
                 broken += descriptor.size > _SMALL
             else:
                 if reply.status == 413:
-                    broken = _BREAKS
+                    self._client.endpoint.refused(descriptor.size)
                 elif not attempts.again(reply):
                     return reply
 

@@ -41,13 +41,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Say:
-    """One answer; `cut` breaks the connection after so many bytes of the body, `silent` sends no answer at all."""
+    """One answer; `cut` breaks the connection after so many bytes of the body, `silent` sends no answer at all.
+
+    An `endless` one repeats its body until the client has had enough.
+    """
 
     status: int = 200
     body: bytes = b''
     headers: Sequence[tuple[str, str]] = ()
     cut: int | None = None
     silent: bool = False
+    endless: bool = False
 
 
 Answering = Callable[[Asked], Say]
@@ -55,11 +59,15 @@ Answering = Callable[[Asked], Say]
 
 @dataclass
 class Scripted:
-    """The server; `routes` has answers by `METHOD /path`, each one, a list to go through, or a function."""
+    """The server; `routes` has answers by `METHOD /path`, each one, a list to go through, or a function.
+
+    `connections` counts those that were made to it.
+    """
 
     routes: dict[str, Say | list[Say] | Answering] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     address: str = '127.0.0.1'
+    connections: int = 0
 
     def __enter__(self) -> Self:
         handler = type('Handler', (_Handler,), {'script': self})
@@ -98,6 +106,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     disable_nagle_algorithm = True
 
+    def setup(self) -> None:
+        """Count."""
+        self.script.connections += 1
+        super().setup()
+
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get('content-length') or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -117,6 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != 'HEAD':
             with suppress(BrokenPipeError, ConnectionResetError):
                 self.wfile.write(say.body[:say.cut])
+                while say.endless:
+                    self.wfile.write(say.body)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
 

@@ -143,3 +143,43 @@ def test_a_layer_that_is_no_layer_ends_the_upload(server: Scripted, monkeypatch:
     with pytest.raises(Broken):
         uploads_to(server, Session(1 << 30), '300000').put(DESCRIPTOR, body)
     assert not server.heard('PUT', '/up') and threading.active_count() < 100
+
+
+def test_what_is_too_large_is_learnt_once_for_the_run(server: Scripted) -> None:
+    session = Session(300_000)
+    uploads = uploads_to(server, session)
+    assert uploads.put(DESCRIPTOR, whole(BLOB))
+    session.received.clear()
+    other = BLOB[:-1]
+    assert uploads.put(Descriptor('', Digest.of(other), len(other)), whole(other))
+    assert [len(asked.body) for asked in server.heard('PUT', '/up')] == [len(BLOB), 0, 0]
+    assert all(len(asked.body) <= 300_000 for asked in server.heard('PATCH', '/up'))
+
+
+def test_a_line_that_breaks_gets_smaller_chunks(server: Scripted) -> None:
+    blob = bytes(5 << 20)
+    session = Session(1 << 30, faults=[Say(silent=True)])
+    assert uploads_to(server, session, '300000').put(Descriptor('', Digest.of(blob), len(blob)), whole(blob))
+    assert session.patches[:2] == [f'0-{len(blob) - 1}', f'0-{(4 << 20) - 1}'] and bytes(session.received) == blob
+
+
+def test_an_upload_whose_last_answer_was_lost_is_there(server: Scripted) -> None:
+    uploads = uploads_to(server, Session(1 << 30), '300000')
+    server.routes['PUT /up'] = [Say(silent=True), Say(404)]
+    with pytest.raises(ServiceError, match='refuses blob .*404'):
+        uploads.put(DESCRIPTOR, whole(BLOB))
+    server.routes['PUT /up'] = [Say(silent=True), Say(404)]
+    server.routes[f'HEAD /v2/app/blobs/{DESCRIPTOR.digest}'] = Say(200, BLOB)
+    session = Session(1 << 30)
+    server.routes['PATCH /up'] = session.patch
+    assert uploads.put(DESCRIPTOR, whole(BLOB))
+
+
+def test_an_empty_layer_is_read(server: Scripted) -> None:
+    session, read = Session(1 << 30), list[int]()
+
+    def body() -> Iterator[memoryview]:
+        read.append(1)
+        yield from ()
+    assert uploads_to(server, session, '300000').put(Descriptor('', Digest.of(b''), 0), body)
+    assert read == [1] and not session.patches

@@ -1,0 +1,143 @@
+"""Times mirroring 200 images beside skopeo: `python -m benchmarks.many_images [--rounds 3] [--latency 0 0.04]`.
+
+The same set goes registry → registry and registry → folder: by occystrap, which verifies what it wrote, by
+`skopeo sync` with a list, by a loop of `skopeo copy`, and by eight such copies at once, none of which verifies. All
+take turns in each round, each with an empty registry or folder. With a latency every request and every new connection
+waits so many seconds on its way, at the source and at the destination. Printed are medians of wall and CPU seconds,
+the highest resident MB of a process, and the ratio of each wall time to the first.
+"""
+import argparse
+import json
+import shlex
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from benchmarks.against_peers import Taken, place, take
+from tests.services.faults import fault_proxy
+from tests.services.many_images import FULL, ManyImages, many_images, many_registry
+
+SKOPEO = 'skopeo --insecure-policy'
+Command = Sequence[object]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One round's work of one program: the set, the host to read it from, a folder, the host to write it to."""
+
+    images: ManyImages
+    source: str
+    folder: Path
+    target: str
+
+    @property
+    def destination(self) -> str:
+        """Where skopeo writes, without the image's name."""
+        return f'docker://{self.target}/mirror' if self.target else f'dir:{self.folder}/out'
+
+
+def ours(work: Work, *options: str) -> Command:
+    """Return our command."""
+    listed = work.folder / 'images.txt'
+    listed.write_text(work.images.list_for(work.source))
+    target = (f'registry://{work.target}/mirror/{{repository}}:{{tag}}' if work.target else
+              f'dir://{work.folder}/out?unique_names=true')
+    program = Path(sys.executable).with_name('occystrap')
+    return [program, '-q', 'process', f'list://{listed}', target, '-J', '8', '-j', '8', *options]
+
+
+def sync(work: Work) -> Command:
+    """Return `skopeo sync` of all images."""
+    listed = work.folder / 'images.yaml'
+    tags = dict(name.split(':') for name in work.images.names)
+    images = {repository: [tag] for repository, tag in tags.items()}
+    listed.write_text(json.dumps({work.source: {'tls-verify': False, 'images': images}}))  # JSON is YAML
+    kind, _, place = work.destination.partition(':')
+    return [*SKOPEO.split(), 'sync', '--src', 'yaml', '--dest', kind, '--dest-tls-verify=false', listed,
+            place.removeprefix('//')]
+
+
+def copies(work: Work, at_once: int) -> Command:
+    """Return a shell's `skopeo copy` of each image."""
+    lines = [f'docker://{work.source}/{name} {_single(work, name)}\n' for name in work.images.names]
+    (work.folder / 'pairs').write_text(''.join(lines))
+    (work.folder / 'out').mkdir()
+    copy = f'{SKOPEO} copy -q --src-tls-verify=false --dest-tls-verify=false'
+    return ['sh', '-c', f'xargs -n 2 -P {at_once} {copy} <{shlex.quote(str(work.folder))}/pairs']
+
+
+def _single(work: Work, name: str) -> str:
+    return f'{work.destination}/{name}' if work.target else f'{work.destination}/{name.replace("/", "-")}'
+
+
+def programs(to_registry: bool) -> dict[str, Callable[[Work], Command]]:
+    """Return what is compared, ours first."""
+    without = {} if to_registry else {'occystrap --no-sync': _without_sync}
+    return {**without, 'occystrap': ours, 'skopeo sync': sync, 'skopeo copy, one by one': partial(copies, at_once=1),
+            'skopeo copy, 8 at once': partial(copies, at_once=8)}
+
+
+def _without_sync(work: Work) -> Command:
+    return ours(work, '--no-sync')
+
+
+@contextmanager
+def far(host: str, latency: float) -> Iterator[str]:
+    """Give the host as it is reached over a wire with that latency in seconds."""
+    if host and latency:
+        with fault_proxy(host, latency=latency) as proxy:
+            yield proxy.host
+    else:
+        yield host
+
+
+def run(images: ManyImages, source: str, to_registry: bool, latency: float,
+        program: Callable[[Work], Command]) -> Taken:
+    """Let one program mirror the set into an empty place; returns what it took."""
+    with ExitStack() as stack:
+        folder, registry = stack.enter_context(place(to_registry))
+        near = stack.enter_context(far(source, latency))
+        target = stack.enter_context(far(registry, latency))
+        # By a small process between: what a program takes over from the one that starts it counts as its own memory.
+        report = folder / 'resident'
+        taken = take(['time', '-f', '%M', '-o', report, *program(Work(images, near, folder, target))])
+        return replace(taken, resident=int(report.read_text()) / 1024)
+
+
+def compare(images: ManyImages, source: str, to_registry: bool, latency: float, rounds: int) -> None:
+    """Let all programs work in turn, `rounds` times, and print a table."""
+    taken: dict[str, list[Taken]] = {name: [] for name in programs(to_registry)}
+    for _ in range(rounds):
+        for name, program in programs(to_registry).items():
+            taken[name].append(run(images, source, to_registry, latency, program))
+            print('.', end='', file=sys.stderr, flush=True)
+    first = statistics.median(each.wall for each in next(iter(taken.values())))
+    print(f'\n### {len(images.names)} images, registry → {"registry" if to_registry else "dir"}, '
+          f'{latency * 1000:.0f} ms of latency\n| program | wall s | CPU s | resident MB | wall, as a multiple '
+          'of the first |\n| --- | --- | --- | --- | --- |')
+    for name, all_taken in taken.items():
+        wall, cpu = (statistics.median(getattr(each, what) for each in all_taken) for what in ('wall', 'cpu'))
+        resident = max(each.resident for each in all_taken)
+        print(f'| {name} | {wall:.2f} | {cpu:.2f} | {resident:.0f} | {wall / first:.1f} |', flush=True)
+
+
+def main() -> None:
+    """Compare at all latencies, to a registry and to a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--count', type=int, default=FULL, help='images; 200 is the whole set')
+    parser.add_argument('--latency', type=float, nargs='*', default=[0.0, 0.04], help='seconds')
+    parser.add_argument('--to', choices=['registry', 'dir'], nargs='*', default=['registry', 'dir'])
+    arguments = parser.parse_args()
+    with many_registry(arguments.count) as source:
+        for latency in arguments.latency:
+            for to in arguments.to:
+                compare(many_images(arguments.count), source.host, to == 'registry', latency, arguments.rounds)
+
+
+if __name__ == '__main__':
+    main()
