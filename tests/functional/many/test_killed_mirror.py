@@ -1,0 +1,65 @@
+"""A mirror killed at random moments, and run again: all is proved, and what was moved is not moved again."""
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.functional.many.mirroring import (
+    AT_ONCE, FOLDER, assert_all_verified, counted_before, layer_reads, mirror_at,
+)
+from tests.services.command_line import CommandLine
+from tests.services.faults import FaultProxy
+from tests.services.many_images import FULL, ManyImages
+from tests.services.registry import Registry
+
+pytestmark = pytest.mark.xdist_group('many')
+IN_FLIGHT = 8
+LATENCY = 0.02
+SEEDS = range(10 if int(os.environ.get('OCCYSTRAP_TEST_MANY', '0')) >= FULL else 3)
+
+
+def kill_in_the_middle(process: 'subprocess.Popen[bytes]', chances: random.Random, many: ManyImages,
+                       source: FaultProxy) -> None:
+    """Kill the command at a random moment between its first layer and its last; fails if it was done before."""
+    share = chances.random()
+    while len(layer_reads(many, source)) < share * (len(many.uses()) - IN_FLIGHT):
+        assert process.poll() is None, 'ended by itself'
+        time.sleep(0.001)
+    time.sleep(chances.uniform(0, 3 * LATENCY))
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, 'done before it could be killed'
+    time.sleep(0.2)  # until the proxy has noticed
+
+
+def whole_layers(many: ManyImages, proxy: FaultProxy) -> set[str]:
+    """Return the layers that went through the proxy to their last byte."""
+    read = proxy.bytes_read()
+    return {digest for digest in many.uses() if read[digest] >= many.blob_path(digest).stat().st_size}
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, registry_factory: Callable[..., Registry]) -> str:
+    """Where the mirror goes."""
+    return mirror_at(registry_factory().host) if request.param == 'registry' else FOLDER
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+@pytest.mark.parametrize('target', ['registry', 'folder'], indirect=True)
+def test_killed_and_resumed(target: str, seed: int, many: ManyImages, many_source: Registry, occystrap: CommandLine,
+                            fault_proxy: Callable[..., FaultProxy], listed: Callable[[str], str]) -> None:
+    source = fault_proxy(many_source.host, latency=LATENCY)
+    command = ['process', listed(source.host), target, *AT_ONCE, '--receipt', 'receipts']
+    kill_in_the_middle(occystrap.start(*command), random.Random(seed), many, source)
+    before = whole_layers(many, source)
+    resumed = ['--resume', 'receipts'] if (occystrap.folder / 'receipts').exists() else []
+    source.requests.clear()
+    result = occystrap(*command, *resumed)
+    assert_all_verified(result, many)
+    again = before & {digest for digest, size in source.bytes_read().items() if size}
+    print(f'\nkilled with {len(before)} layers read: {counted_before(result)} images done, {len(again)} read again')
+    assert len(again) <= IN_FLIGHT, result
+    assert_all_verified(occystrap('verify', '--full', 'receipts'), many)
