@@ -28,8 +28,8 @@ from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 from occystrap_core.verification.verifying import verify_receipt
 
-_ABORTING = 1.7
-"""Seconds that images get to clean up after a signal: the process must be gone in two."""
+_ABORTING = 1.3
+"""Seconds that images get to notice a signal and to clean up: the process must be gone in two."""
 
 
 @dataclass
@@ -49,6 +49,7 @@ class Run:
     fail_fast: bool = False
     layer_cache: str | None = None
     _failed: threading.Event = field(default_factory=threading.Event)
+    _outputs: dict[int, ImageOutput] = field(default_factory=dict)
 
     def process(self, source: str, destination: str | None, filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names to `destination` and verify them; returns what was done.
@@ -76,7 +77,7 @@ class Run:
         checks: list[Future[None]] = []
         copies = [threads.submit(partial(self._process, task, len(tasks) == 1, checks, verifying)) for task in tasks]
         try:
-            with _stopping(copies, self.settings):
+            with self._stopping(copies):
                 _wait(copies, self.settings)
                 _wait(checks, self.settings)
         finally:
@@ -107,13 +108,14 @@ class Run:
             checks.append(verifying.submit(partial(self._verify, task, started)))
 
     def _copy(self, task: ImageTask) -> None:
-        output = open_output(self.plugins, task.destination, task.settings)
+        output = self._outputs[id(task)] = open_output(self.plugins, task.destination, task.settings)
         with task.images.open(task.reference) as source:
             _require_platform(source, task.settings)
             image = filtered(source, task.filters)
             with self.progress.image(str(task.reference), size_to_move(image)) as advance:
                 copy = copy_of(image, output, task.settings, task.source, advance, task.recipe)
                 receipt = copy.run()
+        del self._outputs[id(task)]
         self._note(task.report, receipt)
         task.report.notes = image.notes
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
@@ -158,17 +160,25 @@ class Run:
             self._failed.set()
         self.progress.finished(report)
 
+    @contextmanager
+    def _stopping(self, copies: Sequence[Future[None]]) -> Iterator[None]:
+        """After a signal, or the failure of the only image, let everything stop and clean up before that goes on."""
+        try:
+            yield
+        except BaseException as error:
+            self.settings.cancellation.cancel()
+            if not give_up(copies, _ABORTING):
+                for output in list(self._outputs.values()):
+                    _abort(output, error)
+            raise
 
-@contextmanager
-def _stopping(futures: Sequence[Future[None]], settings: Settings) -> Iterator[None]:
-    """After a signal, or the failure of the only image, let everything stop and clean up before that goes on."""
+
+def _abort(output: ImageOutput, reason: BaseException) -> None:
+    """Clean up for a thread that waits for a silent server; a failure is added to the reason."""
     try:
-        yield
-    except BaseException as error:
-        settings.cancellation.cancel()
-        if not give_up(futures, _ABORTING):
-            error.add_note('a thread did not stop in time: temporary files may be left, the next run removes them')
-        raise
+        output.abort()
+    except Exception as error:
+        reason.add_note(f'what is temporary could not be removed: {error}')
 
 
 def _wait(futures: Iterable[Future[None]], settings: Settings) -> None:
