@@ -36,10 +36,9 @@ def _check_parent(root: str) -> None:
 
 
 def _check_content(root: str, unique: bool) -> None:
-    if not any(os.path.lexists(f'{root}/{name}') for name in _OURS):
-        others = sorted(set(os.listdir(root)) - _HARMLESS)
-        if others:
-            raise OutputError(f'{root} holds other things, such as {others[0]!r}: name an empty folder')
+    names = set(os.listdir(root))  # at once, since other writers may be at work here
+    if names.isdisjoint(_OURS) and (others := sorted(names - _HARMLESS)):
+        raise OutputError(f'{root} holds other things, such as {others[0]!r}: name an empty folder')
     for name in _OTHERS:
         if os.path.lexists(f'{root}/{name}'):
             raise OutputError(f'{root} holds an image in another layout ({name!r} is there): name an empty folder')

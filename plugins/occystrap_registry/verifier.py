@@ -13,6 +13,7 @@ from occystrap_registry.answers import Reply
 from occystrap_registry.blobs import BlobSource
 from occystrap_registry.client import InternalServerError, RegistryClient
 from occystrap_registry.documents import fetch_manifest
+from occystrap_registry.known_blobs import KnownBlobs
 from occystrap_registry.referrers import list_referrers
 
 Check = Callable[[RegistryClient, Expectation, CheckResults], None]
@@ -76,6 +77,9 @@ def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
 def _look(check: Check, client: RegistryClient, finding: _Finding) -> None:
     try:
         check(client, finding.expectation, finding.results)
+        if finding.expectation.kind in ('config', 'layer') and not finding.results.has_errors:
+            reference = client.address.reference
+            KnownBlobs.of(client.address.host, client.settings).add(reference.repository, [finding.expectation.digest])
     except Cancelled:
         raise
     except (ImageNotFound, InvalidImage) as error:
