@@ -24,7 +24,7 @@ def plugins(context: click.Context) -> None:
         _print(plugin)
     for conflict in _conflicts(loaded):
         click.echo(f'CONFLICT: {conflict}')
-    if not any(True for _ in loaded.declared(InputScheme)):
+    if not any(True for _ in loaded.declared(WriterScheme)):
         click.echo('No schemes for images are installed: pip install occystrap-core[all], or some of '
                    f'{", ".join(sorted(OFFICIAL.values()))}')
 
