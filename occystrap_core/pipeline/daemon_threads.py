@@ -1,4 +1,5 @@
 """Threads that work through what they are given; unlike an executor's they never hold up the end of the process."""
+import os
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -9,6 +10,8 @@ R = TypeVar('R')
 
 _LOOK = 0.1
 """Seconds between two looks at whether the run was asked to stop, by whoever waits for work to be done."""
+_YIELDING = 10
+"""How nice (setpriority(2)) threads are that yield: they get a tenth of a core that another thread wants."""
 _GRACE = 1.0
 """Seconds that work gets to notice that it should stop; all that moves bytes looks at every chunk."""
 
@@ -16,9 +19,13 @@ _GRACE = 1.0
 class DaemonThreads:
     """Up to `count` threads, started when there is work for them; first come, first served."""
 
-    def __init__(self, count: int, name: str) -> None:
-        """`name` begins the threads' names."""
+    def __init__(self, count: int, name: str, first: int | None = None) -> None:
+        """`name` begins the threads' names; those beyond the `first`, if that is given, yield to all others.
+
+        Of more layers at once than there are cores, that keeps the first and largest from ending last and alone.
+        """
         self._count, self._name = count, name
+        self._first = count if first is None else first
         self._todo: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
@@ -36,7 +43,8 @@ class DaemonThreads:
         with self._lock:
             if not self._idle.acquire(blocking=False) and len(self._threads) < self._count:
                 name = f'{self._name}-{len(self._threads)}'
-                thread = threading.Thread(target=self._loop, name=name, daemon=True)
+                yields = len(self._threads) >= self._first
+                thread = threading.Thread(target=self._loop, args=(yields,), name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
@@ -45,7 +53,9 @@ class DaemonThreads:
         for _ in self._threads:
             self._todo.put(None)
 
-    def _loop(self) -> None:
+    def _loop(self, yields: bool) -> None:
+        if yields:  # on Linux a thread has a priority of its own, and the threads that it starts inherit it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _YIELDING)
         while (item := self._todo.get()) is not None:
             _do(*item)
             del item

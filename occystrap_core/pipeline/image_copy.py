@@ -1,4 +1,5 @@
 """Copying one image: its layers in parallel or as they arrive, its config, its manifest; all or nothing."""
+import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -201,5 +202,5 @@ class ImageCopy:
 def layers_in_turn(settings: Settings) -> InTurn:
     """Return what all images of a run hand their layers to: `settings.jobs` threads, each layer to a place once."""
     def threads() -> DaemonThreads:
-        return DaemonThreads(settings.jobs, 'layer')
+        return DaemonThreads(settings.jobs, 'layer', first=len(os.sched_getaffinity(0)))
     return settings.shared.get(InTurn, lambda: InTurn(settings.shared.get('layer threads', threads)))

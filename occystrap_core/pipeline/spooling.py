@@ -1,7 +1,6 @@
 """Making the blob of a layer that has only a tar: compressed once, spooled, used everywhere."""
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
@@ -67,6 +66,7 @@ class _HashingFile:
         self.hash = hashlib.sha256()
         self.size = 0
         with self._explained():
+            import tempfile  # late: it takes milliseconds that most copies need not spend
             self.file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder, prefix='occystrap-'))
 
     def write(self, data: bytes) -> int:

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import httpcore  # noqa: F401  # httpx does so at the first request, then on several threads at once
 import httpx
+
+from occystrap_core import CHUNK
+from occystrap_registry.http_library import httpcore
 
 SMALL = 1 << 20
 """Most bytes that are read of a token, a list of tags, an error."""
+_WORTH_A_CONNECTION = 8 << 20
+"""Bytes of a body that takes so long that the next request may as well make a new connection."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,38 @@ class Answer:
         self.status, self.headers, self.url = response.status_code, response.headers, response.request.url
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the body as it comes, in whatever Content-Encoding; raises httpx.TransportError when it breaks off."""
-        return self._response.iter_raw()
+        """Yield the body as it comes, in whatever Content-Encoding; raises httpx.TransportError when it breaks off.
+
+        The connection cannot be used again after a large body, which is read past the HTTP library.
+        """
+        length = self.headers.get('content-length', '')
+        if not (length.isdecimal() and int(length) >= _WORTH_A_CONNECTION) or 'transfer-encoding' in self.headers or (
+                self._response.http_version not in ('HTTP/1.0', 'HTTP/1.1')):
+            return self._response.iter_raw()
+        return self._straight(int(length))
+
+    def _straight(self, length: int) -> Iterator[bytes]:
+        """Yield a body of `length` bytes (RFC 9112, 6.2) in large pieces, all but the first read from the connection.
+
+        With its first piece the HTTP library has handed over all that it had read.
+        """
+        stream: httpcore.NetworkStream = self._response.extensions['network_stream']
+        timeout = self._response.request.extensions.get('timeout', {}).get('read')
+        pieces = self._response.iter_raw()  # kept to the end, as dropping it would close the connection
+        piece = next(pieces, b'')
+        length -= len(piece)
+        yield piece
+        while length:
+            try:
+                piece = stream.read(min(length, CHUNK), timeout)
+            except httpcore.TimeoutException as error:
+                raise httpx.ReadTimeout('no more of the body came in time') from error
+            except httpcore.NetworkError as error:
+                raise httpx.ReadError(str(error)) from error
+            if not piece:
+                raise httpx.RemoteProtocolError('the connection was closed in mid body')
+            length -= len(piece)
+            yield piece
 
     def whole(self, cap: int = SMALL) -> Reply:
         """Return the answer with its body, of which no more than `cap` bytes are read; raises as `pieces` does."""
