@@ -40,11 +40,15 @@ class Answer:
 
         The connection cannot be used again after a large body, which is read past the HTTP library.
         """
-        length = self.headers.get('content-length', '')
-        if not (length.isdecimal() and int(length) >= _WORTH_A_CONNECTION) or 'transfer-encoding' in self.headers or (
-                self._response.http_version not in ('HTTP/1.0', 'HTTP/1.1')):
-            return self._response.iter_raw()
-        return self._straight(int(length))
+        length = self._length()
+        return self._response.iter_raw() if length < _WORTH_A_CONNECTION else self._straight(length)
+
+    def _length(self) -> int:
+        """Return the body's bytes where Content-Length alone tells them (RFC 9112, 6.3), else 0."""
+        told = self.headers.get('content-length', '')
+        alone = self._response.http_version in ('HTTP/1.0', 'HTTP/1.1') and 'transfer-encoding' not in self.headers
+        has_body = self._response.request.method == 'GET' and self.status in (200, 206)
+        return int(told) if alone and has_body and told.isdecimal() else 0
 
     def _straight(self, length: int) -> Iterator[bytes]:
         """Yield a body of `length` bytes (RFC 9112, 6.2) in large pieces, all but the first read from the connection.
@@ -57,7 +61,7 @@ class Answer:
         piece = next(pieces, b'')
         length -= len(piece)
         yield piece
-        while length:
+        while piece and length:
             try:
                 piece = stream.read(min(length, CHUNK), timeout)
             except httpcore.TimeoutException as error:

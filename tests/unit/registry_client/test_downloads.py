@@ -10,10 +10,15 @@ from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.blobs import BlobSource, tar_size_hint
 from tests.unit.registry_client.scripted import Asked, Say, Scripted, client_of
 
-BLOB = bytes(range(256)) * 40
+BLOB = bytes(range(256)) * 1000
 SIZE = len(BLOB)
 DESCRIPTOR = Descriptor('application/vnd.oci.image.layer.v1.tar', Digest.of(BLOB), SIZE)
 PATH = f'/v2/app/blobs/{DESCRIPTOR.digest}'
+
+
+@pytest.fixture(autouse=True, params=[8 << 20, 1], ids=['through the library', 'past the library'])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('occystrap_registry.answers._WORTH_A_CONNECTION', request.param)
 
 
 def read(server: Scripted, settings: Settings, descriptor: Descriptor = DESCRIPTOR) -> bytes:
@@ -36,6 +41,12 @@ def test_resumed_where_it_broke_off(server: Scripted, settings: Settings) -> Non
     assert read(server, settings) == BLOB
     assert ranges(server) == [None, 'bytes=4000-', 'bytes=4005-']
     assert settings.requests.retries == 2 and server.asked[1].headers['accept-encoding'] == 'identity'
+
+
+def test_a_head_of_something_large_has_no_body(server: Scripted, settings: Settings) -> None:
+    server.routes[f'HEAD {PATH}'] = [Say(200, b'', [('Content-Length', str(64 << 20))])]
+    with client_of(server.host, settings).once('HEAD', PATH, '') as answer:
+        assert answer.whole().body == b'' and answer.headers['content-length'] == str(64 << 20)
 
 
 def test_a_server_without_ranges_starts_over(server: Scripted, settings: Settings) -> None:
