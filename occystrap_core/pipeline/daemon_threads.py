@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from typing import Any, TypeVar
 
 R = TypeVar('R')
@@ -55,7 +56,8 @@ class DaemonThreads:
 
     def _loop(self, yields: bool) -> None:
         if yields:  # on Linux a thread has a priority of its own, and the threads that it starts inherit it
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _YIELDING)
+            with suppress(OSError):  # a sandbox may refuse; it is only for speed
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _YIELDING)
         while (item := self._todo.get()) is not None:
             _do(*item)
             del item
