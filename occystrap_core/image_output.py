@@ -153,9 +153,9 @@ class ImageOutput(ABC):
     compression = 'gzip'
     """For STORED: the key of COMPRESSIONS with which the core compresses a layer that has no blob."""
     layer_store: Hashable = None
-    """Names the place where `has_layer` also finds layers that other images of the run brought, such as a folder or a
-    registry: the core then lets one of them bring a layer, and asks for it on behalf of the others. None if there is
-    no such place."""
+    """Names the place where `has_layer` or `adopt_layer` finds what other images of the run brought, such as a folder
+    or a registry: the core then lets one of them bring a layer, and asks for it on behalf of the others. None if there
+    is no such place."""
     holds_indexes = False
     """Whether it also takes an ImageIndex, artifacts, and what hangs on an image. Then the core calls `prepare_index`,
     has each image below the index written by a writer of its own from `child`, nested indexes by `finalize_index` of
@@ -187,7 +187,7 @@ class ImageOutput(ABC):
         return None
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Have the layer put in its place from elsewhere at the destination, without its bytes being sent.
+        """Have the layer put in its place from elsewhere at the destination, without its source being read.
 
         Called when `has_layer` found nothing; returns as that does, None to be given the layer.
         """

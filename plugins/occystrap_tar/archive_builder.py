@@ -14,6 +14,7 @@ from typing import BinaryIO
 from occystrap_core import WRITEBACK, Cancelled, Settings, writing
 from occystrap_tar.destination import check_destination
 from occystrap_tar.header import BLOCK, END, header, padded, whole_member
+from occystrap_tar.members import MemberReader
 from occystrap_tar.partial_file import PartialFile, remove_abandoned
 
 _HINT_CAP = 1 << 40
@@ -36,6 +37,13 @@ class Region:
         """How many of its bytes are in its place; the others are in the spill file."""
         return self.size if self.reserved is None else min(self.size, self.reserved)
 
+    def restart(self) -> None:
+        """Forget what was written, to write it anew."""
+        self.size = self.flushed = 0
+        if self.spill:
+            self.spill.close()
+            self.spill = None
+
     @property
     def fits(self) -> bool:
         """Whether the member fills its place, no more and no less."""
@@ -54,6 +62,7 @@ class ArchiveBuilder:
         self._end = 0
         self._lock = threading.Lock()
         self._at_work, self._ended = 0, False
+        self._kept_places = self._appeared = False
 
     def begin(self, places: Iterable[tuple[Sequence[int], int | None]]) -> None:
         """Open the temporary file and reserve places; raises OutputError for a path that cannot be written.
@@ -73,10 +82,12 @@ class ArchiveBuilder:
     def write(self, key: int, chunks: Iterable[memoryview]) -> Region:
         """Write one member's data to the place of `key`, and return the place, to be named.
 
-        A key without a place means the end of the archive; such members must come one at a time.
+        A key without a place means the end of the archive; such members must come one at a time. What was written for
+        the key before is replaced.
         """
         with self._working():
             region = self._places.get(key) or self._appended()
+            region.restart()
             for chunk in chunks:
                 with writing(self.path):
                     self._put(region, chunk)
@@ -84,12 +95,21 @@ class ArchiveBuilder:
                 self._end += BLOCK + padded(region.size)
             return region
 
+    def reread(self, region: Region) -> MemberReader | None:
+        """Open a member that was written; None if it can be had no more. Raises OSError when the archive is gone."""
+        with self._lock:
+            if region.spill or (self._ended and not (self._appeared and self._kept_places)):
+                return None
+            path = self.path if self._ended else f'/proc/self/fd/{self._files[0].fileno()}'
+            return MemberReader(path, region.offset + BLOCK, region.size, f'{region.name} of {self.path}')
+
     def finish(self, documents: Sequence[tuple[str, bytes]]) -> None:
         """Write headers, documents and the end, and let the archive appear at its path; raises OutputError."""
         with self._working(), writing(self.path):
             first = {region.name: region for region in reversed(self._regions) if region.name}
             members = [region for region in self._regions if first.get(region.name) is region]
-            if len(members) < len(self._regions) or not all(region.fits for region in members):
+            self._kept_places = len(members) == len(self._regions) and all(region.fits for region in members)
+            if not self._kept_places:
                 self._lay_out_again(members)
             else:
                 for region in members:
@@ -97,6 +117,7 @@ class ArchiveBuilder:
             tail = b''.join(whole_member(name, data) for name, data in documents if name not in first) + END
             self._files[-1].write(tail, self._end)
             self._files[-1].complete(self._end + len(tail))
+        self._appeared = True
         self.discard()
 
     def discard(self) -> None:

@@ -3,10 +3,11 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from occystrap_core import Expectation, Image, Layer, OutgoingLayer, Settings, WrittenImage
+from occystrap_core import ByteStream, Expectation, Image, Layer, OutgoingLayer, Settings, WrittenImage, WrittenLayer
 from occystrap_core.oci import Digest
 from occystrap_tar.archive_builder import ArchiveBuilder
 from occystrap_tar.destination import check_destination
+from occystrap_tar.layers_of_run import LayersOfRun
 
 
 class DockerArchiveBuilder:
@@ -17,6 +18,7 @@ class DockerArchiveBuilder:
 
     def __init__(self, path: str, settings: Settings) -> None:
         self._archive = ArchiveBuilder(path, settings)
+        self._layers = LayersOfRun.of(settings)
         self._jobs = settings.jobs
 
     def prepare(self, image: Image) -> None:
@@ -30,8 +32,16 @@ class DockerArchiveBuilder:
     def write_layer(self, layer: OutgoingLayer) -> str:
         """Write a layer's tar and return its name in the archive; raises OutputError."""
         with layer.open() as stream:
-            region = self._archive.write(layer.index, stream.chunks())
+            return self._write(layer.index, stream)
+
+    def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Write a layer's tar from another archive of the run, if one holds it; raises OutputError."""
+        return self._layers.adopt(layer.diff_id, lambda stream: self._write(layer.index, stream))
+
+    def _write(self, index: int, stream: ByteStream) -> str:
+        region = self._archive.write(index, stream.chunks())
         region.name = f'{stream.digest.hex}/layer.tar'
+        self._layers.keep(stream.digest, self._archive, region)
         return region.name
 
     def finish(self, image: WrittenImage, tags: Sequence[str]) -> list[Expectation]:

@@ -83,7 +83,7 @@ class Archive:
 
     def open(self, member: Member) -> 'MemberReader':
         """Return the bytes of a member as a source of a stream."""
-        return MemberReader(self, member)
+        return MemberReader(self.path, member.offset, member.size, f'{member.name} of {self.name}')
 
     def _read_headers(self) -> int:
         """Note all members and return where they end; a header that is none ends them too, as tarfile has it."""
@@ -128,13 +128,14 @@ class Archive:
 
 
 class MemberReader:
-    """The bytes of one member."""
+    """The bytes of one member of an archive."""
 
-    def __init__(self, archive: Archive, member: Member) -> None:
-        self._what = f'{member.name} of {archive.name}'
-        self._file = open(archive.path, 'rb', buffering=0)
-        self._file.seek(member.offset)
-        self._left = member.size
+    def __init__(self, path: str, offset: int, size: int, what: str) -> None:
+        """`what` names the member in errors. Raises OSError when the archive cannot be opened."""
+        self._what = what
+        self._file = open(path, 'rb', buffering=0)
+        self._file.seek(offset)
+        self._left = size
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill `buffer`; returns the number of bytes, 0 at the member's end; raises InvalidImage."""

@@ -2,12 +2,13 @@
 import os
 
 from occystrap_core import (
-    Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Receipt, Settings, UsageError,
-    WrittenImage, WrittenLayer,
+    ByteStream, Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Receipt, Settings,
+    UsageError, WrittenImage, WrittenLayer,
 )
 from occystrap_core.oci import Descriptor, Digest, Reference, dump, media_types
 from occystrap_tar.archive_builder import ArchiveBuilder
 from occystrap_tar.builder import DockerArchiveBuilder, same_layers
+from occystrap_tar.layers_of_run import LayersOfRun
 from occystrap_tar.oci_archive import INDEX, LAYOUT, REF_NAME, blob_name
 
 _LAYOUT_VERSION = dump({'imageLayoutVersion': '1.0.0'})
@@ -34,6 +35,7 @@ class DockerArchiveOutput(ImageOutput):
     """An archive as `docker save` writes it and `docker load` reads it."""
 
     wants = LayerForm.TAR
+    layer_store = 'layers in docker archives'
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
@@ -47,6 +49,10 @@ class DockerArchiveOutput(ImageOutput):
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Write a layer's tar into its place."""
         return WrittenLayer(self._builder.write_layer(layer))
+
+    def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Write a layer that another archive of the run holds from there."""
+        return self._builder.adopt_layer(layer)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write the documents and let the archive appear."""
@@ -69,12 +75,14 @@ class OciArchiveOutput(ImageOutput):
     """An image layout within a tar, manifest and blobs byte for byte as the source has them."""
 
     wants = LayerForm.STORED
+    layer_store = 'blobs in OCI archives'
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
         _tag(location, Reference('checked'))
         self.compression = location.options['compression']
         self._archive = ArchiveBuilder(location.path, settings)
+        self._layers = LayersOfRun.of(settings)
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive."""
@@ -83,11 +91,19 @@ class OciArchiveOutput(ImageOutput):
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Write a blob into its place."""
-        assert layer.descriptor
         with layer.open() as stream:
-            region = self._archive.write(layer.index, stream.chunks())
-        region.name = blob_name(layer.descriptor.digest)
-        return WrittenLayer(region.name)
+            return WrittenLayer(self._write(layer.index, stream))
+
+    def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Write a blob that another archive of the run holds from there."""
+        assert layer.descriptor
+        return self._layers.adopt(layer.descriptor.digest, lambda stream: self._write(layer.index, stream))
+
+    def _write(self, index: int, stream: ByteStream) -> str:
+        region = self._archive.write(index, stream.chunks())
+        region.name = blob_name(stream.digest)
+        self._layers.keep(stream.digest, self._archive, region)
+        return region.name
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config, manifest and index, and let the archive appear."""

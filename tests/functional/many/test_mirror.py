@@ -54,6 +54,20 @@ def test_to_a_folder_every_layer_crosses_the_wire_once(
     assert_all_verified(occystrap('verify', FOLDER.partition('?')[0], '--full', *AT_ONCE), many)
 
 
+@pytest.mark.parametrize('kind', ['docker', 'oci'])
+def test_to_archives_every_layer_crosses_the_wire_once(
+        kind: str, many: ManyImages, many_source: Registry, fault_proxy: Proxies, listed: Callable[[str], str],
+        occystrap: CommandLine) -> None:
+    source = fault_proxy(many_source.host)
+    target = 'tar://{name}-{tag}.tar?format=' + kind
+    assert_all_verified(occystrap('process', listed(source.host), target, '--verify=full', *AT_ONCE), many)
+    sizes = {layer['digest']: layer['size'] for name in many.names for layer in many.manifest(name)['layers']}
+    hint = 4  # bytes that tell the size of the tar, asked for once for each archive
+    for digest, read in source.bytes_read().items():
+        if digest in sizes:
+            assert sizes[digest] <= read <= sizes[digest] + hint * many.uses()[digest], f'{digest} read more than once'
+
+
 @pytest.fixture
 def bad_network(many: ManyImages, registry_factory: Callable[..., Registry], fault_proxy: Proxies,
                 ) -> tuple[FaultProxy, FaultProxy, Registry]:
