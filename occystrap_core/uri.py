@@ -71,13 +71,17 @@ class Location:
 def parse_filter(text: str) -> tuple[str, dict[str, str]]:
     r"""Return name and option texts of `name:key=value,key=value`; `\,` stands for a comma within a value.
 
-    Raises UsageError for a part that is not key=value.
+    So does a comma before what has no `=`: `exclude:pattern=*.pyc,*.md`. Raises UsageError for what begins otherwise.
     """
     name, _, rest = text.partition(':')
     if not name:
         raise UsageError(f'{text!r} is not a filter of the form name:key=value,key=value')
     options: dict[str, str] = {}
+    key = ''
     for part in re.split(r'(?<!\\),', rest) if rest else ():
+        if part and key and '=' not in part:
+            options[key] += ',' + part.replace('\\,', ',')
+            continue
         key, equals, value = part.partition('=')
         if not equals or key in options:
             raise UsageError(f'filter {name}: {part!r} is not key=value' if not equals

@@ -15,8 +15,9 @@ class RewrittenLayer(Layer):
 
     descriptor = None
 
-    def __init__(self, original: Layer, functions: Sequence[EntryFunction]) -> None:
-        self.original, self._functions = original, tuple(functions)
+    def __init__(self, original: Layer, functions: Sequence[EntryFunction], folder: str | None = None) -> None:
+        """`folder` is for temporary files."""
+        self.original, self._functions, self._folder = original, tuple(functions), folder
         self._stream: ByteStream | None = None
 
     @property
@@ -38,13 +39,14 @@ class RewrittenLayer(Layer):
         """Open the new tar; reading it to the end also checks the original."""
         assert self.original
         source = self.original.tar()
-        self._stream = ByteStream(RewrittenTar(source, self._functions), what=f'rewritten layer {self.index}')
+        tar = RewrittenTar(source, self._functions, self._folder)
+        self._stream = ByteStream(tar, what=f'rewritten layer {self.index}')
         return self._stream
 
     def with_function(self, function: EntryFunction) -> 'RewrittenLayer':
         """Return the layer with one more function in the same pass."""
         assert self.original
-        return RewrittenLayer(self.original, (*self._functions, function))
+        return RewrittenLayer(self.original, (*self._functions, function), self._folder)
 
     def tar_size(self) -> int | None:
         """Return the original's size in bytes, which is the new one's unless headers grow or entries go."""
@@ -61,8 +63,8 @@ class RewrittenLayer(Layer):
 class RewrittenImage(Image):
     """An image whose layers are rewritten; config and manifest are the original's, the pipeline makes new ones."""
 
-    def __init__(self, original: Image, function: EntryFunction) -> None:
-        self._original, self._function = original, function
+    def __init__(self, original: Image, function: EntryFunction, folder: str | None = None) -> None:
+        self._original, self._function, self._folder = original, function, folder
         self.reference, self.manifest, self.sequential = original.reference, original.manifest, original.sequential
         self._layers = tuple(self._rewritten(layer) for layer in original.layers)
 
@@ -87,9 +89,9 @@ class RewrittenImage(Image):
     def _rewritten(self, layer: Layer) -> Layer:
         if isinstance(layer, RewrittenLayer):
             return layer.with_function(self._function)
-        return RewrittenLayer(layer, [self._function])
+        return RewrittenLayer(layer, [self._function], self._folder)
 
 
 def rewrite_entries(image: Image, entry_filter: EntryFilter) -> Image:
     """Return `image` with every entry of every layer passed through the filter, lazily."""
-    return RewrittenImage(image, entry_filter.entry)
+    return RewrittenImage(image, entry_filter.entry, entry_filter.settings.temporary)

@@ -1,10 +1,14 @@
 """Tar entries as filters see them: a header and what precedes it, kept byte for byte unless changed."""
 from functools import cached_property
+from typing import Self
 
 from occystrap_core.layertar import header as fields
-from occystrap_core.layertar.pax import parse_records, write_records
+from occystrap_core.layertar.pax import Records, parse_records, write_records
 
+HARD_LINK, FOLDER = b'1', b'5'
 PAX, GLOBAL_PAX, GNU_LONG_NAME, GNU_LONG_LINK, GNU_SPARSE = b'x', b'g', b'L', b'K', b'S'
+_WITHOUT_DATA = (b'1', b'2', b'3', b'4', b'5', b'6')
+_OWNERS = (b'uid', b'gid', b'uname', b'gname')
 _TIMES = (b'mtime', b'atime', b'ctime', b'LIBARCHIVE.creationtime')
 
 
@@ -17,6 +21,17 @@ class TarEntry:
         self._extended = extended
         self.changed = False
 
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Return the entry whose blocks before the data these are."""
+        extended, place = [], 0
+        while len(raw) - place > fields.BLOCK:
+            data = place + fields.BLOCK
+            count = fields.read_size(raw[place:data])
+            extended.append((raw[place:data], raw[data:data + count]))
+            place = data + fields.padded(count)
+        return cls(raw[place:], extended)
+
     @property
     def type(self) -> bytes:
         """The type flag, `0` for the old NUL."""
@@ -25,7 +40,9 @@ class TarEntry:
 
     @property
     def name(self) -> bytes:
-        """The path, by PAX record, GNU long name, or header with prefix."""
+        """The path, by PAX record, GNU long name, or header with prefix; GNU has that of a sparse file in another."""
+        if b'GNU.sparse.name' in self.pax:
+            return self.pax[b'GNU.sparse.name']
         long = self._long(b'path', GNU_LONG_NAME)
         if long is not None:
             return long
@@ -41,7 +58,9 @@ class TarEntry:
 
     @property
     def size(self) -> int:
-        """Bytes of data that follow in the archive."""
+        """Bytes of data that follow in the archive: none for links, devices and folders, whatever their size says."""
+        if self.type in _WITHOUT_DATA:
+            return 0
         if b'size' in self.pax and self.pax[b'size'].isdigit():
             return fields.checked_size(int(self.pax[b'size']))
         return fields.read_size(bytes(self._header))
@@ -89,6 +108,37 @@ class TarEntry:
         for index, (raw, data) in enumerate(self._extended):
             self._extended[index] = self._set_times_of_extended(raw, data, seconds)
 
+    def set_owner(self, uid: int, gid: int) -> None:
+        """Set the owner's and the group's number, and take their names away, which may mean others elsewhere."""
+        kept = [(key, value) for key, value in self._own_records() if key not in _OWNERS]
+        self._set_own_records(kept)
+        for field, value in ((fields.UID, uid), (fields.GID, gid)):
+            self._put(field, fields.write_number(value, 8))
+        for field in (fields.UNAME, fields.GNAME):
+            self._put(field, bytes(32))
+
+    def set_linkname(self, target: bytes) -> None:
+        """Set the target of a link."""
+        self._without((GNU_LONG_LINK,))
+        kept = [(key, value) for key, value in self._own_records() if key != b'linkpath']
+        short = len(target) <= 100
+        self._set_own_records(kept if short else [*kept, (b'linkpath', target)])
+        self._put(fields.LINKNAME, target[:100].ljust(100, b'\0'))
+
+    def become(self, file: 'TarEntry') -> None:
+        """Become, from a hard link to it, the file itself: its type, size, sparse map and attributes, the name kept."""
+        self.set_linkname(b'')
+        own = self._own_records()
+        keys = {key for key, _ in own} | {b'path', b'linkpath', b'mtime', b'atime', b'ctime', *_OWNERS}
+        records = [(key, value) for key, value in file._own_records() if key not in keys]
+        if b'GNU.sparse.name' in dict(records):
+            records = [(key, self.name if key == b'GNU.sparse.name' else value) for key, value in records]
+        self._set_own_records([*own, *records])
+        self._put(fields.TYPE, file.type)
+        self._put(fields.SIZE, bytes(file._header[fields.SIZE]))
+        if file.type == GNU_SPARSE:
+            self._put(fields.GNU_SPARSE_MAP, bytes(file._header[fields.GNU_SPARSE_MAP]))
+
     @property
     def raw(self) -> bytes:
         """The blocks that go before the data."""
@@ -107,6 +157,32 @@ class TarEntry:
             self._header[field] = text
             fields.seal(self._header)
             self.changed = True
+
+    def _put(self, field: slice, text: bytes) -> None:
+        if self._header[field] != text:
+            self._header[field] = text
+            fields.seal(self._header)
+            self.changed = True
+
+    def _own_records(self) -> Records:
+        """Return the PAX records of this entry, in order."""
+        return [record for raw, data in self._extended if raw[fields.TYPE] == PAX for record in parse_records(data)]
+
+    def _set_own_records(self, records: Records) -> None:
+        """Replace the PAX records by these, in one extended header, or none."""
+        if records == self._own_records():
+            return
+        data = write_records(records)
+        self._without((PAX,))
+        if records:
+            self._extended.append((fields.extended_header(bytes(self._header[fields.MTIME]), len(data)), data))
+        self.changed = True
+
+    def _without(self, flags: tuple[bytes, ...]) -> None:
+        kept = [(raw, data) for raw, data in self._extended if raw[fields.TYPE] not in flags]
+        if len(kept) < len(self._extended):
+            self._extended, self.changed = kept, True
+        self.__dict__.pop('pax', None)
 
     def _set_times_of_extended(self, raw: bytes, data: bytes, seconds: int) -> tuple[bytes, bytes]:
         """Return an extended header with its own time and its time records set."""

@@ -5,7 +5,9 @@ BLOCK = 512
 NAME, MODE, UID, GID = slice(0, 100), slice(100, 108), slice(108, 116), slice(116, 124)
 SIZE, MTIME, CHECKSUM, TYPE = slice(124, 136), slice(136, 148), slice(148, 156), slice(156, 157)
 LINKNAME, MAGIC, PREFIX = slice(157, 257), slice(257, 265), slice(345, 500)
+UNAME, GNAME = slice(265, 297), slice(297, 329)
 GNU_ATIME, GNU_CTIME, GNU_IS_EXTENDED = slice(345, 357), slice(357, 369), slice(482, 483)
+GNU_SPARSE_MAP = slice(386, 495)
 GNU_MAGIC = b'ustar  \0'
 OCTAL_LIMIT = 8 ** 11
 """What a time or size written in octal must stay under."""
@@ -28,6 +30,22 @@ def read_number(field: bytes, what: str) -> int:
 def write_octal(value: int, width: int) -> bytes:
     """Return `value` in octal, `width` bytes with a final zero byte."""
     return b'%0*o\0' % (width - 1, value)
+
+
+def write_number(value: int, width: int) -> bytes:
+    """Return `value` in octal, or in base 256, as GNU has it, where that does not suffice."""
+    return write_octal(value, width) if value < 8 ** (width - 1) else b'\x80' + value.to_bytes(width - 1, 'big')
+
+
+def extended_header(mtime: bytes, size: int) -> bytes:
+    """Return the header of `size` bytes of PAX records; the same whatever was there before, but for the time."""
+    header = bytearray(BLOCK)
+    header[NAME] = b'PaxHeaders/0'.ljust(100, b'\0')
+    for field, value in ((MODE, 0o644), (UID, 0), (GID, 0), (SIZE, size)):
+        header[field] = write_octal(value, field.stop - field.start)
+    header[MTIME], header[TYPE], header[MAGIC] = mtime, b'x', b'ustar\x0000'
+    seal(header)
+    return bytes(header)
 
 
 def read_size(header: bytes) -> int:

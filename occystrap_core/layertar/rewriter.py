@@ -5,6 +5,7 @@ from occystrap_core.errors import InvalidImage
 from occystrap_core.image.stream import CHUNK, ByteStream, ChunkedSource
 from occystrap_core.layertar import header as fields
 from occystrap_core.layertar.entry import GLOBAL_PAX, GNU_LONG_LINK, GNU_LONG_NAME, GNU_SPARSE, PAX, TarEntry
+from occystrap_core.layertar.left_out import LeftOut
 
 EntryFunction = Callable[[TarEntry], TarEntry | None]
 _BEFORE = (PAX, GNU_LONG_NAME, GNU_LONG_LINK)
@@ -15,9 +16,12 @@ _END = bytes(fields.BLOCK)
 class RewrittenTar(ChunkedSource):
     """A tar with every entry passed through functions, all of them in one pass."""
 
-    def __init__(self, source: ByteStream, functions: Sequence[EntryFunction]) -> None:
+    def __init__(self, source: ByteStream, functions: Sequence[EntryFunction], folder: str | None = None,
+                 ) -> None:
+        """`folder` is for what is left out, in case that a hard link wants it."""
         super().__init__()
         self._source, self._functions = source, functions
+        self._left_out = LeftOut(folder)
         self._reader = _Reader(source)
 
     def chunks(self) -> Iterator[memoryview]:
@@ -38,6 +42,7 @@ class RewrittenTar(ChunkedSource):
 
     def close(self) -> None:
         """Close the source."""
+        self._left_out.close()
         self._source.close()
 
     def _rewritten(self) -> Iterator[bytes | memoryview]:
@@ -60,20 +65,22 @@ class RewrittenTar(ChunkedSource):
 
     def _entry(self, header: bytes, extended: list[tuple[bytes, bytes]]) -> Iterator[bytes | memoryview]:
         """Yield one entry with its data, or nothing."""
-        entry: TarEntry | None = TarEntry(header, extended)
-        assert entry
-        size = fields.padded(entry.size)
+        original = TarEntry(header, extended)
+        entry: TarEntry | None = original
+        data = self._reader.data(fields.padded(original.size))
         sparse = self._sparse_headers(header)
         for function in self._functions:
+            assert entry
             entry = function(entry)
             if entry is None:
-                break
-        if entry is not None:
-            yield entry.raw
-            yield sparse
-        for piece in self._reader.data(size):
-            if entry is not None:
-                yield piece
+                self._left_out.add(original, sparse, data)
+                return
+        assert entry
+        more = self._left_out.passes(entry)
+        yield entry.raw
+        yield sparse
+        yield from data
+        yield from more
 
     def _sparse_headers(self, header: bytes) -> bytes:
         """Return the further headers that an old GNU sparse entry has (GNU tar manual, Storing Sparse Files)."""
