@@ -1,6 +1,7 @@
 """All pairs of source and destination, both levels, sample and real image; independent witnesses agree."""
 import hashlib
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +120,35 @@ def test_normalised_image_is_consistent_and_runs(real: MovableImage, real_image:
     places.daemon.run('load', '-i', places.folder / '1.tar')
     assert image_id_in_daemon(places.daemon, 'pairs/normal:v1') != real.image_id
     assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/normal:v1') == real_image.greeting
+
+
+def exported(daemon: DockerDaemon, name: str, archive: Path) -> dict[str, tuple[bytes, int, int, int, str, float]]:
+    """Return type, size, owner, link and time of all that a container of the image has, by path."""
+    container = daemon.run('create', '--network', 'none', name, 'none')
+    daemon.run('export', '-o', archive, container)
+    daemon.run('rm', container)
+    with tarfile.open(archive) as tree:
+        return {each.name.removeprefix('./'): (
+            each.type, each.size, each.uid, each.gid, each.linkname, each.mtime) for each in tree}
+
+
+@pytest.mark.xdist_group('real-pairs')
+def test_filters_in_a_row_change_what_they_were_asked_to(real: MovableImage, real_image: RealImage, places: Places,
+                                                         occystrap: CommandLine) -> None:
+    tags = {'before': [], 'after': ['-f', 'exclude:pattern=/usr/share/doc,*.md', '-f', 'normalize-timestamps:ts=9']}
+    trees = {}
+    for tag, filters in tags.items():
+        archive = places.folder / f'{tag}.tar'
+        occystrap('process', real.sources['registry'], f'tar://{archive}?tag=pairs/{tag}:v1', *filters).assert_success()
+        places.daemon.run('load', '-i', archive)
+        trees[tag] = exported(places.daemon, f'pairs/{tag}:v1', archive)
+    gone = {path for path in trees['before'] if f'{path}/'.startswith('usr/share/doc/') or path.endswith('.md')}
+    assert gone and set(trees['before']) - set(trees['after']) == gone
+    made_by_docker = {'.dockerenv', 'dev', 'etc', 'etc/hosts', 'etc/hostname', 'etc/resolv.conf', 'etc/mtab'}
+    for path, (*what, mtime) in trees['after'].items():
+        assert what == list(trees['before'][path][:-1]), path
+        assert mtime == 9 or path.split('/')[0] in ('dev', 'proc', 'sys') or path in made_by_docker, path
+    assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/after:v1') == real_image.greeting
 
 
 @pytest.mark.xdist_group('real-pairs')
