@@ -12,6 +12,7 @@ from occystrap_core.version import __version__
 _OWN = {declaration.name: declaration for declaration in (
     CommandDeclaration('process', 'occystrap_core.cli.process:process', 'Move an image through filters, and verify.'),
     CommandDeclaration('verify', 'occystrap_core.cli.verify:verify', 'Verify what an earlier run wrote.'),
+    CommandDeclaration('info', 'occystrap_core.cli.info:info', 'Tell what an image is made of.'),
     CommandDeclaration('plugins', 'occystrap_core.cli.list_plugins:plugins', 'List plugins, schemes, filters.'),
 )}
 

@@ -1,0 +1,91 @@
+"""The command `info`: what an image is made of, without reading a layer."""
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from occystrap_core.cli.common import common, common_options, give
+from occystrap_core.cli.completion import complete_uri
+from occystrap_core.cli.loading import load_plugins
+from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.errors import UsageError
+from occystrap_core.image_input import ImageInput
+from occystrap_core.opening import open_source, source_location
+from occystrap_core.plugins import Plugins
+from occystrap_core.settings import Settings
+
+
+@click.command(short_help='Tell what an image is made of.')
+@click.argument('source', shell_complete=complete_uri)
+@click.option('--platform', help='Which of a multi-platform image, or all (default: what fits this machine).')
+@network_options
+@common_options
+@click.pass_context
+def info(context: click.Context, /, source: str, platform: str | None, **network: Any) -> None:
+    """Tell what the image at SOURCE is: platform, digests, sizes, settings, and the step that made each layer.
+
+    No layer is read. Where SOURCE names several images, each is told of.
+    """
+    settings = Settings(debug=common(context).debug, **network_settings(network))
+    described = _described(load_plugins(context), settings.choosing(platform) if platform else settings, source)
+    if common(context).format == 'json':
+        give({'images': described})
+        return
+    for number, image in enumerate(described):
+        click.echo('\n' * (number > 0) + '\n'.join(_lines(image)))
+
+
+def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[str, Any]]:
+    from occystrap_core.image.description import describe
+    described = []
+    with ExitStack() as closing:
+        closing.callback(settings.shared.close)
+        opened = open_source(plugins, source_location(plugins, source), settings)
+        if not isinstance(opened, ImageInput):
+            raise UsageError(f'{source} is a list: name an image, or a pattern of some')
+        closing.callback(opened.close)
+        for reference in opened.references():
+            with opened.open(reference) as image:
+                if image.sequential:
+                    raise UsageError(f'{source} gives what it knows only with all its layers: copy the image first, '
+                                     'such as to tar://FILE')
+                described.append(describe(image))
+    return described
+
+
+def _lines(image: dict[str, Any], indent: str = '') -> Iterator[str]:
+    """Yield the table of one image."""
+    for name, value in image.items():
+        if name in ('layers', 'blobs', 'manifests') or value in (None, '', [], {}):
+            continue
+        yield from _field(name.replace('_', ' '), value, indent)
+    for layer in image.get('layers', image.get('blobs', ())):
+        size = _size(layer['size']) if 'size' in layer else '–'
+        digest = (layer.get('digest') or layer.get('diff_id') or '–')[-64:][:12]
+        step = ' '.join(str(layer.get('created_by') or '').split())
+        yield _printable(f'{indent}  {digest:<12} {size:>10}  {step}')
+    for child in image.get('manifests', ()):
+        yield ''
+        yield from _lines(child, indent + '  ')
+
+
+def _field(name: str, value: Any, indent: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = [f'{key}={text}' if text not in ({}, None) else str(key) for key, text in value.items()]
+    if name == 'size':
+        value = _size(value)
+    several = value if isinstance(value, list) else [value]
+    for place, text in enumerate(several):
+        yield _printable(f'{indent}{name if place == 0 else "":<18} {text}')
+
+
+def _size(count: int) -> str:
+    from occystrap_core.pipeline.report import size_text
+    return size_text(count)
+
+
+def _printable(text: str) -> str:
+    """Return text in which nothing moves the terminal's cursor: it comes from whoever made the image."""
+    return ''.join(letter if letter.isprintable() else letter.encode('unicode_escape', 'backslashreplace').decode()
+                   for letter in text)

@@ -1,0 +1,51 @@
+"""What an image says of itself, from its metadata alone: no layer is read."""
+from typing import Any
+
+from occystrap_core.image.artifact import Artifact
+from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import ImageIndex
+
+_SETTINGS = {'entrypoint': 'Entrypoint', 'command': 'Cmd', 'environment': 'Env', 'working_directory': 'WorkingDir',
+             'user': 'User', 'ports': 'ExposedPorts', 'volumes': 'Volumes', 'stop_signal': 'StopSignal',
+             'labels': 'Labels'}
+"""Our names for what is under `config` (image-spec config.md)."""
+
+
+def describe(content: Image | ImageIndex) -> dict[str, Any]:
+    """Return what is known, ready for JSON; sizes are in bytes. Of an index, what its children are."""
+    if isinstance(content, ImageIndex):
+        return {'reference': str(content.reference), 'kind': 'index', 'digest': str(content.index.digest),
+                'media_type': content.index.media_type,
+                'manifests': [describe(child.content) for child in content.children]}
+    manifest = content.manifest
+    described: dict[str, Any] = {'reference': str(content.reference), 'kind': 'image'}
+    if manifest:
+        described |= {'digest': str(manifest.digest), 'media_type': manifest.media_type}
+    if isinstance(content, Artifact):
+        return {**described, 'kind': 'artifact', 'blobs': [_blob(layer.descriptor) for layer in content.layers]}
+    return {**described, **_configured(content), 'layers': _layers(content)}
+
+
+def _configured(image: Image) -> dict[str, Any]:
+    config = image.config
+    given = config.document.get('config')
+    settings = given if isinstance(given, dict) else {}
+    sizes = [layer.stored_size for layer in image.layers]
+    return {'image_id': str(config.digest), 'platform': str(config.platform),
+            'created': config.document.get('created'), 'size': sum(sizes),
+            **{ours: settings.get(theirs) for ours, theirs in _SETTINGS.items()}}
+
+
+def _layers(image: Image) -> list[dict[str, Any]]:
+    """Return the steps of the history with the layer that each made; layers without a step come behind."""
+    layers = [{'diff_id': str(diff_id), **_blob(layer.descriptor), 'size': layer.stored_size}
+              for diff_id, layer in zip(image.diff_ids, image.layers, strict=True)]
+    described, rest = [], iter(layers)
+    for step in image.config.history:
+        layer = None if step.get('empty_layer') else next(rest, None)
+        described.append({'created_by': step.get('created_by') or step.get('comment'), **(layer or {})})
+    return [*described, *rest]
+
+
+def _blob(descriptor: Any) -> dict[str, Any]:
+    return {'digest': str(descriptor.digest), 'media_type': descriptor.media_type} if descriptor else {}

@@ -1,0 +1,82 @@
+"""`occystrap info`: what is told of images, from metadata alone."""
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.oci import Descriptor, Digest, ImageConfig, media_types
+from occystrap_core.testing.sample import sample_image
+from tests.functional.images import raw_manifest
+from tests.services.command_line import CommandLine
+from tests.services.docker_daemon import DockerDaemon
+from tests.services.faults import FaultProxy
+from tests.services.real_image import RealImage
+from tests.services.registry import Registry
+from tests.services.sample import put_sample_image
+from tests.unit.registry_client.images import index_of, put_manifest
+from tests.unit.tar.archives import docker_members, write_tar
+
+IMAGE = sample_image()
+
+
+def test_no_layer_is_read(registry: Registry, fault_proxy: Callable[..., FaultProxy], occystrap: CommandLine) -> None:
+    made = put_sample_image(registry, 'info', 'v1')
+    proxy = fault_proxy(registry.host)
+    done = occystrap('info', f'registry://{proxy.host}/info:v1', '-O', 'json').assert_success()
+    told, = json.loads(done.out)['images']
+    assert set(proxy.blob_reads()) == {made['image_id']}
+    known = told['digest'], told['image_id'], told['platform']
+    assert known == (made['manifest'], made['image_id'], 'linux/amd64')
+    layers = [layer for layer in told['layers'] if 'digest' in layer]
+    assert [layer['diff_id'] for layer in layers] == [str(each) for each in IMAGE.diff_ids]
+    assert told['size'] == sum(layer['size'] for layer in layers)
+
+
+def test_the_real_image(real_registry: Registry, real_image: RealImage, occystrap: CommandLine) -> None:
+    told = occystrap('info', f'registry://{real_registry.host}/real:v1').assert_success()
+    assert real_image.config_digest in told.out and real_image.manifest_digest in told.out
+    assert 'entrypoint         /usr/local/bin/greet' in told.out and 'rm -rf /usr/share/doc' in told.out
+    assert not told.err
+
+
+@pytest.mark.parametrize('target', ['tar://out.tar', 'tar://out.tar?format=oci', 'dir://out'])
+def test_other_sources(target: str, registry: Registry, occystrap: CommandLine) -> None:
+    made = put_sample_image(registry, 'info', 'v1')
+    occystrap('process', f'registry://{registry.host}/info:v1', target).assert_success()
+    assert made['image_id'] in occystrap('info', target.partition('?')[0]).assert_success().out
+
+
+def test_all_of_an_index(registry: Registry, occystrap: CommandLine) -> None:
+    made = put_sample_image(registry, 'info', 'v1')
+    raw = raw_manifest(registry, 'info:v1')
+    child = Descriptor(json.loads(raw)['mediaType'], Digest(made['manifest']), len(raw))
+    put_manifest(registry.host, index_of([(child, 'linux/amd64')]), 'all', media_types.OCI_INDEX, 'info')
+    source = f'registry://{registry.host}/info:all'
+    told, = json.loads(occystrap('info', source, '--platform=all', '-O', 'json').assert_success().out)['images']
+    assert told['kind'] == 'index' and [each['digest'] for each in told['manifests']] == [made['manifest']]
+    assert 'no image for platform linux/s390x' in occystrap('info', source, '--platform=linux/s390x').assert_code(1).err
+
+
+def test_nothing_moves_the_cursor(registry: Registry, occystrap: CommandLine, tmp_path: Path) -> None:
+    members = docker_members()
+    config = next(json.loads(body) for name, body in members if name.endswith('.json') and name != 'manifest.json')
+    config['config'] = {'Labels': {'evil': 'a\x1b[2Jb\nc'}, 'Cmd': 'no list', 'Env': None}
+    raw = json.dumps(config).encode()
+    name = f'{ImageConfig.parse(raw).digest.hex}.json'
+    old = next(name for name, _ in members if name.endswith('.json') and name != 'manifest.json')
+    changed = [(name, raw) if each == old else (each, body.replace(old.encode(), name.encode())
+                                                if isinstance(body, bytes) and each == 'manifest.json' else body)
+               for each, body in members]
+    told = occystrap('info', f'tar://{write_tar(tmp_path / "evil.tar", changed)}').assert_success()
+    assert '\x1b' not in told.out and r'evil=a\x1b[2Jb\nc' in told.out
+
+
+def test_mistakes(docker_daemon: DockerDaemon, registry: Registry, occystrap: CommandLine) -> None:
+    put_sample_image(registry, 'info', 'v1')
+    assert 'no such repository' in occystrap('info', f'registry://{registry.host}/nowhere:v1').assert_code(1).err
+    assert 'is a list' in occystrap('info', 'list://nothing.txt').assert_code(2).err
+    occystrap('process', f'registry://{registry.host}/info:v1',
+              f'docker://info:v1?socket={docker_daemon.socket}').assert_success()
+    told = occystrap('info', f'docker://info:v1?socket={docker_daemon.socket}').assert_code(2)
+    assert 'copy the image first' in told.err
