@@ -63,6 +63,10 @@ def jobs(source: str, archive: Path, peer: Path) -> list[Job]:
             'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', image, f'tar://{to}/a.tar', '-f',
                                                   'normalize-timestamps'],
             '0.4.17': lambda to, _: [*theirs, 'process', image, f'tar://{to}/a.tar', '-f', 'normalize-timestamps']}),
+        Job('registry → tar, *.pyc excluded', {
+            'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', image, f'tar://{to}/a.tar', '-f',
+                                                  'exclude:pattern=*.pyc'],
+            '0.4.17': lambda to, _: [*theirs, 'process', image, f'tar://{to}/a.tar', '-f', 'exclude:pattern=*.pyc']}),
         Job('registry → registry, cold', {
             'occystrap': lambda to, host: [*ours, image, f'registry://{host}/real:v1'],
             '0.4.17': lambda to, host: [*theirs, 'process', image, f'registry://{host}/real:v1'],

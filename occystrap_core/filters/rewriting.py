@@ -40,7 +40,7 @@ class RewrittenLayer(Layer):
         assert self.original
         source = self.original.tar()
         tar = RewrittenTar(source, self._functions, self._folder)
-        self._stream = ByteStream(tar, what=f'rewritten layer {self.index}')
+        self._stream = ByteStream(tar, what=f'rewritten layer {self.index}', hashed=tar.digest.hexdigest)
         return self._stream
 
     def with_function(self, function: EntryFunction) -> 'RewrittenLayer':

@@ -28,11 +28,16 @@ class ByteStream:
     """
 
     def __init__(self, source: Readable, *, digest: Digest | None = None, size: int | None = None, what: str = 'data',
-                 ) -> None:
-        """`digest` and `size` (bytes) are the promise, None for what is not known; `what` names it in errors."""
+                 hashed: Callable[[], str] | None = None) -> None:
+        """`digest` and `size` (bytes) are the promise, None for what is not known; `what` names it in errors.
+
+        `hashed` tells the digest at the end, in hexadecimal, where the source itself hashes what it gives.
+        """
         self._source = source
         self._promised_digest, self._promised_size, self._what = digest, size, what
         self._hash = hashlib.sha256()
+        self._update = (lambda data: None) if hashed else self._hash.update
+        self._hexdigest = hashed or self._hash.hexdigest
         self._observers: list[Callable[[int], None]] = []
         self.size = 0
         self.ended = False
@@ -42,7 +47,11 @@ class ByteStream:
         """The digest of all bytes; raises ValueError before the end was reached."""
         if not self.ended:
             raise ValueError(f'{self._what} was not read to its end')
-        return Digest(f'sha256:{self._hash.hexdigest()}')
+        return Digest(f'sha256:{self._hexdigest()}')
+
+    def hash_so_far(self) -> 'hashlib._Hash':
+        """Return the hash of what has passed, to be gone on with by whoever makes something else of the rest."""
+        return self._hash.copy()
 
     def observe(self, observer: Callable[[int], None]) -> None:
         """Call `observer` with the number of each bunch of bytes that passes; what it raises stops the stream."""
@@ -80,7 +89,7 @@ class ByteStream:
         self._source.close()
 
     def _passed(self, data: memoryview) -> None:
-        self._hash.update(data)
+        self._update(data)
         self.size += len(data)
         if self._promised_size is not None and self.size > self._promised_size:
             raise DigestMismatch(f'{self._what} is longer than the {self._promised_size} bytes that it should have')
@@ -91,7 +100,7 @@ class ByteStream:
 
     def _check(self) -> None:
         """Only a kept promise is an end: a reader that drops the exception cannot take the stream for whole."""
-        digest = f'sha256:{self._hash.hexdigest()}'
+        digest = f'sha256:{self._hexdigest()}'
         if self._promised_size not in (None, self.size):
             raise DigestMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}')
         if self._promised_digest not in (None, digest):

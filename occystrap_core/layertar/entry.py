@@ -1,13 +1,12 @@
 """Tar entries as filters see them: a header and what precedes it, kept byte for byte unless changed."""
-from functools import cached_property
 from typing import Self
 
 from occystrap_core.layertar import header as fields
 from occystrap_core.layertar.pax import Records, parse_records, write_records
 
-HARD_LINK, FOLDER = b'1', b'5'
+FILE, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO = b'0', b'1', b'2', b'3', b'4', b'5', b'6'
 PAX, GLOBAL_PAX, GNU_LONG_NAME, GNU_LONG_LINK, GNU_SPARSE = b'x', b'g', b'L', b'K', b'S'
-_WITHOUT_DATA = (b'1', b'2', b'3', b'4', b'5', b'6')
+_WITHOUT_DATA = (HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO)
 _OWNERS = (b'uid', b'gid', b'uname', b'gname')
 _TIMES = (b'mtime', b'atime', b'ctime', b'LIBARCHIVE.creationtime')
 
@@ -17,8 +16,9 @@ class TarEntry:
 
     def __init__(self, raw_header: bytes, extended: list[tuple[bytes, bytes]]) -> None:
         """`extended` are the (header, data) pairs of the PAX and GNU blocks that belong to this entry."""
-        self._header = bytearray(raw_header)
+        self._header: bytes | bytearray = raw_header
         self._extended = extended
+        self._pax: dict[bytes, bytes] | None = None
         self.changed = False
 
     @classmethod
@@ -36,19 +36,21 @@ class TarEntry:
     def type(self) -> bytes:
         """The type flag, `0` for the old NUL."""
         flag = bytes(self._header[fields.TYPE])
-        return b'0' if flag == b'\0' else flag
+        return FILE if flag == b'\0' else flag
 
     @property
     def name(self) -> bytes:
         """The path, by PAX record, GNU long name, or header with prefix; GNU has that of a sparse file in another."""
-        if b'GNU.sparse.name' in self.pax:
-            return self.pax[b'GNU.sparse.name']
-        long = self._long(b'path', GNU_LONG_NAME)
-        if long is not None:
-            return long
-        prefix = b'' if self._is_gnu else fields.text(self._header[fields.PREFIX])
+        if self._extended:
+            if b'GNU.sparse.name' in self.pax:
+                return self.pax[b'GNU.sparse.name']
+            long = self._long(b'path', GNU_LONG_NAME)
+            if long is not None:
+                return long
         name = fields.text(self._header[fields.NAME])
-        return prefix + b'/' + name if prefix and self._header[fields.MAGIC][:5] == b'ustar' else name
+        if not self._header[fields.PREFIX.start] or self._is_gnu or self._header[fields.MAGIC][:5] != b'ustar':
+            return name
+        return fields.text(self._header[fields.PREFIX]) + b'/' + name
 
     @property
     def linkname(self) -> bytes:
@@ -61,7 +63,7 @@ class TarEntry:
         """Bytes of data that follow in the archive: none for links, devices and folders, whatever their size says."""
         if self.type in _WITHOUT_DATA:
             return 0
-        if b'size' in self.pax and self.pax[b'size'].isdigit():
+        if self._extended and self.pax.get(b'size', b'').isdigit():
             return fields.checked_size(int(self.pax[b'size']))
         return fields.read_size(bytes(self._header))
 
@@ -89,14 +91,12 @@ class TarEntry:
             return float(self.pax[b'mtime'])
         return fields.read_number(bytes(self._header[fields.MTIME]), 'mtime')
 
-    @cached_property
+    @property
     def pax(self) -> dict[bytes, bytes]:
         """The entry's PAX records, such as extended attributes; of repeated ones the last, which is what counts."""
-        records: dict[bytes, bytes] = {}
-        for raw, data in self._extended:
-            if raw[fields.TYPE] == PAX:
-                records.update(parse_records(data))
-        return records
+        if self._pax is None:
+            self._pax = dict(self._own_records()) if self._extended else {}
+        return self._pax
 
     def set_times(self, seconds: int) -> None:
         """Set every time that the entry has: in the header, in PAX records, in GNU's own fields."""
@@ -142,26 +142,34 @@ class TarEntry:
     @property
     def raw(self) -> bytes:
         """The blocks that go before the data."""
+        if not self._extended:
+            return self._sealed
         pieces = []
         for raw, data in self._extended:
             pieces += [raw, data, bytes(fields.padded(len(data)) - len(data))]
-        return b''.join([*pieces, self._header])
+        return b''.join([*pieces, self._sealed])
 
     @property
     def _is_gnu(self) -> bool:
         return self._header[fields.MAGIC] == fields.GNU_MAGIC
 
+    @property
+    def _sealed(self) -> bytes:
+        """The header with its checksum, which is made anew for a changed one alone."""
+        if isinstance(self._header, bytearray):
+            fields.seal(self._header)
+        return bytes(self._header)
+
     def _set(self, field: slice, value: int) -> None:
         text = fields.write_octal(value, field.stop - field.start)
-        if fields.read_number(bytes(self._header[field]), 'number') != value:
-            self._header[field] = text
-            fields.seal(self._header)
-            self.changed = True
+        if self._header[field] != text and fields.read_number(bytes(self._header[field]), 'number') != value:
+            self._put(field, text)
 
     def _put(self, field: slice, text: bytes) -> None:
         if self._header[field] != text:
+            if isinstance(self._header, bytes):
+                self._header = bytearray(self._header)
             self._header[field] = text
-            fields.seal(self._header)
             self.changed = True
 
     def _own_records(self) -> Records:
@@ -182,7 +190,7 @@ class TarEntry:
         kept = [(raw, data) for raw, data in self._extended if raw[fields.TYPE] not in flags]
         if len(kept) < len(self._extended):
             self._extended, self.changed = kept, True
-        self.__dict__.pop('pax', None)
+        self._pax = None
 
     def _set_times_of_extended(self, raw: bytes, data: bytes, seconds: int) -> tuple[bytes, bytes]:
         """Return an extended header with its own time and its time records set."""
@@ -195,7 +203,7 @@ class TarEntry:
             if set_records != records:
                 data = write_records(set_records)
                 header[fields.SIZE] = fields.write_octal(len(data), 12)
-                self.__dict__.pop('pax', None)
+                self._pax = None
         if bytes(header) != raw:
             fields.seal(header)
             self.changed = True

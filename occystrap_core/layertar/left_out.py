@@ -1,7 +1,8 @@
 """Files that filters left out, kept aside in case that hard links which stay want their content."""
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
 
 from occystrap_core.errors import OutputError
 from occystrap_core.image.stream import CHUNK
@@ -11,12 +12,13 @@ from occystrap_core.layertar.globs import plain_path
 _REGULAR = (b'0', b'7', b'S')
 
 
-class _Aside(NamedTuple):
-    """Where a file lies in the temporary one: its headers, then its sparse map and data."""
+@dataclass
+class _Aside:
+    """Where a file lies in the temporary one: its headers, then `size` bytes of its sparse map and data."""
 
     offset: int
     headers: int
-    size: int
+    size: int = 0
 
 
 class LeftOut:
@@ -28,40 +30,44 @@ class LeftOut:
         self._file: BinaryIO | None = None
         self._end = 0
         self._aside: dict[bytes, _Aside] = {}
+        self._current: _Aside | None = None
         self._elsewhere: dict[bytes, bytes] = {}
         """Names that are gone, and what stands for each: the target of a link, or the link that became the file."""
 
-    def add(self, entry: TarEntry, sparse: bytes, data: Iterable[memoryview]) -> None:
-        """Take an entry that is left out, and read its data to the end; raises OutputError without room for it."""
+    def add(self, entry: TarEntry, sparse: bytes) -> None:
+        """Take an entry that is left out; its data comes by `more`. Raises OutputError without room for it."""
         name = plain_path(entry.name)
         self._forget(name)
+        self._current = None
         if entry.type == HARD_LINK:
             self._elsewhere[name] = plain_path(entry.linkname)
-        if entry.type not in _REGULAR:
-            for _ in data:
-                pass
-            return
-        start, headers = self._end, entry.raw
-        self._write(headers + sparse)
-        for piece in data:
-            self._write(piece)
-        self._aside[name] = _Aside(start, len(headers), self._end - start - len(headers))
+        if entry.type in _REGULAR:
+            headers = entry.raw
+            self._aside[name] = self._current = _Aside(self._end, len(headers))
+            self._write(headers)
+            self.more(sparse)
 
-    def passes(self, entry: TarEntry) -> Iterator[bytes | memoryview]:
-        """Yield what must follow the headers of an entry that stays, other than its own data; may change the entry."""
+    def more(self, data: bytes | memoryview) -> None:
+        """Take a piece of the data of what was left out last; raises OutputError without room for it."""
+        if self._current is not None:
+            self._write(data)
+            self._current.size += len(data)
+
+    def passes(self, entry: TarEntry) -> Iterator[memoryview] | None:
+        """Return what must follow the headers of an entry that stays, other than its own data; may change the entry."""
         if not self._aside and not self._elsewhere:
-            return iter(())
+            return None
         name = plain_path(entry.name)
         if entry.type != HARD_LINK:
             self._forget(name)
-            return iter(())
+            return None
         target = self._resolved(plain_path(entry.linkname))
         self._forget(name)
         aside = self._aside.pop(target, None)
         if aside is None:
             if target != plain_path(entry.linkname):
                 entry.set_linkname(target)
-            return iter(())
+            return None
         self._elsewhere[target] = name
         entry.become(TarEntry.parse(b''.join(map(bytes, self._read(aside.offset, aside.headers)))))
         return self._read(aside.offset + aside.headers, aside.size)

@@ -4,163 +4,158 @@ from collections.abc import Callable, Iterator, Sequence
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.stream import CHUNK, ByteStream, ChunkedSource
 from occystrap_core.layertar import header as fields
-from occystrap_core.layertar.entry import GLOBAL_PAX, GNU_LONG_LINK, GNU_LONG_NAME, GNU_SPARSE, PAX, TarEntry
+from occystrap_core.layertar.entry import GLOBAL_PAX, TarEntry
+from occystrap_core.layertar.grouping import Group, Grouping
 from occystrap_core.layertar.left_out import LeftOut
+from occystrap_core.layertar.output_digest import OutputDigest
 
 EntryFunction = Callable[[TarEntry], TarEntry | None]
-_BEFORE = (PAX, GNU_LONG_NAME, GNU_LONG_LINK)
-_EXTENDED_CAP = 1 << 20
-_END = bytes(fields.BLOCK)
+_SMALL = 32 << 10
+"""Pieces below this size are put together, larger ones handed on as they are."""
 
 
 class RewrittenTar(ChunkedSource):
-    """A tar with every entry passed through functions, all of them in one pass."""
+    """A tar with every entry passed through functions, all of them in one pass.
 
-    def __init__(self, source: ByteStream, functions: Sequence[EntryFunction], folder: str | None = None,
-                 ) -> None:
+    Headers that keep their length are changed where they lie, in the buffers of the source.
+    """
+
+    def __init__(self, source: ByteStream, functions: Sequence[EntryFunction], folder: str | None = None) -> None:
         """`folder` is for what is left out, in case that a hard link wants it."""
         super().__init__()
         self._source, self._functions = source, functions
         self._left_out = LeftOut(folder)
-        self._reader = _Reader(source)
+        self._grouping = Grouping()
+        self._data = 0
+        """Bytes still to come of the current entry's data and padding."""
+        self._staying = True
+        self._more: Iterator[memoryview] | None = None
+        self.digest = OutputDigest(source)
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the new tar; raises InvalidImage for what is no tar, and whatever the source raises."""
-        buffer = bytearray(CHUNK)
-        view, filled = memoryview(buffer), 0
-        for piece in self._rewritten():
-            start = 0
-            while start < len(piece):
-                count = min(len(piece) - start, CHUNK - filled)
-                buffer[filled:filled + count] = piece[start:start + count]
-                filled, start = filled + count, start + count
-                if filled == CHUNK:
-                    yield view
+        buffer = memoryview(bytearray(CHUNK))
+        filled = 0
+        for piece in self._pieces():
+            size = len(piece)
+            if filled and filled + size > CHUNK:
+                yield buffer[:filled]
+                filled = 0
+            if size >= _SMALL:
+                if filled:
+                    yield buffer[:filled]
                     filled = 0
+                yield memoryview(piece)
+            else:
+                buffer[filled:filled + size] = piece
+                filled += size
         if filled:
-            yield view[:filled]
+            yield buffer[:filled]
 
     def close(self) -> None:
         """Close the source."""
         self._left_out.close()
         self._source.close()
 
-    def _rewritten(self) -> Iterator[bytes | memoryview]:
-        reader = self._reader
-        extended: list[tuple[bytes, bytes]] = []
-        while (header := reader.block()) is not None:
-            if header == _END:
-                yield from self._rest(header, extended)
-                return
-            fields.check(header)
-            flag = header[fields.TYPE]
-            if flag in _BEFORE:
-                extended.append((header, self._extended_data(header)))
-            elif flag == GLOBAL_PAX:
-                yield self._global(header, self._extended_data(header))
-            else:
-                yield from self._entry(header, extended)
-                extended = []
-        yield from self._rest(b'', extended)
+    @property
+    def whole(self) -> bool:
+        """Whether the archive's end has been seen: a block of zeros (POSIX wants two)."""
+        return self._grouping.ended
 
-    def _entry(self, header: bytes, extended: list[tuple[bytes, bytes]]) -> Iterator[bytes | memoryview]:
-        """Yield one entry with its data, or nothing."""
-        original = TarEntry(header, extended)
-        entry: TarEntry | None = original
-        data = self._reader.data(fields.padded(original.size))
-        sparse = self._sparse_headers(header)
-        for function in self._functions:
-            assert entry
-            entry = function(entry)
-            if entry is None:
-                self._left_out.add(original, sparse, data)
-                return
-        assert entry
-        more = self._left_out.passes(entry)
-        yield entry.raw
-        yield sparse
-        yield from data
-        yield from more
-
-    def _sparse_headers(self, header: bytes) -> bytes:
-        """Return the further headers that an old GNU sparse entry has (GNU tar manual, Storing Sparse Files)."""
-        if header[fields.TYPE] != GNU_SPARSE or header[fields.GNU_IS_EXTENDED] in (b'\0', b'0'):
-            return b''
-        blocks = [self._reader.whole_block()]
-        while blocks[-1][504:505] not in (b'\0', b'0'):
-            blocks.append(self._reader.whole_block())
-            if len(blocks) * fields.BLOCK > _EXTENDED_CAP:
-                raise InvalidImage('a tar entry has an endless sparse map')
-        return b''.join(blocks)
-
-    def _global(self, header: bytes, data: bytes) -> bytes:
-        """Return a global header; filters see it as an entry of its own, which they may change but not leave out."""
-        entry = TarEntry(header, [(header, data)])
-        for function in self._functions:
-            entry = function(entry) or entry
-        return entry.raw[:-fields.BLOCK]
-
-    def _extended_data(self, header: bytes) -> bytes:
-        size = fields.read_size(header)
-        if size > _EXTENDED_CAP:
-            raise InvalidImage(f'a tar has an extended header of {size} bytes, more than the {_EXTENDED_CAP} allowed')
-        return b''.join(bytes(piece) for piece in self._reader.data(fields.padded(size)))[:size]
-
-    def _rest(self, header: bytes, extended: list[tuple[bytes, bytes]]) -> Iterator[bytes | memoryview]:
-        """Yield the end of the archive and whatever follows it, as it is."""
-        if extended:
-            raise InvalidImage('a tar ends after an extended header without its entry')
-        yield header
-        yield from self._reader.remaining()
-
-
-class _Reader:
-    """Takes blocks and data from a stream of chunks, without copying more than the headers."""
-
-    def __init__(self, source: ByteStream) -> None:
-        self._chunks = source.chunks()
-        self._chunk = memoryview(b'')
-
-    def block(self) -> bytes | None:
-        """Return the next 512 bytes, None at the end; raises InvalidImage for a piece of a block."""
-        if len(self._chunk) >= fields.BLOCK:
-            block, self._chunk = bytes(self._chunk[:fields.BLOCK]), self._chunk[fields.BLOCK:]
-            return block
-        block = b''.join(bytes(piece) for piece in self._pieces(fields.BLOCK))
-        if block and len(block) < fields.BLOCK:
-            raise InvalidImage('a tar is cut off in mid block')
-        return block or None
-
-    def whole_block(self) -> bytes:
-        """Return the next block; raises InvalidImage at the end."""
-        block = self.block()
-        if block is None:
-            raise InvalidImage('a tar is cut off')
-        return block
-
-    def data(self, count: int) -> Iterator[memoryview]:
-        """Yield exactly `count` bytes; raises InvalidImage when there are fewer."""
-        got = 0
-        for piece in self._pieces(count):
-            got += len(piece)
-            yield piece
-        if got < count:
+    def _pieces(self) -> Iterator[bytes | memoryview]:
+        for chunk in self._source.chunks():
+            for piece in self._through(chunk):
+                self.digest.add(piece)
+                yield piece
+            self.digest.chunk_ended()
+        if self._data:
             raise InvalidImage('a tar is cut off in mid entry')
+        self._grouping.require_nothing_held()
 
-    def remaining(self) -> Iterator[memoryview]:
-        """Yield everything that is left."""
-        yield self._chunk
-        self._chunk = memoryview(b'')
-        yield from self._chunks
+    def _through(self, chunk: memoryview) -> Iterator[bytes | memoryview]:
+        """Yield what becomes of a chunk: what stays as it is, or keeps its length, in one piece as far as it goes."""
+        grouping, size = self._grouping, len(chunk)
+        start = place = 0
+        while place < size:
+            if self._data:
+                end = min(place + self._data, size)
+                self._data -= end - place
+                if not self._staying:
+                    self._left_out.more(chunk[place:end])
+                    start = end
+                place = end
+                continue
+            if grouping.ended:
+                break
+            group = grouping.take(chunk, place)
+            if group and not self._stays_as_it_is(group):
+                if not self.digest.changed:
+                    yield chunk[start:place]
+                    self.digest.differ(chunk[:place], grouping.split)
+                    start = place
+                if not self._changed_in_place(group, chunk, place):
+                    yield chunk[start:place]
+                    yield from self._anew(group)
+                    start = grouping.end
+            elif grouping.split or not group:
+                yield chunk[start:place]
+                yield from self._untouched(group, chunk, place)
+                start = grouping.end
+            place = grouping.end
+        yield chunk[start:]
 
-    def _pieces(self, count: int) -> Iterator[memoryview]:
-        while count:
-            if not self._chunk:
-                following = next(self._chunks, None)
-                if following is None:
-                    return
-                self._chunk = following
-            piece = self._chunk[:count]
-            self._chunk = self._chunk[len(piece):]
-            count -= len(piece)
-            yield piece
+    def _untouched(self, group: Group | None, chunk: memoryview, place: int) -> Iterator[bytes]:
+        """Yield blocks that began in another chunk, or the one that ends the archive; hold what is not whole yet."""
+        if group:
+            yield group.raw
+        elif self._grouping.ended:
+            yield bytes(fields.BLOCK)
+        elif not self._grouping.split:
+            self.digest.hold(chunk[:place])
+
+    def _stays_as_it_is(self, group: Group) -> bool:
+        """Pass an entry through the functions; tell whether what comes out begins as what went in."""
+        self._data = group.data
+        self._more = None
+        if not self._passes(group):
+            return False
+        self._more = self._left_out.passes(group.entry)
+        return self._more is None and not group.entry.changed
+
+    def _changed_in_place(self, group: Group, chunk: memoryview, place: int) -> bool:
+        """Write changed headers over the old ones; tell whether that could be."""
+        if not self._staying or self._more is not None or self._grouping.split or chunk.readonly:
+            return False
+        raw = _headers(group.entry)
+        end = place + len(raw)
+        if end + len(group.sparse) != self._grouping.end:
+            return False
+        chunk[place:end] = raw
+        return True
+
+    def _passes(self, group: Group) -> bool:
+        """Pass an entry through the functions; tell whether it stays, which a global header must."""
+        entry = group.entry
+        for function in self._functions:
+            passed = function(entry)
+            if passed is None and entry.type != GLOBAL_PAX:
+                self._staying = False
+                self._left_out.add(entry, group.sparse)
+                return False
+            entry = passed or entry
+        if entry is not group.entry:
+            group.entry, entry.changed = entry, True
+        self._staying = True
+        return True
+
+    def _anew(self, group: Group) -> Iterator[bytes | memoryview]:
+        """Yield the headers of an entry that stays, and the data of a link that became a file."""
+        if self._staying:
+            yield _headers(group.entry)
+            yield group.sparse
+            yield from self._more or ()
+
+
+def _headers(entry: TarEntry) -> bytes:
+    """Return what goes before an entry's data; a global header is all extended header."""
+    return entry.raw[:-fields.BLOCK] if entry.type == GLOBAL_PAX else entry.raw

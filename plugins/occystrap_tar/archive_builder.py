@@ -1,7 +1,8 @@
 """Building an archive: layers in parallel at their final places, documents after them, visible by one rename.
 
-The places are laid out beforehand from hints of the layers' sizes. A hint may be wrong or missing: what does not fit
-goes to a spill file, and the archive is laid out once more at the end. The bytes are the same either way.
+The places are laid out beforehand from hints of the layers' sizes. A hint may be wrong or missing: behind a member that
+is smaller the others move up at the end; of one that is larger the rest goes to a spill file, and the archive is laid
+out once more. The bytes are the same either way.
 """
 import os
 import tempfile
@@ -44,11 +45,6 @@ class Region:
             self.spill.close()
             self.spill = None
 
-    @property
-    def fits(self) -> bool:
-        """Whether the member fills its place, no more and no less."""
-        return self.reserved in (None, self.size)
-
 
 class ArchiveBuilder:
     """An archive that is being written beside its final path."""
@@ -62,7 +58,8 @@ class ArchiveBuilder:
         self._end = 0
         self._lock = threading.Lock()
         self._at_work, self._ended = 0, False
-        self._kept_places = self._appeared = False
+        self._places_known = True
+        self._appeared = False
 
     def begin(self, places: Iterable[tuple[Sequence[int], int | None]]) -> None:
         """Open the temporary file and reserve places; raises OutputError for a path that cannot be written.
@@ -98,7 +95,7 @@ class ArchiveBuilder:
     def reread(self, region: Region) -> MemberReader | None:
         """Open a member that was written; None if it can be had no more. Raises OSError when the archive is gone."""
         with self._lock:
-            if region.spill or (self._ended and not (self._appeared and self._kept_places)):
+            if region.spill or (self._ended and not (self._appeared and self._places_known)):
                 return None
             path = self.path if self._ended else f'/proc/self/fd/{self._files[0].fileno()}'
             return MemberReader(path, region.offset + BLOCK, region.size, f'{region.name} of {self.path}')
@@ -108,12 +105,12 @@ class ArchiveBuilder:
         with self._working(), writing(self.path):
             first = {region.name: region for region in reversed(self._regions) if region.name}
             members = [region for region in self._regions if first.get(region.name) is region]
-            self._kept_places = len(members) == len(self._regions) and all(region.fits for region in members)
-            if not self._kept_places:
+            if any(region.spill for region in members):
                 self._lay_out_again(members)
             else:
-                for region in members:
-                    self._files[-1].write(header(region.name, region.size), region.offset)
+                self._move_up(members)
+                for region in self._regions:
+                    region.offset = first[region.name].offset if region.name else region.offset
             tail = b''.join(whole_member(name, data) for name, data in documents if name not in first) + END
             self._files[-1].write(tail, self._end)
             self._files[-1].complete(self._end + len(tail))
@@ -150,8 +147,21 @@ class ArchiveBuilder:
         while rest:
             rest = rest[region.spill.write(rest):]
 
+    def _move_up(self, members: Sequence[Region]) -> None:
+        """Close the gaps before and behind members that are smaller than their places; whoever reads one meanwhile
+        will find its digest wrong."""
+        file, self._end = self._files[-1], 0
+        for region in members:
+            if region.offset > self._end:
+                file.move_up(region.offset + BLOCK, region.size, self._end + BLOCK)
+            region.offset = self._end
+            file.write(header(region.name, region.size), region.offset)
+            file.write(bytes(padded(region.size) - region.size), region.offset + BLOCK + region.size)
+            self._end += BLOCK + padded(region.size)
+
     def _lay_out_again(self, members: Sequence[Region]) -> None:
         """Copy the members to a new temporary file, one behind the other."""
+        self._places_known = False
         old, new = self._files[-1], PartialFile(self.path, self._sync)
         self._files.append(new)
         self._end = 0

@@ -5,7 +5,7 @@ import re
 import secrets
 from contextlib import suppress
 
-from occystrap_core import WRITEBACK, start_writeback, sync_folder
+from occystrap_core import CHUNK, WRITEBACK, start_writeback, sync_folder
 
 _RANDOM = re.compile(r'[0-9a-f]{8}\.partial')
 _NAME_CAP = 200
@@ -40,6 +40,17 @@ class PartialFile:
                 raise OSError(0, 'a temporary file ended too soon')
             self.written(offset, sent)
             start, offset, count = start + sent, offset + sent, count - sent
+
+    def move_up(self, start: int, count: int, target: int) -> None:
+        """Move `count` bytes from `start` to `target`, before it; the two may overlap. Raises OSError."""
+        buffer = memoryview(bytearray(CHUNK))
+        while count:
+            moved = os.preadv(self._descriptor, [buffer[:count]], start)
+            if not moved:
+                raise OSError(0, 'a temporary file ended too soon')
+            self.write(buffer[:moved], target)
+            self.written(target, moved)
+            start, target, count = start + moved, target + moved, count - moved
 
     def complete(self, size: int) -> None:
         """Cut the file to `size` bytes, flush it and let it appear at its final path. Raises OSError."""

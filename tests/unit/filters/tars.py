@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from occystrap_core.image.layer import TarLayer
 from occystrap_core.filters.rewriting import RewrittenLayer
 from occystrap_core.image_filter import EntryFilter
+from occystrap_core.oci import Digest
 from occystrap_core.opening import open_filters
 from occystrap_core.plugins import build_plugin_manager
 from occystrap_core.settings import Settings
@@ -48,7 +49,9 @@ def through(tar: bytes, *filters: str) -> bytes:
     functions = [each.entry for each in opened if isinstance(each, EntryFilter)]
     layer = RewrittenLayer(TarLayer(0, None, lambda: io.BytesIO(tar)), functions)
     with layer.tar() as stream:
-        return b''.join(bytes(chunk) for chunk in stream.chunks())
+        result = b''.join(bytes(chunk) for chunk in stream.chunks())
+    assert layer.diff_id == Digest.of(result)
+    return result
 
 
 def contents(tar: bytes) -> dict[str, bytes | str | None]:

@@ -14,6 +14,7 @@ from occystrap_core.layertar import header as fields
 from occystrap_core.layertar.entry import TarEntry
 from occystrap_core.layertar.pax import parse_records, write_records
 from occystrap_core.layertar.rewriter import RewrittenTar
+from occystrap_core.oci import Digest
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 LONG = 'a-long-name/' * 20 + 'file'
@@ -43,9 +44,12 @@ def timeless(entry: TarEntry) -> TarEntry:
 
 
 def rewrite(tar: bytes, *functions: Callable[[TarEntry], TarEntry | None], most: int = 1 << 20) -> bytes:
-    """Return the tar, passed through the functions."""
-    source = ByteStream(Dribble(tar, most))
-    return b''.join(bytes(chunk) for chunk in ByteStream(RewrittenTar(source, functions)).chunks())
+    """Return the tar, passed through the functions, having checked the digest that is told of it."""
+    rewritten = RewrittenTar(ByteStream(Dribble(tar, most)), functions)
+    stream = ByteStream(rewritten, hashed=rewritten.digest.hexdigest)
+    result = b''.join(bytes(chunk) for chunk in stream.chunks())
+    assert stream.digest == Digest.of(result)
+    return result
 
 
 def sample_tar(tar_format: int) -> bytes:
@@ -78,6 +82,22 @@ def sample_tar(tar_format: int) -> bytes:
 def test_nothing_changed_is_byte_for_byte_the_same(tar_format: int, most: int) -> None:
     tar = sample_tar(tar_format)
     assert rewrite(tar, unchanged, unchanged, most=most) == tar
+
+
+@pytest.mark.parametrize('leaves', [False, True], ids=['is changed', 'is left out'])
+@pytest.mark.parametrize('most', [1, 511, 512, 513, 700, 3000, 1 << 20])
+@pytest.mark.parametrize('tar_format', FORMATS)
+def test_whichever_entry_is_the_first_that_differs(tar_format: int, most: int, leaves: bool) -> None:
+    tar = sample_tar(tar_format)
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        names = [name.encode() for name in archive.getnames()]
+    for name in names:
+        def change(entry: TarEntry, name: bytes = name) -> TarEntry | None:
+            if entry.name.rstrip(b'/') == name:
+                entry.set_times(1)
+                return None if leaves else entry
+            return entry
+        assert rewrite(tar, change, most=most) == rewrite(tar, change) != tar
 
 
 @pytest.mark.parametrize('tar_format', FORMATS)
