@@ -100,7 +100,7 @@ class Settings:
     from --username. `platform`: what to take of an index, None for this machine's; `platforms`: the choice of several
     or all of them, None for one. `temporary`: folder for spooled data. `credentials`: user and password by host[:port],
     as given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
-    `shared`: what plugins keep for the run.
+    `stdout_taken`: a report in JSON goes to stdout, so that nothing else may. `shared`: what plugins keep for the run.
     """
 
     jobs: int = field(default_factory=default_jobs)
@@ -117,6 +117,7 @@ class Settings:
     platforms: PlatformChoice | None = None
     temporary: str = field(default_factory=_temporary_folder)
     debug: bool = False
+    stdout_taken: bool = False
     credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     requests: RequestStats = field(default_factory=RequestStats)
     cancellation: Cancellation = field(default_factory=Cancellation)

@@ -14,6 +14,7 @@ from occystrap_core.image_input import ImageInput
 from occystrap_core.opening import open_source, source_location
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
+from occystrap_core.terminal_text import printable, size_text
 
 
 @click.command(short_help='Tell what an image is made of.')
@@ -61,10 +62,10 @@ def _lines(image: dict[str, Any], indent: str = '') -> Iterator[str]:
             continue
         yield from _field(name.replace('_', ' '), value, indent)
     for layer in image.get('layers', image.get('blobs', ())):
-        size = _size(layer['size']) if 'size' in layer else '–'
+        size = size_text(layer['size']) if 'size' in layer else '–'
         digest = (layer.get('digest') or layer.get('diff_id') or '–')[-64:][:12]
         step = ' '.join(str(layer.get('created_by') or '').split())
-        yield _printable(f'{indent}  {digest:<12} {size:>10}  {step}')
+        yield printable(f'{indent}  {digest:<12} {size:>10}  {step}')
     for child in image.get('manifests', ()):
         yield ''
         yield from _lines(child, indent + '  ')
@@ -74,18 +75,7 @@ def _field(name: str, value: Any, indent: str) -> Iterator[str]:
     if isinstance(value, dict):
         value = [f'{key}={text}' if text not in ({}, None) else str(key) for key, text in value.items()]
     if name == 'size':
-        value = _size(value)
+        value = size_text(value)
     several = value if isinstance(value, list) else [value]
     for place, text in enumerate(several):
-        yield _printable(f'{indent}{name if place == 0 else "":<18} {text}')
-
-
-def _size(count: int) -> str:
-    from occystrap_core.pipeline.report import size_text
-    return size_text(count)
-
-
-def _printable(text: str) -> str:
-    """Return text in which nothing moves the terminal's cursor: it comes from whoever made the image."""
-    return ''.join(letter if letter.isprintable() else letter.encode('unicode_escape', 'backslashreplace').decode()
-                   for letter in text)
+        yield printable(f'{indent}{name if place == 0 else "":<18} {text}')

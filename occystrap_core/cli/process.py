@@ -101,6 +101,7 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
 def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Settings:
     """Return the settings that the options ask for."""
     given: dict[str, Any] = {'sync': options['sync'], 'images': options['images'], 'debug': shared.debug,
+                             'stdout_taken': shared.format == 'json',
                              'verify': level, **network_settings(options)}
     if options['jobs']:
         given['jobs'] = options['jobs']

@@ -5,9 +5,9 @@ import click
 
 from occystrap_core.cli.common import Common, give, say
 from occystrap_core.pipeline.dry_run import foresee
-from occystrap_core.pipeline.report import size_text
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
+from occystrap_core.terminal_text import size_text
 
 
 def rehearse(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],

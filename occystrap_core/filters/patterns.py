@@ -2,9 +2,8 @@
 from occystrap_core.errors import UsageError
 from occystrap_core.layertar.entry import FOLDER, GLOBAL_PAX, TarEntry
 from occystrap_core.layertar.globs import plain_path
+from occystrap_core.layertar.whiteouts import is_whiteout
 from occystrap_core.options import Values
-
-_WHITEOUT = b'.wh.'
 
 
 def given_patterns(name: str, options: Values) -> list[str]:
@@ -17,7 +16,7 @@ def given_patterns(name: str, options: Values) -> list[str]:
 
 def is_untouchable(entry: TarEntry) -> bool:
     """Tell whether an entry must stay: global headers, and whiteouts, without which deleted files would reappear."""
-    return entry.type == GLOBAL_PAX or plain_path(entry.name).rpartition(b'/')[2].startswith(_WHITEOUT)
+    return entry.type == GLOBAL_PAX or is_whiteout(plain_path(entry.name))
 
 
 def path_of(entry: TarEntry) -> tuple[bytes, bool]:

@@ -2,7 +2,7 @@
 from collections.abc import Iterable
 
 from occystrap_core.hookspecs import hookimpl
-from occystrap_core.options import INTEGER, Option
+from occystrap_core.options import BOOLEAN, INTEGER, Option
 from occystrap_core.schemes import FilterKind
 
 
@@ -24,4 +24,13 @@ def register_filters() -> Iterable[FilterKind]:
                     Option('gid', INTEGER, help='the group of every entry'),
                     Option('map', help='FROM:TO:COUNT, several with commas: users and groups are moved by ranges')],
                    'give all entries to other users and groups, such as for unpacking without root'),
+        FilterKind('search', 'occystrap_core.filters.search:Search',
+                   [Option('pattern', help='globs, separated by commas: *.conf, /etc/**'),
+                    Option('regex', BOOLEAN, False, 'the pattern is a regular expression'),
+                    Option('script_friendly', BOOLEAN, False, 'lines of the form image:tag:layer:path'),
+                    Option('file', default='-', help='where to append what was found, - for stdout')],
+                   'tell which layers have what, and which version of it counts'),
+        FilterKind('inspect', 'occystrap_core.filters.inspect:Inspect',
+                   [Option('file', help='where to append a line of JSON for each image, - for stdout')],
+                   'write down digests, sizes and history of the layers at this point of the chain'),
     ]

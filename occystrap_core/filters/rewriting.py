@@ -1,30 +1,41 @@
 """Images whose layers are rewritten entry by entry; neighbouring filters share one pass."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from occystrap_core.image.derived import DerivedImage, DerivedLayer
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.image.stream import ByteStream
 from occystrap_core.image_filter import EntryFilter
 from occystrap_core.layertar.rewriter import EntryFunction, RewrittenTar
-from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
 
 
-class RewrittenLayer(Layer):
-    """A layer seen through entry functions. Its diff_id is known when its tar was read to the end once."""
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True)
+class LayerPass:
+    """What one filter does on one way through a layer."""
+
+    entry: EntryFunction
+    ended: Callable[[], None] = _nothing
+    """Called when the layer was read to its end, and was what it should be."""
+
+
+class RewrittenLayer(DerivedLayer):
+    """A layer seen through filters of its entries. Its diff_id is known when its tar was read to the end once."""
 
     descriptor = None
 
-    def __init__(self, original: Layer, functions: Sequence[EntryFunction], folder: str | None = None) -> None:
-        """`folder` is for temporary files."""
-        self.original, self._functions, self._folder = original, tuple(functions), folder
+    def __init__(self, original: Layer, begins: Sequence[Callable[[Layer], LayerPass]], folder: str | None = None,
+                 ) -> None:
+        """Each of `begins` is called when the layer is opened; `folder` is for temporary files."""
+        super().__init__(original)
+        self._begins, self._folder = tuple(begins), folder
         self._stream: ByteStream | None = None
-
-    @property
-    def index(self) -> int:  # type: ignore[override]
-        """The original's place."""
-        assert self.original
-        return self.original.index
+        self._tar: RewrittenTar | None = None
 
     @property
     def diff_id(self) -> Digest | None:  # type: ignore[override]
@@ -37,61 +48,41 @@ class RewrittenLayer(Layer):
 
     def tar(self) -> ByteStream:
         """Open the new tar; reading it to the end also checks the original."""
-        assert self.original
-        source = self.original.tar()
-        tar = RewrittenTar(source, self._functions, self._folder)
-        self._stream = ByteStream(tar, what=f'rewritten layer {self.index}', hashed=tar.digest.hexdigest)
-        return self._stream
+        passes = [begin(self.original) for begin in self._begins]
+        tar = RewrittenTar(self.original.tar(), [each.entry for each in passes], self._folder)
+        stream = ByteStream(tar, what=f'rewritten layer {self.index}', hashed=tar.digest.hexdigest)
 
-    def with_function(self, function: EntryFunction) -> 'RewrittenLayer':
-        """Return the layer with one more function in the same pass."""
-        assert self.original
-        return RewrittenLayer(self.original, (*self._functions, function), self._folder)
-
-    def tar_size(self) -> int | None:
-        """Return the original's size in bytes, which is the new one's unless headers grow or entries go."""
-        assert self.original
-        return self.original.tar_size()
+        def passed(count: int) -> None:
+            for each in passes if stream.ended else ():
+                each.ended()
+        stream.observe(passed)
+        self._stream, self._tar = stream, tar
+        return stream
 
     @property
-    def stored_size(self) -> int:
-        """Bytes that reading the original moves."""
-        assert self.original
-        return self.original.stored_size
+    def differs(self) -> bool:  # type: ignore[override]
+        """Whether an entry was changed or left out by now."""
+        return self.original.differs or (self._tar is not None and self._tar.digest.changed)
+
+    def with_pass(self, begin: Callable[[Layer], LayerPass]) -> 'RewrittenLayer':
+        """Return the layer with one more filter in the same pass."""
+        return RewrittenLayer(self.original, (*self._begins, begin), self._folder)
 
 
-class RewrittenImage(Image):
-    """An image whose layers are rewritten; config and manifest are the original's, the pipeline makes new ones."""
+def rewrite_layers(image: Image, begin: Callable[[Layer], LayerPass], folder: str | None) -> Image:
+    """Return `image` with every entry of every layer passed through what `begin` gives for that layer, lazily.
 
-    def __init__(self, original: Image, function: EntryFunction, folder: str | None = None) -> None:
-        self._original, self._function, self._folder = original, function, folder
-        self.reference, self.manifest, self.sequential = original.reference, original.manifest, original.sequential
-        self._layers = tuple(self._rewritten(layer) for layer in original.layers)
-
-    @property
-    def config(self) -> ImageConfig:
-        """The original's config."""
-        return self._original.config
-
-    @property
-    def diff_ids(self) -> tuple[Digest, ...]:
-        """The original's diff_ids."""
-        return self._original.diff_ids
-
-    def arrivals(self) -> Iterator[Layer]:
-        """Yield each layer as it arrives, rewritten."""
-        return (self._rewritten(layer) for layer in self._original.arrivals())
-
-    def close(self) -> None:
-        """Close the original."""
-        self._original.close()
-
-    def _rewritten(self, layer: Layer) -> Layer:
+    `begin` is called whenever a layer is opened, which happens again where sending it failed; `folder` is for temporary
+    files.
+    """
+    def rewritten(layer: Layer) -> Layer:
         if isinstance(layer, RewrittenLayer):
-            return layer.with_function(self._function)
-        return RewrittenLayer(layer, [self._function], self._folder)
+            return layer.with_pass(begin)
+        return RewrittenLayer(layer, [begin], folder)
+    return DerivedImage(image, rewritten)
 
 
 def rewrite_entries(image: Image, entry_filter: EntryFilter) -> Image:
     """Return `image` with every entry of every layer passed through the filter, lazily."""
-    return RewrittenImage(image, entry_filter.entry, entry_filter.settings.temporary)
+    layer_pass = LayerPass(entry_filter.entry)
+    return rewrite_layers(image, lambda layer: layer_pass, entry_filter.settings.temporary)

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any, BinaryIO, cast
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.image.stream import CHUNK, ByteStream, Readable
+from occystrap_core.image.stream import CHUNK, Readable
 from occystrap_core.oci.media_types import Compression
 
 COMPRESSIONS = {'gzip': Compression.GZIP, 'gzip-fast': Compression.GZIP, 'zstd': Compression.ZSTD}
@@ -85,6 +85,18 @@ def inflate(source: Readable, what: str, promised: Compression | None = None) ->
     return peeked if compression is Compression.NONE else Inflated(peeked, compression, what)
 
 
+def inflate_cut(source: Readable, compression: Compression) -> Readable:
+    """Return the beginning of what is in the beginning of a blob: all that can be had of it, then nothing."""
+    if compression is Compression.NONE:
+        return source
+    if compression is Compression.GZIP:
+        return Inflated(source, compression, 'the beginning of a blob')
+    import zstandard
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_CAP)
+    return cast(Readable, decompressor.stream_reader(cast(BinaryIO, _Reading(source)), read_size=CHUNK,
+                                                     read_across_frames=True))
+
+
 def _gzip_reader(source: Readable) -> tuple[Readable, tuple[type[Exception], ...]]:
     from isal import igzip, isal_zlib
     return (cast(Readable, isal_zlib._GzipReader(cast(BinaryIO, _Reading(source)), CHUNK)),
@@ -161,7 +173,7 @@ class _Reading:
         return piece
 
 
-def compress(tar: ByteStream, target: BinaryIO, name: str, threads: int) -> None:
+def compress(tar: Readable, target: BinaryIO, name: str, threads: int) -> None:
     """Write the bytes of `tar` to `target`, compressed as `name` (a key of COMPRESSIONS) on `threads` threads.
 
     The output never depends on `threads`: gzip is made of independent blocks of one MiB, each with the 32 KiB before
@@ -179,7 +191,7 @@ def compress(tar: ByteStream, target: BinaryIO, name: str, threads: int) -> None
             filled = _fill(tar, buffer) if filled == _BLOCK else 0
 
 
-def _fill(tar: ByteStream, buffer: memoryview) -> int:
+def _fill(tar: Readable, buffer: memoryview) -> int:
     """Fill `buffer` as far as the tar goes; the end of the tar has been seen when it is not full."""
     filled = 0
     while filled < len(buffer) and (count := tar.readinto(buffer[filled:])):

@@ -4,6 +4,7 @@ from typing import Any
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.oci.config import ImageConfig
 
 _SETTINGS = {'entrypoint': 'Entrypoint', 'command': 'Cmd', 'environment': 'Env', 'working_directory': 'WorkingDir',
              'user': 'User', 'ports': 'ExposedPorts', 'volumes': 'Volumes', 'stop_signal': 'StopSignal',
@@ -45,6 +46,12 @@ def _layers(image: Image) -> list[dict[str, Any]]:
         layer = None if step.get('empty_layer') else next(rest, None)
         described.append({'created_by': step.get('created_by') or step.get('comment'), **(layer or {})})
     return [*described, *rest]
+
+
+def steps_of_layers(config: ImageConfig, count: int) -> list[str | None]:
+    """Return for each of `count` layers, the lowest first, the step of the history that made it, None without one."""
+    steps = [step.get('created_by') or step.get('comment') for step in config.history if not step.get('empty_layer')]
+    return [*steps, *[None] * count][:count]
 
 
 def _blob(descriptor: Any) -> dict[str, Any]:

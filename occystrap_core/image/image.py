@@ -38,6 +38,7 @@ class Image:
         self._config: ImageConfig | None = config
         self._layers = tuple(layers)
         self._closing = ExitStack()
+        self._on_copied: list[Callable[[], object]] = []
 
     @property
     def config(self) -> ImageConfig:
@@ -66,6 +67,15 @@ class Image:
         """Call `callback` when the image is closed, the last one given first."""
         self._closing.callback(callback)
 
+    def on_copied(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when all of the image is in its place at a destination; never after a failure."""
+        self._on_copied.append(callback)
+
+    def copied(self) -> None:
+        """Tell all who asked, the first first."""
+        for callback in self._on_copied:
+            callback()
+
     def close(self) -> None:
         """Let go of files and connections."""
         self._closing.close()
@@ -88,6 +98,7 @@ class SequentialImage(Image):
         self.reference, self.manifest = reference, None
         self._config, self._layers, self._diff_ids = None, (), tuple(diff_ids)
         self._closing = ExitStack()
+        self._on_copied = []
 
     @property
     def config(self) -> ImageConfig:

@@ -24,6 +24,10 @@ class Layer(ABC):
     """Digest of the tar; None where only reading tells (a filter's result, a source that streams)."""
     moved: Callable[[int], None] | None = None
     """Hears of the bytes that are read where the layer lies, for progress."""
+    kept: Callable[[memoryview], object] | None = None
+    """Gets the bytes of the blob that is read, where its source holds one, to be had once more without the source."""
+    differs = False
+    """Whether what the tar that was opened last gave so far is something else than the source's tar."""
     original: 'Layer | None' = None
     """The layer that this one was made from, which stands in for it when nothing was changed after all."""
 
@@ -34,6 +38,13 @@ class Layer(ABC):
     @abstractmethod
     def tar(self) -> ByteStream:
         """Open the uncompressed tar, checked against the diff_id."""
+
+    def content(self) -> ByteStream:
+        """Open the tar for somebody who only looks: checked by the digest of what its source holds.
+
+        Where that is a blob it settles what is in the layer, and the diff_id need not be hashed as well.
+        """
+        return self.tar()
 
     def tar_size(self) -> int | None:
         """Return the size of the tar in bytes if it can be had cheaply: a hint, right for all but odd layers."""
@@ -48,6 +59,10 @@ class Layer(ABC):
     def stored_size(self) -> int:
         """Bytes that reading the layer moves, as far as known, to do the largest first; 0 if not."""
         return self.descriptor.size if self.descriptor else self.tar_size() or 0
+
+
+def _nobody_asks() -> str:
+    raise ValueError('a tar that is checked by its blob is not hashed itself')
 
 
 class StoredLayer(Layer):
@@ -67,17 +82,28 @@ class StoredLayer(Layer):
                             what=f'layer {self.descriptor.digest}')
         if self.moved:
             stream.observe(self.moved)
+        if self.kept:
+            stream.copy_to(self.kept)
         return stream
 
     def tar(self) -> ByteStream:
         """Open the tar; its end checks blob and diff_id. Large ones are received and inflated on another thread."""
         assert self.descriptor
-        what = f'layer {self.descriptor.digest}'
-        promised = media_types.layer_compression(self.descriptor.media_type)
-        source: Readable = _ToTheEnd(self.stored, lambda stored: inflate(stored, what, promised))
+        source = self._inflated()
         if self.descriptor.size > _WORTH_A_THREAD:
             source = ReadAhead(source)
-        return ByteStream(source, digest=self.diff_id, what=f'the tar of {what}')
+        return ByteStream(source, digest=self.diff_id, what=f'the tar of layer {self.descriptor.digest}')
+
+    def content(self) -> ByteStream:
+        """Open the tar; its end checks the blob. All on one thread, since hardly anything is left to do beside it."""
+        assert self.descriptor
+        return ByteStream(self._inflated(), what=f'the tar of layer {self.descriptor.digest}', hashed=_nobody_asks)
+
+    def _inflated(self) -> Readable:
+        assert self.descriptor
+        what = f'layer {self.descriptor.digest}'
+        promised = media_types.layer_compression(self.descriptor.media_type)
+        return _ToTheEnd(self.stored, lambda stored: inflate(stored, what, promised))
 
     def tar_size(self) -> int | None:
         """Return what the source's hint says, or the blob's size when it is not compressed."""

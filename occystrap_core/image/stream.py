@@ -39,6 +39,7 @@ class ByteStream:
         self._update = (lambda data: None) if hashed else self._hash.update
         self._hexdigest = hashed or self._hash.hexdigest
         self._observers: list[Callable[[int], None]] = []
+        self._copies: list[Callable[[memoryview], object]] = []
         self.size = 0
         self.ended = False
 
@@ -56,6 +57,10 @@ class ByteStream:
     def observe(self, observer: Callable[[int], None]) -> None:
         """Call `observer` with the number of each bunch of bytes that passes; what it raises stops the stream."""
         self._observers.append(observer)
+
+    def copy_to(self, write: Callable[[memoryview], object]) -> None:
+        """Call `write` with all bytes that pass, as they pass; what it raises stops the stream."""
+        self._copies.append(write)
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill `buffer` and return the number of bytes, 0 at the end; raises DigestMismatch for a broken promise."""
@@ -93,6 +98,8 @@ class ByteStream:
         self.size += len(data)
         if self._promised_size is not None and self.size > self._promised_size:
             raise DigestMismatch(f'{self._what} is longer than the {self._promised_size} bytes that it should have')
+        for write in self._copies:
+            write(data)
         if not data:
             self._check()
         for observer in self._observers:
@@ -100,10 +107,9 @@ class ByteStream:
 
     def _check(self) -> None:
         """Only a kept promise is an end: a reader that drops the exception cannot take the stream for whole."""
-        digest = f'sha256:{self._hexdigest()}'
         if self._promised_size not in (None, self.size):
             raise DigestMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}')
-        if self._promised_digest not in (None, digest):
+        if self._promised_digest is not None and (digest := f'sha256:{self._hexdigest()}') != self._promised_digest:
             raise DigestMismatch(f'{self._what} has digest {digest}, should have {self._promised_digest}')
         self.ended = True
 
@@ -155,7 +161,8 @@ class ChunkedSource:
 class IteratorSource(ChunkedSource):
     """The chunks of an iterator of bytes, such as a HTTP body, as a source; `close` is called once, at the end."""
 
-    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, pieces: Iterator[bytes] | Iterator[memoryview], close: Callable[[], None] = lambda: None,
+                 ) -> None:
         super().__init__()
         self._iterator, self._close = pieces, close
 

@@ -16,6 +16,9 @@ class TarEntry:
 
     def __init__(self, raw_header: bytes, extended: list[tuple[bytes, bytes]]) -> None:
         """`extended` are the (header, data) pairs of the PAX and GNU blocks that belong to this entry."""
+        flag = raw_header[fields.TYPE]
+        self.type = FILE if flag == b'\0' else flag
+        """The type flag, `0` for the old NUL."""
         self._header: bytes | bytearray = raw_header
         self._extended = extended
         self._pax: dict[bytes, bytes] | None = None
@@ -31,12 +34,6 @@ class TarEntry:
             extended.append((raw[place:data], raw[data:data + count]))
             place = data + fields.padded(count)
         return cls(raw[place:], extended)
-
-    @property
-    def type(self) -> bytes:
-        """The type flag, `0` for the old NUL."""
-        flag = bytes(self._header[fields.TYPE])
-        return FILE if flag == b'\0' else flag
 
     @property
     def name(self) -> bytes:
@@ -135,6 +132,7 @@ class TarEntry:
             records = [(key, self.name if key == b'GNU.sparse.name' else value) for key, value in records]
         self._set_own_records([*own, *records])
         self._put(fields.TYPE, file.type)
+        self.type = file.type
         self._put(fields.SIZE, bytes(file._header[fields.SIZE]))
         if file.type == GNU_SPARSE:
             self._put(fields.GNU_SPARSE_MAP, bytes(file._header[fields.GNU_SPARSE_MAP]))

@@ -2,7 +2,8 @@
 
 A glob without a slash matches names at any depth; one with a slash, in front or within, matches from the root. `*` and
 `?` stay within a name, `**` goes through any folders, `[a-z]` and `[!a-z]` are one character, `\\` takes the next one
-as it is. A slash at the end matches folders alone. Whatever lies below a folder that matches matches as well.
+as it is. A slash at the end matches folders alone. Whatever lies below a folder that matches matches as well, unless
+that is not wanted.
 """
 import os
 import re
@@ -17,9 +18,10 @@ _CHARACTER = rb'(?:[\x00-\x2e\x30-\x7f]|[\xc0-\xff][\x80-\xbf]*|[\x80-\xbf])'
 class Globs:
     """Several globs, matched at once."""
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        """Raises UsageError for a glob that cannot be understood."""
-        self._matches = re.compile(b'|'.join(_expression(pattern) for pattern in patterns), re.DOTALL).fullmatch
+    def __init__(self, patterns: Sequence[str], below: bool = True) -> None:
+        """`below`: with a folder matches what is in it. Raises UsageError for a glob that cannot be understood."""
+        expressions = [_expression(pattern, below) for pattern in patterns]
+        self._matches = re.compile(b'|'.join(expressions), re.DOTALL).fullmatch
 
     def match(self, path: bytes, is_folder: bool = False) -> bool:
         """Tell whether a path, or a folder above it, matches one of the globs; the path is as `plain_path` gives it.
@@ -36,13 +38,14 @@ def plain_path(name: bytes) -> bytes:
     return b'/'.join(part for part in name.split(b'/') if part not in (b'', b'.'))
 
 
-def _expression(pattern: str) -> bytes:
+def _expression(pattern: str, below: bool) -> bytes:
     folders, text = pattern.endswith('/'), pattern.rstrip('/')
     if not text.strip('/'):
         raise UsageError(f'{pattern!r} is no pattern: it matches no name')
     anchored = '/' in text
     start = b'' if anchored else b'(?:[^/]+/)*'
-    return start + b''.join(_parts(text.lstrip('/'), pattern)) + (b'/.*' if folders else b'(?:/.*)?')
+    end = (b'/.*' if folders else b'(?:/.*)?') if below else (b'/' if folders else b'/?')
+    return start + b''.join(_parts(text.lstrip('/'), pattern)) + end
 
 
 def _parts(text: str, pattern: str) -> Iterator[bytes]:
@@ -57,7 +60,8 @@ def _parts(text: str, pattern: str) -> Iterator[bytes]:
             yield b'.+'
             place += 2
         elif rest[0] == '*':
-            yield b'[^/]*'
+            begins_name = text[place - 1:place] in ('', '/')
+            yield rb'(?!/|\Z)[^/]*' if begins_name else b'[^/]*'  # a name has a character at least
             place += len(rest) - len(rest.lstrip('*'))
         elif rest[0] == '[':
             expression, length = _class(rest, pattern)

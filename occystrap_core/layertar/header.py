@@ -19,6 +19,8 @@ _SIZE_CAP = 1 << 62
 
 def read_number(field: bytes, what: str) -> int:
     """Return a number written in octal or, as GNU does, in base 256; raises InvalidImage."""
+    if field[-1] in b'\0 ' and not field[:-1].strip(b'01234567'):
+        return int(field[:-1], 8)  # as nearly all are
     if field[0] & 0x80:
         value = int.from_bytes(field, 'big', signed=False) & ~(0x80 << 8 * (len(field) - 1))
         return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
@@ -69,9 +71,8 @@ def checked_size(size: int) -> int:
 
 def check(header: bytes) -> None:
     """Raise InvalidImage unless the checksum, signed or unsigned as old programs had it, is right."""
-    stored = read_number(header[CHECKSUM], 'checksum')
     total = _checksum(header)
-    if stored == total:
+    if header[CHECKSUM] == b'%06o\0 ' % total or (stored := read_number(header[CHECKSUM], 'checksum')) == total:
         return
     negative = sum(byte >= 128 for byte in header) - sum(byte >= 128 for byte in header[CHECKSUM])
     if stored != total - 256 * negative:

@@ -11,10 +11,11 @@ from occystrap_core.opening import open_output
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.index_copy import require_room
 from occystrap_core.pipeline.outgoing import Outgoing
-from occystrap_core.pipeline.report import failure_text, size_text
+from occystrap_core.pipeline.report import failure_text
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
+from occystrap_core.terminal_text import size_text
 
 
 @dataclass

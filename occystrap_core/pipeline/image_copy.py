@@ -161,12 +161,10 @@ class ImageCopy:
         """Return the layer with a blob: its own, or its original's if no filter changed it, or a compressed one."""
         if layer.descriptor:
             return layer
-        with layer.tar() as tar:
-            tar.observe(self._check)
-            spooled = spool(layer, tar, self._output.compression, self._settings)
+        spooled = spool(layer, self._check, self._output.compression, self._settings)
         source = layer.source
-        if source.descriptor and source.diff_id == spooled.diff_id:
-            spooled.release()
+        if source.descriptor and source.diff_id == spooled.diff_id and source.descriptor != spooled.descriptor:
+            spooled.release()  # one filter took back what another had done
             return source
         return spooled
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
-from occystrap_core.pipeline.report import ImageReport, size_text
+from occystrap_core.pipeline.report import ImageReport
+from occystrap_core.terminal_text import size_text
 
 _INTERVAL = 10.0
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from occystrap_core.errors import OccystrapError
 from occystrap_core.settings import RequestStats
+from occystrap_core.terminal_text import size_text
 from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResult, Outcome
@@ -27,6 +28,8 @@ class ImageReport:
     seconds: float = 0.0
     done_before: bool = False
     """Copied by an earlier run, and found in its place by this one."""
+    verb: str = 'copied'
+    """What was done, where it was not verified."""
 
     @property
     def succeeded(self) -> bool:
@@ -37,7 +40,7 @@ class ImageReport:
         """Return what became of the image, in one line for people."""
         if self.failure:
             return f'{self.reference} FAILED: {self.failure}'
-        fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else 'copied'
+        fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else self.verb
         before = ', done before' if self.done_before else ''
         return (f'{self.reference} {self.layers} layers {size_text(self.size)} {self.seconds:.1f}s '
                 f'{fate.upper() if self.outcome is Outcome.UNVERIFIED else fate}{before}')
@@ -101,15 +104,6 @@ class RunReport:
                 'requests': self.requests.requests, 'retries': self.requests.retries,
                 'rate_limits': self.requests.rate_limits, 'summary': self.summary(),
                 'images': [image.to_json() for image in self.images]}
-
-
-def size_text(count: int) -> str:
-    """Return a number of bytes for people: B, KiB, MiB, GiB with one decimal."""
-    value, units = float(count), ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-    while value >= 1024 and len(units) > 1:
-        value /= 1024
-        units.pop(0)
-    return f'{count} B' if units[0] == 'B' else f'{value:.1f} {units[0]}'
 
 
 def failure_text(error: Exception) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from occystrap_core.errors import ImageNotFound
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image.image_index import ImageIndex, below
 from occystrap_core.image_output import ImageOutput
 from occystrap_core.opening import open_output
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
@@ -115,6 +115,9 @@ class Run:
             with self.progress.image(str(task.reference), size_to_move(image)) as advance:
                 copy = copy_of(image, output, task.settings, task.source, advance, task.recipe)
                 receipt = copy.run()
+                for each in below(image):
+                    if isinstance(each, Image):
+                        each.copied()
         del self._outputs[id(task)]
         self._note(task.report, receipt)
         task.report.notes = image.notes

@@ -1,24 +1,26 @@
 """Making the blob of a layer that has only a tar: compressed once, spooled, used everywhere."""
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing
+from itertools import chain
 from typing import BinaryIO, cast
 
-from occystrap_core.errors import OutputError
 from occystrap_core.image.compression import COMPRESSIONS, compress
 from occystrap_core.image.layer import Layer
-from occystrap_core.image.stream import ByteStream
+from occystrap_core.image.stream import ByteStream, IteratorSource, Readable
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.media_types import OCI_MANIFEST, layer_media_type
+from occystrap_core.pipeline.kept_blob import KeptBlob
+from occystrap_core.pipeline.temporary_file import TemporaryFile, reopened
 from occystrap_core.settings import Settings
 
 
 class SpooledLayer(Layer):
-    """A layer whose compressed blob lies in an unnamed temporary file, gone with the process at the latest."""
+    """A layer whose blob lies in an unnamed temporary file."""
 
-    def __init__(self, original: Layer, diff_id: Digest, descriptor: Descriptor, spool: BinaryIO) -> None:
+    def __init__(self, original: Layer, diff_id: Digest, descriptor: Descriptor, spool: TemporaryFile) -> None:
         self.original, self.index = original, original.index
         self.diff_id, self.descriptor = diff_id, descriptor
         self._spool = spool
@@ -26,8 +28,7 @@ class SpooledLayer(Layer):
     def stored(self) -> ByteStream:
         """Open the blob."""
         assert self.descriptor
-        source = open(f'/proc/self/fd/{self._spool.fileno()}', 'rb', buffering=0)
-        return ByteStream(source, digest=self.descriptor.digest, size=self.descriptor.size,
+        return ByteStream(reopened(self._spool), digest=self.descriptor.digest, size=self.descriptor.size,
                           what=f'the spooled layer {self.descriptor.digest}')
 
     def tar(self) -> ByteStream:
@@ -40,49 +41,45 @@ class SpooledLayer(Layer):
         self._spool.close()
 
 
-def spool(layer: Layer, tar: ByteStream, compression: str, settings: Settings) -> SpooledLayer:
-    """Return `layer` with a blob, made by reading `tar` to its end and compressing it as `compression`.
+def spool(layer: Layer, observe: Callable[[int], None], compression: str, settings: Settings) -> SpooledLayer:
+    """Return `layer` with a blob: its source's if no filter changed it, else its tar, compressed as `compression`.
 
-    Raises OutputError when the temporary folder cannot take it.
+    The layer is read once; `observe` hears of it. The source's blob is kept as long as nothing differs from it; only
+    then compressing begins. Raises OutputError when the temporary folder cannot take it.
     """
-    target = _HashingFile(settings.temporary)
+    with closing(KeptBlob(layer, settings.temporary)) as kept, layer.tar() as tar:
+        tar.observe(observe)
+        chunks = tar.chunks()
+        first = kept.first_that_differs(chunks)
+        if first is None:
+            return SpooledLayer(layer, tar.digest, *kept.taken())
+        source = IteratorSource(chain(kept.tar_before(), [first], chunks))
+        return _compressed(layer, tar, source, compression, settings)
+
+
+def _compressed(layer: Layer, tar: ByteStream, source: Readable, compression: str, settings: Settings) -> SpooledLayer:
+    target = _Hashing(TemporaryFile(settings.temporary))
     try:
-        compress(tar, cast(BinaryIO, target), compression, min(settings.jobs, len(os.sched_getaffinity(0))))
-        target.flush()
+        compress(source, cast(BinaryIO, target), compression, min(settings.jobs, len(os.sched_getaffinity(0))))
     except BaseException:
-        with suppress(OSError):
-            target.file.close()
+        target.file.close()
         raise
     media_type = layer_media_type(OCI_MANIFEST, COMPRESSIONS[compression])
     digest = Digest(f'sha256:{target.hash.hexdigest()}')
     return SpooledLayer(layer, tar.digest, Descriptor(media_type, digest, target.size), target.file)
 
 
-class _HashingFile:
-    """An unnamed temporary file that hashes and counts what is written to it; its errors are OutputErrors."""
+class _Hashing:
+    """Hashes and counts what is written to a file."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, file: TemporaryFile) -> None:
+        self.file, self.size = file, 0
         self.hash = hashlib.sha256()
-        self.size = 0
-        with self._explained():
-            import tempfile  # late: it takes milliseconds that most copies need not spend
-            self.file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder, prefix='occystrap-'))
 
     def write(self, data: bytes) -> int:
         self.hash.update(data)
         self.size += len(data)
-        with self._explained():
-            return self.file.write(data)
+        return self.file.write(data)
 
     def flush(self) -> None:
-        with self._explained():
-            self.file.flush()
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f'cannot spool a layer in {self._folder}: {error.strerror}; name a roomier folder '
-                              'with --temp-dir') from None
+        pass

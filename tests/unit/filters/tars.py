@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Sequence
 
 from occystrap_core.image.layer import TarLayer
-from occystrap_core.filters.rewriting import RewrittenLayer
+from occystrap_core.filters.rewriting import LayerPass, RewrittenLayer
 from occystrap_core.image_filter import EntryFilter
 from occystrap_core.oci import Digest
 from occystrap_core.opening import open_filters
@@ -46,8 +46,8 @@ def tar_of(entries: Sequence[Entry], kind: int = tarfile.PAX_FORMAT) -> bytes:
 def through(tar: bytes, *filters: str) -> bytes:
     """Return the tar as filters, given as on the command line, make it, all in one pass."""
     opened = open_filters(build_plugin_manager(), list(filters), Settings())
-    functions = [each.entry for each in opened if isinstance(each, EntryFilter)]
-    layer = RewrittenLayer(TarLayer(0, None, lambda: io.BytesIO(tar)), functions)
+    passes = [LayerPass(each.entry) for each in opened if isinstance(each, EntryFilter)]
+    layer = RewrittenLayer(TarLayer(0, None, lambda: io.BytesIO(tar)), [lambda _, each=each: each for each in passes])
     with layer.tar() as stream:
         result = b''.join(bytes(chunk) for chunk in stream.chunks())
     assert layer.diff_id == Digest.of(result)

@@ -32,6 +32,19 @@ def test_folders_alone() -> None:
     assert not globs.match(b'var/cache')
 
 
+@pytest.mark.parametrize('pattern', ['/etc/*', 'etc/*', 'etc/**', 'etc/*/', 'etc/?*', '/etc/**/x'])
+def test_what_is_in_a_folder_is_not_the_folder(pattern: str) -> None:
+    assert not Globs([pattern]).match(b'etc', is_folder=True)
+    assert not Globs([pattern], below=False).match(b'etc', is_folder=True)
+
+
+def test_what_matches_without_what_is_below() -> None:
+    globs = Globs(['cache', 'doc/', '/var/lib/**'], below=False)
+    assert globs.match(b'var/cache') and globs.match(b'cache', True) and globs.match(b'usr/doc', True)
+    assert globs.match(b'var/lib/a/b') and not globs.match(b'cache/x') and not globs.match(b'doc')
+    assert not globs.match(b'doc/x', True)
+
+
 @pytest.mark.parametrize('pattern', ['', '/', '//', '[a', '[z-a]x', '[à-é]x'])
 def test_nonsense(pattern: str) -> None:
     with pytest.raises(UsageError):

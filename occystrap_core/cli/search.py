@@ -1,0 +1,103 @@
+"""The command `search`: which layers have what, and which version of it counts."""
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from occystrap_core.cli.common import common, common_options, give, say
+from occystrap_core.cli.completion import complete_uri
+from occystrap_core.cli.loading import load_plugins
+from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.settings import Settings
+
+if TYPE_CHECKING:
+    from occystrap_core.image.image_index import Content
+    from occystrap_core.pipeline.progress import Advance
+    from occystrap_core.pipeline.reading import ReadImage
+    from occystrap_core.search.image_search import Match
+    from occystrap_core.search.matching import Matches
+
+    Found = list[tuple[str, list[Match]]]
+    """For each image of what was opened its platform and its matches."""
+
+
+@click.command(short_help='Find files in the layers of images.')
+@click.argument('source', shell_complete=complete_uri)
+@click.argument('pattern')
+@click.option('--regex', is_flag=True, help='PATTERN is a regular expression, looked for anywhere in the path.')
+@click.option('--script-friendly', is_flag=True, help='Lines of the form image:tag:layer:path.')
+@click.option('--platform', help='Which of a multi-platform image, or all (default: what fits this machine).')
+@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers read at once.')
+@network_options
+@common_options
+@click.pass_context
+def search(context: click.Context, /, source: str, pattern: str, regex: bool, script_friendly: bool,
+           platform: str | None, jobs: int | None, **network: Any) -> None:
+    """Find in the layers of SOURCE the entries whose path matches PATTERN: a glob, or several with commas.
+
+    `*.conf` is looked for at any depth, `/etc/*.conf` from the root. Of each the layer is told, its place counted from
+    0, the lowest; and whether it is visible in the image, or shadowed or deleted by a layer above.
+    """
+    from occystrap_core.pipeline.progress import progress_for
+    from occystrap_core.pipeline.reading import read_images
+    from occystrap_core.search.matching import matcher
+    settings = Settings(debug=common(context).debug, jobs=jobs or max(2, len(os.sched_getaffinity(0))),
+                        **network_settings(network))
+    if platform:
+        settings = settings.choosing(platform)
+    matches = matcher(pattern, regex)
+    started = time.monotonic()
+    images = read_images(load_plugins(context), settings, source,
+                         lambda content, chosen, advance: _search(matches, content, chosen, advance),
+                         progress_for(quiet=common(context).quiet))
+    if common(context).format == 'json':
+        give({'images': [_as_json(image) for image in images]})
+    else:
+        _show(images, script_friendly)
+    failed = [image for image in images if image.report.failure]
+    say(_summary(images, len(failed), time.monotonic() - started))
+    context.exit(1 if failed else 0)
+
+
+def _search(matches: 'Matches', content: 'Content', settings: Settings, advance: 'Advance') -> 'Found':
+    from occystrap_core.pipeline.reading import images_of, read_layers
+    from occystrap_core.search.image_search import ImageSearch
+    from occystrap_core.search.searching import search_layer
+    found: 'Found' = []
+    for image in images_of(content):
+        searched = ImageSearch(matches)
+        read_layers(image, settings, lambda layer: search_layer(searched, layer), advance)
+        found.append((str(image.config.platform), searched.results(image.diff_ids)))
+    return found
+
+
+def _show(images: list['ReadImage[Found]'], script_friendly: bool) -> None:
+    from occystrap_core.search.telling import lines, script_lines
+    for image in images:
+        found = image.result or []
+        for platform, matches in found:
+            if script_friendly:
+                text = script_lines(image.reference, matches)
+            else:
+                text = lines(matches)
+                if len(images) + len(found) > 2:
+                    click.echo(f'{image.reference}' + (f' {platform}' if len(found) > 1 else ''))
+            for line in text:
+                click.echo(line)
+        if image.report.failure and len(images) > 1:
+            say(image.report.line())
+
+
+def _as_json(image: 'ReadImage[Found]') -> dict[str, Any]:
+    from occystrap_core.search.telling import to_json
+    return {'reference': str(image.reference), 'failure': image.report.failure or None,
+            'found': [{'platform': platform, 'matches': [to_json(match) for match in matches]}
+                      for platform, matches in image.result or []]}
+
+
+def _summary(images: list['ReadImage[Found]'], failed: int, seconds: float) -> str:
+    from occystrap_core.search.telling import counted
+    matches = [match for image in images for _, found in image.result or [] for match in found]
+    failures = f', {failed} FAILED' if failed else ''
+    return f'Summary: {len(images) - failed}/{len(images)} images, {counted(matches)}, {seconds:.1f}s{failures}'

@@ -1,0 +1,94 @@
+"""The filter `inspect`: writes down what an image's layers are at this point of the chain."""
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from occystrap_core.errors import UsageError
+from occystrap_core.filters.appending import append, checked_target
+from occystrap_core.image.derived import DerivedImage, DerivedLayer
+from occystrap_core.image.description import steps_of_layers
+from occystrap_core.image.image import Image
+from occystrap_core.image.layer import Layer
+from occystrap_core.image.stream import ByteStream
+from occystrap_core.image_filter import ImageFilter
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.options import Values
+from occystrap_core.settings import Settings
+
+
+class Inspect(ImageFilter):
+    """Changes nothing; appends one line of JSON for each image when its layers have passed."""
+
+    def __init__(self, options: Values, settings: Settings) -> None:
+        super().__init__(options, settings)
+        if not options['file']:
+            raise UsageError('filter inspect: say where to write, such as inspect:file=layers.jsonl')
+        self._target = checked_target('inspect', options['file'], settings)
+
+    def apply(self, image: Image) -> Image:
+        """Return the image, its layers taken note of as they pass."""
+        seen = _Seen()
+        derived = DerivedImage(image, lambda layer: InspectedLayer(layer, seen))
+        image.on_copied(lambda: append(self._target, json.dumps(_described(derived, seen)) + '\n'))
+        return derived
+
+
+class _Seen:
+    """The tars that passed: digest and size, by the diff_id that the layer has at its source."""
+
+    def __init__(self) -> None:
+        self._tars: dict[Digest, tuple[Digest, int]] = {}
+
+    def keep(self, layer: Layer, stream: ByteStream) -> None:
+        """Take note of a tar that was read to its end."""
+        diff_id = layer.source.diff_id
+        assert diff_id
+        self._tars[diff_id] = stream.digest, stream.size
+
+    def described(self, source: Digest, layer: Layer | None) -> dict[str, Any]:
+        """Return what is known of the layer with this diff_id at the source, sizes in bytes."""
+        digest, size = self._tars.get(source, (layer.diff_id if layer else None, None))
+        blob = layer.descriptor if layer else None
+        return {'diff_id': str(digest) if digest else None, 'size': size,
+                'digest': str(blob.digest) if blob else None, 'stored_size': blob.size if blob else None,
+                'media_type': blob.media_type if blob else None}
+
+
+class InspectedLayer(DerivedLayer):
+    """A layer as it is, of whose tar note is taken when it was read to its end."""
+
+    def __init__(self, original: Layer, seen: _Seen) -> None:
+        super().__init__(original)
+        self._seen = seen
+
+    @property
+    def descriptor(self) -> Descriptor | None:  # type: ignore[override]
+        """The original's."""
+        return self.original.descriptor
+
+    @property
+    def diff_id(self) -> Digest | None:  # type: ignore[override]
+        """The original's."""
+        return self.original.diff_id
+
+    def stored(self) -> ByteStream:
+        """Open the original's blob."""
+        return self.original.stored()
+
+    def tar(self) -> ByteStream:
+        """Open the original's tar."""
+        stream = self.original.tar()
+        stream.observe(lambda count: self._seen.keep(self, stream) if stream.ended else None)
+        return stream
+
+
+def _described(image: Image, seen: _Seen) -> dict[str, Any]:
+    """Return what the layers of an image are here, and which image they belong to at the source."""
+    layers: Sequence[Layer | None] = image.layers or [None] * len(image.diff_ids)  # a sequential one's are gone by now
+    steps = steps_of_layers(image.config, len(layers))
+    described = [{'created_by': step, **seen.described(diff_id, layer)}
+                 for step, diff_id, layer in zip(steps, image.diff_ids, layers, strict=True)]
+    return {'reference': str(image.reference), 'platform': str(image.config.platform), 'source': {
+        'image_id': str(image.config.digest), 'manifest_digest': str(image.manifest.digest) if image.manifest else None,
+        }, 'layers': described}

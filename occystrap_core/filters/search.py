@@ -1,0 +1,42 @@
+"""The filter `search`: tells what an image holds while it passes."""
+from occystrap_core.errors import UsageError
+from occystrap_core.filters.appending import append, checked_target
+from occystrap_core.filters.rewriting import LayerPass, rewrite_layers
+from occystrap_core.image.image import Image
+from occystrap_core.image.layer import Layer
+from occystrap_core.image_filter import ImageFilter
+from occystrap_core.options import Values
+from occystrap_core.search.image_search import ImageSearch
+from occystrap_core.search.matching import matcher
+from occystrap_core.search.telling import lines, script_lines
+from occystrap_core.settings import Settings
+
+
+class Search(ImageFilter):
+    """Changes nothing; writes what it found in an image when all its layers have passed."""
+
+    def __init__(self, options: Values, settings: Settings) -> None:
+        super().__init__(options, settings)
+        if not options['pattern']:
+            raise UsageError('filter search: say what to look for, such as search:pattern=*.conf')
+        self._matches = matcher(options['pattern'], options['regex'])
+        self._target = checked_target('search', options['file'], settings)
+
+    def apply(self, image: Image) -> Image:
+        """Return the image, its layers searched as they pass, in the same pass as its neighbours."""
+        search = ImageSearch(self._matches)
+
+        def begin(layer: Layer) -> LayerPass:
+            looking = search.begin(layer)
+            return LayerPass(looking.entry, looking.ended)
+
+        image.on_copied(lambda: self._tell(image, search))
+        return rewrite_layers(image, begin, self.settings.temporary)
+
+    def _tell(self, image: Image, search: ImageSearch) -> None:
+        matches = search.results(image.diff_ids)
+        if self.options['script_friendly']:
+            text = list(script_lines(image.reference, matches))
+        else:
+            text = [f'{image.reference}:', *lines(matches)]
+        append(self._target, ''.join(f'{line}\n' for line in text))

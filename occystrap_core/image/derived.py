@@ -1,0 +1,76 @@
+"""Images and layers made from others: the same config and manifest, the layers seen through something."""
+from collections.abc import Callable, Iterator
+
+from occystrap_core.image.image import Image
+from occystrap_core.image.layer import Layer
+from occystrap_core.oci.config import ImageConfig
+from occystrap_core.oci.digest import Digest
+
+
+class DerivedLayer(Layer):
+    """A layer that is made from another and reads it."""
+
+    original: Layer
+
+    def __init__(self, original: Layer) -> None:
+        self.original = original
+
+    @property
+    def index(self) -> int:  # type: ignore[override]
+        """The original's place."""
+        return self.original.index
+
+    @property
+    def differs(self) -> bool:  # type: ignore[override]
+        """Whether the original does."""
+        return self.original.differs
+
+    def tar_size(self) -> int | None:
+        """Return the original's size in bytes, which is this one's unless headers grow or entries go."""
+        return self.original.tar_size()
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes that reading the original moves."""
+        return self.original.stored_size
+
+
+class DerivedImage(Image):
+    """An image whose layers are made from another's, lazily. Its config and manifest are the other's: where layers come
+    out different, the pipeline makes new ones."""
+
+    def __init__(self, original: Image, change: Callable[[Layer], Layer]) -> None:
+        """`change` is called once for each layer, for those of a sequential image as they arrive."""
+        self._original, self._change = original, change
+        self.reference, self.manifest, self.sequential = original.reference, original.manifest, original.sequential
+        self._layers = tuple(change(layer) for layer in original.layers)
+
+    @property
+    def config(self) -> ImageConfig:
+        """The original's config."""
+        return self._original.config
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """The original's diff_ids."""
+        return self._original.diff_ids
+
+    def arrivals(self) -> Iterator[Layer]:
+        """Yield each layer as it arrives."""
+        return (self._change(layer) for layer in self._original.arrivals())
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the original is closed."""
+        self._original.on_close(callback)
+
+    def on_copied(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the image that was made from this one, or this one, is in its place."""
+        self._original.on_copied(callback)
+
+    def copied(self) -> None:
+        """Tell all who asked."""
+        self._original.copied()
+
+    def close(self) -> None:
+        """Close the original."""
+        self._original.close()

@@ -1,0 +1,43 @@
+"""Unnamed temporary files, gone with the process at the latest; what goes wrong with them says what to do."""
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from typing import BinaryIO, cast
+
+from occystrap_core.errors import OutputError
+
+
+class TemporaryFile:
+    """A file in the folder for temporary ones; its errors are OutputErrors."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        with self._explained():
+            import tempfile  # late: it takes milliseconds that most copies need not spend
+            self.file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder, prefix='occystrap-', buffering=0))
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write all of `data`; return its length."""
+        with self._explained():
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self.file.write(rest):]
+        return len(data)
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        with suppress(OSError):
+            self.file.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f'cannot spool a layer in {self._folder}: {error.strerror}; name a roomier folder '
+                              'with --temp-dir') from None
+
+
+def reopened(file: TemporaryFile) -> FileIO:
+    """Return the file opened once more, to be read from its first byte."""
+    return FileIO(f'/proc/self/fd/{file.file.fileno()}')

@@ -1,0 +1,1 @@
+"""Finding entries in all layers of an image, and which version of each counts."""

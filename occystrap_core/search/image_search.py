@@ -1,0 +1,116 @@
+"""Searching the layers of one image, in whatever order they are read."""
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.image.layer import Layer
+from occystrap_core.layertar import entry as kinds
+from occystrap_core.layertar.entry import TarEntry
+from occystrap_core.layertar.globs import plain_path
+from occystrap_core.layertar.layer_effects import SHADOWED, LayerEffects
+from occystrap_core.layertar.whiteouts import is_whiteout
+from occystrap_core.oci.digest import Digest
+from occystrap_core.search.matching import Matches
+
+VISIBLE = 'visible'
+_TYPES = {kinds.HARD_LINK: 'hard link', kinds.SYMLINK: 'symlink', kinds.CHARACTER_DEVICE: 'character device',
+          kinds.BLOCK_DEVICE: 'block device', kinds.FOLDER: 'folder', kinds.FIFO: 'pipe'}
+
+
+@dataclass(frozen=True)
+class Match:
+    """One entry of one layer: `layer` is its place, `size` in bytes; of what is not visible, `by` is the layer that
+    shadows or deletes it."""
+
+    path: bytes
+    type: str
+    size: int
+    mode: int
+    uid: int
+    gid: int
+    mtime: float
+    linkname: bytes
+    layer: int = -1
+    diff_id: Digest | None = None
+    state: str = VISIBLE
+    by: int | None = None
+
+    @classmethod
+    def of(cls, path: bytes, entry: TarEntry) -> 'Match':
+        """Return the match of an entry."""
+        return cls(path, _TYPES.get(entry.type, 'file'), entry.size, entry.mode, entry.uid, entry.gid, entry.mtime,
+                   entry.linkname if entry.type in (kinds.HARD_LINK, kinds.SYMLINK) else b'')
+
+
+class LayerSearch:
+    """What was found on one way through a layer."""
+
+    def __init__(self, search: 'ImageSearch', layer: Layer) -> None:
+        self._search, self._layer = search, layer
+        self.matches: list[Match] = []
+        self.effects = LayerEffects()
+
+    def entry(self, entry: TarEntry) -> TarEntry:
+        """Look at an entry; it stays as it is."""
+        kind = entry.type
+        if kind == kinds.GLOBAL_PAX:
+            return entry
+        path, is_folder = plain_path(entry.name), kind == kinds.FOLDER
+        if self._layer.index:  # nothing is below the first; of a layer that is there twice the upper one is read
+            self.effects.add(path, is_folder)
+        if self._search.matches(path, is_folder) and path and not is_whiteout(path):
+            self.matches.append(Match.of(path, entry))
+        return entry
+
+    def ended(self) -> None:
+        """Keep what was found, now that the layer proved to be what it should be."""
+        self._search.keep(self._layer, self)
+
+
+class ImageSearch:
+    """Collects what is found in the layers of an image."""
+
+    def __init__(self, matches: Matches) -> None:
+        self.matches = matches
+        self._by_diff_id: dict[Digest, LayerSearch] = {}
+
+    def begin(self, layer: Layer) -> LayerSearch:
+        """Return what is to look at the entries of a layer."""
+        return LayerSearch(self, layer)
+
+    def keep(self, layer: Layer, found: LayerSearch) -> None:
+        """Take what was found in a layer, which knows its diff_id by now."""
+        diff_id = layer.source.diff_id
+        assert diff_id
+        self._by_diff_id[diff_id] = found
+
+    def has(self, diff_ids: Sequence[Digest]) -> bool:
+        """Tell whether all layers with these diff_ids have been searched."""
+        return self._by_diff_id.keys() >= set(diff_ids)
+
+    def results(self, diff_ids: Sequence[Digest]) -> list[Match]:
+        """Return all matches, the lowest layer's first, with what the layers above do to each.
+
+        `diff_ids` are the source's, lowest first. Raises InvalidImage for a layer that was not searched.
+        """
+        if not self.has(diff_ids):
+            raise InvalidImage('not every layer was read')
+        layers = [self._by_diff_id[diff_id] for diff_id in diff_ids]
+        return [self._placed(match, index, diff_id, layers)
+                for index, diff_id in enumerate(diff_ids) for match in _last_counts(index, layers[index].matches)]
+
+    def _placed(self, match: Match, index: int, diff_id: Digest, layers: Sequence[LayerSearch]) -> Match:
+        match = replace(match, layer=index, diff_id=diff_id)
+        if match.state != VISIBLE:
+            return match
+        for higher in range(index + 1, len(layers)):
+            if effect := layers[higher].effects.on(match.path):
+                return replace(match, state=effect, by=higher)
+        return match
+
+
+def _last_counts(index: int, matches: Sequence[Match]) -> list[Match]:
+    """Return the matches of one layer; of several with one path, which a tar may have, the last is the one that counts.
+    """
+    last = {match.path: match for match in matches}
+    return [match if last[match.path] is match else replace(match, state=SHADOWED, by=index) for match in matches]
