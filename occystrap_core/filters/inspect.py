@@ -90,5 +90,5 @@ def _described(image: Image, seen: _Seen) -> dict[str, Any]:
     described = [{'created_by': step, **seen.described(diff_id, layer)}
                  for step, diff_id, layer in zip(steps, image.diff_ids, layers, strict=True)]
     return {'reference': str(image.reference), 'platform': str(image.config.platform), 'source': {
-        'image_id': str(image.config.digest), 'manifest_digest': str(image.manifest.digest) if image.manifest else None,
+        'image_id': str(image.source.config.digest), 'manifest_digest': str(image.manifest.digest) if image.manifest else None,
         }, 'layers': described}

@@ -1,5 +1,7 @@
 """The filter `normalize-timestamps`: equal content, equal layers, whenever it was built."""
 from occystrap_core.errors import UsageError
+from occystrap_core.image.derived import DerivedImage
+from occystrap_core.image.image import Image
 from occystrap_core.image_filter import EntryFilter
 from occystrap_core.layertar.entry import TarEntry
 from occystrap_core.layertar.header import OCTAL_LIMIT
@@ -17,6 +19,13 @@ class NormalizeTimestamps(EntryFilter):
         self._seconds: int = options['ts']
         if not 0 <= self._seconds < OCTAL_LIMIT:
             raise UsageError(f'filter normalize-timestamps: ts={self._seconds} is not between 0 and {OCTAL_LIMIT - 1}')
+
+    def apply(self, image: Image) -> Image:
+        """Return the image with its layers rewritten, and its config where that is asked for."""
+        rewritten = super().apply(image)
+        if not self.options['config']:
+            return rewritten
+        return DerivedImage(rewritten, change_config=lambda config: config.with_times(self._seconds))
 
     def entry(self, entry: TarEntry) -> TarEntry:
         """Return the entry with its times set."""

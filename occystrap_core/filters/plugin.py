@@ -11,7 +11,8 @@ def register_filters() -> Iterable[FilterKind]:
     """Return the built-in filters."""
     return [
         FilterKind('normalize-timestamps', 'occystrap_core.filters.normalize_timestamps:NormalizeTimestamps',
-                   [Option('ts', INTEGER, 0, 'seconds since 1970 that every entry gets')],
+                   [Option('ts', INTEGER, 0, 'seconds since 1970 that every entry gets'),
+                    Option('config', BOOLEAN, False, 'set the times in the config and its history as well')],
                    'set the times of all entries, so that equal content gives equal layers'),
         FilterKind('exclude', 'occystrap_core.filters.exclude:Exclude',
                    [Option('pattern', help='globs, separated by commas: *.pyc, /var/cache, usr/**/doc/')],

@@ -36,19 +36,26 @@ class DerivedLayer(Layer):
 
 
 class DerivedImage(Image):
-    """An image whose layers are made from another's, lazily. Its config and manifest are the other's: where layers come
-    out different, the pipeline makes new ones."""
+    """An image whose layers are made from another's, lazily. Its manifest is the other's, and but for what
+    `change_config` does so is its config: where layers come out different, the pipeline makes new ones."""
 
-    def __init__(self, original: Image, change: Callable[[Layer], Layer]) -> None:
-        """`change` is called once for each layer, for those of a sequential image as they arrive."""
-        self._original, self._change = original, change
+    def __init__(self, original: Image, change: Callable[[Layer], Layer] = lambda layer: layer,
+                 change_config: Callable[[ImageConfig], ImageConfig] = lambda config: config) -> None:
+        """`change` is called once for each layer, for those of a sequential image as they arrive; `change_config`, when
+        the config is known, must keep the diff_ids."""
+        self._original, self._change, self._change_config = original, change, change_config
         self.reference, self.manifest, self.sequential = original.reference, original.manifest, original.sequential
         self._layers = tuple(change(layer) for layer in original.layers)
 
     @property
     def config(self) -> ImageConfig:
-        """The original's config."""
-        return self._original.config
+        """The original's config, or what is made of it."""
+        return self._change_config(self._original.config)
+
+    @property
+    def source(self) -> Image:
+        """The image as the input gave it, below all filters."""
+        return self._original.source
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:

@@ -52,6 +52,11 @@ class Image:
         return self.config.diff_ids
 
     @property
+    def source(self) -> 'Image':
+        """The image as the input gave it, below all filters."""
+        return self
+
+    @property
     def layers(self) -> Sequence[Layer]:
         """The layers, lowest first; a sequential image has none before they arrive."""
         return self._layers

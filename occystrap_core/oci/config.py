@@ -45,6 +45,17 @@ class ImageConfig:
         history = self.document.get('history')
         return [step for step in history if isinstance(step, dict)] if isinstance(history, list) else []
 
+    def with_times(self, seconds: int) -> Self:
+        """Return this config with every time that it has set to one, in seconds since 1970 (image-spec config.md:
+        RFC 3339, section 5.6), or itself, byte for byte, when they are that."""
+        from datetime import UTC, datetime  # late, as it takes milliseconds that most copies do not have
+        text = datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
+        document = _with_time(self.document, text)
+        if isinstance(steps := document.get('history'), list):
+            document = {**document, 'history': [_with_time(step, text) if isinstance(step, dict) else step
+                                                for step in steps]}
+        return self if document == self.document else type(self)(dump(document), self.diff_ids)
+
     def with_diff_ids(self, diff_ids: Sequence[Digest]) -> Self:
         """Return this config with other diff_ids, or itself, byte for byte, when they are the same."""
         if tuple(diff_ids) == self.diff_ids:
@@ -53,6 +64,10 @@ class ImageConfig:
             raise InvalidImage(f'{len(diff_ids)} diff_ids cannot replace the {len(self.diff_ids)} of the config')
         rootfs = {**self.document['rootfs'], 'diff_ids': [str(diff_id) for diff_id in diff_ids]}
         return type(self)(dump({**self.document, 'rootfs': rootfs}), tuple(diff_ids))
+
+
+def _with_time(document: dict[str, Any], text: str) -> dict[str, Any]:
+    return {**document, 'created': text} if document.get('created') is not None else document
 
 
 def _list_or_null(rootfs: dict[str, Any], name: str) -> list[Any]:

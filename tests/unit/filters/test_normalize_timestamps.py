@@ -8,13 +8,18 @@ import pytest
 from occystrap_core.errors import UsageError
 from occystrap_core.filters.normalize_timestamps import NormalizeTimestamps
 from occystrap_core.filters.rewriting import RewrittenLayer
+from occystrap_core.image.derived import DerivedImage
+from occystrap_core.oci import ImageConfig
+from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_image, sample_layers
+from occystrap_core.uri import Location
+from tests.unit.core.pipeline.memory import SHELVES, MemoryOutput
 
 
-def normalising(seconds: int) -> NormalizeTimestamps:
+def normalising(seconds: int, config: bool = False) -> NormalizeTimestamps:
     """Return the filter."""
-    return NormalizeTimestamps({'ts': seconds}, Settings())
+    return NormalizeTimestamps({'ts': seconds, 'config': config}, Settings())
 
 
 def test_every_entry_of_every_layer_gets_the_time() -> None:
@@ -57,3 +62,33 @@ def test_the_original_is_checked_on_the_way(tmp_path: Path) -> None:
 def test_times_that_a_header_cannot_hold_are_refused(seconds: int) -> None:
     with pytest.raises(UsageError, match='ts='):
         normalising(seconds)
+
+
+def test_the_config_and_its_history_get_the_time_where_asked_and_nothing_else_changes() -> None:
+    before, after = sample_image().config, normalising(86400, config=True).apply(sample_image()).config
+    assert after.document['created'] == '1970-01-02T00:00:00Z'
+    assert {step['created'] for step in after.history} == {'1970-01-02T00:00:00Z'}
+    untimed = [{**each.document, 'created': '', 'history': [{**step, 'created': ''} for step in each.history]}
+               for each in (before, after)]
+    assert untimed[0] == untimed[1] and after.diff_ids == before.diff_ids
+    assert normalising(0).apply(sample_image()).config == before
+
+
+def test_a_config_that_has_the_time_or_none_keeps_its_bytes() -> None:
+    config = sample_image().config
+    once = config.with_times(5)
+    assert once.with_times(5) is once
+    timeless = ImageConfig.parse(b'{"rootfs": {"type": "layers", "diff_ids": []}, "created": null, "history": [7, {}]}')
+    assert timeless.with_times(5) is timeless
+
+
+def test_a_changed_config_alone_makes_a_new_image(tmp_path: Path) -> None:
+    image = sample_image()
+    changed = DerivedImage(image, change_config=lambda config: config.with_times(9))
+    assert changed.source is image and changed.config.digest != image.config.digest
+    location = Location('memory', 'config', {}, {})
+    receipt = ImageCopy(changed, MemoryOutput(location, Settings()), Settings(), 'memory://x').run()
+    written, = SHELVES['config'].images
+    assert receipt.image_id == changed.config.digest == written.config.digest
+    assert written.manifest and image.manifest and written.manifest.config.digest == written.config.digest
+    assert written.manifest.layers == image.manifest.layers
