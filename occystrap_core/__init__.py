@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from occystrap_core.durability import WRITEBACK, start_writeback, sync_folder, writing
     from occystrap_core.errors import (
         AccessDenied, Cancelled, DigestMismatch, ImageError, ImageNotFound, InvalidImage, OccystrapError, OutputError,
-        PluginError, ServiceError, ServiceUnavailable, UnknownOption, UnknownScheme, UsageError,
+        PluginError, ServiceError, ServiceUnavailable, SizeMismatch, UnknownOption, UnknownScheme, UsageError,
+        concerning,
     )
     from occystrap_core.hookspecs import hookimpl
     from occystrap_core.image.artifact import Artifact
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 _HOMES = {
     'durability': 'WRITEBACK start_writeback sync_folder writing',
     'errors': 'AccessDenied Cancelled DigestMismatch ImageError ImageNotFound InvalidImage OccystrapError OutputError '
-              'PluginError ServiceError ServiceUnavailable UnknownOption UnknownScheme UsageError',
+              'PluginError ServiceError ServiceUnavailable SizeMismatch UnknownOption UnknownScheme UsageError '
+              'concerning',
     'hookspecs': 'hookimpl',
     'image.artifact': 'Artifact',
     'image.compression': 'inflate',
@@ -78,8 +80,8 @@ __all__ = [
     'InvalidImage', 'IteratorSource', 'Layer', 'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError',
     'Option', 'OptionType', 'Outcome', 'OutgoingLayer', 'OutputError', 'PlacedLayer', 'PluginError', 'ReadAhead',
     'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE', 'STRING', 'SequentialImage', 'ServiceError',
-    'ServiceUnavailable', 'Settings', 'Severity', 'StoredLayer', 'TarEntry', 'TarLayer', 'UnknownOption',
-    'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'WriterScheme', 'WrittenAttachment',
-    'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'below', 'choice', 'hash_file', 'hookimpl',
-    'inflate', 'parse_uri', 'read_options', 'start_writeback', 'sync_folder', 'writing',
+    'ServiceUnavailable', 'Settings', 'Severity', 'SizeMismatch', 'StoredLayer', 'TarEntry', 'TarLayer',
+    'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'WriterScheme',
+    'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'below', 'choice', 'concerning',
+    'hash_file', 'hookimpl', 'inflate', 'parse_uri', 'read_options', 'start_writeback', 'sync_folder', 'writing',
 ]

@@ -9,6 +9,7 @@
     │   ├── ImageNotFound          the source has no such image, tag or platform
     │   └── InvalidImage           what the source has is no image that can be trusted
     │       └── DigestMismatch     bytes that are not what their digest or size says
+    │           └── SizeMismatch   fewer or more of them
     ├── ServiceError               a registry or daemon did not do what it was asked
     │   ├── ServiceUnavailable     nobody answers, or only with errors
     │   └── AccessDenied           credentials are missing or refused
@@ -17,6 +18,9 @@
 
 A message is one line which names the thing and says what to do about it.
 """
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
 
 
 class OccystrapError(Exception):
@@ -48,19 +52,56 @@ class PluginError(OccystrapError):
 
 
 class ImageError(OccystrapError):
-    """The image at the source is missing or unfit."""
+    """The image at the source is missing or unfit.
+
+    `rule` is the id that `occystrap check` has for what is wrong (docs/checks.md), empty where nobody said what part of
+    the image it concerns; `problem` is the second half of such an id.
+    """
+
+    problem = 'unfit'
+
+    def __init__(self, message: str = '', rule: str = '', problem: str = '') -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.problem = problem or self.problem
+
+    def renamed(self, message: str) -> Self:
+        """Return the same error with another message."""
+        return type(self)(message, self.rule, self.problem)
+
+
+@contextmanager
+def concerning(part: str) -> Iterator[None]:
+    """Have an ImageError that comes up in the with block say what part of an image it concerns, unless it does."""
+    try:
+        yield
+    except ImageError as error:
+        error.rule = error.rule or f'{part}-{error.problem}'
+        raise
 
 
 class ImageNotFound(ImageError):
     """The source has no image of this name, tag, digest or platform."""
 
+    problem = 'missing'
+
 
 class InvalidImage(ImageError):
     """A manifest, config, archive or layer breaks the rules of its format."""
 
+    problem = 'invalid'
+
 
 class DigestMismatch(InvalidImage):
     """Bytes whose digest or size is not the one that was promised."""
+
+    problem = 'digest'
+
+
+class SizeMismatch(DigestMismatch):
+    """Bytes that are fewer or more than was promised."""
+
+    problem = 'size'
 
 
 class ServiceError(OccystrapError):

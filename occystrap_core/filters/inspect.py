@@ -89,6 +89,7 @@ def _described(image: Image, seen: _Seen) -> dict[str, Any]:
     steps = steps_of_layers(image.config, len(layers))
     described = [{'created_by': step, **seen.described(diff_id, layer)}
                  for step, diff_id, layer in zip(steps, image.diff_ids, layers, strict=True)]
-    return {'reference': str(image.reference), 'platform': str(image.config.platform), 'source': {
-        'image_id': str(image.source.config.digest), 'manifest_digest': str(image.manifest.digest) if image.manifest else None,
-        }, 'layers': described}
+    source = {'image_id': str(image.source.config.digest),
+              'manifest_digest': str(image.manifest.digest) if image.manifest else None}
+    return {'reference': str(image.reference), 'platform': str(image.config.platform), 'source': source,
+            'layers': described}

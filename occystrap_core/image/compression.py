@@ -69,7 +69,7 @@ class Inflated:
         try:
             return self._reader.readinto(buffer) or 0
         except self._errors as error:
-            raise InvalidImage(f'{self._what} cannot be decompressed: {error}') from None
+            raise InvalidImage(f'{self._what} cannot be decompressed: {error}', 'layer-compression') from None
 
     def close(self) -> None:
         """Close the source."""
@@ -81,7 +81,8 @@ def inflate(source: Readable, what: str, promised: Compression | None = None) ->
     peeked = Peeked(source)
     compression = detect(peeked.peek())
     if promised not in (None, compression):
-        raise InvalidImage(f'{what} is compressed with {compression.value}, its media type says {promised.value}')
+        raise InvalidImage(f'{what} is compressed with {compression.value}, its media type says {promised.value}',
+                           'layer-media-type')
     return peeked if compression is Compression.NONE else Inflated(peeked, compression, what)
 
 

@@ -33,7 +33,8 @@ class Image:
         """
         counts = {len(layers), len(config.diff_ids), len(manifest.layers) if manifest else len(layers)}
         if len(counts) > 1:
-            raise InvalidImage(f'{reference} has {len(layers)} layers, but its config lists {len(config.diff_ids)}')
+            raise InvalidImage(f'{reference} has {len(layers)} layers, but its config lists {len(config.diff_ids)}',
+                               'layer-count')
         self.reference, self.manifest = reference, manifest
         self._config: ImageConfig | None = config
         self._layers = tuple(layers)

@@ -50,6 +50,13 @@ class Layer(ABC):
         """Return the size of the tar in bytes if it can be had cheaply: a hint, right for all but odd layers."""
         return None
 
+    def present_size(self) -> int | None:
+        """Ask the source for the size in bytes of what it holds, without reading it; None if it does not tell.
+
+        Raises ImageNotFound if it holds nothing, ServiceError.
+        """
+        return None
+
     @property
     def source(self) -> 'Layer':
         """The layer as the input gave it, below all filters."""
@@ -69,17 +76,23 @@ class StoredLayer(Layer):
     """A layer of a source that holds blobs (registry, OCI layout, OCI archive)."""
 
     def __init__(self, index: int, descriptor: Descriptor, diff_id: Digest, opener: Callable[[], Readable],
-                 size_hint: Callable[[], int | None] = lambda: None) -> None:
-        """`opener` opens the blob; `size_hint` tells the tar's size, such as from a gzip blob's last four bytes."""
+                 size_hint: Callable[[], int | None] = lambda: None,
+                 present: Callable[[], int | None] = lambda: None) -> None:
+        """`opener` opens the blob; `size_hint` tells the tar's size, such as from a gzip blob's last four bytes;
+        `present` asks the source for the blob's size, None if it does not tell, and raises if it is missing."""
         media_types.layer_compression(descriptor.media_type)
         self.index, self.descriptor, self.diff_id = index, descriptor, diff_id
-        self._opener, self._size_hint = opener, size_hint
+        self._opener, self._size_hint, self._present = opener, size_hint, present
+
+    def present_size(self) -> int | None:
+        """Return the size in bytes that the source tells of the blob."""
+        return self._present()
 
     def stored(self) -> ByteStream:
         """Open the blob; its end checks digest and size."""
         assert self.descriptor
         stream = ByteStream(self._opener(), digest=self.descriptor.digest, size=self.descriptor.size,
-                            what=f'layer {self.descriptor.digest}')
+                            what=f'layer {self.descriptor.digest}', rule='layer-digest')
         if self.moved:
             stream.observe(self.moved)
         if self.kept:
@@ -92,7 +105,8 @@ class StoredLayer(Layer):
         source = self._inflated()
         if self.descriptor.size > _WORTH_A_THREAD:
             source = ReadAhead(source)
-        return ByteStream(source, digest=self.diff_id, what=f'the tar of layer {self.descriptor.digest}')
+        return ByteStream(source, digest=self.diff_id, what=f'the tar of layer {self.descriptor.digest}',
+                          rule='layer-diff-id')
 
     def content(self) -> ByteStream:
         """Open the tar; its end checks the blob. All on one thread, since hardly anything is left to do beside it."""
@@ -130,7 +144,7 @@ class TarLayer(Layer):
     def tar(self) -> ByteStream:
         """Open the tar; its end checks the diff_id, or tells it where it was not known."""
         stream = ByteStream(_ToTheEnd(self._opener, lambda source: inflate(source, self._what)), digest=self.diff_id,
-                            what=self._what)
+                            what=self._what, rule='layer-diff-id')
         stream.observe(lambda count: self._learn(stream))
         if self.moved:
             stream.observe(self.moved)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from occystrap_core.errors import DigestMismatch
+from occystrap_core.errors import DigestMismatch, SizeMismatch
 from occystrap_core.oci.digest import Digest
 
 CHUNK = 512 << 10
@@ -28,13 +28,14 @@ class ByteStream:
     """
 
     def __init__(self, source: Readable, *, digest: Digest | None = None, size: int | None = None, what: str = 'data',
-                 hashed: Callable[[], str] | None = None) -> None:
+                 hashed: Callable[[], str] | None = None, rule: str = '') -> None:
         """`digest` and `size` (bytes) are the promise, None for what is not known; `what` names it in errors.
 
-        `hashed` tells the digest at the end, in hexadecimal, where the source itself hashes what it gives.
+        `hashed` tells the digest at the end, in hexadecimal, where the source itself hashes what it gives. `rule` is
+        that of a wrong digest, for the error.
         """
         self._source = source
-        self._promised_digest, self._promised_size, self._what = digest, size, what
+        self._promised_digest, self._promised_size, self._what, self._rule = digest, size, what, rule
         self._hash = hashlib.sha256()
         self._update = (lambda data: None) if hashed else self._hash.update
         self._hexdigest = hashed or self._hash.hexdigest
@@ -97,7 +98,7 @@ class ByteStream:
         self._update(data)
         self.size += len(data)
         if self._promised_size is not None and self.size > self._promised_size:
-            raise DigestMismatch(f'{self._what} is longer than the {self._promised_size} bytes that it should have')
+            raise SizeMismatch(f'{self._what} is longer than the {self._promised_size} bytes that it should have')
         for write in self._copies:
             write(data)
         if not data:
@@ -108,9 +109,9 @@ class ByteStream:
     def _check(self) -> None:
         """Only a kept promise is an end: a reader that drops the exception cannot take the stream for whole."""
         if self._promised_size not in (None, self.size):
-            raise DigestMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}')
+            raise SizeMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}')
         if self._promised_digest is not None and (digest := f'sha256:{self._hexdigest()}') != self._promised_digest:
-            raise DigestMismatch(f'{self._what} has digest {digest}, should have {self._promised_digest}')
+            raise DigestMismatch(f'{self._what} has digest {digest}, should have {self._promised_digest}', self._rule)
         self.ended = True
 
     def __enter__(self) -> Self:

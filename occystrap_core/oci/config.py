@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from occystrap_core.errors import InvalidImage
+from occystrap_core.errors import InvalidImage, concerning
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump, field, parse_object
 from occystrap_core.oci.platform import Platform
@@ -20,9 +20,10 @@ class ImageConfig:
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """Return the config in `raw`; raises InvalidImage when it is none or has no rootfs of layers."""
-        document = parse_object(raw, 'the config')
-        rootfs = field(document, 'rootfs', dict, 'the config')
-        return cls(raw, tuple(Digest(diff_id) for diff_id in _list_or_null(rootfs, 'diff_ids')))
+        with concerning('config'):
+            document = parse_object(raw, 'the config')
+            rootfs = field(document, 'rootfs', dict, 'the config')
+            return cls(raw, tuple(Digest(diff_id) for diff_id in _list_or_null(rootfs, 'diff_ids')))
 
     @cached_property
     def document(self) -> dict[str, Any]:

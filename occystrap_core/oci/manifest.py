@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from occystrap_core.errors import ImageNotFound, InvalidImage
+from occystrap_core.errors import ImageNotFound, InvalidImage, concerning
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
@@ -12,6 +12,9 @@ from occystrap_core.oci.platform import Platform, PlatformChoice
 
 _ATTESTED = 'vnd.docker.reference.digest'
 """The annotation by which BuildKit's entries for attestations tell what they are about."""
+
+
+_CONFUSED = 'manifest-media-type'
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,14 @@ class Manifest:
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
         """Return the manifest in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
-        document = parse_object(raw, 'the manifest')
-        kind = _manifest_kind(document, media_type)
-        if kind not in media_types.MANIFESTS:
-            raise InvalidImage(f'the manifest has media type {kind!r}, which is not that of one image')
-        layers = field(document, 'layers', list, 'the manifest')
-        return cls(raw, kind, Descriptor.from_json(document.get('config'), 'the manifest'),
-                   tuple(Descriptor.from_json(layer, 'the manifest') for layer in layers))
+        with concerning('manifest'):
+            document = parse_object(raw, 'the manifest')
+            kind = _manifest_kind(document, media_type)
+            if kind not in media_types.MANIFESTS:
+                raise InvalidImage(f'the manifest has media type {kind!r}, which is not that of one image', _CONFUSED)
+            layers = field(document, 'layers', list, 'the manifest')
+            return cls(raw, kind, Descriptor.from_json(document.get('config'), 'the manifest'),
+                       tuple(Descriptor.from_json(layer, 'the manifest') for layer in layers))
 
     @classmethod
     def build(cls, config: Descriptor, layers: Sequence[Descriptor], media_type: str = media_types.OCI_MANIFEST,
@@ -83,12 +87,13 @@ class Index:
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
         """Return the index in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
-        document = parse_object(raw, 'the index')
-        kind = _manifest_kind(document, media_type)
-        if kind not in media_types.INDEXES:
-            raise InvalidImage(f'the index has media type {kind!r}, which is not that of an index')
-        entries = field(document, 'manifests', list, 'the index')
-        return cls(raw, kind, tuple(Descriptor.from_json(entry, 'the index') for entry in entries))
+        with concerning('index'):
+            document = parse_object(raw, 'the index')
+            kind = _manifest_kind(document, media_type)
+            if kind not in media_types.INDEXES:
+                raise InvalidImage(f'the index has media type {kind!r}, which is not that of an index', _CONFUSED)
+            entries = field(document, 'manifests', list, 'the index')
+            return cls(raw, kind, tuple(Descriptor.from_json(entry, 'the index') for entry in entries))
 
     @classmethod
     def build(cls, manifests: Sequence[Descriptor], media_type: str = media_types.OCI_INDEX) -> Self:
@@ -155,10 +160,11 @@ def _usual(entry: Descriptor) -> Platform | None:
 
 def parse_manifest_or_index(raw: bytes, media_type: str | None = None) -> Manifest | Index:
     """Return what `raw` holds, told by its own fields; raises InvalidImage when they contradict `media_type`."""
-    document = parse_object(raw, 'the manifest')
-    if _manifest_kind(document, media_type) in media_types.INDEXES:
-        return Index.parse(raw, media_type)
-    return Manifest.parse(raw, media_type)
+    with concerning('manifest'):
+        document = parse_object(raw, 'the manifest')
+        if _manifest_kind(document, media_type) in media_types.INDEXES:
+            return Index.parse(raw, media_type)
+        return Manifest.parse(raw, media_type)
 
 
 def _manifest_kind(document: dict[str, Any], served_as: str | None) -> str:
@@ -168,16 +174,16 @@ def _manifest_kind(document: dict[str, Any], served_as: str | None) -> str:
     if document.get('schemaVersion') != 2:
         raise InvalidImage('the manifest has no schemaVersion 2')
     if 'manifests' in document and ('layers' in document or 'config' in document):
-        raise InvalidImage('the manifest has both layers and manifests, so it is ambiguous')
+        raise InvalidImage('the manifest has both layers and manifests, so it is ambiguous', _CONFUSED)
     declared = document.get('mediaType')
     if declared is not None and not isinstance(declared, str):
-        raise InvalidImage('the manifest has a mediaType that is not a string')
+        raise InvalidImage('the manifest has a mediaType that is not a string', _CONFUSED)
     known = (*media_types.MANIFESTS, *media_types.INDEXES)
     served = media_types.essence(served_as) if served_as else None
     served = served if served in known else None
     if declared and served and declared != served:
-        raise InvalidImage(f'the manifest says it is {declared!r} but was served as {served!r}')
+        raise InvalidImage(f'the manifest says it is {declared!r} but was served as {served!r}', _CONFUSED)
     kind = declared or served or (media_types.OCI_INDEX if 'manifests' in document else media_types.OCI_MANIFEST)
     if (kind in media_types.INDEXES) != ('manifests' in document) and kind in known:
-        raise InvalidImage(f'the manifest says it is {kind!r} but has not the fields of one')
+        raise InvalidImage(f'the manifest says it is {kind!r} but has not the fields of one', _CONFUSED)
     return kind

@@ -51,7 +51,8 @@ def layer_compression(media_type: str) -> Compression:
     try:
         return _LAYERS[media_type]
     except KeyError:
-        raise InvalidImage(f'media type {media_type!r} is not a layer of a container image') from None
+        raise InvalidImage(f'media type {media_type!r} is not a layer of a container image',
+                           'layer-media-type') from None
 
 
 def layer_media_type(manifest_type: str, compression: Compression) -> str:

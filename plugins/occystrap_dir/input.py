@@ -5,7 +5,9 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from occystrap_core import Image, ImageInput, ImageNotFound, InvalidImage, Location, Settings, TarLayer, UsageError
+from occystrap_core import (
+    Image, ImageInput, ImageNotFound, InvalidImage, Location, Settings, TarLayer, UsageError, concerning,
+)
 from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference
 from occystrap_dir.choices import Choice, list_choices, reference_of, saved_image
 from occystrap_dir.names import open_inside, read_document
@@ -21,8 +23,9 @@ class DirInput(ImageInput):
 
     def references(self) -> Sequence[Reference]:
         """Return the chosen image; raises ImageNotFound, UsageError with the choices, InvalidImage."""
-        choice = self._choose()
-        reference = reference_of(self._root, choice, saved_image(self._root, choice))
+        with concerning('manifest'):
+            choice = self._choose()
+            reference = reference_of(self._root, choice, saved_image(self._root, choice))
         self._chosen[reference] = choice
         return [reference]
 
@@ -30,13 +33,15 @@ class DirInput(ImageInput):
         """Return the image; its layers are held against their diff_ids when they are read. Raises InvalidImage."""
         if reference not in self._chosen and reference not in self.references():
             raise ImageNotFound(f'{self._root} holds no image {reference}')
-        saved = saved_image(self._root, self._chosen[reference])
-        config = self._config(saved.config)
+        with concerning('manifest'):
+            saved = saved_image(self._root, self._chosen[reference])
+        with concerning('config'):
+            config = self._config(saved.config)
         if len(config.diff_ids) != len(saved.layers):
             raise InvalidImage(f'{self._root}: the manifest has {len(saved.layers)} layers, the config '
-                               f'{len(config.diff_ids)} diff_ids')
+                               f'{len(config.diff_ids)} diff_ids', 'layer-count')
         if len(set(zip(saved.layers, config.diff_ids))) > len(set(saved.layers)):
-            raise InvalidImage(f'{self._root}: one layer file stands for two diff_ids')
+            raise InvalidImage(f'{self._root}: one layer file stands for two diff_ids', 'layer-shared')
         layers = [self._layer(index, diff_id, name)
                   for index, (diff_id, name) in enumerate(zip(config.diff_ids, saved.layers, strict=True))]
         return Image(reference, config, layers)
@@ -47,7 +52,8 @@ class DirInput(ImageInput):
         name, tag = self.location.options['image'], self.location.options['tag']
         choices = self._all()
         if not choices:
-            raise ImageNotFound(f'{self._root} holds no image: it has neither manifest.json nor catalog.json')
+            raise ImageNotFound(f'{self._root} holds no image: it has neither manifest.json nor catalog.json',
+                                'manifest-missing')
         called = [choice for choice in choices if choice.is_called(name, tag)]
         there = ', '.join(sorted(map(str, choices)))
         if not called:
@@ -67,14 +73,16 @@ class DirInput(ImageInput):
         try:
             raw = read_document(self._root, name, MANIFEST_CAP)
         except OSError as error:
-            raise InvalidImage(f'{self._root}: config {name} cannot be read: {error.strerror}') from None
+            raise InvalidImage(f'{self._root}: config {name} cannot be read: {error.strerror}',
+                               problem='missing') from None
         claimed = re.search(r'[0-9a-f]{64}', os.path.basename(name))
         if claimed and claimed[0] != Digest.of(raw).hex and not _is_reformatted(raw):
-            raise InvalidImage(f'{self._root}: config {name} has digest {Digest.of(raw)}, not the one in its name')
+            raise InvalidImage(f'{self._root}: config {name} has digest {Digest.of(raw)}, not the one in its name',
+                               problem='digest')
         try:
             return ImageConfig.parse(raw)
         except InvalidImage as error:
-            raise InvalidImage(f'{self._root}: {name}: {error}') from None
+            raise error.renamed(f'{self._root}: {name}: {error}') from None
 
     def _layer(self, index: int, diff_id: Digest, name: str) -> TarLayer:
         opener = self._opener(name)
@@ -87,7 +95,8 @@ class DirInput(ImageInput):
             try:
                 return io.FileIO(open_inside(self._root, name))
             except OSError as error:
-                raise InvalidImage(f'{self._root}: layer {name} cannot be read: {error.strerror}') from None
+                raise InvalidImage(f'{self._root}: layer {name} cannot be read: {error.strerror}',
+                                   'layer-missing') from None
         return opener
 
 

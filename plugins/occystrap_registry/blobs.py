@@ -75,6 +75,21 @@ class BlobSource(ChunkedSource):
         return answer
 
 
+def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
+    """Return the size in bytes that the registry tells of a blob, None if it does not.
+
+    Raises ImageNotFound, ServiceError.
+    """
+    address = client.address
+    reply = client.fetch('HEAD', address.blob(descriptor.digest), address.pull_scope)
+    if reply.status == 404:
+        raise _missing(client, descriptor)
+    if reply.status != 200:
+        raise client.failure(reply, f'blob {descriptor.digest} cannot be read from {address.reference.name}')
+    length = reply.headers.get('content-length', '')
+    return int(length) if length.isdigit() else None
+
+
 def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
     """Return the size of a gzip blob's content in bytes, from its last four (RFC 1952, 2.3.1): modulo 2^32."""
     if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
@@ -92,8 +107,8 @@ def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
 def _missing(client: RegistryClient, descriptor: Descriptor) -> ImageNotFound | InvalidImage:
     if descriptor.urls:
         return InvalidImage(f'blob {descriptor.digest} is a foreign layer that {client.address.reference.name} does '
-                            'not have itself: its urls are not followed')
-    return ImageNotFound(f'blob {descriptor.digest} is not in {client.address.reference.name}')
+                            'not have itself: its urls are not followed', 'layer-missing')
+    return ImageNotFound(f'blob {descriptor.digest} is not in {client.address.reference.name}', 'layer-missing')
 
 
 def _tells_its_end(answer: Answer) -> bool:

@@ -1,9 +1,9 @@
 """What a manifest stands for: an image with its layers, or an artifact with blobs that nobody looks into."""
 from functools import cache, partial
 
-from occystrap_core import Artifact, Image, StoredLayer
+from occystrap_core import Artifact, Image, StoredLayer, concerning
 from occystrap_core.oci import Digest, ImageConfig, Manifest, Reference
-from occystrap_registry.blobs import BlobSource, tar_size_hint
+from occystrap_registry.blobs import BlobSource, blob_size, tar_size_hint
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.documents import get_document
 from occystrap_registry.known_blobs import KnownBlobs
@@ -13,7 +13,8 @@ def open_image(client: RegistryClient, reference: Reference, manifest: Manifest)
     """Return the image, having read its config; raises InvalidImage, ImageNotFound, ServiceError."""
     KnownBlobs.of(client.address.host, client.settings).add(
         client.address.reference.repository, (layer.digest for layer in manifest.layers if not layer.urls))
-    config = ImageConfig.parse(get_document(client, manifest.config, f'the config of {reference}'))
+    with concerning('config'):
+        config = ImageConfig.parse(get_document(client, manifest.config, f'the config of {reference}'))
     # that there are as many layers as diff_ids is for Image to see
     layers = [_layer(client, index, manifest, diff_id)
               for index, (_, diff_id) in enumerate(zip(manifest.layers, config.diff_ids))]
@@ -34,4 +35,4 @@ def open_content(client: RegistryClient, reference: Reference, manifest: Manifes
 def _layer(client: RegistryClient, index: int, manifest: Manifest, diff_id: Digest) -> StoredLayer:
     descriptor = manifest.layers[index]
     return StoredLayer(index, descriptor, diff_id, partial(BlobSource, client, descriptor),
-                       cache(partial(tar_size_hint, client, descriptor)))
+                       cache(partial(tar_size_hint, client, descriptor)), partial(blob_size, client, descriptor))

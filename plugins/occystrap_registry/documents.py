@@ -3,7 +3,7 @@ import difflib
 import json
 import re
 
-from occystrap_core import DigestMismatch, ImageNotFound, InvalidImage, OccystrapError, ServiceError
+from occystrap_core import DigestMismatch, ImageNotFound, InvalidImage, OccystrapError, ServiceError, SizeMismatch
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, parse_manifest_or_index
 from occystrap_registry.answers import Reply
 from occystrap_registry.client import RegistryClient
@@ -17,7 +17,7 @@ def get_manifest(client: RegistryClient, wanted: str | Digest) -> Manifest | Ind
     """Return the manifest or index behind a tag or digest; raises ImageNotFound, InvalidImage, ServiceError."""
     found = find_manifest(client, wanted)
     if found is None:
-        raise ImageNotFound(_not_found(client, wanted))
+        raise ImageNotFound(_not_found(client, wanted), 'manifest-missing')
     return found
 
 
@@ -32,11 +32,11 @@ def find_manifest(client: RegistryClient, wanted: str | Digest) -> Manifest | In
     digest = Digest.of(_uncut(reply, what))
     for expected in _promised(reply, wanted):
         if digest != expected:
-            raise DigestMismatch(f'{what} has digest {digest}, should have {expected}')
+            raise DigestMismatch(f'{what} has digest {digest}, should have {expected}', 'manifest-digest')
     try:
         return parse_manifest_or_index(reply.body, reply.headers.get('content-type'))
     except InvalidImage as error:
-        raise type(error)(f'{client.address.name_of(wanted)}: {error}') from None
+        raise error.renamed(f'{client.address.name_of(wanted)}: {error}') from None
 
 
 def fetch_manifest(client: RegistryClient, wanted: str | Digest, scope: str) -> Reply:
@@ -54,8 +54,9 @@ def get_document(client: RegistryClient, descriptor: Descriptor, what: str) -> b
         raise client.failure(reply, f'{what}, blob {descriptor.digest}, cannot be read')
     raw = _uncut(reply, what)
     if len(raw) != descriptor.size or Digest.of(raw) != descriptor.digest:
-        raise DigestMismatch(f'{what} has digest {Digest.of(raw)} and {len(raw)} bytes, should have '
-                             f'{descriptor.digest} and {descriptor.size}')
+        kind = DigestMismatch if Digest.of(raw) != descriptor.digest else SizeMismatch
+        raise kind(f'{what} has digest {Digest.of(raw)} and {len(raw)} bytes, should have '
+                   f'{descriptor.digest} and {descriptor.size}')
     return raw
 
 

@@ -3,7 +3,7 @@ import threading
 from collections.abc import Iterable
 
 from occystrap_core import (
-    DigestMismatch, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Settings,
+    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Settings, SizeMismatch,
 )
 from occystrap_core.oci import Index, Manifest, Platform, PlatformChoice, Reference, media_types
 from occystrap_registry.address import parse_address
@@ -114,7 +114,8 @@ class RegistryInput(ImageInput):
         entry = index.select(self._choice.one)
         found = get_manifest(self._client, entry.digest)
         if len(found.raw) != entry.size:
-            raise DigestMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, should have {entry.size}')
+            raise SizeMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, should have {entry.size}',
+                               'manifest-size')
         if isinstance(found, Index):
             raise InvalidImage(f'the entry for {entry.platform} is an index within the index: take all of it with '
                                'platform=all')
@@ -131,4 +132,4 @@ def _wanted(option: str | None, settings: Settings) -> PlatformChoice | None:
 def _named(error: InvalidImage | ImageNotFound, reference: Reference) -> InvalidImage | ImageNotFound:
     """Return the error with the image's name, where it does not say it itself."""
     text = str(error)
-    return error if reference.name in text else type(error)(f'{reference}: {text}')
+    return error if reference.name in text else error.renamed(f'{reference}: {text}')

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from occystrap_core import Child, Content, DigestMismatch, ImageIndex, InvalidImage
+from occystrap_core import Child, Content, ImageIndex, InvalidImage, SizeMismatch
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Reference
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.contents import open_content
@@ -85,14 +85,16 @@ class Reader:
         try:
             return open_content(self.client, named, manifest)
         except InvalidImage as error:
-            raise error if str(named) in str(error) else type(error)(f'{named}: {error}') from None
+            raise error if str(named) in str(error) else error.renamed(f'{named}: {error}') from None
 
     def _assembled(self, entry: Descriptor) -> Content:
         document = self._documents[entry.digest]
         if len(document.raw) != entry.size:
-            raise DigestMismatch(f'{self._named(entry.digest)} has {len(document.raw)} bytes, should have {entry.size}')
+            raise SizeMismatch(f'{self._named(entry.digest)} has {len(document.raw)} bytes, should have {entry.size}',
+                               'manifest-size')
         if document.media_type != entry.media_type:
-            raise InvalidImage(f'{self._named(entry.digest)} is a {document.media_type}, listed as {entry.media_type}')
+            raise InvalidImage(f'{self._named(entry.digest)} is a {document.media_type}, listed as {entry.media_type}',
+                               'manifest-media-type')
         if entry.digest not in self._contents:
             assert isinstance(document, Index)
             self._contents[entry.digest] = ImageIndex(self._named(entry.digest), document, [

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from occystrap_core import Image, InvalidImage, Layer, TarLayer
+from occystrap_core import Image, InvalidImage, Layer, TarLayer, concerning
 from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference, parse_json
 from occystrap_tar.choosing import Offer, parse_name
 from occystrap_tar.members import Archive, Member
@@ -32,10 +32,11 @@ class ArchivedImage:
 
 def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
     """Return the images of an archive; raises InvalidImage for a malformed manifest.json."""
-    document = parse_json(archive.read(MANIFEST, _CAP), f'{archive.name}: {MANIFEST}', _CAP)
-    if not isinstance(document, list) or not document:
-        raise InvalidImage(f'{archive.name}: {MANIFEST} lists no images')
-    images = [_archived_image(archive, entry) for entry in document]
+    with concerning('manifest'):
+        document = parse_json(archive.read(MANIFEST, _CAP), f'{archive.name}: {MANIFEST}', _CAP)
+        if not isinstance(document, list) or not document:
+            raise InvalidImage(f'{archive.name}: {MANIFEST} lists no images')
+        images = [_archived_image(archive, entry) for entry in document]
     return [Offer(image, {tag: parse_name(tag) for tag in image.tags},
                   image.config_digest.hex if image.config_digest else '') for image in images]
 
@@ -47,13 +48,17 @@ def holds_blobs(archive: Archive, image: ArchivedImage) -> bool:
 
 def open_image(archive: Archive, chosen: ArchivedImage, reference: Reference) -> Image:
     """Return the image; raises InvalidImage when config and layers do not fit together."""
-    config = ImageConfig.parse(archive.read(chosen.config, MANIFEST_CAP))
-    if chosen.config_digest not in (None, config.digest):
-        raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {config.digest}')
+    with concerning('config'):
+        raw = archive.read(chosen.config, MANIFEST_CAP)
+        if chosen.config_digest not in (None, Digest.of(raw)):
+            raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {Digest.of(raw)}',
+                               problem='digest')
+        config = ImageConfig.parse(raw)
     if len(config.diff_ids) != len(chosen.layers):
         raise InvalidImage(f'{archive.name}: {MANIFEST} lists {len(chosen.layers)} layers, the config '
-                           f'{len(config.diff_ids)}')
-    members = [archive.find(name) for name in chosen.layers]
+                           f'{len(config.diff_ids)}', 'layer-count')
+    with concerning('layer'):
+        members = [archive.find(name) for name in chosen.layers]
     _check_shared(archive, members, config.diff_ids)
     layers: list[Layer] = [_layer(archive, index, member, diff_id)
                            for index, (member, diff_id) in enumerate(zip(members, config.diff_ids, strict=True))]
@@ -70,7 +75,8 @@ def _check_shared(archive: Archive, members: Sequence[Member], diff_ids: Sequenc
     claimed: dict[str, Digest] = {}
     for member, diff_id in zip(members, diff_ids, strict=True):
         if claimed.setdefault(member.name, diff_id) != diff_id:
-            raise InvalidImage(f'{archive.name}: {member.name} cannot be both {claimed[member.name]} and {diff_id}')
+            raise InvalidImage(f'{archive.name}: {member.name} cannot be both {claimed[member.name]} and {diff_id}',
+                               'layer-shared')
 
 
 def _archived_image(archive: Archive, entry: object) -> ArchivedImage:

@@ -1,7 +1,7 @@
 """Reading images from archives: what kind of archive it is, its content tells."""
 from collections.abc import Iterable
 
-from occystrap_core import Image, ImageInput, InvalidImage, Location, Settings
+from occystrap_core import Image, ImageInput, InvalidImage, Location, Settings, concerning
 from occystrap_core.oci import Platform, Reference
 from occystrap_tar import docker_archive, oci_archive
 from occystrap_tar.choosing import choose
@@ -53,9 +53,10 @@ class TarInput(ImageInput):
         if self._archive is None:
             path = self.location.path
             self._readable = ReadableArchive(path, self.settings)
-            archive = Archive(self._readable.path, path)
-            if not archive.has_end:
-                raise InvalidImage(f'{path} is not a tar archive, or cut off: it does not end with two zero blocks')
+            with concerning('archive'):
+                archive = Archive(self._readable.path, path)
+                if not archive.has_end:
+                    raise InvalidImage(f'{path} is not a tar archive, or cut off: it does not end with two zero blocks')
             self._archive = archive
         return self._archive
 
@@ -65,7 +66,7 @@ class TarInput(ImageInput):
         names = self._opened.members
         if docker_archive.MANIFEST not in names and oci_archive.INDEX not in names:
             raise InvalidImage(f'{self.location.path} is a tar but no image archive: it has neither manifest.json nor '
-                               'index.json')
+                               'index.json', 'manifest-missing')
         return docker_archive.MANIFEST in names
 
     @property

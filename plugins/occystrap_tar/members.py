@@ -58,7 +58,7 @@ class Archive:
             seen.add(current)
             current = self._links[current]
         if current not in self._members:
-            raise InvalidImage(f'{self.name} has no member {name}')
+            raise InvalidImage(f'{self.name} has no member {name}', problem='missing')
         return self._members[current]
 
     def read(self, name: str, cap: int) -> bytes:

@@ -3,7 +3,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from occystrap_core import DigestMismatch, Image, InvalidImage, StoredLayer
+from occystrap_core import DigestMismatch, Image, InvalidImage, SizeMismatch, StoredLayer, concerning
 from occystrap_core.oci import (
     MANIFEST_CAP, Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media_types,
     parse_manifest_or_index, parse_object,
@@ -64,10 +64,11 @@ def open_image(archive: Archive, image: Entries, reference: Reference, platform:
     manifest = _manifest(archive, image, platform)
     if manifest.config.media_type not in (media_types.OCI_CONFIG, media_types.DOCKER_CONFIG):
         raise InvalidImage(f'{archive.name} holds no container image: its config is a {manifest.config.media_type}')
-    config = ImageConfig.parse(_document(archive, manifest.config))
+    with concerning('config'):
+        config = ImageConfig.parse(_document(archive, manifest.config))
     if len(config.diff_ids) != len(manifest.layers):
         raise InvalidImage(f'{archive.name}: the manifest lists {len(manifest.layers)} layers, the config '
-                           f'{len(config.diff_ids)}')
+                           f'{len(config.diff_ids)}', 'layer-count')
     layers = [_layer(archive, index, descriptor, diff_id)
               for index, (descriptor, diff_id) in enumerate(zip(manifest.layers, config.diff_ids, strict=True))]
     return Image(reference, config, layers, manifest)
@@ -75,11 +76,12 @@ def open_image(archive: Archive, image: Entries, reference: Reference, platform:
 
 def _manifest(archive: Archive, image: Entries, platform: Platform) -> Manifest:
     entry = image[0] if len(image) == 1 else _select(image, platform)
-    manifest = parse_manifest_or_index(_document(archive, entry), entry.media_type)
-    if isinstance(manifest, Manifest):
-        return manifest
-    entry = manifest.select(platform)
-    return Manifest.parse(_document(archive, entry), entry.media_type)
+    with concerning('manifest'):
+        manifest = parse_manifest_or_index(_document(archive, entry), entry.media_type)
+        if isinstance(manifest, Manifest):
+            return manifest
+        entry = manifest.select(platform)
+        return Manifest.parse(_document(archive, entry), entry.media_type)
 
 
 def _select(image: Entries, platform: Platform) -> Descriptor:
@@ -87,18 +89,20 @@ def _select(image: Entries, platform: Platform) -> Descriptor:
 
 
 def _layer(archive: Archive, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
-    member = archive.find(blob_name(descriptor.digest))
-    if member.size != descriptor.size:
-        raise InvalidImage(f'{archive.name}: layer {descriptor.digest} has {member.size} bytes, should have '
-                           f'{descriptor.size}')
+    with concerning('layer'):
+        member = archive.find(blob_name(descriptor.digest))
+        if member.size != descriptor.size:
+            raise SizeMismatch(f'{archive.name}: layer {descriptor.digest} has {member.size} bytes, should have '
+                               f'{descriptor.size}')
     return StoredLayer(index, descriptor, diff_id, partial(archive.open, member), partial(tar_size, archive, member))
 
 
 def _document(archive: Archive, descriptor: Descriptor) -> bytes:
     raw = archive.read(blob_name(descriptor.digest), MANIFEST_CAP)
     if Digest.of(raw) != descriptor.digest or len(raw) != descriptor.size:
-        raise DigestMismatch(f'{archive.name}: blob {descriptor.digest} has digest {Digest.of(raw)} and {len(raw)} '
-                             f'bytes, should have {descriptor.size}')
+        kind = DigestMismatch if Digest.of(raw) != descriptor.digest else SizeMismatch
+        raise kind(f'{archive.name}: blob {descriptor.digest} has digest {Digest.of(raw)} and {len(raw)} '
+                   f'bytes, should have {descriptor.size}')
     return raw
 
 
@@ -110,9 +114,10 @@ def _reference(name: str) -> Reference:
 
 def _check_version(archive: Archive) -> None:
     """Raise InvalidImage unless the archive says that it is a layout of a version we know."""
-    version = parse_object(archive.read(LAYOUT, MANIFEST_CAP), LAYOUT).get('imageLayoutVersion')
-    if version != '1.0.0':
-        raise InvalidImage(f'{archive.name} has image layout version {version!r}, 1.0.0 is wanted')
+    with concerning('archive'):
+        version = parse_object(archive.read(LAYOUT, MANIFEST_CAP), LAYOUT).get('imageLayoutVersion')
+        if version != '1.0.0':
+            raise InvalidImage(f'{archive.name} has image layout version {version!r}, 1.0.0 is wanted')
 
 
 def _index(archive: Archive) -> Index:
