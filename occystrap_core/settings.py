@@ -123,6 +123,10 @@ class Settings:
     cancellation: Cancellation = field(default_factory=Cancellation)
     shared: Shared = field(default_factory=Shared, repr=False, compare=False)
 
+    def with_jobs(self, jobs: int) -> 'Settings':
+        """Return these settings with another number of layers at once."""
+        return replace(self, jobs=jobs)
+
     def choosing(self, platforms: str) -> 'Settings':
         """Return these settings with what to take of an index, as users write it; raises UsageError."""
         choice = PlatformChoice.parse(platforms)

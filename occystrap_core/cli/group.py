@@ -14,6 +14,7 @@ _OWN = {declaration.name: declaration for declaration in (
     CommandDeclaration('verify', 'occystrap_core.cli.verify:verify', 'Verify what an earlier run wrote.'),
     CommandDeclaration('info', 'occystrap_core.cli.info:info', 'Tell what an image is made of.'),
     CommandDeclaration('search', 'occystrap_core.cli.search:search', 'Find files in the layers of images.'),
+    CommandDeclaration('check', 'occystrap_core.cli.check:check', 'Check images against the rules of their format.'),
     CommandDeclaration('plugins', 'occystrap_core.cli.list_plugins:plugins', 'List plugins, schemes, filters.'),
 )}
 

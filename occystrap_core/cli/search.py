@@ -42,10 +42,9 @@ def search(context: click.Context, /, source: str, pattern: str, regex: bool, sc
     from occystrap_core.pipeline.progress import progress_for
     from occystrap_core.pipeline.reading import read_images
     from occystrap_core.search.matching import matcher
-    settings = Settings(debug=common(context).debug, jobs=jobs or max(2, len(os.sched_getaffinity(0))),
-                        **network_settings(network))
-    if platform:
-        settings = settings.choosing(platform)
+    settings = Settings(debug=common(context).debug, **network_settings(network))
+    settings = settings.choosing(platform) if platform else settings
+    settings = settings.with_jobs(jobs or max(2, len(os.sched_getaffinity(0))))  # each keeps a core busy
     matches = matcher(pattern, regex)
     started = time.monotonic()
     images = read_images(load_plugins(context), settings, source,
@@ -77,12 +76,13 @@ def _show(images: list['ReadImage[Found]'], script_friendly: bool) -> None:
     for image in images:
         found = image.result or []
         for platform, matches in found:
+            assert image.reference
             if script_friendly:
                 text = script_lines(image.reference, matches)
             else:
                 text = lines(matches)
                 if len(images) + len(found) > 2:
-                    click.echo(f'{image.reference}' + (f' {platform}' if len(found) > 1 else ''))
+                    click.echo(image.name + (f' {platform}' if len(found) > 1 else ''))
             for line in text:
                 click.echo(line)
         if image.report.failure and len(images) > 1:
@@ -91,7 +91,7 @@ def _show(images: list['ReadImage[Found]'], script_friendly: bool) -> None:
 
 def _as_json(image: 'ReadImage[Found]') -> dict[str, Any]:
     from occystrap_core.search.telling import to_json
-    return {'reference': str(image.reference), 'failure': image.report.failure or None,
+    return {'reference': image.name, 'failure': image.report.failure or None,
             'found': [{'platform': platform, 'matches': [to_json(match) for match in matches]}
                       for platform, matches in image.result or []]}
 

@@ -32,7 +32,7 @@ class ByteStream:
         """`digest` and `size` (bytes) are the promise, None for what is not known; `what` names it in errors.
 
         `hashed` tells the digest at the end, in hexadecimal, where the source itself hashes what it gives. `rule` is
-        that of a wrong digest, for the error.
+        that of a wrong digest, where this is a layer, for the error.
         """
         self._source = source
         self._promised_digest, self._promised_size, self._what, self._rule = digest, size, what, rule
@@ -98,7 +98,8 @@ class ByteStream:
         self._update(data)
         self.size += len(data)
         if self._promised_size is not None and self.size > self._promised_size:
-            raise SizeMismatch(f'{self._what} is longer than the {self._promised_size} bytes that it should have')
+            raise SizeMismatch(f'{self._what} is longer than the {self._promised_size} bytes that it should have',
+                               self._rule and 'layer-size')
         for write in self._copies:
             write(data)
         if not data:
@@ -109,7 +110,8 @@ class ByteStream:
     def _check(self) -> None:
         """Only a kept promise is an end: a reader that drops the exception cannot take the stream for whole."""
         if self._promised_size not in (None, self.size):
-            raise SizeMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}')
+            raise SizeMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}',
+                               self._rule and 'layer-size')
         if self._promised_digest is not None and (digest := f'sha256:{self._hexdigest()}') != self._promised_digest:
             raise DigestMismatch(f'{self._what} has digest {digest}, should have {self._promised_digest}', self._rule)
         self.ended = True

@@ -65,6 +65,16 @@ class TarEntry:
         return fields.read_size(bytes(self._header))
 
     @property
+    def given_size(self) -> int:
+        """What the header itself says is the size, in bytes, whatever counts."""
+        return fields.read_size(bytes(self._header))
+
+    @property
+    def records(self) -> Records:
+        """All PAX records, in order, repeated ones too."""
+        return self._own_records()
+
+    @property
     def mode(self) -> int:
         """The permission bits."""
         return fields.read_number(bytes(self._header[fields.MODE]), 'mode')

@@ -30,6 +30,9 @@ class RewrittenTar(ChunkedSource):
         """Bytes still to come of the current entry's data and padding."""
         self._staying = True
         self._more: Iterator[memoryview] | None = None
+        self._behind = 0
+        self.goes_on = False
+        """Whether anything but zeros follows the end of the archive."""
         self.digest = OutputDigest(source)
 
     def chunks(self) -> Iterator[memoryview]:
@@ -58,9 +61,9 @@ class RewrittenTar(ChunkedSource):
         self._source.close()
 
     @property
-    def whole(self) -> bool:
-        """Whether the archive's end has been seen: a block of zeros (POSIX wants two)."""
-        return self._grouping.ended
+    def has_end(self) -> bool:
+        """Whether the archive ended as it should, with two blocks of zeros (POSIX.1-2017, ustar Interchange Format)."""
+        return self._grouping.ended and self._behind >= fields.BLOCK
 
     def _pieces(self) -> Iterator[bytes | memoryview]:
         for chunk in self._source.chunks():
@@ -86,6 +89,8 @@ class RewrittenTar(ChunkedSource):
                 place = end
                 continue
             if grouping.ended:
+                self._behind += size - place
+                self.goes_on = self.goes_on or bytes(chunk[place:]).strip(b'\0') != b''
                 break
             group = grouping.take(chunk, place)
             if group and not self._stays_as_it_is(group):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from occystrap_core.errors import UsageError
+from occystrap_core.errors import ImageError, UsageError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Content, ImageIndex
@@ -34,38 +34,57 @@ Read = Callable[[Content, Settings, Advance], T]
 class ReadImage(Generic[T]):
     """What was made of one image, or why nothing was."""
 
-    reference: Reference
+    name: str
+    reference: Reference | None
+    """None where the source could not even tell which images it has."""
     report: ImageReport
     result: T | None = None
 
 
 def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T], progress: Progress,
-                ) -> list[ReadImage[T]]:
+                unfit: Callable[[ImageError], T] | None = None) -> list[ReadImage[T]]:
     """Have `read` look at every image that a source, or a list of them, names; returns what it made of each.
 
-    Raises what goes wrong with the only image; among several a failure is noted and the others go on.
+    Raises what goes wrong with the only image; among several a failure is noted and the others go on. With `unfit` an
+    image that cannot be opened is no failure, but what that makes of the error.
     """
     with ExitStack() as closed:
         closed.enter_context(closing(settings.shared))
-        found = [(opened, ReadImage[T](each, ImageReport(str(each), '', verb='read')), chosen)
-                 for opened, chosen in _inputs(plugins, settings, source, closed) for each in opened.references()]
+        found: list[tuple[ImageInput, ReadImage[T], Settings]] = []
+        unopened: list[ReadImage[T]] = []
+        for opened, chosen in _inputs(plugins, settings, source, closed):
+            try:
+                found += [(opened, _expected(str(each), each), chosen) for each in opened.references()]
+            except ImageError as error:
+                if unfit is None:
+                    raise
+                unopened.append(_expected(str(opened.location)))
+                unopened[-1].result = unfit(error)
         progress.begin([image.report for _, image, _ in found])
         closed.callback(progress.end)
         for opened, image, chosen in found:
+            assert image.reference
             try:
                 with opened.open(image.reference) as content:
                     _look(content, image, partial(read, content, chosen), progress)
             except Exception as error:  # whatever it is, the other images have nothing to do with it
-                if len(found) == 1 or settings.cancellation.cancelled:
+                if unfit and isinstance(error, ImageError):
+                    image.result = unfit(error)
+                elif len(found) == 1 or settings.cancellation.cancelled:
                     raise
-                image.report.failure = failure_text(error)
+                else:
+                    image.report.failure = failure_text(error)
             progress.finished(image.report)
-    return [image for _, image, _ in found]
+    return [*(image for _, image, _ in found), *unopened]
+
+
+def _expected(name: str, reference: Reference | None = None) -> ReadImage[T]:
+    return ReadImage(name, reference, ImageReport(name, '', verb='read'))
 
 
 def _look(content: Content, image: ReadImage[T], read: Callable[[Advance], T], progress: Progress) -> None:
     started = time.monotonic()
-    with progress.image(str(image.reference), size_to_move(content)) as advance:
+    with progress.image(image.name, size_to_move(content)) as advance:
         image.result = read(advance)
     layers = [layer for each in images_of(content) for layer in each.layers]
     image.report.layers, image.report.size = len(layers), sum(layer.stored_size for layer in layers)

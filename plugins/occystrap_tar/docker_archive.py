@@ -43,7 +43,8 @@ def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
 
 def holds_blobs(archive: Archive, image: ArchivedImage) -> bool:
     """Return whether any layer is compressed: then `docker save` took the blobs of a containerd store as they were."""
-    return any(is_compressed(archive, archive.find(name)) for name in image.layers)
+    with concerning('layer'):
+        return any(is_compressed(archive, archive.find(name)) for name in image.layers)
 
 
 def open_image(archive: Archive, chosen: ArchivedImage, reference: Reference) -> Image:

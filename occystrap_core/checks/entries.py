@@ -1,0 +1,126 @@
+"""The entries of one layer, held against the rules (image-spec layer.md; POSIX pax; what unpacking programs take)."""
+from collections.abc import Callable
+
+from occystrap_core.layertar import entry as kinds
+from occystrap_core.layertar.entry import TarEntry
+from occystrap_core.layertar.globs import plain_path
+from occystrap_core.layertar.layer_effects import above
+from occystrap_core.layertar.whiteouts import is_whiteout, whiteout_of
+
+_NAME_CAP, _PATH_CAP = 255, 4095
+"""Linux: NAME_MAX, and PATH_MAX without its zero byte."""
+_AUFS = b'.wh..wh.'
+_KNOWN = frozenset(b'01234567gxLKS')
+_NUMBERS = (b'uid', b'gid', b'size')
+_TIMES = (b'mtime', b'atime', b'ctime')
+_REPEATABLE = (b'GNU.sparse.offset', b'GNU.sparse.numbytes', b'comment')
+
+
+class EntryChecks:
+    """Looks at the entries of a layer as they pass. Names are all that is kept."""
+
+    def __init__(self, tell: Callable[[str, str, str | None], None]) -> None:
+        """`tell` gets the rule, a message and the path for whatever is wrong."""
+        self._tell = tell
+        self.paths: dict[bytes, bytes] = {}
+        """The type of what each path is, the last where there are several."""
+        self.whiteouts: set[bytes] = set()
+
+    def entry(self, entry: TarEntry) -> TarEntry:
+        """Look at an entry; it stays as it is. Raises InvalidImage for numbers that are none."""
+        if entry.type == kinds.GLOBAL_PAX:
+            self._add('pax-global', entry, 'a global PAX header')
+            return entry
+        path = plain_path(entry.name)
+        self._check_path(entry, path)
+        self._check_kind(entry)
+        self._check_records(entry)
+        if is_whiteout(path):
+            self._check_whiteout(entry, path)
+        else:
+            self._check_place(entry, path)
+            self.paths[path] = entry.type
+        return entry
+
+    def ended(self) -> None:
+        """Look at what only the whole layer tells."""
+        for path in sorted(self.whiteouts & self.paths.keys()):
+            self._tell('whiteout-of-own-entry', 'the layer has both it and its whiteout', text(path))
+
+    def _add(self, rule: str, entry: TarEntry, message: str) -> None:
+        self._tell(rule, message, text(entry.name) if entry.type != kinds.GLOBAL_PAX else None)
+
+    def _check_path(self, entry: TarEntry, path: bytes) -> None:
+        if not entry.name:
+            self._add('path-empty', entry, 'the entry has no name')
+        names = path.split(b'/')
+        if b'..' in names:
+            self._add('path-escapes', entry, 'the path goes up')
+        if entry.name.startswith(b'/'):
+            self._add('path-absolute', entry, 'the path begins with a slash')
+        if len(path) > _PATH_CAP or any(len(name) > _NAME_CAP for name in names):
+            self._add('path-too-long', entry, f'no file system of Linux takes names above {_NAME_CAP} bytes, paths '
+                      f'above {_PATH_CAP}')
+
+    def _check_kind(self, entry: TarEntry) -> None:
+        if entry.type[0] not in _KNOWN:
+            self._add('entry-type', entry, f'the type is {entry.type!r}')
+        if entry.size == 0 and entry.given_size:
+            self._add('entry-with-data', entry, f'the header gives it {entry.given_size} bytes')
+        if entry.type == kinds.HARD_LINK:
+            target = plain_path(entry.linkname)
+            if b'..' in target.split(b'/'):
+                self._add('link-escapes', entry, f'its target is {text(entry.linkname)}')
+            elif target not in self.paths:
+                self._add('link-without-target', entry, f'nothing before it is called {text(target)}')
+
+    def _check_place(self, entry: TarEntry, path: bytes) -> None:
+        before = self.paths.get(path)
+        if before is not None:
+            self._add('duplicate-entry', entry, 'the path was there before')
+        for folder in above(path):
+            kind = self.paths.get(folder, kinds.FOLDER)
+            if kind == kinds.SYMLINK:
+                self._add('path-through-link', entry, f'{text(folder)} is a symlink')
+            elif kind != kinds.FOLDER:
+                self._add('path-through-file', entry, f'{text(folder)} is no folder')
+
+    def _check_whiteout(self, entry: TarEntry, path: bytes) -> None:
+        mark = whiteout_of(path)
+        if mark is None:
+            if not path.rpartition(b'/')[2].startswith(_AUFS):
+                self._add('whiteout-invalid', entry, 'it names nothing that could be deleted')
+            return
+        if entry.type not in (kinds.FILE, b'7') or entry.size:
+            self._add('whiteout-not-empty', entry, 'a whiteout is an empty file')
+        if not mark.opaque:
+            self.whiteouts.add(mark.path)
+
+    def _check_records(self, entry: TarEntry) -> None:
+        records = entry.records
+        keys = [key for key, _ in records]
+        for key in sorted({key for key in keys if keys.count(key) > 1} - set(_REPEATABLE)):
+            self._add('pax-repeated', entry, f'{text(key)} is there {keys.count(key)} times')
+        for key, value in records:
+            if not _can_be(key, value):
+                self._add('pax-value', entry, f'{text(key)} is {text(value[:100])!r}')
+        size = entry.pax.get(b'size', b'')
+        if size.isdigit() and entry.given_size not in (0, int(size)):
+            self._add('pax-size', entry, f'the PAX record says {int(size)} bytes, the header {entry.given_size}')
+
+
+def _can_be(key: bytes, value: bytes) -> bool:
+    """Tell whether a record may have this value (POSIX pax, pax Header Keyword)."""
+    if key in (b'path', b'linkpath', b'uname', b'gname'):
+        return b'\0' not in value and (bool(value) or key != b'path')
+    if key in _NUMBERS:
+        return value.isdigit()
+    if key in _TIMES:
+        seconds = value.removeprefix(b'-')
+        return bool(seconds) and seconds.replace(b'.', b'', 1).isdigit()
+    return True
+
+
+def text(name: bytes) -> str:
+    """Return a name for people and for JSON."""
+    return name.decode('utf-8', 'surrogateescape')

@@ -1,0 +1,71 @@
+"""What was found wrong, collected from several threads."""
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from occystrap_core.checks.rules import RULES, Level
+from occystrap_core.errors import ImageError
+from occystrap_core.oci.digest import Digest
+
+_MOST = 100
+"""Findings of one rule in one layer that are told; of a damaged layer there may be any number."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A broken rule: `layer` is its place in the image, None for the image as a whole; `path` is an entry's."""
+
+    rule: str
+    message: str
+    layer: int | None = None
+    digest: Digest | None = None
+    path: str | None = None
+
+    @property
+    def level(self) -> Level:
+        """How bad it is."""
+        return RULES[self.rule][0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding for programs."""
+        return {'rule': self.rule, 'level': self.level.value, 'message': self.message, 'layer': self.layer,
+                'digest': str(self.digest) if self.digest else None, 'path': self.path}
+
+
+class Findings:
+    """Takes findings, and gives them in order."""
+
+    def __init__(self) -> None:
+        self._found: dict[Finding, None] = {}
+        self._counts: dict[tuple[str, int | None], int] = {}
+        self._lock = threading.Lock()
+
+    def add(self, rule: str, message: str, layer: int | None = None, digest: Digest | None = None,
+            path: str | None = None) -> None:
+        """Take one; of too many of one kind only the number."""
+        RULES[rule]  # an unknown id is a mistake of ours
+        with self._lock:
+            count = self._counts[rule, layer] = self._counts.get((rule, layer), 0) + 1
+            if count <= _MOST:
+                self._found[Finding(rule, message, layer, digest, path)] = None
+
+    def all(self) -> Sequence[Finding]:
+        """Return all, those of the image as a whole first, then layer by layer, errors before warnings."""
+        told = list(self._found)
+        for (rule, layer), count in self._counts.items():
+            if count > _MOST:
+                told.append(Finding(rule, f'and {count - _MOST} more of these', layer))
+        return sorted(told, key=lambda each: (-1 if each.layer is None else each.layer, each.level is not Level.ERROR))
+
+
+def rule_of(error: ImageError, otherwise: str) -> str:
+    """Return the rule that an error says is broken, `otherwise` where it says none that we know."""
+    return error.rule if error.rule in RULES else otherwise
+
+
+def of_error(error: ImageError) -> Findings:
+    """Return the finding that an image cannot be opened at all."""
+    findings = Findings()
+    findings.add(rule_of(error, 'image-missing' if error.problem == 'missing' else 'image-invalid'), str(error))
+    return findings

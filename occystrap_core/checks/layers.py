@@ -1,0 +1,86 @@
+"""Layers read to their end: digests, sizes, and every entry."""
+from collections.abc import Callable, Mapping
+
+from occystrap_core.checks.entries import EntryChecks, text
+from occystrap_core.checks.findings import Findings, rule_of
+from occystrap_core.errors import ImageError
+from occystrap_core.image.image import Image
+from occystrap_core.image.layer import Layer
+from occystrap_core.layertar.rewriter import RewrittenTar
+
+_BEFORE_THE_END = ('layer-compression', 'layer-media-type')
+"""What stops reading before the digest of the blob was checked."""
+
+
+class LayerChecks:
+    """Checks the layers of one image, each on whatever thread reads it."""
+
+    def __init__(self, image: Image, findings: Findings) -> None:
+        self._image, self._findings = image, findings
+        self._entries: dict[int, EntryChecks] = {}
+
+    def check(self, layer: Layer) -> None:
+        """Read a layer to its end, and note what is wrong with it. Raises nothing that the image is to blame for."""
+        found: list[tuple[str, str, str | None]] = []
+
+        def tell(rule: str, message: str, path: str | None = None) -> None:
+            found.append((rule, message, path))
+        entries = EntryChecks(tell)
+        try:
+            _read(layer, entries, tell)
+        except ImageError as error:
+            tell(rule_of(error, 'layer-missing'), str(error))
+            if layer.descriptor and error.rule in _BEFORE_THE_END:
+                _read_blob(layer, tell)
+        index = self._index(layer)
+        self._entries[index] = entries
+        digest = layer.descriptor.digest if layer.descriptor else layer.diff_id
+        for rule, message, path in found:
+            self._findings.add(rule, message, index, digest, path)
+
+    def finish(self) -> None:
+        """Note what only all layers together tell."""
+        for index, entries in self._entries.items():
+            below = [self._entries[lower].paths for lower in range(index) if lower in self._entries]
+            for path in sorted(entries.whiteouts):
+                if not any(_has(paths, path) for paths in below):
+                    self._findings.add('whiteout-without-target', 'no layer below has it', index,
+                                       self._image.diff_ids[index], text(path))
+
+    def _index(self, layer: Layer) -> int:
+        """Return the place of a layer; one that came in a stream is known by its digest."""
+        known = layer.index < 0 and layer.diff_id in self._image.diff_ids
+        return self._image.diff_ids.index(layer.diff_id) if known and layer.diff_id else layer.index
+
+
+def _read(layer: Layer, entries: EntryChecks, tell: Callable[[str, str], None]) -> None:
+    """Read a layer, beyond an entry that cannot be understood too, to check its digests; raises ImageError for them."""
+    with layer.tar() as stream:
+        tar = RewrittenTar(stream, [entries.entry])
+        try:
+            for _ in tar.chunks():
+                pass
+        except ImageError as error:
+            if error.rule:
+                raise
+            tell('tar-invalid', str(error))
+            stream.drain()
+            return
+    entries.ended()
+    if not tar.has_end:
+        tell('tar-end', 'it does not end with two blocks of zeros')
+    if tar.goes_on:
+        tell('tar-data-behind-end', 'something follows the end')
+
+
+def _read_blob(layer: Layer, tell: Callable[[str, str], None]) -> None:
+    """Read the blob of a layer whose tar could not be read to its end."""
+    try:
+        with layer.stored() as stream:
+            stream.drain()
+    except ImageError as error:
+        tell(rule_of(error, 'layer-missing'), str(error))
+
+
+def _has(paths: Mapping[bytes, bytes], path: bytes) -> bool:
+    return path in paths or any(each.startswith(path + b'/') for each in paths)

@@ -1,0 +1,64 @@
+"""Every rule by its id, with how bad it is to break it. Ids never change their meaning; docs/checks.md has them."""
+from enum import Enum
+
+
+class Level(Enum):
+    """An error makes the image unfit, or its content another than it promises; a warning is against the custom."""
+
+    ERROR = 'error'
+    WARNING = 'warning'
+
+
+_E, _W = Level.ERROR, Level.WARNING
+
+RULES: dict[str, tuple[Level, str]] = {
+    'image-missing': (_E, 'there is no such image'),
+    'image-invalid': (_E, 'the source cannot be understood'),
+    'archive-invalid': (_E, 'the archive is no tar, is cut off, or of an unknown version'),
+    'index-invalid': (_E, 'the index is no JSON or lacks fields'),
+    'index-missing': (_E, 'the index is not there'),
+    'manifest-missing': (_E, 'the manifest is not there'),
+    'manifest-invalid': (_E, 'the manifest is no JSON, lacks fields, or has another schemaVersion than 2'),
+    'manifest-digest': (_E, 'the manifest has another digest than was promised'),
+    'manifest-size': (_E, 'the manifest has another size than the index says'),
+    'manifest-media-type': (_E, 'header, fields and listing disagree on what the manifest is'),
+    'media-types-mixed': (_W, 'the manifest mixes media types of Docker and of OCI'),
+    'config-missing': (_E, 'the config is not there'),
+    'config-invalid': (_E, 'the config is no JSON or lacks fields'),
+    'config-digest': (_E, 'the config has another digest than the manifest or its name says'),
+    'config-size': (_E, 'the config has another size than the manifest says'),
+    'config-platform': (_W, 'the config does not say for which architecture and system it is'),
+    'rootfs-type': (_E, 'the rootfs of the config is of another type than layers'),
+    'history-invalid': (_E, 'the history of the config is no list of objects'),
+    'history-count': (_W, 'the history has more or fewer steps with a layer than there are layers'),
+    'layer-count': (_E, 'manifest and config list different numbers of layers'),
+    'layer-shared': (_E, 'one file stands for layers of different digests'),
+    'layer-missing': (_E, 'the layer is not there'),
+    'layer-size': (_E, 'the layer has another size than the manifest says'),
+    'layer-digest': (_E, 'the blob of the layer has another digest than the manifest says'),
+    'layer-diff-id': (_E, 'the tar of the layer has another digest than the config says'),
+    'layer-media-type': (_E, 'the media type of the layer is unknown, or not that of its compression'),
+    'layer-compression': (_E, 'the layer cannot be decompressed'),
+    'tar-invalid': (_E, 'the layer is no tar, is cut off, or has broken headers'),
+    'tar-end': (_W, 'the tar of the layer does not end with two blocks of zeros'),
+    'tar-data-behind-end': (_W, 'something follows the end of the tar, which no program unpacks'),
+    'path-empty': (_E, 'an entry has no name'),
+    'path-escapes': (_E, 'the path of an entry goes up by `..`'),
+    'path-absolute': (_W, 'the path of an entry begins with a slash'),
+    'path-too-long': (_E, 'a name has more than 255 bytes, or a path more than 4095'),
+    'path-through-link': (_E, 'an entry lies below a link that the same layer has'),
+    'path-through-file': (_E, 'an entry lies below something that is no folder in the same layer'),
+    'link-escapes': (_E, 'the target of a hard link goes up by `..`'),
+    'link-without-target': (_W, 'the target of a hard link is not before it in the layer'),
+    'duplicate-entry': (_W, 'a layer has one path twice'),
+    'entry-type': (_W, 'an entry is of a type that programs do not agree on'),
+    'entry-with-data': (_E, 'a link, folder, device or pipe says that it has data, which programs do not agree on'),
+    'whiteout-invalid': (_E, 'a whiteout deletes nothing that can have a name'),
+    'whiteout-not-empty': (_W, 'a whiteout is no empty file'),
+    'whiteout-of-own-entry': (_W, 'a layer has both a path and its whiteout'),
+    'whiteout-without-target': (_W, 'a whiteout deletes what no layer below has'),
+    'pax-repeated': (_W, 'an entry has one PAX record twice, of which programs take either'),
+    'pax-size': (_E, 'PAX record and header give different sizes for an entry'),
+    'pax-value': (_E, 'a PAX record has a value that cannot be: a zero byte in a path, a time or number that is none'),
+    'pax-global': (_W, 'the layer has a global PAX header, which programs do not agree on'),
+}

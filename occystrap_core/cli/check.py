@@ -1,0 +1,88 @@
+"""The command `check`: whether images keep the rules, metadata and layers."""
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from occystrap_core.cli.common import common, common_options, give, say
+from occystrap_core.cli.completion import complete_uri
+from occystrap_core.cli.loading import load_plugins
+from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.settings import Settings
+from occystrap_core.terminal_text import printable
+
+if TYPE_CHECKING:
+    from occystrap_core.checks.findings import Finding, Findings
+    from occystrap_core.image.image_index import Content
+    from occystrap_core.pipeline.progress import Advance
+    from occystrap_core.pipeline.reading import ReadImage
+
+
+@click.command(short_help='Check images against the rules of their format.')
+@click.argument('source', shell_complete=complete_uri)
+@click.option('--fast', is_flag=True, help='Read no layer: metadata, and the first bytes of each blob.')
+@click.option('--platform', help='Which of a multi-platform image, or all (default: what fits this machine).')
+@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers read at once.')
+@network_options
+@common_options
+@click.pass_context
+def check(context: click.Context, /, source: str, fast: bool, platform: str | None, jobs: int | None,
+          **network: Any) -> None:
+    """Check the images at SOURCE against the rules of their format, and tell of each rule that is broken.
+
+    Manifest, config, history and layers are held against each other; each layer is read: digests, sizes, the tar,
+    paths that escape, whiteouts, PAX records. docs/checks.md explains each rule. The exit code is 1 if there is an
+    error, 0 if there are warnings alone.
+    """
+    from occystrap_core.checks.findings import of_error
+    from occystrap_core.pipeline.progress import progress_for
+    from occystrap_core.pipeline.reading import read_images
+    settings = Settings(debug=common(context).debug, **network_settings(network))
+    settings = settings.choosing(platform) if platform else settings
+    settings = settings.with_jobs(jobs) if jobs else settings
+    started = time.monotonic()
+    images = read_images(load_plugins(context), settings, source,
+                         lambda content, chosen, advance: _checked(content, chosen, advance, fast),
+                         progress_for(quiet=common(context).quiet), of_error)
+    if common(context).format == 'json':
+        give({'images': [{'reference': image.name, 'failure': image.report.failure or None,
+                          'findings': [each.to_json() for each in _findings(image)]} for image in images]})
+    else:
+        for line in _lines(images):
+            click.echo(line)
+    summary, good = _summary(images, time.monotonic() - started)
+    say(summary)
+    context.exit(0 if good else 1)
+
+
+def _checked(content: 'Content', settings: Settings, advance: 'Advance', fast: bool) -> 'Findings':
+    from occystrap_core.checks.checking import check_content
+    return check_content(content, settings, advance, fast)
+
+
+def _findings(image: 'ReadImage[Findings]') -> 'list[Finding]':
+    return list(image.result.all()) if image.result else []
+
+
+def _lines(images: 'list[ReadImage[Findings]]') -> Iterator[str]:
+    for image in images:
+        if len(images) > 1 and (image.report.failure or _findings(image)):
+            yield image.report.line() if image.report.failure else image.name
+        for each in _findings(image):
+            where = '' if each.layer is None else f'layer {each.layer}'
+            where += f' {each.digest.hex[:12]}' if each.digest else ''
+            parts = [where, each.path, each.message]
+            yield printable(f'{each.level.value:<7} {each.rule:<24} ' + ': '.join(part for part in parts if part))
+
+
+def _summary(images: 'list[ReadImage[Findings]]', seconds: float) -> tuple[str, bool]:
+    """Return the last line, and whether nothing is wrong but for warnings."""
+    levels = [each.level.value for image in images for each in _findings(image)]
+    errors, warnings = levels.count('error'), levels.count('warning')
+    failed = sum(bool(image.report.failure) for image in images)
+    layers = sum(image.report.layers for image in images)
+    text = (f'Summary: {len(images) - failed}/{len(images)} images checked, {layers} layers, '
+            f'{errors} error{"" if errors == 1 else "s"}, {warnings} warning{"" if warnings == 1 else "s"}, '
+            f'{seconds:.1f}s')
+    return text + (f', {failed} FAILED' if failed else ''), not failed and not errors
