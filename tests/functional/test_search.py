@@ -1,6 +1,8 @@
 """`occystrap search`, and the filters `search` and `inspect`, on real registries, archives and daemons."""
+import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -161,8 +163,7 @@ def test_the_real_image_against_find(real_registry: Registry, real_image: RealIm
     source = f'registry://{real_registry.host}/real:v1'
     found = occystrap('search', source, '--regex', '.', '-O', 'json').assert_success().json()['images'][0]['found'][0]
     visible = {os.fsencode(each['path']) for each in found['matches'] if each['state'] == 'visible'}
-    subprocess.run(['docker', '-H', docker_daemon.address, 'load', '-q', '-i', real_image.archive], check=True,
-                   capture_output=True)
+    docker_daemon.run('load', '-q', '-i', real_image.archive)
     made = docker_daemon.run('create', 'real:v1')
     exported = tmp_path / 'export.tar'
     with exported.open('wb') as target:
@@ -170,7 +171,32 @@ def test_the_real_image_against_find(real_registry: Registry, real_image: RealIm
     docker_daemon.run('rm', made.strip())
     with tarfile.open(exported, errors='surrogateescape') as archive:
         exists = {os.fsencode(member.name) for member in archive}
-    made_by_docker = {b'.dockerenv', b'dev/console', b'dev/pts', b'dev/shm', b'etc/mtab', b'etc/hosts', b'etc/hostname',
-                      b'etc/resolv.conf', b'proc', b'sys', b'dev'}
+    made_by_docker = {b'.dockerenv', b'dev/console', b'dev/pts', b'dev/shm', b'etc/mtab', b'etc/hosts',
+                      b'etc/hostname', b'etc/resolv.conf', b'proc', b'sys', b'dev'}
     assert visible - made_by_docker == exists - made_by_docker
     assert len(visible) > 20_000
+
+
+def test_a_chain_reads_each_layer_of_the_real_image_once_and_its_tars_are_in_order(
+        real_registry: Registry, occystrap: CommandLine, fault_proxy: Callable[..., FaultProxy],
+        tmp_path: Path) -> None:
+    proxy = fault_proxy(real_registry.host)
+    occystrap('process', f'registry://{proxy.host}/real:v1', f'tar://{tmp_path}/out.tar', '-f',
+              'normalize-timestamps:config=true', '-f', 'exclude:pattern=/usr/share/doc,*.pyc', '-f',
+              'search:pattern=*.conf,file=found').assert_success()
+    manifest = json.loads(raw_manifest(real_registry, 'real:v1'))
+    sizes = {each['digest']: each['size'] for each in manifest['layers']}
+    read = proxy.bytes_read()
+    assert all(sizes[digest] <= read[digest] <= sizes[digest] + 4 for digest in sizes)  # 4: the hint of the tar's size
+    assert 'etc/adduser.conf' in (occystrap.folder / 'found').read_text()
+    with tarfile.open(tmp_path / 'out.tar') as archive:
+        layers = [member for member in archive if member.name.endswith('layer.tar')]
+        for member in layers:
+            with (tmp_path / 'layer.tar').open('wb') as target:
+                shutil.copyfileobj(archive.extractfile(member) or io.BytesIO(), target)
+            listed = subprocess.run(['tar', '-tf', tmp_path / 'layer.tar'], capture_output=True, check=True)
+            assert listed.stderr == b''
+            with tarfile.open(tmp_path / 'layer.tar') as layer:
+                assert len(listed.stdout.splitlines()) == len(layer.getmembers())
+                assert all(each.mtime == 0 for each in layer)
+        assert len(layers) == len(sizes)

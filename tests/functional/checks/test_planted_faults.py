@@ -1,6 +1,5 @@
 """`occystrap check` finds each planted fault by its id, wherever the image is, and nothing else."""
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,8 +96,7 @@ def test_every_rule_is_documented_and_can_be_found() -> None:
 
 def test_nothing_is_wrong_with_the_real_images(real_registry: Registry, real_archive: Path, occystrap: CommandLine,
                                                docker_daemon: DockerDaemon) -> None:
-    subprocess.run(['docker', '-H', docker_daemon.address, 'load', '-q', '-i', real_archive], check=True,
-                   capture_output=True)
+    docker_daemon.run('load', '-q', '-i', real_archive)
     for source in (f'registry://{real_registry.host}/real:v1', f'registry://{real_registry.host}/multi:v1',
                    f'tar://{real_archive}', f'docker://real:v1?socket={docker_daemon.socket}'):
         done = occystrap('check', source).assert_success()
@@ -108,7 +106,7 @@ def test_nothing_is_wrong_with_the_real_images(real_registry: Registry, real_arc
 def test_what_a_daemon_holds(docker_daemon: DockerDaemon, occystrap: CommandLine, tmp_path: Path) -> None:
     parts = EVERYWHERE['whiteout-without-target']()
     archive = put_in_docker_archive(parts, tmp_path, 'image').removeprefix('tar://')
-    subprocess.run(['docker', '-H', docker_daemon.address, 'load', '-q', '-i', archive], check=True, capture_output=True)
+    docker_daemon.run('load', '-q', '-i', archive)
     source = f'docker://planted/image:v1?socket={docker_daemon.socket}'
     finding, = occystrap('check', source, '-O', 'json').assert_success().json()['images'][0]['findings']
     assert (finding['rule'], finding['layer'], finding['path']) == ('whiteout-without-target', 1, 'etc/nothing')
