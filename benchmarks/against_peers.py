@@ -25,6 +25,10 @@ from tests.services.registry import plain_registry
 PEER = 'occystrap==0.4.17'
 
 
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
+"""Without bytecode every start would compile what has changed since the program was installed."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """What one command took."""
@@ -47,6 +51,7 @@ def jobs(source: str, archive: Path, peer: Path) -> list[Job]:
     """Return the jobs; `source` is the host of the registry with the real image, `peer` a folder of programs."""
     ours = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
     image, theirs = f'registry://{source}/real:v1', [peer / 'python', peer / 'occystrap', '--insecure']
+    looking = [str(Path(sys.executable).with_name('occystrap')), '-q', 'search']
     skopeo = ['skopeo', '--insecure-policy', 'copy', '--src-tls-verify=false', '--dest-tls-verify=false']
     return [
         Job('registry → dir', {
@@ -67,6 +72,9 @@ def jobs(source: str, archive: Path, peer: Path) -> list[Job]:
             'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', image, f'tar://{to}/a.tar', '-f',
                                                   'exclude:pattern=*.pyc'],
             '0.4.17': lambda to, _: [*theirs, 'process', image, f'tar://{to}/a.tar', '-f', 'exclude:pattern=*.pyc']}),
+        Job('search for *.conf in a registry', {
+            'occystrap': lambda to, _: [*looking, image, '*.conf'],
+            '0.4.17': lambda to, _: [*theirs, 'search', image, '*.conf']}),
         Job('registry → registry, cold', {
             'occystrap': lambda to, host: [*ours, image, f'registry://{host}/real:v1'],
             '0.4.17': lambda to, host: [*theirs, 'process', image, f'registry://{host}/real:v1'],
@@ -84,7 +92,7 @@ def take(command: Sequence[object]) -> Taken:
     words = [str(word) for word in command]
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
-        process = subprocess.Popen(words, stdout=output, stderr=output)
+        process = subprocess.Popen(words, stdout=output, stderr=output, env=_ENVIRONMENT)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

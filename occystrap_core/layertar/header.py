@@ -1,4 +1,5 @@
 """The 512-byte tar header (POSIX.1-2017, pax, ustar Interchange Format) and the GNU forms of its numbers."""
+import re
 from zlib import adler32
 
 from occystrap_core.errors import InvalidImage
@@ -10,11 +11,24 @@ LINKNAME, MAGIC, PREFIX = slice(157, 257), slice(257, 265), slice(345, 500)
 UNAME, GNAME = slice(265, 297), slice(297, 329)
 GNU_ATIME, GNU_CTIME, GNU_IS_EXTENDED = slice(345, 357), slice(357, 369), slice(482, 483)
 GNU_SPARSE_MAP = slice(386, 495)
+DEVICE_MAJOR, DEVICE_MINOR = slice(329, 337), slice(337, 345)
 GNU_MAGIC = b'ustar  \0'
 OCTAL_LIMIT = 8 ** 11
 """What a time or size written in octal must stay under."""
 
 _SIZE_CAP = 1 << 62
+
+
+_ALL_OCTAL = re.compile(rb'([0-7]{7})[\0 ]([0-7]{7})[\0 ]([0-7]{7})[\0 ][0-7]{11}[\0 ]([0-7]{11})[\0 ]')
+
+
+def read_attributes(header: bytes) -> tuple[int, int, int, int]:
+    """Return mode, uid, gid and mtime; raises InvalidImage. One look suffices for the form that nearly all have."""
+    if found := _ALL_OCTAL.match(header, MODE.start):
+        mode, uid, gid, mtime = found.groups()
+        return int(mode, 8), int(uid, 8), int(gid, 8), int(mtime, 8)
+    return (read_number(header[MODE], 'mode'), read_number(header[UID], 'uid'), read_number(header[GID], 'gid'),
+            read_number(header[MTIME], 'mtime'))
 
 
 def read_number(field: bytes, what: str) -> int:

@@ -1,0 +1,111 @@
+"""Reading a layer's tar entry by entry, with its data, for whoever unpacks it."""
+from collections.abc import Iterator
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.layertar import header as fields
+from occystrap_core.layertar.entry import FILE, GLOBAL_PAX, TarEntry
+from occystrap_core.layertar.grouping import Group, Grouping
+from occystrap_core.layertar.sparse import SparseContent, extents
+
+
+class TarReader:
+    """Gives the entries of a tar one after the other; the data of each are to be read before the next is asked for.
+
+    Global PAX headers are passed over, as Docker and containerd do. Reading all entries reads the chunks to their end,
+    which checks them.
+    """
+
+    def __init__(self, chunks: Iterator[memoryview]) -> None:
+        """`chunks` are the tar, each good until the next is asked for, such as `ByteStream.chunks()`."""
+        self._chunks = chunks
+        self._chunk = memoryview(b'')
+        self._place = 0
+        self._grouping = Grouping()
+        self._group: Group | None = None
+        self._data = 0
+        """Bytes of the current entry's data that were not read yet."""
+        self._padding = 0
+
+    def entries(self) -> Iterator[TarEntry]:
+        """Yield the entries; raises InvalidImage for what is no tar, and whatever the stream raises."""
+        while (group := self._next()) is not None:
+            entry = group.entry
+            if entry.type == GLOBAL_PAX:
+                continue
+            size = entry.size
+            self._group, self._data, self._padding = group, size, -size % fields.BLOCK
+            yield entry
+            if self._data or self._padding:
+                self._skip(self._data + self._padding)
+
+    def data(self) -> Iterator[memoryview]:
+        """Yield what is left of the current entry's data, each piece valid until the next is asked for."""
+        while self._data:
+            piece = self._piece(self._data)
+            self._data -= len(piece)
+            yield piece
+
+    def all_data(self) -> memoryview | None:
+        """Return all data of the current entry if it is no sparse file and they are in one piece, else None."""
+        place, size = self._place, self._data
+        assert self._group
+        entry = self._group.entry
+        if len(self._chunk) - place < size or not entry.is_bare or entry.type != FILE:
+            return None
+        self._place, self._data = place + size, 0
+        return self._chunk[place:place + size]
+
+    def sparse(self) -> SparseContent | None:
+        """Return what the current entry's data mean if it is a sparse file, having read the map that lies in them.
+
+        Raises InvalidImage for a map that cannot be.
+        """
+        assert self._group
+        if self._group.entry.is_bare and self._group.entry.type == FILE:
+            return None
+        return extents(self._group.entry, self._group.sparse, self._data, self._take)
+
+    def _take(self, count: int) -> bytes:
+        """Return `count` bytes of the current entry's data; raises InvalidImage if it has fewer."""
+        if count > self._data:
+            raise InvalidImage('a sparse file in a tar is cut off within its map')
+        pieces = []
+        while count:
+            piece = self._piece(count)
+            pieces.append(bytes(piece))
+            count -= len(piece)
+            self._data -= len(piece)
+        return b''.join(pieces)
+
+    def _next(self) -> Group | None:
+        """Return the next group; None when the tar has come to its end and so has the stream."""
+        grouping = self._grouping
+        while not grouping.ended:
+            if self._place == len(self._chunk) and not self._advance():
+                grouping.require_nothing_held()
+                return None
+            group = grouping.take(self._chunk, self._place)
+            self._place = grouping.end
+            if group:
+                return group
+        for _ in self._chunks:
+            pass
+        return None
+
+    def _piece(self, most: int) -> memoryview:
+        """Return some of the bytes that come next, at most so many; raises InvalidImage at the end of the tar."""
+        if self._place == len(self._chunk) and not self._advance():
+            raise InvalidImage('a tar is cut off in mid entry')
+        piece = self._chunk[self._place:self._place + most]
+        self._place += len(piece)
+        return piece
+
+    def _skip(self, count: int) -> None:
+        while count:
+            count -= len(self._piece(count))
+        self._data = 0
+
+    def _advance(self) -> bool:
+        chunk = next(self._chunks, None)
+        self._chunk, self._place = chunk if chunk is not None else memoryview(b''), 0
+        return chunk is not None

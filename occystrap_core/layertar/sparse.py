@@ -1,0 +1,100 @@
+"""The maps of sparse files in tars: where their data go (GNU tar manual, Storing Sparse Files, all four formats)."""
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.layertar import header as fields
+from occystrap_core.layertar.entry import GNU_SPARSE, TarEntry
+
+Extents = list[tuple[int, int]]
+"""Offset and length in bytes of each piece of data, in order."""
+
+_OLD_PAIR, _OLD_SIZE = 24, slice(483, 495)
+_MOST = 1 << 20
+"""Pieces that one file may have."""
+
+
+@dataclass(frozen=True)
+class SparseContent:
+    """What a sparse file is made of: where its data go, and its whole size in bytes."""
+
+    extents: Extents
+    size: int
+
+
+def extents(entry: TarEntry, headers: bytes, data: int, take: Callable[[int], bytes]) -> SparseContent | None:
+    """Return the map of a sparse file, None for another one; raises InvalidImage for a map that cannot be.
+
+    `headers` are the further ones of the old GNU format; the file has `data` bytes, and `take` reads from them, where
+    the format 1.0 has its map.
+    """
+    pax = entry.pax if entry.records else {}
+    if entry.type == GNU_SPARSE:
+        pieces, size = _old(entry.header, headers), fields.read_number(entry.header[_OLD_SIZE], 'real size')
+    elif pax.get(b'GNU.sparse.major') == b'1':
+        pieces, used = _in_data(take)
+        size, data = _number(pax.get(b'GNU.sparse.realsize', b'')), data - used
+    elif b'GNU.sparse.map' in pax:
+        pieces, size = _pairs(pax[b'GNU.sparse.map'].split(b',')), _number(pax.get(b'GNU.sparse.size', b''))
+    elif b'GNU.sparse.size' in pax:
+        pieces = _pairs([value for key, value in entry.records
+                         if key in (b'GNU.sparse.offset', b'GNU.sparse.numbytes')])
+        size = _number(pax[b'GNU.sparse.size'])
+    else:
+        return None
+    _require_order(pieces, fields.checked_size(size), data)
+    return SparseContent([piece for piece in pieces if piece[1]], size)
+
+
+def _old(header: bytes, further: bytes) -> Extents:
+    """Return the map of four pairs in the header, and of 21 in each block behind it."""
+    blocks = [header[386:386 + 4 * _OLD_PAIR]]
+    blocks += [further[place:place + 21 * _OLD_PAIR] for place in range(0, len(further), fields.BLOCK)]
+    pieces: Extents = []
+    for block in blocks:
+        for place in range(0, len(block), _OLD_PAIR):
+            pair = block[place:place + _OLD_PAIR]
+            if pair[:1] == b'\0' and pair[12:13] == b'\0':
+                return pieces
+            pieces.append((fields.read_number(pair[:12], 'offset'), fields.read_number(pair[12:], 'length')))
+    return pieces
+
+
+def _in_data(take: Callable[[int], bytes]) -> tuple[Extents, int]:
+    """Return the map that lies before the data, as decimal numbers a line each, and the bytes that it takes."""
+    numbers: list[bytes] = []
+    rest, used, wanted = b'', 0, 1
+    while len(numbers) < wanted:
+        rest, used = rest + take(fields.BLOCK), used + fields.BLOCK
+        *lines, rest = rest.split(b'\n')
+        numbers += lines
+        if len(rest) > fields.BLOCK:
+            raise InvalidImage('a sparse file in a tar has a malformed map')
+        wanted = 1 + 2 * _number(numbers[0]) if numbers else 1
+        if wanted > 2 * _MOST:
+            raise InvalidImage(f'a sparse file in a tar has more than {_MOST} pieces')
+    return _pairs(numbers[1:wanted]), used
+
+
+def _pairs(numbers: list[bytes]) -> Extents:
+    values = [_number(each) for each in numbers if each]
+    if len(values) % 2 or len(values) > 2 * _MOST:
+        raise InvalidImage('a sparse file in a tar has a malformed map')
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _number(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 19:
+        raise InvalidImage(f'a sparse file in a tar has the malformed number {text[:40]!r}')
+    return int(text)
+
+
+def _require_order(pieces: Extents, size: int, data: int) -> None:
+    """Raise InvalidImage unless the pieces follow each other within the file, and are all of its data."""
+    end = 0
+    for offset, length in pieces:
+        if offset < end or length < 0 or offset + length > size:
+            raise InvalidImage('a sparse file in a tar has a map whose pieces overlap or lie outside of it')
+        end = offset + length
+    if sum(length for _, length in pieces) != data:
+        raise InvalidImage('a sparse file in a tar has other data than its map says')
