@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     )
     from occystrap_core.hookspecs import hookimpl
     from occystrap_core.image.artifact import Artifact
+    from occystrap_core.image.chosen import open_chosen, platforms_wanted
     from occystrap_core.image.compression import inflate
+    from occystrap_core.image.content_reader import ContentReader, at_once
+    from occystrap_core.image.contents import Contents
     from occystrap_core.image.image import Image, SequentialImage
     from occystrap_core.image.image_index import Attached, Child, Content, ImageIndex, below
     from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
@@ -28,7 +31,13 @@ if TYPE_CHECKING:
         ImageOutput, LayerForm, OutgoingLayer, PlacedLayer, WrittenAttachment, WrittenImage, WrittenIndex,
         WrittenLayer,
     )
-    from occystrap_core.layertar.entry import TarEntry
+    from occystrap_core.layertar.entry import (
+        BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, TarEntry,
+    )
+    from occystrap_core.layertar.globs import plain_path
+    from occystrap_core.layertar.reader import TarReader
+    from occystrap_core.layertar.sparse import SparseContent
+    from occystrap_core.layertar.whiteouts import Whiteout, is_whiteout, whiteout_of
     from occystrap_core.options import (
         BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice, read_options,
     )
@@ -48,7 +57,10 @@ _HOMES = {
               'concerning',
     'hookspecs': 'hookimpl',
     'image.artifact': 'Artifact',
+    'image.chosen': 'open_chosen platforms_wanted',
     'image.compression': 'inflate',
+    'image.content_reader': 'ContentReader at_once',
+    'image.contents': 'Contents',
     'image.image': 'Image SequentialImage',
     'image.image_index': 'Attached Child Content ImageIndex below',
     'image.layer': 'Layer StoredLayer TarLayer',
@@ -59,7 +71,11 @@ _HOMES = {
     'image_list': 'ImageList ListedImage',
     'image_output': 'ImageOutput LayerForm OutgoingLayer PlacedLayer WrittenAttachment WrittenImage WrittenIndex '
                     'WrittenLayer',
-    'layertar.entry': 'TarEntry',
+    'layertar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE FOLDER HARD_LINK SYMLINK TarEntry',
+    'layertar.globs': 'plain_path',
+    'layertar.reader': 'TarReader',
+    'layertar.sparse': 'SparseContent',
+    'layertar.whiteouts': 'Whiteout is_whiteout whiteout_of',
     'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice read_options',
     'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
     'settings': 'Cancellation RequestStats Settings',
@@ -73,15 +89,17 @@ _HOMES = {
 __getattr__ = lazy_exports(__name__, _HOMES)
 
 __all__ = [
-    'AccessDenied', 'Artifact', 'Attached', 'BOOLEAN', 'ByteStream', 'CHUNK', 'Cancellation', 'Cancelled',
-    'CheckResult', 'CheckResults', 'Child', 'ChunkedSource', 'CommandDeclaration', 'Content', 'DeviceFile',
-    'DigestMismatch', 'EntryFilter', 'Evidence', 'Expectation', 'FilterKind', 'INTEGER', 'Image', 'ImageError',
-    'ImageFilter', 'ImageIndex', 'ImageInput', 'ImageList', 'ImageNotFound', 'ImageOutput', 'InputScheme',
-    'InvalidImage', 'IteratorSource', 'Layer', 'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError',
-    'Option', 'OptionType', 'Outcome', 'OutgoingLayer', 'OutputError', 'PlacedLayer', 'PluginError', 'ReadAhead',
-    'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE', 'STRING', 'SequentialImage', 'ServiceError',
-    'ServiceUnavailable', 'Settings', 'Severity', 'SizeMismatch', 'StoredLayer', 'TarEntry', 'TarLayer',
-    'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'WriterScheme',
-    'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'below', 'choice', 'concerning',
-    'hash_file', 'hookimpl', 'inflate', 'parse_uri', 'read_options', 'start_writeback', 'sync_folder', 'writing',
+    'AccessDenied', 'Artifact', 'Attached', 'BLOCK_DEVICE', 'BOOLEAN', 'ByteStream', 'CHARACTER_DEVICE', 'CHUNK',
+    'Cancellation', 'Cancelled', 'CheckResult', 'CheckResults', 'Child', 'ChunkedSource', 'CommandDeclaration',
+    'Content', 'ContentReader', 'Contents', 'DeviceFile', 'DigestMismatch', 'EntryFilter', 'Evidence', 'Expectation',
+    'FIFO', 'FILE', 'FOLDER', 'FilterKind', 'HARD_LINK', 'INTEGER', 'Image', 'ImageError', 'ImageFilter', 'ImageIndex',
+    'ImageInput', 'ImageList', 'ImageNotFound', 'ImageOutput', 'InputScheme', 'InvalidImage', 'IteratorSource', 'Layer',
+    'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError', 'Option', 'OptionType', 'Outcome',
+    'OutgoingLayer', 'OutputError', 'PlacedLayer', 'PluginError', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats',
+    'SECONDS', 'SIZE', 'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings',
+    'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'UnknownOption',
+    'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
+    'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below', 'choice',
+    'concerning', 'hash_file', 'hookimpl', 'inflate', 'is_whiteout', 'open_chosen', 'parse_uri', 'plain_path',
+    'platforms_wanted', 'read_options', 'start_writeback', 'sync_folder', 'whiteout_of', 'writing',
 ]

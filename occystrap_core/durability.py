@@ -26,7 +26,8 @@ def writing(place: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        at = f' (at {error.filename})' if error.filename and str(error.filename) != place else ''
+        name = error.filename2 or error.filename  # of a rename where it was to lead
+        at = f' (at {name})' if name and str(name) != place else ''
         advice = _ADVICE.get(error.errno or 0, 'look into it and try again')
         raise OutputError(f'cannot write to {place}: {error.strerror or error}{at}: {advice}') from error
 

@@ -1,7 +1,7 @@
 """The contract of a writer."""
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -88,6 +88,10 @@ class WrittenImage:
     config: ImageConfig
     layers: Sequence[PlacedLayer] = field(default_factory=tuple)
 
+    def without_layers(self) -> 'WrittenImage':
+        """Return this image for a receipt that expects no layers, as they went into something else."""
+        return replace(self, layers=())
+
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
                 layer_kind: str = 'layer', locate: Callable[[PlacedLayer], str] = lambda layer: layer.locator,
                 ) -> Receipt:
@@ -152,6 +156,14 @@ class ImageOutput(ABC):
     """The form of layers that it takes; may be set in __init__ from options."""
     compression = 'gzip'
     """For STORED: the key of COMPRESSIONS with which the core compresses a layer that has no blob."""
+    in_order = False
+    """Whether layers are given one after the other, the lowest first, one that is listed twice both times; then
+    `has_layer` is not asked. With a source that streams them in another order, some wait in temporary files."""
+    unpacks = False
+    """Whether it has more to do with the bytes of a layer, in TAR form, than to move them: all that can be done with
+    them before is then done on another thread."""
+    notes: Sequence[str] = ()
+    """After `finalize`: lines for people about what could not be kept, such as owners without being root."""
     layer_store: Hashable = None
     """Names the place where `has_layer` or `adopt_layer` finds what other images of the run brought, such as a folder
     or a registry: the core then lets one of them bring a layer, and asks for it on behalf of the others. None if there

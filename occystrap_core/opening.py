@@ -57,7 +57,7 @@ def open_filters(plugins: Plugins, texts: Sequence[str], settings: Settings) -> 
 def require_many(plugins: Plugins, location: Location) -> None:
     """Raise UsageError unless the destination can take several images."""
     many = plugins.find(WriterScheme, location.scheme).many
-    if not many.accepted:
+    if not many.accepted or many.unless(location):
         raise UsageError(f'{location} cannot take several images: {many.reason}; fields in its path such as '
                          '{repository} and {tag} give each a place of its own')
     if many.needs and not location.options.get(many.needs):

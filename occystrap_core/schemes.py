@@ -1,11 +1,12 @@
 """What plugins declare: schemes of inputs and writers, filters, commands. Declarations are cheap to make and import."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from occystrap_core.errors import PluginError
 from occystrap_core.options import Option
+from occystrap_core.uri import Location
 
 
 def load(target: str) -> Any:
@@ -30,11 +31,15 @@ class InputScheme:
 
 @dataclass(frozen=True)
 class Many:
-    """How a destination takes several images: not at all (`reason` says why), or if option `needs` is true."""
+    """How a destination takes several images: not at all (`reason` says why), or if option `needs` is true.
+
+    `unless` tells of a location that it names a place for one image alone, which `reason` is about then.
+    """
 
     accepted: bool
     needs: str = ''
     reason: str = ''
+    unless: Callable[[Location], bool] = lambda location: False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The command `verify`: holds a destination against the receipt of an earlier run, reprocessing nothing."""
 import os
+import re
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.process import VerifyCommand, verify_level
 from occystrap_core.errors import UsageError
+from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.receipt_file import read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport
@@ -84,9 +86,24 @@ def _described(receipt: Receipt) -> ImageReport:
 def _receipts(target: str) -> list[Receipt]:
     if '://' not in target:
         return read_receipts(target)
-    path = parse_uri(target).path
-    kept = sorted(Path(path, KEPT).glob('*.json')) if Path(path).is_dir() else []
-    if not kept:
-        raise UsageError(f'{redact(target)} keeps no receipts: name the file that process --receipt wrote')
-    moved_here = os.path.abspath(path)
-    return [replace(receipt, path=moved_here) for file in kept for receipt in read_receipts(str(file))]
+    folder, name = _folder_and_name(parse_uri(target).path)
+    kept = sorted(Path(folder, KEPT).glob('*.json')) if Path(folder).is_dir() else []
+    receipts = [receipt for file in kept for receipt in read_receipts(str(file)) if _is_called(receipt, name)]
+    if not receipts:
+        of_it = f' of {name!r}' if kept else 's'
+        raise UsageError(f'{redact(target)} keeps no receipt{of_it}: name the file that process --receipt wrote')
+    moved_here = os.path.abspath(folder)
+    return [replace(receipt, path=moved_here) for receipt in receipts]
+
+
+def _folder_and_name(path: str) -> tuple[str, str]:
+    """Return a folder and the name of an image in it: what is behind a colon, or an @, of a path that is no folder."""
+    named = re.fullmatch(r'(.*?)(?::([^/:@]+))?(?:@([^/@]+))?', path, re.DOTALL)
+    if os.path.isdir(path) or not named:
+        return path, ''
+    return named[1], named[3] or named[2] or ''
+
+
+def _is_called(receipt: Receipt, name: str) -> bool:
+    tag = receipt.options.get('tag') or Reference.parse(receipt.reference).tag
+    return name in ('', tag, str(receipt.manifest_digest))

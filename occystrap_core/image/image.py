@@ -31,9 +31,9 @@ class Image:
 
         Raises InvalidImage when the numbers of layers in manifest, config and `layers` differ.
         """
-        counts = {len(layers), len(config.diff_ids), len(manifest.layers) if manifest else len(layers)}
-        if len(counts) > 1:
-            raise InvalidImage(f'{reference} has {len(layers)} layers, but its config lists {len(config.diff_ids)}',
+        count = len(manifest.layers) if manifest else len(layers)
+        if len({len(layers), len(config.diff_ids), count}) > 1:
+            raise InvalidImage(f'{reference} has {count} layers, but its config lists {len(config.diff_ids)}',
                                'layer-count')
         self.reference, self.manifest = reference, manifest
         self._config: ImageConfig | None = config

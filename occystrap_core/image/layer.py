@@ -46,6 +46,10 @@ class Layer(ABC):
         """
         return self.tar()
 
+    def tar_ahead(self) -> ByteStream:
+        """Open the tar for somebody who has much to do with it: received, inflated and hashed on another thread."""
+        return _hashed_ahead(self.tar())
+
     def tar_size(self) -> int | None:
         """Return the size of the tar in bytes if it can be had cheaply: a hint, right for all but odd layers."""
         return None
@@ -66,6 +70,11 @@ class Layer(ABC):
     def stored_size(self) -> int:
         """Bytes that reading the layer moves, as far as known, to do the largest first; 0 if not."""
         return self.descriptor.size if self.descriptor else self.tar_size() or 0
+
+
+def _hashed_ahead(tar: ByteStream) -> ByteStream:
+    """Return a stream of what another thread reads and checks."""
+    return ByteStream(ReadAhead(tar), what='a layer that is read ahead', hashed=lambda: tar.digest.hex)
 
 
 def _nobody_asks() -> str:
@@ -103,8 +112,14 @@ class StoredLayer(Layer):
         """Open the tar; its end checks blob and diff_id. Large ones are received and inflated on another thread."""
         assert self.descriptor
         source = self._inflated()
-        if self.descriptor.size > _WORTH_A_THREAD:
-            source = ReadAhead(source)
+        return self._checked(ReadAhead(source) if self.descriptor.size > _WORTH_A_THREAD else source)
+
+    def tar_ahead(self) -> ByteStream:
+        """Open the tar, all that can be done beforehand on one other thread, without a second ring of buffers."""
+        return _hashed_ahead(self._checked(self._inflated()))
+
+    def _checked(self, source: Readable) -> ByteStream:
+        assert self.descriptor
         return ByteStream(source, digest=self.diff_id, what=f'the tar of layer {self.descriptor.digest}',
                           rule='layer-diff-id')
 

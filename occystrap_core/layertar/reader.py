@@ -32,7 +32,7 @@ class TarReader:
             entry = group.entry
             if entry.type == GLOBAL_PAX:
                 continue
-            size = entry.size
+            size = _size(entry)
             self._group, self._data, self._padding = group, size, -size % fields.BLOCK
             yield entry
             if self._data or self._padding:
@@ -45,12 +45,11 @@ class TarReader:
             self._data -= len(piece)
             yield piece
 
-    def all_data(self) -> memoryview | None:
-        """Return all data of the current entry if it is no sparse file and they are in one piece, else None."""
+    def whole(self) -> memoryview | None:
+        """Return all data of the current entry if they lie in one piece, and are not those of a sparse file."""
         place, size = self._place, self._data
         assert self._group
-        entry = self._group.entry
-        if len(self._chunk) - place < size or not entry.is_bare or entry.type != FILE:
+        if len(self._chunk) - place < size or not self._group.entry.is_bare or self._group.entry.type != FILE:
             return None
         self._place, self._data = place + size, 0
         return self._chunk[place:place + size]
@@ -109,3 +108,10 @@ class TarReader:
         chunk = next(self._chunks, None)
         self._chunk, self._place = chunk if chunk is not None else memoryview(b''), 0
         return chunk is not None
+
+
+def _size(entry: TarEntry) -> int:
+    """Return an entry's size in bytes; raises InvalidImage for a PAX record of it that is no number."""
+    if not entry.is_bare and not (record := entry.pax.get(b'size', b'0')).isdigit():
+        raise InvalidImage(f'a tar entry has the malformed size {record[:40]!r}')
+    return entry.size

@@ -4,10 +4,15 @@ from typing import TYPE_CHECKING
 from occystrap_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from occystrap_core.oci.choosing import UNTAGGED, Offer, called, choose, parse_name
     from occystrap_core.oci.config import ImageConfig
     from occystrap_core.oci.descriptor import Descriptor
     from occystrap_core.oci.digest import Digest
     from occystrap_core.oci.documents import MANIFEST_CAP, dump, field, parse_json, parse_object
+    from occystrap_core.oci.layout import (
+        CONTAINERD_NAME, INDEX, LAYOUT, LAYOUT_VERSION, REF_NAME, LayoutEntries, blob_name, entry_name, layout_offers,
+        require_version, select_entry,
+    )
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
     from occystrap_core.oci.media_types import Compression
     from occystrap_core.oci.platform import Platform, PlatformChoice
@@ -15,12 +20,17 @@ if TYPE_CHECKING:
     from occystrap_core.oci.referrers import COSIGN_SUFFIXES, referrer_of, referrers_tag, subject_of
 
 __getattr__ = lazy_exports(__name__, {
-    'config': 'ImageConfig', 'descriptor': 'Descriptor', 'digest': 'Digest',
+    'choosing': 'Offer UNTAGGED called choose parse_name', 'config': 'ImageConfig', 'descriptor': 'Descriptor',
+    'digest': 'Digest',
     'documents': 'MANIFEST_CAP dump field parse_json parse_object',
+    'layout': 'CONTAINERD_NAME INDEX LAYOUT LAYOUT_VERSION LayoutEntries REF_NAME blob_name entry_name layout_offers '
+              'require_version select_entry',
     'manifest': 'Index Manifest parse_manifest_or_index', 'media_types': 'Compression',
     'platform': 'Platform PlatformChoice', 'reference': 'Reference',
     'referrers': 'COSIGN_SUFFIXES referrer_of referrers_tag subject_of'})
 
-__all__ = ['COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'ImageConfig', 'Index', 'MANIFEST_CAP', 'Manifest',
-           'Platform', 'PlatformChoice', 'Reference', 'dump', 'field', 'parse_json', 'parse_manifest_or_index',
-           'parse_object', 'referrer_of', 'referrers_tag', 'subject_of']
+__all__ = ['CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'INDEX', 'ImageConfig',
+           'Index', 'LAYOUT', 'LAYOUT_VERSION', 'LayoutEntries', 'MANIFEST_CAP', 'Manifest', 'Offer', 'Platform',
+           'PlatformChoice', 'REF_NAME', 'Reference', 'UNTAGGED', 'blob_name', 'called', 'choose', 'dump',
+           'entry_name', 'field', 'layout_offers', 'parse_json', 'parse_manifest_or_index', 'parse_name',
+           'parse_object', 'referrer_of', 'referrers_tag', 'require_version', 'select_entry', 'subject_of']

@@ -2,6 +2,7 @@
 import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +15,7 @@ from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, giv
 from occystrap_core.pipeline.documents import resulting_config, resulting_manifest
 from occystrap_core.pipeline.in_turn import InTurn
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
+from occystrap_core.pipeline.ordering import ordered_layers
 from occystrap_core.pipeline.outgoing import Outgoing
 from occystrap_core.pipeline.spooling import SpooledLayer, spool
 from occystrap_core.settings import Cancellation, Settings
@@ -43,7 +45,9 @@ class ImageCopy:
         """Copy and return the receipt; raises what went wrong first, after the output has been aborted."""
         try:
             self._output.prepare(self._image)
-            if self._image.sequential:
+            if self._output.in_order:
+                self._copy_in_order()
+            elif self._image.sequential:
                 self._copy_arrivals()
             else:
                 self._copy_in_parallel()
@@ -102,6 +106,23 @@ class ImageCopy:
                                    'not list')
             self._placed[diff_id] = placed
 
+    def _copy_in_order(self) -> None:
+        """Hand over one layer at a time, on the threads that all images share."""
+        turns = layers_in_turn(self._settings)
+        with closing(ordered_layers(self._image, self._settings)) as layers:
+            for layer in layers:
+                future = turns.submit(None, partial(self._copy, layer))
+                try:
+                    for each in completed([future], self._settings.cancellation.check):
+                        self._placed[self._key(layer)] = each.result()[1]
+                except BaseException:
+                    self._stopped.cancel()
+                    give_up([future])
+                    raise
+
+    def _key(self, layer: Layer) -> object:
+        return layer.source.diff_id if self._image.sequential else self._identity(layer)
+
     def _copy(self, layer: Layer) -> tuple[Layer, PlacedLayer]:
         """Put one layer in its place, unless it is there."""
         self._check(0)
@@ -122,7 +143,7 @@ class ImageCopy:
 
     def _put(self, ready: Layer) -> PlacedLayer:
         """Have the writer find the layer or take it."""
-        outgoing = Outgoing(ready, self._output.wants, self._check)
+        outgoing = Outgoing(ready, self._output.wants, self._check, self._output.unpacks)
         try:
             if written := self._found(outgoing):
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
@@ -131,6 +152,8 @@ class ImageCopy:
             outgoing.close()
 
     def _found(self, outgoing: Outgoing) -> WrittenLayer | None:
+        if self._output.in_order:
+            return None
         known = outgoing.descriptor if self._output.wants is LayerForm.STORED else outgoing.diff_id
         return (self._output.has_layer(outgoing) or self._output.adopt_layer(outgoing)) if known else None
 

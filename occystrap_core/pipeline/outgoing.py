@@ -13,9 +13,9 @@ from occystrap_core.verification.receipt import Evidence
 class Outgoing:
     """What a writer's `has_layer` and `write_layer` get: see image_output.OutgoingLayer."""
 
-    def __init__(self, layer: Layer, form: LayerForm, observer: Callable[[int], None]) -> None:
-        """`observer` hears of all bytes that pass, and stops the stream by raising."""
-        self._layer, self._form, self._observer = layer, form, observer
+    def __init__(self, layer: Layer, form: LayerForm, observer: Callable[[int], None], ahead: bool = False) -> None:
+        """`observer` hears of all bytes that pass, and stops the stream by raising; `ahead`: a tar is read ahead."""
+        self._layer, self._form, self._observer, self._ahead = layer, form, observer, ahead
         self._stream: ByteStream | None = None
 
     @property
@@ -39,7 +39,10 @@ class Outgoing:
 
     def open(self) -> ByteStream:
         """Open the layer; the last stream opened is the one that counts."""
-        self._stream = self._layer.stored() if self._form is LayerForm.STORED else self._layer.tar()
+        if self._form is LayerForm.STORED:
+            self._stream = self._layer.stored()
+        else:
+            self._stream = self._layer.tar_ahead() if self._ahead else self._layer.tar()
         self._stream.observe(self._observer)
         return self._stream
 

@@ -16,10 +16,13 @@ class ReceiptFile:
     def __init__(self, path: str, resumed: bool = False) -> None:
         """Open the file before anything is copied, to add to what is there if `resumed`; raises OutputError."""
         self._path = path
-        self._partial = '' if resumed and os.path.exists(path) else f'{path}.partial'
+        there = os.path.exists(path)
+        device = there and not os.path.isfile(path)  # such as /dev/stdout: nothing may take its place
+        self._partial = '' if device or (resumed and there) else f'{path}.partial'
         self._lock = threading.Lock()
         try:
-            self._file: BinaryIO = open(self._partial, 'wb', 0) if self._partial else _open_at_a_line(path)
+            self._file: BinaryIO = (open(self._partial or path, 'wb', 0) if self._partial or device
+                                    else _open_at_a_line(path))
         except OSError as error:
             raise self._unwritable(error) from None
 

@@ -120,7 +120,7 @@ class Run:
                         each.copied()
         del self._outputs[id(task)]
         self._note(task.report, receipt)
-        task.report.notes = image.notes
+        task.report.notes = [*image.notes, *output.notes]
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
 
     def _note(self, report: ImageReport, receipt: Receipt) -> None:

@@ -44,7 +44,9 @@ class DeviceFile(ChunkedSource):
     def chunks(self) -> Iterator[memoryview]:
         """Yield the bytes; the buffer is page-aligned, as O_DIRECT wants it."""
         position = self._offset
-        view = memoryview(mmap.mmap(-1, _BLOCK))  # never closed by hand: readers may still hold slices of it
+        wanted = self._end - position + 2 * _ALIGNMENT  # pages of a buffer that is too large would be pinned as well
+        size = min(_BLOCK, wanted - wanted % _ALIGNMENT)
+        view = memoryview(mmap.mmap(-1, size))  # never closed by hand: readers may still hold slices of it
         while position < self._end and self._descriptor is not None:
             aligned = position - position % _ALIGNMENT
             count = os.preadv(self._descriptor, [view], aligned)

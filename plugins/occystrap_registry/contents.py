@@ -1,38 +1,41 @@
-"""What a manifest stands for: an image with its layers, or an artifact with blobs that nobody looks into."""
-from functools import cache, partial
-
-from occystrap_core import Artifact, Image, StoredLayer, concerning
-from occystrap_core.oci import Digest, ImageConfig, Manifest, Reference
+"""A repository as the place where manifests and blobs lie."""
+from occystrap_core import Contents, Image
+from occystrap_core.oci import Descriptor, Index, Manifest, Reference
 from occystrap_registry.blobs import BlobSource, blob_size, tar_size_hint
 from occystrap_registry.client import RegistryClient
-from occystrap_registry.documents import get_document
+from occystrap_registry.documents import get_document, get_manifest
 from occystrap_registry.known_blobs import KnownBlobs
 
 
-def open_image(client: RegistryClient, reference: Reference, manifest: Manifest) -> Image:
-    """Return the image, having read its config; raises InvalidImage, ImageNotFound, ServiceError."""
-    KnownBlobs.of(client.address.host, client.settings).add(
-        client.address.reference.repository, (layer.digest for layer in manifest.layers if not layer.urls))
-    with concerning('config'):
-        config = ImageConfig.parse(get_document(client, manifest.config, f'the config of {reference}'))
-    # that there are as many layers as diff_ids is for Image to see
-    layers = [_layer(client, index, manifest, diff_id)
-              for index, (_, diff_id) in enumerate(zip(manifest.layers, config.diff_ids))]
-    return Image(reference, config, layers, manifest)
+class RepositoryContents(Contents):
+    """What one repository of a registry holds."""
 
+    def __init__(self, client: RegistryClient) -> None:
+        self._client = client
 
-def open_artifact(client: RegistryClient, reference: Reference, manifest: Manifest) -> Artifact:
-    """Return the artifact, having read what its manifest calls its config; raises as `open_image` does."""
-    config = get_document(client, manifest.config, f'the config of {reference}')
-    return Artifact(reference, config, manifest, partial(BlobSource, client))
+    def manifest(self, entry: Descriptor) -> Manifest | Index:
+        """GET a manifest by its digest."""
+        return get_manifest(self._client, entry.digest)
 
+    def document(self, descriptor: Descriptor, what: str) -> bytes:
+        """GET a small blob."""
+        return get_document(self._client, descriptor, what)
 
-def open_content(client: RegistryClient, reference: Reference, manifest: Manifest) -> Image:
-    """Return the image, or the artifact, as the manifest's media types tell."""
-    return (open_image if manifest.is_image else open_artifact)(client, reference, manifest)
+    def blob(self, descriptor: Descriptor) -> BlobSource:
+        """Open a blob, asked for when it is first read."""
+        return BlobSource(self._client, descriptor)
 
+    def blob_size(self, descriptor: Descriptor) -> int | None:
+        """HEAD the blob."""
+        return blob_size(self._client, descriptor)
 
-def _layer(client: RegistryClient, index: int, manifest: Manifest, diff_id: Digest) -> StoredLayer:
-    descriptor = manifest.layers[index]
-    return StoredLayer(index, descriptor, diff_id, partial(BlobSource, client, descriptor),
-                       cache(partial(tar_size_hint, client, descriptor)), partial(blob_size, client, descriptor))
+    def tar_size(self, descriptor: Descriptor) -> int | None:
+        """GET its last bytes."""
+        return tar_size_hint(self._client, descriptor)
+
+    def image(self, reference: Reference, manifest: Manifest) -> Image:
+        """Return the image, and take note that its blobs can be mounted from here."""
+        address = self._client.address
+        KnownBlobs.of(address.host, self._client.settings).add(
+            address.reference.repository, (layer.digest for layer in manifest.layers if not layer.urls))
+        return super().image(reference, manifest)

@@ -1,19 +1,20 @@
 """Reading images from a registry."""
 import threading
 from collections.abc import Iterable
+from functools import partial
 
 from occystrap_core import (
-    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Settings, SizeMismatch,
+    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Settings, open_chosen,
+    platforms_wanted,
 )
-from occystrap_core.oci import Index, Manifest, Platform, PlatformChoice, Reference, media_types
+from occystrap_core.oci import Reference
 from occystrap_registry.address import parse_address
 from occystrap_registry.client import RegistryClient
-from occystrap_registry.contents import open_artifact, open_content, open_image
+from occystrap_registry.contents import RepositoryContents
 from occystrap_registry.documents import get_manifest
 from occystrap_registry.globs import Excluded, has_glob
 from occystrap_registry.matching import matching, not_excluded
-from occystrap_registry.reader import Reader
-from occystrap_registry.referrers import attached_to, digests_of
+from occystrap_registry.referrers import hanging_on
 
 
 class RegistryInput(ImageInput):
@@ -27,7 +28,7 @@ class RegistryInput(ImageInput):
         super().__init__(location.with_path(str(self._address.reference)), settings)
         self._client = RegistryClient(self._address, settings)
         self._referrers = bool(location.options.get('referrers'))
-        self._wanted = _wanted(location.options.get('platform'), settings)
+        self._wanted = platforms_wanted(location.options.get('platform'), settings)
         self._others: dict[str, RegistryInput] = {}
         self._lock = threading.Lock()
 
@@ -65,68 +66,10 @@ class RegistryInput(ImageInput):
                 self._others[reference.repository] = RegistryInput(location, self.settings)
             return self._others[reference.repository]
 
-    @property
-    def _choice(self) -> PlatformChoice:
-        """What to take of an index: what was asked for, or what fits this machine."""
-        return self._wanted or PlatformChoice((Platform.of_host(),))
-
     def _open(self, reference: Reference) -> Image | ImageIndex:
         found = get_manifest(self._client, reference.digest or reference.tag)
-        reader = Reader(self._client, reference)
-        if isinstance(found, Index) and not self._choice.one:
-            return self._several(reader, found)
-        image = self._one(reference, found)
-        if self._referrers and image.manifest:
-            image.attached = attached_to(reader, [image.manifest.digest])
-        return image
-
-    def _several(self, reader: Reader, index: Index) -> ImageIndex:
-        """Return the index, or a choice of its entries: then what hangs on the whole does not fit."""
-        opened = reader.index(index, index.places(self._choice))
-        if self._referrers:
-            digests = digests_of(opened)
-            complete = len(opened.children) == len(index.manifests)
-            opened.attached = tuple(attached_to(reader, digests if complete else digests[:-1]))
-        return opened
-
-    def _one(self, reference: Reference, found: Manifest | Index) -> Image:
-        manifest = self._selected(found) if isinstance(found, Index) else found
-        if manifest.config.media_type not in media_types.CONFIGS:
-            if not self._choice.platforms:  # all: whatever there is
-                return open_artifact(self._client, reference, manifest)
-            raise InvalidImage(f'{reference} is no container image: its config is a {manifest.config.media_type}')
-        if not self._choice.platforms:
-            return open_content(self._client, reference, manifest)
-        image = open_image(self._client, reference, manifest)
-        if manifest is found and self._wanted:
-            self._require_platforms(image)
-        return image
-
-    def _require_platforms(self, image: Image) -> None:
-        """Raise ImageNotFound when the one image that there is is not for all the platforms that were asked for."""
-        actual = image.config.platform
-        for wanted in self._choice.platforms:
-            if not actual.satisfies(wanted):
-                raise ImageNotFound(f'no image for platform {wanted}; there is: {actual}')
-
-    def _selected(self, index: Index) -> Manifest:
-        assert self._choice.one
-        entry = index.select(self._choice.one)
-        found = get_manifest(self._client, entry.digest)
-        if len(found.raw) != entry.size:
-            raise SizeMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, should have {entry.size}',
-                               'manifest-size')
-        if isinstance(found, Index):
-            raise InvalidImage(f'the entry for {entry.platform} is an index within the index: take all of it with '
-                               'platform=all')
-        return found
-
-
-def _wanted(option: str | None, settings: Settings) -> PlatformChoice | None:
-    """Return what the user wants of an index, by the option or else for the whole run; None if nobody said."""
-    if option:
-        return PlatformChoice.parse(option)
-    return PlatformChoice((settings.platform,)) if settings.platform else settings.platforms
+        reader = ContentReader(RepositoryContents(self._client), reference, self.settings)
+        return open_chosen(reader, found, self._wanted, partial(hanging_on, self._client) if self._referrers else None)
 
 
 def _named(error: InvalidImage | ImageNotFound, reference: Reference) -> InvalidImage | ImageNotFound:

@@ -2,12 +2,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from occystrap_core import ImageNotFound
+from occystrap_core import ImageNotFound, at_once
 from occystrap_core.oci import Reference
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.globs import Excluded, compiled, has_glob, in_order, natural
 from occystrap_registry.listing import list_repositories, list_tags
-from occystrap_registry.reader import Reader
 
 _SHOWN = 5
 
@@ -25,7 +24,7 @@ def matching(client: RegistryClient, wanted: Reference, excluded: Excluded) -> l
         found = [replace(wanted, repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
         return [each for each in found if each not in excluded], tags if len(repositories) == 1 else tags[:_SHOWN]
 
-    looks = Reader(client, wanted).at_once(look, repositories)
+    looks = at_once(look, repositories, client.settings.jobs)
     matched = [reference for found, _ in looks for reference in found]
     if not matched:
         tags = list(dict.fromkeys(tag for _, tags in looks for tag in tags))

@@ -5,7 +5,9 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from occystrap_core import Image, ImageIndex, ImageInput, ImageNotFound, Location, ServiceError, Settings, UsageError
+from occystrap_core import (
+    Image, ImageIndex, ImageInput, ImageNotFound, Location, ServiceError, Settings, UsageError, at_once,
+)
 from occystrap_core.oci import Reference
 from occystrap_registry.address import Address, parse_address
 from occystrap_registry.client import RegistryClient
@@ -13,7 +15,6 @@ from occystrap_registry.globs import Excluded, compiled, has_glob, in_order
 from occystrap_registry.input import RegistryInput
 from occystrap_registry.matching import examples, not_excluded, some
 from occystrap_registry.quay_api import Named, QuayApi
-from occystrap_registry.reader import Reader
 
 HOST = 'quay.io'
 _OWN = ('host', 'since', 'token')
@@ -41,7 +42,7 @@ class QuayInput(ImageInput):
         if not self._since and not has_glob(wanted.repository + wanted.tag):
             return not_excluded(wanted, self._excluded)
         repositories = self._repositories(wanted)
-        found = Reader(self._client, wanted).at_once(self._tagged, repositories)
+        found = at_once(self._tagged, repositories, self.settings.jobs)
         matched = [reference for references in found for reference in references]
         if not matched:
             newer = f' and is newer than {self._since:%Y-%m-%d %H:%M} UTC' if self._since else ''

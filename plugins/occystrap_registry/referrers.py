@@ -1,37 +1,13 @@
 """What hangs on an image in a registry: its referrers, by API or by a tag in its place, and cosign's tags."""
-from collections.abc import Iterable
-
-from occystrap_core import Attached, Content, ImageIndex, InvalidImage, below
+from occystrap_core import InvalidImage
 from occystrap_core.oci import (
-    COSIGN_SUFFIXES, MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, referrers_tag, subject_of,
+    COSIGN_SUFFIXES, MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, referrers_tag,
 )
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.documents import find_manifest
 from occystrap_registry.paging import Paging, next_query
-from occystrap_registry.reader import Reader
 
 _NO_API = (400, 404, 405, 501)
-
-
-def attached_to(reader: Reader, subjects: Iterable[Digest]) -> list[Attached]:
-    """Return all that hangs on these, and on that in turn, metadata read; raises as Reader.open does."""
-    found: list[Attached] = []
-    level = list(dict.fromkeys(subjects))
-    seen = set(level)
-    while level:
-        looked = reader.at_once(lambda subject: (subject, *_hanging_on(reader.client, subject)), level)
-        new = [each for subject, listed, tagged in looked for each in _opened(reader, subject, listed, tagged)]
-        found += new
-        digests = [digest for each in new for digest in digests_of(each.content)]
-        level = [digest for digest in dict.fromkeys(digests) if digest not in seen]
-        seen.update(level)
-    return found
-
-
-def digests_of(content: Content) -> list[Digest]:
-    """Return the digests of all manifests that an image or an index is made of."""
-    documents = [each.index if isinstance(each, ImageIndex) else each.manifest for each in below(content)]
-    return [document.digest for document in documents if document]
 
 
 def list_referrers(client: RegistryClient, subject: Digest) -> list[Descriptor]:
@@ -73,8 +49,8 @@ def tagged_referrers(client: RegistryClient, subject: Digest) -> Index | None:
     return found
 
 
-def _hanging_on(client: RegistryClient, subject: Digest) -> tuple[list[Descriptor], list[tuple[str, Manifest | Index]]]:
-    """Return the referrers of a digest, and what lies under cosign's tags for it."""
+def hanging_on(client: RegistryClient, subject: Digest) -> tuple[list[Descriptor], list[tuple[str, Manifest | Index]]]:
+    """Return the referrers of a digest, and what lies under cosign's tags for it; raises as `list_referrers` does."""
     client.settings.cancellation.check()
     tagged = []
     for suffix in COSIGN_SUFFIXES:
@@ -82,13 +58,3 @@ def _hanging_on(client: RegistryClient, subject: Digest) -> tuple[list[Descripto
         if document := find_manifest(client, tag):
             tagged.append((tag, document))
     return list_referrers(client, subject), tagged
-
-
-def _opened(reader: Reader, subject: Digest, listed: list[Descriptor], tagged: list[tuple[str, Manifest | Index]],
-            ) -> list[Attached]:
-    contents = reader.open([*listed, *(reader.take(document) for _, document in tagged)])
-    for entry in listed:
-        if subject_of(reader.document(entry.digest)) != subject:
-            raise InvalidImage(f'{entry.digest} is listed as referring to {subject}, but does not say so itself')
-    return [*(Attached(content, subject=subject) for content in contents[:len(listed)]),
-            *(Attached(content, tag=tag) for content, (tag, _) in zip(contents[len(listed):], tagged, strict=True))]

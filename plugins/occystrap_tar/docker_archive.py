@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from occystrap_core import Image, InvalidImage, Layer, TarLayer, concerning
-from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference, parse_json
-from occystrap_tar.choosing import Offer, parse_name
+from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Offer, Reference, parse_json, parse_name
 from occystrap_tar.members import Archive, Member
 from occystrap_tar.tar_sizes import is_compressed, tar_size
 

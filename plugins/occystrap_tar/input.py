@@ -1,10 +1,10 @@
 """Reading images from archives: what kind of archive it is, its content tells."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from occystrap_core import Image, ImageInput, InvalidImage, Location, Settings, concerning
-from occystrap_core.oci import Platform, Reference
+from occystrap_core import Image, ImageError, ImageInput, InvalidImage, Location, Settings, concerning
+from occystrap_core.oci import INDEX, LayoutEntries, Platform, Reference, choose
 from occystrap_tar import docker_archive, oci_archive
-from occystrap_tar.choosing import choose
 from occystrap_tar.members import Archive
 from occystrap_tar.unpacking import ReadableArchive
 
@@ -19,10 +19,20 @@ class TarInput(ImageInput):
 
     def references(self) -> Iterable[Reference]:
         """Return the image chosen, or the only one."""
-        return [self._docker_choice[1] if self._is_docker else self._oci_choice[1]]
+        with _naming(self.location.path):
+            return [self._docker_choice[1] if self._is_docker else self._oci_choice[1]]
 
     def open(self, reference: Reference) -> Image:
         """Return the image, having read the archive's headers and the small documents."""
+        with _naming(self.location.path):
+            return self._open(reference)
+
+    def close(self) -> None:
+        """Remove what was decompressed."""
+        if self._readable:
+            self._readable.close()
+
+    def _open(self, reference: Reference) -> Image:
         if not self._is_docker:
             return self._open_stored(*self._oci_choice)
         image, name = self._docker_choice
@@ -32,12 +42,7 @@ class TarInput(ImageInput):
                 return self._open_stored(stored, name)
         return docker_archive.open_image(self._opened, image, name)
 
-    def close(self) -> None:
-        """Remove what was decompressed."""
-        if self._readable:
-            self._readable.close()
-
-    def _open_stored(self, image: oci_archive.Entries, reference: Reference) -> Image:
+    def _open_stored(self, image: LayoutEntries, reference: Reference) -> Image:
         return oci_archive.open_image(self._opened, image, reference, self._platform)
 
     @property
@@ -45,7 +50,7 @@ class TarInput(ImageInput):
         return choose(docker_archive.offers(self._opened), self.location.options['image'], self.location.path)
 
     @property
-    def _oci_choice(self) -> tuple[oci_archive.Entries, Reference]:
+    def _oci_choice(self) -> tuple[LayoutEntries, Reference]:
         return choose(oci_archive.offers(self._opened), self.location.options['image'], self.location.path)
 
     @property
@@ -64,7 +69,7 @@ class TarInput(ImageInput):
     def _is_docker(self) -> bool:
         """Whether manifest.json leads; Docker 25 and newer write both it and an OCI layout."""
         names = self._opened.members
-        if docker_archive.MANIFEST not in names and oci_archive.INDEX not in names:
+        if docker_archive.MANIFEST not in names and INDEX not in names:
             raise InvalidImage(f'{self.location.path} is a tar but no image archive: it has neither manifest.json nor '
                                'index.json', 'manifest-missing')
         return docker_archive.MANIFEST in names
@@ -73,3 +78,14 @@ class TarInput(ImageInput):
     def _platform(self) -> Platform:
         wanted = self.location.options['platform']
         return Platform.parse(wanted) if wanted else self.settings.platform or Platform.of_host()
+
+
+@contextmanager
+def _naming(archive: str) -> Iterator[None]:
+    """Put the archive before an ImageError that speaks only of something in it."""
+    try:
+        yield
+    except ImageError as error:
+        if archive in str(error):
+            raise
+        raise error.renamed(f'{archive}: {error}') from None

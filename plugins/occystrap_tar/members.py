@@ -1,5 +1,6 @@
 """The table of contents of an archive: where each member's bytes are, from its headers alone."""
 import os
+import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ _TAIL_CAP = 1 << 20
 _TEXT_CAP = 1 << 20
 _COUNT_CAP = 100_000
 _TEXTS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_CHECKSUM = re.compile(rb'[0-7]{6}\0 ')
 _MALFORMED = (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError)
 """What tarfile raises, on purpose or not, when it reads what is no tar."""
 
@@ -38,7 +40,7 @@ class Archive:
         self.size = os.path.getsize(path)
         self.names: list[str] = []
         self.untidy: list[str] = []
-        """The names of members with other bytes than a terminator at the end of their header's checksum."""
+        """The names of members whose header has its checksum in another form than six digits and a terminator."""
         self._links: dict[str, str] = {}
         self._members: dict[str, Member] = {}
         self.has_end = self._read_end(self._read_headers())
@@ -162,7 +164,7 @@ class _Header(tarfile.TarInfo):
         header = super().frombuf(buf, encoding, errors)
         if header.size < 0 or (header.type in _TEXTS and header.size > _TEXT_CAP):
             raise tarfile.ReadError(f'a header says that {header.name[:100]!r} has {header.size} bytes')
-        header.tidy = bytes(buf[154:156]) == b'\0 '  # tarfile reads the number before it and looks no further
+        header.tidy = bool(_CHECKSUM.fullmatch(buf, 148, 156))  # tarfile takes blanks for zeros and reads no further
         return header
 
 

@@ -5,13 +5,12 @@ from occystrap_core import (
     ByteStream, Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Receipt, Settings,
     UsageError, WrittenImage, WrittenLayer,
 )
-from occystrap_core.oci import Descriptor, Digest, Reference, dump, media_types
+from occystrap_core.oci import (
+    INDEX, LAYOUT, LAYOUT_VERSION, REF_NAME, Descriptor, Digest, Reference, blob_name, dump, media_types,
+)
 from occystrap_tar.archive_builder import ArchiveBuilder
 from occystrap_tar.builder import DockerArchiveBuilder, same_layers
 from occystrap_tar.layers_of_run import LayersOfRun
-from occystrap_tar.oci_archive import INDEX, LAYOUT, REF_NAME, blob_name
-
-_LAYOUT_VERSION = dump({'imageLayoutVersion': '1.0.0'})
 
 
 def tar_output(location: Location, settings: Settings) -> ImageOutput:
@@ -112,7 +111,7 @@ class OciArchiveOutput(ImageOutput):
         index = self._index(manifest.descriptor, _tag(self.location, image.reference))
         documents = [('config', blob_name(manifest.config.digest), image.config.raw),
                      ('manifest', blob_name(manifest.digest), manifest.raw),
-                     ('layout', LAYOUT, _LAYOUT_VERSION), ('index', INDEX, index)]
+                     ('layout', LAYOUT, LAYOUT_VERSION), ('index', INDEX, index)]
         self._archive.finish([(name, raw) for _, name, raw in documents])
         return image.receipt(self.location, [Expectation(kind, name, Digest.of(raw), len(raw))
                                              for kind, name, raw in documents])

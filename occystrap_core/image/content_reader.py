@@ -1,14 +1,17 @@
 """Opening many manifests by digest: each read once, several at once, indexes with all that they list."""
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from occystrap_core import Child, Content, ImageIndex, InvalidImage, SizeMismatch
-from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Reference
-from occystrap_registry.client import RegistryClient
-from occystrap_registry.contents import open_content
-from occystrap_registry.documents import get_manifest
+from occystrap_core.errors import InvalidImage, SizeMismatch
+from occystrap_core.image.contents import Contents
+from occystrap_core.image.image_index import Child, Content, ImageIndex
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.oci.reference import Reference
+from occystrap_core.settings import Settings
 
 _DEEPEST = 8
 """Indexes within indexes; real ones are two deep."""
@@ -19,23 +22,32 @@ A = TypeVar('A')
 B = TypeVar('B')
 
 
-class Reader:
-    """Opens what lies in one repository, for one image; a manifest named twice is one object."""
+def at_once(work: Callable[[A], B], items: Iterable[A], jobs: int) -> list[B]:
+    """Return what `work` makes of each item, `jobs` at once; raises what the first that failed raised."""
+    threads = ThreadPoolExecutor(jobs, 'read-manifests')
+    try:
+        return list(threads.map(work, items))
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
-    def __init__(self, client: RegistryClient, reference: Reference) -> None:
+
+class ContentReader:
+    """Opens what lies in one place, for one image; a manifest named twice is one object."""
+
+    def __init__(self, contents: Contents, reference: Reference, settings: Settings) -> None:
         """`reference` is the image's, for messages."""
-        self.client, self._reference = client, reference
+        self.contents, self.reference, self.settings = contents, reference, settings
         self._documents: dict[Digest, Manifest | Index] = {}
         self._contents: dict[Digest, Content] = {}
 
     def index(self, index: Index, places: Sequence[int]) -> ImageIndex:
         """Return an index with the entries at these places; raises InvalidImage, ImageNotFound, ServiceError."""
         contents = self.open([index.manifests[place] for place in places])
-        return ImageIndex(self._reference, index, [
+        return ImageIndex(self.reference, index, [
             Child(place, content) for place, content in zip(places, contents, strict=True)])
 
     def take(self, document: Manifest | Index) -> Descriptor:
-        """Keep a manifest that was read by a tag; return what points at it."""
+        """Keep a manifest that was read by a name; return what points at it."""
         self._documents[document.digest] = document
         return document.descriptor
 
@@ -53,12 +65,8 @@ class Reader:
         return self._documents[digest]
 
     def at_once(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
-        """Return what `work` makes of each item, several at once; raises what the first that failed raised."""
-        threads = ThreadPoolExecutor(self.client.settings.jobs, 'read-manifests')
-        try:
-            return list(threads.map(work, items))
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+        """Return what `work` makes of each item, as many at once as the run's settings say."""
+        return at_once(work, items, self.settings.jobs)
 
     def _read_documents(self, entries: Sequence[Descriptor]) -> None:
         """Read what these point at and what that lists, level by level."""
@@ -66,24 +74,28 @@ class Reader:
         while level:
             depth += 1
             if depth > _DEEPEST or len(self._documents) + len(level) > _MOST:
-                raise InvalidImage(f'{self._reference} has indexes within indexes, more than {_DEEPEST} deep'
-                                   if depth > _DEEPEST else f'{self._reference} has more than {_MOST} manifests')
-            found = self.at_once(self._read, level)
+                raise InvalidImage(f'{self.reference} has indexes within indexes, more than {_DEEPEST} deep'
+                                   if depth > _DEEPEST else f'{self.reference} has more than {_MOST} manifests')
+            found = self.at_once(self._read, level.values())
             self._documents.update(zip(level, found, strict=True))
             level = self._unread([entry for each in found if isinstance(each, Index) for entry in each.manifests])
 
-    def _unread(self, entries: Sequence[Descriptor]) -> list[Digest]:
-        return [digest for digest in dict.fromkeys(entry.digest for entry in entries) if digest not in self._documents]
+    def _unread(self, entries: Sequence[Descriptor]) -> Mapping[Digest, Descriptor]:
+        unread: dict[Digest, Descriptor] = {}
+        for entry in entries:
+            if entry.digest not in self._documents:
+                unread.setdefault(entry.digest, entry)
+        return unread
 
-    def _read(self, digest: Digest) -> Manifest | Index:
-        self.client.settings.cancellation.check()
-        return get_manifest(self.client, digest)
+    def _read(self, entry: Descriptor) -> Manifest | Index:
+        self.settings.cancellation.check()
+        return self.contents.manifest(entry)
 
     def _open_manifest(self, manifest: Manifest) -> Content:
-        self.client.settings.cancellation.check()
+        self.settings.cancellation.check()
         named = self._named(manifest.digest)
         try:
-            return open_content(self.client, named, manifest)
+            return self.contents.open(named, manifest)
         except InvalidImage as error:
             raise error if str(named) in str(error) else error.renamed(f'{named}: {error}') from None
 
@@ -102,4 +114,4 @@ class Reader:
         return self._contents[entry.digest]
 
     def _named(self, digest: Digest) -> Reference:
-        return replace(self._reference, tag='', digest=digest)
+        return replace(self.reference, tag='', digest=digest)

@@ -1,11 +1,11 @@
-"""Which of the images in an archive is meant: by a name that it has there, or by its digest."""
+"""Which of the images in an archive or a layout is meant: by a name that it has there, or by its digest."""
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from occystrap_core import UsageError
-from occystrap_core.oci import Reference
+from occystrap_core.errors import UsageError
+from occystrap_core.oci.reference import Reference
 
 T = TypeVar('T')
 
@@ -19,7 +19,7 @@ _DEFAULT_HOSTS = ('docker.io', 'index.docker.io', 'localhost')
 
 @dataclass(frozen=True)
 class Offer(Generic[T]):
-    """One image that an archive has.
+    """One image that an archive or a layout has.
 
     `names`: as they are written there, and as references. `hex`: the digits of its digest, empty if unknown.
     """
@@ -37,20 +37,32 @@ class Offer(Generic[T]):
         return ', '.join(self.names) or (f'sha256:{self.hex[:12]}' if self.hex else 'one without a name')
 
 
-def choose(offers: Sequence[Offer[T]], wanted: str | None, archive: str) -> tuple[T, Reference]:
-    """Return the image called `wanted`, or the only one, and its reference; raises UsageError that lists them all."""
+def choose(offers: Sequence[Offer[T]], wanted: str | None, place: str, how: str = '?image=') -> tuple[T, Reference]:
+    """Return the image called `wanted`, or the only one, and its reference; raises UsageError that lists them all.
+
+    `how` tells users where the choice is written.
+    """
     listed = ', '.join(map(str, offers)) or 'none'
     if wanted is None:
         if len(offers) != 1:
-            raise UsageError(f'{archive} has {len(offers)} images, choose one with ?image=: {listed}')
+            raise UsageError(f'{place} has {len(offers)} images, choose one with {how}: {listed}')
         return offers[0].image, offers[0].reference
-    found = _called(offers, wanted) or _of_digest(offers, wanted) or list(_alike(offers, _plain(wanted)))
+    found = called(offers, wanted)
     if not found:
-        raise UsageError(f'{archive} has no image {wanted}; there is: {listed}')
-    if len(found) > 1:
-        raise UsageError(f'{archive} has several images {wanted}, choose one by its digest: '
+        raise UsageError(f'{place} has no image {wanted}; there is: {listed}')
+    if len({offer.hex or number for number, (offer, _) in enumerate(found)}) > 1:
+        raise UsageError(f'{place} has several images {wanted}, choose one by its digest: '
                          f'{", ".join(f"sha256:{offer.hex}" for offer, _ in found)}')
     return found[0][0].image, found[0][1]
+
+
+def called(offers: Sequence[Offer[T]], wanted: str) -> list[tuple[Offer[T], Reference]]:
+    """Return what `wanted` may mean: a name as it is written there, a digest, a name less what users leave out, a tag.
+
+    Of these the first that means anything counts.
+    """
+    return (_named(offers, wanted) or _of_digest(offers, wanted) or list(_alike(offers, _plain(wanted)))
+            or list(_tagged(offers, wanted)))
 
 
 def parse_name(name: str) -> Reference:
@@ -61,7 +73,7 @@ def parse_name(name: str) -> Reference:
         return UNTAGGED
 
 
-def _called(offers: Sequence[Offer[T]], wanted: str) -> list[tuple[Offer[T], Reference]]:
+def _named(offers: Sequence[Offer[T]], wanted: str) -> list[tuple[Offer[T], Reference]]:
     return [(offer, offer.names[wanted]) for offer in offers if wanted in offer.names]
 
 
@@ -75,6 +87,14 @@ def _alike(offers: Sequence[Offer[T]], plain: str) -> Iterator[tuple[Offer[T], R
         alike = [reference for name, reference in offer.names.items() if _plain(name) == plain]
         if alike:
             yield offer, alike[0]
+
+
+def _tagged(offers: Sequence[Offer[T]], tag: str) -> Iterator[tuple[Offer[T], Reference]]:
+    for offer in offers:
+        for reference in offer.names.values():
+            if reference.tag == tag:
+                yield offer, reference
+                break
 
 
 def _plain(name: str) -> str:

@@ -1,0 +1,74 @@
+"""The image layout: which files it has, and which images its index.json offers (image-spec image-layout.md)."""
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.oci.choosing import UNTAGGED, Offer, parse_name
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.documents import dump, parse_object
+from occystrap_core.oci.manifest import Index
+from occystrap_core.oci.reference import Reference
+
+INDEX, LAYOUT = 'index.json', 'oci-layout'
+REF_NAME = 'org.opencontainers.image.ref.name'
+CONTAINERD_NAME = 'io.containerd.image.name'
+LAYOUT_VERSION = dump({'imageLayoutVersion': '1.0.0'})
+"""What a layout has in the file `oci-layout`."""
+
+LayoutEntries = Sequence[Descriptor]
+"""One image in index.json: an entry, or several of different platforms."""
+
+
+def blob_name(digest: Digest) -> str:
+    """Return where a blob is within the layout."""
+    return f'blobs/sha256/{digest.hex}'
+
+
+def require_version(raw: bytes, place: str) -> None:
+    """Raise InvalidImage unless `raw`, the file `oci-layout`, says that `place` is a layout of a version we know."""
+    version = parse_object(raw, f'{place}: {LAYOUT}').get('imageLayoutVersion')
+    if version != '1.0.0':
+        raise InvalidImage(f'{place} has image layout version {version!r}, 1.0.0 is wanted')
+
+
+def layout_offers(entries: Sequence[Descriptor], unnamed: Reference = UNTAGGED) -> list[Offer[LayoutEntries]]:
+    """Return the images among the entries of an index.json.
+
+    `unnamed` is the reference of an image without a name, and what a mere tag is added to.
+    """
+    by_name: dict[str, list[Descriptor]] = {}
+    for entry in entries:
+        if not (entry.platform and entry.platform.os == 'unknown'):  # an attestation, which belongs to an image
+            by_name.setdefault(entry_name(entry), []).append(entry)
+    return [offer for name, same in by_name.items() for offer in _offers(name, same, unnamed)]
+
+
+def select_entry(image: LayoutEntries) -> Descriptor | Index:
+    """Return the one entry that an image has, or an index of several."""
+    return image[0] if len(image) == 1 else Index.build([_without_name(entry) for entry in image])
+
+
+def entry_name(entry: Descriptor) -> str:
+    """Return the name that an entry has, by annotation; empty if it has none."""
+    return entry.annotations.get(CONTAINERD_NAME) or entry.annotations.get(REF_NAME) or ''
+
+
+def _offers(name: str, entries: LayoutEntries, unnamed: Reference) -> Iterator[Offer[LayoutEntries]]:
+    """Yield entries of one name as one image if platforms tell them apart, else each by itself."""
+    platforms = {entry.platform for entry in entries}
+    together = None not in platforms and len(platforms) == len(entries)
+    for image in [entries] if together else [[entry] for entry in entries]:
+        yield Offer(image, {name: _reference(name, unnamed)} if name else {},
+                    image[0].digest.hex if len(image) == 1 else '')
+
+
+def _without_name(entry: Descriptor) -> Descriptor:
+    kept = {key: value for key, value in entry.annotations.items() if key not in (REF_NAME, CONTAINERD_NAME)}
+    return replace(entry, annotations=kept)
+
+
+def _reference(name: str, unnamed: Reference) -> Reference:
+    """Return a name as a reference; image-spec annotations.md allows a mere tag as well."""
+    mere_tag = '/' not in name and ':' not in name
+    return replace(unnamed, tag=parse_name(f'untagged:{name}').tag) if mere_tag else parse_name(name)
