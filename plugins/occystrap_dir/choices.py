@@ -76,7 +76,7 @@ def reference_of(root: str, choice: Choice, image: SavedImage) -> Reference:
         named = _parse(tag, what)
         if named.tag == choice.tag and choice.name in (named.name, named.repository):
             return named
-    return _parse(str(choice), what) if choice.name else Reference(_folder_name(root))
+    return _parse(str(choice), what) if choice.name else Reference(folder_name(root))
 
 
 def _parse(text: str, what: str) -> Reference:
@@ -86,6 +86,7 @@ def _parse(text: str, what: str) -> Reference:
         raise InvalidImage(f'{what}: {error}') from None
 
 
-def _folder_name(root: str) -> str:
+def folder_name(root: str) -> str:
+    """Return what to call an image that has no name: like its folder, in the form of a repository."""
     words = re.findall(r'[a-z0-9]+', os.path.basename(os.path.realpath(root)).lower())
     return '-'.join(words) or 'image'

@@ -1,5 +1,6 @@
 """Whether images may be written to a folder: asked before anything is downloaded."""
 import os
+from collections.abc import Collection
 
 from occystrap_core import OutputError, writing
 from occystrap_dir.catalog import CATALOG
@@ -17,14 +18,35 @@ def check_destination(root: str, unique: bool) -> None:
     `unique` tells that several images are wanted in it. A folder with other things in it is refused.
     """
     with writing(root):
-        if not os.path.lexists(root):
-            return _check_parent(root)
-        if not os.path.isdir(root):
-            kind = 'a link that leads to no folder' if os.path.islink(root) else 'not a folder'
-            raise OutputError(f'{root} is {kind}: name a folder')
-        if not os.access(root, os.W_OK | os.X_OK):
-            raise OutputError(f'{root} is not writable: change its permissions or name another folder')
-        _check_content(root, unique)
+        if check_folder(root):
+            _check_content(root, unique)
+
+
+def check_folder(root: str) -> bool:
+    """Return whether `root` is a folder that may be written to, or not there but can be made; raises OutputError."""
+    if not os.path.lexists(root):
+        _check_parent(root)
+        return False
+    if not os.path.isdir(root):
+        kind = 'a link that leads to no folder' if os.path.islink(root) else 'not a folder'
+        raise OutputError(f'{root} is {kind}: name a folder')
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise OutputError(f'{root} is not writable: change its permissions or name another folder')
+    return True
+
+
+def check_empty(root: str, ours: Collection[str]) -> None:
+    """Raise OutputError if the folder has things in it, but none of `ours`."""
+    names = set(os.listdir(root))  # at once, since other writers may be at work here
+    if names.isdisjoint(ours) and (others := sorted(names - _HARMLESS)):
+        raise OutputError(f'{root} holds other things, such as {others[0]!r}: name an empty folder')
+
+
+def check_layout(root: str, others: Collection[str]) -> None:
+    """Raise OutputError if the folder has files that only other layouts have."""
+    for name in others:
+        if os.path.lexists(f'{root}/{name}'):
+            raise OutputError(f'{root} holds an image in another layout ({name!r} is there): name an empty folder')
 
 
 def _check_parent(root: str) -> None:
@@ -36,12 +58,8 @@ def _check_parent(root: str) -> None:
 
 
 def _check_content(root: str, unique: bool) -> None:
-    names = set(os.listdir(root))  # at once, since other writers may be at work here
-    if names.isdisjoint(_OURS) and (others := sorted(names - _HARMLESS)):
-        raise OutputError(f'{root} holds other things, such as {others[0]!r}: name an empty folder')
-    for name in _OTHERS:
-        if os.path.lexists(f'{root}/{name}'):
-            raise OutputError(f'{root} holds an image in another layout ({name!r} is there): name an empty folder')
+    check_empty(root, _OURS)
+    check_layout(root, _OTHERS)
     if not unique and manifest_names(root) not in ([], [SINGLE]):
         raise OutputError(f'{root} holds several images: add ?unique_names=true to put this one beside them, '
                           'or name an empty folder')

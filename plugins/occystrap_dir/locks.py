@@ -33,6 +33,24 @@ def held(path: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def shared_if_there(path: str) -> Iterator[None]:
+    """Keep others from holding the lock file at `path` meanwhile, if there is one; it is not changed. Raises OSError.
+
+    For readers, who cannot make one where they may not write: where nobody ever held it, nobody is at work.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def try_exclusive(descriptor: int) -> bool:
     """Turn a shared lock into an exclusive one if nobody else has it, else give it up; return which."""
     try:

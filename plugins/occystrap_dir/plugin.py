@@ -2,35 +2,83 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import BOOLEAN, STRING, InputScheme, Many, Option, WriterScheme, hookimpl
+from occystrap_core import BOOLEAN, INTEGER, SIZE, STRING, InputScheme, Many, Option, WriterScheme, choice, hookimpl
 
 if TYPE_CHECKING:
-    from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
+    from occystrap_core import CheckResults, Location, Receipt, Settings, VerifyLevel
+
+
+_UNPACKING = (
+    Option('max_unpacked', SIZE, 256 << 30, 'bytes that the image may unpack to, such as 512M or 20G'),
+    Option('max_entries', INTEGER, 4_000_000, 'files, folders and links that the image may have'),
+    Option('rootless', BOOLEAN, False, 'keep owners in extended attributes, as umoci does, for whoever is not root'),
+)
+
+
+def _names_a_tag(location: 'Location') -> bool:
+    """Tell whether a layout:// is for one image."""
+    return bool(location.options['tag']) or ':' in location.path.rpartition('/')[2]
 
 
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
-    """Return dir://."""
+    """Return the sources."""
     return [InputScheme(
         'dir', 'occystrap_dir.input:DirInput',
         [Option('image', STRING, None, 'which image, by name, of a folder that holds several'),
          Option('tag', STRING, None, 'which tag, of a folder that holds several')],
-        'a folder in the layout of docker save')]
+        'a folder in the layout of docker save'),
+        InputScheme(
+            'layout', 'occystrap_dir.layout.input:LayoutInput',
+            [Option('image', STRING, None, 'which image, by name or digest, of a layout that holds several'),
+             Option('platform', STRING, None, 'what to take of an index: linux/arm64, a list with commas, or all '
+                                              '(default: --platform)'),
+             Option('referrers', BOOLEAN, False, 'bring what hangs on the image: signatures, SBOMs, attestations')],
+            'an OCI image layout in a folder: layout://PATH, layout://PATH:TAG, layout://PATH@DIGEST'),
+    ]
 
 
 @hookimpl
 def register_writers() -> Iterable[WriterScheme]:
-    """Return dir://."""
+    """Return the destinations."""
     return [WriterScheme(
         'dir', 'occystrap_dir.writer:DirOutput',
-        [Option('unique_names', BOOLEAN, False, 'keep several images in the folder, listed in catalog.json')],
-        'a folder in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names'))]
+        [Option('unique_names', BOOLEAN, False, 'keep several images in the folder, listed in catalog.json'),
+         Option('expand', BOOLEAN, False, 'unpack the image too, into a folder named like its manifest'),
+         Option('checksums', BOOLEAN, False, 'keep a SHA256SUMS of all images in the folder, for sha256sum -c'),
+         *_UNPACKING],
+        'a folder in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names')),
+        WriterScheme(
+            'oci', 'occystrap_dir.bundle.writer:BundleOutput', _UNPACKING,
+            'a bundle of the OCI runtime specification: a root file system, and a config.json for runc or crun',
+            many=Many(False, reason='a bundle is of one image')),
+        WriterScheme(
+            'layout', 'occystrap_dir.layout.writer:LayoutOutput',
+            [Option('tag', STRING, None, 'the name in index.json, as behind a colon: layout://PATH:TAG (default: the '
+                                         'source\'s)'),
+             Option('compression', choice('gzip', 'gzip-fast', 'zstd'), 'gzip', 'for layers that have no blob yet')],
+            'an OCI image layout in a folder, which may hold many images, blobs as stored',
+            many=Many(True, reason='it names one tag', unless=_names_a_tag)),
+        WriterScheme(
+            'mounts', 'occystrap_dir.mounts.writer:MountsOutput', _UNPACKING,
+            'a folder for each layer, as overlayfs wants them, shared between images, and a script that mounts them',
+            many=Many(True)),
+    ]
 
 
 @hookimpl
 def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
     """Read back what a writer of this plugin wrote."""
-    if receipt.scheme != 'dir':
-        return None
-    from occystrap_dir.verifier import verify_dir
-    return verify_dir(receipt, level, settings)
+    if receipt.scheme == 'dir':
+        from occystrap_dir.verifier import verify_dir
+        return verify_dir(receipt, level, settings)
+    if receipt.scheme == 'oci':
+        from occystrap_dir.bundle.verifier import verify_bundle
+        return verify_bundle(receipt, level, settings)
+    if receipt.scheme == 'layout':
+        from occystrap_dir.layout.verifier import verify_layout
+        return verify_layout(receipt, level, settings)
+    if receipt.scheme == 'mounts':
+        from occystrap_dir.mounts.verifier import verify_mounts
+        return verify_mounts(receipt, level, settings)
+    return None

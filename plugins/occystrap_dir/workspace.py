@@ -2,19 +2,22 @@
 
 Each run holds a shared lock on `active` and has a mark in `temporary` while it works. Whoever is the last to leave gets
 the lock alone; marks or files that are still there then tell of a run that was killed, failed or replaced something,
-and what such runs left behind is removed.
+and what such runs left behind is removed. A mark can note names of files that are in question then.
 """
 import fcntl
 import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TypeVar
 
 from occystrap_core import Cancelled, sync_folder, writing
 from occystrap_dir import locks
 from occystrap_dir.writing import PartialFile, make_folder
+
+T = TypeVar('T')
 
 STATE = '.occystrap'
 RECEIPTS = f'{STATE}/receipts'
@@ -65,10 +68,40 @@ class Workspace:
         try:
             if os.path.isdir(self._temporary):
                 self._found_remains = True
-                shutil.rmtree(self._temporary)
+                self._take_over()
         finally:
             os.close(active)
         return locks.take(path, fcntl.LOCK_SH)
+
+    def _take_over(self) -> None:
+        """Remove what killed runs left here; what their marks note is in ours before theirs are gone."""
+        self.note(self.noted())
+        with os.scandir(self._temporary) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                elif entry.path != self._mark:
+                    os.unlink(entry.path)
+
+    def note(self, names: Collection[str]) -> None:
+        """Keep the names of files that are to go unless something names them when the last run leaves.
+
+        That is also known after this run was killed, and to nobody when it left clean. Raises OutputError, Cancelled.
+        """
+        with self._mutex, writing(self.root):
+            self._check()
+            with open(self._mark, 'a') as mark:
+                mark.write(''.join(f'{name}\n' for name in names))
+
+    def noted(self) -> set[str]:
+        """Return what the marks of all runs note, for whoever is alone here; raises OSError."""
+        with os.scandir(self._temporary) as entries:
+            marks = [entry.path for entry in entries if entry.name.endswith('.run')]
+        names: set[str] = set()
+        for path in marks:
+            with open(path, errors='replace') as mark:
+                names.update(line.removesuffix('\n') for line in mark)
+        return names
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold, alone among all runs, the right to change what lists the images; raises OSError."""
@@ -89,14 +122,25 @@ class Workspace:
 
     def write(self, data: bytes) -> str:
         """Write a small document to a partial file, flushed and closed; return its path; raises OutputError."""
+        return self.filled(lambda write: write(data))[0]
+
+    def filled(self, fill: Callable[[Callable[[bytes], None]], T]) -> tuple[str, T]:
+        """Have `fill` write a partial file piece by piece; return its path, flushed and closed, and what `fill` did.
+
+        Raises OutputError, and what `fill` raises.
+        """
         path = f'{self._temporary}/{secrets.token_hex(8)}'
         with self._mutex:
             self._check()
             self._partial.add(path)
         file = PartialFile(path, self.root, self.sync)
-        file.write(data)
-        file.complete()
-        return path
+        try:
+            result = fill(file.write)
+            file.complete()
+        except BaseException:
+            file.discard()
+            raise
+        return path, result
 
     def move(self, path: str, name: str) -> None:
         """Give the complete partial file at `path` the final name `name` below the destination, by one rename."""

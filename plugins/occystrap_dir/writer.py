@@ -10,8 +10,12 @@ from occystrap_core import (
 )
 from occystrap_core.oci import Digest
 from occystrap_dir.catalog import CATALOG, Catalog, Entry, place, recovered_catalog
+from occystrap_dir.checksums import (
+    CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, write_checksums,
+)
 from occystrap_dir.destination import check_destination
-from occystrap_dir.manifests import SINGLE, build_manifest, layer_name
+from occystrap_dir.expansion import Expansion, remove_expansions, remove_if_empty
+from occystrap_dir.manifests import SINGLE, build_manifest, layer_name, manifest_names
 from occystrap_dir.names import WrongKind, file_size
 from occystrap_dir.orphans import remove_orphans
 from occystrap_dir.receipts import kept_receipt, recorded_sizes, with_known_evidence
@@ -29,13 +33,20 @@ class DirOutput(ImageOutput):
         self._unique = bool(self.location.options['unique_names'])
         self._workspace = Workspace(self._root, settings.sync)
         self._replaces = False
-        if self._unique:
+        self._expansion: Expansion | None = None
+        if self.location.options.get('expand'):
+            self._expansion = Expansion(self._root, self.location.options, settings)
+            self.in_order = self.unpacks = True
+        elif self._unique:
             self.layer_store = self._root
 
     def prepare(self, image: Image) -> None:
         """Refuse what is no folder, cannot be written to, or holds other things; raises OutputError."""
         check_destination(self._root, self._unique)
         self._workspace.enter()
+        if self._expansion:
+            with writing(self._root):
+                self._expansion.begin()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return the layer that is there, if it has the size that a kept receipt gives, or else the right digest."""
@@ -54,62 +65,92 @@ class DirOutput(ImageOutput):
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Stream the tar to a temporary file and move it into the place that its digest gives; raises OutputError."""
+        if self._expansion and (found := self.has_layer(layer)):
+            self._expansion.add_present(layer, found)
+            return found
         with self._workspace.partial() as partial, layer.open() as stream:
-            for chunk in stream.chunks():
-                partial.write(chunk)
+            stream.copy_to(partial.write)
+            if self._expansion:
+                self._expansion.add(stream)
+            else:
+                stream.drain()
             partial.complete()
             name = layer_name(stream.digest.hex)
             self._workspace.move(partial.path, name)
         return WrittenLayer(name)
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config, manifest, catalog and receipt, in this order, and remove what they replace."""
+        """Write config, manifest, catalog, checksums and receipt, in this order, and remove what they replace."""
         with writing(self._root), self._workspace.locked():
             catalog = recovered_catalog(self._root) if self._unique else Catalog()
             entry = self._entry(catalog, image)
             replaced = catalog.entries.get((entry.name, entry.tag))
             catalog.put(entry)
-            receipt = self._commit(image, entry, catalog)
-            if replaced and replaced.manifest not in {each.manifest for each in catalog}:
+            if replaced and replaced.manifest in {each.manifest for each in catalog}:
+                replaced = None
+            receipt = self._commit(image, entry, catalog, replaced)
+            if replaced:
                 self._replaces = True
                 self._remove(f'{RECEIPTS}/{replaced.manifest}', replaced.manifest)
+                remove_expansions(self._root, [replaced.manifest])
         self._workspace.leave(clean=not self._replaces, sweep=self._sweep)
+        self.notes = self._expansion.notes if self._expansion else ()
         return receipt
 
     def abort(self) -> None:
         """Remove everything that this run wrote and no manifest names."""
+        if self._expansion:
+            with suppress(OSError):
+                self._expansion.abort()
         self._workspace.leave(clean=False, sweep=self._sweep)
 
     def _entry(self, catalog: Catalog, image: WrittenImage) -> Entry:
         entry = place(catalog, image.reference, self._root)
         return entry if self._unique else replace(entry, manifest=SINGLE)
 
-    def _commit(self, image: WrittenImage, entry: Entry, catalog: Catalog) -> Receipt:
+    def _commit(self, image: WrittenImage, entry: Entry, catalog: Catalog, replaced: Entry | None) -> Receipt:
         """Write all documents under temporary names, then give them their final ones; return the receipt."""
         manifest, config = build_manifest(image, self._unique), f'{image.config.digest.hex}.json'
         kept = f'{RECEIPTS}/{entry.manifest}'
         receipt = image.receipt(self.location, [
             Expectation('manifest', entry.manifest, Digest.of(manifest), len(manifest)),
             Expectation('config', config, image.config.digest, len(image.config.raw)),
-            Expectation('catalog', CATALOG, Digest.of(entry.canonical()), len(entry.canonical()))])
+            Expectation('catalog', CATALOG, Digest.of(entry.canonical()), len(entry.canonical())),
+            *([self._expansion.list_files(self._workspace, entry.manifest)] if self._expansion else [])])
+        documents = {config: image.config.raw, entry.manifest: manifest, CATALOG: catalog.to_json()}
+        if keeps_checksums(self._root) or self.location.options.get('checksums'):
+            receipt = replace(receipt, expectations=(*receipt.expectations, expected_checksums(receipt)))
+            documents[CHECKSUMS] = self._checksums(receipt, documents[CATALOG], replaced)
         lasting = with_known_evidence(receipt, kept_receipt(self._root, entry.manifest))
-        documents = {config: image.config.raw, entry.manifest: manifest, CATALOG: catalog.to_json(),
-                     kept: f'{lasting.to_json()}\n'.encode()}
+        documents[kept] = f'{lasting.to_json()}\n'.encode()
         partial = {self._workspace.write(content): name for name, content in documents.items()}
-        self._replaces = self._has_other(entry.manifest, manifest)
+        before = self._read(entry.manifest, len(manifest) + 1)
+        self._replaces = before not in (None, manifest)
         self._workspace.settle()
         # Whatever stops us between two renames, no receipt or catalog is left that speaks of the other image.
-        self._remove(kept, *([] if self._unique else [CATALOG]))
+        self._remove(kept, *([] if self._unique or before == manifest else [CATALOG]))
+        if self._expansion:
+            self._expansion.appear(self._workspace, entry.manifest)
+        else:
+            remove_expansions(self._root, [entry.manifest])
         for path, name in partial.items():
             self._workspace.move(path, name)
         return receipt
 
-    def _has_other(self, name: str, content: bytes) -> bool:
+    def _checksums(self, receipt: Receipt, catalog: bytes, replaced: Entry | None) -> bytes:
+        """Return SHA256SUMS as it is with this image in its place."""
+        changed = {receipt.of_kind('manifest')[0].locator, replaced.manifest if replaced else None}
+        others = [name for name in manifest_names(self._root) if name not in changed]
+        return write_checksums({**digests_of_others(self._root, others), **digests_of(receipt),
+                                CATALOG: Digest.of(catalog)})
+
+    def _read(self, name: str, cap: int) -> bytes | None:
+        """Return the first bytes of a file, None if there is none."""
         try:
             with open(f'{self._root}/{name}', 'rb') as file:
-                return file.read(len(content) + 1) != content
+                return file.read(cap)
         except FileNotFoundError:
-            return False
+            return None
 
     def _remove(self, *names: str) -> None:
         for name in names:
@@ -118,6 +159,7 @@ class DirOutput(ImageOutput):
 
     def _sweep(self) -> None:
         remove_orphans(self._root)
+        remove_if_empty(self._root)
 
     @cached_property
     def _recorded_sizes(self) -> dict[Digest, int]:

@@ -59,11 +59,11 @@ class CommandLine:
         )
         return CommandResult(words, done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str | Path) -> 'subprocess.Popen[bytes]':
-        """Starts `occystrap` with the arguments, its output nowhere, for a test that ends it."""
+    def start(self, *arguments: str | Path, stderr: int = subprocess.DEVNULL) -> 'subprocess.Popen[bytes]':
+        """Starts `occystrap` with the arguments, its output nowhere, or `stderr` where asked, for a test to end it."""
         return subprocess.Popen(
             [sys.executable, '-m', 'occystrap_core', *map(str, arguments)], cwd=self.folder, env=self._environment(),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(('OCCYSTRAP_', 'XDG_'))}

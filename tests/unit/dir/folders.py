@@ -19,9 +19,18 @@ def output(folder: Path, unique: bool = False, settings: Settings = SETTINGS) ->
     return DirOutput(Location('dir', str(folder), {'unique_names': unique}, given), settings)
 
 
-def write(folder: Path, image: Image | None = None, unique: bool = False, settings: Settings = SETTINGS) -> Receipt:
-    """Copies an image into `folder` the way the core does."""
-    return ImageCopy(image or sample_image(), output(folder, unique, settings), settings, 'sample').run()
+def write(folder: Path, image: Image | None = None, unique: bool = False, settings: Settings | None = None) -> Receipt:
+    """Copies an image into `folder` the way the core does, with threads of its own, since a fork has none of others."""
+    used = settings or Settings(sync=False)
+    return copy(image, output(folder, unique, used), used)
+
+
+def copy(image: Image | None, writer: DirOutput, settings: Settings) -> Receipt:
+    """Copies an image, or the sample, into what `writer` writes, as a whole run does."""
+    try:
+        return ImageCopy(image or sample_image(), writer, settings, 'sample').run()
+    finally:
+        settings.shared.close()
 
 
 def write_several(folder: Path, *names: str) -> list[Receipt]:

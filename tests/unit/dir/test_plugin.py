@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from occystrap_core import InputScheme, WriterScheme
+from occystrap_core import InputScheme, Location, WriterScheme
 from occystrap_dir import plugin
 
 
@@ -13,6 +13,17 @@ def test_declaring_imports_nothing_of_what_does_the_work() -> None:
 
 
 def test_what_is_declared() -> None:
-    (source,), (writer,) = plugin.register_inputs(), plugin.register_writers()
-    assert isinstance(source, InputScheme) and isinstance(writer, WriterScheme)
-    assert (source.name, writer.name, writer.many.accepted, writer.many.needs) == ('dir', 'dir', True, 'unique_names')
+    sources = {each.name: each for each in plugin.register_inputs()}
+    writers = {each.name: each for each in plugin.register_writers()}
+    assert set(sources) >= {'dir', 'layout'} and set(writers) >= {'dir', 'layout'}
+    assert all(isinstance(each, InputScheme) for each in sources.values())
+    assert all(isinstance(each, WriterScheme) for each in writers.values())
+    assert (writers['dir'].many.accepted, writers['dir'].many.needs) == (True, 'unique_names')
+
+
+def test_a_layout_takes_several_images_unless_it_names_a_tag() -> None:
+    many = {each.name: each for each in plugin.register_writers()}['layout'].many
+    assert many.accepted
+    for path, tag, alone in [('/a/b', None, False), ('/a:c/b', None, False), ('/a/b:v1', None, True),
+                             ('/a', 'v1', True)]:
+        assert many.unless(Location('layout', path, {'tag': tag}, {})) is alone

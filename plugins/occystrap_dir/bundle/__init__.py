@@ -1,0 +1,1 @@
+"""oci://, a bundle that runc and crun run."""

@@ -1,0 +1,7 @@
+"""What lies where in a bundle."""
+ROOTFS, CONFIG = 'rootfs', 'config.json'
+FILES = '.occystrap/rootfs.mtree'
+"""What must be in the rootfs, line by line."""
+KEPT = '.occystrap/receipts/bundle.json'
+MARKS = (ROOTFS, CONFIG, KEPT)
+"""What tells a bundle of ours, which may be replaced, from other folders."""

@@ -1,0 +1,70 @@
+"""Writing oci://: the files of an image in a folder, with the config.json that a runtime needs to run them."""
+import os
+
+from occystrap_core import (
+    Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, WrittenImage, WrittenLayer,
+    writing,
+)
+from occystrap_core.oci import Digest, ImageConfig
+from occystrap_dir.bundle.layout import CONFIG, FILES, KEPT, MARKS, ROOTFS
+from occystrap_dir.bundle.runtime_config import runtime_config, unsafe_labels
+from occystrap_dir.bundle.users import Accounts
+from occystrap_dir.extraction.reading import read_small
+from occystrap_dir.extraction.staging import check_place
+from occystrap_dir.extraction.unpacking import Limits, Unpacking
+
+
+class BundleOutput(ImageOutput):
+    """Writes one image as a bundle of the OCI runtime specification."""
+
+    wants = LayerForm.TAR
+    in_order = unpacks = True
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(location.with_path(os.path.abspath(location.path)), settings)
+        self._limits = Limits(self.location.options)
+        self._unpacking = Unpacking(self.location.path, self._limits, settings.sync)
+
+    def prepare(self, image: Image) -> None:
+        """Refuse what is no place for a bundle, and begin one beside it; raises OutputError."""
+        check_place(self.location.path, MARKS, 'bundle')
+        self._unpacking.begin(ROOTFS)
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Put a layer over those before it; raises InvalidImage, OutputError."""
+        with layer.open() as stream:
+            self._unpacking.add(stream)
+        return WrittenLayer(ROOTFS)
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Write config.json and the list of files, and let the bundle appear."""
+        config = self._runtime_config(image)
+        with writing(self.location.path):
+            os.makedirs(os.path.dirname(self._path(KEPT)))
+            with open(self._path(FILES), 'wb') as file:
+                files = Expectation('files', FILES, *self._unpacking.finish(file.write))
+            receipt = image.without_layers().receipt(self.location, [
+                Expectation('runtime-config', CONFIG, Digest.of(config), len(config)), files])
+            for name, content in ((CONFIG, config), (KEPT, f'{receipt.to_json()}\n'.encode())):
+                with open(self._path(name), 'wb') as file:
+                    file.write(content)
+        self._unpacking.staging.commit()
+        self.notes = [*self._limits.notes, *_notes_on_labels(image.config)]
+        return receipt
+
+    def abort(self) -> None:
+        """Remove all that was written."""
+        self._unpacking.abort()
+
+    def _runtime_config(self, image: WrittenImage) -> bytes:
+        root = self._unpacking.tree.root
+        accounts = Accounts.parse(read_small(root, b'etc/passwd'), read_small(root, b'etc/group'))
+        return runtime_config(image.config, accounts, bool(self.location.options['rootless']))
+
+    def _path(self, name: str) -> str:
+        return f'{self._unpacking.staging.path}/{name}'
+
+
+def _notes_on_labels(config: ImageConfig) -> list[str]:
+    left_out = ', '.join(unsafe_labels(config))
+    return [f'labels that runtimes would act on are not in {CONFIG}: {left_out}'] if left_out else []

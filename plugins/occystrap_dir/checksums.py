@@ -1,0 +1,129 @@
+"""SHA256SUMS: the digests of all files of a folder's images, as sha256sum(1) writes them and `sha256sum -c` reads them.
+
+Like the catalog it changes with every image, so what a receipt tells of it is what it would be for that image alone.
+"""
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import lru_cache
+
+from occystrap_core import Expectation, InvalidImage, OutputError, Receipt, hash_file
+from occystrap_core.oci import Digest
+from occystrap_dir.manifests import read_manifest
+from occystrap_dir.names import open_inside, read_document
+from occystrap_dir.receipts import kept_receipt
+from occystrap_dir.workspace import RECEIPTS
+
+CHECKSUMS = 'SHA256SUMS'
+_CAP = 64 << 20
+_LINE = re.compile(r'(\\?)([0-9a-f]{64})  (.+)')
+_ESCAPES = {'\\': '\\\\', '\n': '\\n'}
+_PLAIN = {escape: plain for plain, escape in _ESCAPES.items()}
+
+Digests = Mapping[str, Digest]
+"""Digests of files by their names within the folder."""
+
+
+def keeps_checksums(root: str) -> bool:
+    """Return whether a folder has the file, which is then kept current; raises OutputError if a folder is called so."""
+    path = f'{root}/{CHECKSUMS}'
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise OutputError(f'{path} is a folder, where checksums are to be kept: remove it')
+    return os.path.lexists(path)
+
+
+def digests_of(receipt: Receipt) -> dict[str, Digest]:
+    """Return what a receipt tells of the files that belong to its image."""
+    return {each.locator: each.digest for each in receipt.of_kind('manifest', 'config', 'layer')}
+
+
+def expected_checksums(receipt: Receipt) -> Expectation:
+    """Return what to expect: the digest and size of the lines of this image's files alone."""
+    lines = write_checksums(digests_of(receipt))
+    return Expectation('checksums', CHECKSUMS, Digest.of(lines), len(lines))
+
+
+def digests_of_others(root: str, manifests: Iterable[str]) -> dict[str, Digest]:
+    """Return the digests of the files of images that are there, given the names of their manifests.
+
+    Receipts tell them, and of layers without one the SHA256SUMS that is there; only what neither tells of is hashed.
+    Files that are missing and names that lead out of the folder are left out. Raises OSError.
+    """
+    found: dict[str, Digest] = {}
+    for manifest in manifests:
+        found.update(_attested(root, manifest) or _hashed(root, manifest))
+    return found
+
+
+def read_checksums(root: str) -> dict[str, Digest]:
+    """Return what the file says; raises InvalidImage for one that sha256sum would not take or with a name twice.
+
+    Raises FileNotFoundError, another OSError.
+    """
+    found: dict[str, Digest] = {}
+    *lines, rest = os.fsdecode(read_document(root, CHECKSUMS, _CAP)).split('\n')
+    if rest or not lines:
+        raise InvalidImage('has no end')
+    for number, line in enumerate(lines, 1):
+        parts = _LINE.fullmatch(line)
+        if parts is None:
+            raise InvalidImage(f'line {number} is not a digest and a name')
+        name = _unescaped(parts[3]) if parts[1] else parts[3]
+        if name in found:
+            raise InvalidImage(f'lists {name} twice')
+        found[name] = Digest(f'sha256:{parts[2]}')
+    return found
+
+
+def write_checksums(digests: Digests) -> bytes:
+    """Return the content of the file: a line for each name, in order."""
+    return b''.join(os.fsencode(_line(name, digest)) for name, digest in sorted(digests.items()))
+
+
+def _attested(root: str, manifest: str) -> dict[str, Digest]:
+    with suppress(FileNotFoundError):
+        found = os.stat(f'{root}/{RECEIPTS}/{manifest}')
+        return _told(root, manifest, (found.st_ino, found.st_mtime_ns, found.st_size))
+    return {}
+
+
+@lru_cache(maxsize=4096)
+def _told(root: str, manifest: str, version: tuple[int, int, int]) -> dict[str, Digest]:
+    """Return what one version of a receipt tells; cached because many images go into one folder."""
+    receipt = kept_receipt(root, manifest)
+    return digests_of(receipt) if receipt else {}
+
+
+def _hashed(root: str, manifest: str) -> dict[str, Digest]:
+    """Return the digests of an image without a receipt."""
+    known: dict[str, Digest] = {}
+    with suppress(FileNotFoundError, InvalidImage):
+        known = read_checksums(root)
+    documents, layers = [manifest], list[str]()
+    with suppress(FileNotFoundError, InvalidImage):
+        for image in read_manifest(root, manifest):
+            documents.append(image.config)
+            layers += image.layers
+    digests = {name: _hash(root, name) for name in documents}
+    digests.update({name: known.get(name) or _hash(root, name) for name in layers})
+    return {name: digest for name, digest in digests.items() if digest}
+
+
+def _hash(root: str, name: str) -> Digest | None:
+    """Return the digest of a file, None where there is none of that name within the folder; raises OSError."""
+    try:
+        os.close(open_inside(root, name))
+        return hash_file(f'{root}/{name}')[0]
+    except (FileNotFoundError, NotADirectoryError, UnicodeEncodeError, InvalidImage):
+        return None
+
+
+def _line(name: str, digest: Digest) -> str:
+    """Return one line; as sha256sum has it, a backslash at its beginning tells that the name has escapes."""
+    escaped = ''.join(_ESCAPES.get(each, each) for each in name)
+    return f'{"" if escaped == name else chr(92)}{digest.hex}  {escaped}\n'
+
+
+def _unescaped(name: str) -> str:
+    return re.sub(r'\\.', lambda found: _PLAIN.get(found[0], found[0]), name)

@@ -1,0 +1,24 @@
+"""How much an image may unpack to: what guards against archives that are made to fill disks and memory."""
+from occystrap_core import InvalidImage
+
+
+class Budget:
+    """What is left of what one image may take."""
+
+    def __init__(self, most_bytes: int, most_entries: int) -> None:
+        self._most_bytes, self._most_entries = most_bytes, most_entries
+        self._bytes = self._entries = 0
+
+    def passed(self, count: int) -> None:
+        """Take note of unpacked bytes; raises InvalidImage when they are too many."""
+        self._bytes += count
+        if self._bytes > self._most_bytes:
+            raise InvalidImage(f'the image unpacks to more than {self._most_bytes} bytes: if that is as it should be, '
+                               'allow more with ?max_unpacked=')
+
+    def entry(self) -> None:
+        """Take note of an entry; raises InvalidImage when there are too many."""
+        self._entries += 1
+        if self._entries > self._most_entries:
+            raise InvalidImage(f'the image has more than {self._most_entries} entries: if that is as it should be, '
+                               'allow more with ?max_entries=')

@@ -1,0 +1,55 @@
+"""What becomes of a layer's whiteouts: in a tree of merged layers they hide what lower layers have."""
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from occystrap_core import Whiteout
+from occystrap_dir.extraction.root import join
+
+if TYPE_CHECKING:
+    from occystrap_dir.extraction.tree import Tree
+
+
+class Marks(Protocol):
+    """Deals with whiteouts."""
+
+    def mark(self, mark: Whiteout) -> None:
+        """Take a whiteout; raises OSError."""
+
+    def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
+        """Look whether a device may be made; raises InvalidImage if it would be taken for a mark."""
+
+    def finish(self) -> None:
+        """Know that the layer has come to its end."""
+
+
+class Hiding:
+    """Removes what lower layers have; what the whiteout's own layer brings, before and after it, stays."""
+
+    def __init__(self, tree: 'Tree') -> None:
+        self._tree = tree
+
+    def mark(self, mark: Whiteout) -> None:
+        """Remove a path, or what is in a folder; what is not there need not be removed."""
+        tree = self._tree
+        if mark.opaque:
+            if folder := tree.root.existing(mark.path):
+                tree.removal.hidden_in(folder.path)
+            return
+        above, _, name = mark.path.rpartition(b'/')
+        found = tree.root.existing(above)
+        if found and _exists(name, found.descriptor):
+            tree.removal.hidden(join(found.path, name))
+
+    def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
+        """Any will do."""
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
+def _exists(name: bytes, folder: int) -> bool:
+    try:
+        os.lstat(name, dir_fd=folder)
+        return True
+    except FileNotFoundError:
+        return False

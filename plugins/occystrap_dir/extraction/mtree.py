@@ -1,0 +1,99 @@
+"""Lines that say what a tree must be like, as mtree(5) has them: a path, then what it is by keywords.
+
+Beside the usual keywords there are `xattr.NAME` with a value in base 64, as gomtree writes it, and `inode`, a number
+that the names of one file have in common.
+"""
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from occystrap_core import InvalidImage
+
+FIRST = b'#mtree v2.0\n'
+_ODD = re.compile(rb'[^A-Za-z0-9/._+,:@%~^-]')
+_ESCAPED = re.compile(rb'\\([0-3][0-7]{2})')
+
+
+def escaped(name: bytes) -> bytes:
+    """Return a name with whatever is not plain as three octal digits behind a backslash (vis(3), VIS_OCTAL)."""
+    return _ODD.sub(lambda match: b'\\%03o' % match[0][0], name)
+
+
+def unescaped(name: bytes) -> bytes:
+    """Return the name that was escaped."""
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), name)
+
+
+def line(path: bytes, keywords: bytes) -> bytes:
+    """Return the line of a path below the root, or of the root itself, which is empty."""
+    return b'./%s %s\n' % (escaped(path), keywords) if path else b'. %s\n' % keywords
+
+
+def xattr_keywords(xattrs: Mapping[bytes, bytes]) -> bytes:
+    """Return the keywords of extended attributes, each with a space before it."""
+    return b''.join(b' xattr.%s=%s' % (escaped(name), base64.b64encode(value))
+                    for name, value in sorted(xattrs.items()))
+
+
+@dataclass(frozen=True)
+class Line:
+    """What must be at a path; None or empty where nothing is said."""
+
+    path: bytes
+    kind: str
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    time: int | None = None
+    """In nanoseconds."""
+    digest: str = ''
+    target: bytes = b''
+    device: tuple[int, int] | None = None
+    inode: str = ''
+    xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Return what a line says; raises InvalidImage when it is none that `line` made."""
+        path, *words = raw.split()
+        pairs = dict(word.partition(b'=')[::2] for word in words)
+        try:
+            return cls(
+                unescaped(path.removeprefix(b'.').removeprefix(b'/')), pairs[b'type'].decode(),
+                _number(pairs, b'mode', 8), _number(pairs, b'uid'), _number(pairs, b'gid'), _number(pairs, b'size'),
+                _time(pairs), pairs.get(b'sha256digest', b'').decode(), unescaped(pairs.get(b'link', b'')),
+                _device(pairs), pairs.get(b'inode', b'').decode(),
+                {unescaped(key.removeprefix(b'xattr.')): base64.b64decode(value, validate=True)
+                 for key, value in pairs.items() if key.startswith(b'xattr.')})
+        except (KeyError, ValueError, binascii.Error) as error:
+            raise InvalidImage(f'the list of files has a malformed line: {error}') from None
+
+
+def _number(pairs: Mapping[bytes, bytes], key: bytes, base: int = 10) -> int | None:
+    return int(pairs[key], base) if key in pairs else None
+
+
+def _time(pairs: Mapping[bytes, bytes]) -> int | None:
+    if b'time' not in pairs:
+        return None
+    seconds, _, fraction = pairs[b'time'].partition(b'.')
+    return int(seconds) * 10 ** 9 + int(fraction)
+
+
+def _device(pairs: Mapping[bytes, bytes]) -> tuple[int, int] | None:
+    if b'device' not in pairs:
+        return None
+    _, major, minor = pairs[b'device'].split(b',')
+    return int(major), int(minor)
+
+
+def read_lines(path: str) -> Iterator[Line]:
+    """Yield the lines of a list of files, comments left out; raises OSError, InvalidImage."""
+    with open(path, 'rb') as file:
+        for raw in file:
+            if not raw.startswith(b'#'):
+                yield Line.parse(raw)

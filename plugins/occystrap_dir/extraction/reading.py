@@ -1,0 +1,38 @@
+"""Reading files of a tree as a process in it would find them."""
+import errno
+import os
+
+from occystrap_core import InvalidImage
+from occystrap_dir.extraction.root import Root, join, text
+
+_CAP = 16 << 20
+_LINKS = 40
+
+
+def read_small(root: Root, path: bytes) -> bytes | None:
+    """Return a file of up to 16 MiB below a root, links followed within it; None where there is none.
+
+    Raises InvalidImage for a larger one, OSError.
+    """
+    for _ in range(_LINKS):
+        above, _, name = path.rpartition(b'/')
+        folder = root.existing(above)
+        if folder is None or name in (b'', b'.', b'..'):
+            return None
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                                 dir_fd=folder.descriptor)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            target = os.readlink(name, dir_fd=folder.descriptor)
+            path = target.lstrip(b'/') if target.startswith(b'/') else join(folder.path, target)
+            continue
+        with open(descriptor, 'rb') as file:
+            content = file.read(_CAP + 1)
+        if len(content) > _CAP:
+            raise InvalidImage(f'{text(path)} has more than the {_CAP} bytes allowed')
+        return content
+    return None

@@ -1,0 +1,158 @@
+"""Folders below a root, opened name by name without following any link but those that are resolved here.
+
+Symlinks on the way to a file are followed as a process in a chroot would follow them: an absolute target begins at the
+root, and `..` stops there. Every step is an openat(2) of one name with O_NOFOLLOW, so that no link can lead out.
+"""
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from occystrap_core import InvalidImage
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN = 64
+"""Folders that are kept open."""
+_ALIASES = 4096
+_LINKS = 40
+"""Symlinks that may be followed on one way, as on Linux (path_resolution(7))."""
+_LONGEST = 4095
+"""Bytes that a path may have, as on Linux: PATH_MAX without its zero byte."""
+
+
+class Folder(NamedTuple):
+    """An open folder: its path below the root, without links, and its descriptor, good until the next is opened."""
+
+    path: bytes
+    descriptor: int
+
+
+class Root:
+    """A root folder. Paths are bytes, relative, without `.`; the root is empty."""
+
+    def __init__(self, path: str, made: Callable[[bytes], None] = lambda path: None) -> None:
+        """`made` hears of each folder that is made on the way. Raises OSError."""
+        self._made = made
+        self._open: OrderedDict[bytes, int] = OrderedDict()
+        self._root = os.open(path, _FOLDER)
+        self._aliases: dict[bytes, bytes] = {b'': b''}
+        """Paths as they are asked for, to paths without links."""
+
+    def folder(self, path: bytes) -> Folder:
+        """Return the folder at a path, made if it is missing; raises InvalidImage where something else is, OSError."""
+        known = self._aliases.get(path)
+        if known is not None and known in self._open:  # as for nearly all files
+            return Folder(known, self._open[known])
+        found = self._find(path, make=True)
+        assert found is not None
+        return found
+
+    def existing(self, path: bytes) -> Folder | None:
+        """Return the folder at a path, None where there is none; raises OSError."""
+        try:
+            return self._find(path, make=False)
+        except InvalidImage:
+            return None
+
+    def plain(self, path: bytes) -> int:
+        """Return the descriptor of a folder whose path has no links, good until the next is opened; raises OSError."""
+        if not path:
+            return self._root
+        if path in self._open:
+            return self._open[path]
+        known = path
+        while known and known not in self._open:
+            known = known.rpartition(b'/')[0]
+        descriptor = self._open[known] if known else self._root
+        for name in path[len(known):].lstrip(b'/').split(b'/'):
+            known = join(known, name)
+            descriptor = self._keep(known, os.open(name, _FOLDER, dir_fd=descriptor))
+        return descriptor
+
+    def gone(self, path: bytes) -> None:
+        """Forget what was known of a path that is about to be removed, and of what is below it."""
+        self._aliases = {b'': b''}
+        below = path + b'/'
+        for each in [each for each in self._open if each == path or each.startswith(below)]:
+            os.close(self._open.pop(each))
+
+    def close(self) -> None:
+        """Close all folders."""
+        for descriptor in (*self._open.values(), self._root):
+            os.close(descriptor)
+        self._open.clear()
+        self._root = -1
+
+    def _find(self, path: bytes, make: bool) -> Folder | None:
+        known = self._aliases.get(path)
+        if known is None:
+            known = self._walk(path, make)
+            if known is None:
+                return None
+            if len(self._aliases) > _ALIASES:
+                self._aliases = {b'': b''}
+            self._aliases[path] = known
+        return Folder(known, self.plain(known))
+
+    def _walk(self, path: bytes, make: bool) -> bytes | None:
+        """Return the path without links; None where something is missing that is not to be made."""
+        pending, here, links = path.split(b'/')[::-1], b'', 0
+        while pending:
+            name = pending.pop()
+            if name in (b'', b'.'):
+                continue
+            if name == b'..':
+                here = here.rpartition(b'/')[0]
+                continue
+            child = join(here, name)
+            if len(child) > _LONGEST:
+                raise InvalidImage(f'{text(path[:100])}… leads to a path of more than {_LONGEST} bytes')
+            target = None if child in self._open else self._step(here, name, child, make)
+            if target is None:
+                here = child
+            elif not target:
+                return None
+            else:
+                links += 1
+                if links > _LINKS:
+                    raise InvalidImage(f'{text(path)}: more than {_LINKS} links on the way')
+                here = b'' if target.startswith(b'/') else here
+                pending += target.split(b'/')[::-1]
+        return here
+
+    def _step(self, here: bytes, name: bytes, child: bytes, make: bool) -> bytes | None:
+        """Open a folder and return None; or return the target of the link that is there, empty where nothing is."""
+        above = self.plain(here)
+        try:
+            self._keep(child, os.open(name, _FOLDER, dir_fd=above))
+            return None
+        except FileNotFoundError:
+            if not make:
+                return b''
+            os.mkdir(name, 0o700, dir_fd=above)
+            self._made(child)
+            return None
+        except OSError:
+            found = os.lstat(name, dir_fd=above)
+            if not stat.S_ISLNK(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+                raise InvalidImage(f'{text(child)} is not a folder, and something lies below it') from None
+            if stat.S_ISDIR(found.st_mode):
+                raise
+            return os.readlink(name, dir_fd=above)
+
+    def _keep(self, path: bytes, descriptor: int) -> int:
+        self._open[path] = descriptor
+        if len(self._open) > _OPEN:
+            os.close(self._open.popitem(last=False)[1])
+        return descriptor
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """Return the path of what is called `name` in a folder."""
+    return folder + b'/' + name if folder else name
+
+
+def text(path: bytes) -> str:
+    """Return a path for messages."""
+    return os.fsdecode(path)

@@ -1,0 +1,138 @@
+"""A folder in the making beside its final place, which it takes by one rename, in exchange for what was there."""
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import threading
+from contextlib import suppress
+
+from occystrap_core import OutputError, sync_folder, writing
+from occystrap_dir import locks
+from occystrap_dir.extraction.removal import remove_tree
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CWD, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE (renameat2(2))."""
+
+
+class Staging:
+    """One run's folder `.NAME.occystrap-…` beside the destination. It is locked, so that abandoned ones can be told."""
+
+    def __init__(self, path: str, sync: bool) -> None:
+        """`path` is the destination; with `sync` all is flushed to the device before it appears."""
+        self.target = os.path.realpath(path)
+        self._above, name = os.path.split(self.target)
+        self._prefix = f'.{name}.occystrap-'
+        self.path = f'{self._above}/{self._prefix}{secrets.token_hex(8)}'
+        self._sync = sync
+        self._lock: int | None = None
+        self._mutex = threading.Lock()
+
+    def begin(self) -> None:
+        """Make the folder, having removed those of runs that were killed; raises OutputError."""
+        with writing(self.target):
+            for name in os.listdir(self._above):
+                if name.startswith(self._prefix):
+                    _remove_abandoned(f'{self._above}/{name}')
+            while not self._made():
+                pass
+
+    def _made(self) -> bool:
+        """Make and lock the folder; tell whether it is still there, which another run may have taken for abandoned."""
+        os.mkdir(self.path, 0o755)
+        try:
+            descriptor = os.open(self.path, _FOLDER)
+        except FileNotFoundError:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not locks.is_still(self.path, descriptor):
+            os.close(descriptor)
+            return False
+        self._lock = descriptor
+        return True
+
+    def commit(self, target: str | None = None) -> None:
+        """Let the folder appear at its place, or another one, and remove what it takes the place of.
+
+        Raises OutputError.
+        """
+        place = target or self.target
+        with self._mutex, writing(place):
+            assert self._lock is not None
+            if self._sync:
+                _sync_file_system(self._lock)
+            replaced = _take_place(self.path, place)
+            if self._sync:
+                sync_folder(os.path.dirname(place))
+            if replaced:
+                remove_tree(self.path)
+            self._unlock()
+
+    def discard(self) -> None:
+        """Remove the folder, if it has not taken its place; raises OSError."""
+        with self._mutex:
+            if self._lock is not None:
+                remove_tree(self.path)
+                self._unlock()
+
+    def _unlock(self) -> None:
+        assert self._lock is not None
+        os.close(self._lock)
+        self._lock = None
+
+
+def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
+    """Raise OutputError unless a folder can be made at `path`, in place of an empty one or one that holds `marks`.
+
+    `kind` says what holds them. Asked before anything is downloaded.
+    """
+    target = os.path.realpath(path)
+    above = os.path.dirname(target)
+    with writing(path):
+        if not os.path.isdir(above):
+            raise OutputError(f'cannot make the folder {path}: {above} is no folder; make it first')
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise OutputError(f'cannot make the folder {path}: {above} is not writable')
+        if not os.path.lexists(target):
+            return
+        if not os.path.isdir(target) or os.path.ismount(target):
+            raise OutputError(f'{path} is {"a mount point" if os.path.isdir(target) else "not a folder"}: name a new '
+                              'folder, which takes its place as a whole when it is complete')
+        names = os.listdir(target)
+        if names and not all(os.path.lexists(f'{target}/{mark}') for mark in marks):
+            raise OutputError(f'{path} holds other things, such as {sorted(names)[0]!r}, and no {kind}: name a new '
+                              'folder')
+
+
+def _sync_file_system(descriptor: int) -> None:
+    """Flush all of the file system that an open file is on to the device (syncfs(2)): cheaper than file by file."""
+    if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _take_place(path: str, target: str) -> bool:
+    """Rename a folder to its place; return whether what was there before is now at `path`."""
+    try:
+        os.rename(path, target)  # takes the place of an empty folder too
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    rename = ctypes.CDLL(None, use_errno=True).renameat2
+    if rename(_CWD, os.fsencode(path), _CWD, os.fsencode(target), _EXCHANGE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target)
+    return True
+
+
+def _remove_abandoned(path: str) -> None:
+    """Remove a folder that no run holds any more; one that somebody else removes at the same time is gone as well."""
+    with suppress(FileNotFoundError, NotADirectoryError, BlockingIOError):
+        descriptor = os.open(path, _FOLDER)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_tree(path)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,245 @@
+"""A tree of files made from layers, one after the other (image-spec layer.md, Applying Changesets)."""
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+
+from occystrap_core import (
+    BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, ByteStream, InvalidImage, TarEntry,
+    TarReader, is_whiteout, plain_path, whiteout_of,
+)
+from occystrap_dir.extraction import mtree
+from occystrap_dir.extraction.attributes import IMPLICIT, Attributes, Setter
+from occystrap_dir.extraction.content import write_content
+from occystrap_dir.extraction.hard_links import HardLinks
+from occystrap_dir.extraction.limits import Budget
+from occystrap_dir.extraction.marks import Marks
+from occystrap_dir.extraction.record import TreeRecord
+from occystrap_dir.extraction.removal import Removal
+from occystrap_dir.extraction.root import Root, join, text
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAJORS, _MINORS = 1 << 12, 1 << 20
+"""Numbers of devices that Linux has room for."""
+_SIMPLE = re.compile(rb'[^/.\0][^/\0]*(?:/[^/.\0][^/\0]*)*').fullmatch
+"""Whether a path is what `plain_path` would make of it, and needs no further look."""
+_AUFS = b'.wh..wh.'
+
+
+class Tree:
+    """Puts layers into a folder. Everything is reached through `Root`, so that nothing comes to lie outside.
+
+    Folders are the process's own, mode 0700, until `finish`, when they get their modes and times.
+    """
+
+    def __init__(self, path: str, record: TreeRecord, setter: Setter, budget: Budget, marks: Callable[['Tree'], Marks],
+                 sync: bool) -> None:
+        """`path` is a new, empty folder; `marks` makes what deals with whiteouts. Raises OSError."""
+        self.record, self.setter, self._budget, self._sync = record, setter, budget, sync
+        self.root = Root(path, self._made)
+        self.layer = 0
+        """The number of the layer that is being put in."""
+        self.removal = Removal(self.root, record.drop, self._left, self.is_own)
+        self._marks = marks(self)
+        self._links = HardLinks(self.root, record, self.removal)
+        os.fchmod(self.root.plain(b''), 0o700)  # not what it may have inherited from the folder above
+        self._made(b'')
+
+    def apply(self, layer: int, stream: ByteStream) -> None:
+        """Put a layer in, reading its tar to the end; raises InvalidImage, OSError."""
+        self.layer = layer
+        stream.observe(self._budget.passed)
+        reader = TarReader(stream.chunks())
+        for entry in reader.entries():
+            self._budget.entry()
+            self._entry(entry, reader)
+        self._links.finish(layer)
+        self._marks.finish()
+
+    def finish(self) -> Iterator[bytes]:
+        """Give folders their modes and times, then yield the list of all files, line by line (see mtree.py)."""
+        folders = []
+        yield mtree.FIRST
+        for path, keywords in self.record.entries():
+            if keywords.startswith(b'type=dir'):
+                folders.append((path, mtree.Line.parse(mtree.line(path, keywords))))
+            yield mtree.line(path, keywords)
+        for path, line in reversed(folders):
+            descriptor = self.root.plain(path)
+            if line.time is not None:
+                os.utime(descriptor, ns=(line.time, line.time))
+            assert line.mode is not None
+            os.fchmod(descriptor, line.mode)
+
+    def is_own(self, path: bytes) -> bool:
+        """Tell whether the current layer has brought a path."""
+        return self.record.layer(path) == self.layer
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.root.close()
+
+    def _entry(self, entry: TarEntry, reader: TarReader) -> None:
+        path = entry.name
+        if not _SIMPLE(path):
+            path = _checked_path(entry)
+            if any(name.startswith(_AUFS) for name in path.split(b'/')[:-1]):
+                return
+        if not path:
+            self._root_entry(entry)
+            return
+        above, _, name = path.rpartition(b'/')
+        if name.startswith(b'.wh.'):
+            self._mark(path, name)
+        else:
+            self._put(entry, reader, self._folder(above, path), name)
+
+    def _folder(self, above: bytes, path: bytes) -> bytes:
+        """Return the folder of a path, without links; raises InvalidImage, which names the path, if it cannot be one.
+        """
+        try:
+            return self.root.folder(above).path
+        except InvalidImage as error:
+            raise error.renamed(f'{text(path)}: {error}') from None
+
+    def _root_entry(self, entry: TarEntry) -> None:
+        if entry.type != FOLDER and not _is_old_folder(entry):
+            raise InvalidImage('the image has a root that is no folder')
+        self._set_folder(b'', Attributes.of(entry))
+
+    def _mark(self, path: bytes, name: bytes) -> None:
+        mark = whiteout_of(path)
+        if mark is not None:
+            self._marks.mark(mark)
+        elif not name.startswith(_AUFS) and is_whiteout(path):
+            raise InvalidImage(f'{text(path)} is a whiteout of nothing that can have a name')
+
+    def _put(self, entry: TarEntry, reader: TarReader, folder: bytes, name: bytes) -> None:
+        kind, path = entry.type, join(folder, name)
+        if kind == FOLDER or kind == FILE and _is_old_folder(entry):
+            self._put_folder(path, folder, name, Attributes.of(entry))
+        elif kind in (FILE, b'7', b'S'):
+            self._put_file(path, folder, name, Attributes.of(entry), reader)
+        elif kind == HARD_LINK:
+            self._links.add(path, plain_path(entry.linkname), self.layer)
+        elif kind == SYMLINK:
+            self._put_symlink(path, folder, name, entry)
+        elif kind in (CHARACTER_DEVICE, BLOCK_DEVICE, FIFO):
+            self._put_special(path, folder, name, entry, reader)
+        else:
+            raise InvalidImage(f'{text(path)} is of type {kind!r}, which nobody knows how to unpack')
+
+    def _put_folder(self, path: bytes, folder: bytes, name: bytes, attributes: Attributes) -> None:
+        try:
+            os.mkdir(name, 0o700, dir_fd=self.root.plain(folder))
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=self.root.plain(folder)).st_mode):
+                self.removal.everything(path)
+                os.mkdir(name, 0o700, dir_fd=self.root.plain(folder))
+            else:
+                _clear_xattrs(self.root.plain(path))
+        self._set_folder(path, attributes)
+
+    def _set_folder(self, path: bytes, attributes: Attributes) -> None:
+        keywords = self.setter.folder(self.root.plain(path), attributes)
+        self.record.put(path, self.layer, b'type=dir ' + keywords)
+
+    def _put_file(self, path: bytes, folder: bytes, name: bytes, attributes: Attributes, reader: TarReader) -> None:
+        descriptor = self._new_file(path, folder, name)
+        try:
+            content = write_content(descriptor, reader, self._budget, self._sync)
+            keywords = self.setter.file(descriptor, attributes)
+        finally:
+            os.close(descriptor)
+        self.record.put(path, self.layer, b'type=file %s%s' % (keywords, content))
+
+    def _new_file(self, path: bytes, folder: bytes, name: bytes) -> int:
+        try:
+            return os.open(name, _NEW_FILE, 0o600, dir_fd=self.root.plain(folder))
+        except FileExistsError:
+            self.removal.everything(path)
+            return os.open(name, _NEW_FILE, 0o600, dir_fd=self.root.plain(folder))
+
+    def _put_symlink(self, path: bytes, folder: bytes, name: bytes, entry: TarEntry) -> None:
+        target = entry.linkname
+        if not target:
+            raise InvalidImage(f'{text(path)} is a symlink to nothing')
+        self._replacing(path, folder, lambda above: os.symlink(target, name, dir_fd=above))
+        keywords = self.setter.named(name, self.root.plain(folder), Attributes.of(entry), is_link=True)
+        self.record.put(path, self.layer, b'type=link link=%s%s' % (mtree.escaped(target), keywords))
+
+    def _put_special(self, path: bytes, folder: bytes, name: bytes, entry: TarEntry, reader: TarReader) -> None:
+        """Make a device or a FIFO; an empty file in the place of a device for whoever may not make any."""
+        attributes, kind = Attributes.of(entry), b'type=fifo'
+        if entry.type == FIFO:
+            self._replacing(path, folder, lambda above: os.mkfifo(name, 0o600, dir_fd=above))
+        else:
+            kind = _device_keywords(path, entry)
+            self._marks.check_device(path, entry.device)
+            if not self._made_device(path, folder, name, entry):
+                self.setter.missed['device'] += 1
+                self._put_file(path, folder, name, attributes, reader)
+                return
+        keywords = self.setter.named(name, self.root.plain(folder), attributes, is_link=False)
+        self.record.put(path, self.layer, b'%s %s' % (kind, keywords))
+
+    def _made_device(self, path: bytes, folder: bytes, name: bytes, entry: TarEntry) -> bool:
+        kind = stat.S_IFCHR if entry.type == CHARACTER_DEVICE else stat.S_IFBLK
+        number = os.makedev(*entry.device)
+        try:
+            self._replacing(path, folder, lambda above: os.mknod(name, kind | 0o600, number, dir_fd=above))
+            return True
+        except PermissionError:  # of a container's root too
+            return False
+
+    def _replacing(self, path: bytes, folder: bytes, make: Callable[[int], None]) -> None:
+        """Have something made in an open folder, in place of what may be there."""
+        try:
+            make(self.root.plain(folder))
+        except FileExistsError:
+            self.removal.everything(path)
+            make(self.root.plain(folder))
+
+    def _made(self, path: bytes) -> None:
+        """Take note of a folder that no entry tells of."""
+        if path:
+            self._budget.entry()
+        keywords = IMPLICIT.keywords(b'', b'')
+        if self.setter.is_root:
+            keywords = self.setter.folder(self.root.plain(path), IMPLICIT)
+        self.record.put(path, self.layer, b'type=dir ' + keywords)
+
+    def _left(self, path: bytes) -> None:
+        """A folder is hidden, but the layer has something in it: it is a new one, of which no entry tells."""
+        _clear_xattrs(self.root.plain(path))
+        self._made(path)
+
+
+def _checked_path(entry: TarEntry) -> bytes:
+    """Return an entry's path below the root; raises InvalidImage for one that leads up or has a zero byte."""
+    path = plain_path(entry.name)
+    if b'\0' in path or b'\0' in entry.linkname:
+        raise InvalidImage(f'{text(path)!r}: a name has a zero byte')
+    if b'..' in path.split(b'/'):
+        raise InvalidImage(f'{text(path)} leads up by ..: that is no path within an image')
+    return path
+
+
+def _is_old_folder(entry: TarEntry) -> bool:
+    """Tell whether an entry is a folder as tars had them before there was a type for it."""
+    return entry.type == FILE and entry.name.endswith(b'/') and entry.size == 0
+
+
+def _device_keywords(path: bytes, entry: TarEntry) -> bytes:
+    major, minor = entry.device
+    if not (0 <= major < _MAJORS and 0 <= minor < _MINORS):
+        raise InvalidImage(f'{text(path)} is a device with numbers that cannot be: {major}, {minor}')
+    kind = b'char' if entry.type == CHARACTER_DEVICE else b'block'
+    return b'type=%s device=native,%d,%d' % (kind, major, minor)
+
+
+def _clear_xattrs(descriptor: int) -> None:
+    """Take away what an earlier folder of the same path had; what the system sets by itself stays."""
+    for name in os.listxattr(descriptor):
+        if name != 'security.selinux':
+            os.removexattr(descriptor, name)

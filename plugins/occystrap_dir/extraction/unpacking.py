@@ -1,0 +1,108 @@
+"""One tree in the making: from an empty folder beside its place to the list of its files."""
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from occystrap_core import ByteStream, Cancelled, Values, writing
+from occystrap_core.oci import Digest
+from occystrap_dir.extraction.attributes import Setter
+from occystrap_dir.extraction.limits import Budget
+from occystrap_dir.extraction.marks import Hiding, Marks
+from occystrap_dir.extraction.record import TreeRecord
+from occystrap_dir.extraction.staging import Staging
+from occystrap_dir.extraction.tree import Tree
+
+_STOPPING = 1.0
+"""Seconds that `abort` waits for a thread that still unpacks."""
+_BUFFER = 1 << 20
+
+
+class Limits:
+    """What all trees of one image share: how much they may take, and what could not be set."""
+
+    def __init__(self, options: Values) -> None:
+        self.budget = Budget(options['max_unpacked'], options['max_entries'])
+        self.setter = Setter(bool(options['rootless']))
+
+    @property
+    def notes(self) -> list[str]:
+        """A line that says what could not be set, if anything."""
+        return self.setter.notes
+
+
+class Unpacking:
+    """Unpacks layers into a folder that appears by one rename."""
+
+    def __init__(self, place: str, limits: Limits, sync: bool, marks: Callable[[Tree], Marks] = Hiding) -> None:
+        """`place` is where the folder is to be, or, where only its content tells that, a place beside which to make it.
+        """
+        self.staging = Staging(place, sync)
+        self._limits, self._sync, self._marks = limits, sync, marks
+        self._record: TreeRecord | None = None
+        self._tree: Tree | None = None
+        self._layers = 0
+        self._working = threading.Lock()
+        self._ended = False
+
+    @property
+    def tree(self) -> Tree:
+        """The tree, once it was begun."""
+        assert self._tree
+        return self._tree
+
+    def begin(self, below: str = '') -> None:
+        """Make the folder, and in it, if that is wanted, the one for the tree; raises OutputError."""
+        self.staging.begin()
+        path = os.path.join(self.staging.path, below) if below else self.staging.path
+        with writing(self.staging.target):
+            if below:
+                os.mkdir(path)
+            self._record = TreeRecord(os.path.dirname(self.staging.path))
+            self._tree = Tree(path, self._record, self._limits.setter, self._limits.budget, self._marks, self._sync)
+
+    def add(self, stream: ByteStream) -> None:
+        """Put a layer over those before it, reading it to its end; raises InvalidImage, OutputError."""
+        stream.observe(self._check)
+        with self._working, writing(self.staging.target):
+            self.tree.apply(self._layers, stream)
+            self._layers += 1
+
+    def finish(self, write: Callable[[bytes], object]) -> tuple[Digest, int]:
+        """Give folders their modes, and the list of files to `write`; return its digest, and its size in bytes."""
+        digest, size, held = hashlib.sha256(), 0, bytearray()
+        with self._working, writing(self.staging.target):
+            for line in self.tree.finish():
+                held += line
+                if len(held) >= _BUFFER:
+                    digest.update(held)
+                    size += len(held)
+                    write(bytes(held))
+                    held.clear()
+            digest.update(held)
+            write(bytes(held))
+            self._close()
+        return Digest(f'sha256:{digest.hexdigest()}'), size + len(held)
+
+    def abort(self) -> None:
+        """Remove what was unpacked, unless it has taken its place; raises OSError."""
+        self._ended = True
+        locked = self._working.acquire(timeout=_STOPPING)
+        try:
+            self._close()
+            self.staging.discard()
+        finally:
+            if locked:
+                self._working.release()
+
+    def _check(self, count: int) -> None:
+        if self._ended:
+            raise Cancelled(f'writing to {self.staging.target} was given up')
+
+    def _close(self) -> None:
+        for each in (self._tree, self._record):
+            if each:
+                with suppress(OSError):
+                    each.close()
+        self._tree = self._record = None

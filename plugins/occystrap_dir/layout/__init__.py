@@ -1,0 +1,1 @@
+"""layout://, an OCI image layout in a folder (image-spec image-layout.md)."""

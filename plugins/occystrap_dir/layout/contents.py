@@ -1,0 +1,81 @@
+"""The blobs of a layout, as a source reads them: never trusted to be what their names say."""
+import io
+import os
+
+from occystrap_core import (
+    Contents, DigestMismatch, ImageNotFound, InvalidImage, SizeMismatch, StoredLayer, concerning,
+)
+from occystrap_core.oci import (
+    MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, parse_manifest_or_index,
+)
+from occystrap_dir.names import open_inside, read_document
+
+
+class LayoutContents(Contents):
+    """What lies in `blobs/sha256`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def manifest(self, entry: Descriptor) -> Manifest | Index:
+        """Read a manifest; an empty media type in `entry` stands for any."""
+        with concerning('manifest'):
+            raw = self._read(entry.digest, 'manifest')
+            try:
+                return parse_manifest_or_index(raw, entry.media_type)
+            except InvalidImage as error:
+                raise error.renamed(f'{self.root}: manifest {entry.digest}: {error}') from None
+
+    def document(self, descriptor: Descriptor, what: str) -> bytes:
+        """Read a small blob."""
+        raw = self._read(descriptor.digest, what)
+        if len(raw) != descriptor.size:
+            raise SizeMismatch(f'{self.root}: {what}, blob {descriptor.digest}, has {len(raw)} bytes, should have '
+                               f'{descriptor.size}')
+        return raw
+
+    def blob(self, descriptor: Descriptor) -> io.FileIO:
+        """Open a blob."""
+        try:
+            return io.FileIO(open_inside(self.root, blob_name(descriptor.digest)))
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._missing(descriptor) from None
+        except OSError as error:
+            raise InvalidImage(f'{self.root}: blob {descriptor.digest} cannot be read: {error.strerror}',
+                               'layer-invalid') from None
+
+    def blob_size(self, descriptor: Descriptor) -> int:
+        """Look at the file."""
+        with self.blob(descriptor) as file:
+            return os.fstat(file.fileno()).st_size
+
+    def tar_size(self, descriptor: Descriptor) -> int | None:
+        """Return what the last four bytes of a gzip blob say (RFC 1952, 2.3.1): modulo 2^32."""
+        if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
+            return None
+        with self.blob(descriptor) as file:
+            return int.from_bytes(os.pread(file.fileno(), 4, descriptor.size - 4), 'little')
+
+    def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
+        """Return a layer, its size checked; one that has urls may be elsewhere, which is seen when it is read."""
+        if not descriptor.urls and (size := self.blob_size(descriptor)) != descriptor.size:
+            raise SizeMismatch(f'{self.root}: layer {descriptor.digest} has {size} bytes, should have '
+                               f'{descriptor.size}', 'layer-size')
+        return super().layer(index, descriptor, diff_id)
+
+    def _read(self, digest: Digest, what: str) -> bytes:
+        try:
+            raw = read_document(self.root, blob_name(digest), MANIFEST_CAP)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ImageNotFound(f'{what} {digest} is not in {self.root}') from None
+        except OSError as error:
+            raise InvalidImage(f'{self.root}: {what} {digest} cannot be read: {error.strerror}') from None
+        if Digest.of(raw) != digest:
+            raise DigestMismatch(f'{self.root}: {what} has digest {Digest.of(raw)}, should have {digest}')
+        return raw
+
+    def _missing(self, descriptor: Descriptor) -> ImageNotFound | InvalidImage:
+        if descriptor.urls:
+            return InvalidImage(f'blob {descriptor.digest} is a foreign layer that {self.root} does not have: its urls '
+                                'are not followed', 'layer-missing')
+        return ImageNotFound(f'blob {descriptor.digest} is not in {self.root}', 'layer-missing')

@@ -1,0 +1,60 @@
+"""Reading layout://: image layouts, whoever wrote them."""
+import os
+from collections.abc import Sequence
+
+from occystrap_core import (
+    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Settings, concerning,
+    open_chosen, platforms_wanted,
+)
+from occystrap_core.oci import (
+    LAYOUT, MANIFEST_CAP, Descriptor, LayoutEntries, Reference, require_version, select_entry,
+)
+from occystrap_dir.layout.choices import choose_image, found_at
+from occystrap_dir.layout.contents import LayoutContents
+from occystrap_dir.layout.index_file import read_index
+from occystrap_dir.layout.place import parse_place
+from occystrap_dir.layout.referrers import Referrers
+from occystrap_dir.names import read_document
+
+
+class LayoutInput(ImageInput):
+    """Reads one image of a layout, or an index of several platforms: `layout://PATH[:TAG][@DIGEST]`."""
+
+    gives_indexes = True
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(location, settings)
+        self._place = parse_place(location.path)
+        self._contents = LayoutContents(self._place.root)
+        self._wanted = platforms_wanted(location.options.get('platform'), settings)
+        self._chosen: dict[Reference, LayoutEntries] = {}
+
+    def references(self) -> Sequence[Reference]:
+        """Return the chosen image; raises ImageNotFound, UsageError with the choices, InvalidImage."""
+        entries, reference = choose_image(self._contents, self._entries(), self._place, self.location.options['image'])
+        self._chosen[reference] = entries
+        return [reference]
+
+    def open(self, reference: Reference) -> Image | ImageIndex:
+        """Return the image, or what was asked for of an index; raises ImageNotFound, InvalidImage."""
+        if reference not in self._chosen and reference not in self.references():
+            raise ImageNotFound(f'{self._place.root} holds no image {reference}')
+        found = found_at(self._contents, select_entry(self._chosen[reference]))
+        reader = ContentReader(self._contents, reference, self.settings)
+        referrers = Referrers(self._contents, self._entries()) if self.location.options.get('referrers') else None
+        return open_chosen(reader, found, self._wanted, referrers.hanging_on if referrers else None)
+
+    def _entries(self) -> Sequence[Descriptor]:
+        root = self._place.root
+        if not os.path.isdir(root):
+            raise ImageNotFound(f'there is no folder {root}')
+        try:
+            with concerning('archive'):
+                require_version(read_document(root, LAYOUT, MANIFEST_CAP), root)
+            return read_index(root).index.manifests
+        except FileNotFoundError as error:
+            name = os.path.basename(error.filename or '')
+            raise ImageNotFound(f'{root} is no image layout: it has no {name}',
+                                'archive-invalid' if name == LAYOUT else 'index-missing') from None
+        except OSError as error:
+            raise InvalidImage(f'{root} cannot be read: {error.strerror}') from None

@@ -1,0 +1,79 @@
+"""Making what was written visible: its entry in index.json, and the receipt that the layout keeps."""
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+
+from occystrap_core import Expectation, ImageError, InvalidImage, OutputError, Receipt
+from occystrap_core.oci import INDEX, LAYOUT, LAYOUT_VERSION, MANIFEST_CAP, Descriptor, Digest, blob_name
+from occystrap_dir.layout.contents import LayoutContents
+from occystrap_dir.layout.destination import current_index, has_version
+from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, names_of, read_index
+from occystrap_dir.layout.unnamed import blobs_below
+from occystrap_dir.receipts import kept_receipt, with_known_evidence
+from occystrap_dir.workspace import RECEIPTS, Workspace
+
+LAYOUT_FILE = Expectation('layout', LAYOUT, Digest.of(LAYOUT_VERSION), len(LAYOUT_VERSION))
+"""What a receipt expects of the file `oci-layout`: that it says this, however it is written."""
+_PLAIN = re.compile(r'[a-z0-9][a-z0-9._-]{0,200}')
+
+
+def expected_entry(entry: Entry) -> Expectation:
+    """Return what a receipt expects of index.json: this entry, however the others are; located by its name."""
+    name, = names_of(entry)
+    content = canonical(entry)
+    return Expectation('entry', name or str(entry['digest']), Digest.of(content), len(content))
+
+
+def receipt_name(name: str, digest: Digest) -> str:
+    """Return the name of the file that keeps the receipt of an image, by its name or else its digest."""
+    stem = name or digest.hex
+    if _PLAIN.fullmatch(stem):
+        return f'{stem}.json'
+    return f'{re.sub(r"[^A-Za-z0-9._-]", "_", stem)[:150]}~{hashlib.sha256(stem.encode()).hexdigest()[:12]}.json'
+
+
+def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, kept: str) -> bool:
+    """Put entries into index.json and keep the receipt; return whether they took the place of others.
+
+    For whoever holds the lock. Documents that are as they should be are left alone. Raises OutputError, OSError.
+    """
+    root, documents = workspace.root, dict[str, bytes]()
+    index = current_index(root)
+    replaced = [each for entry in entries for each in index.put(entry)]
+    if not has_version(root):
+        documents[LAYOUT] = LAYOUT_VERSION
+    if not _says_the_same(root, index):
+        documents[INDEX] = _checked(index.to_json(), root)
+    earlier = kept_receipt(root, kept)
+    if (lasting := with_known_evidence(receipt, earlier)) != earlier or INDEX in documents:
+        documents[f'{RECEIPTS}/{kept}'] = f'{lasting.to_json()}\n'.encode()
+    _note_blobs(workspace, replaced)
+    partial = {workspace.write(content): name for name, content in documents.items()}
+    workspace.settle()
+    if INDEX in documents:  # whatever stops us between two renames, no receipt is left that speaks of another image
+        with suppress(FileNotFoundError):
+            os.unlink(f'{root}/{RECEIPTS}/{kept}')
+    for path, name in partial.items():
+        workspace.move(path, name)
+    return bool(replaced)
+
+
+def _says_the_same(root: str, index: IndexFile) -> bool:
+    try:
+        return read_index(root).document == index.document
+    except (FileNotFoundError, InvalidImage):
+        return False
+
+
+def _checked(raw: bytes, root: str) -> bytes:
+    if len(raw) > MANIFEST_CAP:
+        raise OutputError(f'{root}/{INDEX} would have more than the {MANIFEST_CAP} bytes allowed: name another folder')
+    return raw
+
+
+def _note_blobs(workspace: Workspace, replaced: Sequence[Descriptor]) -> None:
+    """Note what these lead to, to be removed unless something else does as well."""
+    with suppress(ImageError):  # what cannot be read may lead anywhere
+        workspace.note([blob_name(digest) for digest in sorted(blobs_below(LayoutContents(workspace.root), replaced))])

@@ -1,0 +1,57 @@
+"""Removing blobs that nothing names any more: of replaced images, or of runs that did not finish."""
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+
+from occystrap_core import ImageError
+from occystrap_core.oci import INDEX, Descriptor, Digest, Index, blob_name
+from occystrap_dir.layout.contents import LayoutContents
+from occystrap_dir.layout.index_file import read_index
+from occystrap_dir.layout.recovery import has_receipts
+
+_BLOB = re.compile(r'blobs/sha256/[0-9a-f]{64}')
+
+
+def remove_unnamed(root: str, noted: Iterable[str]) -> None:
+    """Remove those of the noted blobs that no entry leads to; none while a manifest cannot be read. Raises OSError.
+
+    Blobs that no run of ours wrote or replaced are not touched, though nothing may name them.
+    """
+    try:
+        named = {blob_name(digest) for digest in _named(root)}
+    except ImageError:
+        return
+    for name in noted:
+        if _BLOB.fullmatch(name) and name not in named:
+            with suppress(FileNotFoundError):
+                os.unlink(f'{root}/{name}')
+    if not os.path.lexists(f'{root}/{INDEX}'):
+        for name in ('blobs/sha256', 'blobs'):
+            with suppress(OSError):  # somebody else's files in there stay
+                os.rmdir(f'{root}/{name}')
+
+
+def blobs_below(contents: LayoutContents, entries: Iterable[Descriptor]) -> set[Digest]:
+    """Return the digests of all blobs that these entries lead to, their manifests among them; raises ImageError."""
+    found, pending = set[Digest](), list(entries)
+    for entry in pending:
+        if entry.digest in found:
+            continue
+        document = contents.manifest(entry)
+        found.add(entry.digest)
+        if isinstance(document, Index):
+            pending += document.manifests
+        else:
+            found.update(each.digest for each in (document.config, *document.layers))
+    return found
+
+
+def _named(root: str) -> set[Digest]:
+    try:
+        entries = read_index(root).index.manifests
+    except FileNotFoundError:
+        if has_receipts(root):
+            raise ImageError(f'{root}/{INDEX} is lost') from None
+        return set()
+    return blobs_below(LayoutContents(root), entries)

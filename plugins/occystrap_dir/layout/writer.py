@@ -1,0 +1,142 @@
+"""Writing layout://: an image layout that may hold many images, manifests and blobs byte for byte as stored."""
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from occystrap_core import (
+    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, UsageError,
+    VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer, writing,
+)
+from occystrap_core.oci import Index, Manifest, Reference, referrer_of
+from occystrap_dir.layout.blobs import Blobs
+from occystrap_dir.layout.destination import check_destination
+from occystrap_dir.layout.index_file import Entry, named_entry
+from occystrap_dir.layout.place import parse_place, require_name
+from occystrap_dir.layout.publishing import LAYOUT_FILE, expected_entry, publish, receipt_name
+from occystrap_dir.layout.unnamed import remove_unnamed
+from occystrap_dir.workspace import Workspace
+from occystrap_dir.writing import make_folder
+
+
+class LayoutOutput(ImageOutput):
+    """Writes one image, or an index of several, into a layout that it may share with others."""
+
+    wants = LayerForm.STORED
+    holds_indexes = True
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(_with_tag_as_option(location), settings)
+        self._root = self.location.path
+        self.compression = self.location.options['compression'] or 'gzip'
+        self.layer_store = 'layout', self._root
+        self._workspace = Workspace(self._root, settings.sync)
+        self._blobs = Blobs(self._workspace, settings.verify is VerifyLevel.FULL)
+        self._attached: list[Entry] = []
+        self._listed: list[Expectation] = []
+        self._parts: list[Expectation] = []
+
+    def prepare(self, image: Image) -> None:
+        """Refuse what is no layout and cannot become one; raises OutputError."""
+        self._begin()
+
+    def prepare_index(self, index: ImageIndex) -> None:
+        """Refuse the same."""
+        self._begin()
+
+    def child(self) -> ImageOutput:
+        """Return a writer for a part of an index."""
+        return _Part(self)
+
+    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Return the blob that is there, if it has the right size and, with full verification, the right digest."""
+        assert layer.descriptor
+        return self._blobs.find(layer.descriptor)
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Write a blob; raises OutputError."""
+        return self._blobs.write(layer)
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Write config and manifest, then the entry in index.json, then the receipt."""
+        documents = [*self._put_image(image), *sorted(self._parts, key=str), *self._listed]
+        assert image.manifest
+        return self._publish(image.manifest, image.reference, lambda entries: image.receipt(
+            self.location, [*entries, *documents]))
+
+    def attach(self, attachments: Sequence[WrittenAttachment]) -> Sequence[Expectation]:
+        """Keep what is to be listed in index.json, referrers without a name, for the end; return what to expect."""
+        self._attached = [named_entry(
+            referrer_of(each.document) if each.subject else each.document.descriptor, each.tag) for each in attachments]
+        self._listed = [expected_entry(entry) for entry in self._attached]
+        return self._listed
+
+    def finalize_index(self, index: WrittenIndex) -> Receipt:
+        """Write the index, everything that it lists being there, then its entry in index.json, then the receipt."""
+        document = self._blobs.put_manifest(index.index)
+        return self._publish(index.index, index.reference, lambda entries: index.receipt(
+            self.location, [*entries, document]))
+
+    def abort(self) -> None:
+        """Remove everything that this run wrote and nothing names."""
+        self._leave(clean=False)
+
+    def _begin(self) -> None:
+        check_destination(self._root)
+        self._workspace.enter()
+        with writing(self._root):
+            for name in ('blobs', 'blobs/sha256'):
+                make_folder(f'{self._root}/{name}')
+
+    def _put_image(self, image: WrittenImage) -> list[Expectation]:
+        assert image.manifest
+        return [self._blobs.put_manifest(image.manifest), self._blobs.put('config', image.config.raw)]
+
+    def _publish(self, document: Manifest | Index, reference: Reference,
+                 receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
+        """List what was written in index.json; `receipt_of` makes the receipt that expects this, too."""
+        name = self.location.options['tag'] or reference.familiar
+        entry = named_entry(document.descriptor, name)
+        receipt = receipt_of([LAYOUT_FILE, expected_entry(entry)])
+        with writing(self._root), self._workspace.locked():
+            replaces = publish(self._workspace, [*self._attached, entry], receipt, receipt_name(name, document.digest))
+        self._leave(clean=not replaces)
+        return receipt
+
+    def _leave(self, clean: bool) -> None:
+        self._workspace.leave(clean, lambda: remove_unnamed(self._root, self._workspace.noted()))
+
+
+class _Part(LayoutOutput):
+    """Writes a part of an index, or what hangs on an image; the whole lists it and leaves."""
+
+    def __init__(self, whole: LayoutOutput) -> None:
+        self.__dict__.update(whole.__dict__)
+
+    def _begin(self) -> None:
+        """Nothing: the whole has begun."""
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Write config and manifest."""
+        receipt = image.receipt(self.location, self._put_image(image))
+        self._parts.extend(receipt.expectations)
+        return receipt
+
+    def finalize_index(self, index: WrittenIndex) -> Receipt:
+        """Write the index."""
+        document = self._blobs.put_manifest(index.index)
+        self._parts.append(document)
+        return index.receipt(self.location, [document])
+
+    def abort(self) -> None:
+        """Nothing: the whole is given up as well."""
+
+
+def _with_tag_as_option(location: Location) -> Location:
+    """Return the location with its tag where a receipt keeps it; raises UsageError for what can be no destination."""
+    place = parse_place(location.path)
+    if place.digest:
+        raise UsageError(f'{location}: a destination names an image by a tag, without a digest')
+    if place.tag and location.options['tag']:
+        raise UsageError(f'{location} gives two tags: leave out one')
+    name = place.tag or location.options['tag'] or ''
+    given = {**location.given, 'tag': require_name(name)} if name else location.given
+    return replace(location, path=place.root, options={**location.options, 'tag': name}, given=given)

@@ -1,0 +1,60 @@
+"""Verifying mounts://: holds folders of layers against a receipt, and knows nothing of the writer."""
+import os
+
+from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
+from occystrap_core.oci import Digest
+from occystrap_dir.extraction.files_check import check_files
+from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog
+from occystrap_dir.mounts.layers import LayerListing
+from occystrap_dir.names import WrongKind, file_size, read_document
+
+
+def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
+    """Return what is not as the receipt says.
+
+    FAST looks the image up in mount.json, holds the lists of files against their digests, and the folders of the
+    layers, with their marks, against the lists; FULL hashes the content of every file too, as the device has it.
+    """
+    results = CheckResults()
+    if not os.path.isdir(receipt.path):
+        results.error(receipt.destination, 'there is no such folder')
+        return results
+    full = level is VerifyLevel.FULL
+    for expectation in receipt.expectations:
+        try:
+            _check(expectation, receipt.path, full, settings, results)
+        except (FileNotFoundError, NotADirectoryError):
+            results.error(expectation, 'is missing')
+        except (WrongKind, InvalidImage) as error:
+            results.error(expectation, str(error))
+        except OSError as error:
+            results.unverified(expectation, f'cannot be read: {error.strerror}')
+    return results
+
+
+def _check(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults) -> None:
+    if expected.kind == 'mount':
+        _check_catalog(expected, root, results)
+    elif expected.kind == 'layer':
+        listing = LayerListing.read(root, expected.locator)
+        if listing is None or (listing.diff_id, listing.size) != (expected.digest, expected.size):
+            results.error(expected, f'the list of its files is missing, or not that of {expected.digest}')
+    elif expected.kind == 'files':
+        folder = f'{LAYERS}/{expected.locator.removeprefix(f"{TREES}/").removesuffix(".mtree")}'
+        check_files(expected, root, folder, full, settings, results)
+    else:
+        results.unverified(expected, 'this version does not know how to check it')
+
+
+def _check_catalog(expected: Expectation, root: str, results: CheckResults) -> None:
+    """Find the image in mount.json, and see that mount.sh is the one that goes with it."""
+    file_size(root, CATALOG)
+    catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')
+    if not any(Digest.of(image.canonical()) == expected.digest for image in catalog.images.values()):
+        results.error(expected, 'does not list the image with these layers')
+    script = catalog.script(os.path.exists(f'{root}/{USER_MARKS}'))
+    try:
+        if read_document(root, SCRIPT, CAP) != script or not os.access(f'{root}/{SCRIPT}', os.X_OK):
+            results.error(SCRIPT, f'is not what goes with {CATALOG}')
+    except FileNotFoundError:
+        results.error(SCRIPT, 'is missing')

@@ -1,0 +1,162 @@
+"""Writing mounts://: every layer unpacked into a folder of its own, in the form of overlayfs."""
+import hashlib
+import os
+from contextlib import suppress
+
+from occystrap_core import (
+    Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt, Settings,
+    VerifyLevel, WrittenImage, WrittenLayer, hash_file, writing,
+)
+from occystrap_core.oci import Digest
+from occystrap_dir.extraction.unpacking import Limits, Unpacking
+from occystrap_dir.mounts.catalog import (
+    CAP, CATALOG, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
+)
+from occystrap_dir.mounts.layers import LayerListing, is_whole, remove_unnamed
+from occystrap_dir.mounts.overlay_marks import OverlayMarks
+from occystrap_dir.names import read_document
+from occystrap_dir.workspace import RECEIPTS, STATE, Workspace
+
+_OURS = {CATALOG, SCRIPT, LAYERS, STATE, 'lost+found'}
+
+
+class MountsOutput(ImageOutput):
+    """Writes one image beside others, into a folder where they share layers."""
+
+    wants = LayerForm.TAR
+    unpacks = True
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(location.with_path(os.path.abspath(location.path)), settings)
+        self._root = self.location.path
+        self._workspace = Workspace(self._root, settings.sync)
+        self.layer_store = 'mounts', self._root
+        self._limits = Limits(self.location.options)
+        self._user_marks = not self._limits.setter.is_root
+        self._unpackings: list[Unpacking] = []
+
+    def prepare(self, image: Image) -> None:
+        """Refuse what is no folder for this, before anything is read; raises OutputError."""
+        self._check_place()
+        self._workspace.enter()
+        with writing(self._root):
+            for name in (LAYERS, TREES, UNPACKING):
+                os.makedirs(f'{self._root}/{name}', exist_ok=True)
+            self._agree_on_marks()
+
+    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Return the layer that is there, if its files are as its list says, which FULL verification reads as well."""
+        if layer.diff_id is None:
+            return None
+        folder = layer_folder(layer.diff_id)
+        listing = self._there(folder, layer.diff_id)
+        return WrittenLayer(folder, layer.diff_id, listing.size, Evidence.DESCRIPTOR) if listing else None
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Unpack a layer under a temporary name, and move it to the place that its digest gives."""
+        unpacking = Unpacking(f'{self._root}/{UNPACKING}/layer', self._limits, self.settings.sync,
+                              lambda tree: OverlayMarks(tree, self._user_marks))
+        self._unpackings.append(unpacking)
+        with writing(self._root):
+            try:
+                return self._unpacked(unpacking, layer)
+            finally:
+                unpacking.abort()
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Write mount.json, mount.sh and the receipt."""
+        name = str(image.reference.with_default_tag())
+        mounted = Mounted(name, image.config.digest, tuple(layer.locator for layer in image.layers))
+        kept = f'{hashlib.sha256(name.encode()).hexdigest()[:32]}.json'
+        with writing(self._root), self._workspace.locked():
+            catalog = self._catalog()
+            replaces = name in catalog.images and catalog.images[name].layers != mounted.layers
+            catalog.images[name] = mounted
+            receipt = image.receipt(self.location, [
+                Expectation('mount', CATALOG, Digest.of(mounted.canonical()), len(mounted.canonical())),
+                *(self._expected(folder) for folder in dict.fromkeys(mounted.layers))])
+            self._commit({f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode(),
+                          CATALOG: catalog.to_json(), SCRIPT: catalog.script(self._user_marks)})
+        self._workspace.leave(clean=not replaces, sweep=self._sweep)
+        self.notes = self._limits.notes
+        return receipt
+
+    def abort(self) -> None:
+        """Remove what this run wrote and no image has."""
+        for unpacking in self._unpackings:
+            with suppress(OSError):
+                unpacking.abort()
+        self._workspace.leave(clean=False, sweep=self._sweep)
+
+    def _check_place(self) -> None:
+        with writing(self._root):
+            above = os.path.dirname(self._root)
+            if not os.path.lexists(self._root):
+                if not os.path.isdir(above):
+                    raise OutputError(f'cannot make the folder {self._root}: {above} is no folder; make it first')
+                return
+            if not os.path.isdir(self._root):
+                raise OutputError(f'{self._root} is not a folder: name a folder')
+            if others := sorted(set(os.listdir(self._root)) - _OURS):
+                raise OutputError(f'{self._root} holds other things, such as {others[0]!r}: name an empty folder')
+            if not os.access(self._root, os.W_OK | os.X_OK):
+                raise OutputError(f'{self._root} is not writable: change its permissions or name another folder')
+
+    def _agree_on_marks(self) -> None:
+        """Mark opaque folders as the first run into this folder did; raises OutputError where that cannot be."""
+        with self._workspace.locked():
+            marker, begun = f'{self._root}/{USER_MARKS}', os.path.lexists(f'{self._root}/{CATALOG}')
+            if os.path.exists(marker):
+                self._user_marks = True
+            elif self._user_marks and begun:
+                raise OutputError(f'{self._root} has layers that root marked: add to it as root, or name a new folder')
+            elif self._user_marks:
+                open(marker, 'wb').close()
+
+    def _unpacked(self, unpacking: Unpacking, layer: OutgoingLayer) -> WrittenLayer:
+        unpacking.begin()
+        with layer.open() as stream, self._workspace.partial() as listing:
+            unpacking.add(stream)
+            folder = layer_folder(stream.digest)
+            listing.write(LayerListing(stream.digest, stream.size).first_line)
+            unpacking.finish(listing.write)
+            listing.complete()
+            with self._workspace.locked():
+                if not self._there(folder, stream.digest):  # whose digest only reading could tell
+                    unpacking.staging.commit(f'{self._root}/{folder}')
+                    self._workspace.move(listing.path, tree_name(folder))
+        return WrittenLayer(folder)
+
+    def _there(self, folder: str, diff_id: Digest) -> LayerListing | None:
+        """Return what the list of a layer says if it is that of `diff_id` and the files are like it."""
+        listing = LayerListing.read(self._root, folder)
+        if listing is None or listing.diff_id != diff_id:
+            return None
+        full = self.settings.verify is VerifyLevel.FULL
+        return listing if is_whole(self._root, folder, full, self.settings) else None
+
+    def _expected(self, folder: str) -> Expectation:
+        return Expectation('files', tree_name(folder), *hash_file(f'{self._root}/{tree_name(folder)}'))
+
+    def _commit(self, documents: dict[str, bytes]) -> None:
+        partial_files = {self._workspace.write(content): name for name, content in documents.items()}
+        for path, name in partial_files.items():
+            if name == SCRIPT:
+                os.chmod(path, 0o755)
+            self._workspace.move(path, name)
+
+    def _catalog(self) -> MountCatalog:
+        try:
+            return MountCatalog.parse(read_document(self._root, CATALOG, CAP), f'{self._root}/{CATALOG}')
+        except FileNotFoundError:
+            return MountCatalog()
+
+    def _sweep(self) -> None:
+        """Remove what no image has; all of it where there is none."""
+        remove_unnamed(self._root)
+        if not os.path.lexists(f'{self._root}/{CATALOG}'):
+            for name in (UNPACKING, TREES, LAYERS):
+                with suppress(OSError):
+                    os.rmdir(f'{self._root}/{name}')
+            with suppress(FileNotFoundError):
+                os.unlink(f'{self._root}/{USER_MARKS}')

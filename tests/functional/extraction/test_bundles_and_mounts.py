@@ -1,0 +1,114 @@
+"""Bundles that runtimes run, mounts that the kernel mounts: of the real image, against what Docker and umoci make."""
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require_service
+from tests.hostile.extraction.trees import Tree, read_tree
+from tests.services.command_line import CommandLine
+from tests.services.docker_daemon import DockerDaemon
+from tests.services.real_image import RealImage
+from tests.services.registry import Registry
+from tests.services.requirements import require_root
+
+Attributes = dict[str, tuple[object, ...]]
+MADE_BY_DOCKER = {'.dockerenv', 'dev', 'dev/console', 'dev/pts', 'dev/shm', 'etc', 'etc/hostname', 'etc/hosts',
+                  'etc/mtab', 'etc/resolv.conf', 'proc', 'sys'}
+"""What `docker create` puts into a container, with the folders whose times that changes."""
+
+
+pytestmark = pytest.mark.xdist_group('bundle of the real image')
+
+
+@pytest.fixture(scope='module')
+def bundle(real_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real image as a bundle; nobody changes it."""
+    with require_service(lambda: nullcontext(require_root('owners and devices of a real image'))):
+        folder = tmp_path_factory.mktemp('bundle')
+    source = f'registry://{real_registry.host}/real:v1'
+    CommandLine(folder)('process', source, f'oci://{folder}/bundle').assert_success()
+    return folder / 'bundle'
+
+
+def compared(tree: Tree) -> Attributes:
+    """Return all that must be the same for two trees to be the same, times of folders too."""
+    return {path: (node.kind, node.mode, node.owner, node.size, node.digest, node.target, node.device, node.xattrs,
+                   node.same, node.mtime if path != '.' else 0) for path, node in tree.items()}
+
+
+def run_by(runtime: list[str], bundle: Path) -> str:
+    """Return what a runtime's container says."""
+    name = f'occystrap-test-{os.getpid()}'
+    done = subprocess.run([*runtime, 'run', '-b', bundle, name], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_runtimes_print_what_docker_prints(bundle: Path, real_image: RealImage, docker_daemon: DockerDaemon,
+                                           program: Callable[..., str]) -> None:
+    docker_daemon.run('load', '-q', '-i', real_image.archive)
+    said = docker_daemon.run('run', '--rm', '--network', 'none', 'real:v1')
+    assert said.strip() == real_image.greeting
+    assert run_by([program('runc')], bundle).strip() == said.strip()
+    crun = program('crun')
+    script = 'umount -R /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup; for each in pids devices; do mkdir ' \
+             '/sys/fs/cgroup/$each; mount -t cgroup -o $each none /sys/fs/cgroup/$each; done; exec "$@"'
+    hybrid = os.path.exists('/sys/fs/cgroup/systemd')  # which crun refuses
+    wrapper = [program('unshare', 'util-linux'), '-m', 'sh', '-c', script, 'sh'] if hybrid else []
+    assert run_by([*wrapper, crun], bundle).strip() == said.strip()
+
+
+def test_the_bundle_is_what_umoci_unpacks(bundle: Path, real_registry: Registry, occystrap: CommandLine,
+                                          program: Callable[..., str], tmp_path: Path) -> None:
+    subprocess.run([program('skopeo'), '--insecure-policy', 'copy', '-q', '--src-tls-verify=false',
+                    f'docker://{real_registry.host}/real:v1', f'oci:{tmp_path}/layout:v1'], check=True)
+    subprocess.run([program('umoci'), 'unpack', '--image', f'{tmp_path}/layout:v1', tmp_path / 'umoci'], check=True,
+                   capture_output=True)
+    assert compared(read_tree(bundle / 'rootfs')) == compared(read_tree(tmp_path / 'umoci/rootfs'))
+    occystrap('verify', f'oci://{bundle}', '--full').assert_success()
+
+
+def test_the_bundle_is_what_docker_exports(bundle: Path, real_image: RealImage, docker_daemon: DockerDaemon) -> None:
+    docker_daemon.run('load', '-q', '-i', real_image.archive)
+    container = docker_daemon.run('create', 'real:v1').strip()
+    exported = subprocess.Popen(['docker', '-H', docker_daemon.address, 'export', container], stdout=subprocess.PIPE)
+    with tarfile.open(fileobj=exported.stdout, mode='r|', errors='surrogateescape') as tar:
+        theirs = {member.name: (member.mode & 0o7777, member.uid, member.gid, member.linkname if member.issym() else '',
+                                member.size if member.isreg() else 0, member.type if not member.islnk() else b'0')
+                  for member in tar}
+    assert exported.wait() == 0
+    docker_daemon.run('rm', container)
+    types = {'file': b'0', 'folder': b'5', 'symlink': b'2', 'char': b'3', 'block': b'4', 'fifo': b'6'}
+    ours = {path: (node.mode, *node.owner, node.target, node.size, types[node.kind])
+            for path, node in read_tree(bundle / 'rootfs').items() if path != '.'}
+    linked = {path for path, node in read_tree(bundle / 'rootfs').items() if len(node.same) > 1}
+    assert ours.keys() - MADE_BY_DOCKER == theirs.keys() - MADE_BY_DOCKER
+    assert {path: each for path, each in ours.items() if path not in MADE_BY_DOCKER | linked} == {
+        path: each for path, each in theirs.items() if path not in MADE_BY_DOCKER | linked}
+
+
+def test_a_daemons_stream_gives_the_same_bundle(bundle: Path, real_image: RealImage, docker_daemon: DockerDaemon,
+                                                occystrap: CommandLine, tmp_path: Path) -> None:
+    docker_daemon.run('load', '-q', '-i', real_image.archive)
+    occystrap('process', f'docker://real:v1?socket={docker_daemon.socket}', f'oci://{tmp_path}/other').assert_success()
+    assert compared(read_tree(tmp_path / 'other/rootfs')) == compared(read_tree(bundle / 'rootfs'))
+    names = ('config.json', '.occystrap/rootfs.mtree')
+    assert all((tmp_path / 'other' / name).read_bytes() == (bundle / name).read_bytes() for name in names)
+
+
+def test_mounted_layers_are_the_bundle(bundle: Path, real_registry: Registry, occystrap: CommandLine,
+                                       program: Callable[..., str], tmp_path: Path) -> None:
+    source, mounts = f'registry://{real_registry.host}/real:v1', tmp_path / 'mounts'
+    occystrap('process', source, f'mounts://{mounts}').assert_success()
+    target = tmp_path / 'target'
+    subprocess.run([mounts / 'mount.sh', target], check=True, capture_output=True)
+    try:
+        seen = compared(read_tree(target))
+    finally:
+        subprocess.run(['umount', target], check=True)
+    assert seen == compared(read_tree(bundle / 'rootfs'))

@@ -1,0 +1,296 @@
+"""Which image of a layout is read, as different programs write layouts, and what is refused."""
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from occystrap_core import (
+    Artifact, Image, ImageError, ImageIndex, ImageNotFound, InvalidImage, Settings, UsageError, VerifyLevel,
+)
+from occystrap_core.oci import Descriptor, Digest, Manifest, blob_name, dump, media_types
+from occystrap_core.testing.sample import sample_image
+from occystrap_dir.layout.place import parse_place
+from tests.unit.core.pipeline.indexes import artifact, index_of as image_index
+from tests.unit.dir.layout.layouts import (
+    entry, findings, opened, put_blob, put_image, put_index, source, write,
+)
+
+CONTAINERD = 'io.containerd.image.name'
+
+
+def two(folder: Path) -> list[Descriptor]:
+    """Puts two images, of two platforms, into a layout."""
+    return [put_image(folder, sample_image(variant=each)) for each in ('one', 'two')]
+
+
+def manifest_of(content: Image | ImageIndex) -> Digest:
+    assert isinstance(content, Image) and content.manifest
+    return content.manifest.digest
+
+
+@pytest.mark.parametrize(('path', 'root', 'tag', 'digest'), [
+    ('/a/b', '/a/b', '', None), ('/a/b:v1', '/a/b', 'v1', None), ('/a:b/c', '/a:b/c', '', None),
+    ('/a:b/c:v1', '/a:b/c', 'v1', None), ('/a/b:c:v1', '/a/b:c', 'v1', None), ('/a/b:c/', '/a/b:c', '', None),
+    (f'/a/b@{Digest.of(b"")}', '/a/b', '', Digest.of(b'')), (f'/a/b:v1@{Digest.of(b"")}', '/a/b', 'v1', Digest.of(b'')),
+    ('/a/b@c', '/a/b@c', '', None)])
+def test_the_tag_is_behind_the_last_colon_behind_the_last_slash(path: str, root: str, tag: str, digest: Digest | None,
+                                                                ) -> None:
+    place = parse_place(path)
+    assert (place.root, place.tag, place.digest) == (root, tag, digest)
+
+
+def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse_place('x:v1').root == str(tmp_path / 'x')
+
+
+@pytest.mark.parametrize(('wanted', 'which'), [(':one', 0), (':v2', 1), ('?r.example/app:v2', 1)])
+def test_an_image_is_chosen_by_tag_or_name(tmp_path: Path, wanted: str, which: int) -> None:
+    images = two(tmp_path)
+    put_index(tmp_path, entry(images[0], 'one'), entry(images[1], 'r.example/app:v2'))
+    if wanted.startswith('?'):
+        assert manifest_of(opened(tmp_path, image=wanted[1:])) == images[which].digest
+    else:
+        assert manifest_of(opened(f'{tmp_path}{wanted}')) == images[which].digest
+    assert manifest_of(opened(f'{tmp_path}@{images[which].digest}')) == images[which].digest
+    assert manifest_of(opened(tmp_path, image=images[which].digest[:20])) == images[which].digest
+
+
+def test_several_images_are_listed(tmp_path: Path) -> None:
+    images = two(tmp_path)
+    put_index(tmp_path, entry(images[0], 'one'), entry(images[1], 'r.example/app:v2'))
+    with pytest.raises(UsageError, match=f'{tmp_path} has 2 images, choose one .*: one, r.example/app:v2$'):
+        opened(tmp_path)
+    with pytest.raises(ImageNotFound, match='has no image three; there is: one, r.example/app:v2$'):
+        opened(f'{tmp_path}:three')
+    with pytest.raises(UsageError, match='both choose an image'):
+        opened(f'{tmp_path}:one', image='one')
+    put_index(tmp_path, entry(images[0]), entry(images[1]))
+    with pytest.raises(UsageError, match=f'{images[0].digest[:19]}, {images[1].digest[:19]}'):
+        opened(tmp_path)
+
+
+def test_a_tag_and_a_digest_must_agree(tmp_path: Path) -> None:
+    images = two(tmp_path)
+    put_index(tmp_path, entry(images[0], 'one'), entry(images[1], 'two'))
+    assert manifest_of(opened(f'{tmp_path}:one@{images[0].digest}')) == images[0].digest
+    with pytest.raises(ImageNotFound, match=f'one is {images[0].digest}, not {images[1].digest}'):
+        opened(f'{tmp_path}:one@{images[1].digest}')
+
+
+def test_any_manifest_of_the_layout_by_its_digest(tmp_path: Path) -> None:
+    whole = image_index([sample_image(), sample_image(variant='arm')], ['linux/amd64', 'linux/arm64'])
+    write(f'{tmp_path}:v1', whole)
+    child = whole.index.manifests[1].digest
+    assert manifest_of(opened(f'{tmp_path}@{child}')) == child
+    with pytest.raises(ImageNotFound, match=f'manifest {Digest.of(b"x")} is not in'):
+        opened(f'{tmp_path}@{Digest.of(b"x")}')
+
+
+def test_two_tags_of_one_image_are_one_digest(tmp_path: Path) -> None:
+    image = put_image(tmp_path, sample_image())
+    put_index(tmp_path, entry(image, 'v1'), entry(image, 'latest'))
+    assert manifest_of(opened(tmp_path, image=str(image.digest))) == image.digest
+
+
+@pytest.mark.parametrize(('name', 'reference'), [
+    ('', 'layout'), ('v1', 'layout:v1'), ('r.example/app:v1', 'r.example/app:v1'), ('No Name!', 'layout')])
+def test_what_an_image_is_called(tmp_path: Path, name: str, reference: str) -> None:
+    folder = tmp_path / 'Layout'
+    folder.mkdir()
+    put_index(folder, entry(put_image(folder, sample_image()), name))
+    assert [str(each) for each in source(folder).references()][0].replace('untagged', 'layout') == reference
+
+
+def test_as_containerd_and_buildx_name_them(tmp_path: Path) -> None:
+    image = entry(put_image(tmp_path, sample_image()), 'v1')
+    image['annotations'][CONTAINERD] = 'docker.io/library/app:v1'
+    put_index(tmp_path, image)
+    for wanted in (f'{tmp_path}', f'{tmp_path}:v1'):
+        assert str(opened(wanted).reference) == 'docker.io/library/app:v1'
+    assert str(opened(tmp_path, image='app:v1').reference) == 'docker.io/library/app:v1'
+
+
+def test_as_oras_lists_everything(tmp_path: Path) -> None:
+    """What an index lists and what refers to an image is in index.json, without names."""
+    images = two(tmp_path)
+    inner = dump({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [
+        entry(each, platform={'os': 'linux', 'architecture': arch})
+        for each, arch in zip(images, ('amd64', 'arm64'), strict=True)]})
+    index = put_blob(tmp_path, inner, media_types.OCI_INDEX)
+    signature = put_artifact(tmp_path, index)
+    put_index(tmp_path, *map(entry, images), entry(signature), entry(index, 'v1'),
+              entry(signature, f'sha256-{index.digest.hex}.sig'))
+    assert manifest_of(opened(tmp_path, platform='linux/arm64')) == images[1].digest
+    whole = opened(tmp_path, platform='all', referrers=True)
+    assert isinstance(whole, ImageIndex) and whole.index.raw == inner
+    assert [(each.subject, each.tag) for each in whole.attached] == [
+        (index.digest, ''), (None, f'sha256-{index.digest.hex}.sig')]
+    put_index(tmp_path, *map(entry, images), entry(signature), entry(index), entry(index))
+    assert manifest_of(opened(tmp_path, platform='linux/arm64')) == images[1].digest
+
+
+def put_artifact(folder: Path, subject: Descriptor | None = None) -> Descriptor:
+    made = json.loads(artifact().manifest.raw)
+    put_blob(folder, b'{}')
+    put_blob(folder, b'a signature')
+    document = {**made, **({'subject': subject.to_json()} if subject else {})}
+    return put_blob(folder, dump(document), media_types.OCI_MANIFEST)
+
+
+def test_referrers_under_the_tag_that_stands_in_for_an_api(tmp_path: Path) -> None:
+    image = put_image(tmp_path, sample_image())
+    signature = put_artifact(tmp_path, image)
+    listed = put_blob(tmp_path, dump({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX,
+                                      'manifests': [entry(signature)]}), media_types.OCI_INDEX)
+    put_index(tmp_path, entry(image, 'v1'), entry(listed, f'sha256-{image.digest.hex}'))
+    assert [each.subject for each in opened(tmp_path, referrers=True).attached] == [image.digest]
+    assert opened(tmp_path).attached == ()
+
+
+def test_platforms_side_by_side_in_index_json(tmp_path: Path) -> None:
+    images = two(tmp_path)
+    put_index(tmp_path, *(entry(each, 'v1', platform={'os': 'linux', 'architecture': arch})
+                          for each, arch in zip(images, ('amd64', 'arm64'), strict=True)))
+    assert manifest_of(opened(f'{tmp_path}:v1', platform='linux/arm64')) == images[1].digest
+    whole = opened(tmp_path, platform='all')
+    assert isinstance(whole, ImageIndex) and [each.digest for each in whole.index.manifests] == [
+        each.digest for each in images]
+    receipt = write(f'{tmp_path}/to:v1', whole)
+    assert findings(receipt, VerifyLevel.FULL) == [] and receipt.manifest_digest == whole.index.digest
+    with pytest.raises(ImageNotFound, match='s390x; there is: linux/amd64, linux/arm64'):
+        opened(tmp_path, platform='linux/s390x')
+
+
+def test_an_artifact_is_taken_by_all_only(tmp_path: Path) -> None:
+    pointer = put_artifact(tmp_path)
+    put_index(tmp_path, entry(pointer, 'sbom'))
+    with pytest.raises(InvalidImage, match='is no container image: its config is a application/vnd.oci.empty'):
+        opened(f'{tmp_path}:sbom')
+    taken = opened(f'{tmp_path}:sbom', platform='all')
+    assert isinstance(taken, Artifact)
+    receipt = write(f'{tmp_path}/to:sbom', taken)
+    assert receipt.manifest_digest == pointer.digest and findings(receipt, VerifyLevel.FULL) == []
+
+
+def without(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
+def saying(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def leading_out(name: str) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        (folder / name).rename(folder.parent / 'outside')
+        (folder / name).symlink_to(folder.parent / 'outside')
+    return change
+
+
+IMAGE = sample_image()
+assert IMAGE.manifest and IMAGE.layers[0].descriptor
+MANIFEST, CONFIG = blob_name(IMAGE.manifest.digest), blob_name(IMAGE.config.digest)
+LAYER = blob_name(IMAGE.layers[0].descriptor.digest)
+
+
+@pytest.mark.parametrize(('change', 'words', 'rule'), [
+    (without('oci-layout'), 'is no image layout: it has no oci-layout', 'archive-invalid'),
+    (saying('oci-layout', b'{"imageLayoutVersion": "2.0.0"}'), "version '2.0.0', 1.0.0 is wanted", 'archive-invalid'),
+    (saying('oci-layout', b'1.0.0'), 'is not a JSON object|is not JSON', 'archive-invalid'),
+    (without('index.json'), 'it has no index.json', 'index-missing'),
+    (saying('index.json', b'{'), 'index.json is not JSON', 'index-invalid'),
+    (saying('index.json', b'{"schemaVersion": 2, "manifests": 5}'), "field 'manifests'", 'index-invalid'),
+    (saying('index.json', b'{"schemaVersion": 2, "manifests": [{}]}'), "index.json: ", 'index-invalid'),
+    (saying('index.json', b' ' * ((4 << 20) + 1)), 'more than the 4194304 bytes', 'index-invalid'),
+    (saying('index.json', b'{"schemaVersion": 2, "manifests": []}'), 'holds no image', 'manifest-missing'),
+    (without(MANIFEST), 'is not in', 'manifest-missing'),
+    (saying(MANIFEST, b'{}'), 'has digest', 'manifest-digest'),
+    (saying(MANIFEST, b' ' * ((4 << 20) + 1)), 'more than the 4194304 bytes', 'manifest-invalid'),
+    (leading_out(MANIFEST), 'leads out of the folder', 'manifest-invalid'),
+    (without(CONFIG), 'is not in', 'config-missing'),
+    (saying(CONFIG, b'{}'), 'has digest', 'config-digest'),
+    (saying(CONFIG, b' ' * ((4 << 20) + 1)), 'more than the 4194304 bytes', 'config-invalid'),
+    (without(LAYER), 'is not in', 'layer-missing'),
+    (saying(LAYER, b'short'), 'has 5 bytes, should have', 'layer-size'),
+    (leading_out('index.json'), 'leads out of the folder', 'index-invalid')])
+def test_what_is_broken_is_named_with_its_rule(tmp_path: Path, change: Callable[[Path], object], words: str, rule: str,
+                                               ) -> None:
+    folder = tmp_path / 'layout'
+    put_index(folder, entry(put_image(folder, sample_image()), 'v1'))
+    change(folder)
+    with pytest.raises(ImageError, match=words) as raised:
+        opened(folder)
+    assert str(folder) in str(raised.value) and '\n' not in str(raised.value)
+    assert (raised.value.rule or f'image-{raised.value.problem}') == rule
+
+
+@pytest.mark.parametrize('wrong', [{'size': 5}, {'mediaType': media_types.OCI_INDEX}])
+def test_an_entry_that_is_not_what_it_points_at(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    put_index(tmp_path, {**entry(put_image(tmp_path, sample_image())), **wrong})
+    with pytest.raises(InvalidImage, match='should have 5|but was served as') as raised:
+        opened(tmp_path)
+    assert raised.value.rule in ('manifest-size', 'manifest-media-type')
+
+
+@pytest.mark.parametrize('change', [
+    leading_out(LAYER), lambda folder: ((folder / LAYER).unlink(), os.mkfifo(folder / LAYER)), without(LAYER),
+    saying(LAYER, b'x' * IMAGE.layers[0].descriptor.size), saying(LAYER, b'')])
+def test_a_layer_that_changes_behind_our_back(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    folder = tmp_path / 'layout'
+    put_index(folder, entry(put_image(folder, sample_image()), 'v1'))
+    image = opened(folder)
+    change(folder)
+    with pytest.raises(ImageError):
+        image.layers[0].stored().drain()
+
+
+def test_a_foreign_layer_is_not_fetched_from_its_urls(tmp_path: Path) -> None:
+    foreign = Descriptor('application/vnd.docker.image.rootfs.foreign.diff.tar.gzip', Digest.of(b'elsewhere'), 9,
+                         urls=('http://127.0.0.1:9/elsewhere',))
+    put_image(tmp_path, IMAGE)
+    assert IMAGE.manifest
+    manifest = Manifest.build(IMAGE.manifest.config, [*IMAGE.manifest.layers[:2], foreign])
+    put_index(tmp_path, entry(put_blob(tmp_path, manifest.raw, media_types.OCI_MANIFEST)))
+    with pytest.raises(InvalidImage, match=f'{foreign.digest} is a foreign layer'):
+        opened(tmp_path).layers[2].stored().drain()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ImageNotFound, match=f'there is no folder {tmp_path}/x'):
+        opened(f'{tmp_path}/x:v1')
+
+
+@pytest.mark.parametrize(('deep', 'words'), [(8, ''), (9, 'more than 8 deep')])
+def test_indexes_within_indexes_end_somewhere(tmp_path: Path, deep: int, words: str) -> None:
+    pointer = put_image(tmp_path, sample_image())
+    for _ in range(deep):
+        raw = dump({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [entry(pointer)]})
+        pointer = put_blob(tmp_path, raw, media_types.OCI_INDEX)
+    put_index(tmp_path, entry(pointer, 'v1'))
+    if words:
+        with pytest.raises(InvalidImage, match=words):
+            opened(tmp_path, platform='all')
+    else:
+        assert len(opened(tmp_path, platform='all').layers) == 3
+
+
+def test_sizes_are_told_without_reading(tmp_path: Path) -> None:
+    write(tmp_path)
+    for layer in opened(tmp_path).layers:
+        assert layer.descriptor and layer.present_size() == layer.descriptor.size
+        with layer.tar() as stream:
+            assert stream.drain() == layer.diff_id and layer.tar_size() == stream.size
+
+
+def test_settings_choose_the_platforms(tmp_path: Path) -> None:
+    from occystrap_core import Location
+    from occystrap_dir.layout.input import LayoutInput
+    write(f'{tmp_path}:v1', image_index([sample_image(), sample_image(variant='arm')], ['linux/amd64', 'linux/arm64']))
+    images = LayoutInput(Location('layout', str(tmp_path), {'image': None, 'platform': None, 'referrers': False}, {}),
+                         Settings().choosing('all'))
+    reference, = images.references()
+    assert isinstance(images.open(reference), ImageIndex)

@@ -1,0 +1,74 @@
+"""Images beside each other: mounts:// shares layers, dir:// keeps what was unpacked current, bundles are replaced."""
+import json
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import OutputError, Settings
+from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.levels import VerifyLevel
+from tests.unit.tar.archives import copy, verify, write
+
+
+def layers(mounts: Path) -> dict[str, int]:
+    """Return the folders of layers, with what tells whether they were made anew."""
+    return {path.name: path.stat().st_ino for path in (mounts / 'layers').iterdir()}
+
+
+def test_images_share_layers(tmp_path: Path) -> None:
+    mounts = tmp_path / 'mounts'
+    first = write(sample_image('sample:v1'), f'mounts://{mounts}')
+    before = layers(mounts)
+    second = write(sample_image('sample:v2', variant='another'), f'mounts://{mounts}')
+    assert before.items() < layers(mounts).items() and len(layers(mounts)) == 4
+    assert not verify(first).results and not verify(second).results
+    assert list(json.loads((mounts / 'mount.json').read_text())) == ['sample:v1', 'sample:v2']
+
+
+def test_the_layers_of_a_replaced_image_go(tmp_path: Path) -> None:
+    mounts = tmp_path / 'mounts'
+    write(sample_image('sample:v1'), f'mounts://{mounts}')
+    receipt = write(sample_image('sample:v1', variant='another'), f'mounts://{mounts}')
+    assert len(layers(mounts)) == 3 and not verify(receipt).results
+    assert {path.name for path in (mounts / '.occystrap').iterdir()} == {
+        'active', 'lock', 'receipts', 'trees', 'unpacking'}
+
+
+def test_a_rerun_unpacks_nothing(tmp_path: Path) -> None:
+    mounts = tmp_path / 'mounts'
+    receipt = write(sample_image(), f'mounts://{mounts}')
+    before = layers(mounts)
+    again = write(sample_image(), f'mounts://{mounts}', Settings(sync=False, verify=VerifyLevel.FULL))
+    assert layers(mounts) == before and again.of_kind('files') == receipt.of_kind('files')
+
+
+@pytest.mark.parametrize('unique', ['', '&unique_names=true'])
+def test_an_expanded_folder_follows_its_manifest(unique: str, tmp_path: Path) -> None:
+    folder = tmp_path / 'folder'
+    receipt = write(sample_image(), f'dir://{folder}?expand=true{unique}')
+    tree = folder / receipt.of_kind('manifest')[0].locator.removesuffix('.json')
+    assert (tree / 'etc/hostname').read_text() == 'sample\n' and not (tree / 'etc/old.conf').exists()
+    assert not verify(receipt).results
+    again = write(sample_image(), f'dir://{folder}?expand=true{unique}')
+    assert not verify(again).results and not verify(receipt).results
+    (tree / 'etc/hostname').unlink()
+    assert any('etc/hostname: is missing' in str(found) for found in verify(receipt, VerifyLevel.FAST).results)
+    plain = write(sample_image(), f'dir://{folder}?unique_names={"true" if unique else "false"}')
+    assert not tree.exists() and not verify(plain).results  # unpacked for no manifest that is there now
+
+
+def test_a_bundle_takes_the_place_of_another_but_of_nothing_else(tmp_path: Path) -> None:
+    write(sample_image(), f'oci://{tmp_path}/out')
+    (tmp_path / 'out/rootfs/litter').write_text('x')
+    receipt = write(sample_image(variant='another'), f'oci://{tmp_path}/out')
+    assert not verify(receipt).results
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other/mine').write_text('mine')
+    with pytest.raises(OutputError, match='holds other things'):
+        write(sample_image(), f'oci://{tmp_path}/other')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['other', 'out']
+
+
+def test_round_trips_through_an_expanded_folder(tmp_path: Path) -> None:
+    first = write(sample_image(), f'dir://{tmp_path}/folder?expand=true')
+    assert copy(f'dir://{tmp_path}/folder', f'oci://{tmp_path}/bundle').image_id == first.image_id
