@@ -1,0 +1,142 @@
+"""The ground of an extraction: victims around the destination, and who extracts; what is outside never changes."""
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.hostile.extraction.stacks import Part, layer, save_image
+from tests.hostile.extraction.trees import Tree, read_tree
+from tests.services.command_line import CommandLine, CommandResult
+
+NOBODY = 65534
+OWN = 'home'
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A kind of destination that unpacks: its scheme and options, and where the merged tree is."""
+
+    scheme: str
+    options: tuple[str, ...]
+    root: Callable[[Path], Path]
+
+
+ALL = {'oci': Destination('oci', (), lambda bundle: bundle / 'rootfs'),
+       'dir': Destination('dir', ('expand=true',), lambda folder: folder / 'manifest')}
+DESTINATIONS = {name: ALL[name] for name in os.environ.get('OCCYSTRAP_TEST_EXTRACTORS', 'oci').split(',')}
+"""What every test of this folder runs on: bundles, or with `oci,dir` folders too, which have the same extractor."""
+
+
+@dataclass(frozen=True)
+class User:
+    """Who runs the command: `wrapper` makes it so; `id` is whose the ground is."""
+
+    name: str
+    id: int
+    wrapper: tuple[str, ...] = ()
+
+    @property
+    def is_root(self) -> bool:
+        """Whether owners, devices and all attributes can be had."""
+        return self.id == 0
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What came of a run: `bundle` is the destination, `tree` what was unpacked there."""
+
+    result: CommandResult
+    bundle: Path
+    root: Path
+
+    def refused(self, *words: str) -> CommandResult:
+        """Fail the test unless it ended with exit code 1 and one line that has these words, leaving nothing."""
+        self.result.assert_code(1)
+        lines = self.result.err.splitlines()
+        complaints = [line for line in lines if line.startswith('occystrap: error: ')]
+        assert len(complaints) == 1 and 'Traceback' not in self.result.err, str(self.result)
+        assert 'internal error' not in self.result.err, str(self.result)
+        assert all(word in complaints[0] for word in words), f'{words} not in: {self.result}'
+        return self.result
+
+    @property
+    def tree(self) -> Tree:
+        """The merged tree; fails the test unless the run succeeded."""
+        self.result.assert_success()
+        assert 'Traceback' not in self.result.err, str(self.result)
+        return read_tree(self.root)
+
+    def content(self, path: str) -> bytes:
+        """Return what a file holds."""
+        assert path in self.tree, f'{path} is not among {sorted(self.tree)}'
+        return (self.root / path).read_bytes()
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A folder with victims, in which a user extracts into `bundle`."""
+
+    folder: Path
+    destination: Destination
+    user: User
+
+    @property
+    def victim(self) -> str:
+        """The absolute path of the folder that attacks aim at."""
+        return str(self.folder / 'victim')
+
+    @property
+    def inside(self) -> str:
+        """Where that same absolute path is in a root file system, relative to its root."""
+        return self.victim.lstrip('/')
+
+    @property
+    def least_of_folders(self) -> int:
+        """The least mode that a folder gets: whoever is not root could not look into one of mode 0 to verify it."""
+        return 0 if self.user.is_root else 0o700
+
+    @property
+    def least_of_files(self) -> int:
+        """The least mode that a file gets."""
+        return 0 if self.user.is_root else 0o400
+
+    def plant(self) -> None:
+        """Make the victims: the folder, and a sibling whose name begins like the destination's."""
+        for name in ('victim/folder', 'bundle-evil', OWN):
+            (self.folder / name).mkdir(parents=True)
+        for name in ('victim/file', 'victim/linked', 'victim/folder/inside', 'bundle-evil/file'):
+            (self.folder / name).write_text(f'mine: {name}\n')
+            (self.folder / name).chmod(0o640)
+        (self.folder / 'victim/link').symlink_to('file')
+        for path in [self.folder, *self.folder.rglob('*')]:
+            os.lchown(path, self.user.id, self.user.id)
+            os.utime(path, (1_400_000_000, 1_400_000_000), follow_symlinks=False)
+
+    def extract(self, *layers: tuple[Part, ...] | bytes, options: str = '', arguments: tuple[str, ...] = ()
+                ) -> Extraction:
+        """Extract an image of these layers; see `run`."""
+        tars = [each if isinstance(each, bytes) else layer(*each) for each in layers]
+        return self.run(save_image(self.folder / 'image.tar', *tars), options, arguments)
+
+    def run(self, archive: Path, options: str = '', arguments: tuple[str, ...] = ()) -> Extraction:
+        """Extract an archive, and fail the test if anything outside changed, or if an error left anything."""
+        archive.chmod(0o644)
+        outside, old = self.outside(), self.inventory()
+        query = '&'.join(filter(None, (*self.destination.options, options)))
+        place = f'{self.destination.scheme}://bundle' + (f'?{query}' if query else '')
+        result = CommandLine(self.folder)('process', f'tar://{archive}', place, *arguments,
+                                          wrapper=self.user.wrapper)
+        assert self.outside() == outside, f'something outside the destination changed\n{result}'
+        if result.code:
+            assert self.inventory() == old, f'the destination changed in spite of the error\n{result}'
+        bundle = self.folder / 'bundle'
+        return Extraction(result, bundle, self.destination.root(bundle))
+
+    def outside(self) -> Tree:
+        """Return everything but the destination, and what the command keeps at home."""
+        return {path: node for path, node in read_tree(self.folder).items()
+                if path != '.' and path.split('/')[0] not in ('bundle', OWN)}
+
+    def inventory(self) -> Tree | None:
+        """Return what the destination is, or None if there is none."""
+        return read_tree(self.folder / 'bundle') if os.path.lexists(self.folder / 'bundle') else None

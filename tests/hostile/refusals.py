@@ -1,0 +1,12 @@
+"""What an error is, as users meet it: an exit code, and one line that names the thing."""
+from tests.services.command_line import CommandResult
+
+
+def is_refused(result: CommandResult, *words: str, code: int = 1) -> None:
+    """Fail unless the command ended with `code` and one line on stderr that has these words in it."""
+    result.assert_code(code)
+    lines = result.err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith('occystrap: error: ') and result.out == '', result
+    assert 'Traceback' not in lines[0] and 'internal error' not in lines[0] and len(lines[0]) < 1000, result
+    for word in words:
+        assert word in lines[0], f'{word!r} is not in\n{result}'

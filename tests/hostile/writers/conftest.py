@@ -1,0 +1,93 @@
+"""Places to write to, images to write, disks that are small or read-only."""
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require_service
+from tests.hostile.writers.images import Source, serve, write_archives
+from tests.hostile.writers.places import DESTINATIONS, Grounds, Place
+from tests.services.faults import FaultProxy
+from tests.services.folders import service_folder
+from tests.services.registry import Registry
+from tests.services.requirements import require_program, require_root
+from tests.unit.docker.fake_daemon import fake_daemon
+
+_numbers = count(1)
+MakePlace = Callable[..., Place]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings or logins of whoever runs the tests."""
+    for name in ('HOME', 'DOCKER_CONFIG'):
+        monkeypatch.setenv(name, str(tmp_path / 'home'))
+
+
+@pytest.fixture(params=DESTINATIONS)
+def destination(request: pytest.FixtureRequest) -> str:
+    """Each kind of destination in turn, by its name in DESTINATIONS."""
+    return str(request.param)
+
+
+@pytest.fixture
+def make_place(destination: str, registry: Registry, tmp_path: Path) -> Iterator[MakePlace]:
+    """Makes places of that kind that nobody else uses: `make_place()`, or `make_place(disk)` in a given folder."""
+    with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
+        def make(above: Path | None = None) -> Place:
+            number = next(_numbers)
+            if above is None:
+                above = tmp_path / f'place-{number}'
+                above.mkdir()
+            return DESTINATIONS[destination](Grounds(above, registry, daemon, f'place-{number}'))
+        yield make
+
+
+@pytest.fixture
+def place(make_place: MakePlace) -> Place:
+    """One place."""
+    return make_place()
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> dict[str, str]:
+    """The sources OLD and NEW as archives."""
+    return write_archives(tmp_path)
+
+
+@pytest.fixture
+def source(registry: Registry, fault_proxy: Callable[..., FaultProxy]) -> Source:
+    """The sources OLD and NEW under one name in a registry."""
+    return serve(registry, fault_proxy)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Path]:
+    """The folder for `--temp-dir`, which must be empty at the end."""
+    folder = tmp_path / 'spool'
+    folder.mkdir()
+    yield folder
+    assert not list(folder.iterdir()), 'something temporary was left'
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts file systems of their own: `disk(size='768k')`; `subprocess.run(['mount', '-o', …])` changes them."""
+    with ExitStack() as stack:
+        def mount(size: str) -> Path:
+            return stack.enter_context(require_service(lambda: _tmpfs(tmp_path / f'disk-{next(_numbers)}', size)))
+        yield mount
+
+
+@contextmanager
+def _tmpfs(folder: Path, size: str) -> Iterator[Path]:
+    require_root('a small file system')
+    folder.mkdir()
+    subprocess.run([require_program('mount'), '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run([require_program('umount', 'mount'), folder], check=True)

@@ -1,0 +1,69 @@
+"""HOSTILE 55: a signal ends it within 2 seconds, with the exit code of that signal; nothing half-written is left."""
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.testing.sample import sample_image
+from tests.hostile.in_process import run_here
+from tests.hostile.writers.conftest import MakePlace
+from tests.hostile.writers.images import NEW, OLD
+from tests.hostile.writers.places import Place
+from tests.services.command_line import CommandLine
+from tests.unit.registry_client.images import serve
+from tests.unit.registry_client.scripted import Asked, Say, Scripted
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+IMAGE = sample_image()
+SILENT = f'/v2/app/blobs/{IMAGE.layers[2].descriptor.digest}'  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def stalling() -> Iterator[Scripted]:
+    """A registry that gives an image's first two layers, and of the third nothing."""
+    def hang(asked: Asked) -> Say:
+        time.sleep(25)
+        return Say(500)
+    with Scripted() as server:
+        serve(server, IMAGE)
+        server.routes[f'GET {SILENT}'] = hang
+        yield server
+
+
+@pytest.mark.parametrize('number', CODES)
+def test_55_in_mid_copy(number: signal.Signals, place: Place, stalling: Scripted, archives: dict[str, str],
+                        occystrap: CommandLine, spool: Path) -> None:
+    run_here('process', archives[OLD], place.uri).assert_success()
+    before = place.tree()
+    command = ['process', f'registry://{stalling.host}/app:v1', place.uri, '--temp-dir', str(spool)]
+    process = occystrap.start(*command, stderr=subprocess.PIPE)
+    while not stalling.heard('GET', SILENT):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.send_signal(number)
+    sent = time.monotonic()
+    said = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == CODES[number] and time.monotonic() - sent < 2, said
+    assert said.count('\n') == 1 and 'interrupted; nothing half-written was left behind' in said
+    assert place.tree() == before
+
+
+def test_55_at_random_points(make_place: MakePlace, archives: dict[str, str], occystrap: CommandLine, spool: Path,
+                             ) -> None:
+    place, twin, chances = make_place(), make_place(), random.Random(55)
+    run_here('process', archives[OLD], place.uri).assert_success()
+    for source in archives.values():
+        run_here('process', source, twin.uri).assert_success()
+    before, after = place.tree(), twin.tree()
+    for point, (number, code) in enumerate(CODES.items()):
+        process = occystrap.start('process', archives[NEW], place.uri, '--temp-dir', spool)
+        time.sleep(chances.uniform(0.2, 0.6))
+        process.send_signal(number)
+        ended = process.wait(20)
+        assert ended in (code, 0, -number), f'point {point}'  # before Python listens to signals the system ends it
+        assert place.tree() in ([after] if ended == 0 else [before, after]), f'point {point}: half of it is there'

@@ -1,0 +1,126 @@
+"""HOSTILE 56: two processes at work in one folder at once, one of them killed now and then: all is there, and whole."""
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.oci import Digest
+from occystrap_core.testing.sample import sample_config
+from tests.hostile.in_process import run_here
+from tests.hostile.writers.conftest import MakePlace
+from tests.hostile.writers.images import NEW, OLD, noise
+from tests.hostile.writers.places import IN_FOLDERS, InFolder, Place
+from tests.services.command_line import CommandLine
+
+COUNT = 20
+ROUNDS = 10
+SEED = int(os.environ.get('OCCYSTRAP_TEST_SEED', '56'))
+
+
+def name(number: int) -> str:
+    return f'team/app-{number:02}'
+
+
+def layers(number: int) -> list[bytes]:
+    """A base that others have as well, a second layer that others have as well, and one of its own."""
+    return [noise(f'base-{number % 3}', 30_000), noise(f'middle-{number % 5}', 5_000), noise(f'own-{number}', 500)]
+
+
+@pytest.fixture(scope='session')
+def overlapping(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Twenty images that share their layers, in one archive: the URIs."""
+    from tests.unit.tar.archives import hex_of, write_tar
+    members: dict[str, bytes | str] = {}
+    entries = []
+    for number in range(COUNT):
+        config = sample_config(layers(number))
+        names = [f'{hex_of(tar)}.tar' for tar in layers(number)]
+        members |= {**dict(zip(names, layers(number), strict=True)), f'{hex_of(config)}.json': config}
+        entries.append({'Config': f'{hex_of(config)}.json', 'RepoTags': [f'{name(number)}:v1'], 'Layers': names})
+    path = tmp_path_factory.mktemp('overlapping') / 'all.tar'
+    write_tar(path, [*members.items(), ('manifest.json', json.dumps(entries).encode())])
+    return [f'tar://{path}?image={name(number)}:v1' for number in range(COUNT)]
+
+
+def listed(folder: Path, part: str, images: Sequence[str]) -> str:
+    (folder / part).write_text('\n'.join(images) + '\n')
+    return f'list://{part}'
+
+
+@pytest.mark.parametrize('destination', ['dir of several'], indirect=True)
+def test_56_one_of_two_processes_killed_and_run_again_ten_times(
+        make_place: MakePlace, overlapping: list[str], occystrap: CommandLine) -> None:
+    chances = random.Random(SEED)
+    parts = [listed(occystrap.folder, part, images)
+             for part, images in [('forwards', overlapping[:14]), ('backwards', overlapping[:5:-1])]]
+    started, expected = time.monotonic(), make_place()
+    occystrap('process', listed(occystrap.folder, 'all', overlapping), expected.uri).assert_success()
+    usual = time.monotonic() - started
+    for round_number in range(ROUNDS):
+        place = make_place()
+        processes = [occystrap.start('process', part, place.uri) for part in parts]
+        victim, after = chances.randrange(2), chances.uniform(0.2, 1) * usual
+        told = f'OCCYSTRAP_TEST_SEED={SEED}, round {round_number}: {parts[victim]} killed after {after:.3f} s'
+        time.sleep(after)
+        processes[victim].kill()
+        assert processes[victim].wait() in (0, -signal.SIGKILL)
+        processes[victim] = occystrap.start('process', parts[victim], place.uri, stderr=subprocess.PIPE)
+        said = processes[victim].communicate()[1].decode()
+        assert [process.wait() for process in processes] == [0, 0], f'{told}: {said}'
+        assert_complete(place, told)
+        assert place.tree() == expected.tree(), f'{told}: not the tree that one process alone makes'
+
+
+def assert_complete(place: Place, told: str) -> None:
+    """Fail unless the catalog has every image, and every layer is what its name says."""
+    assert isinstance(place, InFolder)
+    catalog = json.loads((place.path / 'catalog.json').read_bytes())
+    assert catalog == {name(number): {'v1': f'manifest-team_app-{number:02}-v1.json'} for number in range(COUNT)}, told
+    there = {path.parent.name: Digest.of(path.read_bytes()).hex for path in place.path.glob('*/layer.tar')}
+    assert there == {digest: digest for digest in
+                     (Digest.of(tar).hex for number in range(COUNT) for tar in layers(number))}, told
+
+
+def at_once(occystrap: CommandLine, place: Place, sources: Sequence[str]) -> tuple[list[int], str]:
+    """Run a process for each source into one place, all at once; returns their exit codes and what they said."""
+    processes = [occystrap.start('process', source, place.uri, stderr=subprocess.PIPE) for source in sources]
+    said = [process.communicate()[1].decode() for process in processes]
+    return [process.returncode for process in processes], ''.join(said)
+
+
+@pytest.mark.parametrize('destination', IN_FOLDERS, indirect=True)
+def test_56_two_processes_with_one_image(place: Place, make_place: MakePlace, archives: dict[str, str],
+                                         occystrap: CommandLine) -> None:
+    alone = make_place()
+    run_here('process', archives[NEW], alone.uri).assert_success()
+    codes, said = at_once(occystrap, place, [archives[NEW]] * 2)
+    assert codes == [0, 0], said
+    assert place.tree() == alone.tree()
+
+
+@pytest.mark.parametrize('destination', IN_FOLDERS, indirect=True)
+def test_56_two_processes_with_two_images_of_one_name(place: Place, make_place: MakePlace, archives: dict[str, str],
+                                                      occystrap: CommandLine) -> None:
+    alone = {variant: make_place() for variant in (OLD, NEW)}
+    for variant, other in alone.items():
+        run_here('process', archives[variant], other.uri).assert_success()
+    codes, said = at_once(occystrap, place, [archives[variant] for variant in (OLD, NEW)])
+    assert 0 in codes and set(codes) <= {0, 1}, said  # whose image was replaced before it was verified says so
+    assert place.tree() in [other.tree() for other in alone.values()]
+
+
+@pytest.mark.parametrize('destination', ['dir of several'], indirect=True)
+def test_56_two_processes_with_different_tags(place: Place, overlapping: list[str], occystrap: CommandLine) -> None:
+    codes, said = at_once(occystrap, place, [overlapping[0], overlapping[15]])
+    assert codes == [0, 0], said
+    assert isinstance(place, InFolder)
+    assert json.loads((place.path / 'catalog.json').read_bytes()) == {
+        name(number): {'v1': f'manifest-team_app-{number:02}-v1.json'} for number in (0, 15)}
+    assert len(list(place.path.glob('*/layer.tar'))) == 4  # base-0 and middle-0 once
+    run_here('verify', '--full', f'dir://{place.path}').assert_success()
