@@ -119,15 +119,31 @@ def put_in_docker_archive(parts: Parts, folder: Path, name: str) -> str:
 
 def put_in_folder(parts: Parts, folder: Path, name: str) -> str:
     """Write an unpacked docker archive and return its URI."""
-    for file, content in _saved_files(parts, name).items():
-        path = folder / name / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    _laid_out(folder / name, _saved_files(parts, name))
     return f'dir://{folder}/{name}'
+
+
+def put_in_layout(parts: Parts, folder: Path, name: str) -> str:
+    """Write an OCI image layout and return its URI."""
+    _laid_out(folder / name, _layout_files(parts, name))
+    return f'layout://{folder}/{name}'
 
 
 def put_in_oci_archive(parts: Parts, folder: Path, name: str) -> str:
     """Write an OCI archive and return its URI."""
+    _written(folder / f'{name}.tar', _layout_files(parts, name), 10240 if 'archive' in parts.damage else 0)
+    return f'tar://{folder}/{name}.tar'
+
+
+def _laid_out(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _layout_files(parts: Parts, name: str) -> dict[str, bytes]:
+    """Return the files of an image layout."""
     manifest, blobs = parts.manifest(), parts.blobs()
     files: dict[str, bytes] = {'oci-layout': b'{"imageLayoutVersion": "1.0.0"}'}
     for kind, content in [('config', parts.config()), *[('', blob) for blob in blobs[:-1]], ('layer', blobs[-1]),
@@ -139,8 +155,7 @@ def put_in_oci_archive(parts: Parts, folder: Path, name: str) -> str:
     files['index.json'] = json.dumps({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [
         {'mediaType': media_type, 'digest': digest_of(manifest), 'size': len(manifest),
          'annotations': {'org.opencontainers.image.ref.name': f'planted/{name}:v1'}}]}).encode()
-    _written(folder / f'{name}.tar', files, 10240 if 'archive' in parts.damage else 0)
-    return f'tar://{folder}/{name}.tar'
+    return files
 
 
 # Faults

@@ -9,7 +9,7 @@ import pytest
 from occystrap_core.checks.rules import RULES, Level
 from tests.functional.checks.planting import (
     COMPANIONS, EVERYWHERE, OF_ARCHIVES, OF_BLOBS, OF_TARS, Parts, put_in_docker_archive, put_in_folder,
-    put_in_oci_archive, put_in_registry,
+    put_in_layout, put_in_oci_archive, put_in_registry,
 )
 from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
@@ -21,6 +21,7 @@ SOURCES: dict[str, Faults] = {
     'oci': {**EVERYWHERE, **OF_BLOBS, **OF_ARCHIVES},
     'docker': {**EVERYWHERE, **OF_TARS, **OF_ARCHIVES},
     'dir': {**EVERYWHERE, **OF_TARS},
+    'layout': {**EVERYWHERE, **OF_BLOBS},
 }
 
 
@@ -28,8 +29,8 @@ def put(source: str, parts: Parts, name: str, folder: Path, registry: Registry) 
     """Put an image where it is to be checked, and return its URI."""
     if source == 'registry':
         return put_in_registry(parts, registry, name)
-    return {'oci': put_in_oci_archive, 'docker': put_in_docker_archive, 'dir': put_in_folder}[source](
-        parts, folder, name)
+    places = {'oci': put_in_oci_archive, 'docker': put_in_docker_archive, 'dir': put_in_folder, 'layout': put_in_layout}
+    return places[source](parts, folder, name)
 
 
 def found_by_name(images: list[dict[str, Any]], names: list[str]) -> dict[str, dict[str, Any]]:
@@ -73,7 +74,7 @@ def test_what_people_read_and_the_exit_code(rule: str, occystrap: CommandLine, t
 def test_fast_finds_what_needs_no_layer(rule: str, occystrap: CommandLine, registry_factory: Callable[..., Registry],
                                         tmp_path: Path) -> None:
     registry = registry_factory()
-    for source in ('registry', 'oci'):
+    for source in ('registry', 'oci', 'layout'):
         parts = {**EVERYWHERE, **OF_BLOBS}[rule]()
         uri = put(source, parts, 'image', tmp_path, registry)
         images = json.loads(occystrap('check', '--fast', uri, '-O', 'json').out)['images']
