@@ -78,7 +78,7 @@ def _process(settings: dict[str, Any], account: Account) -> dict[str, Any]:
 def _environment(given: list[str], account: Account) -> list[str]:
     names = {each.partition('=')[0] for each in given}
     if '' in names or not all('=' in each for each in given):
-        raise InvalidImage('the config of the image has an Env that is not all NAME=VALUE', 'config-invalid')
+        raise InvalidImage('the config of the image is malformed: Env is not all NAME=VALUE', 'config-invalid')
     path = [] if 'PATH' in names else [_PATH]
     return [*path, *given, *([] if 'HOME' in names else [f'HOME={account.home}'])]
 
@@ -137,27 +137,27 @@ def _labels(settings: dict[str, Any]) -> dict[str, str]:
 
 def _folder(path: str) -> str:
     if not path.startswith('/'):
-        raise InvalidImage(f'the config of the image has the WorkingDir {path!r}, which does not begin with /: no '
-                           'runtime takes that', 'config-invalid')
+        raise InvalidImage(f'the config of the image is malformed: WorkingDir {path!r} does not begin with /',
+                           'config-invalid')
     return path
 
 
 def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
     found = document.get(name)
     if found is not None and not isinstance(found, dict):
-        raise InvalidImage(f'the config of the image has a {name} that is no object', 'config-invalid')
+        raise InvalidImage(f'the config of the image is malformed: {name} is no object', 'config-invalid')
     return found or {}
 
 
 def _text(document: dict[str, Any], name: str) -> str:
     found = document.get(name)
     if found is not None and not isinstance(found, str):
-        raise InvalidImage(f'the config of the image has a {name} that is no text', 'config-invalid')
+        raise InvalidImage(f'the config of the image is malformed: {name} is no text', 'config-invalid')
     return found or ''
 
 
 def _texts(document: dict[str, Any], name: str) -> list[str]:
     found = document.get(name)
     if found is not None and not (isinstance(found, list) and all(isinstance(each, str) for each in found)):
-        raise InvalidImage(f'the config of the image has a {name} that is no list of texts', 'config-invalid')
+        raise InvalidImage(f'the config of the image is malformed: {name} is no list of texts', 'config-invalid')
     return found or []

@@ -1,6 +1,6 @@
 """Reading files of a tree as a process in it would find them."""
-import errno
 import os
+import stat
 
 from occystrap_core import InvalidImage
 from occystrap_dir.extraction.root import Root, join, text
@@ -10,7 +10,7 @@ _LINKS = 40
 
 
 def read_small(root: Root, path: bytes) -> bytes | None:
-    """Return a file of up to 16 MiB below a root, links followed within it; None where there is none.
+    """Return a file of up to 16 MiB below a root, links followed within it; None where there is no regular file.
 
     Raises InvalidImage for a larger one, OSError.
     """
@@ -20,16 +20,16 @@ def read_small(root: Root, path: bytes) -> bytes | None:
         if folder is None or name in (b'', b'.', b'..'):
             return None
         try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                                 dir_fd=folder.descriptor)
+            kind = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False).st_mode
         except FileNotFoundError:
             return None
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
+        if stat.S_ISLNK(kind):
             target = os.readlink(name, dir_fd=folder.descriptor)
             path = target.lstrip(b'/') if target.startswith(b'/') else join(folder.path, target)
             continue
+        if not stat.S_ISREG(kind):  # a device is not even opened: that alone may do something
+            return None
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.descriptor)
         with open(descriptor, 'rb') as file:
             content = file.read(_CAP + 1)
         if len(content) > _CAP:

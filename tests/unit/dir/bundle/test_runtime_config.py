@@ -147,21 +147,21 @@ def test_text_that_utf_8_cannot_have_is_written_as_json_had_it() -> None:
 
 @pytest.mark.parametrize('settings, said', [
     ({'User': 'nobody'}, "user 'nobody', whom its /etc/passwd does not have"),
-    ({'User': 5}, 'a User that is no text'),
-    ({'Cmd': 'sh'}, 'a Cmd that is no list of texts'),
-    ({'Entrypoint': [1]}, 'a Entrypoint that is no list of texts'),
-    ({'Env': {'A': '1'}}, 'a Env that is no list of texts'),
-    ({'Env': ['A=1', 'secret']}, 'an Env that is not all NAME=VALUE'),
-    ({'Env': ['=1']}, 'an Env that is not all NAME=VALUE'),
-    ({'WorkingDir': 'srv'}, "the WorkingDir 'srv', which does not begin with /"),
-    ({'Labels': {'a': 1}}, 'a a that is no text'),
-    ({'Labels': []}, 'a Labels that is no object'),
-    ({'ExposedPorts': ['1']}, 'a ExposedPorts that is no object'),
-    ([], 'a config that is no object')])
+    ({'User': 5}, 'User is no text'),
+    ({'Cmd': 'sh'}, 'Cmd is no list of texts'),
+    ({'Entrypoint': [1]}, 'Entrypoint is no list of texts'),
+    ({'Env': {'A': '1'}}, 'Env is no list of texts'),
+    ({'Env': ['A=1', 'secret']}, 'Env is not all NAME=VALUE'),
+    ({'Env': ['=1']}, 'Env is not all NAME=VALUE'),
+    ({'WorkingDir': 'srv'}, "WorkingDir 'srv' does not begin with /"),
+    ({'Labels': {'a': 1}}, 'a is no text'),
+    ({'Labels': []}, 'Labels is no object'),
+    ({'ExposedPorts': ['1']}, 'ExposedPorts is no object'),
+    ([], 'config is no object')])
 def test_what_cannot_be_run_is_refused_by_name(settings: Any, said: str) -> None:
     with pytest.raises(InvalidImage) as raised:
         converted(settings)
-    assert said.replace('a a ', '').replace('a E', 'E') in str(raised.value) and 'secret' not in str(raised.value)
+    assert said in str(raised.value) and 'secret' not in str(raised.value)
 
 
 def test_images_of_other_systems_are_refused() -> None:

@@ -72,7 +72,7 @@ def test_without_files_numbers_alone_will_do() -> None:
 
 
 @pytest.mark.parametrize('line', [
-    b'ghost', b'ghost:x', b'ghost:x::', b'ghost:x:a:1::/:', b'ghost:x:1:-1::/:', b'ghost:x:99999999999999999999999:1::/:',
+    b'ghost', b'ghost:x', b'ghost:x::', b'ghost:x:a:1::/:', b'ghost:x:1:-1::/:', b'ghost:x:99999999999999999999:1::/:',
     b'ghost:x:4294967296:1::/:', b'root::x:ghost\x0bghost:x:5:5::/:', b'#ghost:x:5:5::/:', b'gh\xffost:x:5:5::/:'])
 def test_malformed_lines_make_nobody_and_hide_nobody(line: bytes) -> None:
     accounts = Accounts.parse(b'\n' + line + b'\n  \n' + PASSWD, GROUP)
