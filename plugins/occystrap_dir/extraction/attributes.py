@@ -145,6 +145,8 @@ class Setter:
             return True
         except OSError as error:
             refused = error.errno == errno.EPERM and not (self.is_root and isinstance(target, int))
+            if error.errno in (errno.EINVAL, errno.ERANGE):
+                raise InvalidImage(f'a file has the attribute {os.fsdecode(name)!r}, which none can have') from None
             if not refused and error.errno not in _UNSUPPORTED:
                 raise
             self.missed['extended attribute'] += 1

@@ -83,9 +83,9 @@ class Staging:
 
 
 def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
-    """Raise OutputError unless a folder can be made at `path`, in place of an empty one or one that holds `marks`.
+    """Raise OutputError unless a folder can be made at `path`, in place of an empty one or a `kind` of ours.
 
-    `kind` says what holds them. Asked before anything is downloaded.
+    One of ours, damaged or whole, holds the last of `marks` and nothing but them. Asked before anything is downloaded.
     """
     target = os.path.realpath(path)
     above = os.path.dirname(target)
@@ -95,12 +95,14 @@ def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
         if not os.access(above, os.W_OK | os.X_OK):
             raise OutputError(f'cannot make the folder {path}: {above} is not writable')
         if not os.path.lexists(target):
+            if os.path.islink(path):
+                raise OutputError(f'{path} is a link that leads to no folder: name a folder')
             return
         if not os.path.isdir(target) or os.path.ismount(target):
             raise OutputError(f'{path} is {"a mount point" if os.path.isdir(target) else "not a folder"}: name a new '
                               'folder, which takes its place as a whole when it is complete')
-        names = os.listdir(target)
-        if names and not all(os.path.lexists(f'{target}/{mark}') for mark in marks):
+        names = set(os.listdir(target))
+        if names and (marks[-1] not in names or names - set(marks)):
             raise OutputError(f'{path} holds other things, such as {sorted(names)[0]!r}, and no {kind}: name a new '
                               'folder')
 

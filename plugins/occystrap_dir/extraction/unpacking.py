@@ -14,7 +14,7 @@ from occystrap_dir.extraction.record import TreeRecord
 from occystrap_dir.extraction.staging import Staging
 from occystrap_dir.extraction.tree import Tree
 
-_STOPPING = 1.0
+_STOPPING = 0.2
 """Seconds that `abort` waits for a thread that still unpacks."""
 _BUFFER = 1 << 20
 

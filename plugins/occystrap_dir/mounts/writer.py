@@ -4,10 +4,10 @@ import os
 from contextlib import suppress
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt, Settings,
-    VerifyLevel, WrittenImage, WrittenLayer, hash_file, writing,
+    Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, OutputError, Receipt,
+    Settings, VerifyLevel, WrittenImage, WrittenLayer, hash_file, writing,
 )
-from occystrap_core.oci import Digest
+from occystrap_core.oci import Digest, Reference
 from occystrap_dir.extraction.unpacking import Limits, Unpacking
 from occystrap_dir.mounts.catalog import (
     CAP, CATALOG, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
@@ -15,6 +15,7 @@ from occystrap_dir.mounts.catalog import (
 from occystrap_dir.mounts.layers import LayerListing, is_whole, remove_unnamed
 from occystrap_dir.mounts.overlay_marks import OverlayMarks
 from occystrap_dir.names import read_document
+from occystrap_dir.receipts import kept_receipt
 from occystrap_dir.workspace import RECEIPTS, STATE, Workspace
 
 _OURS = {CATALOG, SCRIPT, LAYERS, STATE, 'lost+found'}
@@ -150,6 +151,18 @@ class MountsOutput(ImageOutput):
             return MountCatalog.parse(read_document(self._root, CATALOG, CAP), f'{self._root}/{CATALOG}')
         except FileNotFoundError:
             return MountCatalog()
+        except InvalidImage:
+            return self._catalog_of_receipts()
+
+    def _catalog_of_receipts(self) -> MountCatalog:
+        """Return the images that the kept receipts tell of, in place of a damaged mount.json."""
+        catalog = MountCatalog()
+        for name in os.listdir(f'{self._root}/{RECEIPTS}'):
+            if receipt := kept_receipt(self._root, name):
+                layers = tuple(layer.locator for layer in receipt.of_kind('layer'))
+                called = str(Reference.parse(receipt.reference).with_default_tag())
+                catalog.images[called] = Mounted(called, receipt.image_id, layers)
+        return catalog
 
     def _sweep(self) -> None:
         """Remove what no image has; all of it where there is none."""
