@@ -25,7 +25,7 @@ def check_destination(root: str, unique: bool) -> None:
 def check_folder(root: str) -> bool:
     """Return whether `root` is a folder that may be written to, or not there but can be made; raises OutputError."""
     if not os.path.lexists(root):
-        _check_parent(root)
+        check_parent(root, os.path.dirname(root))
         return False
     if not os.path.isdir(root):
         kind = 'a link that leads to no folder' if os.path.islink(root) else 'not a folder'
@@ -49,8 +49,8 @@ def check_layout(root: str, others: Collection[str]) -> None:
             raise OutputError(f'{root} holds an image in another layout ({name!r} is there): name an empty folder')
 
 
-def _check_parent(root: str) -> None:
-    parent = os.path.dirname(root)
+def check_parent(root: str, parent: str) -> None:
+    """Raise OutputError unless `root` can be made, in the folder `parent`."""
     if not os.path.isdir(parent):
         raise OutputError(f'cannot make the folder {root}: {parent} is no folder; make it first')
     if not os.access(parent, os.W_OK | os.X_OK):

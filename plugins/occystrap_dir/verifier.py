@@ -1,20 +1,18 @@
 """Verifying dir://: holds a folder against a receipt, and knows nothing of the writer."""
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from occystrap_core import (
-    ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, ReadAhead, Receipt, Settings, VerifyLevel,
-)
+from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest
 from occystrap_dir.catalog import CATALOG, parse_catalog
+from occystrap_dir.checking import device_digest, findings_of, is_there, unknown
 from occystrap_dir.checksums import digests_of, read_checksums
 from occystrap_dir.expansion import expanded_name
 from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.locks import shared_if_there
 from occystrap_dir.manifests import CAP, read_manifest
-from occystrap_dir.names import WrongKind, file_size, read_document
+from occystrap_dir.names import file_size, read_document
 from occystrap_dir.workspace import STATE
 
 
@@ -24,13 +22,14 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
     FAST holds manifest and config against their digests, the layers against their sizes, and looks the image up in the
     catalog and in SHA256SUMS; FULL also hashes each layer, as the device has it.
     """
-    check = FolderCheck(receipt, level, settings)
-    if not os.path.isdir(receipt.path):
-        results = CheckResults()
-        results.error(receipt.destination, 'there is no such folder')
+    results = CheckResults()
+    if not is_there(receipt, results):
         return results
+    check = FolderCheck(receipt, level, settings)
     with ThreadPoolExecutor(settings.jobs, 'verify') as pool:
-        return CheckResults(finding for found in pool.map(check.one, receipt.expectations) for finding in found.results)
+        for found in pool.map(check.one, receipt.expectations):
+            results.extend(found)
+    return results
 
 
 class FolderCheck:
@@ -45,18 +44,8 @@ class FolderCheck:
     def one(self, expectation: Expectation) -> CheckResults:
         """Return the findings about one thing."""
         results = CheckResults()
-        check = self._by_kind.get(expectation.kind)
-        if check is None:
-            results.unverified(expectation, 'this version does not know how to check it')
-            return results
-        try:
-            check(expectation, results)
-        except (FileNotFoundError, NotADirectoryError):
-            results.error(expectation, f'is missing, expected {expectation.size} bytes')
-        except (WrongKind, InvalidImage) as error:
-            results.error(expectation, str(error))
-        except OSError as error:
-            results.unverified(expectation, f'cannot be read: {error.strerror}')
+        with findings_of(expectation, results):
+            self._by_kind.get(expectation.kind, unknown)(expectation, results)
         return results
 
     def _manifest(self, expected: Expectation, results: CheckResults) -> None:
@@ -77,7 +66,8 @@ class FolderCheck:
 
     def _layer(self, expected: Expectation, results: CheckResults) -> None:
         if self._has_size(expected, results) and self._level is VerifyLevel.FULL:
-            results.expect(expected, 'digest', expected.digest, self._hash(expected.locator))
+            digest = device_digest(self._root, expected.locator, self._settings)
+            results.expect(expected, 'digest', expected.digest, digest)
         if expected.digest not in self._receipt.diff_ids:
             results.error(expected, 'is not among the layers that the receipt lists for its image')
 
@@ -115,8 +105,3 @@ class FolderCheck:
 
     def _has_size(self, expected: Expectation, results: CheckResults) -> bool:
         return results.expect(expected, 'size in bytes', expected.size, file_size(self._root, expected.locator))
-
-    def _hash(self, name: str) -> Digest:
-        with ByteStream(ReadAhead(DeviceFile(os.path.join(self._root, name))), what=name) as stream:
-            stream.observe(lambda count: self._settings.cancellation.check())
-            return stream.drain()

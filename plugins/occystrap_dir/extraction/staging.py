@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from occystrap_core import OutputError, sync_folder, writing
 from occystrap_dir import locks
+from occystrap_dir.destination import check_parent
 from occystrap_dir.extraction.removal import remove_tree
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -88,12 +89,8 @@ def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
     One of ours, damaged or whole, holds the last of `marks` and nothing but them. Asked before anything is downloaded.
     """
     target = os.path.realpath(path)
-    above = os.path.dirname(target)
     with writing(path):
-        if not os.path.isdir(above):
-            raise OutputError(f'cannot make the folder {path}: {above} is no folder; make it first')
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise OutputError(f'cannot make the folder {path}: {above} is not writable')
+        check_parent(path, os.path.dirname(target))
         if not os.path.lexists(target):
             if os.path.islink(path):
                 raise OutputError(f'{path} is a link that leads to no folder: name a folder')

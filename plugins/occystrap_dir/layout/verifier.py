@@ -4,14 +4,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from occystrap_core import (
-    ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, ReadAhead, Receipt, Settings, VerifyLevel,
-)
+from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import (
     LAYOUT, MANIFEST_CAP, Digest, ImageConfig, Index, Manifest, blob_name, parse_manifest_or_index, require_version,
 )
+from occystrap_dir.checking import device_digest, findings_of, is_there, missing, unknown
 from occystrap_dir.layout.index_file import canonical, names_of, read_index
-from occystrap_dir.names import WrongKind, file_size, read_document
+from occystrap_dir.names import file_size, read_document
 
 _SMALL = ('manifest', 'index', 'config')
 
@@ -23,8 +22,7 @@ def verify_layout(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     against their sizes; FULL hashes every blob, as the device has it.
     """
     results = CheckResults()
-    if not os.path.isdir(receipt.path):
-        results.error(receipt.destination, 'there is no such folder')
+    if not is_there(receipt, results):
         return results
     check = LayoutCheck(receipt, level, settings)
     with ThreadPoolExecutor(settings.jobs, 'verify') as pool:
@@ -46,19 +44,8 @@ class LayoutCheck:
     def one(self, expectation: Expectation) -> CheckResults:
         """Return the findings about one thing."""
         results = CheckResults()
-        check = self._by_kind.get(expectation.kind)
-        if check is None:
-            results.unverified(expectation, 'this version does not know how to check it')
-            return results
-        try:
-            check(expectation, results)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            what = '' if expectation.kind != 'entry' else f'{os.path.basename(error.filename or "")} '
-            results.error(expectation, f'{what}is missing, expected {expectation.size} bytes')
-        except (WrongKind, InvalidImage) as error:
-            results.error(expectation, str(error))
-        except OSError as error:
-            results.unverified(expectation, f'cannot be read: {error.strerror}')
+        with findings_of(expectation, results, _missing):
+            self._by_kind.get(expectation.kind, unknown)(expectation, results)
         return results
 
     def _version(self, expected: Expectation, results: CheckResults) -> None:
@@ -110,12 +97,14 @@ class LayoutCheck:
         if not results.expect(expected, 'size in bytes', expected.size, file_size(self._root, expected.locator)):
             return
         if self._level is VerifyLevel.FULL:
-            results.expect(expected, 'digest', expected.digest, self._hash(expected.locator))
+            digest = device_digest(self._root, expected.locator, self._settings)
+            results.expect(expected, 'digest', expected.digest, digest)
         elif expected.kind in _SMALL:
             content = read_document(self._root, expected.locator, expected.size)
             results.expect(expected, 'digest', expected.digest, Digest.of(content))
 
-    def _hash(self, name: str) -> Digest:
-        with ByteStream(ReadAhead(DeviceFile(os.path.join(self._root, name))), what=name) as stream:
-            stream.observe(lambda count: self._settings.cancellation.check())
-            return stream.drain()
+
+def _missing(expected: Expectation, error: OSError) -> str:
+    """Return what to say of a missing file: of an entry, which is none, the name of the file that it is in."""
+    what = '' if expected.kind != 'entry' else f'{os.path.basename(error.filename or "")} '
+    return f'{what}{missing(expected, error)}'

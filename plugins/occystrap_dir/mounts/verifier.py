@@ -1,12 +1,13 @@
 """Verifying mounts://: holds folders of layers against a receipt, and knows nothing of the writer."""
 import os
 
-from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
+from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest
+from occystrap_dir.checking import findings_of, is_there, unknown
 from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog
 from occystrap_dir.mounts.layers import LayerListing
-from occystrap_dir.names import WrongKind, file_size, read_document
+from occystrap_dir.names import file_size, read_document
 
 
 def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -16,19 +17,12 @@ def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     layers, with their marks, against the lists; FULL hashes the content of every file too, as the device has it.
     """
     results = CheckResults()
-    if not os.path.isdir(receipt.path):
-        results.error(receipt.destination, 'there is no such folder')
+    if not is_there(receipt, results):
         return results
     full = level is VerifyLevel.FULL
     for expectation in receipt.expectations:
-        try:
+        with findings_of(expectation, results, lambda expected, error: 'is missing'):
             _check(expectation, receipt.path, full, settings, results)
-        except (FileNotFoundError, NotADirectoryError):
-            results.error(expectation, 'is missing')
-        except (WrongKind, InvalidImage) as error:
-            results.error(expectation, str(error))
-        except OSError as error:
-            results.unverified(expectation, f'cannot be read: {error.strerror}')
     return results
 
 
@@ -43,7 +37,7 @@ def _check(expected: Expectation, root: str, full: bool, settings: Settings, res
         folder = f'{LAYERS}/{expected.locator.removeprefix(f"{TREES}/").removesuffix(".mtree")}'
         check_files(expected, root, folder, full, settings, results)
     else:
-        results.unverified(expected, 'this version does not know how to check it')
+        unknown(expected, results)
 
 
 def _check_catalog(expected: Expectation, root: str, results: CheckResults) -> None:

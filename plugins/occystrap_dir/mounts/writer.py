@@ -8,6 +8,7 @@ from occystrap_core import (
     Settings, VerifyLevel, WrittenImage, WrittenLayer, hash_file, writing,
 )
 from occystrap_core.oci import Digest, Reference
+from occystrap_dir.destination import check_folder
 from occystrap_dir.extraction.unpacking import Limits, Unpacking
 from occystrap_dir.mounts.catalog import (
     CAP, CATALOG, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
@@ -91,17 +92,8 @@ class MountsOutput(ImageOutput):
 
     def _check_place(self) -> None:
         with writing(self._root):
-            above = os.path.dirname(self._root)
-            if not os.path.lexists(self._root):
-                if not os.path.isdir(above):
-                    raise OutputError(f'cannot make the folder {self._root}: {above} is no folder; make it first')
-                return
-            if not os.path.isdir(self._root):
-                raise OutputError(f'{self._root} is not a folder: name a folder')
-            if others := sorted(set(os.listdir(self._root)) - _OURS):
+            if check_folder(self._root) and (others := sorted(set(os.listdir(self._root)) - _OURS)):
                 raise OutputError(f'{self._root} holds other things, such as {others[0]!r}: name an empty folder')
-            if not os.access(self._root, os.W_OK | os.X_OK):
-                raise OutputError(f'{self._root} is not writable: change its permissions or name another folder')
 
     def _agree_on_marks(self) -> None:
         """Mark opaque folders as the first run into this folder did; raises OutputError where that cannot be."""
