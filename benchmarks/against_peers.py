@@ -130,7 +130,7 @@ def compare(job: Job, rounds: int) -> None:
     for name, all_taken in taken.items():
         wall, cpu = (statistics.median(getattr(each, what) for each in all_taken) for what in ('wall', 'cpu'))
         resident = max(each.resident for each in all_taken)
-        print(f'| {name} | {wall:.2f} | {cpu:.2f} | {resident:.0f} | {wall / ours:.1f} |', flush=True)
+        print(f'| {name} | {wall:.2f} | {cpu:.2f} | {resident:.0f} | {wall / ours:.2f} |', flush=True)
 
 
 def install_peer(folder: Path) -> None:

@@ -32,10 +32,13 @@ class TarReader:
             entry = group.entry
             if entry.type == GLOBAL_PAX:
                 continue
-            size = _size(entry)
+            size = entry.size if entry.is_bare else _checked_size(entry)
             self._group, self._data, self._padding = group, size, -size % fields.BLOCK
             yield entry
-            if self._data or self._padding:
+            end = self._place + self._data + self._padding
+            if end <= len(self._chunk):  # as for nearly all, so that no function need be called
+                self._place, self._data = end, 0
+            else:
                 self._skip(self._data + self._padding)
 
     def data(self) -> Iterator[memoryview]:
@@ -110,8 +113,8 @@ class TarReader:
         return chunk is not None
 
 
-def _size(entry: TarEntry) -> int:
+def _checked_size(entry: TarEntry) -> int:
     """Return an entry's size in bytes; raises InvalidImage for a PAX record of it that is no number."""
-    if not entry.is_bare and not (record := entry.pax.get(b'size', b'0')).isdigit():
+    if not (record := entry.pax.get(b'size', b'0')).isdigit():
         raise InvalidImage(f'a tar entry has the malformed size {record[:40]!r}')
     return entry.size
