@@ -59,7 +59,7 @@ def one_line(result: CommandResult, code: int, *words: str) -> str:
 
 @pytest.mark.parametrize(('arguments', 'words'), [
     (['tra://sample.tar', 'dir://out'], ['tra://', "did you mean 'tar'"]),
-    (['tar://sample.tar', 'layout://out'], ['layout://']),
+    (['tar://sample.tar', 'layuot://out'], ['layuot://', "did you mean 'layout'"]),
     (['sample.tar', 'dir://out'], ['sample.tar', 'scheme://path']),
     (['tar://sample.tar?imgae=x', 'dir://out'], ['imgae', "did you mean 'image'"]),
     (['tar://sample.tar', 'dir://out?unique_names=perhaps'], ['unique_names', 'perhaps', 'true or false']),
