@@ -52,7 +52,7 @@ class CommandLine:
     ) -> CommandResult:
         """Runs `occystrap` with the arguments, under `wrapper`; `env` adds variables, `timeout` is in seconds."""
         words = tuple(map(str, arguments))
-        environment = {**self._environment(), **(env or {})}
+        environment = {**self.environment(), **(env or {})}
         done = subprocess.run(
             [*wrapper, sys.executable, '-m', 'occystrap_core', *words], cwd=self.folder, env=environment, input=input,
             capture_output=True, encoding='utf-8', errors='backslashreplace', timeout=timeout,
@@ -62,10 +62,11 @@ class CommandLine:
     def start(self, *arguments: str | Path, stderr: int = subprocess.DEVNULL) -> 'subprocess.Popen[bytes]':
         """Starts `occystrap` with the arguments, its output nowhere, or `stderr` where asked, for a test to end it."""
         return subprocess.Popen(
-            [sys.executable, '-m', 'occystrap_core', *map(str, arguments)], cwd=self.folder, env=self._environment(),
+            [sys.executable, '-m', 'occystrap_core', *map(str, arguments)], cwd=self.folder, env=self.environment(),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the variables: the machine's, but for a home of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(('OCCYSTRAP_', 'XDG_'))}
         home = self.folder / 'home'
         home.mkdir(parents=True, exist_ok=True)

@@ -96,43 +96,49 @@ class Root:
         return Folder(known, self.plain(known))
 
     def _walk(self, path: bytes, make: bool) -> bytes | None:
-        """Return the path without links; None where something is missing that is not to be made."""
+        """Return the path without links; None where something is missing that is not to be made.
+
+        What is missing is taken for a folder, which `..` leaves again: it is made if it is on the way at the end.
+        """
         pending, here, links = path.split(b'/')[::-1], b'', 0
+        missing: list[bytes] = []
         while pending:
             name = pending.pop()
             if name in (b'', b'.'):
                 continue
             if name == b'..':
                 here = here.rpartition(b'/')[0]
+                missing = missing[:-1]
                 continue
             child = join(here, name)
             if len(child) > _LONGEST:
                 raise InvalidImage(f'{text(path[:100])}… leads to a path of more than {_LONGEST} bytes')
-            target = None if child in self._open else self._step(here, name, child, make)
-            if target is None:
-                here = child
-            elif not target:
-                return None
-            else:
+            target = b'' if missing else None if child in self._open else self._step(here, name, child)
+            if target:
                 links += 1
                 if links > _LINKS:
                     raise InvalidImage(f'{text(path)}: more than {_LINKS} links on the way')
                 here = b'' if target.startswith(b'/') else here
                 pending += target.split(b'/')[::-1]
+            else:
+                here = child
+                missing += [] if target is None else [child]
+        if missing and not make:
+            return None
+        for folder in missing:
+            above, _, name = folder.rpartition(b'/')
+            os.mkdir(name, 0o700, dir_fd=self.plain(above))
+            self._made(folder)
         return here
 
-    def _step(self, here: bytes, name: bytes, child: bytes, make: bool) -> bytes | None:
+    def _step(self, here: bytes, name: bytes, child: bytes) -> bytes | None:
         """Open a folder and return None; or return the target of the link that is there, empty where nothing is."""
         above = self.plain(here)
         try:
             self._keep(child, os.open(name, _FOLDER, dir_fd=above))
             return None
         except FileNotFoundError:
-            if not make:
-                return b''
-            os.mkdir(name, 0o700, dir_fd=above)
-            self._made(child)
-            return None
+            return b''
         except OSError:
             found = os.lstat(name, dir_fd=above)
             if not stat.S_ISLNK(found.st_mode) and not stat.S_ISDIR(found.st_mode):

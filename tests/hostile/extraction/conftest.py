@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_service
-from tests.hostile.extraction.ground import DESTINATIONS, NOBODY, OWN, Ground, User
+from tests.hostile.extraction.ground import DESTINATIONS, NOBODY, Ground, User
+from tests.services.command_line import CommandLine, CommandResult
 from tests.services.folders import service_folder
-from tests.services.requirements import require_root
+from tests.services.requirements import require_program, require_root
+from tests.services.warm_command_line import warm_command_line
 
 
 def _params(*users: str) -> list[str]:
@@ -21,38 +23,40 @@ def _params(*users: str) -> list[str]:
 
 
 @pytest.fixture(params=_params('root', 'ordinary'))
-def ground(request: pytest.FixtureRequest, program: Callable[..., str]) -> Iterator[Ground]:
+def ground(request: pytest.FixtureRequest, users: Callable[[str], User]) -> Iterator[Ground]:
     """A fresh ground with its victims planted."""
-    with _ground(request.param, program) as ground:
+    with _ground(request.param, users) as ground:
         yield ground
 
 
 @pytest.fixture(params=_params('root'))
-def roots_ground(request: pytest.FixtureRequest, program: Callable[..., str]) -> Iterator[Ground]:
+def roots_ground(request: pytest.FixtureRequest, users: Callable[[str], User]) -> Iterator[Ground]:
     """The ground of root, for what only root can have, or is the same for everybody."""
-    with _ground(request.param, program) as ground:
+    with _ground(request.param, users) as ground:
         yield ground
 
 
 @pytest.fixture(params=_params('ordinary'))
-def ordinary_ground(request: pytest.FixtureRequest, program: Callable[..., str]) -> Iterator[Ground]:
+def ordinary_ground(request: pytest.FixtureRequest, users: Callable[[str], User]) -> Iterator[Ground]:
     """The ground of an ordinary user, for what root has no trouble with."""
-    with _ground(request.param, program) as ground:
+    with _ground(request.param, users) as ground:
         yield ground
 
 
 @pytest.fixture
 def measured_ground(roots_ground: Ground, program: Callable[..., str]) -> Ground:
-    """The ground of root, where each run leaves its peak resident memory in `home/memory`."""
-    report = roots_ground.folder / OWN / 'memory'
-    wrapper = (*roots_ground.user.wrapper, program('time'), '-f', '%M', '-o', str(report))
-    return replace(roots_ground, user=replace(roots_ground.user, wrapper=wrapper))
+    """The ground of root, where each run, a process of its own, leaves its peak resident memory in `home/memory`."""
+    time = program('time')
+
+    def run(folder: Path, home: Path, *arguments: str) -> CommandResult:
+        return CommandLine(folder)(*arguments, wrapper=(time, '-f', '%M', '-o', str(home / 'memory')))
+    return replace(roots_ground, user=replace(roots_ground.user, run=run))
 
 
 @contextmanager
-def _ground(param: str, program: Callable[..., str]) -> Iterator[Ground]:
+def _ground(param: str, users: Callable[[str], User]) -> Iterator[Ground]:
     kind, _, name = param.partition('-')
-    user = _user(name, program)
+    user = users(name)
     with service_folder('ground') as folder:
         folder.chmod(0o755)
         ground = Ground(folder, DESTINATIONS[kind], user)
@@ -70,17 +74,26 @@ def _open_folders(folder: Path) -> None:
             path.chmod(0o755)
 
 
-def _user(name: str, program: Callable[..., str]) -> User:
+@pytest.fixture(scope='session')
+def users() -> Iterator[Callable[[str], User]]:
+    """Gives `root` and the `ordinary` user, each with a process that runs the command as often as it takes."""
+    with ExitStack() as stack:
+        yield cache(lambda name: _user(name, stack))
+
+
+def _user(name: str, stack: ExitStack) -> User:
+    wrapper: tuple[str, ...] = ()
+    number = os.geteuid()
     if name == 'root':
         with require_service(lambda: nullcontext(require_root('owning what is unpacked'))):
-            return User(name, 0)
-    if os.geteuid():
-        return User(name, os.geteuid())
-    user = User(name, NOBODY, (program('setpriv', 'util-linux'), f'--reuid={NOBODY}', f'--regid={NOBODY}',
-                               '--clear-groups', '--'))
-    if not _can_run(user.wrapper):
-        pytest.skip('an ordinary user cannot read the interpreter or this checkout: put them where he can')
-    return user
+            pass
+    elif not number:
+        number = NOBODY
+        with require_service(lambda: nullcontext(require_program('setpriv', 'util-linux'))) as setpriv:
+            wrapper = (setpriv, f'--reuid={number}', f'--regid={number}', '--clear-groups', '--')
+        if not _can_run(wrapper):
+            pytest.skip('an ordinary user cannot read the interpreter or this checkout: put them where he can')
+    return User(name, number, stack.enter_context(warm_command_line(wrapper)))
 
 
 @cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.hostile.extraction.stacks import Part, layer, save_image
 from tests.hostile.extraction.trees import Tree, read_tree
-from tests.services.command_line import CommandLine, CommandResult
+from tests.services.command_line import CommandResult
 
 NOBODY = 65534
 OWN = 'home'
@@ -29,11 +29,11 @@ DESTINATIONS = {name: ALL[name] for name in os.environ.get('OCCYSTRAP_TEST_EXTRA
 
 @dataclass(frozen=True)
 class User:
-    """Who runs the command: `wrapper` makes it so; `id` is whose the ground is."""
+    """Who runs the command, by `run(folder, home, *arguments)`; `id` is whose the ground is."""
 
     name: str
     id: int
-    wrapper: tuple[str, ...] = ()
+    run: Callable[..., CommandResult]
 
     @property
     def is_root(self) -> bool:
@@ -124,8 +124,7 @@ class Ground:
         outside, old = self.outside(), self.inventory()
         query = '&'.join(filter(None, (*self.destination.options, options)))
         place = f'{self.destination.scheme}://bundle' + (f'?{query}' if query else '')
-        result = CommandLine(self.folder)('process', f'tar://{archive}', place, *arguments,
-                                          wrapper=self.user.wrapper)
+        result = self.user.run(self.folder, self.folder / OWN, 'process', f'tar://{archive}', place, *arguments)
         assert self.outside() == outside, f'something outside the destination changed\n{result}'
         if result.code:
             assert self.inventory() == old, f'the destination changed in spite of the error\n{result}'

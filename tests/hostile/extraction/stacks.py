@@ -3,7 +3,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ _FIELDS = {'name': (0, 100), 'mode': (100, 8), 'uid': (108, 8), 'gid': (116, 8),
            'prefix': (345, 155), 'sparse': (386, 109)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Entry:
     """One entry of a tar.
 
@@ -36,6 +36,14 @@ class Entry:
     device: tuple[int, int] = (0, 0)
     pax: Mapping[str, bytes] = field(default_factory=dict)
     fields: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return what is not as usual."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)[1:] if self._is_unusual(each)}
+        return f'Entry({", ".join([repr(self.name), *(f"{name}={value!r}" for name, value in given.items())])})'
+
+    def _is_unusual(self, each: 'Field[Any]') -> bool:
+        return getattr(self, each.name) not in (each.default, {})
 
     def tobytes(self) -> bytes:
         """Return the entry as it stands in a tar."""
