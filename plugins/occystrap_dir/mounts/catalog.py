@@ -1,7 +1,7 @@
 """mount.json, which says what layers an image is made of, and mount.sh, which mounts them."""
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -10,6 +10,7 @@ from occystrap_core.oci import Digest, dump, parse_object
 
 CATALOG, SCRIPT, LAYERS, TREES = 'mount.json', 'mount.sh', 'layers', '.occystrap/trees'
 UNPACKING = '.occystrap/unpacking'
+EMPTY = '.occystrap/empty'
 USER_MARKS = '.occystrap/userxattr'
 """Whose existence tells that opaque folders are marked as whoever is not root may."""
 CAP = 16 << 20
@@ -66,13 +67,14 @@ class MountCatalog:
         """Return mount.json."""
         return json.dumps({name: self.images[name]._to_json() for name in sorted(self.images)}, indent=4).encode()
 
-    def script(self, user_marks: bool) -> bytes:
+    def script(self, user_marks: bool, hides_below: Callable[[str], bool]) -> bytes:
         """Return mount.sh, the same for the same images; `user_marks` tells that opaque folders are marked without
-        root."""
-        cases = ''.join(f'    {_quoted(image.name)}) layers={_lower(image)} ;;\n'
+        root, `hides_below` whether a layer's own folder is: overlayfs does not heed that, so layers below are left out.
+        """
+        cases = ''.join(f'    {_quoted(image.name)}) layers={_lower(image, hides_below)} ;;\n'
                         for _, image in sorted(self.images.items()))
         filled = {'@CASES@': cases, '@ONLY@': _quoted(_only(self.images)),
-                  '@MARKS@': ',userxattr' if user_marks else ''}
+                  '@EMPTY@': EMPTY, '@MARKS@': ',userxattr' if user_marks else ''}
         return re.sub('@[A-Z]+@', lambda match: filled[match[0]], _SCRIPT).encode()
 
 
@@ -80,10 +82,14 @@ def _only(images: dict[str, Mounted]) -> str:
     return next(iter(images)) if len(images) == 1 else ''
 
 
-def _lower(image: Mounted) -> str:
+def _lower(image: Mounted, hides_below: Callable[[str], bool]) -> str:
     """Return the folders as overlayfs wants them, the uppermost first, each once."""
-    names = [folder.removeprefix(f'{LAYERS}/') for folder in reversed(image.layers)]
-    return ':'.join(dict.fromkeys(names))
+    seen: dict[str, None] = {}
+    for folder in reversed(image.layers):
+        seen[folder.removeprefix(f'{LAYERS}/')] = None
+        if hides_below(folder):
+            break
+    return ':'.join(seen)
 
 
 def _quoted(text: str) -> str:
@@ -112,7 +118,9 @@ if [ $# = 3 ]; then
 fi
 cd "$(dirname "$0")/layers"
 case $options in
-*:*|*,upperdir=*) exec mount -t overlay occystrap -o "$options" "$target" ;;
-*) exec mount -o bind,ro "$layers" "$target" ;;  # overlayfs wants more than one
+*:*|*,upperdir=*) ;;
+*) mkdir -p ../@EMPTY@  # overlayfs wants more than one
+   options=lowerdir=$layers:../@EMPTY@@MARKS@ ;;
 esac
+exec mount -t overlay occystrap -o "$options" "$target"
 """

@@ -1,4 +1,5 @@
 """Whiteouts in the form of overlayfs (Documentation/filesystems/overlayfs.rst, whiteouts and opaque directories)."""
+import errno
 import os
 import stat
 
@@ -6,6 +7,20 @@ from occystrap_core import InvalidImage, Whiteout
 from occystrap_dir.extraction.mtree import xattr_keywords
 from occystrap_dir.extraction.root import join, text
 from occystrap_dir.extraction.tree import Tree
+
+
+def hides_below(folder: str, user_marks: bool) -> bool:
+    """Tell whether a layer's own folder is marked as opaque; raises OSError."""
+    try:
+        return os.getxattr(folder, _opaque(user_marks)) == b'y'
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.ENOENT):
+            return False
+        raise
+
+
+def _opaque(user_marks: bool) -> bytes:
+    return b'user.overlay.opaque' if user_marks else b'trusted.overlay.opaque'
 
 
 class OverlayMarks:
@@ -16,7 +31,7 @@ class OverlayMarks:
 
     def __init__(self, tree: Tree, user_marks: bool) -> None:
         self._tree = tree
-        self._opaque = b'user.overlay.opaque' if user_marks else b'trusted.overlay.opaque'
+        self._opaque = _opaque(user_marks)
         self._marks: dict[Whiteout, None] = {}
 
     def mark(self, mark: Whiteout) -> None:

@@ -11,10 +11,10 @@ from occystrap_core.oci import Digest, Reference
 from occystrap_dir.destination import check_folder
 from occystrap_dir.extraction.unpacking import Limits, Unpacking
 from occystrap_dir.mounts.catalog import (
-    CAP, CATALOG, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
+    CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
 )
 from occystrap_dir.mounts.layers import LayerListing, is_whole, remove_unnamed
-from occystrap_dir.mounts.overlay_marks import OverlayMarks
+from occystrap_dir.mounts.overlay_marks import OverlayMarks, hides_below
 from occystrap_dir.names import read_document
 from occystrap_dir.receipts import kept_receipt
 from occystrap_dir.workspace import RECEIPTS, STATE, Workspace
@@ -42,7 +42,7 @@ class MountsOutput(ImageOutput):
         self._check_place()
         self._workspace.enter()
         with writing(self._root):
-            for name in (LAYERS, TREES, UNPACKING):
+            for name in (LAYERS, TREES, UNPACKING, EMPTY):
                 os.makedirs(f'{self._root}/{name}', exist_ok=True)
             self._agree_on_marks()
 
@@ -78,7 +78,7 @@ class MountsOutput(ImageOutput):
                 Expectation('mount', CATALOG, Digest.of(mounted.canonical()), len(mounted.canonical())),
                 *(self._expected(folder) for folder in dict.fromkeys(mounted.layers))])
             self._commit({f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode(),
-                          CATALOG: catalog.to_json(), SCRIPT: catalog.script(self._user_marks)})
+                          CATALOG: catalog.to_json(), SCRIPT: self._script(catalog)})
         self._workspace.leave(clean=not replaces, sweep=self._sweep)
         self.notes = self._limits.notes
         return receipt
@@ -131,6 +131,9 @@ class MountsOutput(ImageOutput):
     def _expected(self, folder: str) -> Expectation:
         return Expectation('files', tree_name(folder), *hash_file(f'{self._root}/{tree_name(folder)}'))
 
+    def _script(self, catalog: MountCatalog) -> bytes:
+        return catalog.script(self._user_marks, lambda folder: hides_below(f'{self._root}/{folder}', self._user_marks))
+
     def _commit(self, documents: dict[str, bytes]) -> None:
         partial_files = {self._workspace.write(content): name for name, content in documents.items()}
         for path, name in partial_files.items():
@@ -160,7 +163,7 @@ class MountsOutput(ImageOutput):
         """Remove what no image has; all of it where there is none."""
         remove_unnamed(self._root)
         if not os.path.lexists(f'{self._root}/{CATALOG}'):
-            for name in (UNPACKING, TREES, LAYERS):
+            for name in (UNPACKING, TREES, EMPTY, LAYERS):
                 with suppress(OSError):
                     os.rmdir(f'{self._root}/{name}')
             with suppress(FileNotFoundError):

@@ -2,7 +2,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
@@ -18,13 +18,20 @@ from tests.services.requirements import require_program, require_root
 from tests.services.warm_command_line import warm_command_line
 
 
-def _params(*users: str) -> list[str]:
-    return [f'{kind}-{user}' for kind in DESTINATIONS for user in users]
+def _params(*users: str, kinds: Iterable[str] = DESTINATIONS) -> list[str]:
+    return [f'{kind}-{user}' for kind in kinds for user in users]
 
 
 @pytest.fixture(params=_params('root', 'ordinary'))
 def ground(request: pytest.FixtureRequest, users: Callable[[str], User]) -> Iterator[Ground]:
     """A fresh ground with its victims planted."""
+    with _ground(request.param, users) as ground:
+        yield ground
+
+
+@pytest.fixture(params=_params('root', 'ordinary', kinds=[name for name, each in DESTINATIONS.items() if each.merges]))
+def merging_ground(request: pytest.FixtureRequest, users: Callable[[str], User]) -> Iterator[Ground]:
+    """A fresh ground for what one layer does to what another brought, where they get into one tree."""
     with _ground(request.param, users) as ground:
         yield ground
 

@@ -1,7 +1,9 @@
 """The ground of an extraction: victims around the destination, and who extracts; what is outside never changes."""
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.hostile.extraction.stacks import Part, layer, save_image
@@ -14,17 +16,35 @@ OWN = 'home'
 
 @dataclass(frozen=True)
 class Destination:
-    """A kind of destination that unpacks: its scheme and options, and where the merged tree is."""
+    """A kind of destination that unpacks: its scheme and options, and how its merged tree is shown.
+
+    `merges`: layers are put into one tree; else each is by itself, as Docker's overlay2 has them, and does not see what
+    is in lower ones.
+    """
 
     scheme: str
     options: tuple[str, ...]
-    root: Callable[[Path], Path]
+    root: Callable[[Path], AbstractContextManager[Path]]
+    merges: bool = True
 
 
-ALL = {'oci': Destination('oci', (), lambda bundle: bundle / 'rootfs'),
-       'dir': Destination('dir', ('expand=true',), lambda folder: folder / 'manifest')}
-DESTINATIONS = {name: ALL[name] for name in os.environ.get('OCCYSTRAP_TEST_EXTRACTORS', 'oci').split(',')}
-"""What every test of this folder runs on: bundles, or with `oci,dir` folders too, which have the same extractor."""
+@contextmanager
+def _mounted(folder: Path) -> Iterator[Path]:
+    """Give the merged tree of a `mounts://` folder, mounted beside it by its own script."""
+    target = folder.parent / OWN / 'mounted'
+    done = subprocess.run([folder / 'mount.sh', target], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    try:
+        yield target
+    finally:
+        subprocess.run(['umount', target], check=True)
+
+
+ALL = {'oci': Destination('oci', (), lambda bundle: nullcontext(bundle / 'rootfs')),
+       'dir': Destination('dir', ('expand=true',), lambda folder: nullcontext(folder / 'manifest')),
+       'mounts': Destination('mounts', (), _mounted, merges=False)}
+DESTINATIONS = {name: ALL[name] for name in os.environ.get('OCCYSTRAP_TEST_EXTRACTORS', ','.join(ALL)).split(',')}
+"""What every test of this folder runs on, or only those asked for: OCCYSTRAP_TEST_EXTRACTORS=oci,dir."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,7 @@ class Extraction:
 
     result: CommandResult
     bundle: Path
-    root: Path
+    destination: Destination
 
     def refused(self, *words: str) -> CommandResult:
         """Fail the test unless it ended with exit code 1 and one line that has these words, leaving nothing."""
@@ -64,12 +84,18 @@ class Extraction:
         """The merged tree; fails the test unless the run succeeded."""
         self.result.assert_success()
         assert 'Traceback' not in self.result.err, str(self.result)
-        return read_tree(self.root)
+        with self.shown() as root:
+            return read_tree(root)
 
     def content(self, path: str) -> bytes:
         """Return what a file holds."""
-        assert path in self.tree, f'{path} is not among {sorted(self.tree)}'
-        return (self.root / path).read_bytes()
+        with self.shown() as root:
+            return (root / path).read_bytes()
+
+    def shown(self) -> AbstractContextManager[Path]:
+        """Give the folder that shows the merged tree; fails the test unless the run succeeded."""
+        self.result.assert_success()
+        return self.destination.root(self.bundle)
 
 
 @dataclass(frozen=True)
@@ -127,9 +153,11 @@ class Ground:
         result = self.user.run(self.folder, self.folder / OWN, 'process', f'tar://{archive}', place, *arguments)
         assert self.outside() == outside, f'something outside the destination changed\n{result}'
         if result.code:
-            assert self.inventory() == old, f'the destination changed in spite of the error\n{result}'
+            now = self.inventory()
+            changed = sorted({path for path, _ in set((old or {}).items()) ^ set((now or {}).items())})
+            assert now == old, f'the destination changed in spite of the error: {changed}\n{result}'
         bundle = self.folder / 'bundle'
-        return Extraction(result, bundle, self.destination.root(bundle))
+        return Extraction(result, bundle, self.destination)
 
     def outside(self) -> Tree:
         """Return everything but the destination, and what the command keeps at home."""
@@ -137,5 +165,15 @@ class Ground:
                 if path != '.' and path.split('/')[0] not in ('bundle', OWN)}
 
     def inventory(self) -> Tree | None:
-        """Return what the destination is, or None if there is none."""
-        return read_tree(self.folder / 'bundle') if os.path.lexists(self.folder / 'bundle') else None
+        """Return what the destination is, or None if there is none; without times of folders that a run works in."""
+        if not os.path.lexists(self.folder / 'bundle'):
+            return None
+        tree = read_tree(self.folder / 'bundle')
+        if self.destination.scheme == 'oci':
+            return tree
+        return {path: replace(node, mtime=0, links=0) if node.kind == 'folder' and _is_shared(path) else node
+                for path, node in tree.items() if path != '.occystrap/unpacking'}
+
+
+def _is_shared(path: str) -> bool:
+    return path in ('.', 'layers') or path.startswith('.occystrap')

@@ -28,6 +28,9 @@ def test_what_goes_through_a_symlink_stays_in_the_root(ground: Ground, way: str,
     writes = (file('out/file', b'taken'), folder('out/folder', 0o700), file('out/folder/inside', b'taken'),
               symlink('out/link', '/etc/passwd'), fifo('out/fifo'), hardlink('out/hard', 'out/file'))
     done = ground.extract(link + writes) if together else ground.extract(link, writes)
+    if not together and not ground.destination.merges:
+        assert done.content('out/folder/inside') == b'taken'
+        return
     where = f'{place}/' if place else ''
     assert done.tree['out'].target == target
     assert done.content(f'{where}folder/inside') == done.content(f'{where}file') == b'taken'
@@ -40,15 +43,17 @@ def test_deleting_through_a_symlink_stays_in_the_root(ground: Ground, together: 
     link = (symlink('out', ground.victim), symlink('up', '../../victim/folder'))
     marks = (whiteout('out/file'), whiteout('out/folder'), opaque('out'), opaque('up'), whiteout('up/inside'))
     done = ground.extract(link + marks) if together else ground.extract(link, marks)
-    assert {'out', 'up'} <= names(done.tree)
+    if ground.destination.merges:
+        assert names(done.tree) >= {'out', 'up'}
+    done.result.assert_success()
 
 
-def test_links_in_a_row_stay_in_the_root(ground: Ground) -> None:
+def test_links_in_a_row_stay_in_the_root(merging_ground: Ground) -> None:
     links = (symlink('a', 'b'), symlink('b', '/c'), symlink('c', 'd/e'), folder('d'),
-             symlink('d/e', f'{ground.victim}'))
-    done = ground.extract((*links, file('a/folder/new', b'taken')), (file('b/file', b'again'),))
-    assert done.content(f'{ground.inside}/folder/new') == b'taken'
-    assert done.content(f'{ground.inside}/file') == b'again'
+             symlink('d/e', f'{merging_ground.victim}'))
+    done = merging_ground.extract((*links, file('a/folder/new', b'taken')), (file('b/file', b'again'),))
+    assert done.content(f'{merging_ground.inside}/folder/new') == b'taken'
+    assert done.content(f'{merging_ground.inside}/file') == b'again'
 
 
 @pytest.mark.parametrize('links', [
@@ -119,12 +124,12 @@ def test_a_hard_link_to_the_outside_is_refused(ground: Ground, way: str, togethe
     assert os.stat(f'{ground.victim}/linked').st_nlink == 1
 
 
-def test_a_hard_link_to_the_outside_gets_what_is_at_that_path_inside(ground: Ground) -> None:
-    own = file(f'{ground.victim}/linked', b'of the image')
-    links = (symlink('s', ground.victim), hardlink('absolute', f'{ground.victim}/linked'),
+def test_a_hard_link_to_the_outside_gets_what_is_at_that_path_inside(merging_ground: Ground) -> None:
+    own = file(f'{merging_ground.victim}/linked', b'of the image')
+    links = (symlink('s', merging_ground.victim), hardlink('absolute', f'{merging_ground.victim}/linked'),
              hardlink('through', 's/linked'))
-    done = ground.extract((own,), links)
-    assert done.tree['absolute'].same == ('absolute', 'through', f'{ground.inside}/linked')
+    done = merging_ground.extract((own,), links)
+    assert done.tree['absolute'].same == ('absolute', 'through', f'{merging_ground.inside}/linked')
     assert done.content('through') == b'of the image'
 
 
@@ -158,5 +163,8 @@ def test_attributes_never_go_through_links(ground: Ground, together: bool) -> No
     hard = tuple(hardlink(f'h-{name}', name, mode=0o6777, mtime=1, uid=7, gid=7, pax=pax)
                  for name in ('abs', 'up', 'dir'))
     done = ground.extract(links + hard) if together else ground.extract(links, hard)
+    if not together and not ground.destination.merges:
+        done.refused('h-abs')
+        return
     assert {done.tree[f'h-{name}'].kind for name in ('abs', 'up', 'dir')} == {'symlink'}
     assert done.tree['h-abs'].same == ('abs', 'h-abs')

@@ -24,7 +24,8 @@ PAIRS = [(old, new, f'{old}-{new}') for old, new in product(MAKERS, MAKERS)]
 
 
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
-def test_everything_is_replaced_by_everything(ground: Ground, together: bool) -> None:
+def test_everything_is_replaced_by_everything(merging_ground: Ground, together: bool) -> None:
+    ground = merging_ground
     old = [entry for before, _, name in PAIRS for entry in MAKERS[before](name)]
     new = [entry for _, after, name in PAIRS for entry in MAKERS[after](name)]
     done = ground.extract((*TARGETS, *old, *new)) if together else ground.extract((*TARGETS, *old), tuple(new))
@@ -53,16 +54,16 @@ def test_a_folder_that_comes_again_loses_the_attributes_it_had(roots_ground: Gro
     assert (node.mode, dict(node.xattrs).get('user.new')) == (0o755, b'2')
 
 
-def test_the_time_of_a_folder_is_the_archives_whatever_comes_into_it_later(ground: Ground) -> None:
+def test_the_time_of_a_folder_is_the_archives_whatever_comes_into_it_later(merging_ground: Ground) -> None:
     below = (folder('d', mtime=1000), folder('d/e', mtime=2000), file('d/e/f', b'f'))
-    done = ground.extract(below, (file('d/e/new', b'new'), whiteout('d/e/f')))
+    done = merging_ground.extract(below, (file('d/e/new', b'new'), whiteout('d/e/f')))
     assert done.tree['d'].mtime == 1000
-    assert ground.extract(below).tree['d/e'].mtime == 2000
+    assert merging_ground.extract(below).tree['d/e'].mtime == 2000
 
 
 def test_a_file_replaced_in_a_later_layer_leaves_its_hard_links(ground: Ground) -> None:
     done = ground.extract((file('a', b'old'), hardlink('b', 'a')), (file('a', b'new'),))
-    assert (done.content('a'), done.content('b'), done.tree['b'].links) == (b'new', b'old', 1)
+    assert (done.content('a'), done.content('b'), done.tree['b'].same) == (b'new', b'old', ('b',))
 
 
 LINKS: dict[str, tuple[tuple[Part, ...], ...]] = {
@@ -81,12 +82,15 @@ LINKS: dict[str, tuple[tuple[Part, ...], ...]] = {
 @pytest.mark.parametrize('order', LINKS)
 def test_hard_links_in_every_order(ground: Ground, order: str) -> None:
     done = ground.extract(*LINKS[order])
+    if not ground.destination.merges and len(LINKS[order]) > 1 and order != 'before its target, a lower layer':
+        done.refused('hard link')
+        return
     assert {'a', 'b'} <= set(done.tree['a'].same) and done.content('b') == b'a'
     assert done.tree['a'].links == len(done.tree['a'].same)
 
 
-def test_a_hard_link_to_a_symlink_is_that_symlink(ground: Ground) -> None:
-    done = ground.extract((symlink('s', 'nowhere'), hardlink('h', 's')), (hardlink('later', 's'),))
+def test_a_hard_link_to_a_symlink_is_that_symlink(merging_ground: Ground) -> None:
+    done = merging_ground.extract((symlink('s', 'nowhere'), hardlink('h', 's')), (hardlink('later', 's'),))
     assert done.tree['s'].same == ('h', 'later', 's')
     assert done.tree['later'].target == 'nowhere'
 

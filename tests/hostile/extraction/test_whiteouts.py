@@ -39,20 +39,20 @@ def test_a_whiteout_of_a_symlink_leaves_its_target(ground: Ground) -> None:
     assert names(done.tree) == {'real', 'real/f'}
 
 
-def test_a_whiteout_through_a_symlinked_parent_deletes_in_the_root(ground: Ground) -> None:
+def test_a_whiteout_through_a_symlinked_parent_deletes_in_the_root(merging_ground: Ground) -> None:
     below = (folder('real'), file('real/f', b'f'), file('real/g', b'g'), file('real/kept', b'k'), symlink('in', 'real'),
-             symlink('abs', '/real'), symlink('out', ground.victim), symlink('up', '../../../real'))
-    done = ground.extract(below, (whiteout('in/f'), whiteout('abs/g'), whiteout('out/file'), whiteout('out/folder')))
+             symlink('abs', '/real'), symlink('out', merging_ground.victim), symlink('up', '../../../real'))
+    done = merging_ground.extract(below, tuple(map(whiteout, ('in/f', 'abs/g', 'out/file', 'out/folder'))))
     assert {name for name in names(done.tree) if name.startswith('real')} == {'real', 'real/kept'}
-    again = ground.extract(below, (whiteout('up/f'),), options='')
+    again = merging_ground.extract(below, (whiteout('up/f'),), options='')
     assert 'real/f' not in again.tree and 'real/g' in again.tree
 
 
-def test_whiteouts_of_what_is_not_there_do_nothing(ground: Ground) -> None:
+def test_whiteouts_of_what_is_not_there_do_nothing(merging_ground: Ground) -> None:
     below = (folder('a'), symlink('dead', 'nowhere'), symlink('dead-abs', '/no/where'))
     marks = (whiteout('x'), whiteout('a/x'), whiteout('a/b/c/x'), whiteout('missing/x'), whiteout('dead/x'),
              whiteout('dead-abs/x'), opaque('missing-too'), whiteout('a/' + 'n' * 250))
-    done = ground.extract(below, marks)
+    done = merging_ground.extract(below, marks)
     assert names(done.tree) - {'missing-too'} == {'a', 'dead', 'dead-abs'}
 
 
@@ -94,8 +94,8 @@ def test_a_file_that_comes_again_beside_an_opaque_mark_is_the_new_one(ground: Gr
     assert done.tree['foo'].mode == 0o700
 
 
-def test_opaque_without_anything_else_empties_the_folder(ground: Ground) -> None:
-    done = ground.extract((folder('foo', 0o710), *BELOW[1:]), (opaque('foo'),))
+def test_opaque_without_anything_else_empties_the_folder(merging_ground: Ground) -> None:
+    done = merging_ground.extract((folder('foo', 0o710), *BELOW[1:]), (opaque('foo'),))
     assert names(done.tree) == KEPT
     assert done.tree['foo'].mode == 0o710
 
@@ -121,8 +121,8 @@ def test_marks_count_however_they_are_spelt(roots_ground: Ground, spelling: str)
     assert names(roots_ground.extract(BELOW, (file(spelling),)).tree) == KEPT
 
 
-def test_an_opaque_mark_through_a_symlink_hides_the_real_folder(ground: Ground) -> None:
-    done = ground.extract((*BELOW, symlink('s', '/foo')), (opaque('s'), file('s/new', b'new')))
+def test_an_opaque_mark_through_a_symlink_hides_the_real_folder(merging_ground: Ground) -> None:
+    done = merging_ground.extract((*BELOW, symlink('s', '/foo')), (opaque('s'), file('s/new', b'new')))
     assert names(done.tree) == KEPT | {'s', 'foo/new'}
 
 

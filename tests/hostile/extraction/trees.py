@@ -33,7 +33,7 @@ Tree = dict[str, Node]
 
 def read_tree(root: Path) -> Tree:
     """Return all that is in a folder, the folder included; names that are no UTF-8 have surrogates."""
-    paths = list(_walk(str(root), '.'))
+    paths = list(_walk(str(root)))
     stats = {path: os.lstat(os.path.join(root, path)) for path in paths}
     families: dict[tuple[int, int], list[str]] = {}
     for path, found in stats.items():
@@ -47,15 +47,17 @@ def names(tree: Tree) -> set[str]:
     return set(tree) - {'.'}
 
 
-def _walk(root: str, path: str) -> Iterator[str]:
-    yield path
-    with os.scandir(os.path.join(root, path)) as found:
-        for entry in found:
-            inside = entry.name if path == '.' else f'{path}/{entry.name}'
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(root, inside)
-            else:
-                yield inside
+def _walk(root: str) -> Iterator[str]:
+    todo = ['.']
+    while todo:
+        yield (path := todo.pop())
+        with os.scandir(os.path.join(root, path)) as found:
+            for entry in found:
+                inside = entry.name if path == '.' else f'{path}/{entry.name}'
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(inside)
+                else:
+                    yield inside
 
 
 def _node(path: str, found: os.stat_result, same: tuple[str, ...]) -> Node:

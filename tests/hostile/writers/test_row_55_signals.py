@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from occystrap_core.testing.sample import sample_image
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD
-from tests.hostile.writers.places import Place
+from tests.hostile.writers.places import DESTINATIONS, Place
 from tests.services.command_line import CommandLine
 from tests.unit.registry_client.images import serve
 from tests.unit.registry_client.scripted import Asked, Say, Scripted
@@ -34,7 +35,7 @@ def stalling() -> Iterator[Scripted]:
         yield server
 
 
-@pytest.mark.parametrize('number', CODES)
+@pytest.mark.parametrize(('destination', 'number'), zip(DESTINATIONS, cycle(CODES)), indirect=['destination'])
 def test_55_in_mid_copy(number: signal.Signals, place: Place, stalling: Scripted, archives: dict[str, str],
                         occystrap: CommandLine, spool: Path) -> None:
     run_here('process', archives[OLD], place.uri).assert_success()
