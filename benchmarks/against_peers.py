@@ -5,6 +5,8 @@ seconds, CPU seconds and peak resident MB, and the ratio of each peer's wall tim
 real image once, and a package index for the peer.
 """
 import argparse
+import hashlib
+import json
 import os
 import shutil
 import statistics
@@ -18,11 +20,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from tests.services.cache import built_once
 from tests.services.real_image import real_image, real_registry
 from tests.services.registry import plain_registry
 
 PEER = 'occystrap==0.4.17'
+FIRST = 3
+"""Layers that the published program can unpack: a Debian root file system, Python packages, node modules."""
+OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json'
+DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json'
 
 
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
@@ -50,7 +58,8 @@ class Job:
 def jobs(source: str, archive: Path, peer: Path) -> list[Job]:
     """Return the jobs; `source` is the host of the registry with the real image, `peer` a folder of programs."""
     ours = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
-    image, theirs = f'registry://{source}/real:v1', [peer / 'python', peer / 'occystrap', '--insecure']
+    image, first = f'registry://{source}/real:v1', f'registry://{source}/real:first'
+    theirs = [peer / 'python', peer / 'occystrap', '--insecure']
     looking = [str(Path(sys.executable).with_name('occystrap')), '-q', 'search']
     skopeo = ['skopeo', '--insecure-policy', 'copy', '--src-tls-verify=false', '--dest-tls-verify=false']
     return [
@@ -72,6 +81,14 @@ def jobs(source: str, archive: Path, peer: Path) -> list[Job]:
             'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', image, f'tar://{to}/a.tar', '-f',
                                                   'exclude:pattern=*.pyc'],
             '0.4.17': lambda to, _: [*theirs, 'process', image, f'tar://{to}/a.tar', '-f', 'exclude:pattern=*.pyc']}),
+        Job('registry → oci, all layers', {
+            'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', image, f'oci://{to}/b'],
+            'skopeo and umoci': lambda to, _: unpacking(f'{source}/real:v1', to)}),
+        Job(f'registry → oci, the first {FIRST} layers', {
+            'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', first, f'oci://{to}/b'],
+            'occystrap': lambda to, _: [*ours, first, f'oci://{to}/b'],
+            '0.4.17': lambda to, _: [*theirs, 'process', first, f'oci://{to}/b'],
+            'skopeo and umoci': lambda to, _: unpacking(f'{source}/real:first', to)}),
         Job('search for *.conf in a registry', {
             'occystrap': lambda to, _: [*looking, image, '*.conf'],
             '0.4.17': lambda to, _: [*theirs, 'search', image, '*.conf']}),
@@ -85,6 +102,33 @@ def jobs(source: str, archive: Path, peer: Path) -> list[Job]:
                                                      f'registry://{host}/real:v1?compression=gzip-fast'],
             'skopeo': lambda to, host: [*skopeo, f'docker-archive:{archive}', f'docker://{host}/real:v1']}, True),
     ]
+
+
+def unpacking(image: str, to: Path) -> list[str]:
+    """Return the command that unpacks an image of a registry with skopeo and umoci."""
+    return ['sh', '-ec', f'skopeo --insecure-policy copy --src-tls-verify=false docker://{image} oci:{to}/l:v1; '
+                         f'umoci unpack --image {to}/l:v1 {to}/b']
+
+
+def push_first_layers(host: str) -> None:
+    """Tag an image of the real image's first layers `real:first`: 0.4.17 cannot unpack the others.
+
+    In one of those a folder becomes a file, which it takes for an error.
+    """
+    with httpx.Client(base_url=f'http://{host}/v2/real') as client:
+        manifest = client.get('/manifests/v1', headers={'Accept': f'{OCI_MANIFEST}, {DOCKER_MANIFEST}'}).json()
+        config = client.get(f'/blobs/{manifest["config"]["digest"]}').json()
+        config['rootfs']['diff_ids'] = config['rootfs']['diff_ids'][:FIRST]
+        config['history'] = [each for each in config['history'] if not each.get('empty_layer')][:FIRST]
+        raw = json.dumps(config).encode()
+        begun = client.post('/blobs/uploads/').raise_for_status()
+        target = httpx.URL(begun.headers['Location'])
+        digest = f'sha256:{hashlib.sha256(raw).hexdigest()}'
+        client.put(target.copy_merge_params({'digest': digest}), content=raw).raise_for_status()
+        manifest['layers'] = manifest['layers'][:FIRST]
+        manifest['config'] |= {'digest': digest, 'size': len(raw)}
+        client.put('/manifests/first', content=json.dumps(manifest).encode(),
+                   headers={'Content-Type': manifest['mediaType']}).raise_for_status()
 
 
 def take(command: Sequence[object]) -> Taken:
@@ -147,6 +191,7 @@ def main() -> None:
     arguments = parser.parse_args()
     peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin'
     with real_registry() as source:
+        push_first_layers(source.host)
         for job in jobs(source.host, real_image().archive, peer):
             if arguments.only in job.name:
                 compare(job, arguments.rounds)
