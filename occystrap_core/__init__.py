@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from occystrap_core.options import (
         BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice, read_options,
     )
+    from occystrap_core.pipeline.temporary_file import TemporaryFile
     from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
     from occystrap_core.settings import Cancellation, RequestStats, Settings
     from occystrap_core.uri import Location, parse_uri
@@ -77,6 +78,7 @@ _HOMES = {
     'layertar.sparse': 'SparseContent',
     'layertar.whiteouts': 'Whiteout is_whiteout whiteout_of',
     'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice read_options',
+    'pipeline.temporary_file': 'TemporaryFile',
     'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
     'settings': 'Cancellation RequestStats Settings',
     'uri': 'Location parse_uri',
@@ -97,8 +99,8 @@ __all__ = [
     'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError', 'Option', 'OptionType', 'Outcome',
     'OutgoingLayer', 'OutputError', 'PlacedLayer', 'PluginError', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats',
     'SECONDS', 'SIZE', 'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings',
-    'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'UnknownOption',
-    'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
+    'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'TemporaryFile',
+    'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
     'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below', 'choice',
     'concerning', 'hash_file', 'hookimpl', 'inflate', 'is_whiteout', 'open_chosen', 'parse_uri', 'plain_path',
     'platforms_wanted', 'read_options', 'start_writeback', 'sync_folder', 'whiteout_of', 'writing',

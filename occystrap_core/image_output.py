@@ -41,6 +41,10 @@ class OutgoingLayer(Protocol):
     def descriptor(self) -> Descriptor | None:
         """The blob that `open` gives, always there in STORED form; None in TAR form."""
 
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter may make another layer of it than the source has, of another size than the hint's."""
+
     def tar_size(self) -> int | None:
         """Return a hint of the tar's size in bytes, None without one."""
 

@@ -7,7 +7,7 @@ from occystrap_core.image.layer import Layer
 from occystrap_core.image.stream import CHUNK
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
-from occystrap_core.pipeline.temporary_file import TemporaryFile, reopened
+from occystrap_core.pipeline.temporary_file import TemporaryFile
 
 
 class KeptBlob:
@@ -41,7 +41,7 @@ class KeptBlob:
             return
         assert self._file and self._layer.source.descriptor
         promised = media_types.layer_compression(self._layer.source.descriptor.media_type)
-        source = inflate_cut(reopened(self._file), promised)
+        source = inflate_cut(self._file.reopened(), promised)
         buffer = memoryview(bytearray(CHUNK))
         while left:
             count = source.readinto(buffer[:left])

@@ -1,11 +1,10 @@
 """Layers from the lowest up, whatever the order in which their source gives them."""
 from collections.abc import Generator
-from functools import partial
 
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, TarLayer
 from occystrap_core.oci.digest import Digest
-from occystrap_core.pipeline.temporary_file import TemporaryFile, reopened
+from occystrap_core.pipeline.temporary_file import TemporaryFile
 from occystrap_core.settings import Settings
 
 
@@ -81,8 +80,8 @@ class _SpooledTar(TarLayer):
     """A tar in a temporary file, in the place of the source's layer of another or the same digest."""
 
     def __init__(self, index: int, origin: Digest, diff_id: Digest, file: TemporaryFile) -> None:
-        super().__init__(index, diff_id, partial(reopened, file))
-        self._origin = TarLayer(index, origin, partial(reopened, file))
+        super().__init__(index, diff_id, file.reopened)
+        self._origin = TarLayer(index, origin, file.reopened)
 
     @property
     def source(self) -> Layer:

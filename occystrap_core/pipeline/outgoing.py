@@ -33,6 +33,11 @@ class Outgoing:
         """The blob, in STORED form."""
         return self._layer.descriptor if self._form is LayerForm.STORED else None
 
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter may change it."""
+        return self._layer is not self._layer.source
+
     def tar_size(self) -> int | None:
         """Return a hint of the tar's size in bytes."""
         return self._layer.tar_size()

@@ -13,7 +13,7 @@ from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.media_types import OCI_MANIFEST, layer_media_type
 from occystrap_core.pipeline.kept_blob import KeptBlob
-from occystrap_core.pipeline.temporary_file import TemporaryFile, reopened
+from occystrap_core.pipeline.temporary_file import TemporaryFile
 from occystrap_core.settings import Settings
 
 
@@ -28,7 +28,7 @@ class SpooledLayer(Layer):
     def stored(self) -> ByteStream:
         """Open the blob."""
         assert self.descriptor
-        return ByteStream(reopened(self._spool), digest=self.descriptor.digest, size=self.descriptor.size,
+        return ByteStream(self._spool.reopened(), digest=self.descriptor.digest, size=self.descriptor.size,
                           what=f'the spooled layer {self.descriptor.digest}')
 
     def tar(self) -> ByteStream:

@@ -24,6 +24,10 @@ class TemporaryFile:
                 rest = rest[self.file.write(rest):]
         return len(data)
 
+    def reopened(self) -> FileIO:
+        """Return the file opened once more, to be read from its first byte."""
+        return FileIO(f'/proc/self/fd/{self.file.fileno()}')
+
     def close(self) -> None:
         """Give the disk space back."""
         with suppress(OSError):
@@ -36,8 +40,3 @@ class TemporaryFile:
         except OSError as error:
             raise OutputError(f'cannot spool a layer in {self._folder}: {error.strerror}; name a roomier folder '
                               'with --temp-dir') from None
-
-
-def reopened(file: TemporaryFile) -> FileIO:
-    """Return the file opened once more, to be read from its first byte."""
-    return FileIO(f'/proc/self/fd/{file.file.fileno()}')

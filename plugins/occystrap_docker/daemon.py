@@ -81,6 +81,20 @@ class Daemon:
         with translated(self.address, 'describing itself'):
             return _CONTAINERD in (self._api.info().get('DriverStatus') or [])
 
+    def image_ids(self) -> list[Digest]:
+        """Return the IDs of all images, those without a name too, the newest first."""
+        with translated(self.address, 'listing its images'):
+            return [Digest(each) for each in self._api.images(quiet=True, all=True)]
+
+    @cached_property
+    def finds_layers_by_chain(self) -> bool:
+        """Whether an archive may leave out layers that are there upon the same lower ones: Docker's own store looks
+        for them before it looks into the archive; containerd's and Podman do not."""
+        with translated(self.address, 'describing itself'):
+            components = self._api.version().get('Components') or []
+        return not self.names_images_by_manifest and any(
+            isinstance(each, dict) and each.get('Name') == 'Engine' for each in components)
+
     def export(self, facts: ImageFacts) -> ReadAhead:
         """Return the image as the archive that `docker save` gives, received on a thread of its own; close it."""
         pieces = self._exported(facts)

@@ -1,23 +1,34 @@
-"""docker:// as a destination: an archive loaded into a daemon without a name, tagged when it proved to be right."""
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
+"""docker:// as a destination: an archive streamed into a daemon without a name, tagged when it proved to be right."""
+import json
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import count
 
 from occystrap_core import (
-    CHUNK, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt, ServiceError,
-    Settings, UsageError, WrittenImage, WrittenLayer,
+    ByteStream, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt,
+    ServiceError, Settings, TemporaryFile, UsageError, WrittenImage, WrittenLayer,
 )
 from occystrap_core.oci import Digest, Reference
 from occystrap_docker.address import USUAL
+from occystrap_docker.archive_stream import ArchiveStream
 from occystrap_docker.daemon import Daemon
-from occystrap_tar.builder import DockerArchiveBuilder
+from occystrap_docker.known_layers import KnownLayers
+from occystrap_docker.load_stream import LoadStream
+
+_INFLATED = 4
+"""How many times its blob's size a layer may take, where nothing better is known: for how long to be patient."""
+_LOOK = 0.1
+_NUMBERS = count(1)
 
 
 class DockerWriter(ImageOutput):
-    """Gives one image to a Docker or Podman daemon, by way of a temporary archive."""
+    """Gives one image to a Docker or Podman daemon, as a stream of which the daemon alone keeps anything.
+
+    A layer's size must be known before its first byte is sent. Where a filter may change it, or nothing tells it, the
+    layer passes through an unnamed temporary file, one at a time.
+    """
 
     wants = LayerForm.TAR
 
@@ -27,58 +38,86 @@ class DockerWriter(ImageOutput):
         if self._reference.digest:
             raise UsageError(f'docker://{location.path}: a daemon computes digests itself, name a tag only')
         self._daemon = Daemon(location.options['socket'], settings)
-        self._folder = ''
-        self._builder: DockerArchiveBuilder | None = None
+        self._turn = threading.Lock()
+        self._stream: LoadStream | None = None
+        self._archive: ArchiveStream | None = None
+        self._size = 0
+        self._there: Collection[Digest] = ()
         self._nameless: Digest | None = None
 
     def prepare(self, image: Image) -> None:
-        """Ask the daemon for a sign of life, and make room for the archive."""
+        """Ask the daemon for a sign of life, and which of the layers it has."""
         self._daemon.ping()
-        try:
-            self._folder = tempfile.mkdtemp(prefix='occystrap-', dir=self.settings.temporary)
-        except OSError as error:
-            raise OutputError(f'cannot write to {self.settings.temporary}: {error.strerror}; name another folder with '
-                              '--temp-dir') from None
-        self._builder = DockerArchiveBuilder(self._archive, replace(self.settings, sync=False))
-        self._builder.prepare(image)
+        if not image.sequential:
+            self._size = sum(layer.stored_size for layer in image.layers) * _INFLATED
+            if self._daemon.finds_layers_by_chain:
+                self._there = KnownLayers.of(self._daemon, self.settings).of_image(image, self._daemon)
+
+    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Return a layer that the daemon has upon the same lower ones: it looks there before it looks in the archive.
+        """
+        size = layer.tar_size() if layer.diff_id in self._there else None
+        return None if size is None else WrittenLayer(_layer_name(layer), layer.diff_id, size)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Write a layer's tar into the archive."""
-        assert self._builder
-        try:
-            return WrittenLayer(self._builder.write_layer(layer))
-        except OutputError as error:
-            raise OutputError(f'{error}; name a roomier folder with --temp-dir') from None
+        """Send a layer's tar when no other is on its way."""
+        size = None if layer.filtered else layer.tar_size()
+        if size is None:
+            return self._spooled(layer)
+        name = _layer_name(layer)
+        with self._alone() as archive, layer.open() as stream:
+            right = archive.add(name, size, stream.chunks()) == size
+        return WrittenLayer(name) if right else self._spooled(layer)
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Load the archive into the daemon, hold what it made of it against the image, and tag that."""
-        assert self._builder
-        self._builder.finish(image, [])
+        """End the archive, hold what the daemon made of it against the image, and tag that."""
         loaded = self._load(image)
         self._daemon.tag(loaded, self._reference)
         self._nameless = None
-        self._remove_archive()
         self._daemon.close()
         return self._receipt(image)
 
     def abort(self) -> None:
-        """Remove the archive, and the image unless something names it."""
-        if self._builder:
-            self._builder.discard()
-        self._remove_archive()
+        """Break off, and remove the image unless something names it."""
+        if self._stream:
+            self._stream.give_up()
         with suppress(ServiceError):  # a daemon that is gone has been told to the user already
             if self._nameless:
                 self._daemon.remove_untagged(self._nameless)
         self._daemon.close()
 
-    @property
-    def _archive(self) -> str:
-        return os.path.join(self._folder, 'image.tar')
+    @contextmanager
+    def _alone(self) -> Iterator[ArchiveStream]:
+        """Give the archive when no other thread writes to it; the first one has the daemon begin to load."""
+        while not self._turn.acquire(timeout=_LOOK):
+            self.settings.cancellation.check()
+        try:
+            if self._archive is None:
+                self._stream = LoadStream(lambda pieces: self._daemon.load(pieces, self._size),
+                                          self.settings.cancellation.check)
+                self._archive = ArchiveStream(self._stream.write)
+            yield self._archive
+        finally:
+            self._turn.release()
+
+    def _spooled(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Send a layer by way of a temporary file, which tells its size; raises OutputError when that has no room."""
+        file = TemporaryFile(self.settings.temporary)
+        try:
+            with layer.open() as stream:
+                for chunk in stream.chunks():
+                    file.write(chunk)
+            name = f'{stream.digest.hex}/layer.tar'
+            with self._alone() as archive, ByteStream(file.reopened(), digest=stream.digest) as spooled:
+                archive.add(name, stream.size, spooled.chunks())
+            return WrittenLayer(name)
+        finally:
+            file.close()
 
     def _load(self, image: WrittenImage) -> Digest:
         """Return the ID under which the daemon has the image now; raises OutputError when it made something else."""
         already_there = self._daemon.find(image.config.digest)
-        loaded = self._daemon.load(self._pieces(), os.path.getsize(self._archive))
+        loaded = self._finished(image)
         self._nameless = None if already_there else loaded
         facts = self._daemon.require(loaded)
         same = facts.diff_ids == image.config.diff_ids
@@ -87,11 +126,17 @@ class DockerWriter(ImageOutput):
                               f'{image.config.digest}; it was not tagged')
         return loaded
 
-    def _pieces(self) -> Iterator[bytes]:
-        with open(self._archive, 'rb', buffering=0) as file:
-            while piece := file.read(CHUNK):
-                self.settings.cancellation.check()
-                yield piece
+    def _finished(self, image: WrittenImage) -> Digest:
+        """Send config and manifest, and return the ID of what the daemon made of it all."""
+        config = f'{image.config.digest.hex}.json'
+        manifest = json.dumps([{'Config': config, 'RepoTags': None,
+                                'Layers': [layer.locator for layer in image.layers]}]).encode()
+        with self._alone() as archive:
+            archive.add(config, len(image.config.raw), [image.config.raw])
+            archive.add('manifest.json', len(manifest), [manifest])
+            archive.end()
+        assert self._stream
+        return self._stream.finish()
 
     def _receipt(self, image: WrittenImage) -> Receipt:
         image_id, size = image.config.digest, len(image.config.raw)
@@ -106,6 +151,6 @@ class DockerWriter(ImageOutput):
             return self.location
         return replace(self.location, given={**self.location.given, 'socket': self._daemon.address})
 
-    def _remove_archive(self) -> None:
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+
+def _layer_name(layer: OutgoingLayer) -> str:
+    return f'{layer.diff_id.hex}/layer.tar' if layer.diff_id else f'layer-{next(_NUMBERS)}/layer.tar'

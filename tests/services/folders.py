@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.services.requirements import require_program, require_root
+
 
 @contextmanager
 def service_folder(name: str) -> Iterator[Path]:
@@ -15,3 +17,15 @@ def service_folder(name: str) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(['rm', '-rf', folder], check=True)  # folders in folders may be deeper than Python's stack
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A new folder that is a file system of its own, of such a size, as mount has it: `1m`."""
+    require_root('a small file system')
+    folder.mkdir()
+    subprocess.run([require_program('mount'), '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run([require_program('umount', 'mount'), folder], check=True)

@@ -1,19 +1,24 @@
 """docker:// with each real daemon: what goes in comes out, and damage is found."""
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from occystrap_core import Location, ServiceUnavailable, Settings
+from occystrap_core import Location, OutgoingLayer, ServiceUnavailable, Settings, WrittenLayer
 from occystrap_core.oci import Digest
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_docker.input import DockerInput
 from occystrap_docker.writer import DockerWriter
+from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
 from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
+from tests.services.folders import small_disk
+from tests.services.real_image import RealImage
+from tests.services.registry import Registry
 from tests.unit.docker.layouts import make_tar
 
 pytestmark = pytest.mark.xdist_group('daemons')
@@ -158,15 +163,37 @@ def test_a_daemon_stopped_in_mid_load(killable: tuple[DockerDaemon, Callable[[],
                                       monkeypatch: pytest.MonkeyPatch) -> None:
     daemon, kill = killable
     output = DockerWriter(location(daemon), settings := Settings(temporary=str(tmp_path)))
-    whole = output._pieces
+    write_layer = output.write_layer
 
-    def pieces() -> Iterator[bytes]:
-        for piece in whole():
-            yield piece[:1024]
-            kill()
-            yield piece[1024:]
+    def kill_and_write(layer: OutgoingLayer) -> WrittenLayer:
+        written = write_layer(layer)
+        kill()
+        return written
 
-    monkeypatch.setattr(output, '_pieces', pieces)
-    with pytest.raises(ServiceUnavailable, match='broke off while loading the image'):
+    monkeypatch.setattr(output, 'write_layer', kill_and_write)
+    with pytest.raises(ServiceUnavailable, match='broke off while loading|no Docker or Podman daemon'):
         ImageCopy(sample_image(), output, settings, 'sample').run()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_real_image_needs_no_room_and_runs(docker26_daemon: DockerDaemon, real_registry: Registry,
+                                               real_image: RealImage, occystrap: CommandLine, tmp_path: Path) -> None:
+    daemon = docker26_daemon
+    with require_service(lambda: small_disk(tmp_path / 'small', '1m')) as temporary:
+        occystrap('process', f'registry://{real_registry.host}/real:v1', uri('written/real:v1', daemon),
+                  '--temp-dir', temporary, '--verify=full').assert_success()
+    assert daemon.run('run', '--rm', '--network', 'none', 'written/real:v1') == real_image.greeting
+    daemon.run('rmi', '-f', 'written/real:v1')
+
+
+def test_only_what_the_daemon_lacks_is_sent(docker_daemon: DockerDaemon, archive: Path, mark: str,
+                                            occystrap: CommandLine, tmp_path: Path) -> None:
+    occystrap('process', f'tar://{archive}', uri('written/lower:v1', docker_daemon)).assert_success()
+    upper = [*tars(mark), make_tar([('etc/upper', b'upper')])]
+    write_docker_archive(tmp_path / 'upper.tar', sample_config(upper), upper, 'upper:v1')
+    said = occystrap('-O', 'json', 'process', f'tar://{tmp_path}/upper.tar', uri('written/upper:v1', docker_daemon),
+                     '--verify=full', '--receipt', 'receipt').assert_success()
+    found = [each['evidence'] for each in json.loads((occystrap.folder / 'receipt').read_text())['expectations']
+             if each['kind'] == 'layer']
+    assert found.count('streamed') == 1 and found.count('descriptor') == 4, said
+    docker_daemon.run('rmi', 'written/lower:v1', 'written/upper:v1')

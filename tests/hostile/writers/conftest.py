@@ -1,7 +1,6 @@
 """Places to write to, images to write, disks that are small or read-only."""
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -11,9 +10,8 @@ from tests.conftest import require_service
 from tests.hostile.writers.images import Source, serve, write_archives
 from tests.hostile.writers.places import DESTINATIONS, Grounds, Place
 from tests.services.faults import FaultProxy
-from tests.services.folders import service_folder
+from tests.services.folders import service_folder, small_disk
 from tests.services.registry import Registry
-from tests.services.requirements import require_program, require_root
 from tests.unit.docker.fake_daemon import fake_daemon
 
 _numbers = count(1)
@@ -78,16 +76,5 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Mounts file systems of their own: `disk(size='768k')`; `subprocess.run(['mount', '-o', …])` changes them."""
     with ExitStack() as stack:
         def mount(size: str) -> Path:
-            return stack.enter_context(require_service(lambda: _tmpfs(tmp_path / f'disk-{next(_numbers)}', size)))
+            return stack.enter_context(require_service(lambda: small_disk(tmp_path / f'disk-{next(_numbers)}', size)))
         yield mount
-
-
-@contextmanager
-def _tmpfs(folder: Path, size: str) -> Iterator[Path]:
-    require_root('a small file system')
-    folder.mkdir()
-    subprocess.run([require_program('mount'), '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run([require_program('umount', 'mount'), folder], check=True)

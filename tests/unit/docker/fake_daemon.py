@@ -28,6 +28,7 @@ class FakeDaemon:
     tags: dict[str, str] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     containerd: bool = False
+    engine: str = 'Engine'
     hang: float = 1.0
     requests: list[str] = field(default_factory=list)
 
@@ -84,13 +85,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path).split('/', 2 if self.path.startswith('/v') else 1)[-1]
         if path == 'version' or path.endswith('/version'):
-            self._json({'ApiVersion': '1.41'})
+            self._json({'ApiVersion': '1.41', 'Components': [{'Name': self.fake.engine}]})
         elif path == '_ping':
             if not self._fault('ping'):
                 self._plain(b'OK')
         elif path == 'info':
             self._json({'DriverStatus': [['driver-type', 'io.containerd.snapshotter.v1']] if self.fake.containerd
                         else None})
+        elif path == 'images/json':
+            self._json([{'Id': image_id} for image_id in self.fake.images])
         elif path.endswith('/json'):
             if not self._fault('inspect'):
                 self._inspect(path.removeprefix('images/').removesuffix('/json'))
@@ -169,12 +172,20 @@ class _Handler(BaseHTTPRequestHandler):
                      for each in archive if each.isfile()}
         manifest = json.loads(files['manifest.json'])[0]
         assert manifest['RepoTags'] is None
-        config, tars = files[manifest['Config']], [files[name] for name in manifest['Layers']]
+        config, diff_ids = files[manifest['Config']], json.loads(files[manifest['Config']])['rootfs']['diff_ids']
+        tars = [files[name] if name in files else self._layer_upon(diff_ids[:number + 1])
+                for number, name in enumerate(manifest['Layers'])]
         image = Exported(Digest.of(config), config, tars, body)
         self.fake.images[image.id] = image
         if self.fake.faults.get('made') == 'another':
             image = next(iter(self.fake.images.values()))
         self._json({'stream': f'Loaded image ID: {image.id}\n'})
+
+    def _layer_upon(self, diff_ids: list[str]) -> bytes:
+        """Return a layer that an archive left out, as Docker finds it: by itself and all that is below it."""
+        images = self.fake.images.values() if self.fake.engine == 'Engine' and not self.fake.containerd else ()
+        return next(image.tars[len(diff_ids) - 1] for image in images
+                    if list(image.diff_ids[:len(diff_ids)]) == diff_ids)
 
     def _body(self) -> bytes:
         if self.headers.get('Transfer-Encoding') != 'chunked':

@@ -1,18 +1,23 @@
 """docker:// as a destination, against a daemon that does as it should, and one that does not."""
+import io
 import resource
 import signal
+import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from occystrap_core import Image, InvalidImage, OccystrapError, OutputError, ServiceUnavailable, UsageError
-from occystrap_core.oci import Digest
+from occystrap_core import (
+    Image, InvalidImage, OccystrapError, OutputError, ServiceUnavailable, TarLayer, UsageError, VerifyLevel,
+)
+from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_docker.writer import DockerWriter
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import LAYOUTS, Exported, legacy
-from tests.unit.docker.runs import SETTINGS, at, source, write
+from tests.unit.docker.runs import SETTINGS, at, findings, source, write
 
 ID = Digest.of(sample_config())
 
@@ -48,9 +53,64 @@ def test_the_receipt_names_the_daemon_that_docker_host_named(daemon: FakeDaemon,
     assert output._told_location().given['socket'] == daemon.address
 
 
-def test_no_temporary_file_is_left(daemon: FakeDaemon, tmp_path: Path) -> None:
-    write(daemon, tmp_path)
+def hinted(*hints: int | None) -> Image:
+    """The sample image, with such hints of its layers' sizes."""
+    tars = sample_layers()
+    layers = [TarLayer(number, Digest.of(tar), partial(io.BytesIO, tar), hint)
+              for number, (tar, hint) in enumerate(zip(tars, hints, strict=True))]
+    return Image(Reference.parse('sample:v1'), ImageConfig.parse(sample_config()), layers)
+
+
+def test_nothing_temporary_is_written_where_sizes_are_known(daemon: FakeDaemon, tmp_path: Path) -> None:
+    write(daemon, tmp_path / 'missing', hinted(*map(len, sample_layers())))
+    assert daemon.tags == {'team/sample:v1': ID}
+
+
+@pytest.mark.parametrize('wrong', [None, 0, 512, 1 << 20])
+def test_a_size_that_is_unknown_or_wrong_makes_no_difference(wrong: int | None, daemon: FakeDaemon, tmp_path: Path,
+                                                             ) -> None:
+    write(daemon, tmp_path, hinted(*(wrong for _ in sample_layers())))
+    assert list(daemon.images[daemon.tags['team/sample:v1']].tars) == sample_layers()
     assert not list(tmp_path.iterdir())
+
+
+def archive_names(daemon: FakeDaemon) -> set[str]:
+    """The names of the layers in the archive that a daemon got last."""
+    body = list(daemon.images.values())[-1].archive
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        return {name.partition('/')[0] for name in archive.getnames() if name.endswith('/layer.tar')}
+
+
+@pytest.mark.parametrize(('engine', 'containerd', 'sent'), [('Engine', False, 1), ('Engine', True, 3),
+                                                            ('Podman Engine', False, 3)])
+def test_layers_upon_the_same_lower_ones_are_sent_only_where_they_must(
+        engine: str, containerd: bool, sent: int, daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.engine, daemon.containerd = engine, containerd
+    tars = sample_layers()
+    assert len(tars) == 3
+    base = Exported(Digest.of(b'base'), sample_config(tars[:2]), tars[:2], b'')
+    daemon.add(base, 'base:v1')
+    receipt = write(daemon, tmp_path, hinted(*map(len, tars)))
+    assert len(archive_names(daemon)) == sent
+    assert list(daemon.images[ID].tars) == tars
+    assert [each.digest for each in receipt.of_kind('layer')] == [Digest.of(tar) for tar in tars]
+    assert not findings(receipt, VerifyLevel.FAST)
+
+
+def test_a_layer_upon_other_lower_ones_is_sent(daemon: FakeDaemon, tmp_path: Path) -> None:
+    tars = sample_layers()
+    daemon.add(Exported(Digest.of(b'base'), sample_config(tars[1:]), tars[1:], b''), 'base:v1')
+    write(daemon, tmp_path, hinted(*map(len, tars)))
+    assert archive_names(daemon) == {Digest.of(tar).hex for tar in tars}
+
+
+def test_a_layer_that_comes_again_is_sent_for_its_second_place(daemon: FakeDaemon, tmp_path: Path) -> None:
+    first, second, third = sample_layers()
+    daemon.add(Exported(Digest.of(b'base'), sample_config([first]), [first], b''), 'base:v1')
+    tars = [first, second, first]
+    layers = [TarLayer(number, Digest.of(tar), partial(io.BytesIO, tar), len(tar)) for number, tar in enumerate(tars)]
+    write(daemon, tmp_path, Image(Reference.parse('sample:v1'), ImageConfig.parse(sample_config(tars)), layers))
+    assert archive_names(daemon) == {Digest.of(first).hex, Digest.of(second).hex}
 
 
 @pytest.mark.parametrize('name', ['Bad/Name', 'sample:v1@' + ID, 'sample:'])
@@ -69,7 +129,7 @@ def test_without_a_daemon_nothing_is_read(folder: Path, tmp_path: Path) -> None:
 
 def test_a_temporary_folder_that_is_not_there_says_what_to_do(daemon: FakeDaemon, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match='--temp-dir'):
-        write(daemon, tmp_path / 'missing')
+        write(daemon, tmp_path / 'missing', hinted(None, None, None))
 
 
 @pytest.mark.parametrize(('where', 'fault', 'kind', 'words'), [
@@ -117,7 +177,7 @@ def test_a_full_temporary_folder_says_what_to_do(daemon: FakeDaemon, tmp_path: P
     resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limits[1]))
     try:
         with pytest.raises(OutputError, match='File too large.*--temp-dir'):
-            write(daemon, tmp_path)
+            write(daemon, tmp_path, hinted(*(None for _ in sample_layers())))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
