@@ -33,7 +33,7 @@ class DockerInput(ImageInput):
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
         self._reference = Reference.parse(location.path)
-        self._daemon = Daemon(location.options['socket'], settings)
+        self._daemon = Daemon(location.options, settings)
 
     def references(self) -> Iterable[Reference]:
         """Return the one image that the location names."""
