@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
     from occystrap_core.settings import Cancellation, RequestStats, Settings
+    from occystrap_core.terminal_text import printable, size_text
     from occystrap_core.uri import Location, parse_uri
     from occystrap_core.verification.device import DeviceFile, hash_file
     from occystrap_core.verification.levels import VerifyLevel
@@ -79,6 +80,7 @@ _HOMES = {
     'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice nearest read_options',
     'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
     'settings': 'Cancellation RequestStats Settings',
+    'terminal_text': 'printable size_text',
     'uri': 'Location parse_uri',
     'verification.device': 'DeviceFile hash_file',
     'verification.levels': 'VerifyLevel',
@@ -101,5 +103,6 @@ __all__ = [
     'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
     'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below', 'choice',
     'concerning', 'hash_file', 'hookimpl', 'inflate', 'is_whiteout', 'nearest', 'open_chosen', 'parse_uri',
-    'plain_path', 'platforms_wanted', 'read_options', 'start_writeback', 'sync_folder', 'whiteout_of', 'writing',
+    'plain_path', 'platforms_wanted', 'printable', 'read_options', 'size_text', 'start_writeback', 'sync_folder',
+    'whiteout_of', 'writing',
 ]

@@ -20,10 +20,12 @@ from occystrap_docker.address import find_address
 from occystrap_docker.answers import appended_error, loaded_image
 from occystrap_docker.connecting import connect
 from occystrap_docker.failures import translated
+from occystrap_docker.listing import Listed, listed
 
 _LOG = logging.getLogger('occystrap.docker')
 _SLOWEST = 10 << 20
 """Bytes a second that any daemon manages: it prepares a whole archive before it sends, or after it got, the bytes."""
+_PLATFORM = ('Os', 'Architecture', 'Variant')
 _CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
 
 
@@ -35,6 +37,7 @@ class ImageFacts:
     diff_ids: tuple[Digest, ...]
     tags: tuple[str, ...]
     size: int
+    platform: str = ''
 
 
 class Daemon:
@@ -66,6 +69,11 @@ class Daemon:
                 return _facts(self._api.inspect_image(name), name)  # type: ignore[no-untyped-call]
             except NotFound:
                 return None
+
+    def images(self) -> list[Listed]:
+        """Return all images that have a name, by each of them, and those that have lost theirs."""
+        with translated(self.address, 'listing its images'):
+            return listed(self._api.images(), str(self.address))
 
     def require(self, name: str) -> ImageFacts:
         """Return what `find` does; raises ImageNotFound."""
@@ -151,4 +159,5 @@ def _facts(document: dict[str, Any], name: str) -> ImageFacts:
     what = f'what the daemon says of {name}'
     layers = (document.get('RootFS') or {}).get('Layers') or []
     return ImageFacts(Digest(field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
-                      tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0))
+                      tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),
+                      '/'.join(str(document[key]) for key in _PLATFORM if document.get(key)))

@@ -2,7 +2,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import BOOLEAN, InputScheme, Many, Option, WriterScheme, choice, hookimpl
+from occystrap_core import BOOLEAN, CommandDeclaration, InputScheme, Many, Option, WriterScheme, choice, hookimpl
 
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
@@ -22,9 +22,12 @@ CONNECTION = (
 
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
-    """docker://NAME[:TAG]: an image of a Docker or Podman daemon, streamed once, nothing spooled."""
-    return [InputScheme('docker', 'occystrap_docker.input:DockerInput', CONNECTION,
-                        'an image of a Docker or Podman daemon')]
+    """docker://NAME[:TAG]: images of a Docker or Podman daemon, each streamed once, nothing spooled."""
+    exclude = Option('exclude',
+                     help='what to leave out: patterns with commas, for repositories, repository:tag or :tag')
+    return [InputScheme('docker', 'occystrap_docker.input:DockerInput', [exclude, *CONNECTION],
+                        'an image of a Docker or Podman daemon, by name, digest or ID; or all that match patterns: '
+                        'docker://team/*:v1.*')]
 
 
 @hookimpl
@@ -33,6 +36,12 @@ def register_writers() -> Iterable[WriterScheme]:
     return [WriterScheme('docker', 'occystrap_docker.writer:DockerWriter', CONNECTION,
                          'into a Docker or Podman daemon',
                          many=Many(False, reason='the tag in it names one image'))]
+
+
+@hookimpl
+def register_commands() -> Iterable[CommandDeclaration]:
+    """Return listing what a daemon has."""
+    return [CommandDeclaration('images', 'occystrap_docker.images:images', 'List the images of a daemon.')]
 
 
 @hookimpl

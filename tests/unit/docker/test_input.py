@@ -56,6 +56,7 @@ def test_names(daemon: FakeDaemon) -> None:
     image = daemon.add(legacy(), 'sample:latest')
     assert str(source(daemon, 'sample').reference) == 'sample:latest'
     assert str(source(daemon, str(image.id)).reference) == 'sample:latest'
+    assert str(source(daemon, image.id.hex[:12]).reference) == 'sample:latest'
     daemon.tags.clear()
     assert source(daemon, str(image.id)).reference.familiar == ''
 
