@@ -68,7 +68,7 @@ def config_folder() -> Path:
 def _usual_folder() -> str | None:
     """Return the folder where the docker command looks for certificates, None when none are there."""
     folder = config_folder()
-    return os.path.abspath(folder) if any((folder / name).exists() for name in _FILES) else None
+    return os.path.abspath(folder) if any(os.path.exists(folder / name) for name in _FILES) else None
 
 
 def _readable(path: str, url: str) -> bool:

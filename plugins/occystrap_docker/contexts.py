@@ -26,39 +26,44 @@ def chosen_context() -> tuple[str, str]:
     if name := os.environ.get('DOCKER_CONTEXT'):
         return name, 'DOCKER_CONTEXT'
     path = config_folder() / 'config.json'
-    name = _read(path).get('currentContext') or DEFAULT if path.exists() else DEFAULT
-    return str(name), f'currentContext in {path}'
+    config = _read(path)
+    return str(config and config.get('currentContext') or DEFAULT), f'currentContext in {path}'
 
 
 def read_context(name: str, origin: str) -> Context:
     """Return the context of this name; raises UsageError, naming the nearest, when there is none."""
     key = hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
     path = config_folder() / 'contexts/meta' / key / 'meta.json'
-    if not path.exists():
+    document = _read(path)
+    if document is None:
         raise UsageError(f'{origin}: there is no docker context {name!r}{nearest(name, _names())}')
-    endpoint = _part(_part(_read(path), 'Endpoints'), 'docker')
+    endpoint = _part(_part(document, 'Endpoints'), 'docker')
     host, lenient = endpoint.get('Host'), bool(endpoint.get('SkipTLSVerify'))
     if not isinstance(host, str) or not host:
         raise UsageError(f'the docker context {name!r} in {path} names no daemon: see docker context inspect {name}')
-    folder = config_folder() / 'contexts/tls' / key / 'docker'
+    folder = os.path.abspath(config_folder() / 'contexts/tls' / key / 'docker')
     if not host.startswith(('tcp://', 'https://')):
         return Context(host, None)
-    if folder.is_dir():
-        return Context(host, Certificates(str(folder), not lenient))
+    if os.path.isdir(folder):
+        return Context(host, Certificates(folder, not lenient))
     return Context(host.replace('tcp://', 'https://'), Certificates(None, False)) if lenient else Context(host, None)
 
 
 def _names() -> list[str]:
     """Return the names of all contexts."""
     metas = (config_folder() / 'contexts/meta').glob('*/meta.json')
-    return sorted([DEFAULT, *(str(_read(path).get('Name')) for path in metas)])
+    return sorted([DEFAULT, *(str((_read(path) or {}).get('Name')) for path in metas)])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the document, None when there is none; raises UsageError for one that cannot be read."""
     try:
         document = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
-        raise UsageError(f'{path} cannot be read: {error.strerror}') from None
+        raise UsageError(f'{path} cannot be read: {error.strerror}; mend that, or say where the daemon is with ?host='
+                         ) from None
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):

@@ -119,6 +119,10 @@ def test_a_broken_config_hides_which_daemon_is_meant(config: Path) -> None:
     with pytest.raises(UsageError, match='config.json is not well-formed'):
         found()
     assert found(host='tcp://given:2375') == 'tcp://given:2375'
+    (config / 'config.json').unlink()
+    (config / 'config.json').mkdir()  # for whoever may read everything: something that cannot be read
+    with pytest.raises(UsageError, match=r'config.json cannot be read: Is a directory; .*\?host='):
+        found()
 
 
 def test_a_lost_current_context_is_told_with_its_place(config: Path) -> None:
