@@ -39,11 +39,12 @@ if TYPE_CHECKING:
     from occystrap_core.layertar.sparse import SparseContent
     from occystrap_core.layertar.whiteouts import Whiteout, is_whiteout, whiteout_of
     from occystrap_core.options import (
-        BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice, read_options,
+        BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice, nearest, read_options,
     )
     from occystrap_core.pipeline.temporary_file import TemporaryFile
     from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
     from occystrap_core.settings import Cancellation, RequestStats, Settings
+    from occystrap_core.terminal_text import printable, size_text
     from occystrap_core.uri import Location, parse_uri
     from occystrap_core.verification.device import DeviceFile, hash_file
     from occystrap_core.verification.levels import VerifyLevel
@@ -77,10 +78,11 @@ _HOMES = {
     'layertar.reader': 'TarReader',
     'layertar.sparse': 'SparseContent',
     'layertar.whiteouts': 'Whiteout is_whiteout whiteout_of',
-    'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice read_options',
+    'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice nearest read_options',
     'pipeline.temporary_file': 'TemporaryFile',
     'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
     'settings': 'Cancellation RequestStats Settings',
+    'terminal_text': 'printable size_text',
     'uri': 'Location parse_uri',
     'verification.device': 'DeviceFile hash_file',
     'verification.levels': 'VerifyLevel',
@@ -102,6 +104,7 @@ __all__ = [
     'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'TemporaryFile',
     'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
     'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below', 'choice',
-    'concerning', 'hash_file', 'hookimpl', 'inflate', 'is_whiteout', 'open_chosen', 'parse_uri', 'plain_path',
-    'platforms_wanted', 'read_options', 'start_writeback', 'sync_folder', 'whiteout_of', 'writing',
+    'concerning', 'hash_file', 'hookimpl', 'inflate', 'is_whiteout', 'nearest', 'open_chosen', 'parse_uri',
+    'plain_path', 'platforms_wanted', 'printable', 'read_options', 'size_text', 'start_writeback', 'sync_folder',
+    'whiteout_of', 'writing',
 ]

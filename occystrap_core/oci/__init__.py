@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     )
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
     from occystrap_core.oci.media_types import Compression
+    from occystrap_core.oci.patterns import (
+        Excluded, compiled, examples, has_glob, in_order, natural, some, split_pattern,
+    )
     from occystrap_core.oci.platform import Platform, PlatformChoice
     from occystrap_core.oci.reference import Reference
     from occystrap_core.oci.referrers import COSIGN_SUFFIXES, referrer_of, referrers_tag, subject_of
@@ -26,11 +29,13 @@ __getattr__ = lazy_exports(__name__, {
     'layout': 'CONTAINERD_NAME INDEX LAYOUT LAYOUT_VERSION LayoutEntries REF_NAME blob_name entry_name layout_offers '
               'require_version select_entry',
     'manifest': 'Index Manifest parse_manifest_or_index', 'media_types': 'Compression',
+    'patterns': 'Excluded compiled examples has_glob in_order natural some split_pattern',
     'platform': 'Platform PlatformChoice', 'reference': 'Reference',
     'referrers': 'COSIGN_SUFFIXES referrer_of referrers_tag subject_of'})
 
-__all__ = ['CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'INDEX', 'ImageConfig',
-           'Index', 'LAYOUT', 'LAYOUT_VERSION', 'LayoutEntries', 'MANIFEST_CAP', 'Manifest', 'Offer', 'Platform',
-           'PlatformChoice', 'REF_NAME', 'Reference', 'UNTAGGED', 'blob_name', 'called', 'choose', 'dump',
-           'entry_name', 'field', 'layout_offers', 'parse_json', 'parse_manifest_or_index', 'parse_name',
-           'parse_object', 'referrer_of', 'referrers_tag', 'require_version', 'select_entry', 'subject_of']
+__all__ = ['CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'Excluded', 'INDEX',
+           'ImageConfig', 'Index', 'LAYOUT', 'LAYOUT_VERSION', 'LayoutEntries', 'MANIFEST_CAP', 'Manifest', 'Offer',
+           'Platform', 'PlatformChoice', 'REF_NAME', 'Reference', 'UNTAGGED', 'blob_name', 'called', 'choose',
+           'compiled', 'dump', 'entry_name', 'examples', 'field', 'has_glob', 'in_order', 'layout_offers', 'natural',
+           'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag',
+           'require_version', 'select_entry', 'some', 'split_pattern', 'subject_of']

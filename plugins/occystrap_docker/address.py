@@ -1,41 +1,100 @@
-"""Where the daemon is: from an option, from DOCKER_HOST, or at the usual socket."""
+"""Where a daemon is: from options, from the environment, from Docker's contexts, or at the engine's usual sockets."""
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from occystrap_core import UsageError
+from occystrap_docker.certificates import Certificates, find_certificates
+from occystrap_docker.contexts import DEFAULT, chosen_context, read_context
+from occystrap_docker.engines import DOCKER, PODMAN, Engine
 
-USUAL = 'unix:///var/run/docker.sock'
 _SCHEMES = ('unix://', 'tcp://', 'http://', 'https://', 'ssh://')
 _PASSWORD = re.compile(r'^[a-z]+://[^/@]*:[^/@]*@')
+_PORT = re.compile(r'^[a-z]+://[^/]+:[0-9]+(/.*)?$')
+_PLACES = ('socket', 'host', 'context')
+_TLS = ('cert_path', 'tls_verify')
 
 
-def find_address(option: str | None) -> str:
-    """Return the daemon's address as DOCKER_HOST has it; raises UsageError for one that cannot be.
+@dataclass(frozen=True)
+class Address:
+    """A daemon's address: its URL, what named it (empty for the usual place), where else was looked."""
 
-    `option` is a path or an address; without it DOCKER_HOST counts, without that Docker's usual socket.
+    url: str
+    engine: Engine = DOCKER
+    origin: str = ''
+    certificates: Certificates | None = None
+    looked: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.url
+
+    def told(self) -> dict[str, str]:
+        """Return the options that lead here whatever environment and contexts say by then; they hold no secrets."""
+        told = {'host': self.url} | ({'engine': self.engine.name} if self.engine is PODMAN else {})
+        if self.certificates and self.certificates.folder:
+            told['cert_path'] = self.certificates.folder
+        if self.url.startswith(('tcp://', 'https://')):
+            told['tls_verify'] = str(bool(self.certificates and self.certificates.verify)).lower()
+        return told
+
+
+def find_address(options: Mapping[str, Any]) -> Address:
+    """Return the address that the options lead to; raises UsageError for one that cannot be, or for two at once.
+
+    The order is that of the docker command: what is given, DOCKER_HOST, DOCKER_CONTEXT, the current context, the usual
+    socket. With engine=podman it is what is given, CONTAINER_HOST, Podman's usual sockets.
     """
-    text = option or os.environ.get('DOCKER_HOST') or USUAL
-    if _PASSWORD.match(text):
+    engine = PODMAN if options.get('engine') == PODMAN.name else DOCKER
+    _refuse_contradictions(options, engine)
+    if given := options.get('socket'):
+        return _address(given if '://' in given else f'unix://{os.path.abspath(given)}', engine, 'socket=', options)
+    if given := options.get('host'):
+        return _address(given, engine, 'host=', options)
+    named = options.get('context') or ''
+    if named in ('', DEFAULT) and (given := os.environ.get(engine.variable)):
+        return _address(given, engine, engine.variable, options)
+    if engine is DOCKER:
+        name, origin = (named, 'context=') if named else chosen_context()
+        if name != DEFAULT:
+            return _of_context(name, origin, options)
+    places = engine.sockets()
+    found = next((place for place in places if os.path.exists(place)), places[0])
+    return _address(f'unix://{found}', engine, '', options, tuple(places))
+
+
+def _refuse_contradictions(options: Mapping[str, Any], engine: Engine) -> None:
+    places = [name for name in _PLACES if options.get(name)]
+    if len(places) > 1:
+        raise UsageError(f'docker://: {"= and ".join(places)}= both say where the daemon is: give one of them')
+    if 'context' in places and engine is PODMAN:
+        raise UsageError('docker://: context= is one of Docker, engine=podman has none: give one of them')
+
+
+def _address(url: str, engine: Engine, origin: str, options: Mapping[str, Any], looked: tuple[str, ...] = (),
+             ) -> Address:
+    _check(url, origin)
+    return Address(url, engine, origin, find_certificates(url, options, engine is DOCKER), looked)
+
+
+def _of_context(name: str, origin: str, options: Mapping[str, Any]) -> Address:
+    """Return where a context leads; raises UsageError when options for certificates are given beside it."""
+    context = read_context(name, origin)
+    told = f'context {name!r}, from {origin}'
+    _check(context.host, told)
+    for option in _TLS:
+        if options.get(option) is not None:
+            raise UsageError(f'docker://: {told}, has certificates of its own: leave out {option}=')
+    return Address(context.host, DOCKER, told, context.certificates)
+
+
+def _check(url: str, origin: str) -> None:
+    """Raise UsageError for what can be no address."""
+    if _PASSWORD.match(url):
         raise UsageError('the address of a Docker daemon takes no password: use keys (ssh) or certificates (tcp)')
-    if text.startswith(_SCHEMES):
-        return text
-    if '://' in text:
-        raise UsageError(f'{text!r} is not the address of a Docker daemon: a path, {", ".join(_SCHEMES)} are known')
-    return f'unix://{os.path.abspath(text)}'
-
-
-def client_arguments(address: str) -> dict[str, Any]:
-    """Return what the docker SDK needs to connect: base_url, and TLS as DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say.
-
-    Raises UsageError when certificates that they name are missing.
-    """
-    from docker.errors import DockerException
-    from docker.utils import kwargs_from_env
-    if not address.startswith('tcp://'):
-        return {'base_url': address, 'use_ssh_client': True}
-    try:
-        return dict(kwargs_from_env({**os.environ, 'DOCKER_HOST': address}))
-    except (DockerException, OSError, ValueError) as error:
-        raise UsageError(f'the certificates for the Docker daemon at {address} cannot be used: {error}; '
-                         'see DOCKER_CERT_PATH') from None
+    says = f' ({origin})' if origin else ''
+    if not url.startswith(_SCHEMES):
+        raise UsageError(f'{url!r}{says} is not the address of a Docker daemon: {", ".join(_SCHEMES)} are known')
+    if url.startswith(('tcp://', 'http')) and not _PORT.match(url):
+        raise UsageError(f'{url!r}{says} has no port: tcp://HOST:PORT is wanted, usually 2376 with TLS, 2375 without')

@@ -1,6 +1,7 @@
 """A Docker or Podman daemon: what is asked of it, with answers and errors in our own words."""
 import logging
-from collections.abc import Generator, Iterable
+import threading
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,16 +13,19 @@ from docker.errors import NotFound, create_api_error_from_http_exception
 from requests import HTTPError, Response
 
 from occystrap_core import (
-    CHUNK, ImageNotFound, IteratorSource, OutputError, ReadAhead, ServiceError, Settings, UsageError,
+    CHUNK, ImageNotFound, IteratorSource, OutputError, ReadAhead, ServiceError, Settings,
 )
 from occystrap_core.oci import Digest, Reference, field
-from occystrap_docker.address import client_arguments, find_address
-from occystrap_docker.failures import translated
+from occystrap_docker.address import find_address
 from occystrap_docker.answers import appended_error, loaded_image
+from occystrap_docker.connecting import connect
+from occystrap_docker.failures import translated
+from occystrap_docker.listing import Listed, listed
 
 _LOG = logging.getLogger('occystrap.docker')
 _SLOWEST = 10 << 20
 """Bytes a second that any daemon manages: it prepares a whole archive before it sends, or after it got, the bytes."""
+_PLATFORM = ('Os', 'Architecture', 'Variant')
 _CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
 
 
@@ -33,26 +37,25 @@ class ImageFacts:
     diff_ids: tuple[Digest, ...]
     tags: tuple[str, ...]
     size: int
+    platform: str = ''
 
 
 class Daemon:
     """Connects when first asked something. All methods raise ServiceError when the daemon does not do its part."""
 
-    def __init__(self, socket: str | None, settings: Settings) -> None:
-        """`socket` is an address or a path, None for DOCKER_HOST or the usual place; raises UsageError."""
-        self.address, self._settings = find_address(socket), settings
+    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
+        """`options` are those for connections, any of them may be missing; raises UsageError."""
+        self.address, self._settings = find_address(options), settings
+        self._connected: APIClient | None = None
+        self._lock = threading.Lock()
 
-    @cached_property
+    @property
     def _api(self) -> APIClient:
-        arguments = client_arguments(self.address)
-        try:
-            with translated(self.address, 'connecting'):
-                api = APIClient(version='auto', timeout=self._settings.timeout, **arguments)  # type: ignore[arg-type]
-        except (AttributeError, TypeError) as error:  # what the SDK makes of a config.json of odd shape
-            raise UsageError(f'the docker SDK cannot start: {error}; is ~/.docker/config.json well-formed?') from None
-        api.trust_env = self.address.startswith(('tcp://', 'http'))  # neither proxies nor ~/.netrc are for sockets
-        api.hooks['response'].append(_log)
-        return api
+        with self._lock:  # images that a pattern found are opened at once
+            if self._connected is None:
+                self._connected = connect(self.address, self._settings.timeout)
+                self._connected.hooks['response'].append(_log)
+            return self._connected
 
     def ping(self) -> None:
         """Ask the daemon for a sign of life."""
@@ -67,12 +70,18 @@ class Daemon:
             except NotFound:
                 return None
 
+    def images(self) -> list[Listed]:
+        """Return all images that have a name, by each of them, and those that have lost theirs."""
+        with translated(self.address, 'listing its images'):
+            return listed(self._api.images(), str(self.address))
+
     def require(self, name: str) -> ImageFacts:
         """Return what `find` does; raises ImageNotFound."""
         facts = self.find(name)
         if facts is None:
-            raise ImageNotFound(f'the daemon at {self.address} has no image {name}: `docker images` lists what there '
-                                f'is, `docker pull {name}` fetches it')
+            command = self.address.engine.name
+            raise ImageNotFound(f'the daemon at {self.address} has no image {name}: `{command} images` lists what '
+                                f'there is, `{command} pull {name}` fetches it')
         return facts
 
     @cached_property
@@ -127,7 +136,7 @@ class Daemon:
                 self._url('images', 'load'), params={'quiet': '1'}, data=archive, stream=True,
                 headers={'Content-Type': 'application/x-tar'}, timeout=self._patience(size))
             with closing(response):
-                return loaded_image(response.status_code, response.iter_lines(), self.address)
+                return loaded_image(response.status_code, response.iter_lines(), str(self.address))
 
     def tag(self, image_id: Digest, reference: Reference) -> None:
         """Let the tag point at the image, wherever it pointed before."""
@@ -144,8 +153,8 @@ class Daemon:
 
     def close(self) -> None:
         """Let go of the connections."""
-        if '_api' in self.__dict__:
-            self._api.close()
+        if self._connected:
+            self._connected.close()
 
     def _url(self, *parts: str) -> str:
         path = '/'.join(quote(part, safe='/:') for part in parts)
@@ -164,4 +173,5 @@ def _facts(document: dict[str, Any], name: str) -> ImageFacts:
     what = f'what the daemon says of {name}'
     layers = (document.get('RootFS') or {}).get('Layers') or []
     return ImageFacts(Digest(field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
-                      tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0))
+                      tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),
+                      '/'.join(str(document[key]) for key in _PLATFORM if document.get(key)))

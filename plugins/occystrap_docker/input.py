@@ -1,10 +1,14 @@
 """docker:// as a source: an image of a daemon, its layers as they stream out of it."""
+import re
 from collections.abc import Iterable, Iterator
 
-from occystrap_core import Image, ImageInput, Layer, Location, SequentialImage, Settings
-from occystrap_core.oci import Reference
+from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, SequentialImage, Settings
+from occystrap_core.oci import Excluded, Reference
 from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.export import Export
+from occystrap_docker.matching import NamePattern, matching
+
+_ID = re.compile('[0-9a-f]{12,64}')
 
 
 class DaemonImage(SequentialImage):
@@ -28,29 +32,48 @@ class DaemonImage(SequentialImage):
 
 
 class DockerInput(ImageInput):
-    """Images of a Docker or Podman daemon."""
+    """Images of a Docker or Podman daemon: one by name, digest or ID, or all whose names match a pattern."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
-        self._reference = Reference.parse(location.path)
-        self._daemon = Daemon(location.options['socket'], settings)
+        self._pattern = NamePattern.parse(location.path, default_tag='latest')
+        self._excluded = Excluded.parse(location.options.get('exclude') or '')
+        self._reference = Reference('any') if self._pattern else Reference.parse(location.path).with_default_tag()
+        self._daemon = Daemon(location.options, settings)
 
     def references(self) -> Iterable[Reference]:
-        """Return the one image that the location names."""
-        return [self._reference.with_default_tag()]
+        """Return the image, or all that match a pattern; raises ImageNotFound, ServiceError."""
+        if self._pattern:
+            return matching(self._daemon, self._pattern, self._excluded)
+        if self._reference in self._excluded:
+            raise ImageNotFound(f'{self._reference} is left out by exclude=')
+        return [self._reference]
 
     def open(self, reference: Reference) -> Image:
         """Return the image, having asked the daemon for its ID and its layers' digests."""
-        facts = self._daemon.require(str(reference))
-        return DaemonImage(_name(reference, facts), facts, self._daemon)
+        if facts := self._of_id():
+            return DaemonImage(_own_name(facts), facts, self._daemon)
+        return DaemonImage(reference, self._daemon.require(str(reference)), self._daemon)
+
+    def location_of(self, reference: Reference) -> Location:
+        """Return the location of an image that matches the pattern."""
+        return self.location.with_path(str(reference)) if self._pattern else self.location
 
     def close(self) -> None:
         """Let go of the daemon."""
         self._daemon.close()
 
+    def _of_id(self) -> ImageFacts | None:
+        """Return the image whose ID, whole or shortened, the location names; a name that looks like one comes first."""
+        path = self.location.path
+        if path.startswith('sha256:'):
+            return self._daemon.require(path)
+        if not _ID.fullmatch(path) or self._daemon.find(f'{path}:latest'):
+            return None
+        facts = self._daemon.find(path)
+        return facts if facts and facts.id.hex.startswith(path) else None
 
-def _name(asked: Reference, facts: ImageFacts) -> Reference:
-    """Return what to call an image: as it was asked for, but by a name of its own when that was its ID."""
-    if asked.repository != 'sha256':
-        return asked
+
+def _own_name(facts: ImageFacts) -> Reference:
+    """Return a name of an image that was asked for by its ID."""
     return Reference.parse(facts.tags[0]) if facts.tags else Reference('untagged')

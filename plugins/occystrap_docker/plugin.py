@@ -2,30 +2,46 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import InputScheme, Many, Option, WriterScheme, hookimpl
+from occystrap_core import BOOLEAN, CommandDeclaration, InputScheme, Many, Option, WriterScheme, choice, hookimpl
 
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
 
-OPTIONS = (
-    Option('socket', help='where the daemon listens: a path, unix://PATH, tcp://HOST:PORT or ssh://USER@HOST '
-                          '(default: DOCKER_HOST, then /var/run/docker.sock)'),
+CONNECTION = (
+    Option('socket', help='where the daemon listens: a path, or an address as host= has it'),
+    Option('host', help='where the daemon listens: unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT][/PATH] '
+                        '(default: DOCKER_HOST, then what context= says, then the usual sockets)'),
+    Option('context', help='a context of the docker command (default: DOCKER_CONTEXT, then the current one)'),
+    Option('engine', choice('docker', 'podman'), 'docker',
+           'whose usual places to look at; for podman CONTAINER_HOST, then the sockets of user and system'),
+    Option('cert_path', help='folder with ca.pem, cert.pem, key.pem for TLS (default: DOCKER_CERT_PATH)'),
+    Option('tls_verify', BOOLEAN, None,
+           'TLS with tcp://, and whether it matters who answers (default: DOCKER_TLS_VERIFY; true with cert_path)'),
 )
 
 
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
-    """docker://NAME[:TAG]: an image of a Docker or Podman daemon, streamed once, nothing spooled."""
-    return [InputScheme('docker', 'occystrap_docker.input:DockerInput', OPTIONS,
-                        'an image of a Docker or Podman daemon')]
+    """docker://NAME[:TAG]: images of a Docker or Podman daemon, each streamed once, nothing spooled."""
+    exclude = Option('exclude',
+                     help='what to leave out: patterns with commas, for repositories, repository:tag or :tag')
+    return [InputScheme('docker', 'occystrap_docker.input:DockerInput', [exclude, *CONNECTION],
+                        'an image of a Docker or Podman daemon, by name, digest or ID; or all that match patterns: '
+                        'docker://team/*:v1.*')]
 
 
 @hookimpl
 def register_writers() -> Iterable[WriterScheme]:
     """docker://NAME[:TAG]: into a Docker or Podman daemon, tagged when it is whole."""
-    return [WriterScheme('docker', 'occystrap_docker.writer:DockerWriter', OPTIONS,
+    return [WriterScheme('docker', 'occystrap_docker.writer:DockerWriter', CONNECTION,
                          'into a Docker or Podman daemon',
                          many=Many(False, reason='the tag in it names one image'))]
+
+
+@hookimpl
+def register_commands() -> Iterable[CommandDeclaration]:
+    """Return listing what a daemon has."""
+    return [CommandDeclaration('images', 'occystrap_docker.images:images', 'List the images of a daemon.')]
 
 
 @hookimpl

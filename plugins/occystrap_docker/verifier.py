@@ -2,10 +2,13 @@
 import re
 from contextlib import closing
 
-from occystrap_core import CheckResults, DigestMismatch, ImageError, Receipt, ServiceError, Settings, VerifyLevel
+from occystrap_core import (
+    CheckResults, DigestMismatch, ImageError, Receipt, ServiceError, Settings, VerifyLevel, read_options,
+)
 from occystrap_core.oci import Digest, ImageConfig
 from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.export import ArrivingLayer, Export
+from occystrap_docker.plugin import CONNECTION
 
 _DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected digest')
 """What Docker and Podman say of layers that were changed or removed below them."""
@@ -13,7 +16,8 @@ _DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected dig
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
     """Return how the daemon differs from the receipt; what a daemon hindered is unverified."""
-    with closing(Daemon(receipt.options.get('socket'), settings)) as daemon:
+    options = read_options(CONNECTION, receipt.options, f'the receipt for {receipt.destination}')
+    with closing(Daemon(options, settings)) as daemon:
         check = _Check(receipt, daemon)
         try:
             if facts := check.look_up():

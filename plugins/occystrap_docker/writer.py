@@ -11,16 +11,19 @@ from occystrap_core import (
     ServiceError, Settings, TemporaryFile, UsageError, WrittenImage, WrittenLayer,
 )
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.address import USUAL
+from occystrap_docker.address import Address
 from occystrap_docker.archive_stream import ArchiveStream
 from occystrap_docker.daemon import Daemon
 from occystrap_docker.known_layers import KnownLayers
 from occystrap_docker.load_stream import LoadStream
+from occystrap_docker.plugin import CONNECTION
 
 _INFLATED = 4
 """How many times its blob's size a layer may take, where nothing better is known: for how long to be patient."""
 _LOOK = 0.1
 _NUMBERS = count(1)
+
+_CONNECTION = {option.name for option in CONNECTION}
 
 
 class DockerWriter(ImageOutput):
@@ -33,11 +36,11 @@ class DockerWriter(ImageOutput):
     wants = LayerForm.TAR
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(location, settings)
+        self._daemon = Daemon(location.options, settings)
+        super().__init__(_pinned(location, self._daemon.address), settings)
         self._reference = Reference.parse(location.path).with_default_tag()
         if self._reference.digest:
             raise UsageError(f'docker://{location.path}: a daemon computes digests itself, name a tag only')
-        self._daemon = Daemon(location.options['socket'], settings)
         self._turn = threading.Lock()
         self._stream: LoadStream | None = None
         self._archive: ArchiveStream | None = None
@@ -142,15 +145,15 @@ class DockerWriter(ImageOutput):
         image_id, size = image.config.digest, len(image.config.raw)
         documents = [Expectation('config', image_id, image_id, size),
                      Expectation('tag', self._reference.familiar, image_id, size)]
-        return image.receipt(self._told_location(), documents, reference=self._reference,
+        return image.receipt(self.location, documents, reference=self._reference,
                              locate=lambda layer: layer.diff_id)
-
-    def _told_location(self) -> Location:
-        """Return the location with the daemon's address, so that `verify` asks the same one whatever DOCKER_HOST is."""
-        if self._daemon.address == USUAL:
-            return self.location
-        return replace(self.location, given={**self.location.given, 'socket': self._daemon.address})
 
 
 def _layer_name(layer: OutgoingLayer) -> str:
     return f'{layer.diff_id.hex}/layer.tar' if layer.diff_id else f'layer-{next(_NUMBERS)}/layer.tar'
+
+
+def _pinned(location: Location, address: Address) -> Location:
+    """Return the location with the daemon's address, so that `verify` asks this one whatever the environment says."""
+    others = {name: text for name, text in location.given.items() if name not in _CONNECTION}
+    return replace(location, given={**others, **address.told()})

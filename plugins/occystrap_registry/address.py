@@ -3,9 +3,8 @@ import re
 from dataclasses import dataclass, field
 
 from occystrap_core import Location, Settings, UsageError
-from occystrap_core.oci import Digest, Reference
+from occystrap_core.oci import Digest, Reference, split_pattern
 from occystrap_registry.credentials import Credentials, given_credentials
-from occystrap_registry.globs import split_pattern
 from occystrap_registry.hosts import is_loopback
 
 _HUB = ('docker.io', 'index.docker.io')
@@ -62,7 +61,7 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
     in `settings.credentials`, and nowhere else.
     """
     userinfo, named = _split_userinfo(location.path)
-    pattern = split_pattern(named)
+    pattern = _pattern(named)
     if pattern and not patterns:
         raise UsageError(f'registry://{named} has a pattern, which is for sources: a destination has fields, such as '
                          '{repository}:{tag}')
@@ -75,6 +74,14 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
         settings.credentials[host] = credentials
     return Address(reference, host, bool(location.options.get('insecure')),
                    credentials or settings.credentials.get(host))
+
+
+def _pattern(named: str) -> Reference | None:
+    """Return the reference with patterns behind a host, tag latest without one; None when there are none."""
+    host, _, rest = named.partition('/')
+    found = split_pattern(rest)
+    return Reference(found[0], found[1] or 'latest', None, Reference.parse(f'{host}/any', with_host=True).host
+                     ) if found else None
 
 
 def _split_userinfo(path: str) -> tuple[str, str]:

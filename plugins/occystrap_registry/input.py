@@ -7,12 +7,11 @@ from occystrap_core import (
     ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Settings, open_chosen,
     platforms_wanted,
 )
-from occystrap_core.oci import Reference
+from occystrap_core.oci import Excluded, Reference, has_glob
 from occystrap_registry.address import parse_address
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.contents import RepositoryContents
 from occystrap_registry.documents import get_manifest
-from occystrap_registry.globs import Excluded, has_glob
 from occystrap_registry.matching import matching, not_excluded
 from occystrap_registry.referrers import hanging_on
 

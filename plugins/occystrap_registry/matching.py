@@ -1,14 +1,12 @@
 """Which images a pattern means: repositories of the catalog, tags of each."""
-from collections.abc import Sequence
 from dataclasses import replace
 
 from occystrap_core import ImageNotFound, at_once
-from occystrap_core.oci import Reference
+from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order
 from occystrap_registry.client import RegistryClient
-from occystrap_registry.globs import Excluded, compiled, has_glob, in_order, natural
 from occystrap_registry.listing import list_repositories, list_tags
 
-_SHOWN = 5
+_OF_EACH = 5
 
 
 def matching(client: RegistryClient, wanted: Reference, excluded: Excluded) -> list[Reference]:
@@ -22,7 +20,7 @@ def matching(client: RegistryClient, wanted: Reference, excluded: Excluded) -> l
     def look(repository: str) -> tuple[list[Reference], list[str]]:
         tags = _tags(client, repository, named=repository == wanted.repository)
         found = [replace(wanted, repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
-        return [each for each in found if each not in excluded], tags if len(repositories) == 1 else tags[:_SHOWN]
+        return [each for each in found if each not in excluded], tags if len(repositories) == 1 else tags[:_OF_EACH]
 
     looks = at_once(look, repositories, client.settings.jobs)
     matched = [reference for found, _ in looks for reference in found]
@@ -38,17 +36,6 @@ def not_excluded(reference: Reference, excluded: Excluded) -> list[Reference]:
     if reference in excluded:
         raise ImageNotFound(f'{reference} is left out by exclude=')
     return [reference]
-
-
-def examples(what: str, names: Sequence[str]) -> str:
-    """Return a few of the names that there are instead, for messages."""
-    return f'there is: {some(names)}' if names else f'there are no {what}'
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first few names in natural order, and how many are left."""
-    shown = ', '.join(sorted(names, key=natural)[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f'{shown} and {len(names) - _SHOWN} more'
 
 
 def _repositories(client: RegistryClient, wanted: Reference, excluded: Excluded) -> list[str]:

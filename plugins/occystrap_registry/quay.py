@@ -8,12 +8,11 @@ from typing import Any
 from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, Location, ServiceError, Settings, UsageError, at_once,
 )
-from occystrap_core.oci import Reference
+from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order, some
 from occystrap_registry.address import Address, parse_address
 from occystrap_registry.client import RegistryClient
-from occystrap_registry.globs import Excluded, compiled, has_glob, in_order
 from occystrap_registry.input import RegistryInput
-from occystrap_registry.matching import examples, not_excluded, some
+from occystrap_registry.matching import not_excluded
 from occystrap_registry.quay_api import Named, QuayApi
 
 HOST = 'quay.io'

@@ -5,9 +5,9 @@ from itertools import islice
 import click
 
 from occystrap_core import Location, Settings, UsageError, parse_uri, read_options
+from occystrap_core.oci import has_glob, natural
 from occystrap_registry.address import parse_address
 from occystrap_registry.client import RegistryClient
-from occystrap_registry.globs import has_glob, natural
 from occystrap_registry.listing import PAGE, list_repositories, list_tags
 from occystrap_registry.plugin import CONNECTION
 

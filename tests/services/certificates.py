@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,16 @@ def self_signed(folder: Path) -> Certificate:
         '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', pair.key, '-out', pair.certificate,
     ], check=True, capture_output=True)
     return pair
+
+
+def docker_certificates(folder: Path, authority: Path, pair: Certificate | None) -> Path:
+    """The folder, made, with a CA and maybe our own certificate under the names that the docker command looks for."""
+    folder.mkdir()
+    shutil.copy(authority, folder / 'ca.pem')
+    if pair:
+        shutil.copy(pair.certificate, folder / 'cert.pem')
+        shutil.copy(pair.key, folder / 'key.pem')
+    return folder
 
 
 class Authority:

@@ -24,14 +24,15 @@ class DockerDaemon:
         """What goes into DOCKER_HOST: `unix:///…/docker.sock`."""
         return f'unix://{self.socket}'
 
-    def run(self, *arguments: str | Path, timeout: float = 600.0) -> str:
+    def run(self, *arguments: str | Path, timeout: float = 600.0, config: Path | None = None) -> str:
         """Runs `docker` with the arguments on this daemon and returns its standard output, stripped.
 
-        Raises RuntimeError with the command's error output if it fails; `timeout` is in seconds.
+        Raises RuntimeError with the command's error output if it fails; `timeout` is in seconds, `config` the folder of
+        its settings.
         """
         command = [require_program('docker', 'docker.io'), '-H', self.address, *map(str, arguments)]
         # No settings or credentials of the user; the classic builder, as BuildKit's needs a plugin in newer clients.
-        environment = {**os.environ, 'DOCKER_CONFIG': str(self.log.parent / 'cli'), 'DOCKER_BUILDKIT': '0'}
+        environment = {**os.environ, 'DOCKER_CONFIG': str(config or self.log.parent / 'cli'), 'DOCKER_BUILDKIT': '0'}
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
         if done.returncode:
             raise RuntimeError(f'docker {arguments[0]} ended with code {done.returncode}: {done.stderr.strip()}')
@@ -48,15 +49,15 @@ class DockerDaemon:
 
 
 @contextmanager
-def docker_daemon() -> Iterator[DockerDaemon]:
-    """The machine's dockerd (Debian 12: Docker 20.10) without network, with an empty overlay2 store."""
+def docker_daemon(*flags: str) -> Iterator[DockerDaemon]:
+    """The machine's dockerd (Debian 12: Docker 20.10) without network, with an empty overlay2 store, and more flags."""
     require_root('dockerd')
     require_program('docker', 'docker.io')
     program = [require_program('dockerd', 'docker.io')]
     with service_folder('docker') as folder:
         daemon = DockerDaemon(folder / 'docker.sock', folder / 'log')
         # With a mount namespace of its own nothing stays mounted, however the daemon ends.
-        command = [require_program('unshare', 'util-linux'), '-m', *program, *daemon_flags(folder)]
+        command = [require_program('unshare', 'util-linux'), '-m', *program, *daemon_flags(folder), *flags]
         with running(command, log=daemon.log, ready=daemon.answers):
             yield daemon
 

@@ -21,11 +21,12 @@ PIECE = 32 << 10
 
 @dataclass
 class FakeDaemon:
-    """`images` by ID, `tags` by name; `faults` by what they strike (get, load, inspect, ping, tag)."""
+    """`images` and `digests` by ID, `tags` by name; `faults` by what they hit: get, inspect, list, load, ping, tag."""
 
     socket: Path
     images: dict[str, Exported] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, list[str]] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     containerd: bool = False
     engine: str = 'Engine'
@@ -45,7 +46,13 @@ class FakeDaemon:
 
     def find(self, name: str) -> Exported | None:
         """The image of a tag or an ID."""
-        return self.images.get(self.tags.get(name, name))
+        whole = self.tags.get(name, name)
+        return self.images.get(whole) or next(
+            (image for image in self.images.values() if len(name) >= 12 and image.id.hex.startswith(name)), None)
+
+    def tags_of(self, image: Exported) -> list[str]:
+        """The names of an image."""
+        return [tag for tag, image_id in self.tags.items() if image_id == image.id]
 
 
 @contextmanager
@@ -93,7 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({'DriverStatus': [['driver-type', 'io.containerd.snapshotter.v1']] if self.fake.containerd
                         else None})
         elif path == 'images/json':
-            self._json([{'Id': image_id} for image_id in self.fake.images])
+            if not self._fault('list'):
+                self._json([self._summary(image) for image in self.fake.images.values()])
         elif path.endswith('/json'):
             if not self._fault('inspect'):
                 self._inspect(path.removeprefix('images/').removesuffix('/json'))
@@ -137,9 +145,14 @@ class _Handler(BaseHTTPRequestHandler):
         if image is None:
             self._json({'message': f'No such image: {name}'}, 404)
             return
-        tags = [tag for tag, image_id in self.fake.tags.items() if image_id == image.id]
-        self._json({'Id': image.id, 'RepoTags': tags, 'Size': len(image.archive),
+        self._json({'Id': image.id, 'RepoTags': self.fake.tags_of(image), 'Size': len(image.archive),
+                    'Os': 'linux', 'Architecture': 'arm64', 'Variant': 'v8',
                     'RootFS': {'Type': 'layers', 'Layers': image.diff_ids}})
+
+    def _summary(self, image: Exported) -> dict[str, Any]:
+        tags = self.fake.tags_of(image) or ['<none>:<none>']
+        return {'Id': image.id, 'RepoTags': tags, 'RepoDigests': self.fake.digests.get(image.id, ['<none>@<none>']),
+                'Size': len(image.archive), 'Created': 1_500_000_000}
 
     def _export(self, name: str) -> None:
         fault = self.fake.faults.get('get', '')

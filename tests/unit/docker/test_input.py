@@ -11,7 +11,7 @@ from occystrap_core import (
     ServiceUnavailable, Settings, UsageError,
 )
 from occystrap_core.pipeline.image_copy import ImageCopy
-from occystrap_core.oci import Digest
+from occystrap_core.oci import Digest, Reference
 from occystrap_docker.input import DockerInput
 from occystrap_tar.writer import tar_output
 from tests.unit.docker.fake_daemon import FakeDaemon
@@ -56,6 +56,7 @@ def test_names(daemon: FakeDaemon) -> None:
     image = daemon.add(legacy(), 'sample:latest')
     assert str(source(daemon, 'sample').reference) == 'sample:latest'
     assert str(source(daemon, str(image.id)).reference) == 'sample:latest'
+    assert str(source(daemon, image.id.hex[:12]).reference) == 'sample:latest'
     daemon.tags.clear()
     assert source(daemon, str(image.id)).reference.familiar == ''
 
@@ -85,6 +86,9 @@ def test_a_socket_of_others_says_what_to_do(daemon: FakeDaemon, folder: Path) ->
     try:
         with pytest.raises(AccessDenied, match=f'permission denied at unix://{daemon.socket}: .*group'):
             source(daemon)
+        podman = DockerInput(Location('docker', 'a', {'socket': str(daemon.socket), 'engine': 'podman'}, {}), SETTINGS)
+        with pytest.raises(AccessDenied, match='systemctl --user start podman.socket'):
+            podman.open(Reference('a', 'v1'))
     finally:
         os.seteuid(0)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    Image, InvalidImage, OccystrapError, OutputError, ServiceUnavailable, TarLayer, UsageError, VerifyLevel,
+    Image, InvalidImage, Location, OccystrapError, OutputError, ServiceUnavailable, TarLayer, UsageError, VerifyLevel,
 )
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
@@ -49,8 +49,8 @@ def test_a_tag_left_out_is_latest(daemon: FakeDaemon, tmp_path: Path) -> None:
 def test_the_receipt_names_the_daemon_that_docker_host_named(daemon: FakeDaemon, tmp_path: Path,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('DOCKER_HOST', daemon.address)
-    output = DockerWriter(at('', 'sample:v1'), SETTINGS)
-    assert output._told_location().given['socket'] == daemon.address
+    output = DockerWriter(Location('docker', 'sample:v1', {}, {}), SETTINGS)
+    assert output.location.given == {'host': daemon.address}
 
 
 def hinted(*hints: int | None) -> Image:

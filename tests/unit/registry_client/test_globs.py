@@ -2,9 +2,8 @@
 import pytest
 
 from occystrap_core import Settings, UsageError
-from occystrap_core.oci import Reference
+from occystrap_core.oci import Excluded, Reference, compiled, in_order
 from occystrap_registry.address import parse_address
-from occystrap_registry.globs import Excluded, compiled, in_order
 from tests.unit.registry_client.scripted import location
 
 

@@ -1,14 +1,15 @@
 """Patterns for names of repositories and tags: `*`, `?`, `[a-z]`, `[!a-z]` stay within a component, `**` does not."""
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from occystrap_core import UsageError
-from occystrap_core.oci import Reference
+from occystrap_core.errors import UsageError
+from occystrap_core.oci.reference import Reference
 
 _MARKS = re.compile(r'[*?\[\]]')
 _LONGEST = 255
-_REPOSITORY = re.compile(r'[a-z0-9._/*?\[\]!^-]+')
+_REPOSITORY = re.compile(r'(?:[a-z0-9.-]+:[0-9]+/)?[a-z0-9._/*?\[\]!^-]+')
+_SHOWN = 5
 _TAG = re.compile(r'[A-Za-z0-9_.*?\[\]!^-]+')
 _EXCLUDED = re.compile(r'[A-Za-z0-9._/:*?\[\]!^-]+')
 _PART = re.compile(r'(?P<deep>\*\*/)|(?P<all>\*\*+)|(?P<star>\*)|(?P<one>\?)|\[(?P<set>[!^]?\]?[^\]]*)\]|(?P<text>.)')
@@ -19,22 +20,21 @@ def has_glob(text: str) -> bool:
     return bool(_MARKS.search(text))
 
 
-def split_pattern(path: str) -> Reference | None:
-    """Return the reference with patterns that `host/repository:tag` is, None when it has none.
+def split_pattern(text: str) -> tuple[str, str] | None:
+    """Return the patterns for repository and tag, which may be empty, in `repository:tag`; None when there are none.
 
-    Raises UsageError for a pattern that can match nothing.
+    The repository may begin with a host. Raises UsageError for a pattern that can match nothing.
     """
-    host, _, rest = path.partition('/')
-    if not has_glob(rest):
+    if not has_glob(text):
         return None
-    repository, colon, tag = rest.rpartition(':') if ':' in rest.rpartition('/')[2] else (rest, '', 'latest')
-    if '@' in rest:
-        raise UsageError(f'{path!r} has a pattern beside a digest, which names one image')
-    for what, text, allowed in (('repository', repository, _REPOSITORY), ('tag', tag, _TAG)):
-        if not allowed.fullmatch(text) or len(text) > _LONGEST:
-            raise UsageError(f'{path!r} has a malformed {what} {text!r}: no name can match it')
-        compiled(text)
-    return Reference(repository, tag, None, Reference.parse(f'{host}/any', with_host=True).host)
+    repository, colon, tag = text.rpartition(':') if ':' in text.rpartition('/')[2] else (text, '', '')
+    if '@' in text:
+        raise UsageError(f'{text!r} has a pattern beside a digest, which names one image')
+    for what, part, allowed in (('repository', repository, _REPOSITORY), ('tag', tag if colon else '*', _TAG)):
+        if not allowed.fullmatch(part) or len(part) > _LONGEST:
+            raise UsageError(f'{text!r} has a malformed {what} {part!r}: no name can match it')
+        compiled(part)
+    return repository, tag
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
@@ -92,3 +92,14 @@ def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
 def in_order(references: Iterable[Reference]) -> list[Reference]:
     """Return references by repository and tag, in natural order."""
     return sorted(references, key=lambda each: (natural(each.repository), natural(each.tag)))
+
+
+def examples(what: str, names: Sequence[str]) -> str:
+    """Return a few of the names that there are instead, for messages."""
+    return f'there is: {some(names)}' if names else f'there are no {what}'
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names in natural order, and how many are left."""
+    shown = ', '.join(sorted(names, key=natural)[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f'{shown} and {len(names) - _SHOWN} more'

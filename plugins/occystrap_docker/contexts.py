@@ -1,0 +1,77 @@
+"""Docker's contexts: named daemons, kept below ~/.docker/contexts by the docker command (docker context create)."""
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from occystrap_core import UsageError, nearest
+from occystrap_docker.certificates import Certificates, config_folder
+
+DEFAULT = 'default'
+"""The context that stands for DOCKER_HOST or the usual socket."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a context leads."""
+
+    host: str
+    certificates: Certificates | None
+
+
+def chosen_context() -> tuple[str, str]:
+    """Return the name of the context that environment or config.json choose, and which of them; raises UsageError."""
+    if name := os.environ.get('DOCKER_CONTEXT'):
+        return name, 'DOCKER_CONTEXT'
+    path = config_folder() / 'config.json'
+    config = _read(path)
+    return str(config and config.get('currentContext') or DEFAULT), f'currentContext in {path}'
+
+
+def read_context(name: str, origin: str) -> Context:
+    """Return the context of this name; raises UsageError, naming the nearest, when there is none."""
+    key = hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
+    path = config_folder() / 'contexts/meta' / key / 'meta.json'
+    document = _read(path)
+    if document is None:
+        raise UsageError(f'{origin}: there is no docker context {name!r}{nearest(name, _names())}')
+    endpoint = _part(_part(document, 'Endpoints'), 'docker')
+    host, lenient = endpoint.get('Host'), bool(endpoint.get('SkipTLSVerify'))
+    if not isinstance(host, str) or not host:
+        raise UsageError(f'the docker context {name!r} in {path} names no daemon: see docker context inspect {name}')
+    folder = os.path.abspath(config_folder() / 'contexts/tls' / key / 'docker')
+    if not host.startswith(('tcp://', 'https://')):
+        return Context(host, None)
+    if os.path.isdir(folder):
+        return Context(host, Certificates(folder, not lenient))
+    return Context(host.replace('tcp://', 'https://'), Certificates(None, False)) if lenient else Context(host, None)
+
+
+def _names() -> list[str]:
+    """Return the names of all contexts."""
+    metas = (config_folder() / 'contexts/meta').glob('*/meta.json')
+    return sorted([DEFAULT, *(str((_read(path) or {}).get('Name')) for path in metas)])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the document, None when there is none; raises UsageError for one that cannot be read."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UsageError(f'{path} cannot be read: {error.strerror}; mend that, or say where the daemon is with ?host='
+                         ) from None
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise UsageError(f'{path} is not well-formed, so that nobody knows which daemon is meant: mend it, or say '
+                         'where the daemon is with ?host=')
+    return document
+
+
+def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
+    part = document.get(name)
+    return part if isinstance(part, dict) else {}

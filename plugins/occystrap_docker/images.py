@@ -1,0 +1,95 @@
+"""The command `images`: what a daemon has."""
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import datetime, timezone
+from typing import Any
+
+import click
+
+from occystrap_core import Location, Settings, UsageError, at_once, parse_uri, printable, read_options, size_text
+from occystrap_core.oci import Digest, compiled, natural
+from occystrap_docker.daemon import Daemon
+from occystrap_docker.listing import Listed
+from occystrap_docker.matching import NamePattern, nothing_matches
+from occystrap_docker.plugin import CONNECTION
+
+_SCHEME = 'docker'
+_SHORT = 12
+_AT_ONCE = 8
+_HEADINGS = ('NAME', 'IMAGE ID', 'SIZE', 'CREATED', 'PLATFORM')
+
+
+@click.command()
+@click.argument('location', metavar='[docker://[PATTERN]]', default='docker://')
+@click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='What goes to stdout.')
+@click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
+              help='How long the daemon may stay silent.')
+@click.pass_context
+def images(context: click.Context, /, location: str, shape: str | None, timeout: float) -> None:
+    """List the images of a Docker or Podman daemon, a name a line, with times in UTC; <none> has lost its name.
+
+    PATTERN is a name, a name:tag, or a pattern such as team/*:v1.*; without a tag it means all tags. The options of
+    docker:// may be given, such as docker://?engine=podman.
+    """
+    wanted, pattern = _wanted(location)
+    with closing(Daemon(wanted.options, Settings(timeout=timeout))) as daemon:
+        rows = _rows(daemon, pattern)
+        platforms = _platforms(daemon, rows)
+        address = str(daemon.address)
+    if (shape or getattr(context.find_root().obj, 'format', 'text')) == 'json':
+        click.echo(json.dumps({'daemon': address, 'images': [_entry(row, platforms) for row in rows]}, indent=2))
+    else:
+        click.echo(_table([_HEADINGS, *(_cells(row, platforms) for row in rows)]), nl=False)
+
+
+def _wanted(text: str) -> tuple[Location, NamePattern | None]:
+    """Return the location and the pattern in it, None for all there is; raises UsageError."""
+    scheme, separator, rest = text.partition('://')
+    everything = bool(separator) and not rest.partition('?')[0]
+    written = parse_uri(f'{scheme}://**{rest}' if everything else text)
+    if written.scheme != _SCHEME:
+        raise UsageError(f'{written.scheme}:// has no images to list: {_SCHEME}:// or {_SCHEME}://PATTERN is wanted')
+    location = Location(_SCHEME, written.path, read_options(CONNECTION, written.options, f'{_SCHEME}://'), {})
+    return location, None if everything else _pattern(written.path)
+
+
+def _pattern(path: str) -> NamePattern:
+    repository, colon, tag = path.rpartition(':') if ':' in path.rpartition('/')[2] else (path, '', '*')
+    return NamePattern.parse(path, '*') or NamePattern(path, compiled(repository), compiled(tag))
+
+
+def _rows(daemon: Daemon, pattern: NamePattern | None) -> Sequence[Listed]:
+    """Return what matches by name in natural order, images without a name last; raises ImageNotFound."""
+    there = daemon.images()
+    rows = [row for row in there if pattern is None or (row.repository and pattern.matches(row.repository, row.tag))]
+    if pattern and not rows:
+        raise nothing_matches(pattern.text, str(daemon.address), [row.name for row in there if row.tag])
+    return sorted(rows, key=lambda row: (not row.repository, natural(row.repository), natural(row.tag), -row.created))
+
+
+def _platforms(daemon: Daemon, rows: Sequence[Listed]) -> Mapping[Digest, str]:
+    """Return the platform of each image; one that is gone by now has none."""
+    ids = list(dict.fromkeys(row.id for row in rows))
+    facts = at_once(daemon.find, ids, _AT_ONCE)
+    return {image_id: each.platform for image_id, each in zip(ids, facts, strict=True) if each}
+
+
+def _entry(row: Listed, platforms: Mapping[Digest, str]) -> dict[str, Any]:
+    return {'name': row.name if row.tag else None, 'repository': row.repository or None, 'tag': row.tag or None,
+            'id': row.id, 'size': row.size, 'created': _time(row).isoformat().replace('+00:00', 'Z'),
+            'platform': platforms.get(row.id) or None, 'digests': list(row.digests)}
+
+
+def _cells(row: Listed, platforms: Mapping[Digest, str]) -> tuple[str, ...]:
+    return (printable(row.name), row.id.hex[:_SHORT], size_text(row.size), f'{_time(row):%Y-%m-%d %H:%M}',
+            printable(platforms.get(row.id, '')))
+
+
+def _time(row: Listed) -> datetime:
+    return datetime.fromtimestamp(row.created, timezone.utc)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ''.join('  '.join(map(str.ljust, row, widths)).rstrip() + '\n' for row in rows)
