@@ -42,14 +42,14 @@ class DockerInput(ImageInput):
     def open(self, reference: Reference) -> Image:
         """Return the image, having asked the daemon for its ID and its layers' digests."""
         facts = self._daemon.require(str(reference))
-        return DaemonImage(_name(reference, facts), facts, self._daemon)
+        return DaemonImage(name_of(reference, facts), facts, self._daemon)
 
     def close(self) -> None:
         """Let go of the daemon."""
         self._daemon.close()
 
 
-def _name(asked: Reference, facts: ImageFacts) -> Reference:
+def name_of(asked: Reference, facts: ImageFacts) -> Reference:
     """Return what to call an image: as it was asked for, but by a name of its own when that was its ID."""
     if asked.repository != 'sha256':
         return asked

@@ -2,7 +2,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import InputScheme, Many, Option, WriterScheme, hookimpl
+from occystrap_core import BOOLEAN, InputScheme, Many, Option, WriterScheme, hookimpl
 
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
@@ -11,13 +11,17 @@ OPTIONS = (
     Option('socket', help='where the daemon listens: a path, unix://PATH, tcp://HOST:PORT or ssh://USER@HOST '
                           '(default: DOCKER_HOST, then /var/run/docker.sock)'),
 )
+FALLBACK = Option('fallback', BOOLEAN, False, 'take the image as docker:// does where the daemon cannot push it here')
 
 
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
-    """docker://NAME[:TAG]: an image of a Docker or Podman daemon, streamed once, nothing spooled."""
-    return [InputScheme('docker', 'occystrap_docker.input:DockerInput', OPTIONS,
-                        'an image of a Docker or Podman daemon')]
+    """docker://NAME[:TAG]: an image of a Docker or Podman daemon, exported; dockerpush://NAME[:TAG]: pushed by it."""
+    return [
+        InputScheme('docker', 'occystrap_docker.input:DockerInput', OPTIONS, 'an image of a Docker or Podman daemon'),
+        InputScheme('dockerpush', 'occystrap_docker.push_input:DockerPushInput', (*OPTIONS, FALLBACK),
+                    'the same, pushed by the daemon to a registry that exists for the length of the copy'),
+    ]
 
 
 @hookimpl

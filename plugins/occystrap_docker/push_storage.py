@@ -1,0 +1,74 @@
+"""What a daemon pushes, on its way through a temporary folder: told of as it arrives, gone when it was taken."""
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from occystrap_core.oci import Digest
+from occystrap_registry.embedded import Problem, Storage
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob that has arrived whole: the registry held its bytes against the digest."""
+
+    digest: Digest
+    path: Path
+
+
+class PushStorage(Storage):
+    """Takes one repository, whose name nobody can guess, tells of each blob, and gives up those that were taken."""
+
+    def __init__(self, root: Path, repository: str, arrived: Callable[[Blob], None]) -> None:
+        """`arrived` is called, on the registry's thread, with each new blob."""
+        super().__init__(root)
+        self._repository, self._arrived = repository, arrived
+        self._taken: dict[Digest, int] = {}
+
+    def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
+        """Take over a complete file and tell of it, unless it was here before."""
+        self._require(repository, complete)
+        if self.has_blob(repository, digest):
+            complete.unlink()
+            return
+        super().add_blob(repository, digest, complete)
+        self._arrived(Blob(digest, self.blob(digest)))
+
+    def has_blob(self, repository: str, digest: Digest) -> bool:
+        """Tell whether a blob is here, or was and has been taken."""
+        return repository == self._repository and (digest in self._taken or super().has_blob(repository, digest))
+
+    def blob_size(self, repository: str, digest: Digest) -> int:
+        """Return the size in bytes of a blob that is here or was: Docker asks after each upload."""
+        size = self._taken.get(digest) if repository == self._repository else None
+        return super().blob_size(repository, digest) if size is None else size
+
+    def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+        """Keep a manifest."""
+        self._require(repository)
+        super().add_manifest(repository, digest, raw, media_type, tag)
+
+    def repositories(self) -> list[str]:  # type: ignore[override]
+        """Return none: the name is the key, other users of this machine reach the registry as well."""
+        return []
+
+    def take(self, blob: Blob) -> None:
+        """Give up a blob's file."""
+        self._taken[blob.digest] = blob.path.stat().st_size
+        blob.path.unlink()
+
+    def under_way(self) -> int:
+        """Return how many bytes have arrived of what is not complete, a sign that a silent daemon is at work."""
+        total = 0
+        for entry in os.scandir(self.temporary):
+            try:
+                total += entry.stat().st_size
+            except FileNotFoundError:  # it is complete by now
+                continue
+        return total
+
+    def _require(self, repository: str, complete: Path | None = None) -> None:
+        if repository != self._repository:
+            if complete:
+                complete.unlink()
+            raise Problem(404, 'NAME_UNKNOWN', 'there is no such repository')
