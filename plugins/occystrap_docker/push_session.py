@@ -16,6 +16,7 @@ from occystrap_docker.push_storage import Blob, PushStorage
 from occystrap_registry.embedded import RegistryServer
 
 INSTEAD = 'take docker:// instead, or let ?fallback=true do so'
+_INSUFFICIENT_STORAGE = 507
 _LOOK = 0.1
 """Seconds between two looks at a daemon that is silent."""
 _UNTAGGING = 5.0
@@ -37,6 +38,7 @@ class PushSession:
         self._tag: Reference | None = None
         self._push: Push | None = None
         self._requests = 0
+        self._full = False
         self._closing = threading.Lock()
 
     def begin(self) -> None:
@@ -61,6 +63,7 @@ class PushSession:
         while isinstance(event := self._next(), Blob):
             yield event
             self._storage.take(event)
+        self._check_room()
         try:
             event.check()
         except ServiceError as error:
@@ -91,12 +94,14 @@ class PushSession:
 
     def _heard(self, method: str, path: str, status: int) -> None:
         self._requests += 1
+        self._full = self._full or status == _INSUFFICIENT_STORAGE
 
     def _next(self) -> Blob | Push:
         """Return what happens next; raises ServiceUnavailable when nothing does for too long."""
         silent_since, signs = time.monotonic(), self._signs_of_life()
         while True:
             self._settings.cancellation.check()
+            self._check_room()
             try:
                 return self._events.get(timeout=_LOOK)
             except queue.Empty:
@@ -106,6 +111,12 @@ class PushSession:
                     raise ServiceUnavailable(
                         f'the daemon at {self._daemon.address} stopped while pushing {self._image}: see its log, or '
                         'give it more time with --timeout') from None
+
+    def _check_room(self) -> None:
+        """Raise OutputError when the disk has refused a blob: the daemon would try again and again."""
+        if self._full:
+            raise OutputError(f'{self._settings.temporary} cannot take what the daemon pushes of {self._image}: name a '
+                              'roomier folder with --temp-dir')
 
     def _signs_of_life(self) -> tuple[int, ...]:
         assert self._push and self._storage

@@ -1,5 +1,6 @@
 """What a daemon pushes, on its way through a temporary folder: told of as it arrives, gone when it was taken."""
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class PushStorage(Storage):
         super().__init__(root)
         self._repository, self._arrived = repository, arrived
         self._taken: dict[Digest, int] = {}
+        self._taking = threading.Lock()
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
         """Take over a complete file and tell of it, unless it was here before."""
@@ -36,12 +38,14 @@ class PushStorage(Storage):
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Tell whether a blob is here, or was and has been taken."""
-        return repository == self._repository and (digest in self._taken or super().has_blob(repository, digest))
+        with self._taking:
+            return repository == self._repository and (digest in self._taken or super().has_blob(repository, digest))
 
     def blob_size(self, repository: str, digest: Digest) -> int:
         """Return the size in bytes of a blob that is here or was: Docker asks after each upload."""
-        size = self._taken.get(digest) if repository == self._repository else None
-        return super().blob_size(repository, digest) if size is None else size
+        with self._taking:
+            taken = self._taken.get(digest) if repository == self._repository else None
+            return super().blob_size(repository, digest) if taken is None else taken
 
     def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
         """Keep a manifest."""
@@ -54,8 +58,9 @@ class PushStorage(Storage):
 
     def take(self, blob: Blob) -> None:
         """Give up a blob's file."""
-        self._taken[blob.digest] = blob.path.stat().st_size
-        blob.path.unlink()
+        with self._taking:
+            self._taken[blob.digest] = blob.path.stat().st_size
+            blob.path.unlink()
 
     def under_way(self) -> int:
         """Return how many bytes have arrived of what is not complete, a sign that a silent daemon is at work."""
