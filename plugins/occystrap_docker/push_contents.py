@@ -1,5 +1,6 @@
 """What a push brings, held against what the daemon said of the image: which blob is which layer, which a document."""
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from occystrap_core import ByteStream, DigestMismatch, InvalidImage, Layer, Readable, StoredLayer, inflate
@@ -22,6 +23,7 @@ class PushContents:
         self._session, self._facts, self._image, self._check = session, facts, image, check
         self._documents = Documents()
         self._diff_ids: dict[Digest, Digest] = {}
+        self._left_out: dict[Digest, Layer] = {}
 
     def layers(self) -> Iterator[Layer]:
         """Yield each layer of the image as it arrives, one that it has twice once.
@@ -56,6 +58,10 @@ class PushContents:
         self._check_layers(manifest)
         return config, manifest
 
+    def left_out(self) -> Iterator[Layer]:
+        """Yield the layers that did not come because the destination has them; known after `metadata`."""
+        yield from self._left_out.values()
+
     def _layer(self, blob: Blob) -> Layer | None:
         what = f'layer {blob.digest} of {self._image}'
         with ByteStream(inflate(_opened(blob.path), what), what=what) as tar:
@@ -85,6 +91,10 @@ class PushContents:
                 yield child
 
     def _check_layers(self, manifest: Manifest) -> None:
+        for index, (layer, diff_id) in enumerate(zip(manifest.layers, self._facts.diff_ids)):
+            if self._session.is_left_out(layer.digest):
+                self._diff_ids[layer.digest] = diff_id
+                self._left_out[diff_id] = StoredLayer(index, layer, diff_id, partial(_gone, layer))
         for layer in manifest.layers:
             if layer.digest not in self._diff_ids:
                 raise InvalidImage(f'the daemon pushed {self._image} without its layer {layer.digest}')
@@ -101,6 +111,11 @@ def _document(blob: Blob) -> bytes | None:
             return None
         raw = file.read()
     return raw if raw.rstrip().endswith(b'}') else None
+
+
+def _gone(layer: Descriptor) -> Readable:
+    raise InvalidImage(f'layer {layer.digest} was not pushed, since the destination had it, and is gone there now: '
+                       'try again')
 
 
 def _opened(path: Path) -> Readable:

@@ -1,15 +1,17 @@
 """dockerpush:// as a source: an image that its daemon pushes, layers in parallel, to a registry within this program."""
+import logging
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from occystrap_core import Image, Layer, Location, ServiceError, ServiceUnavailable, Settings
-from occystrap_core.oci import Reference
+from occystrap_core import Image, Layer, Location, OccystrapError, ServiceError, ServiceUnavailable, Settings
+from occystrap_core.oci import Digest, Reference
 from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.input import DaemonImage, DockerInput, name_of
 from occystrap_docker.push_contents import PushContents
 from occystrap_docker.push_session import INSTEAD, PushSession
 
+_LOG = logging.getLogger('occystrap.docker')
 _HERE = ('localhost', '127.0.0.1', '::1')
 
 
@@ -42,7 +44,7 @@ class PushedImage(DaemonImage):
 
     def _pushed(self) -> Iterator[Layer]:
         _require_reachable(self._daemon, self._facts, str(self.reference))
-        session = PushSession(self._daemon, self._facts, str(self.reference), self._settings)
+        session = PushSession(self._daemon, self._facts, str(self.reference), self._settings, self._elsewhere)
         self._settings.shared.get(session, lambda: session)  # closed by the run where nobody gets to it before
         self.on_close(lambda: self._close(session))
         try:
@@ -52,8 +54,22 @@ class PushedImage(DaemonImage):
             yield from contents.layers()
             config, self.manifest = contents.metadata()
             self.found_config(config)
+            yield from contents.left_out()
         finally:
             self._close(session)
+
+    def _elsewhere(self, digest: Digest) -> int | None:
+        """Return the size of a blob that the destination has, None for what must come: the config, and what is unknown.
+
+        With containerd's store nobody knows which digest is the config's.
+        """
+        if self.at_destination is None or digest == self._facts.id or self._daemon.names_images_by_manifest:
+            return None
+        try:
+            return self.at_destination(digest)
+        except OccystrapError as error:
+            _LOG.debug('the daemon has to push %s: %s', digest, error)
+            return None
 
     def _close(self, session: PushSession) -> None:
         if left := session.close():

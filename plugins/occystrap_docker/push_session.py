@@ -5,7 +5,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from occystrap_core import OutputError, ServiceError, ServiceUnavailable, Settings
@@ -27,8 +27,10 @@ _UNTAGGING_AFTER_A_SIGNAL = 1.0
 class PushSession:
     """A push under way. `close` must be called, whatever happens; it may be called twice, and by another thread."""
 
-    def __init__(self, daemon: Daemon, facts: ImageFacts, image: str, settings: Settings) -> None:
-        """`image` names it in errors. Nothing is begun."""
+    def __init__(self, daemon: Daemon, facts: ImageFacts, image: str, settings: Settings,
+                 elsewhere: Callable[[Digest], int | None] = lambda digest: None) -> None:
+        """`image` names it in errors; `elsewhere` tells the size of a blob that need not come. Nothing is begun."""
+        self._elsewhere = elsewhere
         self._daemon, self._facts, self._image, self._settings = daemon, facts, image, settings
         self._repository = f'occystrap/{uuid.uuid4().hex}'
         self._events: queue.SimpleQueue[Blob | Push] = queue.SimpleQueue()
@@ -48,7 +50,7 @@ class PushSession:
         except OSError as error:
             raise OutputError(f'cannot write to {self._settings.temporary}: {error.strerror}; name another folder with '
                               '--temp-dir') from None
-        self._storage = PushStorage(Path(self._folder), self._repository, self._events.put)
+        self._storage = PushStorage(Path(self._folder), self._repository, self._events.put, self._elsewhere)
         self._server = RegistryServer(self._storage, observer=self._heard).__enter__()
         self._tag = Reference(self._repository, uuid.uuid4().hex, host=self._server.host)
         self._daemon.tag(self._facts.id, self._tag)
@@ -68,6 +70,11 @@ class PushSession:
             event.check()
         except ServiceError as error:
             raise self._explained(error) from None
+
+    def is_left_out(self, digest: Digest) -> bool:
+        """Tell whether a blob did not come because it is elsewhere."""
+        assert self._storage
+        return digest in self._storage.left_out
 
     def manifest(self, digest: Digest | None = None) -> bytes | None:
         """Return a manifest or index that was pushed, the tagged one without a digest, None if it was not."""

@@ -20,16 +20,21 @@ class Blob:
 class PushStorage(Storage):
     """Takes one repository, whose name nobody can guess, tells of each blob, and gives up those that were taken."""
 
-    def __init__(self, root: Path, repository: str, arrived: Callable[[Blob], None]) -> None:
-        """`arrived` is called, on the registry's thread, with each new blob."""
+    def __init__(self, root: Path, repository: str, arrived: Callable[[Blob], None],
+                 elsewhere: Callable[[Digest], int | None]) -> None:
+        """`arrived` is called, on the registry's thread, with each new blob; `elsewhere` tells the size in bytes of a
+        blob that need not be pushed."""
         super().__init__(root)
-        self._repository, self._arrived = repository, arrived
+        self._repository, self._arrived, self._elsewhere = repository, arrived, elsewhere
+        self.left_out: dict[Digest, int] = {}
+        """The blobs that the daemon was told are here, which they are not, and their sizes in bytes."""
         self._taken: dict[Digest, int] = {}
         self._taking = threading.Lock()
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
         """Take over a complete file and tell of it, unless it was here before."""
         self._require(repository, complete)
+        self.left_out.pop(digest, None)
         if self.has_blob(repository, digest):
             complete.unlink()
             return
@@ -37,15 +42,22 @@ class PushStorage(Storage):
         self._arrived(Blob(digest, self.blob(digest)))
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
-        """Tell whether a blob is here, or was and has been taken."""
+        """Tell whether a blob is here, or was and has been taken, or is not needed."""
         with self._taking:
-            return repository == self._repository and (digest in self._taken or super().has_blob(repository, digest))
+            return repository == self._repository and (
+                digest in self._taken or digest in self.left_out or super().has_blob(repository, digest))
 
     def blob_size(self, repository: str, digest: Digest) -> int:
-        """Return the size in bytes of a blob that is here or was: Docker asks after each upload."""
+        """Return the size in bytes of a blob that is here, was here, or is not needed.
+
+        Daemons ask before an upload, if they know the digest by then, and Docker after it too.
+        """
+        if not self.has_blob(repository, digest) and repository == self._repository:
+            if size := self._elsewhere(digest):
+                self.left_out[digest] = size
         with self._taking:
-            taken = self._taken.get(digest) if repository == self._repository else None
-            return super().blob_size(repository, digest) if taken is None else taken
+            known = {**self.left_out, **self._taken} if repository == self._repository else {}
+            return known[digest] if digest in known else super().blob_size(repository, digest)
 
     def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
         """Keep a manifest."""

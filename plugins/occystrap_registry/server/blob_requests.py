@@ -21,7 +21,7 @@ async def get_blob(request: Request) -> Response:
     storage: Storage = request.app.state.storage
     digest = names.digest(request.path_params['digest'])
     repository = names.repository_name(request.path_params['name'])
-    size = storage.blob_size(repository, digest)
+    size = await anyio.to_thread.run_sync(storage.blob_size, repository, digest)
     first, last = _wanted_range(request.headers.get('range'), size)
     headers = {'Docker-Content-Digest': digest, 'Content-Type': 'application/octet-stream', 'Accept-Ranges': 'bytes',
                'Content-Length': str(last - first + 1)}

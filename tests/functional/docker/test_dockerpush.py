@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_core import InvalidImage, Location, Settings
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_config, sample_layers
+from occystrap_docker.push_input import DockerPushInput
 from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
 from tests.services.command_line import CommandLine
@@ -67,6 +69,22 @@ def test_there_it_is(daemon: DockerDaemon, name: str, registry: Registry, occyst
         assert done.assert_success().json()['images'][0]['image_id'] == Digest.of(sample_config(layers))
         assert_nothing_is_left(daemon, name, temporary)
     daemon.run('rmi', '-f', f'{name}:v1')
+
+
+def test_docker_leaves_out_what_the_destination_has(docker_daemon: DockerDaemon, name: str, tmp_path: Path) -> None:
+    load(docker_daemon, tmp_path, name, layers_of(name))
+    options = {'socket': str(docker_daemon.socket), 'fallback': False}
+    images = DockerPushInput(Location('dockerpush', f'{name}:v1', options, {}), Settings(temporary=str(tmp_path)))
+    reference, = images.references()
+    with images.open(reference) as image:
+        blobs = [layer.descriptor for layer in image.arrivals()]
+    with images.open(reference) as again:
+        again.at_destination = {blob.digest: blob.size for blob in blobs if blob}.get
+        for layer in again.arrivals():
+            with pytest.raises(InvalidImage, match='was not pushed'):
+                layer.stored()
+    assert again.manifest == image.manifest
+    assert_nothing_is_left(docker_daemon, name, tmp_path)
 
 
 def test_into_a_folder_with_a_filter(docker_daemon: DockerDaemon, name: str, occystrap: CommandLine, tmp_path: Path,

@@ -22,7 +22,8 @@ PIECE = 32 << 10
 
 @dataclass
 class FakeDaemon:
-    """`images` by ID, `tags` by name; `faults` by what they strike (get, load, inspect, ping, tag, push, untag)."""
+    """`images` by ID, `tags` by name; `faults` by what they strike (get, load, inspect, ping, tag, push, untag);
+    `said`: what it told of pushes."""
 
     socket: Path
     images: dict[str, Exported] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class FakeDaemon:
     containerd: bool = False
     hang: float = 1.0
     requests: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -135,6 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header('Transfer-Encoding', 'chunked')
         self.end_headers()
         for line in push(image, name, tag, fault.removeprefix('in ')):
+            self.fake.said.append(str(line and line.get('status')))
             if line is None:
                 time.sleep(self.fake.hang)
             else:

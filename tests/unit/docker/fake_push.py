@@ -28,11 +28,11 @@ def push(image: Exported, name: str, tag: str, fault: str) -> Iterator[Line | No
         blobs[0] = gzip.compress(b'another'.ljust(1024, b'\0'), mtime=0)
     for number, blob in enumerate(() if fault == 'no layers' else dict.fromkeys(blobs)):
         try:
-            upload.blob(blob + b'x' if fault == 'forged' else blob, Digest.of(blob))
+            new = upload.blob(blob + b'x' if fault == 'forged' else blob, Digest.of(blob))
         except ConnectionError as error:
             yield {'error': str(error)}
             return
-        yield {'status': 'Pushed', 'id': str(number)}
+        yield {'status': 'Pushed' if new else 'Layer already exists', 'id': str(number)}
         if fault == 'complain':
             yield {'errorDetail': {'message': 'no basic auth credentials'}, 'error': 'no basic auth credentials'}
         if fault == 'stall':
@@ -63,12 +63,13 @@ class _Upload:
     def __init__(self, host: str, repository: str) -> None:
         self._host, self._path = host, f'/v2/{repository}'
 
-    def blob(self, blob: bytes, digest: Digest) -> None:
-        """Ask for it, send it, ask again, as Docker does."""
+    def blob(self, blob: bytes, digest: Digest) -> bool:
+        """Ask for it, send it, ask again, as Docker does; return False where it is there already."""
         if self._ask('HEAD', f'/blobs/{digest}') != 404:
-            return
+            return False
         self._ask('POST', f'/blobs/uploads/?digest={digest}', blob, 201)
         self._ask('HEAD', f'/blobs/{digest}', expected=200)
+        return True
 
     def manifests(self, image: Exported, blobs: Sequence[bytes], tag: str, fault: str) -> None:
         """Send config and manifest, and the index of it where the image's ID is the index's digest."""
