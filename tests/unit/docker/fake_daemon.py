@@ -6,7 +6,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -136,16 +136,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header('Transfer-Encoding', 'chunked')
         self.end_headers()
-        for line in push(image, name, tag, fault.removeprefix('in ')):
-            self.fake.said.append(str(line and line.get('status')))
-            if line is None:
-                time.sleep(self.fake.hang)
-            else:
-                self._chunk(json.dumps(line).encode() + b'\r\n')
-        if fault == 'in cut':
-            self.close_connection = True
-        else:
-            self.wfile.write(b'0\r\n\r\n')
+        with suppress(ConnectionError):  # who asked for it has hung up, or stopped the registry
+            for line in push(image, name, tag, fault.removeprefix('in ')):
+                self.fake.said.append(str(line and line.get('status')))
+                if line is None:
+                    time.sleep(self.fake.hang)
+                else:
+                    self._chunk(json.dumps(line).encode() + b'\r\n')
+            if fault != 'in cut':
+                self.wfile.write(b'0\r\n\r\n')
+                return
+        self.close_connection = True
 
     def _fault(self, where: str) -> bool:
         """Misbehave, if told to: `500 WORDS`, `hang`, `close`, `garbage`."""

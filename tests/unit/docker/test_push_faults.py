@@ -11,10 +11,12 @@ import pytest
 from occystrap_core import (
     Cancelled, DigestMismatch, InvalidImage, OccystrapError, OutputError, ServiceError, ServiceUnavailable, Settings,
 )
-from occystrap_core.oci import Digest
+from occystrap_core.oci import Digest, Reference
+from occystrap_docker.daemon import Daemon, ImageFacts
+from occystrap_docker.push_input import PushedImage
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import legacy
-from tests.unit.docker.runs import pushed, read
+from tests.unit.docker.runs import SETTINGS, pushed, read
 
 
 @pytest.mark.parametrize(('fault', 'kind', 'words'), [
@@ -48,6 +50,14 @@ def test_a_daemon_that_cannot_come_here_says_what_to_do(daemon: FakeDaemon, tmp_
     with pytest.raises(ServiceUnavailable, match='refused; it did not reach the registry .*rootless') as error:
         read(pushed(daemon, tmp_path))
     assert 'docker://' in str(error.value) and 'fallback=true' in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('address', ['ssh://me@build.example', 'tcp://build.example:2376', 'tcp://192.0.2.7:2375'])
+def test_a_daemon_elsewhere_is_not_asked_to_push(address: str, tmp_path: Path) -> None:
+    facts = ImageFacts(Digest.of(b'x'), (), ('sample:v1',), 0)
+    image = PushedImage(Reference('sample', 'v1'), facts, Daemon(address, SETTINGS), SETTINGS, fallback=False)
+    with pytest.raises(ServiceUnavailable, match=f'{address} runs on another machine, .*docker://.*fallback=true'):
+        next(image.arrivals())
 
 
 @pytest.mark.parametrize('fault', ['in unreachable', '403 not you', 'close'])
