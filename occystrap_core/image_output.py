@@ -202,6 +202,13 @@ class ImageOutput(ABC):
         """
         return None
 
+    def blob_size(self, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob that is there already, None if it is not, or if that cannot be told.
+
+        For sources that are spared work by it, and then rely on `has_layer` to find the layer. Called on any thread.
+        """
+        return None
+
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Have the layer put in its place from elsewhere at the destination, without its source being read.
 

@@ -1,10 +1,11 @@
 """Images and layers made from others: the same config and manifest, the layers seen through something."""
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.manifest import Manifest
 
 
 class DerivedLayer(Layer):
@@ -44,8 +45,18 @@ class DerivedImage(Image):
         """`change` is called once for each layer, for those of a sequential image as they arrive; `change_config`, when
         the config is known, must keep the diff_ids."""
         self._original, self._change, self._change_config = original, change, change_config
-        self.reference, self.manifest, self.sequential = original.reference, original.manifest, original.sequential
+        self.reference, self.sequential = original.reference, original.sequential
         self._layers = tuple(change(layer) for layer in original.layers)
+
+    @property
+    def manifest(self) -> Manifest | None:  # type: ignore[override]
+        """The original's manifest, which a sequential one may have at its end only."""
+        return self._original.manifest
+
+    @property
+    def notes(self) -> Sequence[str]:  # type: ignore[override]
+        """The original's notes."""
+        return self._original.notes
 
     @property
     def config(self) -> ImageConfig:

@@ -25,6 +25,10 @@ class Image:
     notes: Sequence[str] = ()
     """Lines for people about what was left out on purpose."""
 
+    at_destination: Callable[[Digest], int | None] | None = None
+    """Set before `arrivals` where blobs go as they are to a destination that can be asked for them: tells the size in
+    bytes of what it has. A layer that it has need not be brought, only be told of; its blob cannot be opened then."""
+
     def __init__(self, reference: Reference, config: ImageConfig, layers: Sequence[Layer],
                  manifest: Manifest | None = None) -> None:
         """`manifest` is None where the source keeps none (docker archive, daemon); layers are in order, lowest first.

@@ -98,6 +98,8 @@ class ImageCopy:
         return (store, self._recipe, self._identity(layer)) if store is not None and known else None
 
     def _copy_arrivals(self) -> None:
+        if self._output.wants is LayerForm.STORED and self._image is self._image.source:
+            self._image.at_destination = self._output.blob_size
         for layer in self._image.arrivals():
             placed = self._copy(layer)[1]
             diff_id = layer.source.diff_id

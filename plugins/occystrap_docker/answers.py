@@ -31,6 +31,14 @@ def loaded_image(status: int, lines: Iterable[bytes], address: str) -> Digest:
     return loaded
 
 
+def push_complaint(line: bytes) -> str:
+    """Return the daemon's words when a line of what it says of a push tells that it failed, else nothing."""
+    answer = _parse(line)
+    detail = answer.get('errorDetail')
+    said = answer.get('error') or (detail.get('message') if isinstance(detail, dict) else detail)
+    return ' '.join(str(said).split())[:500] if said else ''
+
+
 def appended_error(last: bytes) -> str:
     """Return the daemon's words in the last bytes of an export, empty when it is whole.
 

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from docker import APIClient
-from docker.errors import NotFound, create_api_error_from_http_exception
-from requests import HTTPError, Response
+from docker.errors import NotFound
+from requests import Response
 
 from occystrap_core import (
     CHUNK, ImageNotFound, IteratorSource, OutputError, ReadAhead, ServiceError, Settings,
@@ -19,13 +19,15 @@ from occystrap_core.oci import Digest, Reference, field
 from occystrap_docker.address import find_address
 from occystrap_docker.answers import appended_error, loaded_image
 from occystrap_docker.connecting import connect
-from occystrap_docker.failures import translated
+from occystrap_docker.failures import require_success, translated
 from occystrap_docker.listing import Listed, listed
 
 _LOG = logging.getLogger('occystrap.docker')
 _SLOWEST = 10 << 20
 """Bytes a second that any daemon manages: it prepares a whole archive before it sends, or after it got, the bytes."""
 _PLATFORM = ('Os', 'Architecture', 'Variant')
+_NO_CREDENTIALS = 'e30='
+"""An empty JSON object in base64: Docker refuses a push without any."""
 _CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
 
 
@@ -119,11 +121,8 @@ class Daemon:
             raise ServiceError(f'the daemon at {self.address} broke off exporting {facts.id}: {complaint}')
 
     def _begin_export(self, facts: ImageFacts) -> Response:
-        response = self._api.get(self._url('images', facts.id, 'get'), stream=True, timeout=self._patience(facts.size))
-        try:
-            response.raise_for_status()
-        except HTTPError as error:
-            create_api_error_from_http_exception(error)
+        response = self._api.get(self._url('images', facts.id, 'get'), stream=True, timeout=self.patience(facts.size))
+        require_success(response)
         return response
 
     def load(self, archive: Iterable[bytes], size: int) -> Digest:
@@ -134,7 +133,7 @@ class Daemon:
         with translated(self.address, 'loading the image'):
             response = self._api.post(
                 self._url('images', 'load'), params={'quiet': '1'}, data=archive, stream=True,
-                headers={'Content-Type': 'application/x-tar'}, timeout=self._patience(size))
+                headers={'Content-Type': 'application/x-tar'}, timeout=self.patience(size))
             with closing(response):
                 return loaded_image(response.status_code, response.iter_lines(), str(self.address))
 
@@ -143,6 +142,33 @@ class Daemon:
         with translated(self.address, f'tagging {reference.familiar}'):
             if not self._api.tag(image_id, reference.name, reference.tag):
                 raise OutputError(f'the daemon at {self.address} did not tag {image_id} as {reference.familiar}')
+
+    def begin_push(self, tag: Reference) -> Response:
+        """Have the daemon push what it has under this tag, by plain HTTP; the answer tells, line by line, how it goes.
+
+        Raises what `translated` translates. Podman alone reads tlsVerify; no credentials go along.
+        """
+        response = self._api.post(
+            self._url('images', tag.name, 'push'), params={'tag': tag.tag, 'tlsVerify': 'false'}, stream=True,
+            headers={'X-Registry-Auth': _NO_CREDENTIALS}, timeout=(self._settings.timeout, None))
+        require_success(response)
+        return response
+
+    def untag(self, image_id: Digest, tag: Reference, seconds: float) -> bool:
+        """Take a tag off an image, each answer taking `seconds` at most; returns False if it has no other name.
+
+        Then the tag is left, since a daemon removes an image with its last name.
+        """
+        with translated(self.address, f'removing the tag {tag.familiar}'):
+            response = self._api.get(self._url('images', image_id, 'json'), timeout=seconds)
+            tags = _facts(response.json(), image_id).tags if response.status_code == 200 else ()
+            if tag.familiar not in tags:
+                return True
+            if len(tags) == 1:
+                return False
+            with closing(self._api.delete(self._url('images', tag.familiar), timeout=seconds)) as response:
+                require_success(response)
+            return True
 
     def remove_untagged(self, image_id: Digest) -> None:
         """Remove the image unless something names it."""
@@ -160,7 +186,7 @@ class Daemon:
         path = '/'.join(quote(part, safe='/:') for part in parts)
         return f'{self._api.base_url}/v{self._api.api_version}/{path}'
 
-    def _patience(self, size: int) -> float:
+    def patience(self, size: int) -> float:
         """Return for how many seconds the daemon may be silent over an image of `size` bytes."""
         return self._settings.timeout + size / _SLOWEST
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import requests
 import urllib3
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, create_api_error_from_http_exception
 
 from occystrap_core import AccessDenied, OccystrapError, ServiceError, ServiceUnavailable
 from occystrap_docker.address import Address
@@ -24,6 +24,14 @@ def translated(address: Address, doing: str) -> Iterator[None]:
         raise _refusal(error, address, doing) from None
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise _breakdown(error, address, doing) from None
+
+
+def require_success(response: requests.Response) -> None:
+    """Raise what the SDK raises when the daemon refused."""
+    try:
+        response.raise_for_status()
+    except requests.HTTPError as error:
+        create_api_error_from_http_exception(error)
 
 
 def _refusal(error: APIError, address: Address, doing: str) -> OccystrapError:

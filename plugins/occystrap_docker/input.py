@@ -51,9 +51,7 @@ class DockerInput(ImageInput):
 
     def open(self, reference: Reference) -> Image:
         """Return the image, having asked the daemon for its ID and its layers' digests."""
-        if facts := self._of_id():
-            return DaemonImage(_own_name(facts), facts, self._daemon)
-        return DaemonImage(reference, self._daemon.require(str(reference)), self._daemon)
+        return DaemonImage(*self._found(reference), self._daemon)
 
     def location_of(self, reference: Reference) -> Location:
         """Return the location of an image that matches the pattern."""
@@ -62,6 +60,12 @@ class DockerInput(ImageInput):
     def close(self) -> None:
         """Let go of the daemon."""
         self._daemon.close()
+
+    def _found(self, reference: Reference) -> tuple[Reference, ImageFacts]:
+        """Return what to call an image, and what the daemon says of it; raises ImageNotFound, ServiceError."""
+        if facts := self._of_id():
+            return _own_name(facts), facts
+        return reference, self._daemon.require(str(reference))
 
     def _of_id(self) -> ImageFacts | None:
         """Return the image whose ID, whole or shortened, the location names; a name that looks like one comes first."""

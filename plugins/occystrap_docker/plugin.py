@@ -18,16 +18,21 @@ CONNECTION = (
     Option('tls_verify', BOOLEAN, None,
            'TLS with tcp://, and whether it matters who answers (default: DOCKER_TLS_VERIFY; true with cert_path)'),
 )
+FALLBACK = Option('fallback', BOOLEAN, False, 'take the image as docker:// does where the daemon cannot push it here')
 
 
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
-    """docker://NAME[:TAG]: images of a Docker or Podman daemon, each streamed once, nothing spooled."""
+    """docker://NAME[:TAG]: images of a Docker or Podman daemon, exported; dockerpush://NAME[:TAG]: pushed by it."""
     exclude = Option('exclude',
                      help='what to leave out: patterns with commas, for repositories, repository:tag or :tag')
-    return [InputScheme('docker', 'occystrap_docker.input:DockerInput', [exclude, *CONNECTION],
-                        'an image of a Docker or Podman daemon, by name, digest or ID; or all that match patterns: '
-                        'docker://team/*:v1.*')]
+    return [
+        InputScheme('docker', 'occystrap_docker.input:DockerInput', [exclude, *CONNECTION],
+                    'an image of a Docker or Podman daemon, by name, digest or ID; or all that match patterns: '
+                    'docker://team/*:v1.*'),
+        InputScheme('dockerpush', 'occystrap_docker.push_input:DockerPushInput', [exclude, *CONNECTION, FALLBACK],
+                    'the same, pushed by the daemon to a registry that exists for the length of the copy'),
+    ]
 
 
 @hookimpl

@@ -37,13 +37,18 @@ class Uploads:
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether the repository has a blob of this digest and size."""
-        reply = self._client.fetch('HEAD', self._address.blob(descriptor.digest), self._address.push_scope)
-        if reply.status not in (200, 404):
-            raise self._client.failure(reply, f'{self._address.host} does not tell of blob {descriptor.digest}')
-        there = reply.status == 200 and bool(reply.headers.get('content-length') == str(descriptor.size))
+        there = self.size(descriptor.digest) == descriptor.size
         if there:
             self._known.add(self._address.reference.repository, [descriptor.digest])
         return there
+
+    def size(self, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob of the repository, None without one, or where the registry tells none."""
+        reply = self._client.fetch('HEAD', self._address.blob(digest), self._address.push_scope)
+        if reply.status not in (200, 404):
+            raise self._client.failure(reply, f'{self._address.host} does not tell of blob {digest}')
+        told = reply.headers.get('content-length', '')
+        return int(told) if reply.status == 200 and told.isascii() and told.isdigit() else None
 
     def put(self, descriptor: Descriptor, body: Body) -> bool:
         """Send a blob; return False, without it, where another thread has just sent it.

@@ -5,7 +5,7 @@ from occystrap_core import (
     Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt, Settings,
     WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
 )
-from occystrap_core.oci import Index, Manifest
+from occystrap_core.oci import Digest, Index, Manifest
 from occystrap_registry.address import parse_address
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.manifests import attach, put_manifest
@@ -37,6 +37,10 @@ class RegistryOutput(ImageOutput):
     def child(self) -> ImageOutput:
         """Return a writer for a part of an index."""
         return _Part(self)
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Ask for the blob by HEAD."""
+        return self._uploads.size(digest)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Ask for the blob by HEAD."""

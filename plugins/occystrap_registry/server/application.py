@@ -1,6 +1,5 @@
 """The routes of the registry (distribution-spec, Endpoints)."""
 from collections.abc import Callable
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,8 +27,8 @@ async def unknown(request: Request) -> Response:
     raise Problem(404, 'UNSUPPORTED', 'there is no such endpoint')
 
 
-def registry_application(root: Path, observer: Observer | None = None) -> ASGIApp:
-    """Return the ASGI application that serves the storage in `root`, which it makes where it is missing."""
+def registry_application(storage: Storage, observer: Observer | None = None) -> ASGIApp:
+    """Return the ASGI application that serves a storage."""
     blob, upload = '/v2/{name:path}/blobs/{digest}', '/v2/{name:path}/blobs/uploads/{upload}'
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[
@@ -51,8 +50,8 @@ def registry_application(root: Path, observer: Observer | None = None) -> ASGIAp
         Route(manifest, manifest_requests.delete_manifest, methods=['DELETE']),
         Route('/{rest:path}', unknown),
     ], exception_handlers={Problem: answer_problem, HTTPException: answer_http_error})
-    application.state.storage = Storage(root)
-    application.state.uploads = Uploads(application.state.storage)
+    application.state.storage = storage
+    application.state.uploads = Uploads(storage)
     return _observed(application, observer) if observer else application
 
 

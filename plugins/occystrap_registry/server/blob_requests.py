@@ -20,8 +20,8 @@ async def get_blob(request: Request) -> Response:
     """GET and HEAD: a blob, or one range of it (RFC 9110, 14.2)."""
     storage: Storage = request.app.state.storage
     digest = names.digest(request.path_params['digest'])
-    path = storage.blob_of(names.repository_name(request.path_params['name']), digest)
-    size = path.stat().st_size
+    repository = names.repository_name(request.path_params['name'])
+    size = await anyio.to_thread.run_sync(storage.blob_size, repository, digest)
     first, last = _wanted_range(request.headers.get('range'), size)
     headers = {'Docker-Content-Digest': digest, 'Content-Type': 'application/octet-stream', 'Accept-Ranges': 'bytes',
                'Content-Length': str(last - first + 1)}
@@ -31,6 +31,7 @@ async def get_blob(request: Request) -> Response:
     status = 206 if partial else 200
     if request.method == 'HEAD':
         return Response(status_code=status, headers=headers)
+    path = storage.blob_of(repository, digest)
     return StreamingResponse(_content(path, first, last + 1 - first), status, headers)
 
 

@@ -10,6 +10,7 @@ import uvicorn
 
 from occystrap_core import ServiceUnavailable
 from occystrap_registry.server.application import Observer, registry_application
+from occystrap_registry.server.storage import Storage
 
 _STARTING = 10.0
 _STOPPING = 2.0
@@ -34,8 +35,11 @@ class _QuietServer(uvicorn.Server):
 class RegistryServer:
     """A registry that runs while the with block does; `host` is its `127.0.0.1:port`."""
 
-    def __init__(self, root: Path, port: int = 0, observer: Observer | None = None) -> None:
-        """`root` keeps the content; port 0 takes a free one. Raises ServiceUnavailable when the port is taken."""
+    def __init__(self, root: Path | Storage, port: int = 0, observer: Observer | None = None) -> None:
+        """`root` keeps the content, a folder that is made where it is missing, or a storage; port 0 takes a free one.
+
+        Raises ServiceUnavailable when the port is taken.
+        """
         logging.getLogger('uvicorn').addHandler(logging.NullHandler())  # else its warnings go to stderr
         self._socket = socket.socket(proto=socket.IPPROTO_TCP)  # without it asyncio leaves TCP_NODELAY off
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -45,7 +49,8 @@ class RegistryServer:
             self._socket.close()
             raise ServiceUnavailable(f'cannot listen on 127.0.0.1:{port}: {error.strerror}') from None
         self.host = f'127.0.0.1:{self._socket.getsockname()[1]}'
-        config = uvicorn.Config(registry_application(root, observer), log_config=None, access_log=False,
+        storage = root if isinstance(root, Storage) else Storage(root)
+        config = uvicorn.Config(registry_application(storage, observer), log_config=None, access_log=False,
                                 lifespan='off', timeout_keep_alive=60, timeout_graceful_shutdown=1,
                                 limit_concurrency=256, server_header=False)
         self._server = _QuietServer(config)
@@ -59,7 +64,12 @@ class RegistryServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
                  ) -> None:
+        self.stop()
+
+    def stop(self, at_once: bool = False) -> None:
+        """Serve no more; requests that are under way get a second to end, none with `at_once`."""
         self._server.should_exit = True
+        self._server.force_exit = at_once
         self._thread.join(_STOPPING)
         self._server.force_exit = True
         self._socket.close()

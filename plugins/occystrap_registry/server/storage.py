@@ -34,6 +34,10 @@ class Storage:
             raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}')
         return path
 
+    def blob_size(self, repository: str, digest: Digest) -> int:
+        """Return the size in bytes of a repository's blob; raises Problem 404 BLOB_UNKNOWN."""
+        return self.blob_of(repository, digest).stat().st_size
+
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Tell whether a repository has a blob."""
         return self._mark(repository, '_blobs', digest.hex).exists() and self.blob(digest).exists()

@@ -13,12 +13,13 @@ from tests.unit.docker.layouts import legacy
 
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize('where', ['get', 'load'])
+@pytest.mark.parametrize('where', ['get', 'load', 'push'])
 def test_a_signal_ends_it(where: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
     with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
         daemon.add(legacy(), 'sample:v1')
         daemon.faults[where], daemon.hang = 'hang', 30
-        ends = [f'docker://{name}:v1?socket={daemon.socket}' for name in ('sample', 'other')]
+        ends = [f'{scheme}://{name}:v1?socket={daemon.socket}'
+                for scheme, name in (('dockerpush' if where == 'push' else 'docker', 'sample'), ('docker', 'other'))]
         process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', *ends, '--temp-dir', tmp_path],
                                    stderr=subprocess.PIPE, text=True)
         while not any(where in request for request in daemon.requests) and process.poll() is None:

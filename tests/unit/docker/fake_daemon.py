@@ -6,7 +6,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from occystrap_core.oci import Digest
+from tests.unit.docker.fake_push import push
 from tests.unit.docker.layouts import Exported
 
 PIECE = 32 << 10
@@ -21,7 +22,8 @@ PIECE = 32 << 10
 
 @dataclass
 class FakeDaemon:
-    """`images` and `digests` by ID, `tags` by name; `faults` by what they hit: get, inspect, list, load, ping, tag."""
+    """`images` and `digests` by ID, `tags` by name; `faults` by what they hit: get, inspect, list, load, ping, push,
+    tag, untag; `said`: what it told of pushes."""
 
     socket: Path
     images: dict[str, Exported] = field(default_factory=dict)
@@ -32,6 +34,7 @@ class FakeDaemon:
     engine: str = 'Engine'
     hang: float = 1.0
     requests: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -114,16 +117,47 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path.endswith('/load'):
             if not self._fault('load'):
                 self._load(body)
+            return
+        name, _, verb = url.path.split('/', 3)[-1].rpartition('/')
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        if verb == 'push':
+            self._push(name, query['tag'])
         else:
-            name = url.path.split('/', 3)[-1].removesuffix('/tag')
-            query = {key: values[0] for key, values in parse_qs(url.query).items()}
             if not self._fault('tag'):
                 self.fake.tags[f'{query["repo"]}:{query["tag"]}'] = name
                 self._plain(b'', 201)
 
     def do_DELETE(self) -> None:
-        self.fake.images.pop(unquote(urlsplit(self.path).path).split('/', 3)[-1], None)
+        """Remove a name, and the image with its last name, as daemons do."""
+        if self._fault('untag'):
+            return
+        name = unquote(urlsplit(self.path).path).split('/', 3)[-1]
+        image_id = self.fake.tags.pop(name, name)
+        if image_id not in self.fake.tags.values():
+            self.fake.images.pop(image_id, None)
         self._json([])
+
+    def _push(self, name: str, tag: str) -> None:
+        fault = self.fake.faults.get('push', '')
+        if fault and not fault.startswith('in '):
+            self._fault('push')
+            return
+        image = self.fake.find(f'{name}:{tag}')
+        assert image and self.headers['X-Registry-Auth']
+        self.send_response(200)
+        self.send_header('Transfer-Encoding', 'chunked')
+        self.end_headers()
+        with suppress(ConnectionError):  # who asked for it has hung up, or stopped the registry
+            for line in push(image, name, tag, fault.removeprefix('in ')):
+                self.fake.said.append(str(line and line.get('status')))
+                if line is None:
+                    time.sleep(self.fake.hang)
+                else:
+                    self._chunk(json.dumps(line).encode() + b'\r\n')
+            if fault != 'in cut':
+                self.wfile.write(b'0\r\n\r\n')
+                return
+        self.close_connection = True
 
     def _fault(self, where: str) -> bool:
         """Misbehave, if told to: `500 WORDS`, `hang`, `close`, `garbage`."""

@@ -1,4 +1,5 @@
 """What the tests share: moving sample images into and out of a fake daemon the way the core does."""
+from dataclasses import replace
 from pathlib import Path
 
 from occystrap_core import CheckResults, Image, ImageOutput, Location, Receipt, Settings, VerifyLevel
@@ -6,6 +7,7 @@ from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_image
 from occystrap_docker.input import DockerInput
 from occystrap_docker.plugin import verify_output
+from occystrap_docker.push_input import DockerPushInput
 from occystrap_docker.writer import DockerWriter
 from tests.unit.docker.fake_daemon import FakeDaemon
 
@@ -21,6 +23,14 @@ def at(daemon: FakeDaemon | str, name: str) -> Location:
 def source(daemon: FakeDaemon | str, name: str = 'sample:v1') -> Image:
     """Open an image of the daemon."""
     images = DockerInput(at(daemon, name), SETTINGS)
+    return images.open(next(iter(images.references())))
+
+
+def pushed(daemon: FakeDaemon | str, temporary: Path, name: str = 'sample:v1', fallback: bool = False,
+           settings: Settings = SETTINGS) -> Image:
+    """Open an image that the daemon is to push."""
+    location = Location('dockerpush', name, {**at(daemon, name).options, 'fallback': fallback}, {})
+    images = DockerPushInput(location, replace(settings, temporary=str(temporary)))
     return images.open(next(iter(images.references())))
 
 

@@ -1,0 +1,130 @@
+"""What a push brings, held against what the daemon said of the image: which blob is which layer, which a document."""
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from occystrap_core import ByteStream, DigestMismatch, InvalidImage, Layer, Readable, StoredLayer, inflate
+from occystrap_core.oci import (
+    MANIFEST_CAP, Compression, Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest_or_index,
+)
+from occystrap_docker.daemon import ImageFacts
+from occystrap_docker.documents import Documents
+from occystrap_docker.push_session import PushSession
+from occystrap_docker.push_storage import Blob
+
+_MAGIC = {b'\x1f\x8b': Compression.GZIP, b'\x28\xb5\x2f\xfd': Compression.ZSTD}
+
+
+class PushContents:
+    """Sorts what a daemon pushes of one image."""
+
+    def __init__(self, session: PushSession, facts: ImageFacts, image: str, check: Callable[[int], None]) -> None:
+        """`image` names it in errors; `check` is called as bytes are read, and stops that by raising."""
+        self._session, self._facts, self._image, self._check = session, facts, image, check
+        self._documents = Documents()
+        self._diff_ids: dict[Digest, Digest] = {}
+        self._left_out: dict[Digest, Layer] = {}
+
+    def layers(self) -> Iterator[Layer]:
+        """Yield each layer of the image as it arrives, one that it has twice once.
+
+        A layer's tar is hashed before it is handed on, which tells what layer it is. Blobs that are no layer of this
+        image, such as those of other platforms, are passed over.
+        """
+        for blob in self._session.blobs():
+            if document := _document(blob):
+                self._documents.add(document)
+                continue
+            layer = self._layer(blob)
+            if layer and layer.diff_id not in self._diff_ids.values():
+                yield layer
+            if layer and layer.diff_id:
+                self._diff_ids[blob.digest] = layer.diff_id
+
+    def metadata(self) -> tuple[ImageConfig, Manifest]:
+        """Return config and manifest, after the end.
+
+        Raises InvalidImage unless the image's ID leads to the config, the tag to the manifest of that, and its layers
+        are those which arrived, in the order that the daemon gave before.
+        """
+        manifests = list(self._manifests())
+        for each in manifests:
+            self._documents.add(each.raw)
+        config = self._documents.config(self._facts.id, self._facts.diff_ids)
+        manifest = next((each for each in manifests if config and each.config.digest == config.digest), None)
+        if config is None or manifest is None:
+            raise InvalidImage(f'the daemon pushed {self._image} without the config or the manifest of '
+                               f'{self._facts.id}')
+        self._check_layers(manifest)
+        return config, manifest
+
+    def left_out(self) -> Iterator[Layer]:
+        """Yield the layers that did not come because the destination has them; known after `metadata`."""
+        yield from self._left_out.values()
+
+    def _layer(self, blob: Blob) -> Layer | None:
+        what = f'layer {blob.digest} of {self._image}'
+        with ByteStream(inflate(_opened(blob.path), what), what=what) as tar:
+            tar.observe(self._check)
+            diff_id = tar.drain()
+        if diff_id not in self._facts.diff_ids:
+            return None
+        return StoredLayer(self._facts.diff_ids.index(diff_id), _descriptor(blob), diff_id,
+                           lambda: _opened(blob.path), lambda: tar.size)
+
+    def _manifests(self) -> Iterator[Manifest]:
+        """Yield the tagged manifest, or those of the tagged index which were pushed; note that as a document."""
+        raw = self._session.manifest()
+        if raw is None:
+            raise InvalidImage(f'the daemon ended without pushing a manifest of {self._image}')
+        tagged = parse_manifest_or_index(raw)
+        if isinstance(tagged, Manifest):
+            yield tagged
+            return
+        self._documents.add(tagged.raw)
+        yield from self._children(tagged)
+
+    def _children(self, index: Index) -> Iterator[Manifest]:
+        for entry in index.manifests:
+            raw = self._session.manifest(entry.digest)
+            if raw is not None and isinstance(child := parse_manifest_or_index(raw), Manifest):
+                yield child
+
+    def _check_layers(self, manifest: Manifest) -> None:
+        for index, (layer, diff_id) in enumerate(zip(manifest.layers, self._facts.diff_ids)):
+            if self._session.is_left_out(layer.digest):
+                self._diff_ids[layer.digest] = diff_id
+                self._left_out[diff_id] = StoredLayer(index, layer, diff_id, partial(_gone, layer))
+        for layer in manifest.layers:
+            if layer.digest not in self._diff_ids:
+                raise InvalidImage(f'the daemon pushed {self._image} without its layer {layer.digest}')
+        found = tuple(self._diff_ids[layer.digest] for layer in manifest.layers)
+        if found != self._facts.diff_ids:
+            raise DigestMismatch(f'the manifest which the daemon pushed of {self._image} lists other layers than the '
+                                 'daemon says the image has')
+
+
+def _document(blob: Blob) -> bytes | None:
+    """Return the content of what must be a document, being small JSON; a tar begins with a name, which { may begin."""
+    with open(blob.path, 'rb') as file:
+        if blob.path.stat().st_size > MANIFEST_CAP or file.peek(1)[:1] != b'{':
+            return None
+        raw = file.read()
+    return raw if raw.rstrip().endswith(b'}') else None
+
+
+def _gone(layer: Descriptor) -> Readable:
+    raise InvalidImage(f'layer {layer.digest} was not pushed, since the destination had it, and is gone there now: '
+                       'try again')
+
+
+def _opened(path: Path) -> Readable:
+    return open(path, 'rb', buffering=0)
+
+
+def _descriptor(blob: Blob) -> Descriptor:
+    with open(blob.path, 'rb') as file:
+        start = file.read(4)
+    compression = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), Compression.NONE)
+    media_type = media_types.layer_media_type(media_types.OCI_MANIFEST, compression)
+    return Descriptor(media_type, blob.digest, blob.path.stat().st_size)

@@ -1,0 +1,109 @@
+"""dockerpush:// as a source: an image that its daemon pushes, layers in parallel, to a registry within this program."""
+import logging
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from occystrap_core import Image, Layer, Location, OccystrapError, ServiceError, ServiceUnavailable, Settings
+from occystrap_core.oci import Digest, Reference
+from occystrap_docker.daemon import Daemon, ImageFacts
+from occystrap_docker.input import DaemonImage, DockerInput
+from occystrap_docker.push_contents import PushContents
+from occystrap_docker.push_session import INSTEAD, PushSession
+
+_LOG = logging.getLogger('occystrap.docker')
+_HERE = ('localhost', '127.0.0.1', '::1')
+
+
+class PushedImage(DaemonImage):
+    """An image of a daemon; each walk over its arrivals is one push, or an export where that falls back to one."""
+
+    notes: Sequence[str] = ()
+
+    def __init__(self, reference: Reference, facts: ImageFacts, daemon: Daemon, settings: Settings, fallback: bool,
+                 ) -> None:
+        super().__init__(reference, facts, daemon)
+        self._settings, self._fallback = settings, fallback
+
+    def arrivals(self) -> Iterator[Layer]:
+        """Yield the layers as blobs, each when the daemon has pushed it, while it pushes others.
+
+        Raises ServiceError when the daemon cannot push, InvalidImage when it pushed something else.
+        """
+        begun = False
+        try:
+            for layer in self._pushed():
+                begun = True
+                yield layer
+            return
+        except ServiceError as error:
+            if begun or not self._fallback:
+                raise
+            self._note(f'{self.reference} is taken as docker:// does, since {str(error).partition(f": {INSTEAD}")[0]}')
+        yield from super().arrivals()
+
+    def _pushed(self) -> Iterator[Layer]:
+        _require_reachable(self._daemon, self._facts, str(self.reference))
+        session = PushSession(self._daemon, self._facts, str(self.reference), self._settings, self._elsewhere)
+        self._settings.shared.get(session, lambda: session)  # closed by the run where nobody gets to it before
+        self.on_close(lambda: self._close(session))
+        try:
+            session.begin()
+            contents = PushContents(session, self._facts, str(self.reference),
+                                    lambda count: self._settings.cancellation.check())
+            yield from contents.layers()
+            config, self.manifest = contents.metadata()
+            self.found_config(config)
+            yield from contents.left_out()
+        finally:
+            self._close(session)
+
+    def _elsewhere(self, digest: Digest) -> int | None:
+        """Return the size of a blob that the destination has, None for what must come: the config, and what is unknown.
+
+        With containerd's store nobody knows which digest is the config's.
+        """
+        if self.at_destination is None or digest == self._facts.id or self._daemon.names_images_by_manifest:
+            return None
+        try:
+            return self.at_destination(digest)
+        except OccystrapError as error:
+            _LOG.debug('the daemon has to push %s: %s', digest, error)
+            return None
+
+    def _close(self, session: PushSession) -> None:
+        if left := session.close():
+            self._note(left)
+
+    def _note(self, text: str) -> None:
+        self.notes = (*self.notes, text)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+                 ) -> None:
+        super().__exit__(kind, error, trace)
+        if error:
+            for note in self.notes:
+                error.add_note(note)
+
+
+class DockerPushInput(DockerInput):
+    """Images that a Docker or Podman daemon pushes."""
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(location, settings)
+        self._fallback = bool(location.options['fallback'])
+
+    def open(self, reference: Reference) -> Image:
+        """Return the image, having asked the daemon for its ID and its layers' digests; nothing is pushed yet."""
+        return PushedImage(*self._found(reference), self._daemon, self.settings, self._fallback)
+
+
+def _require_reachable(daemon: Daemon, facts: ImageFacts, image: str) -> None:
+    """Raise ServiceUnavailable where a push cannot come here, or would cost the image: both are known beforehand."""
+    url = urlsplit(daemon.address.url)
+    if url.scheme == 'ssh' or (url.scheme != 'unix' and url.hostname not in _HERE):
+        raise ServiceUnavailable(f'the daemon at {daemon.address} runs on another machine, from where it cannot push '
+                                 f'{image} to this program: {INSTEAD}')
+    if not facts.tags:
+        raise ServiceUnavailable(f'{image} has no tag, so the daemon at {daemon.address} would remove it together '
+                                 f'with the temporary one that a push needs: tag it, {INSTEAD}')

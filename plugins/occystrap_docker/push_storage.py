@@ -1,0 +1,91 @@
+"""What a daemon pushes, on its way through a temporary folder: told of as it arrives, gone when it was taken."""
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from occystrap_core.oci import Digest
+from occystrap_registry.embedded import Problem, Storage
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob that has arrived whole: the registry held its bytes against the digest."""
+
+    digest: Digest
+    path: Path
+
+
+class PushStorage(Storage):
+    """Takes one repository, whose name nobody can guess, tells of each blob, and gives up those that were taken."""
+
+    def __init__(self, root: Path, repository: str, arrived: Callable[[Blob], None],
+                 elsewhere: Callable[[Digest], int | None]) -> None:
+        """`arrived` is called, on the registry's thread, with each new blob; `elsewhere` tells the size in bytes of a
+        blob that need not be pushed."""
+        super().__init__(root)
+        self._repository, self._arrived, self._elsewhere = repository, arrived, elsewhere
+        self.left_out: dict[Digest, int] = {}
+        """The blobs that the daemon was told are here, which they are not, and their sizes in bytes."""
+        self._taken: dict[Digest, int] = {}
+        self._taking = threading.Lock()
+
+    def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
+        """Take over a complete file and tell of it, unless it was here before."""
+        self._require(repository, complete)
+        self.left_out.pop(digest, None)
+        if self.has_blob(repository, digest):
+            complete.unlink()
+            return
+        super().add_blob(repository, digest, complete)
+        self._arrived(Blob(digest, self.blob(digest)))
+
+    def has_blob(self, repository: str, digest: Digest) -> bool:
+        """Tell whether a blob is here, or was and has been taken, or is not needed."""
+        with self._taking:
+            return repository == self._repository and (
+                digest in self._taken or digest in self.left_out or super().has_blob(repository, digest))
+
+    def blob_size(self, repository: str, digest: Digest) -> int:
+        """Return the size in bytes of a blob that is here, was here, or is not needed.
+
+        Daemons ask before an upload, if they know the digest by then, and Docker after it too.
+        """
+        if not self.has_blob(repository, digest) and repository == self._repository:
+            if size := self._elsewhere(digest):
+                self.left_out[digest] = size
+        with self._taking:
+            known = {**self.left_out, **self._taken} if repository == self._repository else {}
+            return known[digest] if digest in known else super().blob_size(repository, digest)
+
+    def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+        """Keep a manifest."""
+        self._require(repository)
+        super().add_manifest(repository, digest, raw, media_type, tag)
+
+    def repositories(self) -> list[str]:  # type: ignore[override]
+        """Return none: the name is the key, other users of this machine reach the registry as well."""
+        return []
+
+    def take(self, blob: Blob) -> None:
+        """Give up a blob's file."""
+        with self._taking:
+            self._taken[blob.digest] = blob.path.stat().st_size
+            blob.path.unlink()
+
+    def under_way(self) -> int:
+        """Return how many bytes have arrived of what is not complete, a sign that a silent daemon is at work."""
+        total = 0
+        for entry in os.scandir(self.temporary):
+            try:
+                total += entry.stat().st_size
+            except FileNotFoundError:  # it is complete by now
+                continue
+        return total
+
+    def _require(self, repository: str, complete: Path | None = None) -> None:
+        if repository != self._repository:
+            if complete:
+                complete.unlink()
+            raise Problem(404, 'NAME_UNKNOWN', 'there is no such repository')
