@@ -31,7 +31,7 @@ def test_the_layers_of_a_replaced_image_go(tmp_path: Path) -> None:
     receipt = write(sample_image('sample:v1', variant='another'), f'mounts://{mounts}')
     assert len(layers(mounts)) == 3 and not verify(receipt).results
     assert {path.name for path in (mounts / '.occystrap').iterdir()} == {
-        'active', 'lock', 'receipts', 'trees', 'unpacking'}
+        'active', 'empty', 'lock', 'receipts', 'trees', 'unpacking'}
 
 
 def test_a_rerun_unpacks_nothing(tmp_path: Path) -> None:
