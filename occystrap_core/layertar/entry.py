@@ -173,7 +173,7 @@ class TarEntry:
         """Become, from a hard link to it, the file itself: its type, size, sparse map and attributes, the name kept."""
         self.set_linkname(b'')
         own = self._own_records()
-        keys = {key for key, _ in own} | {b'path', b'linkpath', b'mtime', b'atime', b'ctime', *_OWNERS}
+        keys = {key for key, _ in own} | {b'path', b'linkpath', *_TIMES, *_OWNERS}
         records = [(key, value) for key, value in file._own_records() if key not in keys]
         if b'GNU.sparse.name' in dict(records):
             records = [(key, self.name if key == b'GNU.sparse.name' else value) for key, value in records]

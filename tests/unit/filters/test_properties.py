@@ -71,3 +71,11 @@ def test_what_is_left_reads_as_before(tree: list[Entry], kind: int) -> None:
     for name, content in after.items():
         was = before[name]
         assert content == was or str(was).startswith('='), 'only hard links may have changed'
+
+
+def test_a_link_that_becomes_a_file_has_none_of_its_times() -> None:
+    file, link = entry('a', b'', tarfile.REGTYPE)[0], entry('x', b'', tarfile.LNKTYPE)[0]
+    file.pax_headers, link.linkname = {'LIBARCHIVE.creationtime': '0', 'atime': '0', 'comment': 'kept'}, 'a'
+    tar = through(tar_of([(file, b''), (link, b'')], tarfile.PAX_FORMAT), *CHAIN)
+    assert b'creationtime' not in tar and b'atime' not in tar and b'comment=kept' in tar
+    assert through(tar, *CHAIN) == tar
