@@ -9,6 +9,7 @@ from occystrap_core.image.layer import Layer
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Manifest
+from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class SequentialImage(Image):
     """An image whose layers arrive in a stream, in an order that its source decides, its config somewhere between."""
 
     sequential = True
+    platform: Platform | None = None
+    """What it runs on, where that is known before the config has come."""
 
     def __init__(self, reference: Reference, diff_ids: Sequence[Digest]) -> None:
         """`diff_ids` are known beforehand. A subclass yields the layers and calls `found_config`."""

@@ -11,7 +11,7 @@ from occystrap_docker.contexts import DEFAULT, chosen_context, read_context
 from occystrap_docker.engines import DOCKER, PODMAN, Engine
 
 _SCHEMES = ('unix://', 'tcp://', 'http://', 'https://', 'ssh://')
-_PASSWORD = re.compile(r'^[a-z]+://[^/@]*:[^/@]*@')
+_PASSWORD = re.compile(r'^(?!ssh://|unix://).*@|^ssh://[^/@]*:[^/@]*@', re.DOTALL)
 _PORT = re.compile(r'^[a-z]+://[^/]+:[0-9]+(/.*)?$')
 _PLACES = ('socket', 'host', 'context')
 _TLS = ('cert_path', 'tls_verify')

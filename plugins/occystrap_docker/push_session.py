@@ -90,10 +90,10 @@ class PushSession:
         with self._closing:
             if self._push:
                 self._push.stop()
-            left = self._untag()
-            if self._server:
+            if self._server:  # before the tag goes: a push that ends now would leave the daemon another name
                 self._server.stop(at_once=True)
                 self._server = None
+            left = self._untag()
             if self._folder:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder = ''

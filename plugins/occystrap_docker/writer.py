@@ -70,7 +70,7 @@ class DockerWriter(ImageOutput):
         name = _layer_name(layer)
         with self._alone() as archive, layer.open() as stream:
             right = archive.add(name, size, stream.chunks()) == size
-        return WrittenLayer(name) if right else self._spooled(layer)
+        return WrittenLayer(name) if right else self._spooled(layer, 'again-')
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """End the archive, hold what the daemon made of it against the image, and tag that."""
@@ -103,14 +103,17 @@ class DockerWriter(ImageOutput):
         finally:
             self._turn.release()
 
-    def _spooled(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Send a layer by way of a temporary file, which tells its size; raises OutputError when that has no room."""
+    def _spooled(self, layer: OutgoingLayer, prefix: str = '') -> WrittenLayer:
+        """Send a layer by way of a temporary file, which tells its size; raises OutputError when that has no room.
+
+        `prefix` keeps its name apart from that of a first try: of two files of one name daemons take one or the other.
+        """
         file = TemporaryFile(self.settings.temporary)
         try:
             with layer.open() as stream:
                 for chunk in stream.chunks():
                     file.write(chunk)
-            name = f'{stream.digest.hex}/layer.tar'
+            name = f'{prefix}{stream.digest.hex}/layer.tar'
             with self._alone() as archive, ByteStream(file.reopened(), digest=stream.digest) as spooled:
                 archive.add(name, stream.size, spooled.chunks())
             return WrittenLayer(name)

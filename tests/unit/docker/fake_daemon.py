@@ -215,6 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _load(self, body: bytes) -> None:
         with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+            assert len(set(archive.getnames())) == len(archive.getnames()), 'of two files daemons take one or the other'
             files = {each.name: archive.extractfile(each).read()  # type: ignore[union-attr]
                      for each in archive if each.isfile()}
         manifest = json.loads(files['manifest.json'])[0]

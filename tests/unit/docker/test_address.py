@@ -107,8 +107,10 @@ def test_what_cannot_be_is_a_usage_error(options: dict[str, Any], words: str, co
     assert '\n' not in str(error.value)
 
 
-def test_passwords_are_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('DOCKER_HOST', 'tcp://me:canary@host:2375')
+@pytest.mark.parametrize('address', ['tcp://me:canary@host:2375', 'SSH://me:canary@host', 'me:canary@host',
+                                     'tcp://me:can/canary@host:2375', 'tcp://canary@host:1', 'ssh://me:canary@host'])
+def test_passwords_are_refused_and_not_shown(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('DOCKER_HOST', address)
     with pytest.raises(UsageError) as error:
         found()
     assert 'canary' not in str(error.value)

@@ -14,6 +14,7 @@ from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.oci import Digest, Reference
 from occystrap_docker.input import DockerInput
 from occystrap_tar.writer import tar_output
+from tests.hostile.in_process import run_here
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, legacy
 from tests.unit.docker.runs import SETTINGS, at, read, source
@@ -160,3 +161,14 @@ def test_a_cancelled_run_stops_in_mid_export(daemon: FakeDaemon) -> None:
                 with pytest.raises(Cancelled):
                     tar.drain()
             break
+
+
+@pytest.mark.parametrize(('platform', 'code'), [('linux/amd64', 1), ('linux/arm64', 0), ('windows/arm64', 1)])
+def test_another_platform_than_the_asked_one_is_refused(platform: str, code: int, daemon: FakeDaemon, tmp_path: Path,
+                                                        ) -> None:
+    daemon.add(legacy(), 'sample:v1')
+    result = run_here('process', f'docker://sample:v1?socket={daemon.socket}', f'tar://{tmp_path}/out.tar',
+                      '--platform', platform)
+    result.assert_code(code)
+    assert not code or f'no image for platform {platform}' in result.err
+    assert (tmp_path / 'out.tar').exists() == (not code)
