@@ -132,6 +132,7 @@ def _remove_abandoned(path: str) -> None:
         descriptor = os.open(path, _FOLDER)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_tree(path)
+            if locks.is_still(path, descriptor):  # else it has gone meanwhile, and a run has made its own there
+                remove_tree(path)
         finally:
             os.close(descriptor)
