@@ -1,5 +1,6 @@
 """How distribution lays its storage folder out: blobs by digest, tags as links."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,12 @@ class RegistryStorage:
         return {f'{path.parts[-4]}:{path.parts[-2]}' for path in (self._registry / 'blobs').glob('*/*/*/data')}
 
     def tag_digest(self, repository: str, tag: str) -> str:
-        """The digest that the tag names."""
-        return self._tag_link(repository, tag).read_text()
+        """The digest that the tag names; the registry empties the link before it writes to it, which is waited for."""
+        for _ in range(100):
+            if digest := self._tag_link(repository, tag).read_text():
+                return digest
+            time.sleep(0.01)
+        raise AssertionError(f'the registry left the link of {repository}:{tag} empty')
 
     def move_tag(self, repository: str, tag: str, digest: str) -> None:
         """Lets the tag name another manifest."""
