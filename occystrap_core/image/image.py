@@ -53,6 +53,11 @@ class Image:
         return self._config
 
     @property
+    def platform(self) -> Platform | None:
+        """What it runs on; None for a sequential image whose source does not tell before the config has come."""
+        return self.config.platform
+
+    @property
     def diff_ids(self) -> tuple[Digest, ...]:
         """The digests of the layers' tars, lowest first; known from the start, of a sequential image too."""
         return self.config.diff_ids
@@ -103,11 +108,10 @@ class SequentialImage(Image):
     """An image whose layers arrive in a stream, in an order that its source decides, its config somewhere between."""
 
     sequential = True
-    platform: Platform | None = None
-    """What it runs on, where that is known before the config has come."""
 
-    def __init__(self, reference: Reference, diff_ids: Sequence[Digest]) -> None:
-        """`diff_ids` are known beforehand. A subclass yields the layers and calls `found_config`."""
+    def __init__(self, reference: Reference, diff_ids: Sequence[Digest], platform: Platform | None = None) -> None:
+        """`diff_ids` are known beforehand, `platform` may be. A subclass yields the layers and calls `found_config`."""
+        self._platform = platform
         self.reference, self.manifest = reference, None
         self._config, self._layers, self._diff_ids = None, (), tuple(diff_ids)
         self._closing = ExitStack()
@@ -119,6 +123,11 @@ class SequentialImage(Image):
         if self._config is None:
             raise InvalidImage(f'{self.reference} came without its config')
         return self._config
+
+    @property
+    def platform(self) -> Platform | None:
+        """What the source said that it runs on, if it did."""
+        return self._platform
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         Excluded, compiled, examples, has_glob, in_order, natural, some, split_pattern,
     )
     from occystrap_core.oci.platform import Platform, PlatformChoice
-    from occystrap_core.oci.reference import Reference
+    from occystrap_core.oci.reference import Reference, split_tag
     from occystrap_core.oci.referrers import COSIGN_SUFFIXES, referrer_of, referrers_tag, subject_of
 
 __getattr__ = lazy_exports(__name__, {
@@ -30,7 +30,7 @@ __getattr__ = lazy_exports(__name__, {
               'require_version select_entry',
     'manifest': 'Index Manifest parse_manifest_or_index', 'media_types': 'Compression',
     'patterns': 'Excluded compiled examples has_glob in_order natural some split_pattern',
-    'platform': 'Platform PlatformChoice', 'reference': 'Reference',
+    'platform': 'Platform PlatformChoice', 'reference': 'Reference split_tag',
     'referrers': 'COSIGN_SUFFIXES referrer_of referrers_tag subject_of'})
 
 __all__ = ['CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'Excluded', 'INDEX',
@@ -38,4 +38,4 @@ __all__ = ['CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'D
            'Platform', 'PlatformChoice', 'REF_NAME', 'Reference', 'UNTAGGED', 'blob_name', 'called', 'choose',
            'compiled', 'dump', 'entry_name', 'examples', 'field', 'has_glob', 'in_order', 'layout_offers', 'natural',
            'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag',
-           'require_version', 'select_entry', 'some', 'split_pattern', 'subject_of']
+           'require_version', 'select_entry', 'some', 'split_pattern', 'split_tag', 'subject_of']

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from occystrap_core.errors import UsageError
-from occystrap_core.oci.reference import Reference
+from occystrap_core.oci.reference import Reference, split_tag
 
 _MARKS = re.compile(r'[*?\[\]]')
 _LONGEST = 255
@@ -27,7 +27,7 @@ def split_pattern(text: str) -> tuple[str, str] | None:
     """
     if not has_glob(text):
         return None
-    repository, colon, tag = text.rpartition(':') if ':' in text.rpartition('/')[2] else (text, '', '')
+    repository, colon, tag = split_tag(text)
     if '@' in text:
         raise UsageError(f'{text!r} has a pattern beside a digest, which names one image')
     for what, part, allowed in (('repository', repository, _REPOSITORY), ('tag', tag if colon else '*', _TAG)):

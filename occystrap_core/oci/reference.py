@@ -36,7 +36,7 @@ class Reference:
         """
         rest, digest = _split_digest(text)
         host, rest = _split_host(rest, text, with_host)
-        repository, colon, tag = rest.rpartition(':') if ':' in rest.rpartition('/')[2] else (rest, '', '')
+        repository, colon, tag = split_tag(rest)
         if colon and not _TAG.fullmatch(tag):
             raise UsageError(f'{text!r} has a malformed tag {tag!r}')
         if not _REPOSITORY.fullmatch(repository) or len(repository) > 255:
@@ -57,6 +57,11 @@ class Reference:
     def with_default_tag(self) -> Self:
         """Return this reference, with tag latest where it has neither tag nor digest."""
         return self if self.tag or self.digest else replace(self, tag='latest')
+
+
+def split_tag(name: str) -> tuple[str, str, str]:
+    """Return what is before the colon of a tag, the colon, and the tag; the last two are empty where there is none."""
+    return name.rpartition(':') if ':' in name.rpartition('/')[2] else (name, '', '')
 
 
 def _split_digest(text: str) -> tuple[str, Digest | None]:

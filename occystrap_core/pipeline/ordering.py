@@ -50,15 +50,9 @@ class _Waiting:
 
     def add(self, layer: Layer) -> None:
         """Read a layer, filtered as it is to be written, into a file."""
-        file = TemporaryFile(self._settings.temporary)
-        try:
-            with layer.tar() as stream:
-                stream.observe(lambda count: self._settings.cancellation.check())
-                for chunk in stream.chunks():
-                    file.write(chunk)
-        except BaseException:
-            file.close()
-            raise
+        with layer.tar() as stream:
+            stream.observe(lambda count: self._settings.cancellation.check())
+            file = TemporaryFile.holding(stream.chunks(), self._settings.temporary)
         assert layer.source.diff_id
         self._files[layer.source.diff_id] = file, stream.digest
 

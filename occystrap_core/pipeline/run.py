@@ -9,7 +9,7 @@ from functools import partial
 
 from occystrap_core.errors import ImageNotFound
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.image import Image, SequentialImage
+from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex, below
 from occystrap_core.image_output import ImageOutput
 from occystrap_core.opening import open_output
@@ -195,7 +195,7 @@ def _require_platform(image: Image | ImageIndex, settings: Settings) -> None:
     wanted = settings.platform
     if not wanted or isinstance(image, ImageIndex | Artifact):
         return
-    actual = image.platform if isinstance(image, SequentialImage) else image.config.platform
+    actual = image.platform
     if actual is None:
         return
     if not actual.variant:  # many configs leave it out, also below an index that tells it

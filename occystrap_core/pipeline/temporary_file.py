@@ -1,8 +1,8 @@
 """Unnamed temporary files, gone with the process at the latest; what goes wrong with them says what to do."""
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
-from typing import BinaryIO, cast
+from typing import BinaryIO, Self, cast
 
 from occystrap_core.errors import OutputError
 
@@ -15,6 +15,18 @@ class TemporaryFile:
         with self._explained():
             import tempfile  # late: it takes milliseconds that most copies need not spend
             self.file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder, prefix='occystrap-', buffering=0))
+
+    @classmethod
+    def holding(cls, chunks: Iterable[bytes | memoryview], folder: str) -> Self:
+        """Return a file that holds all chunks; raises OutputError, and what they raise."""
+        file = cls(folder)
+        try:
+            for chunk in chunks:
+                file.write(chunk)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def write(self, data: bytes | memoryview) -> int:
         """Write all of `data`; return its length."""

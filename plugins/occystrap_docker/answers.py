@@ -36,7 +36,7 @@ def push_complaint(line: bytes) -> str:
     answer = _parse(line)
     detail = answer.get('errorDetail')
     said = answer.get('error') or (detail.get('message') if isinstance(detail, dict) else detail)
-    return ' '.join(str(said).split())[:500] if said else ''
+    return _line(said) if said else ''
 
 
 def appended_error(last: bytes) -> str:
@@ -58,4 +58,8 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 def _complaint(answer: dict[str, Any], line: bytes, status: int) -> str:
     said = answer.get('error') or answer.get('message') or answer.get('cause') or line.decode(errors='replace')
-    return ' '.join(str(said).split())[:500] or f'status {status}'
+    return _line(said) or f'status {status}'
+
+
+def _line(said: object) -> str:
+    return ' '.join(str(said).split())[:500]

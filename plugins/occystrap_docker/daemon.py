@@ -15,7 +15,7 @@ from requests import Response
 from occystrap_core import (
     CHUNK, ImageNotFound, IteratorSource, OutputError, ReadAhead, ServiceError, Settings,
 )
-from occystrap_core.oci import Digest, Reference, field
+from occystrap_core.oci import Digest, Platform, Reference, field
 from occystrap_docker.address import find_address
 from occystrap_docker.answers import appended_error, loaded_image
 from occystrap_docker.connecting import connect
@@ -39,7 +39,7 @@ class ImageFacts:
     diff_ids: tuple[Digest, ...]
     tags: tuple[str, ...]
     size: int
-    platform: str = ''
+    platform: Platform | None = None
 
 
 class Daemon:
@@ -200,4 +200,9 @@ def _facts(document: dict[str, Any], name: str) -> ImageFacts:
     layers = (document.get('RootFS') or {}).get('Layers') or []
     return ImageFacts(Digest(field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
                       tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),
-                      '/'.join(str(document[key]) for key in _PLATFORM if document.get(key)))
+                      _platform(document))
+
+
+def _platform(document: dict[str, Any]) -> Platform | None:
+    os, architecture, variant = (str(document.get(key) or '') for key in _PLATFORM)
+    return Platform(os, architecture, variant) if os and architecture else None

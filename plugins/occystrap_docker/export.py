@@ -7,14 +7,13 @@
 import re
 from collections.abc import Callable, Iterator
 
-from occystrap_core import ByteStream, ChunkedSource, DigestMismatch, InvalidImage, TarLayer, inflate
-from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig
+from occystrap_core import ByteStream, ChunkedSource, DigestMismatch, InvalidImage, TarLayer, detect, inflate
+from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig
 from occystrap_docker.daemon import ImageFacts
 from occystrap_docker.documents import Documents
 from occystrap_docker.tar_stream import StreamedFile, TarStream
 
 _BY_DIGEST = re.compile(r'(?:^|/)([0-9a-f]{64})(?:\.tar|\.json)?$')
-_COMPRESSED = (b'\x1f\x8b', b'\x28\xb5\x2f\xfd')
 
 
 class ArrivingLayer(TarLayer):
@@ -24,7 +23,7 @@ class ArrivingLayer(TarLayer):
                  ) -> None:
         """`learn` is called with the digest of the whole tar and sets index and diff_id, or raises."""
         self.name = f'{diff_id} ({file.name})' if diff_id else file.name
-        self.compressed = file.peek().startswith(_COMPRESSED)
+        self.compressed = _is_compressed(file)
         super().__init__(-1, diff_id, lambda: file, None if self.compressed else file.size, self.name)
         self.opened = False
         self._file, self._tell = file, learn
@@ -91,7 +90,7 @@ class Export:
             layer.index = self._facts.diff_ids.index(digest)
             return layer
         nameless = file.name.rpartition('/')[2] == 'layer.tar'
-        if nameless or (digest and file.peek().startswith(_COMPRESSED)):
+        if nameless or (digest and _is_compressed(file)):
             return ArrivingLayer(file, None, self._learn)
         return None
 
@@ -115,6 +114,10 @@ class Export:
     def _look_at(self, file: StreamedFile) -> None:
         if _digest_in(file.name) and file.size <= MANIFEST_CAP and file.peek().startswith(b'{'):
             self._documents.add(b''.join(file.chunks()))
+
+
+def _is_compressed(file: StreamedFile) -> bool:
+    return detect(file.peek()) is not Compression.NONE
 
 
 def _digest_in(name: str) -> Digest | None:

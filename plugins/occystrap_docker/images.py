@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from occystrap_core import Location, Settings, UsageError, at_once, parse_uri, printable, read_options, size_text
-from occystrap_core.oci import Digest, compiled, natural
+from occystrap_core.oci import Digest, compiled, natural, split_tag
 from occystrap_docker.daemon import Daemon
 from occystrap_docker.listing import Listed
 from occystrap_docker.matching import NamePattern, nothing_matches
@@ -55,8 +55,8 @@ def _wanted(text: str) -> tuple[Location, NamePattern | None]:
 
 
 def _pattern(path: str) -> NamePattern:
-    repository, colon, tag = path.rpartition(':') if ':' in path.rpartition('/')[2] else (path, '', '*')
-    return NamePattern.parse(path, '*') or NamePattern(path, compiled(repository), compiled(tag))
+    repository, colon, tag = split_tag(path)
+    return NamePattern.parse(path, '*') or NamePattern(path, compiled(repository), compiled(tag if colon else '*'))
 
 
 def _rows(daemon: Daemon, pattern: NamePattern | None) -> Sequence[Listed]:
@@ -72,7 +72,7 @@ def _platforms(daemon: Daemon, rows: Sequence[Listed]) -> Mapping[Digest, str]:
     """Return the platform of each image; one that is gone by now has none."""
     ids = list(dict.fromkeys(row.id for row in rows))
     facts = at_once(daemon.find, ids, _AT_ONCE)
-    return {image_id: each.platform for image_id, each in zip(ids, facts, strict=True) if each}
+    return {image_id: str(each.platform) for image_id, each in zip(ids, facts, strict=True) if each and each.platform}
 
 
 def _entry(row: Listed, platforms: Mapping[Digest, str]) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """docker:// as a source: an image of a daemon, its layers as they stream out of it."""
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
-from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, SequentialImage, Settings, UsageError
-from occystrap_core.oci import Excluded, Platform, Reference
+from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, SequentialImage, Settings
+from occystrap_core.oci import Excluded, Reference
 from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.export import Export
 from occystrap_docker.matching import NamePattern, matching
@@ -16,10 +15,8 @@ class DaemonImage(SequentialImage):
     """An image of a daemon; each walk over its arrivals is one export."""
 
     def __init__(self, reference: Reference, facts: ImageFacts, daemon: Daemon) -> None:
-        super().__init__(reference, facts.diff_ids)
+        super().__init__(reference, facts.diff_ids, facts.platform)
         self._facts, self._daemon = facts, daemon
-        with suppress(UsageError):  # of odd words nothing is known beforehand
-            self.platform = Platform.parse(facts.platform)
 
     def arrivals(self) -> Iterator[Layer]:
         """Yield the layers straight from the socket; the tar of each can be opened once, a double comes once.

@@ -3,16 +3,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from occystrap_core import ByteStream, DigestMismatch, InvalidImage, Layer, Readable, StoredLayer, inflate
+from occystrap_core import ByteStream, DigestMismatch, InvalidImage, Layer, Readable, StoredLayer, detect, inflate
 from occystrap_core.oci import (
-    MANIFEST_CAP, Compression, Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest_or_index,
+    MANIFEST_CAP, Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest_or_index,
 )
 from occystrap_docker.daemon import ImageFacts
 from occystrap_docker.documents import Documents
 from occystrap_docker.push_session import PushSession
 from occystrap_docker.push_storage import Blob
-
-_MAGIC = {b'\x1f\x8b': Compression.GZIP, b'\x28\xb5\x2f\xfd': Compression.ZSTD}
 
 
 class PushContents:
@@ -124,7 +122,5 @@ def _opened(path: Path) -> Readable:
 
 def _descriptor(blob: Blob) -> Descriptor:
     with open(blob.path, 'rb') as file:
-        start = file.read(4)
-    compression = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), Compression.NONE)
-    media_type = media_types.layer_media_type(media_types.OCI_MANIFEST, compression)
+        media_type = media_types.layer_media_type(media_types.OCI_MANIFEST, detect(file.read(4)))
     return Descriptor(media_type, blob.digest, blob.path.stat().st_size)

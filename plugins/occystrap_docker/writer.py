@@ -108,11 +108,9 @@ class DockerWriter(ImageOutput):
 
         `prefix` keeps its name apart from that of a first try: of two files of one name daemons take one or the other.
         """
-        file = TemporaryFile(self.settings.temporary)
+        with layer.open() as stream:
+            file = TemporaryFile.holding(stream.chunks(), self.settings.temporary)
         try:
-            with layer.open() as stream:
-                for chunk in stream.chunks():
-                    file.write(chunk)
             name = f'{prefix}{stream.digest.hex}/layer.tar'
             with self._alone() as archive, ByteStream(file.reopened(), digest=stream.digest) as spooled:
                 archive.add(name, stream.size, spooled.chunks())

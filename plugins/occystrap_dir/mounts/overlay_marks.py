@@ -7,9 +7,15 @@ from occystrap_core import InvalidImage, Whiteout
 from occystrap_dir.extraction.mtree import xattr_keywords
 from occystrap_dir.extraction.root import join, text
 from occystrap_dir.extraction.tree import Tree
+from occystrap_dir.mounts.catalog import MountCatalog
 
 
-def hides_below(folder: str, user_marks: bool) -> bool:
+def mount_script(root: str, catalog: MountCatalog, user_marks: bool) -> bytes:
+    """Return mount.sh for the images and their layers in a folder; raises OSError."""
+    return catalog.script(user_marks, lambda folder: _hides_below(f'{root}/{folder}', user_marks))
+
+
+def _hides_below(folder: str, user_marks: bool) -> bool:
     """Tell whether a layer's own folder is marked as opaque; raises OSError."""
     try:
         return os.getxattr(folder, _opaque(user_marks)) == b'y'

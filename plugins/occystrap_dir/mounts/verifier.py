@@ -7,7 +7,7 @@ from occystrap_dir.checking import findings_of, is_there, unknown
 from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog
 from occystrap_dir.mounts.layers import LayerListing
-from occystrap_dir.mounts.overlay_marks import hides_below
+from occystrap_dir.mounts.overlay_marks import mount_script
 from occystrap_dir.names import file_size, read_document
 
 
@@ -47,8 +47,7 @@ def _check_catalog(expected: Expectation, root: str, results: CheckResults) -> N
     catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')
     if not any(Digest.of(image.canonical()) == expected.digest for image in catalog.images.values()):
         results.error(expected, 'does not list the image with these layers')
-    user_marks = os.path.exists(f'{root}/{USER_MARKS}')
-    script = catalog.script(user_marks, lambda folder: hides_below(f'{root}/{folder}', user_marks))
+    script = mount_script(root, catalog, os.path.exists(f'{root}/{USER_MARKS}'))
     try:
         if read_document(root, SCRIPT, CAP) != script or not os.access(f'{root}/{SCRIPT}', os.X_OK):
             results.error(SCRIPT, f'is not what goes with {CATALOG}')

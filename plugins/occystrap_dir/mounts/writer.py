@@ -14,7 +14,7 @@ from occystrap_dir.mounts.catalog import (
     CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
 )
 from occystrap_dir.mounts.layers import LayerListing, is_whole, remove_unnamed
-from occystrap_dir.mounts.overlay_marks import OverlayMarks, hides_below
+from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
 from occystrap_dir.names import read_document
 from occystrap_dir.receipts import kept_receipt
 from occystrap_dir.workspace import RECEIPTS, STATE, Workspace
@@ -78,7 +78,7 @@ class MountsOutput(ImageOutput):
                 Expectation('mount', CATALOG, Digest.of(mounted.canonical()), len(mounted.canonical())),
                 *(self._expected(folder) for folder in dict.fromkeys(mounted.layers))])
             self._commit({f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode(),
-                          CATALOG: catalog.to_json(), SCRIPT: self._script(catalog)})
+                          CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks)})
         self._workspace.leave(clean=not replaces, sweep=self._sweep)
         self.notes = self._limits.notes
         return receipt
@@ -130,9 +130,6 @@ class MountsOutput(ImageOutput):
 
     def _expected(self, folder: str) -> Expectation:
         return Expectation('files', tree_name(folder), *hash_file(f'{self._root}/{tree_name(folder)}'))
-
-    def _script(self, catalog: MountCatalog) -> bytes:
-        return catalog.script(self._user_marks, lambda folder: hides_below(f'{self._root}/{folder}', self._user_marks))
 
     def _commit(self, documents: dict[str, bytes]) -> None:
         partial_files = {self._workspace.write(content): name for name, content in documents.items()}

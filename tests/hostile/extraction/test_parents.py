@@ -56,13 +56,12 @@ def test_nothing_of_any_kind_goes_below_a_file(merging_ground: Ground, part: Par
 
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
 def test_a_parent_of_mode_0_takes_its_content_and_stays_so(merging_ground: Ground, together: bool) -> None:
-    ground = merging_ground
     below = (folder('a', 0), folder('a/b', 0), file('a/b/f', b'f', mode=0))
     above = (file('a/b/g', b'g'), folder('a/b/c', 0), file('a/h', b'h'), hardlink('h', 'a/b/f'), symlink('a/b/l', 'g'))
-    done = ground.extract(below + above) if together else ground.extract(below, above)
+    done = merging_ground.extract(below + above) if together else merging_ground.extract(below, above)
     assert names(done.tree) == {'a', 'a/b', 'a/b/f', 'a/b/g', 'a/b/c', 'a/b/l', 'a/h', 'h'}
-    assert {done.tree[path].mode for path in ('a', 'a/b', 'a/b/c')} == {ground.least_of_folders}
-    assert done.tree['a/b/f'].mode == ground.least_of_files
+    assert {done.tree[path].mode for path in ('a', 'a/b', 'a/b/c')} == {merging_ground.least_of_folders}
+    assert done.tree['a/b/f'].mode == merging_ground.least_of_files
     assert done.content('a/b/g') == b'g'
 
 

@@ -25,10 +25,9 @@ PAIRS = [(old, new, f'{old}-{new}') for old, new in product(MAKERS, MAKERS)]
 
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
 def test_everything_is_replaced_by_everything(merging_ground: Ground, together: bool) -> None:
-    ground = merging_ground
     old = [entry for before, _, name in PAIRS for entry in MAKERS[before](name)]
     new = [entry for _, after, name in PAIRS for entry in MAKERS[after](name)]
-    done = ground.extract((*TARGETS, *old, *new)) if together else ground.extract((*TARGETS, *old), tuple(new))
+    done = merging_ground.extract(*([(*TARGETS, *old, *new)] if together else [(*TARGETS, *old), tuple(new)]))
     tree = done.tree
     assert {name: tree[name].kind for _, _, name in PAIRS} == {name: KIND[after] for _, after, name in PAIRS}
     full = {name for before, after, name in PAIRS
