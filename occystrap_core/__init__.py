@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from occystrap_core.hookspecs import hookimpl
     from occystrap_core.image.artifact import Artifact
     from occystrap_core.image.chosen import open_chosen, platforms_wanted
-    from occystrap_core.image.compression import detect, inflate
+    from occystrap_core.image.compression import detect, inflate, inflated_size
     from occystrap_core.image.content_reader import ContentReader, at_once
     from occystrap_core.image.contents import Contents
     from occystrap_core.image.image import Image, SequentialImage
@@ -60,7 +60,7 @@ _HOMES = {
     'hookspecs': 'hookimpl',
     'image.artifact': 'Artifact',
     'image.chosen': 'open_chosen platforms_wanted',
-    'image.compression': 'detect inflate',
+    'image.compression': 'detect inflate inflated_size',
     'image.content_reader': 'ContentReader at_once',
     'image.contents': 'Contents',
     'image.image': 'Image SequentialImage',
@@ -104,7 +104,7 @@ __all__ = [
     'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'TemporaryFile',
     'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
     'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below', 'choice',
-    'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'is_whiteout', 'nearest', 'open_chosen', 'parse_uri',
-    'plain_path', 'platforms_wanted', 'printable', 'read_options', 'size_text', 'start_writeback', 'sync_folder',
-    'whiteout_of', 'writing',
+    'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size', 'is_whiteout', 'nearest',
+    'open_chosen', 'parse_uri', 'plain_path', 'platforms_wanted', 'printable', 'read_options', 'size_text',
+    'start_writeback', 'sync_folder', 'whiteout_of', 'writing',
 ]

@@ -26,6 +26,18 @@ def detect(head: bytes) -> Compression:
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), Compression.NONE)
 
 
+def inflated_size(end: bytes, size: int) -> int | None:
+    """Return a hint of how many bytes a gzip blob of `size` bytes inflates to, from its last four, `end`.
+
+    They tell it modulo 2^32, of the last member (RFC 1952, 2.2 and 2.3.1); None where deflate, which makes a thousandth
+    of zeros and a little more of noise, cannot have made so many bytes of so few, or the other way round.
+    """
+    if len(end) != 4:
+        return None
+    inflated = int.from_bytes(end, 'little')
+    return inflated if size - size // 512 - 1024 <= inflated <= size * 1040 else None
+
+
 class Peeked:
     """A source whose first bytes can be looked at before it is read."""
 

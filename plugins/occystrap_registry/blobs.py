@@ -3,7 +3,9 @@ from collections.abc import Iterator
 
 import httpx
 
-from occystrap_core import ChunkedSource, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
+from occystrap_core import (
+    ChunkedSource, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable, inflated_size,
+)
 from occystrap_core.oci import Descriptor
 from occystrap_registry.answers import Answer
 from occystrap_registry.client import RegistryClient
@@ -91,7 +93,7 @@ def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
 
 
 def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
-    """Return the size of a gzip blob's content in bytes, from its last four (RFC 1952, 2.3.1): modulo 2^32."""
+    """Return a hint of the size in bytes of a gzip blob's content, from its last four."""
     if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
         return None
     headers = {'Range': f'bytes={descriptor.size - 4}-{descriptor.size - 1}'}
@@ -100,8 +102,7 @@ def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
         reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, headers, cap=4)
     except ServiceError:
         return None  # who reads the blob will hear of it
-    whole = reply.status == 206 and len(reply.body) == 4 and not reply.cut
-    return int.from_bytes(reply.body, 'little') if whole else None
+    return inflated_size(reply.body, descriptor.size) if reply.status == 206 and not reply.cut else None
 
 
 def _missing(client: RegistryClient, descriptor: Descriptor) -> ImageNotFound | InvalidImage:

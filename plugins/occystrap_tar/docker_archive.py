@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from occystrap_core import Image, InvalidImage, Layer, TarLayer, concerning
-from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Offer, Reference, parse_json, parse_name
+from occystrap_core.oci import (
+    MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Reference, parse_json, parse_name,
+)
 from occystrap_tar.members import Archive, Member
-from occystrap_tar.tar_sizes import is_compressed, tar_size
+from occystrap_tar.tar_sizes import compression, tar_size
 
 MANIFEST = 'manifest.json'
 _CAP = 16 << 20
@@ -43,7 +45,7 @@ def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
 def holds_blobs(archive: Archive, image: ArchivedImage) -> bool:
     """Return whether any layer is compressed: then `docker save` took the blobs of a containerd store as they were."""
     with concerning('layer'):
-        return any(is_compressed(archive, archive.find(name)) for name in image.layers)
+        return any(compression(archive, archive.find(name)) is not Compression.NONE for name in image.layers)
 
 
 def open_image(archive: Archive, chosen: ArchivedImage, reference: Reference) -> Image:

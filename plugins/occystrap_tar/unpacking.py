@@ -5,9 +5,8 @@ import tempfile
 from contextlib import ExitStack
 from typing import IO
 
-from occystrap_core import CHUNK, ImageNotFound, OutputError, Readable, Settings, inflate
-
-_MAGIC = (b'\x1f\x8b', b'\x28\xb5\x2f\xfd')
+from occystrap_core import CHUNK, ImageNotFound, OutputError, Readable, Settings, detect, inflate
+from occystrap_core.oci import Compression
 
 
 class ReadableArchive:
@@ -25,7 +24,7 @@ class ReadableArchive:
             kind = os.fstat(source.fileno()).st_mode
             if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
                 raise ImageNotFound(f'cannot read {path}: it is neither a file nor a pipe')
-            if stat.S_ISFIFO(kind) or os.pread(source.fileno(), 4, 0).startswith(_MAGIC):
+            if stat.S_ISFIFO(kind) or detect(os.pread(source.fileno(), 4, 0)) is not Compression.NONE:
                 self._copy = _copied(source, path, settings)
                 self.path = f'/proc/self/fd/{self._copy.fileno()}'
 

@@ -3,7 +3,7 @@ import io
 import os
 
 from occystrap_core import (
-    Contents, DigestMismatch, ImageNotFound, InvalidImage, SizeMismatch, StoredLayer, concerning,
+    Contents, DigestMismatch, ImageNotFound, InvalidImage, SizeMismatch, StoredLayer, concerning, inflated_size,
 )
 from occystrap_core.oci import (
     MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, parse_manifest_or_index,
@@ -50,11 +50,11 @@ class LayoutContents(Contents):
             return os.fstat(file.fileno()).st_size
 
     def tar_size(self, descriptor: Descriptor) -> int | None:
-        """Return what the last four bytes of a gzip blob say (RFC 1952, 2.3.1): modulo 2^32."""
+        """Return what the last four bytes of a gzip blob say."""
         if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
             return None
         with self.blob(descriptor) as file:
-            return int.from_bytes(os.pread(file.fileno(), 4, descriptor.size - 4), 'little')
+            return inflated_size(os.pread(file.fileno(), 4, descriptor.size - 4), descriptor.size)
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
         """Return a layer, its size checked; one that has urls may be elsewhere, which is seen when it is read."""

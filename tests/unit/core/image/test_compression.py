@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import zstandard
 
-from occystrap_core import ByteStream, InvalidImage, inflate
+from occystrap_core import ByteStream, InvalidImage, inflate, inflated_size
 from occystrap_core.image.compression import COMPRESSIONS, compress
 from occystrap_core.oci import Compression
 from tests.unit.core.image.sources import Source
@@ -29,6 +29,20 @@ def zstandarded(data: bytes) -> bytes:
 def inflated(data: bytes, promised: Compression | None = None, step: int = 1 << 30) -> bytes:
     stream = ByteStream(inflate(Source(data, step), 'layer 3', promised))
     return b''.join(bytes(chunk) for chunk in stream.chunks())
+
+
+@pytest.mark.parametrize('data', [b'', TEXT, bytes(30 * MIB), random.Random(2).randbytes(MIB)])
+@pytest.mark.parametrize('level', [0, 1, 9])
+def test_the_end_of_a_gzip_blob_tells_its_content(data: bytes, level: int) -> None:
+    blob = gzip.compress(data, level)
+    assert inflated_size(blob[-4:], len(blob)) == len(data)
+
+
+def test_an_end_that_cannot_be_is_not_believed() -> None:
+    two = gzipped(random.Random(3).randbytes(MIB)) + gzipped(b'tail')
+    assert inflated_size(two[-4:], len(two)) is None
+    assert inflated_size(b'\xff' * 4, 10_000) is None
+    assert inflated_size(b'', 10_000) is None
 
 
 @pytest.mark.parametrize('pack', [gzipped, zstandarded])
