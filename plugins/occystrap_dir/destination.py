@@ -8,7 +8,7 @@ from occystrap_dir.manifests import SINGLE, manifest_names
 from occystrap_dir.workspace import STATE
 
 _OURS = (SINGLE, CATALOG, STATE)
-_OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version')
+_OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version', 'rootfs', 'mount.json', 'layers')
 _HARMLESS = {'lost+found'}
 
 

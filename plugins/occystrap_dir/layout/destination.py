@@ -7,7 +7,8 @@ from occystrap_dir.layout.recovery import has_receipts, recovered_index
 from occystrap_dir.names import read_document
 from occystrap_dir.workspace import STATE
 
-_OTHERS = ('manifest.json', 'catalog.json', 'repositories', 'version', 'config.json', 'rootfs')
+_OTHERS = (
+    'manifest.json', 'catalog.json', 'repositories', 'version', 'config.json', 'rootfs', 'mount.json', 'layers')
 
 
 def check_destination(root: str) -> None:

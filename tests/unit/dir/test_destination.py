@@ -40,6 +40,17 @@ def folder_of_skopeo(path: Path) -> None:
         (path / name).touch()
 
 
+def bundle(path: Path) -> None:
+    for name in ('.occystrap', 'rootfs'):
+        (path / name).mkdir(parents=True)
+    (path / 'config.json').touch()
+
+
+def mounts(path: Path) -> None:
+    for name in ('.occystrap', 'layers'):
+        (path / name).mkdir(parents=True)
+
+
 def state_is_a_link(path: Path) -> None:
     path.mkdir()
     (path / '.occystrap').symlink_to('/')
@@ -52,6 +63,8 @@ def state_is_a_link(path: Path) -> None:
     (foreign, "holds other things, such as 'thesis.txt': name an empty folder"),
     (oci_layout, 'holds an image in another layout'),
     (folder_of_skopeo, 'holds an image in another layout'),
+    (bundle, "holds an image in another layout \\('rootfs' is there\\)"),
+    (mounts, "holds an image in another layout \\('layers' is there\\)"),
     (state_is_a_link, 'something that is not a folder is in the way')])
 def test_a_place_that_is_not_ours_is_refused_and_left_alone(
         tmp_path: Path, make: Callable[[Path], None], said: str) -> None:

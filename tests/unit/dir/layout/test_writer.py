@@ -267,6 +267,11 @@ def folder_of_dir(path: Path) -> None:
     (path / 'manifest.json').touch()
 
 
+def folder_of_mounts(path: Path) -> None:
+    (path / '.occystrap').mkdir(parents=True)
+    (path / 'mount.json').touch()
+
+
 def other_version(path: Path) -> None:
     put_index(path)
     (path / 'oci-layout').write_text('{"imageLayoutVersion": "2.0.0"}')
@@ -285,6 +290,7 @@ def blobs_elsewhere(path: Path) -> None:
 @pytest.mark.parametrize('make, said', [
     (file, 'is not a folder: name a folder'), (dead_link, 'is a link that leads to no folder'),
     (foreign, "holds other things, such as 'index.json'"), (folder_of_dir, 'holds an image in another layout'),
+    (folder_of_mounts, 'holds an image in another layout'),
     (other_version, "image layout version '2.0.0', 1.0.0 is wanted: name another folder"),
     (damaged, 'is not JSON.*repair index.json'), (blobs_elsewhere, 'something that is not a folder is in the way')])
 def test_a_place_that_is_not_ours_is_refused_and_left_alone(
