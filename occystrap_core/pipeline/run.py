@@ -173,6 +173,7 @@ class Run:
             if not give_up(copies, _ABORTING):
                 for output in list(self._outputs.values()):
                     _abort(output, error)
+            _tell_what_is_left(copies, error)
             raise
 
 
@@ -182,6 +183,15 @@ def _abort(output: ImageOutput, reason: BaseException) -> None:
         output.abort()
     except Exception as error:
         reason.add_note(f'what is temporary could not be removed: {error}')
+
+
+def _tell_what_is_left(copies: Iterable[Future[None]], reason: BaseException) -> None:
+    """Add what images could not clean up to the reason for which all were stopped."""
+    for copy in copies:
+        error = copy.exception() if copy.done() and not copy.cancelled() else None
+        if error and error is not reason:
+            for note in getattr(error, '__notes__', ()):
+                reason.add_note(note)
 
 
 def _wait(futures: Iterable[Future[None]], settings: Settings) -> None:

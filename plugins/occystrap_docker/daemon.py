@@ -5,11 +5,11 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from docker import APIClient
-from docker.errors import NotFound
 from requests import Response
 
 from occystrap_core import (
@@ -25,6 +25,7 @@ from occystrap_docker.listing import Listed, listed
 _LOG = logging.getLogger('occystrap.docker')
 _SLOWEST = 10 << 20
 """Bytes a second that any daemon manages: it prepares a whole archive before it sends, or after it got, the bytes."""
+LOADING = 'loading the image'
 _PLATFORM = ('Os', 'Architecture', 'Variant')
 _NO_CREDENTIALS = 'e30='
 """An empty JSON object in base64: Docker refuses a push without any."""
@@ -64,13 +65,17 @@ class Daemon:
         with translated(self.address, 'answering'):
             self._api.ping()
 
-    def find(self, name: str) -> ImageFacts | None:
-        """Return what the daemon knows of the image with this name or ID, None if it has none."""
+    def find(self, name: str, seconds: float | None = None) -> ImageFacts | None:
+        """Return what the daemon knows of the image with this name or ID, None if it has none.
+
+        It may take `seconds` for the answer, else as long as the user has patience.
+        """
         with translated(self.address, f'inspecting {name}'):
-            try:
-                return _facts(self._api.inspect_image(name), name)  # type: ignore[no-untyped-call]
-            except NotFound:
+            response = self._get(self._url('images', name, 'json'), seconds)
+            if response.status_code == HTTPStatus.NOT_FOUND:
                 return None
+            require_success(response)
+            return _facts(response.json(), name)
 
     def images(self) -> list[Listed]:
         """Return all images that have a name, by each of them, and those that have lost theirs."""
@@ -92,10 +97,13 @@ class Daemon:
         with translated(self.address, 'describing itself'):
             return _CONTAINERD in (self._api.info().get('DriverStatus') or [])
 
-    def image_ids(self) -> list[Digest]:
-        """Return the IDs of all images, those without a name too, the newest first."""
+    def image_ids(self, seconds: float | None = None) -> list[Digest]:
+        """Return the IDs of all images, those without a name too, the newest first; `seconds` as for `find`."""
         with translated(self.address, 'listing its images'):
-            return [Digest(each) for each in self._api.images(quiet=True, all=True)]
+            response = self._get(self._url('images', 'json'), seconds, all='1')
+            require_success(response)
+            return list(dict.fromkeys(Digest(field(each, 'Id', str, 'an image of the daemon'))
+                                      for each in response.json()))
 
     @cached_property
     def finds_layers_by_chain(self) -> bool:
@@ -125,15 +133,15 @@ class Daemon:
         require_success(response)
         return response
 
-    def load(self, archive: Iterable[bytes], size: int) -> Digest:
-        """Send an archive of `size` bytes to the daemon and return the ID of the image that it made of it.
+    def load(self, archive: Iterable[bytes]) -> Digest:
+        """Send an archive to the daemon and return the ID of the image that it made of it.
 
-        Raises OutputError with the daemon's own words when it refuses.
+        Raises OutputError with the daemon's own words when it refuses. Waits for an answer as long as there is none.
         """
-        with translated(self.address, 'loading the image'):
+        with translated(self.address, LOADING):
             response = self._api.post(
                 self._url('images', 'load'), params={'quiet': '1'}, data=archive, stream=True,
-                headers={'Content-Type': 'application/x-tar'}, timeout=self.patience(size))
+                headers={'Content-Type': 'application/x-tar'}, timeout=(self._settings.timeout, None))
             with closing(response):
                 return loaded_image(response.status_code, response.iter_lines(), str(self.address))
 
@@ -160,27 +168,32 @@ class Daemon:
         Then the tag is left, since a daemon removes an image with its last name.
         """
         with translated(self.address, f'removing the tag {tag.familiar}'):
-            response = self._api.get(self._url('images', image_id, 'json'), timeout=seconds)
-            tags = _facts(response.json(), image_id).tags if response.status_code == 200 else ()
-            if tag.familiar not in tags:
+            facts = self.find(image_id, seconds)
+            if facts is None or tag.familiar not in facts.tags:
                 return True
-            if len(tags) == 1:
+            if len(facts.tags) == 1:
                 return False
-            with closing(self._api.delete(self._url('images', tag.familiar), timeout=seconds)) as response:
-                require_success(response)
+            self._remove(tag.familiar, seconds)
             return True
 
-    def remove_untagged(self, image_id: Digest) -> None:
-        """Remove the image unless something names it."""
-        facts = self.find(image_id)
+    def remove_untagged(self, image_id: Digest, seconds: float) -> None:
+        """Remove the image unless something names it, each answer taking `seconds` at most."""
+        facts = self.find(image_id, seconds)
         if facts and not facts.tags:
             with translated(self.address, f'removing {image_id}'):
-                self._api.remove_image(image_id)
+                self._remove(image_id, seconds)
 
     def close(self) -> None:
         """Let go of the connections."""
         if self._connected:
             self._connected.close()
+
+    def _get(self, url: str, seconds: float | None, **parameters: str) -> Response:
+        return self._api.get(url, params=parameters, timeout=seconds or self._settings.timeout)
+
+    def _remove(self, name: str, seconds: float) -> None:
+        with closing(self._api.delete(self._url('images', name), timeout=seconds)) as response:
+            require_success(response)
 
     def _url(self, *parts: str) -> str:
         path = '/'.join(quote(part, safe='/:') for part in parts)

@@ -1,6 +1,7 @@
 """What the docker SDK and the libraries below it raise, as one clear line."""
 import os
 import ssl
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,6 +48,8 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
     if any(isinstance(cause, PermissionError) for cause in causes):
         return AccessDenied(f'permission denied at {_where(address)}: {_permission(address)}')
     if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
+        if _is_something_else(address.url.removeprefix('unix://')):
+            return ServiceUnavailable(f'{_where(address)} is no socket: name the one on which a daemon listens')
         return ServiceUnavailable(f'no {address.engine.title} answers at {_where(address)}: {_help(address)}')
     if any(isinstance(cause, (TimeoutError, requests.Timeout)) for cause in causes):
         return ServiceUnavailable(f'the daemon at {address} stayed silent while {doing}: see its log, or give it '
@@ -63,6 +66,14 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
     if isinstance(error, DockerException):
         return ServiceUnavailable(f'the Docker SDK cannot talk to a daemon at {_where(address)}: {reason}')
     return ServiceUnavailable(f'the daemon at {address} broke off while {doing}: {reason}; see its log')
+
+
+def _is_something_else(path: str) -> bool:
+    """Tell whether something other than a socket is at a path."""
+    try:
+        return not stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _where(address: Address) -> str:

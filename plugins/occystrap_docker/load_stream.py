@@ -1,11 +1,14 @@
 """An archive on its way into a daemon: written piece by piece on one side, sent by a thread of its own on the other."""
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
-from occystrap_core import Cancelled, ServiceUnavailable
+from occystrap_core import Cancelled, ServiceError, ServiceUnavailable
 from occystrap_core.oci import Digest
+from occystrap_docker.daemon import LOADING, Daemon
+from occystrap_docker.failures import translated
 
 _PIECES = 4
 """How many pieces may wait to be sent: as much memory as a copy may take for it."""
@@ -16,13 +19,15 @@ _LOOK = 0.1
 class LoadStream:
     """One request to load an archive, begun when this is made."""
 
-    def __init__(self, load: Callable[[Iterator[bytes]], Digest], check: Callable[[], None]) -> None:
-        """`load` sends pieces and returns what the daemon made of them; `check` raises when the run is to stop."""
-        self._check = check
+    def __init__(self, daemon: Daemon, check: Callable[[], None]) -> None:
+        """`check` raises when the run is to stop."""
+        self._daemon, self._check = daemon, check
+        self._sent = 0
         self._pieces: queue.Queue[bytes] = queue.Queue(_PIECES)
         self._given_up = threading.Event()
+        self._whole = False
         self._loaded: Future[Digest] = Future()
-        self._thread = threading.Thread(target=self._send, args=(load,), name='load', daemon=True)
+        self._thread = threading.Thread(target=self._send, name='load', daemon=True)
         self._thread.start()
 
     def write(self, piece: bytes | memoryview) -> None:
@@ -30,17 +35,31 @@ class LoadStream:
         self._put(bytes(piece))
 
     def finish(self) -> Digest:
-        """Say that this was all, and return the ID of what the daemon made of it; raises what hinders it."""
+        """Say that this was all, and return the ID of what the daemon made of it; raises what hinders it.
+
+        Only now is it known how much there is to unpack, and for how long the daemon may be silent over it.
+        """
         self._put(b'')
-        while not self._loaded.done():
-            self._check()
-            self._thread.join(_LOOK)
+        self._whole = True
+        end = time.monotonic() + self._daemon.patience(self._sent)
+        with translated(self._daemon.address, LOADING):
+            while not self._loaded.done():
+                self._check()
+                if time.monotonic() > end:
+                    raise TimeoutError
+                self._thread.join(_LOOK)
         return self._loaded.result()
 
+    @property
+    def answered(self) -> bool:
+        """Whether the daemon has said what came of the archive."""
+        return self._loaded.done() and not isinstance(self._loaded.exception(), ServiceError)
+
     def give_up(self) -> None:
-        """Break the request off, so that the daemon forgets what it got; does nothing if it has ended."""
+        """Break the request off, so that the daemon forgets what it got; what it has whole it does not forget."""
         self._given_up.set()
-        self._thread.join(1)
+        if not self._whole:
+            self._thread.join(1)
 
     def _put(self, piece: bytes) -> None:
         while not self._loaded.done():
@@ -53,9 +72,9 @@ class LoadStream:
         self._loaded.result()
         raise ServiceUnavailable('the daemon answered before it had all of the image: see its log, then try again')
 
-    def _send(self, load: Callable[[Iterator[bytes]], Digest]) -> None:
+    def _send(self) -> None:
         try:
-            self._loaded.set_result(load(self._all_pieces()))
+            self._loaded.set_result(self._daemon.load(self._all_pieces()))
         except BaseException as error:  # whoever waits gets it
             self._loaded.set_exception(error)
 
@@ -70,3 +89,4 @@ class LoadStream:
             if not piece:
                 return
             yield piece
+            self._sent += len(piece)

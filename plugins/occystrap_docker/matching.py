@@ -55,7 +55,10 @@ def matching(daemon: 'Daemon', pattern: NamePattern, excluded: Excluded) -> list
     found = [Reference.parse(each.name) for each in named if pattern.matches(each.repository, each.tag)]
     wanted = [reference for reference in found if reference not in excluded]
     if not wanted:
-        raise nothing_matches(pattern.text, str(daemon.address), [each.name for each in named])
+        error = nothing_matches(pattern.text, str(daemon.address), [each.name for each in named])
+        if not (split_pattern(pattern.text) or (None, ''))[1]:
+            error.add_note('no tag was given, so latest was looked for: :* stands for every one')
+        raise error
     return in_order(wanted)
 
 

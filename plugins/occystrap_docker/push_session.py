@@ -42,6 +42,7 @@ class PushSession:
         self._requests = 0
         self._full = False
         self._closing = threading.Lock()
+        self._tagged = threading.Event()
 
     def begin(self) -> None:
         """Start the registry, tag the image for it, and have the daemon push it there."""
@@ -53,7 +54,10 @@ class PushSession:
         self._storage = PushStorage(Path(self._folder), self._repository, self._events.put, self._elsewhere)
         self._server = RegistryServer(self._storage, observer=self._heard).__enter__()
         self._tag = Reference(self._repository, uuid.uuid4().hex, host=self._server.host)
-        self._daemon.tag(self._facts.id, self._tag)
+        try:
+            self._daemon.tag(self._facts.id, self._tag)
+        finally:
+            self._tagged.set()
         self._push = Push(self._daemon, self._tag, self._image, self._events.put)
 
     def blobs(self) -> Iterator[Blob]:
@@ -142,6 +146,8 @@ class PushSession:
         if tag is None:
             return ''
         seconds = _UNTAGGING_AFTER_A_SIGNAL if self._settings.cancellation.cancelled else _UNTAGGING
+        if not self._tagged.wait(seconds):  # another thread waits for the daemon, which may do it yet
+            return f'the daemon had not answered when it was to set the temporary tag {tag.familiar}: look for it later'
         try:
             if self._daemon.untag(self._facts.id, tag, seconds):
                 return ''

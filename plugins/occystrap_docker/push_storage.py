@@ -30,15 +30,17 @@ class PushStorage(Storage):
         """The blobs that the daemon was told are here, which they are not, and their sizes in bytes."""
         self._taken: dict[Digest, int] = {}
         self._taking = threading.Lock()
+        self._adding = threading.Lock()
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
         """Take over a complete file and tell of it, unless it was here before."""
         self._require(repository, complete)
-        self.left_out.pop(digest, None)
-        if self.has_blob(repository, digest):
-            complete.unlink()
-            return
-        super().add_blob(repository, digest, complete)
+        with self._adding:
+            self.left_out.pop(digest, None)
+            if self.has_blob(repository, digest):
+                complete.unlink()
+                return
+            super().add_blob(repository, digest, complete)
         self._arrived(Blob(digest, self.blob(digest)))
 
     def has_blob(self, repository: str, digest: Digest) -> bool:

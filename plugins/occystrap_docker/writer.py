@@ -2,7 +2,7 @@
 import json
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 
@@ -15,12 +15,14 @@ from occystrap_docker.address import Address
 from occystrap_docker.archive_stream import ArchiveStream
 from occystrap_docker.daemon import Daemon
 from occystrap_docker.known_layers import KnownLayers
+from occystrap_docker.leftover import Leftover
 from occystrap_docker.load_stream import LoadStream
 from occystrap_docker.plugin import CONNECTION
 
-_INFLATED = 4
-"""How many times its blob's size a layer may take, where nothing better is known: for how long to be patient."""
 _LOOK = 0.1
+_CLEANING = 5.0
+"""Seconds that a daemon gets for showing, and for removing, an image that is not wanted any more."""
+_CLEANING_AFTER_A_SIGNAL = 0.8
 _NUMBERS = count(1)
 
 _CONNECTION = {option.name for option in CONNECTION}
@@ -44,17 +46,15 @@ class DockerWriter(ImageOutput):
         self._turn = threading.Lock()
         self._stream: LoadStream | None = None
         self._archive: ArchiveStream | None = None
-        self._size = 0
         self._there: Collection[Digest] = ()
         self._nameless: Digest | None = None
+        self._leftover: Leftover | None = None
 
     def prepare(self, image: Image) -> None:
         """Ask the daemon for a sign of life, and which of the layers it has."""
         self._daemon.ping()
-        if not image.sequential:
-            self._size = sum(layer.stored_size for layer in image.layers) * _INFLATED
-            if self._daemon.finds_layers_by_chain:
-                self._there = KnownLayers.of(self._daemon, self.settings).of_image(image, self._daemon)
+        if not image.sequential and self._daemon.finds_layers_by_chain:
+            self._there = KnownLayers.of(self._daemon, self.settings).of_image(image, self._daemon)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return a layer that the daemon has upon the same lower ones: it looks there before it looks in the archive.
@@ -81,13 +81,21 @@ class DockerWriter(ImageOutput):
         return self._receipt(image)
 
     def abort(self) -> None:
-        """Break off, and remove the image unless something names it."""
+        """Break off, and remove the image unless something names it; raises ServiceError when it may come later."""
+        seconds = _CLEANING_AFTER_A_SIGNAL if self.settings.cancellation.cancelled else _CLEANING
         if self._stream:
             self._stream.give_up()
-        with suppress(ServiceError):  # a daemon that is gone has been told to the user already
-            if self._nameless:
-                self._daemon.remove_untagged(self._nameless)
-        self._daemon.close()
+        leftover, self._leftover = self._leftover, None
+        nameless, self._nameless = self._nameless, None
+        try:
+            if leftover:
+                leftover.remove(seconds)
+            if nameless:
+                self._daemon.remove_untagged(nameless, seconds)
+        except ServiceError as error:
+            raise ServiceError(f'{error}; image {nameless} is left without a name') if nameless else error from None
+        finally:
+            self._daemon.close()
 
     @contextmanager
     def _alone(self) -> Iterator[ArchiveStream]:
@@ -96,8 +104,7 @@ class DockerWriter(ImageOutput):
             self.settings.cancellation.check()
         try:
             if self._archive is None:
-                self._stream = LoadStream(lambda pieces: self._daemon.load(pieces, self._size),
-                                          self.settings.cancellation.check)
+                self._stream = LoadStream(self._daemon, self.settings.cancellation.check)
                 self._archive = ArchiveStream(self._stream.write)
             yield self._archive
         finally:
@@ -120,9 +127,7 @@ class DockerWriter(ImageOutput):
 
     def _load(self, image: WrittenImage) -> Digest:
         """Return the ID under which the daemon has the image now; raises OutputError when it made something else."""
-        already_there = self._daemon.find(image.config.digest)
         loaded = self._finished(image)
-        self._nameless = None if already_there else loaded
         facts = self._daemon.require(loaded)
         same = facts.diff_ids == image.config.diff_ids
         if not same or (loaded != image.config.digest and not self._daemon.names_images_by_manifest):
@@ -138,9 +143,16 @@ class DockerWriter(ImageOutput):
         with self._alone() as archive:
             archive.add(config, len(image.config.raw), [image.config.raw])
             archive.add('manifest.json', len(manifest), [manifest])
+            leftover = Leftover(self._daemon, image.config.digest, image.config.diff_ids)
             archive.end()
         assert self._stream
-        return self._stream.finish()
+        try:
+            loaded = self._stream.finish()
+        except BaseException:
+            self._leftover = None if self._stream.answered else leftover
+            raise
+        self._nameless = None if leftover.was_there(loaded) else loaded
+        return loaded
 
     def _receipt(self, image: WrittenImage) -> Receipt:
         image_id, size = image.config.digest, len(image.config.raw)

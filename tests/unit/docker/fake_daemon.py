@@ -160,12 +160,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _fault(self, where: str) -> bool:
-        """Misbehave, if told to: `500 WORDS`, `hang`, `close`, `garbage`."""
+        """Misbehave, if told to: `500 WORDS`, `hang`, `close`, `garbage`; `late`: hang, then do it nevertheless."""
         fault = self.fake.faults.get(where)
         if fault is None:
             return False
-        if fault == 'hang':
+        if fault in ('hang', 'late'):
             time.sleep(self.fake.hang)
+            if fault == 'late':
+                return False
         elif fault == 'garbage':
             self._plain(b'{')
         elif fault != 'close':
@@ -252,5 +254,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header('Content-Type', kind)
         self.send_header('Content-Length', str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+        with suppress(ConnectionError):  # nobody waits any more
+            self.end_headers()
+            self.wfile.write(answer)

@@ -130,6 +130,11 @@ def test_without_a_tag_a_pattern_means_latest_as_everywhere(full: FakeDaemon) ->
     assert matched(full, 'team/*') == ['team/app:latest']
 
 
+def test_that_latest_was_meant_is_said(full: FakeDaemon) -> None:
+    with pytest.raises(ImageNotFound, match='no tag was given, so latest was looked for: :. stands for every one'):
+        matched(full, 'team/*')
+
+
 @pytest.mark.parametrize(('pattern', 'exclude'), [('team/*:v2', None), ('team/app', 'team/*'), ('*:12', 'deb*')])
 def test_nothing_that_matches_is_an_error(pattern: str, exclude: str | None, full: FakeDaemon) -> None:
     with pytest.raises(ImageNotFound, match='no image of the daemon at unix://.*there is: debian:12|left out by excl'):

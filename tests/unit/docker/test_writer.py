@@ -127,6 +127,12 @@ def test_without_a_daemon_nothing_is_read(folder: Path, tmp_path: Path) -> None:
     output.abort()
 
 
+def test_a_file_that_is_no_socket_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    with pytest.raises(ServiceUnavailable, match=f'unix://{tmp_path}/file is no socket: name the one on which'):
+        DockerWriter(at(f'{tmp_path}/file', 'sample:v1'), SETTINGS).prepare(sample_image())
+
+
 def test_a_temporary_folder_that_is_not_there_says_what_to_do(daemon: FakeDaemon, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match='--temp-dir'):
         write(daemon, tmp_path / 'missing', hinted(None, None, None))
@@ -142,7 +148,9 @@ def test_a_temporary_folder_that_is_not_there_says_what_to_do(daemon: FakeDaemon
     ('inspect', '500 broken', ServiceUnavailable, 'refused inspecting'),
 ])
 def test_faults_leave_old_tag_and_no_new_image(where: str, fault: str, kind: type[OccystrapError], words: str,
-                                               daemon: FakeDaemon, tmp_path: Path) -> None:
+                                               daemon: FakeDaemon, tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('occystrap_docker.writer._CLEANING', 0.2)
     old = daemon.add(legacy(), 'team/sample:v1')
     daemon.faults[where] = fault
     with pytest.raises(kind, match=words) as error:
@@ -151,6 +159,35 @@ def test_faults_leave_old_tag_and_no_new_image(where: str, fault: str, kind: typ
     assert daemon.tags == {'team/sample:v1': old.id}
     assert where == 'made' or set(daemon.images) == {old.id}
     assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_cannot_be_removed_is_told_of(daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.faults |= {'tag': '500 no tags today', 'untag': '409 in use'}
+    with pytest.raises(ServiceUnavailable, match=f'no tags today.*: in use; image {ID} is left without a name'):
+        write(daemon, tmp_path)
+
+
+def test_an_image_that_comes_when_nobody_waits_any_more_is_removed(daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.faults['load'] = 'late'
+    with pytest.raises(ServiceUnavailable, match='stayed silent while loading the image: see') as error:
+        write(daemon, tmp_path)
+    assert 'may still make' not in str(error.value) and not daemon.images
+    assert [each for each in daemon.requests if each.startswith('DELETE')]
+
+
+@pytest.mark.parametrize('there', [False, True])
+def test_an_image_that_may_still_come_is_told_of(there: bool, daemon: FakeDaemon, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('occystrap_docker.writer._CLEANING', 0.3)
+    if there:
+        write(daemon, tmp_path)
+        daemon.tags.clear()
+    daemon.faults['load'], daemon.hang = 'late', 3
+    with pytest.raises(ServiceUnavailable) as error:
+        write(daemon, tmp_path)
+    told = f'may still make {ID} of it, without a name: `docker images --filter dangling=true` lists'
+    assert (told in str(error.value)) is not there
+    assert set(daemon.images) == ({ID} if there else set())
 
 
 def test_an_image_that_was_there_before_survives_a_failure(daemon: FakeDaemon, tmp_path: Path) -> None:
