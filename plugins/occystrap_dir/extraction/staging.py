@@ -35,7 +35,7 @@ class Staging:
         with writing(self.target):
             for name in os.listdir(self._above):
                 if name.startswith(self._prefix):
-                    _remove_abandoned(f'{self._above}/{name}')
+                    _remove(f'{self._above}/{name}', fcntl.LOCK_EX | fcntl.LOCK_NB)
             while not self._made():
                 pass
 
@@ -66,8 +66,8 @@ class Staging:
             replaced = _take_place(self.path, place)
             if self._sync:
                 sync_folder(os.path.dirname(place))
-            if replaced:
-                remove_tree(self.path)
+            if replaced:  # nobody has locked it, so others may take it for abandoned
+                _remove(self.path, fcntl.LOCK_EX)
             self._unlock()
 
     def discard(self) -> None:
@@ -126,12 +126,15 @@ def _take_place(path: str, target: str) -> bool:
     return True
 
 
-def _remove_abandoned(path: str) -> None:
-    """Remove a folder that no run holds any more; one that somebody else removes at the same time is gone as well."""
+def _remove(path: str, lock: int) -> None:
+    """Remove a folder that no run holds; one that somebody else removes at the same time is gone as well.
+
+    With LOCK_NB in `lock` it is left alone where somebody holds it, else that is waited for.
+    """
     with suppress(FileNotFoundError, NotADirectoryError, BlockingIOError):
         descriptor = os.open(path, _FOLDER)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, lock)
             if locks.is_still(path, descriptor):  # else it has gone meanwhile, and a run has made its own there
                 remove_tree(path)
         finally:

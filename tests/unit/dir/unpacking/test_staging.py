@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_dir.extraction import staging
 from occystrap_dir.extraction.staging import Staging
 
 
@@ -32,3 +33,19 @@ def test_a_folder_made_anew_under_a_name_that_was_abandoned_stays(tmp_path: Path
     monkeypatch.setattr(fcntl, 'flock', flock)
     Staging(f'{tmp_path}/tree', False).begin()
     assert path.is_dir()
+
+
+def test_what_was_replaced_may_be_removed_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'tree' / 'old').mkdir(parents=True)
+    exchange = staging._take_place
+
+    def exchanged(path: str, target: str) -> bool:
+        replaced = exchange(path, target)
+        shutil.rmtree(path)  # a run that began meanwhile took it for abandoned
+        return replaced
+    monkeypatch.setattr(staging, '_take_place', exchanged)
+    first = Staging(f'{tmp_path}/tree', False)
+    first.begin()
+    (Path(first.path) / 'new').touch()
+    first.commit()
+    assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['new']
