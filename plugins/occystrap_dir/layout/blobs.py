@@ -15,15 +15,26 @@ class Blobs:
     def find(self, descriptor: Descriptor) -> WrittenLayer | None:
         """Return a blob that is there, None if it is not or damaged."""
         name = blob_name(descriptor.digest)
-        try:
-            if file_size(self._root, name) != descriptor.size:
-                return None
-            if not self._hashed:
-                return WrittenLayer(name, descriptor.digest, descriptor.size, Evidence.DESCRIPTOR)
-            digest, size = hash_file(f'{self._root}/{name}')
-        except (OSError, WrongKind):
+        if self._file_size(name) != descriptor.size:
             return None
-        return WrittenLayer(name, digest, size, Evidence.STREAMED) if digest == descriptor.digest else None
+        if not self._hashed:
+            return WrittenLayer(name, descriptor.digest, descriptor.size, Evidence.DESCRIPTOR)
+        size = self.size(descriptor.digest)
+        return None if size is None else WrittenLayer(name, descriptor.digest, size, Evidence.STREAMED)
+
+    def size(self, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob that is there, None if it is not or damaged.
+
+        It is always read: nobody has said how large it should be, and who asks believes the answer.
+        """
+        name = blob_name(digest)
+        if self._file_size(name) is None:
+            return None
+        try:
+            found, size = hash_file(f'{self._root}/{name}')
+        except OSError:
+            return None
+        return size if found == digest else None
 
     def write(self, layer: OutgoingLayer) -> WrittenLayer:
         """Stream a blob to a temporary file and move it to the place that its digest gives; raises OutputError."""
@@ -53,6 +64,13 @@ class Blobs:
 
     def _is_there(self, name: str, raw: bytes) -> bool:
         try:
-            return file_size(self._root, name) == len(raw) and read_document(self._root, name, len(raw)) == raw
-        except (OSError, WrongKind):
+            return self._file_size(name) == len(raw) and read_document(self._root, name, len(raw)) == raw
+        except OSError:
             return False
+
+    def _file_size(self, name: str) -> int | None:
+        """Return the size in bytes of a regular file, None if there is none."""
+        try:
+            return file_size(self._root, name)
+        except (OSError, WrongKind):
+            return None

@@ -1,4 +1,5 @@
 """dockerpush:// with each real daemon: what it pushes arrives, and neither tag nor file is left, whatever happens."""
+import json
 import os
 import signal
 import subprocess
@@ -86,6 +87,16 @@ def test_docker_leaves_out_what_the_destination_has(docker_daemon: DockerDaemon,
                 layer.stored()
     assert again.manifest == image.manifest
     assert_nothing_is_left(docker_daemon, name, tmp_path)
+
+
+def test_a_layout_gets_only_what_it_lacks(docker_daemon: DockerDaemon, name: str, occystrap: CommandLine,
+                                          tmp_path: Path) -> None:
+    load(docker_daemon, tmp_path, name, layers_of(name))
+    for kept, again in (('streamed', 'first'), ('descriptor', 'second')):
+        occystrap('process', uri(name, docker_daemon), 'layout://out', '--receipt', again).assert_success()
+        expected = json.loads((occystrap.folder / again).read_text())['expectations']
+        assert {each['evidence'] for each in expected if each['kind'] == 'layer'} == {kept}
+    occystrap('verify', 'second', '--verify=full').assert_success()
 
 
 def test_into_a_folder_with_a_filter(docker_daemon: DockerDaemon, name: str, occystrap: CommandLine, tmp_path: Path,

@@ -195,6 +195,20 @@ def test_a_rerun_mends_what_is_missing_or_cut(tmp_path: Path, damage: Callable[[
         assert findings(write(tmp_path, settings=settings), VerifyLevel.FULL) == [] and visible(tmp_path) == before
 
 
+def test_a_source_is_told_only_of_blobs_that_are_whole(tmp_path: Path) -> None:
+    first, second, third = (tmp_path / layer.locator for layer in write(tmp_path).of_kind('layer'))
+    to = output(str(tmp_path))
+    digest = Digest(f'sha256:{first.name}')
+    assert to.blob_size(digest) == first.stat().st_size
+    assert to.blob_size(Digest.of(b'not there')) is None
+    first.write_bytes(bytes(first.stat().st_size))
+    second.unlink()
+    os.mkfifo(second)
+    third.unlink()
+    third.symlink_to('/etc/passwd')
+    assert [to.blob_size(Digest(f'sha256:{each.name}')) for each in (first, second, third)] == [None, None, None]
+
+
 def test_full_verification_hashes_what_is_there_before_it_is_trusted(tmp_path: Path) -> None:
     receipt = write(tmp_path)
     layer = tmp_path / receipt.of_kind('layer')[0].locator
