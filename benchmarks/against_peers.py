@@ -16,7 +16,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +132,7 @@ def push_first_layers(host: str) -> None:
 
 
 def take(command: Sequence[object]) -> Taken:
-    """Run a command and return what it took; raises CalledProcessError when it fails."""
+    """Run a command and return what it took; ends the program when it fails."""
     words = [str(word) for word in command]
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
@@ -142,7 +142,7 @@ def take(command: Sequence[object]) -> Taken:
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, words, output.read().decode())
+            raise SystemExit(f'{words} failed: {output.read().decode()}')
     return Taken(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
@@ -161,12 +161,13 @@ def place(registry: bool) -> Iterator[tuple[Path, str]]:
         os.sync()
 
 
-def compare(job: Job, rounds: int) -> None:
-    """Run a job's commands in turn, `rounds` times, and print a table."""
+def compare(job: Job, rounds: int,
+            provide: Callable[[bool], AbstractContextManager[tuple[Path, str]]] = place) -> None:
+    """Run a job's commands in turn, `rounds` times, each in a place that `provide` gives, and print a table."""
     taken: dict[str, list[Taken]] = {name: [] for name in job.commands}
     for _ in range(rounds):
         for name, command in job.commands.items():
-            with place(job.registry) as (folder, host):
+            with provide(job.registry) as (folder, host):
                 taken[name].append(take(command(folder, host)))
     ours = statistics.median(each.wall for each in next(iter(taken.values())))
     print(f'\n### {job.name}\n| program | wall s | CPU s | resident MB | wall, as a multiple of the first |')

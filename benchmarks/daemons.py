@@ -1,0 +1,112 @@
+"""Times docker:// and dockerpush:// beside the docker command: `python -m benchmarks.daemons [ONLY] [--daemon 26]`.
+
+Every job runs in turn with its peers on the real image, several rounds, in a daemon of its own that has the image where
+it is the source and has none where it is the destination. Needs root. TMPDIR says where daemon and results lie.
+"""
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks.against_peers import Job, compare, install_peer, place
+from tests.functional.docker.conftest import start_containerd
+from tests.services.cache import built_once
+from tests.services.docker_daemon import DockerDaemon, docker_daemon
+from tests.services.real_image import real_image, real_registry
+from tests.services.registry import plain_registry
+from tests.services.trixie import docker26_daemon
+
+DAEMONS: dict[str, Callable[[], AbstractContextManager[DockerDaemon]]] = {
+    '20.10': docker_daemon, '26': docker26_daemon, 'containerd': start_containerd}
+NAME = 'made/real:v1'
+
+
+def reading(daemon: DockerDaemon, full: str, peer: Path) -> list[Job]:
+    """Return the jobs that take the image out of the daemon; the registry at `full` has its layers already."""
+    ours = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
+    docker = ['docker', '-H', daemon.address]
+    there = f'?socket={daemon.socket}'
+    exported, pushed = f'docker://{NAME}{there}', f'dockerpush://{NAME}{there}'
+    theirs = [peer / 'python', peer / 'occystrap', '--insecure', '--no-verify',
+              'process']
+    return [
+        Job('docker → tar', {
+            'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', exported, f'tar://{to}/a.tar'],
+            'occystrap --no-sync --no-verify': lambda to, _: [*ours, '--no-sync', '--no-verify', exported,
+                                                              f'tar://{to}/a.tar'],
+            'occystrap dockerpush --no-sync': lambda to, _: [*ours, '--no-sync', pushed, f'tar://{to}/a.tar'],
+            'docker save': lambda to, _: [*docker, 'save', '-o', f'{to}/a.tar', NAME],
+            '0.4.17 --no-verify': lambda to, _: [*theirs, exported, f'tar://{to}/a.tar']}),
+        Job('docker → registry, cold', {
+            'occystrap gzip-fast': lambda to, host: [*ours, exported, f'registry://{host}/r:v1?compression=gzip-fast'],
+            'occystrap dockerpush': lambda to, host: [*ours, pushed, f'registry://{host}/r:v1'],
+            'docker push': lambda to, host: pushing(docker, f'{host}/r:v1')}, True),
+        Job('docker → registry, layers there', {
+            'occystrap': lambda to, _: [*ours, exported, f'registry://{full}/made:again'],
+            'occystrap dockerpush': lambda to, _: [*ours, pushed, f'registry://{full}/made:again'],
+            'docker push': lambda to, _: pushing(docker, f'{full}/made:again')}),
+    ]
+
+
+def writing(daemon: DockerDaemon, source: str, archive: Path, peer: Path) -> list[Job]:
+    """Return the jobs that bring the image into the daemon, from a registry and from an archive."""
+    ours = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
+    docker = ['docker', '-H', daemon.address]
+    image, to_daemon = f'registry://{source}/real:v1', f'docker://written/real:v1?socket={daemon.socket}'
+    theirs = [peer / 'python', peer / 'occystrap', '--insecure', '--no-verify',
+              'process']
+    return [
+        Job('registry → docker', {
+            'occystrap': lambda to, _: [*ours, image, to_daemon],
+            'docker pull': lambda to, _: [*docker, 'pull', '-q', f'{source}/real:v1'],
+            '0.4.17 --no-verify': lambda to, _: [*theirs, image, to_daemon]}),
+        Job('tar → docker', {
+            'occystrap': lambda to, _: [*ours, f'tar://{archive}', to_daemon],
+            'docker load': lambda to, _: [*docker, 'load', '-q', '-i', archive],
+            '0.4.17 --no-verify': lambda to, _: [*theirs, f'tar://{archive}', to_daemon]}),
+    ]
+
+
+def pushing(docker: Sequence[str], target: str) -> list[str]:
+    """Return the command that tags and pushes the image with the docker command."""
+    return ['sh', '-ec', f'"$@" tag {NAME} {target}; "$@" push -q {target}; "$@" rmi {target}', 'sh', *docker]
+
+
+@contextmanager
+def emptied(daemon: DockerDaemon, registry: bool) -> Iterator[tuple[Path, str]]:
+    """Give what `place` does; the daemon has no image before and after."""
+    with place(registry) as found:
+        yield found
+        daemon.run('system', 'prune', '-a', '-f')
+
+
+def main() -> None:
+    """Run all jobs, or those whose names contain the argument."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('only', nargs='?', default='')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--daemon', choices=DAEMONS, default='26')
+    arguments = parser.parse_args()
+    peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin'
+    with ExitStack() as stack:
+        source = stack.enter_context(real_registry())
+        full = stack.enter_context(plain_registry(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        daemon = stack.enter_context(DAEMONS[arguments.daemon]())
+        archive = real_image().archive
+        for job in writing(daemon, source.host, archive, peer):
+            if arguments.only in job.name:
+                compare(job, arguments.rounds, lambda registry: emptied(daemon, registry))
+        jobs = [job for job in reading(daemon, full.host, peer) if arguments.only in job.name]
+        if jobs:
+            daemon.run('pull', '-q', f'{source.host}/real:v1')
+            daemon.run('tag', f'{source.host}/real:v1', NAME)
+            subprocess.run(pushing(['docker', '-H', daemon.address], f'{full.host}/made:v1'), check=True)
+        for job in jobs:
+            compare(job, arguments.rounds)
+
+
+if __name__ == '__main__':
+    main()
