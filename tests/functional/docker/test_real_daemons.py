@@ -9,11 +9,12 @@ import pytest
 from occystrap_core import Location, OutgoingLayer, ServiceUnavailable, Settings, WrittenLayer
 from occystrap_core.oci import Digest
 from occystrap_core.pipeline.image_copy import ImageCopy
-from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_core.testing.sample import sample_config, sample_image
 from occystrap_docker.input import DockerInput
 from occystrap_docker.writer import DockerWriter
 from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
+from tests.functional.docker.marked_image import tars, uri
 from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.folders import small_disk
@@ -23,39 +24,6 @@ from tests.unit.docker.layouts import make_tar
 
 pytestmark = pytest.mark.xdist_group('daemons')
 LEVELS = ['fast', 'full']
-
-
-def tars(mark: str) -> list[bytes]:
-    """Layers that no other test has, two of them twice."""
-    layers = [*sample_layers(mark), make_tar([('etc/mark', f'mark {mark}\n'.encode() * 100)])]
-    return [*layers, layers[2], layers[3]]
-
-
-@pytest.fixture
-def mark(request: pytest.FixtureRequest) -> str:
-    """A name of the test's own, fit for a repository."""
-    return ''.join(letter if letter.isalnum() else '-' for letter in request.node.name.lower()).strip('-')
-
-
-@pytest.fixture
-def archive(mark: str, tmp_path: Path) -> Path:
-    """An archive with the image of `tars(mark)`."""
-    layers = tars(mark)
-    return write_docker_archive(tmp_path / 'source.tar', sample_config(layers), layers, f'made/{mark}:v1')
-
-
-@pytest.fixture
-def target(mark: str, daemon: DockerDaemon) -> Iterator[str]:
-    """A name in the daemon, without docker:// and options; removed at the end."""
-    yield f'written/{mark}:v1'
-    try:
-        daemon.run('rmi', '-f', f'written/{mark}:v1')
-    except RuntimeError:
-        return
-
-
-def uri(name: str, daemon: DockerDaemon) -> str:
-    return f'docker://{name}?socket={daemon.socket}'
 
 
 @pytest.mark.parametrize('level', LEVELS)
@@ -182,6 +150,8 @@ def test_the_real_image_needs_no_room_and_runs(docker26_daemon: DockerDaemon, re
     with require_service(lambda: small_disk(tmp_path / 'small', '1m')) as temporary:
         occystrap('process', f'registry://{real_registry.host}/real:v1', uri('written/real:v1', daemon),
                   '--temp-dir', temporary, '--verify=full').assert_success()
+        occystrap('process', uri('written/real:v1', daemon), 'tar://back.tar', '--temp-dir', temporary).assert_success()
+    (occystrap.folder / 'back.tar').unlink()
     assert daemon.run('run', '--rm', '--network', 'none', 'written/real:v1') == real_image.greeting
     daemon.run('rmi', '-f', 'written/real:v1')
 
