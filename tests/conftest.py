@@ -149,6 +149,13 @@ def real_archive(real_image: RealImage) -> Path:
 
 
 @pytest.fixture(scope='session')
+def docker_with_real_image(docker_daemon: DockerDaemon, real_archive: Path) -> DockerDaemon:
+    """Docker 20.10 that has the real image as `real:v1`; leave it there."""
+    docker_daemon.run('load', '-q', '-i', real_archive)
+    return docker_daemon
+
+
+@pytest.fixture(scope='session')
 def real_registry() -> Iterator[Registry]:
     """A registry with `real:v1` and the index `multi:v1` on a storage copy; shared: who damages it, repairs it."""
     with require_service(start_real_registry) as service:

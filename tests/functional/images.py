@@ -55,11 +55,12 @@ def prepare_sources(name: str, origin: str, folder: Path, daemon: DockerDaemon, 
                     ) -> dict[str, str]:
     """Return the image at every kind of source, made by tools other than occystrap.
 
-    The folder is the exception, since only occystrap writes those.
+    The folder is the exception, since only occystrap writes those. With an archive the daemon has the image already.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    archive = archive or _archive_by_skopeo(name, origin, folder / 'source.tar')
-    daemon.run('load', '-i', archive)
+    if archive is None:
+        archive = _archive_by_skopeo(name, origin, folder / 'source.tar')
+        daemon.run('load', '-i', archive)
     CommandLine(folder)('process', f'registry://{origin}', f'dir://{folder}/source').assert_success()
     return {'registry': f'registry://{origin}', 'tar': f'tar://{archive}', 'dir': f'dir://{folder}/source',
             'docker': f'docker://{name}?socket={daemon.socket}'}

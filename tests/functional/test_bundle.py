@@ -35,14 +35,12 @@ def bundle(real_image: RealImage, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope='module')
-def in_docker(real_image: RealImage, docker_daemon: DockerDaemon) -> Callable[..., str]:
+def in_docker(docker_with_real_image: DockerDaemon) -> Callable[..., str]:
     """Returns what a script prints in Docker's container of the real image, run as `user` if given."""
-    docker_daemon.run('load', '-q', '-i', real_image.archive)
-
     def run(script: str, user: str = '') -> str:
         who = ['-u', user] if user else []
-        return docker_daemon.run('run', '--rm', '--network', 'none', *who, '--entrypoint', '/bin/sh', 'real:v1',
-                                 '-c', script)
+        return docker_with_real_image.run('run', '--rm', '--network', 'none', *who, '--entrypoint', '/bin/sh',
+                                          'real:v1', '-c', script)
     return run
 
 

@@ -16,7 +16,6 @@ from tests.functional.images import raw_manifest
 from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.faults import FaultProxy
-from tests.services.real_image import RealImage
 from tests.services.registry import Registry
 from tests.services.registry_storage import RegistryStorage
 from tests.services.sample import put_sample_image
@@ -158,12 +157,12 @@ def test_layers_that_a_filter_leaves_alone_keep_their_blobs_and_are_read_once(
     assert kept == [False, True, True]
 
 
-def test_the_real_image_against_find(real_registry: Registry, real_image: RealImage, docker_daemon: DockerDaemon,
+def test_the_real_image_against_find(real_registry: Registry, docker_with_real_image: DockerDaemon,
                                      occystrap: CommandLine, tmp_path: Path) -> None:
+    docker_daemon = docker_with_real_image
     source = f'registry://{real_registry.host}/real:v1'
     found = occystrap('search', source, '--regex', '.', '-O', 'json').assert_success().json()['images'][0]['found'][0]
     visible = {os.fsencode(each['path']) for each in found['matches'] if each['state'] == 'visible'}
-    docker_daemon.run('load', '-q', '-i', real_image.archive)
     made = docker_daemon.run('create', 'real:v1')
     exported = tmp_path / 'export.tar'
     with exported.open('wb') as target:

@@ -50,7 +50,7 @@ def test_wheels_have_one_version_and_only_their_own_files(wheels: dict[str, Path
         assert not [each for each in names if each.endswith(('.toml', '.pyc'))]
 
 
-def test_core_alone_says_how_to_get_schemes(wheels: dict[str, Path], tmp_path: Path) -> None:
+def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict[str, Path], tmp_path: Path) -> None:
     environment = Environment(tmp_path, wheels)
     environment.install('core')
     listed = environment.run('plugins')
@@ -58,10 +58,6 @@ def test_core_alone_says_how_to_get_schemes(wheels: dict[str, Path], tmp_path: P
     assert 'normalize-timestamps' in listed.stdout and 'pip install' in listed.stdout
     missing = environment.run('process', 'registry://127.0.0.1:1/app:v1', 'dir://out')
     assert missing.returncode == 2 and 'pip install occystrap-registry' in missing.stderr
-
-
-def test_one_by_one_each_brings_its_scheme(wheels: dict[str, Path], tmp_path: Path) -> None:
-    environment = Environment(tmp_path, wheels)
     for name in ('registry', 'dir', 'tar', 'docker'):
         environment.install(name)
         listed = environment.run('plugins').stdout

@@ -35,6 +35,12 @@ def bundle(real_registry: Registry, tmp_path_factory: pytest.TempPathFactory) ->
     return folder / 'bundle'
 
 
+@pytest.fixture(scope='module')
+def unpacked(bundle: Path) -> Attributes:
+    """What is in the bundle."""
+    return compared(read_tree(bundle / 'rootfs'))
+
+
 def compared(tree: Tree) -> Attributes:
     """Return all that must be the same for two trees to be the same, times of folders too."""
     return {path: (node.kind, node.mode, node.owner, node.size, node.digest, node.target, node.device, node.xattrs,
@@ -49,10 +55,9 @@ def run_by(runtime: list[str], bundle: Path) -> str:
     return done.stdout
 
 
-def test_runtimes_print_what_docker_prints(bundle: Path, real_image: RealImage, docker_daemon: DockerDaemon,
+def test_runtimes_print_what_docker_prints(bundle: Path, real_image: RealImage, docker_with_real_image: DockerDaemon,
                                            program: Callable[..., str]) -> None:
-    docker_daemon.run('load', '-q', '-i', real_image.archive)
-    said = docker_daemon.run('run', '--rm', '--network', 'none', 'real:v1')
+    said = docker_with_real_image.run('run', '--rm', '--network', 'none', 'real:v1')
     assert said.strip() == real_image.greeting
     assert run_by([program('runc')], bundle).strip() == said.strip()
     crun = program('crun')
@@ -63,18 +68,18 @@ def test_runtimes_print_what_docker_prints(bundle: Path, real_image: RealImage, 
     assert run_by([*wrapper, crun], bundle).strip() == said.strip()
 
 
-def test_the_bundle_is_what_umoci_unpacks(bundle: Path, real_registry: Registry, occystrap: CommandLine,
-                                          program: Callable[..., str], tmp_path: Path) -> None:
+def test_the_bundle_is_what_umoci_unpacks(bundle: Path, unpacked: Attributes, real_registry: Registry,
+                                          occystrap: CommandLine, program: Callable[..., str], tmp_path: Path) -> None:
     subprocess.run([program('skopeo'), '--insecure-policy', 'copy', '-q', '--src-tls-verify=false',
                     f'docker://{real_registry.host}/real:v1', f'oci:{tmp_path}/layout:v1'], check=True)
     subprocess.run([program('umoci'), 'unpack', '--image', f'{tmp_path}/layout:v1', tmp_path / 'umoci'], check=True,
                    capture_output=True)
-    assert compared(read_tree(bundle / 'rootfs')) == compared(read_tree(tmp_path / 'umoci/rootfs'))
+    assert unpacked == compared(read_tree(tmp_path / 'umoci/rootfs'))
     occystrap('verify', f'oci://{bundle}', '--full').assert_success()
 
 
-def test_the_bundle_is_what_docker_exports(bundle: Path, real_image: RealImage, docker_daemon: DockerDaemon) -> None:
-    docker_daemon.run('load', '-q', '-i', real_image.archive)
+def test_the_bundle_is_what_docker_exports(bundle: Path, docker_with_real_image: DockerDaemon) -> None:
+    docker_daemon = docker_with_real_image
     container = docker_daemon.run('create', 'real:v1').strip()
     exported = subprocess.Popen(['docker', '-H', docker_daemon.address, 'export', container], stdout=subprocess.PIPE)
     with tarfile.open(fileobj=exported.stdout, mode='r|', errors='surrogateescape') as tar:
@@ -84,24 +89,25 @@ def test_the_bundle_is_what_docker_exports(bundle: Path, real_image: RealImage, 
     assert exported.wait() == 0
     docker_daemon.run('rm', container)
     types = {'file': b'0', 'folder': b'5', 'symlink': b'2', 'char': b'3', 'block': b'4', 'fifo': b'6'}
+    tree = read_tree(bundle / 'rootfs')
     ours = {path: (node.mode, *node.owner, node.target, node.size, types[node.kind])
-            for path, node in read_tree(bundle / 'rootfs').items() if path != '.'}
-    linked = {path for path, node in read_tree(bundle / 'rootfs').items() if len(node.same) > 1}
+            for path, node in tree.items() if path != '.'}
+    linked = {path for path, node in tree.items() if len(node.same) > 1}
     assert ours.keys() - MADE_BY_DOCKER == theirs.keys() - MADE_BY_DOCKER
     assert {path: each for path, each in ours.items() if path not in MADE_BY_DOCKER | linked} == {
         path: each for path, each in theirs.items() if path not in MADE_BY_DOCKER | linked}
 
 
-def test_a_daemons_stream_gives_the_same_bundle(bundle: Path, real_image: RealImage, docker_daemon: DockerDaemon,
-                                                occystrap: CommandLine, tmp_path: Path) -> None:
-    docker_daemon.run('load', '-q', '-i', real_image.archive)
-    occystrap('process', f'docker://real:v1?socket={docker_daemon.socket}', f'oci://{tmp_path}/other').assert_success()
-    assert compared(read_tree(tmp_path / 'other/rootfs')) == compared(read_tree(bundle / 'rootfs'))
+def test_a_daemons_stream_gives_the_same_bundle(bundle: Path, unpacked: Attributes, occystrap: CommandLine,
+                                                docker_with_real_image: DockerDaemon, tmp_path: Path) -> None:
+    source = f'docker://real:v1?socket={docker_with_real_image.socket}'
+    occystrap('process', source, f'oci://{tmp_path}/other').assert_success()
+    assert compared(read_tree(tmp_path / 'other/rootfs')) == unpacked
     names = ('config.json', '.occystrap/rootfs.mtree')
     assert all((tmp_path / 'other' / name).read_bytes() == (bundle / name).read_bytes() for name in names)
 
 
-def test_mounted_layers_are_the_bundle(bundle: Path, real_registry: Registry, occystrap: CommandLine,
+def test_mounted_layers_are_the_bundle(unpacked: Attributes, real_registry: Registry, occystrap: CommandLine,
                                        program: Callable[..., str], tmp_path: Path) -> None:
     source, mounts = f'registry://{real_registry.host}/real:v1', tmp_path / 'mounts'
     occystrap('process', source, f'mounts://{mounts}').assert_success()
@@ -111,4 +117,4 @@ def test_mounted_layers_are_the_bundle(bundle: Path, real_registry: Registry, oc
         seen = compared(read_tree(target))
     finally:
         subprocess.run(['umount', target], check=True)
-    assert seen == compared(read_tree(bundle / 'rootfs'))
+    assert seen == unpacked

@@ -129,7 +129,7 @@ def test_a_hard_link_to_the_outside_gets_what_is_at_that_path_inside(merging_gro
     links = (symlink('s', merging_ground.victim), hardlink('absolute', f'{merging_ground.victim}/linked'),
              hardlink('through', 's/linked'))
     done = merging_ground.extract((own,), links)
-    assert done.tree['absolute'].same == ('absolute', 'through', f'{merging_ground.inside}/linked')
+    assert set(done.tree['absolute'].same) == {'absolute', 'through', f'{merging_ground.inside}/linked'}
     assert done.content('through') == b'of the image'
 
 
