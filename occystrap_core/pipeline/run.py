@@ -2,7 +2,7 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -171,8 +171,10 @@ class Run:
         except BaseException as error:
             self.settings.cancellation.cancel()
             if not give_up(copies, _ABORTING):
-                for output in list(self._outputs.values()):
-                    _abort(output, error)
+                outputs = list(self._outputs.values())
+                threads = DaemonThreads(max(1, len(outputs)), 'abort')
+                wait([threads.submit(partial(_abort, output, error)) for output in outputs])
+                threads.close()
             _tell_what_is_left(copies, error)
             raise
 

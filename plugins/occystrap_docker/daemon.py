@@ -1,6 +1,7 @@
 """A Docker or Podman daemon: what is asked of it, with answers and errors in our own words."""
 import logging
 import threading
+import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -163,25 +164,27 @@ class Daemon:
         return response
 
     def untag(self, image_id: Digest, tag: Reference, seconds: float) -> bool:
-        """Take a tag off an image, each answer taking `seconds` at most; returns False if it has no other name.
+        """Take a tag off an image, within `seconds`; returns False if it has no other name.
 
         Then the tag is left, since a daemon removes an image with its last name.
         """
         with translated(self.address, f'removing the tag {tag.familiar}'):
+            end = time.monotonic() + seconds
             facts = self.find(image_id, seconds)
             if facts is None or tag.familiar not in facts.tags:
                 return True
             if len(facts.tags) == 1:
                 return False
-            self._remove(tag.familiar, seconds)
+            self._remove(tag.familiar, left(end))
             return True
 
     def remove_untagged(self, image_id: Digest, seconds: float) -> None:
-        """Remove the image unless something names it, each answer taking `seconds` at most."""
+        """Remove the image unless something names it, within `seconds`."""
+        end = time.monotonic() + seconds
         facts = self.find(image_id, seconds)
         if facts and not facts.tags:
             with translated(self.address, f'removing {image_id}'):
-                self._remove(image_id, seconds)
+                self._remove(image_id, left(end))
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -202,6 +205,11 @@ class Daemon:
     def patience(self, size: int) -> float:
         """Return for how many seconds the daemon may be silent over an image of `size` bytes."""
         return self._settings.timeout + size / _SLOWEST
+
+
+def left(end: float) -> float:
+    """Return the seconds until `end` of the monotonic clock, at least a little, as none would mean for ever."""
+    return max(0.05, end - time.monotonic())
 
 
 def _log(response: Response, **more: object) -> None:

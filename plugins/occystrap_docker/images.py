@@ -1,19 +1,24 @@
 """The command `images`: what a daemon has."""
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import click
 
-from occystrap_core import Location, Settings, UsageError, at_once, parse_uri, printable, read_options, size_text
+from occystrap_core import (
+    Location, ServiceError, Settings, UsageError, at_once, parse_uri, printable, read_options, size_text,
+)
 from occystrap_core.oci import Digest, compiled, natural, split_tag
-from occystrap_docker.daemon import Daemon
+from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.listing import Listed
 from occystrap_docker.matching import NamePattern, nothing_matches
 from occystrap_docker.plugin import CONNECTION
 
+_LOG = logging.getLogger('occystrap.docker')
 _SCHEME = 'docker'
 _SHORT = 12
 _AT_ONCE = 8
@@ -71,8 +76,17 @@ def _rows(daemon: Daemon, pattern: NamePattern | None) -> Sequence[Listed]:
 def _platforms(daemon: Daemon, rows: Sequence[Listed]) -> Mapping[Digest, str]:
     """Return the platform of each image; one that is gone by now has none."""
     ids = list(dict.fromkeys(row.id for row in rows))
-    facts = at_once(daemon.find, ids, _AT_ONCE)
+    facts = at_once(partial(_facts, daemon), ids, _AT_ONCE)
     return {image_id: str(each.platform) for image_id, each in zip(ids, facts, strict=True) if each and each.platform}
+
+
+def _facts(daemon: Daemon, image_id: Digest) -> ImageFacts | None:
+    """Return what the daemon says of an image, None for one that it cannot describe, as when it is damaged."""
+    try:
+        return daemon.find(image_id)
+    except ServiceError as error:
+        _LOG.debug('%s', error)
+        return None
 
 
 def _entry(row: Listed, platforms: Mapping[Digest, str]) -> dict[str, Any]:

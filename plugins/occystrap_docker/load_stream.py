@@ -51,9 +51,10 @@ class LoadStream:
         return self._loaded.result()
 
     @property
-    def answered(self) -> bool:
-        """Whether the daemon has said what came of the archive."""
-        return self._loaded.done() and not isinstance(self._loaded.exception(), ServiceError)
+    def refused(self) -> bool:
+        """Whether the daemon has said that it makes no image of the archive."""
+        error = self._loaded.exception() if self._loaded.done() else None
+        return error is not None and not isinstance(error, ServiceError)
 
     def give_up(self) -> None:
         """Break the request off, so that the daemon forgets what it got; what it has whole it does not forget."""

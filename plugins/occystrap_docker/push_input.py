@@ -106,4 +106,4 @@ def _require_reachable(daemon: Daemon, facts: ImageFacts, image: str) -> None:
                                  f'{image} to this program: {INSTEAD}')
     if not facts.tags:
         raise ServiceUnavailable(f'{image} has no tag, so the daemon at {daemon.address} would remove it together '
-                                 f'with the temporary one that a push needs: tag it, {INSTEAD}')
+                                 f'with the temporary one that a push needs: {INSTEAD}, or tag it')

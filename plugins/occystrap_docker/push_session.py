@@ -10,7 +10,7 @@ from pathlib import Path
 
 from occystrap_core import OutputError, ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon import Daemon, ImageFacts, left
 from occystrap_docker.push import Push
 from occystrap_docker.push_storage import Blob, PushStorage
 from occystrap_registry.embedded import RegistryServer
@@ -21,7 +21,7 @@ _LOOK = 0.1
 """Seconds between two looks at a daemon that is silent."""
 _UNTAGGING = 5.0
 """Seconds that a daemon gets to remove the temporary tag."""
-_UNTAGGING_AFTER_A_SIGNAL = 1.0
+_UNTAGGING_AFTER_A_SIGNAL = 0.6
 
 
 class PushSession:
@@ -135,7 +135,7 @@ class PushSession:
 
     def _explained(self, error: ServiceError) -> ServiceError:
         """Return the error, or a better one when the daemon never reached the registry."""
-        if self._requests or not self._server:
+        if self._requests or not self._server or self._server.host not in str(error):
             return error
         return ServiceUnavailable(
             f'{error}; it did not reach the registry that was started for it at {self._server.host}: perhaps it runs '
@@ -146,10 +146,11 @@ class PushSession:
         if tag is None:
             return ''
         seconds = _UNTAGGING_AFTER_A_SIGNAL if self._settings.cancellation.cancelled else _UNTAGGING
-        if not self._tagged.wait(seconds):  # another thread waits for the daemon, which may do it yet
+        end = time.monotonic() + seconds
+        if not self._tagged.wait(seconds / 2):  # another thread waits for the daemon, which may do it yet
             return f'the daemon had not answered when it was to set the temporary tag {tag.familiar}: look for it later'
         try:
-            if self._daemon.untag(self._facts.id, tag, seconds):
+            if self._daemon.untag(self._facts.id, tag, left(end)):
                 return ''
         except ServiceError as error:
             return f'the temporary tag {tag.familiar} may be left: {error}'

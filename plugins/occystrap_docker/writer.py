@@ -1,5 +1,6 @@
 """docker:// as a destination: an archive streamed into a daemon without a name, tagged when it proved to be right."""
 import json
+import logging
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -19,10 +20,11 @@ from occystrap_docker.leftover import Leftover
 from occystrap_docker.load_stream import LoadStream
 from occystrap_docker.plugin import CONNECTION
 
+_LOG = logging.getLogger('occystrap.docker')
 _LOOK = 0.1
 _CLEANING = 5.0
 """Seconds that a daemon gets for showing, and for removing, an image that is not wanted any more."""
-_CLEANING_AFTER_A_SIGNAL = 0.8
+_CLEANING_AFTER_A_SIGNAL = 0.5
 _NUMBERS = count(1)
 
 _CONNECTION = {option.name for option in CONNECTION}
@@ -32,7 +34,7 @@ class DockerWriter(ImageOutput):
     """Gives one image to a Docker or Podman daemon, as a stream of which the daemon alone keeps anything.
 
     A layer's size must be known before its first byte is sent. Where a filter may change it, or nothing tells it, the
-    layer passes through an unnamed temporary file, one at a time.
+    layer passes through an unnamed temporary file.
     """
 
     wants = LayerForm.TAR
@@ -47,6 +49,7 @@ class DockerWriter(ImageOutput):
         self._stream: LoadStream | None = None
         self._archive: ArchiveStream | None = None
         self._there: Collection[Digest] = ()
+        self._leaves_out = False
         self._nameless: Digest | None = None
         self._leftover: Leftover | None = None
 
@@ -54,13 +57,19 @@ class DockerWriter(ImageOutput):
         """Ask the daemon for a sign of life, and which of the layers it has."""
         self._daemon.ping()
         if not image.sequential and self._daemon.finds_layers_by_chain:
-            self._there = KnownLayers.of(self._daemon, self.settings).of_image(image, self._daemon)
+            try:
+                self._there = KnownLayers.of(self._daemon, self.settings).of_image(image, self._daemon)
+            except ServiceError as error:  # of another image, perhaps, that is damaged: then all is sent
+                _LOG.debug('what layers the daemon has is not known: %s', error)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return a layer that the daemon has upon the same lower ones: it looks there before it looks in the archive.
         """
         size = layer.tar_size() if layer.diff_id in self._there else None
-        return None if size is None else WrittenLayer(_layer_name(layer), layer.diff_id, size)
+        if size is None:
+            return None
+        self._leaves_out = True
+        return WrittenLayer(_layer_name(layer), layer.diff_id, size)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Send a layer's tar when no other is on its way."""
@@ -75,6 +84,7 @@ class DockerWriter(ImageOutput):
     def finalize(self, image: WrittenImage) -> Receipt:
         """End the archive, hold what the daemon made of it against the image, and tag that."""
         loaded = self._load(image)
+        self.settings.cancellation.check()  # once it is given up, the image may be removed at any time
         self._daemon.tag(loaded, self._reference)
         self._nameless = None
         self._daemon.close()
@@ -85,8 +95,7 @@ class DockerWriter(ImageOutput):
         seconds = _CLEANING_AFTER_A_SIGNAL if self.settings.cancellation.cancelled else _CLEANING
         if self._stream:
             self._stream.give_up()
-        leftover, self._leftover = self._leftover, None
-        nameless, self._nameless = self._nameless, None
+        leftover, nameless = self._leftover, self._nameless
         try:
             if leftover:
                 leftover.remove(seconds)
@@ -94,7 +103,8 @@ class DockerWriter(ImageOutput):
                 self._daemon.remove_untagged(nameless, seconds)
         except ServiceError as error:
             raise ServiceError(f'{error}; image {nameless} is left without a name') if nameless else error from None
-        finally:
+        finally:  # not before: a signal may let another thread begin the same, and end the run before this one is done
+            self._leftover = self._nameless = None
             self._daemon.close()
 
     @contextmanager
@@ -148,8 +158,10 @@ class DockerWriter(ImageOutput):
         assert self._stream
         try:
             loaded = self._stream.finish()
-        except BaseException:
-            self._leftover = None if self._stream.answered else leftover
+        except BaseException as error:
+            self._leftover = None if self._stream.refused else leftover
+            if self._leaves_out and self._stream.refused:
+                error.add_note('layers that the daemon had may have gone meanwhile: try again')
             raise
         self._nameless = None if leftover.was_there(loaded) else loaded
         return loaded

@@ -13,7 +13,7 @@ from tests.unit.docker.layouts import legacy
 
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize('where', ['get', 'load', 'push'])
+@pytest.mark.parametrize('where', ['get', 'load', 'tag', 'inspect', 'push'])
 def test_a_signal_ends_it(where: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
     with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
         daemon.add(legacy(), 'sample:v1')
@@ -22,7 +22,8 @@ def test_a_signal_ends_it(where: str, number: signal.Signals, code: int, tmp_pat
                 for scheme, name in (('dockerpush' if where == 'push' else 'docker', 'sample'), ('docker', 'other'))]
         process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', *ends, '--temp-dir', tmp_path],
                                    stderr=subprocess.PIPE, text=True)
-        while not any(where in request for request in daemon.requests) and process.poll() is None:
+        asked = '/json' if where == 'inspect' else where
+        while not any(asked in request for request in daemon.requests) and process.poll() is None:
             time.sleep(0.05)
         time.sleep(0.3)
         process.send_signal(number)

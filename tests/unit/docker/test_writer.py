@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    Image, InvalidImage, Location, OccystrapError, OutputError, ServiceUnavailable, TarLayer, UsageError, VerifyLevel,
+    Cancelled, Image, InvalidImage, Location, OccystrapError, OutputError, ServiceUnavailable, Settings, TarLayer,
+    UsageError, VerifyLevel,
 )
 from occystrap_core.oci import Digest, ImageConfig, Reference
+from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_docker.daemon import ImageFacts
 from occystrap_docker.writer import DockerWriter
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import LAYOUTS, Exported, legacy
@@ -173,6 +176,21 @@ def test_an_image_that_comes_when_nobody_waits_any_more_is_removed(daemon: FakeD
         write(daemon, tmp_path)
     assert 'may still make' not in str(error.value) and not daemon.images
     assert [each for each in daemon.requests if each.startswith('DELETE')]
+
+
+def test_a_signal_while_the_daemon_names_the_image_leaves_it_without(daemon: FakeDaemon, tmp_path: Path) -> None:
+    old = daemon.add(legacy(), 'team/sample:v1')
+    settings = Settings(sync=False, timeout=9, temporary=str(tmp_path))
+    image, output = sample_image(), DockerWriter(at(daemon, 'team/sample:v1'), settings)
+    require = output._daemon.require
+
+    def found(name: str) -> ImageFacts:
+        settings.cancellation.cancel()
+        return require(name)
+    output._daemon.require = found  # type: ignore[method-assign]
+    with pytest.raises(Cancelled):
+        ImageCopy(image, output, settings, 'sample').run()
+    assert daemon.tags == {'team/sample:v1': old.id} and set(daemon.images) == {old.id}
 
 
 @pytest.mark.parametrize('there', [False, True])
