@@ -39,16 +39,19 @@ def shared_if_there(path: str) -> Iterator[None]:
 
     For readers, who cannot make one where they may not write: where nobody ever held it, nobody is at work.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        yield
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            yield
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if is_still(path, descriptor):  # else its holder removed it, and the next one has made another
+                yield
+                return
+        finally:
+            os.close(descriptor)
 
 
 def try_exclusive(descriptor: int) -> bool:

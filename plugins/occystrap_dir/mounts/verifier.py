@@ -5,10 +5,12 @@ from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyL
 from occystrap_core.oci import Digest
 from occystrap_dir.checking import findings_of, is_there, unknown
 from occystrap_dir.extraction.files_check import check_files
+from occystrap_dir.locks import shared_if_there
 from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog
 from occystrap_dir.mounts.layers import LayerListing
 from occystrap_dir.mounts.overlay_marks import mount_script
 from occystrap_dir.names import file_size, read_document
+from occystrap_dir.workspace import STATE
 
 
 def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -29,7 +31,8 @@ def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
 
 def _check(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults) -> None:
     if expected.kind == 'mount':
-        _check_catalog(expected, root, results)
+        with shared_if_there(f'{root}/{STATE}/lock'):  # a run that adds an image changes one file after the other
+            _check_catalog(expected, root, results)
     elif expected.kind == 'layer':
         listing = LayerListing.read(root, expected.locator)
         if listing is None or (listing.diff_id, listing.size) != (expected.digest, expected.size):

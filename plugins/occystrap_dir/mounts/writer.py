@@ -9,6 +9,7 @@ from occystrap_core import (
 )
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.destination import check_folder
+from occystrap_dir.extraction.removal import remove_tree
 from occystrap_dir.extraction.unpacking import Limits, Unpacking
 from occystrap_dir.mounts.catalog import (
     CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
@@ -157,7 +158,9 @@ class MountsOutput(ImageOutput):
         return catalog
 
     def _sweep(self) -> None:
-        """Remove what no image has; all of it where there is none."""
+        """Remove what no image has, and what killed runs unpacked; all of it where there is no image."""
+        for name in os.listdir(f'{self._root}/{UNPACKING}'):
+            remove_tree(f'{self._root}/{UNPACKING}/{name}')
         remove_unnamed(self._root)
         if not os.path.lexists(f'{self._root}/{CATALOG}'):
             for name in (UNPACKING, TREES, EMPTY, LAYERS):

@@ -1,5 +1,8 @@
 """Images beside each other: mounts:// shares layers, dir:// keeps what was unpacked current, bundles are replaced."""
 import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from occystrap_core import OutputError, Settings
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.levels import VerifyLevel
+from occystrap_dir.locks import held
 from tests.unit.tar.archives import copy, verify, write
 
 
@@ -40,6 +44,30 @@ def test_a_rerun_unpacks_nothing(tmp_path: Path) -> None:
     before = layers(mounts)
     again = write(sample_image(), f'mounts://{mounts}', Settings(sync=False, verify=VerifyLevel.FULL))
     assert layers(mounts) == before and again.of_kind('files') == receipt.of_kind('files')
+
+
+def test_what_a_killed_run_unpacked_goes_though_nothing_is_unpacked_any_more(tmp_path: Path) -> None:
+    mounts = tmp_path / 'mounts'
+    write(sample_image(), f'mounts://{mounts}')
+    (mounts / '.occystrap/unpacking/.layer.occystrap-0/etc').mkdir(parents=True)
+    (mounts / '.occystrap/temporary').mkdir()
+    (mounts / '.occystrap/temporary/0.run').touch()
+    write(sample_image(), f'mounts://{mounts}')
+    assert list((mounts / '.occystrap/unpacking').iterdir()) == []
+
+
+def test_a_verifier_waits_while_a_run_changes_the_list_and_the_script(tmp_path: Path) -> None:
+    mounts = tmp_path / 'mounts'
+    receipt = write(sample_image(), f'mounts://{mounts}')
+    script = (mounts / 'mount.sh').read_bytes()
+    with ThreadPoolExecutor() as threads, held(f'{mounts}/.occystrap/lock'):
+        (mounts / 'mount.sh').write_bytes(b'of another time')
+        found = threads.submit(verify, receipt)
+        time.sleep(0.3)
+        (mounts / 'mount.sh').write_bytes(script)
+        assert not found.done()
+        os.unlink(f'{mounts}/.occystrap/lock')  # as the last run does which leaves nothing behind
+    assert not found.result().results
 
 
 @pytest.mark.parametrize('unique', ['', '&unique_names=true'])
