@@ -22,16 +22,14 @@ from tests.services.trixie import docker26_daemon
 DAEMONS: dict[str, Callable[[], AbstractContextManager[DockerDaemon]]] = {
     '20.10': docker_daemon, '26': docker26_daemon, 'containerd': start_containerd}
 NAME = 'made/real:v1'
+OURS = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
 
 
 def reading(daemon: DockerDaemon, full: str, peer: Path) -> list[Job]:
     """Return the jobs that take the image out of the daemon; the registry at `full` has its layers already."""
-    ours = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
-    docker = ['docker', '-H', daemon.address]
+    ours, theirs, docker = OURS, published(peer), docker_command(daemon)
     there = f'?socket={daemon.socket}'
     exported, pushed = f'docker://{NAME}{there}', f'dockerpush://{NAME}{there}'
-    theirs = [peer / 'python', peer / 'occystrap', '--insecure', '--no-verify',
-              'process']
     return [
         Job('docker → tar', {
             'occystrap --no-sync': lambda to, _: [*ours, '--no-sync', exported, f'tar://{to}/a.tar'],
@@ -53,11 +51,8 @@ def reading(daemon: DockerDaemon, full: str, peer: Path) -> list[Job]:
 
 def writing(daemon: DockerDaemon, source: str, archive: Path, peer: Path) -> list[Job]:
     """Return the jobs that bring the image into the daemon, from a registry and from an archive."""
-    ours = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
-    docker = ['docker', '-H', daemon.address]
+    ours, theirs, docker = OURS, published(peer), docker_command(daemon)
     image, to_daemon = f'registry://{source}/real:v1', f'docker://written/real:v1?socket={daemon.socket}'
-    theirs = [peer / 'python', peer / 'occystrap', '--insecure', '--no-verify',
-              'process']
     return [
         Job('registry → docker', {
             'occystrap': lambda to, _: [*ours, image, to_daemon],
@@ -68,6 +63,16 @@ def writing(daemon: DockerDaemon, source: str, archive: Path, peer: Path) -> lis
             'docker load': lambda to, _: [*docker, 'load', '-q', '-i', archive],
             '0.4.17 --no-verify': lambda to, _: [*theirs, f'tar://{archive}', to_daemon]}),
     ]
+
+
+def published(peer: Path) -> list[object]:
+    """Return how the published program's command begins."""
+    return [peer / 'python', peer / 'occystrap', '--insecure', '--no-verify', 'process']
+
+
+def docker_command(daemon: DockerDaemon) -> list[str]:
+    """Return how the docker command begins."""
+    return ['docker', '-H', daemon.address]
 
 
 def pushing(docker: Sequence[str], target: str) -> list[str]:
@@ -103,7 +108,7 @@ def main() -> None:
         if jobs:
             daemon.run('pull', '-q', f'{source.host}/real:v1')
             daemon.run('tag', f'{source.host}/real:v1', NAME)
-            subprocess.run(pushing(['docker', '-H', daemon.address], f'{full.host}/made:v1'), check=True)
+            subprocess.run(pushing(docker_command(daemon), f'{full.host}/made:v1'), check=True)
         for job in jobs:
             compare(job, arguments.rounds)
 
