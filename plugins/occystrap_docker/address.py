@@ -10,9 +10,9 @@ from occystrap_docker.certificates import Certificates, find_certificates
 from occystrap_docker.contexts import DEFAULT, chosen_context, read_context
 from occystrap_docker.engines import DOCKER, PODMAN, Engine
 
-_UNIX = 'unix://'
+UNIX = 'unix://'
 _LONGEST = 107
-_SCHEMES = (_UNIX, 'tcp://', 'http://', 'https://', 'ssh://')
+_SCHEMES = (UNIX, 'tcp://', 'http://', 'https://', 'ssh://')
 _PASSWORD = re.compile(r'^(?!ssh://|unix://).*@|^ssh://[^/@]*:[^/@]*@', re.DOTALL)
 _PORT = re.compile(r'^[a-z]+://[^/]+:[0-9]+(/.*)?$')
 _PLACES = ('socket', 'host', 'context')
@@ -98,8 +98,8 @@ def _check(url: str, origin: str) -> None:
     says = f' ({origin})' if origin else ''
     if not url.startswith(_SCHEMES):
         raise UsageError(f'{url!r}{says} is not the address of a Docker daemon: {", ".join(_SCHEMES)} are known')
-    if url.startswith(_UNIX):
-        _check_path(url.removeprefix(_UNIX), says)
+    if url.startswith(UNIX):
+        _check_path(url.removeprefix(UNIX), says)
     if url.startswith(('tcp://', 'http')) and not _PORT.match(url):
         raise UsageError(f'{url!r}{says} has no port: tcp://HOST:PORT is wanted, usually 2376 with TLS, 2375 without')
 
@@ -107,7 +107,7 @@ def _check(url: str, origin: str) -> None:
 def _check_path(path: str, says: str) -> None:
     """Raise UsageError for what can be no path of a socket (unix(7)), or what the Docker SDK takes for a URL's end."""
     if not path.startswith('/') or path.endswith('/'):
-        raise UsageError(f"'{_UNIX}{path}'{says} names no socket: {_UNIX}/PATH is wanted, with the whole path")
+        raise UsageError(f"'{UNIX}{path}'{says} names no socket: {UNIX}/PATH is wanted, with the whole path")
     if len(os.fsencode(path)) > _LONGEST:
         raise UsageError(f'{path}{says} is too long for a socket, which may have {_LONGEST} bytes: make a symlink to '
                          'it with a shorter path')

@@ -21,7 +21,7 @@ def loaded_image(status: int, lines: Iterable[bytes], address: str) -> Digest:
     for line, _ in zip(lines, range(_MOST_LINES)):
         answer = _parse(line)
         if status >= 400 or 'error' in answer:
-            raise OutputError(f'the daemon at {address} refused the image: {_complaint(answer, line, status)}')
+            raise OutputError(f'the daemon at {address} refused the image: {complaint(line, status)}')
         if match := _LOADED.search(str(answer.get('stream', ''))):
             loaded = Digest(match[1])
     if status >= 400:
@@ -56,8 +56,10 @@ def _parse(line: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _complaint(answer: dict[str, Any], line: bytes, status: int) -> str:
-    said = answer.get('error') or answer.get('message') or answer.get('cause') or line.decode(errors='replace')
+def complaint(body: bytes, status: int) -> str:
+    """Return the daemon's words in what it answers where it refuses something."""
+    answer = _parse(body)
+    said = answer.get('error') or answer.get('message') or answer.get('cause') or body.decode(errors='replace')
     return _line(said) or f'status {status}'
 
 

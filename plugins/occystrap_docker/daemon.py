@@ -2,31 +2,30 @@
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
-from http import HTTPStatus
-from typing import Any
-from urllib.parse import quote
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
-from docker import APIClient
-from requests import Response
-
-from occystrap_core import (
-    CHUNK, ImageNotFound, IteratorSource, OutputError, ReadAhead, ServiceError, Settings,
-)
+from occystrap_core import ImageNotFound, OutputError, ReadAhead, Settings
 from occystrap_core.oci import Digest, Platform, Reference, field
 from occystrap_docker.address import find_address
-from occystrap_docker.answers import appended_error, loaded_image
-from occystrap_docker.connecting import connect
+from occystrap_docker.answers import loaded_image
+from occystrap_docker.asking import Asking, location
+from occystrap_docker.exported import Exported
 from occystrap_docker.failures import require_success, translated
 from occystrap_docker.listing import Listed, listed
+
+if TYPE_CHECKING:
+    from docker import APIClient
+    from requests import Response
 
 _LOG = logging.getLogger('occystrap.docker')
 _SLOWEST = 10 << 20
 """Bytes a second that any daemon manages: it prepares a whole archive before it sends, or after it got, the bytes."""
 LOADING = 'loading the image'
+_LISTING, _DESCRIBING = 'listing its images', 'describing itself'
 _PLATFORM = ('Os', 'Architecture', 'Variant')
 _NO_CREDENTIALS = 'e30='
 """An empty JSON object in base64: Docker refuses a push without any."""
@@ -50,20 +49,22 @@ class Daemon:
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         """`options` are those for connections, any of them may be missing; raises UsageError."""
         self.address, self._settings = find_address(options), settings
-        self._connected: APIClient | None = None
+        self._connected: 'APIClient | None' = None
         self._lock = threading.Lock()
+        self._asking = Asking(self.address, lambda: self._api, settings.timeout)
 
     @property
-    def _api(self) -> APIClient:
+    def _api(self) -> 'APIClient':
         with self._lock:  # images that a pattern found are opened at once
             if self._connected is None:
+                from occystrap_docker.connecting import connect
                 self._connected = connect(self.address, self._settings.timeout)
                 self._connected.hooks['response'].append(_log)
             return self._connected
 
     def ping(self) -> None:
         """Ask the daemon for a sign of life."""
-        with translated(self.address, 'answering'):
+        with translated(self.address, 'connecting'):
             self._api.ping()
 
     def find(self, name: str, seconds: float | None = None) -> ImageFacts | None:
@@ -71,17 +72,12 @@ class Daemon:
 
         It may take `seconds` for the answer, else as long as the user has patience.
         """
-        with translated(self.address, f'inspecting {name}'):
-            response = self._get(self._url('images', name, 'json'), seconds)
-            if response.status_code == HTTPStatus.NOT_FOUND:
-                return None
-            require_success(response)
-            return _facts(response.json(), name)
+        document = self._asking.if_there(f'inspecting {name}', 'images', name, 'json', seconds=seconds)
+        return None if document is None else _facts(document, name)
 
     def images(self) -> list[Listed]:
         """Return all images that have a name, by each of them, and those that have lost theirs."""
-        with translated(self.address, 'listing its images'):
-            return listed(self._api.images(), str(self.address))
+        return listed(self._asking.document(_LISTING, 'images', 'json'), str(self.address))
 
     def require(self, name: str) -> ImageFacts:
         """Return what `find` does; raises ImageNotFound."""
@@ -95,44 +91,26 @@ class Daemon:
     @cached_property
     def names_images_by_manifest(self) -> bool:
         """Whether images lie in containerd's store, where the ID is the digest of a manifest or an index."""
-        with translated(self.address, 'describing itself'):
-            return _CONTAINERD in (self._api.info().get('DriverStatus') or [])
+        return _CONTAINERD in (self._asking.document(_DESCRIBING, 'info').get('DriverStatus') or [])
 
     def image_ids(self, seconds: float | None = None) -> list[Digest]:
         """Return the IDs of all images, those without a name too, the newest first; `seconds` as for `find`."""
-        with translated(self.address, 'listing its images'):
-            response = self._get(self._url('images', 'json'), seconds, all='1')
-            require_success(response)
-            return list(dict.fromkeys(Digest(field(each, 'Id', str, 'an image of the daemon'))
-                                      for each in response.json()))
+        found = self._asking.document(_LISTING, 'images', 'json', seconds=seconds, all='1')
+        return list(dict.fromkeys(Digest(field(each, 'Id', str, 'an image of the daemon')) for each in found))
 
     @cached_property
     def finds_layers_by_chain(self) -> bool:
         """Whether an archive may leave out layers that are there upon the same lower ones: Docker's own store looks
         for them before it looks into the archive; containerd's and Podman do not."""
-        with translated(self.address, 'describing itself'):
-            components = self._api.version().get('Components') or []
+        components = self._asking.document(_DESCRIBING, 'version').get('Components') or []
         return not self.names_images_by_manifest and any(
             isinstance(each, dict) and each.get('Name') == 'Engine' for each in components)
 
     def export(self, facts: ImageFacts) -> ReadAhead:
         """Return the image as the archive that `docker save` gives, received on a thread of its own; close it."""
-        pieces = self._exported(facts)
-        return ReadAhead(IteratorSource(pieces, pieces.close))
-
-    def _exported(self, facts: ImageFacts) -> Generator[bytes, None, None]:
-        piece = b''
-        with translated(self.address, f'exporting {facts.id}'), closing(self._begin_export(facts)) as response:
-            for piece in response.iter_content(CHUNK):
-                self._settings.cancellation.check()
-                yield piece
-        if complaint := appended_error(piece):
-            raise ServiceError(f'the daemon at {self.address} broke off exporting {facts.id}: {complaint}')
-
-    def _begin_export(self, facts: ImageFacts) -> Response:
-        response = self._api.get(self._url('images', facts.id, 'get'), stream=True, timeout=self.patience(facts.size))
-        require_success(response)
-        return response
+        doing, seconds = f'exporting {facts.id}', self.patience(facts.size)
+        begin = partial(self._asking.stream, doing, 'images', facts.id, 'get', seconds=seconds)
+        return ReadAhead(Exported(begin, self.address, doing, self._settings.cancellation.check))
 
     def load(self, archive: Iterable[bytes]) -> Digest:
         """Send an archive to the daemon and return the ID of the image that it made of it.
@@ -152,7 +130,7 @@ class Daemon:
             if not self._api.tag(image_id, reference.name, reference.tag):
                 raise OutputError(f'the daemon at {self.address} did not tag {image_id} as {reference.familiar}')
 
-    def begin_push(self, tag: Reference) -> Response:
+    def begin_push(self, tag: Reference) -> 'Response':
         """Have the daemon push what it has under this tag, by plain HTTP; the answer tells, line by line, how it goes.
 
         Raises what `translated` translates. Podman alone reads tlsVerify; no credentials go along.
@@ -191,16 +169,12 @@ class Daemon:
         if self._connected:
             self._connected.close()
 
-    def _get(self, url: str, seconds: float | None, **parameters: str) -> Response:
-        return self._api.get(url, params=parameters, timeout=seconds or self._settings.timeout)
-
     def _remove(self, name: str, seconds: float) -> None:
         with closing(self._api.delete(self._url('images', name), timeout=seconds)) as response:
             require_success(response)
 
     def _url(self, *parts: str) -> str:
-        path = '/'.join(quote(part, safe='/:') for part in parts)
-        return f'{self._api.base_url}/v{self._api.api_version}/{path}'
+        return f'{self._api.base_url}/v{self._api.api_version}{location(*parts)}'
 
     def patience(self, size: int) -> float:
         """Return for how many seconds the daemon may be silent over an image of `size` bytes."""
@@ -212,7 +186,7 @@ def left(end: float) -> float:
     return max(0.05, end - time.monotonic())
 
 
-def _log(response: Response, **more: object) -> None:
+def _log(response: 'Response', **more: object) -> None:
     _LOG.debug('%s %s %s', response.request.method, response.request.path_url, response.status_code)
 
 

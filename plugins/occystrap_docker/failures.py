@@ -1,18 +1,28 @@
-"""What the docker SDK and the libraries below it raise, as one clear line."""
+"""What the docker SDK and the libraries below it raise, as one clear line.
+
+The SDK is not imported for this, since whoever reads from a daemon's socket needs none: see `local_socket`.
+"""
+import http.client
 import os
 import ssl
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import requests
-import urllib3
-from docker.errors import APIError, DockerException, create_api_error_from_http_exception
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from occystrap_core import AccessDenied, OccystrapError, ServiceError, ServiceUnavailable
 from occystrap_docker.address import Address
+from occystrap_docker.answers import complaint
 from occystrap_docker.engines import DOCKER, PODMAN
 
+if TYPE_CHECKING:
+    import requests
+
+    from occystrap_docker.local_socket import Answer
+
+_EXCEPTIONS = {'docker': 'docker.errors', 'requests': 'requests.exceptions', 'urllib3': 'urllib3.exceptions'}
 _PLAIN_HTTP = 'HTTP request to an HTTPS server'
 
 
@@ -21,25 +31,41 @@ def translated(address: Address, doing: str) -> Iterator[None]:
     """Turn what goes wrong with the daemon at `address` while `doing` something into ServiceError or a kind of it."""
     try:
         yield
-    except APIError as error:
-        raise _refusal(error, address, doing) from None
-    except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+    except _hindrances() as error:
+        if isinstance(error, _raised_by('docker', 'APIError')):
+            raise _refused(error.status_code or 0, error.explanation, address, doing) from None
         raise _breakdown(error, address, doing) from None
 
 
-def require_success(response: requests.Response) -> None:
+def _hindrances() -> tuple[type[BaseException], ...]:
+    """Return what can be raised when a daemon is talked to."""
+    return (OSError, http.client.HTTPException) + _raised_by('docker', 'DockerException') + _raised_by(
+        'urllib3', 'HTTPError')
+
+
+def _raised_by(library: str, name: str) -> tuple[type[Any], ...]:
+    """Return an exception of a library, none if nobody has imported it, since then it cannot have been raised."""
+    return (getattr(import_module(_EXCEPTIONS[library]), name),) if library in sys.modules else ()
+
+
+def require_success(response: 'requests.Response') -> None:
     """Raise what the SDK raises when the daemon refused."""
+    import requests
+    from docker.errors import create_api_error_from_http_exception
     try:
         response.raise_for_status()
     except requests.HTTPError as error:
         create_api_error_from_http_exception(error)
 
 
-def _refusal(error: APIError, address: Address, doing: str) -> OccystrapError:
-    """Return what the daemon itself said."""
-    status = error.status_code or 0
+def refusal(answer: 'Answer', address: Address, doing: str) -> OccystrapError:
+    """Return for which reason, in the daemon's words, it did not do what was asked."""
+    return _refused(answer.status, complaint(answer.read(), answer.status), address, doing)
+
+
+def _refused(status: int, words: str, address: Address, doing: str) -> OccystrapError:
     kind = AccessDenied if status in (401, 403) else ServiceUnavailable if status >= 500 else ServiceError
-    return kind(f'the daemon at {address} refused {doing}: {error.explanation or f"status {status}"}')
+    return kind(f'the daemon at {address} refused {doing}: {words or f"status {status}"}')
 
 
 def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapError:
@@ -51,19 +77,21 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
         if _is_something_else(address.url.removeprefix('unix://')):
             return ServiceUnavailable(f'{_where(address)} is no socket: name the one on which a daemon listens')
         return ServiceUnavailable(f'no {address.engine.title} answers at {_where(address)}: {_help(address)}')
-    if any(isinstance(cause, (TimeoutError, requests.Timeout)) for cause in causes):
+    silence = (TimeoutError,) + _raised_by('requests', 'Timeout')
+    if any(isinstance(cause, silence) for cause in causes):
         return ServiceUnavailable(f'the daemon at {address} stayed silent while {doing}: see its log, or give it '
                                   'more time with --timeout')
     if trouble := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
         return _distrust(trouble, address)
     if any(_PLAIN_HTTP in str(cause) for cause in causes):
         return ServiceError(f'the daemon at {address} wants TLS: give ?cert_path=FOLDER, or ?tls_verify=true')
-    if refusal := next((cause for cause in causes if isinstance(cause, APIError)), None):
-        return _refusal(refusal, address, doing)
-    broken = any(isinstance(cause, (urllib3.exceptions.ProtocolError, ConnectionError)) for cause in causes)
+    if said := next((cause for cause in causes if isinstance(cause, _raised_by('docker', 'APIError'))), None):
+        return _refused(said.status_code or 0, said.explanation, address, doing)
+    ended = (ConnectionError, http.client.HTTPException) + _raised_by('urllib3', 'ProtocolError')
+    broken = any(isinstance(cause, ended) for cause in causes)
     otherwise = 'the connection ended' if broken else str(error)
     reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), otherwise)
-    if isinstance(error, DockerException):
+    if isinstance(error, _raised_by('docker', 'DockerException')):
         return ServiceUnavailable(f'the Docker SDK cannot talk to a daemon at {_where(address)}: {reason}')
     return ServiceUnavailable(f'the daemon at {address} broke off while {doing}: {reason}; see its log')
 

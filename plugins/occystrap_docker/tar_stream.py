@@ -2,7 +2,7 @@
 import tarfile
 from collections.abc import Iterator, Mapping
 
-from occystrap_core import ChunkedSource, InvalidImage
+from occystrap_core import ChunkedSource, InvalidImage, ServiceUnavailable
 
 _BLOCK = 512
 _EXTENSION_CAP = 1 << 20
@@ -44,7 +44,7 @@ class TarStream:
         self._piece = memoryview(b'')
 
     def files(self) -> Iterator[StreamedFile]:
-        """Yield the regular files; raises InvalidImage when the stream is no tar or ends too early."""
+        """Yield the regular files; raises InvalidImage when the stream is no tar, ServiceUnavailable when it is cut."""
         while (header := self._header()) is not None:
             size = header.size if header.isreg() or header.type not in tarfile.SUPPORTED_TYPES else 0
             file = StreamedFile(header.name, size, self)
@@ -66,7 +66,7 @@ class TarStream:
         if not self._piece:
             self._piece = next(self._pieces, self._piece)
         if not self._piece:
-            raise InvalidImage(f'{self._what} ends in the middle: see the log of the daemon, then try again')
+            raise ServiceUnavailable(f'{self._what} ends in the middle: see the log of the daemon, then try again')
         piece, self._piece = self._piece[:most], self._piece[most:]
         return piece
 

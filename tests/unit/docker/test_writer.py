@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    Cancelled, Image, InvalidImage, Location, OccystrapError, OutputError, ServiceUnavailable, Settings, TarLayer,
+    Cancelled, Image, Location, OccystrapError, OutputError, ServiceUnavailable, Settings, TarLayer,
     UsageError, VerifyLevel,
 )
 from occystrap_core.oci import Digest, ImageConfig, Reference
@@ -220,7 +220,7 @@ def test_an_image_that_was_there_before_survives_a_failure(daemon: FakeDaemon, t
 def test_a_broken_source_leaves_nothing(daemon: FakeDaemon, tmp_path: Path) -> None:
     image = daemon.add(legacy(), 'sample:v1')
     daemon.faults['get'] = f'end {len(image.archive) // 2}'
-    with source(daemon) as opened, pytest.raises(InvalidImage):
+    with source(daemon) as opened, pytest.raises(ServiceUnavailable):
         write(daemon, tmp_path, opened)
     assert set(daemon.tags) == {'sample:v1'} and set(daemon.images) == {image.id}
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,77 @@
+"""Asking a daemon something, which never changes it: at a Unix socket without the SDK, elsewhere by its client."""
+import json
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote, urlencode
+
+from occystrap_core import ServiceError
+from occystrap_docker import local_socket
+from occystrap_docker.address import UNIX, Address
+from occystrap_docker.failures import refusal, translated
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from occystrap_docker.local_socket import Answer
+
+_LOG = logging.getLogger('occystrap.docker')
+
+
+class Asking:
+    """GET requests to one daemon. `doing` says in errors what the question was for; all raise ServiceError."""
+
+    def __init__(self, address: Address, client: Callable[[], 'APIClient'], timeout: float) -> None:
+        """`client` gives the SDK's, when it is needed; a daemon may be silent for `timeout` seconds."""
+        self._address, self._client, self._timeout = address, client, timeout
+
+    def document(self, doing: str, *path: str, seconds: float | None = None, **parameters: str) -> Any:
+        """Return the JSON at `path`, within `seconds`."""
+        found = self.if_there(doing, *path, seconds=seconds, **parameters)
+        if found is None:
+            raise ServiceError(f'the daemon at {self._address} does not know {location(*path)}: {doing} failed')
+        return found
+
+    def if_there(self, doing: str, *path: str, seconds: float | None = None, **parameters: str) -> Any:
+        """Return the same, None where the daemon has nothing of this name."""
+        with translated(self._address, doing), closing(self.get(*path, seconds=seconds, **parameters)) as answer:
+            if answer.status == HTTPStatus.NOT_FOUND:
+                return None
+            self.require_success(answer, doing)
+            try:
+                return json.loads(answer.read())
+            except ValueError:
+                raise ServiceError(f'the daemon at {self._address} answers with no JSON: {doing} failed') from None
+
+    def stream(self, doing: str, *path: str, seconds: float) -> 'Answer':
+        """Return an answer to read; raises also what `translated` translates."""
+        answer = self.get(*path, seconds=seconds)
+        try:
+            self.require_success(answer, doing)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    def require_success(self, answer: 'Answer', doing: str) -> None:
+        """Raise what the daemon says when it refused."""
+        if answer.status != HTTPStatus.OK:
+            raise refusal(answer, self._address, doing)
+
+    def get(self, *path: str, seconds: float | None = None, **parameters: str) -> 'Answer':
+        """Return the answer, whatever it is; raises what `translated` translates."""
+        target, limit = location(*path, parameters=parameters), seconds or self._timeout
+        if not self._address.url.startswith(UNIX):
+            api = self._client()
+            response = api.get(f'{api.base_url}/v{api.api_version}{target}', stream=True, timeout=limit)
+            return cast('Answer', response.raw)
+        answer = local_socket.get(self._address.url.removeprefix(UNIX), target, limit)
+        _LOG.debug('GET %s %s', target, answer.status)
+        return answer
+
+
+def location(*path: str, parameters: Mapping[str, str] | None = None) -> str:
+    """Return the URL of what has this path, without host and version."""
+    return ''.join(f'/{quote(part, safe="/:")}' for part in path) + (f'?{urlencode(parameters)}' if parameters else '')
