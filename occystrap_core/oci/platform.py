@@ -64,6 +64,10 @@ class Platform:
         return (self.os, self.architecture) == (wanted.os, wanted.architecture) and (
             not wanted.variant or self.normal.variant == wanted.variant)
 
+    def may_be(self, wanted: 'Platform') -> bool:
+        """Tell whether a config's platform can be `wanted`: many configs leave their variant out."""
+        return self.satisfies(wanted if self.variant else replace(wanted, variant=''))
+
 
 @dataclass(frozen=True)
 class PlatformChoice:

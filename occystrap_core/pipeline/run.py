@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from occystrap_core.errors import ImageNotFound
@@ -208,9 +208,5 @@ def _require_platform(image: Image | ImageIndex, settings: Settings) -> None:
     if not wanted or isinstance(image, ImageIndex | Artifact):
         return
     actual = image.platform
-    if actual is None:
-        return
-    if not actual.variant:  # many configs leave it out, also below an index that tells it
-        wanted = replace(wanted, variant='')
-    if not actual.satisfies(wanted):
+    if actual is not None and not actual.may_be(wanted):
         raise ImageNotFound(f'no image for platform {settings.platform} at {image.reference}; there is: {actual}')

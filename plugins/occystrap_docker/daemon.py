@@ -34,13 +34,17 @@ _CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What a daemon says of an image; `size` in bytes, roughly. With containerd's store `id` is a manifest's digest."""
+    """What a daemon says of an image; `size` in bytes, roughly.
+
+    With containerd's store `id` is the digest of a manifest or an index; `in_folders` shows that it is not that store.
+    """
 
     id: Digest
     diff_ids: tuple[Digest, ...]
     tags: tuple[str, ...]
     size: int
     platform: Platform | None = None
+    in_folders: bool = False
 
 
 class Daemon:
@@ -92,6 +96,10 @@ class Daemon:
     def names_images_by_manifest(self) -> bool:
         """Whether images lie in containerd's store, where the ID is the digest of a manifest or an index."""
         return _CONTAINERD in (self._asking.document(_DESCRIBING, 'info').get('DriverStatus') or [])
+
+    def may_keep_others(self, facts: ImageFacts) -> bool:
+        """Whether an export may hold the image for other platforms, too."""
+        return not facts.in_folders and self.names_images_by_manifest
 
     def image_ids(self, seconds: float | None = None) -> list[Digest]:
         """Return the IDs of all images, those without a name too, the newest first; `seconds` as for `find`."""
@@ -195,7 +203,7 @@ def _facts(document: dict[str, Any], name: str) -> ImageFacts:
     layers = (document.get('RootFS') or {}).get('Layers') or []
     return ImageFacts(Digest(field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
                       tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),
-                      _platform(document))
+                      _platform(document), bool((document.get('GraphDriver') or {}).get('Data')))
 
 
 def _platform(document: dict[str, Any]) -> Platform | None:

@@ -5,10 +5,10 @@
 - Podman: `<diff_id>.tar`, the names of the old layout being symlinks.
 """
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from occystrap_core import ByteStream, ChunkedSource, DigestMismatch, InvalidImage, TarLayer, detect, inflate
-from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig
+from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig, Manifest
 from occystrap_docker.daemon import ImageFacts
 from occystrap_docker.documents import Documents
 from occystrap_docker.tar_stream import StreamedFile, TarStream
@@ -42,10 +42,12 @@ class ArrivingLayer(TarLayer):
 class Export:
     """Sorts what a daemon exports of one image."""
 
-    def __init__(self, source: ChunkedSource, facts: ImageFacts, image: str) -> None:
-        """`image` names it in errors."""
+    def __init__(self, source: ChunkedSource, facts: ImageFacts, image: str,
+                 blobs: Mapping[Digest, Digest] | None = None) -> None:
+        """`image` names it in errors; `blobs` are the diff_ids of its layers by the digests of their blobs, where the
+        export may have others, too, see `first_pass`."""
         self._tar = TarStream(source, f'the export of {image}')
-        self._facts, self._image = facts, image
+        self._facts, self._image, self._blobs = facts, image, blobs
         self._arrived: set[Digest] = set()
         self._unknown = 0
         self._documents = Documents()
@@ -75,6 +77,12 @@ class Export:
                 return config
         return self.config()
 
+    def images(self) -> list[tuple[Manifest, ImageConfig]]:
+        """Read all, and return each platform's manifest and config, of those that are whole."""
+        for file in self._tar.files():
+            self._look_at(file)
+        return list(self._documents.images(self._facts.id))
+
     def check_complete(self) -> None:
         """Raise InvalidImage when layers did not come; one that nobody read to its end may have been any of them."""
         missing = [diff_id for diff_id in dict.fromkeys(self._facts.diff_ids) if diff_id not in self._arrived]
@@ -83,12 +91,15 @@ class Export:
 
     def _layer(self, file: StreamedFile) -> ArrivingLayer | None:
         digest = _digest_in(file.name)
-        if digest in self._facts.diff_ids:
-            if digest in self._arrived:
+        diff_id = self._blobs.get(digest) if self._blobs is not None and digest else digest
+        if diff_id in self._facts.diff_ids:
+            if diff_id in self._arrived:
                 return None
-            layer = ArrivingLayer(file, digest, self._learn)
-            layer.index = self._facts.diff_ids.index(digest)
+            layer = ArrivingLayer(file, diff_id, self._learn)
+            layer.index = self._facts.diff_ids.index(diff_id)
             return layer
+        if self._blobs is not None:
+            return None
         nameless = file.name.rpartition('/')[2] == 'layer.tar'
         if nameless or (digest and _is_compressed(file)):
             return ArrivingLayer(file, None, self._learn)

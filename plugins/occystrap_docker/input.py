@@ -6,6 +6,7 @@ from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, Se
 from occystrap_core.oci import Excluded, Reference
 from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.export import Export
+from occystrap_docker.first_pass import blobs_of, for_platform
 from occystrap_docker.matching import NamePattern, matching
 
 _ID = re.compile('[0-9a-f]{12,64}')
@@ -23,9 +24,10 @@ class DaemonImage(SequentialImage):
 
         Raises ServiceError when the daemon breaks off, InvalidImage when something is missing at the end.
         """
+        blobs = blobs_of(self._daemon, self._facts, str(self.reference))
         stream = self._daemon.export(self._facts)
         self.on_close(stream.close)
-        export = Export(stream, self._facts, str(self.reference))
+        export = Export(stream, self._facts, str(self.reference), blobs)
         yield from export.layers()
         export.check_complete()
         self.found_config(export.config())
@@ -64,8 +66,15 @@ class DockerInput(ImageInput):
     def _found(self, reference: Reference) -> tuple[Reference, ImageFacts]:
         """Return what to call an image, and what the daemon says of it; raises ImageNotFound, ServiceError."""
         if facts := self._of_id():
-            return _own_name(facts), facts
-        return reference, self._daemon.require(str(reference))
+            return _own_name(facts), self._for_platform(facts, self.location.path)
+        return reference, self._for_platform(self._daemon.require(str(reference)), str(reference))
+
+    def _for_platform(self, facts: ImageFacts, image: str) -> ImageFacts:
+        """Return the facts for the platform that is asked for, where the daemon has others than its own."""
+        wanted = self.settings.platform
+        if wanted is None or facts.platform is None or facts.platform.may_be(wanted):
+            return facts
+        return for_platform(self._daemon, facts, image, wanted)
 
     def _of_id(self) -> ImageFacts | None:
         """Return the image whose ID, whole or shortened, the location names; a name that looks like one comes first."""

@@ -8,6 +8,7 @@ from occystrap_core import (
 from occystrap_core.oci import Digest, ImageConfig
 from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.export import ArrivingLayer, Export
+from occystrap_docker.first_pass import blobs_of
 from occystrap_docker.plugin import CONNECTION
 
 _DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected digest')
@@ -65,9 +66,10 @@ class _Check:
         """Read what only an export shows: all of it in full, the config where the ID is not its digest."""
         if level is not VerifyLevel.FULL and facts.id == self._receipt.image_id:
             return
+        image = str(self._receipt.reference)
         with closing(self._daemon.export(facts)) as stream:
-            export = Export(stream, facts, str(self._receipt.reference))
             try:
+                export = Export(stream, facts, image, blobs_of(self._daemon, facts, image))
                 if level is VerifyLevel.FULL:
                     self._check_layers(export)
                     found = export.config()

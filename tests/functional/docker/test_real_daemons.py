@@ -15,6 +15,7 @@ from occystrap_docker.writer import DockerWriter
 from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
 from tests.functional.docker.marked_image import tars, uri
+from tests.functional.test_layout import put_index
 from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.folders import small_disk
@@ -168,3 +169,23 @@ def test_only_what_the_daemon_lacks_is_sent(docker_daemon: DockerDaemon, archive
              if each['kind'] == 'layer']
     assert found.count('streamed') == 1 and found.count('descriptor') == 4, said
     docker_daemon.run('rmi', 'written/lower:v1', 'written/upper:v1')
+
+
+def test_an_image_for_two_platforms(containerd_daemon: DockerDaemon, registry: Registry, occystrap: CommandLine,
+                                    ) -> None:
+    """Of which containerd's store has both, and Docker exports both at once."""
+    name = f'{registry.host}/two/app:v1'
+    put_index(registry, 'two/app')
+    for architecture in ('arm64', 'amd64'):
+        containerd_daemon.run('pull', '-q', '--platform', f'linux/{architecture}', name)
+    for scheme in ('docker', 'dockerpush'):
+        for choice, architecture in ((), 'amd64'), (('--platform', 'linux/arm64'), 'arm64'):
+            target = f'{scheme}-{architecture}'
+            occystrap('process', *choice, f'{scheme}://{name}?socket={containerd_daemon.socket}',
+                      f'dir://{target}', '--verify=full').assert_success()
+            found = occystrap('-O', 'json', 'info', f'dir://{target}').assert_success().json()
+            assert found['images'][0]['platform'] == f'linux/{architecture}'
+            occystrap('search', f'dir://{target}', 'hello').assert_success()
+    lost = occystrap('process', uri(name, containerd_daemon), 'tar://out.tar', '--platform', 'linux/s390x')
+    assert 'there is: linux/amd64, linux/arm64' in lost.assert_code(1).err
+    containerd_daemon.run('rmi', '-f', name)

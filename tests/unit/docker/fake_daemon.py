@@ -182,7 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({'message': f'No such image: {name}'}, 404)
             return
         self._json({'Id': image.id, 'RepoTags': self.fake.tags_of(image), 'Size': len(image.archive),
-                    'Os': 'linux', 'Architecture': 'arm64', 'Variant': 'v8',
+                    'Os': 'linux', 'Architecture': image.architecture,
+                    'Variant': 'v8' if image.architecture == 'arm64' else '',
                     'RootFS': {'Type': 'layers', 'Layers': image.diff_ids}})
 
     def _summary(self, image: Exported) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Exported:
     config: bytes
     tars: Sequence[bytes]
     archive: bytes
+    architecture: str = 'arm64'
 
     @property
     def diff_ids(self) -> list[Digest]:
@@ -99,6 +100,24 @@ def containerd(tars: Sequence[bytes] | None = None,
 def containerd_zstd() -> Exported:
     """As `containerd`, with the other compression."""
     return containerd(compress=lambda tar: zstandard.ZstdCompressor().compress(tar))
+
+
+def platforms() -> list[Exported]:
+    """As `containerd`, the image for amd64 and for arm64 in one export, as a daemon shows it on either machine."""
+    documents: list[bytes] = []
+    manifests: list[bytes] = []
+    configs: list[bytes] = []
+    layers = {architecture: double_tars(architecture) for architecture in ('amd64', 'arm64')}
+    for architecture, tars in layers.items():
+        stored = [gzip.compress(tar, mtime=0) for tar in tars]
+        configs.append(sample_config(tars, architecture))
+        manifests.append(_manifest(configs[-1], stored))
+        documents += [configs[-1], manifests[-1], *stored]
+    index = json.dumps({'schemaVersion': 2, 'manifests': [
+        {'digest': Digest.of(each), 'size': len(each)} for each in manifests]}).encode()
+    archive = _by_digest([*documents, index])
+    return [Exported(Digest.of(index), config, tars, archive, architecture)
+            for config, (architecture, tars) in zip(configs, layers.items())]
 
 
 LAYOUTS = [legacy, blobs, podman, containerd, containerd_zstd]

@@ -20,9 +20,9 @@ def at(daemon: FakeDaemon | str, name: str) -> Location:
     return Location('docker', name, {'socket': socket}, {'socket': socket})
 
 
-def source(daemon: FakeDaemon | str, name: str = 'sample:v1') -> Image:
+def source(daemon: FakeDaemon | str, name: str = 'sample:v1', settings: Settings = SETTINGS) -> Image:
     """Open an image of the daemon."""
-    images = DockerInput(at(daemon, name), SETTINGS)
+    images = DockerInput(at(daemon, name), settings)
     return images.open(next(iter(images.references())))
 
 

@@ -1,13 +1,15 @@
 """docker:// as a source, against a daemon that does as it should, and one that does not."""
+import gzip
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from occystrap_core import (
-    AccessDenied, Cancelled, ImageNotFound, Location, OccystrapError, Receipt, ServiceError,
+    AccessDenied, Cancelled, ImageError, ImageNotFound, InvalidImage, Location, OccystrapError, Receipt, ServiceError,
     ServiceUnavailable, Settings, UsageError,
 )
 from occystrap_core.pipeline.image_copy import ImageCopy
@@ -16,7 +18,7 @@ from occystrap_docker.input import DockerInput
 from occystrap_tar.writer import tar_output
 from tests.hostile.in_process import run_here
 from tests.unit.docker.fake_daemon import FakeDaemon
-from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, legacy
+from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, legacy, make_tar, platforms
 from tests.unit.docker.runs import SETTINGS, at, read, source, write
 
 
@@ -172,3 +174,49 @@ def test_another_platform_than_the_asked_one_is_refused(platform: str, code: int
     result.assert_code(code)
     assert not code or f'no image for platform {platform}' in result.err
     assert (tmp_path / 'out.tar').exists() == (not code)
+
+
+def test_of_an_image_for_several_platforms_comes_the_daemons_own(daemon: FakeDaemon) -> None:
+    daemon.containerd = True
+    for expected in platforms():
+        daemon.add(expected, 'sample:v1')
+        image = source(daemon)
+        assert read(image) == {Digest.of(tar): len(tar) for tar in expected.tars}
+        assert image.config.raw == expected.config
+
+
+@pytest.mark.parametrize('architecture', ['amd64', 'arm64'])
+def test_of_an_image_for_several_platforms_comes_the_one_asked_for(architecture: str, daemon: FakeDaemon) -> None:
+    daemon.containerd = True
+    by_architecture = dict(zip(('amd64', 'arm64'), platforms()))
+    daemon.add(by_architecture['amd64'], 'sample:v1')
+    image = source(daemon, settings=SETTINGS.choosing(f'linux/{architecture}'))
+    expected = by_architecture[architecture]
+    assert str(image.platform) == f'linux/{architecture}' and list(image.diff_ids) == expected.diff_ids
+    assert read(image) == {Digest.of(tar): len(tar) for tar in expected.tars}
+
+
+def test_a_platform_that_is_not_there_is_told_with_those_that_are(daemon: FakeDaemon) -> None:
+    daemon.containerd = True
+    daemon.add(platforms()[0], 'sample:v1')
+    with pytest.raises(ImageNotFound, match='no image for platform linux/s390x at sample:v1; there is: linux/amd64, '
+                                            'linux/arm64'):
+        source(daemon, settings=SETTINGS.choosing('linux/s390x'))
+
+
+def test_an_export_without_the_manifest_of_what_the_daemon_lists(daemon: FakeDaemon) -> None:
+    daemon.containerd = True
+    here, other = containerd(), containerd([make_tar([('a', b'b')])])
+    daemon.add(replace(other, archive=here.archive, id=here.id), 'sample:v1')
+    with pytest.raises(InvalidImage, match='without the manifest of the layers that it says the image has'):
+        read(source(daemon))
+
+
+def test_a_layer_with_other_content_than_its_manifest_says(daemon: FakeDaemon) -> None:
+    daemon.containerd = True
+    image = platforms()[0]
+    blob = gzip.compress(image.tars[0], mtime=0)
+    damaged = blob[:-8] + bytes(8)
+    daemon.add(replace(image, archive=image.archive.replace(blob, damaged)), 'sample:v1')
+    with pytest.raises(ImageError, match='layer sha256:'):
+        read(source(daemon))
