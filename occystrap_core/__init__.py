@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from occystrap_core.settings import Cancellation, RequestStats, Settings
     from occystrap_core.terminal_text import printable, size_text
     from occystrap_core.uri import Location, parse_uri
+    from occystrap_core.values import value
     from occystrap_core.verification.device import DeviceFile, hash_file
     from occystrap_core.verification.levels import VerifyLevel
     from occystrap_core.verification.receipt import Evidence, Expectation, Receipt
@@ -84,6 +85,7 @@ _HOMES = {
     'settings': 'Cancellation RequestStats Settings',
     'terminal_text': 'printable size_text',
     'uri': 'Location parse_uri',
+    'values': 'value',
     'verification.device': 'DeviceFile hash_file',
     'verification.levels': 'VerifyLevel',
     'verification.receipt': 'Evidence Expectation Receipt',
@@ -106,5 +108,5 @@ __all__ = [
     'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below', 'choice',
     'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size', 'is_whiteout', 'nearest',
     'open_chosen', 'parse_uri', 'plain_path', 'platforms_wanted', 'printable', 'read_options', 'size_text',
-    'start_writeback', 'sync_folder', 'whiteout_of', 'writing',
+    'start_writeback', 'sync_folder', 'value', 'whiteout_of', 'writing',
 ]

@@ -1,13 +1,13 @@
 """The contract of a list of images: a source that names others, such as a file with references or a plan."""
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from occystrap_core.settings import Settings
 from occystrap_core.uri import Location
+from occystrap_core.values import value
 
 
-@dataclass(frozen=True)
+@value
 class ListedImage:
     """One line of a list. What is None or empty is as the command line has it."""
 

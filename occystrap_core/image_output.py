@@ -1,7 +1,7 @@
 """The contract of a writer."""
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
 from occystrap_core.uri import Location
+from occystrap_core.values import value
 from occystrap_core.verification.receipt import Evidence, Expectation, Receipt
 
 
@@ -52,7 +53,7 @@ class OutgoingLayer(Protocol):
         """Open the layer from its first byte; a writer that sends again opens again. Close it after use."""
 
 
-@dataclass(frozen=True)
+@value
 class WrittenLayer:
     """What a writer says of a layer: where it is, and nothing about its bytes unless it checked them itself.
 
@@ -65,7 +66,7 @@ class WrittenLayer:
     evidence: Evidence = Evidence.DESCRIPTOR
 
 
-@dataclass(frozen=True)
+@value
 class PlacedLayer:
     """A layer of a written image: digest and size are of the bytes at `locator`, in the writer's form."""
 
@@ -78,7 +79,7 @@ class PlacedLayer:
     evidence: Evidence
 
 
-@dataclass(frozen=True)
+@value
 class WrittenImage:
     """An image whose layers are all in place: what `finalize` gets.
 
@@ -107,7 +108,7 @@ class WrittenImage:
                        tuple(dict.fromkeys([*documents, *layers])), self.manifest.digest if self.manifest else None)
 
 
-@dataclass(frozen=True)
+@value
 class WrittenAttachment:
     """Something that hangs on an image and lies at the destination by its digest: as a referrer, or under a tag."""
 
@@ -116,7 +117,7 @@ class WrittenAttachment:
     tag: str = ''
 
 
-@dataclass(frozen=True)
+@value
 class WrittenIndex:
     """An index whose parts are all at the destination: what `finalize_index` gets.
 

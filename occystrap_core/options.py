@@ -1,16 +1,16 @@
 """Declared options of schemes and filters: their types, how values are read, and errors that name the nearest."""
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from occystrap_core.errors import UnknownOption, UsageError
+from occystrap_core.values import value
 
 Values = Mapping[str, Any]
 """Option values by name, of the declared types, every declared option present."""
 
 
-@dataclass(frozen=True)
+@value
 class OptionType:
     """How the text of a value is read; `parse` raises ValueError with a text that says what is wanted."""
 
@@ -65,7 +65,7 @@ def choice(*names: str) -> OptionType:
     return OptionType('|'.join(names), parse)
 
 
-@dataclass(frozen=True)
+@value
 class Option:
     """One declared option. A `secret` value never reaches a receipt, a log or a message."""
 

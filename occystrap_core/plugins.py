@@ -1,7 +1,7 @@
 """Finding, loading and asking plugins. One that fails is set aside with its reason and disturbs nobody else."""
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol, TypeVar
 
 import pluggy
@@ -9,6 +9,7 @@ import pluggy
 from occystrap_core import hookspecs
 from occystrap_core.errors import PluginError, UnknownScheme
 from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+from occystrap_core.values import value
 
 GROUP = 'occystrap'
 OFFICIAL = {'dir': 'occystrap-dir', 'docker': 'occystrap-docker', 'quay': 'occystrap-registry',
@@ -35,7 +36,7 @@ class EntryPointLike(Protocol):
     def load(self) -> Any: ...
 
 
-@dataclass(frozen=True)
+@value
 class Plugin:
     """One entry point of one distribution; `failure` tells why it could not be used, empty if it could."""
 

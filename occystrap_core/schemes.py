@@ -1,12 +1,12 @@
 """What plugins declare: schemes of inputs and writers, filters, commands. Declarations are cheap to make and import."""
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from occystrap_core.errors import PluginError
 from occystrap_core.options import Option
 from occystrap_core.uri import Location
+from occystrap_core.values import value
 
 
 def load(target: str) -> Any:
@@ -18,7 +18,7 @@ def load(target: str) -> Any:
         raise PluginError(f'{target} cannot be loaded: {type(error).__name__}: {error}') from error
 
 
-@dataclass(frozen=True)
+@value
 class InputScheme:
     """A scheme that images can be read from; `factory` names a class called with (location, settings)."""
 
@@ -29,7 +29,7 @@ class InputScheme:
     aliases: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
+@value
 class Many:
     """How a destination takes several images: not at all (`reason` says why), or if option `needs` is true.
 
@@ -42,7 +42,7 @@ class Many:
     unless: Callable[[Location], bool] = lambda location: False
 
 
-@dataclass(frozen=True)
+@value
 class WriterScheme:
     """A scheme that images can be written to; `factory` names a class called with (location, settings)."""
 
@@ -54,7 +54,7 @@ class WriterScheme:
     many: Many = Many(False, reason='it holds one image')
 
 
-@dataclass(frozen=True)
+@value
 class FilterKind:
     """A filter; `factory` names a class called with (option values, settings)."""
 
@@ -64,7 +64,7 @@ class FilterKind:
     help: str = ''
 
 
-@dataclass(frozen=True)
+@value
 class CommandDeclaration:
     """A command of the command line; `target` names a click command, imported when it is run."""
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from occystrap_core.errors import Cancelled
 from occystrap_core.oci.platform import Platform, PlatformChoice
+from occystrap_core.values import value
 from occystrap_core.verification.levels import VerifyLevel
 
 T = TypeVar('T')
@@ -88,7 +89,7 @@ def _temporary_folder() -> str:
     return tempfile.gettempdir()
 
 
-@dataclass(frozen=True)
+@value
 class Settings:
     """Settings of a run.
 

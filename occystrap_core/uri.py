@@ -1,17 +1,18 @@
 """Locations (`scheme://path?option=value`) and filters (`name:key=value,key=value`) as users write them."""
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote
 
 from occystrap_core.errors import UsageError
+from occystrap_core.values import value
 
 _SCHEME = re.compile(r'[a-z][a-z0-9+.-]*')
 _USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)')  # a password may hold @ and /, a digest has an @ of its own
 
 
-@dataclass(frozen=True)
+@value
 class WrittenUri:
     """A URI taken apart, its options still text."""
 
@@ -48,7 +49,7 @@ def redact(uri: str) -> str:
     return f'{scheme}{separator}{_USER.sub("…@", head)}{query}{shown}'
 
 
-@dataclass(frozen=True)
+@value
 class Location:
     """A source or destination: its scheme's name, its path, and a value for every option that the scheme declares."""
 

@@ -1,6 +1,5 @@
 """Images whose layers are rewritten entry by entry; neighbouring filters share one pass."""
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from occystrap_core.image.derived import DerivedImage, DerivedLayer
 from occystrap_core.image.image import Image
@@ -9,13 +8,14 @@ from occystrap_core.image.stream import ByteStream
 from occystrap_core.image_filter import EntryFilter
 from occystrap_core.layertar.rewriter import EntryFunction, RewrittenTar
 from occystrap_core.oci.digest import Digest
+from occystrap_core.values import value
 
 
 def _nothing() -> None:
     """Do nothing."""
 
 
-@dataclass(frozen=True)
+@value
 class LayerPass:
     """What one filter does on one way through a layer."""
 

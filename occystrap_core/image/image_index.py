@@ -1,6 +1,6 @@
 """Indexes: several images under one name, and what hangs on images by their digests."""
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, Union
 
@@ -10,12 +10,13 @@ from occystrap_core.image.layer import Layer
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index
 from occystrap_core.oci.reference import Reference
+from occystrap_core.values import value
 
 Content = Union[Image, 'ImageIndex']
 """What a manifest is behind: an image, an artifact, or an index of such."""
 
 
-@dataclass(frozen=True)
+@value
 class Child:
     """What the entry at `place` of an index points at."""
 
@@ -23,7 +24,7 @@ class Child:
     content: Content
 
 
-@dataclass(frozen=True)
+@value
 class Attached:
     """What hangs on an image: listed as a referrer of `subject`, or found under a tag made from a digest."""
 

@@ -1,10 +1,10 @@
 """The maps of sparse files in tars: where their data go (GNU tar manual, Storing Sparse Files, all four formats)."""
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.layertar import header as fields
 from occystrap_core.layertar.entry import GNU_SPARSE, TarEntry
+from occystrap_core.values import value
 
 Extents = list[tuple[int, int]]
 """Offset and length in bytes of each piece of data, in order."""
@@ -14,7 +14,7 @@ _MOST = 1 << 20
 """Pieces that one file may have."""
 
 
-@dataclass(frozen=True)
+@value
 class SparseContent:
     """What a sparse file is made of: where its data go, and its whole size in bytes."""
 

@@ -1,11 +1,11 @@
 """Which of the images in an archive or a layout is meant: by a name that it has there, or by its digest."""
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from occystrap_core.errors import UsageError
 from occystrap_core.oci.reference import Reference
+from occystrap_core.values import value
 
 T = TypeVar('T')
 
@@ -17,7 +17,7 @@ _DEFAULT_HOSTS = ('docker.io', 'index.docker.io', 'localhost')
 """Hosts that users leave out: docker's own, and podman's for what it built itself."""
 
 
-@dataclass(frozen=True)
+@value
 class Offer(Generic[T]):
     """One image that an archive or a layout has.
 

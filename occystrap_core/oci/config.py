@@ -1,6 +1,5 @@
 """The image config, raw bytes and parsed (image-spec config.md); its digest is what Docker calls the image ID."""
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -8,9 +7,10 @@ from occystrap_core.errors import InvalidImage, concerning
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump, field, parse_object
 from occystrap_core.oci.platform import Platform
+from occystrap_core.values import value
 
 
-@dataclass(frozen=True)
+@value
 class ImageConfig:
     """What a runtime needs to know of an image; `raw` is kept byte for byte."""
 

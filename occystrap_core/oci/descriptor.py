@@ -1,15 +1,16 @@
 """Descriptors: media type, digest and size of a blob (image-spec descriptor.md)."""
 from collections.abc import Mapping
-from dataclasses import dataclass, field as dataclass_field
+from dataclasses import field as dataclass_field
 from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import field
 from occystrap_core.oci.platform import Platform
+from occystrap_core.values import value
 
 
-@dataclass(frozen=True)
+@value
 class Descriptor:
     """Points at a blob: `size` in bytes; `urls` are foreign places that also have it."""
 

@@ -1,6 +1,5 @@
 """Image manifests and indexes, raw bytes and parsed together (image-spec manifest.md, image-index.md)."""
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from occystrap_core.errors import ImageNotFound, InvalidImage, concerning
@@ -9,6 +8,7 @@ from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump, field, parse_object
 from occystrap_core.oci.platform import Platform, PlatformChoice
+from occystrap_core.values import value
 
 _ATTESTED = 'vnd.docker.reference.digest'
 """The annotation by which BuildKit's entries for attestations tell what they are about."""
@@ -17,7 +17,7 @@ _ATTESTED = 'vnd.docker.reference.digest'
 _CONFUSED = 'manifest-media-type'
 
 
-@dataclass(frozen=True)
+@value
 class Manifest:
     """One image: its config and its layers, lowest first. `raw` is what the source served, byte for byte."""
 
@@ -71,7 +71,7 @@ class Manifest:
         return cls(dump(document), media_type, config, tuple(layers))
 
 
-@dataclass(frozen=True)
+@value
 class Index:
     """Several manifests, told apart by platform. `raw` is what the source served, byte for byte."""
 

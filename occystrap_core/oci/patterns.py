@@ -1,10 +1,10 @@
 """Patterns for names of repositories and tags: `*`, `?`, `[a-z]`, `[!a-z]` stay within a component, `**` does not."""
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from occystrap_core.errors import UsageError
 from occystrap_core.oci.reference import Reference, split_tag
+from occystrap_core.values import value
 
 _MARKS = re.compile(r'[*?\[\]]')
 _LONGEST = 255
@@ -57,7 +57,7 @@ def _translated(found: re.Match[str], pattern: str) -> str:
     return {'deep': '(?:.*/)?', 'all': '.*', 'star': '[^/]*', 'one': '[^/]'}[str(found.lastgroup)]
 
 
-@dataclass(frozen=True)
+@value
 class Excluded:
     """What is to be left out: patterns for repositories, for `repository:tag`, or, from a colon on, for tags alone."""
 

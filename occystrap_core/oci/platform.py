@@ -2,10 +2,11 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage, UsageError
+from occystrap_core.values import value
 
 _WORD = re.compile(r'[a-z0-9][a-z0-9._-]*')
 _ARCHITECTURES = {
@@ -15,7 +16,7 @@ _ARCHITECTURES = {
 _DEFAULT_VARIANTS = {'arm64': 'v8', 'arm': 'v7', 'amd64': 'v1'}
 
 
-@dataclass(frozen=True)
+@value
 class Platform:
     """What an image runs on; an empty variant means the architecture's usual one."""
 
@@ -69,7 +70,7 @@ class Platform:
         return self.satisfies(wanted if self.variant else replace(wanted, variant=''))
 
 
-@dataclass(frozen=True)
+@value
 class PlatformChoice:
     """What to take of an index: one platform, several, or, with none named, everything it holds."""
 

@@ -1,10 +1,11 @@
 """References: host/repository:tag@digest, by the grammar of the distribution project (reference.go)."""
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from occystrap_core.errors import InvalidImage, UsageError
 from occystrap_core.oci.digest import Digest
+from occystrap_core.values import value
 
 _COMPONENT = r'[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*'
 _REPOSITORY = re.compile(rf'{_COMPONENT}(?:/{_COMPONENT})*')
@@ -13,7 +14,7 @@ _HOST = re.compile(r'(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9]
                    r'|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?')
 
 
-@dataclass(frozen=True)
+@value
 class Reference:
     """Names an image; `host` is empty where a name needs none (archives, daemons, folders)."""
 

@@ -16,7 +16,7 @@ from occystrap_core.opening import open_output
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.earlier_run import EarlierRun
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
-from occystrap_core.pipeline.layer_cache import FileCache, LayerCache
+from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text
@@ -61,6 +61,7 @@ class Run:
         report = RunReport(self.level, self.settings.requests)
         with closing(self.settings.shared) as shared, TaskList(self.plugins, self.settings) as todo:
             if self.layer_cache:
+                from occystrap_core.pipeline.layer_cache_file import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
             todo.expand(source, destination, filters)
             report.images = [*(task.report for task in todo.tasks), *todo.failed]

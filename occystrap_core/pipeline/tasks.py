@@ -1,7 +1,7 @@
 """What a run has to do: one task an image, found by opening the source, or every source that a list names."""
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from occystrap_core.errors import OccystrapError, UsageError
@@ -18,10 +18,11 @@ from occystrap_core.pipeline.same_place import refuse_same_place
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.uri import Location
+from occystrap_core.values import value
 from occystrap_core.version import __version__
 
 
-@dataclass(frozen=True)
+@value
 class ImageTask:
     """One image to copy: where from, where to (as written, and filled in), how, and what is to be reported of it."""
 
@@ -36,7 +37,7 @@ class ImageTask:
     report: ImageReport
 
 
-@dataclass(frozen=True)
+@value
 class _Order:
     """What to do with all images of one source."""
 

@@ -1,6 +1,6 @@
 """Searching the layers of one image, in whatever order they are read."""
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.layer import Layer
@@ -11,13 +11,14 @@ from occystrap_core.layertar.layer_effects import SHADOWED, LayerEffects
 from occystrap_core.layertar.whiteouts import is_whiteout
 from occystrap_core.oci.digest import Digest
 from occystrap_core.search.matching import Matches
+from occystrap_core.values import value
 
 VISIBLE = 'visible'
 _TYPES = {kinds.HARD_LINK: 'hard link', kinds.SYMLINK: 'symlink', kinds.CHARACTER_DEVICE: 'character device',
           kinds.BLOCK_DEVICE: 'block device', kinds.FOLDER: 'folder', kinds.FIFO: 'pipe'}
 
 
-@dataclass(frozen=True)
+@value
 class Match:
     """One entry of one layer: `layer` is its place, `size` in bytes; of what is not visible, `by` is the layer that
     shadows or deletes it."""

@@ -1,20 +1,20 @@
 """Plans: a file with images, where each goes, and how. What it may say is in docs/plans-and-lists.md."""
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from occystrap_core.errors import UsageError
 from occystrap_core.image_list import ImageList, ListedImage
 from occystrap_core.sources.plan_entries import Defaults, read_defaults, read_image, unknown_keys
 from occystrap_core.sources.reading import Problems, file_name, read_text
+from occystrap_core.values import value
 
 _YAML = ('.yaml', '.yml')
 _YAML_CAP = 1 << 20
 """Most bytes of YAML, which is read a hundred times slower than TOML."""
 
 
-@dataclass(frozen=True)
+@value
 class _Shape:
     """What stands at the top of a plan."""
 

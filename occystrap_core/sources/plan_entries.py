@@ -1,6 +1,6 @@
 """What one table of a plan says: the defaults, or one image."""
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -12,12 +12,13 @@ from occystrap_core.options import nearest
 from occystrap_core.sources.naming import source_uri
 from occystrap_core.sources.reading import Problems
 from occystrap_core.uri import parse_filter, parse_uri
+from occystrap_core.values import value
 
 _SHARED = ('destination', 'platform', 'filters')
 T = TypeVar('T')
 
 
-@dataclass(frozen=True)
+@value
 class Defaults:
     """What holds for every image that does not say otherwise; `options` are of the sources' URIs."""
 

@@ -1,12 +1,13 @@
 """Receipts: what a writer meant to write, as verifiers need to know it, today or in another process."""
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage, UsageError
 from occystrap_core.oci.digest import Digest
+from occystrap_core.values import value
 
 VERSION = 1
 
@@ -18,7 +19,7 @@ class Evidence(Enum):
     DESCRIPTOR = 'descriptor'
 
 
-@dataclass(frozen=True)
+@value
 class Expectation:
     """One thing that must be at the destination: what it is, where, its digest, its size in bytes."""
 
@@ -32,7 +33,7 @@ class Expectation:
         return f'{self.kind} {self.locator}'
 
 
-@dataclass(frozen=True)
+@value
 class Receipt:
     """All expectations of one written image. `scheme`, `path` and `options` say where; they hold no secrets."""
 

@@ -1,7 +1,8 @@
 """What verifiers and checks find."""
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
+
+from occystrap_core.values import value
 
 
 class Severity(Enum):
@@ -21,7 +22,7 @@ class Outcome(Enum):
     UNVERIFIED = 'unverified'
 
 
-@dataclass(frozen=True)
+@value
 class CheckResult:
     """One finding: the item by name, and what is wrong with it, with what was expected and what is there."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from occystrap_core import InvalidImage, Receipt, UsageError
+from occystrap_core import InvalidImage, Receipt, UsageError, value
 from occystrap_core.oci import Digest, Reference, dump, parse_object
 from occystrap_dir.manifests import CAP, is_manifest_name, manifest_names
 from occystrap_dir.names import read_document
@@ -16,7 +16,7 @@ CATALOG = 'catalog.json'
 _LONGEST = 200
 
 
-@dataclass(frozen=True)
+@value
 class Entry:
     """One image of a catalog."""
 

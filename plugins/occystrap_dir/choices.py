@@ -3,15 +3,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from occystrap_core import InvalidImage, UsageError
+from occystrap_core import InvalidImage, UsageError, value
 from occystrap_core.oci import Reference
 from occystrap_dir.catalog import read_catalog
 from occystrap_dir.manifests import SavedImage, manifest_names, read_manifest
 
 
-@dataclass(frozen=True)
+@value
 class Choice:
     """One image of a folder: its name and tag, empty if it has none, and its place in a manifest."""
 

@@ -6,9 +6,8 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from occystrap_core import InvalidImage, WrittenImage
+from occystrap_core import InvalidImage, WrittenImage, value
 from occystrap_core.oci import field, parse_json
 from occystrap_dir.names import read_document
 
@@ -18,7 +17,7 @@ CAP = 16 << 20
 _NAME = re.compile(r'manifest(-.+)?\.json')
 
 
-@dataclass(frozen=True)
+@value
 class SavedImage:
     """One image of a manifest; config and layers are names of files in the folder, layers lowest first."""
 

@@ -2,10 +2,9 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from occystrap_core import UsageError
+from occystrap_core import UsageError, value
 from occystrap_docker.certificates import Certificates, find_certificates
 from occystrap_docker.contexts import DEFAULT, chosen_context, read_context
 from occystrap_docker.engines import DOCKER, PODMAN, Engine
@@ -19,7 +18,7 @@ _PLACES = ('socket', 'host', 'context')
 _TLS = ('cert_path', 'tls_verify')
 
 
-@dataclass(frozen=True)
+@value
 class Address:
     """A daemon's address: its URL, what named it (empty for the usual place), where else was looked."""
 

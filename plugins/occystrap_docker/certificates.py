@@ -1,11 +1,10 @@
 """TLS with a daemon: ca.pem, which its certificate is held against, cert.pem and key.pem, which prove who we are."""
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from occystrap_core import UsageError
+from occystrap_core import UsageError, value
 
 if TYPE_CHECKING:
     from docker.tls import TLSConfig
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 _FILES = ('ca.pem', 'cert.pem', 'key.pem')
 
 
-@dataclass(frozen=True)
+@value
 class Certificates:
     """A folder with certificates as the docker command names them, None for the authorities that Python trusts.
 

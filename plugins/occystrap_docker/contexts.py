@@ -2,18 +2,17 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from occystrap_core import UsageError, nearest
+from occystrap_core import UsageError, nearest, value
 from occystrap_docker.certificates import Certificates, config_folder
 
 DEFAULT = 'default'
 """The context that stands for DOCKER_HOST or the usual socket."""
 
 
-@dataclass(frozen=True)
+@value
 class Context:
     """Where a context leads."""
 

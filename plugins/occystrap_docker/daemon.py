@@ -4,11 +4,10 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from occystrap_core import ImageNotFound, OutputError, ReadAhead, Settings
+from occystrap_core import ImageNotFound, OutputError, ReadAhead, Settings, value
 from occystrap_core.oci import Digest, Platform, Reference, field
 from occystrap_docker.address import find_address
 from occystrap_docker.answers import loaded_image
@@ -32,7 +31,7 @@ _NO_CREDENTIALS = 'e30='
 _CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
 
 
-@dataclass(frozen=True)
+@value
 class ImageFacts:
     """What a daemon says of an image; `size` in bytes, roughly.
 

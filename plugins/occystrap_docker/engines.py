@@ -1,9 +1,10 @@
 """The two engines that speak Docker's API: where each listens by default, how it is started, who may use it."""
 import os
-from dataclasses import dataclass
+
+from occystrap_core import value
 
 
-@dataclass(frozen=True)
+@value
 class Engine:
     """One engine; `variable` names its address in the environment, `help` says how to start it and to find another."""
 

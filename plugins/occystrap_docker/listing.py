@@ -1,15 +1,14 @@
 """What a daemon has, as its API lists it (Docker Engine API, ImageList): a row for each name of an image."""
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from occystrap_core import InvalidImage, ServiceError
+from occystrap_core import InvalidImage, ServiceError, value
 from occystrap_core.oci import Digest
 
 _NOTHING = '<none>'
 
 
-@dataclass(frozen=True)
+@value
 class Listed:
     """One name of an image; both halves empty when it has lost its name, the tag alone when only a digest names it.
 

@@ -2,14 +2,14 @@
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from occystrap_core import value
 from occystrap_core.oci import Digest
 from occystrap_registry.embedded import Problem, Storage
 
 
-@dataclass(frozen=True)
+@value
 class Blob:
     """A blob that has arrived whole: the registry held its bytes against the digest."""
 

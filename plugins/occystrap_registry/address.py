@@ -1,8 +1,8 @@
 """Where a registry:// path leads: the reference, the host that answers for it, and the credentials given for it."""
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from occystrap_core import Location, Settings, UsageError
+from occystrap_core import Location, Settings, UsageError, value
 from occystrap_core.oci import Digest, Reference, split_pattern
 from occystrap_registry.credentials import Credentials, given_credentials
 from occystrap_registry.hosts import is_loopback
@@ -12,7 +12,7 @@ _HUB_API = 'registry-1.docker.io'
 _DIGEST = re.compile(r'sha\d+:[^/]*')
 
 
-@dataclass(frozen=True)
+@value
 class Address:
     """A reference in a registry; `host` is asked, `reference` is shown and kept."""
 

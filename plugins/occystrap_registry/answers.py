@@ -1,12 +1,11 @@
 """What a registry answers: a body that still streams, or a small one read whole."""
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import httpx
 
-from occystrap_core import CHUNK
+from occystrap_core import CHUNK, value
 from occystrap_registry.http_library import httpcore
 
 SMALL = 1 << 20
@@ -15,7 +14,7 @@ _WORTH_A_CONNECTION = 8 << 20
 """Bytes of a body that takes so long that the next request may as well make a new connection."""
 
 
-@dataclass(frozen=True)
+@value
 class Reply:
     """An answer read whole; a body of more bytes than were allowed is `cut`."""
 

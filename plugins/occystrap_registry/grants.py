@@ -2,10 +2,11 @@
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import httpx
 
+from occystrap_core import value
 from occystrap_registry.challenges import Challenge
 from occystrap_registry.credentials import Login
 
@@ -13,7 +14,7 @@ ANY = ''
 """Stands for every scope: Basic authorization has none."""
 
 
-@dataclass(frozen=True)
+@value
 class Grant:
     """An Authorization header, and the monotonic time until which it should be used."""
 
@@ -26,7 +27,7 @@ class Grant:
         return self.until > time.monotonic()
 
 
-@dataclass(frozen=True)
+@value
 class TokenSource:
     """The challenge of a registry that a token answered: where the next one comes from."""
 

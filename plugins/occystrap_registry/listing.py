@@ -4,10 +4,9 @@ The sources are distribution-spec, Listing Tags, and the catalog that the distri
 """
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from occystrap_core import AccessDenied, ImageNotFound, ServiceError, UsageError
+from occystrap_core import AccessDenied, ImageNotFound, ServiceError, UsageError, value
 from occystrap_core.oci import Reference
 from occystrap_registry.answers import Reply
 from occystrap_registry.client import RegistryClient
@@ -31,7 +30,7 @@ def is_repository(name: object) -> bool:
     return isinstance(name, str) and _parses(f'any/{name}', Reference(name, host='any'))
 
 
-@dataclass(frozen=True)
+@value
 class _Listed:
     """One listing: where it is, how the answer calls it, how a name in it is told from something else."""
 

@@ -1,12 +1,11 @@
 """Quay's own API (https://docs.quay.io/api/): what an organisation has, and since when."""
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from occystrap_core import AccessDenied, ImageNotFound, ServiceError, ServiceUnavailable
+from occystrap_core import AccessDenied, ImageNotFound, ServiceError, ServiceUnavailable, value
 from occystrap_registry.answers import Reply
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.connections import Connections, follow
@@ -18,7 +17,7 @@ _PAGE_BYTES = 16 << 20
 _TAGS = 100
 
 
-@dataclass(frozen=True)
+@value
 class Named:
     """A repository or tag, and when it was last changed, in seconds since 1970, None where Quay does not say."""
 

@@ -1,7 +1,6 @@
 """Bearer tokens (distribution, Token Authentication Specification): where to ask, whom to trust, what comes back."""
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -9,7 +8,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable
+from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, value
 from occystrap_registry.answers import Reply
 from occystrap_registry.challenges import Challenge
 from occystrap_registry.credentials import Login
@@ -27,7 +26,7 @@ class Ask(Protocol):
         """Return the answer."""
 
 
-@dataclass(frozen=True)
+@value
 class Token:
     """A token and the seconds for which it should be used, a little less than it lives."""
 

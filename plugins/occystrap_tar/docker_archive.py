@@ -1,10 +1,9 @@
 """Reading docker archives: manifest.json, configs, layers, in every layout that `docker save` has had."""
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
-from occystrap_core import Image, InvalidImage, Layer, TarLayer, concerning
+from occystrap_core import Image, InvalidImage, Layer, TarLayer, concerning, value
 from occystrap_core.oci import (
     MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Reference, parse_json, parse_name,
 )
@@ -16,7 +15,7 @@ _CAP = 16 << 20
 _NAMED_BY_DIGEST = re.compile(r'(?:.*/)?([0-9a-f]{64})(?:\.json)?')
 
 
-@dataclass(frozen=True)
+@value
 class ArchivedImage:
     """One entry of manifest.json."""
 

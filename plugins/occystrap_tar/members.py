@@ -3,11 +3,10 @@ import os
 import re
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO, Self
 
-from occystrap_core import InvalidImage
+from occystrap_core import InvalidImage, value
 
 _END = 1024
 _TAIL_CAP = 1 << 20
@@ -19,7 +18,7 @@ _MALFORMED = (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupErr
 """What tarfile raises, on purpose or not, when it reads what is no tar."""
 
 
-@dataclass(frozen=True)
+@value
 class Member:
     """A regular file in an archive: its data begin at `offset`, and are `size` bytes long."""
 

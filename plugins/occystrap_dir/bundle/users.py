@@ -1,17 +1,16 @@
 """Who a process runs as: the user of an image, resolved by the accounts that the image itself has."""
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Self
 
-from occystrap_core import InvalidImage
+from occystrap_core import InvalidImage, value
 
 _NUMBER = re.compile(r'[0-9]{1,20}')
 _MOST = 2 ** 31 - 1
 """What runc takes, as Docker does."""
 
 
-@dataclass(frozen=True)
+@value
 class Account:
     """What a process gets: numbers of user and group, of all its groups, and a home."""
 
@@ -21,7 +20,7 @@ class Account:
     home: str = '/'
 
 
-@dataclass(frozen=True)
+@value
 class _User:
     name: str
     uid: int
@@ -29,14 +28,14 @@ class _User:
     home: str
 
 
-@dataclass(frozen=True)
+@value
 class _Group:
     name: str
     gid: int
     members: Sequence[str]
 
 
-@dataclass(frozen=True)
+@value
 class Accounts:
     """The users and groups of a root file system (passwd(5), group(5)); lines that are malformed are passed over."""
 

@@ -7,10 +7,10 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
-from occystrap_core import InvalidImage
+from occystrap_core import InvalidImage, value
 
 FIRST = b'#mtree v2.0\n'
 _ODD = re.compile(rb'[^A-Za-z0-9/._+,:@%~^-]')
@@ -38,7 +38,7 @@ def xattr_keywords(xattrs: Mapping[bytes, bytes]) -> bytes:
                     for name, value in sorted(xattrs.items()))
 
 
-@dataclass(frozen=True)
+@value
 class Line:
     """What must be at a path; None or empty where nothing is said."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from occystrap_core import InvalidImage
+from occystrap_core import InvalidImage, value
 from occystrap_core.oci import Digest, dump, parse_object
 
 CATALOG, SCRIPT, LAYERS, TREES = 'mount.json', 'mount.sh', 'layers', '.occystrap/trees'
@@ -27,7 +27,7 @@ def tree_name(folder: str) -> str:
     return f'{TREES}/{folder.removeprefix(f"{LAYERS}/")}.mtree'
 
 
-@dataclass(frozen=True)
+@value
 class Mounted:
     """One image: its name, its ID, and the folders of its layers, lowest first."""
 

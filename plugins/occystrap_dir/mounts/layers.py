@@ -1,9 +1,8 @@
 """The layers in a folder: what their lists of files say, and whether the files are like that."""
 import os
-from dataclasses import dataclass
 from typing import Self
 
-from occystrap_core import CheckResults, InvalidImage, Settings
+from occystrap_core import CheckResults, InvalidImage, Settings, value
 from occystrap_core.oci import Digest
 from occystrap_dir.extraction.files_check import check_tree
 from occystrap_dir.extraction.removal import remove_tree
@@ -13,7 +12,7 @@ from occystrap_dir.names import read_document
 _MARK = b'#layer'
 
 
-@dataclass(frozen=True)
+@value
 class LayerListing:
     """What the first line of a layer's list of files says: its diff_id, and the size of its tar in bytes."""
 
