@@ -2,7 +2,7 @@
 import threading
 from collections.abc import Sequence
 
-from occystrap_core import Image, Settings
+from occystrap_core import Settings
 from occystrap_core.oci import Digest
 from occystrap_docker.daemon import Daemon
 
@@ -22,12 +22,12 @@ class KnownLayers:
         """Return what the run knows of this daemon."""
         return settings.shared.get((KnownLayers, daemon.address), cls)
 
-    def of_image(self, image: Image, daemon: Daemon) -> set[Digest]:
+    def among(self, diff_ids: Sequence[Digest | None], daemon: Daemon) -> set[Digest]:
         """Return those of an image's layers that the daemon has upon all that is below them; raises ServiceError.
 
-        One that comes twice is among them only if the daemon has it in both places.
+        `diff_ids` are its layers, lowest first, None for what is not known. One that comes twice is among them only if
+        the daemon has it in both places.
         """
-        diff_ids = [layer.diff_id for layer in image.layers]
         with self._lock:
             images = [self._layers_of(daemon, image_id) for image_id in daemon.image_ids()[:_MOST]]
         count = max((_common(layers, diff_ids) for layers in images), default=0)

@@ -2,7 +2,7 @@
 import json
 import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -56,9 +56,10 @@ class DockerWriter(ImageOutput):
     def prepare(self, image: Image) -> None:
         """Ask the daemon for a sign of life, and which of the layers it has."""
         self._daemon.ping()
-        if not image.sequential and self._daemon.finds_layers_by_chain:
+        diff_ids = _known_diff_ids(image)
+        if any(diff_ids) and self._daemon.finds_layers_by_chain:
             try:
-                self._there = KnownLayers.of(self._daemon, self.settings).of_image(image, self._daemon)
+                self._there = KnownLayers.of(self._daemon, self.settings).among(diff_ids, self._daemon)
             except ServiceError as error:  # of another image, perhaps, that is damaged: then all is sent
                 _LOG.debug('what layers the daemon has is not known: %s', error)
 
@@ -172,6 +173,16 @@ class DockerWriter(ImageOutput):
                      Expectation('tag', self._reference.familiar, image_id, size)]
         return image.receipt(self.location, documents, reference=self._reference,
                              locate=lambda layer: layer.diff_id)
+
+
+def _known_diff_ids(image: Image) -> Sequence[Digest | None]:
+    """Return what the layers will be, lowest first, as far as it is known before they are read.
+
+    A filter may change any layer of a sequential image, and with it what the others lie upon.
+    """
+    if image.sequential:
+        return image.diff_ids if image is image.source else ()
+    return [layer.diff_id for layer in image.layers]
 
 
 def _layer_name(layer: OutgoingLayer) -> str:

@@ -3,7 +3,7 @@ import io
 import resource
 import signal
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from occystrap_core import (
     Cancelled, Image, Location, OccystrapError, OutputError, ServiceUnavailable, Settings, TarLayer,
     UsageError, VerifyLevel,
 )
+from occystrap_core.image.derived import DerivedImage
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_docker.daemon import ImageFacts
 from occystrap_docker.writer import DockerWriter
-from tests.unit.docker.fake_daemon import FakeDaemon
-from tests.unit.docker.layouts import LAYOUTS, Exported, legacy
+from tests.unit.docker.fake_daemon import FakeDaemon, fake_daemon
+from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, legacy
 from tests.unit.docker.runs import SETTINGS, at, findings, source, write
 
 ID = Digest.of(sample_config())
@@ -98,6 +99,20 @@ def test_layers_upon_the_same_lower_ones_are_sent_only_where_they_must(
     assert list(daemon.images[ID].tars) == tars
     assert [each.digest for each in receipt.of_kind('layer')] == [Digest.of(tar) for tar in tars]
     assert not findings(receipt, VerifyLevel.FAST)
+
+
+@pytest.mark.parametrize(('layout', 'filtered', 'sent'), [(blobs, False, 1), (blobs, True, 3), (legacy, False, 3)])
+def test_from_another_daemon_come_only_layers_that_are_wanted(
+        layout: Callable[[Sequence[bytes]], Exported], filtered: bool, sent: int, daemon: FakeDaemon, folder: Path,
+        tmp_path: Path) -> None:
+    tars = sample_layers()
+    daemon.add(Exported(Digest.of(b'base'), sample_config(tars[:2]), tars[:2], b''), 'base:v1')
+    with fake_daemon(folder / 'other.sock') as other:
+        other.add(layout(tars), 'sample:v1')
+        with source(other) as image:
+            receipt = write(daemon, tmp_path, DerivedImage(image) if filtered else image)
+    assert len(archive_names(daemon)) == sent and list(daemon.images[ID].tars) == tars
+    assert [each.digest for each in receipt.of_kind('layer')] == [Digest.of(tar) for tar in tars]
 
 
 def test_a_layer_upon_other_lower_ones_is_sent(daemon: FakeDaemon, tmp_path: Path) -> None:
