@@ -1,7 +1,8 @@
 """What holds for a whole run: the same object reaches every input, filter, writer and verifier."""
 import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
@@ -44,6 +45,17 @@ class Cancellation:
     def cancelled(self) -> bool:
         """Whether the run was asked to stop."""
         return self._event.is_set()
+
+    @contextmanager
+    def by_signals(self) -> Iterator[None]:
+        """Cancel when a signal breaks into what is done here, so that whatever is closed then does not take its time.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, Exception | GeneratorExit):
+                self.cancel()
+            raise
 
     def check(self) -> None:
         """Raise Cancelled when the run was asked to stop."""

@@ -65,7 +65,7 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
         for opened, image, chosen in found:
             assert image.reference
             try:
-                with opened.open(image.reference) as content:
+                with opened.open(image.reference) as content, settings.cancellation.by_signals():
                     _look(content, image, partial(read, content, chosen), progress)
             except Exception as error:  # whatever it is, the other images have nothing to do with it
                 if unfit and isinstance(error, ImageError):

@@ -48,15 +48,19 @@ class PushedImage(DaemonImage):
         self._settings.shared.get(session, lambda: session)  # closed by the run where nobody gets to it before
         self.on_close(lambda: self._close(session))
         try:
-            session.begin()
-            contents = PushContents(session, self._facts, str(self.reference),
-                                    lambda count: self._settings.cancellation.check())
-            yield from contents.layers()
-            config, self.manifest = contents.metadata()
-            self.found_config(config)
-            yield from contents.left_out()
+            with self._settings.cancellation.by_signals():
+                yield from self._contents(session)
         finally:
             self._close(session)
+
+    def _contents(self, session: PushSession) -> Iterator[Layer]:
+        session.begin()
+        contents = PushContents(session, self._facts, str(self.reference),
+                                lambda count: self._settings.cancellation.check())
+        yield from contents.layers()
+        config, self.manifest = contents.metadata()
+        self.found_config(config)
+        yield from contents.left_out()
 
     def _elsewhere(self, digest: Digest) -> int | None:
         """Return the size of a blob that the destination has, None for what must come: the config, and what is unknown.

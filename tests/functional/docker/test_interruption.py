@@ -1,4 +1,5 @@
 """A signal while a daemon is silent: gone at once, nothing left behind."""
+import os
 import signal
 import subprocess
 import sys
@@ -32,3 +33,23 @@ def test_a_signal_ends_it(where: str, number: signal.Signals, code: int, tmp_pat
         assert process.returncode == code and time.monotonic() - started < 2, said
         assert said.splitlines()[-1].startswith('occystrap: error: interrupted')
         assert set(daemon.tags) == {'sample:v1'} and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('command', [('check',), ('search',)])
+def test_a_silent_daemon_does_not_hold_up_a_command_that_only_reads(command: tuple[str], tmp_path: Path) -> None:
+    with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
+        daemon.add(legacy(), 'sample:v1')
+        daemon.faults.update(push='hang', untag='hang')
+        daemon.hang = 30
+        source = f'dockerpush://sample:v1?socket={daemon.socket}'
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'occystrap_core', *command, source, *(['x'] if command == ('search',) else [])],
+            stderr=subprocess.PIPE, text=True, env={**os.environ, 'TMPDIR': str(tmp_path)})
+        while not any('push' in request for request in daemon.requests) and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        said = process.communicate(timeout=20)[1]
+        assert process.returncode == 130 and time.monotonic() - started < 3, said
+        assert 'temporary tag 127.0.0.1:' in said.splitlines()[-1] and not list(tmp_path.iterdir())
