@@ -37,6 +37,7 @@ def reading(daemon: DockerDaemon, full: str, peer: Path) -> list[Job]:
                                                               f'tar://{to}/a.tar'],
             'occystrap dockerpush --no-sync': lambda to, _: [*ours, '--no-sync', pushed, f'tar://{to}/a.tar'],
             'docker save': lambda to, _: [*docker, 'save', '-o', f'{to}/a.tar', NAME],
+            'docker save; openssl dgst -sha256': lambda to, _: saving_and_hashing(docker, f'{to}/a.tar'),
             '0.4.17 --no-verify': lambda to, _: [*theirs, exported, f'tar://{to}/a.tar']}),
         Job('docker → registry, cold', {
             'occystrap gzip-fast': lambda to, host: [*ours, exported, f'registry://{host}/r:v1?compression=gzip-fast'],
@@ -78,6 +79,11 @@ def docker_command(daemon: DockerDaemon) -> list[str]:
 def pushing(docker: Sequence[str], target: str) -> list[str]:
     """Return the command that tags and pushes the image with the docker command."""
     return ['sh', '-ec', f'"$@" tag {NAME} {target}; "$@" push -q {target}; "$@" rmi {target}', 'sh', *docker]
+
+
+def saving_and_hashing(docker: Sequence[str], archive: str) -> list[str]:
+    """Return the command that saves the image with the docker command, and then hashes it."""
+    return ['sh', '-ec', f'"$@" save -o {archive} {NAME}; openssl dgst -sha256 {archive}', 'sh', *docker]
 
 
 @contextmanager
