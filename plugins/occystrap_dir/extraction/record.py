@@ -19,44 +19,45 @@ class TreeRecord:
             self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)
         self._end = 0
         self._places: dict[bytes, int] = {}
-        """Of each path: where its keywords are, and, in the lower bits, which layer brought it."""
+        """By the key of each path: where its keywords are, and, in the lower bits, which layer brought it."""
         self._linked: set[int] = set()
 
     def put(self, path: bytes, layer: int, keywords: bytes) -> None:
         """Say what is at a path from now on."""
-        self._places[path] = self._end * _LAYERS + layer
+        self._places[_key(path)] = self._end * _LAYERS + layer
         self._end += self._file.write(b'%s\n' % keywords)
 
     def link(self, path: bytes, layer: int, target: bytes) -> None:
         """Say that a path is one more name of the file that `target` is."""
-        place = self._places[target] // _LAYERS
-        self._places[path] = place * _LAYERS + layer
+        place = self._places[_key(target)] // _LAYERS
+        self._places[_key(path)] = place * _LAYERS + layer
         self._linked.add(place)
 
     def drop(self, path: bytes) -> None:
         """Say that nothing is there any more."""
-        self._places.pop(path, None)
+        self._places.pop(_key(path), None)
 
     def layer(self, path: bytes) -> int | None:
         """Return which layer brought a path, None if there is nothing."""
-        place = self._places.get(path)
+        place = self._places.get(_key(path))
         return None if place is None else place % _LAYERS
 
     def keywords(self, path: bytes) -> bytes:
         """Return what a path is."""
         self._file.flush()
-        return self._read(self._places[path] // _LAYERS)
+        return self._read(self._places[_key(path)] // _LAYERS)
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield each path with its keywords, folder by folder, what is in one in order of names."""
         self._file.flush()
-        names = Counter(place // _LAYERS for place in self._places.values()) if self._linked else {}
-        for path in sorted(self._places, key=_folder_and_name):
-            place = self._places[path] // _LAYERS
+        places = (place // _LAYERS for place in self._places.values()) if self._linked else ()
+        names = Counter(place for place in places if place in self._linked)
+        for key in sorted(self._places):
+            place = self._places[key] // _LAYERS
             keywords = self._read(place)
             if place in self._linked:
                 keywords += b' nlink=%d inode=%d' % (names[place], place)
-            yield path, keywords
+            yield _path(key), keywords
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -69,6 +70,12 @@ class TreeRecord:
         return data[:end]
 
 
-def _folder_and_name(path: bytes) -> tuple[bytes, bytes]:
+def _key(path: bytes) -> bytes:
+    """Return what is sorted as folder and name are; to keep pairs of them for sorting would double the memory."""
     folder, _, name = path.rpartition(b'/')
-    return folder, name
+    return folder + b'\0' + name
+
+
+def _path(key: bytes) -> bytes:
+    folder, _, name = key.rpartition(b'\0')
+    return folder + b'/' + name if folder else name

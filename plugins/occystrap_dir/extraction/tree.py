@@ -62,14 +62,15 @@ class Tree:
         yield mtree.FIRST
         for path, keywords in self.record.entries():
             if keywords.startswith(b'type=dir'):
-                folders.append((path, mtree.Line.parse(mtree.line(path, keywords))))
+                line = mtree.Line.parse(mtree.line(path, keywords))
+                assert line.mode is not None
+                folders.append((path, line.mode, line.time))
             yield mtree.line(path, keywords)
-        for path, line in reversed(folders):
+        for path, mode, time in reversed(folders):
             descriptor = self.root.plain(path)
-            if line.time is not None:
-                os.utime(descriptor, ns=(line.time, line.time))
-            assert line.mode is not None
-            os.fchmod(descriptor, line.mode)
+            if time is not None:
+                os.utime(descriptor, ns=(time, time))
+            os.fchmod(descriptor, mode)
 
     def is_own(self, path: bytes) -> bool:
         """Tell whether the current layer has brought a path."""

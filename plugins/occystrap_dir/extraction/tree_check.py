@@ -3,7 +3,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from itertools import groupby, islice
 
 from occystrap_core import ByteStream, CheckResults, DeviceFile, Settings
 from occystrap_dir.extraction.mtree import Line
@@ -14,6 +14,8 @@ _KINDS = {'file': stat.S_IFREG, 'dir': stat.S_IFDIR, 'link': stat.S_IFLNK, 'char
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _MOST = 100
 """Differences that are told one by one."""
+_AT_ONCE = 1000
+"""Lines of one folder, which may have millions, that are in memory at once."""
 
 
 class TreeCheck:
@@ -33,8 +35,7 @@ class TreeCheck:
         try:
             with ThreadPoolExecutor(self._settings.jobs, 'verify-files') as threads:
                 for folder, group in groupby(lines, key=lambda line: line.path.rpartition(b'/')[0]):
-                    self._settings.cancellation.check()
-                    self._folder(folder, list(group), threads)
+                    self._folder(folder, group, threads)
             for folder in sorted(self._folders):
                 self._extra(folder, set())
         finally:
@@ -42,17 +43,24 @@ class TreeCheck:
         if self._told > _MOST:
             self._results.error(self._name, f'differs in {self._told - _MOST} more places')
 
-    def _folder(self, folder: bytes, lines: Sequence[Line], threads: ThreadPoolExecutor) -> None:
+    def _folder(self, folder: bytes, lines: Iterator[Line], threads: ThreadPoolExecutor) -> None:
         known = folder in self._folders or not folder
         self._folders.discard(folder)
         if not known:
             return  # it is missing, or no folder: that was told
+        names = set[bytes]()
+        while some := list(islice(lines, _AT_ONCE)):
+            self._settings.cancellation.check()
+            names.update(line.path.rpartition(b'/')[2] for line in some if line.path)
+            self._entries(folder, some, threads)
+        self._extra(folder, names)
+
+    def _entries(self, folder: bytes, lines: Sequence[Line], threads: ThreadPoolExecutor) -> None:
         files = []
         for line in lines:
             found = self._status(line, folder)
             if found and self._is_alike(line, found, folder) and line.kind == 'file' and self._is_first(line, found):
                 files.append(line)
-        self._extra(folder, {line.path.rpartition(b'/')[2] for line in lines if line.path})
         if self._full:
             descriptor = self._root.plain(folder)
             for line, digest in zip(files, threads.map(lambda each: self._hash(descriptor, each), files), strict=True):
@@ -113,7 +121,7 @@ class TreeCheck:
                 self._expect(line.path, f'attribute {text(name)}', value, actual)
 
     def _extra(self, folder: bytes, expected: set[bytes]) -> None:
-        for name in sorted(set(self._names(folder)) - expected):
+        for name in sorted(name for name in self._names(folder) if name not in expected):
             self._tell(join(folder, name), 'is there, but no layer has it')
 
     def _names(self, folder: bytes) -> Iterator[bytes]:
