@@ -3,18 +3,25 @@
 `dataclass(frozen=True)` writes and compiles six functions for each class, which takes 0.8 ms. For the fifty classes of
 a copy that was a fifth of the program's start. Here they stand once, and look at the class's fields when called.
 """
+from collections.abc import Sequence
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
 _T = TypeVar('_T')
+_set = object.__setattr__  # not by way of __dict__, which would cost every object a dictionary
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(cls: type[_T]) -> type[_T]:
-    """Return the class as what `dataclass(frozen=True)` makes of it; `dataclasses.replace` and `fields` work, too."""
+    """Return the class as what `dataclass(frozen=True)` makes of it; `dataclasses.replace` and `fields` work, too.
+
+    A class made from it must be a value as well. Raises TypeError for what is not offered: `__post_init__`, fields that
+    have `init`, `hash` or `kw_only`, and those without a default behind those with one.
+    """
     made: Any = dataclass(init=False, repr=False, eq=False)(cls)
     every = fields(made)
+    _require_plain(made, every)
     made.__value_names__ = tuple(each.name for each in every)
     made.__value_shown__ = tuple(each.name for each in every if each.repr)
     made.__value_defaults__ = {each.name: each for each in every
@@ -27,18 +34,31 @@ def value(cls: type[_T]) -> type[_T]:
     return cls
 
 
+def _require_plain(made: Any, every: Sequence[Field[Any]]) -> None:
+    optional = False
+    for each in every:
+        has_default = each.default is not MISSING or each.default_factory is not MISSING
+        if optional and not has_default or not each.init or each.hash is not None or each.kw_only:
+            raise TypeError(f'{made.__name__}.{each.name} is what no value can have')
+        optional = has_default
+    if hasattr(made, '__post_init__'):
+        raise TypeError(f'{made.__name__} has __post_init__, which no value can have')
+
+
 def _init(self: Any, /, *positional: Any, **named: Any) -> None:
     names = self.__value_names__
-    given = dict(zip(names, positional))
-    if len(positional) > len(names) or not named.keys() <= set(names[len(positional):]):
+    rest = names[len(positional):]
+    if len(positional) > len(names) or not named.keys() <= set(rest):
         _refuse(self, positional, named)
-    given |= named
-    for name in names:
-        if name not in given:
-            if name not in self.__value_defaults__:
-                raise TypeError(f'{type(self).__name__} needs {name}')
-            given[name] = _default(self.__value_defaults__[name])
-    self.__dict__.update(given)
+    for name, given in zip(names, positional):
+        _set(self, name, given)
+    for name in rest:
+        if name in named:
+            _set(self, name, named[name])
+        elif name in self.__value_defaults__:
+            _set(self, name, _default(self.__value_defaults__[name]))
+        else:
+            raise TypeError(f'{type(self).__name__} needs {name}')
 
 
 def _refuse(self: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:

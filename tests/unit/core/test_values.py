@@ -122,3 +122,13 @@ def test_what_a_class_defines_itself_stays() -> None:
 
 def test_can_be_added_to() -> None:
     assert repr(Longer('a', more=2)) == "Longer(name='a', size=0, parts=[], more=2)"
+
+
+def test_what_is_not_offered_is_refused() -> None:
+    for given in (field(init=False), field(hash=False), field(kw_only=True)):
+        with pytest.raises(TypeError, match='Odd.name is what no value can have'):
+            value(type('Odd', (), {'__annotations__': {'name': str}, 'name': given}))
+    with pytest.raises(TypeError, match='Odd.last'):
+        value(type('Odd', (), {'__annotations__': {'name': str, 'last': str}, 'name': ''}))
+    with pytest.raises(TypeError, match='__post_init__'):
+        value(type('Odd', (), {'__post_init__': lambda self: None}))
