@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import field as dataclass_field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class ImageFacts:
     """What a daemon says of an image; `size` in bytes, roughly.
 
     With containerd's store `id` is the digest of a manifest or an index; `in_folders` shows that it is not that store.
+    There `manifest` may be known as well, and `blobs`: the diff_ids of the layers by the digests of their blobs.
     """
 
     id: Digest
@@ -44,6 +46,13 @@ class ImageFacts:
     size: int
     platform: Platform | None = None
     in_folders: bool = False
+    manifest: Digest | None = None
+    blobs: Mapping[Digest, Digest] | None = dataclass_field(default=None, compare=False)
+
+    @property
+    def root(self) -> Digest:
+        """The digest that leads to the image's config, and to no other's where that is known."""
+        return self.manifest or self.id
 
 
 class Daemon:

@@ -1,11 +1,25 @@
 """The JSON documents of an export, by their digests, and the way from an image's ID to its config."""
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from occystrap_core import InvalidImage
-from occystrap_core.oci import Digest, ImageConfig, Manifest, parse_object
+from occystrap_core import InvalidImage, value
+from occystrap_core.oci import (
+    Descriptor, Digest, ImageConfig, Manifest, Platform, parse_manifest_or_index, parse_object,
+)
 
 _TOTAL_CAP = 16 << 20
+_KINDS = {'manifests', 'layers', 'rootfs'}
+"""What an index, a manifest, or a config has; attestations and lists of packages are JSON, too, and may be large."""
+
+
+@value
+class Contained:
+    """An image whose documents are there, and what points at it, always with a platform."""
+
+    descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
 
 
 class Documents:
@@ -16,39 +30,64 @@ class Documents:
         self._total = 0
 
     def add(self, raw: bytes) -> None:
-        """Keep a document under its true digest, whatever its name was."""
-        self._total += len(raw)
-        if self._total <= _TOTAL_CAP:
+        """Keep a document that leads to an image under its true digest, whatever its name was."""
+        try:
+            document = parse_object(raw, 'a document')
+        except InvalidImage:
+            return
+        if _KINDS & document.keys() and self._total + len(raw) <= _TOTAL_CAP:
+            self._total += len(raw)
             self._raw[Digest.of(raw)] = raw
 
-    def config(self, image_id: Digest, diff_ids: Sequence[Digest]) -> ImageConfig | None:
-        """Return the config with these layers that the ID names: itself, by a manifest, or by an index and a manifest.
+    def config(self, root: Digest, diff_ids: Sequence[Digest], platform: Platform | None) -> ImageConfig | None:
+        """Return the config with these layers to which a digest leads: itself, by a manifest, or by an index too.
 
-        None while it is not there. Raises InvalidImage when the ID is that of a config with other layers.
+        None while it is not there. Of several with the same layers it is that of the platform, if there is one. Raises
+        InvalidImage when the digest is that of a config with other layers.
         """
-        for digest in self._named_by(image_id):
+        alike = []
+        for digest, document in self._below(root):
+            if 'rootfs' not in document:
+                continue
             config = ImageConfig.parse(self._raw[digest])
             if config.diff_ids == tuple(diff_ids):
-                return config
-            if digest == image_id:
-                raise InvalidImage(f'the config {image_id} lists other layers than the daemon says the image has')
-        return None
+                alike.append(config)
+            elif digest == root:
+                raise InvalidImage(f'the config {root} lists other layers than the daemon says the image has')
+        right = [config for config in alike if platform is None or config.platform.may_be(platform)]
+        return next(iter(right or alike), None)
 
-    def images(self, image_id: Digest) -> Iterator[tuple[Manifest, ImageConfig]]:
-        """Yield the images below a manifest or an index whose documents are all here, each a platform's."""
-        for digest, document in self._below(image_id):
-            config = document.get('config')
-            raw = self._raw.get(Digest(config['digest'])) if isinstance(config, dict) and 'digest' in config else None
-            if raw is not None and 'layers' in document and 'rootfs' in parse_object(raw, 'a config'):
-                yield Manifest.parse(self._raw[digest]), ImageConfig.parse(raw)
+    def images(self, root: Digest) -> Iterator[Contained]:
+        """Yield the images below a manifest or an index; what is none, or whose documents are not here, is left out."""
+        for entry in self._entries(root, set()):
+            try:
+                manifest = Manifest.parse(self._raw[entry.digest], entry.media_type)
+                config = ImageConfig.parse(self._raw[manifest.config.digest])
+                platform = entry.platform or config.platform
+            except (KeyError, InvalidImage):
+                continue
+            if manifest.is_image and len(manifest.layers) == len(config.diff_ids):
+                yield Contained(replace(entry, platform=platform), manifest, config)
 
-    def _named_by(self, image_id: Digest) -> Iterator[Digest]:
-        """Yield the configs that can be reached from a document."""
-        return (digest for digest, document in self._below(image_id) if 'rootfs' in document)
+    def _entries(self, digest: Digest, seen: set[Digest]) -> Iterator[Descriptor]:
+        """Yield what points at the manifests below one, or at itself."""
+        if digest in seen or digest not in self._raw:
+            return
+        seen.add(digest)
+        try:
+            parsed = parse_manifest_or_index(self._raw[digest])
+        except InvalidImage:
+            return
+        if isinstance(parsed, Manifest):
+            yield parsed.descriptor
+            return
+        for entry in parsed.manifests:
+            for below in self._entries(entry.digest, seen):
+                yield entry if below.digest == entry.digest else below
 
-    def _below(self, image_id: Digest) -> Iterator[tuple[Digest, dict[str, Any]]]:
-        """Yield the documents that can be reached from one, beginning with it."""
-        todo, seen = [image_id], set[Digest]()
+    def _below(self, root: Digest) -> Iterator[tuple[Digest, dict[str, Any]]]:
+        """Yield the documents to which a digest leads, beginning with its own."""
+        todo, seen = [root], set[Digest]()
         while todo:
             digest = todo.pop(0)
             if digest in seen or digest not in self._raw:

@@ -5,12 +5,12 @@
 - Podman: `<diff_id>.tar`, the names of the old layout being symlinks.
 """
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from occystrap_core import ByteStream, ChunkedSource, DigestMismatch, InvalidImage, TarLayer, detect, inflate
-from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig, Manifest
+from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig
 from occystrap_docker.daemon import ImageFacts
-from occystrap_docker.documents import Documents
+from occystrap_docker.documents import Contained, Documents
 from occystrap_docker.tar_stream import StreamedFile, TarStream
 
 _BY_DIGEST = re.compile(r'(?:^|/)([0-9a-f]{64})(?:\.tar|\.json)?$')
@@ -42,12 +42,10 @@ class ArrivingLayer(TarLayer):
 class Export:
     """Sorts what a daemon exports of one image."""
 
-    def __init__(self, source: ChunkedSource, facts: ImageFacts, image: str,
-                 blobs: Mapping[Digest, Digest] | None = None) -> None:
-        """`image` names it in errors; `blobs` are the diff_ids of its layers by the digests of their blobs, where the
-        export may have others, too, see `first_pass`."""
+    def __init__(self, source: ChunkedSource, facts: ImageFacts, image: str) -> None:
+        """`image` names it in errors; where the export may have other layers, too, see `first_pass`."""
         self._tar = TarStream(source, f'the export of {image}')
-        self._facts, self._image, self._blobs = facts, image, blobs
+        self._facts, self._image, self._blobs = facts, image, facts.blobs
         self._arrived: set[Digest] = set()
         self._unknown = 0
         self._documents = Documents()
@@ -64,7 +62,7 @@ class Export:
 
     def config(self) -> ImageConfig:
         """Return the image's config from the documents so far; raises InvalidImage when it is not among them."""
-        config = self._documents.config(self._facts.id, self._facts.diff_ids)
+        config = self._config()
         if config is None:
             raise InvalidImage(f'the daemon exported {self._image} without the config of {self._facts.id}')
         return config
@@ -73,12 +71,13 @@ class Export:
         """Read no further than to the image's config and return it; raises InvalidImage without one."""
         for file in self._tar.files():
             self._look_at(file)
-            if config := self._documents.config(self._facts.id, self._facts.diff_ids):
+            config = self._config()
+            if config and (self._facts.platform is None or config.platform.may_be(self._facts.platform)):
                 return config
         return self.config()
 
-    def images(self) -> list[tuple[Manifest, ImageConfig]]:
-        """Read all, and return each platform's manifest and config, of those that are whole."""
+    def images(self) -> list[Contained]:
+        """Read all, and return what there is, for each platform."""
         for file in self._tar.files():
             self._look_at(file)
         return list(self._documents.images(self._facts.id))
@@ -88,6 +87,9 @@ class Export:
         missing = [diff_id for diff_id in dict.fromkeys(self._facts.diff_ids) if diff_id not in self._arrived]
         if len(missing) > self._unknown:
             raise InvalidImage(f'the daemon exported {self._image} without layer {", ".join(missing)}')
+
+    def _config(self) -> ImageConfig | None:
+        return self._documents.config(self._facts.root, self._facts.diff_ids, self._facts.platform)
 
     def _layer(self, file: StreamedFile) -> ArrivingLayer | None:
         digest = _digest_in(file.name)

@@ -6,14 +6,14 @@ from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, Se
 from occystrap_core.oci import Excluded, Reference
 from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.export import Export
-from occystrap_docker.first_pass import blobs_of, for_platform
+from occystrap_docker.first_pass import resolved
 from occystrap_docker.matching import NamePattern, matching
 
 _ID = re.compile('[0-9a-f]{12,64}')
 
 
 class DaemonImage(SequentialImage):
-    """An image of a daemon; each walk over its arrivals is one export."""
+    """An image of a daemon; each walk over its arrivals is an export, from containerd's store the first time two."""
 
     def __init__(self, reference: Reference, facts: ImageFacts, daemon: Daemon) -> None:
         super().__init__(reference, facts.diff_ids, facts.platform)
@@ -24,10 +24,10 @@ class DaemonImage(SequentialImage):
 
         Raises ServiceError when the daemon breaks off, InvalidImage when something is missing at the end.
         """
-        blobs = blobs_of(self._daemon, self._facts, str(self.reference))
+        self._facts = resolved(self._daemon, self._facts, str(self.reference))
         stream = self._daemon.export(self._facts)
         self.on_close(stream.close)
-        export = Export(stream, self._facts, str(self.reference), blobs)
+        export = Export(stream, self._facts, str(self.reference))
         yield from export.layers()
         export.check_complete()
         self.found_config(export.config())
@@ -74,7 +74,7 @@ class DockerInput(ImageInput):
         wanted = self.settings.platform
         if wanted is None or facts.platform is None or facts.platform.may_be(wanted):
             return facts
-        return for_platform(self._daemon, facts, image, wanted)
+        return resolved(self._daemon, facts, image, wanted)
 
     def _of_id(self) -> ImageFacts | None:
         """Return the image whose ID, whole or shortened, the location names; a name that looks like one comes first."""

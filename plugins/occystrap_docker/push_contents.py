@@ -48,7 +48,7 @@ class PushContents:
         manifests = list(self._manifests())
         for each in manifests:
             self._documents.add(each.raw)
-        config = self._documents.config(self._facts.id, self._facts.diff_ids)
+        config = self._documents.config(self._facts.root, self._facts.diff_ids, self._facts.platform)
         manifest = next((each for each in manifests if config and each.config.digest == config.digest), None)
         if config is None or manifest is None:
             raise InvalidImage(f'the daemon pushed {self._image} without the config or the manifest of '

@@ -8,7 +8,7 @@ from occystrap_core import (
 from occystrap_core.oci import Digest, ImageConfig
 from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.export import ArrivingLayer, Export
-from occystrap_docker.first_pass import blobs_of
+from occystrap_docker.first_pass import resolved
 from occystrap_docker.plugin import CONNECTION
 
 _DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected digest')
@@ -69,7 +69,8 @@ class _Check:
         image = str(self._receipt.reference)
         with closing(self._daemon.export(facts)) as stream:
             try:
-                export = Export(stream, facts, image, blobs_of(self._daemon, facts, image))
+                facts = resolved(self._daemon, facts, image) if level is VerifyLevel.FULL else facts
+                export = Export(stream, facts, image)
                 if level is VerifyLevel.FULL:
                     self._check_layers(export)
                     found = export.config()

@@ -1,17 +1,17 @@
 """What daemons export, made in memory: the sample image with its first layer twice, in each layout."""
 import gzip
 import io
-import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import zstandard
 
-from occystrap_core.oci import Descriptor, Digest, Manifest
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform
 from occystrap_core.testing.sample import sample_config, sample_layers
 
 OCI_CONFIG = 'application/vnd.oci.image.config.v1+json'
+OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json'
 OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar'
 Member = tuple[str, bytes] | tuple[str, None, str]
 """A file's name and content, or a symlink's name, None and target."""
@@ -93,8 +93,8 @@ def containerd(tars: Sequence[bytes] | None = None,
     config, _ = _config(tars)
     stored = [compress(tar) for tar in tars]
     manifest = _manifest(config, stored)
-    index = json.dumps({'schemaVersion': 2, 'manifests': [{'digest': Digest.of(manifest), 'size': len(manifest)}]})
-    return Exported(Digest.of(index.encode()), config, tars, _by_digest([config, manifest, index.encode(), *stored]))
+    index = _index([(manifest, 'arm64')])
+    return Exported(Digest.of(index), config, tars, _by_digest([config, manifest, index, *stored]))
 
 
 def containerd_zstd() -> Exported:
@@ -102,22 +102,19 @@ def containerd_zstd() -> Exported:
     return containerd(compress=lambda tar: zstandard.ZstdCompressor().compress(tar))
 
 
-def platforms() -> list[Exported]:
-    """As `containerd`, the image for amd64 and for arm64 in one export, as a daemon shows it on either machine."""
-    documents: list[bytes] = []
-    manifests: list[bytes] = []
-    configs: list[bytes] = []
-    layers = {architecture: double_tars(architecture) for architecture in ('amd64', 'arm64')}
-    for architecture, tars in layers.items():
-        stored = [gzip.compress(tar, mtime=0) for tar in tars]
-        configs.append(sample_config(tars, architecture))
-        manifests.append(_manifest(configs[-1], stored))
-        documents += [configs[-1], manifests[-1], *stored]
-    index = json.dumps({'schemaVersion': 2, 'manifests': [
-        {'digest': Digest.of(each), 'size': len(each)} for each in manifests]}).encode()
-    archive = _by_digest([*documents, index])
-    return [Exported(Digest.of(index), config, tars, archive, architecture)
-            for config, (architecture, tars) in zip(configs, layers.items())]
+def platforms(tars: Mapping[str, Sequence[bytes]] | None = None, *others: bytes) -> list[Exported]:
+    """As `containerd`, images for several platforms in one export, as a daemon shows it on each of these machines.
+
+    `tars` are those of each architecture; `others` are documents that lie beside.
+    """
+    tars = {each: double_tars(each) for each in ('amd64', 'arm64')} if tars is None else tars
+    stored = {each: [gzip.compress(tar, mtime=0) for tar in layers] for each, layers in tars.items()}
+    configs = {each: sample_config(layers, each) for each, layers in tars.items()}
+    manifests = {each: _manifest(config, stored[each]) for each, config in configs.items()}
+    index = _index([(manifest, each) for each, manifest in manifests.items()])
+    archive = _by_digest([index, *others, *configs.values(), *manifests.values(),
+                          *(blob for blobs in stored.values() for blob in blobs)])
+    return [Exported(Digest.of(index), configs[each], layers, archive, each) for each, layers in tars.items()]
 
 
 LAYOUTS = [legacy, blobs, podman, containerd, containerd_zstd]
@@ -131,6 +128,11 @@ def _config(tars: Sequence[bytes]) -> tuple[bytes, Digest]:
 def _manifest(config: bytes, stored: Sequence[bytes]) -> bytes:
     descriptors = [Descriptor(OCI_LAYER, Digest.of(blob), len(blob)) for blob in stored]
     return Manifest.build(Descriptor(OCI_CONFIG, Digest.of(config), len(config)), descriptors).raw
+
+
+def _index(manifests: Sequence[tuple[bytes, str]]) -> bytes:
+    return Index.build([Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw), Platform('linux', architecture))
+                        for raw, architecture in manifests]).raw
 
 
 def _by_digest(contents: Sequence[bytes]) -> bytes:

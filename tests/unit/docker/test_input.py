@@ -1,5 +1,6 @@
 """docker:// as a source, against a daemon that does as it should, and one that does not."""
 import gzip
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -14,11 +15,12 @@ from occystrap_core import (
 )
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.oci import Digest, Reference
+from occystrap_core.testing.sample import sample_config
 from occystrap_docker.input import DockerInput
 from occystrap_tar.writer import tar_output
 from tests.hostile.in_process import run_here
 from tests.unit.docker.fake_daemon import FakeDaemon
-from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, legacy, make_tar, platforms
+from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, double_tars, legacy, make_tar, platforms
 from tests.unit.docker.runs import SETTINGS, at, read, source, write
 
 
@@ -199,7 +201,7 @@ def test_of_an_image_for_several_platforms_comes_the_one_asked_for(architecture:
 def test_a_platform_that_is_not_there_is_told_with_those_that_are(daemon: FakeDaemon) -> None:
     daemon.containerd = True
     daemon.add(platforms()[0], 'sample:v1')
-    with pytest.raises(ImageNotFound, match='no image for platform linux/s390x at sample:v1; there is: linux/amd64, '
+    with pytest.raises(ImageNotFound, match='sample:v1: no image for platform linux/s390x; there is: linux/amd64, '
                                             'linux/arm64'):
         source(daemon, settings=SETTINGS.choosing('linux/s390x'))
 
@@ -220,3 +222,24 @@ def test_a_layer_with_other_content_than_its_manifest_says(daemon: FakeDaemon) -
     daemon.add(replace(image, archive=image.archive.replace(blob, damaged)), 'sample:v1')
     with pytest.raises(ImageError, match='layer sha256:'):
         read(source(daemon))
+
+
+@pytest.mark.parametrize('asked', [True, False])
+@pytest.mark.parametrize('architecture', ['amd64', 'arm64'])
+def test_platforms_with_the_same_layers_keep_their_own_config(architecture: str, asked: bool, daemon: FakeDaemon,
+                                                              ) -> None:
+    daemon.containerd = True
+    for each in platforms({'amd64': double_tars(), 'arm64': double_tars()}):
+        if each.architecture == architecture or asked:
+            daemon.add(each, 'sample:v1')
+    image = source(daemon, settings=SETTINGS.choosing(f'linux/{architecture}') if asked else SETTINGS)
+    read(image)
+    assert image.config.raw == sample_config(double_tars(), architecture)
+
+
+def test_large_documents_beside_the_image_do_no_harm(daemon: FakeDaemon) -> None:
+    daemon.containerd = True
+    attested = [json.dumps({'predicate': str(number) * (3 << 20)}).encode() for number in range(9)]
+    broken = [b'{"rootfs": null}', b'{"manifests": 5}', b'{"layers": [], "config": {"digest": "x"}}', b'{', b'[]']
+    expected = daemon.add(platforms(None, *attested, *broken)[0], 'sample:v1')
+    assert len(read(source(daemon))) == len(set(expected.tars))
