@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
-from occystrap_core import ServiceError
+from occystrap_core import ServiceError, ServiceUnavailable
 from occystrap_docker import local_socket
 from occystrap_docker.address import UNIX, Address
 from occystrap_docker.failures import refusal, translated
@@ -38,12 +38,14 @@ class Asking:
         """Return the same, None where the daemon has nothing of this name."""
         with translated(self._address, doing), closing(self.get(*path, seconds=seconds, **parameters)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
+                answer.read()  # or the connection is good for nothing more
                 return None
             self.require_success(answer, doing)
             try:
                 return json.loads(answer.read())
             except ValueError:
-                raise ServiceError(f'the daemon at {self._address} answers with no JSON: {doing} failed') from None
+                raise ServiceUnavailable(f'the daemon at {self._address} broke off while {doing}, or does not speak '
+                                         "Docker's API: what it said is no JSON; see its log") from None
 
     def stream(self, doing: str, *path: str, seconds: float) -> 'Answer':
         """Return an answer to read; raises also what `translated` translates."""
@@ -65,7 +67,8 @@ class Asking:
         target, limit = location(*path, parameters=parameters), seconds or self._timeout
         if not self._address.url.startswith(UNIX):
             api = self._client()
-            response = api.get(f'{api.base_url}/v{api.api_version}{target}', stream=True, timeout=limit)
+            response = api.get(f'{api.base_url}/v{api.api_version}{target}', stream=True, timeout=limit,
+                               headers={'Accept-Encoding': 'identity'})  # nobody decodes what is read raw
             return cast('Answer', response.raw)
         answer = local_socket.get(self._address.url.removeprefix(UNIX), target, limit)
         _LOG.debug('GET %s %s', target, answer.status)

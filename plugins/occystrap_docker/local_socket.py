@@ -1,11 +1,15 @@
 """Reading from a daemon at a Unix socket with nothing but the standard library.
 
 To import the docker SDK takes a quarter of a second, during which the daemon could already prepare an export, and the
-SDK's way to an answer's bytes takes as much processor time as hashing them: both measured, see benchmarks/RESULTS.md.
+SDK's way to an answer's bytes takes as much processor time as hashing them.
 """
 import http.client
 import socket
+import time
 from typing import Protocol
+
+
+_LOOK = 0.02
 
 
 class Answer(Protocol):
@@ -42,8 +46,15 @@ class LocalConnection(http.client.HTTPConnection):
         """Connect; raises OSError."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
+        end = time.monotonic() + (self.timeout or 0)
         try:
-            self.sock.connect(self._path)
+            while True:
+                try:
+                    return self.sock.connect(self._path)
+                except BlockingIOError:  # more connections wait than the daemon's queue has room for (unix(7))
+                    if time.monotonic() > end:
+                        raise TimeoutError from None
+                    time.sleep(_LOOK)
         except OSError:
             self.close()
             raise
@@ -53,7 +64,7 @@ def get(path: str, url: str, seconds: float) -> Answer:
     """Return the daemon's answer to GET `url` at the socket `path`; raises OSError, http.client.HTTPException."""
     connection = LocalConnection(path, seconds)
     try:
-        connection.request('GET', url)
+        connection.request('GET', url, headers={'Connection': 'close'})
         return connection.getresponse()
     except BaseException:
         connection.close()

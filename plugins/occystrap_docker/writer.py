@@ -5,6 +5,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from itertools import count
 
 from occystrap_core import (
@@ -48,20 +49,25 @@ class DockerWriter(ImageOutput):
         self._turn = threading.Lock()
         self._stream: LoadStream | None = None
         self._archive: ArchiveStream | None = None
-        self._there: Collection[Digest] = ()
+        self._diff_ids: Sequence[Digest | None] = ()
         self._leaves_out = False
         self._nameless: Digest | None = None
         self._leftover: Leftover | None = None
 
     def prepare(self, image: Image) -> None:
-        """Ask the daemon for a sign of life, and which of the layers it has."""
+        """Ask the daemon for a sign of life."""
         self._daemon.ping()
-        diff_ids = _known_diff_ids(image)
-        if any(diff_ids) and self._daemon.finds_layers_by_chain:
-            try:
-                self._there = KnownLayers.of(self._daemon, self.settings).among(diff_ids, self._daemon)
-            except ServiceError as error:  # of another image, perhaps, that is damaged: then all is sent
-                _LOG.debug('what layers the daemon has is not known: %s', error)
+        self._diff_ids = _known_diff_ids(image)
+
+    @cached_property
+    def _there(self) -> Collection[Digest]:
+        """Which of the layers the daemon has; asked when there is one whose diff_id is known before it is read."""
+        try:
+            if any(self._diff_ids) and self._daemon.finds_layers_by_chain:
+                return KnownLayers.of(self._daemon, self.settings).among(self._diff_ids, self._daemon)
+        except ServiceError as error:  # of another image, perhaps, that is damaged: then all is sent
+            _LOG.debug('what layers the daemon has is not known: %s', error)
+        return ()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return a layer that the daemon has upon the same lower ones: it looks there before it looks in the archive.
