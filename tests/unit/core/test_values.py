@@ -3,11 +3,14 @@ import copy
 import pickle
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from occystrap_core import value
+
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -132,3 +135,9 @@ def test_what_is_not_offered_is_refused() -> None:
         value(type('Odd', (), {'__annotations__': {'name': str, 'last': str}, 'name': ''}))
     with pytest.raises(TypeError, match='__post_init__'):
         value(type('Odd', (), {'__post_init__': lambda self: None}))
+
+
+def test_no_class_costs_start_up_time_as_a_frozen_dataclass() -> None:
+    sources = [path for folder in ('occystrap_core', 'plugins') for path in (ROOT / folder).rglob('*.py')]
+    assert len(sources) > 100
+    assert not [str(path) for path in sources if '\n@dataclass(frozen=True' in path.read_text()]
