@@ -38,8 +38,12 @@ class Platform:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Return the platform of an index entry or config; raises InvalidImage when a field is no string."""
-        values = [document.get(name, '') for name in ('os', 'architecture', 'variant')]
+        """Return the platform of an index entry or config; raises InvalidImage when a field is no string.
+
+        A null means that nothing is said, as it does to the programs that write these documents.
+        """
+        found = (document.get(name) for name in ('os', 'architecture', 'variant'))
+        values = ['' if each is None else each for each in found]
         if not all(isinstance(value, str) for value in values):
             raise InvalidImage('a platform has a field that is not a string')
         return cls(*values)

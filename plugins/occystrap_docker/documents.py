@@ -28,6 +28,8 @@ class Documents:
     def __init__(self) -> None:
         self._raw: dict[Digest, bytes] = {}
         self._total = 0
+        self.trouble = ''
+        """What is wrong with the first of the images that were left out because something is."""
 
     def add(self, raw: bytes) -> None:
         """Keep a document that leads to an image under its true digest, whatever its name was."""
@@ -42,7 +44,7 @@ class Documents:
     def config(self, root: Digest, diff_ids: Sequence[Digest], platform: Platform | None) -> ImageConfig | None:
         """Return the config with these layers to which a digest leads: itself, by a manifest, or by an index too.
 
-        None while it is not there. Of several with the same layers it is that of the platform, if there is one. Raises
+        None while it is not there. Of several with the same layers it is the one that fits the platform best. Raises
         InvalidImage when the digest is that of a config with other layers.
         """
         alike = []
@@ -54,8 +56,7 @@ class Documents:
                 alike.append(config)
             elif digest == root:
                 raise InvalidImage(f'the config {root} lists other layers than the daemon says the image has')
-        right = [config for config in alike if platform is None or config.platform.may_be(platform)]
-        return next(iter(right or alike), None)
+        return min(alike, key=lambda config: distance(config, platform), default=None)
 
     def images(self, root: Digest) -> Iterator[Contained]:
         """Yield the images below a manifest or an index; what is none, or whose documents are not here, is left out."""
@@ -63,8 +64,12 @@ class Documents:
             try:
                 manifest = Manifest.parse(self._raw[entry.digest], entry.media_type)
                 config = ImageConfig.parse(self._raw[manifest.config.digest])
-                platform = entry.platform or config.platform
-            except (KeyError, InvalidImage):
+                told = entry.platform
+                platform = told if told and told.os and told.architecture else config.platform
+            except KeyError:
+                continue
+            except InvalidImage as error:
+                self.trouble = self.trouble or str(error)
                 continue
             if manifest.is_image and len(manifest.layers) == len(config.diff_ids):
                 yield Contained(replace(entry, platform=platform), manifest, config)
@@ -73,14 +78,15 @@ class Documents:
         """Yield what points at the manifests below one, or at itself."""
         if digest in seen or digest not in self._raw:
             return
-        seen.add(digest)
         try:
             parsed = parse_manifest_or_index(self._raw[digest])
-        except InvalidImage:
+        except InvalidImage as error:
+            self.trouble = self.trouble or str(error)
             return
         if isinstance(parsed, Manifest):
             yield parsed.descriptor
             return
+        seen.add(digest)
         for entry in parsed.manifests:
             for below in self._entries(entry.digest, seen):
                 yield entry if below.digest == entry.digest else below
@@ -98,3 +104,14 @@ class Documents:
             manifests = document.get('manifests')
             entries = [document.get('config'), *(manifests if isinstance(manifests, list) else [])]
             todo += [Digest(entry['digest']) for entry in entries if isinstance(entry, dict) and 'digest' in entry]
+
+
+def distance(config: ImageConfig, platform: Platform | None) -> int:
+    """Return how far a config's platform is from one: 0 if it is that, 1 if it can be, 2 if not or nobody knows."""
+    try:
+        found = config.platform
+    except InvalidImage:
+        return 2
+    if platform is None or found == platform:
+        return 0
+    return 1 if found.may_be(platform) else 2

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from occystrap_core import ByteStream, ChunkedSource, DigestMismatch, InvalidImage, TarLayer, detect, inflate
 from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig
 from occystrap_docker.daemon import ImageFacts
-from occystrap_docker.documents import Contained, Documents
+from occystrap_docker.documents import Contained, Documents, distance
 from occystrap_docker.tar_stream import StreamedFile, TarStream
 
 _BY_DIGEST = re.compile(r'(?:^|/)([0-9a-f]{64})(?:\.tar|\.json)?$')
@@ -72,15 +72,20 @@ class Export:
         for file in self._tar.files():
             self._look_at(file)
             config = self._config()
-            if config and (self._facts.platform is None or config.platform.may_be(self._facts.platform)):
+            if config and distance(config, self._facts.platform) == 0:
                 return config
         return self.config()
 
     def images(self) -> list[Contained]:
-        """Read all, and return what there is, for each platform."""
+        """Read all, and return what there is, for each platform; `trouble` tells of what was left out."""
         for file in self._tar.files():
             self._look_at(file)
         return list(self._documents.images(self._facts.id))
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with an image that is not among `images`, empty if nothing is."""
+        return self._documents.trouble
 
     def check_complete(self) -> None:
         """Raise InvalidImage when layers did not come; one that nobody read to its end may have been any of them."""

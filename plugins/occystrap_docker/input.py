@@ -72,7 +72,7 @@ class DockerInput(ImageInput):
     def _for_platform(self, facts: ImageFacts, image: str) -> ImageFacts:
         """Return the facts for the platform that is asked for, where the daemon has others than its own."""
         wanted = self.settings.platform
-        if wanted is None or facts.platform is None or facts.platform.may_be(wanted):
+        if wanted is None or facts.platform is None or facts.platform.satisfies(wanted):
             return facts
         return resolved(self._daemon, facts, image, wanted)
 

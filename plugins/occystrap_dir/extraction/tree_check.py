@@ -35,6 +35,7 @@ class TreeCheck:
         try:
             with ThreadPoolExecutor(self._settings.jobs, 'verify-files') as threads:
                 for folder, group in groupby(lines, key=lambda line: line.path.rpartition(b'/')[0]):
+                    self._settings.cancellation.check()
                     self._folder(folder, group, threads)
             for folder in sorted(self._folders):
                 self._extra(folder, set())

@@ -243,3 +243,10 @@ def test_large_documents_beside_the_image_do_no_harm(daemon: FakeDaemon) -> None
     broken = [b'{"rootfs": null}', b'{"manifests": 5}', b'{"layers": [], "config": {"digest": "x"}}', b'{', b'[]']
     expected = daemon.add(platforms(None, *attested, *broken)[0], 'sample:v1')
     assert len(read(source(daemon))) == len(set(expected.tars))
+
+
+def test_a_variant_is_not_taken_for_another(daemon: FakeDaemon) -> None:
+    daemon.containerd = True
+    daemon.add(platforms()[0], 'sample:v1')
+    with pytest.raises(ImageNotFound, match='linux/amd64/v3; there is: linux/amd64, linux/arm64'):
+        source(daemon, settings=SETTINGS.choosing('linux/amd64/v3'))
