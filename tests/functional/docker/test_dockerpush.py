@@ -42,6 +42,7 @@ def layers_of(name: str) -> list[bytes]:
 
 def load(daemon: DockerDaemon, folder: Path, name: str, layers: list[bytes]) -> None:
     archive = write_docker_archive(folder / 'source.tar', sample_config(layers), layers, f'{name}:v1')
+    daemon.run('image', 'prune', '-f')  # what other tests left without a name
     daemon.run('load', '-i', archive)
     archive.unlink()
 
