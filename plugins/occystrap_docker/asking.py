@@ -36,11 +36,11 @@ class Asking:
 
     def if_there(self, doing: str, *path: str, seconds: float | None = None, **parameters: str) -> Any:
         """Return the same, None where the daemon has nothing of this name."""
-        with translated(self._address, doing), closing(self.get(*path, seconds=seconds, **parameters)) as answer:
+        with translated(self._address, doing), closing(self._get(*path, seconds=seconds, **parameters)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 answer.read()  # or the connection is good for nothing more
                 return None
-            self.require_success(answer, doing)
+            self._require_success(answer, doing)
             try:
                 return json.loads(answer.read())
             except ValueError:
@@ -49,20 +49,20 @@ class Asking:
 
     def stream(self, doing: str, *path: str, seconds: float) -> 'Answer':
         """Return an answer to read; raises also what `translated` translates."""
-        answer = self.get(*path, seconds=seconds)
+        answer = self._get(*path, seconds=seconds)
         try:
-            self.require_success(answer, doing)
+            self._require_success(answer, doing)
         except BaseException:
             answer.close()
             raise
         return answer
 
-    def require_success(self, answer: 'Answer', doing: str) -> None:
+    def _require_success(self, answer: 'Answer', doing: str) -> None:
         """Raise what the daemon says when it refused."""
         if answer.status != HTTPStatus.OK:
             raise refusal(answer, self._address, doing)
 
-    def get(self, *path: str, seconds: float | None = None, **parameters: str) -> 'Answer':
+    def _get(self, *path: str, seconds: float | None = None, **parameters: str) -> 'Answer':
         """Return the answer, whatever it is; raises what `translated` translates."""
         target, limit = location(*path, parameters=parameters), seconds or self._timeout
         if not self._address.url.startswith(UNIX):

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from occystrap_core import AccessDenied, OccystrapError, ServiceError, ServiceUnavailable
-from occystrap_docker.address import Address
+from occystrap_docker.address import UNIX, Address
 from occystrap_docker.answers import complaint
 from occystrap_docker.engines import DOCKER, PODMAN
 
@@ -74,7 +74,7 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
     if any(isinstance(cause, PermissionError) for cause in causes):
         return AccessDenied(f'permission denied at {_where(address)}: {_permission(address)}')
     if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
-        if _is_something_else(address.url.removeprefix('unix://')):
+        if _is_something_else(address.url.removeprefix(UNIX)):
             return ServiceUnavailable(f'{_where(address)} is no socket: name the one on which a daemon listens')
         return ServiceUnavailable(f'no {address.engine.title} answers at {_where(address)}: {_help(address)}')
     silence = (TimeoutError,) + _raised_by('requests', 'Timeout')
@@ -113,7 +113,7 @@ def _where(address: Address) -> str:
 
 
 def _help(address: Address) -> str:
-    if not address.url.startswith('unix://'):
+    if not address.url.startswith(UNIX):
         return 'see whether it runs there and listens, and whether host and port are right'
     text = (f'start it ({address.engine.start}), or say where another listens with {address.engine.variable} or '
             '?socket=PATH')

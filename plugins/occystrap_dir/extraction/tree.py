@@ -61,11 +61,12 @@ class Tree:
         folders = []
         yield mtree.FIRST
         for path, keywords in self.record.entries():
+            line = mtree.line(path, keywords)
             if keywords.startswith(b'type=dir'):
-                line = mtree.Line.parse(mtree.line(path, keywords))
-                assert line.mode is not None
-                folders.append((path, line.mode, line.time))
-            yield mtree.line(path, keywords)
+                said = mtree.Line.parse(line)
+                assert said.mode is not None
+                folders.append((path, said.mode, said.time))
+            yield line
         for path, mode, time in reversed(folders):
             descriptor = self.root.plain(path)
             if time is not None:
