@@ -2,9 +2,15 @@
 
 Names are imported when first used, so that declaring a plugin costs nothing.
 """
-from typing import TYPE_CHECKING
+import sys
 
-from occystrap_core.lazy_exports import lazy_exports
+_run_as_module = sys.argv[:1] == ['-m'] and sys.orig_argv[-len(sys.argv)].endswith('occystrap_core')
+if _run_as_module and not sys.flags.safe_path:  # sys.argv[0] is -m only while Python looks for what -m names
+    del sys.path[0]  # the current directory: a json.py there must not run
+
+from typing import TYPE_CHECKING  # noqa: E402
+
+from occystrap_core.lazy_exports import lazy_exports  # noqa: E402
 
 if TYPE_CHECKING:
     from occystrap_core.durability import WRITEBACK, start_writeback, sync_folder, writing

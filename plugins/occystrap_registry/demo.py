@@ -65,7 +65,7 @@ def _tell(text: str) -> None:
 def _run(command: str, expected: int) -> None:
     """Show a command, run it, and stop the demo when it does not end as it should."""
     click.echo(f'  $ {command}')
-    words = [sys.executable, '-m', 'occystrap_core', *shlex.split(command)[1:]]
+    words = [sys.executable, '-P', '-m', 'occystrap_core', *shlex.split(command)[1:]]
     done = subprocess.run(words, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
     for line in done.stdout.splitlines():
         click.echo(f'    {line}')

@@ -1,0 +1,45 @@
+"""Code in the directory that the command is started in is never run."""
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.services.command_line import CommandLine
+
+MODULES = ('click', 'enum', 'gzip', 'httpx', 'json', 'pluggy', 'signal', 'typing', 'yaml')
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A directory with modules that tell when they run."""
+    for name in MODULES:
+        (tmp_path / f'{name}.py').write_text('raise SystemExit("planted code ran")\n')
+    return tmp_path
+
+
+def occystrap_in(folder: Path, *command: str) -> 'subprocess.CompletedProcess[str]':
+    environment = CommandLine(folder / 'home').environment()
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_demo_runs_none_of_it(planted: Path) -> None:
+    program = Path(sys.executable).with_name('occystrap')
+    done = occystrap_in(planted, str(program), 'demo', '--folder', 'here')
+    assert done.returncode == 0 and 'planted' not in done.stdout + done.stderr, done
+    assert (planted / 'here/mirror/manifest.json').exists()
+
+
+@pytest.mark.parametrize('words', [
+    ['-m', 'occystrap_core'], ['-moccystrap_core'], ['-W', 'error', '-m', 'occystrap_core'],
+    ['-Wignore', '-moccystrap_core'], ['-P', '-m', 'occystrap_core']])
+def test_python_m_runs_none_of_it(words: list[str], planted: Path) -> None:
+    done = occystrap_in(planted, sys.executable, *words, 'info', 'tar://none.tar')
+    assert done.returncode == 1 and 'none.tar' in done.stderr and 'planted' not in done.stdout + done.stderr, done
+
+
+def test_importing_the_package_leaves_the_path_alone(planted: Path) -> None:
+    (planted / 'other.py').write_text('import occystrap_core, own; print(own.__file__)')
+    (planted / 'own.py').touch()
+    done = occystrap_in(planted, sys.executable, '-m', 'other')
+    assert done.returncode == 1 and 'planted code ran' in done.stderr, 'typing is imported from where -m looks first'
