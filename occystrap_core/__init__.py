@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from occystrap_core.image.image import Image, SequentialImage
     from occystrap_core.image.image_index import Attached, Child, Content, ImageIndex, below
     from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
+    from occystrap_core.image.origin import Origin, platforms_of
     from occystrap_core.image.readahead import ReadAhead
     from occystrap_core.image.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
     from occystrap_core.image_filter import EntryFilter, ImageFilter
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice, nearest, read_options,
     )
     from occystrap_core.pipeline.temporary_file import TemporaryFile
+    from occystrap_core.place import Place, canonical_host
     from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
     from occystrap_core.settings import Cancellation, RequestStats, Settings
     from occystrap_core.terminal_text import printable, size_text
@@ -73,6 +75,7 @@ _HOMES = {
     'image.image': 'Image SequentialImage',
     'image.image_index': 'Attached Child Content ImageIndex below',
     'image.layer': 'Layer StoredLayer TarLayer',
+    'image.origin': 'Origin platforms_of',
     'image.readahead': 'ReadAhead',
     'image.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
     'image_filter': 'EntryFilter ImageFilter',
@@ -87,6 +90,7 @@ _HOMES = {
     'layertar.whiteouts': 'Whiteout is_whiteout whiteout_of',
     'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice nearest read_options',
     'pipeline.temporary_file': 'TemporaryFile',
+    'place': 'Place canonical_host',
     'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
     'settings': 'Cancellation RequestStats Settings',
     'terminal_text': 'printable size_text',
@@ -106,13 +110,13 @@ __all__ = [
     'Content', 'ContentReader', 'Contents', 'DeviceFile', 'DigestMismatch', 'EntryFilter', 'Evidence', 'Expectation',
     'FIFO', 'FILE', 'FOLDER', 'FilterKind', 'HARD_LINK', 'INTEGER', 'Image', 'ImageError', 'ImageFilter', 'ImageIndex',
     'ImageInput', 'ImageList', 'ImageNotFound', 'ImageOutput', 'InputScheme', 'InvalidImage', 'IteratorSource', 'Layer',
-    'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError', 'Option', 'OptionType', 'Outcome',
-    'OutgoingLayer', 'OutputError', 'PlacedLayer', 'PluginError', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats',
-    'SECONDS', 'SIZE', 'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings',
-    'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'TemporaryFile',
-    'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
-    'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below', 'choice',
-    'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size', 'is_whiteout', 'nearest',
-    'open_chosen', 'parse_uri', 'plain_path', 'platforms_wanted', 'printable', 'read_options', 'size_text',
-    'start_writeback', 'sync_folder', 'value', 'whiteout_of', 'writing',
+    'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError', 'Option', 'OptionType', 'Origin', 'Outcome',
+    'OutgoingLayer', 'OutputError', 'Place', 'PlacedLayer', 'PluginError', 'ReadAhead', 'Readable', 'Receipt',
+    'RequestStats', 'SECONDS', 'SIZE', 'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable',
+    'Settings', 'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader',
+    'TemporaryFile', 'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout',
+    'WriterScheme', 'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once',
+    'below', 'canonical_host', 'choice', 'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size',
+    'is_whiteout', 'nearest', 'open_chosen', 'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted', 'printable',
+    'read_options', 'size_text', 'start_writeback', 'sync_folder', 'value', 'whiteout_of', 'writing',
 ]

@@ -1,4 +1,5 @@
 """The contract of a writer."""
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import field, replace
@@ -14,6 +15,7 @@ from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
+from occystrap_core.place import Place
 from occystrap_core.settings import Settings
 from occystrap_core.uri import Location
 from occystrap_core.values import value
@@ -84,7 +86,8 @@ class WrittenImage:
     """An image whose layers are all in place: what `finalize` gets.
 
     `manifest` is the source's, byte for byte, where no layer changed, a new one where one did or the source has none;
-    None for writers of TAR form whose source has none. `config` holds the bytes that must be written.
+    None for writers of TAR form whose source has none. `config` holds the bytes that must be written. `place` and
+    `source_digest` are for the receipt.
     """
 
     reference: Reference
@@ -92,6 +95,8 @@ class WrittenImage:
     manifest: Manifest | None
     config: ImageConfig
     layers: Sequence[PlacedLayer] = field(default_factory=tuple)
+    place: str = ''
+    source_digest: Digest | None = None
 
     def without_layers(self) -> 'WrittenImage':
         """Return this image for a receipt that expects no layers, as they went into something else."""
@@ -105,7 +110,8 @@ class WrittenImage:
                   for layer in self.layers]
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
                        self.source, self.config.digest, tuple(self.config.diff_ids),
-                       tuple(dict.fromkeys([*documents, *layers])), self.manifest.digest if self.manifest else None)
+                       tuple(dict.fromkeys([*documents, *layers])), self.manifest.digest if self.manifest else None,
+                       self.place, self.source_digest)
 
 
 @value
@@ -130,13 +136,16 @@ class WrittenIndex:
     index: Index
     parts: Sequence[Receipt] = ()
     attached: Sequence[Expectation] = ()
+    place: str = ''
+    source_digest: Digest | None = None
 
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
                 ) -> Receipt:
         """Return one receipt for the whole: `documents` as the writer made them, then what the parts' receipts hold."""
         expected = [*documents, *(each for part in self.parts for each in part.expectations), *self.attached]
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
-                       self.source, self.index.digest, (), merged(expected), self.index.digest)
+                       self.source, self.index.digest, (), merged(expected), self.index.digest, self.place,
+                       self.source_digest)
 
 
 def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
@@ -181,6 +190,13 @@ class ImageOutput(ABC):
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
+
+    def place(self, reference: Reference) -> Place:
+        """Return the place that an image of this name takes, the same however users write the location.
+
+        The run refuses two images for one place, before anything is read; the receipt keeps it. Asks nobody.
+        """
+        return Place('', f'{self.location.scheme}://{os.path.realpath(self.location.path)}#{reference}')
 
     def prepare(self, image: Image) -> None:
         """Look before anything is read whether the image can be written here; raises OutputError if not."""

@@ -5,6 +5,7 @@ from occystrap_core.errors import ImageNotFound, InvalidImage, SizeMismatch
 from occystrap_core.image.content_reader import ContentReader
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Attached, Content, ImageIndex, below
+from occystrap_core.image.origin import Origin
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
@@ -34,6 +35,7 @@ def open_chosen(reader: ContentReader, found: Manifest | Index, wanted: Platform
     if isinstance(found, Index) and not choice.one:
         return _several(reader, found, choice, hanging)
     image = _one(reader, found, choice)
+    image.origin = Origin.of(found)
     if wanted and wanted.platforms and image.manifest is found:
         _require_platforms(image, wanted)
     if hanging and image.manifest:

@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
+from occystrap_core.image.origin import Origin
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Manifest
@@ -52,6 +53,11 @@ class DerivedImage(Image):
     def manifest(self) -> Manifest | None:  # type: ignore[override]
         """The original's manifest, which a sequential one may have at its end only."""
         return self._original.manifest
+
+    @property
+    def origin(self) -> Origin | None:  # type: ignore[override]
+        """The original's."""
+        return self._original.origin
 
     @property
     def notes(self) -> Sequence[str]:  # type: ignore[override]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.layer import Layer
+from occystrap_core.image.origin import Origin
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Manifest
@@ -25,6 +26,9 @@ class Image:
     """What is to be copied with it, such as signatures."""
     notes: Sequence[str] = ()
     """Lines for people about what was left out on purpose."""
+    origin: Origin | None = None
+    """What its name meant at the source: its manifest, or an index that it was taken from; None where neither is kept.
+    """
 
     at_destination: Callable[[Digest], int | None] | None = None
     """Set before `arrivals` where blobs go as they are to a destination that can be asked for them: tells the size in

@@ -7,6 +7,7 @@ from typing import Self, Union
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
+from occystrap_core.image.origin import Origin
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index
 from occystrap_core.oci.reference import Reference
@@ -44,6 +45,7 @@ class ImageIndex:
 
         `notes` are lines for people about what was left out.
         """
+        self.origin = Origin.of(index)
         self.reference, self.index, self.children = reference, index, tuple(children)
         self.attached, self.notes = tuple(attached), tuple(notes)
 
@@ -108,7 +110,9 @@ class _Filter:
             else:
                 entry = index.index.manifests[child.place]
                 notes.append(f'{index.reference}: {entry.digest} is no image, and so is left out of the filtered index')
-        return ImageIndex(index.reference, index.index, children, (), notes)
+        filtered = ImageIndex(index.reference, index.index, children, (), notes)
+        filtered.origin = index.origin
+        return filtered
 
     def _content(self, content: Content) -> Content | None:
         if id(content) not in self._changed:

@@ -206,7 +206,9 @@ class ImageCopy:
     def _written(self) -> WrittenImage:
         config = resulting_config(self._image, self.layers)
         manifest = resulting_manifest(self._image, config, self.layers)
-        return WrittenImage(self._image.reference, self._source, manifest, config, self.layers)
+        reference, origin = self._image.reference, self._image.origin
+        return WrittenImage(reference, self._source, manifest, config, self.layers, str(self._output.place(reference)),
+                            origin.digest if origin else None)
 
     def _check(self, count: int) -> None:
         """Stop whoever moves bytes by raising, when the run or this copy is to stop."""

@@ -35,9 +35,10 @@ class IndexCopy:
             self._parts.copy(listed(self._index.children, self._index.attached))
             attached = self._parts.attach(self._index.attached)
             self.layers = self._parts.layers
+            reference = self._index.reference
             receipt = self._output.finalize_index(WrittenIndex(
-                self._index.reference, self._source, self._parts.resulting(self._index), self._parts.receipts,
-                attached))
+                reference, self._source, self._parts.resulting(self._index), self._parts.receipts, attached,
+                str(self._output.place(reference)), self._index.origin.digest))
             return _checked(receipt, self._output)
         except BaseException as error:
             _abort(self._output, error)

@@ -46,6 +46,10 @@ class Receipt:
     diff_ids: Sequence[Digest]
     expectations: Sequence[Expectation] = field(default_factory=tuple)
     manifest_digest: Digest | None = None
+    place: str = ''
+    """The canonical name of the place, which two images cannot have at once; empty in receipts of earlier versions."""
+    source_digest: Digest | None = None
+    """The digest of the manifest or index that the name meant at the source, of which one image may have been taken."""
 
     @property
     def destination(self) -> str:
@@ -67,7 +71,8 @@ class Receipt:
         document = {
             'receipt': VERSION, 'scheme': self.scheme, 'path': self.path, 'options': dict(self.options),
             'reference': self.reference, 'source': self.source, 'image_id': self.image_id,
-            'manifest_digest': self.manifest_digest, 'diff_ids': list(self.diff_ids),
+            'manifest_digest': self.manifest_digest, 'place': self.place, 'source_digest': self.source_digest,
+            'diff_ids': list(self.diff_ids),
             'expectations': [{'kind': each.kind, 'locator': each.locator, 'digest': each.digest, 'size': each.size,
                               'evidence': each.evidence.value} for each in self.expectations]}
         return json.dumps(document)
@@ -87,11 +92,12 @@ class Receipt:
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Self:
-        manifest = document['manifest_digest']
+        manifest, source = document['manifest_digest'], document.get('source_digest')
         return cls(
             str(document['scheme']), str(document['path']), {str(k): str(v) for k, v in document['options'].items()},
             str(document['reference']), str(document['source']), Digest(document['image_id']),
             tuple(Digest(diff_id) for diff_id in document['diff_ids']),
             tuple(Expectation(str(each['kind']), str(each['locator']), Digest(each['digest']), int(each['size']),
                               Evidence(each['evidence'])) for each in document['expectations']),
-            Digest(manifest) if manifest else None)
+            Digest(manifest) if manifest else None, str(document.get('place') or ''),
+            Digest(source) if source else None)

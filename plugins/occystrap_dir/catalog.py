@@ -109,6 +109,11 @@ def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
     return Entry(chosen.name, chosen.tag, _free_name(catalog, chosen))
 
 
+def named_as(reference: Reference) -> Entry:
+    """Return the entry of an image, still without a manifest, where none from another host has its name and tag."""
+    return _candidates(reference, '')[0]
+
+
 def _candidates(reference: Reference, manifest: str) -> list[Entry]:
     named = reference.with_default_tag()
     tag = named.tag or str(named.digest)

@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import cached_property
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, VerifyLevel,
-    WrittenImage, WrittenLayer, hash_file, writing,
+    Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
+    VerifyLevel, WrittenImage, WrittenLayer, hash_file, writing,
 )
-from occystrap_core.oci import Digest
-from occystrap_dir.catalog import CATALOG, Catalog, Entry, place, recovered_catalog
+from occystrap_core.oci import Digest, Reference
+from occystrap_dir.catalog import CATALOG, Catalog, Entry, named_as, place, recovered_catalog
 from occystrap_dir.checksums import (
     CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, write_checksums,
 )
@@ -39,6 +39,12 @@ class DirOutput(ImageOutput):
             self.in_order = self.unpacks = True
         elif self._unique:
             self.layer_store = self._root
+
+    def place(self, reference: Reference) -> Place:
+        """Return the directory, with the image's name where it may hold several; hosts keep equal names apart."""
+        if not self._unique:
+            return Place.at(self._root)
+        return Place.at(self._root, str(named_as(reference)), reference.host)
 
     def prepare(self, image: Image) -> None:
         """Refuse what is no folder, cannot be written to, or holds other things; raises OutputError."""

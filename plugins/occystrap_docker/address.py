@@ -2,9 +2,11 @@
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from occystrap_core import UsageError, value
+from occystrap_core import Place, UsageError, canonical_host, value
+from occystrap_core.oci import Reference
 from occystrap_docker.certificates import Certificates, find_certificates
 from occystrap_docker.contexts import DEFAULT, chosen_context, read_context
 from occystrap_docker.engines import DOCKER, PODMAN, Engine
@@ -14,6 +16,7 @@ _LONGEST = 107
 _SCHEMES = (UNIX, 'tcp://', 'http://', 'https://', 'ssh://')
 _PASSWORD = re.compile(r'^(?!ssh://|unix://).*@|^ssh://[^/@]*:[^/@]*@', re.DOTALL)
 _PORT = re.compile(r'^[a-z]+://[^/]+:[0-9]+(/.*)?$')
+_HUB = ('', 'docker.io', 'index.docker.io')
 _PLACES = ('socket', 'host', 'context')
 _TLS = ('cert_path', 'tls_verify')
 
@@ -30,6 +33,19 @@ class Address:
 
     def __str__(self) -> str:
         return self.url
+
+    def place(self, reference: Reference) -> Place:
+        """Return the place of an image: the daemon, however it is named, and the name that daemons complete."""
+        host = 'docker.io' if reference.host.lower() in _HUB else reference.host.lower()
+        short = host == 'docker.io' and '/' not in reference.repository
+        name = str(replace(reference, host=host, repository='library/' * short + reference.repository))
+        if self.url.startswith(UNIX):
+            return Place.at(self.url.removeprefix(UNIX), name)
+        scheme, _, rest = self.url.partition('://')
+        user, at, where = rest.partition('/')[0].rpartition('@')
+        host = canonical_host(where, 22) if scheme == 'ssh' else canonical_host(where)
+        kind = scheme if scheme == 'ssh' else 'tcp'  # http and https are other ways to say it
+        return Place('', f'{kind}://{user}{at}{host}/{rest.partition("/")[2].strip("/")}#{name}')
 
     def told(self) -> dict[str, str]:
         """Return the options that lead here whatever environment and contexts say by then; they hold no secrets."""

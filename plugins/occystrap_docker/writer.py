@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import count
 
 from occystrap_core import (
-    ByteStream, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt,
+    ByteStream, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt,
     ServiceError, Settings, TemporaryFile, UsageError, WrittenImage, WrittenLayer,
 )
 from occystrap_core.oci import Digest, Reference
@@ -53,6 +53,10 @@ class DockerWriter(ImageOutput):
         self._leaves_out = False
         self._nameless: Digest | None = None
         self._leftover: Leftover | None = None
+
+    def place(self, reference: Reference) -> Place:
+        """Return the name that the image gets in the daemon."""
+        return self._daemon.address.place(self._reference)
 
     def prepare(self, image: Image) -> None:
         """Ask the daemon for a sign of life."""

@@ -2,7 +2,7 @@
 import re
 from dataclasses import field
 
-from occystrap_core import Location, Settings, UsageError, value
+from occystrap_core import Location, Place, Settings, UsageError, canonical_host, value
 from occystrap_core.oci import Digest, Reference, split_pattern
 from occystrap_registry.credentials import Credentials, given_credentials
 from occystrap_registry.hosts import is_loopback
@@ -20,6 +20,13 @@ class Address:
     host: str
     insecure: bool = False
     credentials: Credentials | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> Place:
+        """The place of an image: the tag, or without one the digest, whatever the host is called."""
+        host = canonical_host(self.host, 443)
+        return Place('', f'{host}/{self.reference.repository}' + (
+            f':{self.reference.tag}' if self.reference.tag else f'@{self.reference.digest}'))
 
     @property
     def is_loopback(self) -> bool:
@@ -66,9 +73,10 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
         raise UsageError(f'registry://{named} has a pattern, which is for sources: a destination has fields, such as '
                          '{repository}:{tag}')
     reference = pattern or Reference.parse(named, with_host=True).with_default_tag()
-    if reference.host in _HUB and '/' not in reference.repository:
+    host = reference.host.lower()
+    if host in _HUB and '/' not in reference.repository:
         reference = Reference(f'library/{reference.repository}', reference.tag, reference.digest, reference.host)
-    host = _HUB_API if reference.host in _HUB else reference.host.lower()
+    host = _HUB_API if host in _HUB else host
     credentials = given_credentials(host, userinfo, location.options)
     if credentials:
         settings.credentials[host] = credentials

@@ -2,10 +2,10 @@
 from collections.abc import Iterator, Sequence
 
 from occystrap_core import (
-    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Receipt, Settings,
-    WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
+    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt,
+    Settings, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
 )
-from occystrap_core.oci import Digest, Index, Manifest
+from occystrap_core.oci import Digest, Index, Manifest, Reference
 from occystrap_registry.address import parse_address
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.manifests import attach, put_manifest
@@ -25,6 +25,10 @@ class RegistryOutput(ImageOutput):
         self._client = RegistryClient(self._address, settings)
         self._uploads = Uploads(self._client)
         self.layer_store = 'registry', self._address.host
+
+    def place(self, reference: Reference) -> Place:
+        """Return the tag that is pushed to, by the canonical name of its host."""
+        return self._address.place
 
     def prepare(self, image: Image) -> None:
         """See whether the registry is there, and lets us push if it is one that asks who we are."""

@@ -1,6 +1,7 @@
 """Reading OCI archives: an image layout (image-spec image-layout.md) within a tar."""
 from occystrap_core import (
-    Contents, DigestMismatch, Image, InvalidImage, Readable, SizeMismatch, StoredLayer, concerning,
+    Contents, DigestMismatch, Image, InvalidImage, Origin, Readable, SizeMismatch, StoredLayer, concerning,
+    platforms_of,
 )
 from occystrap_core.oci import (
     INDEX, LAYOUT, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Platform, Reference,
@@ -37,10 +38,12 @@ def find_image(archive: Archive, config: Digest) -> LayoutEntries | None:
 def open_image(archive: Archive, image: LayoutEntries, reference: Reference, platform: Platform) -> Image:
     """Return the image, of `platform` where there are several; raises InvalidImage, ImageNotFound."""
     contents = ArchiveContents(archive)
-    manifest = _manifest(contents, image, platform)
+    manifest, origin = _manifest(contents, image, platform)
     if manifest.config.media_type not in media_types.CONFIGS:
         raise InvalidImage(f'{archive.name} holds no container image: its config is a {manifest.config.media_type}')
-    return contents.image(reference, manifest)
+    opened = contents.image(reference, manifest)
+    opened.origin = origin
+    return opened
 
 
 class ArchiveContents(Contents):
@@ -80,15 +83,17 @@ class ArchiveContents(Contents):
         return super().layer(index, descriptor, diff_id)
 
 
-def _manifest(contents: ArchiveContents, image: LayoutEntries, platform: Platform) -> Manifest:
+def _manifest(contents: ArchiveContents, image: LayoutEntries, platform: Platform) -> tuple[Manifest, Origin]:
+    """Return the manifest of a platform, and what it was taken from."""
     found = select_entry(image)
     entry = found.select(platform) if isinstance(found, Index) else found
     with concerning('manifest'):
         manifest = contents.manifest(entry)
+        origin = Origin(None, platforms_of(found)) if isinstance(found, Index) else Origin.of(manifest)
         if isinstance(manifest, Manifest):
-            return manifest
+            return manifest, origin
         entry = manifest.select(platform)
-        return Manifest.parse(contents.document(entry, 'the manifest'), entry.media_type)
+        return Manifest.parse(contents.document(entry, 'the manifest'), entry.media_type), origin
 
 
 def _index(archive: Archive) -> Index:

@@ -2,7 +2,7 @@
 import os
 
 from occystrap_core import (
-    ByteStream, Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Receipt, Settings,
+    ByteStream, Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
     UsageError, WrittenImage, WrittenLayer,
 )
 from occystrap_core.oci import (
@@ -30,7 +30,15 @@ def _tag(location: Location, reference: Reference) -> str:
     return tag.familiar
 
 
-class DockerArchiveOutput(ImageOutput):
+class _ArchiveOutput(ImageOutput):
+    """What both formats have in common."""
+
+    def place(self, reference: Reference) -> Place:
+        """Return the file: an archive holds one image."""
+        return Place.at(self.location.path)
+
+
+class DockerArchiveOutput(_ArchiveOutput):
     """An archive as `docker save` writes it and `docker load` reads it."""
 
     wants = LayerForm.TAR
@@ -70,7 +78,7 @@ def _blob_size(layer: Layer) -> int | None:
     return blob.size if blob else None
 
 
-class OciArchiveOutput(ImageOutput):
+class OciArchiveOutput(_ArchiveOutput):
     """An image layout within a tar, manifest and blobs byte for byte as the source has them."""
 
     wants = LayerForm.STORED

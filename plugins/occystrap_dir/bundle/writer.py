@@ -2,10 +2,10 @@
 import os
 
 from occystrap_core import (
-    Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, WrittenImage, WrittenLayer,
-    writing,
+    Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings, WrittenImage,
+    WrittenLayer, writing,
 )
-from occystrap_core.oci import Digest, ImageConfig
+from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_dir.bundle.layout import CONFIG, FILES, KEPT, MARKS, ROOTFS
 from occystrap_dir.bundle.runtime_config import runtime_config, unsafe_labels
 from occystrap_dir.bundle.users import Accounts
@@ -24,6 +24,10 @@ class BundleOutput(ImageOutput):
         super().__init__(location.with_path(os.path.abspath(location.path)), settings)
         self._limits = Limits(self.location.options)
         self._unpacking = Unpacking(self.location.path, self._limits, settings.sync)
+
+    def place(self, reference: Reference) -> Place:
+        """Return the directory: a bundle is of one image."""
+        return Place.at(self.location.path)
 
     def prepare(self, image: Image) -> None:
         """Refuse what is no place for a bundle, and begin one beside it; raises OutputError."""

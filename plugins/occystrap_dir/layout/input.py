@@ -3,11 +3,11 @@ import os
 from collections.abc import Sequence
 
 from occystrap_core import (
-    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Settings, concerning,
-    open_chosen, platforms_wanted,
+    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Origin, Settings, concerning,
+    open_chosen, platforms_of, platforms_wanted,
 )
 from occystrap_core.oci import (
-    LAYOUT, MANIFEST_CAP, Descriptor, LayoutEntries, Reference, require_version, select_entry,
+    LAYOUT, MANIFEST_CAP, Descriptor, Index, LayoutEntries, Reference, require_version, select_entry,
 )
 from occystrap_dir.layout.choices import choose_image, found_at
 from occystrap_dir.layout.contents import LayoutContents
@@ -42,7 +42,10 @@ class LayoutInput(ImageInput):
         found = found_at(self._contents, select_entry(self._chosen[reference]))
         reader = ContentReader(self._contents, reference, self.settings)
         referrers = Referrers(self._contents, self._entries()) if self.location.options.get('referrers') else None
-        return open_chosen(reader, found, self._wanted, referrers.hanging_on if referrers else None)
+        opened = open_chosen(reader, found, self._wanted, referrers.hanging_on if referrers else None)
+        if len(self._chosen[reference]) > 1:  # the index is made here, of entries with one name
+            opened.origin = Origin(None, platforms_of(Index.build(self._chosen[reference])))
+        return opened
 
     def _entries(self) -> Sequence[Descriptor]:
         root = self._place.root

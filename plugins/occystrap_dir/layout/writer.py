@@ -3,8 +3,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from occystrap_core import (
-    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, Receipt, Settings, UsageError,
-    VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer, writing,
+    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
+    UsageError, VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Index, Manifest, Reference, referrer_of
 from occystrap_dir.layout.blobs import Blobs
@@ -33,6 +33,10 @@ class LayoutOutput(ImageOutput):
         self._attached: list[Entry] = []
         self._listed: list[Expectation] = []
         self._parts: list[Expectation] = []
+
+    def place(self, reference: Reference) -> Place:
+        """Return the layout, with the name that index.json has for the image; one without a name replaces no other."""
+        return Place.at(self._root, self._name(reference))
 
     def prepare(self, image: Image) -> None:
         """Refuse what is no layout and cannot become one; raises OutputError."""
@@ -97,13 +101,16 @@ class LayoutOutput(ImageOutput):
     def _publish(self, document: Manifest | Index, reference: Reference,
                  receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
         """List what was written in index.json; `receipt_of` makes the receipt that expects this, too."""
-        name = self.location.options['tag'] or reference.familiar
+        name = self._name(reference)
         entry = named_entry(document.descriptor, name)
         receipt = receipt_of([LAYOUT_FILE, expected_entry(entry)])
         with writing(self._root), self._workspace.locked():
             replaces = publish(self._workspace, [*self._attached, entry], receipt, receipt_name(name, document.digest))
         self._leave(clean=not replaces)
         return receipt
+
+    def _name(self, reference: Reference) -> str:
+        return self.location.options['tag'] or reference.familiar
 
     def _leave(self, clean: bool) -> None:
         self._workspace.leave(clean, lambda: remove_unnamed(self._root, self._workspace.noted()))

@@ -4,8 +4,8 @@ import os
 from contextlib import suppress
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, OutputError, Receipt,
-    Settings, VerifyLevel, WrittenImage, WrittenLayer, hash_file, writing,
+    Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, OutputError, Place,
+    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, hash_file, writing,
 )
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.destination import check_folder
@@ -38,6 +38,10 @@ class MountsOutput(ImageOutput):
         self._user_marks = not self._limits.setter.is_root
         self._unpackings: list[Unpacking] = []
 
+    def place(self, reference: Reference) -> Place:
+        """Return the directory, with the image's name in mount.json."""
+        return Place.at(self._root, _name(reference))
+
     def prepare(self, image: Image) -> None:
         """Refuse what is no folder for this, before anything is read; raises OutputError."""
         self._check_place()
@@ -68,7 +72,7 @@ class MountsOutput(ImageOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write mount.json, mount.sh and the receipt."""
-        name = str(image.reference.with_default_tag())
+        name = _name(image.reference)
         mounted = Mounted(name, image.config.digest, tuple(layer.locator for layer in image.layers))
         kept = f'{hashlib.sha256(name.encode()).hexdigest()[:32]}.json'
         with writing(self._root), self._workspace.locked():
@@ -153,7 +157,7 @@ class MountsOutput(ImageOutput):
         for name in os.listdir(f'{self._root}/{RECEIPTS}'):
             if receipt := kept_receipt(self._root, name):
                 layers = tuple(layer.locator for layer in receipt.of_kind('layer'))
-                called = str(Reference.parse(receipt.reference).with_default_tag())
+                called = _name(Reference.parse(receipt.reference))
                 catalog.images[called] = Mounted(called, receipt.image_id, layers)
         return catalog
 
@@ -168,3 +172,8 @@ class MountsOutput(ImageOutput):
                     os.rmdir(f'{self._root}/{name}')
             with suppress(FileNotFoundError):
                 os.unlink(f'{self._root}/{USER_MARKS}')
+
+
+def _name(reference: Reference) -> str:
+    """Return the name of an image in mount.json."""
+    return str(reference.with_default_tag())

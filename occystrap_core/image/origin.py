@@ -1,0 +1,36 @@
+"""What the name of an image meant at its source, whatever was taken of it."""
+from typing import Self
+
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.values import value
+
+_ATTESTATION = 'vnd.docker.reference.type'
+
+
+@value
+class Origin:
+    """A manifest or an index at the source; `digest` is None where that has several entries of one name instead.
+
+    `platforms` of the images that an index lists, `unknown` where the entry does not say; none for a manifest.
+    """
+
+    digest: Digest | None
+    platforms: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, found: Manifest | Index) -> Self:
+        """Return the origin of what is taken from a document, in whole or in part."""
+        if isinstance(found, Manifest):
+            return cls(found.digest)
+        return cls(found.digest, platforms_of(found))
+
+
+def platforms_of(index: Index) -> tuple[str, ...]:
+    """Return the platforms of the images that an index lists, without attestations about them."""
+    return tuple(str(entry.platform or 'unknown') for entry in index.manifests if _is_image(entry))
+
+
+def _is_image(entry: Descriptor) -> bool:
+    return not (entry.platform and entry.platform.os == 'unknown') and _ATTESTATION not in entry.annotations

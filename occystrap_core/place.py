@@ -1,0 +1,92 @@
+"""Places that images go to or lie at, each by one name however users write it."""
+import os
+import re
+import stat
+from collections.abc import Hashable
+from typing import Self
+
+from occystrap_core.values import value
+
+_HERE = ('localhost', '127.0.0.1', '0.0.0.0', '::1', '::')
+_HOST = re.compile(r'(?:\[(?P<inner>[^\]]*)\]|(?P<plain>[^:]*))(?::(?P<port>[0-9]*))?')
+
+
+@value
+class Place:
+    """Where one image goes: two images with one place would replace each other.
+
+    `path` is the file, directory or socket, without links, empty where there is none. `name` tells the image from
+    others there: None if it takes the path for itself, empty if it lies there without a name and so replaces nobody.
+    Of images with one path and name, those are `apart` that both say so, differently, such as by their hosts.
+    """
+
+    path: str = ''
+    name: str | None = None
+    apart: str = ''
+
+    @classmethod
+    def at(cls, path: str, name: str | None = None, apart: str = '') -> Self:
+        """Return the place at a path as users write it: relative, with `..` or through links."""
+        return cls(os.path.realpath(path), name, apart)
+
+    def __str__(self) -> str:
+        return self.path if self.name is None else f'{self.path}#{self.name}' if self.path else self.name
+
+    @property
+    def root(self) -> Hashable:
+        """What is the same for all that lies at one path, also where directories are mounted in two places."""
+        return _identity(self.path) if self.path else None
+
+    def clashes_with(self, other: Self) -> bool:
+        """Tell whether an image here and one at the other place, with the same `root`, would replace each other."""
+        if self.path and (self.name is None or other.name is None):
+            return True
+        return bool(self.name) and self.name == other.name and not (
+            self.apart and other.apart and self.apart != other.apart)
+
+
+def canonical_host(host: str, *default_ports: int) -> str:
+    """Return `host[:port]` in one form: lower case, addresses as they are usually written, this machine as localhost.
+
+    A port that is one of the defaults is left out.
+    """
+    found = _HOST.fullmatch(host.lower())
+    if not found:
+        return host.lower()
+    name, port = _canonical_name(found['inner'] or found['plain'] or ''), found['port']
+    return f'{name}:{int(port)}' if port and int(port) not in default_ports else name
+
+
+def _canonical_name(name: str) -> str:
+    import ipaddress  # late, as the start of a copy between directories does without these
+    import socket
+    name = name.rstrip('.')
+    try:
+        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            address = ipaddress.IPv4Address(socket.inet_aton(name))  # as resolvers read 127.1 and 0x7f.1
+        except (OSError, UnicodeEncodeError):
+            return 'localhost' if name.endswith('.localhost') else name
+    text = str(getattr(address, 'ipv4_mapped', None) or address)
+    return 'localhost' if text in _HERE else f'[{text}]' if ':' in text else text
+
+
+def _identity(path: str) -> Hashable:
+    """Return what the file system knows a path by: what is there, or the nearest directory above and the rest.
+
+    A file is known by its name in its directory, as whoever writes it gives the name to a new one.
+    """
+    rest: list[str] = []
+    while True:
+        try:
+            found = os.stat(path)
+        except OSError:
+            found = None
+        if found and not (stat.S_ISREG(found.st_mode) and not rest):
+            return found.st_dev, found.st_ino, *reversed(rest)
+        above, name = os.path.split(path)
+        if above == path:
+            return path, *reversed(rest)
+        path = above
+        rest.append(name)
