@@ -5,7 +5,8 @@ from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage, concerning
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.documents import dump, field, parse_object
+from occystrap_core.oci.documents import dump, field, list_or_null, parse_object
+from occystrap_core.oci.field_names import CONFIG_FIELDS
 from occystrap_core.oci.platform import Platform
 from occystrap_core.values import value
 
@@ -21,14 +22,14 @@ class ImageConfig:
     def parse(cls, raw: bytes) -> Self:
         """Return the config in `raw`; raises InvalidImage when it is none or has no rootfs of layers."""
         with concerning('config'):
-            document = parse_object(raw, 'the config')
+            document = parse_object(raw, 'the config', names=CONFIG_FIELDS)
             rootfs = field(document, 'rootfs', dict, 'the config')
-            return cls(raw, tuple(Digest(diff_id) for diff_id in _list_or_null(rootfs, 'diff_ids')))
+            return cls(raw, tuple(map(Digest, list_or_null(rootfs, 'diff_ids', 'the rootfs of the config'))))
 
     @cached_property
     def document(self) -> dict[str, Any]:
         """The parsed config."""
-        return parse_object(self.raw, 'the config')
+        return parse_object(self.raw, 'the config', names=CONFIG_FIELDS)
 
     @cached_property
     def digest(self) -> Digest:
@@ -69,10 +70,3 @@ class ImageConfig:
 
 def _with_time(document: dict[str, Any], text: str) -> dict[str, Any]:
     return {**document, 'created': text} if document.get('created') is not None else document
-
-
-def _list_or_null(rootfs: dict[str, Any], name: str) -> list[Any]:
-    """Return a list that Go programs write as null when it is empty; raises InvalidImage when it is missing."""
-    if name in rootfs and rootfs[name] is None:
-        return []
-    return field(rootfs, name, list, 'the rootfs of the config')

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.documents import field
+from occystrap_core.oci.documents import LARGEST, field
 from occystrap_core.oci.platform import Platform
 from occystrap_core.values import value
 
@@ -29,8 +29,8 @@ class Descriptor:
         if not isinstance(document, dict):
             raise InvalidImage(f'{what}: a descriptor is not a JSON object')
         size = field(document, 'size', int, what)
-        if size < 0:
-            raise InvalidImage(f'{what}: a descriptor has the negative size {size}')
+        if not 0 <= size <= LARGEST:
+            raise InvalidImage(f'{what}: a descriptor has the size {str(size)[:30]}, which nothing can have')
         platform = document.get('platform')
         urls, annotations = document.get('urls') or (), document.get('annotations') or {}
         kind = document.get('artifactType') or ''

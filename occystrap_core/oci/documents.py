@@ -1,36 +1,69 @@
-"""Reading the JSON documents of an image: capped, strict, with errors that name the document and the field."""
+"""Reading JSON that others wrote: capped, strict, names as Go reads them, errors that name document and field."""
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from occystrap_core.errors import InvalidImage
+from occystrap_core.oci.field_names import AMBIGUOUS, EXACT, FieldNames, NameReader
 
 MANIFEST_CAP = 4 << 20
 """Most bytes that a manifest, index or config may have."""
+LARGEST = (1 << 63) - 1
+"""The largest number that programs in Go can hold."""
+_DEEPEST = 128
+"""Values within values; real documents are some ten deep, and whoever walks or writes deeper ones runs out of stack."""
 
 T = TypeVar('T')
 
 
-def parse_object(raw: bytes, what: str, cap: int = MANIFEST_CAP) -> dict[str, Any]:
-    """Return the JSON object in `raw`; raises InvalidImage, naming `what`, when it is none or over `cap` bytes."""
-    value = parse_json(raw, what, cap)
+def parse_object(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames = EXACT) -> dict[str, Any]:
+    """Return the JSON object in `raw`; raises InvalidImage, naming `what`, when it is none or as `parse_json` does."""
+    value = parse_json(raw, what, cap, names)
     if not isinstance(value, dict):
         raise InvalidImage(f'{what} is not a JSON object')
     return value
 
 
-def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP) -> Any:
-    """Return the JSON value in `raw`; raises InvalidImage, naming `what`, when it is none or over `cap` bytes."""
+def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames = EXACT) -> Any:
+    """Return the JSON value in `raw`, fields called as `names` has them, whatever the case of their letters.
+
+    Raises InvalidImage, naming `what`, when it is none, has over `cap` bytes, or has a name twice.
+    """
     if len(raw) > cap:
         raise InvalidImage(f'{what} has {len(raw)} bytes, more than the {cap} allowed')
+    reader = NameReader(names)
     try:
-        return json.loads(raw.decode(), parse_constant=_refuse)
+        value = reader.whole(json.loads(raw.decode(), parse_constant=_refuse, parse_float=_finite,
+                                        object_pairs_hook=reader.object))
+        if raw.count(b'[') + raw.count(b'{') > _DEEPEST and _is_too_deep(value):
+            raise ValueError(f'values are nested more than {_DEEPEST} deep')
     except (ValueError, RecursionError) as error:
-        raise InvalidImage(f'{what} is not JSON: {error}') from None
+        raise InvalidImage(f'{what} is not JSON that can be read: {error}') from None
+    if reader.ambiguous:
+        raise InvalidImage(f'{what} is ambiguous: {reader.ambiguous}, and programs differ in which they take; have it '
+                           'written again with one of them', AMBIGUOUS)
+    return value
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f'{constant} is no JSON number')
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f'{text[:50]} is too large a number')
+    return number
+
+
+def _is_too_deep(value: object) -> bool:
+    """Tell whether more than `_DEEPEST` objects and arrays are within each other, without recursion."""
+    level: Sequence[object] = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level if isinstance(outer, dict | list)
+                 for inner in (outer.values() if isinstance(outer, dict) else outer)]
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def field(document: Mapping[str, Any], name: str, kind: type[T], what: str) -> T:
@@ -39,6 +72,11 @@ def field(document: Mapping[str, Any], name: str, kind: type[T], what: str) -> T
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InvalidImage(f'{what}: field {name!r} is missing or not a {kind.__name__}')
     return value
+
+
+def list_or_null(document: Mapping[str, Any], name: str, what: str) -> list[Any]:
+    """Return a list that is left out, or null, where it is empty, as Go writes it; raises InvalidImage for others."""
+    return [] if document.get(name) is None else field(document, name, list, what)
 
 
 def dump(document: Mapping[str, Any]) -> bytes:

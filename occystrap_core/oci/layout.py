@@ -7,6 +7,7 @@ from occystrap_core.oci.choosing import UNTAGGED, Offer, parse_name
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump, parse_object
+from occystrap_core.oci.field_names import LAYOUT_FIELDS
 from occystrap_core.oci.manifest import Index
 from occystrap_core.oci.reference import Reference
 
@@ -27,7 +28,7 @@ def blob_name(digest: Digest) -> str:
 
 def require_version(raw: bytes, place: str) -> None:
     """Raise InvalidImage unless `raw`, the file `oci-layout`, says that `place` is a layout of a version we know."""
-    version = parse_object(raw, f'{place}: {LAYOUT}').get('imageLayoutVersion')
+    version = parse_object(raw, f'{place}: {LAYOUT}', names=LAYOUT_FIELDS).get('imageLayoutVersion')
     if version != '1.0.0':
         raise InvalidImage(f'{place} has image layout version {version!r}, 1.0.0 is wanted')
 

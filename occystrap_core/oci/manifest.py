@@ -6,7 +6,8 @@ from occystrap_core.errors import ImageNotFound, InvalidImage, concerning
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.documents import dump, field, parse_object
+from occystrap_core.oci.documents import dump, list_or_null, parse_object
+from occystrap_core.oci.field_names import MANIFEST_FIELDS
 from occystrap_core.oci.platform import Platform, PlatformChoice
 from occystrap_core.values import value
 
@@ -45,18 +46,18 @@ class Manifest:
     @property
     def annotations(self) -> dict[str, str]:
         """The manifest's own annotations."""
-        annotations = parse_object(self.raw, 'the manifest').get('annotations') or {}
+        annotations = _parsed(self.raw, 'the manifest').get('annotations') or {}
         return dict(annotations) if isinstance(annotations, dict) else {}
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
         """Return the manifest in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
         with concerning('manifest'):
-            document = parse_object(raw, 'the manifest')
+            document = _parsed(raw, 'the manifest')
             kind = _manifest_kind(document, media_type)
             if kind not in media_types.MANIFESTS:
                 raise InvalidImage(f'the manifest has media type {kind!r}, which is not that of one image', _CONFUSED)
-            layers = field(document, 'layers', list, 'the manifest')
+            layers = list_or_null(document, 'layers', 'the manifest')
             return cls(raw, kind, Descriptor.from_json(document.get('config'), 'the manifest'),
                        tuple(Descriptor.from_json(layer, 'the manifest') for layer in layers))
 
@@ -88,11 +89,11 @@ class Index:
     def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
         """Return the index in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
         with concerning('index'):
-            document = parse_object(raw, 'the index')
+            document = _parsed(raw, 'the index')
             kind = _manifest_kind(document, media_type)
             if kind not in media_types.INDEXES:
                 raise InvalidImage(f'the index has media type {kind!r}, which is not that of an index', _CONFUSED)
-            entries = field(document, 'manifests', list, 'the index')
+            entries = list_or_null(document, 'manifests', 'the index')
             return cls(raw, kind, tuple(Descriptor.from_json(entry, 'the index') for entry in entries))
 
     @classmethod
@@ -116,7 +117,7 @@ class Index:
         new = {place: (each.media_type, each.digest, each.size) for place, each in sorted(pointers.items())}
         if new == old:
             return self
-        document = parse_object(self.raw, 'the index')
+        document = _parsed(self.raw, 'the index')
         entries = []
         for place, (kind, digest, size) in new.items():
             entry = {**document['manifests'][place], 'mediaType': kind, 'digest': str(digest), 'size': size}
@@ -127,8 +128,8 @@ class Index:
 
     def extended(self, more: Sequence[Descriptor]) -> Self:
         """Return this index with further entries at its end, all else as it was."""
-        document = parse_object(self.raw, 'the index')
-        entries = [*document['manifests'], *(entry.to_json() for entry in more)]
+        document = _parsed(self.raw, 'the index')
+        entries = [*list_or_null(document, 'manifests', 'the index'), *(entry.to_json() for entry in more)]
         return type(self).parse(dump({**document, 'manifests': entries}), self.media_type)
 
     def places(self, choice: PlatformChoice) -> list[int]:
@@ -161,17 +162,22 @@ def _usual(entry: Descriptor) -> Platform | None:
 def parse_manifest_or_index(raw: bytes, media_type: str | None = None) -> Manifest | Index:
     """Return what `raw` holds, told by its own fields; raises InvalidImage when they contradict `media_type`."""
     with concerning('manifest'):
-        document = parse_object(raw, 'the manifest')
+        document = _parsed(raw, 'the manifest')
         if _manifest_kind(document, media_type) in media_types.INDEXES:
             return Index.parse(raw, media_type)
         return Manifest.parse(raw, media_type)
 
 
+def _parsed(raw: bytes, what: str) -> dict[str, Any]:
+    return parse_object(raw, what, names=MANIFEST_FIELDS)
+
+
 def _manifest_kind(document: dict[str, Any], served_as: str | None) -> str:
     """Return the media type which field, header and shape agree on (a disagreement is CVE-2021-41190)."""
-    if document.get('schemaVersion') == 1:
+    version = document.get('schemaVersion')
+    if version == 1:
         raise InvalidImage('the manifest has the obsolete schema version 1: push the image again with a newer tool')
-    if document.get('schemaVersion') != 2:
+    if version != 2 or not isinstance(version, int):
         raise InvalidImage('the manifest has no schemaVersion 2')
     if 'manifests' in document and ('layers' in document or 'config' in document):
         raise InvalidImage('the manifest has both layers and manifests, so it is ambiguous', _CONFUSED)

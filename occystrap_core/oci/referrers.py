@@ -6,6 +6,7 @@ from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import parse_object
+from occystrap_core.oci.field_names import MANIFEST_FIELDS
 from occystrap_core.oci.manifest import Index, Manifest
 
 COSIGN_SUFFIXES = ('.sig', '.att', '.sbom')
@@ -36,4 +37,4 @@ def referrer_of(document: Manifest | Index) -> Descriptor:
 
 
 def _parsed(document: Manifest | Index) -> dict[str, Any]:
-    return parse_object(document.raw, 'the manifest')
+    return parse_object(document.raw, 'the manifest', names=MANIFEST_FIELDS)

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage, UsageError
 from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.documents import parse_json
+from occystrap_core.oci.field_names import STRICT
 from occystrap_core.values import value
 
 VERSION = 1
@@ -81,7 +83,8 @@ class Receipt:
     def from_json(cls, text: str | bytes) -> Self:
         """Return the receipt in `text`; raises UsageError when it is none that this version can read."""
         try:
-            document = json.loads(text)
+            raw = text.encode() if isinstance(text, str) else text
+            document = parse_json(raw, 'it', len(raw), STRICT)
             if document['receipt'] != VERSION:
                 raise UsageError(f'the receipt has version {document["receipt"]}, this program reads {VERSION}')
             return cls._from_document(document)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from occystrap_core import InvalidImage, WrittenImage, value
-from occystrap_core.oci import field, parse_json
+from occystrap_core.oci import ARCHIVE_FIELDS, list_or_null, field, parse_json
 from occystrap_dir.names import read_document
 
 SINGLE = 'manifest.json'
@@ -30,8 +30,8 @@ class SavedImage:
         """Return an entry of a parsed manifest; raises InvalidImage, naming `what`, when it is malformed."""
         if not isinstance(document, dict):
             raise InvalidImage(f'{what}: an image is not a JSON object')
-        tags, layers = document.get('RepoTags') or [], field(document, 'Layers', list, what)
-        if not isinstance(tags, list) or not all(isinstance(name, str) for name in [*tags, *layers]):
+        tags, layers = list_or_null(document, 'RepoTags', what), list_or_null(document, 'Layers', what)
+        if not all(isinstance(name, str) for name in [*tags, *layers]):
             raise InvalidImage(f'{what}: RepoTags or Layers are not lists of strings')
         return cls(field(document, 'Config', str, what), tuple(tags), tuple(layers))
 
@@ -54,7 +54,7 @@ def is_manifest_name(name: object) -> bool:
 def read_manifest(root: str, name: str) -> list[SavedImage]:
     """Return the images of a manifest; raises InvalidImage, OSError."""
     what = f'{root}/{name}'
-    images = parse_json(read_document(root, name, CAP), what, CAP)
+    images = parse_json(read_document(root, name, CAP), what, CAP, ARCHIVE_FIELDS)
     if not isinstance(images, list) or not images:
         raise InvalidImage(f'{what} is not a list of images')
     return [SavedImage.from_json(image, what) for image in images]

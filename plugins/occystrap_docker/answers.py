@@ -1,11 +1,10 @@
 """What a daemon says in JSON amid its streams: the image that it made of an archive, or why it broke off."""
-import json
 import re
 from collections.abc import Iterable
 from typing import Any
 
-from occystrap_core import OutputError, ServiceUnavailable
-from occystrap_core.oci import Digest
+from occystrap_core import InvalidImage, OutputError, ServiceUnavailable
+from occystrap_core.oci import Digest, parse_json
 
 _LOADED = re.compile(r'Loaded image(?: ID)?: (sha256:[0-9a-f]{64})')
 _ERROR = b'{"errorDetail":'
@@ -50,8 +49,8 @@ def appended_error(last: bytes) -> str:
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(line)
-    except ValueError:
+        answer = parse_json(line, 'the answer')
+    except InvalidImage:
         return {}
     return answer if isinstance(answer, dict) else {}
 

@@ -1,5 +1,4 @@
 """Asking a daemon something, which never changes it: at a Unix socket without the SDK, elsewhere by its client."""
-import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -7,7 +6,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
-from occystrap_core import ServiceError, ServiceUnavailable
+from occystrap_core import InvalidImage, ServiceError, ServiceUnavailable
+from occystrap_core.oci import parse_json
 from occystrap_docker import local_socket
 from occystrap_docker.address import UNIX, Address
 from occystrap_docker.failures import refusal, translated
@@ -41,9 +41,10 @@ class Asking:
                 answer.read()  # or the connection is good for nothing more
                 return None
             self._require_success(answer, doing)
+            said = answer.read()
             try:
-                return json.loads(answer.read())
-            except ValueError:
+                return parse_json(said, 'the answer', len(said))
+            except InvalidImage:
                 raise ServiceUnavailable(f'the daemon at {self._address} broke off while {doing}, or does not speak '
                                          "Docker's API: what it said is no JSON; see its log") from None
 

@@ -1,11 +1,11 @@
 """Docker's contexts: named daemons, kept below ~/.docker/contexts by the docker command (docker context create)."""
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from occystrap_core import UsageError, nearest, value
+from occystrap_core import InvalidImage, UsageError, nearest, value
+from occystrap_core.oci import parse_json
 from occystrap_docker.certificates import Certificates, config_folder
 
 DEFAULT = 'default'
@@ -57,13 +57,13 @@ def _names() -> list[str]:
 def _read(path: Path) -> dict[str, Any] | None:
     """Return the document, None when there is none; raises UsageError for one that cannot be read."""
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise UsageError(f'{path} cannot be read: {error.strerror}; mend that, or say where the daemon is with ?host='
                          ) from None
-    except (ValueError, RecursionError):
+    except InvalidImage:
         document = None
     if not isinstance(document, dict):
         raise UsageError(f'{path} is not well-formed, so that nobody knows which daemon is meant: mend it, or say '

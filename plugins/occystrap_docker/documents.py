@@ -5,10 +5,12 @@ from typing import Any
 
 from occystrap_core import InvalidImage, value
 from occystrap_core.oci import (
-    Descriptor, Digest, ImageConfig, Manifest, Platform, parse_manifest_or_index, parse_object,
+    AMBIGUOUS, CONFIG_FIELDS, MANIFEST_FIELDS, Descriptor, Digest, ImageConfig, Manifest, Platform,
+    parse_manifest_or_index, parse_object,
 )
 
 _TOTAL_CAP = 16 << 20
+_FIELDS = CONFIG_FIELDS | MANIFEST_FIELDS
 _KINDS = {'manifests', 'layers', 'rootfs'}
 """What an index, a manifest, or a config has; attestations and lists of packages are JSON, too, and may be large."""
 
@@ -33,11 +35,7 @@ class Documents:
 
     def add(self, raw: bytes) -> None:
         """Keep a document that leads to an image under its true digest, whatever its name was."""
-        try:
-            document = parse_object(raw, 'a document')
-        except InvalidImage:
-            return
-        if _KINDS & document.keys() and self._total + len(raw) <= _TOTAL_CAP:
+        if _may_matter(raw) and self._total + len(raw) <= _TOTAL_CAP:
             self._total += len(raw)
             self._raw[Digest.of(raw)] = raw
 
@@ -99,11 +97,19 @@ class Documents:
             if digest in seen or digest not in self._raw:
                 continue
             seen.add(digest)
-            document = parse_object(self._raw[digest], f'document {digest}')
+            document = parse_object(self._raw[digest], f'document {digest}', names=_FIELDS)
             yield digest, document
             manifests = document.get('manifests')
             entries = [document.get('config'), *(manifests if isinstance(manifests, list) else [])]
             todo += [Digest(entry['digest']) for entry in entries if isinstance(entry, dict) and 'digest' in entry]
+
+
+def _may_matter(raw: bytes) -> bool:
+    """Tell whether a document may lead to an image; one that is ambiguous may, and is refused where it is wanted."""
+    try:
+        return bool(_KINDS & parse_object(raw, 'a document', names=_FIELDS).keys())
+    except InvalidImage as error:
+        return error.rule == AMBIGUOUS
 
 
 def distance(config: ImageConfig, platform: Platform | None) -> int:

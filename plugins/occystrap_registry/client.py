@@ -1,10 +1,10 @@
 """Requests to one registry: authorised, tried again, with errors that say what to do."""
-import json
 from collections.abc import Mapping
 
 import httpx
 
-from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, Settings
+from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, Settings
+from occystrap_core.oci import parse_json
 from occystrap_registry.address import Address
 from occystrap_registry.answers import SMALL, Answer, Reply
 from occystrap_registry.authentication import Authentication
@@ -144,8 +144,8 @@ def _wants_authorization(answer: Answer) -> bool:
 def _error_text(reply: Reply) -> str:
     """Return what the registry says in the OCI error JSON (distribution-spec, Error codes), shortened, one line."""
     try:
-        errors = json.loads(reply.body)['errors']
+        errors = parse_json(reply.body, 'the answer')['errors']
         text = '; '.join(str(each.get('message') or each.get('code')) for each in errors)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (InvalidImage, KeyError, TypeError, AttributeError):
         return ''
     return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_SAID]

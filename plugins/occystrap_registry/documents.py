@@ -1,10 +1,11 @@
 """Manifests and configs: fetched whole, capped, held against their digests."""
 import difflib
-import json
 import re
 
 from occystrap_core import DigestMismatch, ImageNotFound, InvalidImage, OccystrapError, ServiceError, SizeMismatch
-from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, parse_manifest_or_index
+from occystrap_core.oci import (
+    MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, parse_json, parse_manifest_or_index,
+)
 from occystrap_registry.answers import Reply
 from occystrap_registry.client import RegistryClient
 
@@ -94,7 +95,7 @@ def _tags(client: RegistryClient) -> list[str] | None:
         return None
     if reply.status != 200:
         raise ServiceError('the tags cannot be read')
-    listed = json.loads(reply.body)
+    listed = parse_json(reply.body, 'the list of tags', len(reply.body))
     tags = listed.get('tags') if isinstance(listed, dict) else None
     if not isinstance(tags, list):
         return []

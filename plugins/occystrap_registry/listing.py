@@ -2,12 +2,11 @@
 
 The sources are distribution-spec, Listing Tags, and the catalog that the distribution project has besides.
 """
-import json
 from collections.abc import Callable, Iterator
 from urllib.parse import urlencode
 
-from occystrap_core import AccessDenied, ImageNotFound, ServiceError, UsageError, value
-from occystrap_core.oci import Reference
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, UsageError, value
+from occystrap_core.oci import Reference, parse_json
 from occystrap_registry.answers import Reply
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.paging import Paging, next_query
@@ -113,8 +112,8 @@ def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
     if reply.cut:
         raise ServiceError(f'{host} answers with more than {_PAGE_BYTES >> 20} MiB for {listed.what}')
     try:
-        document = json.loads(reply.body)
-    except (ValueError, RecursionError):
+        document = parse_json(reply.body, listed.what, _PAGE_BYTES)
+    except InvalidImage:
         document = None
     names = document.get(listed.key, ()) if isinstance(document, dict) else ()
     if names is None:  # how Go writes an empty list

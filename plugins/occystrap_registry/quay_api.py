@@ -1,11 +1,11 @@
 """Quay's own API (https://docs.quay.io/api/): what an organisation has, and since when."""
-import json
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from occystrap_core import AccessDenied, ImageNotFound, ServiceError, ServiceUnavailable, value
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable, value
+from occystrap_core.oci import parse_json
 from occystrap_registry.answers import Reply
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.connections import Connections, follow
@@ -83,8 +83,8 @@ class QuayApi:
         if reply.status != 200:
             raise self._failure(reply, what)
         try:
-            document = json.loads(reply.body) if not reply.cut else None
-        except (ValueError, RecursionError):
+            document = parse_json(reply.body, what, _PAGE_BYTES) if not reply.cut else None
+        except InvalidImage:
             document = None
         if not isinstance(document, dict):
             raise ServiceError(f'{self._host} does not answer as Quay when asked for {what}')

@@ -1,5 +1,4 @@
 """Bearer tokens (distribution, Token Authentication Specification): where to ask, whom to trust, what comes back."""
-import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -8,7 +7,8 @@ from urllib.parse import urlencode
 
 import httpx
 
-from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, value
+from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, value
+from occystrap_core.oci import parse_json
 from occystrap_registry.answers import Reply
 from occystrap_registry.challenges import Challenge
 from occystrap_registry.credentials import Login
@@ -80,11 +80,11 @@ def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
         kind = ServiceUnavailable if reply.status >= 500 or reply.status == 429 else ServiceError
         raise kind(f'{reply.url.host} gives no token for {host} (HTTP {reply.status})')
     try:
-        document: Any = json.loads(reply.body)
+        document: Any = parse_json(reply.body, 'the answer')
         text = document.get('token') or document.get('access_token')
         lifetime = float(document.get('expires_in') or _LIFETIME)
         age = _age(document.get('issued_at'), reply)
-    except (ValueError, AttributeError, TypeError, RecursionError):
+    except (InvalidImage, ValueError, AttributeError, TypeError):
         text, lifetime, age = None, _LIFETIME, 0.0
     if not isinstance(text, str) or not text.isascii() or not text.isprintable():
         raise ServiceError(f'{reply.url.host} answered without a token for {host}')

@@ -5,12 +5,12 @@ from functools import partial
 
 from occystrap_core import Image, InvalidImage, Layer, TarLayer, concerning, value
 from occystrap_core.oci import (
-    MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Reference, parse_json, parse_name,
+    AMBIGUOUS, ARCHIVE_FIELDS, MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Reference, parse_json, parse_name,
 )
 from occystrap_tar.members import Archive, Member
 from occystrap_tar.tar_sizes import compression, tar_size
 
-MANIFEST = 'manifest.json'
+MANIFEST, _REPOSITORIES = 'manifest.json', 'repositories'
 _CAP = 16 << 20
 _NAMED_BY_DIGEST = re.compile(r'(?:.*/)?([0-9a-f]{64})(?:\.json)?')
 
@@ -33,12 +33,23 @@ class ArchivedImage:
 def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
     """Return the images of an archive; raises InvalidImage for a malformed manifest.json."""
     with concerning('manifest'):
-        document = parse_json(archive.read(MANIFEST, _CAP), f'{archive.name}: {MANIFEST}', _CAP)
+        _require_one_meaning(archive)
+        document = parse_json(archive.read(MANIFEST, _CAP), f'{archive.name}: {MANIFEST}', _CAP, ARCHIVE_FIELDS)
         if not isinstance(document, list) or not document:
             raise InvalidImage(f'{archive.name}: {MANIFEST} lists no images')
         images = [_archived_image(archive, entry) for entry in document]
     return [Offer(image, {tag: parse_name(tag) for tag in image.tags},
                   image.config_digest.hex if image.config_digest else '') for image in images]
+
+
+def _require_one_meaning(archive: Archive) -> None:
+    """Raise InvalidImage for a file `repositories`, which only programs of old read, with one name twice."""
+    if _REPOSITORIES in archive.members:
+        try:
+            parse_json(archive.read(_REPOSITORIES, _CAP), f'{archive.name}: {_REPOSITORIES}', _CAP)
+        except InvalidImage as error:
+            if error.rule == AMBIGUOUS:
+                raise
 
 
 def holds_blobs(archive: Archive, image: ArchivedImage) -> bool:

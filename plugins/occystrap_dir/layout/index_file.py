@@ -6,7 +6,7 @@ from typing import Any
 
 from occystrap_core import InvalidImage, concerning
 from occystrap_core.oci import (
-    CONTAINERD_NAME, INDEX, MANIFEST_CAP, REF_NAME, Descriptor, Index, dump, media_types, parse_object,
+    CONTAINERD_NAME, INDEX, MANIFEST_CAP, MANIFEST_FIELDS, REF_NAME, Descriptor, Index, dump, media_types, parse_object,
 )
 from occystrap_dir.names import read_document
 
@@ -78,7 +78,7 @@ class IndexFile:
 def parse_index(raw: bytes, what: str) -> IndexFile:
     """Return the index.json in `raw`; raises InvalidImage, naming `what`, when it is none."""
     with concerning('index'):
-        return IndexFile.of(parse_object(raw, what), what)
+        return IndexFile.of(parse_object(raw, what, names=MANIFEST_FIELDS), what)
 
 
 def read_index(root: str) -> IndexFile:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from occystrap_core import InvalidImage, value
-from occystrap_core.oci import Digest, dump, parse_object
+from occystrap_core.oci import Digest, FieldNames, dump, parse_object
 
 CATALOG, SCRIPT, LAYERS, TREES = 'mount.json', 'mount.sh', 'layers', '.occystrap/trees'
 UNPACKING = '.occystrap/unpacking'
@@ -14,6 +14,7 @@ EMPTY = '.occystrap/empty'
 USER_MARKS = '.occystrap/userxattr'
 """Whose existence tells that opaque folders are marked as whoever is not root may."""
 CAP = 16 << 20
+_FIELDS = FieldNames.of('image_id layers', free_top=True)
 _FOLDER = re.compile(rf'{LAYERS}/[0-9a-f]{{32}}')
 
 
@@ -61,7 +62,8 @@ class MountCatalog:
     @classmethod
     def parse(cls, raw: bytes, what: str) -> Self:
         """Return the images in mount.json; raises InvalidImage, naming `what`."""
-        return cls({name: Mounted.from_json(name, entry, what) for name, entry in parse_object(raw, what, CAP).items()})
+        entries = parse_object(raw, what, CAP, _FIELDS)
+        return cls({name: Mounted.from_json(name, entry, what) for name, entry in entries.items()})
 
     def to_json(self) -> bytes:
         """Return mount.json."""

@@ -1,12 +1,12 @@
 """Files with credentials: docker's config.json and Podman's auth.json, of one form (containers-auth.json(5))."""
 import base64
 import binascii
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from occystrap_core import UsageError
+from occystrap_core import InvalidImage, UsageError
+from occystrap_core.oci import parse_json
 from occystrap_registry.credentials.logins import Login, keys_for, plain_key
 
 _LARGEST = 16 << 20
@@ -46,11 +46,11 @@ def read_document(path: Path) -> dict[str, Any]:
     """Return what a file holds, nothing where there is none; raises UsageError for one that cannot be read."""
     try:
         with open(path, 'rb') as file:
-            document: Any = json.loads(file.read(_LARGEST) or b'{}')
+            document: Any = parse_json(file.read(_LARGEST) or b'{}', 'it', _LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, RecursionError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or 'it is not JSON'
+    except (OSError, InvalidImage) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f'{path} cannot be read: {reason}') from None
     return document if isinstance(document, dict) else {}
 

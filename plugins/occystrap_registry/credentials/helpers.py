@@ -5,7 +5,8 @@ import shutil
 import subprocess
 from typing import Any
 
-from occystrap_core import UsageError
+from occystrap_core import InvalidImage, UsageError
+from occystrap_core.oci import parse_json
 from occystrap_registry.credentials.logins import Login
 
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]*')
@@ -25,9 +26,9 @@ def ask_helper(name: str, server: str, seconds: float) -> Login | None:
             return None
         raise _failed(name, 'get', server, done.returncode)
     try:
-        answer: Any = json.loads(done.stdout)
+        answer: Any = parse_json(done.stdout, 'the answer')
         user, secret = answer['Username'], answer['Secret']
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (InvalidImage, TypeError, KeyError):
         user = secret = None
     if not isinstance(user, str) or not isinstance(secret, str):
         raise UsageError(f'docker-credential-{name} answers about {server} with something that is no login')

@@ -81,7 +81,7 @@ def test_other_names_of_architectures() -> None:
 
 @pytest.mark.parametrize('document', [
     None, [], 'x', {}, {**MANIFEST, 'schemaVersion': 1}, {**MANIFEST, 'schemaVersion': '2'},
-    {**MANIFEST, 'layers': None},
+    {**MANIFEST, 'layers': {}}, {**MANIFEST, 'schemaVersion': 2.0},
     {**MANIFEST, 'manifests': []}, {**MANIFEST, 'mediaType': media_types.OCI_INDEX}, {**MANIFEST, 'mediaType': 5},
     {**MANIFEST, 'config': None}, {**MANIFEST, 'config': {**POINTER, 'size': -1}},
     {**MANIFEST, 'config': {**POINTER, 'size': True}}, {**MANIFEST, 'config': {**POINTER, 'digest': 'x'}},
@@ -151,7 +151,7 @@ def test_config_keeps_its_bytes_unless_a_layer_changed() -> None:
         config.with_diff_ids([])
 
 
-@pytest.mark.parametrize('document', [{}, {'rootfs': None}, {'rootfs': {}}, {'rootfs': {'diff_ids': ['x']}},
+@pytest.mark.parametrize('document', [{}, {'rootfs': None}, {'rootfs': []}, {'rootfs': {'diff_ids': ['x']}},
                                       {'rootfs': {'diff_ids': 'x'}}, []])
 def test_malformed_configs_are_refused(document: object) -> None:
     with pytest.raises(InvalidImage):
@@ -159,7 +159,11 @@ def test_malformed_configs_are_refused(document: object) -> None:
 
 
 def test_an_image_of_no_layers() -> None:
-    assert ImageConfig.parse(raw({'rootfs': {'type': 'layers', 'diff_ids': None}})).diff_ids == ()
+    for rootfs in ({'type': 'layers', 'diff_ids': None}, {'type': 'layers'}, {}):  # Docker, older ones, BuildKit
+        assert ImageConfig.parse(raw({'rootfs': rootfs})).diff_ids == ()
+    assert Manifest.parse(raw({**MANIFEST, 'layers': None})).layers == ()
+    assert Manifest.parse(raw({name: each for name, each in MANIFEST.items() if name != 'layers'})).layers == ()
+    assert Index.parse(raw({**INDEX, 'manifests': None})).manifests == ()
 
 
 def test_media_types_of_layers() -> None:

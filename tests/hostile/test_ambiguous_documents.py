@@ -1,0 +1,153 @@
+"""Documents that two programs read differently: a name twice, or twice but for its case, as Go folds it."""
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.oci import Digest
+from occystrap_core.oci.documents import parse_json
+from occystrap_core.oci.field_names import CONFIG_FIELDS
+from tests.hostile.documents import Edit, Written, instead, put_in
+from tests.hostile.in_process import run_here
+from tests.hostile.refusals import is_refused
+from tests.unit.registry_client.scripted import Scripted
+
+STORED = ('layout', 'oci-tar', 'registry')
+SAVED = ('tar', 'dir')
+LAYERS = ', "Layers": []'
+AMBIGUOUS: list[tuple[str, str, Edit]] = [
+    (scheme, name, edit) for schemes, name, edit in [
+        (STORED, 'manifest', put_in('"schemaVersion": 2', LAYERS)),
+        (STORED, 'manifest', put_in('"schemaVersion": 2', ', "layers": []')),
+        (STORED, 'manifest', put_in('"config": {', '"Digest": 1, ')),
+        (STORED, 'manifest', put_in('"annotations": {', '"n": "3", ')),
+        (STORED, 'manifest', put_in('"schemaVersion": 2', ', "Unheard": 1, "unHeard": 2')),
+        (STORED, 'inner', put_in('"schemaVersion": 2', ', "Manifests": []')),
+        (STORED, 'inner', put_in('"platform": {', '"o\u017f": "windows", ')),
+        (STORED[:2], 'index', put_in('"schemaVersion": 2', ', "manifests": []')),
+        (STORED[:2], 'index', put_in('"manifests": [{', '"dige\\u017ft": 1, ')),
+        (STORED[:2], 'layout', put_in('"imageLayoutVersion": "1.0.0"', ', "ImageLayoutVersion": "2"')),
+        ((*STORED, *SAVED), 'config', put_in('"os": "linux"', ', "RootFS": {"diff_ids": []}')),
+        ((*STORED, *SAVED), 'config', put_in('"os": "linux"', ', "rootfs": {"diff_ids": []}')),
+        ((*STORED, *SAVED), 'config', put_in('"rootfs": {', '"DIFF_IDS": [], ')),
+        ((*STORED, *SAVED), 'config', put_in('"config": {', '"cmd": ["/b"], ')),
+        ((*STORED, *SAVED), 'config', put_in('"Labels": {', '"l": "z", ')),
+        ((*STORED, *SAVED), 'config', put_in('"history": [{', '"Created_By": "other", ')),
+        (SAVED, 'archive', put_in('[{', '"layers": [], ')),
+        (SAVED, 'archive', put_in('[{', '"Config": "x", ')),
+        (SAVED, 'archive', put_in('[{', '"repotags": [], ')),
+        (('tar',), 'old', put_in('{"app": {', '"v1": "y", ')),
+    ] for scheme in schemes]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
+    """A registry to put images into, for which nobody has credentials."""
+    monkeypatch.setenv('DOCKER_CONFIG', str(tmp_path))
+    with Scripted() as started:
+        yield started
+
+
+@pytest.mark.parametrize('number', range(len(AMBIGUOUS)))
+def test_what_is_ambiguous_is_refused_under_its_own_rule(number: int, tmp_path: Path, server: Scripted) -> None:
+    scheme, name, edit = AMBIGUOUS[number]
+    source = Written({name: edit}).put(scheme, tmp_path / 'source', server)
+    is_refused(run_here('-q', 'process', source, f'dir://{tmp_path}/out'), 'is ambiguous', 'one of them')
+    assert not (tmp_path / 'out').exists()
+    checked = run_here('check', source, '-O', 'json')
+    findings = json.loads(checked.out)['images'][0]['findings']
+    assert checked.code == 1 and [each['rule'] for each in findings] == ['document-ambiguous'], checked
+
+
+@pytest.mark.parametrize('scheme', [*STORED, *SAVED])
+def test_names_of_peoples_own_may_differ_in_case(scheme: str, tmp_path: Path, server: Scripted) -> None:
+    run_here('-q', 'process', Written().put(scheme, tmp_path / 'source', server), f'dir://{tmp_path}/out').assert_code(0)
+    assert json.loads(Written().config)['config']['Labels'] == {'l': 'x', 'L': 'y'}
+
+
+ELSEWHERE: list[tuple[str, str, Edit]] = [
+    (scheme, name, edit) for schemes, name, edit in [
+        (STORED, 'manifest', instead('"layers"', '"Layers"')),
+        (STORED, 'manifest', instead('"schemaVersion"', '"SCHEMAVERSION"')),
+        (STORED, 'manifest', instead('"config"', '"Config"')),
+        (STORED, 'manifest', instead('"mediaType": "application/vnd.oci.image.layer', '"mediatype": "application/vnd.oci.'
+                                                                                   'image.layer')),
+        (STORED, 'inner', instead('"manifests"', '"Manifests"')),
+        (STORED, 'inner', instead('"platform": {"architecture"', '"Platform": {"Architecture"')),
+        (STORED[:2], 'index', instead('"manifests"', '"manife\u017ft\u017f"')),
+        (STORED[:2], 'layout', instead('"imageLayoutVersion"', '"ImageLayoutVersion"')),
+        ((*STORED, *SAVED), 'config', instead('"rootfs"', '"rootfS"')),
+        ((*STORED, *SAVED), 'config', instead('"diff_ids"', '"Diff_IDs"')),
+        ((*STORED, *SAVED), 'config', instead('"os"', '"OS"')),
+        (SAVED, 'archive', instead('"Config"', '"config"')),
+        (SAVED, 'archive', instead('"RepoTags"', '"repoTags"')),
+        (SAVED, 'archive', instead('"Layers"', '"layers"')),
+    ] for scheme in schemes]
+
+
+@pytest.mark.parametrize('number', range(len(ELSEWHERE)))
+def test_a_name_in_another_case_alone_is_read_as_go_reads_it(number: int, tmp_path: Path, server: Scripted) -> None:
+    scheme, name, edit = ELSEWHERE[number]
+    written = Written({name: edit})
+    source = written.put(scheme, tmp_path / 'source', server)
+    run_here('-q', 'process', '--verify=full', source, f'layout://{tmp_path}/out').assert_code(0)
+    there = {path.name: path.read_bytes() for path in (tmp_path / 'out/blobs/sha256').iterdir()}
+    assert there[Digest.of(written.config).hex] == written.config, 'its bytes are as they were'
+    if scheme in STORED:
+        assert there[Digest.of(written.manifest).hex] == written.manifest
+    assert run_here('check', source).code == 0
+    assert json.loads(run_here('info', source, '-O', 'json').out)['images'][0]['platform'] == 'linux/amd64'
+
+
+def test_a_filter_writes_the_names_as_they_should_be(tmp_path: Path, server: Scripted) -> None:
+    source = Written({'config': instead('"rootfs"', '"rootfS"')}).put('layout', tmp_path / 'source', server)
+    run_here('-q', 'process', source, f'dir://{tmp_path}/out', '-f', 'normalize-timestamps:ts=9').assert_code(0)
+    entry, = json.loads((tmp_path / 'out/manifest.json').read_bytes())
+    assert {'rootfs', 'config'} < set(json.loads((tmp_path / 'out' / entry['Config']).read_bytes()))
+
+
+@pytest.mark.parametrize('text', [
+    '{"a": 1, "A": 2}', '{"ß": 1, "ẞ": 2}', '{"\u212a": 1, "k": 2}', '{"x": [{"y": {"K": 1, "\u212a": 2}}]}',
+    '{"\\ud800": 1, "\\udfff": 2}', '{"labels": {"\\ud800": 1, "\\ud801": 2}}', '{"labels": {"a": 1, "\\u0061": 2}}',
+    '{"labels": [{"a": 1, "A": 2}]}', '{"x": {"labels": {"a": {"b": 1, "B": 2}}}}'])
+def test_what_go_takes_for_one_name(text: str) -> None:
+    with pytest.raises(InvalidImage, match='it is ambiguous') as caught:
+        parse_json(text.encode(), 'it', names=CONFIG_FIELDS)
+    assert caught.value.rule == 'document-ambiguous' and str(caught.value).isascii()
+
+
+@pytest.mark.parametrize('text', ['{"ß": 1, "ss": 2}', '{"İ": 1, "i": 2}', '{"Labels": {"a": 1, "A": 2, "ſ": 3, "s": 4}}',
+                                  '{"annotations": {"rootfs": 1, "RootFS": 2}}', '{"volumes": {"/A": {}, "/a": {}}}'])
+def test_what_go_tells_apart(text: str) -> None:
+    assert [len(each) if isinstance(each, dict) else each for each in parse_json(
+        text.encode(), 'it', names=CONFIG_FIELDS).values()]
+
+
+@pytest.mark.parametrize(('raw', 'why'), [
+    (b'{"a": NaN}', 'NaN'), (b'{"a": -Infinity}', '-Infinity'), (b'{"a": 1e999}', 'too large a number'),
+    (b'{"a": ' + b'9' * 5000 + b'}', 'digits'), (b'\xef\xbb\xbf{}', 'BOM'), (b'{} {}', 'Extra data'),
+    (b'{"a": "\x01"}', 'control character'), (b'{"a": "\xff"}', 'utf-8'), (b'{a: 1}', 'property name'), (b'', 'Expecting'),
+    (b'[' * 129 + b']' * 129, 'deep'), (b'{"a":' * 700 + b'1' + b'}' * 700, 'deep'), (b'[' * 10**6, 'depth'),
+    ('{}'.encode('utf-16'), 'utf-8')])
+def test_what_is_no_json(raw: bytes, why: str) -> None:
+    with pytest.raises(InvalidImage, match='is not JSON that can be read') as caught:
+        parse_json(raw, 'it')
+    assert why in str(caught.value)
+
+
+def test_a_hundred_levels_are_read() -> None:
+    assert parse_json(b'[' * 128 + b']' * 128, 'it')
+
+
+def test_receipts_and_catalogs(tmp_path: Path, server: Scripted) -> None:
+    source = Written().put('layout', tmp_path / 'source', server)
+    receipt, kept = tmp_path / 'receipt', tmp_path / 'several'
+    run_here('-q', 'process', source, f'tar://{tmp_path}/a.tar', '--receipt', receipt).assert_code(0)
+    receipt.write_text(receipt.read_text().replace('{"receipt": 1,', '{"receipt": 1, "Path": "/elsewhere",'))
+    is_refused(run_here('-q', 'verify', receipt), "'Path' and 'path' are one name", code=2)
+    run_here('-q', 'process', source, f'dir://{kept}?unique_names=true').assert_code(0)
+    catalog = (kept / 'catalog.json').read_text()
+    (kept / 'catalog.json').write_text(catalog.replace('": "manifest', '": "manifest.json", "latest": "manifest'))
+    is_refused(run_here('-q', 'info', f'dir://{kept}'), "'latest' is there twice", 'catalog.json')
