@@ -53,8 +53,10 @@ class Written:
     def manifest(self) -> bytes:
         """The manifest."""
         return self._edited('manifest', {
-            'schemaVersion': 2, 'mediaType': f'{_KIND}.manifest.v1+json', 'config': _pointer('config.v1+json', self.config),
-            'layers': [_pointer('layer.v1.tar+gzip', BLOB)] if self.layers else [], 'annotations': {'n': '1', 'N': '2'}})
+            'schemaVersion': 2, 'mediaType': f'{_KIND}.manifest.v1+json',
+            'config': _pointer('config.v1+json', self.config),
+            'layers': [_pointer('layer.v1.tar+gzip', BLOB)] if self.layers else [],
+            'annotations': {'n': '1', 'N': '2'}})
 
     @property
     def inner(self) -> bytes:

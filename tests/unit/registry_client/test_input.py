@@ -147,7 +147,8 @@ LAYERS = json.loads(MANIFEST.raw)['layers']
     (changed(layers=[{**LAYERS[0], 'mediaType': 'application/wasm'}, *LAYERS[1:]]), 'application/wasm'),
     (changed(layers=[{**LAYERS[0], 'digest': 'sha256:../../x'}]), 'not a digest'),
     (changed(config={**CONFIG, 'digest': CONFIG['digest'].upper()}), 'not a digest'),
-    (changed(config={**CONFIG, 'size': 7}), 'should have .* 7'), (changed(config={**CONFIG, 'size': -7}), 'the size -7'),
+    (changed(config={**CONFIG, 'size': 7}), 'should have .* 7'),
+    (changed(config={**CONFIG, 'size': -7}), 'the size -7'),
     (changed(layers=LAYERS[1:]), 'layers'), (changed(layers=[*LAYERS, LAYERS[0]]), 'layers'),
     (changed(padding='x' * (4 << 20)), 'more than the 4194304 bytes'),
 ])
