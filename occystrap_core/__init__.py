@@ -15,9 +15,9 @@ from occystrap_core.lazy_exports import lazy_exports  # noqa: E402
 if TYPE_CHECKING:
     from occystrap_core.durability import WRITEBACK, start_writeback, sync_folder, writing
     from occystrap_core.errors import (
-        AccessDenied, Cancelled, DigestMismatch, ImageError, ImageNotFound, InvalidImage, OccystrapError, OutputError,
-        PluginError, ServiceError, ServiceUnavailable, SizeMismatch, UnknownOption, UnknownScheme, UsageError,
-        concerning,
+        AccessDenied, Cancelled, DigestMismatch, ImageError, ImageNotFound, InvalidImage, InvalidReceipt,
+        OccystrapError, OutputError, PluginError, ServiceError, ServiceUnavailable, SizeMismatch, UnknownOption,
+        UnknownScheme, UsageError, concerning,
     )
     from occystrap_core.hookspecs import hookimpl
     from occystrap_core.image.artifact import Artifact
@@ -58,14 +58,16 @@ if TYPE_CHECKING:
     from occystrap_core.verification.device import DeviceFile, hash_file
     from occystrap_core.verification.levels import VerifyLevel
     from occystrap_core.verification.receipt import Evidence, Expectation, Receipt
-    from occystrap_core.verification.results import CheckResult, CheckResults, Outcome, Severity
+    from occystrap_core.verification.results import (
+        READ, REPORTED, CheckResult, CheckResults, Outcome, Presence, Proof, Severity,
+    )
     from occystrap_core.version import __version__
 
 _HOMES = {
     'durability': 'WRITEBACK start_writeback sync_folder writing',
-    'errors': 'AccessDenied Cancelled DigestMismatch ImageError ImageNotFound InvalidImage OccystrapError OutputError '
-              'PluginError ServiceError ServiceUnavailable SizeMismatch UnknownOption UnknownScheme UsageError '
-              'concerning',
+    'errors': 'AccessDenied Cancelled DigestMismatch ImageError ImageNotFound InvalidImage InvalidReceipt '
+              'OccystrapError OutputError PluginError ServiceError ServiceUnavailable SizeMismatch UnknownOption '
+              'UnknownScheme UsageError concerning',
     'hookspecs': 'hookimpl',
     'image.artifact': 'Artifact',
     'image.chosen': 'open_chosen platforms_wanted',
@@ -99,7 +101,7 @@ _HOMES = {
     'verification.device': 'DeviceFile hash_file',
     'verification.levels': 'VerifyLevel',
     'verification.receipt': 'Evidence Expectation Receipt',
-    'verification.results': 'CheckResult CheckResults Outcome Severity',
+    'verification.results': 'CheckResult CheckResults Outcome Presence Proof READ REPORTED Severity',
     'version': '__version__',
 }
 __getattr__ = lazy_exports(__name__, _HOMES)
@@ -109,14 +111,15 @@ __all__ = [
     'Cancellation', 'Cancelled', 'CheckResult', 'CheckResults', 'Child', 'ChunkedSource', 'CommandDeclaration',
     'Content', 'ContentReader', 'Contents', 'DeviceFile', 'DigestMismatch', 'EntryFilter', 'Evidence', 'Expectation',
     'FIFO', 'FILE', 'FOLDER', 'FilterKind', 'HARD_LINK', 'INTEGER', 'Image', 'ImageError', 'ImageFilter', 'ImageIndex',
-    'ImageInput', 'ImageList', 'ImageNotFound', 'ImageOutput', 'InputScheme', 'InvalidImage', 'IteratorSource', 'Layer',
-    'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError', 'Option', 'OptionType', 'Origin', 'Outcome',
-    'OutgoingLayer', 'OutputError', 'Place', 'PlacedLayer', 'PluginError', 'ReadAhead', 'Readable', 'Receipt',
-    'RequestStats', 'SECONDS', 'SIZE', 'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable',
-    'Settings', 'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader',
-    'TemporaryFile', 'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout',
-    'WriterScheme', 'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once',
-    'below', 'canonical_host', 'choice', 'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size',
-    'is_whiteout', 'nearest', 'open_chosen', 'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted', 'printable',
-    'read_options', 'size_text', 'start_writeback', 'sync_folder', 'value', 'whiteout_of', 'writing',
+    'ImageInput', 'ImageList', 'ImageNotFound', 'ImageOutput', 'InputScheme', 'InvalidImage', 'InvalidReceipt',
+    'IteratorSource', 'Layer', 'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError', 'Option',
+    'OptionType', 'Origin', 'Outcome', 'OutgoingLayer', 'OutputError', 'Place', 'PlacedLayer', 'PluginError',
+    'Presence', 'Proof', 'READ', 'REPORTED', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE',
+    'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings', 'Severity',
+    'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'TemporaryFile',
+    'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
+    'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below',
+    'canonical_host', 'choice', 'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size',
+    'is_whiteout', 'nearest', 'open_chosen', 'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted',
+    'printable', 'read_options', 'size_text', 'start_writeback', 'sync_folder', 'value', 'whiteout_of', 'writing',
 ]

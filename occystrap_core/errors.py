@@ -4,6 +4,7 @@
     ├── UsageError                 exit code 2: the command line or a URI is wrong
     │   ├── UnknownScheme          no installed plugin brings this scheme
     │   └── UnknownOption          a scheme or filter has no such option
+    ├── InvalidReceipt             a receipt is damaged, was edited, or leaves something out
     ├── PluginError                a plugin is broken, or two claim one name
     ├── ImageError                 the image at the source
     │   ├── ImageNotFound          the source has no such image, tag or platform
@@ -45,6 +46,10 @@ class UnknownScheme(UsageError):
 
 class UnknownOption(UsageError):
     """A scheme or filter has no option of this name."""
+
+
+class InvalidReceipt(OccystrapError):
+    """What should be a receipt is none, was changed since it was written, or does not cover its image."""
 
 
 class PluginError(OccystrapError):

@@ -38,13 +38,13 @@ def register_commands() -> 'Iterable[CommandDeclaration]':  # type: ignore[empty
 
 @hookspec
 def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
-    """Read back what `receipt` says was written and hold it against the receipt.
+    """Read back what `receipt` says was written, and report what is seen of each of its expectations.
 
     :param receipt: all that must be at the destination; `receipt.scheme` tells whose it is.
     :param level: FAST or FULL.
     :param settings: timeouts, threads, statistics of the run.
-    :returns: what was found, empty when all is well; None when the receipt is not this plugin's affair. Every plugin
-        is asked and all answers count; when all answer None the outcome is `unverified`.
+    :returns: observations, never a verdict, which is the core's; None for a receipt of another scheme. Every plugin is
+        asked: findings of all count, observations only those of the plugin that declares the scheme.
     :raises OccystrapError: what hindered the check; the outcome is then `unverified`. Any other exception too, and the
         plugin is named. Verification never writes.
     """

@@ -97,6 +97,7 @@ class WrittenImage:
     layers: Sequence[PlacedLayer] = field(default_factory=tuple)
     place: str = ''
     source_digest: Digest | None = None
+    form: LayerForm = LayerForm.TAR
 
     def without_layers(self) -> 'WrittenImage':
         """Return this image for a receipt that expects no layers, as they went into something else."""
@@ -106,12 +107,12 @@ class WrittenImage:
                 layer_kind: str = 'layer', locate: Callable[[PlacedLayer], str] = lambda layer: layer.locator,
                 ) -> Receipt:
         """Return the receipt: `documents` as the writer made them, then each layer as the core saw it."""
-        layers = [Expectation(layer_kind, locate(layer), layer.digest, layer.size, layer.evidence)
-                  for layer in self.layers]
+        layers = [Expectation(layer_kind, locate(layer), layer.digest, layer.size, layer.evidence,
+                              () if layer.diff_id == layer.digest else (layer.diff_id,)) for layer in self.layers]
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
                        self.source, self.config.digest, tuple(self.config.diff_ids),
                        tuple(dict.fromkeys([*documents, *layers])), self.manifest.digest if self.manifest else None,
-                       self.place, self.source_digest)
+                       self.place, self.source_digest, self.form.value)
 
 
 @value
@@ -145,7 +146,8 @@ class WrittenIndex:
         expected = [*documents, *(each for part in self.parts for each in part.expectations), *self.attached]
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
                        self.source, self.index.digest, (), merged(expected), self.index.digest, self.place,
-                       self.source_digest)
+                       self.source_digest, LayerForm.STORED.value,
+                       tuple(part for receipt in self.parts for part in receipt.all_parts()))
 
 
 def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
@@ -153,8 +155,10 @@ def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
     best: dict[tuple[str, str, Digest, int], Expectation] = {}
     for each in expectations:
         key = each.kind, each.locator, each.digest, each.size
-        if key not in best or each.evidence is Evidence.STREAMED:
-            best[key] = each
+        there = best.get(key, each)
+        seen = Evidence.STREAMED in (there.evidence, each.evidence)
+        best[key] = replace(each, evidence=Evidence.STREAMED if seen else each.evidence,
+                            covers=tuple(dict.fromkeys([*there.covers, *each.covers])))
     return tuple(best.values())
 
 

@@ -44,7 +44,12 @@ class Many:
 
 @value
 class WriterScheme:
-    """A scheme that images can be written to; `factory` names a class called with (location, settings)."""
+    """A scheme that images can be written to; `factory` names a class called with (location, settings).
+
+    `reports_only` is for a service, such as a daemon, that gives the bytes of a document only together with all layers:
+    fast verification then takes the digests that it reports. `kept_receipts` names a function, called with a Location,
+    that returns a KeptReceipts, for destinations that keep the receipts of their images.
+    """
 
     name: str
     factory: str
@@ -52,6 +57,8 @@ class WriterScheme:
     help: str = ''
     aliases: Sequence[str] = ()
     many: Many = Many(False, reason='it holds one image')
+    reports_only: bool = False
+    kept_receipts: str = ''
 
 
 @value

@@ -2,7 +2,7 @@
 from occystrap_core.cli.common import Common, give, say
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.verification.receipt import Evidence
-from occystrap_core.verification.results import CheckResults, Severity
+from occystrap_core.verification.results import Severity, problems
 
 _SHOWN = 20
 
@@ -34,7 +34,7 @@ def _show_image(image: ImageReport) -> None:
 def _show_failed(report: RunReport) -> None:
     failed = [image for image in report.images if not image.succeeded]
     for image in failed:
-        reason = image.failure or next((str(each) for each in CheckResults(image.findings).problems), '')
+        reason = image.failure or next((str(each) for each in problems(image.findings)), '')
         say(f'FAILED {image.reference}: {reason}')
     if not failed:
         say('No failed images.')

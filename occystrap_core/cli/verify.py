@@ -68,8 +68,9 @@ def verify_all(plugins: Plugins, receipts: list[Receipt], level: VerifyLevel, se
 
     def look_at(image: ImageReport) -> None:
         assert image.receipt
-        findings = verify_receipt(plugins, image.receipt, level, settings)
-        image.outcome, image.findings = findings.outcome, findings.results
+        verdict = verify_receipt(plugins, image.receipt, level, settings)
+        image.judged(verdict)
+        image.looks = verdict.to_json()
     with closing(settings.shared), closing(threads):
         for future in completed([threads.submit(partial(look_at, image)) for image in report.images],
                                 settings.cancellation.check):

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-from occystrap_core.errors import InvalidImage, PluginError
+from occystrap_core.errors import InvalidImage
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
@@ -18,6 +18,7 @@ from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result,
 from occystrap_core.pipeline.ordering import ordered_layers
 from occystrap_core.pipeline.outgoing import Outgoing
 from occystrap_core.pipeline.spooling import SpooledLayer, spool
+from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.verification.receipt import Receipt
 
@@ -59,10 +60,7 @@ class ImageCopy:
             raise
 
     def _finalized(self, written: WrittenImage) -> Receipt:
-        receipt = self._output.finalize(written)
-        if not isinstance(receipt, Receipt):
-            raise PluginError(f'{type(self._output).__name__}.finalize returned {receipt!r}, a Receipt is wanted')
-        return receipt
+        return require_receipt(self._output.finalize(written), self._output, written.config.digest, written.layers)
 
     def _abort(self, reason: BaseException) -> None:
         """Have the writer clean up, again if a signal breaks into that; a failure there is added to the reason."""
@@ -208,7 +206,7 @@ class ImageCopy:
         manifest = resulting_manifest(self._image, config, self.layers)
         reference, origin = self._image.reference, self._image.origin
         return WrittenImage(reference, self._source, manifest, config, self.layers, str(self._output.place(reference)),
-                            origin.digest if origin else None)
+                            origin.digest if origin else None, self._output.wants)
 
     def _check(self, count: int) -> None:
         """Stop whoever moves bytes by raising, when the run or this copy is to stop."""

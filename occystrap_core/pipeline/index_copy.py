@@ -10,6 +10,7 @@ from occystrap_core.image_filter import ImageFilter
 from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenIndex, merged
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.pipeline.parts import Parts, listed
+from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Settings
 from occystrap_core.verification.receipt import Receipt
 
@@ -35,11 +36,11 @@ class IndexCopy:
             self._parts.copy(listed(self._index.children, self._index.attached))
             attached = self._parts.attach(self._index.attached)
             self.layers = self._parts.layers
-            reference = self._index.reference
+            reference, index = self._index.reference, self._parts.resulting(self._index)
             receipt = self._output.finalize_index(WrittenIndex(
-                reference, self._source, self._parts.resulting(self._index), self._parts.receipts, attached,
-                str(self._output.place(reference)), self._index.origin.digest))
-            return _checked(receipt, self._output)
+                reference, self._source, index, self._parts.receipts, attached, str(self._output.place(reference)),
+                self._index.origin.digest))
+            return require_receipt(receipt, self._output, index.digest)
         except BaseException as error:
             _abort(self._output, error)
             raise
@@ -61,7 +62,8 @@ class AttachedCopy(ImageCopy):
         self.layers = [*self.layers, *self._parts.layers]
         receipt = super()._finalized(written)
         below_it = [each for part in self._parts.receipts for each in part.expectations]
-        return replace(receipt, expectations=merged([*receipt.expectations, *below_it, *attached]))
+        return replace(receipt, expectations=merged([*receipt.expectations, *below_it, *attached]),
+                       parts=tuple(each for part in self._parts.receipts for each in part.all_parts()))
 
 
 def copy_of(opened: Image | ImageIndex, output: ImageOutput, settings: Settings, source: str,
@@ -125,12 +127,6 @@ def _changed(image: Image, filters: Sequence[ImageFilter]) -> Image:
     for each in filters:
         image = each.apply(image)
     return image
-
-
-def _checked(receipt: object, output: ImageOutput) -> Receipt:
-    if not isinstance(receipt, Receipt):
-        raise PluginError(f'{type(output).__name__}.finalize_index returned {receipt!r}, a Receipt is wanted')
-    return receipt
 
 
 def _abort(output: ImageOutput, reason: BaseException) -> None:

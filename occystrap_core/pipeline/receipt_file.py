@@ -3,7 +3,7 @@ import os
 import threading
 from typing import BinaryIO
 
-from occystrap_core.errors import OutputError, UsageError
+from occystrap_core.errors import InvalidReceipt, OutputError, UsageError
 from occystrap_core.verification.receipt import Receipt
 
 
@@ -59,7 +59,7 @@ def _open_at_a_line(path: str) -> BinaryIO:
 
 
 def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
-    """Return the receipts in a file of JSON or JSON lines; raises UsageError when it holds none.
+    """Return the receipts in a file of JSON or JSON lines; raises UsageError when it holds none, InvalidReceipt.
 
     Of several for one image at one destination the last counts. With `cut` a last line that a killed process did not
     finish is left out.
@@ -77,6 +77,6 @@ def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
     try:
         one = bool(lines) and lines[0].strip() == b'{'  # spread over lines, as formatters of JSON do
         found = [Receipt.from_json(each) for each in ([content] if one else lines)]
-    except UsageError as error:
-        raise UsageError(f'{path}: {error}') from None
+    except InvalidReceipt as error:
+        raise InvalidReceipt(f'{path}: {error}') from None
     return list({(each.scheme, each.path, each.reference): each for each in found}.values())

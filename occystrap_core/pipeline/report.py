@@ -6,6 +6,7 @@ from typing import Any
 from occystrap_core.errors import OccystrapError
 from occystrap_core.settings import RequestStats
 from occystrap_core.terminal_text import size_text
+from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResult, Outcome
@@ -31,6 +32,13 @@ class ImageReport:
     verb: str = 'copied'
     """What was done, where it was not verified."""
 
+    looks: Sequence[dict[str, Any]] | None = None
+    """Every expectation with what was observed of it, where that is reported."""
+
+    def judged(self, verdict: Verdict) -> None:
+        """Take over what verification says."""
+        self.outcome, self.findings = verdict.outcome, verdict.findings
+
     @property
     def succeeded(self) -> bool:
         """Whether the image was processed and, where that was asked for, proved to be there."""
@@ -55,7 +63,8 @@ class ImageReport:
             'outcome': self.outcome.value if self.outcome else None, 'failure': self.failure or None,
             'seconds': round(self.seconds, 3), 'done_before': self.done_before, 'notes': list(self.notes),
             'findings': [{'severity': each.severity.value, 'item': each.item, 'message': each.message}
-                         for each in self.findings]}
+                         for each in self.findings],
+            **({} if self.looks is None else {'expectations': self.looks})}
 
 
 @dataclass

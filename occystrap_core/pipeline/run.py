@@ -138,21 +138,21 @@ class Run:
         if receipt is None:
             return False
         level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
-        findings = verify_receipt(self.plugins, receipt, level, task.settings)
-        if findings.outcome is not Outcome.VERIFIED:
+        verdict = verify_receipt(self.plugins, receipt, level, task.settings)
+        if verdict.outcome is not Outcome.VERIFIED:
             return False
         self._note(task.report, receipt)
         layers = receipt.of_kind('layer')
         task.report.layers, task.report.size = len(layers), sum(layer.size for layer in layers)
         task.report.done_before = True
         if self.level is not VerifyLevel.NONE:
-            task.report.outcome, task.report.findings = findings.outcome, findings.results
+            task.report.judged(verdict)
         return True
 
     def _verify(self, task: ImageTask, started: float) -> None:
         assert task.report.receipt
-        findings = verify_receipt(self.plugins, task.report.receipt, self.level, task.settings)
-        task.report.outcome, task.report.findings = findings.outcome, findings.results
+        verdict = verify_receipt(self.plugins, task.report.receipt, self.level, task.settings)
+        task.report.judged(verdict)
         self._finished(task, started)
 
     def _finished(self, task: ImageTask, started: float) -> None:

@@ -19,6 +19,7 @@ from occystrap_core.image_output import ImageOutput
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.judge import judge
 from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResults, Outcome
@@ -49,7 +50,7 @@ class WriterConformance:
         """Return what verification says."""
         results = self.verify(receipt, level, self.settings)
         assert results is not None, 'verify_output says that its own receipt is not its affair'
-        return results.outcome
+        return judge(receipt, level, results).outcome
 
     @pytest.mark.parametrize('level', [VerifyLevel.FAST, VerifyLevel.FULL])
     @pytest.mark.parametrize('stored', [True, False])

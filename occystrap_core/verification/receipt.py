@@ -1,17 +1,22 @@
-"""Receipts: what a writer meant to write, as verifiers need to know it, today or in another process."""
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import field
-from enum import Enum
-from typing import Any, Self
+"""Receipts: what a writer meant to write, as verifiers need to know it, today or in another process.
 
-from occystrap_core.errors import InvalidImage, UsageError
+A receipt is complete: it covers the config, the manifest where the destination keeps one, and every layer, of each
+image below an index too. It carries the digest of its own content, which tells damage, not an attacker.
+"""
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, replace
+from enum import Enum
+from typing import Any, NamedTuple, Self
+
+from occystrap_core.errors import InvalidImage, InvalidReceipt
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import STRICT
 from occystrap_core.values import value
 
-VERSION = 1
+VERSION = 2
+"""Version 1 had no seal, and did not say which blob holds which layer; it is read and said to be unsealed."""
 
 
 class Evidence(Enum):
@@ -23,21 +28,47 @@ class Evidence(Enum):
 
 @value
 class Expectation:
-    """One thing that must be at the destination: what it is, where, its digest, its size in bytes."""
+    """One thing that must be at the destination: what it is, where, its digest, its size in bytes.
+
+    `covers` are the digests of what it holds in another form: a compressed blob the diff_id of its layer, a tree the
+    image ID and the diff_ids of the layers that it was made from.
+    """
 
     kind: str
     locator: str
     digest: Digest
     size: int
     evidence: Evidence = Evidence.STREAMED
+    covers: Sequence[Digest] = ()
 
     def __str__(self) -> str:
         return f'{self.kind} {self.locator}'
 
 
+class Part(NamedTuple):
+    """One image or artifact that a receipt is of: alone, below an index, or referring to another."""
+
+    manifest_digest: Digest | None
+    image_id: Digest
+    diff_ids: Sequence[Digest]
+
+
+class RecordedVerdict(NamedTuple):
+    """What verification said when the receipt was written to a file: outcome, level, and when (RFC 3339)."""
+
+    outcome: str
+    level: str
+    time: str
+
+
 @value
 class Receipt:
-    """All expectations of one written image. `scheme`, `path` and `options` say where; they hold no secrets."""
+    """All expectations of one written image. `scheme`, `path` and `options` say where; they hold no secrets.
+
+    `form` is that of the layers at the destination, `stored` or `tar`; a `stored` image has its manifest there. `parts`
+    are the images below an index, and what refers to an image. `image_id` and `manifest_digest` of an index are its own
+    digest. `sealed` tells whether the receipt was read with a seal that fits; one made by this run needs none.
+    """
 
     scheme: str
     path: str
@@ -52,6 +83,10 @@ class Receipt:
     """The canonical name of the place, which two images cannot have at once; empty in receipts of earlier versions."""
     source_digest: Digest | None = None
     """The digest of the manifest or index that the name meant at the source, of which one image may have been taken."""
+    form: str = ''
+    parts: Sequence[Part] = ()
+    verdict: RecordedVerdict | None = None
+    sealed: bool = field(default=True, compare=False)
 
     @property
     def destination(self) -> str:
@@ -59,48 +94,155 @@ class Receipt:
         return f'{self.scheme}://{self.path}'
 
     @property
+    def identity(self) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:
+        """What makes two receipts those of one image in one place."""
+        if self.place:
+            return self.scheme, self.place, self.reference, ()
+        return self.scheme, self.path, self.reference, tuple(sorted(self.options.items()))
+
+    @property
     def evidence(self) -> Evidence:
         """The weakest evidence among the expectations."""
         weak = any(expectation.evidence is Evidence.DESCRIPTOR for expectation in self.expectations)
         return Evidence.DESCRIPTOR if weak else Evidence.STREAMED
 
+    @property
+    def is_index(self) -> bool:
+        """Whether it is of an index."""
+        return self.manifest_digest == self.image_id
+
+    @property
+    def keeps_manifests(self) -> bool:
+        """Whether the destination has the image's manifest, and blobs as that lists them."""
+        return self.form == 'stored' or not self.form and any(
+            each.digest == self.manifest_digest for each in self.of_kind('manifest', 'index'))
+
     def of_kind(self, *kinds: str) -> list[Expectation]:
         """Return the expectations of these kinds."""
         return [expectation for expectation in self.expectations if expectation.kind in kinds]
 
+    def all_parts(self) -> list[Part]:
+        """Return each image that it is of, itself included unless it is an index."""
+        own = [] if self.is_index else [Part(self.manifest_digest, self.image_id, self.diff_ids)]
+        return [*own, *self.parts]
+
+    def gap(self) -> str:
+        """Return what the receipt should expect and does not, in words for people; empty if it is complete."""
+        if not self.expectations:
+            return 'it expects nothing'
+        known = {digest for each in self.expectations for digest in (each.digest, *each.covers)}
+        lacking = [f'{what} {digest}' for what, digest in self._required() if digest not in known]
+        return f'it does not expect {", ".join(lacking[:3])}' if lacking else self._gap_of_old()
+
+    def _required(self) -> Iterator[tuple[str, Digest]]:
+        stored = self.form == 'stored'
+        if self.is_index and self.manifest_digest:
+            yield 'index', self.manifest_digest
+        for part in self.all_parts() if self.form else ():
+            yield 'config', part.image_id
+            if stored and part.manifest_digest:
+                yield 'manifest', part.manifest_digest
+            yield from (('layer', each) for each in part.diff_ids)
+
+    def _gap_of_old(self) -> str:
+        """Return what is missing of a receipt of version 1, as far as that can tell."""
+        if self.form or self.is_index or self.of_kind('files'):
+            return ''
+        layers = {each.digest for each in self.of_kind('layer')}
+        known = {each.digest for each in self.expectations}
+        if self.image_id not in known:
+            return f'it does not expect config {self.image_id}'
+        if any(each in layers for each in self.diff_ids):
+            lacking = [each for each in self.diff_ids if each not in layers]
+            return f'it does not expect layer {lacking[0]}' if lacking else ''
+        lacking_number = len(set(self.diff_ids)) - len(layers)
+        return f'{lacking_number} layers are missing' if lacking_number > 0 else ''
+
+    def with_verdict(self, verdict: RecordedVerdict | None) -> Self:
+        """Return the receipt with what verification said of it."""
+        return replace(self, verdict=verdict)
+
     def to_json(self) -> str:
-        """Return the receipt as one line of JSON, the same for the same image and destination."""
-        document = {
+        """Return the receipt as one line of JSON, sealed; the same for the same image, destination and verdict."""
+        document: dict[str, Any] = {
             'receipt': VERSION, 'scheme': self.scheme, 'path': self.path, 'options': dict(self.options),
             'reference': self.reference, 'source': self.source, 'image_id': self.image_id,
             'manifest_digest': self.manifest_digest, 'place': self.place, 'source_digest': self.source_digest,
-            'diff_ids': list(self.diff_ids),
-            'expectations': [{'kind': each.kind, 'locator': each.locator, 'digest': each.digest, 'size': each.size,
-                              'evidence': each.evidence.value} for each in self.expectations]}
-        return json.dumps(document)
+            'diff_ids': list(self.diff_ids), 'form': self.form,
+            'parts': [{'manifest_digest': each.manifest_digest, 'image_id': each.image_id,
+                       'diff_ids': list(each.diff_ids)} for each in self.parts],
+            'expectations': [_expectation_to_json(each) for each in self.expectations]}
+        if self.verdict:
+            document['verdict'] = self.verdict._asdict()
+        return json.dumps({**document, 'seal': _seal(document)})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Return the receipt in `text`; raises UsageError when it is none that this version can read."""
+        """Return the receipt in `text`.
+
+        Raises InvalidReceipt when it is none, was changed or cut since it was written, or is incomplete.
+        """
         try:
-            raw = text.encode() if isinstance(text, str) else text
-            document = parse_json(raw, 'it', len(raw), STRICT)
-            if document['receipt'] != VERSION:
-                raise UsageError(f'the receipt has version {document["receipt"]}, this program reads {VERSION}')
-            return cls._from_document(document)
+            raw = text.encode('utf-8', 'surrogatepass') if isinstance(text, str) else text
+            receipt = cls._from_document(parse_json(raw, 'it', len(raw), STRICT))
         except KeyError as error:
-            raise UsageError(f'this is not a receipt: it has no field {error}') from None
+            raise InvalidReceipt(f'this is not a receipt: it has no field {error}') from None
         except (ValueError, TypeError, AttributeError, RecursionError, InvalidImage) as error:
-            raise UsageError(f'this is not a receipt: {error}') from None
+            raise InvalidReceipt(f'this is not a receipt: {error}') from None
+        if gap := receipt.gap():
+            raise InvalidReceipt(f'the receipt for {receipt.destination} is incomplete: {gap}')
+        return receipt
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Self:
-        manifest, source = document['manifest_digest'], document.get('source_digest')
+        version = document['receipt']
+        if version not in (1, VERSION) or isinstance(version, bool):
+            raise InvalidReceipt(f'the receipt has version {version!r}, this program reads {VERSION} and 1')
+        sealed = version == VERSION
+        if sealed and document.pop('seal') != _seal(document):
+            raise InvalidReceipt('the receipt was changed or damaged after it was written: its seal does not fit')
+        verdict = document.get('verdict') if sealed else None
         return cls(
-            str(document['scheme']), str(document['path']), {str(k): str(v) for k, v in document['options'].items()},
-            str(document['reference']), str(document['source']), Digest(document['image_id']),
-            tuple(Digest(diff_id) for diff_id in document['diff_ids']),
-            tuple(Expectation(str(each['kind']), str(each['locator']), Digest(each['digest']), int(each['size']),
-                              Evidence(each['evidence'])) for each in document['expectations']),
-            Digest(manifest) if manifest else None, str(document.get('place') or ''),
-            Digest(source) if source else None)
+            _text(document['scheme']), _text(document['path']),
+            {_text(name): _text(given) for name, given in document['options'].items()},
+            _text(document['reference']), _text(document['source']), Digest(document['image_id']),
+            _digests(document['diff_ids']), tuple(_expectation_from_json(each) for each in document['expectations']),
+            _digest_or_none(document['manifest_digest']), _text(document.get('place') or ''),
+            _digest_or_none(document.get('source_digest')), _text(document['form']) if sealed else '',
+            tuple(Part(_digest_or_none(each['manifest_digest']), Digest(each['image_id']), _digests(each['diff_ids']))
+                  for each in (document['parts'] if sealed else ())),
+            RecordedVerdict(*(_text(verdict[name]) for name in RecordedVerdict._fields)) if verdict else None, sealed)
+
+
+def _seal(document: Mapping[str, Any]) -> Digest:
+    """Return the digest of a receipt's content, however its JSON is laid out."""
+    return Digest.of(json.dumps(document, sort_keys=True, separators=(',', ':')).encode())
+
+
+def _expectation_to_json(expectation: Expectation) -> dict[str, Any]:
+    document = {'kind': expectation.kind, 'locator': expectation.locator, 'digest': expectation.digest,
+                'size': expectation.size, 'evidence': expectation.evidence.value}
+    return {**document, 'covers': list(expectation.covers)} if expectation.covers else document
+
+
+def _expectation_from_json(document: Mapping[str, Any]) -> Expectation:
+    size = document['size']
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise InvalidReceipt(f'the receipt has a size that is no number of bytes: {str(size)[:40]}')
+    return Expectation(_text(document['kind']), _text(document['locator']), Digest(document['digest']), size,
+                       Evidence(document['evidence']), _digests(document.get('covers', ())))
+
+
+def _text(given: object) -> str:
+    """Return what must be text that can name something; a NUL or half a surrogate pair cannot."""
+    if not isinstance(given, str) or '\0' in given:
+        raise ValueError(f'{str(given)[:60]!r} is not a text')
+    return given
+
+
+def _digests(given: Sequence[object]) -> tuple[Digest, ...]:
+    return tuple(Digest(each) for each in given)
+
+
+def _digest_or_none(given: object) -> Digest | None:
+    return None if given is None else Digest(given)

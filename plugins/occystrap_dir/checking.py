@@ -4,42 +4,54 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from occystrap_core import (
-    ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, ReadAhead, Receipt, Settings,
+    READ, ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, ReadAhead, Receipt, Settings,
 )
 from occystrap_core.oci import Digest
-from occystrap_dir.names import WrongKind
+from occystrap_dir.names import WrongKind, file_size, read_document
 
 
 def is_there(receipt: Receipt, results: CheckResults) -> bool:
     """Tell whether the folder that a receipt is of is there; note it if not."""
     if os.path.isdir(receipt.path):
         return True
-    results.error(receipt.destination, 'there is no such folder')
+    results.error(receipt.destination, 'there is no such directory')
     return False
 
 
-def missing(expected: Expectation, error: OSError) -> str:
-    """Return what to say of a file that is not there."""
-    return f'is missing, expected {expected.size} bytes'
-
-
 @contextmanager
-def findings_of(expected: Expectation, results: CheckResults,
-                tell_missing: Callable[[Expectation, OSError], str] = missing) -> Iterator[None]:
-    """Turn what comes up while one thing is looked at into a finding: only what could not be read is unverified."""
+def reporting(expected: Expectation, results: CheckResults,
+              tell_missing: Callable[[OSError], str] = lambda error: '') -> Iterator[None]:
+    """Turn what comes up while one thing is looked at into an observation: only what could not be read is unreachable.
+    """
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        results.error(expected, tell_missing(expected, error))
+        results.missing(expected, tell_missing(error))
     except (WrongKind, InvalidImage) as error:
-        results.error(expected, str(error))
+        results.differs(expected, str(error))
     except OSError as error:
-        results.unverified(expected, f'cannot be read: {error.strerror}')
+        results.unreachable(expected, f'cannot be read: {error.strerror}')
 
 
 def unknown(expected: Expectation, results: CheckResults) -> None:
     """Note that nobody here knows how to look at a thing, so that it is not proved."""
-    results.unverified(expected, 'this version does not know how to check it')
+    results.unreachable(expected, 'this version does not know how to check it')
+
+
+def report_document(expected: Expectation, root: str, results: CheckResults) -> None:
+    """Read a small document whole, unless its size tells already that it is another; raises OSError, WrongKind."""
+    size = file_size(root, expected.locator)
+    if size == expected.size:
+        results.read(expected, read_document(root, expected.locator, size))
+    else:
+        results.found(expected, size=size, evidence=READ)
+
+
+def report_file(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults) -> None:
+    """Report a file's size, with `full` its digest as the device has it; raises OSError, WrongKind."""
+    size = file_size(root, expected.locator)
+    digest = device_digest(root, expected.locator, settings) if full and size == expected.size else None
+    results.found(expected, size=size, digest=digest, evidence=READ)
 
 
 def device_digest(root: str, name: str, settings: Settings) -> Digest:

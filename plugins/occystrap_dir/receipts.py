@@ -3,7 +3,7 @@ import os
 from dataclasses import replace
 from functools import lru_cache
 
-from occystrap_core import Evidence, Receipt, UsageError
+from occystrap_core import Evidence, InvalidReceipt, Receipt
 from occystrap_core.oci import Digest
 from occystrap_dir.workspace import RECEIPTS
 
@@ -44,5 +44,5 @@ def _read(path: str) -> Receipt | None:
     try:
         with open(path, 'rb') as file:
             return Receipt.from_json(file.read())
-    except (OSError, UsageError):
+    except (OSError, InvalidReceipt):
         return None

@@ -3,7 +3,8 @@ import re
 from contextlib import closing
 
 from occystrap_core import (
-    CheckResults, DigestMismatch, ImageError, Receipt, ServiceError, Settings, VerifyLevel, read_options,
+    READ, REPORTED, CheckResults, DigestMismatch, Expectation, ImageError, Receipt, ServiceError, Settings,
+    VerifyLevel, read_options,
 )
 from occystrap_core.oci import Digest, ImageConfig
 from occystrap_docker.daemon import Daemon, ImageFacts
@@ -16,7 +17,7 @@ _DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected dig
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Return how the daemon differs from the receipt; what a daemon hindered is unverified."""
+    """Report what the daemon has of what the receipt expects; what it hindered is unverified."""
     options = read_options(CONNECTION, receipt.options, f'the receipt for {receipt.destination}')
     with closing(Daemon(options, settings)) as daemon:
         check = _Check(receipt, daemon)
@@ -35,30 +36,50 @@ class _Check:
     def __init__(self, receipt: Receipt, daemon: Daemon) -> None:
         self._receipt, self._daemon = receipt, daemon
         self.results = CheckResults()
+        self._by_export: list[Expectation] = []
+        """Names that point at the image, as far as its manifest's digest tells; the config is still to be seen."""
 
     def look_up(self) -> ImageFacts | None:
-        """Return what the daemon says of the written image, under whatever name it still has it; note lost names."""
+        """Return what the daemon says of the written image, under whatever name it still has it; report the names."""
         found: ImageFacts | None = None
+        lost = False
         for tag in self._receipt.of_kind('tag'):
             facts = self._daemon.find(tag.locator)
             if facts is None:
-                self.results.error(tag, f'is gone: the daemon at {self._daemon.address} has no image of this name')
+                self.results.missing(tag, f'is gone: the daemon at {self._daemon.address} has no image of this name')
             elif self._may_be(facts, tag.digest):
                 found = facts
+                self._note_id(facts, tag)
             else:
-                self.results.error(tag, f'points at {facts.id}, expected {tag.digest}')
+                self.results.differs(tag, f'points at {facts.id}, expected {tag.digest}')
+            lost = lost or facts is not found
         found = found or self._daemon.find(self._receipt.image_id)
-        if found is None and not (self.results.has_errors and self._daemon.names_images_by_manifest):
+        if found is None and lost and self._daemon.names_images_by_manifest:
+            self.results.unverified(f'image {self._receipt.image_id}', 'cannot be found: this daemon knows images by '
+                                                                       'their names and manifests alone')
+        elif found is None:
             self.results.error(f'image {self._receipt.image_id}', 'is gone: the daemon has it under no name at all')
+        else:
+            self._note_id(found, *self._receipt.of_kind('config'))
         return found
 
+    def _note_id(self, facts: ImageFacts, *expected: Expectation) -> None:
+        """Report the image's ID where that is the digest of its config; else only the export's config tells."""
+        if self._daemon.names_images_by_manifest and facts.id != self._receipt.image_id:
+            self._by_export += expected
+            return
+        for each in expected:
+            self.results.found(each, digest=facts.id, evidence=REPORTED)
+
     def compare(self, facts: ImageFacts) -> None:
-        """Hold the layers that the daemon lists against those of the receipt."""
-        for layer in self._receipt.of_kind('layer'):
-            if layer.digest not in facts.diff_ids:
-                self.results.error(layer, f'is not among the layers that the daemon lists for {facts.id}')
+        """Report the layers that the daemon lists, and whether their order is the receipt's."""
         listed, expected = list(facts.diff_ids), list(self._receipt.diff_ids)
-        if not self.results.has_errors and listed != expected:
+        for layer in self._receipt.of_kind('layer'):
+            if layer.digest in listed:
+                self.results.found(layer, digest=layer.digest, evidence=REPORTED)
+            else:
+                self.results.differs(layer, f'is not among the layers that the daemon lists for {facts.id}')
+        if set(listed) >= set(expected) and listed != expected:
             self.results.error(f'image {facts.id}', f'has layers {", ".join(listed) or "none"}, '
                                                     f'expected {", ".join(expected) or "none"}')
 
@@ -84,14 +105,13 @@ class _Check:
                 self._check_config(found)
 
     def _check_layers(self, export: Export) -> None:
-        """Hash each layer as it streams by, and note those that came changed or not at all."""
-        expected = {layer.digest: layer for layer in self._receipt.of_kind('layer')}
-        seen = set()
-        for layer in export.layers():
-            seen.add(self._hashed(layer))
-        for digest, lost in expected.items():
-            if digest not in seen:
-                self.results.error(lost, 'is not in what the daemon exports, or not with these bytes')
+        """Hash each layer as it streams by; report those that came, and those that came changed or not at all."""
+        seen = [self._hashed(layer) for layer in export.layers()]
+        for layer in self._receipt.of_kind('layer'):
+            if layer.digest in seen:
+                self.results.found(layer, digest=layer.digest, evidence=READ)
+            else:
+                self.results.missing(layer, 'is not in what the daemon exports, or not with these bytes')
 
     def _hashed(self, layer: ArrivingLayer) -> Digest | None:
         try:
@@ -103,8 +123,9 @@ class _Check:
 
     def _check_config(self, config: ImageConfig) -> None:
         for expected in self._receipt.of_kind('config'):
-            self.results.expect(expected, 'the digest in the export', expected.digest, config.digest)
-            self.results.expect(expected, 'the size in bytes', expected.size, len(config.raw))
+            self.results.read(expected, config.raw)
+        for expected in self._by_export:
+            self.results.found(expected, digest=config.digest, evidence=READ)
 
     def _may_be(self, facts: ImageFacts, expected: Digest) -> bool:
         """Tell whether this is the written image, as far as its ID shows: a manifest's digest leaves it open."""

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from occystrap_core import (
-    ByteStream, Cancelled, CheckResults, Expectation, ImageNotFound, InvalidImage, Location, OccystrapError, Outcome,
-    Receipt, ServiceError, Settings, VerifyLevel,
+    READ, REPORTED, ByteStream, Cancelled, CheckResults, Expectation, ImageNotFound, InvalidImage, Location,
+    OccystrapError, Presence, Receipt, ServiceError, Settings, VerifyLevel,
 )
-from occystrap_core.oci import Descriptor, Digest, parse_manifest_or_index
+from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index
 from occystrap_registry.address import parse_address
 from occystrap_registry.answers import Reply
 from occystrap_registry.blobs import BlobSource
@@ -30,11 +30,11 @@ class _Finding:
     @property
     def is_answer(self) -> bool:
         """Whether the registry could tell of the item, good or bad."""
-        return not self.fault and self.results.outcome is not Outcome.UNVERIFIED
+        return not self.fault and all(each.presence is not Presence.UNREACHABLE for each in self.results.observations)
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Return what is not as the receipt says; what cannot be asked is unverified.
+    """Report what is there of what the receipt expects; what cannot be asked is unreachable.
 
     A registry that answers 500 for one item, again and again, while it answers for others, does not have that item in a
     form that it could ever give: that is a difference, not a question left open.
@@ -45,7 +45,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     results = CheckResults()
     try:
         client.connect(client.address.pull_scope)
-        results.extend(_judged(_find_all(client, receipt.expectations, level)))
+        results.extend(_summed_up(_find_all(client, receipt.expectations, level)))
     except ServiceError as error:
         results.unverified(receipt.destination, str(error))
     finally:
@@ -75,67 +75,77 @@ def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
 
 
 def _look(check: Check, client: RegistryClient, finding: _Finding) -> None:
+    expectation, results = finding.expectation, finding.results
     try:
-        check(client, finding.expectation, finding.results)
-        if finding.expectation.kind in ('config', 'layer') and not finding.results.has_errors:
-            reference = client.address.reference
-            KnownBlobs.of(client.address.host, client.settings).add(reference.repository, [finding.expectation.digest])
+        check(client, expectation, results)
     except Cancelled:
         raise
-    except (ImageNotFound, InvalidImage) as error:
-        finding.results.error(finding.expectation, str(error))
+    except ImageNotFound as error:
+        results.missing(expectation, str(error))
+    except InvalidImage as error:
+        results.differs(expectation, str(error))
     except InternalServerError as error:
         finding.fault = str(error)
     except OccystrapError as error:
-        finding.results.unverified(finding.expectation, str(error))
+        results.unreachable(expectation, str(error))
+    if any(each.digest == expectation.digest and each.proof is READ for each in results.observations):
+        KnownBlobs.of(client.address.host, client.settings).add(client.address.reference.repository,
+                                                                [expectation.digest])
 
 
-def _judged(findings: Sequence[_Finding]) -> CheckResults:
+def _summed_up(findings: Sequence[_Finding]) -> CheckResults:
     results = CheckResults()
     answered = any(finding.is_answer for finding in findings)
     for finding in findings:
         results.extend(finding.results)
         if finding.fault and answered:
-            results.error(finding.expectation, f'{finding.fault}, though the registry answers for other items')
+            results.differs(finding.expectation, f'{finding.fault}, though the registry answers for other items')
         elif finding.fault:
-            results.unverified(finding.expectation, finding.fault)
+            results.unreachable(finding.expectation, finding.fault)
     return results
 
 
 def _manifest(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """GET the manifest by the name under which it was put, and compare every byte by its digest."""
+    """GET the manifest by the name under which it was put."""
     reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
     _require(client, reply, expectation)
-    if results.expect(expectation, 'digest', expectation.digest, Digest.of(reply.body)):
+    results.read(expectation, reply.body)
+    if Digest.of(reply.body) == expectation.digest:
         parse_manifest_or_index(reply.body, reply.headers.get('content-type'))
 
 
 def _referrer(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """See whether a manifest, which is looked at by itself, is listed as a referrer of the locator."""
-    listed = list_referrers(client, Digest(expectation.locator))
-    if expectation.digest not in {entry.digest for entry in listed}:
-        results.error(expectation, f'{expectation.digest} is not listed in {client.address.reference.name} as '
-                                   'referring to it')
+    listed = {entry.digest: entry for entry in list_referrers(client, Digest(expectation.locator))}
+    if entry := listed.get(expectation.digest):
+        results.found(expectation, digest=entry.digest, evidence=REPORTED)
+    else:
+        results.missing(expectation, f'{expectation.digest} is not listed in {client.address.reference.name} as '
+                                     'referring to it')
 
 
 def _blob_by_head(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """HEAD the blob and compare its length."""
+    """HEAD the blob for its length."""
     reply = client.fetch('HEAD', client.address.blob(expectation.digest), client.address.pull_scope)
     _require(client, reply, expectation)
-    length = reply.headers.get('content-length')
-    if length is None:
-        results.unverified(expectation, f'{client.address.host} does not tell its size: --verify=full reads it')
+    length = reply.headers.get('content-length') or ''
+    if length.isascii() and length.isdigit():
+        results.found(expectation, size=int(length[:20]), evidence=REPORTED)
     else:
-        results.expect(expectation, 'size', str(expectation.size), length)
+        results.unreachable(expectation, f'{client.address.host} does not tell its size: --verify=full reads it')
 
 
 def _blob_by_get(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """GET the blob and hash it."""
+    """GET the blob and hash it; a config is small enough to be handed on whole."""
     descriptor = Descriptor('', expectation.digest, expectation.size)
     with ByteStream(BlobSource(client, descriptor), digest=expectation.digest, size=expectation.size,
                     what='what is there') as stream:
         stream.observe(lambda count: client.settings.cancellation.check())
-        stream.drain()
+        if expectation.kind == 'config' and expectation.size <= MANIFEST_CAP:
+            results.read(expectation, b''.join(bytes(chunk) for chunk in stream.chunks()))
+        else:
+            digest = stream.drain()
+            results.found(expectation, size=stream.size, digest=digest, evidence=READ)
 
 
 def _require(client: RegistryClient, reply: Reply, expectation: Expectation) -> None:

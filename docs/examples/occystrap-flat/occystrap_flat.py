@@ -4,8 +4,8 @@ import secrets
 import shutil
 
 from occystrap_core import (
-    CheckResults, Expectation, Image, ImageOutput, Location, OutgoingLayer, OutputError, Receipt, Settings, VerifyLevel,
-    WriterScheme, WrittenImage, WrittenLayer, hash_file, hookimpl,
+    READ, CheckResults, Expectation, Image, ImageOutput, Location, OutgoingLayer, OutputError, Receipt, Settings,
+    VerifyLevel, WriterScheme, WrittenImage, WrittenLayer, hash_file, hookimpl,
 )
 
 
@@ -52,8 +52,10 @@ def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     for expected in receipt.expectations:
         path = os.path.join(receipt.path, expected.locator)
         if not os.path.isfile(path):
-            results.error(expected, f'is missing, expected {expected.size} bytes')
-        elif results.expect(expected, 'size', expected.size, os.path.getsize(path)):
-            if level is VerifyLevel.FULL or expected.kind == 'config':
-                results.expect(expected, 'digest', expected.digest, hash_file(path)[0])
+            results.missing(expected)
+        elif level is VerifyLevel.FULL or expected.kind == 'config':
+            digest, size = hash_file(path)
+            results.found(expected, size=size, digest=digest, evidence=READ)
+        else:
+            results.found(expected, size=os.path.getsize(path), evidence=READ)
     return results

@@ -46,7 +46,8 @@ class BundleOutput(ImageOutput):
         with writing(self.location.path):
             os.makedirs(os.path.dirname(self._path(KEPT)))
             with open(self._path(FILES), 'wb') as file:
-                files = Expectation('files', FILES, *self._unpacking.finish(file.write))
+                digest, size = self._unpacking.finish(file.write)
+            files = Expectation('files', FILES, digest, size, covers=(image.config.digest, *image.config.diff_ids))
             receipt = image.without_layers().receipt(self.location, [
                 Expectation('runtime-config', CONFIG, Digest.of(config), len(config)), files])
             for name, content in ((CONFIG, config), (KEPT, f'{receipt.to_json()}\n'.encode())):

@@ -1,7 +1,7 @@
 """Verifying a tree by the list of its files, and the list by its digest."""
 import os
 
-from occystrap_core import CheckResults, Expectation, Settings, hash_file
+from occystrap_core import READ, CheckResults, Expectation, Settings, hash_file
 from occystrap_dir.extraction.mtree import read_lines
 from occystrap_dir.extraction.tree_check import TreeCheck
 from occystrap_dir.names import file_size
@@ -13,11 +13,15 @@ def check_files(expected: Expectation, root: str, folder: str, full: bool, setti
 
     `full` compares contents too. Raises FileNotFoundError without a list, WrongKind, InvalidImage, OSError.
     """
-    if not results.expect(expected, 'size in bytes', expected.size, file_size(root, expected.locator)):
-        return
-    digest, _ = hash_file(f'{root}/{expected.locator}')
-    if results.expect(expected, 'digest', expected.digest, digest):
-        check_tree(f'{root}/{expected.locator}', f'{root}/{folder}', folder, full, settings, results)
+    size = file_size(root, expected.locator)
+    digest, _ = hash_file(f'{root}/{expected.locator}') if size == expected.size else (None, 0)
+    results.found(expected, size=size, digest=digest, evidence=READ)
+    if digest == expected.digest:
+        tree = CheckResults()
+        check_tree(f'{root}/{expected.locator}', f'{root}/{folder}', folder, full, settings, tree)
+        for each in tree.results:
+            results.differs(expected, each.message, each.item)
+        results.walked(expected, contents=full, covers=expected.covers)
 
 
 def check_tree(listing: str, path: str, name: str, full: bool, settings: Settings, results: CheckResults) -> None:

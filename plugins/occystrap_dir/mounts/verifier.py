@@ -1,9 +1,9 @@
 """Verifying mounts://: holds folders of layers against a receipt, and knows nothing of the writer."""
 import os
 
-from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
+from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest
-from occystrap_dir.checking import findings_of, is_there, unknown
+from occystrap_dir.checking import is_there, reporting, unknown
 from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.locks import shared_if_there
 from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog
@@ -14,7 +14,7 @@ from occystrap_dir.workspace import STATE
 
 
 def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Return what is not as the receipt says.
+    """Report what is there of what the receipt expects.
 
     FAST looks the image up in mount.json, holds the lists of files against their digests, and the folders of the
     layers, with their marks, against the lists; FULL hashes the content of every file too, as the device has it.
@@ -24,7 +24,7 @@ def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
         return results
     full = level is VerifyLevel.FULL
     for expectation in receipt.expectations:
-        with findings_of(expectation, results, lambda expected, error: 'is missing'):
+        with reporting(expectation, results, lambda error: 'is missing'):
             _check(expectation, receipt.path, full, settings, results)
     return results
 
@@ -35,8 +35,10 @@ def _check(expected: Expectation, root: str, full: bool, settings: Settings, res
             _check_catalog(expected, root, results)
     elif expected.kind == 'layer':
         listing = LayerListing.read(root, expected.locator)
-        if listing is None or (listing.diff_id, listing.size) != (expected.digest, expected.size):
-            results.error(expected, f'the list of its files is missing, or not that of {expected.digest}')
+        if listing is None:
+            results.missing(expected, 'the list of its files is missing')
+        else:
+            results.found(expected, size=listing.size, digest=listing.diff_id, evidence=READ)
     elif expected.kind == 'files':
         folder = f'{LAYERS}/{expected.locator.removeprefix(f"{TREES}/").removesuffix(".mtree")}'
         check_files(expected, root, folder, full, settings, results)
@@ -48,8 +50,11 @@ def _check_catalog(expected: Expectation, root: str, results: CheckResults) -> N
     """Find the image in mount.json, and see that mount.sh is the one that goes with it."""
     file_size(root, CATALOG)
     catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')
-    if not any(Digest.of(image.canonical()) == expected.digest for image in catalog.images.values()):
-        results.error(expected, 'does not list the image with these layers')
+    listed = [each for each in catalog.images.values() if Digest.of(each.canonical()) == expected.digest]
+    if listed:
+        results.read(expected, listed[0].canonical())
+    else:
+        results.missing(expected, 'does not list the image with these layers')
     script = mount_script(root, catalog, os.path.exists(f'{root}/{USER_MARKS}'))
     try:
         if read_document(root, SCRIPT, CAP) != script or not os.access(f'{root}/{SCRIPT}', os.X_OK):

@@ -80,7 +80,8 @@ class MountsOutput(ImageOutput):
             replaces = name in catalog.images and catalog.images[name].layers != mounted.layers
             catalog.images[name] = mounted
             receipt = image.receipt(self.location, [
-                Expectation('mount', CATALOG, Digest.of(mounted.canonical()), len(mounted.canonical())),
+                Expectation('mount', CATALOG, Digest.of(mounted.canonical()), len(mounted.canonical()),
+                            covers=(image.config.digest,)),
                 *(self._expected(folder) for folder in dict.fromkeys(mounted.layers))])
             self._commit({f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode(),
                           CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks)})

@@ -15,11 +15,13 @@ from occystrap_core.errors import PluginError, ServiceUnavailable, UnknownScheme
 from occystrap_core.hookspecs import hookimpl
 from occystrap_core.plugins import Plugins, build_plugin_manager
 from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+from occystrap_core.oci.digest import Digest
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Expectation, Receipt
-from occystrap_core.verification.results import CheckResults, Outcome
+from occystrap_core.verification.judge import Verdict
+from occystrap_core.verification.results import READ, CheckResults, Outcome
 from occystrap_core.verification.verifying import verify_receipt
 
 ROOT = Path(__file__).parents[3]
@@ -138,17 +140,37 @@ def test_unknown_schemes_are_met_with_advice() -> None:
 def receipt(scheme: str = 'x') -> Receipt:
     """Return a receipt that expects one thing."""
     image_id = sample_image().config.digest
-    return Receipt(scheme, '/p', {}, 'a:b', 's', image_id, (), (Expectation('config', 'c', image_id, 1),))
+    return Receipt(scheme, '/p', {}, 'a:b', 's', image_id, (), (Expectation('opaque', 'c', image_id, 1),), form='tar')
 
 
-def verdict(*answers: Callable[..., object], **changes: Any) -> CheckResults:
-    """Return what verifiers that answer so say together."""
-    plugins = build(*(plugin(f'v{number}', verify_output=answer) for number, answer in enumerate(answers)))
+def verdict(*answers: Callable[..., object], **changes: Any) -> Verdict:
+    """Return the verdict when verifiers answer so; the first one's plugin has the scheme x."""
+    plugins = build(*(plugin(f'v{number}', verify_output=answer, **({} if number else {
+        'register_writers': writers('x')})) for number, answer in enumerate(answers)))
     return verify_receipt(plugins, receipt(**changes), VerifyLevel.FAST, Settings())
 
 
 def well(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
+    results = CheckResults()
+    for each in receipt.expectations:
+        results.found(each, size=each.size, digest=each.digest, evidence=READ)
+    return results
+
+
+def silent(receipt: Receipt) -> CheckResults:
     return CheckResults()
+
+
+def changed(receipt: Receipt) -> CheckResults:
+    results = CheckResults()
+    results.found(receipt.expectations[0], size=2, digest=Digest.of(b'other'), evidence=READ)
+    return results
+
+
+class Confident(CheckResults):
+    """Claims what no verifier can say."""
+
+    outcome = Outcome.VERIFIED
 
 
 def not_mine(receipt: Receipt) -> None:
@@ -174,6 +196,15 @@ def crashing() -> CheckResults:
     ([well, not_mine], Outcome.VERIFIED, ''),
     ([], Outcome.UNVERIFIED, 'no installed plugin verifies x://'),
     ([not_mine, not_mine], Outcome.UNVERIFIED, 'no installed plugin verifies x://'),
+    ([well], Outcome.VERIFIED, ''),
+    ([well, silent], Outcome.VERIFIED, ''),
+    ([silent], Outcome.UNVERIFIED, 'no installed plugin verifies x://'),
+    ([not_mine, silent], Outcome.UNVERIFIED, 'no installed plugin verifies x://'),
+    ([not_mine, well], Outcome.UNVERIFIED, 'what it observed does not count: x:// is not its scheme'),
+    ([silent, well], Outcome.UNVERIFIED, 'does not count'),
+    ([well, changed], Outcome.VERIFIED, 'does not count'),
+    ([changed], Outcome.FAILED, 'opaque c: size in bytes is 2, expected 1'),
+    ([lambda: Confident()], Outcome.FAILED, 'in place of CheckResults or None'),
     ([well, damaged], Outcome.FAILED, 'layer 1: is gone'),
     ([damaged, well], Outcome.FAILED, 'layer 1: is gone'),
     ([unreachable], Outcome.UNVERIFIED, 'nobody answers'),
@@ -184,11 +215,11 @@ def crashing() -> CheckResults:
 def test_every_verifier_is_heard(answers: list[Callable[..., object]], outcome: Outcome, words: str) -> None:
     results = verdict(*answers)
     assert results.outcome is outcome
-    assert re.search(words, '\n'.join(str(each) for each in results.results))
+    assert re.search(words, '\n'.join(str(each) for each in results.findings))
 
 
 def test_a_receipt_that_expects_nothing_proves_nothing() -> None:
-    plugins = build(plugin('v', verify_output=well))
+    plugins = build(plugin('v', verify_output=well, register_writers=writers('x')))
     empty = Receipt('x', '/p', {}, 'a:b', 's', sample_image().config.digest, ())
     assert verify_receipt(plugins, empty, VerifyLevel.FAST, Settings()).outcome is Outcome.UNVERIFIED
 

@@ -6,6 +6,7 @@ from typing import Any
 from occystrap_core import CheckResults, Image, Location, Receipt, Settings, VerifyLevel
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.judge import judge
 from occystrap_dir.input import DirInput
 from occystrap_dir.plugin import verify_output
 from occystrap_dir.writer import DirOutput
@@ -42,7 +43,8 @@ def findings(receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> list[st
     """What the verifier says, a line each."""
     results = verify_output(receipt, level, SETTINGS)
     assert isinstance(results, CheckResults)
-    return [f'{each.severity.value} {each}' for each in results.problems]
+    verdict = judge(receipt, level, results)
+    return [f'{each.severity.value} {each}' for each in verdict.problems]
 
 
 def source(folder: Path, image: str | None = None, tag: str | None = None) -> DirInput:

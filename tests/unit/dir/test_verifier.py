@@ -173,7 +173,7 @@ def test_all_damage_is_reported_at_once(tmp_path: Path, receipt: Receipt) -> Non
 def test_a_folder_that_is_gone_is_one_error(tmp_path: Path) -> None:
     receipt = write(tmp_path / 'x')
     shutil.rmtree(tmp_path / 'x')
-    assert findings(receipt) == [f'error dir://{tmp_path}/x: there is no such folder']
+    assert findings(receipt) == [f'error dir://{tmp_path}/x: there is no such directory']
 
 
 def test_a_layer_reached_through_a_linked_folder_is_an_error(tmp_path: Path, receipt: Receipt) -> None:
@@ -198,7 +198,7 @@ def test_a_receipt_of_its_own_making_leads_nowhere_else(tmp_path: Path, receipt:
 
 def test_what_this_version_does_not_know_is_unverified(tmp_path: Path, receipt: Receipt) -> None:
     unknown = Expectation('signature', 'x', Digest.of(b''), 0, Evidence.STREAMED)
-    assert findings(replace(receipt, expectations=(unknown,))) == [
+    assert findings(replace(receipt, expectations=(*receipt.expectations, unknown))) == [
         'unverified signature x: this version does not know how to check it']
 
 

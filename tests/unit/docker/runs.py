@@ -5,6 +5,7 @@ from pathlib import Path
 from occystrap_core import CheckResults, Image, ImageOutput, Location, Receipt, Settings, VerifyLevel
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.judge import judge
 from occystrap_docker.input import DockerInput
 from occystrap_docker.plugin import verify_output
 from occystrap_docker.push_input import DockerPushInput
@@ -56,4 +57,5 @@ def findings(receipt: Receipt, level: VerifyLevel) -> list[str]:
     """What the verifier says, a line each."""
     results = verify_output(receipt, level, SETTINGS)
     assert isinstance(results, CheckResults)
-    return [f'{each.severity.value} {each}' for each in results.problems]
+    verdict = judge(receipt, level, results, reports_only=True)
+    return [f'{each.severity.value} {each}' for each in verdict.problems]

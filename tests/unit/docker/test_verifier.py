@@ -72,7 +72,9 @@ def test_a_tag_that_moved(layout: Callable[[], Exported], level: VerifyLevel, da
     have(daemon, layout())
     other = daemon.add(blobs(double_tars('other')), NAME)
     expected = receipt(daemon)
-    assert findings(expected, level) == [f'error tag {NAME}: points at {other.id}, expected {expected.image_id}']
+    found = findings(expected, level)
+    assert found[0] == f'error tag {NAME}: points at {other.id}, expected {expected.image_id}'
+    assert not found[1:] or 'cannot be found: this daemon knows images by' in found[1]
 
 
 @both_levels
@@ -121,7 +123,7 @@ def test_another_config_behind_a_manifest_s_digest_is_found_by_both(level: Verif
         Expectation('config', Digest.of(config), Digest.of(config), len(config)),))
     expected = replace(expected, expectations=(*expected.expectations, *receipt(daemon).of_kind('tag', 'layer')))
     found = findings(expected, level)
-    assert found == [f'error config {Digest.of(config)}: the digest in the export is {receipt(daemon).image_id}, '
+    assert found == [f'error config {Digest.of(config)}: digest is {receipt(daemon).image_id}, '
                      f'expected {Digest.of(config)}']
 
 

@@ -9,7 +9,7 @@ from occystrap_core import Image, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Descriptor, Digest, Platform, media_types
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.results import CheckResults
+from occystrap_core.verification.judge import Verdict, judge
 from occystrap_registry.input import RegistryInput
 from occystrap_registry.plugin import verify_output
 from occystrap_registry.writer import RegistryOutput
@@ -29,11 +29,12 @@ def pull(host: str, settings: Settings, name: str = 'app:v1', **options: object)
     return images.open(reference)
 
 
-def verify(receipt: Receipt, settings: Settings, level: VerifyLevel = VerifyLevel.FULL) -> CheckResults:
+def verify(receipt: Receipt, settings: Settings, level: VerifyLevel = VerifyLevel.FULL) -> Verdict:
     """Verify the way `occystrap verify` does, from the receipt's text."""
-    results = verify_output(Receipt.from_json(receipt.to_json()), level, settings)
+    receipt = Receipt.from_json(receipt.to_json())
+    results = verify_output(receipt, level, settings)
     assert results is not None
-    return results
+    return judge(receipt, level, results)
 
 
 def put_manifest(host: str, document: dict[str, Any] | bytes, tag: str, media_type: str, repository: str = 'app',

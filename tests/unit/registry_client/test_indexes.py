@@ -47,7 +47,7 @@ def test_all_of_an_index_keeps_every_digest(source: str, target: str, settings: 
     assert [each.locator for each in receipt.of_kind('index', 'manifest')] == [
         'v1', *(each['digest'] for each in entries)]
     for level in LEVELS:
-        assert not verify(receipt, settings, level).results
+        assert not verify(receipt, settings, level).findings
     assert receipt.manifest_digest == Digest.of(manifest_at(source, 'v1').content)
 
 
@@ -69,7 +69,7 @@ def test_a_list_writes_a_new_index_with_the_attestations(source: str, target: st
     document = json.loads(manifest_at(target, 'v1').content)
     assert document['manifests'] == [entries[1], entries[3]] and document['extra'] == [1]
     assert manifest_at(target, entries[0]['digest']).status_code == 404
-    assert not verify(receipt, settings).results
+    assert not verify(receipt, settings).findings
     assert verify(receipt, settings).outcome is Outcome.VERIFIED
 
 
@@ -100,7 +100,7 @@ def test_nested_indexes_arrive_as_they_are(source: str, target: str, settings: S
     receipt = copy(open_at(source, settings, 'many:outer', platform='all'), target, settings, 'many:outer')
     for name in ('outer', str(inner.digest)):
         assert manifest_at(target, name).content == manifest_at(source, name).content
-    assert not verify(receipt, settings).results
+    assert not verify(receipt, settings).findings
     assert [each.locator for each in receipt.of_kind('index')] == ['outer', inner.digest]
 
 
@@ -108,7 +108,7 @@ def test_an_index_by_digest(source: str, target: str, settings: Settings) -> Non
     put_many(source, settings)
     digest = document_at(source, 'v1').digest
     receipt = copy(open_at(source, settings, f'many@{digest}', platform='all'), target, settings, f'many@{digest}')
-    assert receipt.of_kind('index')[0].locator == digest and not verify(receipt, settings).results
+    assert receipt.of_kind('index')[0].locator == digest and not verify(receipt, settings).findings
     with pytest.raises(OutputError, match='the manifest has digest'):
         copy(open_at(source, settings, platform='linux/amd64,linux/arm64'), target, settings,
              f'many@{Digest.of(b"another")}')
@@ -119,7 +119,7 @@ def test_an_artifact_alone_is_taken_by_all_only(source: str, target: str, settin
     with pytest.raises(InvalidImage, match='no container image: its config is a application/vnd.cncf.helm'):
         open_at(source, settings, 'many:chart')
     receipt = copy(open_at(source, settings, 'many:chart', platform='all'), target, settings, 'many:chart')
-    assert document_at(target, 'chart').digest == artifact.digest and not verify(receipt, settings).results
+    assert document_at(target, 'chart').digest == artifact.digest and not verify(receipt, settings).findings
 
 
 def test_filters_make_a_new_index_of_the_images(source: str, target: str, settings: Settings) -> None:
@@ -130,7 +130,7 @@ def test_filters_make_a_new_index_of_the_images(source: str, target: str, settin
     index = document_at(target, 'v1')
     assert isinstance(index, Index) and len(index.manifests) == 2
     assert {each.digest for each in index.manifests}.isdisjoint(each['digest'] for each in entries)
-    assert not verify(receipt, settings).results
+    assert not verify(receipt, settings).findings
 
 
 @pytest.mark.parametrize('level', LEVELS)
@@ -147,10 +147,10 @@ def test_damage_of_any_part_is_found_and_named(level: VerifyLevel, source: str, 
             path.write_bytes(whole)
             if damaged.kind == 'layer' and damage == 'flip' and level is FAST:
                 continue
-            assert {each.item for each in results.results} == {
+            assert {each.item for each in results.findings} == {
                 str(each) for each in receipt.expectations if each.digest == damaged.digest}, (damage, damaged)
             assert results.outcome is Outcome.FAILED
-    assert not verify(receipt, settings, level).results
+    assert not verify(receipt, settings, level).findings
 
 
 def spoil(path: Path, damage: str) -> None:

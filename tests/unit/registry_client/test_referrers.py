@@ -85,7 +85,7 @@ def test_referrers_and_theirs_come_along(source_api: bool, target_api: bool, sta
     assert [each.digest for each in list_referrers(client, sbom.digest)] == [signature.digest]
     assert manifest_at(target, referrers_tag(image.digest)).status_code == (404 if target_api else 200)
     for level in (VerifyLevel.FAST, VerifyLevel.FULL):
-        assert not verify(receipt, settings, level).results
+        assert not verify(receipt, settings, level).findings
     assert len(receipt.of_kind('referrer')) == 3
 
 
@@ -110,7 +110,7 @@ def test_cosign_s_tags_come_along(suffix: str, start: Start, settings: Settings)
     receipt = copy(open_at(source, settings, referrers=True), target, settings)
     assert manifest_at(target, tag).content == manifest_at(source, tag).content
     assert tag in {each.locator for each in receipt.of_kind('manifest')}
-    assert not verify(receipt, settings).results
+    assert not verify(receipt, settings).findings
 
 
 def test_what_hangs_on_an_index_and_its_children(start: Start, settings: Settings) -> None:
@@ -121,7 +121,7 @@ def test_what_hangs_on_an_index_and_its_children(start: Start, settings: Setting
     on_index, on_child = refer(source, index, b'index', True), refer(source, child, b'child', True)
     receipt = copy(open_at(source, settings, platform='all', referrers=True), target, settings)
     assert [each.digest for each in receipt.of_kind('referrer')] == [on_child.digest, on_index.digest]
-    assert not verify(receipt, settings).results
+    assert not verify(receipt, settings).findings
     chosen = open_at(source, settings, platform='linux/amd64,linux/arm64', referrers=True)
     assert len(chosen.attached) == 2, 'all four entries are chosen, so the index is the same'
     put_index(source, [*entries[:2], {**entries[0], 'platform': {'os': 'linux', 'architecture': '386'}}])
@@ -154,7 +154,7 @@ def test_a_referrer_that_is_not_listed_any_more_is_named(api: bool, level: Verif
         (tmp_path / f'target/repositories/many/_referrers/{Digest(subject).hex}/{sbom.digest.hex}').unlink()
     else:
         put_manifest(target, Index.build(()).raw, referrers_tag(Digest(subject)), media_types.OCI_INDEX, 'many')
-    finding, = verify(receipt, settings, level).results
+    finding, = verify(receipt, settings, level).findings
     assert finding.item == f'referrer {subject}' and f'{sbom.digest} is not listed' in finding.message
 
 
@@ -166,7 +166,7 @@ def test_a_damaged_or_missing_referrer_is_named(start: Start, tmp_path: Path) ->
         content = path.read_bytes()
         path.write_bytes(content[:-1] + b'?')
         results = verify(receipt, settings)
-        assert results.outcome is Outcome.FAILED and str(digest) in str(results.results[0])
+        assert results.outcome is Outcome.FAILED and str(digest) in str(results.findings[0])
         path.unlink()
         assert verify(receipt, settings).outcome is Outcome.FAILED
         path.write_bytes(content)

@@ -1,6 +1,6 @@
 """What the verifier finds, and what it admits that it cannot know."""
-import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -47,7 +47,7 @@ def grow(path: Path) -> None:
 @pytest.mark.parametrize('level', LEVELS)
 def test_an_image_that_is_whole(level: VerifyLevel, written: Written, settings: Settings) -> None:
     results = verify(written[0], settings, level)
-    assert results.outcome is Outcome.VERIFIED and not results.results
+    assert results.outcome is Outcome.VERIFIED and not results.findings
 
 
 @pytest.mark.parametrize('level', LEVELS)
@@ -62,7 +62,7 @@ def test_damage_is_found_and_named(kind: str, damage: Callable[[Path], None], le
     if kind == 'layer' and damage is flip and level is FAST:
         assert results.outcome is Outcome.VERIFIED
         return
-    finding, = results.results
+    finding, = results.findings
     assert results.outcome is Outcome.FAILED and finding.item == str(damaged)
 
 
@@ -71,10 +71,10 @@ def test_a_tag_that_moved(level: VerifyLevel, written: Written, settings: Settin
     receipt = written[0]
     host = receipt.path.partition('/')[0]
     push(host, settings, sample_image(variant='other'))
-    finding, = verify(receipt, settings, level).results
+    finding, = verify(receipt, settings, level).findings
     assert finding.item == 'manifest v1' and str(receipt.manifest_digest) in finding.message
     httpx.delete(f'http://{host}/v2/app/manifests/v1', trust_env=False).raise_for_status()
-    finding, = verify(receipt, settings, level).results
+    finding, = verify(receipt, settings, level).findings
     assert finding.item == 'manifest v1' and f'is not in {host}/app' in finding.message
 
 
@@ -89,7 +89,7 @@ def test_several_faults_are_all_told(written: Written, settings: Settings) -> No
     receipt, blobs = written
     for expectation in receipt.of_kind('layer', 'config'):
         (blobs / expectation.digest.hex).unlink()
-    assert [each.item for each in verify(receipt, settings, FAST).results] == [
+    assert [each.item for each in verify(receipt, settings, FAST).findings] == [
         str(each) for each in receipt.of_kind('config', 'layer')]
 
 
@@ -98,29 +98,28 @@ def test_a_registry_that_is_gone_proves_nothing(level: VerifyLevel, tmp_path: Pa
     with RegistryServer(tmp_path / 'registry') as server:
         receipt = push(server.host, settings)
     results = verify(receipt, settings, level)
-    finding, = results.results
+    finding, = results.findings
     assert results.outcome is Outcome.UNVERIFIED
     assert finding.item == f'registry://{server.host}/app:v1' and 'refused' in finding.message
 
 
 @pytest.fixture(scope='module')
-def receipt_text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A receipt for the sample image at HOST."""
+def receipt_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Receipt:
+    """A receipt for the sample image in a registry that is gone."""
     with RegistryServer(tmp_path_factory.mktemp('registry')) as real:
-        return push(real.host, Settings()).to_json().replace(real.host, 'HOST')
+        return push(real.host, Settings())
 
 
 @pytest.fixture
-def scripted(server: Scripted, receipt_text: str) -> tuple[Scripted, Receipt]:
+def scripted(server: Scripted, receipt_elsewhere: Receipt) -> tuple[Scripted, Receipt]:
     """A server that has the sample image, and a receipt for it."""
     image = sample_image()
-    text = receipt_text.replace('HOST', server.host)
     serve(server, image)
     assert image.manifest
     for each in image.manifest.layers:
         path = f'/v2/app/blobs/{each.digest}'
         server.routes[f'HEAD {path}'] = server.routes[f'GET {path}']
-    return server, Receipt.from_json(text)
+    return server, replace(receipt_elsewhere, path=f'{server.host}/app:v1')
 
 
 @pytest.mark.parametrize('level', LEVELS)
@@ -132,14 +131,14 @@ def test_a_registry_that_does_not_tell(status: int, level: VerifyLevel, scripted
         server.routes[route] = Say(200) if route == 'GET /v2/' else Say(status)
     results = verify(receipt, Settings(retries=0), level)
     assert results.outcome is Outcome.UNVERIFIED
-    assert {each.item for each in results.results} == {str(each) for each in receipt.expectations}
+    assert {each.item for each in results.findings} == {str(each) for each in receipt.expectations}
 
 
 def test_a_500_for_one_item_alone_is_a_difference(scripted: tuple[Scripted, Receipt]) -> None:
     server, receipt = scripted
     server.routes['GET /v2/app/manifests/v1'] = Say(500)
     results = verify(receipt, Settings(retries=0), FAST)
-    assert results.outcome is Outcome.FAILED and results.results[0].item == 'manifest v1'
+    assert results.outcome is Outcome.FAILED and results.findings[0].item == 'manifest v1'
     server.routes['GET /v2/app/manifests/v1'] = Say(503)
     assert verify(receipt, Settings(retries=0), FAST).outcome is Outcome.UNVERIFIED
 
@@ -149,7 +148,7 @@ def test_one_item_that_cannot_be_seen_is_not_a_success(scripted: tuple[Scripted,
     layer = only(receipt, 'layer')
     server.routes[f'HEAD /v2/app/blobs/{layer.digest}'] = Say(403)
     results = verify(receipt, Settings(retries=0), FAST)
-    assert results.outcome is Outcome.UNVERIFIED and [each.item for each in results.results] == [str(layer)]
+    assert results.outcome is Outcome.UNVERIFIED and [each.item for each in results.findings] == [str(layer)]
     assert verify(receipt, Settings(retries=0), FULL).outcome is Outcome.VERIFIED
 
 
@@ -195,7 +194,7 @@ def test_credentials_of_the_run_serve_its_verification(scripted: tuple[Scripted,
         server.routes[route] = lambda asked, said=said: (  # type: ignore[misc]
             said if asked.authorization else Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
     results = verify(receipt, settings)
-    assert results.outcome is Outcome.UNVERIFIED and 'wants credentials' in results.results[0].message
+    assert results.outcome is Outcome.UNVERIFIED and 'wants credentials' in results.findings[0].message
     settings.credentials[server.host] = ('me', 'secret')
     assert verify(receipt, settings).outcome is Outcome.VERIFIED
 
@@ -207,5 +206,4 @@ def test_an_interrupted_verification_says_so(written: Written, settings: Setting
 
 
 def test_receipts_of_others_are_not_its_affair(written: Written, settings: Settings) -> None:
-    document = {**json.loads(written[0].to_json()), 'scheme': 'dir'}
-    assert verify_output(Receipt.from_json(json.dumps(document)), FAST, settings) is None
+    assert verify_output(replace(written[0], scheme='dir'), FAST, settings) is None

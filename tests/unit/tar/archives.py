@@ -17,7 +17,7 @@ from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_config, sample_layers
 from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import CheckResults
+from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.verifying import verify_receipt
 
 Members = Sequence[tuple[str, bytes | str]]
@@ -94,6 +94,6 @@ def write(image: Image, destination: str, settings: Settings | None = None) -> R
     return ImageCopy(image, output, settings, 'memory://sample').run()
 
 
-def verify(receipt: Receipt, level: VerifyLevel = VerifyLevel.FULL) -> CheckResults:
+def verify(receipt: Receipt, level: VerifyLevel = VerifyLevel.FULL) -> Verdict:
     """Return what the verifiers say."""
     return verify_receipt(build_plugin_manager(), receipt, level, Settings())

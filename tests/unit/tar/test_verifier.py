@@ -45,7 +45,7 @@ def flipped(content: bytes) -> bytes:
 @pytest.mark.parametrize('level', [FAST, FULL])
 def test_what_is_whole_is_verified(receipt: Receipt, level: VerifyLevel) -> None:
     results = verify(receipt, level)
-    assert results.outcome is Outcome.VERIFIED and not results.results
+    assert results.outcome is Outcome.VERIFIED and not results.findings
     rebuild(receipt, lambda name, content: [(name, content)])
     assert verify(receipt, level).outcome is Outcome.VERIFIED
 
@@ -174,6 +174,7 @@ def test_what_cannot_be_read_is_unverified(receipt: Receipt, level: VerifyLevel,
     def refuse(*arguments: object) -> None:
         raise PermissionError(13, 'Permission denied')
     monkeypatch.setattr('occystrap_tar.verifier.hash_file', refuse)
+    monkeypatch.setattr('occystrap_tar.verifier.DeviceFile', refuse)
     results = verify(receipt, level)
     hashed = [each for each in receipt.expectations if level is FULL or each.kind != 'layer']
     assert results.outcome is Outcome.UNVERIFIED and len(results.problems) == len(hashed)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    CheckResults, Expectation, ImageOutput, Location, OutgoingLayer, Receipt, Settings, VerifyLevel, WrittenImage,
+    READ, CheckResults, Expectation, ImageOutput, Location, OutgoingLayer, Receipt, Settings, VerifyLevel, WrittenImage,
     WrittenLayer,
 )
 from occystrap_core.testing import writer_conformance
@@ -34,7 +34,10 @@ class Kit(writer_conformance.WriterConformance):
         results = CheckResults()
         for each in receipt.expectations:
             path = Path(receipt.path, each.locator)
-            results.expect(each, 'size', each.size, path.stat().st_size if path.exists() else None)
+            if path.exists():
+                results.found(each, size=path.stat().st_size, digest=each.digest, evidence=READ)
+            else:
+                results.missing(each)
         return results
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from occystrap_core import (
-    BOOLEAN, STRING, CheckResults, EntryFilter, Expectation, FilterKind, Image, ImageInput, ImageOutput, InputScheme,
-    Layer, LayerForm, Location, Many, Option, OutgoingLayer, OutputError, Receipt, SequentialImage, Settings, TarEntry,
-    TarLayer, VerifyLevel, WriterScheme, WrittenImage, WrittenLayer, hookimpl,
+    BOOLEAN, READ, STRING, CheckResults, EntryFilter, Expectation, FilterKind, Image, ImageInput, ImageOutput,
+    InputScheme, Layer, LayerForm, Location, Many, Option, OutgoingLayer, OutputError, Receipt, SequentialImage,
+    Settings, TarEntry, TarLayer, VerifyLevel, WriterScheme, WrittenImage, WrittenLayer, hookimpl,
 )
 from occystrap_core.filters.plugin import register_filters
 from occystrap_core.oci import Digest, ImageConfig, Reference
@@ -63,9 +63,13 @@ class MemoryOutput(ImageOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         self.shelf.images.append(image)
-        config = image.config
-        self.shelf.blobs[config.digest] = config.raw
-        return image.receipt(self.location, [Expectation('config', config.digest, config.digest, len(config.raw))])
+        config, manifest = image.config, image.manifest
+        documents = {config.digest: ('config', config.raw)}
+        if manifest and self.wants is LayerForm.STORED:
+            documents[manifest.digest] = 'manifest', manifest.raw
+        self.shelf.blobs.update((digest, raw) for digest, (_, raw) in documents.items())
+        return image.receipt(self.location, [Expectation(kind, digest, digest, len(raw))
+                                             for digest, (kind, raw) in documents.items()])
 
     def abort(self) -> None:
         self.shelf.aborts += 1
@@ -111,9 +115,11 @@ def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     results, blobs = CheckResults(), SHELVES[receipt.path].blobs
     for each in receipt.expectations:
         if each.locator not in blobs:
-            results.error(each, 'is gone')
-        elif results.expect(each, 'its size', each.size, len(blobs[each.locator])) and level is VerifyLevel.FULL:
-            results.expect(each, 'its digest', each.digest, Digest.of(blobs[each.locator]))
+            results.missing(each, 'is gone')
+        else:
+            blob = blobs[each.locator]
+            full = level is VerifyLevel.FULL or each.kind != 'layer'
+            results.found(each, size=len(blob), digest=Digest.of(blob) if full else None, evidence=READ)
     return results
 
 

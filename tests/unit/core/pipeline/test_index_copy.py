@@ -13,6 +13,8 @@ from occystrap_core.oci import Descriptor, Digest, Index
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.levels import VerifyLevel
+from occystrap_core.verification.judge import judge
+from occystrap_core.verification.results import Outcome
 from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.indexes import IndexShelf, artifact, descriptor_of, index_of
 from tests.unit.core.pipeline.memory import SHELVES, MemoryOutput, Shelf, Without, verify_output
@@ -53,7 +55,7 @@ def test_an_index_arrives_byte_for_byte_with_all_that_it_lists(jobs: int, shelf:
     kinds = [each.kind for each in receipt.expectations]
     assert [kinds.count(kind) for kind in ('index', 'manifest', 'config')] == [1, 3, 3]
     results = verify_output(receipt, VerifyLevel.FULL, Settings())
-    assert results and not results.results
+    assert results and judge(receipt, VerifyLevel.FULL, results).outcome is Outcome.VERIFIED
 
 
 def test_shared_blobs_are_brought_once(shelf: Shelf) -> None:
@@ -155,7 +157,7 @@ def test_a_writer_that_promises_too_much_is_named() -> None:
     class Silent(IndexShelf):
         def finalize_index(self, index: object) -> Receipt:  # type: ignore[override]
             return None  # type: ignore[return-value]
-    with pytest.raises(PluginError, match='Silent.finalize_index returned None'):
+    with pytest.raises(PluginError, match='Silent returned None in place of a Receipt'):
         copy(index_of(two()), output(Silent))
 
 

@@ -1,11 +1,14 @@
 """Several images in one run: where each goes, what is done at once, what a failure stops, what is not done again."""
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from occystrap_core import Image, Location, Many, Outcome, Receipt, Settings, UsageError, VerifyLevel
+from occystrap_core import (
+    Image, InvalidReceipt, Location, Many, Outcome, Settings, UsageError, VerifyLevel,
+)
 from occystrap_core.oci import Digest, Reference
 from occystrap_core.pipeline.destinations import filled_in
 from occystrap_core.pipeline.dry_run import foresee
@@ -164,11 +167,11 @@ def test_a_line_that_was_cut_off_is_left_out_and_written_over(tmp_path: Path) ->
     receipt = process(offer('one')).images[0].receipt
     assert receipt
     path.write_text(f'{receipt.to_json()}\n{receipt.to_json()[:50]}')
-    with pytest.raises(UsageError, match='not a receipt'):
+    with pytest.raises(InvalidReceipt, match='not a receipt'):
         read_receipts(str(path))
     assert read_receipts(str(path), cut=True) == [receipt]
     more = ReceiptFile(str(path), resumed=True)
-    other = Receipt.from_json(receipt.to_json().replace('"path": "shelf"', '"path": "other"'))
+    other = replace(receipt, path='other')
     more.add(other)
     more.close()
     assert read_receipts(str(path)) == [receipt, other]

@@ -7,6 +7,7 @@ from occystrap_core import CheckResults, Image, ImageIndex, Location, Receipt, S
 from occystrap_core.oci import Descriptor, Digest, blob_name
 from occystrap_core.pipeline.index_copy import copy_of
 from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.judge import judge
 from occystrap_dir.layout.input import LayoutInput
 from occystrap_dir.layout.writer import LayoutOutput
 from occystrap_dir.plugin import verify_output
@@ -41,9 +42,10 @@ def opened(path: Path | str, **options: Any) -> Image | ImageIndex:
 
 def findings(receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> list[str]:
     """What the verifier says, a line each."""
-    results = verify_output(Receipt.from_json(receipt.to_json()), level, SETTINGS)
+    receipt = Receipt.from_json(receipt.to_json())
+    results = verify_output(receipt, level, SETTINGS)
     assert isinstance(results, CheckResults)
-    return [f'{each.severity.value} {each}' for each in results.problems]
+    return [f'{each.severity.value} {each}' for each in judge(receipt, level, results).problems]
 
 
 def index_of(folder: Path) -> dict[str, Any]:

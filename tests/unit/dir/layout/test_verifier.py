@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import Evidence, Expectation, Receipt, VerifyLevel
+from occystrap_core import Evidence, Expectation, InvalidReceipt, Receipt, VerifyLevel
 from occystrap_core.oci import Digest, blob_name
 from occystrap_core.testing.sample import sample_image
 from tests.unit.core.pipeline.indexes import artifact, index_of as image_index
@@ -161,31 +161,36 @@ def test_all_damage_is_reported_at_once(tmp_path: Path, receipt: Receipt) -> Non
 def test_a_folder_that_is_gone_is_one_error(tmp_path: Path) -> None:
     receipt = write(tmp_path / 'x')
     shutil.rmtree(tmp_path / 'x')
-    assert findings(receipt) == [f'error layout://{tmp_path}/x: there is no such folder']
+    assert findings(receipt) == [f'error layout://{tmp_path}/x: there is no such directory']
 
 
 def test_a_receipt_of_its_own_making_leads_nowhere_else(tmp_path: Path, receipt: Receipt) -> None:
     (tmp_path.parent / 'secret').write_bytes(b'secret')
     wrong = Expectation('layer', '../secret', Digest.of(b'secret'), 6, Evidence.STREAMED)
-    assert 'leads out of the folder' in findings(replace(receipt, expectations=(wrong,)), VerifyLevel.FULL)[0]
+    found = findings(replace(receipt, expectations=(*receipt.expectations, wrong)), VerifyLevel.FULL)
+    assert 'leads out of the folder' in found[0]
 
 
 @pytest.mark.parametrize(('changes', 'said'), [
-    ({'image_id': Digest.of(b'x')}, 'the image ID is'), ({'manifest_digest': Digest.of(b'x')}, 'its own manifest'),
-    ({'diff_ids': [Digest.of(b'x')]}, 'the list of diff_ids is')])
-def test_a_receipt_that_contradicts_itself(receipt: Receipt, changes: dict[str, Any], said: str) -> None:
-    found, = findings(replace(receipt, **changes))
-    assert said in found
+    ({'image_id': Digest.of(b'x')}, 'config'), ({'manifest_digest': Digest.of(b'x')}, 'manifest'),
+    ({'diff_ids': [Digest.of(b'x')]}, 'layer')])
+def test_a_receipt_that_contradicts_itself_is_refused(receipt: Receipt, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidReceipt, match=f'incomplete: it does not expect {said} {Digest.of(b"x")}'):
+        findings(replace(receipt, **changes))
 
 
-def test_a_receipt_that_has_lost_a_layer(receipt: Receipt) -> None:
-    found, = findings(replace(receipt, expectations=receipt.expectations[:-1]))
-    assert found.startswith('error manifest ') and 'of which the receipt does not tell' in found
+def test_a_receipt_of_fewer_layers_than_the_image_has(receipt: Receipt) -> None:
+    lost = receipt.of_kind('layer')[-1]
+    fewer = tuple(each for each in receipt.expectations if each != lost)
+    found = findings(replace(receipt, expectations=fewer, diff_ids=receipt.diff_ids[:-1]))
+    assert [each.split(':')[0].split()[1] for each in found] == ['manifest', 'config']
+    assert f'names {lost.digest}, which the receipt does not expect' in found[0]
+    assert 'the list of diff_ids is' in found[1]
 
 
 def test_what_this_version_does_not_know_is_unverified(receipt: Receipt) -> None:
     unknown = Expectation('signature', 'x', Digest.of(b''), 0, Evidence.STREAMED)
-    assert findings(replace(receipt, expectations=(unknown,))) == [
+    assert findings(replace(receipt, expectations=(*receipt.expectations, unknown))) == [
         'unverified signature x: this version does not know how to check it']
 
 

@@ -20,7 +20,7 @@ Damage = Callable[[Path], object]
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Receipt, Path]:
     """The receipt of an unpacked image, and the folder that holds etc and usr of its lowest layer."""
     receipt = write(sample_image(), f'{request.param}://{tmp_path}/out', Settings(sync=False))
-    assert not verify(receipt).results and not verify(receipt, VerifyLevel.FAST).results
+    assert not verify(receipt).findings and not verify(receipt, VerifyLevel.FAST).findings
     root = tmp_path / 'out/rootfs'
     return receipt, root if root.exists() else tmp_path / 'out' / receipt.of_kind('layer')[0].locator
 
@@ -60,14 +60,14 @@ def test_damage_is_seen_by_fast_verification(name: str, written: tuple[Receipt, 
     message, damage = DAMAGES[name]
     damage(root)
     for level in (VerifyLevel.FAST, VerifyLevel.FULL):
-        assert any(message in str(found) for found in verify(receipt, level).results), verify(receipt, level).results
+        assert any(message in str(found) for found in verify(receipt, level).findings), verify(receipt, level).findings
 
 
 def test_a_flipped_bit_is_seen_by_full_verification(written: tuple[Receipt, Path]) -> None:
     receipt, root = written
     flip(root / 'usr/bin/hello')
-    assert not verify(receipt, VerifyLevel.FAST).results
-    found, = verify(receipt).results
+    assert not verify(receipt, VerifyLevel.FAST).findings
+    found, = verify(receipt).findings
     assert 'usr/bin/hello: digest is sha256:' in str(found)
 
 
@@ -76,7 +76,7 @@ def test_another_owner_is_seen(written: tuple[Receipt, Path]) -> None:
     receipt, root = written
     os.chown(root / 'etc/hostname', 5, 0)
     os.utime(root / 'etc/hostname', (1_500_000_000, 1_500_000_000))
-    assert [str(each).partition('etc/')[2] for each in verify(receipt, VerifyLevel.FAST).results] == [
+    assert [str(each).partition('etc/')[2] for each in verify(receipt, VerifyLevel.FAST).findings] == [
         'hostname: owner is 5:0, expected 0:0']
 
 
@@ -92,7 +92,7 @@ def test_links_and_odd_names_are_seen(tmp_path: Path) -> None:
     (root / UNICODE_NAME).chmod(stat.S_IMODE(status.st_mode))
     os.utime(root / UNICODE_NAME, ns=(status.st_mtime_ns, status.st_mtime_ns))
     (root / LONG_NAME).unlink()
-    found = '\n'.join(map(str, verify(receipt, VerifyLevel.FAST).results))
+    found = '\n'.join(map(str, verify(receipt, VerifyLevel.FAST).findings))
     assert 'rootfs/etc/name: target is /etc/passwd, expected hostname' in found
     assert 'is no hard link to the file that it should be one of' in found
     assert f'rootfs/{LONG_NAME}: is missing' in found
@@ -104,13 +104,13 @@ def test_documents_of_a_bundle(name: str, tmp_path: Path) -> None:
     path = tmp_path / 'out' / name
     content = path.read_bytes()
     flip(path)
-    assert any(name in str(found) for found in verify(receipt, VerifyLevel.FAST).results)
+    assert any(name in str(found) for found in verify(receipt, VerifyLevel.FAST).findings)
     path.write_bytes(content[:-1])
-    assert any(name in str(found) for found in verify(receipt, VerifyLevel.FAST).results)
+    assert any(name in str(found) for found in verify(receipt, VerifyLevel.FAST).findings)
     path.unlink()
-    assert any(f'{name}: is missing' in str(found) for found in verify(receipt, VerifyLevel.FAST).results)
+    assert any(f'{name}: is missing' in str(found) for found in verify(receipt, VerifyLevel.FAST).findings)
     shutil.rmtree(tmp_path / 'out')
-    assert 'there is no such folder' in str(verify(receipt, VerifyLevel.FAST).results)
+    assert 'there is no such directory' in str(verify(receipt, VerifyLevel.FAST).findings)
 
 
 @pytest.mark.parametrize('name', ['mount.json', 'mount.sh'])
@@ -119,11 +119,11 @@ def test_documents_of_mounts(name: str, tmp_path: Path) -> None:
     path = tmp_path / 'out' / name
     content = path.read_bytes()
     path.write_bytes(content.replace(b'layer', b'LAYER'))
-    assert any(name in str(found) for found in verify(receipt, VerifyLevel.FAST).results)
+    assert any(name in str(found) for found in verify(receipt, VerifyLevel.FAST).findings)
     path.write_bytes(content[:-2])
-    assert any(name in str(found) for found in verify(receipt, VerifyLevel.FAST).results)
+    assert any(name in str(found) for found in verify(receipt, VerifyLevel.FAST).findings)
     path.unlink()
-    assert any('is missing' in str(found) for found in verify(receipt, VerifyLevel.FAST).results)
+    assert any('is missing' in str(found) for found in verify(receipt, VerifyLevel.FAST).findings)
 
 
 def test_a_mount_of_other_layers(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_mount_of_other_layers(tmp_path: Path) -> None:
         image['layers'].reverse()
     (tmp_path / 'out/mount.json').write_text(json.dumps(catalog))
     assert any('does not list the image with these layers' in str(found)
-               for found in verify(receipt, VerifyLevel.FAST).results)
+               for found in verify(receipt, VerifyLevel.FAST).findings)
 
 
 def test_a_whiteout_that_is_gone(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_whiteout_that_is_gone(tmp_path: Path) -> None:
     found = mark.lstat()
     assert stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
     mark.unlink()
-    assert any('etc/old.conf: is missing' in str(each) for each in verify(receipt, VerifyLevel.FAST).results)
+    assert any('etc/old.conf: is missing' in str(each) for each in verify(receipt, VerifyLevel.FAST).findings)
 
 
 def test_a_damaged_layer_is_unpacked_anew_by_the_next_run(tmp_path: Path) -> None:
@@ -151,4 +151,4 @@ def test_a_damaged_layer_is_unpacked_anew_by_the_next_run(tmp_path: Path) -> Non
     (layer / 'etc/hostname').unlink()
     (layer / 'etc/litter').write_text('x')
     again = write(sample_image(), f'mounts://{tmp_path}/out')
-    assert not verify(again).results and not (layer / 'etc/litter').exists()
+    assert not verify(again).findings and not (layer / 'etc/litter').exists()

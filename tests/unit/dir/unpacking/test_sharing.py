@@ -25,7 +25,7 @@ def test_images_share_layers(tmp_path: Path) -> None:
     before = layers(mounts)
     second = write(sample_image('sample:v2', variant='another'), f'mounts://{mounts}')
     assert before.items() < layers(mounts).items() and len(layers(mounts)) == 4
-    assert not verify(first).results and not verify(second).results
+    assert not verify(first).findings and not verify(second).findings
     assert list(json.loads((mounts / 'mount.json').read_text())) == ['sample:v1', 'sample:v2']
 
 
@@ -33,7 +33,7 @@ def test_the_layers_of_a_replaced_image_go(tmp_path: Path) -> None:
     mounts = tmp_path / 'mounts'
     write(sample_image('sample:v1'), f'mounts://{mounts}')
     receipt = write(sample_image('sample:v1', variant='another'), f'mounts://{mounts}')
-    assert len(layers(mounts)) == 3 and not verify(receipt).results
+    assert len(layers(mounts)) == 3 and not verify(receipt).findings
     assert {path.name for path in (mounts / '.occystrap').iterdir()} == {
         'active', 'empty', 'lock', 'receipts', 'trees', 'unpacking'}
 
@@ -67,7 +67,7 @@ def test_a_verifier_waits_while_a_run_changes_the_list_and_the_script(tmp_path: 
         (mounts / 'mount.sh').write_bytes(script)
         assert not found.done()
         os.unlink(f'{mounts}/.occystrap/lock')  # as the last run does which leaves nothing behind
-    assert not found.result().results
+    assert not found.result().findings
 
 
 @pytest.mark.parametrize('unique', ['', '&unique_names=true'])
@@ -76,20 +76,20 @@ def test_an_expanded_folder_follows_its_manifest(unique: str, tmp_path: Path) ->
     receipt = write(sample_image(), f'dir://{folder}?expand=true{unique}')
     tree = folder / receipt.of_kind('manifest')[0].locator.removesuffix('.json')
     assert (tree / 'etc/hostname').read_text() == 'sample\n' and not (tree / 'etc/old.conf').exists()
-    assert not verify(receipt).results
+    assert not verify(receipt).findings
     again = write(sample_image(), f'dir://{folder}?expand=true{unique}')
-    assert not verify(again).results and not verify(receipt).results
+    assert not verify(again).findings and not verify(receipt).findings
     (tree / 'etc/hostname').unlink()
-    assert any('etc/hostname: is missing' in str(found) for found in verify(receipt, VerifyLevel.FAST).results)
+    assert any('etc/hostname: is missing' in str(found) for found in verify(receipt, VerifyLevel.FAST).findings)
     plain = write(sample_image(), f'dir://{folder}?unique_names={"true" if unique else "false"}')
-    assert not tree.exists() and not verify(plain).results  # unpacked for no manifest that is there now
+    assert not tree.exists() and not verify(plain).findings  # unpacked for no manifest that is there now
 
 
 def test_a_bundle_takes_the_place_of_another_but_of_nothing_else(tmp_path: Path) -> None:
     write(sample_image(), f'oci://{tmp_path}/out')
     (tmp_path / 'out/rootfs/litter').write_text('x')
     receipt = write(sample_image(variant='another'), f'oci://{tmp_path}/out')
-    assert not verify(receipt).results
+    assert not verify(receipt).findings
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other/mine').write_text('mine')
     with pytest.raises(OutputError, match='holds other things'):

@@ -1,0 +1,227 @@
+"""The verdict on an image: every expectation of its receipt held against what verifiers observed of it.
+
+This is the only place that can say `verified`. Verifiers report (results.py); comparing, wording and judging is done
+here, by one table of what each kind of expectation needs at each level.
+"""
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.oci.config import ImageConfig
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.manifest import Index, parse_manifest_or_index
+from occystrap_core.verification.levels import VerifyLevel
+from occystrap_core.verification.receipt import Expectation, Part, Receipt
+from occystrap_core.verification.results import (
+    CheckResult, CheckResults, Observation, Outcome, Presence, Proof, Severity, problems,
+)
+
+
+class Need(Enum):
+    """What must have been observed of an expectation before it counts as proved."""
+
+    DIGEST_READ = 'its bytes read and hashed'
+    DIGEST = 'its digest'
+    SIZE = 'its size'
+    TREE = 'its list read and every entry compared'
+    TREE_READ = 'its list read, every entry compared and every file read'
+
+
+class Kind(NamedTuple):
+    """What a kind of expectation needs at FAST and at FULL."""
+
+    fast: Need
+    full: Need
+
+
+DOCUMENT = Kind(Need.DIGEST_READ, Need.DIGEST_READ)
+BLOB = Kind(Need.SIZE, Need.DIGEST_READ)
+POINTER = Kind(Need.DIGEST, Need.DIGEST)
+TREE = Kind(Need.TREE, Need.TREE_READ)
+
+KINDS = {'layer': BLOB, 'tag': POINTER, 'referrer': POINTER, 'files': TREE}
+"""Any other kind is a document: manifest, index, config, catalog, and whatever a plugin calls its own."""
+
+
+def need_of(expectation: Expectation, level: VerifyLevel, reports_only: bool) -> Need:
+    """Return what must be observed; `reports_only` tells of a service that gives no document but with all layers."""
+    kind = KINDS.get(expectation.kind, DOCUMENT)
+    if level is VerifyLevel.FULL:
+        return kind.full
+    return Need.DIGEST if reports_only and kind in (DOCUMENT, BLOB) else kind.fast
+
+
+@dataclass
+class Verdict:
+    """What verification says of one image: `findings` for people, `looks` what was observed of each expectation."""
+
+    outcome: Outcome
+    findings: Sequence[CheckResult]
+    looks: Sequence['Look'] = field(default=(), repr=False)
+
+    @property
+    def problems(self) -> list[CheckResult]:
+        """The findings that stand against success."""
+        return problems(self.findings)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return every expectation with what was observed of it, and how."""
+        return [look.to_json() for look in self.looks]
+
+
+@dataclass
+class Look:
+    """One expectation with all observations of it, and what they come to."""
+
+    expectation: Expectation
+    need: Need
+    observations: Sequence[Observation]
+    findings: list[CheckResult] = field(default_factory=list)
+    is_open: bool = False
+    """Whether nothing is wrong with it, but not all was looked at that had to be."""
+
+    def judge(self) -> None:
+        """Compare, and note what is wrong or was not looked at."""
+        for seen in self.observations:
+            self._compare(seen)
+        self.is_open = not self.findings and not self._is_proved()
+        if self.is_open:
+            self._note(Severity.UNVERIFIED, f'only {self._known()} was looked at, not {self.need.value}' if
+                       self.observations else 'nobody looked at it')
+
+    def _known(self) -> str:
+        reported = all(each.proof is Proof.REPORTED for each in self.observations)
+        return 'what a service reports' if reported else 'a part of it'
+
+    def _compare(self, seen: Observation) -> None:
+        expected = self.expectation
+        if seen.presence is Presence.UNREACHABLE:
+            self._note(Severity.UNVERIFIED, seen.reason or 'could not be looked at')
+        elif seen.presence is Presence.MISSING:
+            self._note(Severity.ERROR, seen.reason or f'is missing, expected {expected.size} bytes')
+        elif seen.presence is Presence.DIFFERENT:
+            self._note(Severity.ERROR, seen.reason, seen.item)
+        elif seen.size not in (None, expected.size):
+            self._note(Severity.ERROR, f'size in bytes is {seen.size}, expected {expected.size}')
+        elif (digest := digest_of(seen)) not in (None, expected.digest):
+            self._note(Severity.ERROR, f'digest is {digest}, expected {expected.digest}')
+        elif seen.covers is not None and list(seen.covers) != list(expected.covers):
+            self._note(Severity.ERROR, f'was made from {_shown(seen.covers)}, expected {_shown(expected.covers)}')
+
+    def _is_proved(self) -> bool:
+        looks = [each for each in self.observations if each.presence is Presence.FOUND]
+        hashed = any(digest_of(each) and each.proof is Proof.READ for each in looks)
+        known = any(digest_of(each) for each in looks)
+        walked = [each.contents for each in looks if each.covers is not None]
+        return {Need.DIGEST_READ: hashed, Need.DIGEST: known, Need.TREE: hashed and bool(walked),
+                Need.SIZE: hashed or any(each.size is not None for each in looks),
+                Need.TREE_READ: hashed and any(walked)}[self.need]
+
+    def _note(self, severity: Severity, message: str, item: str = '') -> None:
+        finding = CheckResult(severity, item or str(self.expectation), message)
+        if finding not in self.findings[-2:]:  # two looks may see the same
+            self.findings.append(finding)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the expectation and its observations for programs."""
+        expected = self.expectation
+        return {'kind': expected.kind, 'locator': expected.locator, 'digest': expected.digest, 'size': expected.size,
+                'evidence': expected.evidence.value, 'needs': self.need.value,
+                'outcome': outcome_of(self.findings).value,
+                'observed': [{'presence': seen.presence.value, 'how': seen.proof.value, 'size': seen.size,
+                              'digest': digest_of(seen), 'contents': seen.contents, 'reason': seen.reason or None}
+                             for seen in self.observations]}
+
+
+def judge(receipt: Receipt, level: VerifyLevel, results: CheckResults, reports_only: bool = False) -> Verdict:
+    """Return the verdict: verified if and only if every expectation was observed as `level` needs it, and equal."""
+    seen: dict[Expectation, list[Observation]] = {each: [] for each in receipt.expectations}
+    for observation in results.observations:
+        seen.setdefault(observation.expectation, []).append(observation)
+    expected = set(receipt.expectations)
+    looks = [Look(each, need_of(each, level, reports_only), observations) for each, observations in seen.items()
+             if each in expected]
+    for look in looks:
+        look.judge()
+    findings = [*_told(looks, results), *results.results]
+    findings += [CheckResult(Severity.ERROR, str(each), 'was reported, but the receipt does not expect it')
+                 for each in seen if each not in expected]
+    findings += _inconsistencies(receipt, looks)
+    if gap := receipt.gap():
+        findings.append(CheckResult(Severity.UNVERIFIED, receipt.destination, f'the receipt is incomplete: {gap}'))
+    return Verdict(outcome_of(findings), findings, looks)
+
+
+def _told(looks: Iterable[Look], results: CheckResults) -> list[CheckResult]:
+    """Return the findings of all looks; where one of the whole destination says why some are open, that is enough."""
+    why = bool(problems(results.results))
+    return [finding for look in looks if not (look.is_open and why) for finding in look.findings]
+
+
+def outcome_of(findings: Iterable[CheckResult]) -> Outcome:
+    """Return FAILED with an error, else UNVERIFIED with anything that could not be looked at, else VERIFIED."""
+    severities = {each.severity for each in findings}
+    if Severity.ERROR in severities:
+        return Outcome.FAILED
+    return Outcome.UNVERIFIED if Severity.UNVERIFIED in severities else Outcome.VERIFIED
+
+
+def digest_of(seen: Observation) -> Digest | None:
+    """Return the digest of what was observed, of a document the one of its bytes."""
+    return seen.digest if seen.document is None else Digest.of(seen.document)
+
+
+def _shown(digests: Sequence[Digest]) -> str:
+    return ', '.join(digests) or 'nothing'
+
+
+def _inconsistencies(receipt: Receipt, looks: Iterable[Look]) -> list[CheckResult]:
+    """Return what documents, read and found to be the expected ones, say of the image that the receipt does not."""
+    known = {each.digest for each in receipt.expectations}
+    read = {look.expectation.digest: (look.expectation, seen.document) for look in looks if not look.findings
+            for seen in look.observations if seen.document is not None}
+    found: list[tuple[Expectation, str]] = []
+    if receipt.keeps_manifests:
+        for expected, raw in read.values():
+            if expected.kind in ('manifest', 'index'):
+                found += [(expected, message) for message in _unknown(raw, known)]
+    for part in receipt.all_parts():
+        if part.image_id in read and _is_image(receipt, part, read):
+            expected, raw = read[part.image_id]
+            found += [(expected, message) for message in _other_layers(raw, part.diff_ids)]
+    return [CheckResult(Severity.ERROR, str(expected), message) for expected, message in found]
+
+
+def _unknown(raw: bytes, known: set[Digest]) -> list[str]:
+    """Return what a manifest or index names that the receipt does not expect (image-spec manifest.md)."""
+    try:
+        document = parse_manifest_or_index(raw)
+    except InvalidImage as error:
+        return [str(error)]
+    named = document.manifests if isinstance(document, Index) else (document.config, *document.layers)
+    return [f'names {each.digest}, which the receipt does not expect' for each in named if each.digest not in known]
+
+
+def _other_layers(raw: bytes, diff_ids: Sequence[Digest]) -> list[str]:
+    """Return how a config's layers are not those of the receipt (image-spec config.md, rootfs)."""
+    try:
+        listed = ImageConfig.parse(raw).diff_ids
+    except InvalidImage as error:
+        return [str(error)]
+    same = list(listed) == list(diff_ids)
+    return [] if same else [f'the list of diff_ids is {_shown(listed)}, expected {_shown(diff_ids)}']
+
+
+def _is_image(receipt: Receipt, part: Part, read: Mapping[Digest, tuple[Expectation, bytes]]) -> bool:
+    """Tell whether a part is an image and no artifact, whose config may hold anything."""
+    if not receipt.keeps_manifests:
+        return True
+    if part.manifest_digest is None or part.manifest_digest not in read:
+        return False
+    try:
+        document = parse_manifest_or_index(read[part.manifest_digest][1])
+    except InvalidImage:  # which _unknown tells of
+        return False
+    return not isinstance(document, Index) and document.is_image

@@ -1,0 +1,152 @@
+"""The verdict: verified if and only if all that a receipt expects was observed as the level asks, and is equal."""
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from occystrap_core import READ, REPORTED, CheckResults, Expectation, Outcome, Proof, Receipt, VerifyLevel
+from occystrap_core.oci import Digest, ImageConfig
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_core.verification.judge import KINDS, judge
+
+FAST, FULL = VerifyLevel.FAST, VerifyLevel.FULL
+CONFIG = sample_config()
+DIFF_IDS = ImageConfig.parse(CONFIG).diff_ids
+LAYERS = tuple(Expectation('layer', f'{digest.hex}.tar', digest, len(tar))
+               for digest, tar in zip(DIFF_IDS, sample_layers(), strict=True))
+RECEIPT = Receipt('x', '/p', {}, 'a:b', 's', Digest.of(CONFIG), DIFF_IDS,
+                  (Expectation('config', 'c.json', Digest.of(CONFIG), len(CONFIG)), *LAYERS), form='tar')
+
+Report = Callable[[CheckResults, Expectation], None]
+
+
+def outcome(level: VerifyLevel, *, receipt: Receipt = RECEIPT, reports_only: bool = False,
+            config: Report | None = None, layer: Report | None = None) -> Outcome:
+    """Return the outcome when configs and layers are reported so, None for not at all."""
+    results = CheckResults()
+    for each in receipt.expectations:
+        if report := config if each.kind == 'config' else layer:
+            report(results, each)
+    return judge(receipt, level, results, reports_only).outcome
+
+
+def found(proof: Proof, *, size: bool = True, digest: bool = True) -> Report:
+    return lambda results, each: results.found(each, size=each.size if size else None,
+                                               digest=each.digest if digest else None, evidence=proof)
+
+
+def read(results: CheckResults, each: Expectation) -> None:
+    results.read(each, CONFIG)
+
+
+@pytest.mark.parametrize(('level', 'config', 'layer', 'expected'), [
+    (FAST, read, found(READ, digest=False), Outcome.VERIFIED),
+    (FAST, read, found(REPORTED, digest=False), Outcome.VERIFIED),
+    (FAST, read, None, Outcome.UNVERIFIED),
+    (FAST, None, found(READ), Outcome.UNVERIFIED),
+    (FAST, read, found(REPORTED, size=False, digest=False), Outcome.UNVERIFIED),
+    (FAST, found(REPORTED), found(READ), Outcome.UNVERIFIED),
+    (FAST, found(READ, digest=False), found(READ), Outcome.UNVERIFIED),
+    (FULL, read, found(READ), Outcome.VERIFIED),
+    (FULL, read, found(READ, digest=False), Outcome.UNVERIFIED),
+    (FULL, read, found(REPORTED), Outcome.UNVERIFIED),
+    (FULL, read, lambda results, each: results.missing(each), Outcome.FAILED),
+    (FULL, read, lambda results, each: results.unreachable(each, 'the cable is cut'), Outcome.UNVERIFIED),
+    (FULL, read, lambda results, each: results.differs(each, 'is a directory'), Outcome.FAILED),
+    (FULL, read, lambda results, each: results.found(each, size=each.size + 1, evidence=READ), Outcome.FAILED),
+    (FULL, read, lambda results, each: results.found(each, digest=Digest.of(b''), evidence=READ), Outcome.FAILED),
+    (FULL, lambda results, each: results.read(each, CONFIG + b' '), found(READ), Outcome.FAILED)])
+def test_what_is_proof(level: VerifyLevel, config: Report | None, layer: Report | None, expected: Outcome) -> None:
+    assert outcome(level, config=config, layer=layer) is expected
+
+
+def test_a_service_that_gives_no_documents_is_believed_fast_and_never_in_full() -> None:
+    says = found(REPORTED, size=False)
+    assert outcome(FAST, config=says, layer=says, reports_only=True) is Outcome.VERIFIED
+    assert outcome(FULL, config=says, layer=says, reports_only=True) is Outcome.UNVERIFIED
+    assert outcome(FAST, config=says, layer=found(REPORTED, digest=False), reports_only=True) is Outcome.UNVERIFIED
+
+
+def test_one_good_look_does_not_outweigh_a_bad_one() -> None:
+    def twice(results: CheckResults, each: Expectation) -> None:
+        found(READ)(results, each)
+        results.missing(each)
+    assert outcome(FAST, config=read, layer=twice) is Outcome.FAILED
+
+
+@pytest.mark.parametrize('lost', range(len(RECEIPT.expectations)))
+def test_an_incomplete_receipt_is_never_verified(lost: int) -> None:
+    fewer = RECEIPT.expectations[:lost] + RECEIPT.expectations[lost + 1:]
+    assert outcome(FULL, receipt=replace(RECEIPT, expectations=fewer), config=read, layer=found(READ)) in (
+        Outcome.UNVERIFIED, Outcome.FAILED)
+
+
+def test_a_receipt_for_fewer_layers_than_the_config_lists_fails() -> None:
+    fewer = replace(RECEIPT, diff_ids=DIFF_IDS[:-1], expectations=RECEIPT.expectations[:-1])
+    assert outcome(FULL, receipt=fewer, config=read, layer=found(READ)) is Outcome.FAILED
+
+
+def test_layers_in_another_order_than_the_config_s_fail() -> None:
+    assert outcome(FULL, receipt=replace(RECEIPT, diff_ids=DIFF_IDS[::-1]), config=read,
+                   layer=found(READ)) is Outcome.FAILED
+
+
+def test_what_was_reported_of_something_else_is_an_error() -> None:
+    results = CheckResults()
+    for each in (*RECEIPT.expectations, Expectation('layer', 'other', Digest.of(b'x'), 1)):
+        results.found(each, size=each.size, digest=each.digest, evidence=READ)
+    verdict = judge(RECEIPT, FULL, results)
+    assert verdict.outcome is Outcome.FAILED and 'the receipt does not expect it' in str(verdict.findings[-1])
+
+
+def test_a_tree_needs_its_list_its_walk_and_its_origin() -> None:
+    tree = Expectation('files', 'tree.mtree', Digest.of(b'list'), 4, covers=(RECEIPT.image_id, *DIFF_IDS))
+    receipt = replace(RECEIPT, expectations=(tree,))
+
+    def said(level: VerifyLevel, listed: bool, contents: bool | None, covers: tuple[Digest, ...] = tree.covers,
+             ) -> Outcome:
+        results = CheckResults()
+        if listed:
+            results.found(tree, size=4, digest=tree.digest, evidence=READ)
+        if contents is not None:
+            results.walked(tree, contents=contents, covers=covers)
+        return judge(receipt, level, results).outcome
+    assert said(FAST, True, False) is said(FULL, True, True) is Outcome.VERIFIED
+    assert said(FAST, True, None) is said(FAST, False, False) is said(FULL, True, False) is Outcome.UNVERIFIED
+    assert said(FULL, True, True, covers=tree.covers[:-1]) is Outcome.FAILED
+
+
+def test_the_json_says_how_each_thing_was_observed() -> None:
+    results = CheckResults()
+    results.read(RECEIPT.expectations[0], CONFIG)
+    results.found(LAYERS[0], size=LAYERS[0].size, evidence=REPORTED)
+    config, layer, unseen, _ = judge(RECEIPT, FAST, results).to_json()
+    assert config['outcome'] == 'verified' and config['observed'][0]['how'] == 'read'
+    assert config['observed'][0]['digest'] == RECEIPT.image_id
+    assert layer['observed'] == [{'presence': 'found', 'how': 'reported', 'size': LAYERS[0].size, 'digest': None,
+                                  'contents': False, 'reason': None}]
+    assert unseen['observed'] == [] and unseen['outcome'] == 'unverified'
+
+
+def test_kinds_that_need_less_than_their_digest_are_few() -> None:
+    assert sorted(KINDS) == ['files', 'layer', 'referrer', 'tag'], 'each of these is a way to prove less: think twice'
+
+
+def test_a_stored_image_s_manifest_must_name_what_the_receipt_expects() -> None:
+    manifest = sample_image().manifest
+    assert manifest
+    expected = [Expectation('manifest', 'v1', manifest.digest, len(manifest.raw)),
+                Expectation('config', 'c', manifest.config.digest, manifest.config.size),
+                *(Expectation('layer', each.digest, each.digest, each.size, covers=(diff_id,))
+                  for each, diff_id in zip(manifest.layers, DIFF_IDS, strict=True))]
+    whole = Receipt('x', '/p', {}, 'a:b', 's', RECEIPT.image_id, DIFF_IDS, expected, manifest.digest, form='stored')
+    other = Expectation('layer', 'other', Digest.of(b'other'), 5, covers=(DIFF_IDS[2],))
+    swapped = replace(whole, expectations=(*expected[:-1], other))
+    for receipt, verdict in ((whole, Outcome.VERIFIED), (swapped, Outcome.FAILED)):
+        results = CheckResults()
+        for each in receipt.expectations:
+            if each.kind == 'layer':
+                results.found(each, size=each.size, digest=each.digest, evidence=READ)
+            else:
+                results.read(each, manifest.raw if each.kind == 'manifest' else CONFIG)
+        assert receipt.gap() == '' and judge(receipt, FULL, results).outcome is verdict
