@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from occystrap_core.place import Place, canonical_host
     from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
     from occystrap_core.settings import Cancellation, RequestStats, Settings
+    from occystrap_core.terminal import print_json, print_lines, print_message, prompt
     from occystrap_core.terminal_text import printable, size_text
     from occystrap_core.uri import Location, parse_uri
     from occystrap_core.values import value
@@ -95,6 +96,7 @@ _HOMES = {
     'place': 'Place canonical_host',
     'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
     'settings': 'Cancellation RequestStats Settings',
+    'terminal': 'print_json print_lines print_message prompt',
     'terminal_text': 'printable size_text',
     'uri': 'Location parse_uri',
     'values': 'value',
@@ -121,5 +123,6 @@ __all__ = [
     'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below',
     'canonical_host', 'choice', 'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size',
     'is_whiteout', 'nearest', 'open_chosen', 'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted',
-    'printable', 'read_options', 'size_text', 'start_writeback', 'sync_folder', 'value', 'whiteout_of', 'writing',
+    'print_json', 'print_lines', 'print_message', 'printable', 'prompt', 'read_options', 'size_text',
+    'start_writeback', 'sync_folder', 'value', 'whiteout_of', 'writing',
 ]

@@ -14,8 +14,9 @@
     ├── ServiceError               a registry or daemon did not do what it was asked
     │   ├── ServiceUnavailable     nobody answers, or only with errors
     │   └── AccessDenied           credentials are missing or refused
-    ├── OutputError                the destination could not be written
-    └── Cancelled                  the run was interrupted
+    └── OutputError                the destination could not be written
+
+    Cancelled                      exit code 130: the run was interrupted; no Exception, as it is no finding of anybody
 
 A message is one line which names the thing and says what to do about it.
 """
@@ -125,7 +126,10 @@ class OutputError(OccystrapError):
     """The destination cannot be written."""
 
 
-class Cancelled(OccystrapError):
-    """The run was interrupted by the user or by another part that failed."""
+class Cancelled(BaseException):
+    """The run was interrupted by the user, or what was done was given up because another part of it failed.
+
+    It says nothing about an image, so that no `except Exception` may take it for a failure: clean up, and let it pass.
+    """
 
     exit_code = 130

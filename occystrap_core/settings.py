@@ -53,7 +53,7 @@ class Cancellation:
         try:
             yield
         except BaseException as error:
-            if not isinstance(error, Exception | GeneratorExit):
+            if not isinstance(error, Exception | GeneratorExit | Cancelled):
                 self.cancel()
             raise
 

@@ -1,11 +1,41 @@
 """Text for people: names from whoever made an image, fit for a terminal, and sizes."""
 
+LONGEST = 4096
+"""Characters of a line that are shown unless somebody asks for all of them."""
+_MARKS = 4
+"""Combining characters upon one letter that are shown; more would run into the lines above and below."""
+_BLANK = frozenset('\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0')
+"""Characters that count as printable and show nothing, as variation selectors do."""
+
 
 def printable(text: str) -> str:
-    """Return text in which nothing moves the cursor or hides: what cannot be printed is escaped."""
-    if text.isprintable():
+    """Return text in which nothing moves the cursor, hides, or turns the direction: such characters are escaped."""
+    if text.isascii() and text.isprintable():
         return text
-    return ''.join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    return ''.join(_escaped_letters(text))
+
+
+def one_line(text: str, longest: int | None = LONGEST) -> str:
+    """Return `text` as one printable line; what is beyond `longest` characters is left out, and the line says so."""
+    if longest is None or len(text) <= longest:
+        shown = printable(text)
+        if longest is None or len(shown) <= longest:
+            return shown
+    return f'{printable(text[:longest])[:longest]}… ({len(text)} characters in all: --debug shows them)'
+
+
+def _escaped_letters(text: str) -> list[str]:
+    from unicodedata import category  # late: ASCII needs none of it
+    letters, marks = [], 0
+    for letter in text:
+        marks = marks + 1 if category(letter)[0] == 'M' else 0
+        letters.append(letter if _is_shown(letter) and marks <= _MARKS else _escaped(letter))
+    return letters
+
+
+def _is_shown(letter: str) -> bool:
+    selects = '\ufe00' <= letter <= '\ufe0f' or '\U000e0100' <= letter <= '\U000e01ef'
+    return letter.isprintable() and letter not in _BLANK and not selects
 
 
 def _escaped(letter: str) -> str:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options, give, say
+from occystrap_core.cli.common import common, common_options
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.settings import Settings
-from occystrap_core.terminal_text import printable
+from occystrap_core.terminal import print_json, print_lines, print_message
 
 if TYPE_CHECKING:
     from occystrap_core.checks.findings import Finding, Findings
@@ -46,13 +46,12 @@ def check(context: click.Context, /, source: str, fast: bool, platform: str | No
                          lambda content, chosen, advance: _checked(content, chosen, advance, fast),
                          progress_for(quiet=common(context).quiet), of_error)
     if common(context).format == 'json':
-        give({'images': [{'reference': image.name, 'failure': image.report.failure or None,
-                          'findings': [each.to_json() for each in _findings(image)]} for image in images]})
+        print_json({'images': [{'reference': image.name, 'failure': image.report.failure or None,
+                                'findings': [each.to_json() for each in _findings(image)]} for image in images]})
     else:
-        for line in _lines(images):
-            click.echo(line)
+        print_lines(_lines(images))
     summary, good = _summary(images, time.monotonic() - started)
-    say(summary)
+    print_message(summary)
     context.exit(0 if good else 1)
 
 
@@ -73,7 +72,7 @@ def _lines(images: 'list[ReadImage[Findings]]') -> Iterator[str]:
             where = '' if each.layer is None else f'layer {each.layer}'
             where += f' {each.digest.hex[:12]}' if each.digest else ''
             parts = [where, each.path, each.message]
-            yield printable(f'{each.level.value:<7} {each.rule:<24} ' + ': '.join(part for part in parts if part))
+            yield f'{each.level.value:<7} {each.rule:<24} ' + ': '.join(part for part in parts if part)
 
 
 def _summary(images: 'list[ReadImage[Findings]]', seconds: float) -> tuple[str, bool]:

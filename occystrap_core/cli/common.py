@@ -1,11 +1,11 @@
 """What all commands share: options that work before and after the command's name, settings, output."""
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
+
+from occystrap_core.terminal import print_message
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -49,9 +49,13 @@ def common_options(command: F) -> F:
 def _show_log() -> None:
     """Write what occystrap's own loggers say on stderr; those of HTTP libraries would tell tokens and signed URLs."""
     import logging
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            print_message(self.format(record), whole=True)
     log = logging.getLogger('occystrap')
     if not log.handlers:
-        handler = logging.StreamHandler()
+        handler = Lines()
         handler.setFormatter(logging.Formatter('%(asctime)s %(name)s: %(message)s', '%H:%M:%S'))
         log.addHandler(handler)
         log.setLevel(logging.DEBUG)
@@ -63,14 +67,3 @@ def _keep(context: click.Context, parameter: click.Parameter, value: object) -> 
     common(context).take(parameter.name, value, given)
     if parameter.name == 'debug' and value:
         _show_log()
-
-
-def say(message: str) -> None:
-    """Write one line for people, on stderr."""
-    click.echo(message, err=True)
-
-
-def give(data: dict[str, Any]) -> None:
-    """Write JSON for programs, on stdout."""
-    json.dump(data, sys.stdout, indent=2)
-    sys.stdout.write('\n')

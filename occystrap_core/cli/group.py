@@ -7,6 +7,7 @@ from occystrap_core.cli.common import Common, common_options
 from occystrap_core.cli.loading import load_plugins
 from occystrap_core.errors import PluginError
 from occystrap_core.schemes import CommandDeclaration, load
+from occystrap_core.terminal import print_lines
 from occystrap_core.version import __version__
 
 _OWN = {declaration.name: declaration for declaration in (
@@ -62,7 +63,7 @@ class LazyGroup(click.Group):
 
 def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> Any:
     if value and not context.resilient_parsing:
-        click.echo(f'occystrap {__version__}')
+        print_lines([f'occystrap {__version__}'])
         context.exit()
 
 

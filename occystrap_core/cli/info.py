@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options, give
+from occystrap_core.cli.common import common, common_options
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
@@ -14,7 +14,8 @@ from occystrap_core.image_input import ImageInput
 from occystrap_core.opening import open_source, source_location
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
-from occystrap_core.terminal_text import printable, size_text
+from occystrap_core.terminal import print_json, print_lines
+from occystrap_core.terminal_text import size_text
 
 
 @click.command(short_help='Tell what an image is made of.')
@@ -31,10 +32,10 @@ def info(context: click.Context, /, source: str, platform: str | None, **network
     settings = Settings(debug=common(context).debug, **network_settings(network))
     described = _described(load_plugins(context), settings.choosing(platform) if platform else settings, source)
     if common(context).format == 'json':
-        give({'images': described})
+        print_json({'images': described})
         return
     for number, image in enumerate(described):
-        click.echo('\n' * (number > 0) + '\n'.join(_lines(image)))
+        print_lines([*([''] if number else []), *_lines(image)])
 
 
 def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[str, Any]]:
@@ -65,7 +66,7 @@ def _lines(image: dict[str, Any], indent: str = '') -> Iterator[str]:
         size = size_text(layer['size']) if 'size' in layer else '–'
         digest = (layer.get('digest') or layer.get('diff_id') or '–')[-64:][:12]
         step = ' '.join(str(layer.get('created_by') or '').split())
-        yield printable(f'{indent}  {digest:<12} {size:>10}  {step}')
+        yield f'{indent}  {digest:<12} {size:>10}  {step}'
     for child in image.get('manifests', ()):
         yield ''
         yield from _lines(child, indent + '  ')
@@ -78,4 +79,4 @@ def _field(name: str, value: Any, indent: str) -> Iterator[str]:
         value = size_text(value)
     several = value if isinstance(value, list) else [value]
     for place, text in enumerate(several):
-        yield printable(f'{indent}{name if place == 0 else "":<18} {text}')
+        yield f'{indent}{name if place == 0 else "":<18} {text}'

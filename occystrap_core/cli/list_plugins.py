@@ -1,14 +1,15 @@
 """The command `plugins`: what is installed, what it brings, and what failed to load."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options, give
+from occystrap_core.cli.common import common, common_options
 from occystrap_core.cli.loading import load_plugins
 from occystrap_core.options import Option
 from occystrap_core.plugins import OFFICIAL, Plugin, Plugins
 from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+from occystrap_core.terminal import print_json, print_lines
 
 
 @click.command(short_help='List plugins, schemes, filters.')
@@ -18,26 +19,30 @@ def plugins(context: click.Context) -> None:
     """List the installed plugins with the schemes, filters, options and commands that they bring."""
     loaded = load_plugins(context, warn=False)
     if common(context).format == 'json':
-        give({'plugins': [_as_json(plugin) for plugin in loaded.all], 'conflicts': _conflicts(loaded)})
+        print_json({'plugins': [_as_json(plugin) for plugin in loaded.all], 'conflicts': _conflicts(loaded)})
         return
+    print_lines(_lines(loaded))
+
+
+def _lines(loaded: Plugins) -> Iterator[str]:
     for plugin in loaded.all:
-        _print(plugin)
+        yield from _lines_of(plugin)
     for conflict in _conflicts(loaded):
-        click.echo(f'CONFLICT: {conflict}')
+        yield f'CONFLICT: {conflict}'
     if not any(True for _ in loaded.declared(WriterScheme)):
-        click.echo('No schemes for images are installed: pip install occystrap-core[all], or some of '
-                   f'{", ".join(sorted(OFFICIAL.values()))}')
+        yield ('No schemes for images are installed: pip install occystrap-core[all], or some of '
+               f'{", ".join(sorted(OFFICIAL.values()))}')
 
 
-def _print(plugin: Plugin) -> None:
-    click.echo(f'{plugin.distribution} {plugin.version} ({plugin.module})')
+def _lines_of(plugin: Plugin) -> Iterator[str]:
+    yield f'{plugin.distribution} {plugin.version} ({plugin.module})'
     if plugin.failure:
-        click.echo(f'  FAILED: {plugin.failure}')
+        yield f'  FAILED: {plugin.failure}'
     for text, help_text, options in _rows(plugin):
-        click.echo(f'  {text:32} {help_text}')
+        yield f'  {text:32} {help_text}'
         for option in options:
             default = '' if option.default in (None, '') else f' (default: {str(option.default).lower()})'
-            click.echo(f'      {option.name}={option.type.name:22} {option.help}{default}')
+            yield f'      {option.name}={option.type.name:22} {option.help}{default}'
 
 
 def _rows(plugin: Plugin) -> list[tuple[str, str, Sequence[Option]]]:

@@ -1,8 +1,8 @@
 """Plugins for commands: loaded once, failed ones warned of once."""
 import click
 
-from occystrap_core.cli.common import say
 from occystrap_core.plugins import Plugins, build_plugin_manager
+from occystrap_core.terminal import print_message
 
 
 def load_plugins(context: click.Context, warn: bool = True) -> Plugins:
@@ -15,5 +15,5 @@ def load_plugins(context: click.Context, warn: bool = True) -> Plugins:
     if warn and not store.get('warned'):
         store['warned'] = True
         for plugin in plugins.failed:
-            say(f'warning: plugin {plugin} failed and is left out: {plugin.failure}')
+            print_message(f'warning: plugin {plugin} failed and is left out: {plugin.failure}')
     return plugins

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options, give, say
+from occystrap_core.cli.common import common, common_options
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.settings import Settings
+from occystrap_core.terminal import print_json, print_lines, print_message
 
 if TYPE_CHECKING:
     from occystrap_core.image.image_index import Content
@@ -51,11 +52,11 @@ def search(context: click.Context, /, source: str, pattern: str, regex: bool, sc
                          lambda content, chosen, advance: _search(matches, content, chosen, advance),
                          progress_for(quiet=common(context).quiet))
     if common(context).format == 'json':
-        give({'images': [_as_json(image) for image in images]})
+        print_json({'images': [_as_json(image) for image in images]})
     else:
         _show(images, script_friendly)
     failed = [image for image in images if image.report.failure]
-    say(_summary(images, len(failed), time.monotonic() - started))
+    print_message(_summary(images, len(failed), time.monotonic() - started))
     context.exit(1 if failed else 0)
 
 
@@ -72,7 +73,7 @@ def _search(matches: 'Matches', content: 'Content', settings: Settings, advance:
 
 
 def _show(images: list['ReadImage[Found]'], script_friendly: bool) -> None:
-    from occystrap_core.search.telling import lines, script_lines
+    from occystrap_core.search.telling import LONGEST_PATH, lines, script_lines
     for image in images:
         found = image.result or []
         for platform, matches in found:
@@ -82,11 +83,10 @@ def _show(images: list['ReadImage[Found]'], script_friendly: bool) -> None:
             else:
                 text = lines(matches)
                 if len(images) + len(found) > 2:
-                    click.echo(image.name + (f' {platform}' if len(found) > 1 else ''))
-            for line in text:
-                click.echo(line)
+                    print_lines([image.name + (f' {platform}' if len(found) > 1 else '')])
+            print_lines(text, LONGEST_PATH)
         if image.report.failure and len(images) > 1:
-            say(image.report.line())
+            print_message(image.report.line())
 
 
 def _as_json(image: 'ReadImage[Found]') -> dict[str, Any]:

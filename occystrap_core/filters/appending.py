@@ -1,9 +1,9 @@
 """Where filters that tell something put it: stdout, or the end of a file."""
 import os
-import sys
 
 from occystrap_core.errors import OutputError, UsageError
 from occystrap_core.settings import Settings
+from occystrap_core.terminal import write_text
 
 STDOUT = '-'
 
@@ -16,13 +16,11 @@ def checked_target(name: str, target: str, settings: Settings) -> str:
 
 
 def append(target: str, text: str) -> None:
-    """Write whole lines at once, so that those of several images never mix; raises OutputError."""
-    data = text.encode('utf-8', 'backslashreplace')
+    """Write whole lines, which are escaped, at once, so that those of several images never mix; raises OutputError."""
     if target == STDOUT:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        write_text([text])
         return
+    data = text.encode()
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:

@@ -8,8 +8,9 @@ from occystrap_core.image_filter import ImageFilter
 from occystrap_core.options import Values
 from occystrap_core.search.image_search import ImageSearch
 from occystrap_core.search.matching import matcher
-from occystrap_core.search.telling import lines, script_lines
+from occystrap_core.search.telling import LONGEST_PATH, lines, script_lines
 from occystrap_core.settings import Settings
+from occystrap_core.terminal_text import one_line
 
 
 class Search(ImageFilter):
@@ -39,4 +40,4 @@ class Search(ImageFilter):
             text = list(script_lines(image.reference, matches))
         else:
             text = [f'{image.reference}:', *lines(matches)]
-        append(self._target, ''.join(f'{line}\n' for line in text))
+        append(self._target, ''.join(f'{one_line(line, LONGEST_PATH)}\n' for line in text))

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-from occystrap_core.errors import InvalidImage
+from occystrap_core.errors import Cancelled, InvalidImage
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
@@ -56,21 +56,11 @@ class ImageCopy:
             return self._finalized(self._written())
         except BaseException as error:
             self._stopped.cancel()
-            self._abort(error)
+            abort(self._output, error)
             raise
 
     def _finalized(self, written: WrittenImage) -> Receipt:
         return require_receipt(self._output.finalize(written), self._output, written.config.digest, written.layers)
-
-    def _abort(self, reason: BaseException) -> None:
-        """Have the writer clean up, again if a signal breaks into that; a failure there is added to the reason."""
-        try:
-            self._output.abort()
-        except Exception as error:
-            reason.add_note(f'what is temporary could not be removed: {error}')
-        except BaseException:
-            self._output.abort()
-            raise
 
     def _copy_in_parallel(self) -> None:
         """Copy the largest first, so that no long one is left for the end; a layer listed twice is copied once."""
@@ -220,6 +210,17 @@ class ImageCopy:
         source = layer.source
         stored = source.descriptor and self._output.wants is LayerForm.STORED
         return source.diff_id or id(source), source.descriptor.digest if source.descriptor and stored else None
+
+
+def abort(output: ImageOutput, reason: BaseException) -> None:
+    """Have a writer clean up, again if a signal breaks into that; a failure there is added to the reason."""
+    try:
+        output.abort()
+    except (Exception, Cancelled) as error:
+        reason.add_note(f'what is temporary could not be removed: {error}')
+    except BaseException:
+        output.abort()
+        raise
 
 
 def layers_in_turn(settings: Settings) -> InTurn:

@@ -8,7 +8,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex, below
 from occystrap_core.image_filter import ImageFilter
 from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenIndex, merged
-from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.pipeline.image_copy import ImageCopy, abort
 from occystrap_core.pipeline.parts import Parts, listed
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Settings
@@ -42,7 +42,7 @@ class IndexCopy:
                 self._index.origin.digest))
             return require_receipt(receipt, self._output, index.digest)
         except BaseException as error:
-            _abort(self._output, error)
+            abort(self._output, error)
             raise
 
 
@@ -127,11 +127,3 @@ def _changed(image: Image, filters: Sequence[ImageFilter]) -> Image:
     for each in filters:
         image = each.apply(image)
     return image
-
-
-def _abort(output: ImageOutput, reason: BaseException) -> None:
-    """Have the writer clean up; a failure there is added to the reason."""
-    try:
-        output.abort()
-    except Exception as error:
-        reason.add_note(f'what is temporary could not be removed: {error}')

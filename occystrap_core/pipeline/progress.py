@@ -7,9 +7,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
 from occystrap_core.pipeline.report import ImageReport
-from occystrap_core.terminal_text import size_text
+from occystrap_core.terminal import console, print_message, terminal
+from occystrap_core.terminal_text import one_line, size_text
 
 _INTERVAL = 10.0
+_WIDE = 120
+"""Characters of a reference beside its bar."""
 
 Advance = Callable[[int], None]
 """Notes that so many bytes have moved; called from several threads."""
@@ -64,19 +67,19 @@ class PlainProgress(Progress):
                 self._say(f'[{self._finished}/{self._all}] {image.line()}')
 
     def _say(self, line: str) -> None:
-        print(line, file=self._target, flush=True)
+        print_message(line, target=self._target)
 
 
 class TerminalProgress(Progress):
     """A bar for each image in flight with bytes, rate and time left, and of several one for all."""
 
     def __init__(self, target: TextIO) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress as Bars, TextColumn, TimeRemainingColumn
         from rich.progress import TransferSpeedColumn
         self._bars = Bars(TextColumn('{task.description}', markup=False), BarColumn(),
                           DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn(),
-                          console=Console(file=target), transient=True)
+                          console=console(target), transient=True,
+                          redirect_stdout=False, redirect_stderr=False)  # that would take them out of its reach
         self._lock = threading.Lock()
         self._all = self._finished = 0
 
@@ -90,7 +93,7 @@ class TerminalProgress(Progress):
     @contextmanager
     def image(self, reference: str, total: int) -> Iterator[Advance]:
         """Show one image's bar, gone when it is done."""
-        task = self._bars.add_task(reference, total=total or None)
+        task = self._bars.add_task(one_line(reference, _WIDE), total=total or None)
 
         def advance(count: int) -> None:
             if count:
@@ -107,7 +110,7 @@ class TerminalProgress(Progress):
             self._finished += 1
         self._describe()
         if self._all > 1 and not image.succeeded:
-            self._bars.console.print(image.line(), markup=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(one_line(image.line()))
 
     def end(self) -> None:
         """Take the bars away."""
@@ -121,5 +124,5 @@ def progress_for(target: TextIO | None = None, quiet: bool = False) -> Progress:
     """Return what fits the stream that messages go to, stderr unless `target` is given."""
     if quiet:
         return Progress()
-    target = target or sys.stderr
-    return TerminalProgress(target) if target.isatty() else PlainProgress(target)
+    drawn = terminal(target)
+    return TerminalProgress(drawn) if drawn.isatty() else PlainProgress(target or sys.stderr)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from occystrap_core.errors import ImageError, UsageError
+from occystrap_core.errors import Cancelled, ImageError, UsageError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Content, ImageIndex
@@ -67,7 +67,7 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
             try:
                 with opened.open(image.reference) as content, settings.cancellation.by_signals():
                     _look(content, image, partial(read, content, chosen), progress)
-            except Exception as error:  # whatever it is, the other images have nothing to do with it
+            except (Exception, Cancelled) as error:  # whatever it is, the other images have nothing to do with it
                 if unfit and isinstance(error, ImageError):
                     image.result = unfit(error)
                 elif len(found) == 1 or settings.cancellation.cancelled:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from occystrap_core.errors import OccystrapError
+from occystrap_core.errors import Cancelled, OccystrapError
 from occystrap_core.settings import RequestStats
 from occystrap_core.terminal_text import size_text
 from occystrap_core.verification.judge import Verdict
@@ -115,7 +115,7 @@ class RunReport:
                 'images': [image.to_json() for image in self.images]}
 
 
-def failure_text(error: Exception) -> str:
+def failure_text(error: BaseException) -> str:
     """Return what to tell of an image's failure among others; what is no OccystrapError is somebody's fault."""
-    known = isinstance(error, OccystrapError)
+    known = isinstance(error, OccystrapError | Cancelled)
     return str(error) if known else f'internal error: {type(error).__name__}: {error}'

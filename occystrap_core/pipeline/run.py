@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from occystrap_core.errors import ImageNotFound
+from occystrap_core.errors import Cancelled, ImageNotFound
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex, below
@@ -15,6 +15,7 @@ from occystrap_core.image_output import ImageOutput
 from occystrap_core.opening import open_output
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.earlier_run import EarlierRun
+from occystrap_core.pipeline.image_copy import abort
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
@@ -97,7 +98,7 @@ class Run:
                 self._finished(task, started)
                 return
             self._copy(task)
-        except Exception as error:  # whatever it is, the other images have nothing to do with it
+        except (Exception, Cancelled) as error:  # whatever it is, the other images have nothing to do with it
             if only or self.settings.cancellation.cancelled:
                 raise
             task.report.failure = failure_text(error)
@@ -174,18 +175,10 @@ class Run:
             if not give_up(copies, _ABORTING):
                 outputs = list(self._outputs.values())
                 threads = DaemonThreads(max(1, len(outputs)), 'abort')
-                wait([threads.submit(partial(_abort, output, error)) for output in outputs])
+                wait([threads.submit(partial(abort, output, error)) for output in outputs])
                 threads.close()
             _tell_what_is_left(copies, error)
             raise
-
-
-def _abort(output: ImageOutput, reason: BaseException) -> None:
-    """Clean up for a thread that waits for a silent server; a failure is added to the reason."""
-    try:
-        output.abort()
-    except Exception as error:
-        reason.add_note(f'what is temporary could not be removed: {error}')
 
 
 def _tell_what_is_left(copies: Iterable[Future[None]], reason: BaseException) -> None:

@@ -5,18 +5,20 @@ from typing import Any
 from occystrap_core.layertar.layer_effects import DELETED, SHADOWED
 from occystrap_core.oci.reference import Reference
 from occystrap_core.search.image_search import VISIBLE, Match
-from occystrap_core.terminal_text import printable, size_text
+from occystrap_core.terminal_text import size_text
+
+LONGEST_PATH = 1 << 15
+"""Characters of a line with a path: four for each byte of the longest that Linux takes, all escaped, have room."""
 
 
 def lines(matches: Sequence[Match]) -> Iterator[str]:
     """Yield a line for people for each match: layer, type, size, path, and what became of it."""
     for match in matches:
         assert match.diff_id
-        path = printable(_text(match.path))
-        target = f' -> {printable(_text(match.linkname))}' if match.linkname else ''
+        target = f' -> {_text(match.linkname)}' if match.linkname else ''
         fate = '' if match.state == VISIBLE else f'  ({match.state} by layer {match.by})'
         yield (f'{match.layer:>3} {match.diff_id.hex[:12]} {match.type:<9} {size_text(match.size):>10}  '
-               f'{path}{target}{fate}')
+               f'{_text(match.path)}{target}{fate}')
 
 
 def script_lines(reference: Reference, matches: Sequence[Match]) -> Iterator[str]:
@@ -24,7 +26,7 @@ def script_lines(reference: Reference, matches: Sequence[Match]) -> Iterator[str
     name = f'{reference.repository}:{reference.tag or reference.digest or ""}'
     for match in matches:
         assert match.diff_id
-        yield f'{name}:{match.diff_id.hex}:{printable(_text(match.path))}'
+        yield f'{name}:{match.diff_id.hex}:{_text(match.path)}'
 
 
 def to_json(match: Match) -> dict[str, Any]:

@@ -1,5 +1,4 @@
 """The command `images`: what a daemon has."""
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -10,7 +9,8 @@ from typing import Any
 import click
 
 from occystrap_core import (
-    Location, ServiceError, Settings, UsageError, at_once, parse_uri, printable, read_options, size_text,
+    Location, ServiceError, Settings, UsageError, at_once, parse_uri, print_json, print_lines, printable,
+    read_options, size_text,
 )
 from occystrap_core.oci import Digest, compiled, natural, split_tag
 from occystrap_docker.daemon import Daemon, ImageFacts
@@ -43,9 +43,9 @@ def images(context: click.Context, /, location: str, shape: str | None, timeout:
         platforms = _platforms(daemon, rows)
         address = str(daemon.address)
     if (shape or getattr(context.find_root().obj, 'format', 'text')) == 'json':
-        click.echo(json.dumps({'daemon': address, 'images': [_entry(row, platforms) for row in rows]}, indent=2))
+        print_json({'daemon': address, 'images': [_entry(row, platforms) for row in rows]})
     else:
-        click.echo(_table([_HEADINGS, *(_cells(row, platforms) for row in rows)]), nl=False)
+        print_lines(_table([_HEADINGS, *(_cells(row, platforms) for row in rows)]))
 
 
 def _wanted(text: str) -> tuple[Location, NamePattern | None]:
@@ -104,6 +104,6 @@ def _time(row: Listed) -> datetime:
     return datetime.fromtimestamp(row.created, timezone.utc)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ''.join('  '.join(map(str.ljust, row, widths)).rstrip() + '\n' for row in rows)
+    return ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]

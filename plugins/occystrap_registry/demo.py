@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import httpx
 
-from occystrap_core import OccystrapError
+from occystrap_core import OccystrapError, print_lines
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_config, sample_layers
 
@@ -59,17 +59,15 @@ def _damage(place: Path) -> None:
 
 
 def _tell(text: str) -> None:
-    click.echo(f'\n{text}')
+    print_lines(['', text])
 
 
 def _run(command: str, expected: int) -> None:
     """Show a command, run it, and stop the demo when it does not end as it should."""
-    click.echo(f'  $ {command}')
+    print_lines([f'  $ {command}'])
     words = [sys.executable, '-P', '-m', 'occystrap_core', *shlex.split(command)[1:]]
     done = subprocess.run(words, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
-    for line in done.stdout.splitlines():
-        click.echo(f'    {line}')
-    click.echo(f'    (exit code {done.returncode})')
+    print_lines(f'    {line}' for line in (*done.stdout.splitlines(), f'(exit code {done.returncode})'))
     if done.returncode != expected:
         raise OccystrapError(f'the demo expected exit code {expected} here: something is wrong with this installation')
 

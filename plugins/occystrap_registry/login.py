@@ -4,7 +4,7 @@ import sys
 import click
 from click.core import ParameterSource
 
-from occystrap_core import AccessDenied, Settings, UsageError
+from occystrap_core import AccessDenied, Settings, UsageError, print_message, prompt
 from occystrap_core.oci import Reference
 from occystrap_registry.address import Address
 from occystrap_registry.client import RegistryClient
@@ -44,13 +44,13 @@ def login(context: click.Context, /, host: str, username: str | None, password: 
     if shown and password_stdin:
         raise click.UsageError('--password and --password-stdin cannot both be given', context)
     if shown:
-        _say('warning: all users of this machine can see --password in ps: --password-stdin hides it')
+        print_message('warning: all users of this machine can see --password in ps: --password-stdin hides it')
     AuthFile(path)  # a broken one is better told before the password is typed
     found = _asked_for(username, None if password_stdin else password, password_stdin)
     checked = _check(host, found, insecure, Settings(timeout=timeout, ca_file=ca_file))
     place = keep_login(path, host, found, timeout)
     doubt = '' if checked else f'; {host} lets everybody in, so that the password could not be checked'
-    _say(f'logged in to {host} as {found.user}, kept in {place}{doubt}')
+    print_message(f'logged in to {host} as {found.user}, kept in {place}{doubt}')
 
 
 @click.command()
@@ -63,7 +63,7 @@ def logout(host: str, authfile: str | None, timeout: float) -> None:
     gone = forget_login(path, host, timeout)
     others = [each for each in places_to_read() if each != path and AuthFile(each).login(host, '')]
     still = ''.join(f'; {each} has one still (--authfile)' for each in others)
-    _say(f'logged out of {host}{still}' if gone else f'there was no login for {host} in {path}{still}')
+    print_message(f'logged out of {host}{still}' if gone else f'there was no login for {host} in {path}{still}')
 
 
 def _host(text: str) -> str:
@@ -85,11 +85,11 @@ def _asked_for(user: str | None, password: str | None, from_stdin: bool) -> Logi
             raise UsageError('--password-stdin: nothing came on standard input')
     elif not (user and password) and not sys.stdin.isatty():
         raise UsageError('there is no terminal to ask on: give --username and --password-stdin')
-    user = user or click.prompt('Username', err=True)
-    password = password or click.prompt('Password', hide_input=True, err=True)
+    user = user or prompt('Username')
+    password = password or prompt('Password', hidden=True)
     if ':' in user or not user.isprintable():
         raise UsageError('a user name has no colons and no control characters (RFC 7617)')
-    return Login(str(user), str(password))
+    return Login(user, password)
 
 
 def _check(host: str, login: Login, insecure: bool, settings: Settings) -> bool:
@@ -107,7 +107,3 @@ def _check(host: str, login: Login, insecure: bool, settings: Settings) -> bool:
     finally:
         client.close()
         settings.shared.close()
-
-
-def _say(message: str) -> None:
-    click.echo(message, err=True)

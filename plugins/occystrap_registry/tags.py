@@ -1,10 +1,9 @@
 """The command `tags`: what a repository, or a whole registry, has."""
-import json
 from itertools import islice
 
 import click
 
-from occystrap_core import Location, Settings, UsageError, parse_uri, read_options
+from occystrap_core import Location, Settings, UsageError, parse_uri, print_json, print_lines, read_options
 from occystrap_core.oci import has_glob, natural
 from occystrap_registry.address import parse_address
 from occystrap_registry.client import RegistryClient
@@ -36,9 +35,9 @@ def tags(context: click.Context, /, location: str, limit: int | None, shape: str
     key, named, names = _listed(wanted, settings, limit)
     names.sort(key=natural)
     if (shape or getattr(context.find_root().obj, 'format', 'text')) == 'json':
-        click.echo(json.dumps({**named, key: names}, indent=2))
+        print_json({**named, key: names})
     else:
-        click.echo(''.join(f'{name}\n' for name in names), nl=False)
+        print_lines(names)
 
 
 def _location(text: str) -> Location:

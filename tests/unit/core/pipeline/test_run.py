@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from occystrap_core import (
-    CheckResults, Image, ImageNotFound, InvalidImage, Many, OccystrapError, Outcome, PluginError, Receipt,
+    Cancelled, CheckResults, Image, ImageNotFound, InvalidImage, Many, OccystrapError, Outcome, PluginError, Receipt,
     RequestStats, ServiceUnavailable, Settings, StoredLayer, UnknownOption, UnknownScheme, UsageError, VerifyLevel,
 )
 from occystrap_core.oci import Digest, ImageConfig, Platform
@@ -77,7 +77,7 @@ def test_one_of_several_failing_does_not_stop_the_others() -> None:
 def test_cancelling_ends_all_images() -> None:
     settings = Settings()
     settings.cancellation.cancel()
-    with pytest.raises(OccystrapError, match='interrupted'):
+    with pytest.raises(Cancelled, match='interrupted'):
         process(offer('one', 'two'), settings=settings)
 
 

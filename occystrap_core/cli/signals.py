@@ -1,0 +1,91 @@
+"""Signals that ask the process to end: it does so within two seconds, or as soon as what is temporary is gone."""
+import os
+import signal
+import threading
+import time
+import weakref
+from types import FrameType
+from typing import NoReturn
+
+from occystrap_core.terminal import last_words
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOOK = 0.1
+_STUCK = 1.6
+"""Seconds after which the main thread must have heard of a signal: else it is within something that does not return."""
+_AGAIN = 2.0
+"""Seconds after the first signal from which on another one ends the process at once; before it may be the same."""
+
+
+class Interrupted(BaseException):
+    """A signal asked the process to end; `exit_code` is 128 and the signal's number, as shells have it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+class Signals:
+    """Raises Interrupted in the main thread, once: nothing more is heard while everything temporary is being removed.
+
+    A thread watches over that. Python raises only between two of its own instructions: where the main thread waits in
+    a library that never returns, the thread ends the process. Where somebody swallowed what was raised, as happens in
+    finalizers, it is raised again.
+    """
+
+    def __init__(self) -> None:
+        self._raised: weakref.ref[Interrupted] | None = None
+        self._since = 0.0
+        self._ended = False
+
+    def begin(self) -> None:
+        """Listen from now on; a hang-up that whoever started the process ignores, as nohup does, stays ignored."""
+        heard = [each for each in _NUMBERS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in heard:
+            signal.signal(number, self._handle)
+        threading.Thread(target=self._watch, args=(reading,), name='signals', daemon=True).start()
+
+    def end(self) -> None:
+        """Listen no more: the exit code is known."""
+        self._ended = True
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._ended:
+            return
+        if not self._is_on_its_way():
+            self._since = time.monotonic()
+            raise self._interrupted(number)  # in no variable here, or its own traceback would keep it alive
+        if time.monotonic() - self._since > _AGAIN:
+            _end_at_once(number, 'interrupted again, and ended at once: what is temporary is left to the next run')
+
+    def _interrupted(self, number: int) -> Interrupted:
+        error = Interrupted(number)
+        self._raised = weakref.ref(error)
+        return error
+
+    def _is_on_its_way(self) -> bool:
+        return self._raised is not None and self._raised() is not None
+
+    def _watch(self, reading: int) -> None:
+        while number := os.read(reading, 1):
+            if number[0] in _NUMBERS:
+                self._see_to(number[0])
+
+    def _see_to(self, number: int) -> None:
+        """See that the signal reaches the main thread and comes to its end there."""
+        since = time.monotonic()
+        while not self._ended:
+            time.sleep(_LOOK)
+            if self._raised is None:
+                if time.monotonic() - since > _STUCK:
+                    _end_at_once(number, 'interrupted; what was under way did not answer')
+            elif not self._is_on_its_way() and not self._ended:
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+
+def _end_at_once(number: int, message: str) -> NoReturn:
+    last_words(f'occystrap: error: {message}')
+    os._exit(128 + number)
