@@ -175,3 +175,7 @@ def test_what_else_writes_is_escaped_too(here: Path, occystrap: CommandLine) -> 
                                   'main._run = run\nmain.main([])\n')
     done = subprocess.run([sys.executable, here / 'loud.py'], capture_output=True, env=occystrap.environment())
     assert done.stdout == b'out \\x1b[31m\n' and b'err \\x9b\n' in done.stderr and b'\x1b' not in done.stderr
+    with open('/dev/full', 'wb', buffering=0) as full:
+        done = subprocess.run([sys.executable, here / 'loud.py'], stderr=full, stdout=subprocess.PIPE,
+                              env=occystrap.environment())
+    assert done.returncode == 0 and done.stdout == b'out \\x1b[31m\n'
