@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.oci.reference import Reference
+from occystrap_core.place import Place
 from occystrap_core.settings import Settings
 from occystrap_core.uri import Location
 
@@ -35,6 +36,13 @@ class ImageInput(ABC):
     def location_of(self, reference: Reference) -> Location:
         """Return the location that names this one of its images alone, where there are several."""
         return self.location
+
+    def place(self, reference: Reference) -> Place | None:
+        """Return the place where one of its images lies, as an output of the same kind tells it; None if nobody knows.
+
+        The run refuses to copy an image onto itself. Asks nobody.
+        """
+        return None
 
     def close(self) -> None:
         """Let go of connections and files; called once, at the end of the run."""

@@ -200,7 +200,8 @@ class ImageOutput(ABC):
 
         The run refuses two images for one place, before anything is read; the receipt keeps it. Asks nobody.
         """
-        return Place('', f'{self.location.scheme}://{os.path.realpath(self.location.path)}#{reference}')
+        return Place('', f'{self.location.scheme}://{os.path.realpath(self.location.path)}#'
+                     f'{reference.with_default_tag()}')
 
     def prepare(self, image: Image) -> None:
         """Look before anything is read whether the image can be written here; raises OutputError if not."""

@@ -21,7 +21,9 @@ from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text
+from occystrap_core.pipeline.same_place import Claims
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
+from occystrap_core.place import Place
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.verification.levels import VerifyLevel
@@ -113,6 +115,7 @@ class Run:
         output = self._outputs[id(task)] = open_output(self.plugins, task.destination, task.settings)
         with task.images.open(task.reference) as source:
             _require_platform(source, task.settings)
+            self._claim(task, output.place(source.reference))
             image = filtered(source, task.filters)
             with self.progress.image(str(task.reference), size_to_move(image)) as advance:
                 copy = copy_of(image, output, task.settings, task.source, advance, task.recipe)
@@ -122,8 +125,13 @@ class Run:
                         each.copied()
         del self._outputs[id(task)]
         self._note(task.report, receipt)
-        task.report.notes = [*image.notes, *output.notes]
+        task.report.notes = [*task.report.notes, *image.notes, *output.notes]
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
+
+    def _claim(self, task: ImageTask, place: Place) -> None:
+        """Keep the place of an image that turned out to have another name than was expected."""
+        if place != task.place:
+            self.settings.shared.get(Claims, Claims).claim(place, task.source, task.destination)
 
     def _note(self, report: ImageReport, receipt: Receipt) -> None:
         report.receipt, report.destination = receipt, receipt.destination

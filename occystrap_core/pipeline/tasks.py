@@ -14,7 +14,8 @@ from occystrap_core.opening import (
 )
 from occystrap_core.pipeline.destinations import filled_in, require_room
 from occystrap_core.pipeline.report import ImageReport
-from occystrap_core.pipeline.same_place import refuse_same_place
+from occystrap_core.pipeline.same_place import Claims, refuse_same_place
+from occystrap_core.place import Place
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.uri import Location
@@ -35,6 +36,7 @@ class ImageTask:
     recipe: str | None
     settings: Settings
     report: ImageReport
+    place: Place = Place()
 
 
 @value
@@ -65,10 +67,27 @@ class TaskList:
         orders = list(self._orders(ListedImage(source, destination, None, filters)))
         for order in orders:
             self._find(order, only=len(orders) == 1)
-        for task in self.tasks:
-            open_output(self._plugins, task.destination, task.settings)
-            refuse_same_place(task.images.location_of(task.reference), task.destination)
+        self.tasks = [self._placed(task) for task in self.tasks]
         require_room(self._plugins, [(task.written, task.destination) for task in self.tasks])
+        self.tasks = list(self._once_each(self.tasks))
+
+    def _placed(self, task: ImageTask) -> ImageTask:
+        """Return the task with the place that its image takes; raises UsageError if that is where it lies."""
+        place = open_output(self._plugins, task.destination, task.settings).place(task.reference)
+        images = task.images
+        refuse_same_place(images.location_of(task.reference), task.destination, images.place(task.reference), place)
+        return replace(task, place=place)
+
+    def _once_each(self, tasks: Sequence[ImageTask]) -> Iterator[ImageTask]:
+        """Yield the tasks, one that is listed twice once; raises UsageError for two images that want one place."""
+        claims = self._settings.shared.get(Claims, Claims)
+        first: dict[tuple[Place, str], ImageTask] = {}
+        for task in tasks:
+            if claims.claim(task.place, task.source, task.destination):
+                first[task.place, task.source] = task
+                yield task
+            elif kept := first.get((task.place, task.source)):
+                kept.report.notes = [f'{task.source} is listed more than once, and copied once']
 
     def _orders(self, entry: ListedImage, listed: bool = False) -> Iterator[_Order]:
         """Yield what is to be done for one entry; a list's entries take its place."""

@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Sequence
 
 from occystrap_core import (
-    Image, ImageInput, ImageNotFound, InvalidImage, Location, Settings, TarLayer, UsageError, concerning,
+    Image, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, TarLayer, UsageError,
+    concerning,
 )
 from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference
+from occystrap_dir.catalog import named_as
 from occystrap_dir.choices import Choice, list_choices, reference_of, saved_image
 from occystrap_dir.names import open_inside, read_document
 
@@ -45,6 +47,10 @@ class DirInput(ImageInput):
         layers = [self._layer(index, diff_id, name)
                   for index, (diff_id, name) in enumerate(zip(config.diff_ids, saved.layers, strict=True))]
         return Image(reference, config, layers)
+
+    def place(self, reference: Reference) -> Place:
+        """Return the directory, with the image's name in it."""
+        return Place.at(self._root, str(named_as(reference)), reference.host)
 
     def _choose(self) -> Choice:
         if not os.path.isdir(self._root):

@@ -2,7 +2,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, SequentialImage, Settings
+from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, Place, SequentialImage, Settings
 from occystrap_core.oci import Excluded, Reference
 from occystrap_docker.daemon import Daemon, ImageFacts
 from occystrap_docker.export import Export
@@ -58,6 +58,10 @@ class DockerInput(ImageInput):
     def location_of(self, reference: Reference) -> Location:
         """Return the location of an image that matches the pattern."""
         return self.location.with_path(str(reference)) if self._pattern else self.location
+
+    def place(self, reference: Reference) -> Place:
+        """Return its name in the daemon."""
+        return self._daemon.address.place(reference)
 
     def close(self) -> None:
         """Let go of the daemon."""

@@ -1,11 +1,12 @@
 """Reading images from a registry."""
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from occystrap_core import (
-    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Settings, open_chosen,
-    platforms_wanted,
+    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings,
+    open_chosen, platforms_wanted,
 )
 from occystrap_core.oci import Excluded, Reference, has_glob
 from occystrap_registry.address import parse_address
@@ -50,6 +51,10 @@ class RegistryInput(ImageInput):
     def location_of(self, reference: Reference) -> Location:
         """Return the location of an image that matches the pattern."""
         return self.location.with_path(str(reference))
+
+    def place(self, reference: Reference) -> Place:
+        """Return its tag, or its digest if that chooses it."""
+        return replace(self._address, reference=replace(reference, tag='') if reference.digest else reference).place
 
     def close(self) -> None:
         """Close the connections."""

@@ -6,7 +6,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from occystrap_core import (
-    Image, ImageIndex, ImageInput, ImageNotFound, Location, ServiceError, Settings, UsageError, at_once,
+    Image, ImageIndex, ImageInput, ImageNotFound, Location, Place, ServiceError, Settings, UsageError,
+    at_once,
 )
 from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order, some
 from occystrap_registry.address import Address, parse_address
@@ -51,6 +52,10 @@ class QuayInput(ImageInput):
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, from the registry."""
         return self._images.open(reference)
+
+    def place(self, reference: Reference) -> Place:
+        """Return its tag in the registry."""
+        return self._images.place(reference)
 
     def close(self) -> None:
         """Close the connections."""

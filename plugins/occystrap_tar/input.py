@@ -2,7 +2,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from occystrap_core import Image, ImageError, ImageInput, InvalidImage, Location, Settings, concerning
+from occystrap_core import Image, ImageError, ImageInput, InvalidImage, Location, Place, Settings, concerning
 from occystrap_core.oci import INDEX, LayoutEntries, Platform, Reference, choose
 from occystrap_tar import docker_archive, oci_archive
 from occystrap_tar.members import Archive
@@ -26,6 +26,10 @@ class TarInput(ImageInput):
         """Return the image, having read the archive's headers and the small documents."""
         with _naming(self.location.path):
             return self._open(reference)
+
+    def place(self, reference: Reference) -> Place:
+        """Return the file."""
+        return Place.at(self.location.path)
 
     def close(self) -> None:
         """Remove what was decompressed."""

@@ -3,8 +3,8 @@ import os
 from collections.abc import Sequence
 
 from occystrap_core import (
-    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Origin, Settings, concerning,
-    open_chosen, platforms_of, platforms_wanted,
+    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Origin, Place, Settings,
+    concerning, open_chosen, platforms_of, platforms_wanted,
 )
 from occystrap_core.oci import (
     LAYOUT, MANIFEST_CAP, Descriptor, Index, LayoutEntries, Reference, require_version, select_entry,
@@ -46,6 +46,11 @@ class LayoutInput(ImageInput):
         if len(self._chosen[reference]) > 1:  # the index is made here, of entries with one name
             opened.origin = Origin(None, platforms_of(Index.build(self._chosen[reference])))
         return opened
+
+    def place(self, reference: Reference) -> Place:
+        """Return the layout, with the image's name in it, none where a digest chooses it."""
+        name = self._place.tag or self.location.options['image'] or reference.familiar
+        return Place.at(self._place.root, '' if self._place.digest else name)
 
     def _entries(self) -> Sequence[Descriptor]:
         root = self._place.root

@@ -1,0 +1,120 @@
+"""One place holds one image: two for one place, or a copy onto its source, are refused before anything is read."""
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import Image
+from occystrap_core.oci import Reference
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_registry.server.serving import RegistryServer
+from tests.functional.archives import write_docker_archive
+from tests.hostile.in_process import run_here
+from tests.hostile.refusals import is_refused
+from tests.unit.core.pipeline.memory import IMAGES, SHELVES, offer
+from tests.unit.core.pipeline.test_many import process
+
+WHY = 'would go to one place'
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with two archives of images that have one name, and a link to itself."""
+    (tmp_path / 'link').symlink_to('.')
+    (tmp_path / 'sub').mkdir()
+    for name in ('a', 'b'):
+        layer = sample_layers()[:1] if name == 'b' else sample_layers()
+        write_docker_archive(tmp_path / f'{name}.tar', sample_config(layer), layer, 'sample:v1')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plan(here: Path, *images: tuple[str, str, str]) -> str:
+    """A plan of sources, destinations and filters."""
+    (here / 'plan.toml').write_text(''.join(
+        f'[[images]]\nsource = "{source}"\ndestination = "{destination}"\nfilters = [{filters}]\n'
+        for source, destination, filters in images))
+    return 'plan://plan.toml'
+
+
+def nothing_was_written(here: Path) -> None:
+    assert sorted(path.name for path in here.iterdir()) in (
+        ['a.tar', 'b.tar', 'link', 'plan.toml', 'sub'], ['a.tar', 'b.tar', 'link', 'list', 'sub'])
+
+
+@pytest.mark.parametrize('destination', ['layout://L', 'dir://D?unique_names=true', 'mounts://M'])
+def test_two_images_of_one_name(destination: str, here: Path) -> None:
+    (here / 'list').write_text('tar://a.tar\ntar://b.tar\n')
+    is_refused(run_here('process', 'list://list', destination), 'tar://a.tar', 'tar://b.tar', WHY, destination, code=2)
+    nothing_was_written(here)
+    is_refused(run_here('process', 'list://list', destination, '--dry-run'), WHY, code=2)
+
+
+@pytest.mark.parametrize('destination', ['layout://L', 'dir://D?unique_names=true', 'mounts://M'])
+def test_one_image_with_two_filters(destination: str, here: Path) -> None:
+    source = plan(here, ('tar://a.tar', destination, ''), ('tar://a.tar', destination, "'normalize-timestamps'"))
+    is_refused(run_here('process', source), WHY, '--filter=normalize-timestamps', code=2)
+    nothing_was_written(here)
+
+
+@pytest.mark.parametrize(('one', 'other'), [
+    ('tar://x.tar', 'tar://./x.tar'), ('tar://x.tar', 'tar://link/x.tar'), ('tar://x.tar', 'tar://sub/../x.tar'),
+    ('tar://x.tar', 'tar://link/x.tar?format=oci'), ('tar://x.tar', 'tar:///proc/self/cwd/x.tar'),
+    ('dir://x', 'dir://x/'), ('dir://x', 'dir://link/x?unique_names=true'), ('oci://x', 'oci://link/%78'),
+    ('oci://x', 'dir://x'), ('layout://x:v1', 'layout://link/x:v1'), ('layout://x:v1', 'layout://./x?tag=v1'),
+    ('mounts://x', 'mounts://link/x'),
+    ('registry://localhost:9/x', 'registry://127.0.0.1:9/x:latest'),
+    ('registry://localhost:9/x:v1', 'registry://LOCALHOST:9/x:v1?compression=zstd'),
+    ('docker://x?socket=no.sock', 'docker://docker.io/library/x:latest?socket=link/no.sock')])
+def test_two_ways_to_write_one_place(one: str, other: str, here: Path) -> None:
+    source = plan(here, ('tar://a.tar', one, ''), ('tar://b.tar', other, ''))
+    is_refused(run_here('process', source), 'tar://a.tar', 'tar://b.tar', WHY, code=2)
+    nothing_was_written(here)
+
+
+def test_what_a_format_keeps_apart_is_copied(here: Path) -> None:
+    source = plan(here, ('tar://a.tar', 'layout://x:one', ''), ('tar://b.tar', 'layout://link/x:two', ''))
+    result = run_here('process', source)
+    result.assert_code(0)
+    assert '2/2 verified' in result.err
+
+
+def test_an_image_that_is_listed_twice_is_copied_once(here: Path) -> None:
+    (here / 'list').write_text('tar://a.tar\ntar://a.tar\n')
+    result = run_here('process', 'list://list', 'layout://L')
+    result.assert_code(0)
+    assert 'note: tar://a.tar is listed more than once, and copied once' in result.err and '1/1 verified' in result.err
+
+
+@pytest.mark.parametrize(('source', 'destination'), [
+    ('tar://a.tar', 'tar://link/a.tar'), ('tar://a.tar', 'tar://sub/../a.tar?format=oci'),
+    ('layout://L:v1', 'layout://link/L:v1'), ('layout://L:v1', 'layout://./L?tag=v1'),
+    ('registry://localhost:{port}/team/x:v1', 'registry://127.0.0.1:{port}/team/x:v1')])
+def test_an_image_is_not_copied_onto_itself(source: str, destination: str, here: Path) -> None:
+    run_here('process', 'tar://a.tar', 'layout://L:v1').assert_code(0)
+    with RegistryServer(here / 'registry') as server:
+        run_here('process', 'tar://a.tar', f'registry://{server.host}/team/x:v1').assert_code(0)
+        source, destination = (text.format(port=server.host.rpartition(':')[2]) for text in (source, destination))
+        result = run_here('process', source, destination, '-f', 'normalize-timestamps')
+    is_refused(result, 'source and destination are the same place', code=2)
+
+
+def test_a_tag_may_be_set_back_to_an_older_image(here: Path) -> None:
+    with RegistryServer(here / 'registry') as server:
+        uri = f'registry://{server.host}/team/x'
+        for archive, tag in (('a', 'old'), ('b', 'v1')):
+            run_here('process', f'tar://{archive}.tar', f'{uri}:{tag}').assert_code(0)
+        digest = run_here('info', f'{uri}:old', '-O', 'json').out.partition('"digest": "')[2].partition('"')[0]
+        run_here('process', f'{uri}:v1@{digest}', f'{uri}:v1').assert_code(0)
+
+
+def test_images_that_turn_out_to_have_one_name_fail_before_they_are_written() -> None:
+    """As those of a daemon may that are asked for by their IDs."""
+    def renamed(name: str) -> Image:
+        image = sample_image()
+        image.reference = Reference('app', 'v1')
+        return image
+    SHELVES.clear()
+    IMAGES.clear()
+    report = process(offer('one', 'two', image=renamed), 'memory://shelf')
+    failed, = [image for image in report.images if image.failure]
+    assert WHY in failed.failure and len(SHELVES['shelf'].images) == 1
