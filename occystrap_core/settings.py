@@ -107,12 +107,13 @@ class Settings:
 
     `jobs`: layers at once, `images`: images at once. `sync`: flush to the device before anything becomes visible.
     `verify`: how much is checked, of what a writer finds at the destination too. `timeout`: seconds that a server may
-    stay silent. `retries`: how often a failed request is tried again. `longest_wait`: seconds at most between two
-    attempts, whatever a server asks for. `rate_limit`: requests a second to one host, None for as many as it takes.
-    `ca_file`: certificates of authorities to trust besides the system's. `login`: user and password for whoever asks,
-    from --username. `platform`: what to take of an index, None for this machine's; `platforms`: the choice of several
-    or all of them, None for one. `temporary`: folder for spooled data. `credentials`: user and password by host[:port],
-    as given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
+    stay silent. `least_rate`: bytes a second that it must send or take of a body, averaged over `timeout`, 0 for any.
+    `retries`: how often a failed request is tried again. `longest_wait`: seconds at most between two attempts, whatever
+    a server asks for. `rate_limit`: requests a second to one host, None for as many as it takes. `ca_file`:
+    certificates of authorities to trust besides the system's. `login`: user and password for whoever asks, from
+    --username. `platform`: what to take of an index, None for this machine's; `platforms`: the choice of several or all
+    of them, None for one. `temporary`: folder for spooled data. `credentials`: user and password by host[:port], as
+    given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
     `stdout_taken`: a report in JSON goes to stdout, so that nothing else may. `shared`: what plugins keep for the run.
     """
 
@@ -121,6 +122,7 @@ class Settings:
     sync: bool = True
     verify: VerifyLevel = VerifyLevel.FAST
     timeout: float = 60.0
+    least_rate: float = 1024.0
     retries: int = 4
     longest_wait: float = 60.0
     rate_limit: float | None = None

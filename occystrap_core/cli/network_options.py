@@ -11,7 +11,9 @@ F = TypeVar('F', bound=Callable[..., Any])
 
 _OPTIONS = [
     click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
-                 help='How long a server may stay silent.'),
+                 help='How long a server may stay silent, or take for the header of an answer.'),
+    click.option('--least-rate', type=click.FloatRange(min=0), default=1024.0, show_default=True, metavar='BYTES',
+                 help='What a server must send or take of a body each second, averaged over --timeout; 0 for any.'),
     click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
                  help='How often a failed request is tried again.'),
     click.option('--longest-wait', type=click.FloatRange(min=0), default=60.0, show_default=True, metavar='SECONDS',
@@ -23,6 +25,7 @@ _OPTIONS = [
     click.option('--username', metavar='NAME', help='Who to log in as, with --password-stdin.'),
     click.option('--password-stdin', is_flag=True, help='Read the password from stdin.'),
 ]
+_FIELDS = ('timeout', 'least_rate', 'retries', 'longest_wait', 'rate_limit', 'ca_file')
 
 
 def network_options(command: F) -> F:
@@ -37,7 +40,7 @@ def network_settings(options: dict[str, Any]) -> dict[str, Any]:
     username, from_stdin = options.pop('username'), options.pop('password_stdin')
     if bool(username) != from_stdin:
         raise UsageError('--username and --password-stdin are wanted together')
-    fields = {name: options.pop(name) for name in ('timeout', 'retries', 'longest_wait', 'rate_limit', 'ca_file')}
+    fields = {name: options.pop(name) for name in _FIELDS}
     return {**fields, 'login': (username, _password()) if username else None}
 
 

@@ -6,6 +6,7 @@ from typing import Self
 import httpx
 
 from occystrap_core import CHUNK, value
+from occystrap_registry.connection_pool import stream_of
 from occystrap_registry.http_library import httpcore
 
 SMALL = 1 << 20
@@ -39,8 +40,10 @@ class Answer:
 
         The connection cannot be used again after a large body, which is read past the HTTP library.
         """
-        length = self._length()
-        return self._response.iter_raw() if length < _WORTH_A_CONNECTION else self._straight(length)
+        length, stream = self._length(), stream_of(self._response)
+        for piece in self._response.iter_raw() if length < _WORTH_A_CONNECTION else self._straight(length):
+            stream.gained(len(piece))
+            yield piece
 
     def _length(self) -> int:
         """Return the body's bytes where Content-Length alone tells them (RFC 9112, 6.3), else 0."""
@@ -54,17 +57,14 @@ class Answer:
 
         With its first piece the HTTP library has handed over all that it had read.
         """
-        stream: httpcore.NetworkStream = self._response.extensions['network_stream']
-        timeout = self._response.request.extensions.get('timeout', {}).get('read')
+        stream = stream_of(self._response)
         pieces = self._response.iter_raw()  # kept to the end, as dropping it would close the connection
         piece = next(pieces, b'')
         length -= len(piece)
         yield piece
         while piece and length:
             try:
-                piece = stream.read(min(length, CHUNK), timeout)
-            except httpcore.TimeoutException as error:
-                raise httpx.ReadTimeout('no more of the body came in time') from error
+                piece = stream.read(min(length, CHUNK))
             except httpcore.NetworkError as error:
                 raise httpx.ReadError(str(error)) from error
             if not piece:

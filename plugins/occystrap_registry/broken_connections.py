@@ -4,6 +4,8 @@ import ssl
 
 import httpx
 
+from occystrap_registry.http_stream import TooSlow
+
 _MANY = 1000
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
 """Of X509_V_ERR_… (OpenSSL, x509_vfy.h)."""
@@ -18,7 +20,8 @@ def attempts_worth(error: httpx.TransportError) -> int:
     cause = _cause(error)
     if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)) or _tls_trouble(cause, ''):
         return 0
-    return 1 if is_refused(error) or isinstance(cause, socket.gaierror) else _MANY
+    hopeless = is_refused(error) or isinstance(cause, socket.gaierror) or isinstance(error, TooSlow)
+    return 1 if hopeless else _MANY
 
 
 def is_refused(error: httpx.TransportError) -> bool:
@@ -31,6 +34,8 @@ def explain(error: httpx.TransportError, host: str) -> str:
     cause = _cause(error)
     if is_refused(error):
         return f'connection refused by {host}: is a registry running there?'
+    if isinstance(error, TooSlow):
+        return f'{host} {error}'
     if isinstance(error, httpx.TimeoutException):
         return f'{host} did not answer in time (--timeout)'
     if isinstance(cause, socket.gaierror):

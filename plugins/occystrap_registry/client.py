@@ -11,6 +11,7 @@ from occystrap_registry.authentication import Authentication
 from occystrap_registry.broken_connections import is_refused
 from occystrap_registry.connections import LOG, Body, Connections, follow, origin
 from occystrap_registry.endpoint import Endpoint
+from occystrap_registry.http_stream import Unexpected
 from occystrap_registry.retrying import Attempts, whole_reply
 
 _SAID = 200
@@ -115,7 +116,7 @@ class RegistryClient:
                 reply = answer.whole()
         except httpx.TransportError as error:
             same_port = url.port is not None and is_refused(error)
-            return first if same_port or isinstance(error, httpx.TimeoutException) else second
+            return first if same_port or isinstance(error, httpx.TimeoutException | Unexpected) else second
         except ServiceError:
             return first
         return second if first == 'http' and reply.status == 400 and b'HTTPS' in reply.body[:200] else first

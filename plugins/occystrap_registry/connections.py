@@ -11,6 +11,7 @@ from occystrap_registry.answers import Answer
 from occystrap_registry.connection_pool import Connection, ConnectionPool
 from occystrap_registry.endpoint import keep_pace
 from occystrap_registry.hosts import is_loopback, is_metadata
+from occystrap_registry.network import RefusedAddress
 from occystrap_registry.tls import context_for
 
 LOG = logging.getLogger('occystrap.registry')
@@ -59,16 +60,20 @@ class Connections:
         context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings)
         pool = ConnectionPool.of(self._settings)
         keep_pace(host, self._settings)
-        connection = pool.take(url, context)
+        named = self._is_named(url)
+        connection = pool.take(url, named, context)
 
         def give_back() -> None:
             with self._lock:
                 self._in_use.discard(connection)
-            pool.give_back(url, context, connection)
+            pool.give_back(url, named, context, connection)
         try:
             self._use(connection)
             self._settings.requests.count(requests=1)
             response = connection.send(method, url, headers, body() if body else None)
+        except RefusedAddress as error:
+            give_back()
+            raise self._refusal(url, str(error)) from None
         except UnicodeError:
             give_back()
             raise ServiceUnavailable(f'{url.host} cannot be the name of a host') from None
@@ -83,6 +88,16 @@ class Connections:
             if self._closed:
                 raise Cancelled('interrupted')
             self._in_use.add(connection)
+
+    def _refusal(self, url: httpx.URL, address: str) -> ServiceError:
+        what = f'{url.host} has the address {address}, where clouds keep secrets for their own machines'
+        if self._is_named(url):
+            return ServiceError(f'{what}: name that address instead if it is meant')
+        return ServiceError(f'{what}: {self._address.host} sends there, which is refused')
+
+    def _is_named(self, url: httpx.URL) -> bool:
+        """Tell whether the user named the host of a URL, or the registry did."""
+        return url.host == httpx.URL(f'//{self._address.host}').host
 
     def _is_lenient(self, url: httpx.URL) -> bool:
         """Tell whether certificates need not be good: what a user allows for a host holds for that host alone."""
