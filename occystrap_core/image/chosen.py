@@ -1,8 +1,9 @@
 """What a user wants of a name: one image of it, some of its platforms, or all, with what hangs on that or without."""
 from collections.abc import Callable, Iterable, Sequence
 
-from occystrap_core.errors import ImageNotFound, InvalidImage, SizeMismatch
-from occystrap_core.image.content_reader import ContentReader
+from occystrap_core.errors import ImageNotFound, InvalidImage
+from occystrap_core.image.content_reader import DEEPEST, ContentReader
+from occystrap_core.image.entry_platforms import with_platforms, without_covers
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Attached, Content, ImageIndex, below
 from occystrap_core.image.origin import Origin
@@ -32,6 +33,8 @@ def open_chosen(reader: ContentReader, found: Manifest | Index, wanted: Platform
     Raises ImageNotFound, InvalidImage, ServiceError.
     """
     choice = wanted or PlatformChoice((Platform.of_host(),))
+    if isinstance(found, Index) and choice.platforms and not found.manifests:
+        raise ImageNotFound(f'{reader.reference} holds no image: it is an index that lists none', 'manifest-missing')
     if isinstance(found, Index) and not choice.one:
         return _several(reader, found, choice, hanging)
     image = _one(reader, found, choice)
@@ -60,7 +63,9 @@ def attached_to(reader: ContentReader, subjects: Iterable[Digest], hanging: Hang
 
 def _several(reader: ContentReader, index: Index, choice: PlatformChoice, hanging: Hanging | None) -> ImageIndex:
     """Return the index, or a choice of its entries: then what hangs on the whole does not fit."""
-    opened = reader.index(index, index.places(choice))
+    if choice.platforms:
+        index = without_covers(reader, index)
+    opened = reader.index(index, with_platforms(reader, index, choice).places(choice))
     if hanging:
         digests = _digests_of(opened)
         complete = len(opened.children) == len(index.manifests)
@@ -83,21 +88,20 @@ def _require_platforms(image: Image, wanted: PlatformChoice) -> None:
     """Raise ImageNotFound when the one image that there is is not for all the platforms that were asked for."""
     actual = image.config.platform
     for each in wanted.platforms:
-        if not actual.satisfies(each):
-            raise ImageNotFound(f'no image for platform {each}; there is: {actual}')
+        if not actual.may_be(each):
+            raise ImageNotFound(f'no image for platform {each}; there is: {actual.told}')
 
 
 def _selected(reader: ContentReader, index: Index, choice: PlatformChoice) -> Manifest:
+    """Return the manifest of the one platform that is wanted, from an index within the index if it is there."""
     assert choice.one
-    entry = index.select(choice.one)
-    found = reader.contents.manifest(entry)
-    if len(found.raw) != entry.size:
-        raise SizeMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, should have {entry.size}',
-                           'manifest-size')
-    if isinstance(found, Index):
-        raise InvalidImage(f'the entry for {entry.platform} is an index within the index: take all of it with '
-                           'platform=all')
-    return found
+    for _ in range(DEEPEST):
+        index = without_covers(reader, index)
+        found = reader.read(with_platforms(reader, index, choice).select(choice.one))
+        if isinstance(found, Manifest):
+            return found
+        index = found
+    raise InvalidImage(f'{reader.reference} has indexes within indexes, more than {DEEPEST} deep')
 
 
 def _opened(reader: ContentReader, subject: Digest, listed: Sequence[Descriptor],

@@ -13,7 +13,7 @@ from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
 
-_DEEPEST = 8
+DEEPEST = 8
 """Indexes within indexes; real ones are two deep."""
 _MOST = 4096
 """Manifests that one image may bring."""
@@ -39,6 +39,7 @@ class ContentReader:
         self.contents, self.reference, self.settings = contents, reference, settings
         self._documents: dict[Digest, Manifest | Index] = {}
         self._contents: dict[Digest, Content] = {}
+        self._seen: dict[Digest, Manifest | Index] = {}
 
     def index(self, index: Index, places: Sequence[int]) -> ImageIndex:
         """Return an index with the entries at these places; raises InvalidImage, ImageNotFound, ServiceError."""
@@ -60,6 +61,17 @@ class ContentReader:
             self._contents[manifest.digest] = image
         return [self._assembled(entry) for entry in entries]
 
+    def read(self, entry: Descriptor) -> Manifest | Index:
+        """Return the one manifest or index that an entry points at, its size checked; raises as `index` does."""
+        found = self._read(entry)
+        if len(found.raw) != entry.size:
+            raise SizeMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, should have {entry.size}',
+                               'manifest-size')
+        if len(self._seen) >= _MOST:
+            raise InvalidImage(f'{self.reference} has more than {_MOST} manifests')
+        self._seen[entry.digest] = found
+        return found
+
     def document(self, digest: Digest) -> Manifest | Index:
         """Return a manifest that was read."""
         return self._documents[digest]
@@ -73,9 +85,9 @@ class ContentReader:
         level, depth = self._unread(entries), 0
         while level:
             depth += 1
-            if depth > _DEEPEST or len(self._documents) + len(level) > _MOST:
-                raise InvalidImage(f'{self.reference} has indexes within indexes, more than {_DEEPEST} deep'
-                                   if depth > _DEEPEST else f'{self.reference} has more than {_MOST} manifests')
+            if depth > DEEPEST or len(self._documents) + len(level) > _MOST:
+                raise InvalidImage(f'{self.reference} has indexes within indexes, more than {DEEPEST} deep'
+                                   if depth > DEEPEST else f'{self.reference} has more than {_MOST} manifests')
             found = self.at_once(self._read, level.values())
             self._documents.update(zip(level, found, strict=True))
             level = self._unread([entry for each in found if isinstance(each, Index) for entry in each.manifests])
@@ -89,7 +101,7 @@ class ContentReader:
 
     def _read(self, entry: Descriptor) -> Manifest | Index:
         self.settings.cancellation.check()
-        return self.contents.manifest(entry)
+        return self._seen.get(entry.digest) or self.contents.manifest(entry)
 
     def _open_manifest(self, manifest: Manifest) -> Content:
         self.settings.cancellation.check()

@@ -1,8 +1,9 @@
 """What manifests stand for: images with their layers, or artifacts with blobs that nobody looks into."""
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from functools import cache, partial
 
-from occystrap_core.errors import concerning
+from occystrap_core.errors import ImageNotFound, concerning
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import StoredLayer
@@ -11,6 +12,7 @@ from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
 
 
@@ -42,6 +44,24 @@ class Contents(ABC):
     def tar_size(self, descriptor: Descriptor) -> int | None:
         """Return a hint of the size in bytes of what is in a compressed blob."""
         return None
+
+    def with_platform(self, entry: Descriptor) -> Descriptor:
+        """Return an entry of an index with the platform of its image, where the config alone says it."""
+        if entry.platform and str(entry.platform):
+            return entry
+        try:
+            found = self.manifest(entry)
+            platform = self.platform(found) if isinstance(found, Manifest) else None
+        except ImageNotFound:  # what is not there cannot be what is wanted
+            return entry
+        return replace(entry, platform=platform)
+
+    def platform(self, manifest: Manifest) -> Platform | None:
+        """Return what the config of an image says that it is for, None if nothing, or if it is no image."""
+        if not manifest.is_image:
+            return None
+        platform = ImageConfig.parse(self.document(manifest.config, 'the config')).platform
+        return platform if str(platform) else None
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
         """Return one layer of an image."""

@@ -3,7 +3,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from occystrap_core.errors import UsageError
+from occystrap_core.errors import ImageNotFound, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.values import value
 
@@ -12,7 +12,7 @@ T = TypeVar('T')
 UNTAGGED = Reference('untagged')
 """What an image without a name is called."""
 
-_DIGEST = re.compile(r'(?:sha256:)?([0-9a-f]{12,64})')
+_DIGEST = re.compile(r'(?:sha(?:256|512):)?([0-9a-f]{12,128})')
 _DEFAULT_HOSTS = ('docker.io', 'index.docker.io', 'localhost')
 """Hosts that users leave out: docker's own, and podman's for what it built itself."""
 
@@ -38,11 +38,14 @@ class Offer(Generic[T]):
 
 
 def choose(offers: Sequence[Offer[T]], wanted: str | None, place: str, how: str = '?image=') -> tuple[T, Reference]:
-    """Return the image called `wanted`, or the only one, and its reference; raises UsageError that lists them all.
+    """Return the image called `wanted`, or the only one, and its reference; raises UsageError that lists them all,
+    ImageNotFound where there is none.
 
     `how` tells users where the choice is written.
     """
-    listed = ', '.join(map(str, offers)) or 'none'
+    if not offers:
+        raise ImageNotFound(f'{place} holds no image: what lists its images lists none', 'manifest-missing')
+    listed = ', '.join(map(str, offers))
     if wanted is None:
         if len(offers) != 1:
             raise UsageError(f'{place} has {len(offers)} images, choose one with {how}: {listed}')

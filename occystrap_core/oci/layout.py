@@ -1,5 +1,5 @@
 """The image layout: which files it has, and which images its index.json offers (image-spec image-layout.md)."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from occystrap_core.errors import InvalidImage
@@ -33,16 +33,19 @@ def require_version(raw: bytes, place: str) -> None:
         raise InvalidImage(f'{place} has image layout version {version!r}, 1.0.0 is wanted')
 
 
-def layout_offers(entries: Sequence[Descriptor], unnamed: Reference = UNTAGGED) -> list[Offer[LayoutEntries]]:
+def layout_offers(entries: Sequence[Descriptor], unnamed: Reference = UNTAGGED,
+                  told: Callable[[Descriptor], Descriptor] = lambda entry: entry) -> list[Offer[LayoutEntries]]:
     """Return the images among the entries of an index.json.
 
-    `unnamed` is the reference of an image without a name, and what a mere tag is added to.
+    `unnamed` is the reference of an image without a name, and what a mere tag is added to. `told` looks up the platform
+    of one of several entries that have a name in common, which may not say it.
     """
     by_name: dict[str, list[Descriptor]] = {}
     for entry in entries:
         if not (entry.platform and entry.platform.os == 'unknown'):  # an attestation, which belongs to an image
             by_name.setdefault(entry_name(entry), []).append(entry)
-    return [offer for name, same in by_name.items() for offer in _offers(name, same, unnamed)]
+    return [offer for name, same in by_name.items()
+            for offer in _offers(name, [*map(told, same)] if name and len(same) > 1 else same, unnamed)]
 
 
 def select_entry(image: LayoutEntries) -> Descriptor | Index:

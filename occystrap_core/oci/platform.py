@@ -64,6 +64,11 @@ class Platform:
         fields = {'architecture': self.architecture, 'os': self.os, 'variant': self.variant}
         return {name: value for name, value in fields.items() if value}
 
+    @property
+    def told(self) -> str:
+        """The platform, or that nothing tells it, for people."""
+        return str(self) or 'one image that does not say its platform'
+
     def satisfies(self, wanted: 'Platform') -> bool:
         """Tell whether this is the platform `wanted`; a variant left out stands for the usual one."""
         return (self.os, self.architecture) == (wanted.os, wanted.architecture) and (

@@ -3,16 +3,17 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from occystrap_core import Image, InvalidImage, Layer, TarLayer, concerning, value
+from occystrap_core import Image, ImageNotFound, InvalidImage, Layer, TarLayer, concerning, value
 from occystrap_core.oci import (
-    AMBIGUOUS, ARCHIVE_FIELDS, MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Reference, parse_json, parse_name,
+    AMBIGUOUS, ARCHIVE_FIELDS, MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Platform, Reference, parse_json,
+    parse_name,
 )
 from occystrap_tar.members import Archive, Member
 from occystrap_tar.tar_sizes import compression, tar_size
 
 MANIFEST, _REPOSITORIES = 'manifest.json', 'repositories'
 _CAP = 16 << 20
-_NAMED_BY_DIGEST = re.compile(r'(?:.*/)?([0-9a-f]{64})(?:\.json)?')
+_NAMED_BY_DIGEST = re.compile(r'(?:.*/)?(?:sha256[:-])?([0-9a-f]{64})(?:\.json)?')
 
 
 @value
@@ -58,14 +59,41 @@ def holds_blobs(archive: Archive, image: ArchivedImage) -> bool:
         return any(compression(archive, archive.find(name)) is not Compression.NONE for name in image.layers)
 
 
-def open_image(archive: Archive, chosen: ArchivedImage, reference: Reference) -> Image:
-    """Return the image; raises InvalidImage when config and layers do not fit together."""
+def for_platform(archive: Archive, offers: Sequence[Offer[ArchivedImage]], wanted: Platform,
+                 ) -> list[Offer[ArchivedImage]]:
+    """Return the images, of those that have one name for several platforms the one for `wanted` alone, if it is there.
+
+    Raises ImageNotFound, listing what there is, when that is all that the archive has.
+    """
+    by_name: dict[tuple[str, ...], list[Offer[ArchivedImage]]] = {}
+    for offer in offers:
+        by_name.setdefault(tuple(offer.names), []).append(offer)
+    return [each for names, same in by_name.items() for each in (
+        same if len(same) == 1 or not names else _fitting(archive, same, wanted, len(by_name) == 1))]
+
+
+def _fitting(archive: Archive, same: Sequence[Offer[ArchivedImage]], wanted: Platform, only: bool,
+             ) -> Sequence[Offer[ArchivedImage]]:
+    platforms = [read_config(archive, offer.image).platform for offer in same]
+    fitting = [offer for offer, platform in zip(same, platforms, strict=True) if platform.satisfies(wanted)]
+    if only and not fitting and len(set(platforms)) > 1:
+        raise ImageNotFound(f'no image for platform {wanted}; there is: {", ".join(sorted(map(str, platforms)))}')
+    return fitting or same
+
+
+def read_config(archive: Archive, chosen: ArchivedImage) -> ImageConfig:
+    """Return an image's config; raises InvalidImage when it is none, or not the one that its name promises."""
     with concerning('config'):
         raw = archive.read(chosen.config, MANIFEST_CAP)
         if chosen.config_digest not in (None, Digest.of(raw)):
-            raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {Digest.of(raw)}',
-                               problem='digest')
-        config = ImageConfig.parse(raw)
+            raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {Digest.of(raw)}, not the one '
+                               'in its name; make the archive again', problem='digest')
+        return ImageConfig.parse(raw)
+
+
+def open_image(archive: Archive, chosen: ArchivedImage, reference: Reference) -> Image:
+    """Return the image; raises InvalidImage when config and layers do not fit together."""
+    config = read_config(archive, chosen)
     if len(config.diff_ids) != len(chosen.layers):
         raise InvalidImage(f'{archive.name}: {MANIFEST} lists {len(chosen.layers)} layers, the config '
                            f'{len(config.diff_ids)}', 'layer-count')

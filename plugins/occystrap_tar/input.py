@@ -2,7 +2,10 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from occystrap_core import Image, ImageError, ImageInput, InvalidImage, Location, Place, Settings, concerning
+from occystrap_core import (
+    Image, ImageError, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, concerning,
+    platforms_wanted,
+)
 from occystrap_core.oci import INDEX, LayoutEntries, Platform, Reference, choose
 from occystrap_tar import docker_archive, oci_archive
 from occystrap_tar.members import Archive
@@ -10,20 +13,23 @@ from occystrap_tar.unpacking import ReadableArchive
 
 
 class TarInput(ImageInput):
-    """One image of an archive: `tar://file.tar[?image=name:tag]`."""
+    """One image of an archive, or an index of several platforms: `tar://file.tar[?image=name:tag]`."""
+
+    gives_indexes = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
         self._readable: ReadableArchive | None = None
         self._archive: Archive | None = None
+        self._wanted = platforms_wanted(location.options.get('platform'), settings)
 
     def references(self) -> Iterable[Reference]:
         """Return the image chosen, or the only one."""
         with _naming(self.location.path):
             return [self._docker_choice[1] if self._is_docker else self._oci_choice[1]]
 
-    def open(self, reference: Reference) -> Image:
-        """Return the image, having read the archive's headers and the small documents."""
+    def open(self, reference: Reference) -> Image | ImageIndex:
+        """Return the image, or what is wanted of an index, having read the headers and the small documents."""
         with _naming(self.location.path):
             return self._open(reference)
 
@@ -36,22 +42,46 @@ class TarInput(ImageInput):
         if self._readable:
             self._readable.close()
 
-    def _open(self, reference: Reference) -> Image:
+    def _open(self, reference: Reference) -> Image | ImageIndex:
         if not self._is_docker:
             return self._open_stored(*self._oci_choice)
         image, name = self._docker_choice
-        if image.config_digest and docker_archive.holds_blobs(self._opened, image):
-            stored = oci_archive.find_image(self._opened, image.config_digest)
-            if stored:
-                return self._open_stored(stored, name)
+        if stored := self._stored_form(image):
+            return self._open_stored(stored, name)
+        self._require_platforms(docker_archive.read_config(self._opened, image).platform, name)
         return docker_archive.open_image(self._opened, image, name)
 
-    def _open_stored(self, image: LayoutEntries, reference: Reference) -> Image:
-        return oci_archive.open_image(self._opened, image, reference, self._platform)
+    def _open_stored(self, image: LayoutEntries, reference: Reference) -> Image | ImageIndex:
+        return oci_archive.open_image(self._opened, image, reference, self._wanted, self.settings)
+
+    def _stored_form(self, image: docker_archive.ArchivedImage) -> LayoutEntries | None:
+        """Return the image in the layout that the archive has beside manifest.json, where that is wanted of it.
+
+        That is the whole of it where another platform is wanted than manifest.json has, or several are.
+        """
+        if not image.config_digest:
+            return None
+        if self._wanted and not self._fits(docker_archive.read_config(self._opened, image).platform):
+            if whole := oci_archive.find_whole(self._opened, image.config_digest):
+                return whole
+        holds_blobs = docker_archive.holds_blobs(self._opened, image)
+        return oci_archive.find_image(self._opened, image.config_digest) if holds_blobs else None
+
+    def _fits(self, platform: Platform) -> bool:
+        return bool(self._wanted and self._wanted.one and platform.may_be(self._wanted.one))
+
+    def _require_platforms(self, there: Platform, reference: Reference) -> None:
+        """Raise ImageNotFound when the only form that the image has is not for all platforms that were asked for."""
+        for each in self._wanted.platforms if self._wanted else ():
+            if not there.may_be(each):
+                raise ImageNotFound(f'no image for platform {each} at {reference}; there is: {there.told}')
 
     @property
     def _docker_choice(self) -> tuple[docker_archive.ArchivedImage, Reference]:
-        return choose(docker_archive.offers(self._opened), self.location.options['image'], self.location.path)
+        offers = docker_archive.offers(self._opened)
+        if len(offers) > 1:
+            offers = docker_archive.for_platform(self._opened, offers, self._platform)
+        return choose(offers, self.location.options['image'], self.location.path)
 
     @property
     def _oci_choice(self) -> tuple[LayoutEntries, Reference]:
@@ -80,8 +110,8 @@ class TarInput(ImageInput):
 
     @property
     def _platform(self) -> Platform:
-        wanted = self.location.options['platform']
-        return Platform.parse(wanted) if wanted else self.settings.platform or Platform.of_host()
+        """The platform of the image to look for first where one name stands for several."""
+        return self._wanted.platforms[0] if self._wanted and self._wanted.platforms else Platform.of_host()
 
 
 @contextmanager

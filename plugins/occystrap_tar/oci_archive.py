@@ -1,11 +1,11 @@
 """Reading OCI archives: an image layout (image-spec image-layout.md) within a tar."""
 from occystrap_core import (
-    Contents, DigestMismatch, Image, InvalidImage, Origin, Readable, SizeMismatch, StoredLayer, concerning,
-    platforms_of,
+    ContentReader, Contents, DigestMismatch, Image, ImageIndex, Origin, Readable, Settings, SizeMismatch, StoredLayer,
+    concerning, open_chosen, platforms_of,
 )
 from occystrap_core.oci import (
-    INDEX, LAYOUT, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Platform, Reference,
-    blob_name, layout_offers, media_types, parse_manifest_or_index, require_version, select_entry,
+    INDEX, LAYOUT, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, PlatformChoice, Reference,
+    blob_name, layout_offers, parse_manifest_or_index, require_version, select_entry,
 )
 from occystrap_tar.members import Archive
 from occystrap_tar.tar_sizes import tar_size
@@ -15,13 +15,18 @@ def offers(archive: Archive) -> list[Offer[LayoutEntries]]:
     """Return the images in index.json; raises InvalidImage when it is none, or the layout's version is unknown."""
     with concerning('archive'):
         require_version(archive.read(LAYOUT, MANIFEST_CAP), archive.name)
-    return layout_offers(_index(archive).manifests)
+    return layout_offers(_index(archive).manifests, told=ArchiveContents(archive).with_platform)
 
 
 def find_image(archive: Archive, config: Digest) -> LayoutEntries | None:
     """Return the image with this config, wherever in index.json it is; None when it is not there, or not whole."""
-    contents = ArchiveContents(archive)
-    pending = list(_index(archive).manifests) if INDEX in archive.members and LAYOUT in archive.members else []
+    return _below(archive, _index(archive).manifests, config) if (
+        INDEX in archive.members and LAYOUT in archive.members) else None
+
+
+def _below(archive: Archive, entries: LayoutEntries, config: Digest) -> LayoutEntries | None:
+    """Return the manifest with this config that is one of these, or that one of these leads to."""
+    contents, pending = ArchiveContents(archive), list(entries)
     seen: set[Digest] = set()
     for entry in pending:
         if entry.digest in seen or blob_name(entry.digest) not in archive.members:
@@ -35,14 +40,22 @@ def find_image(archive: Archive, config: Digest) -> LayoutEntries | None:
     return None
 
 
-def open_image(archive: Archive, image: LayoutEntries, reference: Reference, platform: Platform) -> Image:
-    """Return the image, of `platform` where there are several; raises InvalidImage, ImageNotFound."""
-    contents = ArchiveContents(archive)
-    manifest, origin = _manifest(contents, image, platform)
-    if manifest.config.media_type not in media_types.CONFIGS:
-        raise InvalidImage(f'{archive.name} holds no container image: its config is a {manifest.config.media_type}')
-    opened = contents.image(reference, manifest)
-    opened.origin = origin
+def find_whole(archive: Archive, config: Digest) -> LayoutEntries | None:
+    """Return the image as index.json lists it, all its platforms, of which one has this config; None without one."""
+    if INDEX not in archive.members or LAYOUT not in archive.members:
+        return None
+    return next((offer.image for offer in offers(archive) if _below(archive, offer.image, config)), None)
+
+
+def open_image(archive: Archive, image: LayoutEntries, reference: Reference, wanted: PlatformChoice | None,
+               settings: Settings) -> Image | ImageIndex:
+    """Return the image, or what is wanted of an index; raises InvalidImage, ImageNotFound."""
+    contents, entry = ArchiveContents(archive), select_entry(image)
+    with concerning('manifest'):
+        found = entry if isinstance(entry, Index) else contents.manifest(entry)
+    opened = open_chosen(ContentReader(contents, reference, settings), found, wanted)
+    if isinstance(entry, Index):  # which was made of the entries, and has no digest at the source
+        opened.origin = Origin(None, platforms_of(entry))
     return opened
 
 
@@ -81,19 +94,6 @@ class ArchiveContents(Contents):
                 raise SizeMismatch(f'{self._archive.name}: layer {descriptor.digest} has {member.size} bytes, should '
                                    f'have {descriptor.size}')
         return super().layer(index, descriptor, diff_id)
-
-
-def _manifest(contents: ArchiveContents, image: LayoutEntries, platform: Platform) -> tuple[Manifest, Origin]:
-    """Return the manifest of a platform, and what it was taken from."""
-    found = select_entry(image)
-    entry = found.select(platform) if isinstance(found, Index) else found
-    with concerning('manifest'):
-        manifest = contents.manifest(entry)
-        origin = Origin(None, platforms_of(found)) if isinstance(found, Index) else Origin.of(manifest)
-        if isinstance(manifest, Manifest):
-            return manifest, origin
-        entry = manifest.select(platform)
-        return Manifest.parse(contents.document(entry, 'the manifest'), entry.media_type), origin
 
 
 def _index(archive: Archive) -> Index:

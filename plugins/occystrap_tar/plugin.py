@@ -13,7 +13,8 @@ def register_inputs() -> Iterable[InputScheme]:
     """Return tar:// as a source."""
     return [InputScheme('tar', 'occystrap_tar.input:TarInput', [
         Option('image', help='which image of an archive with several: name:tag or digest'),
-        Option('platform', help='what to take of an index, such as linux/arm64 (default: --platform)'),
+        Option('platform', help='what to take of an index: linux/arm64, a list with commas, or all (default: '
+               '--platform)'),
     ], 'a docker archive or an OCI archive, compressed or not, or a pipe of one')]
 
 

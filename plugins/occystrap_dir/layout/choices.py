@@ -22,7 +22,7 @@ def choose_image(contents: LayoutContents, entries: Sequence[Descriptor], place:
     Raises ImageNotFound, UsageError, listing the choices, when one of several must be chosen.
     """
     unnamed = Reference(folder_name(place.root))
-    offers = layout_offers(entries, unnamed)
+    offers = layout_offers(entries, unnamed, contents.with_platform)
     if place.tag and image:
         raise UsageError(f'{place.root}: :{place.tag} and ?image={image} both choose an image: leave out one')
     if wanted := place.tag or image:
