@@ -15,6 +15,7 @@ _ADVICE = {
     errno.EFBIG: 'raise the limit on file sizes (ulimit -f)',
     errno.EACCES: 'make it writable or name another place',
     errno.EPERM: 'make it writable or name another place',
+    errno.ENOTDIR: 'remove it or name another place',
     errno.EROFS: 'name a place that is not read-only',
     errno.ENOLCK: 'name a place on a file system that has locks',
 }

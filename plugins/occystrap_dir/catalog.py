@@ -65,10 +65,13 @@ def parse_catalog(raw: bytes, what: str) -> Catalog:
     return catalog
 
 
-def read_catalog(root: str) -> Catalog:
-    """Return the catalog of a folder, empty if it has none; raises InvalidImage for a damaged one, and OSError."""
+def read_catalog(root: str, links: bool = False) -> Catalog:
+    """Return the catalog of a folder, empty if it has none; of a source even behind links.
+
+    Raises InvalidImage for a damaged one, and OSError.
+    """
     try:
-        return parse_catalog(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')
+        return parse_catalog(read_document(root, CATALOG, CAP, links), f'{root}/{CATALOG}')
     except FileNotFoundError:
         return Catalog()
 

@@ -7,6 +7,7 @@ from occystrap_core import (
     READ, ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, ReadAhead, Receipt, Settings,
 )
 from occystrap_core.oci import Digest
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.names import WrongKind, file_size, read_document
 
 
@@ -56,6 +57,10 @@ def report_file(expected: Expectation, root: str, full: bool, settings: Settings
 
 def device_digest(root: str, name: str, settings: Settings) -> Digest:
     """Return the digest of a file as the device has it; raises OSError, and Cancelled when the run is to stop."""
-    with ByteStream(ReadAhead(DeviceFile(os.path.join(root, name))), what=name) as stream:
-        stream.observe(lambda count: settings.cancellation.check())
-        return stream.drain()
+    descriptor = Beneath(root).open(name)
+    try:
+        with ByteStream(ReadAhead(DeviceFile(f'/proc/self/fd/{descriptor}')), what=name) as stream:
+            stream.observe(lambda count: settings.cancellation.check())
+            return stream.drain()
+    finally:
+        os.close(descriptor)

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 
-from occystrap_core import Expectation, InvalidImage, OutputError, Receipt, hash_file
+from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
 from occystrap_core.oci import Digest
+from occystrap_dir.beneath import Beneath, WrongKind
 from occystrap_dir.manifests import read_manifest
-from occystrap_dir.names import open_inside, read_document
+from occystrap_dir.names import read_document
 from occystrap_dir.receipts import kept_receipt
 from occystrap_dir.workspace import RECEIPTS
 
@@ -27,10 +28,9 @@ Digests = Mapping[str, Digest]
 
 def keeps_checksums(root: str) -> bool:
     """Return whether a folder has the file, which is then kept current; raises OutputError if a folder is called so."""
-    path = f'{root}/{CHECKSUMS}'
-    if os.path.isdir(path) and not os.path.islink(path):
-        raise OutputError(f'{path} is a folder, where checksums are to be kept: remove it')
-    return os.path.lexists(path)
+    if Beneath(root).is_directory(CHECKSUMS):
+        raise OutputError(f'{root}/{CHECKSUMS} is a folder, where checksums are to be kept: remove it')
+    return Beneath(root).status(CHECKSUMS) is not None
 
 
 def digests_of(receipt: Receipt) -> dict[str, Digest]:
@@ -82,8 +82,7 @@ def write_checksums(digests: Digests) -> bytes:
 
 
 def _attested(root: str, manifest: str) -> dict[str, Digest]:
-    with suppress(FileNotFoundError):
-        found = os.stat(f'{root}/{RECEIPTS}/{manifest}')
+    if found := Beneath(root).status(f'{RECEIPTS}/{manifest}'):
         return _told(root, manifest, (found.st_ino, found.st_mtime_ns, found.st_size))
     return {}
 
@@ -113,9 +112,8 @@ def _hashed(root: str, manifest: str) -> dict[str, Digest]:
 def _hash(root: str, name: str) -> Digest | None:
     """Return the digest of a file, None where there is none of that name within the folder; raises OSError."""
     try:
-        os.close(open_inside(root, name))
-        return hash_file(f'{root}/{name}')[0]
-    except (FileNotFoundError, NotADirectoryError, UnicodeEncodeError, InvalidImage):
+        return Beneath(root).hash(Beneath(root).resolved(name))[0]
+    except (FileNotFoundError, WrongKind, InvalidImage):
         return None
 
 

@@ -41,7 +41,7 @@ def list_choices(root: str) -> list[Choice]:
     A manifest that the catalog lists under one name has that name. The others are asked themselves: version 0.4.17
     lists one manifest under the names of all images that it ever held.
     """
-    catalog = list(read_catalog(root))
+    catalog = list(read_catalog(root, links=True))
     names = Counter(entry.manifest for entry in catalog)
     listed = [Choice(entry.name, entry.tag, entry.manifest) for entry in catalog if names[entry.manifest] == 1]
     others = [name for name in manifest_names(root) if names[name] != 1]
@@ -50,7 +50,7 @@ def list_choices(root: str) -> list[Choice]:
 
 def _tagged(root: str, manifests: Sequence[str]) -> Iterator[Choice]:
     for manifest in manifests:
-        for position, image in enumerate(read_manifest(root, manifest)):
+        for position, image in enumerate(read_manifest(root, manifest, links=True)):
             if not image.tags:
                 yield Choice('', '', manifest, position)
             for tag in image.tags:
@@ -61,7 +61,7 @@ def _tagged(root: str, manifests: Sequence[str]) -> Iterator[Choice]:
 def saved_image(root: str, choice: Choice) -> SavedImage:
     """Return the chosen image's entry in its manifest; raises InvalidImage."""
     try:
-        return read_manifest(root, choice.manifest)[choice.position]
+        return read_manifest(root, choice.manifest, links=True)[choice.position]
     except FileNotFoundError:
         raise InvalidImage(f'{root}: {choice.manifest}, which the catalog names for {choice}, is missing') from None
     except IndexError:

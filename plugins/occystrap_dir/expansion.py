@@ -1,11 +1,12 @@
 """The files of an image beside its layers: what `dir://PATH?expand=true` adds, in a folder named like the manifest."""
-import os
 from collections.abc import Collection
 from contextlib import suppress
 from io import FileIO
 
-from occystrap_core import ByteStream, Expectation, OutgoingLayer, Settings, Values, WrittenLayer
+from occystrap_core import ByteStream, Expectation, OutgoingLayer, OutputError, Settings, Values, WrittenLayer
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction.removal import remove_tree
+from occystrap_dir.extraction.staging import Staging
 from occystrap_dir.extraction.unpacking import Limits, Unpacking
 from occystrap_dir.workspace import STATE, Workspace
 
@@ -26,8 +27,9 @@ class Expansion:
     """Unpacks the layers of one image while they are written."""
 
     def __init__(self, root: str, options: Values, settings: Settings) -> None:
-        self._root, self._limits = root, Limits(options)
-        self._unpacking = Unpacking(f'{root}/{UNPACKING}/image', self._limits, settings.sync)
+        self._place, self._limits = Beneath(root), Limits(options)
+        staging = Staging(self._place, f'{UNPACKING}/image', settings.sync)
+        self._unpacking = Unpacking(staging, self._limits, settings.sync)
         self._listing = ''
 
     @property
@@ -38,7 +40,7 @@ class Expansion:
     def begin(self) -> None:
         """Make a folder to unpack into; raises OutputError."""
         for name in (TREES, UNPACKING):
-            os.makedirs(f'{self._root}/{name}', exist_ok=True)
+            self._place.make(name)
         self._unpacking.begin()
 
     def add(self, stream: ByteStream) -> None:
@@ -47,19 +49,26 @@ class Expansion:
 
     def add_present(self, layer: OutgoingLayer, found: WrittenLayer) -> None:
         """Unpack a layer that lies in the folder already; raises DigestMismatch, InvalidImage, OutputError."""
-        path = f'{self._root}/{found.locator}'
-        with ByteStream(FileIO(path), digest=layer.diff_id, what=path) as stream:
+        file = FileIO(self._place.open(found.locator))
+        with ByteStream(file, digest=layer.diff_id, what=f'{self._place.path}/{found.locator}') as stream:
             self.add(stream)
 
     def list_files(self, workspace: Workspace, manifest: str) -> Expectation:
-        """Write the list of files, not yet under its name; return what to expect of it."""
+        """Write the list of files, not yet under its name; return what to expect of it. Raises OutputError, OSError.
+
+        A folder of that name without a list is not ours: `appear` gives the list its place first.
+        """
+        name = expanded_name(manifest)
+        if self._place.status(name) and not self._place.status(tree_name(manifest)):
+            raise OutputError(f'{self._place.path}/{name} is in the way, and not of this program: move it elsewhere or '
+                              'name another folder')
         self._listing, (digest, size) = workspace.filled(self._unpacking.finish)
         return Expectation('files', tree_name(manifest), digest, size)
 
     def appear(self, workspace: Workspace, manifest: str) -> None:
-        """Let the folder and its list take their places; raises OutputError."""
-        self._unpacking.staging.commit(f'{self._root}/{expanded_name(manifest)}')
+        """Let the list and the folder take their places; raises OutputError."""
         workspace.move(self._listing, tree_name(manifest))
+        self._unpacking.staging.commit(expanded_name(manifest))
 
     def abort(self) -> None:
         """Remove what was unpacked; raises OSError."""
@@ -68,16 +77,16 @@ class Expansion:
 
 def remove_expansions(root: str, manifests: Collection[str]) -> None:
     """Remove the folders that go with manifests which are replaced or gone, and their lists; raises OSError."""
+    place = Beneath(root)
     for manifest in manifests:
-        if os.path.lexists(f'{root}/{tree_name(manifest)}'):
-            if os.path.isdir(f'{root}/{expanded_name(manifest)}'):
-                remove_tree(f'{root}/{expanded_name(manifest)}')
-            with suppress(FileNotFoundError):
-                os.unlink(f'{root}/{tree_name(manifest)}')
+        if place.status(tree_name(manifest)):
+            if place.is_directory(expanded_name(manifest)):
+                remove_tree(place, expanded_name(manifest))
+            place.unlink(tree_name(manifest))
 
 
 def remove_if_empty(root: str) -> None:
     """Remove what `begin` made where nothing is in it."""
     for name in (UNPACKING, TREES):
         with suppress(OSError):
-            os.rmdir(f'{root}/{name}')
+            Beneath(root).rmdir(name)

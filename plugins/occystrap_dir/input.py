@@ -77,7 +77,7 @@ class DirInput(ImageInput):
 
     def _config(self, name: str) -> ImageConfig:
         try:
-            raw = read_document(self._root, name, MANIFEST_CAP)
+            raw = read_document(self._root, name, MANIFEST_CAP, links=True)
         except OSError as error:
             raise InvalidImage(f'{self._root}: config {name} cannot be read: {error.strerror}',
                                problem='missing') from None

@@ -4,18 +4,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from occystrap_dir.beneath import Beneath
 
-def take(path: str, operation: int) -> int:
-    """Return the open descriptor of the lock file at `path`, made if need be, locked; closing it unlocks.
+
+def take(place: Beneath, name: str, operation: int) -> int:
+    """Return the open descriptor of the lock file `name` in a place, made if need be, locked; closing it unlocks.
 
     `operation` is fcntl.LOCK_SH or LOCK_EX, with LOCK_NB to raise BlockingIOError instead of waiting. Whoever holds
     a lock file exclusively may remove it: those who waited for the removed one take the new one. Raises OSError.
     """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        descriptor = place.lock_file(name)
         try:
             fcntl.flock(descriptor, operation)
-            if is_still(path, descriptor):
+            if is_still(place, name, descriptor):
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -24,9 +26,9 @@ def take(path: str, operation: int) -> int:
 
 
 @contextmanager
-def held(path: str) -> Iterator[None]:
-    """Hold the lock file at `path` exclusively, waiting for it; raises OSError."""
-    descriptor = take(path, fcntl.LOCK_EX)
+def held(place: Beneath, name: str) -> Iterator[None]:
+    """Hold the lock file `name` in a place exclusively, waiting for it; raises OSError."""
+    descriptor = take(place, name, fcntl.LOCK_EX)
     try:
         yield
     finally:
@@ -34,20 +36,21 @@ def held(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def shared_if_there(path: str) -> Iterator[None]:
-    """Keep others from holding the lock file at `path` meanwhile, if there is one; it is not changed. Raises OSError.
+def shared_if_there(root: str, name: str) -> Iterator[None]:
+    """Keep others from holding the lock file `name` meanwhile, if there is one; it is not changed. Raises OSError.
 
     For readers, who cannot make one where they may not write: where nobody ever held it, nobody is at work.
     """
+    place = Beneath(root)
     while True:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = place.open(name)
         except FileNotFoundError:
             yield
             return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            if is_still(path, descriptor):  # else its holder removed it, and the next one has made another
+            if is_still(place, name, descriptor):  # else its holder removed it, and the next one has made another
                 yield
                 return
         finally:
@@ -63,9 +66,7 @@ def try_exclusive(descriptor: int) -> bool:
         return False
 
 
-def is_still(path: str, descriptor: int) -> bool:
-    """Tell whether the open lock file is the one at `path`, not one that was removed."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except FileNotFoundError:
-        return False
+def is_still(place: Beneath, name: str, descriptor: int) -> bool:
+    """Tell whether the open lock file, or locked directory, is the one of this name, not one that was removed."""
+    found = place.status(name)
+    return found is not None and os.path.samestat(os.fstat(descriptor), found)

@@ -51,10 +51,10 @@ def is_manifest_name(name: object) -> bool:
     return isinstance(name, str) and bool(_NAME.fullmatch(name)) and '/' not in name
 
 
-def read_manifest(root: str, name: str) -> list[SavedImage]:
-    """Return the images of a manifest; raises InvalidImage, OSError."""
+def read_manifest(root: str, name: str, links: bool = False) -> list[SavedImage]:
+    """Return the images of a manifest, of a source even behind links; raises InvalidImage, OSError."""
     what = f'{root}/{name}'
-    images = parse_json(read_document(root, name, CAP), what, CAP, ARCHIVE_FIELDS)
+    images = parse_json(read_document(root, name, CAP, links), what, CAP, ARCHIVE_FIELDS)
     if not isinstance(images, list) or not images:
         raise InvalidImage(f'{what} is not a list of images')
     return [SavedImage.from_json(image, what) for image in images]

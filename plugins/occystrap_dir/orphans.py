@@ -1,9 +1,9 @@
 """Removing what no manifest names any more: layers and configs of replaced images, or of runs that did not finish."""
-import os
 import re
 from contextlib import suppress
 
 from occystrap_core import InvalidImage
+from occystrap_dir.beneath import Beneath, WrongKind
 from occystrap_dir.manifests import layer_name, manifest_names, read_manifest
 
 _CONFIG = re.compile(r'[0-9a-f]{64}\.json')
@@ -20,15 +20,12 @@ def remove_orphans(root: str) -> None:
     except InvalidImage:
         return
     named = {name for image in images for name in (image.config, *image.layers)}
-    for entry in sorted(os.listdir(root)):
+    place = Beneath(root)
+    for entry in place.names():
         if _CONFIG.fullmatch(entry) and entry not in named:
-            os.unlink(f'{root}/{entry}')
-        if _LAYER.fullmatch(entry) and layer_name(entry) not in named and not os.path.islink(f'{root}/{entry}'):
-            _remove_layer(root, entry)
-
-
-def _remove_layer(root: str, name: str) -> None:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(f'{root}/{layer_name(name)}')
-    with suppress(OSError):  # somebody else's files in there stay
-        os.rmdir(f'{root}/{name}')
+            place.unlink(entry)
+        if _LAYER.fullmatch(entry) and layer_name(entry) not in named:
+            with suppress(WrongKind, IsADirectoryError):
+                place.unlink(layer_name(entry))
+            with suppress(OSError):  # somebody else's files in there stay, and what is no folder
+                place.rmdir(entry)

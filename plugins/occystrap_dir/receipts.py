@@ -1,16 +1,23 @@
 """The receipts that a folder keeps: what is known of its images and layers from the runs that wrote them."""
 import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
-from occystrap_core import Evidence, InvalidReceipt, Receipt
+from occystrap_core import Evidence, InvalidImage, InvalidReceipt, Receipt
 from occystrap_core.oci import Digest
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.workspace import RECEIPTS
+
+_CAP = 64 << 20
 
 
 def kept_receipt(root: str, manifest: str) -> Receipt | None:
     """Return the receipt of the image whose manifest has this name; None without a readable one."""
-    return _read(f'{root}/{RECEIPTS}/{manifest}')
+    try:
+        return Receipt.from_json(Beneath(root).read(f'{RECEIPTS}/{manifest}', _CAP))
+    except (OSError, InvalidImage, InvalidReceipt):
+        return None
 
 
 def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
@@ -24,25 +31,15 @@ def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
 def recorded_sizes(root: str) -> dict[Digest, int]:
     """Return the size in bytes of every layer that the kept receipts tell of, by diff_id."""
     sizes: dict[Digest, int] = {}
-    try:
-        with os.scandir(f'{root}/{RECEIPTS}') as entries:
+    with suppress(OSError), Beneath(root).directory(RECEIPTS) as directory:  # without receipts nothing is known
+        with os.scandir(directory) as entries:
             for entry in entries:
-                sizes.update(_layer_sizes(entry.path, entry.inode()))
-    except OSError:
-        pass  # without receipts nothing is known
+                sizes.update(_layer_sizes(root, entry.name, entry.inode()))
     return sizes
 
 
 @lru_cache(maxsize=4096)
-def _layer_sizes(path: str, inode: int) -> dict[Digest, int]:
+def _layer_sizes(root: str, name: str, inode: int) -> dict[Digest, int]:
     """Return the layers of one receipt; cached because many images go into one folder, and never wrong later on."""
-    receipt = _read(path)
+    receipt = kept_receipt(root, name)
     return {layer.digest: layer.size for layer in receipt.of_kind('layer')} if receipt else {}
-
-
-def _read(path: str) -> Receipt | None:
-    try:
-        with open(path, 'rb') as file:
-            return Receipt.from_json(file.read())
-    except (OSError, InvalidReceipt):
-        return None

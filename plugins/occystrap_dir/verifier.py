@@ -13,7 +13,7 @@ from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.locks import shared_if_there
 from occystrap_dir.manifests import CAP
 from occystrap_dir.names import file_size, read_document
-from occystrap_dir.workspace import STATE
+from occystrap_dir.workspace import LOCK
 
 
 def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -72,7 +72,7 @@ class FolderCheck:
 
     def _checksums(self, expected: Expectation, results: CheckResults) -> None:
         """Find the lines of this image's files and the catalog's; no writer is between catalog and checksums then."""
-        with shared_if_there(f'{self._root}/{STATE}/lock'):
+        with shared_if_there(self._root, LOCK):
             file_size(self._root, expected.locator)
             listed, mine = read_checksums(self._root), digests_of(self._receipt)
             with suppress(FileNotFoundError, InvalidImage):  # of which the catalog's own check tells

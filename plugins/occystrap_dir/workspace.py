@@ -7,21 +7,26 @@ and what such runs left behind is removed. A mark can note names of files that a
 import fcntl
 import os
 import secrets
-import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
-from occystrap_core import Cancelled, sync_folder, writing
+from occystrap_core import Cancelled, writing
 from occystrap_dir import locks
-from occystrap_dir.writing import PartialFile, make_folder
+from occystrap_dir.beneath import Beneath
+from occystrap_dir.extraction.removal import remove_tree
+from occystrap_dir.writing import PartialFile, write_all
 
 T = TypeVar('T')
 
 STATE = '.occystrap'
 RECEIPTS = f'{STATE}/receipts'
+LOCK = f'{STATE}/lock'
+_ACTIVE = f'{STATE}/active'
+_TEMPORARY = f'{STATE}/temporary'
 _ATTEMPTS = 100
+_LONGEST = 4096
 
 
 class Workspace:
@@ -29,11 +34,9 @@ class Workspace:
 
     def __init__(self, root: str, sync: bool) -> None:
         """`root` is the destination; with `sync` everything is flushed to the device before it becomes visible."""
-        self.root, self.sync = root, sync
-        self.receipts = f'{root}/{RECEIPTS}'
-        self._state = f'{root}/{STATE}'
-        self._temporary = f'{self._state}/temporary'
-        self._mark = f'{self._temporary}/{secrets.token_hex(8)}.run'
+        self.root, self.sync, self.place = root, sync, Beneath(root)
+        self._mark = f'{_TEMPORARY}/{secrets.token_hex(8)}.run'
+        self._noted: int | None = None
         self._mutex = threading.Lock()
         self._partial: set[str] = set()
         self._active: int | None = None
@@ -51,37 +54,40 @@ class Workspace:
 
     def _enter(self) -> None:
         if not os.path.isdir(self.root):
-            self._made_root |= make_folder(self.root)
-        make_folder(self._state)
+            self._made_root |= _made(self.root)
+        self.place.make(STATE)
         self._active = self._join()
-        make_folder(self._temporary)
-        make_folder(self.receipts)
-        os.close(os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        for name in (_TEMPORARY, RECEIPTS):
+            self.place.make(name)
+        self._begin_mark()
+
+    def _begin_mark(self) -> None:
+        """Make the mark, unless it was made and is there."""
+        if self._noted is None or not locks.is_still(self.place, self._mark, self._noted):
+            self._noted = self.place.create(self._mark)
 
     def _join(self) -> int:
         """Return the shared lock; whoever finds itself alone first removes the partial files of killed runs."""
-        path = f'{self._state}/active'
         try:
-            active = locks.take(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            active = locks.take(self.place, _ACTIVE, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return locks.take(path, fcntl.LOCK_SH)
+            return locks.take(self.place, _ACTIVE, fcntl.LOCK_SH)
         try:
-            if os.path.isdir(self._temporary):
+            if self.place.status(_TEMPORARY):
                 self._found_remains = True
                 self._take_over()
         finally:
             os.close(active)
-        return locks.take(path, fcntl.LOCK_SH)
+        return locks.take(self.place, _ACTIVE, fcntl.LOCK_SH)
 
     def _take_over(self) -> None:
         """Remove what killed runs left here; what their marks note is in ours before theirs are gone."""
-        self.note(self.noted())
-        with os.scandir(self._temporary) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                elif entry.path != self._mark:
-                    os.unlink(entry.path)
+        noted = self.noted()
+        self._begin_mark()
+        self.note(noted)
+        for name in self.place.names(_TEMPORARY):
+            if f'{_TEMPORARY}/{name}' != self._mark:
+                remove_tree(self.place, f'{_TEMPORARY}/{name}')
 
     def note(self, names: Collection[str]) -> None:
         """Keep the names of files that are to go unless something names them when the last run leaves.
@@ -90,75 +96,74 @@ class Workspace:
         """
         with self._mutex, writing(self.root):
             self._check()
-            with open(self._mark, 'a') as mark:
-                mark.write(''.join(f'{name}\n' for name in names))
+            assert self._noted is not None
+            write_all(self._noted, b''.join(os.fsencode(f'{name}\n') for name in names))
 
     def noted(self) -> set[str]:
         """Return what the marks of all runs note, for whoever is alone here; raises OSError."""
-        with os.scandir(self._temporary) as entries:
-            marks = [entry.path for entry in entries if entry.name.endswith('.run')]
         names: set[str] = set()
-        for path in marks:
-            with open(path, errors='replace') as mark:
-                names.update(line.removesuffix('\n') for line in mark)
+        for mark in self.place.names(_TEMPORARY):
+            if mark.endswith('.run'):
+                with open(self.place.open(f'{_TEMPORARY}/{mark}'), errors='replace') as file:
+                    while line := file.readline(_LONGEST):
+                        names.add(line.removesuffix('\n'))
         return names
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold, alone among all runs, the right to change what lists the images; raises OSError."""
-        return locks.held(f'{self._state}/lock')
+        return locks.held(self.place, LOCK)
 
     @contextmanager
     def partial(self) -> Iterator[PartialFile]:
         """Give a new partial file, removed at the end unless it was moved; raises OutputError, Cancelled."""
-        path = f'{self._temporary}/{secrets.token_hex(8)}'
-        with self._mutex:
-            self._check()
-            self._partial.add(path)
-            file = PartialFile(path, self.root, self.sync)
+        file = self._new_partial()
         try:
             yield file
         finally:
             file.discard()
 
-    def write(self, data: bytes) -> str:
-        """Write a small document to a partial file, flushed and closed; return its path; raises OutputError."""
-        return self.filled(lambda write: write(data))[0]
+    def write(self, data: bytes, mode: int = 0o666) -> str:
+        """Write a small document to a partial file, flushed and closed; return its name; raises OutputError."""
+        return self.filled(lambda write: write(data), mode)[0]
 
-    def filled(self, fill: Callable[[Callable[[bytes], None]], T]) -> tuple[str, T]:
-        """Have `fill` write a partial file piece by piece; return its path, flushed and closed, and what `fill` did.
+    def filled(self, fill: Callable[[Callable[[bytes], None]], T], mode: int = 0o666) -> tuple[str, T]:
+        """Have `fill` write a partial file piece by piece; return its name, flushed and closed, and what `fill` did.
 
         Raises OutputError, and what `fill` raises.
         """
-        path = f'{self._temporary}/{secrets.token_hex(8)}'
-        with self._mutex:
-            self._check()
-            self._partial.add(path)
-        file = PartialFile(path, self.root, self.sync)
+        file = self._new_partial(mode)
         try:
             result = fill(file.write)
             file.complete()
         except BaseException:
             file.discard()
             raise
-        return path, result
+        return file.name, result
 
-    def move(self, path: str, name: str) -> None:
-        """Give the complete partial file at `path` the final name `name` below the destination, by one rename."""
-        target = f'{self.root}/{name}'
+    def _new_partial(self, mode: int = 0o666) -> PartialFile:
+        name = f'{_TEMPORARY}/{secrets.token_hex(8)}'
+        with self._mutex:
+            self._check()
+            self._partial.add(name)
+            return PartialFile(self.place, name, self.sync, mode)
+
+    def move(self, partial: str, name: str) -> None:
+        """Give a complete partial file the final name `name` below the destination, by one rename."""
+        above = os.path.dirname(name)
         with writing(self.root):
             with self._mutex:
                 self._check()
-                if '/' in name:
-                    make_folder(os.path.dirname(target))
-                os.replace(path, target)
+                if above:
+                    self.place.make(above)
+                self.place.rename(partial, name)
             if self.sync:
-                sync_folder(os.path.dirname(target))
+                self.place.sync(above)
 
     def settle(self) -> None:
         """Flush the names in the destination to the device; raises OutputError."""
         if self.sync:
             with writing(self.root):
-                sync_folder(self.root)
+                self.place.sync()
 
     def leave(self, clean: bool, sweep: Callable[[], None]) -> None:
         """End the run, and remove what is temporary; not `clean` when it leaves files that nothing names.
@@ -168,34 +173,35 @@ class Workspace:
         """
         with self._mutex:
             self._ended = True
-        for path in self._partial | ({self._mark} if clean and not self._found_remains else set()):
+        for name in self._partial | ({self._mark} if clean and not self._found_remains else set()):
             with suppress(OSError):
-                os.unlink(path)
+                self.place.unlink(name)
         active, self._active = self._active, None
         with suppress(OSError):
             if active is None:
                 self._remove_root()
             elif locks.try_exclusive(active):
                 self._tidy(sweep)
-        if active is not None:
-            os.close(active)
+        for descriptor in (active, self._noted):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._noted = None
 
     def _tidy(self, sweep: Callable[[], None]) -> None:
         """Leave no trace but receipts; `active` goes last, since others may begin as soon as it is gone."""
-        if _has_entries(self._temporary):
+        if self.place.names(_TEMPORARY):
             sweep()
-        shutil.rmtree(self._temporary)
-        if _has_entries(self.receipts):
+        remove_tree(self.place, _TEMPORARY)
+        if self.place.names(RECEIPTS):
             return
-        os.rmdir(self.receipts)
-        with suppress(FileNotFoundError):
-            os.unlink(f'{self._state}/lock')
-        os.unlink(f'{self._state}/active')
-        os.rmdir(self._state)
+        self.place.rmdir(RECEIPTS)
+        for name in (LOCK, _ACTIVE):
+            self.place.unlink(name)
+        self.place.rmdir(STATE)
         self._remove_root()
 
     def _remove_root(self) -> None:
-        if self._made_root and not _has_entries(self.root):
+        if self._made_root and not os.listdir(self.root):
             os.rmdir(self.root)
 
     def _check(self) -> None:
@@ -203,6 +209,9 @@ class Workspace:
             raise Cancelled(f'writing to {self.root} was given up')
 
 
-def _has_entries(folder: str) -> bool:
-    with os.scandir(folder) as entries:
-        return any(entries)
+def _made(root: str) -> bool:
+    """Make a destination, unless another run is faster; return whether it was made."""
+    with suppress(FileExistsError):
+        os.mkdir(root)
+        return True
+    return False

@@ -6,9 +6,10 @@ from functools import cached_property
 
 from occystrap_core import (
     Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
-    VerifyLevel, WrittenImage, WrittenLayer, hash_file, writing,
+    VerifyLevel, WrittenImage, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Reference
+from occystrap_dir.beneath import WrongKind
 from occystrap_dir.catalog import CATALOG, Catalog, Entry, named_as, place, recovered_catalog
 from occystrap_dir.checksums import (
     CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, write_checksums,
@@ -16,7 +17,6 @@ from occystrap_dir.checksums import (
 from occystrap_dir.destination import check_destination
 from occystrap_dir.expansion import Expansion, remove_expansions, remove_if_empty
 from occystrap_dir.manifests import SINGLE, build_manifest, layer_name, manifest_names
-from occystrap_dir.names import WrongKind, file_size
 from occystrap_dir.orphans import remove_orphans
 from occystrap_dir.receipts import kept_receipt, recorded_sizes, with_known_evidence
 from occystrap_dir.workspace import RECEIPTS, Workspace
@@ -32,6 +32,7 @@ class DirOutput(ImageOutput):
         self._root = self.location.path
         self._unique = bool(self.location.options['unique_names'])
         self._workspace = Workspace(self._root, settings.sync)
+        self._place = self._workspace.place
         self._replaces = False
         self._expansion: Expansion | None = None
         if self.location.options.get('expand'):
@@ -60,12 +61,12 @@ class DirOutput(ImageOutput):
             return None
         name = layer_name(layer.diff_id.hex)
         try:
-            size = file_size(self._root, name)
+            size = self._place.size(name)
             recorded = self._recorded_sizes.get(layer.diff_id)
             if recorded is not None and self.settings.verify is not VerifyLevel.FULL:
                 return WrittenLayer(name, layer.diff_id, size, Evidence.DESCRIPTOR) if size == recorded else None
-            digest, size = hash_file(f'{self._root}/{name}')
-        except (OSError, WrongKind):
+            digest, size = self._place.hash(name)
+        except OSError:
             return None
         return WrittenLayer(name, digest, size, Evidence.STREAMED) if digest == layer.diff_id else None
 
@@ -82,7 +83,7 @@ class DirOutput(ImageOutput):
                 stream.drain()
             partial.complete()
             name = layer_name(stream.digest.hex)
-            self._workspace.move(partial.path, name)
+            self._workspace.move(partial.name, name)
         return WrittenLayer(name)
 
     def finalize(self, image: WrittenImage) -> Receipt:
@@ -139,8 +140,8 @@ class DirOutput(ImageOutput):
             self._expansion.appear(self._workspace, entry.manifest)
         else:
             remove_expansions(self._root, [entry.manifest])
-        for path, name in partial.items():
-            self._workspace.move(path, name)
+        for temporary, name in partial.items():
+            self._workspace.move(temporary, name)
         return receipt
 
     def _checksums(self, receipt: Receipt, catalog: bytes, replaced: Entry | None) -> bytes:
@@ -151,17 +152,18 @@ class DirOutput(ImageOutput):
                                 CATALOG: Digest.of(catalog)})
 
     def _read(self, name: str, cap: int) -> bytes | None:
-        """Return the first bytes of a file, None if there is none."""
+        """Return the first bytes of what is there, none of what is no file; None if there is nothing."""
         try:
-            with open(f'{self._root}/{name}', 'rb') as file:
+            with open(self._place.open(name), 'rb') as file:
                 return file.read(cap)
         except FileNotFoundError:
             return None
+        except WrongKind:
+            return b''
 
     def _remove(self, *names: str) -> None:
         for name in names:
-            with suppress(FileNotFoundError):
-                os.unlink(f'{self._root}/{name}')
+            self._place.unlink(name)
 
     def _sweep(self) -> None:
         remove_orphans(self._root)

@@ -1,17 +1,20 @@
 """Writing oci://: the files of an image in a folder, with the config.json that a runtime needs to run them."""
 import os
+from typing import BinaryIO
 
 from occystrap_core import (
     Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings, WrittenImage,
     WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, ImageConfig, Reference
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.bundle.layout import CONFIG, FILES, KEPT, MARKS, ROOTFS
 from occystrap_dir.bundle.runtime_config import runtime_config, unsafe_labels
 from occystrap_dir.bundle.users import Accounts
 from occystrap_dir.extraction.reading import read_small
-from occystrap_dir.extraction.staging import check_place
+from occystrap_dir.extraction.staging import Staging, check_place, may_replace
 from occystrap_dir.extraction.unpacking import Limits, Unpacking
+from occystrap_dir.workspace import STATE
 
 
 class BundleOutput(ImageOutput):
@@ -23,7 +26,9 @@ class BundleOutput(ImageOutput):
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location.with_path(os.path.abspath(location.path)), settings)
         self._limits = Limits(self.location.options)
-        self._unpacking = Unpacking(self.location.path, self._limits, settings.sync)
+        above, name = os.path.split(os.path.realpath(self.location.path))
+        self._staging = Staging(Beneath(above), name, settings.sync, lambda names: may_replace(names, MARKS))
+        self._unpacking = Unpacking(self._staging, self._limits, settings.sync)
 
     def place(self, reference: Reference) -> Place:
         """Return the directory: a bundle is of one image."""
@@ -44,16 +49,17 @@ class BundleOutput(ImageOutput):
         """Write config.json and the list of files, and let the bundle appear."""
         config = self._runtime_config(image)
         with writing(self.location.path):
-            os.makedirs(os.path.dirname(self._path(KEPT)))
-            with open(self._path(FILES), 'wb') as file:
+            for name in (STATE, os.path.dirname(KEPT)):
+                self._staging.inside.make(name)
+            with self._new_file(FILES) as file:
                 digest, size = self._unpacking.finish(file.write)
             files = Expectation('files', FILES, digest, size, covers=(image.config.digest, *image.config.diff_ids))
             receipt = image.without_layers().receipt(self.location, [
                 Expectation('runtime-config', CONFIG, Digest.of(config), len(config)), files])
             for name, content in ((CONFIG, config), (KEPT, f'{receipt.to_json()}\n'.encode())):
-                with open(self._path(name), 'wb') as file:
+                with self._new_file(name) as file:
                     file.write(content)
-        self._unpacking.staging.commit()
+        self._staging.commit(mode=0o700)
         self.notes = [*self._limits.notes, *_notes_on_labels(image.config)]
         return receipt
 
@@ -66,8 +72,8 @@ class BundleOutput(ImageOutput):
         accounts = Accounts.parse(read_small(root, b'etc/passwd'), read_small(root, b'etc/group'))
         return runtime_config(image.config, accounts, bool(self.location.options['rootless']))
 
-    def _path(self, name: str) -> str:
-        return f'{self._unpacking.staging.path}/{name}'
+    def _new_file(self, name: str) -> BinaryIO:
+        return open(self._staging.inside.create(name), 'wb')
 
 
 def _notes_on_labels(config: ImageConfig) -> list[str]:

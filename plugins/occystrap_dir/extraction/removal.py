@@ -2,6 +2,7 @@
 import os
 from collections.abc import Callable
 
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction.root import Root, join
 
 
@@ -73,16 +74,16 @@ def _is_folder(name: bytes, folder: int) -> bool:
         return False
 
 
-def remove_tree(path: str) -> None:
-    """Remove a folder of ours and all below it, however deep; raises OSError."""
-    above, name = os.path.split(path)
-    root = Root(above)
-    try:
-        if os.geteuid() != 0:
-            _unlock(root, os.fsencode(name))
-        Removal(root, lambda each: None, lambda each: None, lambda each: False).everything(os.fsencode(name))
-    finally:
-        root.close()
+def remove_tree(place: Beneath, name: str) -> None:
+    """Remove a folder of ours and all below it, however deep, or a file; raises OSError."""
+    with place.above(name) as (above, last):
+        root, path = Root(above), os.fsencode(last)
+        try:
+            if os.geteuid() != 0:
+                _unlock(root, path)
+            Removal(root, lambda each: None, lambda each: None, lambda each: False).everything(path)
+        finally:
+            root.close()
 
 
 def _unlock(root: Root, path: bytes) -> None:
@@ -91,6 +92,20 @@ def _unlock(root: Root, path: bytes) -> None:
     while pending:
         each = pending.pop()
         folder, _, name = each.rpartition(b'/')
-        os.chmod(name, 0o700, dir_fd=root.plain(folder))
-        with os.scandir(root.plain(each)) as entries:
-            pending += [join(each, os.fsencode(entry.name)) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        if _set_open(name, root.plain(folder)):
+            with os.scandir(root.plain(each)) as entries:
+                pending += [join(each, os.fsencode(entry.name)) for entry in entries
+                            if entry.is_dir(follow_symlinks=False)]
+
+
+def _set_open(name: bytes, folder: int) -> bool:
+    """Give a folder the mode 0700 and return True; what else is there, a link as well, is left as it is."""
+    try:
+        descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except NotADirectoryError:
+        return False
+    try:
+        os.chmod(f'/proc/self/fd/{descriptor}', 0o700)
+        return True
+    finally:
+        os.close(descriptor)

@@ -31,11 +31,11 @@ class Folder(NamedTuple):
 class Root:
     """A root folder. Paths are bytes, relative, without `.`; the root is empty."""
 
-    def __init__(self, path: str, made: Callable[[bytes], None] = lambda path: None) -> None:
-        """`made` hears of each folder that is made on the way. Raises OSError."""
+    def __init__(self, path: str | int, made: Callable[[bytes], None] = lambda path: None) -> None:
+        """`path` may be an open folder; `made` hears of each folder that is made on the way. Raises OSError."""
         self._made = made
         self._open: OrderedDict[bytes, int] = OrderedDict()
-        self._root = os.open(path, _FOLDER)
+        self._root = os.open('.', _FOLDER, dir_fd=path) if isinstance(path, int) else os.open(path, _FOLDER)
         self._aliases: dict[bytes, bytes] = {b'': b''}
         """Paths as they are asked for, to paths without links."""
 

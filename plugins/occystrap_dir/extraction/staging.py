@@ -5,76 +5,95 @@ import fcntl
 import os
 import secrets
 import threading
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from occystrap_core import OutputError, sync_folder, writing
+from occystrap_core import OutputError, writing
 from occystrap_dir import locks
+from occystrap_dir.beneath import Beneath, WrongKind
 from occystrap_dir.destination import check_parent
 from occystrap_dir.extraction.removal import remove_tree
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CWD, _EXCHANGE = -100, 2
-"""AT_FDCWD and RENAME_EXCHANGE (renameat2(2))."""
+_EXCHANGE = 2
+"""RENAME_EXCHANGE (renameat2(2))."""
 
 
 class Staging:
-    """One run's folder `.NAME.occystrap-…` beside the destination. It is locked, so that abandoned ones can be told."""
+    """One run's folder `.NAME.occystrap-…` beside the destination. It is locked, so that abandoned ones can be told.
 
-    def __init__(self, path: str, sync: bool) -> None:
-        """`path` is the destination; with `sync` all is flushed to the device before it appears."""
-        self.target = os.path.realpath(path)
-        self._above, name = os.path.split(self.target)
-        self._prefix = f'.{name}.occystrap-'
-        self.path = f'{self._above}/{self._prefix}{secrets.token_hex(8)}'
-        self._sync = sync
+    It has mode 0700 until it takes its place, whatever is in it.
+    """
+
+    def __init__(self, place: Beneath, name: str, sync: bool,
+                 is_ours: Callable[[Collection[str]], bool] = lambda names: True) -> None:
+        """`name` is the destination's; with `sync` all is flushed to the device before it appears.
+
+        `is_ours` tells by the names in it whether a folder that is there, when this one is complete, may be replaced.
+        """
+        above, _, last = name.rpartition('/')
+        self.target = f'{place.path}/{name}'
+        self._place, self._above, self._is_ours, self._sync = place, above, is_ours, sync
+        self._prefix = f'.{last}.occystrap-'
+        self._target, self._name = name, self._beside(f'{self._prefix}{secrets.token_hex(8)}')
         self._lock: int | None = None
         self._mutex = threading.Lock()
+
+    @property
+    def inside(self) -> Beneath:
+        """The folder, once it was begun."""
+        assert self._lock is not None
+        return Beneath(f'{self._place.path}/{self._name}', self._lock)
+
+    @property
+    def above(self) -> str:
+        """The path of the folder that it is made in."""
+        return f'{self._place.path}/{self._above}'
 
     def begin(self) -> None:
         """Make the folder, having removed those of runs that were killed; raises OutputError."""
         with writing(self.target):
-            for name in os.listdir(self._above):
+            for name in self._place.names(self._above):
                 if name.startswith(self._prefix):
-                    _remove(f'{self._above}/{name}', fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._remove(self._beside(name), fcntl.LOCK_EX | fcntl.LOCK_NB)
             while not self._made():
                 pass
 
+    def _beside(self, name: str) -> str:
+        return f'{self._above}/{name}' if self._above else name
+
     def _made(self) -> bool:
         """Make and lock the folder; tell whether it is still there, which another run may have taken for abandoned."""
-        os.mkdir(self.path, 0o755)
-        try:
-            descriptor = os.open(self.path, _FOLDER)
-        except FileNotFoundError:
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if not locks.is_still(self.path, descriptor):
-            os.close(descriptor)
+        self._place.make(self._name, 0o700)
+        descriptor = self._locked(self._name, fcntl.LOCK_EX)
+        if descriptor is None:
             return False
         self._lock = descriptor
         return True
 
-    def commit(self, target: str | None = None) -> None:
-        """Let the folder appear at its place, or another one, and remove what it takes the place of.
+    def commit(self, name: str = '', mode: int | None = None) -> None:
+        """Let the folder appear at its place, or under another name, and remove what it takes the place of.
 
-        Raises OutputError.
+        With `mode` it gets that one first. Raises OutputError.
         """
-        place = target or self.target
-        with self._mutex, writing(place):
+        target = name or self._target
+        with self._mutex, writing(f'{self._place.path}/{target}'):
             assert self._lock is not None
+            if mode is not None:
+                os.fchmod(self._lock, mode)
             if self._sync:
                 _sync_file_system(self._lock)
-            replaced = _take_place(self.path, place)
+            replaced = self._take_place(target)
             if self._sync:
-                sync_folder(os.path.dirname(place))
+                self._place.sync(os.path.dirname(target))
             if replaced:  # nobody has locked it, so others may take it for abandoned
-                _remove(self.path, fcntl.LOCK_EX)
+                self._remove(self._name, fcntl.LOCK_EX)
             self._unlock()
 
     def discard(self) -> None:
         """Remove the folder, if it has not taken its place; raises OSError."""
         with self._mutex:
             if self._lock is not None:
-                remove_tree(self.path)
+                remove_tree(self._place, self._name)
                 self._unlock()
 
     def _unlock(self) -> None:
@@ -82,11 +101,53 @@ class Staging:
         os.close(self._lock)
         self._lock = None
 
+    def _take_place(self, target: str) -> bool:
+        """Rename the folder to its place; return whether what was there before now has this one's name."""
+        if not _rename(self._place, self._name, target):
+            return False
+        with suppress(FileNotFoundError):  # others took it for abandoned
+            if not self._is_ours(self._place.names(self._name)):
+                _exchange(self._place, self._name, target)
+                raise OutputError(f'{self._place.path}/{target} holds other things by now: name a new folder')
+        return True
+
+    def _remove(self, name: str, lock: int) -> None:
+        """Remove a folder that no run holds; one that somebody else removes at the same time is gone as well.
+
+        With LOCK_NB in `lock` it is left alone where somebody holds it, else that is waited for.
+        """
+        with suppress(NotADirectoryError, BlockingIOError):
+            descriptor = self._locked(name, lock)
+            if descriptor is not None:
+                try:
+                    with suppress(FileNotFoundError):
+                        remove_tree(self._place, name)
+                finally:
+                    os.close(descriptor)
+
+    def _locked(self, name: str, lock: int) -> int | None:
+        """Open and lock a folder; None if it has gone meanwhile, also where a run has made its own there."""
+        try:
+            with self._place.directory(name) as directory:
+                descriptor = os.dup(directory)
+        except (FileNotFoundError, WrongKind):
+            return None
+        try:
+            fcntl.flock(descriptor, lock)
+            if locks.is_still(self._place, name, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
 
 def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
     """Raise OutputError unless a folder can be made at `path`, in place of an empty one or a `kind` of ours.
 
-    One of ours, damaged or whole, holds the last of `marks` and nothing but them. Asked before anything is downloaded.
+    One of ours, damaged or whole, holds the last of `marks`, a folder, and nothing but them. Asked before anything is
+    downloaded.
     """
     target = os.path.realpath(path)
     with writing(path):
@@ -98,10 +159,26 @@ def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
         if not os.path.isdir(target) or os.path.ismount(target):
             raise OutputError(f'{path} is {"a mount point" if os.path.isdir(target) else "not a folder"}: name a new '
                               'folder, which takes its place as a whole when it is complete')
-        names = set(os.listdir(target))
-        if names and (marks[-1] not in names or names - set(marks)):
-            raise OutputError(f'{path} holds other things, such as {sorted(names)[0]!r}, and no {kind}: name a new '
-                              'folder')
+        place = Beneath(target)
+        names = place.names()
+        if not may_replace(names, marks):
+            raise OutputError(f'{path} holds other things, such as {names[0]!r}, and no {kind}: name a new folder')
+        if names:
+            _require_plain(place, marks[-1])
+
+
+def _require_plain(place: Beneath, name: str) -> None:
+    """Raise WrongKind for anything below a folder but files and folders, and where it is none itself."""
+    for each in place.names(name):
+        if place.is_directory(f'{name}/{each}'):
+            _require_plain(place, f'{name}/{each}')
+        else:
+            place.size(f'{name}/{each}')
+
+
+def may_replace(names: Collection[str], marks: tuple[str, ...]) -> bool:
+    """Tell by the names in a folder whether it is empty, or one of ours, damaged or whole."""
+    return not names or marks[-1] in names and not set(names) - set(marks)
 
 
 def _sync_file_system(descriptor: int) -> None:
@@ -111,31 +188,22 @@ def _sync_file_system(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _take_place(path: str, target: str) -> bool:
-    """Rename a folder to its place; return whether what was there before is now at `path`."""
-    try:
-        os.rename(path, target)  # takes the place of an empty folder too
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-    rename = ctypes.CDLL(None, use_errno=True).renameat2
-    if rename(_CWD, os.fsencode(path), _CWD, os.fsencode(target), _EXCHANGE):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), target)
+def _rename(place: Beneath, name: str, target: str) -> bool:
+    """Rename a folder; return whether it was exchanged with one that is not empty."""
+    with place.above(name) as (source, before), place.above(target) as (directory, after):
+        try:
+            os.rename(before, after, src_dir_fd=source, dst_dir_fd=directory)  # in place of an empty folder too
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    _exchange(place, name, target)
     return True
 
 
-def _remove(path: str, lock: int) -> None:
-    """Remove a folder that no run holds; one that somebody else removes at the same time is gone as well.
-
-    With LOCK_NB in `lock` it is left alone where somebody holds it, else that is waited for.
-    """
-    with suppress(FileNotFoundError, NotADirectoryError, BlockingIOError):
-        descriptor = os.open(path, _FOLDER)
-        try:
-            fcntl.flock(descriptor, lock)
-            if locks.is_still(path, descriptor):  # else it has gone meanwhile, and a run has made its own there
-                remove_tree(path)
-        finally:
-            os.close(descriptor)
+def _exchange(place: Beneath, one: str, other: str) -> None:
+    with place.above(one) as (first, before), place.above(other) as (second, after):
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+        if rename(first, os.fsencode(before), second, os.fsencode(after), _EXCHANGE):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), f'{place.path}/{other}')

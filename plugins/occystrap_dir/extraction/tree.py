@@ -32,11 +32,11 @@ class Tree:
     Folders are the process's own, mode 0700, until `finish`, when they get their modes and times.
     """
 
-    def __init__(self, path: str, record: TreeRecord, setter: Setter, budget: Budget, marks: Callable[['Tree'], Marks],
-                 sync: bool) -> None:
-        """`path` is a new, empty folder; `marks` makes what deals with whiteouts. Raises OSError."""
+    def __init__(self, folder: int, record: TreeRecord, setter: Setter, budget: Budget,
+                 marks: Callable[['Tree'], Marks], sync: bool) -> None:
+        """`folder` is open, new and empty; `marks` makes what deals with whiteouts. Raises OSError."""
         self.record, self.setter, self._budget, self._sync = record, setter, budget, sync
-        self.root = Root(path, self._made)
+        self.root = Root(folder, self._made)
         self.layer = 0
         """The number of the layer that is being put in."""
         self.removal = Removal(self.root, record.drop, self._left, self.is_own)

@@ -1,6 +1,5 @@
 """One tree in the making: from an empty folder beside its place to the list of its files."""
 import hashlib
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,10 +34,9 @@ class Limits:
 class Unpacking:
     """Unpacks layers into a folder that appears by one rename."""
 
-    def __init__(self, place: str, limits: Limits, sync: bool, marks: Callable[[Tree], Marks] = Hiding) -> None:
-        """`place` is where the folder is to be, or, where only its content tells that, a place beside which to make it.
-        """
-        self.staging = Staging(place, sync)
+    def __init__(self, staging: Staging, limits: Limits, sync: bool, marks: Callable[[Tree], Marks] = Hiding) -> None:
+        """`staging` is the folder to unpack into."""
+        self.staging = staging
         self._limits, self._sync, self._marks = limits, sync, marks
         self._record: TreeRecord | None = None
         self._tree: Tree | None = None
@@ -55,12 +53,13 @@ class Unpacking:
     def begin(self, below: str = '') -> None:
         """Make the folder, and in it, if that is wanted, the one for the tree; raises OutputError."""
         self.staging.begin()
-        path = os.path.join(self.staging.path, below) if below else self.staging.path
         with writing(self.staging.target):
             if below:
-                os.mkdir(path)
-            self._record = TreeRecord(os.path.dirname(self.staging.path))
-            self._tree = Tree(path, self._record, self._limits.setter, self._limits.budget, self._marks, self._sync)
+                self.staging.inside.make(below)
+            self._record = TreeRecord(self.staging.above)
+            with self.staging.inside.directory(below) as folder:
+                self._tree = Tree(folder, self._record, self._limits.setter, self._limits.budget, self._marks,
+                                  self._sync)
 
     def add(self, stream: ByteStream) -> None:
         """Put a layer over those before it, reading it to its end; raises InvalidImage, OutputError."""

@@ -1,7 +1,6 @@
 """Putting blobs into a layout: under their digests, whole or not at all; what is there is checked before it counts."""
-from occystrap_core import Evidence, Expectation, OutgoingLayer, WrittenLayer, hash_file
+from occystrap_core import Evidence, Expectation, OutgoingLayer, WrittenLayer
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, blob_name
-from occystrap_dir.names import WrongKind, file_size, read_document
 from occystrap_dir.workspace import Workspace
 
 
@@ -10,7 +9,7 @@ class Blobs:
 
     def __init__(self, workspace: Workspace, hashed: bool) -> None:
         """With `hashed` a blob that is there is read before it is trusted: else its name and size will do."""
-        self._workspace, self._root, self._hashed = workspace, workspace.root, hashed
+        self._workspace, self._place, self._hashed = workspace, workspace.place, hashed
 
     def find(self, descriptor: Descriptor) -> WrittenLayer | None:
         """Return a blob that is there, None if it is not or damaged."""
@@ -31,7 +30,7 @@ class Blobs:
         if self._file_size(name) is None:
             return None
         try:
-            found, size = hash_file(f'{self._root}/{name}')
+            found, size = self._place.hash(name)
         except OSError:
             return None
         return size if found == digest else None
@@ -42,7 +41,7 @@ class Blobs:
             for chunk in stream.chunks():
                 partial.write(chunk)
             partial.complete()
-            return WrittenLayer(self._placed(partial.path, stream.digest))
+            return WrittenLayer(self._placed(partial.name, stream.digest))
 
     def put(self, kind: str, raw: bytes) -> Expectation:
         """Write a small blob unless it is there, byte for byte; return what to expect of it; raises OutputError."""
@@ -55,22 +54,22 @@ class Blobs:
         """Write a manifest or an index."""
         return self.put('index' if isinstance(document, Index) else 'manifest', document.raw)
 
-    def _placed(self, path: str, digest: Digest) -> str:
+    def _placed(self, partial: str, digest: Digest) -> str:
         """Move a blob into its place, noted before, so that it goes should nothing name it in the end."""
         name = blob_name(digest)
         self._workspace.note([name])
-        self._workspace.move(path, name)
+        self._workspace.move(partial, name)
         return name
 
     def _is_there(self, name: str, raw: bytes) -> bool:
         try:
-            return self._file_size(name) == len(raw) and read_document(self._root, name, len(raw)) == raw
+            return self._file_size(name) == len(raw) and self._place.read(name, len(raw)) == raw
         except OSError:
             return False
 
     def _file_size(self, name: str) -> int | None:
         """Return the size in bytes of a regular file, None if there is none."""
         try:
-            return file_size(self._root, name)
-        except (OSError, WrongKind):
+            return self._place.size(name)
+        except OSError:
             return None

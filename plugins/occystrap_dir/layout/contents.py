@@ -65,7 +65,7 @@ class LayoutContents(Contents):
 
     def _read(self, digest: Digest, what: str) -> bytes:
         try:
-            raw = read_document(self.root, blob_name(digest), MANIFEST_CAP)
+            raw = read_document(self.root, blob_name(digest), MANIFEST_CAP, links=True)
         except (FileNotFoundError, NotADirectoryError):
             raise ImageNotFound(f'{what} {digest} is not in {self.root}') from None
         except OSError as error:

@@ -4,7 +4,7 @@ from occystrap_core.oci import INDEX, LAYOUT, MANIFEST_CAP, require_version
 from occystrap_dir.destination import check_empty, check_folder, check_layout
 from occystrap_dir.layout.index_file import IndexFile, read_index
 from occystrap_dir.layout.recovery import has_receipts, recovered_index
-from occystrap_dir.names import read_document
+from occystrap_dir.names import WrongKind, read_document
 from occystrap_dir.workspace import STATE
 
 _OTHERS = (
@@ -32,7 +32,7 @@ def has_version(root: str) -> bool:
         return True
     except FileNotFoundError:
         return False
-    except InvalidImage as error:
+    except (InvalidImage, WrongKind) as error:
         if has_receipts(root):
             return False
         raise OutputError(f'{error}: name another folder') from None

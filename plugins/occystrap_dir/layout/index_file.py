@@ -81,10 +81,13 @@ def parse_index(raw: bytes, what: str) -> IndexFile:
         return IndexFile.of(parse_object(raw, what, names=MANIFEST_FIELDS), what)
 
 
-def read_index(root: str) -> IndexFile:
-    """Return the index.json of a layout; raises InvalidImage, FileNotFoundError, another OSError."""
+def read_index(root: str, links: bool = False) -> IndexFile:
+    """Return the index.json of a layout, of a source even behind links.
+
+    Raises InvalidImage, FileNotFoundError, another OSError.
+    """
     with concerning('index'):
-        return parse_index(read_document(root, INDEX, MANIFEST_CAP), f'{root}/{INDEX}')
+        return parse_index(read_document(root, INDEX, MANIFEST_CAP, links), f'{root}/{INDEX}')
 
 
 def named_entry(descriptor: Descriptor, name: str) -> Entry:

@@ -58,8 +58,8 @@ class LayoutInput(ImageInput):
             raise ImageNotFound(f'there is no folder {root}')
         try:
             with concerning('archive'):
-                require_version(read_document(root, LAYOUT, MANIFEST_CAP), root)
-            return read_index(root).index.manifests
+                require_version(read_document(root, LAYOUT, MANIFEST_CAP, links=True), root)
+            return read_index(root, links=True).index.manifests
         except FileNotFoundError as error:
             name = os.path.basename(error.filename or '')
             raise ImageNotFound(f'{root} is no image layout: it has no {name}',

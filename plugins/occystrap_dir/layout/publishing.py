@@ -1,6 +1,5 @@
 """Making what was written visible: its entry in index.json, and the receipt that the layout keeps."""
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -53,10 +52,9 @@ def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, ke
     partial = {workspace.write(content): name for name, content in documents.items()}
     workspace.settle()
     if INDEX in documents:  # whatever stops us between two renames, no receipt is left that speaks of another image
-        with suppress(FileNotFoundError):
-            os.unlink(f'{root}/{RECEIPTS}/{kept}')
-    for path, name in partial.items():
-        workspace.move(path, name)
+        workspace.place.unlink(f'{RECEIPTS}/{kept}')
+    for temporary, name in partial.items():
+        workspace.move(temporary, name)
     return bool(replaced)
 
 

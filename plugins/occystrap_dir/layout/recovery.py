@@ -1,9 +1,9 @@
 """Making a lost or damaged index.json again, from the receipts that the layout keeps."""
-import os
 from collections.abc import Iterator
 
 from occystrap_core import ImageError, Receipt
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, referrer_of
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.layout.contents import LayoutContents
 from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, named_entry
 from occystrap_dir.receipts import kept_receipt
@@ -27,8 +27,8 @@ def recovered_index(root: str) -> IndexFile:
 
 def _kept(root: str) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(f'{root}/{RECEIPTS}') if name.endswith('.json'))
-    except (FileNotFoundError, NotADirectoryError):
+        return [name for name in Beneath(root).names(RECEIPTS) if name.endswith('.json')]
+    except FileNotFoundError:
         return []
 
 

@@ -1,11 +1,11 @@
 """Removing blobs that nothing names any more: of replaced images, or of runs that did not finish."""
-import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 
 from occystrap_core import ImageError
 from occystrap_core.oci import INDEX, Descriptor, Digest, Index, blob_name
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.layout.contents import LayoutContents
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
@@ -22,14 +22,14 @@ def remove_unnamed(root: str, noted: Iterable[str]) -> None:
         named = {blob_name(digest) for digest in _named(root)}
     except ImageError:
         return
+    place = Beneath(root)
     for name in noted:
         if _BLOB.fullmatch(name) and name not in named:
-            with suppress(FileNotFoundError):
-                os.unlink(f'{root}/{name}')
-    if not os.path.lexists(f'{root}/{INDEX}'):
+            place.unlink(name)
+    if not place.status(INDEX):
         for name in ('blobs/sha256', 'blobs'):
             with suppress(OSError):  # somebody else's files in there stay
-                os.rmdir(f'{root}/{name}')
+                place.rmdir(name)
 
 
 def blobs_below(contents: LayoutContents, entries: Iterable[Descriptor]) -> set[Digest]:

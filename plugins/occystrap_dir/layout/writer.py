@@ -14,7 +14,6 @@ from occystrap_dir.layout.place import parse_place, require_name
 from occystrap_dir.layout.publishing import LAYOUT_FILE, expected_entry, publish, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
 from occystrap_dir.workspace import Workspace
-from occystrap_dir.writing import make_folder
 
 
 class LayoutOutput(ImageOutput):
@@ -92,7 +91,7 @@ class LayoutOutput(ImageOutput):
         self._workspace.enter()
         with writing(self._root):
             for name in ('blobs', 'blobs/sha256'):
-                make_folder(f'{self._root}/{name}')
+                self._workspace.place.make(name)
 
     def _put_image(self, image: WrittenImage) -> list[Expectation]:
         assert image.manifest

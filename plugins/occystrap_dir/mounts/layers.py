@@ -1,9 +1,9 @@
 """The layers in a folder: what their lists of files say, and whether the files are like that."""
-import os
 from typing import Self
 
 from occystrap_core import CheckResults, InvalidImage, Settings, value
 from occystrap_core.oci import Digest
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction.files_check import check_tree
 from occystrap_dir.extraction.removal import remove_tree
 from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, TREES, MountCatalog, tree_name
@@ -28,7 +28,7 @@ class LayerListing:
     def read(cls, root: str, folder: str) -> Self | None:
         """Return what the list of a layer says; None without a readable one."""
         try:
-            with open(f'{root}/{tree_name(folder)}', 'rb') as file:
+            with open(Beneath(root).open(tree_name(folder)), 'rb') as file:
                 mark, diff_id, size = file.readline(200).split()
             return cls(Digest(diff_id.decode()), int(size)) if mark == _MARK else None
         except (OSError, ValueError, InvalidImage):
@@ -54,9 +54,10 @@ def remove_unnamed(root: str) -> None:
     except InvalidImage:
         return
     named = {folder for image in catalog.images.values() for folder in image.layers}
-    for name in os.listdir(f'{root}/{LAYERS}'):
+    place = Beneath(root)
+    for name in place.names(LAYERS):
         if f'{LAYERS}/{name}' not in named:
-            remove_tree(f'{root}/{LAYERS}/{name}')
-    for name in os.listdir(f'{root}/{TREES}'):
+            remove_tree(place, f'{LAYERS}/{name}')
+    for name in place.names(TREES):
         if f'{TREES}/{name}' not in {tree_name(folder) for folder in named}:
-            os.unlink(f'{root}/{TREES}/{name}')
+            place.unlink(f'{TREES}/{name}')

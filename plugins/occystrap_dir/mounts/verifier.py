@@ -10,7 +10,7 @@ from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, SCRIPT, TREES, US
 from occystrap_dir.mounts.layers import LayerListing
 from occystrap_dir.mounts.overlay_marks import mount_script
 from occystrap_dir.names import file_size, read_document
-from occystrap_dir.workspace import STATE
+from occystrap_dir.workspace import LOCK
 
 
 def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -31,7 +31,7 @@ def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
 
 def _check(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults) -> None:
     if expected.kind == 'mount':
-        with shared_if_there(f'{root}/{STATE}/lock'):  # a run that adds an image changes one file after the other
+        with shared_if_there(root, LOCK):  # a run that adds an image changes one file after the other
             _check_catalog(expected, root, results)
     elif expected.kind == 'layer':
         listing = LayerListing.read(root, expected.locator)

@@ -5,11 +5,12 @@ from contextlib import suppress
 
 from occystrap_core import (
     Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, OutputError, Place,
-    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, hash_file, writing,
+    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.destination import check_folder
 from occystrap_dir.extraction.removal import remove_tree
+from occystrap_dir.extraction.staging import Staging
 from occystrap_dir.extraction.unpacking import Limits, Unpacking
 from occystrap_dir.mounts.catalog import (
     CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
@@ -33,6 +34,7 @@ class MountsOutput(ImageOutput):
         super().__init__(location.with_path(os.path.abspath(location.path)), settings)
         self._root = self.location.path
         self._workspace = Workspace(self._root, settings.sync)
+        self._place = self._workspace.place
         self.layer_store = 'mounts', self._root
         self._limits = Limits(self.location.options)
         self._user_marks = not self._limits.setter.is_root
@@ -48,7 +50,7 @@ class MountsOutput(ImageOutput):
         self._workspace.enter()
         with writing(self._root):
             for name in (LAYERS, TREES, UNPACKING, EMPTY):
-                os.makedirs(f'{self._root}/{name}', exist_ok=True)
+                self._place.make(name)
             self._agree_on_marks()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
@@ -61,7 +63,8 @@ class MountsOutput(ImageOutput):
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Unpack a layer under a temporary name, and move it to the place that its digest gives."""
-        unpacking = Unpacking(f'{self._root}/{UNPACKING}/layer', self._limits, self.settings.sync,
+        staging = Staging(self._place, f'{UNPACKING}/layer', self.settings.sync)
+        unpacking = Unpacking(staging, self._limits, self.settings.sync,
                               lambda tree: OverlayMarks(tree, self._user_marks))
         self._unpackings.append(unpacking)
         with writing(self._root):
@@ -104,13 +107,13 @@ class MountsOutput(ImageOutput):
     def _agree_on_marks(self) -> None:
         """Mark opaque folders as the first run into this folder did; raises OutputError where that cannot be."""
         with self._workspace.locked():
-            marker, begun = f'{self._root}/{USER_MARKS}', os.path.lexists(f'{self._root}/{CATALOG}')
-            if os.path.exists(marker):
+            begun = self._place.status(CATALOG)
+            if self._place.status(USER_MARKS):
                 self._user_marks = True
             elif self._user_marks and begun:
                 raise OutputError(f'{self._root} has layers that root marked: add to it as root, or name a new folder')
             elif self._user_marks:
-                open(marker, 'wb').close()
+                os.close(self._place.create(USER_MARKS))
 
     def _unpacked(self, unpacking: Unpacking, layer: OutgoingLayer) -> WrittenLayer:
         unpacking.begin()
@@ -122,8 +125,8 @@ class MountsOutput(ImageOutput):
             listing.complete()
             with self._workspace.locked():
                 if not self._there(folder, stream.digest):  # whose digest only reading could tell
-                    unpacking.staging.commit(f'{self._root}/{folder}')
-                    self._workspace.move(listing.path, tree_name(folder))
+                    unpacking.staging.commit(folder)
+                    self._workspace.move(listing.name, tree_name(folder))
         return WrittenLayer(folder)
 
     def _there(self, folder: str, diff_id: Digest) -> LayerListing | None:
@@ -135,14 +138,13 @@ class MountsOutput(ImageOutput):
         return listing if is_whole(self._root, folder, full, self.settings) else None
 
     def _expected(self, folder: str) -> Expectation:
-        return Expectation('files', tree_name(folder), *hash_file(f'{self._root}/{tree_name(folder)}'))
+        return Expectation('files', tree_name(folder), *self._place.hash(tree_name(folder)))
 
     def _commit(self, documents: dict[str, bytes]) -> None:
-        partial_files = {self._workspace.write(content): name for name, content in documents.items()}
-        for path, name in partial_files.items():
-            if name == SCRIPT:
-                os.chmod(path, 0o755)
-            self._workspace.move(path, name)
+        partial_files = {self._workspace.write(content, 0o777 if name == SCRIPT else 0o666): name
+                         for name, content in documents.items()}
+        for partial, name in partial_files.items():
+            self._workspace.move(partial, name)
 
     def _catalog(self) -> MountCatalog:
         try:
@@ -155,7 +157,7 @@ class MountsOutput(ImageOutput):
     def _catalog_of_receipts(self) -> MountCatalog:
         """Return the images that the kept receipts tell of, in place of a damaged mount.json."""
         catalog = MountCatalog()
-        for name in os.listdir(f'{self._root}/{RECEIPTS}'):
+        for name in self._place.names(RECEIPTS):
             if receipt := kept_receipt(self._root, name):
                 layers = tuple(layer.locator for layer in receipt.of_kind('layer'))
                 called = _name(Reference.parse(receipt.reference))
@@ -164,15 +166,14 @@ class MountsOutput(ImageOutput):
 
     def _sweep(self) -> None:
         """Remove what no image has, and what killed runs unpacked; all of it where there is no image."""
-        for name in os.listdir(f'{self._root}/{UNPACKING}'):
-            remove_tree(f'{self._root}/{UNPACKING}/{name}')
+        for name in self._place.names(UNPACKING):
+            remove_tree(self._place, f'{UNPACKING}/{name}')
         remove_unnamed(self._root)
-        if not os.path.lexists(f'{self._root}/{CATALOG}'):
+        if not self._place.status(CATALOG):
             for name in (UNPACKING, TREES, EMPTY, LAYERS):
                 with suppress(OSError):
-                    os.rmdir(f'{self._root}/{name}')
-            with suppress(FileNotFoundError):
-                os.unlink(f'{self._root}/{USER_MARKS}')
+                    self._place.rmdir(name)
+            self._place.unlink(USER_MARKS)
 
 
 def _name(reference: Reference) -> str:

@@ -122,10 +122,10 @@ def test_56_a_rerun_takes_away_nothing_that_another_process_may_be_verifying(
     run_here('process', archives[NEW], place.uri).assert_success()
     written, replace, moves = place.files(), os.replace, []
 
-    def move(partial: str, path: str) -> None:
+    def move(partial: str, path: str, **where: int) -> None:
         assert all(each.exists() for each in written), f'gone when {path} was to be replaced'
         moves.append(path)
-        replace(partial, path)
+        replace(partial, path, **where)
     monkeypatch.setattr(os, 'replace', move)
     run_here('process', archives[NEW], place.uri).assert_success()
     assert any(path.endswith('catalog.json') for path in moves)

@@ -65,7 +65,7 @@ def state_is_a_link(path: Path) -> None:
     (folder_of_skopeo, 'holds an image in another layout'),
     (bundle, "holds an image in another layout \\('rootfs' is there\\)"),
     (mounts, "holds an image in another layout \\('layers' is there\\)"),
-    (state_is_a_link, 'something that is not a folder is in the way')])
+    (state_is_a_link, 'a symbolic link is in the way, where a directory should be .*/x/.occystrap.: remove it')])
 def test_a_place_that_is_not_ours_is_refused_and_left_alone(
         tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
     make(tmp_path / 'x')

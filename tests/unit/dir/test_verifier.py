@@ -60,7 +60,7 @@ def pipe(path: Path) -> None:
 @pytest.mark.parametrize('level', BOTH)
 @pytest.mark.parametrize('kind', FILES)
 @pytest.mark.parametrize('damage, said', [
-    (remove, 'is missing'), (empty, ''), (cut, ''), (link, 'is a symbolic link'), (folder, 'is a folder'),
+    (remove, 'is missing'), (empty, ''), (cut, ''), (link, 'is a symbolic link'), (folder, 'is a directory'),
     (pipe, 'is a pipe')])
 def test_what_is_not_there_whole_is_an_error_that_names_it(
         tmp_path: Path, receipt: Receipt, kind: str, damage: Callable[[Path], None], said: str, level: VerifyLevel,
@@ -180,7 +180,7 @@ def test_a_layer_reached_through_a_linked_folder_is_an_error(tmp_path: Path, rec
     parent = (tmp_path / LAYER).parent
     parent.rename(tmp_path / 'elsewhere')
     parent.symlink_to('elsewhere')
-    assert findings(receipt) == [f'error layer {LAYER}: lies in something that is not a folder']
+    assert findings(receipt) == [f'error layer {LAYER}: lies in a symbolic link, not in a directory']
 
 
 def test_the_folder_itself_may_be_reached_through_a_link(tmp_path: Path) -> None:
@@ -203,9 +203,9 @@ def test_what_this_version_does_not_know_is_unverified(tmp_path: Path, receipt: 
 
 
 def test_what_cannot_be_read_is_unverified(tmp_path: Path, receipt: Receipt, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: str) -> os.stat_result:
+    def refuse(path: str, **where: int) -> os.stat_result:
         raise PermissionError(13, 'Permission denied', path)
-    monkeypatch.setattr('occystrap_dir.names.os.lstat', refuse)
+    monkeypatch.setattr('occystrap_dir.beneath.os.lstat', refuse)
     assert set(findings(receipt)) >= {f'unverified layer {LAYER}: cannot be read: Permission denied'}
 
 

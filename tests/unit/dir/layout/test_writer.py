@@ -190,7 +190,7 @@ def test_a_rerun_mends_what_is_missing_or_cut(tmp_path: Path, damage: Callable[[
                                               ) -> None:
     write(tmp_path)
     before = visible(tmp_path)
-    for name in before:
+    for name in before.keys() - {'index.json'}:
         damage(tmp_path / name)
         assert findings(write(tmp_path, settings=settings), VerifyLevel.FULL) == [] and visible(tmp_path) == before
 
@@ -306,7 +306,8 @@ def blobs_elsewhere(path: Path) -> None:
     (foreign, "holds other things, such as 'index.json'"), (folder_of_dir, 'holds an image in another layout'),
     (folder_of_mounts, 'holds an image in another layout'),
     (other_version, "image layout version '2.0.0', 1.0.0 is wanted: name another folder"),
-    (damaged, 'is not JSON.*repair index.json'), (blobs_elsewhere, 'something that is not a folder is in the way')])
+    (damaged, 'is not JSON.*repair index.json'),
+    (blobs_elsewhere, 'a symbolic link is in the way, where a directory should be .*/x/blobs.: remove it')])
 def test_a_place_that_is_not_ours_is_refused_and_left_alone(
         tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
     make(tmp_path / 'x')

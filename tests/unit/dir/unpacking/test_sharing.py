@@ -10,6 +10,7 @@ import pytest
 from occystrap_core import OutputError, Settings
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.levels import VerifyLevel
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.locks import held
 from tests.unit.tar.archives import copy, verify, write
 
@@ -60,7 +61,7 @@ def test_a_verifier_waits_while_a_run_changes_the_list_and_the_script(tmp_path: 
     mounts = tmp_path / 'mounts'
     receipt = write(sample_image(), f'mounts://{mounts}')
     script = (mounts / 'mount.sh').read_bytes()
-    with ThreadPoolExecutor() as threads, held(f'{mounts}/.occystrap/lock'):
+    with ThreadPoolExecutor() as threads, held(Beneath(str(mounts)), '.occystrap/lock'):
         (mounts / 'mount.sh').write_bytes(b'of another time')
         found = threads.submit(verify, receipt)
         time.sleep(0.3)

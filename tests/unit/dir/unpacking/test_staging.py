@@ -6,17 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_core import OutputError
+from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction import staging
 from occystrap_dir.extraction.staging import Staging
+
+
+def staging_in(folder: Path) -> Staging:
+    return Staging(Beneath(str(folder)), 'tree', sync=False)
 
 
 def test_an_abandoned_folder_goes_and_one_at_work_stays(tmp_path: Path) -> None:
     abandoned = tmp_path / '.tree.occystrap-0'
     (abandoned / 'deep').mkdir(parents=True)
-    first, second = Staging(f'{tmp_path}/tree', False), Staging(f'{tmp_path}/tree', False)
+    first, second = staging_in(tmp_path), staging_in(tmp_path)
     first.begin()
     second.begin()
-    assert not abandoned.exists() and os.path.isdir(first.path) and os.path.isdir(second.path)
+    assert not abandoned.exists() and os.path.isdir(first.inside.path) and os.path.isdir(second.inside.path)
 
 
 def test_a_folder_made_anew_under_a_name_that_was_abandoned_stays(tmp_path: Path,
@@ -31,21 +37,44 @@ def test_a_folder_made_anew_under_a_name_that_was_abandoned_stays(tmp_path: Path
             path.mkdir()
         lock(descriptor, operation)
     monkeypatch.setattr(fcntl, 'flock', flock)
-    Staging(f'{tmp_path}/tree', False).begin()
+    staging_in(tmp_path).begin()
     assert path.is_dir()
 
 
 def test_what_was_replaced_may_be_removed_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'tree' / 'old').mkdir(parents=True)
-    exchange = staging._take_place
+    rename = staging._rename
 
-    def exchanged(path: str, target: str) -> bool:
-        replaced = exchange(path, target)
-        shutil.rmtree(path)  # a run that began meanwhile took it for abandoned
+    def exchanged(place: Beneath, name: str, target: str) -> bool:
+        replaced = rename(place, name, target)
+        shutil.rmtree(tmp_path / name)  # a run that began meanwhile took it for abandoned
         return replaced
-    monkeypatch.setattr(staging, '_take_place', exchanged)
-    first = Staging(f'{tmp_path}/tree', False)
+    monkeypatch.setattr(staging, '_rename', exchanged)
+    first = staging_in(tmp_path)
     first.begin()
-    (Path(first.path) / 'new').touch()
+    (Path(first.inside.path) / 'new').touch()
     first.commit()
     assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['new']
+
+
+def test_what_became_of_the_place_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    staging = Staging(Beneath(str(tmp_path)), 'tree', False, lambda names: names == ['old'])
+    staging.begin()
+    (Path(staging.inside.path) / 'new').touch()
+    (tmp_path / 'tree').mkdir()
+    (tmp_path / 'tree/thesis.txt').touch()
+    with pytest.raises(OutputError, match='/tree holds other things by now: name a new folder'):
+        staging.commit()
+    staging.discard()
+    assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['thesis.txt']
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / 'home').mkdir()
+    (tmp_path / 'tree').symlink_to('home')
+    staging = staging_in(tmp_path)
+    staging.begin()
+    with pytest.raises(OutputError, match='/tree'):
+        staging.commit()
+    staging.discard()
+    assert sorted(os.listdir(tmp_path)) == ['home', 'tree'] and os.listdir(tmp_path / 'home') == []
