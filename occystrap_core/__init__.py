@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from occystrap_core.values import value
     from occystrap_core.verification.device import DeviceFile, hash_file
     from occystrap_core.verification.levels import VerifyLevel
-    from occystrap_core.verification.receipt import Evidence, Expectation, Receipt
+    from occystrap_core.verification.receipt import Evidence, Expectation, KeptReceipts, Receipt
     from occystrap_core.verification.results import (
         READ, REPORTED, CheckResult, CheckResults, Outcome, Presence, Proof, Severity,
     )
@@ -102,7 +102,7 @@ _HOMES = {
     'values': 'value',
     'verification.device': 'DeviceFile hash_file',
     'verification.levels': 'VerifyLevel',
-    'verification.receipt': 'Evidence Expectation Receipt',
+    'verification.receipt': 'Evidence Expectation KeptReceipts Receipt',
     'verification.results': 'CheckResult CheckResults Outcome Presence Proof READ REPORTED Severity',
     'version': '__version__',
 }
@@ -114,8 +114,8 @@ __all__ = [
     'Content', 'ContentReader', 'Contents', 'DeviceFile', 'DigestMismatch', 'EntryFilter', 'Evidence', 'Expectation',
     'FIFO', 'FILE', 'FOLDER', 'FilterKind', 'HARD_LINK', 'INTEGER', 'Image', 'ImageError', 'ImageFilter', 'ImageIndex',
     'ImageInput', 'ImageList', 'ImageNotFound', 'ImageOutput', 'InputScheme', 'InvalidImage', 'InvalidReceipt',
-    'IteratorSource', 'Layer', 'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError', 'Option',
-    'OptionType', 'Origin', 'Outcome', 'OutgoingLayer', 'OutputError', 'Place', 'PlacedLayer', 'PluginError',
+    'IteratorSource', 'KeptReceipts', 'Layer', 'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError',
+    'Option', 'OptionType', 'Origin', 'Outcome', 'OutgoingLayer', 'OutputError', 'Place', 'PlacedLayer', 'PluginError',
     'Presence', 'Proof', 'READ', 'REPORTED', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE',
     'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings', 'Severity',
     'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'TemporaryFile',

@@ -54,7 +54,8 @@ def verify_level(given: str | None) -> VerifyLevel:
               '(default: what fits this machine).')
 @click.option('--dry-run', is_flag=True, help='Only tell what would be copied, and what is there already.')
 @click.option('--receipt', 'receipt', type=click.Path(dir_okay=False), metavar='FILE',
-              help='Write what must be at the destination, for occystrap verify: a line per image, as it finishes.')
+              help='Add the proof of each image, for occystrap verify: what must be there, and the verdict on it.')
+@click.option('--force', is_flag=True, help='Let --receipt replace a file that holds no receipts.')
 @click.option('--resume', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='Leave out what this receipt file of an earlier run proves to be there still.')
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
@@ -91,8 +92,7 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
     from occystrap_core.pipeline.run import Run
     wanted, earlier = options['receipt'], options['resume']
     read = EarlierRun(read_receipts(earlier, cut=True) if earlier else ())
-    resumed = bool(wanted and earlier) and os.path.realpath(wanted) == os.path.realpath(earlier)
-    with closing(ReceiptFile(wanted, resumed)) if wanted else nullcontext() as receipts:
+    with closing(ReceiptFile(wanted, options['force'])) if wanted else nullcontext() as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'])
         return run.process(source, destination, options['filters'])

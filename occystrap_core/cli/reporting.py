@@ -16,6 +16,8 @@ def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
         _show_image(image)
     if len(report.images) > 1:
         _show_failed(report)
+    elif report.images and report.images[0].failure:
+        print_message(f'{report.images[0].destination}: error: {report.images[0].failure}')
     if evidence and any(image.receipt and image.receipt.evidence is Evidence.DESCRIPTOR for image in report.images):
         print_message('evidence: descriptor (some blobs were already there when the image was written; '
                       'their digests are taken from its manifest)')

@@ -3,13 +3,15 @@ from collections.abc import Iterable
 
 from occystrap_core.uri import Location
 from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.results import Outcome
 
 
 class EarlierRun:
-    """Receipts by source and destination; of several the last counts. Empty unless there is something to resume."""
+    """Receipts by source and destination; of several the last counts, and only if it says verified."""
 
     def __init__(self, receipts: Iterable[Receipt] = ()) -> None:
-        self._receipts = {(each.source, each.scheme, each.path): each for each in receipts}
+        self._receipts = {(each.source, each.scheme, each.path, tuple(sorted(each.options.items()))): each
+                          for each in receipts}
 
     def __bool__(self) -> bool:
         return bool(self._receipts)
@@ -19,5 +21,7 @@ class EarlierRun:
 
         The source is not asked again: a tag that has moved since then is for the next run.
         """
-        receipt = self._receipts.get((source, destination.scheme, destination.path))
-        return receipt if receipt and dict(receipt.options) == dict(destination.given) else None
+        receipt = self._receipts.get((source, destination.scheme, destination.path,
+                                      tuple(sorted(destination.given.items()))))
+        proved = receipt and receipt.verdict and receipt.verdict.outcome == Outcome.VERIFIED.value
+        return receipt if proved else None

@@ -1,82 +1,227 @@
-"""The file of receipts that `--receipt` asks for: JSON lines, one image a line, each there as its image finishes."""
-import os
-import threading
-from typing import BinaryIO
+"""The file of receipts that `--receipt` asks for: JSON lines, one image a line, each with the verdict on it.
 
-from occystrap_core.errors import InvalidReceipt, OutputError, UsageError
+Lines are only ever added, under a lock, so that several processes may share the file and an earlier run's proof of an
+image stays until a newer one is there. At the end of a run the lines that newer ones replace are left out.
+"""
+import fcntl
+import os
+import re
+import secrets
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
 from occystrap_core.verification.receipt import Receipt
+
+_CAP = 1 << 30
+_BEGINNING = b'{"receipt": '
 
 
 class ReceiptFile:
-    """Takes the wanted name with its first line, so that an older file stays until there is something to say.
+    """Takes receipts from several threads; nothing but receipts is ever written over."""
 
-    From then on it grows line by line, for a run that is killed to be resumed.
-    """
+    def __init__(self, path: str, force: bool = False) -> None:
+        """Open the file before anything is copied.
 
-    def __init__(self, path: str, resumed: bool = False) -> None:
-        """Open the file before anything is copied, to add to what is there if `resumed`; raises OutputError."""
-        self._path = path
-        there = os.path.exists(path)
-        device = there and not os.path.isfile(path)  # such as /dev/stdout: nothing may take its place
-        self._partial = '' if device or (resumed and there) else f'{path}.partial'
+        Raises UsageError if it is there and holds something else, unless `force` allows to replace that, and
+        OutputError if it cannot be written.
+        """
+        self._path, self._force = path, force
         self._lock = threading.Lock()
+        self._created = self._replaces = False
         try:
-            self._file: BinaryIO = (open(self._partial or path, 'wb', 0) if self._partial or device
-                                    else _open_at_a_line(path))
+            self._descriptor: int | None = self._open()
+            self._is_regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+            if self._is_regular:
+                self._require_receipts()
         except OSError as error:
             raise self._unwritable(error) from None
 
+    def refuse_places(self, paths: Iterable[str]) -> None:
+        """Raise UsageError when the file lies where a source or a destination does."""
+        for path in paths:
+            if self._is_regular and os.path.realpath(path) == os.path.realpath(self._path):
+                raise UsageError(f'--receipt {self._path} is the source or the destination itself: name another file')
+
     def add(self, receipt: Receipt) -> None:
-        """Write one receipt, whole or not at all as far as a killed process goes; raises OutputError."""
+        """Write one receipt, whole or not at all, and flush it to the device; raises OutputError."""
+        line = f'{receipt.to_json()}\n'.encode()
         with self._lock:
             try:
-                self._file.write(f'{receipt.to_json()}\n'.encode())
-                if self._partial:
-                    os.replace(self._partial, self._path)
-                    self._partial = ''
+                if self._is_regular:
+                    self._append(line)
+                else:  # such as /dev/stdout
+                    _write(self._opened, line)
             except OSError as error:
                 raise self._unwritable(error) from None
 
     def close(self) -> None:
-        """Close the file; if nothing was written, leave no trace."""
-        self._file.close()
-        if self._partial:
-            os.unlink(self._partial)
-            self._partial = ''
+        """Leave out lines that newer ones replace, and close the file; an empty one that was made is removed."""
+        if self._descriptor is None:
+            return
+        try:
+            with suppress(OccystrapError, OSError):  # the file is whole as it is, only longer than it need be
+                self._compact()
+        finally:
+            os.close(self._opened)
+            self._descriptor = None
+
+    @property
+    def _opened(self) -> int:
+        if self._descriptor is None:
+            raise OutputError(f'the receipt file {self._path} is closed')
+        return self._descriptor
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+        with suppress(FileExistsError):
+            descriptor = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            self._created = True
+            return descriptor
+        if not os.path.exists(self._path):
+            raise UsageError(f'{self._path} is a link that leads nowhere: name the receipt file itself')
+        return os.open(self._path, flags if os.path.isfile(self._path) else os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+
+    def _require_receipts(self) -> None:
+        """Raise UsageError unless the file is empty or has a receipt in each line, the last of them perhaps torn."""
+        content = _read(self._opened)
+        whole = _whole_lines(content)
+        try:
+            if content and not content.startswith(_BEGINNING):
+                raise InvalidReceipt(f'{self._path} is there and holds no receipts')
+            _parsed(whole, self._path)
+        except InvalidReceipt as error:
+            if not self._force:
+                raise UsageError(f'{error}: name another file, or give --force to replace it') from None
+            self._replaces = True
+
+    def _append(self, line: bytes) -> None:
+        with self._locked():
+            end = 0 if self._replaces else _end_of_lines(self._opened)
+            os.ftruncate(self._opened, end)  # where a killed process left half a line
+            try:
+                _write(self._opened, line)
+                os.fsync(self._opened)
+            except OSError:
+                os.ftruncate(self._opened, end)
+                raise
+            self._replaces = False
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the file's lock; another process may have put a shorter file in its place meanwhile."""
+        while True:
+            fcntl.flock(self._opened, fcntl.LOCK_EX)
+            if self._is_current():
+                break
+            os.close(self._opened)
+            self._descriptor = None
+            self._descriptor = self._open()
+        try:
+            yield
+        finally:
+            fcntl.flock(self._opened, fcntl.LOCK_UN)
+
+    def _is_current(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._opened), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def _compact(self) -> None:
+        if not self._is_regular:
+            return
+        with self._locked():
+            content = _read(self._opened)
+            if not content and self._created:
+                os.unlink(self._path)
+                return
+            lines = _lines(content)
+            kept = {Receipt.from_json(line).identity: line for line in lines}
+            if len(kept) < len(lines):
+                self._replace(b''.join(b'%s\n' % line for line in kept.values()))
+
+    def _replace(self, content: bytes) -> None:
+        path = os.path.realpath(self._path)
+        partial = os.path.join(os.path.dirname(path), f'.{secrets.token_hex(8)}.partial')
+        mode = stat.S_IMODE(os.fstat(self._opened).st_mode)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            _write(descriptor, content)
+            os.fsync(descriptor)
+            os.rename(partial, path)
+        except BaseException:
+            os.unlink(partial)
+            raise
+        finally:
+            os.close(descriptor)
 
     def _unwritable(self, error: OSError) -> OutputError:
         return OutputError(f'cannot write the receipt file {self._path}: {error.strerror}')
 
 
-def _open_at_a_line(path: str) -> BinaryIO:
-    """Return a file opened to be added to, where a killed process may have left half a line."""
-    file = open(path, 'r+b', 0)
-    content = file.read()
-    end = content.rfind(b'\n') + 1
-    file.truncate(end)
-    file.seek(end)
-    return file
-
-
 def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
-    """Return the receipts in a file of JSON or JSON lines; raises UsageError when it holds none, InvalidReceipt.
+    """Return the receipts in a file of JSON or JSON lines, of several for one image in one place the last.
 
-    Of several for one image at one destination the last counts. With `cut` a last line that a killed process did not
-    finish is left out.
+    With `cut` a last line that a killed process did not finish is left out. Raises UsageError when the file holds none
+    or cannot be read, InvalidReceipt when one of them is damaged or incomplete.
     """
     try:
         with open(path, 'rb') as file:
-            content = file.read()
-    except OSError as error:
-        raise UsageError(f'cannot read the receipt {path}: {error.strerror}') from None
-    if cut:
-        content = content[:content.rfind(b'\n') + 1]
-    lines = [line for line in content.splitlines() if line.strip()]
-    if not lines and not cut:
+            content = file.read(_CAP + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f'cannot read the receipt {path}: {getattr(error, "strerror", error)}') from None
+    if len(content) > _CAP:
+        raise UsageError(f'{path} has more than {_CAP} bytes, which no file of receipts has')
+    if content.strip() and not re.match(rb'\s*\{\s*"', content):
+        raise UsageError(f'{path} is not a receipt, nor lines of them: name what process --receipt wrote')
+    found = _parsed(_whole_lines(content) if cut else content, path)
+    if not found and not cut:
         raise UsageError(f'{path} holds no receipt')
+    return list({each.identity: each for each in found}.values())
+
+
+def _parsed(content: bytes, path: str) -> list[Receipt]:
+    lines = _lines(content)
+    one = bool(lines) and lines[0].strip() == b'{'  # spread over lines, as formatters of JSON do
     try:
-        one = bool(lines) and lines[0].strip() == b'{'  # spread over lines, as formatters of JSON do
-        found = [Receipt.from_json(each) for each in ([content] if one else lines)]
+        return [Receipt.from_json(each) for each in ([content] if one else lines)]
     except InvalidReceipt as error:
         raise InvalidReceipt(f'{path}: {error}') from None
-    return list({(each.scheme, each.path, each.reference): each for each in found}.values())
+
+
+def _lines(content: bytes) -> list[bytes]:
+    return [line for line in content.split(b'\n') if line.strip()]
+
+
+def _whole_lines(content: bytes) -> bytes:
+    return content[:content.rfind(b'\n') + 1]
+
+
+def _end_of_lines(descriptor: int) -> int:
+    """Return the offset in bytes behind the last whole line."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - 65536)
+        newline = os.pread(descriptor, end - start, start).rfind(b'\n')
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _read(descriptor: int) -> bytes:
+    pieces, place = [], 0
+    while piece := os.pread(descriptor, 1 << 20, place):
+        pieces.append(piece)
+        place += len(piece)
+    return b''.join(pieces)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """Write all of it; the kernel may take less at once."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view):]

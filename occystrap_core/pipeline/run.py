@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from occystrap_core.errors import Cancelled, ImageNotFound
+from occystrap_core.errors import Cancelled, ImageNotFound, OutputError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex, below
@@ -27,7 +27,7 @@ from occystrap_core.place import Place
 from occystrap_core.plugins import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.verification.levels import VerifyLevel
-from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.receipt import Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
 from occystrap_core.verification.verifying import verify_receipt
 
@@ -67,6 +67,9 @@ class Run:
                 from occystrap_core.pipeline.layer_cache_file import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
             todo.expand(source, destination, filters)
+            if self.receipts:
+                self.receipts.refuse_places(path for task in todo.tasks for path in (
+                    task.images.location_of(task.reference).path, task.destination.path))
             report.images = [*(task.report for task in todo.tasks), *todo.failed]
             self._process_all(todo.tasks, report)
         report.seconds = time.monotonic() - started
@@ -135,8 +138,19 @@ class Run:
 
     def _note(self, report: ImageReport, receipt: Receipt) -> None:
         report.receipt, report.destination = receipt, receipt.destination
-        if self.receipts:
-            self.receipts.add(receipt)
+
+    def _record(self, report: ImageReport) -> None:
+        """Write the receipt with the verdict on it, which is known only now; without it the image is not a success."""
+        if not self.receipts or not report.receipt:
+            return
+        verdict = RecordedVerdict((report.outcome or Outcome.UNVERIFIED).value, self.level.value,
+                                  time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
+        if report.done_before and report.outcome is None and report.receipt.verdict:
+            verdict = report.receipt.verdict
+        try:
+            self.receipts.add(report.receipt.with_verdict(verdict))
+        except OutputError as error:
+            report.failure = f'copied, but {error}'
 
     def _is_there(self, task: ImageTask) -> bool:
         """Tell whether an earlier run's receipt for this image still holds; then report it as done."""
@@ -166,6 +180,7 @@ class Run:
 
     def _finished(self, task: ImageTask, started: float) -> None:
         task.report.seconds = time.monotonic() - started
+        self._record(task.report)
         self._ended(task.report)
 
     def _ended(self, report: ImageReport) -> None:

@@ -61,6 +61,13 @@ class RecordedVerdict(NamedTuple):
     time: str
 
 
+class KeptReceipts(NamedTuple):
+    """What a destination keeps of its images: receipts, and names of images without one, each with the reason."""
+
+    receipts: 'Sequence[Receipt]'
+    unproved: Sequence[tuple[str, str]]
+
+
 @value
 class Receipt:
     """All expectations of one written image. `scheme`, `path` and `options` say where; they hold no secrets.
@@ -157,6 +164,10 @@ class Receipt:
             return f'it does not expect layer {lacking[0]}' if lacking else ''
         lacking_number = len(set(self.diff_ids)) - len(layers)
         return f'{lacking_number} layers are missing' if lacking_number > 0 else ''
+
+    def at(self, path: str) -> Self:
+        """Return the receipt for the same image in a destination that was moved to another path."""
+        return replace(self, path=path)
 
     def with_verdict(self, verdict: RecordedVerdict | None) -> Self:
         """Return the receipt with what verification said of it."""

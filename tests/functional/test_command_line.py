@@ -90,12 +90,12 @@ def test_several_images_in_one_folder(occystrap: CommandLine, tmp_path: Path) ->
 
 @pytest.mark.parametrize(('target', 'words'), [
     ('missing', 'cannot read the receipt missing'), ('sample.tar', 'not a receipt'), ('empty', 'holds no receipt'),
-    ('dir://empty-folder', 'keeps no receipts'), ('json', 'not a receipt')])
+    ('dir://empty-folder', 'keeps no receipt'), ('json', 'not a receipt')])
 def test_what_is_no_receipt(target: str, words: str, occystrap: CommandLine, tmp_path: Path) -> None:
     (tmp_path / 'empty').touch()
     (tmp_path / 'empty-folder').mkdir()
     (tmp_path / 'json').write_text('{"receipt": 1}')
-    result = occystrap('verify', target).assert_code(2)
+    result = occystrap('verify', target).assert_code(1 if target == 'json' else 2)
     assert words in result.err and result.err.count('\n') == 1
 
 

@@ -4,10 +4,12 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from occystrap_core import Receipt
 from tests.functional.images import Places
 from tests.services.command_line import CommandLine, CommandResult
 from tests.services.docker_daemon import DockerDaemon
@@ -183,7 +185,10 @@ def test_daemon_that_is_gone_proves_nothing(sample_uri: str, docker_daemon: Dock
     target = f'docker://damage/gone:v1?socket={docker_daemon.socket}'
     occystrap('process', sample_uri, target, '--receipt', 'receipt').assert_success()
     receipt = tmp_path / 'receipt'
-    receipt.write_text(receipt.read_text().replace(str(docker_daemon.socket), str(tmp_path / 'no.sock')))
+    written = Receipt.from_json(receipt.read_text())
+    elsewhere = {name: value.replace(str(docker_daemon.socket), str(tmp_path / 'no.sock'))
+                 for name, value in written.options.items()}
+    receipt.write_text(replace(written, options=elsewhere).to_json())
     result = verify(occystrap, 'fast').assert_code(1)
     assert result.err.splitlines()[-1].endswith('0/1 verified, 1 UNVERIFIED'), result
     assert 'no.sock' in result.err

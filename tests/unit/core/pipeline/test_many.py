@@ -19,6 +19,7 @@ from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins import Plugins
 from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.receipt import RecordedVerdict
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryOutput, memory_plugins, offer
 from tests.unit.core.pipeline.test_run import broken
 
@@ -140,7 +141,7 @@ def test_what_an_earlier_run_proved_is_not_copied_again(tmp_path: Path) -> None:
     receipts.close()
     SHELVES['to-two'].blobs.clear()
     earlier = EarlierRun(read_receipts(str(tmp_path / 'receipts')))
-    again = ReceiptFile(str(tmp_path / 'receipts'), resumed=True)
+    again = ReceiptFile(str(tmp_path / 'receipts'))
     report = process('memory://one,two,three', 'memory://to-{name}', earlier=earlier, receipts=again)
     again.close()
     assert report.succeeded and [image.done_before for image in report.images] == [True, False, False]
@@ -153,9 +154,11 @@ def test_what_an_earlier_run_proved_is_not_copied_again(tmp_path: Path) -> None:
 def test_another_copy_is_not_taken_for_done(changed: str) -> None:
     first = process(offer('one'), 'memory://shelf?form=tar').images[0].receipt
     assert first
-    earlier = EarlierRun([first])
+    earlier = EarlierRun([first.with_verdict(RecordedVerdict('verified', 'fast', ''))])
+    assert not EarlierRun([first]).find('memory://one', Location('memory', 'shelf', {}, {'form': 'tar'}))
     settled = Location('memory', 'shelf', {}, {'form': 'tar'})
-    assert earlier.find('memory://one', settled) == first
+    found = earlier.find('memory://one', settled)
+    assert found and replace(found, verdict=None) == first
     other = {'source': earlier.find('memory://one --platform=linux/arm64', settled),
              'path': earlier.find('memory://one', settled.with_path('other')),
              'options': earlier.find('memory://one', Location('memory', 'shelf', {}, {}))}
@@ -170,8 +173,8 @@ def test_a_line_that_was_cut_off_is_left_out_and_written_over(tmp_path: Path) ->
     with pytest.raises(InvalidReceipt, match='not a receipt'):
         read_receipts(str(path))
     assert read_receipts(str(path), cut=True) == [receipt]
-    more = ReceiptFile(str(path), resumed=True)
-    other = replace(receipt, path='other')
+    more = ReceiptFile(str(path))
+    other = replace(receipt, path='other', place='other')
     more.add(other)
     more.close()
     assert read_receipts(str(path)) == [receipt, other]

@@ -195,7 +195,6 @@ def test_an_image_is_verified_while_the_next_is_copied() -> None:
 def test_receipts_are_there_as_images_finish(tmp_path: Path) -> None:
     path = tmp_path / 'receipts'
     receipts = ReceiptFile(str(path))
-    assert not path.exists()
     offer('bad', image=broken)
     offer('one', 'two')
     report = process('memory://one,bad,two', receipts=receipts)
@@ -203,17 +202,16 @@ def test_receipts_are_there_as_images_finish(tmp_path: Path) -> None:
     receipts.close()
     receipts.close()
     assert [path] == list(tmp_path.iterdir())
-    assert read_receipts(str(path)) == [image.receipt for image in report.images if image.receipt]
+    written = [each.with_verdict(None) for each in read_receipts(str(path))]
+    assert sorted(written, key=str) == sorted((each.receipt for each in report.images if each.receipt), key=str)
 
 
-def test_no_receipt_no_file_and_the_old_one_stays(tmp_path: Path) -> None:
-    path = tmp_path / 'receipts'
-    path.write_text('old')
-    receipts = ReceiptFile(str(path))
+def test_no_receipt_no_file(tmp_path: Path) -> None:
+    receipts = ReceiptFile(str(tmp_path / 'receipts'))
     with pytest.raises(InvalidImage):
         process(offer('bad', image=broken), receipts=receipts)
     receipts.close()
-    assert path.read_text() == 'old' and [path] == list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_receipt_spread_over_lines_is_read(tmp_path: Path) -> None:

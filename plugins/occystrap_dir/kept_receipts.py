@@ -1,0 +1,97 @@
+"""What `occystrap verify` asks of a destination that keeps receipts: these, and the images that have none."""
+import os
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from occystrap_core import InvalidImage, InvalidReceipt, KeptReceipts, Receipt
+from occystrap_core.oci import MANIFEST_CAP, Digest, Reference
+from occystrap_dir.catalog import CATALOG, parse_catalog
+from occystrap_dir.layout.index_file import canonical, names_of, read_index
+from occystrap_dir.manifests import CAP
+from occystrap_dir.mounts.catalog import CAP as MOUNTS_CAP
+from occystrap_dir.mounts.catalog import CATALOG as MOUNTS_CATALOG
+from occystrap_dir.mounts.catalog import MountCatalog
+from occystrap_dir.names import WrongKind, read_document
+from occystrap_dir.workspace import RECEIPTS
+
+
+class _Listed(NamedTuple):
+    """An image that the destination's own list has: its name, what else it is called, and what stands for its entry."""
+
+    name: str
+    called: Iterable[str]
+    digest: Digest
+
+
+def kept_in_directory(path: str) -> KeptReceipts:
+    """Return the receipts of a dir://."""
+    return _kept(path, lambda root: [
+        _Listed(str(entry), (entry.tag,), Digest.of(entry.canonical()))
+        for entry in parse_catalog(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')])
+
+
+def kept_in_layout(path: str) -> KeptReceipts:
+    """Return the receipts of a layout://PATH, or of one image in it: PATH:TAG, PATH@DIGEST."""
+    return _kept(path, lambda root: [
+        _Listed(min(names_of(entry)) or str(entry['digest']), (*names_of(entry), str(entry['digest'])),
+                Digest.of(canonical(entry)))
+        for entry in read_index(root).entries])
+
+
+def kept_in_mounts(path: str) -> KeptReceipts:
+    """Return the receipts of a mounts://."""
+    return _kept(path, lambda root: [
+        _Listed(name, (Reference.parse(name).tag or '',), Digest.of(image.canonical()))
+        for name, image in MountCatalog.parse(read_document(root, MOUNTS_CATALOG, MOUNTS_CAP),
+                                              f'{root}/{MOUNTS_CATALOG}').images.items()])
+
+
+def kept_in_bundle(path: str) -> KeptReceipts:
+    """Return the receipt of an oci://."""
+    return _kept(path, lambda root: [])
+
+
+def _kept(path: str, listing: Callable[[str], list[_Listed]]) -> KeptReceipts:
+    root, name = _root_and_name(path)
+    receipts, unproved = _read_receipts(root)
+    proved = {each.digest for receipt in receipts for each in receipt.expectations}
+    try:
+        listed = listing(root)
+    except FileNotFoundError:
+        listed = []  # each receipt's verification says so
+    except (InvalidImage, WrongKind, OSError) as error:
+        unproved.append((root, f'its list of images cannot be read: {error}'))
+        listed = []
+    unproved += [(each.name, 'it keeps no receipt of this image: copy the image again, or name a receipt file')
+                 for each in listed if each.digest not in proved and name in ('', each.name, *each.called)]
+    moved_here = os.path.abspath(root)
+    return KeptReceipts([receipt.at(moved_here) for receipt in receipts if _is_called(receipt, name)], unproved)
+
+
+def _read_receipts(root: str) -> tuple[list[Receipt], list[tuple[str, str]]]:
+    receipts: list[Receipt] = []
+    unproved: list[tuple[str, str]] = []
+    try:
+        names = sorted(name for name in os.listdir(f'{root}/{RECEIPTS}') if name.endswith('.json'))
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
+    for name in names:
+        try:
+            receipts.append(Receipt.from_json(read_document(root, f'{RECEIPTS}/{name}', MANIFEST_CAP * 16)))
+        except (InvalidReceipt, InvalidImage, WrongKind, OSError) as error:
+            unproved.append((f'{RECEIPTS}/{name}', str(error)))
+    return receipts, unproved
+
+
+def _root_and_name(path: str) -> tuple[str, str]:
+    """Return a directory and the name of an image in it: what is behind a colon, or an @, of a path that is none."""
+    named = re.fullmatch(r'(.*?)(?::([^/:@]+))?(?:@([^/@]+))?', path, re.DOTALL)
+    if os.path.isdir(path) or not named:
+        return path, ''
+    return named[1], named[3] or named[2] or ''
+
+
+def _is_called(receipt: Receipt, name: str) -> bool:
+    tag = receipt.options.get('tag') or Reference.parse(receipt.reference).tag
+    return name in ('', tag, receipt.reference, str(receipt.manifest_digest))
