@@ -1,5 +1,6 @@
 """One push into a registry that exists for it alone: folder, server and tag are made for it and gone after it."""
 import queue
+import secrets
 import shutil
 import tempfile
 import threading
@@ -17,6 +18,8 @@ from occystrap_registry.embedded import RegistryServer
 
 INSTEAD = 'take docker:// instead, or let ?fallback=true do so'
 _INSUFFICIENT_STORAGE = 507
+_LARGEST_TIMES, _LARGEST = 4, 1 << 30
+"""How much larger than the image, whose size daemons tell roughly, no blob of it can be; bytes."""
 _LOOK = 0.1
 """Seconds between two looks at a daemon that is silent."""
 _UNTAGGING = 5.0
@@ -32,7 +35,7 @@ class PushSession:
         """`image` names it in errors; `elsewhere` tells the size of a blob that need not come. Nothing is begun."""
         self._elsewhere = elsewhere
         self._daemon, self._facts, self._image, self._settings = daemon, facts, image, settings
-        self._repository = f'occystrap/{uuid.uuid4().hex}'
+        self._repository = f'occystrap/{secrets.token_hex(16)}'
         self._events: queue.SimpleQueue[Blob | Push] = queue.SimpleQueue()
         self._folder = ''
         self._storage: PushStorage | None = None
@@ -51,7 +54,8 @@ class PushSession:
         except OSError as error:
             raise OutputError(f'cannot write to {self._settings.temporary}: {error.strerror}; name another folder with '
                               '--temp-dir') from None
-        self._storage = PushStorage(Path(self._folder), self._repository, self._events.put, self._elsewhere)
+        self._storage = PushStorage(Path(self._folder), self._repository, self._events.put, self._elsewhere,
+                                    _LARGEST_TIMES * self._facts.size + _LARGEST)
         self._server = RegistryServer(self._storage, observer=self._heard).__enter__()
         self._tag = Reference(self._repository, uuid.uuid4().hex, host=self._server.host)
         try:

@@ -1,4 +1,5 @@
 """What a daemon pushes, on its way through a temporary folder: told of as it arrives, gone when it was taken."""
+import hmac
 import os
 import threading
 from collections.abc import Callable
@@ -21,16 +22,23 @@ class PushStorage(Storage):
     """Takes one repository, whose name nobody can guess, tells of each blob, and gives up those that were taken."""
 
     def __init__(self, root: Path, repository: str, arrived: Callable[[Blob], None],
-                 elsewhere: Callable[[Digest], int | None]) -> None:
+                 elsewhere: Callable[[Digest], int | None], largest: float = float('inf')) -> None:
         """`arrived` is called, on the registry's thread, with each new blob; `elsewhere` tells the size in bytes of a
-        blob that need not be pushed."""
+        blob that need not be pushed. A blob may have `largest` bytes."""
         super().__init__(root)
+        self.largest = largest
         self._repository, self._arrived, self._elsewhere = repository, arrived, elsewhere
         self.left_out: dict[Digest, int] = {}
         """The blobs that the daemon was told are here, which they are not, and their sizes in bytes."""
         self._taken: dict[Digest, int] = {}
         self._taking = threading.Lock()
         self._adding = threading.Lock()
+
+    def admits(self, path: str) -> bool:
+        """Tell whether a path begins with the repository's name, which is the secret, without telling how far it does.
+        """
+        mine = f'/v2/{self._repository}/'
+        return hmac.compare_digest(path[:len(mine)].encode(), mine.encode())
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
         """Take over a complete file and tell of it, unless it was here before."""
@@ -65,10 +73,6 @@ class PushStorage(Storage):
         """Keep a manifest."""
         self._require(repository)
         super().add_manifest(repository, digest, raw, media_type, tag)
-
-    def repositories(self) -> list[str]:  # type: ignore[override]
-        """Return none: the name is the key, other users of this machine reach the registry as well."""
-        return []
 
     def take(self, blob: Blob) -> None:
         """Give up a blob's file."""

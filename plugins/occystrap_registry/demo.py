@@ -1,5 +1,6 @@
 """The command `demo`: the newcomer's first run, on a sample image and an embedded registry, with nothing installed."""
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -21,13 +22,16 @@ _NAME = 'sample:v1'
 @click.option('--folder', type=click.Path(file_okay=False), help='Where to work (default: a new temporary folder).')
 def demo(folder: str | None) -> None:
     """Show what occystrap does: mirror a sample image with proof, then damage a copy and see it found."""
+    from occystrap_registry.server.admission import USER
     from occystrap_registry.server.serving import RegistryServer
     place = Path(folder or tempfile.mkdtemp(prefix='occystrap-demo-')).absolute()
     place.mkdir(parents=True, exist_ok=True)
     if any(place.iterdir()):
         raise click.UsageError(f'{place} is not empty: name a new folder')
-    with RegistryServer(place / 'registry') as server:
-        _push_sample(server.host)
+    password = secrets.token_hex(16)  # all users of the machine reach the port
+    os.environ.update(OCCYSTRAP_USERNAME=USER, OCCYSTRAP_PASSWORD=password)
+    with RegistryServer(place / 'registry', password=password) as server:
+        _push_sample(server.host, (USER, password))
         _tell(f'A registry with a sample image of three layers runs at {server.host} for the length of this demo.')
         _mirror(server.host, place)
     _tell('The registry is gone. What was written can still be proved, from the receipt, in a new process:')
@@ -72,14 +76,14 @@ def _run(command: str, expected: int) -> None:
         raise OccystrapError(f'the demo expected exit code {expected} here: something is wrong with this installation')
 
 
-def _push_sample(host: str) -> None:
+def _push_sample(host: str, login: tuple[str, str]) -> None:
     """Put the sample image into the registry, by the plain requests that the distribution spec has for it."""
     tars = sample_layers()
     blobs = [sample_config(tars), *tars]
     config, *layers = [Descriptor(media_types.OCI_LAYER, Digest.of(blob), len(blob)) for blob in blobs]
     manifest = Manifest.build(Descriptor(media_types.OCI_CONFIG, config.digest, config.size), layers)
     name, _, tag = _NAME.partition(':')
-    with httpx.Client(base_url=f'http://{host}/v2/{name}', trust_env=False) as client:
+    with httpx.Client(base_url=f'http://{host}/v2/{name}', trust_env=False, auth=login) as client:
         for blob in blobs:
             client.post('/blobs/uploads/', params={'digest': Digest.of(blob)}, content=blob).raise_for_status()
         headers = {'Content-Type': manifest.media_type}

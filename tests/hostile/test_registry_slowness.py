@@ -15,7 +15,7 @@ from occystrap_core.testing.sample import sample_config, sample_image, sample_la
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine, CommandResult
-from tests.services.raw_server import RawServer, again, plain, raw_server
+from tests.services.raw_server import LONG, RawServer, again, plain, raw_server
 from tests.unit.registry_client.images import serve
 from tests.unit.registry_client.scripted import Scripted
 
@@ -132,7 +132,8 @@ def test_an_upload_has_a_least_rate(tmp_path: Path) -> None:
     big = write_big(tmp_path / 'big.tar')
     with raw_server(receive_buffer=4096) as server:
         def read_slowly(connection: socket.socket, server: RawServer) -> None:
-            while not server.closed.is_set():
+            until = time.monotonic() + LONG
+            while not server.closed.is_set() and time.monotonic() < until:
                 connection.recv(16)
                 time.sleep(0.05)
         server.said[VERSION] = plain(b'{}')

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from tests.unit.registry_client.scripted import Say
 
 
+LONG = 12.0
+"""Seconds after which a server that goes on for ever has shown enough."""
+
+
 @dataclass
 class RawServer:
     """Answers each request with the first that `said` has for its `METHOD /path`: bytes, or a function that sends.
@@ -59,10 +63,11 @@ def plain(body: bytes, headers: object = (), status: str = '200 OK') -> bytes:
 
 
 def again(start: bytes, data: bytes, seconds: float = 0) -> Send:
-    """Send `start`, then `data` again and again, every so many seconds, until the test is over."""
+    """Send `start`, then `data` again and again, every so many seconds, for longer than anybody should listen."""
     def send(connection: socket.socket, server: RawServer) -> None:
         connection.sendall(start)
-        while not server.closed.is_set():
+        until = time.monotonic() + LONG
+        while not server.closed.is_set() and time.monotonic() < until:
             connection.sendall(data)
             time.sleep(seconds)
     return send

@@ -9,6 +9,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from occystrap_registry.server import blob_requests, manifest_requests, upload_requests
+from occystrap_registry.server.admission import Admission
+from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.uploads import Uploads
@@ -27,8 +29,9 @@ async def unknown(request: Request) -> Response:
     raise Problem(404, 'UNSUPPORTED', 'there is no such endpoint')
 
 
-def registry_application(storage: Storage, observer: Observer | None = None) -> ASGIApp:
-    """Return the ASGI application that serves a storage."""
+def registry_application(storage: Storage, callers: Callers, observer: Observer | None = None, password: str = '',
+                         ) -> ASGIApp:
+    """Return the ASGI application that serves a storage, to who knows the `password` if there is one."""
     blob, upload = '/v2/{name:path}/blobs/{digest}', '/v2/{name:path}/blobs/uploads/{upload}'
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[
@@ -52,7 +55,8 @@ def registry_application(storage: Storage, observer: Observer | None = None) -> 
     ], exception_handlers={Problem: answer_problem, HTTPException: answer_http_error})
     application.state.storage = storage
     application.state.uploads = Uploads(storage)
-    return _observed(application, observer) if observer else application
+    admission = Admission(application, storage, password, callers)
+    return _observed(admission, observer) if observer else admission
 
 
 def _observed(application: ASGIApp, observer: Observer) -> ASGIApp:

@@ -13,7 +13,7 @@ from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
 _CHUNK = 1 << 20
-_RANGE = re.compile(r'bytes=(\d*)-(\d*)')
+_RANGE = re.compile(r'bytes=([0-9]{0,18})-([0-9]{0,18})')
 
 
 async def get_blob(request: Request) -> Response:

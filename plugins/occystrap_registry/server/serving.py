@@ -10,6 +10,7 @@ import uvicorn
 
 from occystrap_core import ServiceUnavailable
 from occystrap_registry.server.application import Observer, registry_application
+from occystrap_registry.server.callers import CallerProtocol, Callers
 from occystrap_registry.server.storage import Storage
 
 _STARTING = 10.0
@@ -35,10 +36,12 @@ class _QuietServer(uvicorn.Server):
 class RegistryServer:
     """A registry that runs while the with block does; `host` is its `127.0.0.1:port`."""
 
-    def __init__(self, root: Path | Storage, port: int = 0, observer: Observer | None = None) -> None:
+    def __init__(self, root: Path | Storage, port: int = 0, observer: Observer | None = None, password: str = '',
+                 ) -> None:
         """`root` keeps the content, a folder that is made where it is missing, or a storage; port 0 takes a free one.
 
-        Raises ServiceUnavailable when the port is taken.
+        All users of the machine reach the port: without a `password`, which is for the user `occystrap`, they can do as
+        they like but for what the storage does not admit. Raises ServiceUnavailable when the port is taken.
         """
         logging.getLogger('uvicorn').addHandler(logging.NullHandler())  # else its warnings go to stderr
         self._socket = socket.socket(proto=socket.IPPROTO_TCP)  # without it asyncio leaves TCP_NODELAY off
@@ -50,9 +53,10 @@ class RegistryServer:
             raise ServiceUnavailable(f'cannot listen on 127.0.0.1:{port}: {error.strerror}') from None
         self.host = f'127.0.0.1:{self._socket.getsockname()[1]}'
         storage = root if isinstance(root, Storage) else Storage(root)
-        config = uvicorn.Config(registry_application(storage, observer), log_config=None, access_log=False,
-                                lifespan='off', timeout_keep_alive=60, timeout_graceful_shutdown=1,
-                                limit_concurrency=256, server_header=False)
+        callers = Callers()
+        config = uvicorn.Config(registry_application(storage, callers, observer, password), log_config=None,
+                                http=CallerProtocol.of(callers), ws='none', access_log=False, lifespan='off',
+                                timeout_keep_alive=60, timeout_graceful_shutdown=1, server_header=False)
         self._server = _QuietServer(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name='registry', daemon=True)
 

@@ -23,6 +23,13 @@ class Storage:
         for folder in (self._blobs, self._repositories, self.temporary):
             folder.mkdir(parents=True, exist_ok=True)
 
+    largest = float('inf')
+    """Bytes that one blob may have."""
+
+    def admits(self, path: str) -> bool:
+        """Tell whether requests for a path, such as `/v2/app/tags/list`, are for anybody who can make them."""
+        return True
+
     def blob(self, digest: Digest) -> Path:
         """Return where the content of `digest` is, or would be."""
         return self._blobs / digest.hex

@@ -12,7 +12,7 @@ from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.uploads import Upload, Uploads
 
-_RANGE = re.compile(r'(?:bytes[ =])?(\d+)-(\d+)')
+_RANGE = re.compile(r'(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})')
 
 
 async def start_upload(request: Request) -> Response:
@@ -77,6 +77,9 @@ async def _receiving(uploads: Uploads, upload: Upload, keep: bool) -> AsyncItera
     except ClientDisconnect:
         if not keep:
             uploads.discard(upload)
+        raise
+    except Problem:
+        uploads.discard(upload)
         raise
     except OSError as error:
         uploads.discard(upload)

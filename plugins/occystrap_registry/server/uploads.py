@@ -3,6 +3,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import AsyncIterator
+from io import FileIO
 from pathlib import Path
 
 import anyio.to_thread
@@ -12,55 +13,56 @@ from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
 _BATCH = 512 << 10
-_LIFETIME = 3600.0
+_LIFETIME = 600.0
 """Seconds after which an upload that nobody continues is forgotten."""
+_IN_A_HURRY = 30.0
+_MOST = 256
+"""Uploads at once; beyond them those that nobody continued for half a minute are forgotten."""
 
 
 class Upload:
     """One upload: a temporary file, its size so far in bytes and its running hash."""
 
-    def __init__(self, repository: str, path: Path) -> None:
+    def __init__(self, repository: str, path: Path, largest: float) -> None:
         self.repository, self.path, self.id = repository, path, path.name
-        self.size = 0
+        self.size, self._largest = 0, largest
         self.busy = False
         self.touched = time.monotonic()
         self._hash = hashlib.sha256()
-        self._file = open(path, 'wb', buffering=0)
+        path.touch()
 
     async def append(self, stream: AsyncIterator[bytes]) -> None:
         """Take all of a request's body, in large pieces, on a thread that may wait for the disk."""
         pending: list[bytes] = []
         waiting = 0
-        async for piece in stream:
-            pending.append(piece)
-            waiting += len(piece)
-            if waiting >= _BATCH:
-                await anyio.to_thread.run_sync(self._write, b''.join(pending))
-                pending, waiting = [], 0
-        if pending:
-            await anyio.to_thread.run_sync(self._write, b''.join(pending))
-        self.touched = time.monotonic()
+        with open(self.path, 'ab', buffering=0) as file:  # not longer: many uploads wait for a next request
+            async for piece in stream:
+                pending.append(piece)
+                waiting += len(piece)
+                if waiting >= _BATCH:
+                    await anyio.to_thread.run_sync(self._write, file, b''.join(pending))
+                    pending, waiting = [], 0
+            if pending:
+                await anyio.to_thread.run_sync(self._write, file, b''.join(pending))
 
     @property
     def digest(self) -> Digest:
         """The digest of what has arrived."""
         return Digest(f'sha256:{self._hash.hexdigest()}')
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
     def discard(self) -> None:
         """Remove the file."""
-        self.close()
         self.path.unlink(missing_ok=True)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, file: FileIO, data: bytes) -> None:
+        if self.size + len(data) > self._largest:
+            raise Problem(413, 'SIZE_INVALID', f'a blob may have {self._largest:g} bytes at most')
         self._hash.update(data)
         view = memoryview(data)
         while view:
-            view = view[self._file.write(view):]
+            view = view[file.write(view):]
         self.size += len(data)
+        self.touched = time.monotonic()
 
 
 class Uploads:
@@ -71,10 +73,11 @@ class Uploads:
         self._uploads: dict[str, Upload] = {}
 
     def start(self, repository: str) -> Upload:
-        """Return a new upload; those that were abandoned are removed."""
-        for old in [each for each in self._uploads.values() if time.monotonic() - each.touched > _LIFETIME]:
-            self.discard(old)
-        upload = Upload(repository, self._storage.temporary / uuid.uuid4().hex)
+        """Return a new upload; those that were abandoned are removed. Raises Problem 429 when there are too many."""
+        self._forget(_LIFETIME if len(self._uploads) < _MOST else _IN_A_HURRY)
+        if len(self._uploads) >= _MOST:
+            raise Problem(429, 'TOOMANYREQUESTS', f'{_MOST} uploads are under way', {'Retry-After': '5'})
+        upload = Upload(repository, self._storage.temporary / uuid.uuid4().hex, self._storage.largest)
         self._uploads[upload.id] = upload
         return upload
 
@@ -91,10 +94,15 @@ class Uploads:
         if upload.digest != promised:
             upload.discard()
             raise Problem(400, 'DIGEST_INVALID', f'the bytes have digest {upload.digest}, not {promised}')
-        upload.close()
         self._storage.add_blob(upload.repository, promised, upload.path)
 
     def discard(self, upload: Upload) -> None:
         """Forget an upload and its file."""
         self._uploads.pop(upload.id, None)
         upload.discard()
+
+    def _forget(self, seconds: float) -> None:
+        """Remove what nobody continued for so long."""
+        now = time.monotonic()
+        for old in [each for each in self._uploads.values() if not each.busy and now - each.touched > seconds]:
+            self.discard(old)

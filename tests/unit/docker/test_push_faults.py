@@ -152,13 +152,13 @@ def test_others_on_this_machine_get_nothing_and_bring_nothing(daemon: FakeDaemon
         for layer in image.arrivals():
             assert layer.descriptor
             host = next(tag for tag in daemon.tags if tag != 'sample:v1').partition('/')[0]
-            assert ask(host, 'GET', '/v2/_catalog') == (200, b'{"repositories":[]}')
+            assert ask(host, 'GET', '/v2/')[0] == 200 and ask(host, 'GET', '/v2/_catalog')[0] == 404
             blob = b'of somebody else'
             uploads = f'/v2/occystrap/mine/blobs/uploads/?digest={Digest.of(blob)}'
             assert ask(host, 'POST', uploads, blob)[0] == 404
             assert ask(host, 'GET', f'/v2/occystrap/mine/blobs/{layer.descriptor.digest}')[0] == 404
             mount = f'/v2/occystrap/mine/blobs/uploads/?mount={layer.descriptor.digest}&from=occystrap/other'
-            assert ask(host, 'POST', mount)[0] == 202
+            assert ask(host, 'POST', mount)[0] == 404
 
 
 def ask(host: str, method: str, path: str, body: bytes = b'') -> tuple[int, bytes]:
