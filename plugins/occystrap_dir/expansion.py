@@ -3,7 +3,9 @@ from collections.abc import Collection
 from contextlib import suppress
 from io import FileIO
 
-from occystrap_core import ByteStream, Expectation, OutgoingLayer, OutputError, Settings, Values, WrittenLayer
+from occystrap_core import (
+    ByteStream, Expectation, OutgoingLayer, OutputError, Settings, Values, WrittenImage, WrittenLayer,
+)
 from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction.removal import remove_tree
 from occystrap_dir.extraction.staging import Staging
@@ -53,7 +55,7 @@ class Expansion:
         with ByteStream(file, digest=layer.diff_id, what=f'{self._place.path}/{found.locator}') as stream:
             self.add(stream)
 
-    def list_files(self, workspace: Workspace, manifest: str) -> Expectation:
+    def list_files(self, workspace: Workspace, manifest: str, image: WrittenImage) -> Expectation:
         """Write the list of files, not yet under its name; return what to expect of it. Raises OutputError, OSError.
 
         A folder of that name without a list is not ours: `appear` gives the list its place first.
@@ -62,8 +64,10 @@ class Expansion:
         if self._place.status(name) and not self._place.status(tree_name(manifest)):
             raise OutputError(f'{self._place.path}/{name} is in the way, and not of this program: move it elsewhere or '
                               'name another folder')
-        self._listing, (digest, size) = workspace.filled(self._unpacking.finish)
-        return Expectation('files', tree_name(manifest), digest, size)
+        image_id = image.config.digest
+        self._listing, (digest, size) = workspace.filled(lambda write: self._unpacking.finish(write, image_id))
+        covers = (image_id, *image.config.diff_ids)
+        return Expectation('files', tree_name(manifest), digest, size, covers=covers)
 
     def appear(self, workspace: Workspace, manifest: str) -> None:
         """Let the list and the folder take their places; raises OutputError."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _UNPACKING = (
     Option('max_unpacked', SIZE, 256 << 30, 'bytes that the image may unpack to, such as 512M or 20G'),
     Option('max_entries', INTEGER, 4_000_000, 'files, folders and links that the image may have'),
+    Option('max_names', SIZE, 128 << 20, 'bytes of memory that the names in the image may take, such as 512M'),
     Option('rootless', BOOLEAN, False, 'keep owners in extended attributes, as umoci does, for whoever is not root'),
 )
 

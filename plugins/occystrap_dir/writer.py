@@ -123,7 +123,7 @@ class DirOutput(ImageOutput):
             Expectation('manifest', entry.manifest, Digest.of(manifest), len(manifest)),
             Expectation('config', config, image.config.digest, len(image.config.raw)),
             Expectation('catalog', CATALOG, Digest.of(entry.canonical()), len(entry.canonical())),
-            *([self._expansion.list_files(self._workspace, entry.manifest)] if self._expansion else [])])
+            *self._expanded(entry, image)])
         documents = {config: image.config.raw, entry.manifest: manifest, CATALOG: catalog.to_json()}
         if keeps_checksums(self._root) or self.location.options.get('checksums'):
             receipt = replace(receipt, expectations=(*receipt.expectations, expected_checksums(receipt)))
@@ -143,6 +143,10 @@ class DirOutput(ImageOutput):
         for temporary, name in partial.items():
             self._workspace.move(temporary, name)
         return receipt
+
+    def _expanded(self, entry: Entry, image: WrittenImage) -> list[Expectation]:
+        """Return what to expect of the files of the image beside its layers, if they are wanted."""
+        return [self._expansion.list_files(self._workspace, entry.manifest, image)] if self._expansion else []
 
     def _checksums(self, receipt: Receipt, catalog: bytes, replaced: Entry | None) -> bytes:
         """Return SHA256SUMS as it is with this image in its place."""

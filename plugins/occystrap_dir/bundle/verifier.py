@@ -1,6 +1,8 @@
 """Verifying oci://: holds a bundle against a receipt, and knows nothing of the writer."""
+import os
+
 from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
-from occystrap_dir.bundle.layout import ROOTFS
+from occystrap_dir.bundle.layout import MARKS, ROOTFS
 from occystrap_dir.checking import is_there, report_document, reporting, unknown
 from occystrap_dir.extraction.files_check import check_files
 
@@ -17,6 +19,8 @@ def verify_bundle(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     for expectation in receipt.expectations:
         with reporting(expectation, results):
             _check(expectation, receipt.path, level, settings, results)
+    for name in sorted(set(os.listdir(receipt.path)) - set(MARKS)):
+        results.error(name, 'is there, but occystrap did not write it: remove it')
     return results
 
 

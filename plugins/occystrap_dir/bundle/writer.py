@@ -52,7 +52,7 @@ class BundleOutput(ImageOutput):
             for name in (STATE, os.path.dirname(KEPT)):
                 self._staging.inside.make(name)
             with self._new_file(FILES) as file:
-                digest, size = self._unpacking.finish(file.write)
+                digest, size = self._unpacking.finish(file.write, image.config.digest)
             files = Expectation('files', FILES, digest, size, covers=(image.config.digest, *image.config.diff_ids))
             receipt = image.without_layers().receipt(self.location, [
                 Expectation('runtime-config', CONFIG, Digest.of(config), len(config)), files])

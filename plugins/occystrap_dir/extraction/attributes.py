@@ -2,19 +2,23 @@
 import errno
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Self
 
 from occystrap_core import InvalidImage, TarEntry
+from occystrap_dir.extraction.acl import ACLS, DEFAULT, kept
 from occystrap_dir.extraction.mtree import xattr_keywords
 
 ROOTLESS = b'user.rootlesscontainers'
 _XATTR = b'SCHILY.xattr.'
 _OVERLAY = (b'trusted.overlay.', b'user.overlay.')
 """What overlayfs takes for marks of its own: never what a layer says."""
-_TELLABLE = range(-(1 << 31), 1 << 34)
-"""Seconds that file systems keep as they are."""
-_TIMES = 1 << 63
+_KEPT = (1 << 31) * 10 ** 9
+"""Nanoseconds before and after 1970 that all file systems keep; of others each keeps the nearest that it can."""
+_LATEST = (1 << 62) * 10 ** 9
+"""What may be asked of the system at all."""
+_COARSE = 2 * 10 ** 9
+"""Nanoseconds by which times may differ on file systems that hold the time itself."""
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -34,8 +38,7 @@ class Attributes(NamedTuple):
     def of(cls, entry: TarEntry) -> Self:
         """Return what an entry says; raises InvalidImage for numbers that cannot be."""
         mode, uid, gid, mtime = entry.attributes
-        if not -_TIMES < mtime < _TIMES:
-            raise InvalidImage(f'{os.fsdecode(entry.name)} has a time that cannot be')
+        mtime = max(-_LATEST, min(mtime, _LATEST))
         if not (0 <= uid < 0xffffffff and 0 <= gid < 0xffffffff):
             raise InvalidImage(f'{os.fsdecode(entry.name)} has an owner that cannot be: {uid}:{gid}')
         if entry.is_bare:
@@ -44,16 +47,9 @@ class Attributes(NamedTuple):
                   if key.startswith(_XATTR) and not key.removeprefix(_XATTR).startswith(_OVERLAY)}
         return cls(mode & 0o7777, uid, gid, mtime, xattrs)
 
-    @property
-    def time_keyword(self) -> bytes:
-        """The keyword of the time, with a space before it, where file systems keep it."""
-        if self.mtime // 10 ** 9 not in _TELLABLE:
-            return b''
-        return b' time=%d.%09d' % divmod(self.mtime, 10 ** 9)
-
-    def keywords(self, owner: bytes, xattrs: bytes) -> bytes:
-        """Return what to expect of a file or folder, with the owner and the extended attributes that were set."""
-        return b'mode=%04o%s%s%s' % (self.mode, owner, self.time_keyword, xattrs)
+    def keywords(self, owner: bytes, time: bytes, xattrs: bytes) -> bytes:
+        """Return what to expect of a file or folder, with what was set of owner, time and extended attributes."""
+        return b'mode=%04o%s%s%s' % (self.mode, owner, time, xattrs)
 
 
 IMPLICIT = Attributes(0o755, 0, 0, 0)
@@ -70,10 +66,21 @@ class Setter:
         self._own = os.geteuid(), os.getegid()
         self.missed: Counter[str] = Counter()
         """How many owners, devices and extended attributes could not be set."""
+        self.clamped = 0
+        """How many times the file system could not hold."""
 
     @property
     def notes(self) -> list[str]:
-        """A line that says what could not be set, if anything."""
+        """Lines that say what could not be set, if anything."""
+        return [*self._notes_on_rights(), *self._notes_on_times()]
+
+    def _notes_on_times(self) -> list[str]:
+        if not self.clamped:
+            return []
+        return [f'{self.clamped} time{"s" * (self.clamped > 1)} that the file system cannot hold, set to the nearest '
+                'that it can']
+
+    def _notes_on_rights(self) -> list[str]:
         told = [f'{count} {what}{"s" * (count > 1)}' for what, count in sorted(self.missed.items()) if count]
         advice = '' if self._rootless or self.is_root else '; rootless=true keeps owners in extended attributes'
         return [f'{" and ".join(told)} could not be set, not being root{advice}'] if told else []
@@ -82,17 +89,37 @@ class Setter:
         """Set all of an open file, its time last, and return the keywords."""
         attributes = self._readable(attributes, 0o400)
         owner = self._set_owner(descriptor, attributes)
-        os.fchmod(descriptor, attributes.mode)
-        xattrs = self._set_xattrs(descriptor, attributes)
+        xattrs = self._set_xattrs(descriptor, attributes) if attributes.xattrs or self._rootless else b''
+        os.fchmod(descriptor, attributes.mode)  # after an access list, whose mask it sets
         os.utime(descriptor, ns=(attributes.mtime, attributes.mtime))
-        return attributes.keywords(owner, xattrs)
+        time = self._time(attributes, lambda: os.fstat(descriptor))
+        return attributes.keywords(owner, time, xattrs)
 
     def folder(self, descriptor: int, attributes: Attributes) -> bytes:
-        """Set what a folder may have while it is filled, and return the keywords: mode and time are set at the end."""
+        """Set what a folder may have while it is filled, and return the keywords of all."""
         attributes = self._readable(attributes, 0o700)
         owner = self._set_owner(descriptor, attributes, is_new=False)
-        xattrs = self._set_xattrs(descriptor, attributes)
-        return attributes.keywords(owner, xattrs)
+        xattrs = self._set_xattrs(descriptor, attributes, is_folder=True)
+        if not -_KEPT <= attributes.mtime < _KEPT:
+            os.utime(descriptor, ns=(attributes.mtime, attributes.mtime))
+        time = self._time(attributes, lambda: os.fstat(descriptor))
+        return attributes.keywords(owner, time, xattrs)
+
+    def implicit_folder(self, descriptor: int) -> bytes:
+        """Set what a folder has of which no entry tells, and return the keywords; an owner only where one can be set.
+        """
+        if self.is_root:
+            return self.folder(descriptor, IMPLICIT)
+        return IMPLICIT.keywords(b'', _time_keyword(IMPLICIT.mtime), b'')
+
+    def finish_folder(self, descriptor: int, mode: int, time: int | None, xattrs: Mapping[bytes, bytes]) -> None:
+        """Set what would have kept us from filling a folder, or gone over to what is in it: lists, mode and time."""
+        for name, value in xattrs.items():
+            if name in ACLS:
+                os.setxattr(descriptor, name, value)
+        os.fchmod(descriptor, mode)
+        if time is not None:
+            os.utime(descriptor, ns=(time, time))
 
     def named(self, name: bytes, folder: int, attributes: Attributes, is_link: bool) -> bytes:
         """Set all of what is called `name` in an open folder, and is no file or folder, and return the keywords."""
@@ -102,12 +129,21 @@ class Setter:
             owner = b' uid=%d gid=%d' % (attributes.uid, attributes.gid)
         elif (attributes.uid, attributes.gid) != self._own:
             self.missed['owner'] += 1
+        xattrs = self._set_xattrs(f'/proc/self/fd/{folder}/{os.fsdecode(name)}', attributes)
         if not is_link:  # just made, and no link: there is no chmod that follows none
             os.chmod(name, attributes.mode, dir_fd=folder)
-        xattrs = self._set_xattrs(f'/proc/self/fd/{folder}/{os.fsdecode(name)}', attributes)
         os.utime(name, ns=(attributes.mtime, attributes.mtime), dir_fd=folder, follow_symlinks=False)
+        time = self._time(attributes, lambda: os.lstat(name, dir_fd=folder))
         mode = b'' if is_link else b'mode=%04o' % attributes.mode
-        return b'%s%s%s%s' % (mode, owner, attributes.time_keyword, xattrs)
+        return b'%s%s%s%s' % (mode, owner, time, xattrs)
+
+    def _time(self, attributes: Attributes, status: Callable[[], os.stat_result]) -> bytes:
+        """Return the keyword of the time: what was set, or what the file system made of it, of which `status` tells."""
+        time = attributes.mtime
+        if not -_KEPT <= time < _KEPT:
+            time = status().st_mtime_ns
+            self.clamped += abs(time - attributes.mtime) > _COARSE
+        return _time_keyword(time)
 
     def _readable(self, attributes: Attributes, needed: int) -> Attributes:
         """Return attributes with which their owner, who is not root, can still look at what must be verified."""
@@ -127,13 +163,22 @@ class Setter:
             self.missed['owner'] += (uid, gid) != self._own
         return b''
 
-    def _set_xattrs(self, target: int | str, attributes: Attributes) -> bytes:
+    def _set_xattrs(self, target: int | str, attributes: Attributes, is_folder: bool = False) -> bytes:
+        """Set what the kernel keeps, and return its keywords; lists of a folder are only tried: children inherit them.
+        """
         wanted = attributes.xattrs
         if self._rootless and isinstance(target, int) and (attributes.uid or attributes.gid):
             wanted = {**wanted, ROOTLESS: owner_message(attributes.uid, attributes.gid)}
         if not wanted:
             return b''
-        return xattr_keywords({name: value for name, value in wanted.items() if self._set_xattr(target, name, value)})
+        values = {name: kept(name, value, attributes.mode) for name, value in wanted.items()}
+        done = {name: value for name, value in values.items()
+                if value is not None and self._set_xattr(target, name, value)}
+        if is_folder and isinstance(target, int) and (lists := [name for name in ACLS if name in done]):
+            for name in lists:
+                os.removexattr(target, name)
+            os.fchmod(target, 0o700)
+        return xattr_keywords(done)
 
     def _set_xattr(self, target: int | str, name: bytes, value: bytes) -> bool:
         """Set one and tell whether it could be; raises OSError where it should have been."""
@@ -145,12 +190,16 @@ class Setter:
             return True
         except OSError as error:
             refused = error.errno == errno.EPERM and not (self.is_root and isinstance(target, int))
-            if error.errno in (errno.EINVAL, errno.ERANGE):
+            if error.errno in (errno.EINVAL, errno.ERANGE) or error.errno == errno.EACCES and name == DEFAULT:
                 raise InvalidImage(f'a file has the attribute {os.fsdecode(name)!r}, which none can have') from None
             if not refused and error.errno not in _UNSUPPORTED:
                 raise
             self.missed['extended attribute'] += 1
             return False
+
+
+def _time_keyword(time: int) -> bytes:
+    return b' time=%d.%09d' % divmod(time, 10 ** 9)
 
 
 def owner_message(uid: int, gid: int) -> bytes:

@@ -1,8 +1,7 @@
 """Verifying a tree by the list of its files, and the list by its digest."""
-import os
-
-from occystrap_core import READ, CheckResults, Expectation, Settings, hash_file
-from occystrap_dir.extraction.mtree import read_lines
+from occystrap_core import READ, CheckResults, Expectation, Settings
+from occystrap_dir.beneath import Beneath
+from occystrap_dir.extraction.head import Head, OtherVersion, lines_of
 from occystrap_dir.extraction.tree_check import TreeCheck
 from occystrap_dir.names import file_size
 
@@ -14,19 +13,38 @@ def check_files(expected: Expectation, root: str, folder: str, full: bool, setti
     `full` compares contents too. Raises FileNotFoundError without a list, WrongKind, InvalidImage, OSError.
     """
     size = file_size(root, expected.locator)
-    digest, _ = hash_file(f'{root}/{expected.locator}') if size == expected.size else (None, 0)
+    digest, _ = Beneath(root).hash(expected.locator) if size == expected.size else (None, 0)
     results.found(expected, size=size, digest=digest, evidence=READ)
-    if digest == expected.digest:
-        tree = CheckResults()
-        check_tree(f'{root}/{expected.locator}', f'{root}/{folder}', folder, full, settings, tree)
-        for each in tree.results:
-            results.differs(expected, each.message, each.item)
-        results.walked(expected, contents=full, covers=expected.covers)
+    if digest != expected.digest:
+        return
+    tree = CheckResults()
+    try:
+        head = check_tree(root, expected.locator, folder, full, settings, tree)
+    except OtherVersion as error:
+        results.unreachable(expected, str(error))
+        return
+    for each in tree.results:
+        results.differs(expected, each.message, each.item)
+    results.walked(expected, contents=full, covers=head.covers)
 
 
-def check_tree(listing: str, path: str, name: str, full: bool, settings: Settings, results: CheckResults) -> None:
-    """Hold the tree at a path, called `name` in messages, against a list of files; raises OSError, InvalidImage."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        results.error(name, 'is missing')
-    else:
-        TreeCheck(path, name, full, settings, results).check(read_lines(listing))
+def read_head(root: str, listing: str) -> Head:
+    """Return what a list of files says of itself; raises OSError, InvalidImage."""
+    with open(Beneath(root).open(listing), 'rb') as file:
+        return Head.read(file)
+
+
+def check_tree(root: str, listing: str, name: str, full: bool, settings: Settings, results: CheckResults) -> Head:
+    """Hold the tree in a folder below a root against a list of files; return what that says of itself.
+
+    Raises OSError, InvalidImage.
+    """
+    place = Beneath(root)
+    with open(place.open(listing), 'rb') as file:
+        head = Head.read(file)
+        if not place.is_directory(name):
+            results.error(name, 'is missing')
+            return head
+        with place.directory(name) as folder:
+            TreeCheck(folder, name, head.file_system, full, settings, results).check(lines_of(file))
+    return head

@@ -1,10 +1,11 @@
 """Hard links of one layer: to what is there already, or comes later in the layer."""
 import os
+from collections.abc import Callable
 
 from occystrap_core import InvalidImage
 from occystrap_dir.extraction.record import TreeRecord
 from occystrap_dir.extraction.removal import Removal
-from occystrap_dir.extraction.root import Root, text
+from occystrap_dir.extraction.root import Root, join, text
 
 
 class HardLinks:
@@ -14,26 +15,41 @@ class HardLinks:
     through a link to a symlink (CVE-2021-32760).
     """
 
-    def __init__(self, root: Root, record: TreeRecord, removal: Removal) -> None:
-        self._root, self._record, self._removal = root, record, removal
-        self._waiting: list[tuple[bytes, bytes]] = []
+    def __init__(self, root: Root, record: TreeRecord, removal: Removal, named: Callable[[int], None]) -> None:
+        """`named` hears of the length of what is kept in memory."""
+        self._root, self._record, self._removal, self._named = root, record, removal, named
+        self._waiting: dict[bytes, bytes] = {}
+        """Targets by path."""
 
     def add(self, path: bytes, target: bytes, layer: int) -> None:
         """Make a path one more name of the target; raises InvalidImage for a target that leads out, OSError."""
         if b'..' in target.split(b'/'):
             raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which leads up by ..')
+        self.replaced(path)
         if not self._link(path, target, layer):
-            self._waiting.append((path, target))
+            self._named(len(path) + len(target))
+            self._waiting[path] = target
+
+    def replaced(self, path: bytes) -> None:
+        """Know that a later entry of the layer has this path, so that no link is to be made there."""
+        if self._waiting:
+            self._waiting.pop(path, None)
 
     def finish(self, layer: int) -> None:
-        """Make the links that wait; raises InvalidImage for one whose target is not there, OSError."""
-        waiting, self._waiting = self._waiting, []
-        while waiting:
-            left = [(path, target) for path, target in waiting if not self._link(path, target, layer)]
-            if len(left) == len(waiting):
-                path, target = left[0]
-                raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which is not there')
-            waiting = left
+        """Make the links that wait; raises InvalidImage for one whose target is not there, OSError.
+
+        One may be to another that waits: that is made first, so that each is looked at once.
+        """
+        for first in list(self._waiting):
+            path: bytes | None = first
+            chain = []
+            while path in self._waiting:
+                target = self._waiting.pop(path)
+                chain.append((path, target))
+                path = self._plain(target)
+            for path, target in reversed(chain):
+                if not self._link(path, target, layer):
+                    raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which is not there')
 
     def _link(self, path: bytes, target: bytes, layer: int) -> bool:
         """Make a link and tell whether its target is there."""
@@ -42,7 +58,7 @@ class HardLinks:
             return False
         if source == path:
             return True
-        if self._record.keywords(source).startswith(b'type=dir'):
+        if self._record.is_folder(source):
             raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which is a folder')
         try:
             self._make(source, path)
@@ -56,12 +72,14 @@ class HardLinks:
 
     def _existing(self, target: bytes) -> bytes | None:
         """Return the target's path without links on the way, None where nothing is."""
+        source = self._plain(target)
+        return source if source is not None and self._record.layer(source) is not None else None
+
+    def _plain(self, target: bytes) -> bytes | None:
+        """Return the target's path without links on the way, None where no folder has it."""
         above, _, name = target.rpartition(b'/')
         folder = self._root.existing(above)
-        if folder is None or not name:
-            return None
-        source = folder.path + b'/' + name if folder.path else name
-        return source if self._record.layer(source) is not None else None
+        return join(folder.path, name) if folder and name else None
 
     def _make(self, source: bytes, path: bytes) -> None:
         from_folder, _, from_name = source.rpartition(b'/')

@@ -5,9 +5,9 @@ from occystrap_core import InvalidImage
 class Budget:
     """What is left of what one image may take."""
 
-    def __init__(self, most_bytes: int, most_entries: int) -> None:
-        self._most_bytes, self._most_entries = most_bytes, most_entries
-        self._bytes = self._entries = 0
+    def __init__(self, most_bytes: int, most_entries: int, most_names: int) -> None:
+        self._most_bytes, self._most_entries, self._most_names = most_bytes, most_entries, most_names
+        self._bytes = self._entries = self._names = 0
 
     def passed(self, count: int) -> None:
         """Take note of unpacked bytes; raises InvalidImage when they are too many."""
@@ -22,3 +22,10 @@ class Budget:
         if self._entries > self._most_entries:
             raise InvalidImage(f'the image has more than {self._most_entries} entries: if that is as it should be, '
                                'allow more with ?max_entries=')
+
+    def named(self, length: int) -> None:
+        """Take note of bytes of names that are kept in memory; raises InvalidImage when they are too many."""
+        self._names += length
+        if self._names > self._most_names:
+            raise InvalidImage(f'the names in the image take more than {self._most_names} bytes of memory: if that is '
+                               'as it should be, allow more with ?max_names=')

@@ -1,5 +1,6 @@
 """What becomes of a layer's whiteouts: in a tree of merged layers they hide what lower layers have."""
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from occystrap_core import Whiteout
@@ -20,6 +21,9 @@ class Marks(Protocol):
 
     def finish(self) -> None:
         """Know that the layer has come to its end."""
+
+    def notes(self) -> Sequence[tuple[bytes, bytes]]:
+        """Return what the list of files is to say before its lines, by words and paths."""
 
 
 class Hiding:
@@ -45,6 +49,10 @@ class Hiding:
 
     def finish(self) -> None:
         """Nothing is left to do."""
+
+    def notes(self) -> Sequence[tuple[bytes, bytes]]:
+        """Nothing need be said."""
+        return ()
 
 
 def _exists(name: bytes, folder: int) -> bool:

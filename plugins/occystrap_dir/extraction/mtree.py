@@ -1,18 +1,18 @@
 """Lines that say what a tree must be like, as mtree(5) has them: a path, then what it is by keywords.
 
 Beside the usual keywords there are `xattr.NAME` with a value in base 64, as gomtree writes it, and `inode`, a number
-that the names of one file have in common.
+that the names of one file have in common. What is not said is not there: attributes, further names. See head.py for
+the first lines.
 """
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Self
 
 from occystrap_core import InvalidImage, value
 
-FIRST = b'#mtree v2.0\n'
 _ODD = re.compile(rb'[^A-Za-z0-9/._+,:@%~^-]')
 _ESCAPED = re.compile(rb'\\([0-3][0-7]{2})')
 
@@ -24,7 +24,7 @@ def escaped(name: bytes) -> bytes:
 
 def unescaped(name: bytes) -> bytes:
     """Return the name that was escaped."""
-    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), name)
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), name) if b'\\' in name else name
 
 
 def line(path: bytes, keywords: bytes) -> bytes:
@@ -53,6 +53,8 @@ class Line:
     digest: str = ''
     target: bytes = b''
     device: tuple[int, int] | None = None
+    names: int = 1
+    """How many names the file has, in this tree and elsewhere."""
     inode: str = ''
     xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
 
@@ -66,7 +68,7 @@ class Line:
                 unescaped(path.removeprefix(b'.').removeprefix(b'/')), pairs[b'type'].decode(),
                 _number(pairs, b'mode', 8), _number(pairs, b'uid'), _number(pairs, b'gid'), _number(pairs, b'size'),
                 _time(pairs), pairs.get(b'sha256digest', b'').decode(), unescaped(pairs.get(b'link', b'')),
-                _device(pairs), pairs.get(b'inode', b'').decode(),
+                _device(pairs), int(pairs.get(b'nlink', b'1')), pairs.get(b'inode', b'').decode(),
                 {unescaped(key.removeprefix(b'xattr.')): base64.b64decode(value, validate=True)
                  for key, value in pairs.items() if key.startswith(b'xattr.')})
         except (KeyError, ValueError, binascii.Error) as error:
@@ -89,11 +91,3 @@ def _device(pairs: Mapping[bytes, bytes]) -> tuple[int, int] | None:
         return None
     _, major, minor = pairs[b'device'].split(b',')
     return int(major), int(minor)
-
-
-def read_lines(path: str) -> Iterator[Line]:
-    """Yield the lines of a list of files, comments left out; raises OSError, InvalidImage."""
-    with open(path, 'rb') as file:
-        for raw in file:
-            if not raw.startswith(b'#'):
-                yield Line.parse(raw)

@@ -1,81 +1,194 @@
 """What a tree must be like when all layers are in it: written down while it is unpacked, from headers and streams."""
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from occystrap_core import writing
+from occystrap_dir.extraction.root import join
 
 _LAYERS = 1 << 16
+_KNOWN = 1024
+_FOLDER = b'type=dir'
+
+
+class _Folder:
+    """A folder: what is in it, by name, and where its keywords are, with the number of its layer in the lower bits."""
+
+    __slots__ = ('place', 'names', 'whole')
+
+    def __init__(self, place: int, whole: int) -> None:
+        self.place, self.whole = place, whole
+        self.names: dict[bytes, int | _Folder] = {}
 
 
 class TreeRecord:
-    """The keywords of each path (see mtree.py), in an unnamed file; memory holds the paths alone."""
+    """The keywords of each path (see mtree.py), in an unnamed file; memory holds names alone, each once.
 
-    def __init__(self, folder: str) -> None:
-        """`folder` is for the file, gone with this object or the process. Raises OutputError."""
+    `whole` of a folder is the layer that brought all that is below it, so that marks of that layer hide nothing there.
+    """
+
+    def __init__(self, folder: str, named: Callable[[int], None] = lambda length: None) -> None:
+        """`folder` is for the file, gone with this object or the process. Raises OutputError.
+
+        `named` hears of the length of each name that is kept in memory.
+        """
         import tempfile
         with writing(folder):
             self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)
-        self._end = 0
-        self._places: dict[bytes, int] = {}
-        """By the key of each path: where its keywords are, and, in the lower bits, which layer brought it."""
+        self._end, self._named = 0, named
+        self._root: _Folder | None = None
+        self._known: dict[bytes, _Folder] = {}
+        """Folders by path, some of them."""
         self._linked: set[int] = set()
 
     def put(self, path: bytes, layer: int, keywords: bytes) -> None:
         """Say what is at a path from now on."""
-        self._places[_key(path)] = self._end * _LAYERS + layer
+        place = self._end * _LAYERS + layer
         self._end += self._file.write(b'%s\n' % keywords)
+        if keywords.startswith(_FOLDER):
+            self._put_folder(path, place, layer)
+        else:
+            self._put(path, place)
 
     def link(self, path: bytes, layer: int, target: bytes) -> None:
         """Say that a path is one more name of the file that `target` is."""
-        place = self._places[_key(target)] // _LAYERS
-        self._places[_key(path)] = place * _LAYERS + layer
-        self._linked.add(place)
+        place = self._place(target)
+        assert place is not None
+        self._put(path, place - place % _LAYERS + layer)
+        self._linked.add(place // _LAYERS)
 
     def drop(self, path: bytes) -> None:
-        """Say that nothing is there any more."""
-        self._places.pop(_key(path), None)
+        """Say that nothing is there any more, nor below it."""
+        above, _, name = path.rpartition(b'/')
+        folder = self._folder(above)
+        if folder and isinstance(folder.names.pop(name, None), _Folder):
+            self._known.clear()
 
     def layer(self, path: bytes) -> int | None:
         """Return which layer brought a path, None if there is nothing."""
-        place = self._places.get(_key(path))
+        place = self._place(path)
         return None if place is None else place % _LAYERS
+
+    def is_folder(self, path: bytes) -> bool:
+        """Tell whether a folder is at a path."""
+        return self._folder(path) is not None
 
     def keywords(self, path: bytes) -> bytes:
         """Return what a path is."""
+        place = self._place(path)
+        assert place is not None
         self._file.flush()
-        return self._read(self._places[_key(path)] // _LAYERS)
+        return self._read(place // _LAYERS)
+
+    def is_whole(self, path: bytes, layer: int) -> bool:
+        """Tell whether a layer brought all that is below a folder."""
+        folder = self._folder(path)
+        return folder is not None and folder.whole == layer
+
+    def set_whole(self, path: bytes, layer: int) -> None:
+        """Say that of a folder there is only what a layer brought."""
+        if folder := self._folder(path):
+            folder.whole = layer
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield each path with its keywords, folder by folder, what is in one in order of names."""
+        """Yield each path with its keywords: folder by folder, what is in one in order of names, then what is below."""
         self._file.flush()
-        places = (place // _LAYERS for place in self._places.values()) if self._linked else ()
-        names = Counter(place for place in places if place in self._linked)
-        for key in sorted(self._places):
-            place = self._places[key] // _LAYERS
-            keywords = self._read(place)
-            if place in self._linked:
-                keywords += b' nlink=%d inode=%d' % (names[place], place)
-            yield _path(key), keywords
+        assert self._root
+        names = self._counted() if self._linked else Counter[int]()
+        yield b'', self._read(self._root.place // _LAYERS)
+        levels = [(b'', self._root, below := list[bytes]())]
+        yield from self._in(b'', self._root, names, below)
+        while levels:
+            path, folder, left = levels[-1]
+            if not left:
+                levels.pop()
+                continue
+            name = left.pop()
+            child, path = folder.names[name], join(path, name)
+            assert isinstance(child, _Folder)
+            levels.append((path, child, below := []))
+            yield from self._in(path, child, names, below)
+
+    def _in(self, path: bytes, folder: _Folder, counts: Counter[int], below: list[bytes],
+            ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what is in a folder; the names of those that have something in them go to `below`, the first last."""
+        for name in sorted(folder.names):
+            child = folder.names[name]
+            yield join(path, name), self._said(child, counts)
+            if isinstance(child, _Folder) and child.names:
+                below.append(name)
+        below.reverse()
 
     def close(self) -> None:
         """Give the disk space back."""
         self._file.close()
+
+    def _put(self, path: bytes, place: int) -> None:
+        above, _, name = path.rpartition(b'/')
+        folder = self._known.get(above) or self._folder(above)
+        assert folder is not None
+        if name not in folder.names:
+            self._named(len(name))
+        elif isinstance(folder.names[name], _Folder):
+            self._known.clear()
+        folder.names[name] = place
+
+    def _put_folder(self, path: bytes, place: int, layer: int) -> None:
+        if known := self._folder(path):
+            known.place = place
+            return
+        if path:
+            self._put(path, place)
+            above, _, name = path.rpartition(b'/')
+            folder = self._folder(above)
+            assert folder is not None
+            folder.names[name] = _Folder(place, layer)
+        else:
+            self._root = _Folder(place, layer)
+
+    def _place(self, path: bytes) -> int | None:
+        if not path:
+            return self._root.place if self._root else None
+        above, _, name = path.rpartition(b'/')
+        folder = self._folder(above)
+        child = folder.names.get(name) if folder else None
+        return child.place if isinstance(child, _Folder) else child
+
+    def _folder(self, path: bytes) -> _Folder | None:
+        if not path:
+            return self._root
+        if known := self._known.get(path):
+            return known
+        found: int | _Folder | None = self._root
+        for name in path.split(b'/'):
+            found = found.names.get(name) if isinstance(found, _Folder) else None
+        if not isinstance(found, _Folder):
+            return None
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        self._known[path] = found
+        return found
+
+    def _counted(self) -> Counter[int]:
+        """Return how many names each file has that has several."""
+        counts, pending = Counter[int](), [self._root]
+        while folder := pending.pop() if pending else None:
+            for child in folder.names.values():
+                if isinstance(child, _Folder):
+                    pending.append(child)
+                elif child // _LAYERS in self._linked:
+                    counts[child // _LAYERS] += 1
+        return counts
+
+    def _said(self, child: 'int | _Folder', names: Counter[int]) -> bytes:
+        place = (child.place if isinstance(child, _Folder) else child) // _LAYERS
+        if names[place] > 1:
+            return self._read(place) + b' nlink=%d inode=%d' % (names[place], place)
+        return self._read(place)
 
     def _read(self, place: int) -> bytes:
         data = os.pread(self._file.fileno(), 512, place)
         while (end := data.find(b'\n')) < 0:
             data += os.pread(self._file.fileno(), 65536, place + len(data))
         return data[:end]
-
-
-def _key(path: bytes) -> bytes:
-    """Return what is sorted as folder and name are; to keep pairs of them for sorting would double the memory."""
-    folder, _, name = path.rpartition(b'/')
-    return folder + b'\0' + name
-
-
-def _path(key: bytes) -> bytes:
-    folder, _, name = key.rpartition(b'\0')
-    return folder + b'/' + name if folder else name

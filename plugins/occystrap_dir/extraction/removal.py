@@ -1,69 +1,113 @@
 """Removing what lower layers, or earlier entries, have brought: everything at a path, or all but what is to stay."""
 import os
-from collections.abc import Callable
+from typing import Protocol
 
 from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction.root import Root, join
 
+_Names = list[tuple[bytes, bool]]
+
+
+class Keeper(Protocol):
+    """Knows what the current layer has brought, and hears of what becomes of the rest."""
+
+    def is_own(self, path: bytes) -> bool:
+        """Tell whether the current layer has brought a path, which stays when a mark hides it."""
+
+    def is_whole(self, folder: bytes) -> bool:
+        """Tell whether all that is below a folder is known to stay, so that nobody need look there."""
+
+    def set_whole(self, folder: bytes) -> None:
+        """Know that whatever is still below a folder stays."""
+
+    def gone(self, path: bytes) -> None:
+        """Know that a path was removed."""
+
+    def left(self, path: bytes) -> None:
+        """Know that a folder is hidden, but has to be left for what stays in it."""
+
 
 class Removal:
-    """Removes from one tree."""
+    """Removes from one tree. Nobody looks twice at what stays of one layer, however often that is hidden."""
 
-    def __init__(self, root: Root, gone: Callable[[bytes], None], left: Callable[[bytes], None],
-                 stays: Callable[[bytes], bool]) -> None:
-        """`stays` tells what marks keep; `gone` hears of all that is removed, `left` of a folder that has to be left
-        for what stays in it."""
-        self._root, self._gone, self._left, self._stays = root, gone, left, stays
+    def __init__(self, root: Root, keeper: Keeper | None = None, unlocks: bool = False) -> None:
+        """Without a keeper everything goes; `unlocks` gives back the right to look into folders and to empty them."""
+        self._root, self._keeper, self._unlocks = root, keeper, unlocks
 
     def everything(self, path: bytes) -> None:
         """Remove what is at a path without links, and what is below it; raises OSError."""
-        self._remove(path, lambda each: False)
+        self._remove(path, None)
 
     def hidden(self, path: bytes) -> None:
         """Remove the same, but for what stays; raises OSError."""
-        self._remove(path, self._stays)
+        self._remove(path, self._keeper)
 
     def hidden_in(self, folder: bytes) -> None:
         """Remove what is in a folder, but for what stays; raises OSError."""
-        with os.scandir(self._root.plain(folder)) as entries:
-            names = [os.fsencode(entry.name) for entry in entries]
-        for name in names:
-            self._remove(join(folder, name), self._stays)
+        if self._keeper is None or not self._keeper.is_whole(folder):
+            self._empty(folder, self._keeper)
 
-    def _remove(self, path: bytes, stays: Callable[[bytes], bool]) -> None:
-        self._root.gone(path)
-        for each, is_folder in reversed(_below(self._root, path)):
-            if stays(each):
+    def _remove(self, path: bytes, keeper: Keeper | None) -> None:
+        folder, _, name = path.rpartition(b'/')
+        if not _is_folder(name, self._root.plain(folder)):
+            self._remove_file(path, keeper)
+        elif keeper is None or not keeper.is_whole(path):
+            self._empty(path, keeper)
+            self._remove_folder(path, keeper)
+
+    def _empty(self, folder: bytes, keeper: Keeper | None) -> None:
+        """Remove what is in a folder, the deepest first; only names are in memory, of the folders on one way down."""
+        self._root.gone(folder)
+        levels: list[tuple[bytes, _Names]] = [(folder, self._names(folder))]
+        while levels:
+            path, names = levels[-1]
+            if not names:
+                levels.pop()
+                if keeper:
+                    keeper.set_whole(path)
+                if levels:
+                    self._remove_folder(path, keeper)
                 continue
-            folder, _, name = each.rpartition(b'/')
+            name, is_folder = names.pop()
+            each = join(path, name)
             if not is_folder:
-                os.unlink(name, dir_fd=self._root.plain(folder))
-            elif not _remove_folder(self._root, each, folder, name):
-                self._left(each)
-                continue
-            self._gone(each)
+                self._remove_file(each, keeper)
+            elif keeper is None or not keeper.is_whole(each):
+                levels.append((each, self._names(each)))
 
+    def _names(self, folder: bytes) -> _Names:
+        if self._unlocks:
+            above, _, name = folder.rpartition(b'/')
+            _set_open(name, self._root.plain(above))
+        with os.scandir(self._root.plain(folder)) as entries:
+            return [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
 
-def _remove_folder(root: Root, path: bytes, above: bytes, name: bytes) -> bool:
-    """Remove a folder unless something stays in it; tell whether it is gone."""
-    with os.scandir(root.plain(path)) as entries:
-        if any(entries):
-            return False
-    root.gone(path)
-    os.rmdir(name, dir_fd=root.plain(above))
-    return True
+    def _remove_file(self, path: bytes, keeper: Keeper | None) -> None:
+        if keeper and keeper.is_own(path):
+            return
+        folder, _, name = path.rpartition(b'/')
+        os.unlink(name, dir_fd=self._root.plain(folder))
+        self._gone(path)
 
+    def _remove_folder(self, path: bytes, keeper: Keeper | None) -> None:
+        """Remove a folder unless it, or something in it, stays."""
+        if keeper and keeper.is_own(path):
+            return
+        above, _, name = path.rpartition(b'/')
+        if keeper and self._names_any(path):
+            keeper.left(path)
+            return
+        self._root.gone(path)
+        os.rmdir(name, dir_fd=self._root.plain(above))
+        self._gone(path)
 
-def _below(root: Root, path: bytes) -> list[tuple[bytes, bool]]:
-    """Return a path and all that is below it, folders before what is in them, each with whether it is a folder."""
-    folder, _, name = path.rpartition(b'/')
-    found = [(path, _is_folder(name, root.plain(folder)))]
-    for each, is_folder in found:  # grows while it is gone through
-        if is_folder:
-            with os.scandir(root.plain(each)) as entries:
-                found += [(join(each, os.fsencode(entry.name)), entry.is_dir(follow_symlinks=False))
-                          for entry in entries]
-    return found
+    def _names_any(self, folder: bytes) -> bool:
+        with os.scandir(self._root.plain(folder)) as entries:
+            return any(entries)
+
+    def _gone(self, path: bytes) -> None:
+        if self._keeper:
+            self._keeper.gone(path)
 
 
 def _is_folder(name: bytes, folder: int) -> bool:
@@ -74,38 +118,20 @@ def _is_folder(name: bytes, folder: int) -> bool:
         return False
 
 
+def _set_open(name: bytes, folder: int) -> None:
+    """Give a folder the mode 0700; raises NotADirectoryError for anything else, a link as well."""
+    descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.chmod(f'/proc/self/fd/{descriptor}', 0o700)
+    finally:
+        os.close(descriptor)
+
+
 def remove_tree(place: Beneath, name: str) -> None:
     """Remove a folder of ours and all below it, however deep, or a file; raises OSError."""
     with place.above(name) as (above, last):
-        root, path = Root(above), os.fsencode(last)
+        root = Root(above)
         try:
-            if os.geteuid() != 0:
-                _unlock(root, path)
-            Removal(root, lambda each: None, lambda each: None, lambda each: False).everything(path)
+            Removal(root, unlocks=os.geteuid() != 0).everything(os.fsencode(last))
         finally:
             root.close()
-
-
-def _unlock(root: Root, path: bytes) -> None:
-    """Give back to ourselves the right to look into folders and to empty them."""
-    pending = [path]
-    while pending:
-        each = pending.pop()
-        folder, _, name = each.rpartition(b'/')
-        if _set_open(name, root.plain(folder)):
-            with os.scandir(root.plain(each)) as entries:
-                pending += [join(each, os.fsencode(entry.name)) for entry in entries
-                            if entry.is_dir(follow_symlinks=False)]
-
-
-def _set_open(name: bytes, folder: int) -> bool:
-    """Give a folder the mode 0700 and return True; what else is there, a link as well, is left as it is."""
-    try:
-        descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    except NotADirectoryError:
-        return False
-    try:
-        os.chmod(f'/proc/self/fd/{descriptor}', 0o700)
-        return True
-    finally:
-        os.close(descriptor)

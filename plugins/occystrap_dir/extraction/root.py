@@ -17,7 +17,7 @@ _OPEN = 64
 _ALIASES = 4096
 _LINKS = 40
 """Symlinks that may be followed on one way, as on Linux (path_resolution(7))."""
-_LONGEST = 4095
+LONGEST = 4095
 """Bytes that a path may have, as on Linux: PATH_MAX without its zero byte."""
 
 
@@ -111,8 +111,8 @@ class Root:
                 missing = missing[:-1]
                 continue
             child = join(here, name)
-            if len(child) > _LONGEST:
-                raise InvalidImage(f'{text(path[:100])}… leads to a path of more than {_LONGEST} bytes')
+            if len(child) > LONGEST:
+                raise InvalidImage(f'{text(path[:100])}… leads to a path of more than {LONGEST} bytes')
             target = b'' if missing else None if child in self._open else self._step(here, name, child)
             if target:
                 links += 1

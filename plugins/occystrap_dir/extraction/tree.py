@@ -9,14 +9,16 @@ from occystrap_core import (
     TarReader, is_whiteout, plain_path, whiteout_of,
 )
 from occystrap_dir.extraction import mtree
-from occystrap_dir.extraction.attributes import IMPLICIT, Attributes, Setter
+from occystrap_dir.extraction.attributes import Attributes, Setter
 from occystrap_dir.extraction.content import write_content
 from occystrap_dir.extraction.hard_links import HardLinks
+from occystrap_dir.extraction.head import Head
 from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Marks
+from occystrap_dir.extraction.file_system import FileSystem, clear_xattrs
 from occystrap_dir.extraction.record import TreeRecord
 from occystrap_dir.extraction.removal import Removal
-from occystrap_dir.extraction.root import Root, join, text
+from occystrap_dir.extraction.root import LONGEST, Root, join, text
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAJORS, _MINORS = 1 << 12, 1 << 20
@@ -39,10 +41,13 @@ class Tree:
         self.root = Root(folder, self._made)
         self.layer = 0
         """The number of the layer that is being put in."""
-        self.removal = Removal(self.root, record.drop, self._left, self.is_own)
+        self.removal = Removal(self.root, self)
         self._marks = marks(self)
-        self._links = HardLinks(self.root, record, self.removal)
-        os.fchmod(self.root.plain(b''), 0o700)  # not what it may have inherited from the folder above
+        self._links = HardLinks(self.root, record, self.removal, budget.named)
+        clear_xattrs(self.root.plain(b''))  # what it may have inherited from the folder above, as the mode
+        os.fchmod(self.root.plain(b''), 0o700)
+        self.file_system = FileSystem.of(self.root.plain(b''))
+        """What is so of every new file here."""
         self._made(b'')
 
     def apply(self, layer: int, stream: ByteStream) -> None:
@@ -56,26 +61,37 @@ class Tree:
         self._links.finish(layer)
         self._marks.finish()
 
-    def finish(self) -> Iterator[bytes]:
-        """Give folders their modes and times, then yield the list of all files, line by line (see mtree.py)."""
-        folders = []
-        yield mtree.FIRST
+    def finish(self, head: Head) -> Iterator[bytes]:
+        """Yield the list of all files, line by line (see mtree.py), and give folders what is set last."""
+        yield from head._replace(file_system=self.file_system, notes=self._marks.notes()).to_lines()
         for path, keywords in self.record.entries():
             line = mtree.line(path, keywords)
             if keywords.startswith(b'type=dir'):
                 said = mtree.Line.parse(line)
                 assert said.mode is not None
-                folders.append((path, said.mode, said.time))
+                self.setter.finish_folder(self.root.plain(path), said.mode, said.time, said.xattrs)
             yield line
-        for path, mode, time in reversed(folders):
-            descriptor = self.root.plain(path)
-            if time is not None:
-                os.utime(descriptor, ns=(time, time))
-            os.fchmod(descriptor, mode)
 
     def is_own(self, path: bytes) -> bool:
         """Tell whether the current layer has brought a path."""
         return self.record.layer(path) == self.layer
+
+    def is_whole(self, folder: bytes) -> bool:
+        """Tell whether the current layer has brought all that is below a folder."""
+        return self.record.is_whole(folder, self.layer)
+
+    def set_whole(self, folder: bytes) -> None:
+        """Know that the current layer has brought all that is below a folder."""
+        self.record.set_whole(folder, self.layer)
+
+    def gone(self, path: bytes) -> None:
+        """Know that a path was removed."""
+        self.record.drop(path)
+
+    def left(self, path: bytes) -> None:
+        """A folder is hidden, but the layer has something in it: it is a new one, of which no entry tells."""
+        clear_xattrs(self.root.plain(path), self.file_system.xattrs)
+        self._made(path)
 
     def close(self) -> None:
         """Close what is open."""
@@ -83,6 +99,8 @@ class Tree:
 
     def _entry(self, entry: TarEntry, reader: TarReader) -> None:
         path = entry.name
+        if len(path) > LONGEST:
+            raise InvalidImage(f'{text(path[:100])}… has a name of {len(path)} bytes: Linux takes up to {LONGEST}')
         if not _SIMPLE(path):
             path = _checked_path(entry)
             if any(name.startswith(_AUFS) for name in path.split(b'/')[:-1]):
@@ -118,6 +136,7 @@ class Tree:
 
     def _put(self, entry: TarEntry, reader: TarReader, folder: bytes, name: bytes) -> None:
         kind, path = entry.type, join(folder, name)
+        self._links.replaced(path)
         if kind == FOLDER or kind == FILE and _is_old_folder(entry):
             self._put_folder(path, folder, name, Attributes.of(entry))
         elif kind in (FILE, b'7', b'S'):
@@ -139,7 +158,7 @@ class Tree:
                 self.removal.everything(path)
                 os.mkdir(name, 0o700, dir_fd=self.root.plain(folder))
             else:
-                _clear_xattrs(self.root.plain(path))
+                clear_xattrs(self.root.plain(path), self.file_system.xattrs)
         self._set_folder(path, attributes)
 
     def _set_folder(self, path: bytes, attributes: Attributes) -> None:
@@ -206,15 +225,8 @@ class Tree:
         """Take note of a folder that no entry tells of."""
         if path:
             self._budget.entry()
-        keywords = IMPLICIT.keywords(b'', b'')
-        if self.setter.is_root:
-            keywords = self.setter.folder(self.root.plain(path), IMPLICIT)
+        keywords = self.setter.implicit_folder(self.root.plain(path))
         self.record.put(path, self.layer, b'type=dir ' + keywords)
-
-    def _left(self, path: bytes) -> None:
-        """A folder is hidden, but the layer has something in it: it is a new one, of which no entry tells."""
-        _clear_xattrs(self.root.plain(path))
-        self._made(path)
 
 
 def _checked_path(entry: TarEntry) -> bytes:
@@ -238,10 +250,3 @@ def _device_keywords(path: bytes, entry: TarEntry) -> bytes:
         raise InvalidImage(f'{text(path)} is a device with numbers that cannot be: {major}, {minor}')
     kind = b'char' if entry.type == CHARACTER_DEVICE else b'block'
     return b'type=%s device=native,%d,%d' % (kind, major, minor)
-
-
-def _clear_xattrs(descriptor: int) -> None:
-    """Take away what an earlier folder of the same path had; what the system sets by itself stays."""
-    for name in os.listxattr(descriptor):
-        if name != 'security.selinux':
-            os.removexattr(descriptor, name)

@@ -1,12 +1,14 @@
 """Holding a tree of files against the list of what must be in it (see mtree.py)."""
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, islice
 
-from occystrap_core import ByteStream, CheckResults, DeviceFile, Settings
+from occystrap_core import ByteStream, CheckResults, DeviceFile, InvalidImage, Settings
+from occystrap_dir.extraction.acl import canonical
 from occystrap_dir.extraction.mtree import Line
+from occystrap_dir.extraction.file_system import FileSystem, flag_letters, flags_of, xattr_names
 from occystrap_dir.extraction.root import Root, join, text
 
 _KINDS = {'file': stat.S_IFREG, 'dir': stat.S_IFDIR, 'link': stat.S_IFLNK, 'char': stat.S_IFCHR,
@@ -16,45 +18,78 @@ _MOST = 100
 """Differences that are told one by one."""
 _AT_ONCE = 1000
 """Lines of one folder, which may have millions, that are in memory at once."""
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_Xattrs = Mapping[bytes, bytes]
 
 
 class TreeCheck:
-    """Compares types, owners, modes, sizes, times of files, link targets and attributes; with `full` contents too."""
+    """Compares types, owners, modes, sizes, times, link targets, numbers of names, attributes, flags; with `full`
+    contents too. What the list does not say must not be there.
+    """
 
-    def __init__(self, path: str, name: str, full: bool, settings: Settings, results: CheckResults) -> None:
-        """`name` is what messages call the root folder. Raises OSError."""
-        self._root, self._path, self._name = Root(path), path, name
+    def __init__(self, folder: int, name: str, file_system: FileSystem, full: bool, settings: Settings,
+                 results: CheckResults) -> None:
+        """`folder` is open, messages call it `name`; `file_system` is what that does to files there. Raises OSError."""
+        self._root, self._name, self._file_system = Root(folder), name, file_system
         self._full, self._settings, self._results = full, settings, results
         self._told = 0
         self._inodes: dict[str, tuple[int, int]] = {}
-        self._folders: set[bytes] = set()
-        """Folders that must be there, and whose content was not looked at yet."""
+        self._levels: list[tuple[bytes, dict[bytes, _Xattrs]]] = []
+        """The folders on the way to where we are, each with those in it that are still to be looked into."""
+        self._amiss: set[bytes] = set()
+        """Folders that are missing, or no folders: that was told, so what is in them need not be."""
 
     def check(self, lines: Iterable[Line]) -> None:
-        """Compare the tree with lines that are in the order of their folders; raises OSError."""
+        """Compare the tree with lines, which tell of what is in a folder when they have told of that; raises OSError,
+        and InvalidImage for lines in another order."""
         try:
             with ThreadPoolExecutor(self._settings.jobs, 'verify-files') as threads:
                 for folder, group in groupby(lines, key=lambda line: line.path.rpartition(b'/')[0]):
                     self._settings.cancellation.check()
                     self._folder(folder, group, threads)
-            for folder in sorted(self._folders):
-                self._extra(folder, set())
+            self._leave(0)
         finally:
             self._root.close()
         if self._told > _MOST:
             self._results.error(self._name, f'differs in {self._told - _MOST} more places')
 
     def _folder(self, folder: bytes, lines: Iterator[Line], threads: ThreadPoolExecutor) -> None:
-        known = folder in self._folders or not folder
-        self._folders.discard(folder)
-        if not known:
-            return  # it is missing, or no folder: that was told
+        if not self._enter(folder):
+            return
         names = set[bytes]()
         while some := list(islice(lines, _AT_ONCE)):
             self._settings.cancellation.check()
             names.update(line.path.rpartition(b'/')[2] for line in some if line.path)
             self._entries(folder, some, threads)
         self._extra(folder, names)
+
+    def _enter(self, folder: bytes) -> bool:
+        """Go to a folder, having looked into those before it that must be empty; tell whether it is there."""
+        if not folder:
+            self._levels.append((folder, {}))
+            return True
+        above, _, name = folder.rpartition(b'/')
+        depth = len(self._levels)
+        while depth and self._levels[depth - 1][0] != above:
+            depth -= 1
+        xattrs = self._levels[depth - 1][1].pop(name, None) if depth else None
+        if xattrs is None:
+            if not any(folder == each or folder.startswith(each + b'/') for each in self._amiss):
+                raise InvalidImage(f'the list of files tells of what is in {text(folder)} before it tells of that')
+            return False
+        self._leave(depth)
+        self._attributes(folder, self._root.plain(folder), xattrs, is_folder=True)
+        self._levels.append((folder, {}))
+        return True
+
+    def _leave(self, depth: int) -> None:
+        """Look into the folders of which no more lines tell: nothing may be in them."""
+        while len(self._levels) > depth:
+            folder, left = self._levels.pop()
+            for name, xattrs in sorted(left.items()):
+                path = join(folder, name)
+                self._attributes(path, self._root.plain(path), xattrs, is_folder=True)
+                self._extra(path, set())
 
     def _entries(self, folder: bytes, lines: Sequence[Line], threads: ThreadPoolExecutor) -> None:
         files = []
@@ -74,6 +109,7 @@ class TreeCheck:
             return os.lstat(line.path.rpartition(b'/')[2], dir_fd=self._root.plain(folder))
         except FileNotFoundError:
             self._tell(line.path, 'is missing')
+            self._amiss.update([line.path] if line.kind == 'dir' else ())
             return None
 
     def _is_alike(self, line: Line, found: os.stat_result, folder: bytes) -> bool:
@@ -81,22 +117,39 @@ class TreeCheck:
         path = line.path
         kind = _NAMES.get(stat.S_IFMT(found.st_mode), 'something else')
         if not self._expect(path, 'type', line.kind, kind):
+            self._amiss.update([path] if line.kind == 'dir' else ())
             return False
-        if line.kind == 'dir' and path:
-            self._folders.add(path)
         if line.mode is not None:
             self._expect(path, 'mode', f'{line.mode:04o}', f'{stat.S_IMODE(found.st_mode):04o}')
-        if line.uid is not None:
-            self._expect(path, 'owner', f'{line.uid}:{line.gid}', f'{found.st_uid}:{found.st_gid}')
-        if line.kind == 'file' and line.time is not None:
-            self._expect(path, 'time', line.time // 10 ** 9, found.st_mtime_ns // 10 ** 9)
+        if line.uid is not None and (line.uid, line.gid) != (found.st_uid, found.st_gid):
+            self._tell(path, f'owner is {found.st_uid}:{found.st_gid}, expected {line.uid}:{line.gid}')
+        rounded = self._file_system.rounded
+        if line.time is not None and rounded(line.time) != rounded(found.st_mtime_ns):
+            self._tell(path, f'time is {_seconds(found.st_mtime_ns)}, expected {_seconds(line.time)}')
         if line.device is not None:
             self._expect(path, 'device', line.device, (os.major(found.st_rdev), os.minor(found.st_rdev)))
-        if line.kind == 'link':
-            name = path.rpartition(b'/')[2]
-            self._expect(path, 'target', text(line.target), text(os.readlink(name, dir_fd=self._root.plain(folder))))
-        self._xattrs(line, folder)
+        if line.kind != 'dir' and line.names != found.st_nlink:
+            self._tell(path, f'number of names is {found.st_nlink}, expected {line.names}')
+        self._contained(line, folder)
         return line.size is None or self._expect(path, 'size in bytes', line.size, found.st_size)
+
+    def _contained(self, line: Line, folder: bytes) -> None:
+        """Compare what is not in the status of a thing: target, attributes, flags."""
+        name, above = line.path.rpartition(b'/')[2], self._root.plain(folder)
+        if line.kind == 'dir' and line.path:
+            self._levels[-1][1][name] = line.xattrs  # when it is opened
+        elif line.kind == 'dir':
+            self._attributes(line.path, above, line.xattrs, is_folder=True)
+        elif line.kind == 'file':
+            descriptor = os.open(name, _FILE, dir_fd=above)
+            try:
+                self._attributes(line.path, descriptor, line.xattrs)
+            finally:
+                os.close(descriptor)
+        else:
+            self._attributes(line.path, f'/proc/self/fd/{above}/{text(name)}', line.xattrs)
+            if line.kind == 'link':
+                self._expect(line.path, 'target', text(line.target), text(os.readlink(name, dir_fd=above)))
 
     def _is_first(self, line: Line, found: os.stat_result) -> bool:
         """Tell whether the content was not seen under another name; the names of one file must be of one file."""
@@ -111,15 +164,25 @@ class TreeCheck:
         self._inodes[line.inode] = actual
         return True
 
-    def _xattrs(self, line: Line, folder: bytes) -> None:
-        for name, value in line.xattrs.items():
-            where = f'/proc/self/fd/{self._root.plain(folder)}/{text(line.path.rpartition(b"/")[2])}'
-            try:
-                actual = os.getxattr(where.rstrip('/'), name, follow_symlinks=not line.path)
-            except OSError as error:
-                self._tell(line.path, f'has no attribute {text(name)}: {error.strerror}')
-            else:
-                self._expect(line.path, f'attribute {text(name)}', value, actual)
+    def _attributes(self, path: bytes, target: int | str, expected: _Xattrs, is_folder: bool = False) -> None:
+        """Compare attributes and flags of an open file or folder, or the attributes of what is at a path."""
+        names = xattr_names(target)
+        if names or expected:
+            self._xattrs(path, target, expected, names)
+        if self._file_system.flags is not None and isinstance(target, int):
+            flags = flags_of(target)
+            if flags not in (None, self._file_system.flags[is_folder]):
+                self._expect(path, 'flags', flag_letters(self._file_system.flags[is_folder]), flag_letters(flags or 0))
+
+    def _xattrs(self, path: bytes, target: int | str, expected: _Xattrs, names: Sequence[bytes]) -> None:
+        for name in sorted({*names} - {*expected} - {*self._file_system.xattrs}):
+            self._tell(path, f'has the attribute {text(name)}, which no layer gave it')
+        for name, value in expected.items():
+            if name not in names:
+                self._tell(path, f'has no attribute {text(name)}')
+                continue
+            found = os.getxattr(target, name, **({} if isinstance(target, int) else {'follow_symlinks': False}))
+            self._expect(path, f'attribute {text(name)}', canonical(name, value), canonical(name, found))
 
     def _extra(self, folder: bytes, expected: set[bytes]) -> None:
         for name in sorted(name for name in self._names(folder) if name not in expected):
@@ -146,3 +209,7 @@ class TreeCheck:
         self._told += 1
         if self._told <= _MOST:
             self._results.error(f'{self._name}/{text(path)}' if path else self._name, message)
+
+
+def _seconds(time: int) -> str:
+    return '%d.%09d' % divmod(time, 10 ** 9)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from occystrap_core import ByteStream, Cancelled, Values, writing
 from occystrap_core.oci import Digest
 from occystrap_dir.extraction.attributes import Setter
+from occystrap_dir.extraction.head import Head, ListedLayer
 from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Hiding, Marks
 from occystrap_dir.extraction.record import TreeRecord
@@ -22,7 +23,7 @@ class Limits:
     """What all trees of one image share: how much they may take, and what could not be set."""
 
     def __init__(self, options: Values) -> None:
-        self.budget = Budget(options['max_unpacked'], options['max_entries'])
+        self.budget = Budget(options['max_unpacked'], options['max_entries'], options['max_names'])
         self.setter = Setter(bool(options['rootless']))
 
     @property
@@ -40,7 +41,7 @@ class Unpacking:
         self._limits, self._sync, self._marks = limits, sync, marks
         self._record: TreeRecord | None = None
         self._tree: Tree | None = None
-        self._layers = 0
+        self._layers: list[ListedLayer] = []
         self._working = threading.Lock()
         self._ended = False
 
@@ -56,7 +57,7 @@ class Unpacking:
         with writing(self.staging.target):
             if below:
                 self.staging.inside.make(below)
-            self._record = TreeRecord(self.staging.above)
+            self._record = TreeRecord(self.staging.above, self._limits.budget.named)
             with self.staging.inside.directory(below) as folder:
                 self._tree = Tree(folder, self._record, self._limits.setter, self._limits.budget, self._marks,
                                   self._sync)
@@ -65,14 +66,17 @@ class Unpacking:
         """Put a layer over those before it, reading it to its end; raises InvalidImage, OutputError."""
         stream.observe(self._check)
         with self._working, writing(self.staging.target):
-            self.tree.apply(self._layers, stream)
-            self._layers += 1
+            self.tree.apply(len(self._layers), stream)
+            self._layers.append(ListedLayer(stream.digest, stream.size))
 
-    def finish(self, write: Callable[[bytes], object]) -> tuple[Digest, int]:
-        """Give folders their modes, and the list of files to `write`; return its digest, and its size in bytes."""
+    def finish(self, write: Callable[[bytes], object], image_id: Digest | None = None) -> tuple[Digest, int]:
+        """Give folders their modes, and the list of files to `write`; return its digest, and its size in bytes.
+
+        The list says of which layers it is, and of which image, if that is given.
+        """
         digest, size, held = hashlib.sha256(), 0, bytearray()
         with self._working, writing(self.staging.target):
-            for line in self.tree.finish():
+            for line in self.tree.finish(Head(self._layers, image_id)):
                 held += line
                 if len(held) >= _BUFFER:
                     digest.update(held)

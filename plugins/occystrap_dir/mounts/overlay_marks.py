@@ -2,6 +2,7 @@
 import errno
 import os
 import stat
+from collections.abc import Sequence
 
 from occystrap_core import InvalidImage, Whiteout
 from occystrap_dir.extraction.mtree import xattr_keywords
@@ -64,9 +65,16 @@ class OverlayMarks:
             elif self._tree.record.keywords(path).startswith(b'type=dir'):
                 self._make_opaque(path)
 
+    def notes(self) -> Sequence[tuple[bytes, bytes]]:
+        """Nothing."""
+        return ()
+
     def _make_device(self, path: bytes, folder: int, name: bytes) -> None:
         os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=folder)
-        self._tree.record.put(path, self._tree.layer, b'type=char device=native,0,0')
+        os.utime(name, ns=(0, 0), dir_fd=folder, follow_symlinks=False)
+        owner = b' uid=%d gid=%d' % (os.geteuid(), os.getegid()) if self._tree.setter.is_root else b''
+        self._tree.record.put(
+            path, self._tree.layer, b'type=char mode=0000%s time=0.000000000 device=native,0,0' % owner)
 
     def _make_opaque(self, path: bytes) -> None:
         os.setxattr(self._tree.root.plain(path), self._opaque, b'y')

@@ -6,8 +6,8 @@ from occystrap_core.oci import Digest
 from occystrap_dir.checking import is_there, reporting, unknown
 from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.locks import shared_if_there
-from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog
-from occystrap_dir.mounts.layers import LayerListing
+from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog, tree_name
+from occystrap_dir.mounts.layers import listed_layer
 from occystrap_dir.mounts.overlay_marks import mount_script
 from occystrap_dir.names import file_size, read_document
 from occystrap_dir.workspace import LOCK
@@ -25,20 +25,23 @@ def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     full = level is VerifyLevel.FULL
     for expectation in receipt.expectations:
         with reporting(expectation, results, lambda error: 'is missing'):
-            _check(expectation, receipt.path, full, settings, results)
+            _check(expectation, receipt, full, settings, results)
     return results
 
 
-def _check(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults) -> None:
+def _check(expected: Expectation, receipt: Receipt, full: bool, settings: Settings, results: CheckResults) -> None:
+    root = receipt.path
     if expected.kind == 'mount':
         with shared_if_there(root, LOCK):  # a run that adds an image changes one file after the other
             _check_catalog(expected, root, results)
     elif expected.kind == 'layer':
-        listing = LayerListing.read(root, expected.locator)
-        if listing is None:
+        listed = listed_layer(root, expected.locator)
+        if tree_name(expected.locator) not in {each.locator for each in receipt.of_kind('files')}:
+            results.unreachable(expected, 'the receipt does not expect the list of its files')
+        elif listed is None:
             results.missing(expected, 'the list of its files is missing')
         else:
-            results.found(expected, size=listing.size, digest=listing.diff_id, evidence=READ)
+            results.found(expected, size=listed.size, digest=listed.diff_id, evidence=READ)
     elif expected.kind == 'files':
         folder = f'{LAYERS}/{expected.locator.removeprefix(f"{TREES}/").removesuffix(".mtree")}'
         check_files(expected, root, folder, full, settings, results)

@@ -5,17 +5,18 @@ from contextlib import suppress
 
 from occystrap_core import (
     Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, OutputError, Place,
-    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
+    PlacedLayer, Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.destination import check_folder
+from occystrap_dir.extraction.head import ListedLayer
 from occystrap_dir.extraction.removal import remove_tree
 from occystrap_dir.extraction.staging import Staging
 from occystrap_dir.extraction.unpacking import Limits, Unpacking
 from occystrap_dir.mounts.catalog import (
     CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
 )
-from occystrap_dir.mounts.layers import LayerListing, is_whole, remove_unnamed
+from occystrap_dir.mounts.layers import is_whole, listed_layer, remove_unnamed
 from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
 from occystrap_dir.names import read_document
 from occystrap_dir.receipts import kept_receipt
@@ -85,7 +86,7 @@ class MountsOutput(ImageOutput):
             receipt = image.receipt(self.location, [
                 Expectation('mount', CATALOG, Digest.of(mounted.canonical()), len(mounted.canonical()),
                             covers=(image.config.digest,)),
-                *(self._expected(folder) for folder in dict.fromkeys(mounted.layers))])
+                *dict.fromkeys(self._expected(layer) for layer in image.layers)])
             self._commit({f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode(),
                           CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks)})
         self._workspace.leave(clean=not replaces, sweep=self._sweep)
@@ -120,7 +121,6 @@ class MountsOutput(ImageOutput):
         with layer.open() as stream, self._workspace.partial() as listing:
             unpacking.add(stream)
             folder = layer_folder(stream.digest)
-            listing.write(LayerListing(stream.digest, stream.size).first_line)
             unpacking.finish(listing.write)
             listing.complete()
             with self._workspace.locked():
@@ -129,16 +129,17 @@ class MountsOutput(ImageOutput):
                     self._workspace.move(listing.name, tree_name(folder))
         return WrittenLayer(folder)
 
-    def _there(self, folder: str, diff_id: Digest) -> LayerListing | None:
+    def _there(self, folder: str, diff_id: Digest) -> ListedLayer | None:
         """Return what the list of a layer says if it is that of `diff_id` and the files are like it."""
-        listing = LayerListing.read(self._root, folder)
+        listing = listed_layer(self._root, folder)
         if listing is None or listing.diff_id != diff_id:
             return None
         full = self.settings.verify is VerifyLevel.FULL
         return listing if is_whole(self._root, folder, full, self.settings) else None
 
-    def _expected(self, folder: str) -> Expectation:
-        return Expectation('files', tree_name(folder), *self._place.hash(tree_name(folder)))
+    def _expected(self, layer: PlacedLayer) -> Expectation:
+        name = tree_name(layer.locator)
+        return Expectation('files', name, *self._place.hash(name), covers=(layer.diff_id,))
 
     def _commit(self, documents: dict[str, bytes]) -> None:
         partial_files = {self._workspace.write(content, 0o777 if name == SCRIPT else 0o666): name

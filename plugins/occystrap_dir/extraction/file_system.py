@@ -1,0 +1,124 @@
+"""What a file system does to files by itself: attributes and flags that nobody set, and how finely it keeps times."""
+import errno
+import fcntl
+import os
+import struct
+import sys
+from collections.abc import Collection
+from typing import NamedTuple, Self
+
+from occystrap_core import InvalidImage
+from occystrap_dir.extraction.mtree import escaped, unescaped
+
+_GET_FLAGS = 2 << 30 | struct.calcsize('l') << 16 | ord('f') << 8 | 1
+"""FS_IOC_GETFLAGS (ioctl_iflags(2))."""
+_HELD = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x100000 | 0x40000000
+"""Flags that somebody must have set: all of chattr(1) but how the device keeps the bytes (compressed, copied on write,
+encrypted, DAX), which some file systems decide on by themselves."""
+_LETTERS = {0x1: 's', 0x2: 'u', 0x8: 'S', 0x10: 'i', 0x20: 'a', 0x40: 'd', 0x80: 'A', 0x4000: 'j', 0x8000: 't',
+            0x10000: 'D', 0x20000: 'T', 0x100000: 'V', 0x40000000: 'F'}
+_NO_FLAGS = (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_TIME = 1_000_000_123_456_789
+_STEPS = (1, 100, 1000, 10 ** 6, 10 ** 9, 2 * 10 ** 9)
+"""Nanoseconds in which file systems count."""
+_PROBE = b'probe'
+
+
+class FileSystem(NamedTuple):
+    """What is so of everything new in one folder."""
+
+    step: int = 1
+    """Times are kept in multiples of so many nanoseconds."""
+    flags: tuple[int, int] | None = None
+    """Those that a file, and a folder, get from the folder above; None where there are none."""
+    xattrs: Collection[bytes] = ()
+    """Names of attributes that the system sets, such as security.selinux."""
+
+    @classmethod
+    def of(cls, folder: int) -> Self:
+        """Return what is so in an open, empty folder, having made and removed a file and a folder; raises OSError."""
+        descriptor = os.open(_PROBE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
+                             dir_fd=folder)
+        try:
+            os.utime(descriptor, ns=(_TIME, _TIME))
+            step, flags, names = _step(os.fstat(descriptor).st_mtime_ns), flags_of(descriptor), xattr_names(descriptor)
+        finally:
+            os.close(descriptor)
+            os.unlink(_PROBE, dir_fd=folder)
+        folder_flags, more = _of_folder(folder)
+        both = None if flags is None or folder_flags is None else (flags, folder_flags)
+        return cls(step, both, tuple(sorted({*names, *more})))
+
+    def to_words(self) -> bytes:
+        """Return it for the head of a list of files."""
+        flags = b'' if self.flags is None else b' flags=%x,%x' % self.flags
+        return b'step=%d%s%s' % (self.step, flags, b''.join(b' xattr=' + escaped(name) for name in self.xattrs))
+
+    @classmethod
+    def parse(cls, words: bytes) -> Self:
+        """Return what `to_words` made; raises InvalidImage."""
+        pairs = [word.partition(b'=')[::2] for word in words.split()]
+        told = dict(pairs)
+        try:
+            file, folder = (int(each, 16) for each in told.get(b'flags', b'0,0').split(b','))
+            return cls(int(told[b'step']), (file, folder) if b'flags' in told else None,
+                       tuple(unescaped(value) for key, value in pairs if key == b'xattr'))
+        except (KeyError, ValueError):
+            raise InvalidImage('the list of files does not say what its file system does') from None
+
+    def rounded(self, time: int) -> int:
+        """Return a time in nanoseconds as it is kept here."""
+        return time - time % self.step
+
+
+def flags_of(descriptor: int) -> int | None:
+    """Return the flags of an open file or folder (chattr(1)), None where the file system has none; raises OSError."""
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))[:4], sys.byteorder) & _HELD
+    except OSError as error:
+        if error.errno in _NO_FLAGS:
+            return None
+        raise
+
+
+def flag_letters(flags: int) -> str:
+    """Return flags as lsattr(1) shows them."""
+    return ''.join(letter for bit, letter in _LETTERS.items() if flags & bit) or 'none'
+
+
+def xattr_names(target: int | str) -> list[bytes]:
+    """Return the names of all attributes of an open file, or of what is at a path; raises OSError."""
+    try:
+        found = os.listxattr(target) if isinstance(target, int) else os.listxattr(target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return []
+    return [os.fsencode(name) for name in found]
+
+
+def clear_xattrs(descriptor: int, kept: Collection[bytes] = ()) -> None:
+    """Take all attributes away that can be, but for those to be `kept`; raises OSError."""
+    for name in xattr_names(descriptor):
+        if name not in kept:
+            try:
+                os.removexattr(descriptor, name)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.ENODATA):
+                    raise
+
+
+def _of_folder(above: int) -> tuple[int | None, list[bytes]]:
+    os.mkdir(_PROBE, 0o700, dir_fd=above)
+    try:
+        descriptor = os.open(_PROBE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        try:
+            return flags_of(descriptor), xattr_names(descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.rmdir(_PROBE, dir_fd=above)
+
+
+def _step(found: int) -> int:
+    return next((step for step in _STEPS if found == _TIME - _TIME % step), _STEPS[-1])

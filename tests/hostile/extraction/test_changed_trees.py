@@ -1,0 +1,177 @@
+"""Trees that are changed after they were written: what is seen, by which level, and that the README says the same."""
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.hostile.extraction.stacks import (
+    device, fifo, file, folder, hardlink, layer, save_image, symlink, whiteout, with_xattrs,
+)
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandResult
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root: owners, devices, trusted attributes, flags')
+
+README = Path(__file__).parents[3] / 'plugins/occystrap_dir/README.md'
+CAPABILITY = bytes.fromhex('0100000280000000000000000000000000000000')
+ACL = struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in (
+    (1, 7, 0xffffffff), (2, 7, 1000), (4, 5, 0xffffffff), (16, 7, 0xffffffff), (32, 5, 0xffffffff)))
+LAYERS = (
+    (folder('d', mtime=1_500_000_001), file('d/a', b'aaaa'), file('d/b', b'bbbb'), file('d/c', b'cccc', mode=0o755),
+     hardlink('d/l', 'd/c'), symlink('s', 'd/a'), fifo('p'), device('n', 1, 3), folder('empty'),
+     file('x', b'x', pax=with_xattrs(user__kept=b'1', security__capability=CAPABILITY)),
+     file('holes', bytes(1 << 16))),
+    (whiteout('d/b'), file('e', b'e')))
+SOURCES = {'oci': 'oci://{}/out', 'mounts': 'mounts://{}/out', 'dir': 'dir://{}/out?expand=true'}
+
+
+class Change(NamedTuple):
+    """Something done to a tree; `levels` are those that see it, `words` what the line says that tells of it."""
+
+    make: Callable[[Path], object]
+    words: str
+    levels: str = 'fast, full'
+
+
+def set_flag(flag: str, name: str) -> Callable[[Path], object]:
+    """Return what sets a flag by chattr."""
+    return lambda root: subprocess.run(['chattr', f'+{flag}', root / name], check=True)
+
+
+def set_xattr(path: str, name: str, value: bytes) -> Callable[[Path], object]:
+    """Return what sets an extended attribute."""
+    return lambda root: os.setxattr(root / path, name, value, follow_symlinks=False)
+
+
+def like(path: Path, change: Callable[[], object]) -> None:
+    """Make a change, and give the folder its time back, and the file, if it is there, its own."""
+    times = {each: each.lstat().st_mtime_ns for each in (path.parent, path) if os.path.lexists(each)}
+    change()
+    for each, time in times.items():
+        if os.path.lexists(each):
+            os.utime(each, ns=(time, time), follow_symlinks=False)
+
+
+def broken_link(root: Path) -> None:
+    """Make two files of one with two names, alike in all else."""
+    (root / 'd/l').unlink()
+    shutil.copy2(root / 'd/c', root / 'd/l')
+
+
+def other_holes(root: Path) -> None:
+    """Give the room that a file's zeros take back to the file system."""
+    like(root / 'holes', lambda: subprocess.run(['fallocate', '--dig-holes', root / 'holes'], check=True))
+
+
+def outside(root: Path) -> Path:
+    """Return a path beside the destination."""
+    return next(path for path in root.parents if (path / 'image.tar').exists()) / 'outside'
+
+
+def replaced(name: str, make: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Return what puts something else in the place of a name."""
+    def replace(root: Path) -> None:
+        def change() -> None:
+            (root / name).unlink()
+            make(root / name)
+        like(root / name, change)
+    return replace
+
+
+CHANGES = {
+    'content': Change(
+        lambda root: like(root / 'd/a', lambda: (root / 'd/a').write_bytes(b'aaba')), 'd/a: digest', 'full'),
+    'size': Change(lambda root: like(root / 'd/a', lambda: (root / 'd/a').write_bytes(b'aaaaa')), 'd/a: size'),
+    'mode': Change(lambda root: (root / 'd/c').chmod(0o4755), 'd/c: mode is 4755'),
+    'mode of a directory': Change(lambda root: (root / 'empty').chmod(0o777), 'empty: mode is 0777'),
+    'owner': Change(lambda root: os.chown(root / 'd', 7, 8), 'd: owner is 7:8'),
+    'owner of a symlink': Change(lambda root: os.lchown(root / 's', 7, 8), 's: owner is 7:8'),
+    'time': Change(lambda root: os.utime(root / 'd/a', (1, 1)), 'd/a: time is 1.0'),
+    'nanoseconds of a time': Change(
+        lambda root: os.utime(root / 'd/a', ns=(0, 1_500_000_000 * 10 ** 9 + 1)), 'd/a: time is 1500000000.000000001'),
+    'time of a directory': Change(lambda root: os.utime(root / 'd', (1, 1)), 'd: time is 1.0'),
+    'time of a symlink': Change(lambda root: os.utime(root / 's', (1, 1), follow_symlinks=False), 's: time is 1.0'),
+    'type': Change(replaced('p', lambda path: path.touch()), 'p: type is file'),
+    'file for a link to an equal file': Change(replaced('d/a', lambda path: path.symlink_to('b')), 'd/a: type is link'),
+    'target of a symlink': Change(replaced('s', lambda path: path.symlink_to('d/c')), 's: target is d/c'),
+    'device numbers': Change(
+        replaced('n', lambda path: os.mknod(path, 0o20644, os.makedev(1, 5))), 'n: device is (1, 5)'),
+    'an entry less': Change(lambda root: like(root / 'd/a', (root / 'd/a').unlink), 'd/a: is missing'),
+    'an entry more': Change(
+        lambda root: like(root / 'empty/new', lambda: (root / 'empty/new').touch()), 'empty/new: is there'),
+    'a name more, elsewhere': Change(lambda root: os.link(root / 'd/a', outside(root)), 'd/a: number of names is 2'),
+    'one file made two': Change(lambda root: like(root / 'd/l', lambda: broken_link(root)), 'd/l: is no hard link'),
+    'capability added': Change(set_xattr('d/c', 'security.capability', CAPABILITY), 'd/c: has the attribute secur'),
+    'capability removed': Change(lambda root: os.removexattr(root / 'x', 'security.capability'),
+                                 'x: has no attribute security.capability'),
+    'attribute added': Change(set_xattr('d/a', 'user.new', b'1'), 'd/a: has the attribute user.new'),
+    'attribute changed': Change(set_xattr('x', 'user.kept', b'2'), 'x: attribute user.kept'),
+    'attribute of a symlink': Change(set_xattr('s', 'trusted.new', b'1'), 's: has the attribute trusted.new'),
+    'attribute of a device': Change(set_xattr('n', 'trusted.new', b'1'), 'n: has the attribute trusted.new'),
+    'access list': Change(set_xattr('empty', 'system.posix_acl_access', ACL),
+                          'empty: has the attribute system.posix_acl_access'),
+    'default access list': Change(set_xattr('empty', 'system.posix_acl_default', ACL),
+                                  'empty: has the attribute system.posix_acl_default'),
+    'overlay mark: opaque': Change(set_xattr('d', 'trusted.overlay.opaque', b'y'), 'd: has the attribute trusted'),
+    'overlay mark: redirect': Change(set_xattr('d', 'trusted.overlay.redirect', b'/e'), 'd: has the attribute trusted'),
+    'overlay mark: metacopy': Change(set_xattr('d/a', 'trusted.overlay.metacopy', b''), 'd/a: has the attribute trust'),
+    'flag: immutable': Change(set_flag('i', 'd/a'), 'd/a: flags is i, expected none'),
+    'flag: append only': Change(set_flag('a', 'd/a'), 'd/a: flags is a, expected none'),
+    'flag of a directory': Change(set_flag('i', 'empty'), 'empty: flags is i, expected none'),
+    'flag: no dump': Change(set_flag('d', 'd/a'), 'd/a: flags is d, expected none'),
+    'holes, access time, change time': Change(other_holes, '', ''),
+}
+
+
+@pytest.fixture(params=SOURCES)
+def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A written image: its receipt, and the directory of the tree that most of it is in."""
+    archive = save_image(tmp_path / 'image.tar', *(layer(*parts) for parts in LAYERS))
+    run_here('process', f'tar://{archive}', SOURCES[request.param].format(tmp_path), '--no-sync', '--receipt',
+             tmp_path / 'receipt').assert_success()
+    trees = {'oci': lambda: tmp_path / 'out/rootfs', 'dir': lambda: tmp_path / 'out/manifest',
+             'mounts': lambda: next(path.parent for path in (tmp_path / 'out/layers').glob('*/empty'))}
+    yield tmp_path / 'receipt', trees[request.param]()
+    subprocess.run(['chattr', '-R', '-i', '-a', tmp_path / 'out'], check=False, capture_output=True)
+
+
+def verify(receipt: Path, level: str) -> CommandResult:
+    """Verify a receipt at one level."""
+    return run_here('verify', receipt, *(['--full'] if level == 'full' else ['--verify=fast']))
+
+
+@pytest.mark.parametrize('name', CHANGES)
+def test_a_change_is_seen_by_the_levels_that_see_it(name: str, destination: tuple[Path, Path]) -> None:
+    receipt, tree = destination
+    change = CHANGES[name]
+    verify(receipt, 'full').assert_success()
+    change.make(tree)
+    for level in ('fast', 'full'):
+        result = verify(receipt, level)
+        if level in change.levels.split(', '):
+            result.assert_code(1)
+            lines = [line for line in result.err.splitlines() if f'/{change.words}' in line]
+            assert len(lines) == 1 and 'error: ' in lines[0], str(result)
+        else:
+            result.assert_success()
+
+
+def test_the_readme_says_what_is_seen() -> None:
+    """To renew the table: what the assertion shows."""
+    table = ''.join(f'| {name} | {"yes" if "fast" in change.levels else "no"} | {"yes" if change.levels else "no"} |\n'
+                    for name, change in CHANGES.items())
+    assert table in README.read_text(), table
+
+
+def test_something_more_in_a_bundle_is_seen(tmp_path: Path) -> None:
+    archive = save_image(tmp_path / 'image.tar', layer(file('f', b'f')))
+    run_here('process', f'tar://{archive}', f'oci://{tmp_path}/out', '--no-sync').assert_success()
+    (tmp_path / 'out/hooks').mkdir()
+    result = run_here('verify', f'oci://{tmp_path}/out')
+    result.assert_code(1)
+    assert 'error: hooks: is there, but occystrap did not write it' in result.err
