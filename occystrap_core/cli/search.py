@@ -46,7 +46,7 @@ def search(context: click.Context, /, source: str, pattern: str, regex: bool, sc
     settings = Settings(debug=common(context).debug, **network_settings(network))
     settings = settings.choosing(platform) if platform else settings
     settings = settings.with_jobs(jobs or max(2, len(os.sched_getaffinity(0))))  # each keeps a core busy
-    matches = matcher(pattern, regex)
+    matches = matcher(pattern, regex, settings)
     started = time.monotonic()
     images = read_images(load_plugins(context), settings, source,
                          lambda content, chosen, advance: _search(matches, content, chosen, advance),

@@ -20,7 +20,7 @@ class Search(ImageFilter):
         super().__init__(options, settings)
         if not options['pattern']:
             raise UsageError('filter search: say what to look for, such as search:pattern=*.conf')
-        self._matches = matcher(options['pattern'], options['regex'])
+        self._matches = matcher(options['pattern'], options['regex'], settings)
         self._target = checked_target('search', options['file'], settings)
 
     def apply(self, image: Image) -> Image:

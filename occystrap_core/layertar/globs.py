@@ -1,18 +1,23 @@
-"""Globs over the paths within layers, as gitignore(5) has them, compiled to one regular expression over bytes.
+"""Globs over the paths within layers, as gitignore(5) has them, compiled to one regular expression.
 
 A glob without a slash matches names at any depth; one with a slash, in front or within, matches from the root. `*` and
 `?` stay within a name, `**` goes through any folders, `[a-z]` and `[!a-z]` are one character, `\\` takes the next one
 as it is. A slash at the end matches folders alone. Whatever lies below a folder that matches matches as well, unless
 that is not wanted.
+
+Names are whatever the maker of an image wanted, and nothing interrupts a regular expression, so the time must not
+explode: what follows a star is looked for once, at the first place that has it, and never again further on (atomic
+groups). That finds whatever there is to find, as a later place leaves only less room to the rest of the glob. Names
+that follow one another are one piece in this between two `**`, as characters are between two `*`.
 """
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from occystrap_core.errors import UsageError
 
-_CHARACTER = rb'(?:[\x00-\x2e\x30-\x7f]|[\xc0-\xff][\x80-\xbf]*|[\x80-\xbf])'
-"""One UTF-8 character that is no slash, or one byte of what is not UTF-8."""
+_NAME_ENDS = r'(?=/|\Z)'
+_DEEP = '**'
+_STAR = '*'
 
 
 class Globs:
@@ -21,14 +26,15 @@ class Globs:
     def __init__(self, patterns: Sequence[str], below: bool = True) -> None:
         """`below`: with a folder matches what is in it. Raises UsageError for a glob that cannot be understood."""
         expressions = [_expression(pattern, below) for pattern in patterns]
-        self._matches = re.compile(b'|'.join(expressions), re.DOTALL).fullmatch
+        self._matches = re.compile('|'.join(expressions), re.DOTALL).match
 
     def match(self, path: bytes, is_folder: bool = False) -> bool:
         """Tell whether a path, or a folder above it, matches one of the globs; the path is as `plain_path` gives it.
 
-        The root never does.
+        The root never does. Bytes that are no UTF-8 are characters of their own.
         """
-        return bool(path) and self._matches(path + b'/' if is_folder else path) is not None
+        text = path.decode('utf-8', 'surrogateescape')
+        return bool(path) and self._matches(text + '/' if is_folder else text) is not None
 
 
 def plain_path(name: bytes) -> bytes:
@@ -38,54 +44,97 @@ def plain_path(name: bytes) -> bytes:
     return b'/'.join(part for part in name.split(b'/') if part not in (b'', b'.'))
 
 
-def _expression(pattern: str, below: bool) -> bytes:
+def _expression(pattern: str, below: bool) -> str:
     folders, text = pattern.endswith('/'), pattern.rstrip('/')
     if not text.strip('/'):
         raise UsageError(f'{pattern!r} is no pattern: it matches no name')
-    anchored = '/' in text
-    start = b'' if anchored else b'(?:[^/]+/)*'
-    end = (b'/.*' if folders else b'(?:/.*)?') if below else (b'/' if folders else b'/?')
-    return start + b''.join(_parts(text.lstrip('/'), pattern)) + end
+    names = _names(text.lstrip('/'), pattern)
+    if '/' not in text:
+        names = [[_DEEP], *names]
+    if names[-1] == [_DEEP]:
+        names.append([_STAR])  # at the end it means whatever is below
+    end = ('(?=/)' if folders else _NAME_ENDS) if below else (r'/\Z' if folders else r'/?\Z')
+    return _anywhere(_runs(names), end, below)
 
 
-def _parts(text: str, pattern: str) -> Iterator[bytes]:
-    """Yield the expressions of a glob's parts."""
+def _anywhere(runs: list[str], end: str, below: bool) -> str:
+    """Return the expression for runs of names with any folders between them, the first at the root."""
+    first, *others = runs
+    if not others:
+        return first + end
+    start = f'{first}/' if first else ''
+    middle = ''.join(f'(?>(?:[^/]++/)*?{run}/)' for run in others[:-1])
+    folders = '(?:[^/]++/)*?' if below else '(?:[^/]++/)*'  # one that must be last is looked for from behind
+    return f'{start}{middle}(?>{folders}{others[-1]}{end})'
+
+
+def _runs(names: list[list[str]]) -> list[str]:
+    """Return the expressions of what stands between `**`: names that follow one another."""
+    runs: list[list[str]] = [[]]
+    for name in names:
+        if name != [_DEEP]:
+            runs[-1].append(_name(name))
+        elif runs[-1] or len(runs) == 1:  # two in a row are one
+            runs.append([])
+    return ['/'.join(run) for run in runs]
+
+
+def _name(parts: list[str]) -> str:
+    """Return the expression of one name, from the parts of a glob."""
+    if all(part == _STAR for part in parts):
+        return '[^/]++' if parts else ''  # a name has a character at least
+    pieces: list[list[str]] = [[]]
+    for part in parts:
+        if part == _STAR:
+            pieces.append([])
+        else:
+            pieces[-1].append(part)
+    first, *others = (''.join(piece) for piece in pieces)
+    if not others:
+        return first
+    middle = ''.join(f'(?>[^/]*?{piece})' for piece in others[:-1])
+    return f'(?>{first}{middle}[^/]*{others[-1]}{_NAME_ENDS})'
+
+
+def _names(text: str, pattern: str) -> list[list[str]]:
+    """Return the parts of each name of a glob: stars, and expressions for one character each."""
+    names: list[list[str]] = [[]]
     place = 0
     while place < len(text):
         rest = text[place:]
-        if rest.startswith('**/') and text[place - 1:place] in ('', '/'):
-            yield b'(?:[^/]+/)*'
-            place += 3
-        elif rest == '**' and text[place - 1:place] in ('', '/'):
-            yield b'.+'
+        begins = not names[-1]
+        if begins and (rest.startswith('**/') or rest == '**'):
+            names[-1].append(_DEEP)
             place += 2
+        elif rest.startswith(('/', '\\/')):
+            names.append([])
+            place += 1 + (rest[0] == '\\')
         elif rest[0] == '*':
-            begins_name = text[place - 1:place] in ('', '/')
-            yield rb'(?!/|\Z)[^/]*' if begins_name else b'[^/]*'  # a name has a character at least
+            names[-1].append(_STAR)
             place += len(rest) - len(rest.lstrip('*'))
         elif rest[0] == '[':
             expression, length = _class(rest, pattern)
-            yield expression
+            names[-1].append(expression)
             place += length
         else:
             escaped = rest[0] == '\\' and len(rest) > 1
-            yield _CHARACTER if rest[0] == '?' else re.escape(os.fsencode(rest[escaped]))
+            names[-1].append('[^/]' if rest[0] == '?' else re.escape(rest[escaped]))
             place += 1 + escaped
+    return names
 
 
-def _class(rest: str, pattern: str) -> tuple[bytes, int]:
+def _class(rest: str, pattern: str) -> tuple[str, int]:
     """Return the expression for `[…]` at the start of `rest`, and its length; raises UsageError."""
     end = rest.find(']', 3 if rest[1:2] in ('!', '^') else 2)
     if end < 0:
         raise UsageError(f'pattern {pattern!r}: [ has no ]; write \\[ for the character itself')
     negated, inner = rest[1] in '!^', rest[2 if rest[1] in '!^' else 1:end]
     ranges = re.findall(r'(.)-(.)|(.)', inner, re.DOTALL)
-    alternatives = [_range(low, high, pattern) if low else re.escape(os.fsencode(one)) for low, high, one in ranges]
-    one_of = b'(?:' + b'|'.join(alternatives) + b')'
-    return (b'(?!' + one_of + b')' + _CHARACTER if negated else b'(?!/)' + one_of), end + 1
+    characters = ''.join(_range(low, high, pattern) if low else re.escape(one) for low, high, one in ranges)
+    return (f'[^/{characters}]' if negated else f'(?!/)[{characters}]'), end + 1
 
 
-def _range(low: str, high: str, pattern: str) -> bytes:
+def _range(low: str, high: str, pattern: str) -> str:
     if not low <= high < '\x80':
         raise UsageError(f'pattern {pattern!r}: {low}-{high} is no range of ASCII characters')
-    return b'[%b-%b]' % (re.escape(low.encode()), re.escape(high.encode()))
+    return f'{re.escape(low)}-{re.escape(high)}'

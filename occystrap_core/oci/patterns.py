@@ -1,5 +1,6 @@
 """Patterns for names of repositories and tags: `*`, `?`, `[a-z]`, `[!a-z]` stay within a component, `**` does not."""
 import re
+import sys
 from collections.abc import Iterable, Sequence
 
 from occystrap_core.errors import UsageError
@@ -10,9 +11,11 @@ _MARKS = re.compile(r'[*?\[\]]')
 _LONGEST = 255
 _REPOSITORY = re.compile(r'(?:[a-z0-9.-]+:[0-9]+/)?[a-z0-9._/*?\[\]!^-]+')
 _SHOWN = 5
+_STAR = '*'
 _TAG = re.compile(r'[A-Za-z0-9_.*?\[\]!^-]+')
 _EXCLUDED = re.compile(r'[A-Za-z0-9._/:*?\[\]!^-]+')
-_PART = re.compile(r'(?P<deep>\*\*/)|(?P<all>\*\*+)|(?P<star>\*)|(?P<one>\?)|\[(?P<set>[!^]?\]?[^\]]*)\]|(?P<text>.)')
+_PART = re.compile(r'(?P<deep>(?<![^/])\*\*/)|(?P<all>\*\*+)|(?P<star>\*)|(?P<one>\?)|\[(?P<set>[!^]?\]?[^\]]*)\]|'
+                   r'(?P<text>.)')
 
 
 def has_glob(text: str) -> bool:
@@ -38,23 +41,59 @@ def split_pattern(text: str) -> tuple[str, str] | None:
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression of a pattern, to be used with fullmatch; raises UsageError when it is none."""
+    """Return the regular expression of a pattern, to be used with fullmatch; raises UsageError when it is none.
+
+    What follows a `*` is looked for once, at the first place that has it (atomic groups), as in `layertar.globs`, so
+    that no name makes it try without end; so is what stands between two `**`.
+    """
+    runs: list[list[str]] = [[]]
+    wide: list[str] = []
+    for found in _PART.finditer(pattern):
+        if found.lastgroup in ('deep', 'all'):
+            wide.append(found.lastgroup)
+            runs.append([])
+        else:
+            runs[-1].append(_STAR if found.lastgroup == 'star' else _one(found, pattern))
     try:
-        return re.compile(''.join(_translated(found, pattern) for found in _PART.finditer(pattern)), re.DOTALL)
+        return re.compile(_joined(runs, wide), re.DOTALL)
     except re.error as error:
         raise UsageError(f'the pattern {pattern!r} has a malformed [ ]: {error.msg}') from None
 
 
-def _translated(found: re.Match[str], pattern: str) -> str:
+def _joined(runs: list[list[str]], wide: list[str]) -> str:
+    """Return the expression of runs with `**` or `**/` between them."""
+    text = _run(runs[0], last=not wide)
+    for number, (kind, run) in enumerate(zip(wide, runs[1:], strict=True), 1):
+        last = number == len(wide)
+        follows = {'deep': '(?:[^/]*+/)*?', 'all': '.*?'}[kind] + _run(run, last)
+        text += follows if last else f'(?>{follows})'
+    return text
+
+
+def _run(parts: list[str], last: bool) -> str:
+    """Return the expression of what stands between two `**`; what comes behind the `last` star must end the name."""
+    pieces: list[list[str]] = [[]]
+    for part in parts:
+        if part == _STAR:
+            pieces.append([])
+        else:
+            pieces[-1].append(part)
+    first, *others = (''.join(piece) for piece in pieces)
+    behind = [others.pop()] if last and others else []
+    return first + ''.join(f'(?>[^/]*?{piece})' for piece in others) + ''.join(f'[^/]*{piece}' for piece in behind)
+
+
+def _one(found: re.Match[str], pattern: str) -> str:
+    """Return the expression of one character."""
     if found['set'] is not None:
         inverted = found['set'][:1] in ('!', '^')
         letters = found['set'][inverted:].replace('\\', r'\\').replace('[', r'\[').replace('^', r'\^')
         return f'(?!/)[{"^" if inverted else ""}{letters.replace("]", chr(92) + "]")}]'
-    if found['text']:
-        if found['text'] in '[]':
-            raise UsageError(f'the pattern {pattern!r} has a [ or ] that is alone')
-        return re.escape(found['text'])
-    return {'deep': '(?:.*/)?', 'all': '.*', 'star': '[^/]*', 'one': '[^/]'}[str(found.lastgroup)]
+    if found['one']:
+        return '[^/]'
+    if found['text'] in '[]':
+        raise UsageError(f'the pattern {pattern!r} has a [ or ] that is alone')
+    return re.escape(found['text'])
 
 
 @value
@@ -83,10 +122,15 @@ def _excluding(pattern: str) -> re.Pattern[str]:
     return compiled(f'**{pattern}' if pattern.startswith(':') else pattern)
 
 
-def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
-    """Return the key that sorts names as people count: v1.9 before v1.10."""
-    return tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part)
-                 for part in re.split(r'([0-9]+)', name) if part)
+def natural(name: str) -> tuple[tuple[int, str, str], ...]:
+    """Return the key that sorts names as people count: v1.9 before v1.10, whatever the number of digits."""
+    return tuple(_counted(part) for part in re.split(r'([0-9]+)', name) if part)
+
+
+def _counted(part: str) -> tuple[int, str, str]:
+    """Return the key of digits, shorter numbers first, or of other text, behind all numbers."""
+    digits = part.lstrip('0')
+    return (len(digits), digits, part) if part.isascii() and part.isdigit() else (sys.maxsize, part, part)
 
 
 def in_order(references: Iterable[Reference]) -> list[Reference]:

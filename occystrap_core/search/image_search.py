@@ -10,10 +10,11 @@ from occystrap_core.layertar.globs import plain_path
 from occystrap_core.layertar.layer_effects import SHADOWED, LayerEffects
 from occystrap_core.layertar.whiteouts import is_whiteout
 from occystrap_core.oci.digest import Digest
-from occystrap_core.search.matching import Matches
+from occystrap_core.search.matching import Matches, Regex
 from occystrap_core.values import value
 
 VISIBLE = 'visible'
+_BATCH, _BATCH_BYTES = 2000, 1 << 20
 _TYPES = {kinds.HARD_LINK: 'hard link', kinds.SYMLINK: 'symlink', kinds.CHARACTER_DEVICE: 'character device',
           kinds.BLOCK_DEVICE: 'block device', kinds.FOLDER: 'folder', kinds.FIFO: 'pipe'}
 
@@ -50,6 +51,9 @@ class LayerSearch:
         self._search, self._layer = search, layer
         self.matches: list[Match] = []
         self.effects = LayerEffects()
+        self._unsettled: list[Match | InvalidImage] = []
+        self._paths: list[bytes] = []
+        self._bytes = 0
 
     def entry(self, entry: TarEntry) -> TarEntry:
         """Look at an entry; it stays as it is."""
@@ -59,13 +63,39 @@ class LayerSearch:
         path, is_folder = plain_path(entry.name), kind == kinds.FOLDER
         if self._layer.index:  # nothing is below the first; of a layer that is there twice the upper one is read
             self.effects.add(path, is_folder)
-        if self._search.matches(path, is_folder) and path and not is_whiteout(path):
+        if isinstance(self._search.matches, Regex):
+            if path and not is_whiteout(path):
+                self._note(path, entry)
+        elif self._search.matches.match(path, is_folder) and path and not is_whiteout(path):
             self.matches.append(Match.of(path, entry))
         return entry
 
     def ended(self) -> None:
         """Keep what was found, now that the layer proved to be what it should be."""
+        self._settle()
         self._search.keep(self._layer, self)
+
+    def _note(self, path: bytes, entry: TarEntry) -> None:
+        """Take an entry of which another program says, with many others, whether it matches."""
+        try:
+            self._unsettled.append(Match.of(path, entry))
+        except InvalidImage as error:  # which matters only if it does
+            self._unsettled.append(error)
+        self._paths.append(path)
+        self._bytes += len(path)
+        if len(self._paths) >= _BATCH or self._bytes >= _BATCH_BYTES:
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._paths:
+            return
+        assert isinstance(self._search.matches, Regex)
+        for noted, matches in zip(self._unsettled, self._search.matches.which(self._paths), strict=True):
+            if matches and isinstance(noted, InvalidImage):
+                raise noted
+            if matches and isinstance(noted, Match):
+                self.matches.append(noted)
+        self._unsettled, self._paths, self._bytes = [], [], 0
 
 
 class ImageSearch:

@@ -12,18 +12,21 @@ from occystrap_core.search.image_search import ImageSearch, Match
 from occystrap_core.search.matching import matcher
 from occystrap_core.search.searching import search_layer
 from occystrap_core.search.telling import counted, lines, script_lines, to_json
+from occystrap_core.settings import Settings
 from occystrap_core.terminal_text import printable
 from tests.unit.filters.tars import Entry, entry, hard, tar_of
 
 
 def searched(pattern: str, *layers: list[Entry], regex: bool = False, upside_down: bool = False) -> list[Match]:
     """Return the matches in layers, the lowest first."""
-    search = ImageSearch(matcher(pattern, regex))
+    run = Settings()
+    search = ImageSearch(matcher(pattern, regex, run))
     tars = [tar_of(layer) for layer in layers]
     made = [TarLayer(index, Digest.of(tar), lambda tar=tar: io.BytesIO(tar))  # type: ignore[misc]
             for index, tar in enumerate(tars)]
     for layer in reversed(made) if upside_down else made:
         search_layer(search, layer)
+    run.shared.close()
     return search.results([Digest.of(tar) for tar in tars])
 
 
@@ -98,7 +101,7 @@ def test_patterns(pattern: str, regex: bool, paths: list[str]) -> None:
 @pytest.mark.parametrize(('pattern', 'regex'), [('(', True), ('[a', False), ('/', False), ('', False)])
 def test_patterns_that_mean_nothing(pattern: str, regex: bool) -> None:
     with pytest.raises(UsageError, match='pattern|regular'):
-        matcher(pattern, regex)
+        matcher(pattern, regex, Settings())
 
 
 def test_what_is_told() -> None:
