@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from occystrap_core.errors import (
         AccessDenied, Cancelled, DigestMismatch, ImageError, ImageNotFound, InvalidImage, InvalidReceipt,
         OccystrapError, OutputError, PluginError, ServiceError, ServiceUnavailable, SizeMismatch, UnknownOption,
-        UnknownScheme, UsageError, concerning,
+        UnknownScheme, UsageError, concerning, naming,
     )
     from occystrap_core.hookspecs import hookimpl
     from occystrap_core.image.artifact import Artifact
@@ -68,7 +68,7 @@ _HOMES = {
     'durability': 'WRITEBACK start_writeback sync_folder writing',
     'errors': 'AccessDenied Cancelled DigestMismatch ImageError ImageNotFound InvalidImage InvalidReceipt '
               'OccystrapError OutputError PluginError ServiceError ServiceUnavailable SizeMismatch UnknownOption '
-              'UnknownScheme UsageError concerning',
+              'UnknownScheme UsageError concerning naming',
     'hookspecs': 'hookimpl',
     'image.artifact': 'Artifact',
     'image.chosen': 'open_chosen platforms_wanted',
@@ -122,7 +122,7 @@ __all__ = [
     'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
     'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below',
     'canonical_host', 'choice', 'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size',
-    'is_whiteout', 'nearest', 'open_chosen', 'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted',
+    'is_whiteout', 'naming', 'nearest', 'open_chosen', 'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted',
     'print_json', 'print_lines', 'print_message', 'printable', 'prompt', 'read_options', 'size_text',
     'start_writeback', 'sync_folder', 'value', 'whiteout_of', 'writing',
 ]

@@ -86,6 +86,17 @@ def concerning(part: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Put the place of an image before an ImageError that comes up in the with block and does not name it."""
+    try:
+        yield
+    except ImageError as error:
+        if place in str(error):
+            raise
+        raise error.renamed(f'{place}: {error}') from None
+
+
 class ImageNotFound(ImageError):
     """The source has no image of this name, tag, digest or platform."""
 

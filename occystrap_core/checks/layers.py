@@ -32,6 +32,8 @@ class LayerChecks:
             tell(rule_of(error, 'layer-missing'), str(error))
             if layer.descriptor and error.rule in _BEFORE_THE_END:
                 _read_blob(layer, tell)
+        if layer.note:
+            tell('layer-media-type', layer.note)
         index = self._index(layer)
         self._entries[index] = entries
         digest = layer.descriptor.digest if layer.descriptor else layer.diff_id

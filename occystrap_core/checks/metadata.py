@@ -5,7 +5,6 @@ from occystrap_core.image.compression import Peeked, detect
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci import media_types
-from occystrap_core.oci.media_types import Compression
 
 
 def check_metadata(image: Image, findings: Findings) -> None:
@@ -21,7 +20,8 @@ def check_metadata(image: Image, findings: Findings) -> None:
 
 def _check_config(image: Image, findings: Findings) -> None:
     document = image.config.document
-    if (kind := document['rootfs'].get('type')) != 'layers':
+    kind = document['rootfs'].get('type')
+    if kind != 'layers' and (kind or image.diff_ids):  # BuildKit has written {} for an image without layers
         findings.add('rootfs-type', f'rootfs.type is {kind!r}, layers is wanted')
     missing = [name for name in ('architecture', 'os') if not document.get(name)]
     if missing:
@@ -59,9 +59,5 @@ def _check_blob(layer: Layer, findings: Findings) -> None:
     with layer.stored() as stream:
         actual = detect(Peeked(stream).peek())
     if actual is not promised:
-        findings.add('layer-media-type', f'it is {_named(actual)}, its media type says {_named(promised)}', layer.index,
+        findings.add('layer-media-type', f'it is {actual.told}, its media type says {promised.told}', layer.index,
                      blob.digest)
-
-
-def _named(compression: Compression) -> str:
-    return 'not compressed' if compression is Compression.NONE else f'compressed with {compression.value}'

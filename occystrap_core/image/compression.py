@@ -88,13 +88,11 @@ class Inflated:
         self._source.close()
 
 
-def inflate(source: Readable, what: str, promised: Compression | None = None) -> Readable:
-    """Return `source` uncompressed, whatever its compression; raises InvalidImage when it is not the promised one."""
+def inflate(source: Readable, what: str, found: Callable[[Compression], object] = lambda _: None) -> Readable:
+    """Return `source` uncompressed, whatever its compression, which `found` is told; `what` names it in errors."""
     peeked = Peeked(source)
     compression = detect(peeked.peek())
-    if promised not in (None, compression):
-        raise InvalidImage(f'{what} is compressed with {compression.value}, its media type says {promised.value}',
-                           'layer-media-type')
+    found(compression)
     return peeked if compression is Compression.NONE else Inflated(peeked, compression, what)
 
 

@@ -3,7 +3,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cache, partial
 
-from occystrap_core.errors import ImageNotFound, concerning
+from occystrap_core.errors import ImageNotFound, InvalidImage, concerning
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import StoredLayer
@@ -73,9 +73,17 @@ class Contents(ABC):
         with concerning('config'):
             config = ImageConfig.parse(self.document(manifest.config, f'the config of {reference}'))
         # that there are as many layers as diff_ids is for Image to see
-        layers = [self.layer(index, descriptor, diff_id)
+        layers = [self._layer(reference, index, descriptor, diff_id)
                   for index, (descriptor, diff_id) in enumerate(zip(manifest.layers, config.diff_ids))]
         return Image(reference, config, layers, manifest)
+
+    def _layer(self, reference: Reference, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
+        try:
+            return self.layer(index, descriptor, diff_id)
+        except InvalidImage as error:
+            if error.rule != 'layer-media-type':
+                raise
+            raise error.renamed(f'{reference}: layer {index}, {descriptor.digest}: {error}') from None
 
     def artifact(self, reference: Reference, manifest: Manifest) -> Artifact:
         """Return the artifact, having read what its manifest calls its config; raises as `manifest` does."""

@@ -94,6 +94,12 @@ def below(*contents: Content) -> Iterator[Content]:
         yield from walk(content)
 
 
+def layer_notes(content: Content) -> list[str]:
+    """Return what there is to say of the layers that were read, each once."""
+    notes = [layer.note for each in below(content) if isinstance(each, Image) for layer in each.layers]
+    return list(dict.fromkeys(note for note in notes if note))
+
+
 class _Filter:
     """Filters each image once, however often it is listed."""
 

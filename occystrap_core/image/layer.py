@@ -9,6 +9,7 @@ from occystrap_core.image.stream import ByteStream, Readable
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.media_types import Compression
 
 _WORTH_A_THREAD = 1 << 20
 
@@ -28,6 +29,8 @@ class Layer(ABC):
     """Gets the bytes of the blob that is read, where its source holds one, to be had once more without the source."""
     differs = False
     """Whether what the tar that was opened last gave so far is something else than the source's tar."""
+    note = ''
+    """What people are to know of it once it was read, without a full stop; empty for nothing."""
     original: 'Layer | None' = None
     """The layer that this one was made from, which stands in for it when nothing was changed after all."""
 
@@ -131,13 +134,20 @@ class StoredLayer(Layer):
     def _inflated(self) -> Readable:
         assert self.descriptor
         what = f'layer {self.descriptor.digest}'
+        return _ToTheEnd(self.stored, lambda stored: inflate(stored, what, self._found))
+
+    def _found(self, compression: Compression) -> None:
+        """Note that a blob is compressed otherwise than its media type says: the diff_id proves what is in it."""
+        assert self.descriptor
         promised = media_types.layer_compression(self.descriptor.media_type)
-        return _ToTheEnd(self.stored, lambda stored: inflate(stored, what, promised))
+        if compression is not promised:
+            self.note = (f'layer {self.index}, {self.descriptor.digest}, is {compression.told}, its media type says '
+                         f'{promised.told}: it was read as what it is')
 
     def tar_size(self) -> int | None:
         """Return what the source's hint says, or the blob's size when it is not compressed."""
         assert self.descriptor
-        if media_types.layer_compression(self.descriptor.media_type) is media_types.Compression.NONE:
+        if media_types.layer_compression(self.descriptor.media_type) is Compression.NONE:
             return self.descriptor.size
         return self._size_hint()
 

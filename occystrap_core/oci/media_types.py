@@ -26,6 +26,11 @@ class Compression(Enum):
     GZIP = 'gzip'
     ZSTD = 'zstd'
 
+    @property
+    def told(self) -> str:
+        """How a layer is compressed, for people."""
+        return 'not compressed' if self is Compression.NONE else f'compressed with {self.value}'
+
 
 _LAYERS = {
     OCI_LAYER: Compression.NONE,
@@ -37,7 +42,9 @@ _LAYERS = {
     DOCKER_LAYER: Compression.NONE,
     f'{DOCKER_LAYER}.gzip': Compression.GZIP,
     f'{DOCKER_LAYER}.zstd': Compression.ZSTD,
+    DOCKER_FOREIGN_LAYER: Compression.NONE,
     f'{DOCKER_FOREIGN_LAYER}.gzip': Compression.GZIP,
+    f'{DOCKER_FOREIGN_LAYER}.zstd': Compression.ZSTD,
 }
 
 
@@ -51,8 +58,18 @@ def layer_compression(media_type: str) -> Compression:
     try:
         return _LAYERS[media_type]
     except KeyError:
-        raise InvalidImage(f'media type {media_type!r} is not a layer of a container image',
-                           'layer-media-type') from None
+        raise InvalidImage(f'its media type {media_type[:100]!r} is {_strange(media_type)}; to copy the image as it '
+                           'is, give --platform=all and a destination of manifests and blobs, such as registry:// or '
+                           'layout://', 'layer-media-type') from None
+
+
+def _strange(media_type: str) -> str:
+    """Tell what is wrong with a media type of no layer that can be read, and what else may be done."""
+    if media_type.endswith('+encrypted'):
+        return 'that of an encrypted layer, which nobody can read without its key: decrypt the image first'
+    if 'wasm' in media_type:
+        return 'that of a WebAssembly module, not of a layer of files'
+    return 'not that of a layer of a container image that is plain, gzip or zstd'
 
 
 def layer_media_type(manifest_type: str, compression: Compression) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from occystrap_core.errors import Cancelled, ImageNotFound, OutputError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import ImageIndex, below
+from occystrap_core.image.image_index import ImageIndex, below, layer_notes
 from occystrap_core.image_output import ImageOutput
 from occystrap_core.opening import open_output
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
@@ -128,7 +128,7 @@ class Run:
                         each.copied()
         del self._outputs[id(task)]
         self._note(task.report, receipt)
-        task.report.notes = [*task.report.notes, *image.notes, *output.notes]
+        task.report.notes = [*task.report.notes, *image.notes, *layer_notes(source), *output.notes]
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
 
     def _claim(self, task: ImageTask, place: Place) -> None:

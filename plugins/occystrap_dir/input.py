@@ -9,7 +9,7 @@ from occystrap_core import (
     Image, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, TarLayer, UsageError,
     concerning,
 )
-from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference
+from occystrap_core.oci import AMBIGUOUS, MANIFEST_CAP, Digest, ImageConfig, Reference, parse_json
 from occystrap_dir.catalog import named_as
 from occystrap_dir.choices import Choice, list_choices, reference_of, saved_image
 from occystrap_dir.names import open_inside, read_document
@@ -109,6 +109,8 @@ class DirInput(ImageInput):
 def _is_reformatted(raw: bytes) -> bool:
     """Tell whether a config is laid out as 0.4.17 writes it: with another digest than the one it names the file by."""
     try:
-        return raw == json.dumps(json.loads(raw), indent=4, sort_keys=True).encode()
-    except (ValueError, RecursionError):
+        return raw == json.dumps(parse_json(raw, 'the config'), indent=4, sort_keys=True).encode()
+    except InvalidImage as error:
+        if error.rule == AMBIGUOUS:
+            raise
         return False

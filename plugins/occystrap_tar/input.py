@@ -1,9 +1,8 @@
 """Reading images from archives: what kind of archive it is, its content tells."""
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from occystrap_core import (
-    Image, ImageError, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, concerning,
+    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, concerning, naming,
     platforms_wanted,
 )
 from occystrap_core.oci import INDEX, LayoutEntries, Platform, Reference, choose
@@ -25,12 +24,12 @@ class TarInput(ImageInput):
 
     def references(self) -> Iterable[Reference]:
         """Return the image chosen, or the only one."""
-        with _naming(self.location.path):
+        with naming(self.location.path):
             return [self._docker_choice[1] if self._is_docker else self._oci_choice[1]]
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, or what is wanted of an index, having read the headers and the small documents."""
-        with _naming(self.location.path):
+        with naming(self.location.path):
             return self._open(reference)
 
     def place(self, reference: Reference) -> Place:
@@ -112,14 +111,3 @@ class TarInput(ImageInput):
     def _platform(self) -> Platform:
         """The platform of the image to look for first where one name stands for several."""
         return self._wanted.platforms[0] if self._wanted and self._wanted.platforms else Platform.of_host()
-
-
-@contextmanager
-def _naming(archive: str) -> Iterator[None]:
-    """Put the archive before an ImageError that speaks only of something in it."""
-    try:
-        yield
-    except ImageError as error:
-        if archive in str(error):
-            raise
-        raise error.renamed(f'{archive}: {error}') from None

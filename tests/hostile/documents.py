@@ -37,6 +37,7 @@ class Written:
 
     edits: Mapping[str, Edit] = field(default_factory=dict)
     layers: bool = True
+    blob: bytes = BLOB
 
     def _edited(self, name: str, document: object) -> bytes:
         return self.edits.get(name, lambda text: text)(json.dumps(document)).encode()
@@ -55,7 +56,7 @@ class Written:
         return self._edited('manifest', {
             'schemaVersion': 2, 'mediaType': f'{_KIND}.manifest.v1+json',
             'config': _pointer('config.v1+json', self.config),
-            'layers': [_pointer('layer.v1.tar+gzip', BLOB)] if self.layers else [],
+            'layers': [_pointer('layer.v1.tar+gzip', self.blob)] if self.layers else [],
             'annotations': {'n': '1', 'N': '2'}})
 
     @property
@@ -67,7 +68,7 @@ class Written:
     def layout(self) -> dict[str, bytes]:
         """The files of an image layout."""
         index = {'schemaVersion': 2, 'manifests': [_pointer('index.v1+json', self.inner)]}
-        blobs = {f'blobs/sha256/{hex_of(each)}': each for each in (self.config, self.manifest, self.inner, BLOB)}
+        blobs = {f'blobs/sha256/{hex_of(each)}': each for each in (self.config, self.manifest, self.inner, self.blob)}
         return {'oci-layout': self._edited('layout', {'imageLayoutVersion': '1.0.0'}),
                 'index.json': self._edited('index', index), **blobs}
 
@@ -96,7 +97,7 @@ class Written:
             server.routes[f'GET /v2/app/manifests/{Digest.of(raw)}'] = said
             if kind == 'index':
                 server.routes['GET /v2/app/manifests/v1'] = said
-        for blob in (self.config, BLOB):
+        for blob in (self.config, self.blob):
             server.routes[f'GET /v2/app/blobs/{Digest.of(blob)}'] = Say(200, blob)
             server.routes[f'HEAD /v2/app/blobs/{Digest.of(blob)}'] = Say(200, blob)
         return f'registry://{server.host}/app:v1'

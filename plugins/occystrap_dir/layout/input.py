@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from occystrap_core import (
     ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Origin, Place, Settings,
-    concerning, open_chosen, platforms_of, platforms_wanted,
+    concerning, naming, open_chosen, platforms_of, platforms_wanted,
 )
 from occystrap_core.oci import (
     LAYOUT, MANIFEST_CAP, Descriptor, Index, LayoutEntries, Reference, require_version, select_entry,
@@ -42,7 +42,8 @@ class LayoutInput(ImageInput):
         found = found_at(self._contents, select_entry(self._chosen[reference]))
         reader = ContentReader(self._contents, reference, self.settings)
         referrers = Referrers(self._contents, self._entries()) if self.location.options.get('referrers') else None
-        opened = open_chosen(reader, found, self._wanted, referrers.hanging_on if referrers else None)
+        with naming(self._place.root):
+            opened = open_chosen(reader, found, self._wanted, referrers.hanging_on if referrers else None)
         if len(self._chosen[reference]) > 1:  # the index is made here, of entries with one name
             opened.origin = Origin(None, platforms_of(Index.build(self._chosen[reference])))
         return opened

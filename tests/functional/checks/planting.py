@@ -239,6 +239,7 @@ EVERYWHERE: dict[str, Callable[[], Parts]] = {
     'tar-data-behind-end': raw_upper(lambda tar: tar + b'hidden'.ljust(512, b'\0')),
     'tar-invalid': raw_upper(lambda tar: tar[:512] + b'x' * 512 + tar[1024:]),
     'config-platform': config(lambda config: {**config, 'architecture': ''}),
+    'document-ambiguous': config(lambda config: {**config, 'OS': 'windows'}),
     'config-invalid': config(lambda config: {**config, 'rootfs': 'none'}),
     'config-digest': damaged(config=lambda raw: raw.replace(b'amd64', b'amd63')),
     'config-missing': damaged(config=lambda raw: None),

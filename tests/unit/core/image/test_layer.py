@@ -61,8 +61,8 @@ def test_a_tar_that_is_not_the_diff_id_is_refused(level: int) -> None:
 def test_media_types_that_are_no_layers_or_lie() -> None:
     with pytest.raises(InvalidImage, match='application/x-thing'):
         stored(b'', b'', 'application/x-thing')
-    with pytest.raises(InvalidImage, match='compressed with none'):
-        tar_of(stored(TAR, TAR))
+    lying = stored(TAR, TAR)
+    assert not lying.note and tar_of(lying) == TAR and 'is not compressed' in lying.note
     assert tar_of(stored(TAR, TAR, media_types.OCI_LAYER)) == TAR
     assert stored(TAR, TAR, media_types.OCI_LAYER).tar_size() == len(TAR)
 
