@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from occystrap_core.options import (
         BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice, nearest, read_options,
     )
+    from occystrap_core.patience import Patience
     from occystrap_core.pipeline.temporary_file import TemporaryFile
     from occystrap_core.place import Place, canonical_host
     from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
@@ -92,6 +93,7 @@ _HOMES = {
     'layertar.sparse': 'SparseContent',
     'layertar.whiteouts': 'Whiteout is_whiteout whiteout_of',
     'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice nearest read_options',
+    'patience': 'Patience',
     'pipeline.temporary_file': 'TemporaryFile',
     'place': 'Place canonical_host',
     'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
@@ -115,10 +117,10 @@ __all__ = [
     'FIFO', 'FILE', 'FOLDER', 'FilterKind', 'HARD_LINK', 'INTEGER', 'Image', 'ImageError', 'ImageFilter', 'ImageIndex',
     'ImageInput', 'ImageList', 'ImageNotFound', 'ImageOutput', 'InputScheme', 'InvalidImage', 'InvalidReceipt',
     'IteratorSource', 'KeptReceipts', 'Layer', 'LayerForm', 'ListedImage', 'Location', 'Many', 'OccystrapError',
-    'Option', 'OptionType', 'Origin', 'Outcome', 'OutgoingLayer', 'OutputError', 'Place', 'PlacedLayer', 'PluginError',
-    'Presence', 'Proof', 'READ', 'REPORTED', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats', 'SECONDS', 'SIZE',
-    'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings', 'Severity',
-    'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'TemporaryFile',
+    'Option', 'OptionType', 'Origin', 'Outcome', 'OutgoingLayer', 'OutputError', 'Patience', 'Place', 'PlacedLayer',
+    'PluginError', 'Presence', 'Proof', 'READ', 'REPORTED', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats',
+    'SECONDS', 'SIZE', 'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings',
+    'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'TemporaryFile',
     'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
     'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below',
     'canonical_host', 'choice', 'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size',

@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
     from occystrap_docker.local_socket import Answer
 
+_LONGEST = 64 << 20
+"""Most bytes of a document: one about all of ten thousand images has a tenth of them."""
 _LOG = logging.getLogger('occystrap.docker')
 
 
 class Asking:
     """GET requests to one daemon. `doing` says in errors what the question was for; all raise ServiceError."""
 
-    def __init__(self, address: Address, client: Callable[[], 'APIClient'], timeout: float) -> None:
-        """`client` gives the SDK's, when it is needed; a daemon may be silent for `timeout` seconds."""
+    def __init__(self, address: Address, client: Callable[[], 'APIClient'], timeout: float,
+                 least_rate: float = 0.0) -> None:
+        """`client` gives the SDK's, when it is needed; a daemon may be silent for `timeout` seconds, and has to send
+        `least_rate` bytes a second."""
         self._address, self._client, self._timeout = address, client, timeout
+        self._least_rate = least_rate
 
     def document(self, doing: str, *path: str, seconds: float | None = None, **parameters: str) -> Any:
         """Return the JSON at `path`, within `seconds`."""
@@ -38,10 +43,10 @@ class Asking:
         """Return the same, None where the daemon has nothing of this name."""
         with translated(self._address, doing), closing(self._get(*path, seconds=seconds, **parameters)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
-                answer.read()  # or the connection is good for nothing more
+                answer.read(_LONGEST)  # or the connection is good for nothing more
                 return None
             self._require_success(answer, doing)
-            said = answer.read()
+            said = answer.read(_LONGEST)
             try:
                 return parse_json(said, 'the answer', len(said))
             except InvalidImage:
@@ -71,7 +76,7 @@ class Asking:
             response = api.get(f'{api.base_url}/v{api.api_version}{target}', stream=True, timeout=limit,
                                headers={'Accept-Encoding': 'identity'})  # nobody decodes what is read raw
             return cast('Answer', response.raw)
-        answer = local_socket.get(self._address.url.removeprefix(UNIX), target, limit)
+        answer = local_socket.get(self._address.url.removeprefix(UNIX), target, limit, self._least_rate)
         _LOG.debug('GET %s %s', target, answer.status)
         return answer
 

@@ -63,7 +63,7 @@ class Daemon:
         self.address, self._settings = find_address(options), settings
         self._connected: 'APIClient | None' = None
         self._lock = threading.Lock()
-        self._asking = Asking(self.address, lambda: self._api, settings.timeout)
+        self._asking = Asking(self.address, lambda: self._api, settings.timeout, settings.least_rate)
 
     @property
     def _api(self) -> 'APIClient':

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from occystrap_docker.local_socket import Answer
 
 _EXCEPTIONS = {'docker': 'docker.errors', 'requests': 'requests.exceptions', 'urllib3': 'urllib3.exceptions'}
+_COMPLAINT = 64 << 10
 _PLAIN_HTTP = 'HTTP request to an HTTPS server'
 
 
@@ -60,7 +61,7 @@ def require_success(response: 'requests.Response') -> None:
 
 def refusal(answer: 'Answer', address: Address, doing: str) -> OccystrapError:
     """Return for which reason, in the daemon's words, it did not do what was asked."""
-    return _refused(answer.status, complaint(answer.read(), answer.status), address, doing)
+    return _refused(answer.status, complaint(answer.read(_COMPLAINT), answer.status), address, doing)
 
 
 def _refused(status: int, words: str, address: Address, doing: str) -> OccystrapError:

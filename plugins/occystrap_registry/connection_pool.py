@@ -8,8 +8,8 @@ from typing import cast
 
 import httpx
 
-from occystrap_core import Settings, __version__
-from occystrap_registry.http_stream import Patience, Stream
+from occystrap_core import Patience, Settings, __version__
+from occystrap_registry.http_stream import Stream
 from occystrap_registry.http_transport import Transport
 from occystrap_registry.network import Network
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from occystrap_core import Patience
 from occystrap_registry.http_library import httpcore
 
 _HEAD = 96 << 10
@@ -14,9 +15,6 @@ _HEAD_END = re.compile(rb'\n\r?\n')
 _LAST_CHUNK = b'0\r\n\r\n'
 _FRAMES, _FRAME = 256 << 10, 16
 """Bytes of chunk sizes and extensions (RFC 9112, 7.1) that a body may have, and how many more for each of its own."""
-_LEAST = 0.001
-_SILENT = 0.9
-"""Part of the seconds of which it is said, if they all pass at once, that a server is silent rather than slow."""
 
 
 class TooSlow(httpx.TimeoutException):
@@ -25,30 +23,6 @@ class TooSlow(httpx.TimeoutException):
 
 class Unexpected(httpx.RemoteProtocolError):
     """A server sends what no answer may have."""
-
-
-class Patience:
-    """The seconds that a server may be waited for; bytes of a body earn them anew, `rate` of them a second."""
-
-    def __init__(self, seconds: float, rate: float) -> None:
-        """With `rate` 0 bytes may come as slowly as they like, each within `seconds`."""
-        self.seconds, self.rate = seconds, rate
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin anew: what was slow before does not count any more."""
-        self.left, self._gained = self.seconds, 0
-
-    def spent(self, seconds: float) -> None:
-        """Take note of seconds in which nothing was done but wait."""
-        if self.rate:
-            self.left = max(self.left - seconds, _LEAST)
-
-    def gained(self, count: int) -> None:
-        """Take note of bytes of a body."""
-        self._gained += count
-        if self._gained >= self.rate * self.seconds:
-            self.renew()
 
 
 class Host(Protocol):
@@ -147,7 +121,7 @@ class Stream(httpcore.NetworkStream):
         if not self._heard:
             self._heard, self._head_until = True, now + self._patience.seconds
         try:
-            return self._inner.read(count, max(self._head_until - now, _LEAST))
+            return self._inner.read(count, max(self._head_until - now, Patience.LEAST))
         except httpcore.ReadTimeout:
             if not self._head:
                 raise
@@ -197,7 +171,7 @@ class Stream(httpcore.NetworkStream):
             self._patience.spent(time.monotonic() - begun)
 
     def _exhausted(self, left: float, does: str) -> httpx.TimeoutException:
-        if left > _SILENT * self._patience.seconds:
+        if self._patience.is_silence(left):
             kind = httpx.ReadTimeout if does == 'sends' else httpx.WriteTimeout
             return kind('nothing came or went in time')
         return TooSlow(f'{does} less than {self._patience.rate:g} bytes a second: a lower --least-rate waits longer')

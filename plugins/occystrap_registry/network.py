@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx
 
+from occystrap_core import Patience
 from occystrap_registry.hosts import is_metadata, is_metadata_service, is_numeric
 from occystrap_registry.http_library import httpcore
-from occystrap_registry.http_stream import Patience, Stream
+from occystrap_registry.http_stream import Stream
 
 _LOOK_BESIDE_A_PROXY = 2.0
 """Seconds for this machine's own idea of a name that a proxy will resolve."""

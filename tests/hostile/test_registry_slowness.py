@@ -63,7 +63,7 @@ def want_tokens(server: RawServer) -> None:
 def ends_in_time(server: RawServer, *command: str) -> CommandResult:
     """Run the command; fail unless it ends soon with one line that names the server, or the layer that is damaged."""
     before = time.monotonic()
-    done = run_here(*command, *SLOW)
+    done = run_here(command[0], *SLOW, *command[1:])
     assert time.monotonic() - before < 10, f'{time.monotonic() - before}\n{done}'
     line = done.assert_code(1).err.splitlines()[-1]
     assert line.startswith('occystrap: error: ') and (server.host in line or LAYER.rpartition('/')[2] in line), done
@@ -130,16 +130,18 @@ def test_answers_to_uploads_have_both(slow: object, server: RawServer, tmp_path:
 
 def test_an_upload_has_a_least_rate(tmp_path: Path) -> None:
     big = write_big(tmp_path / 'big.tar')
-    with raw_server(receive_buffer=4096) as server:
+    with raw_server(receive_buffer=65536) as server:
         def read_slowly(connection: socket.socket, server: RawServer) -> None:
             until = time.monotonic() + LONG
             while not server.closed.is_set() and time.monotonic() < until:
-                connection.recv(16)
-                time.sleep(0.05)
+                connection.recv(32768)
+                time.sleep(0.1)
         server.said[VERSION] = plain(b'{}')
         server.said['POST /v2/new/blobs/uploads/'] = plain(b'', {'Location': '/up'}, '202 Accepted')
         server.said['PUT /up'] = read_slowly
-        ends_in_time(server, 'process', f'tar://{big}', f'registry://{server.host}/new:v1')
+        done = ends_in_time(server, 'process', f'tar://{big}', f'registry://{server.host}/new:v1', '--timeout', '1',
+                            '--least-rate', '50000000')
+        assert 'takes less than' in done.err
 
 
 def write_big(path: Path) -> Path:

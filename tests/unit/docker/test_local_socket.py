@@ -1,6 +1,8 @@
 """Reading over a socket, from whoever answers in whatever way HTTP has."""
+import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -83,3 +85,36 @@ def test_but_no_longer_than_the_user_has_patience(listening: socket.socket) -> N
         local_socket.get(listening.getsockname(), '/info', 0.2)
     for each in waiting:
         each.close()
+
+
+def go_on(listener: socket.socket, start: bytes, data: bytes) -> None:
+    with suppress(OSError), listener.accept()[0] as connection:
+        connection.recv(65536)
+        connection.sendall(start)
+        until = time.monotonic() + 8
+        while time.monotonic() < until:
+            connection.sendall(data)
+            time.sleep(0.02 if len(data) < 100 else 0)
+
+
+@pytest.mark.parametrize(('start', 'data'), [
+    (b'', b'HTTP/1.1 100 Continue\r\n\r\n'), (b'', b'HTTP/1.1 100 Continue\r\n\r\n' * 500),
+    (b'HTTP/1.1 200 OK\r\nX: ', b'x'), (b'HTTP/1.1 200 OK\r\n', b'X: y\r\n'), (b'HTTP/1.1 200 ', b'x' * 10_000),
+    (b'HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n', b' '), (b'HTTP/1.0 200 OK\r\n\r\n', b' '),
+    (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', b'1;x\r\n \r\n')], ids=range(8))
+def test_nobody_is_listened_to_for_ever(start: bytes, data: bytes, listening: socket.socket) -> None:
+    thread = threading.Thread(target=go_on, args=(listening, start, data))
+    thread.start()
+    before = time.monotonic()
+    with pytest.raises((TimeoutError, http.client.HTTPException)):
+        local_socket.get(listening.getsockname(), '/info', 0.3, least_rate=1024.0).read(1 << 20)
+    assert time.monotonic() - before < 5
+    thread.join()
+
+
+def test_a_flood_before_an_answer_is_cut(listening: socket.socket) -> None:
+    thread = threading.Thread(target=go_on, args=(listening, b'', b'HTTP/1.1 100 Continue\r\n\r\n' * 500))
+    thread.start()
+    with pytest.raises(http.client.HTTPException, match='no end'):
+        local_socket.get(listening.getsockname(), '/info', 60)
+    thread.join()
