@@ -61,6 +61,8 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
               help='Remember there what filters and compression made of layers, for later runs.')
+@click.option('--rebuild-index', is_flag=True, help='Make a damaged index.json, catalog.json or mount.json anew from '
+              'the receipts kept beside it, and say what is lost.')
 @click.option('--sync/--no-sync', default=True, help='Flush to the device before anything becomes visible.')
 @click.option('--temp-dir', type=click.Path(exists=True, file_okay=False), help='Folder for spooled data.')
 @network_options
@@ -101,7 +103,7 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
 def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Settings:
     """Return the settings that the options ask for."""
     given: dict[str, Any] = {'sync': options['sync'], 'images': options['images'], 'debug': shared.debug,
-                             'stdout_taken': shared.format == 'json',
+                             'stdout_taken': shared.format == 'json', 'rebuild_index': options['rebuild_index'],
                              'verify': level, **network_settings(options)}
     if options['jobs']:
         given['jobs'] = options['jobs']

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from occystrap_core import InvalidImage, Receipt, UsageError, value
 from occystrap_core.oci import Digest, Reference, dump, parse_object
-from occystrap_dir.manifests import CAP, is_manifest_name, manifest_names
+from occystrap_dir.beneath import Beneath
+from occystrap_dir.manifests import CAP, SINGLE, is_manifest_name, manifest_names, read_manifest
 from occystrap_dir.names import read_document
 from occystrap_dir.receipts import kept_receipt
 
@@ -76,17 +77,37 @@ def read_catalog(root: str, links: bool = False) -> Catalog:
         return Catalog()
 
 
-def recovered_catalog(root: str) -> Catalog:
-    """Return the catalog of a folder; a damaged one is made again from the receipts. Raises OSError."""
-    try:
-        return read_catalog(root)
-    except InvalidImage:
-        catalog = Catalog()
+def is_missing(root: str) -> bool:
+    """Tell whether there are several images without a catalog; raises OSError."""
+    return not Beneath(root).status(CATALOG) and manifest_names(root) not in ([], [SINGLE])
+
+
+def rebuilt_catalog(root: str) -> tuple[Catalog, str]:
+    """Return a catalog of the images that are there, and a note on what is lost. Raises OSError.
+
+    Receipts tell their names, and their own tags those of the others.
+    """
+    catalog, untold = Catalog(), list[str]()
     for manifest in manifest_names(root):
         receipt = kept_receipt(root, manifest)
-        for entry in _attested(receipt, manifest) if receipt else ():
+        found = list(_attested(receipt, manifest) if receipt else ())
+        untold += [] if found else [manifest]
+        for entry in found:
             catalog.put(entry)
-    return catalog
+    for manifest in untold:
+        for entry in _tagged(root, manifest):
+            catalog.entries.setdefault((entry.name, entry.tag), entry)
+    told = f'; by their own tags alone: {", ".join(untold)}' if untold else ''
+    return catalog, f'{CATALOG} was made anew from receipts, without the names that other programs gave{told}'
+
+
+def _tagged(root: str, manifest: str) -> Iterator[Entry]:
+    """Yield entries for the tags that the images of a manifest have."""
+    with suppress(InvalidImage, UsageError):
+        for image in read_manifest(root, manifest):
+            for tag in image.tags:
+                named = Reference.parse(tag).with_default_tag()
+                yield Entry(named.repository, named.tag or str(named.digest), manifest)
 
 
 def _attested(receipt: Receipt, manifest: str) -> Iterator[Entry]:

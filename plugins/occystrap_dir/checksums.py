@@ -19,6 +19,7 @@ from occystrap_dir.workspace import RECEIPTS
 CHECKSUMS = 'SHA256SUMS'
 _CAP = 64 << 20
 _LINE = re.compile(r'(\\?)([0-9a-f]{64})  (.+)')
+_OF_IMAGES = re.compile(r'manifest(-.+)?\.json|catalog\.json|[0-9a-f]{64}(\.json|/.+)')
 _ESCAPES = {'\\': '\\\\', '\n': '\\n'}
 _PLAIN = {escape: plain for plain, escape in _ESCAPES.items()}
 
@@ -74,6 +75,17 @@ def read_checksums(root: str) -> dict[str, Digest]:
             raise InvalidImage(f'lists {name} twice')
         found[name] = Digest(f'sha256:{parts[2]}')
     return found
+
+
+def lines_of_others(root: str) -> dict[str, Digest]:
+    """Return what the file says of files that belong to no image; raises OutputError for a damaged file, OSError."""
+    try:
+        return {name: digest for name, digest in read_checksums(root).items() if not _OF_IMAGES.fullmatch(name)}
+    except FileNotFoundError:
+        return {}
+    except InvalidImage as error:
+        raise OutputError(f'{root}/{CHECKSUMS} {error}: files of others may be listed there, so it is not replaced; '
+                          'repair it, or remove it and add checksums=true') from None
 
 
 def write_checksums(digests: Digests) -> bytes:

@@ -1,25 +1,40 @@
 """Whether images may be written to a folder: asked before anything is downloaded."""
 import os
 from collections.abc import Collection
+from dataclasses import replace
 
-from occystrap_core import OutputError, writing
-from occystrap_dir.catalog import CATALOG
+from occystrap_core import InvalidImage, Location, OutputError, writing
+from occystrap_dir.catalog import CATALOG, is_missing, read_catalog
 from occystrap_dir.manifests import SINGLE, manifest_names
-from occystrap_dir.workspace import STATE
+from occystrap_dir.workspace import STATE, was_left
 
 _OURS = (SINGLE, CATALOG, STATE)
 _OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version', 'rootfs', 'mount.json', 'layers')
 _HARMLESS = {'lost+found'}
 
 
-def check_destination(root: str, unique: bool) -> None:
+def check_destination(root: str, unique: bool, rebuild: bool) -> None:
     """Raise OutputError unless `root` is a folder that may be written to, or can be made.
 
-    `unique` tells that several images are wanted in it. A folder with other things in it is refused.
+    `unique` tells that several images are wanted in it; with `rebuild` its catalog may be damaged. A folder with other
+    things in it is refused.
     """
     with writing(root):
         if check_folder(root):
             _check_content(root, unique)
+            if unique and not rebuild:
+                require_catalog(root)
+
+
+def require_catalog(root: str) -> None:
+    """Raise OutputError for a catalog of several images that is damaged or lost; OSError."""
+    loss = 'what they called their images is lost'
+    if is_missing(root) and was_left(root, '') and is_missing(root):
+        raise not_replaced(f'{root}/{CATALOG} is missing, though images are there', loss)
+    try:
+        read_catalog(root)
+    except InvalidImage as error:
+        raise not_replaced(str(error), loss) from None
 
 
 def check_folder(root: str) -> bool:
@@ -33,6 +48,17 @@ def check_folder(root: str) -> bool:
     if not os.access(root, os.W_OK | os.X_OK):
         raise OutputError(f'{root} is not writable: change its permissions or name another folder')
     return True
+
+
+def without_rebuilding(location: Location) -> Location:
+    """Return a location as receipts keep it: to make a list anew is for one run, and no part of the place."""
+    return replace(location, given={name: text for name, text in location.given.items() if name != 'rebuild_index'})
+
+
+def not_replaced(what: str, loss: str) -> OutputError:
+    """Return what to say of a list of images that is damaged or lost, when nobody has asked to make it anew."""
+    return OutputError(f'{what}: images of other programs may be listed there, so it is not replaced; repair it, or '
+                       f'add --rebuild-index (or the option rebuild_index=true), with which {loss}')
 
 
 def check_empty(root: str, ours: Collection[str]) -> None:

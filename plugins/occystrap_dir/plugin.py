@@ -15,6 +15,9 @@ _UNPACKING = (
     Option('rootless', BOOLEAN, False, 'keep owners in extended attributes, as umoci does, for whoever is not root'),
 )
 
+_REBUILD = Option('rebuild_index', BOOLEAN, False, 'make a damaged list of the images anew from the kept receipts, and '
+                                                   'say what is lost (as --rebuild-index)')
+
 
 def _names_a_tag(location: 'Location') -> bool:
     """Tell whether a layout:// is for one image."""
@@ -47,7 +50,7 @@ def register_writers() -> Iterable[WriterScheme]:
         [Option('unique_names', BOOLEAN, False, 'keep several images in the folder, listed in catalog.json'),
          Option('expand', BOOLEAN, False, 'unpack the image too, into a folder named like its manifest'),
          Option('checksums', BOOLEAN, False, 'keep a SHA256SUMS of all images in the folder, for sha256sum -c'),
-         *_UNPACKING],
+         _REBUILD, *_UNPACKING],
         'a folder in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names'),
         kept_receipts='occystrap_dir.kept_receipts:kept_in_directory'),
         WriterScheme(
@@ -59,12 +62,13 @@ def register_writers() -> Iterable[WriterScheme]:
             'layout', 'occystrap_dir.layout.writer:LayoutOutput',
             [Option('tag', STRING, None, 'the name in index.json, as behind a colon: layout://PATH:TAG (default: the '
                                          'source\'s)'),
-             Option('compression', choice('gzip', 'gzip-fast', 'zstd'), 'gzip', 'for layers that have no blob yet')],
+             Option('compression', choice('gzip', 'gzip-fast', 'zstd'), 'gzip', 'for layers that have no blob yet'),
+             _REBUILD],
             'an OCI image layout in a folder, which may hold many images, blobs as stored',
             many=Many(True, reason='it names one tag', unless=_names_a_tag),
             kept_receipts='occystrap_dir.kept_receipts:kept_in_layout'),
         WriterScheme(
-            'mounts', 'occystrap_dir.mounts.writer:MountsOutput', _UNPACKING,
+            'mounts', 'occystrap_dir.mounts.writer:MountsOutput', (_REBUILD, *_UNPACKING),
             'a folder for each layer, as overlayfs wants them, shared between images, and a script that mounts them',
             many=Many(True), kept_receipts='occystrap_dir.kept_receipts:kept_in_mounts'),
     ]

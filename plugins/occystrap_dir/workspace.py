@@ -209,6 +209,21 @@ class Workspace:
             raise Cancelled(f'writing to {self.root} was given up')
 
 
+def is_idle(root: str) -> bool:
+    """Tell whether nobody is at work in a destination, nor has been killed there; raises OSError."""
+    try:
+        return not Beneath(root).names(_TEMPORARY)
+    except FileNotFoundError:
+        return True
+
+
+def was_left(root: str, name: str) -> bool:
+    """Tell whether a folder holds something that no run at work, or killed, can have put there; raises OSError."""
+    with suppress(FileNotFoundError):  # asked before and after, as a run may begin or end meanwhile
+        return is_idle(root) and bool(Beneath(root).names(name)) and is_idle(root)
+    return False
+
+
 def _made(root: str) -> bool:
     """Make a destination, unless another run is faster; return whether it was made."""
     with suppress(FileExistsError):

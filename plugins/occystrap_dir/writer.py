@@ -5,16 +5,18 @@ from dataclasses import replace
 from functools import cached_property
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
-    VerifyLevel, WrittenImage, WrittenLayer, writing,
+    Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place, Receipt,
+    Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.beneath import WrongKind
-from occystrap_dir.catalog import CATALOG, Catalog, Entry, named_as, place, recovered_catalog
-from occystrap_dir.checksums import (
-    CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, write_checksums,
+from occystrap_dir.catalog import (
+    CATALOG, Catalog, Entry, is_missing, named_as, place, read_catalog, rebuilt_catalog,
 )
-from occystrap_dir.destination import check_destination
+from occystrap_dir.checksums import (
+    CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, lines_of_others, write_checksums,
+)
+from occystrap_dir.destination import check_destination, require_catalog, without_rebuilding
 from occystrap_dir.expansion import Expansion, remove_expansions, remove_if_empty
 from occystrap_dir.manifests import SINGLE, build_manifest, layer_name, manifest_names
 from occystrap_dir.orphans import remove_orphans
@@ -28,7 +30,8 @@ class DirOutput(ImageOutput):
     wants = LayerForm.TAR
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(location.with_path(os.path.abspath(location.path)), settings)
+        super().__init__(without_rebuilding(location).with_path(os.path.abspath(location.path)), settings)
+        self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
         self._root = self.location.path
         self._unique = bool(self.location.options['unique_names'])
         self._workspace = Workspace(self._root, settings.sync)
@@ -49,7 +52,7 @@ class DirOutput(ImageOutput):
 
     def prepare(self, image: Image) -> None:
         """Refuse what is no folder, cannot be written to, or holds other things; raises OutputError."""
-        check_destination(self._root, self._unique)
+        check_destination(self._root, self._unique, self._rebuild)
         self._workspace.enter()
         if self._expansion:
             with writing(self._root):
@@ -89,7 +92,7 @@ class DirOutput(ImageOutput):
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config, manifest, catalog, checksums and receipt, in this order, and remove what they replace."""
         with writing(self._root), self._workspace.locked():
-            catalog = recovered_catalog(self._root) if self._unique else Catalog()
+            catalog = self._catalog() if self._unique else Catalog()
             entry = self._entry(catalog, image)
             replaced = catalog.entries.get((entry.name, entry.tag))
             catalog.put(entry)
@@ -101,7 +104,7 @@ class DirOutput(ImageOutput):
                 self._remove(f'{RECEIPTS}/{replaced.manifest}', replaced.manifest)
                 remove_expansions(self._root, [replaced.manifest])
         self._workspace.leave(clean=not self._replaces, sweep=self._sweep)
-        self.notes = self._expansion.notes if self._expansion else ()
+        self.notes = [*self.notes, *(self._expansion.notes if self._expansion else ())]
         return receipt
 
     def abort(self) -> None:
@@ -110,6 +113,18 @@ class DirOutput(ImageOutput):
             with suppress(OSError):
                 self._expansion.abort()
         self._workspace.leave(clean=False, sweep=self._sweep)
+
+    def _catalog(self) -> Catalog:
+        """Return the catalog, made anew if it is damaged and that was asked for; raises OutputError, OSError."""
+        try:
+            if not self._rebuild or not is_missing(self._root):
+                return read_catalog(self._root)
+        except InvalidImage:
+            if not self._rebuild:
+                require_catalog(self._root)
+        catalog, note = rebuilt_catalog(self._root)
+        self.notes = [note]
+        return catalog
 
     def _entry(self, catalog: Catalog, image: WrittenImage) -> Entry:
         entry = place(catalog, image.reference, self._root)
@@ -152,8 +167,8 @@ class DirOutput(ImageOutput):
         """Return SHA256SUMS as it is with this image in its place."""
         changed = {receipt.of_kind('manifest')[0].locator, replaced.manifest if replaced else None}
         others = [name for name in manifest_names(self._root) if name not in changed]
-        return write_checksums({**digests_of_others(self._root, others), **digests_of(receipt),
-                                CATALOG: Digest.of(catalog)})
+        return write_checksums({**lines_of_others(self._root), **digests_of_others(self._root, others),
+                                **digests_of(receipt), CATALOG: Digest.of(catalog)})
 
     def _read(self, name: str, cap: int) -> bytes | None:
         """Return the first bytes of what is there, none of what is no file; None if there is nothing."""

@@ -1,6 +1,7 @@
 """The blobs of a layout, as a source reads them: never trusted to be what their names say."""
 import io
 import os
+from collections.abc import Iterable
 
 from occystrap_core import (
     Contents, DigestMismatch, ImageNotFound, InvalidImage, SizeMismatch, StoredLayer, concerning, inflated_size,
@@ -79,3 +80,18 @@ class LayoutContents(Contents):
             return InvalidImage(f'blob {descriptor.digest} is a foreign layer that {self.root} does not have: its urls '
                                 'are not followed', 'layer-missing')
         return ImageNotFound(f'blob {descriptor.digest} is not in {self.root}', 'layer-missing')
+
+
+def blobs_below(contents: LayoutContents, entries: Iterable[Descriptor]) -> set[Digest]:
+    """Return the digests of all blobs that these entries lead to, their manifests among them; raises ImageError."""
+    found, pending = set[Digest](), list(entries)
+    for entry in pending:
+        if entry.digest in found:
+            continue
+        document = contents.manifest(entry)
+        found.add(entry.digest)
+        if isinstance(document, Index):
+            pending += document.manifests
+        else:
+            found.update(each.digest for each in (document.config, *document.layers))
+    return found

@@ -1,24 +1,29 @@
 """Whether images may be written to a layout, and what it has so far: asked before anything is downloaded."""
 from occystrap_core import InvalidImage, OutputError, writing
 from occystrap_core.oci import INDEX, LAYOUT, MANIFEST_CAP, require_version
-from occystrap_dir.destination import check_empty, check_folder, check_layout
+from occystrap_dir.beneath import Beneath
+from occystrap_dir.destination import check_empty, check_folder, check_layout, not_replaced
 from occystrap_dir.layout.index_file import IndexFile, read_index
-from occystrap_dir.layout.recovery import has_receipts, recovered_index
+from occystrap_dir.layout.recovery import has_receipts
 from occystrap_dir.names import WrongKind, read_document
-from occystrap_dir.workspace import STATE
+from occystrap_dir.workspace import STATE, was_left
 
 _OTHERS = (
     'manifest.json', 'catalog.json', 'repositories', 'version', 'config.json', 'rootfs', 'mount.json', 'layers')
 
 
-def check_destination(root: str) -> None:
-    """Raise OutputError unless `root` is a layout, or a folder that can become one."""
+def check_destination(root: str, rebuild: bool) -> None:
+    """Raise OutputError unless `root` is a layout, or a folder that can become one.
+
+    With `rebuild` its index.json may be damaged.
+    """
     with writing(root):
         if check_folder(root):
             check_empty(root, (LAYOUT, STATE))
             check_layout(root, _OTHERS)
             has_version(root)
-            current_index(root)
+            if not rebuild:
+                require_index(root)
 
 
 def has_version(root: str) -> bool:
@@ -38,16 +43,28 @@ def has_version(root: str) -> bool:
         raise OutputError(f'{error}: name another folder') from None
 
 
-def current_index(root: str) -> IndexFile:
-    """Return the index.json of a layout, an empty one where there is none; what is lost is made again from receipts.
+def current_index(root: str) -> IndexFile | None:
+    """Return the index.json of a layout, an empty one for a new layout, None for one that is lost or damaged.
 
-    Raises OutputError for a damaged one that no run of ours wrote, and OSError.
+    Raises OSError.
     """
+    lost = not Beneath(root).status(INDEX) and (has_receipts(root) or was_left(root, 'blobs/sha256'))
     try:
-        return read_index(root)
+        return read_index(root)  # after the rest: a run that ends meanwhile has made it before that can be seen
     except FileNotFoundError:
-        return recovered_index(root)
-    except InvalidImage as error:
-        if has_receipts(root):
-            return recovered_index(root)
-        raise OutputError(f'{error}: repair {INDEX} or name another folder') from None
+        return None if lost else IndexFile.empty()
+    except InvalidImage:
+        return None
+
+
+def require_index(root: str) -> None:
+    """Raise OutputError for an index.json that is damaged or lost; OSError."""
+    if current_index(root) is None:
+        damage = f'{root}/{INDEX} is missing, though images are there'
+        try:
+            read_index(root)
+        except InvalidImage as error:
+            damage = str(error)
+        except FileNotFoundError:
+            pass
+        raise not_replaced(damage, 'their images lose their names')

@@ -3,13 +3,14 @@ import hashlib
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from occystrap_core import Expectation, ImageError, InvalidImage, OutputError, Receipt
 from occystrap_core.oci import INDEX, LAYOUT, LAYOUT_VERSION, MANIFEST_CAP, Descriptor, Digest, blob_name
-from occystrap_dir.layout.contents import LayoutContents
-from occystrap_dir.layout.destination import current_index, has_version
+from occystrap_dir.layout.contents import LayoutContents, blobs_below
+from occystrap_dir.layout.destination import current_index, has_version, require_index
 from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, names_of, read_index
-from occystrap_dir.layout.unnamed import blobs_below
+from occystrap_dir.layout.recovery import rebuilt_index
 from occystrap_dir.receipts import kept_receipt, with_known_evidence
 from occystrap_dir.workspace import RECEIPTS, Workspace
 
@@ -33,13 +34,20 @@ def receipt_name(name: str, digest: Digest) -> str:
     return f'{re.sub(r"[^A-Za-z0-9._-]", "_", stem)[:150]}~{hashlib.sha256(stem.encode()).hexdigest()[:12]}.json'
 
 
-def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, kept: str) -> bool:
-    """Put entries into index.json and keep the receipt; return whether they took the place of others.
+class Published(NamedTuple):
+    """Whether entries took the place of others, and notes on an index.json that was made anew."""
+
+    replaces: bool
+    notes: Sequence[str]
+
+
+def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, kept: str, rebuild: bool) -> Published:
+    """Put entries into index.json, which with `rebuild` may be damaged, and keep the receipt.
 
     For whoever holds the lock. Documents that are as they should be are left alone. Raises OutputError, OSError.
     """
     root, documents = workspace.root, dict[str, bytes]()
-    index = current_index(root)
+    index, notes = _index(workspace, receipt, rebuild)
     replaced = [each for entry in entries for each in index.put(entry)]
     if not has_version(root):
         documents[LAYOUT] = LAYOUT_VERSION
@@ -55,7 +63,17 @@ def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, ke
         workspace.place.unlink(f'{RECEIPTS}/{kept}')
     for temporary, name in partial.items():
         workspace.move(temporary, name)
-    return bool(replaced)
+    return Published(bool(replaced), notes)
+
+
+def _index(workspace: Workspace, receipt: Receipt, rebuild: bool) -> tuple[IndexFile, Sequence[str]]:
+    """Return the index as it is, or made anew from all but this run's images and what other runs are writing."""
+    index = current_index(workspace.root)
+    if index and not (rebuild and not workspace.place.status(INDEX)):
+        return index, ()
+    if not rebuild:
+        require_index(workspace.root)
+    return rebuilt_index(workspace.root, {*workspace.noted(), *(each.locator for each in receipt.expectations)})
 
 
 def _says_the_same(root: str, index: IndexFile) -> bool:

@@ -1,13 +1,19 @@
 """Making a lost or damaged index.json again, from the receipts that the layout keeps."""
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 from occystrap_core import ImageError, Receipt
-from occystrap_core.oci import Descriptor, Digest, Index, Manifest, referrer_of
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest, blob_name, referrer_of, subject_of
 from occystrap_dir.beneath import Beneath
-from occystrap_dir.layout.contents import LayoutContents
+from occystrap_dir.layout.contents import LayoutContents, blobs_below
 from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, named_entry
 from occystrap_dir.receipts import kept_receipt
 from occystrap_dir.workspace import RECEIPTS
+
+_HEX = re.compile('[0-9a-f]{64}')
+_MOST = 20
+"""Digests that a note tells one by one."""
 
 
 def has_receipts(root: str) -> bool:
@@ -15,14 +21,43 @@ def has_receipts(root: str) -> bool:
     return bool(_kept(root))
 
 
-def recovered_index(root: str) -> IndexFile:
-    """Return an index of all images that receipts tell of and whose manifests are there; raises OSError."""
+def rebuilt_index(root: str, left_out: Collection[str]) -> tuple[IndexFile, list[str]]:
+    """Return an index of all images that are there, and notes on what is lost; raises OSError.
+
+    Those that receipts tell of have their names; the others, but for blobs called `left_out`, are listed without one,
+    so that nothing removes their blobs.
+    """
+    contents, receipts = LayoutContents(root), [kept_receipt(root, name) for name in _kept(root)]
+    entries = [entry for receipt in receipts if receipt for entry in _attested(contents, receipt)]
     index = IndexFile.empty()
-    for name in _kept(root):
-        receipt = kept_receipt(root, name)
-        for entry in _attested(LayoutContents(root), receipt) if receipt else ():
-            index.put(entry)
-    return index
+    for entry in entries:
+        index.put(entry)
+    nameless = _nameless(contents, index, left_out)
+    for document in nameless:
+        index.put(named_entry(referrer_of(document) if subject_of(document) else document.descriptor, ''))
+    listed = ', '.join(str(document.digest) for document in nameless[:_MOST]) + ', …' * (len(nameless) > _MOST)
+    note = f'index.json was made anew from {len(receipts)} receipts, without the names that other programs gave'
+    return index, [f'{note}; listed without a name: {listed}' if nameless else note] if nameless or receipts else []
+
+
+def _nameless(contents: LayoutContents, index: IndexFile, left_out: Collection[str]) -> list[Manifest | Index]:
+    """Return the manifests and indexes that no entry leads to, nor another of them."""
+    known, found = set[Digest](), list[Manifest | Index]()
+    with suppress(ImageError):
+        known = blobs_below(contents, index.index.manifests)
+    for digest in _blobs(contents.root):
+        with suppress(ImageError):  # it is no manifest
+            if digest not in known and blob_name(digest) not in left_out:
+                found.append(contents.manifest(Descriptor('', digest, -1)))
+    inner = {each.digest for document in found if isinstance(document, Index) for each in document.manifests}
+    return [document for document in found if document.digest not in inner]
+
+
+def _blobs(root: str) -> list[Digest]:
+    try:
+        return [Digest(f'sha256:{name}') for name in Beneath(root).names('blobs/sha256') if _HEX.fullmatch(name)]
+    except FileNotFoundError:
+        return []
 
 
 def _kept(root: str) -> list[str]:

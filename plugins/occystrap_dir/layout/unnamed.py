@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from occystrap_core import ImageError
-from occystrap_core.oci import INDEX, Descriptor, Digest, Index, blob_name
+from occystrap_core.oci import INDEX, Digest, blob_name
 from occystrap_dir.beneath import Beneath
-from occystrap_dir.layout.contents import LayoutContents
+from occystrap_dir.layout.contents import LayoutContents, blobs_below
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
 
@@ -30,21 +30,6 @@ def remove_unnamed(root: str, noted: Iterable[str]) -> None:
         for name in ('blobs/sha256', 'blobs'):
             with suppress(OSError):  # somebody else's files in there stay
                 place.rmdir(name)
-
-
-def blobs_below(contents: LayoutContents, entries: Iterable[Descriptor]) -> set[Digest]:
-    """Return the digests of all blobs that these entries lead to, their manifests among them; raises ImageError."""
-    found, pending = set[Digest](), list(entries)
-    for entry in pending:
-        if entry.digest in found:
-            continue
-        document = contents.manifest(entry)
-        found.add(entry.digest)
-        if isinstance(document, Index):
-            pending += document.manifests
-        else:
-            found.update(each.digest for each in (document.config, *document.layers))
-    return found
 
 
 def _named(root: str) -> set[Digest]:

@@ -7,6 +7,7 @@ from occystrap_core import (
     UsageError, VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Index, Manifest, Reference, referrer_of
+from occystrap_dir.destination import without_rebuilding
 from occystrap_dir.layout.blobs import Blobs
 from occystrap_dir.layout.destination import check_destination
 from occystrap_dir.layout.index_file import Entry, named_entry
@@ -23,7 +24,8 @@ class LayoutOutput(ImageOutput):
     holds_indexes = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(_with_tag_as_option(location), settings)
+        self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
+        super().__init__(without_rebuilding(_with_tag_as_option(location)), settings)
         self._root = self.location.path
         self.compression = self.location.options['compression'] or 'gzip'
         self.layer_store = 'layout', self._root
@@ -87,7 +89,7 @@ class LayoutOutput(ImageOutput):
         self._leave(clean=False)
 
     def _begin(self) -> None:
-        check_destination(self._root)
+        check_destination(self._root, self._rebuild)
         self._workspace.enter()
         with writing(self._root):
             for name in ('blobs', 'blobs/sha256'):
@@ -104,7 +106,8 @@ class LayoutOutput(ImageOutput):
         entry = named_entry(document.descriptor, name)
         receipt = receipt_of([LAYOUT_FILE, expected_entry(entry)])
         with writing(self._root), self._workspace.locked():
-            replaces = publish(self._workspace, [*self._attached, entry], receipt, receipt_name(name, document.digest))
+            replaces, self.notes = publish(self._workspace, [*self._attached, entry], receipt,
+                                           receipt_name(name, document.digest), self._rebuild)
         self._leave(clean=not replaces)
         return receipt
 

@@ -8,7 +8,7 @@ from occystrap_core import (
     PlacedLayer, Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Reference
-from occystrap_dir.destination import check_folder
+from occystrap_dir.destination import check_folder, not_replaced, without_rebuilding
 from occystrap_dir.extraction.head import ListedLayer
 from occystrap_dir.extraction.removal import remove_tree
 from occystrap_dir.extraction.staging import Staging
@@ -20,7 +20,7 @@ from occystrap_dir.mounts.layers import is_whole, listed_layer, remove_unnamed
 from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
 from occystrap_dir.names import read_document
 from occystrap_dir.receipts import kept_receipt
-from occystrap_dir.workspace import RECEIPTS, STATE, Workspace
+from occystrap_dir.workspace import RECEIPTS, STATE, Workspace, was_left
 
 _OURS = {CATALOG, SCRIPT, LAYERS, STATE, 'lost+found'}
 
@@ -32,7 +32,9 @@ class MountsOutput(ImageOutput):
     unpacks = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(location.with_path(os.path.abspath(location.path)), settings)
+        super().__init__(without_rebuilding(location).with_path(os.path.abspath(location.path)), settings)
+        self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
+        self._made_anew: list[str] = []
         self._root = self.location.path
         self._workspace = Workspace(self._root, settings.sync)
         self._place = self._workspace.place
@@ -87,10 +89,10 @@ class MountsOutput(ImageOutput):
                 Expectation('mount', CATALOG, Digest.of(mounted.canonical()), len(mounted.canonical()),
                             covers=(image.config.digest,)),
                 *dict.fromkeys(self._expected(layer) for layer in image.layers)])
-            self._commit({f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode(),
-                          CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks)})
+            self._commit({CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks),
+                          f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode()})
         self._workspace.leave(clean=not replaces, sweep=self._sweep)
-        self.notes = self._limits.notes
+        self.notes = [*self._made_anew, *self._limits.notes]
         return receipt
 
     def abort(self) -> None:
@@ -104,6 +106,8 @@ class MountsOutput(ImageOutput):
         with writing(self._root):
             if check_folder(self._root) and (others := sorted(set(os.listdir(self._root)) - _OURS)):
                 raise OutputError(f'{self._root} holds other things, such as {others[0]!r}: name an empty folder')
+            if os.path.isdir(self._root):
+                self._catalog()
 
     def _agree_on_marks(self) -> None:
         """Mark opaque folders as the first run into this folder did; raises OutputError where that cannot be."""
@@ -151,9 +155,22 @@ class MountsOutput(ImageOutput):
         try:
             return MountCatalog.parse(read_document(self._root, CATALOG, CAP), f'{self._root}/{CATALOG}')
         except FileNotFoundError:
-            return MountCatalog()
-        except InvalidImage:
-            return self._catalog_of_receipts()
+            if not self._has_lost_catalog():
+                return MountCatalog()
+            damage = f'{self._root}/{CATALOG} is missing, though images are there'
+        except InvalidImage as error:
+            damage = str(error)
+        if not self._rebuild:
+            raise not_replaced(damage, 'images without a receipt are lost, and their layers are removed')
+        self._made_anew = [f'{CATALOG} was made anew from receipts: layers that they do not tell of will be removed']
+        return self._catalog_of_receipts()
+
+    def _has_lost_catalog(self) -> bool:
+        """Tell whether mount.json is missing, and not because the folder is new; raises OSError."""
+        with suppress(FileNotFoundError):
+            lost = bool(self._place.names(RECEIPTS)) or was_left(self._root, LAYERS)
+            return lost and not self._place.status(CATALOG)
+        return False
 
     def _catalog_of_receipts(self) -> MountCatalog:
         """Return the images that the kept receipts tell of, in place of a damaged mount.json."""

@@ -12,12 +12,15 @@ from tests.hostile.writers.places import DESTINATIONS, IN_FOLDERS, InFolder, Pla
 
 @pytest.fixture
 def rerun(place: Place, archives: dict[str, str]) -> Callable[..., None]:
-    """Writes the image; then again, after damage, which must give the same tree as before."""
+    """Writes the image; then again, after damage, which must give the same tree as before.
+
+    A damaged list of images is made anew only on demand, see test_lists_of_others.py.
+    """
     run_here('process', archives[OLD], place.uri).assert_success()
     whole = place.tree()
 
     def run(level: str, what: str) -> None:
-        result = run_here('process', archives[OLD], place.uri, f'--verify={level}').assert_success()
+        result = run_here('process', archives[OLD], place.uri, f'--verify={level}', '--rebuild-index').assert_success()
         assert result.err.splitlines()[-1].endswith('1/1 verified'), result
         assert place.tree() == whole, f'after {what} a rerun did not make it whole again'
     return run

@@ -1,15 +1,18 @@
 """Writing to a folder that holds something already: whole, damaged, or left by a run that was stopped."""
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from occystrap_core import DigestMismatch, Evidence, Layer, Readable, Receipt, StoredLayer, TarLayer, VerifyLevel
+from occystrap_core import (
+    DigestMismatch, Evidence, Layer, OutputError, Readable, Receipt, StoredLayer, TarLayer, VerifyLevel,
+)
 from occystrap_core.image.image import Image
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_image, sample_layers
-from tests.unit.dir.folders import content, findings, layer_files, output, read_json, write, write_several
+from tests.unit.dir.folders import SETTINGS, content, findings, layer_files, output, read_json, write, write_several
 
 LAYER = f'{Digest.of(sample_layers()[0]).hex}/layer.tar'
 
@@ -89,11 +92,14 @@ def test_a_damaged_document_is_written_again(tmp_path: Path, name: str, damage: 
 
 
 @pytest.mark.parametrize('damaged', [b'', b'{', b'[]', b'{"one": "x"}'])
-def test_a_damaged_catalog_of_several_images_is_made_again(tmp_path: Path, damaged: bytes) -> None:
+def test_a_damaged_catalog_of_several_images_is_made_again_on_demand(tmp_path: Path, damaged: bytes) -> None:
     receipts = write_several(tmp_path, 'a.example/one:v1', 'b.example/one:v1', 'two:v1')
     whole = (tmp_path / 'catalog.json').read_bytes()
     (tmp_path / 'catalog.json').write_bytes(damaged)
-    write_several(tmp_path, 'two:v1')
+    with pytest.raises(OutputError, match='/catalog.json.*add --rebuild-index'):
+        write_several(tmp_path, 'two:v1')
+    again = replace(SETTINGS, rebuild_index=True)
+    write(tmp_path, sample_image('two:v1', variant='two:v1'), unique=True, settings=again)
     assert (tmp_path / 'catalog.json').read_bytes() == whole
     assert [findings(receipt) for receipt in receipts] == [[], [], []]
 

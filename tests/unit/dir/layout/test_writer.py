@@ -220,13 +220,15 @@ def test_full_verification_hashes_what_is_there_before_it_is_trusted(tmp_path: P
 
 
 @pytest.mark.parametrize('damaged', [None, b'', b'{', b'[]', b'{"schemaVersion":2}'])
-def test_a_damaged_index_is_made_again_from_receipts(tmp_path: Path, damaged: bytes | None) -> None:
+def test_a_damaged_index_is_made_again_from_receipts_on_demand(tmp_path: Path, damaged: bytes | None) -> None:
     receipts = [write(tmp_path, sample_image('one:v1', variant='one')), write(f'{tmp_path}:tag', image_index([
         sample_image()], ['linux/amd64'])), write(tmp_path, sample_image('two:v1'))]
     (tmp_path / 'index.json').unlink()
     if damaged is not None:
         (tmp_path / 'index.json').write_bytes(damaged)
-    write(tmp_path, sample_image('two:v1'))
+    with pytest.raises(OutputError, match='/index.json.*add --rebuild-index'):
+        write(tmp_path, sample_image('two:v1'))
+    write(tmp_path, sample_image('two:v1'), settings=replace(SETTINGS, rebuild_index=True))
     assert sorted(names(tmp_path)) == ['one:v1', 'tag', 'two:v1']
     assert [findings(receipt, VerifyLevel.FULL) for receipt in receipts] == [[], [], []]
 
@@ -306,7 +308,7 @@ def blobs_elsewhere(path: Path) -> None:
     (foreign, "holds other things, such as 'index.json'"), (folder_of_dir, 'holds an image in another layout'),
     (folder_of_mounts, 'holds an image in another layout'),
     (other_version, "image layout version '2.0.0', 1.0.0 is wanted: name another folder"),
-    (damaged, 'is not JSON.*repair index.json'),
+    (damaged, 'is not JSON.*repair it, or add --rebuild-index'),
     (blobs_elsewhere, 'a symbolic link is in the way, where a directory should be .*/x/blobs.: remove it')])
 def test_a_place_that_is_not_ours_is_refused_and_left_alone(
         tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
