@@ -139,7 +139,7 @@ def test_an_upload_has_a_least_rate(tmp_path: Path) -> None:
         server.said[VERSION] = plain(b'{}')
         server.said['POST /v2/new/blobs/uploads/'] = plain(b'', {'Location': '/up'}, '202 Accepted')
         server.said['PUT /up'] = read_slowly
-        done = ends_in_time(server, 'process', f'tar://{big}', f'registry://{server.host}/new:v1', '--timeout', '1',
+        done = ends_in_time(server, 'process', f'tar://{big}', f'registry://{server.host}/new:v1', '--timeout', '4',
                             '--least-rate', '50000000')
         assert 'takes less than' in done.err
 
