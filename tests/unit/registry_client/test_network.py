@@ -1,8 +1,10 @@
 """Addresses: what a name stands for is looked at where the connection is made, and that is where it goes."""
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -14,6 +16,8 @@ from occystrap_registry.address import Address
 from occystrap_registry.blobs import BlobSource
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.uploads import Uploads, whole
+from tests.services.certificates import Authority
+from tests.services.raw_server import RawServer, Send, again, raw_server
 from tests.unit.registry_client.scripted import Say, Scripted, client_of
 
 BLOB = b'content' * 1000
@@ -155,6 +159,56 @@ def test_what_a_proxy_is_asked_for_is_looked_at_too(known: list[list[str]], refu
         assert not proxy.asked
     else:
         assert fetch(settings) == [BLOB] and proxy.asked[0].headers['proxy-authorization'] == 'Basic bWU6c2VjcmV0'
+
+
+def tunnel(connection: socket.socket, server: RawServer, to: str) -> None:
+    """Answer a CONNECT (RFC 9110, 9.3.6), and pass on what comes from either side."""
+    connection.sendall(b'HTTP/1.1 200 Connection established\r\n\r\n')
+    host, _, port = to.partition(':')
+    with socket.create_connection((host, int(port))) as other:
+        def back() -> None:
+            while data := other.recv(65536):
+                connection.sendall(data)
+        threading.Thread(target=back, daemon=True).start()
+        while data := connection.recv(65536):
+            other.sendall(data)
+
+
+def tls_client(tmp_path: Path, server: Scripted, proxy: RawServer, monkeypatch: pytest.MonkeyPatch) -> RegistryClient:
+    """Return a client of registry.invalid, which only the proxy can find, at the server, which gets a certificate."""
+    authority = Authority(tmp_path)
+    pair = authority.sign('server', 'registry.invalid')
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+    monkeypatch.setenv('HTTPS_PROXY', f'http://me:secret@{proxy.host}')
+    settings = Settings(timeout=1, retries=0, ca_file=str(authority.certificate))
+    return RegistryClient(Address(Reference('app'), 'registry.invalid'), settings)
+
+
+def test_through_a_tunnel(server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server() as proxy:
+        proxy.said['CONNECT registry.invalid:443'] = lambda *given: tunnel(*given, to=server.host)
+        client = tls_client(tmp_path, server, proxy, monkeypatch)
+        server.routes['GET /x'] = Say(200, BLOB)
+        server.routes['PUT /x'] = lambda asked: Say(201, str(len(asked.body)).encode())
+        for _ in range(3):
+            assert client.fetch('GET', '/x', 's').body == BLOB
+        sent = client.fetch('PUT', '/x', 's', {'Content-Length': str(8 << 20)}, whole(bytes(8 << 20)))
+        assert sent.body == b'8388608' and proxy.connections == 1
+        assert 'Proxy-Authorization: Basic bWU6c2VjcmV0' in proxy.asked[0]
+
+
+@pytest.mark.parametrize('said', [
+    again(b'', b'HTTP/1.1 103 Early Hints\r\n\r\n', 0.05), again(b'HTTP/1.1 200 OK\r\nX: ', b'x', 0.05),
+    again(b'HTTP/1.1 200 OK\r\n\r\n', b'x', 0.05), again(b'HTTP/1.1 200 OK\r\n\r\n' + b'x' * 100, b'x', 0.05)])
+def test_a_tunnel_that_is_none(said: Send, server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server() as proxy:
+        proxy.said['CONNECT registry.invalid:443'] = said
+        client, before = tls_client(tmp_path, server, proxy, monkeypatch), time.monotonic()
+        with pytest.raises(ServiceUnavailable, match='registry.invalid'):
+            client.fetch('GET', '/x', 's')
+        assert time.monotonic() - before < 5
 
 
 def test_no_proxy_is_heeded(proxy: Scripted, server: Scripted, names: Names, settings: Settings,
