@@ -35,6 +35,7 @@ class EntryChecks:
         self._check_path(entry, path)
         self._check_kind(entry)
         self._check_records(entry)
+        self._check_time(entry)
         if is_whiteout(path):
             self._check_whiteout(entry, path)
         else:
@@ -96,6 +97,14 @@ class EntryChecks:
         if not mark.opaque:
             self.whiteouts.add(mark.path)
 
+    def _check_time(self, entry: TarEntry) -> None:
+        if not _can_be(b'mtime', entry.pax.get(b'mtime', b'0')):
+            return  # which is told already
+        seconds = entry.mtime_ns // 10 ** 9
+        if not 0 <= seconds <= _LATEST:
+            self._add('entry-time', entry, f'the time of change is {str(seconds)[:30]} seconds after 1970, which '
+                      'programs set to the nearest that they can, or to 1970')
+
     def _check_records(self, entry: TarEntry) -> None:
         records = entry.records
         keys = [key for key, _ in records]
@@ -107,6 +116,10 @@ class EntryChecks:
         size = entry.pax.get(b'size', b'')
         if size.isdigit() and entry.given_size not in (0, int(size)):
             self._add('pax-size', entry, f'the PAX record says {int(size)} bytes, the header {entry.given_size}')
+
+
+_LATEST = (1 << 63) // 10 ** 9
+"""Seconds after 1970 that programs in Go can count in nanoseconds: until 2262."""
 
 
 def _can_be(key: bytes, value: bytes) -> bool:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from occystrap_core.oci import Digest
+from occystrap_core import ContentReader
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
 from tests.unit.tar.archives import Members, hex_of, write_tar
@@ -108,15 +109,24 @@ def test_an_archive_that_is_empty(manifests: None | list[object], tmp_path: Path
     is_refused(run_here('-q', 'process', f'tar://{inner}', f'dir://{tmp_path}/out'), 'holds no image', 'lists none')
 
 
-def test_indexes_that_multiply_are_read_once_each(tmp_path: Path) -> None:
+def test_indexes_that_multiply_are_read_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = ContentReader.read
+    looked: list[Descriptor] = []
+
+    def counted(self: ContentReader, each: Descriptor) -> Manifest | Index:
+        looked.append(each)
+        return read(self, each)
+
+    monkeypatch.setattr(ContentReader, 'read', counted)
     bottom, blobs = entry(AMD[0]), []
     for _ in range(7):
-        each = index(*[bottom] * 50)  # each of which lists the one before fifty times
+        each = index(*[bottom] * 4)  # each of which lists the one before four times
         blobs.append(each)
         bottom = entry(each, kind='index')
     source = one_index(tmp_path / 'a.tar', blobs[-1], *blobs)
     asked = f'tar://{source}?platform=linux/s390x'
     is_refused(run_here('-q', 'process', asked, f'dir://{tmp_path}/out'), 'linux/s390x', 'there is: linux/amd64')
+    assert len(looked) < 50
 
 
 @pytest.mark.parametrize('name', ['sha256:{}', '{}.json', '{}', 'sha256-{}.json', 'blobs/sha256/{}', './x/{}.json'])
