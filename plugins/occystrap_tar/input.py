@@ -1,9 +1,10 @@
 """Reading images from archives: what kind of archive it is, its content tells."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from occystrap_core import (
-    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, concerning, naming,
-    platforms_wanted,
+    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, below, concerning,
+    naming, platforms_wanted,
 )
 from occystrap_core.oci import INDEX, LayoutEntries, Platform, Reference, choose
 from occystrap_tar import docker_archive, oci_archive
@@ -24,22 +25,38 @@ class TarInput(ImageInput):
 
     def references(self) -> Iterable[Reference]:
         """Return the image chosen, or the only one."""
-        with naming(self.location.path):
-            return [self._docker_choice[1] if self._is_docker else self._oci_choice[1]]
+        with naming(self.location.path), self._closed_if_failed():
+            reference = self._docker_choice[1] if self._is_docker else self._oci_choice[1]
+        if self._readable and not self._readable.may_wait():
+            self.close()
+        return [reference]
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, or what is wanted of an index, having read the headers and the small documents."""
-        with naming(self.location.path):
-            return self._open(reference)
+        with naming(self.location.path), self._closed_if_failed():
+            opened = self._open(reference)
+        first = next((each for each in below(opened) if isinstance(each, Image)), None)
+        if first and self._readable and not self._readable.once:
+            first.on_close(self.close)
+        return opened
 
     def place(self, reference: Reference) -> Place:
         """Return the file."""
         return Place.at(self.location.path)
 
     def close(self) -> None:
-        """Remove what was decompressed."""
+        """Remove what was decompressed; it is made again for whoever asks for the image again."""
         if self._readable:
             self._readable.close()
+        self._readable = self._archive = None
+
+    @contextmanager
+    def _closed_if_failed(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, reference: Reference) -> Image | ImageIndex:
         if not self._is_docker:

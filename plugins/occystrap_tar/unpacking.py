@@ -2,11 +2,19 @@
 import os
 import stat
 import tempfile
+import threading
 from contextlib import ExitStack
 from typing import IO
 
 from occystrap_core import CHUNK, ImageNotFound, OutputError, Readable, Settings, detect, inflate
 from occystrap_core.oci import Compression
+
+
+class WaitingCopies(threading.Semaphore):
+    """How many copies of a run may lie in the temporary directory before it is their image's turn."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
 
 
 class ReadableArchive:
@@ -15,7 +23,9 @@ class ReadableArchive:
     def __init__(self, path: str, settings: Settings) -> None:
         """Raises ImageNotFound, InvalidImage, OutputError."""
         self._copy: IO[bytes] | None = None
-        self.path = path
+        self._waiting: WaitingCopies | None = None
+        self._copies = settings.shared.get(WaitingCopies, WaitingCopies)
+        self.path, self.once = path, False
         try:
             source = open(path, 'rb', buffering=0)
         except OSError as error:
@@ -24,14 +34,27 @@ class ReadableArchive:
             kind = os.fstat(source.fileno()).st_mode
             if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
                 raise ImageNotFound(f'cannot read {path}: it is neither a file nor a pipe')
-            if stat.S_ISFIFO(kind) or detect(os.pread(source.fileno(), 4, 0)) is not Compression.NONE:
+            self.once = stat.S_ISFIFO(kind)
+            if self.once or detect(os.pread(source.fileno(), 4, 0)) is not Compression.NONE:
                 self._copy = _copied(source, path, settings)
                 self.path = f'/proc/self/fd/{self._copy.fileno()}'
+
+    def may_wait(self) -> bool:
+        """Tell whether to stay open until the image's turn comes; else it is closed, and made again then.
+
+        So a list of a thousand compressed archives neither fills the disk nor takes a descriptor for each.
+        """
+        if self._copy and not self.once and not self._waiting and self._copies.acquire(blocking=False):
+            self._waiting = self._copies
+        return not self._copy or self.once or self._waiting is not None
 
     def close(self) -> None:
         """Give the copy's disk space back."""
         if self._copy:
             self._copy.close()
+        if self._waiting:
+            self._waiting.release()
+            self._waiting = None
 
 
 def _copied(source: Readable, path: str, settings: Settings) -> IO[bytes]:
