@@ -80,6 +80,7 @@ class NameReader:
     def __init__(self, names: FieldNames) -> None:
         self._known, self._free_top = names.known, names.free_top
         self._twice = ''
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
         self._written: dict[int, dict[str, Any]] = {}
         self._alike: dict[int, str] = {}
         self._kept: list[dict[str, Any]] = []
@@ -99,21 +100,29 @@ class NameReader:
     def object(self, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         """Return an object of these names and values."""
         written = dict(pairs)
-        if len(written) < len(pairs) or not ''.join(written).isascii():
+        names = tuple(written)
+        if len(names) < len(pairs):
             self._twice = self._twice or _repeated(decoded(name) for name, _ in pairs)
-        if self._known is None:
+        shape = self._shapes.get(names) or self._shape(names)
+        if shape.usual and not self._written:
             return written
-        if self._written:
-            self._free(written)
-        folded = list(map(fold, written))
-        read = {self._known.get(key, name): each for key, (name, each) in zip(folded, written.items())}
-        alike = len(set(folded)) < len(folded)
-        if not alike and read.keys() == written.keys():
+        return self._read(written, shape)
+
+    def _shape(self, names: tuple[str, ...]) -> '_Shape':
+        """Return what there is to say of objects with these names, of which a document has few kinds."""
+        shape = self._shapes[names] = _Shape.of(names, self._known)
+        self._twice = self._twice or shape.twice
+        return shape
+
+    def _read(self, written: dict[str, Any], shape: '_Shape') -> dict[str, Any]:
+        self._free(written)
+        if shape.usual:
             return written
+        read = dict(zip(shape.read, written.values(), strict=True))
         self._written[id(read)] = written
         self._kept.append(read)  # as long as it lives nothing else has its id
-        if alike:
-            self._alike[id(read)] = _alike(written)
+        if shape.alike:
+            self._alike[id(read)] = shape.alike
         return read
 
     def _free(self, written: dict[str, Any]) -> None:
@@ -122,6 +131,26 @@ class NameReader:
             if id(each) in self._written and fold(name) in _FREE:
                 written[name] = self._written.pop(id(each))
                 self._alike.pop(id(each), None)
+
+
+@value
+class _Shape:
+    """The names of an object: as they are read, and what is ambiguous about them."""
+
+    usual: bool
+    read: Sequence[str]
+    alike: str
+    twice: str
+
+    @classmethod
+    def of(cls, names: Sequence[str], known: Mapping[str, str] | None) -> '_Shape':
+        twice = '' if ''.join(names).isascii() else _repeated(map(decoded, names))
+        if known is None:
+            return cls(True, names, '', twice)
+        folded = [fold(name) for name in names]
+        read = [known.get(key, name) for key, name in zip(folded, names)]
+        alike = _alike(names) if len(set(folded)) < len(folded) else ''
+        return cls(not alike and read == list(names), read, alike, twice)
 
 
 def _repeated(names: Iterable[str]) -> str:
