@@ -6,9 +6,10 @@ from dataclasses import field, replace
 from enum import Enum
 from typing import Protocol
 
-from occystrap_core.errors import PluginError
+from occystrap_core.errors import OutputError, PluginError
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image.origin import platforms_of
 from occystrap_core.image.stream import ByteStream
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
@@ -208,6 +209,17 @@ class ImageOutput(ABC):
 
     def prepare_index(self, index: ImageIndex) -> None:
         """Look before any blob is read whether the index can be written here; raises OutputError if not."""
+
+    def spare_index(self, there: Manifest | Index | None, name: str) -> None:
+        """Raise OutputError if an index of several platforms is where a single image would go, unless --replace-index.
+
+        For `prepare` of those that hold indexes: `there` is what has the image's name now.
+        """
+        platforms = platforms_of(there) if isinstance(there, Index) else ()
+        if len(platforms) > 1 and not self.settings.replace_index:
+            raise OutputError(f'{name}: an index of {len(platforms)} platforms is there, {", ".join(platforms)}, and '
+                              'a single image would replace all of it: copy with --platform=all, name another tag, or '
+                              'give --replace-index')
 
     def child(self) -> 'ImageOutput':
         """Return a writer into the same place for a part of an index, which can be found there by its digest alone.

@@ -114,7 +114,8 @@ class Settings:
     --username. `platform`: what to take of an index, None for this machine's; `platforms`: the choice of several or all
     of them, None for one. `temporary`: folder for spooled data. `credentials`: user and password by host[:port], as
     given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
-    `rebuild_index`: a damaged list of a destination's images is made anew, whatever else it told of.
+    `rebuild_index`: a damaged list of a destination's images is made anew, whatever else it told of. `replace_index`: a
+    single image may take the place of an index of several. `force`: what is no image archive may be written over.
     `stdout_taken`: a report in JSON goes to stdout, so that nothing else may. `shared`: what plugins keep for the run.
     """
 
@@ -132,6 +133,8 @@ class Settings:
     platform: Platform | None = None
     platforms: PlatformChoice | None = None
     temporary: str = field(default_factory=_temporary_folder)
+    replace_index: bool = False
+    force: bool = False
     debug: bool = False
     rebuild_index: bool = False
     stdout_taken: bool = False

@@ -52,10 +52,13 @@ def verify_level(given: str | None) -> VerifyLevel:
               help='Images moved at once, where the source names several.')
 @click.option('--platform', help='What to take of a multi-platform image: linux/arm64, a list with commas, or all '
               '(default: what fits this machine).')
+@click.option('--replace-index', is_flag=True,
+              help='Let a single image take the place of an index of several platforms at the destination.')
 @click.option('--dry-run', is_flag=True, help='Only tell what would be copied, and what is there already.')
 @click.option('--receipt', 'receipt', type=click.Path(dir_okay=False), metavar='FILE',
               help='Add the proof of each image, for occystrap verify: what must be there, and the verdict on it.')
-@click.option('--force', is_flag=True, help='Let --receipt replace a file that holds no receipts.')
+@click.option('--force', is_flag=True,
+              help='Write over a file that is no image archive, or, with --receipt, that holds no receipts.')
 @click.option('--resume', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='Leave out what this receipt file of an earlier run proves to be there still.')
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
@@ -104,6 +107,7 @@ def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Se
     """Return the settings that the options ask for."""
     given: dict[str, Any] = {'sync': options['sync'], 'images': options['images'], 'debug': shared.debug,
                              'stdout_taken': shared.format == 'json', 'rebuild_index': options['rebuild_index'],
+                             'replace_index': options['replace_index'], 'force': options['force'],
                              'verify': level, **network_settings(options)}
     if options['jobs']:
         given['jobs'] = options['jobs']

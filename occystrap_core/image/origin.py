@@ -29,8 +29,9 @@ class Origin:
 
 def platforms_of(index: Index) -> tuple[str, ...]:
     """Return the platforms of the images that an index lists, without attestations about them."""
-    return tuple(str(entry.platform or 'unknown') for entry in index.manifests if _is_image(entry))
+    return tuple(str(entry.platform or 'unknown') for entry in index.manifests if is_image(entry))
 
 
-def _is_image(entry: Descriptor) -> bool:
+def is_image(entry: Descriptor) -> bool:
+    """Tell whether the entry of an index is for an image, and not an attestation about one."""
     return not (entry.platform and entry.platform.os == 'unknown') and _ATTESTATION not in entry.annotations

@@ -1,13 +1,14 @@
 """What a run would do, found out without writing anything."""
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.image_output import ImageOutput, LayerForm
 from occystrap_core.opening import open_output
+from occystrap_core.pipeline.asked import cut_out, require_asked
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.index_copy import require_room
 from occystrap_core.pipeline.outgoing import Outgoing
@@ -32,14 +33,16 @@ class Foreseen:
     layers_there: int = 0
     size_there: int = 0
     failure: str = ''
+    notes: list[str] = field(default_factory=list)
 
     def line(self) -> str:
         """Return what would be done, in one line for people."""
         if self.failure:
             return f'would fail: {self.source}: {self.failure}'
         size = 'size unknown' if self.size is None else size_text(self.size)
+        notes = ''.join(f'; {note}' for note in self.notes)
         there = f', {self.layers_there} ({size_text(self.size_there)}) there already' if self.layers_there else ''
-        return f'would copy {self.source} to {self.destination}: {self.layers} layers, {size}{there}'
+        return f'would copy {self.source} to {self.destination}: {self.layers} layers, {size}{there}{notes}'
 
     def to_json(self) -> dict[str, Any]:
         """Return the same for programs."""
@@ -64,7 +67,9 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: Foreseen) -> None:
     try:
         output = open_output(plugins, task.destination, task.settings)
         with task.images.open(task.reference) as image:
+            require_asked(image, task.reference, task.settings)
             require_room(image, output)
+            foreseen.notes += cut_out(image)
             foreseen.layers = len(image.layers if isinstance(image, ImageIndex) else image.diff_ids)
             if not image.sequential:
                 foreseen.size = sum(layer.stored_size for layer in image.layers)

@@ -11,6 +11,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
 from occystrap_core.oci.digest import Digest
+from occystrap_core.pipeline.asked import require_platform_at_end
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.documents import resulting_config, resulting_manifest
 from occystrap_core.pipeline.in_turn import InTurn
@@ -192,6 +193,7 @@ class ImageCopy:
         return [replace(self._placed[key], index=index) for index, key in enumerate(keys)]
 
     def _written(self) -> WrittenImage:
+        require_platform_at_end(self._image, self._settings)
         config = resulting_config(self._image, self.layers)
         manifest = resulting_manifest(self._image, config, self.layers)
         reference, origin = self._image.reference, self._image.origin

@@ -26,6 +26,9 @@ class ImageReport:
     failure: str = ''
     notes: Sequence[str] = ()
     """Lines for people about what was left out on purpose."""
+    platforms: Sequence[str] = ()
+    platforms_at_source: Sequence[str] = ()
+    """Of all images in the index that these were taken from; empty where there is none."""
     seconds: float = 0.0
     done_before: bool = False
     """Copied by an earlier run, and found in its place by this one."""
@@ -64,7 +67,9 @@ class ImageReport:
             'seconds': round(self.seconds, 3), 'done_before': self.done_before, 'notes': list(self.notes),
             'findings': [{'severity': each.severity.value, 'item': each.item, 'message': each.message}
                          for each in self.findings],
-            **({} if self.looks is None else {'expectations': self.looks})}
+            **({} if self.looks is None else {'expectations': self.looks}),
+            **({'platforms': {'taken': list(self.platforms), 'at_source': list(self.platforms_at_source)}}
+               if self.platforms_at_source else {})}
 
 
 @dataclass

@@ -7,12 +7,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from occystrap_core.errors import Cancelled, ImageNotFound, OutputError
-from occystrap_core.image.artifact import Artifact
+from occystrap_core.errors import Cancelled, OutputError
 from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import ImageIndex, below, layer_notes
+from occystrap_core.image.image_index import below, layer_notes
 from occystrap_core.image_output import ImageOutput
 from occystrap_core.opening import open_output
+from occystrap_core.pipeline.asked import cut_out, platforms_taken, platforms_there, require_asked
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.earlier_run import EarlierRun
 from occystrap_core.pipeline.image_copy import abort
@@ -117,7 +117,7 @@ class Run:
     def _copy(self, task: ImageTask) -> None:
         output = self._outputs[id(task)] = open_output(self.plugins, task.destination, task.settings)
         with task.images.open(task.reference) as source:
-            _require_platform(source, task.settings)
+            require_asked(source, task.reference, task.settings)
             self._claim(task, output.place(source.reference))
             image = filtered(source, task.filters)
             with self.progress.image(str(task.reference), size_to_move(image)) as advance:
@@ -128,7 +128,8 @@ class Run:
                         each.copied()
         del self._outputs[id(task)]
         self._note(task.report, receipt)
-        task.report.notes = [*task.report.notes, *image.notes, *layer_notes(source), *output.notes]
+        task.report.notes = [*task.report.notes, *cut_out(source), *image.notes, *layer_notes(source), *output.notes]
+        task.report.platforms, task.report.platforms_at_source = platforms_taken(source), platforms_there(source)
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
 
     def _claim(self, task: ImageTask, place: Place) -> None:
@@ -217,13 +218,3 @@ def _wait(futures: Iterable[Future[None]], settings: Settings) -> None:
     """Wait until all are done; raises what the first that failed raised."""
     for future in completed(list(futures), settings.cancellation.check):
         future.result()
-
-
-def _require_platform(image: Image | ImageIndex, settings: Settings) -> None:
-    """Raise ImageNotFound when the user asked for a platform and the only image there is has another."""
-    wanted = settings.platform
-    if not wanted or isinstance(image, ImageIndex | Artifact):
-        return
-    actual = image.platform
-    if actual is not None and not actual.may_be(wanted):
-        raise ImageNotFound(f'no image for platform {settings.platform} at {image.reference}; there is: {actual}')

@@ -114,6 +114,8 @@ class TaskList:
         chosen = settings.platforms or settings.platform
         asked = [f'--platform={chosen}'] if chosen else []
         asked += [f'--filter={text}' for text in entry.filters or ()]
+        if option := opened.location.options.get('platform'):  # which comes before --platform
+            settings = settings.choosing(option)
         return _Order(opened, destination, filters, recipe, settings, asked)
 
     def _find(self, order: _Order, only: bool) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from occystrap_core import InvalidImage, Location, OutputError, writing
 from occystrap_dir.catalog import CATALOG, is_missing, read_catalog
-from occystrap_dir.manifests import SINGLE, manifest_names
+from occystrap_dir.manifests import SINGLE, manifest_names, read_manifest
 from occystrap_dir.workspace import STATE, was_left
 
 _OURS = (SINGLE, CATALOG, STATE)
@@ -86,6 +86,23 @@ def check_parent(root: str, parent: str) -> None:
 def _check_content(root: str, unique: bool) -> None:
     check_empty(root, _OURS)
     check_layout(root, _OTHERS)
+    _check_documents(root, unique)
     if not unique and manifest_names(root) not in ([], [SINGLE]):
         raise OutputError(f'{root} holds several images: add ?unique_names=true to put this one beside them, '
                           'or name an empty folder')
+
+
+def _check_documents(root: str, unique: bool) -> None:
+    """Raise OutputError if what has the names of our documents is something else, and no run of ours left its state.
+
+    Other programs call their files manifest.json as well. A catalog that is wanted is looked at by itself.
+    """
+    if os.path.lexists(f'{root}/{STATE}'):
+        return
+    try:
+        if not unique:
+            read_catalog(root)
+        if os.path.lexists(f'{root}/{SINGLE}'):
+            read_manifest(root, SINGLE)
+    except InvalidImage as error:
+        raise OutputError(f'{root} holds other things: {error}: name an empty folder') from None

@@ -2,20 +2,35 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from occystrap_core import Expectation, OutputError, WrittenAttachment
-from occystrap_core.oci import Digest, Index, Manifest, referrer_of, referrers_tag
+from occystrap_core import Expectation, InvalidImage, OutputError, WrittenAttachment
+from occystrap_core.oci import Digest, Index, Manifest, parse_manifest_or_index, referrer_of, referrers_tag
+from occystrap_registry.answers import Reply
 from occystrap_registry.client import RegistryClient
 from occystrap_registry.documents import fetch_manifest
 from occystrap_registry.referrers import referrers_by_api, tagged_referrers
 from occystrap_registry.uploads import whole
 
 
-def put_manifest(client: RegistryClient, name: str, document: Manifest | Index) -> Expectation:
+def now_there(client: RegistryClient, name: str) -> Reply:
+    """Return what the registry answers when it is asked for a tag or digest that is to be pushed."""
+    return fetch_manifest(client, name, client.address.push_scope)
+
+
+def understood(reply: Reply) -> Manifest | Index | None:
+    """Return the manifest or index in an answer; None if there is none, or nothing that an image could be."""
+    try:
+        return parse_manifest_or_index(reply.body, reply.headers.get('content-type')) if reply.status == 200 else None
+    except InvalidImage:
+        return None
+
+
+def put_manifest(client: RegistryClient, name: str, document: Manifest | Index, differs: bool = False) -> Expectation:
     """Put a manifest or index under a tag or its digest, unless it is there; return what to expect of it.
 
-    Raises OutputError, ServiceError.
+    It is not asked for again where it is known that something else `differs` from it there. Raises OutputError,
+    ServiceError.
     """
-    if not _is_there(client, name, document):
+    if differs or not _is_there(client, name, document):
         _push(client, name, document)
     kind = 'index' if isinstance(document, Index) else 'manifest'
     return Expectation(kind, name, document.digest, len(document.raw))
@@ -48,7 +63,7 @@ def _list(client: RegistryClient, subject: Digest, documents: Sequence[Manifest 
 
 
 def _is_there(client: RegistryClient, name: str, document: Manifest | Index) -> bool:
-    reply = fetch_manifest(client, name, client.address.push_scope)
+    reply = now_there(client, name)
     return reply.status == 200 and reply.body == document.raw
 
 

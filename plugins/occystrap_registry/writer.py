@@ -7,8 +7,9 @@ from occystrap_core import (
 )
 from occystrap_core.oci import Digest, Index, Manifest, Reference
 from occystrap_registry.address import parse_address
+from occystrap_registry.answers import Reply
 from occystrap_registry.client import RegistryClient
-from occystrap_registry.manifests import attach, put_manifest
+from occystrap_registry.manifests import attach, now_there, put_manifest, understood
 from occystrap_registry.uploads import Uploads, whole
 
 
@@ -24,6 +25,8 @@ class RegistryOutput(ImageOutput):
         self.compression = location.options.get('compression') or 'gzip'
         self._client = RegistryClient(self._address, settings)
         self._uploads = Uploads(self._client)
+        self._tagged: Reply | None = None
+        """What the registry answered when it was asked for the tag, before anything was read."""
         self.layer_store = 'registry', self._address.host
 
     def place(self, reference: Reference) -> Place:
@@ -31,8 +34,9 @@ class RegistryOutput(ImageOutput):
         return self._address.place
 
     def prepare(self, image: Image) -> None:
-        """See whether the registry is there, and lets us push if it is one that asks who we are."""
+        """See whether the registry is there, lets us push if it asks who we are, and has an index under the tag."""
         self._look()
+        self._look_at_tag()
 
     def prepare_index(self, index: ImageIndex) -> None:
         """See the same."""
@@ -82,7 +86,8 @@ class RegistryOutput(ImageOutput):
         self._require_digest(manifest)
         if not self._uploads.has(manifest.config):
             self._uploads.put(manifest.config, whole(image.config.raw))
-        documents = [put_manifest(self._client, self._name(manifest), manifest),
+        differs = self._tagged is not None and self._tagged.body != manifest.raw
+        documents = [put_manifest(self._client, self._name(manifest), manifest, differs),
                      Expectation('config', manifest.config.digest, manifest.config.digest, manifest.config.size)]
         self._let_go()
         return image.receipt(self.location, documents, reference=self._address.reference)
@@ -107,6 +112,11 @@ class RegistryOutput(ImageOutput):
         if self._client.authentication.was_challenged:
             self._uploads.check_access()
 
+    def _look_at_tag(self) -> None:
+        if tag := self._address.reference.tag:
+            self._tagged = now_there(self._client, tag)
+            self.spare_index(understood(self._tagged), str(self._address.reference))
+
     def _let_go(self) -> None:
         self._client.close()
 
@@ -125,9 +135,13 @@ class _Part(RegistryOutput):
 
     def __init__(self, whole: RegistryOutput) -> None:
         self.__dict__.update(whole.__dict__)
+        self._tagged = None
 
     def _look(self) -> None:
         """Nothing: the whole has looked."""
+
+    def _look_at_tag(self) -> None:
+        """Nothing: a part has none."""
 
     def _let_go(self) -> None:
         """Nothing: the whole will."""

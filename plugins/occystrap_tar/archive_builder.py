@@ -51,7 +51,7 @@ class ArchiveBuilder:
 
     def __init__(self, path: str, settings: Settings) -> None:
         self.path = os.path.abspath(path)
-        self._sync = settings.sync
+        self._sync, self._force = settings.sync, settings.force
         self._files: list[PartialFile] = []
         self._places: dict[int, Region] = {}
         self._regions: list[Region] = []
@@ -66,7 +66,7 @@ class ArchiveBuilder:
 
         `places`, in the order of the archive: the keys of one member, and how large it may be, in bytes.
         """
-        check_destination(self.path)
+        check_destination(self.path, self._force)
         with writing(self.path):
             remove_abandoned(self.path)
             self._files.append(PartialFile(self.path, self._sync))

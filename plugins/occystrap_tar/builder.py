@@ -19,11 +19,11 @@ class DockerArchiveBuilder:
     def __init__(self, path: str, settings: Settings) -> None:
         self._archive = ArchiveBuilder(path, settings)
         self._layers = LayersOfRun.of(settings)
-        self._jobs = settings.jobs
+        self._jobs, self._force = settings.jobs, settings.force
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive; raises OutputError when the path cannot be written."""
-        check_destination(self._archive.path)
+        check_destination(self._archive.path, self._force)
         same = same_layers(image)
         hints = _sizes([layers[0] for layers in same], self._jobs)
         self._archive.begin(([layer.index for layer in layers], hint)

@@ -40,6 +40,15 @@ def _below(archive: Archive, entries: LayoutEntries, config: Digest) -> LayoutEn
     return None
 
 
+def indexes(archive: Archive) -> list[Index]:
+    """Return the indexes that index.json names, and those that its entries of one name make together."""
+    if INDEX not in archive.members:
+        return []
+    images = [select_entry(offer.image) for offer in layout_offers(_index(archive).manifests)]
+    found = [each if isinstance(each, Index) else ArchiveContents(archive).manifest(each) for each in images]
+    return [each for each in found if isinstance(each, Index)]
+
+
 def find_whole(archive: Archive, config: Digest) -> LayoutEntries | None:
     """Return the image as index.json lists it, all its platforms, of which one has this config; None without one."""
     if INDEX not in archive.members or LAYOUT not in archive.members:

@@ -3,13 +3,14 @@ import os
 
 from occystrap_core import (
     ByteStream, Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
-    UsageError, WrittenImage, WrittenLayer,
+    UsageError, WrittenImage, WrittenLayer, writing,
 )
 from occystrap_core.oci import (
     INDEX, LAYOUT, LAYOUT_VERSION, REF_NAME, Descriptor, Digest, Reference, blob_name, dump, media_types,
 )
 from occystrap_tar.archive_builder import ArchiveBuilder
 from occystrap_tar.builder import DockerArchiveBuilder, same_layers
+from occystrap_tar.existing import indexes_in
 from occystrap_tar.layers_of_run import LayersOfRun
 
 
@@ -37,6 +38,13 @@ class _ArchiveOutput(ImageOutput):
         """Return the file: an archive holds one image."""
         return Place.at(self.location.path)
 
+    def _spare_indexes(self) -> None:
+        """Refuse to replace an archive of several platforms; raises OutputError."""
+        if os.path.isfile(self.location.path):
+            with writing(self.location.path):
+                for index in indexes_in(self.location.path):
+                    self.spare_index(index, self.location.path)
+
 
 class DockerArchiveOutput(_ArchiveOutput):
     """An archive as `docker save` writes it and `docker load` reads it."""
@@ -51,6 +59,7 @@ class DockerArchiveOutput(_ArchiveOutput):
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive."""
+        self._spare_indexes()
         self._builder.prepare(image)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
@@ -93,6 +102,7 @@ class OciArchiveOutput(_ArchiveOutput):
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive."""
+        self._spare_indexes()
         self._archive.begin(([layer.index for layer in layers], _blob_size(layers[-1]))
                             for layers in same_layers(image))
 

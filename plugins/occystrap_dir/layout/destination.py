@@ -12,8 +12,8 @@ _OTHERS = (
     'manifest.json', 'catalog.json', 'repositories', 'version', 'config.json', 'rootfs', 'mount.json', 'layers')
 
 
-def check_destination(root: str, rebuild: bool) -> None:
-    """Raise OutputError unless `root` is a layout, or a folder that can become one.
+def check_destination(root: str, rebuild: bool) -> IndexFile:
+    """Return what `root` lists; raises OutputError unless it is a layout, or a folder that can become one.
 
     With `rebuild` its index.json may be damaged.
     """
@@ -22,8 +22,8 @@ def check_destination(root: str, rebuild: bool) -> None:
             check_empty(root, (LAYOUT, STATE))
             check_layout(root, _OTHERS)
             has_version(root)
-            if not rebuild:
-                require_index(root)
+            return (current_index(root) or IndexFile.empty()) if rebuild else require_index(root)
+    return IndexFile.empty()
 
 
 def has_version(root: str) -> bool:
@@ -57,9 +57,10 @@ def current_index(root: str) -> IndexFile | None:
         return None
 
 
-def require_index(root: str) -> None:
-    """Raise OutputError for an index.json that is damaged or lost; OSError."""
-    if current_index(root) is None:
+def require_index(root: str) -> IndexFile:
+    """Return the index.json of a layout; raises OutputError for one that is damaged or lost, OSError."""
+    index = current_index(root)
+    if index is None:
         damage = f'{root}/{INDEX} is missing, though images are there'
         try:
             read_index(root)
@@ -68,3 +69,4 @@ def require_index(root: str) -> None:
         except FileNotFoundError:
             pass
         raise not_replaced(damage, 'their images lose their names')
+    return index

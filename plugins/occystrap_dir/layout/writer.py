@@ -1,16 +1,18 @@
 """Writing layout://: an image layout that may hold many images, manifests and blobs byte for byte as stored."""
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from occystrap_core import (
-    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
-    UsageError, VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer, writing,
+    Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
+    Receipt, Settings, UsageError, VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Index, Manifest, Reference, referrer_of
 from occystrap_dir.destination import without_rebuilding
 from occystrap_dir.layout.blobs import Blobs
+from occystrap_dir.layout.contents import LayoutContents
 from occystrap_dir.layout.destination import check_destination
-from occystrap_dir.layout.index_file import Entry, named_entry
+from occystrap_dir.layout.index_file import Entry, IndexFile, named_entry, names_of
 from occystrap_dir.layout.place import parse_place, require_name
 from occystrap_dir.layout.publishing import LAYOUT_FILE, expected_entry, publish, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
@@ -40,11 +42,11 @@ class LayoutOutput(ImageOutput):
         return Place.at(self._root, self._name(reference))
 
     def prepare(self, image: Image) -> None:
-        """Refuse what is no layout and cannot become one; raises OutputError."""
-        self._begin()
+        """Refuse what is no layout and cannot become one, or has an index under the name; raises OutputError."""
+        self._begin(self._name(image.reference))
 
     def prepare_index(self, index: ImageIndex) -> None:
-        """Refuse the same."""
+        """Refuse what is no layout and cannot become one; raises OutputError."""
         self._begin()
 
     def child(self) -> ImageOutput:
@@ -88,8 +90,19 @@ class LayoutOutput(ImageOutput):
         """Remove everything that this run wrote and nothing names."""
         self._leave(clean=False)
 
-    def _begin(self) -> None:
-        check_destination(self._root, self._rebuild)
+    def _spare_index(self, index: IndexFile, name: str) -> None:
+        """Refuse to replace several images of one name by a single one, also where each has an entry of its own."""
+        named = [each for entry, each in zip(index.entries, index.index.manifests, strict=True)
+                 if name and name in names_of(entry)]
+        if not named:
+            return
+        with suppress(InvalidImage, ImageNotFound):  # what is damaged is to be replaced
+            there = LayoutContents(self._root).manifest(named[0]) if len(named) == 1 else Index.build(named)
+            self.spare_index(there, f'{self._root}, {name}')
+
+    def _begin(self, name: str = '') -> None:
+        """Refuse what cannot be written, an index under the name of a single image included; then begin."""
+        self._spare_index(check_destination(self._root, self._rebuild), name)
         self._workspace.enter()
         with writing(self._root):
             for name in ('blobs', 'blobs/sha256'):
@@ -124,7 +137,7 @@ class _Part(LayoutOutput):
     def __init__(self, whole: LayoutOutput) -> None:
         self.__dict__.update(whole.__dict__)
 
-    def _begin(self) -> None:
+    def _begin(self, name: str = '') -> None:
         """Nothing: the whole has begun."""
 
     def finalize(self, image: WrittenImage) -> Receipt:

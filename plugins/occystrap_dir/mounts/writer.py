@@ -22,7 +22,7 @@ from occystrap_dir.names import read_document
 from occystrap_dir.receipts import kept_receipt
 from occystrap_dir.workspace import RECEIPTS, STATE, Workspace, was_left
 
-_OURS = {CATALOG, SCRIPT, LAYERS, STATE, 'lost+found'}
+_OURS = {CATALOG, SCRIPT, LAYERS, STATE}
 
 
 class MountsOutput(ImageOutput):
@@ -104,7 +104,8 @@ class MountsOutput(ImageOutput):
 
     def _check_place(self) -> None:
         with writing(self._root):
-            if check_folder(self._root) and (others := sorted(set(os.listdir(self._root)) - _OURS)):
+            names = set(os.listdir(self._root)) - {'lost+found'} if check_folder(self._root) else set()
+            if others := sorted(names - _OURS or (names if names.isdisjoint((STATE, CATALOG)) else ())):
                 raise OutputError(f'{self._root} holds other things, such as {others[0]!r}: name an empty folder')
             if os.path.isdir(self._root):
                 self._catalog()

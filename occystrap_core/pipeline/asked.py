@@ -1,0 +1,57 @@
+"""What was asked for, held against what the source gave: the platform, the pinned digest, the whole index or a part."""
+from collections.abc import Sequence
+
+from occystrap_core.errors import DigestMismatch, ImageNotFound
+from occystrap_core.image.artifact import Artifact
+from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image.origin import is_image
+from occystrap_core.oci.platform import Platform
+from occystrap_core.oci.reference import Reference
+from occystrap_core.settings import Settings
+
+
+def require_asked(opened: Image | ImageIndex, reference: Reference, settings: Settings) -> None:
+    """Raise DigestMismatch or ImageNotFound when an input gave something else than what the name means."""
+    origin = opened.origin
+    if reference.digest and origin and origin.digest not in (None, reference.digest):
+        raise DigestMismatch(f'{reference}: the source gave {origin.digest} for it', 'manifest-digest')
+    if not isinstance(opened, ImageIndex | Artifact):
+        _require_platform(opened.platform, opened.reference, settings)
+
+
+def require_platform_at_end(image: Image, settings: Settings) -> None:
+    """Raise ImageNotFound when the config that came last in a stream, which had told no platform, is for another one.
+    """
+    if image.sequential and image.source.platform is None:
+        _require_platform(image.config.platform, image.reference, settings)
+
+
+def _require_platform(actual: Platform | None, reference: Reference, settings: Settings) -> None:
+    wanted = settings.platform
+    if wanted and actual and not actual.may_be(wanted):
+        raise ImageNotFound(f'no image for platform {wanted} at {reference}; there is: {actual}')
+
+
+def platforms_taken(opened: Image | ImageIndex) -> Sequence[str]:
+    """Return the platforms of what is copied, as far as they are known."""
+    if isinstance(opened, ImageIndex):
+        entries = [opened.index.manifests[child.place] for child in opened.children]
+        return [str(entry.platform or 'unknown') for entry in entries if is_image(entry)]
+    told = None if isinstance(opened, Artifact) else opened.platform
+    return [str(told)] if told else []
+
+
+def platforms_there(opened: Image | ImageIndex) -> Sequence[str]:
+    """Return the platforms of all images in the index that was meant at the source; none where there is no index."""
+    return opened.origin.platforms if opened.origin else ()
+
+
+def cut_out(opened: Image | ImageIndex) -> list[str]:
+    """Return a line that says what was taken of an index; none where all of it was, or where there is no index."""
+    taken, there = platforms_taken(opened), platforms_there(opened)
+    if not there or (isinstance(opened, ImageIndex) and len(taken) == len(there)):
+        return []
+    index = f'index {opened.origin.digest}' if opened.origin and opened.origin.digest else 'index'
+    return [f'{opened.reference}: {len(taken)} of {len(there)} platforms of the {index}: {", ".join(taken)} '
+            '(--platform=all takes all)']
