@@ -15,6 +15,10 @@ from occystrap_dir.choices import Choice, list_choices, reference_of, saved_imag
 from occystrap_dir.names import open_inside, read_document
 
 
+_DIGEST = re.compile(r'(?:sha256:)?([0-9a-f]{12,64})')
+_HEX = re.compile('[0-9a-f]{64}')
+
+
 class DirInput(ImageInput):
     """Reads one image of a folder: the only one, or the one that the options image and tag choose."""
 
@@ -60,7 +64,7 @@ class DirInput(ImageInput):
         if not choices:
             raise ImageNotFound(f'{self._root} holds no image: it has neither manifest.json nor catalog.json',
                                 'manifest-missing')
-        called = [choice for choice in choices if choice.is_called(name, tag)]
+        called = [choice for choice in choices if choice.is_called(name, tag)] or self._of_digest(choices, name or '')
         there = ', '.join(sorted(map(str, choices)))
         if not called:
             raise ImageNotFound(f'{self._root} holds no image called {name or "…"}:{tag or "…"}; there is: {there}')
@@ -68,6 +72,12 @@ class DirInput(ImageInput):
             raise UsageError(f'{self._root} holds several images: choose one with ?image=NAME&tag=TAG; '
                              f'there is: {there}')
         return called[0]
+
+    def _of_digest(self, choices: Sequence[Choice], wanted: str) -> Sequence[Choice]:
+        """Return the image whose config is named by a digest that begins so."""
+        digits = _DIGEST.fullmatch(wanted)
+        return [choice for choice in choices if digits and any(
+            named.startswith(digits[1]) for named in _HEX.findall(saved_image(self._root, choice).config))]
 
     def _all(self) -> list[Choice]:
         try:
@@ -81,7 +91,7 @@ class DirInput(ImageInput):
         except OSError as error:
             raise InvalidImage(f'{self._root}: config {name} cannot be read: {error.strerror}',
                                problem='missing') from None
-        claimed = re.search(r'[0-9a-f]{64}', os.path.basename(name))
+        claimed = _HEX.search(os.path.basename(name))
         if claimed and claimed[0] != Digest.of(raw).hex and not _is_reformatted(raw):
             raise InvalidImage(f'{self._root}: config {name} has digest {Digest.of(raw)}, not the one in its name',
                                problem='digest')

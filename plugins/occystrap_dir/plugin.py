@@ -29,7 +29,7 @@ def register_inputs() -> Iterable[InputScheme]:
     """Return the sources."""
     return [InputScheme(
         'dir', 'occystrap_dir.input:DirInput',
-        [Option('image', STRING, None, 'which image, by name, of a folder that holds several'),
+        [Option('image', STRING, None, 'which image, by name or digest, of a folder that holds several'),
          Option('tag', STRING, None, 'which tag, of a folder that holds several')],
         'a folder in the layout of docker save'),
         InputScheme(

@@ -39,8 +39,15 @@ def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
         if not isinstance(document, list) or not document:
             raise InvalidImage(f'{archive.name}: {MANIFEST} lists no images')
         images = [_archived_image(archive, entry) for entry in document]
-    return [Offer(image, {tag: parse_name(tag) for tag in image.tags},
-                  image.config_digest.hex if image.config_digest else '') for image in images]
+    return [Offer(image, {tag: parse_name(tag) for tag in image.tags}, _hex(archive, image)) for image in images]
+
+
+def _hex(archive: Archive, image: ArchivedImage) -> str:
+    """Return the digits of the image's ID: those in the config's name, else of its bytes; empty if it is not there."""
+    if image.config_digest:
+        return image.config_digest.hex
+    member = archive.members.get(image.config.removeprefix('./'))
+    return Digest.of(archive.part(member, 0, member.size)).hex if member and member.size <= MANIFEST_CAP else ''
 
 
 def _require_one_meaning(archive: Archive) -> None:

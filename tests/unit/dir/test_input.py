@@ -238,3 +238,12 @@ def test_a_catalog_that_names_a_missing_manifest_is_said(tmp_path: Path) -> None
     assert tars(read(tmp_path, 'one')) == sample_layers('one:v1')
     with pytest.raises(InvalidImage, match='manifest-two-v1.json, which the catalog names for two:v1, is missing'):
         read(tmp_path, 'two')
+
+
+def test_an_image_is_chosen_by_the_digest_of_its_config(tmp_path: Path) -> None:
+    write_several(tmp_path, 'one:v1', 'two:v1')
+    wanted = read_json(tmp_path / 'manifest-two-v1.json')[0]['Config'].removesuffix('.json')
+    for name in (wanted, f'sha256:{wanted}', wanted[:12]):
+        assert tars(read(tmp_path, name)) == sample_layers('two:v1')
+    with pytest.raises(ImageNotFound, match='there is: one:v1, two:v1'):
+        read(tmp_path, f'sha256:{"0" * 64}')

@@ -148,3 +148,19 @@ def test_a_config_is_held_against_the_digest_in_its_name(name: str, tmp_path: Pa
     rules = [each['rule'] for each in json.loads(run_here('check', f'tar://{source}', '-O', 'json').out)['images'][0][
         'findings']]
     assert rules == ['config-digest']
+
+
+def test_an_image_is_found_by_its_digest_whatever_its_config_is_called(tmp_path: Path) -> None:
+    members = dict(AMD[1])
+    first, second = (json.loads(each) for each in (AMD[0], ARM[0]))
+    configs = [dict(EVERY)[f'blobs/sha256/{each["config"]["digest"][7:]}'] for each in (first, second)]
+    entries = [{'Config': f'config{number}.json', 'RepoTags': None,
+                'Layers': [f'blobs/sha256/{layer["digest"][7:]}' for layer in each['layers']]}
+               for number, each in enumerate((first, second))]
+    source = write_tar(tmp_path / 'a.tar', [
+        ('manifest.json', json.dumps(entries).encode()), *((f'config{number}.json', each)
+                                                           for number, each in enumerate(configs)),
+        *dict([*members.items(), *ARM[1]]).items()])
+    wanted = second['config']['digest']
+    assert wanted in run_here('info', f'tar://{source}?image={wanted}').assert_code(0).out
+    is_refused(run_here('-q', 'info', f'tar://{source}'), '2 images', wanted[:19], code=2)
