@@ -130,8 +130,10 @@ class Stream(httpcore.NetworkStream):
     def _read_body(self, count: int) -> bytes:
         if self._left is not None:
             count = min(count, self._left)
-        data, self._ahead = self._ahead[:count], self._ahead[count:]
-        data = data or (self._receive(count) if count else b'')
+        if self._ahead:
+            data, self._ahead = self._ahead[:count], self._ahead[count:]
+        else:
+            data = self._receive(count) if count else b''
         if self._left is None:
             self._look_at_frames(data)
         else:
