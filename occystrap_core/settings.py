@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
 from occystrap_core.errors import Cancelled
+from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.platform import Platform, PlatformChoice
 from occystrap_core.values import value
 from occystrap_core.verification.levels import VerifyLevel
@@ -116,6 +117,7 @@ class Settings:
     given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
     `rebuild_index`: a damaged list of a destination's images is made anew, whatever else it told of. `replace_index`: a
     single image may take the place of an index of several. `force`: what is no image archive may be written over.
+    `names`: the memory that names of entries may take where layers are searched, checked or filtered.
     `stdout_taken`: a report in JSON goes to stdout, so that nothing else may. `shared`: what plugins keep for the run.
     """
 
@@ -141,6 +143,7 @@ class Settings:
     credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     requests: RequestStats = field(default_factory=RequestStats)
     cancellation: Cancellation = field(default_factory=Cancellation)
+    names: NameMemory = field(default_factory=NameMemory, repr=False, compare=False)
     shared: Shared = field(default_factory=Shared, repr=False, compare=False)
 
     def with_jobs(self, jobs: int) -> 'Settings':

@@ -29,7 +29,7 @@ def _check_image(image: Image, findings: Findings, settings: Settings, advance: 
     if fast:
         check_blobs(image, findings)
     else:
-        layers = LayerChecks(image, findings)
+        layers = LayerChecks(image, findings, settings.names)
         read_layers(image, settings, layers.check, advance)
         layers.finish()
     check_metadata(image, findings)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from occystrap_core.layertar import entry as kinds
 from occystrap_core.layertar.entry import TarEntry
 from occystrap_core.layertar.globs import plain_path
-from occystrap_core.layertar.layer_effects import above
+from occystrap_core.layertar.path_keys import COST, path_key, path_keys
 from occystrap_core.layertar.whiteouts import is_whiteout, whiteout_of
+from occystrap_core.name_memory import Share
 
 _NAME_CAP, _PATH_CAP = 255, 4095
 """Linux: NAME_MAX, and PATH_MAX without its zero byte."""
@@ -17,13 +18,15 @@ _REPEATABLE = (b'GNU.sparse.offset', b'GNU.sparse.numbytes', b'comment')
 
 
 class EntryChecks:
-    """Looks at the entries of a layer as they pass. Names are all that is kept."""
+    """Looks at the entries of a layer as they pass. Keys of paths are all that is kept, and whiteouts by name."""
 
-    def __init__(self, tell: Callable[[str, str, str | None], None]) -> None:
-        """`tell` gets the rule, a message and the path for whatever is wrong."""
-        self._tell = tell
-        self.paths: dict[bytes, bytes] = {}
+    def __init__(self, tell: Callable[[str, str, str | None], None], share: Share) -> None:
+        """`tell` gets the rule, a message and the path for whatever is wrong; `share` is memory for names."""
+        self._tell, self._share = tell, share
+        self._types: dict[bytes, bytes] = {}
         """The type of what each path is, the last where there are several."""
+        self._folders: set[bytes] = set()
+        """What paths lie in, be it an entry of the layer or not."""
         self.whiteouts: set[bytes] = set()
 
     def entry(self, entry: TarEntry) -> TarEntry:
@@ -40,12 +43,16 @@ class EntryChecks:
             self._check_whiteout(entry, path)
         else:
             self._check_place(entry, path)
-            self.paths[path] = entry.type
         return entry
+
+    def has(self, path: bytes) -> bool:
+        """Tell whether the layer has a path, or something below it."""
+        key = path_key(path)
+        return key in self._types or key in self._folders
 
     def ended(self) -> None:
         """Look at what only the whole layer tells."""
-        for path in sorted(self.whiteouts & self.paths.keys()):
+        for path in sorted(path for path in self.whiteouts if path_key(path) in self._types):
             self._tell('whiteout-of-own-entry', 'the layer has both it and its whiteout', text(path))
 
     def _add(self, rule: str, entry: TarEntry, message: str) -> None:
@@ -72,19 +79,31 @@ class EntryChecks:
             target = plain_path(entry.linkname)
             if b'..' in target.split(b'/'):
                 self._add('link-escapes', entry, f'its target is {text(entry.linkname)}')
-            elif target not in self.paths:
+            elif path_key(target) not in self._types:
                 self._add('link-without-target', entry, f'nothing before it is called {text(target)}')
 
     def _check_place(self, entry: TarEntry, path: bytes) -> None:
-        before = self.paths.get(path)
-        if before is not None:
+        key = path_key(path)
+        if key in self._types:
             self._add('duplicate-entry', entry, 'the path was there before')
-        for folder in above(path):
-            kind = self.paths.get(folder, kinds.FOLDER)
+        for depth, folder in enumerate(path_keys(path)):
+            self._check_folder(entry, folder, path, depth)
+        if key not in self._types:
+            self._share.take(len(key) + COST)
+        self._types[key] = entry.type
+
+    def _check_folder(self, entry: TarEntry, folder: bytes, path: bytes, depth: int) -> None:
+        """Look at what is called as the first `depth` names of a path are."""
+        kind = self._types.get(folder, kinds.FOLDER)
+        if kind != kinds.FOLDER:
+            shown = text(b'/'.join(path.split(b'/', depth)[:depth]))
             if kind == kinds.SYMLINK:
-                self._add('path-through-link', entry, f'{text(folder)} is a symlink')
-            elif kind != kinds.FOLDER:
-                self._add('path-through-file', entry, f'{text(folder)} is no folder')
+                self._add('path-through-link', entry, f'{shown} is a symlink')
+            else:
+                self._add('path-through-file', entry, f'{shown} is no folder')
+        if folder not in self._folders:
+            self._share.take(len(folder) + COST)
+            self._folders.add(folder)
 
     def _check_whiteout(self, entry: TarEntry, path: bytes) -> None:
         mark = whiteout_of(path)
@@ -95,6 +114,7 @@ class EntryChecks:
         if entry.type not in (kinds.FILE, b'7') or entry.size:
             self._add('whiteout-not-empty', entry, 'a whiteout is an empty file')
         if not mark.opaque:
+            self._share.take(len(mark.path) + COST)
             self.whiteouts.add(mark.path)
 
     def _check_time(self, entry: TarEntry) -> None:

@@ -10,6 +10,8 @@ from occystrap_core.values import value
 
 _MOST = 100
 """Findings of one rule in one layer that are told; of a damaged layer there may be any number."""
+_SHOWN = 4096
+"""Characters of a path or message that are kept."""
 
 
 @value
@@ -33,6 +35,24 @@ class Finding:
                 'digest': str(self.digest) if self.digest else None, 'path': self.path}
 
 
+class LayerFindings:
+    """Findings of one layer, whose place is known when it was read: of each rule so many, of the rest the number."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, str | None]] = []
+        self.counts: dict[str, int] = {}
+
+    def add(self, rule: str, message: str, path: str | None = None) -> None:
+        """Take one."""
+        count = self.counts[rule] = self.counts.get(rule, 0) + 1
+        if count <= _MOST:
+            self.told.append((rule, _shown(message), None if path is None else _shown(path)))
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}… ({len(text)} characters)'
+
+
 class Findings:
     """Takes findings, and gives them in order."""
 
@@ -49,6 +69,14 @@ class Findings:
             count = self._counts[rule, layer] = self._counts.get((rule, layer), 0) + 1
             if count <= _MOST:
                 self._found[Finding(rule, message, layer, digest, path)] = None
+
+    def add_all(self, found: LayerFindings, layer: int, digest: Digest | None) -> None:
+        """Take those of a layer."""
+        for rule, message, path in found.told:
+            self.add(rule, message, layer, digest, path)
+        with self._lock:
+            for rule, count in found.counts.items():
+                self._counts[rule, layer] += max(0, count - _MOST)
 
     def all(self) -> Sequence[Finding]:
         """Return all, those of the image as a whole first, then layer by layer, errors before warnings."""

@@ -1,12 +1,13 @@
 """Layers read to their end: digests, sizes, and every entry."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from occystrap_core.checks.entries import EntryChecks, text
-from occystrap_core.checks.findings import Findings, rule_of
+from occystrap_core.checks.findings import Findings, LayerFindings, rule_of
 from occystrap_core.errors import ImageError
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.layertar.rewriter import RewrittenTar
+from occystrap_core.name_memory import NameMemory
 
 _BEFORE_THE_END = ('layer-compression', 'layer-media-type')
 """What stops reading before the digest of the blob was checked."""
@@ -15,37 +16,34 @@ _BEFORE_THE_END = ('layer-compression', 'layer-media-type')
 class LayerChecks:
     """Checks the layers of one image, each on whatever thread reads it."""
 
-    def __init__(self, image: Image, findings: Findings) -> None:
-        self._image, self._findings = image, findings
+    def __init__(self, image: Image, findings: Findings, names: NameMemory) -> None:
+        """`names` is the memory that names may take."""
+        self._image, self._findings, self._names = image, findings, names
         self._entries: dict[int, EntryChecks] = {}
 
     def check(self, layer: Layer) -> None:
         """Read a layer to its end, and note what is wrong with it. Raises nothing that the image is to blame for."""
-        found: list[tuple[str, str, str | None]] = []
-
-        def tell(rule: str, message: str, path: str | None = None) -> None:
-            found.append((rule, message, path))
-        entries = EntryChecks(tell)
+        found = LayerFindings()
+        entries = EntryChecks(found.add, self._names.share())
         try:
-            _read(layer, entries, tell)
+            _read(layer, entries, found.add)
         except ImageError as error:
-            tell(rule_of(error, 'layer-missing'), str(error))
+            found.add(rule_of(error, 'layer-missing'), str(error))
             if layer.descriptor and error.rule in _BEFORE_THE_END:
-                _read_blob(layer, tell)
+                _read_blob(layer, found.add)
         if layer.note:
-            tell('layer-media-type', layer.note)
+            found.add('layer-media-type', layer.note)
         index = self._index(layer)
         self._entries[index] = entries
         digest = layer.descriptor.digest if layer.descriptor else layer.diff_id
-        for rule, message, path in found:
-            self._findings.add(rule, message, index, digest, path)
+        self._findings.add_all(found, index, digest)
 
     def finish(self) -> None:
         """Note what only all layers together tell."""
         for index, entries in self._entries.items():
-            below = [self._entries[lower].paths for lower in range(index) if lower in self._entries]
+            below = [self._entries[lower] for lower in range(index) if lower in self._entries]
             for path in sorted(entries.whiteouts):
-                if not any(_has(paths, path) for paths in below):
+                if not any(each.has(path) for each in below):
                     self._findings.add('whiteout-without-target', 'no layer below has it', index,
                                        self._image.diff_ids[index], text(path))
 
@@ -82,7 +80,3 @@ def _read_blob(layer: Layer, tell: Callable[[str, str], None]) -> None:
             stream.drain()
     except ImageError as error:
         tell(rule_of(error, 'layer-missing'), str(error))
-
-
-def _has(paths: Mapping[bytes, bytes], path: bytes) -> bool:
-    return path in paths or any(each.startswith(path + b'/') for each in paths)

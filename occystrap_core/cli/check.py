@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options
+from occystrap_core.cli.common import common, common_options, names_option
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.name_memory import NameMemory
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 @click.option('--fast', is_flag=True, help='Read no layer: metadata, and the first bytes of each blob.')
 @click.option('--platform', help='Which of a multi-platform image, or all (default: what fits this machine).')
 @click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers read at once.')
+@names_option
 @network_options
 @common_options
 @click.pass_context
 def check(context: click.Context, /, source: str, fast: bool, platform: str | None, jobs: int | None,
-          **network: Any) -> None:
+          max_names: NameMemory, **network: Any) -> None:
     """Check the images at SOURCE against the rules of their format, and tell of each rule that is broken.
 
     Manifest, config, history and layers are held against each other; each layer is read: digests, sizes, the tar,
@@ -38,7 +40,7 @@ def check(context: click.Context, /, source: str, fast: bool, platform: str | No
     from occystrap_core.checks.findings import of_error
     from occystrap_core.pipeline.progress import progress_for
     from occystrap_core.pipeline.reading import read_images
-    settings = Settings(debug=common(context).debug, **network_settings(network))
+    settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
     settings = settings.choosing(platform) if platform else settings
     settings = settings.with_jobs(jobs) if jobs else settings
     started = time.monotonic()

@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
+from occystrap_core.name_memory import MOST, NameMemory
+from occystrap_core.options import SIZE
 from occystrap_core.terminal import print_message
 
 F = TypeVar('F', bound=Callable[..., Any])
@@ -44,6 +46,29 @@ def common_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]
+    """A number of bytes, as options of schemes have it."""
+
+    name = 'size'
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Return the number; a mistake is a usage error."""
+        try:
+            return value if isinstance(value, int) else int(SIZE.parse(value))
+        except ValueError as error:
+            self.fail(f'{value!r}: {error}', parameter, context)
+
+
+def names_option(command: F) -> F:
+    """Add the option for the memory that names of entries may take, where layers are looked into."""
+    return click.option('--max-names', type=_Size(), default=MOST, metavar='SIZE', callback=_name_memory,
+                        help=f'Memory that the names in the layers may take (default: {MOST >> 20}M).')(command)
+
+
+def _name_memory(context: click.Context, parameter: click.Parameter, value: int) -> NameMemory:
+    return NameMemory(value)
 
 
 def _show_log() -> None:

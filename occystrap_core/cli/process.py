@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import Common, common, common_options
+from occystrap_core.cli.common import Common, common, common_options, names_option
 from occystrap_core.cli.completion import complete_filter, complete_uri
 from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
@@ -68,6 +68,7 @@ def verify_level(given: str | None) -> VerifyLevel:
               'the receipts kept beside it, and say what is lost.')
 @click.option('--sync/--no-sync', default=True, help='Flush to the device before anything becomes visible.')
 @click.option('--temp-dir', type=click.Path(exists=True, file_okay=False), help='Folder for spooled data.')
+@names_option
 @network_options
 @common_options
 @click.pass_context
@@ -108,6 +109,7 @@ def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Se
     given: dict[str, Any] = {'sync': options['sync'], 'images': options['images'], 'debug': shared.debug,
                              'stdout_taken': shared.format == 'json', 'rebuild_index': options['rebuild_index'],
                              'replace_index': options['replace_index'], 'force': options['force'],
+                             'names': options.pop('max_names'),
                              'verify': level, **network_settings(options)}
     if options['jobs']:
         given['jobs'] = options['jobs']

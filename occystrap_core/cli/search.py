@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options
+from occystrap_core.cli.common import common, common_options, names_option
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.name_memory import NameMemory
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
 
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
 @click.option('--script-friendly', is_flag=True, help='Lines of the form image:tag:layer:path.')
 @click.option('--platform', help='Which of a multi-platform image, or all (default: what fits this machine).')
 @click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers read at once.')
+@names_option
 @network_options
 @common_options
 @click.pass_context
 def search(context: click.Context, /, source: str, pattern: str, regex: bool, script_friendly: bool,
-           platform: str | None, jobs: int | None, **network: Any) -> None:
+           platform: str | None, jobs: int | None, max_names: NameMemory, **network: Any) -> None:
     """Find in the layers of SOURCE the entries whose path matches PATTERN: a glob, or several with commas.
 
     `*.conf` is looked for at any depth, `/etc/*.conf` from the root. Of each the layer is told, its place counted from
@@ -43,7 +45,7 @@ def search(context: click.Context, /, source: str, pattern: str, regex: bool, sc
     from occystrap_core.pipeline.progress import progress_for
     from occystrap_core.pipeline.reading import read_images
     from occystrap_core.search.matching import matcher
-    settings = Settings(debug=common(context).debug, **network_settings(network))
+    settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
     settings = settings.choosing(platform) if platform else settings
     settings = settings.with_jobs(jobs or max(2, len(os.sched_getaffinity(0))))  # each keeps a core busy
     matches = matcher(pattern, regex, settings)
@@ -66,7 +68,7 @@ def _search(matches: 'Matches', content: 'Content', settings: Settings, advance:
     from occystrap_core.search.searching import search_layer
     found: 'Found' = []
     for image in images_of(content):
-        searched = ImageSearch(matches)
+        searched = ImageSearch(matches, settings.names)
         read_layers(image, settings, lambda layer: search_layer(searched, layer), advance)
         found.append((str(image.config.platform), searched.results(image.diff_ids)))
     return found

@@ -8,6 +8,7 @@ from occystrap_core.image.stream import ByteStream
 from occystrap_core.image_filter import EntryFilter
 from occystrap_core.layertar.rewriter import EntryFunction, RewrittenTar
 from occystrap_core.oci.digest import Digest
+from occystrap_core.settings import Settings
 from occystrap_core.values import value
 
 
@@ -29,11 +30,11 @@ class RewrittenLayer(DerivedLayer):
 
     descriptor = None
 
-    def __init__(self, original: Layer, begins: Sequence[Callable[[Layer], LayerPass]], folder: str | None = None,
-                 ) -> None:
-        """Each of `begins` is called when the layer is opened; `folder` is for temporary files."""
+    def __init__(self, original: Layer, begins: Sequence[Callable[[Layer], LayerPass]],
+                 settings: Settings | None = None) -> None:
+        """Each of `begins` is called when the layer is opened."""
         super().__init__(original)
-        self._begins, self._folder = tuple(begins), folder
+        self._begins, self._settings = tuple(begins), settings or Settings()
         self._stream: ByteStream | None = None
         self._tar: RewrittenTar | None = None
 
@@ -49,7 +50,8 @@ class RewrittenLayer(DerivedLayer):
     def tar(self) -> ByteStream:
         """Open the new tar; reading it to the end also checks the original."""
         passes = [begin(self.original) for begin in self._begins]
-        tar = RewrittenTar(self.original.tar(), [each.entry for each in passes], self._folder)
+        tar = RewrittenTar(self.original.tar(), [each.entry for each in passes], self._settings.temporary,
+                           self._settings.names)
         stream = ByteStream(tar, what=f'rewritten layer {self.index}', hashed=tar.digest.hexdigest)
 
         def passed(count: int) -> None:
@@ -66,23 +68,22 @@ class RewrittenLayer(DerivedLayer):
 
     def with_pass(self, begin: Callable[[Layer], LayerPass]) -> 'RewrittenLayer':
         """Return the layer with one more filter in the same pass."""
-        return RewrittenLayer(self.original, (*self._begins, begin), self._folder)
+        return RewrittenLayer(self.original, (*self._begins, begin), self._settings)
 
 
-def rewrite_layers(image: Image, begin: Callable[[Layer], LayerPass], folder: str | None) -> Image:
+def rewrite_layers(image: Image, begin: Callable[[Layer], LayerPass], settings: Settings) -> Image:
     """Return `image` with every entry of every layer passed through what `begin` gives for that layer, lazily.
 
-    `begin` is called whenever a layer is opened, which happens again where sending it failed; `folder` is for temporary
-    files.
+    `begin` is called whenever a layer is opened, which happens again where sending it failed.
     """
     def rewritten(layer: Layer) -> Layer:
         if isinstance(layer, RewrittenLayer):
             return layer.with_pass(begin)
-        return RewrittenLayer(layer, [begin], folder)
+        return RewrittenLayer(layer, [begin], settings)
     return DerivedImage(image, rewritten)
 
 
 def rewrite_entries(image: Image, entry_filter: EntryFilter) -> Image:
     """Return `image` with every entry of every layer passed through the filter, lazily."""
     layer_pass = LayerPass(entry_filter.entry)
-    return rewrite_layers(image, lambda layer: layer_pass, entry_filter.settings.temporary)
+    return rewrite_layers(image, lambda layer: layer_pass, entry_filter.settings)

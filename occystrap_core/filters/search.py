@@ -25,14 +25,14 @@ class Search(ImageFilter):
 
     def apply(self, image: Image) -> Image:
         """Return the image, its layers searched as they pass, in the same pass as its neighbours."""
-        search = ImageSearch(self._matches)
+        search = ImageSearch(self._matches, self.settings.names)
 
         def begin(layer: Layer) -> LayerPass:
             looking = search.begin(layer)
             return LayerPass(looking.entry, looking.ended)
 
         image.on_copied(lambda: self._tell(image, search))
-        return rewrite_layers(image, begin, self.settings.temporary)
+        return rewrite_layers(image, begin, self.settings)
 
     def _tell(self, image: Image, search: ImageSearch) -> None:
         matches = search.results(image.diff_ids)

@@ -1,43 +1,45 @@
 """What a layer does to the entries of the layers below it (image-spec layer.md, Applying Changesets)."""
-from collections.abc import Iterator
-
+from occystrap_core.layertar.path_keys import COST, path_key, path_keys
 from occystrap_core.layertar.whiteouts import is_whiteout, whiteout_of
+from occystrap_core.name_memory import Share
 
 SHADOWED, DELETED = 'shadowed', 'deleted'
 
 
 class LayerEffects:
-    """The paths that one layer has and deletes: names are all that is kept of it."""
+    """The paths that one layer has and deletes: keys are all that is kept of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Share) -> None:
+        self._share = share
         self._paths: set[bytes] = set()
         self._ends: set[bytes] = set()
         """Paths below which nothing of a lower layer is left: deleted, or something else than folders now."""
         self._deleted: set[bytes] = set()
 
     def add(self, path: bytes, is_folder: bool) -> None:
-        """Take one of the layer's entries by its plain path."""
+        """Take one of the layer's entries by its plain path; raises InvalidImage when all take too much memory."""
         if is_whiteout(path):
             if mark := whiteout_of(path):
-                self._ends.add(mark.path)
+                key = self._kept(mark.path)
+                self._ends.add(key)
                 if not mark.opaque:
-                    self._deleted.add(mark.path)
+                    self._deleted.add(key)
             return
-        self._paths.add(path)
+        key = self._kept(path)
+        self._paths.add(key)
         if not is_folder:
-            self._ends.add(path)
+            self._ends.add(key)
+
+    def _kept(self, path: bytes) -> bytes:
+        key = path_key(path)
+        self._share.take(len(key) + COST)
+        return key
 
     def on(self, path: bytes) -> str:
         """Return what becomes of a lower layer's entry: SHADOWED, DELETED, or empty if nothing does."""
-        if path in self._paths:
+        key = path_key(path)
+        if key in self._paths:
             return SHADOWED
-        if path in self._deleted or any(folder in self._ends for folder in above(path)):
+        if key in self._deleted or any(folder in self._ends for folder in path_keys(path)):
             return DELETED
         return ''
-
-
-def above(path: bytes) -> Iterator[bytes]:
-    """Yield the folders that a plain path lies in, the nearest first, the root last."""
-    while path:
-        path = path.rpartition(b'/')[0]
-        yield path

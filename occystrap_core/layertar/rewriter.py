@@ -8,6 +8,7 @@ from occystrap_core.layertar.entry import GLOBAL_PAX, TarEntry
 from occystrap_core.layertar.grouping import Group, Grouping
 from occystrap_core.layertar.left_out import LeftOut
 from occystrap_core.layertar.output_digest import OutputDigest
+from occystrap_core.name_memory import NameMemory
 
 EntryFunction = Callable[[TarEntry], TarEntry | None]
 _SMALL = 32 << 10
@@ -20,11 +21,12 @@ class RewrittenTar(ChunkedSource):
     Headers that keep their length are changed where they lie, in the buffers of the source.
     """
 
-    def __init__(self, source: ByteStream, functions: Sequence[EntryFunction], folder: str | None = None) -> None:
-        """`folder` is for what is left out, in case that a hard link wants it."""
+    def __init__(self, source: ByteStream, functions: Sequence[EntryFunction], folder: str | None = None,
+                 names: NameMemory | None = None) -> None:
+        """`folder` is for what is left out, in case that a hard link wants it; `names` is memory for its names."""
         super().__init__()
         self._source, self._functions = source, functions
-        self._left_out = LeftOut(folder)
+        self._left_out = LeftOut(folder, (names or NameMemory()).share())
         self._grouping = Grouping()
         self._data = 0
         """Bytes still to come of the current entry's data and padding."""

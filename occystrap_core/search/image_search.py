@@ -9,12 +9,15 @@ from occystrap_core.layertar.entry import TarEntry
 from occystrap_core.layertar.globs import plain_path
 from occystrap_core.layertar.layer_effects import SHADOWED, LayerEffects
 from occystrap_core.layertar.whiteouts import is_whiteout
+from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.digest import Digest
 from occystrap_core.search.matching import Matches, Regex
 from occystrap_core.values import value
 
 VISIBLE = 'visible'
 _BATCH, _BATCH_BYTES = 2000, 1 << 20
+_COST = 600
+"""Bytes of memory that a match takes besides its names, about."""
 _TYPES = {kinds.HARD_LINK: 'hard link', kinds.SYMLINK: 'symlink', kinds.CHARACTER_DEVICE: 'character device',
           kinds.BLOCK_DEVICE: 'block device', kinds.FOLDER: 'folder', kinds.FIFO: 'pipe'}
 
@@ -50,7 +53,8 @@ class LayerSearch:
     def __init__(self, search: 'ImageSearch', layer: Layer) -> None:
         self._search, self._layer = search, layer
         self.matches: list[Match] = []
-        self.effects = LayerEffects()
+        self._share = search.names.share()
+        self.effects = LayerEffects(self._share)
         self._unsettled: list[Match | InvalidImage] = []
         self._paths: list[bytes] = []
         self._bytes = 0
@@ -67,13 +71,17 @@ class LayerSearch:
             if path and not is_whiteout(path):
                 self._note(path, entry)
         elif self._search.matches.match(path, is_folder) and path and not is_whiteout(path):
-            self.matches.append(Match.of(path, entry))
+            self._found(Match.of(path, entry))
         return entry
 
     def ended(self) -> None:
         """Keep what was found, now that the layer proved to be what it should be."""
         self._settle()
         self._search.keep(self._layer, self)
+
+    def _found(self, match: Match) -> None:
+        self._share.take(len(match.path) + len(match.linkname) + _COST)
+        self.matches.append(match)
 
     def _note(self, path: bytes, entry: TarEntry) -> None:
         """Take an entry of which another program says, with many others, whether it matches."""
@@ -94,15 +102,16 @@ class LayerSearch:
             if matches and isinstance(noted, InvalidImage):
                 raise noted
             if matches and isinstance(noted, Match):
-                self.matches.append(noted)
+                self._found(noted)
         self._unsettled, self._paths, self._bytes = [], [], 0
 
 
 class ImageSearch:
     """Collects what is found in the layers of an image."""
 
-    def __init__(self, matches: Matches) -> None:
-        self.matches = matches
+    def __init__(self, matches: Matches, names: NameMemory) -> None:
+        """`names` is the memory that names may take, those of matches and of what shadows them."""
+        self.matches, self.names = matches, names
         self._by_diff_id: dict[Digest, LayerSearch] = {}
 
     def begin(self, layer: Layer) -> LayerSearch:

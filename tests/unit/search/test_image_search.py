@@ -20,7 +20,7 @@ from tests.unit.filters.tars import Entry, entry, hard, tar_of
 def searched(pattern: str, *layers: list[Entry], regex: bool = False, upside_down: bool = False) -> list[Match]:
     """Return the matches in layers, the lowest first."""
     run = Settings()
-    search = ImageSearch(matcher(pattern, regex, run))
+    search = ImageSearch(matcher(pattern, regex, run), run.names)
     tars = [tar_of(layer) for layer in layers]
     made = [TarLayer(index, Digest.of(tar), lambda tar=tar: io.BytesIO(tar))  # type: ignore[misc]
             for index, tar in enumerate(tars)]

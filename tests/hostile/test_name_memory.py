@@ -1,0 +1,108 @@
+"""Layers that are all names: they cost little memory where layers are looked into, or are refused with what to do."""
+import gc
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from occystrap_core import InvalidImage
+from occystrap_core.layertar.path_keys import path_key, path_keys
+from occystrap_core.name_memory import NameMemory
+from occystrap_core.oci import Digest
+from tests.functional.archives import write_docker_archive
+from tests.hostile.in_process import run_here
+from tests.hostile.test_terminal_output import config
+from tests.unit.filters.tars import Entry, entry, hard, tar_of
+
+DEEP = '/'.join(['d' * 250] * 15)
+COUNT = 2000
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 'Callable[[Sequence[Entry]], None]':
+    """Writes `i.tar`, an image of one layer with these entries."""
+    monkeypatch.chdir(tmp_path)
+
+    def write_image(entries: Sequence[Entry]) -> None:
+        tar = tar_of(entries)
+        write_docker_archive(tmp_path / 'i.tar', config(tar), [tar], 'a:b')
+    return write_image
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Fail when what is done keeps more memory than so many bytes."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < size
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize('words', ['check tar://i.tar', 'search tar://i.tar none*', 'search tar://i.tar none --regex',
+                                   'process tar://i.tar tar://o.tar -f exclude:pattern=d*',
+                                   'process tar://i.tar tar://o.tar -f allow:pattern=/none'])
+def test_long_paths_are_not_kept(words: str, write: Callable[[Sequence[Entry]], None]) -> None:
+    write([entry(f'{DEEP}/{number}') for number in range(COUNT)])
+    with at_most(6 << 20):  # the paths alone have 8 MB
+        run_here(*words.split(), '-q').assert_success()
+
+
+def test_links_that_are_left_out_keep_no_names(write: Callable[[Sequence[Entry]], None]) -> None:
+    write([hard(f'{DEEP}/{number}', f'kept{number % 7}/{DEEP}') for number in range(COUNT)])
+    with at_most(6 << 20):
+        run_here('process', 'tar://i.tar', 'tar://o.tar', '-f', 'exclude:pattern=d*,kept*', '-q').assert_success()
+
+
+@pytest.mark.parametrize('words', ['check tar://i.tar', 'search tar://i.tar *', 'search tar://i.tar . --regex',
+                                   'process tar://i.tar tar://o.tar -f exclude:pattern=d*',
+                                   'process tar://i.tar tar://o.tar -f search:pattern=*'])
+def test_what_takes_more_is_refused(words: str, write: Callable[[Sequence[Entry]], None]) -> None:
+    write([entry(f'd/{number}') for number in range(COUNT)])
+    result = run_here(*words.split(), '--max-names', '100K', '-q').assert_code(1)
+    assert 'more than 102400 bytes of memory' in result.out + result.err and '--max-names' in result.out + result.err
+    run_here(*words.split(), '--max-names', '20M', '-q').assert_success()
+    run_here(*words.split(), '--max-names', 'much').assert_code(2)
+
+
+def test_findings_of_a_layer_are_not_all_kept(write: Callable[[Sequence[Entry]], None]) -> None:
+    write([entry(f'../{DEEP}/{number}') for number in range(COUNT)])
+    with at_most(6 << 20):
+        result = run_here('check', 'tar://i.tar', '-q').assert_code(1)
+    assert f'and {COUNT - 100} more of these' in result.out
+
+
+def test_whiteouts_take_no_longer_than_there_are_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tars = [tar_of([entry(f'a/{number}') for number in range(6000)]),
+            tar_of([entry(f'b/.wh.{number}') for number in range(6000)])]
+    rootfs = {'type': 'layers', 'diff_ids': [Digest.of(tar) for tar in tars]}
+    write_docker_archive(tmp_path / 'i.tar', config(tars[0], rootfs=rootfs), tars, 'a:b')
+    monkeypatch.chdir(tmp_path)
+    began = time.monotonic()
+    result = run_here('check', 'tar://i.tar', '-q')
+    assert 'and 5900 more of these' in result.out and time.monotonic() - began < 20
+
+
+def test_what_is_given_back_can_be_taken_again() -> None:
+    memory = NameMemory(1 << 20)
+    for _ in range(100):
+        share = memory.share()
+        for _ in range(1000):
+            share.take(1000)
+        del share
+    with pytest.raises(InvalidImage, match='--max-names'):
+        memory.share().take(2 << 20)
+
+
+@given(st.lists(st.text('ab', min_size=1, max_size=90), min_size=1, max_size=8))
+def test_keys_of_the_folders_above_are_the_keys_of_those_paths(names: list[str]) -> None:
+    paths = ['/'.join(names[:count]).encode() for count in range(len(names) + 1)]
+    keys = [path_key(path) for path in paths]
+    assert list(path_keys(paths[-1])) == keys[:-1] and len(set(keys)) == len(keys)
+    assert all(len(key) <= 64 for key in keys)
