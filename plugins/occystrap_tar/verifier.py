@@ -1,5 +1,6 @@
 """Holding an archive against a receipt: its headers read afresh, small members hashed, with full all of them."""
 import os
+import stat
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -8,6 +9,7 @@ from occystrap_core import (
     READ, ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, Receipt, Settings, VerifyLevel, hash_file,
 )
 from occystrap_core.oci import MANIFEST_CAP
+from occystrap_tar.header import END, padded
 from occystrap_tar.members import Archive, Member
 
 
@@ -27,6 +29,9 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
 def _opened(path: str, level: VerifyLevel, results: CheckResults) -> Archive | None:
     """Return the archive, its structure checked, unless it cannot be read as one."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write
+            results.error(path, 'is no regular file')
+            return None
         if level is VerifyLevel.FULL:
             _forget_cached(path)
         archive = Archive(path)
@@ -58,10 +63,17 @@ def _check_structure(archive: Archive, results: CheckResults) -> None:
     """Every block between the members is as the format has it."""
     if not archive.has_end:
         results.error(archive.path, 'does not end with two zero blocks right after its last member')
+    elif behind := archive.size - _written_size(archive):
+        results.error(archive.path, f'has {behind} bytes behind its end that nobody wrote')
     for name in archive.untidy:
         results.error(name, f'has a damaged header in {archive.path}')
     for name in archive.with_dirty_padding():
         results.error(name, f'has other bytes than zeros behind it in {archive.path}')
+
+
+def _written_size(archive: Archive) -> int:
+    """Return how many bytes the archive has as it was written: to the two zero blocks behind its last member."""
+    return padded(max((each.offset + each.size for each in archive.members.values()), default=0)) + len(END)
 
 
 def _check_names(archive: Archive, receipt: Receipt, results: CheckResults) -> None:

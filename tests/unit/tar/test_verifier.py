@@ -150,7 +150,7 @@ def test_gone_or_another_thing(receipt: Receipt) -> None:
     assert results.outcome is Outcome.FAILED and 'is not there' in str(results.problems[0])
     path.mkdir()
     results = verify(receipt, FAST)
-    assert results.outcome is Outcome.FAILED and 'is no archive' in str(results.problems[0])
+    assert results.outcome is Outcome.FAILED and 'is no regular file' in str(results.problems[0])
     path.rmdir()
     path.write_text('something else\n' * 100)
     results = verify(receipt, FAST)
