@@ -1,13 +1,17 @@
 """The receipts that a folder keeps: what is known of its images and layers from the runs that wrote them."""
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypeVar
 
 from occystrap_core import Evidence, InvalidImage, InvalidReceipt, Receipt
 from occystrap_core.oci import Digest
 from occystrap_dir.beneath import Beneath
 from occystrap_dir.workspace import RECEIPTS
+
+T = TypeVar('T')
 
 _CAP = 64 << 20
 
@@ -30,12 +34,20 @@ def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
 
 def recorded_sizes(root: str) -> dict[Digest, int]:
     """Return the size in bytes of every layer that the kept receipts tell of, by diff_id."""
-    sizes: dict[Digest, int] = {}
-    with suppress(OSError), Beneath(root).directory(RECEIPTS) as directory:  # without receipts nothing is known
+    return {digest: size for each in _kept(root, _layer_sizes) for digest, size in each.items()}
+
+
+def recorded_lists(root: str) -> set[tuple[str, Digest]]:
+    """Return every list of files that the kept receipts tell of: its name, and its digest."""
+    return {listing for each in _kept(root, _lists) for listing in each}
+
+
+def _kept(root: str, told: Callable[[str, str, int], T]) -> list[T]:
+    """Return what `told` has of each kept receipt, by root, name and inode; nothing without receipts."""
+    with suppress(OSError), Beneath(root).directory(RECEIPTS) as directory:
         with os.scandir(directory) as entries:
-            for entry in entries:
-                sizes.update(_layer_sizes(root, entry.name, entry.inode()))
-    return sizes
+            return [told(root, entry.name, entry.inode()) for entry in entries]
+    return []
 
 
 @lru_cache(maxsize=4096)
@@ -43,3 +55,9 @@ def _layer_sizes(root: str, name: str, inode: int) -> dict[Digest, int]:
     """Return the layers of one receipt; cached because many images go into one folder, and never wrong later on."""
     receipt = kept_receipt(root, name)
     return {layer.digest: layer.size for layer in receipt.of_kind('layer')} if receipt else {}
+
+
+@lru_cache(maxsize=4096)
+def _lists(root: str, name: str, inode: int) -> frozenset[tuple[str, Digest]]:
+    receipt = kept_receipt(root, name)
+    return frozenset((each.locator, each.digest) for each in receipt.of_kind('files')) if receipt else frozenset()

@@ -70,6 +70,11 @@ class Setter:
         """How many times the file system could not hold."""
 
     @property
+    def no_owner(self) -> tuple[int, int]:
+        """An owner that is not set."""
+        return (0, 0) if self._rootless else self._own
+
+    @property
     def notes(self) -> list[str]:
         """Lines that say what could not be set, if anything."""
         return [*self._notes_on_rights(), *self._notes_on_times()]

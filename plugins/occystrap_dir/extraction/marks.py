@@ -16,6 +16,12 @@ class Marks(Protocol):
     def mark(self, mark: Whiteout) -> None:
         """Take a whiteout; raises OSError."""
 
+    def made(self, path: bytes) -> None:
+        """Know that a folder was made of which no entry tells, or not yet."""
+
+    def told(self, path: bytes) -> None:
+        """Know that an entry tells of a folder."""
+
     def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
         """Look whether a device may be made; raises InvalidImage if it would be taken for a mark."""
 
@@ -43,6 +49,12 @@ class Hiding:
         found = tree.root.existing(above)
         if found and _exists(name, found.descriptor):
             tree.removal.hidden(join(found.path, name))
+
+    def made(self, path: bytes) -> None:
+        """It is like any other."""
+
+    def told(self, path: bytes) -> None:
+        """It is like any other."""
 
     def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
         """Any will do."""

@@ -51,8 +51,9 @@ class Removal:
         folder, _, name = path.rpartition(b'/')
         if not _is_folder(name, self._root.plain(folder)):
             self._remove_file(path, keeper)
-        elif keeper is None or not keeper.is_whole(path):
-            self._empty(path, keeper)
+        else:
+            if keeper is None or not keeper.is_whole(path):
+                self._empty(path, keeper)
             self._remove_folder(path, keeper)
 
     def _empty(self, folder: bytes, keeper: Keeper | None) -> None:
@@ -72,7 +73,9 @@ class Removal:
             each = join(path, name)
             if not is_folder:
                 self._remove_file(each, keeper)
-            elif keeper is None or not keeper.is_whole(each):
+            elif keeper and keeper.is_whole(each):
+                self._remove_folder(each, keeper)
+            else:
                 levels.append((each, self._names(each)))
 
     def _names(self, folder: bytes) -> _Names:

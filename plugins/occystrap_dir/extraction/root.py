@@ -21,6 +21,10 @@ LONGEST = 4095
 """Bytes that a path may have, as on Linux: PATH_MAX without its zero byte."""
 
 
+class NoFolder(InvalidImage):
+    """Something is below what is no folder."""
+
+
 class Folder(NamedTuple):
     """An open folder: its path below the root, without links, and its descriptor, good until the next is opened."""
 
@@ -142,7 +146,7 @@ class Root:
         except OSError:
             found = os.lstat(name, dir_fd=above)
             if not stat.S_ISLNK(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-                raise InvalidImage(f'{text(child)} is not a folder, and something lies below it') from None
+                raise NoFolder(f'{text(child)} is not a folder, and something lies below it') from None
             if stat.S_ISDIR(found.st_mode):
                 raise
             return os.readlink(name, dir_fd=above)

@@ -2,11 +2,12 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from occystrap_core import (
     BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, ByteStream, InvalidImage, TarEntry,
-    TarReader, is_whiteout, plain_path, whiteout_of,
+    TarReader, Whiteout, is_whiteout, plain_path, whiteout_of,
 )
 from occystrap_dir.extraction import mtree
 from occystrap_dir.extraction.attributes import Attributes, Setter
@@ -26,6 +27,16 @@ _MAJORS, _MINORS = 1 << 12, 1 << 20
 _SIMPLE = re.compile(rb'[^/.\0][^/\0]*(?:/[^/.\0][^/\0]*)*').fullmatch
 """Whether a path is what `plain_path` would make of it, and needs no further look."""
 _AUFS = b'.wh..wh.'
+
+
+class Cover(NamedTuple):
+    """What a layer has that is not made from a tar: folders, each after the one that it is in, symlinks, and paths that
+    it hides.
+    """
+
+    folders: Sequence[tuple[bytes, Attributes]]
+    links: Sequence[tuple[bytes, bytes, Attributes]]
+    hidden: Sequence[bytes]
 
 
 class Tree:
@@ -59,6 +70,18 @@ class Tree:
             self._budget.entry()
             self._entry(entry, reader)
         self._links.finish(layer)
+        self._marks.finish()
+
+    def put_cover(self, cover: Cover) -> None:
+        """Put a layer in that is not made from a tar; raises InvalidImage, OSError."""
+        for path, attributes in cover.folders:
+            self._budget.entry()
+            self.root.folder(path)
+            self._set_folder(path, attributes)
+        for path, target, attributes in cover.links:
+            self._put_symlink(path, target, attributes)
+        for path in cover.hidden:
+            self._marks.mark(Whiteout(path, False))
         self._marks.finish()
 
     def finish(self, head: Head) -> Iterator[bytes]:
@@ -144,7 +167,7 @@ class Tree:
         elif kind == HARD_LINK:
             self._links.add(path, plain_path(entry.linkname), self.layer)
         elif kind == SYMLINK:
-            self._put_symlink(path, folder, name, entry)
+            self._put_symlink(path, entry.linkname, Attributes.of(entry))
         elif kind in (CHARACTER_DEVICE, BLOCK_DEVICE, FIFO):
             self._put_special(path, folder, name, entry, reader)
         else:
@@ -162,6 +185,7 @@ class Tree:
         self._set_folder(path, attributes)
 
     def _set_folder(self, path: bytes, attributes: Attributes) -> None:
+        self._marks.told(path)
         keywords = self.setter.folder(self.root.plain(path), attributes)
         self.record.put(path, self.layer, b'type=dir ' + keywords)
 
@@ -181,12 +205,12 @@ class Tree:
             self.removal.everything(path)
             return os.open(name, _NEW_FILE, 0o600, dir_fd=self.root.plain(folder))
 
-    def _put_symlink(self, path: bytes, folder: bytes, name: bytes, entry: TarEntry) -> None:
-        target = entry.linkname
+    def _put_symlink(self, path: bytes, target: bytes, attributes: Attributes) -> None:
+        folder, _, name = path.rpartition(b'/')
         if not target:
             raise InvalidImage(f'{text(path)} is a symlink to nothing')
         self._replacing(path, folder, lambda above: os.symlink(target, name, dir_fd=above))
-        keywords = self.setter.named(name, self.root.plain(folder), Attributes.of(entry), is_link=True)
+        keywords = self.setter.named(name, self.root.plain(folder), attributes, is_link=True)
         self.record.put(path, self.layer, b'type=link link=%s%s' % (mtree.escaped(target), keywords))
 
     def _put_special(self, path: bytes, folder: bytes, name: bytes, entry: TarEntry, reader: TarReader) -> None:
@@ -225,6 +249,7 @@ class Tree:
         """Take note of a folder that no entry tells of."""
         if path:
             self._budget.entry()
+        self._marks.made(path)
         keywords = self.setter.implicit_folder(self.root.plain(path))
         self.record.put(path, self.layer, b'type=dir ' + keywords)
 

@@ -1,7 +1,7 @@
 """One tree in the making: from an empty folder beside its place to the list of its files."""
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from occystrap_core import ByteStream, Cancelled, Values, writing
@@ -12,7 +12,7 @@ from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Hiding, Marks
 from occystrap_dir.extraction.record import TreeRecord
 from occystrap_dir.extraction.staging import Staging
-from occystrap_dir.extraction.tree import Tree
+from occystrap_dir.extraction.tree import Cover, Tree
 
 _STOPPING = 0.2
 """Seconds that `abort` waits for a thread that still unpacks."""
@@ -68,6 +68,12 @@ class Unpacking:
         with self._working, writing(self.staging.target):
             self.tree.apply(len(self._layers), stream)
             self._layers.append(ListedLayer(stream.digest, stream.size))
+
+    def put_cover(self, layers: Sequence[ListedLayer], cover: Cover) -> None:
+        """Put in what is to go on top of these layers; raises InvalidImage, OutputError."""
+        with self._working, writing(self.staging.target):
+            self.tree.put_cover(cover)
+            self._layers += layers
 
     def finish(self, write: Callable[[bytes], object], image_id: Digest | None = None) -> tuple[Digest, int]:
         """Give folders their modes, and the list of files to `write`; return its digest, and its size in bytes.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from occystrap_core import InvalidImage, value
+from occystrap_core import InvalidImage, OutputError, Receipt, value
 from occystrap_core.oci import Digest, FieldNames, dump, parse_object
 
 CATALOG, SCRIPT, LAYERS, TREES = 'mount.json', 'mount.sh', 'layers', '.occystrap/trees'
@@ -15,17 +15,30 @@ USER_MARKS = '.occystrap/userxattr'
 """Whose existence tells that opaque folders are marked as whoever is not root may."""
 CAP = 16 << 20
 _FIELDS = FieldNames.of('image_id layers', free_top=True)
-_FOLDER = re.compile(rf'{LAYERS}/[0-9a-f]{{32}}')
+_MOST = 500
+"""OVL_MAX_STACK of Linux."""
+_FOLDER, _COVER = re.compile(rf'{LAYERS}/[0-9a-f]{{32}}'), re.compile(rf'(?:{re.escape(TREES)}/[0-9a-f]{{32}})?')
 
 
 def layer_folder(diff_id: Digest) -> str:
-    """Return the name of a layer's folder: half of the digest, so that a hundred of them fit into mount's options."""
+    """Return the name of a layer's folder, by half of the digest."""
     return f'{LAYERS}/{diff_id.hex[:32]}'
 
 
+def cover_folder(diff_ids: Sequence[Digest]) -> str:
+    """Return the name of the folder that goes on top of these layers, if they need one (see stack.py)."""
+    return f'{TREES}/{Digest.of(" ".join(diff_ids).encode()).hex[:32]}'
+
+
 def tree_name(folder: str) -> str:
-    """Return the name of the list of files in a layer's folder."""
-    return f'{TREES}/{folder.removeprefix(f"{LAYERS}/")}.mtree'
+    """Return the name of the list of files in a layer's folder, or in one that goes on top of layers."""
+    return f'{TREES}/{folder.rpartition("/")[2]}.mtree'
+
+
+def folder_of(listing: str, receipt: Receipt) -> str:
+    """Return the name of the folder whose list of files this is."""
+    cover = cover_folder(receipt.diff_ids)
+    return cover if listing == tree_name(cover) else listing.replace(TREES, LAYERS, 1).removesuffix('.mtree')
 
 
 @value
@@ -35,22 +48,38 @@ class Mounted:
     name: str
     image_id: str
     layers: Sequence[str]
+    cover: str = ''
+    """What goes on top of them, if they need that."""
+
+    @classmethod
+    def of(cls, receipt: Receipt, name: str) -> Self:
+        """Return what an image is mounted from, as its receipt has it."""
+        cover = cover_folder(receipt.diff_ids)
+        has_cover = any(each.locator == tree_name(cover) for each in receipt.of_kind('files'))
+        return cls(name, receipt.image_id, tuple(map(layer_folder, receipt.diff_ids)), cover if has_cover else '')
+
+    @property
+    def folders(self) -> list[str]:
+        """All that it is mounted from, lowest first."""
+        return [*self.layers, *([self.cover] if self.cover else [])]
 
     def canonical(self) -> bytes:
         """Return the bytes whose digest stands for this image in a receipt: mount.json if it had no other."""
         return dump({self.name: self._to_json()})
 
     def _to_json(self) -> dict[str, object]:
-        return {'image_id': self.image_id, 'layers': list(self.layers)}
+        cover = {'cover': self.cover} if self.cover else {}
+        return {'image_id': self.image_id, 'layers': list(self.layers), **cover}
 
     @classmethod
     def from_json(cls, name: str, document: object, what: str) -> Self:
         """Return the image that an entry of mount.json is; raises InvalidImage."""
-        layers = document.get('layers') if isinstance(document, dict) else None
-        if not isinstance(document, dict) or not isinstance(layers, list) or not all(
-                isinstance(each, str) and _FOLDER.fullmatch(each) for each in layers):
+        given = document if isinstance(document, dict) else {}
+        layers, cover = given.get('layers'), given.get('cover', '')
+        if not isinstance(layers, list) or not all(isinstance(each, str) and _FOLDER.fullmatch(each) for each in layers
+                                                   ) or not isinstance(cover, str) or not _COVER.fullmatch(cover):
             raise InvalidImage(f'{what}: {name!r} is not followed by an image_id and the folders of layers')
-        return cls(name, str(document.get('image_id')), tuple(layers))
+        return cls(name, str(given.get('image_id')), tuple(layers), cover)
 
 
 @dataclass
@@ -73,8 +102,8 @@ class MountCatalog:
         """Return mount.sh, the same for the same images; `user_marks` tells that opaque folders are marked without
         root, `hides_below` whether a layer's own folder is: overlayfs does not heed that, so layers below are left out.
         """
-        cases = ''.join(f'    {_quoted(image.name)}) layers={_lower(image, hides_below)} ;;\n'
-                        for _, image in sorted(self.images.items()))
+        cases = ''.join(f'    {_quoted(name)}) layers={_quoted(_lower(image, hides_below))} ;;\n'
+                        for name, image in sorted(self.images.items()))
         filled = {'@CASES@': cases, '@ONLY@': _quoted(_only(self.images)),
                   '@EMPTY@': EMPTY, '@MARKS@': ',userxattr' if user_marks else ''}
         return re.sub('@[A-Z]+@', lambda match: filled[match[0]], _SCRIPT).encode()
@@ -84,14 +113,22 @@ def _only(images: dict[str, Mounted]) -> str:
     return next(iter(images)) if len(images) == 1 else ''
 
 
+def require_mountable(image: Mounted) -> None:
+    """Raise OutputError for more layers than overlayfs can put on each other."""
+    count = len(set(image.folders))
+    if count > _MOST:
+        raise OutputError(f'{count} layers cannot be mounted: overlayfs takes up to {_MOST}; write the image to '
+                          'oci://, which puts all into one tree')
+
+
 def _lower(image: Mounted, hides_below: Callable[[str], bool]) -> str:
-    """Return the folders as overlayfs wants them, the uppermost first, each once."""
+    """Return the folders in the order that overlayfs wants, the uppermost first, each once."""
     seen: dict[str, None] = {}
-    for folder in reversed(image.layers):
-        seen[folder.removeprefix(f'{LAYERS}/')] = None
+    for folder in reversed(image.folders):
+        seen[folder.removeprefix(f'{LAYERS}/') if folder != image.cover else f'../{folder}'] = None
         if hides_below(folder):
             break
-    return ':'.join(seen)
+    return ' '.join(seen)
 
 
 def _quoted(text: str) -> str:
@@ -112,17 +149,30 @@ case $1 in
 esac
 mkdir -p "$2"
 target=$(cd "$2" && pwd)
-options=lowerdir=$layers@MARKS@
+here=$(cd "$(dirname "$0")" && pwd)
+links=$(mktemp -d)  # short names without commas and colons: mount(2) takes 4,096 bytes of options
+trap 'rm -rf "$links"' EXIT
+trap 'exit 1' HUP INT TERM
+count=0
+lower=
+for layer in $layers; do
+    count=$((count + 1))
+    ln -s "$here/layers/$layer" "$links/$count"
+    lower=$lower:$count
+done
+options=
 if [ $# = 3 ]; then
     mkdir -p "$3/upper" "$3/work"
     writable=$(cd "$3" && pwd)
-    options=$options,upperdir=$writable/upper,workdir=$writable/work
+    ln -s "$writable/upper" "$links/upper"
+    ln -s "$writable/work" "$links/work"
+    options=,upperdir=upper,workdir=work
+elif [ $count = 1 ]; then  # overlayfs wants more than one
+    mkdir -p "$here/@EMPTY@"
+    ln -s "$here/@EMPTY@" "$links/empty"
+    lower=$lower:empty
 fi
-cd "$(dirname "$0")/layers"
-case $options in
-*:*|*,upperdir=*) ;;
-*) mkdir -p ../@EMPTY@  # overlayfs wants more than one
-   options=lowerdir=$layers:../@EMPTY@@MARKS@ ;;
-esac
-exec mount -t overlay occystrap -o "$options" "$target"
+cd "$links"
+export LIBMOUNT_FORCE_MOUNT2=always  # the newer calls take 256 bytes
+mount -t overlay occystrap -o "lowerdir=${lower#:}$options@MARKS@" "$target"
 """

@@ -17,11 +17,11 @@ def listed_layer(root: str, folder: str) -> ListedLayer | None:
         return None
 
 
-def is_whole(root: str, folder: str, full: bool, settings: Settings) -> bool:
-    """Tell whether a layer's files are as its list says."""
+def is_whole(root: str, listing: str, folder: str, full: bool, settings: Settings) -> bool:
+    """Tell whether a layer's files are as a list says."""
     results = CheckResults()
     try:
-        check_tree(root, tree_name(folder), folder, full, settings, results)
+        check_tree(root, listing, folder, full, settings, results)
     except (OSError, InvalidImage):
         return False
     return not results.results
@@ -35,11 +35,12 @@ def remove_unnamed(root: str) -> None:
         catalog = MountCatalog()
     except InvalidImage:
         return
-    named = {folder for image in catalog.images.values() for folder in image.layers}
+    named = {folder for image in catalog.images.values() for folder in image.folders}
+    kept = named | {tree_name(folder) for folder in named}
     place = Beneath(root)
     for name in place.names(LAYERS):
-        if f'{LAYERS}/{name}' not in named:
+        if f'{LAYERS}/{name}' not in kept:
             remove_tree(place, f'{LAYERS}/{name}')
     for name in place.names(TREES):
-        if f'{TREES}/{name}' not in {tree_name(folder) for folder in named}:
-            place.unlink(f'{TREES}/{name}')
+        if f'{TREES}/{name}' not in kept:
+            remove_tree(place, f'{TREES}/{name}')

@@ -2,13 +2,20 @@
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from occystrap_core import InvalidImage, Whiteout
 from occystrap_dir.extraction.mtree import xattr_keywords
-from occystrap_dir.extraction.root import join, text
+from occystrap_dir.extraction.root import NoFolder, join, text
 from occystrap_dir.extraction.tree import Tree
 from occystrap_dir.mounts.catalog import MountCatalog
+
+IMPLIED, CARRIER, MARKED = b'implied', b'carrier', b'marked'
+"""Words for folders in the head of a layer's list: no entry tells of it, but of something in it; there is nothing in it
+but marks; some of the names in it are deleted."""
+OPAQUE = b'trusted.overlay.opaque', b'user.overlay.opaque'
+"""The attribute as root sets it, and as others may."""
 
 
 def mount_script(root: str, catalog: MountCatalog, user_marks: bool) -> bytes:
@@ -27,23 +34,44 @@ def _hides_below(folder: str, user_marks: bool) -> bool:
 
 
 def _opaque(user_marks: bool) -> bytes:
-    return b'user.overlay.opaque' if user_marks else b'trusted.overlay.opaque'
+    return OPAQUE[user_marks]
 
 
 class OverlayMarks:
     """Devices 0/0 for what is deleted, an attribute for opaque folders; made when all of the layer is there.
 
     Anybody may make such a device (Linux 5.8). The attribute is in `trusted.`, which only root may set, or in `user.`.
+    What only the layers below can tell is noted for whoever puts the layers on each other (stack.py).
     """
 
-    def __init__(self, tree: Tree, user_marks: bool) -> None:
-        self._tree = tree
+    def __init__(self, tree: Tree, user_marks: bool, named: Callable[[int], None]) -> None:
+        """`named` hears of the length of what is kept in memory."""
+        self._tree, self._named = tree, named
         self._opaque = _opaque(user_marks)
-        self._marks: dict[Whiteout, None] = {}
+        self._marks: set[Whiteout] = set()
+        self._untold: dict[bytes, bytes] = {}
+        """Folders of which no entry tells, with the word for them."""
+        self._word = IMPLIED
+        self._marked: set[bytes] = set()
+        self._emptied: set[bytes] = set()
+        """Folders that are opaque."""
 
     def mark(self, mark: Whiteout) -> None:
         """Keep a whiteout for the end."""
-        self._marks[mark] = None
+        if mark not in self._marks:
+            self._named(len(mark.path))
+            self._marks.add(mark)
+
+    def made(self, path: bytes) -> None:
+        """Note a folder of which no entry tells: what it is like, or whether it is there, is for lower layers to say.
+        """
+        if path not in self._untold:
+            self._named(len(path))
+        self._untold[path] = self._word
+
+    def told(self, path: bytes) -> None:
+        """Know that an entry tells of a folder after all."""
+        self._untold.pop(path, None)
 
     def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
         """Refuse what overlayfs would take for a whiteout; raises InvalidImage."""
@@ -51,23 +79,47 @@ class OverlayMarks:
             raise InvalidImage(f'{text(path)} is a device 0, 0, which overlayfs takes for a whiteout')
 
     def finish(self) -> None:
-        """Make the marks: what the layer has itself is not deleted, but a folder of it not merged with lower ones."""
-        marks, self._marks = self._marks, {}
+        """Make the marks: what the layer has itself is not deleted, but a folder of it not merged with lower ones.
+
+        Those of folders come before those of what is in them, which say nothing more. A mark below something that is no
+        folder hides nothing.
+        """
+        marks, self._marks = sorted(self._marks), set()
+        self._word = CARRIER
         for mark in marks:
-            if mark.opaque:
-                self._make_opaque(self._tree.root.folder(mark.path).path)
-                continue
-            above, _, name = mark.path.rpartition(b'/')
-            folder = self._tree.root.folder(above)
-            path = join(folder.path, name)
-            if self._tree.record.layer(path) is None:
-                self._make_device(path, folder.descriptor, name)
-            elif self._tree.record.keywords(path).startswith(b'type=dir'):
-                self._make_opaque(path)
+            with suppress(NoFolder):
+                self._make(mark)
 
     def notes(self) -> Sequence[tuple[bytes, bytes]]:
-        """Nothing."""
-        return ()
+        """Return the folders that no entry tells of, and those with deleted names in them."""
+        untold = [(word, path) for path, word in sorted(self._untold.items()) if self._tree.record.is_folder(path)]
+        return [*untold, *((MARKED, path) for path in sorted(self._marked))]
+
+    def _make(self, mark: Whiteout) -> None:
+        above, _, name = mark.path.rpartition(b'/')
+        if mark.path and self._is_empty_below(above):
+            return
+        if mark.opaque:
+            self._make_opaque(self._tree.root.folder(mark.path).path)
+            return
+        folder = self._tree.root.folder(above)
+        path = join(folder.path, name)
+        if self._tree.record.layer(path) is None:
+            self._make_device(path, folder.descriptor, name)
+            self._marked.add(folder.path)
+        elif self._tree.record.is_folder(path):
+            self._make_opaque(path)
+            self.told(path)  # a new one, of which lower layers tell nothing
+
+    def _is_empty_below(self, folder: bytes) -> bool:
+        """Tell whether nothing of lower layers can be in a folder of this one."""
+        if not self._emptied:
+            return False
+        found = self._tree.root.existing(folder)
+        path = folder if found is None else found.path
+        while path and path not in self._emptied:
+            path = path.rpartition(b'/')[0]
+        return path in self._emptied
 
     def _make_device(self, path: bytes, folder: int, name: bytes) -> None:
         os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=folder)
@@ -77,8 +129,9 @@ class OverlayMarks:
             path, self._tree.layer, b'type=char mode=0000%s time=0.000000000 device=native,0,0' % owner)
 
     def _make_opaque(self, path: bytes) -> None:
+        if path in self._emptied:
+            return
         os.setxattr(self._tree.root.plain(path), self._opaque, b'y')
-        keyword = xattr_keywords({self._opaque: b'y'})
         keywords = self._tree.record.keywords(path)
-        if keyword not in keywords:
-            self._tree.record.put(path, self._tree.layer, keywords + keyword)
+        self._tree.record.put(path, self._tree.layer, keywords + xattr_keywords({self._opaque: b'y'}))
+        self._emptied.add(path)

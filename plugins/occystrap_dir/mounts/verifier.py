@@ -6,7 +6,9 @@ from occystrap_core.oci import Digest
 from occystrap_dir.checking import is_there, reporting, unknown
 from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.locks import shared_if_there
-from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog, tree_name
+from occystrap_dir.mounts.catalog import (
+    CAP, CATALOG, SCRIPT, USER_MARKS, MountCatalog, Mounted, folder_of, tree_name,
+)
 from occystrap_dir.mounts.layers import listed_layer
 from occystrap_dir.mounts.overlay_marks import mount_script
 from occystrap_dir.names import file_size, read_document
@@ -33,7 +35,7 @@ def _check(expected: Expectation, receipt: Receipt, full: bool, settings: Settin
     root = receipt.path
     if expected.kind == 'mount':
         with shared_if_there(root, LOCK):  # a run that adds an image changes one file after the other
-            _check_catalog(expected, root, results)
+            _check_catalog(expected, receipt, results)
     elif expected.kind == 'layer':
         listed = listed_layer(root, expected.locator)
         if tree_name(expected.locator) not in {each.locator for each in receipt.of_kind('files')}:
@@ -43,19 +45,21 @@ def _check(expected: Expectation, receipt: Receipt, full: bool, settings: Settin
         else:
             results.found(expected, size=listed.size, digest=listed.diff_id, evidence=READ)
     elif expected.kind == 'files':
-        folder = f'{LAYERS}/{expected.locator.removeprefix(f"{TREES}/").removesuffix(".mtree")}'
-        check_files(expected, root, folder, full, settings, results)
+        check_files(expected, root, folder_of(expected.locator, receipt), full, settings, results)
     else:
         unknown(expected, results)
 
 
-def _check_catalog(expected: Expectation, root: str, results: CheckResults) -> None:
+def _check_catalog(expected: Expectation, receipt: Receipt, results: CheckResults) -> None:
     """Find the image in mount.json, and see that mount.sh is the one that goes with it."""
+    root = receipt.path
     file_size(root, CATALOG)
     catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')
     listed = [each for each in catalog.images.values() if Digest.of(each.canonical()) == expected.digest]
     if listed:
         results.read(expected, listed[0].canonical())
+        if listed[0].folders != Mounted.of(receipt, '').folders:
+            results.differs(expected, 'lists other layers than the receipt')
     else:
         results.missing(expected, 'does not list the image with these layers')
     script = mount_script(root, catalog, os.path.exists(f'{root}/{USER_MARKS}'))

@@ -1,11 +1,13 @@
 """Writing mounts://: every layer unpacked into a folder of its own, in the form of overlayfs."""
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
 
 from occystrap_core import (
     Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, OutputError, Place,
-    PlacedLayer, Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
+    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.destination import check_folder, not_replaced, without_rebuilding
@@ -14,12 +16,14 @@ from occystrap_dir.extraction.removal import remove_tree
 from occystrap_dir.extraction.staging import Staging
 from occystrap_dir.extraction.unpacking import Limits, Unpacking
 from occystrap_dir.mounts.catalog import (
-    CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, layer_folder, tree_name,
+    CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, cover_folder,
+    layer_folder, require_mountable, tree_name,
 )
 from occystrap_dir.mounts.layers import is_whole, listed_layer, remove_unnamed
 from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
+from occystrap_dir.mounts.stack import Stack
 from occystrap_dir.names import read_document
-from occystrap_dir.receipts import kept_receipt
+from occystrap_dir.receipts import kept_receipt, recorded_lists
 from occystrap_dir.workspace import RECEIPTS, STATE, Workspace, was_left
 
 _OURS = {CATALOG, SCRIPT, LAYERS, STATE}
@@ -42,6 +46,9 @@ class MountsOutput(ImageOutput):
         self._limits = Limits(self.location.options)
         self._user_marks = not self._limits.setter.is_root
         self._unpackings: list[Unpacking] = []
+        self._is_full = settings.verify is VerifyLevel.FULL
+        self._of_run: set[tuple[str, Digest]] = settings.shared.get(('lists of files', self._root), set)
+        """The lists of the trees that this run has unpacked."""
 
     def place(self, reference: Reference) -> Place:
         """Return the directory, with the image's name in mount.json."""
@@ -50,6 +57,7 @@ class MountsOutput(ImageOutput):
     def prepare(self, image: Image) -> None:
         """Refuse what is no folder for this, before anything is read; raises OutputError."""
         self._check_place()
+        require_mountable(Mounted('', '', [layer_folder(diff_id) for diff_id in image.diff_ids]))
         self._workspace.enter()
         with writing(self._root):
             for name in (LAYERS, TREES, UNPACKING, EMPTY):
@@ -57,38 +65,45 @@ class MountsOutput(ImageOutput):
             self._agree_on_marks()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return the layer that is there, if its files are as its list says, which FULL verification reads as well."""
+        """Return the layer that is there, if its files are as its list says, and something binds that to the diff_id.
+
+        That is what a kept receipt says of the list, or, with FULL verification, which reads the files as well, this
+        run alone: the tar that a tree was made from cannot be had again from it.
+        """
         if layer.diff_id is None:
             return None
         folder = layer_folder(layer.diff_id)
-        listing = self._there(folder, layer.diff_id)
-        return WrittenLayer(folder, layer.diff_id, listing.size, Evidence.DESCRIPTOR) if listing else None
+        listed = listed_layer(self._root, folder)
+        if not listed or listed.diff_id != layer.diff_id or not self._is_bound(folder):
+            return None
+        if not is_whole(self._root, tree_name(folder), folder, self._is_full, self.settings):
+            return None
+        return WrittenLayer(folder, layer.diff_id, listed.size, Evidence.DESCRIPTOR)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Unpack a layer under a temporary name, and move it to the place that its digest gives."""
-        staging = Staging(self._place, f'{UNPACKING}/layer', self.settings.sync)
-        unpacking = Unpacking(staging, self._limits, self.settings.sync,
-                              lambda tree: OverlayMarks(tree, self._user_marks))
-        self._unpackings.append(unpacking)
-        with writing(self._root):
-            try:
-                return self._unpacked(unpacking, layer)
-            finally:
-                unpacking.abort()
+        with self._unpacking() as unpacking, layer.open() as stream:
+            unpacking.add(stream)
+            folder = layer_folder(stream.digest)
+            self._take_place(unpacking, folder)
+        return WrittenLayer(folder)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write mount.json, mount.sh and the receipt."""
         name = _name(image.reference)
-        mounted = Mounted(name, image.config.digest, tuple(layer.locator for layer in image.layers))
+        cover = self._cover(image)
+        mounted = Mounted(name, image.config.digest, tuple(layer.locator for layer in image.layers), cover)
+        require_mountable(mounted)
         kept = f'{hashlib.sha256(name.encode()).hexdigest()[:32]}.json'
         with writing(self._root), self._workspace.locked():
             catalog = self._catalog()
-            replaces = name in catalog.images and catalog.images[name].layers != mounted.layers
+            replaces = name in catalog.images and catalog.images[name] != mounted
             catalog.images[name] = mounted
             receipt = image.receipt(self.location, [
                 Expectation('mount', CATALOG, Digest.of(mounted.canonical()), len(mounted.canonical()),
                             covers=(image.config.digest,)),
-                *dict.fromkeys(self._expected(layer) for layer in image.layers)])
+                *dict.fromkeys(self._expected(layer.locator, [layer.diff_id]) for layer in image.layers),
+                *([self._expected(cover, image.config.diff_ids)] if cover else [])])
             self._commit({CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks),
                           f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode()})
         self._workspace.leave(clean=not replaces, sweep=self._sweep)
@@ -121,30 +136,62 @@ class MountsOutput(ImageOutput):
             elif self._user_marks:
                 os.close(self._place.create(USER_MARKS))
 
-    def _unpacked(self, unpacking: Unpacking, layer: OutgoingLayer) -> WrittenLayer:
-        unpacking.begin()
-        with layer.open() as stream, self._workspace.partial() as listing:
-            unpacking.add(stream)
-            folder = layer_folder(stream.digest)
-            unpacking.finish(listing.write)
+    @contextmanager
+    def _unpacking(self) -> Iterator[Unpacking]:
+        """Give a tree in the making, removed at the end unless it has taken its place."""
+        staging = Staging(self._place, f'{UNPACKING}/layer', self.settings.sync)
+        unpacking = Unpacking(staging, self._limits, self.settings.sync,
+                              lambda tree: OverlayMarks(tree, self._user_marks, self._limits.budget.named))
+        self._unpackings.append(unpacking)
+        with writing(self._root):
+            try:
+                unpacking.begin()
+                yield unpacking
+            finally:
+                unpacking.abort()
+
+    def _take_place(self, unpacking: Unpacking, folder: str) -> None:
+        """Give a tree its place, unless the files there are as the list of this one says: others may have mounted them.
+        """
+        with self._workspace.partial() as listing:
+            digest, _ = unpacking.finish(listing.write)
             listing.complete()
             with self._workspace.locked():
-                if not self._there(folder, stream.digest):  # whose digest only reading could tell
+                full = self._is_full or not self._is_bound(folder)
+                if not is_whole(self._root, listing.name, folder, full, self.settings):
                     unpacking.staging.commit(folder)
-                    self._workspace.move(listing.name, tree_name(folder))
-        return WrittenLayer(folder)
+                self._workspace.move(listing.name, tree_name(folder))
+        self._of_run.add((tree_name(folder), digest))
 
-    def _there(self, folder: str, diff_id: Digest) -> ListedLayer | None:
-        """Return what the list of a layer says if it is that of `diff_id` and the files are like it."""
-        listing = listed_layer(self._root, folder)
-        if listing is None or listing.diff_id != diff_id:
-            return None
-        full = self.settings.verify is VerifyLevel.FULL
-        return listing if is_whole(self._root, folder, full, self.settings) else None
+    def _cover(self, image: WrittenImage) -> str:
+        """Make what has to go on top of the layers for overlayfs to show the image as it is; return its folder."""
+        with writing(self._root):
+            stack = Stack(self._root)
+            stack.put([layer.locator for layer in image.layers])
+            top = stack.cover(self._limits.setter)
+        if not any(top):
+            return ''
+        folder = cover_folder(image.config.diff_ids)
+        with self._unpacking() as unpacking:
+            unpacking.put_cover([ListedLayer(layer.diff_id, layer.size) for layer in image.layers], top)
+            self._take_place(unpacking, folder)
+        return folder
 
-    def _expected(self, layer: PlacedLayer) -> Expectation:
-        name = tree_name(layer.locator)
-        return Expectation('files', name, *self._place.hash(name), covers=(layer.diff_id,))
+    def _is_bound(self, folder: str) -> bool:
+        """Tell whether the list of a layer's files is the one that was made from its tar, as far as that is known."""
+        try:
+            listing = tree_name(folder), self._place.hash(tree_name(folder))[0]
+        except OSError:
+            return False
+        return listing in self._of_run or not self._is_full and listing in self._recorded_lists
+
+    @cached_property
+    def _recorded_lists(self) -> set[tuple[str, Digest]]:
+        return recorded_lists(self._root)
+
+    def _expected(self, folder: str, diff_ids: Sequence[Digest]) -> Expectation:
+        name = tree_name(folder)
+        return Expectation('files', name, *self._place.hash(name), covers=tuple(diff_ids))
 
     def _commit(self, documents: dict[str, bytes]) -> None:
         partial_files = {self._workspace.write(content, 0o777 if name == SCRIPT else 0o666): name
@@ -178,9 +225,8 @@ class MountsOutput(ImageOutput):
         catalog = MountCatalog()
         for name in self._place.names(RECEIPTS):
             if receipt := kept_receipt(self._root, name):
-                layers = tuple(layer.locator for layer in receipt.of_kind('layer'))
                 called = _name(Reference.parse(receipt.reference))
-                catalog.images[called] = Mounted(called, receipt.image_id, layers)
+                catalog.images[called] = Mounted.of(receipt, called)
         return catalog
 
     def _sweep(self) -> None:

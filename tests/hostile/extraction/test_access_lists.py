@@ -58,11 +58,11 @@ def test_the_mode_in_the_header_is_the_mode(ground: Ground, mode: int) -> None:
     assert [name for name, _ in tree['d'].xattrs] == [ACCESS]
 
 
-def test_children_have_the_lists_that_the_layer_says_and_no_others(merging_ground: Ground) -> None:
+def test_children_have_the_lists_that_the_layer_says_and_no_others(ground: Ground) -> None:
     default = with_xattrs(system__posix_acl_default=acl(*CHILDREN))
     below = (folder('d', pax=default), file('d/f', b'f'), folder('d/s', 0o700), file('d/s/g', b'g'),
              file('d/i/h', b'h'))
-    tree = merging_ground.extract(below, (file('d/new', b'n', mode=0o600),), arguments=FULL).tree
+    tree = ground.extract(below, (file('d/new', b'n', mode=0o600),), arguments=FULL).tree
     assert lists(tree, 'd') == {DEFAULT: acl(*CHILDREN)}
     assert {path for path in tree if lists(tree, path)} == {'d'}
     modes = [tree[path].mode for path in ('d/f', 'd/s', 'd/s/g', 'd/i/h', 'd/new')]

@@ -12,6 +12,7 @@ from occystrap_core.oci import Digest, ImageConfig
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.verification.levels import VerifyLevel
 from occystrap_dir.extraction.head import Head
+from occystrap_dir.mounts.catalog import MountCatalog
 from tests.unit.tar.archives import verify, write
 
 SCHEMES = {'oci': 'oci://{}', 'dir': 'dir://{}?expand=true'}
@@ -78,6 +79,20 @@ def test_a_layer_without_the_list_of_its_files_proves_nothing(tmp_path: Path) ->
     edited = replace(receipt, expectations=tuple(each for each in receipt.expectations if each != dropped))
     assert verify(receipt).outcome is Outcome.VERIFIED and verify(edited).outcome is Outcome.UNVERIFIED
     assert 'does not expect the list of its files' in findings(edited)
+
+
+def test_a_mount_of_other_layers_than_the_receipts_is_refused(tmp_path: Path) -> None:
+    receipt = write(sample_image(), f'mounts://{tmp_path}/out')
+    catalog = MountCatalog.parse((tmp_path / 'out/mount.json').read_bytes(), 'mount.json')
+    (name, mounted), = catalog.images.items()
+    catalog.images[name] = replace(mounted, layers=mounted.layers[::-1])
+    (tmp_path / 'out/mount.json').write_bytes(catalog.to_json())
+    mount, = receipt.of_kind('mount')
+    raw = catalog.images[name].canonical()
+    other = replace(mount, digest=Digest.of(raw), size=len(raw))
+    edited = replace(receipt, expectations=tuple(
+        other if each == mount else each for each in receipt.expectations))
+    assert 'lists other layers than the receipt' in findings(edited)
 
 
 MALFORMED: Mapping[str, bytes] = {

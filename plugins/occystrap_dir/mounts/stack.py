@@ -1,0 +1,201 @@
+"""What is wrong when an image's layers, each unpacked by itself, are put on each other by overlayfs, and what mends it.
+
+A layer need not have entries for the folders that its files are in. Overlayfs shows the uppermost folder of a path,
+with what was made up for it; a folder that only one layer has it shows as it is, deleted names included; and a folder
+made for nothing but marks is there even if no layer has it. So one layer more goes on top, of folders and marks alone.
+"""
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from occystrap_core import OutputError
+from occystrap_dir.beneath import Beneath
+from occystrap_dir.extraction.attributes import Attributes, Setter
+from occystrap_dir.extraction.head import Head
+from occystrap_dir.extraction.mtree import Line, escaped
+from occystrap_dir.extraction.root import text
+from occystrap_dir.extraction.tree import Cover
+from occystrap_dir.mounts.catalog import tree_name
+from occystrap_dir.mounts.overlay_marks import CARRIER, IMPLIED, MARKED, OPAQUE
+
+_OPAQUE_MARKS = frozenset(OPAQUE)
+
+
+@dataclass
+class _Seen:
+    """A folder as far up as we are: what the image says of it, what overlayfs shows."""
+
+    said: Line | None
+    """The line that says what it is like, None for one that the image does not have."""
+    shown: Line
+    layers: set[str]
+    """Which overlayfs merges."""
+    marked: bool
+    """Whether names in it are deleted."""
+    at: int
+    """The number of the last layer that has it."""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether overlayfs shows something else than the image has."""
+        alone = len(self.layers) == 1 and self.marked and bool(self.shown.path)
+        return self.said is not None and (alone or _attributes(self.said) != _attributes(self.shown))
+
+
+@dataclass
+class Stack:
+    """The layers of one image, put on each other from the lowest up."""
+
+    root: str
+    _folders: dict[bytes, _Seen] = field(default_factory=dict)
+    _emptied: dict[bytes, int] = field(default_factory=dict)
+    """Which layer was the last that hides what lower ones have in a folder."""
+    _others: dict[bytes, tuple[int, Line]] = field(default_factory=dict)
+    """What is no folder, with the number of its layer."""
+    _covered: set[bytes] = field(default_factory=set)
+    """Links in whose place overlayfs shows a folder that is only there to carry marks."""
+    _names: Sequence[str] = ()
+    """The folders of the layers."""
+
+    def put(self, layers: Sequence[str]) -> None:
+        """Put the layers of these folders on each other; raises OutputError where that would be another image, OSError.
+        """
+        self._names = layers
+        heads = {folder: self._head(folder) for folder in layers}
+        wanted = _with_those_above(path for head in heads.values() for word, path in head.notes)
+        lines = {folder: list(self._lines(folder, wanted)) for folder in heads}
+        for number, folder in enumerate(layers):
+            words: dict[bytes, set[bytes]] = {}
+            for word, path in heads[folder].notes:
+                words.setdefault(path, set()).add(word)
+            for line in lines[folder]:
+                self._put(number, folder, line, words.get(line.path, set()))
+
+    def cover(self, setter: Setter) -> Cover:
+        """Return what one more layer needs: folders, links, and paths to hide; nothing if all is right."""
+        there = {path: seen for path, seen in self._folders.items() if self._current(path)}
+        ghosts = {path for path, seen in there.items() if seen.said is None}
+        hidden = sorted(path for path in ghosts if _above(path) not in ghosts)
+        links = sorted(path for path in self._covered if not self._is_hidden(path, self._others[path][0]))
+        wrong = [path for path, seen in there.items() if seen.is_wrong]
+        if not wrong and not hidden and not links:
+            return Cover((), (), ())
+        needed = _with_those_above([*wrong, *map(_above, hidden), *map(_above, links)])
+        said = [(path, there[path].said) for path in sorted(needed)]
+        lines = [(path, self._others[path][1]) for path in links]
+        return Cover([(path, _to_set(line, setter)) for path, line in said if line],
+                     [(path, line.target, _to_set(line, setter)) for path, line in lines], hidden)
+
+    def _head(self, folder: str) -> Head:
+        with open(Beneath(self.root).open(tree_name(folder)), 'rb') as file:
+            return Head.read(file)
+
+    def _lines(self, folder: str, wanted: set[bytes]) -> Iterator[Line]:
+        """Yield what a layer's list says of some paths; the root's line is the first."""
+        names = {b'./' + escaped(path) if path else b'.' for path in wanted}
+        with open(Beneath(self.root).open(tree_name(folder)), 'rb') as file:
+            Head.read(file)
+            for raw in file:
+                if raw.partition(b' ')[0] in names:
+                    yield Line.parse(raw)
+                if len(names) == 1:  # the root's
+                    return
+
+    def _put(self, number: int, folder: str, line: Line, words: set[bytes]) -> None:
+        path, before = line.path, self._current(line.path)
+        if line.kind != 'dir':
+            self._put_other(number, line)
+            return
+        if CARRIER in words and (other := self._others.get(path)) and not self._is_hidden(path, other[0]):
+            self._require_link(path, other[1])
+            self._emptied[path] = number
+            self._covered.add(path)
+            return
+        self._others.pop(path, None)
+        self._covered.discard(path)
+        opaque = not _OPAQUE_MARKS.isdisjoint(line.xattrs)
+        if opaque:
+            self._emptied[path] = number
+        kept = before if before and not opaque else None
+        self._folders[path] = _Seen(
+            _said(line, words, before), line, {folder, *(kept.layers if kept else ())},
+            MARKED in words or bool(kept and kept.marked), number)
+
+    def _put_other(self, number: int, line: Line) -> None:
+        self._folders.pop(line.path, None)
+        self._covered.discard(line.path)
+        self._emptied[line.path] = number
+        if line.device == (0, 0):  # a mark
+            self._others.pop(line.path, None)
+        else:
+            self._others[line.path] = number, line
+
+    def _require_link(self, path: bytes, line: Line) -> None:
+        """Raise OutputError unless marks below a path of which a layer has this line hide nothing: below a link that
+        leads nowhere."""
+        first = _first_of(path, line.target) if line.kind == 'link' else b''
+        if not first or any(self._has(folder, first) for folder in self._names):
+            raise OutputError(f'{text(path)} is no folder in a lower layer, and another has marks below it, which '
+                              'overlayfs cannot show: write the image to oci://')
+
+    def _has(self, folder: str, first: bytes) -> bool:
+        """Tell whether a layer has anything at a name in the root."""
+        name = b'./' + escaped(first)
+        with open(Beneath(self.root).open(tree_name(folder)), 'rb') as file:
+            Head.read(file)
+            return any(raw.startswith((name + b' ', name + b'/')) for raw in file)
+
+    def _current(self, path: bytes) -> _Seen | None:
+        """Return the folder at a path, None if there is none."""
+        seen = self._folders.get(path)
+        return None if seen is None or self._is_hidden(path, seen.at) else seen
+
+    def _is_hidden(self, path: bytes, at: int) -> bool:
+        """Tell whether what layer `at` has at a path is hidden, with a folder that it is in, by one above; -1 for none.
+        """
+        while at >= 0 and path:
+            path = path.rpartition(b'/')[0]
+            if self._emptied.get(path, -1) > at:
+                return True
+        return at < 0
+
+
+def _said(line: Line, words: set[bytes], before: _Seen | None) -> Line | None:
+    """Return what the image says of a folder of which a layer has this line."""
+    if before and before.said and (IMPLIED in words or CARRIER in words):
+        return before.said
+    return None if CARRIER in words else line
+
+
+def _with_those_above(paths: Iterable[bytes]) -> set[bytes]:
+    """Return paths, and those of all folders that they are in."""
+    found = {b''}
+    for path in paths:
+        if path and path not in found:
+            found.update(accumulate(path.split(b'/'), lambda above, name: above + b'/' + name))
+    return found
+
+
+def _above(path: bytes) -> bytes:
+    return path.rpartition(b'/')[0]
+
+
+def _first_of(path: bytes, target: bytes) -> bytes:
+    """Return the name in the root at which the way of a link begins; empty for the root itself."""
+    here = [] if target.startswith(b'/') else path.split(b'/')[:-1]
+    for name in target.split(b'/'):
+        here = here[:-1] if name == b'..' else here if name in (b'', b'.') else [*here, name]
+    return here[0] if here else b''
+
+
+def _attributes(line: Line) -> tuple[object, ...]:
+    return line.mode, line.uid, line.gid, line.time, _without_marks(line.xattrs)
+
+
+def _without_marks(xattrs: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    return {name: value for name, value in xattrs.items() if name not in _OPAQUE_MARKS}
+
+
+def _to_set(line: Line, setter: Setter) -> Attributes:
+    uid, gid = setter.no_owner if line.uid is None or line.gid is None else (line.uid, line.gid)
+    return Attributes(line.mode or 0, uid, gid, line.time or 0, _without_marks(line.xattrs))
