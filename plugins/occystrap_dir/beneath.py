@@ -80,6 +80,19 @@ class Beneath:
                 _require(os.lstat(last, dir_fd=directory), stat.S_IFDIR)
                 return False
 
+    def make_private(self, name: str, mode: int = 0o700) -> None:
+        """Make a directory that keeps others out, or see that one which is there does; `mode` lets some in."""
+        self.make(name, mode)
+        self.set_mode(name, mode)
+
+    def set_mode(self, name: str, mode: int) -> bool:
+        """Give a directory this mode; return whether it had another one."""
+        with self.directory(name) as directory, self._within(name):
+            differs = stat.S_IMODE(os.fstat(directory).st_mode) != mode
+            if differs:
+                os.fchmod(directory, mode)
+            return differs
+
     def create(self, name: str, mode: int = 0o666) -> int:
         """Make a new file and return its descriptor, to be written to; raises FileExistsError."""
         with self.above(name) as (directory, last):

@@ -32,17 +32,23 @@ class Expansion:
         self._place, self._limits = Beneath(root), Limits(options)
         staging = Staging(self._place, f'{UNPACKING}/image', settings.sync)
         self._unpacking = Unpacking(staging, self._limits, settings.sync)
+        self._notes: list[str] = []
         self._listing = ''
 
     @property
     def notes(self) -> list[str]:
-        """A line that says what could not be set, if anything."""
-        return self._limits.notes
+        """Lines that say what could not be set, and what of the folder was, if anything."""
+        return [*self._notes, *self._limits.notes]
+
+    @property
+    def mode(self) -> int:
+        """That of the folder, which keeps other users out."""
+        return self._limits.mode
 
     def begin(self) -> None:
         """Make a folder to unpack into; raises OutputError."""
-        for name in (TREES, UNPACKING):
-            self._place.make(name)
+        self._place.make(TREES)
+        self._place.make_private(UNPACKING)
         self._unpacking.begin()
 
     def add(self, stream: ByteStream) -> None:
@@ -71,6 +77,9 @@ class Expansion:
 
     def appear(self, workspace: Workspace, manifest: str) -> None:
         """Let the list and the folder take their places; raises OutputError."""
+        if self._place.set_mode('', self.mode):
+            self._notes = [f'{self._place.path} has mode {self.mode:04o} now, as it may hold setuid programs: mode= '
+                           'asks for another one']
         workspace.move(self._listing, tree_name(manifest))
         self._unpacking.staging.commit(expanded_name(manifest))
 

@@ -2,13 +2,23 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import BOOLEAN, INTEGER, SIZE, STRING, InputScheme, Many, Option, WriterScheme, choice, hookimpl
+from occystrap_core import (
+    BOOLEAN, INTEGER, SIZE, STRING, InputScheme, Many, Option, OptionType, WriterScheme, choice, hookimpl,
+)
 
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Location, Receipt, Settings, VerifyLevel
 
 
+def _mode(text: str) -> int:
+    if len(text) not in (3, 4) or not set(text) <= set('01234567') or not int(text, 8) & 0o700 == 0o700:
+        raise ValueError('an octal mode such as 0700, 0711 or 0755 is wanted')
+    return int(text, 8)
+
+
 _UNPACKING = (
+    Option('mode', OptionType('octal', _mode), None, 'of the directory that keeps other users from the setuid programs '
+                                                     'that are unpacked (default: 0700)'),
     Option('max_unpacked', SIZE, 256 << 30, 'bytes that the image may unpack to, such as 512M or 20G'),
     Option('max_entries', INTEGER, 4_000_000, 'files, folders and links that the image may have'),
     Option('max_names', SIZE, 128 << 20, 'bytes of memory that the names in the image may take, such as 512M'),

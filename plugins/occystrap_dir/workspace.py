@@ -32,8 +32,12 @@ _LONGEST = 4096
 class Workspace:
     """One run's share of the state folder of a destination: `enter`, write partial files, `leave`."""
 
-    def __init__(self, root: str, sync: bool) -> None:
-        """`root` is the destination; with `sync` everything is flushed to the device before it becomes visible."""
+    def __init__(self, root: str, sync: bool, mode: int | None = None) -> None:
+        """`root` is the destination; with `sync` everything is flushed to the device before it becomes visible.
+
+        `mode` is that of the destination if it is made, whatever the process's umask.
+        """
+        self._mode = mode
         self.root, self.sync, self.place = root, sync, Beneath(root)
         self._mark = f'{_TEMPORARY}/{secrets.token_hex(8)}.run'
         self._noted: int | None = None
@@ -54,7 +58,7 @@ class Workspace:
 
     def _enter(self) -> None:
         if not os.path.isdir(self.root):
-            self._made_root |= _made(self.root)
+            self._made_root |= _made(self.root, self._mode)
         self.place.make(STATE)
         self._active = self._join()
         for name in (_TEMPORARY, RECEIPTS):
@@ -224,9 +228,11 @@ def was_left(root: str, name: str) -> bool:
     return False
 
 
-def _made(root: str) -> bool:
+def _made(root: str, mode: int | None) -> bool:
     """Make a destination, unless another run is faster; return whether it was made."""
     with suppress(FileExistsError):
-        os.mkdir(root)
+        os.mkdir(root, 0o777 if mode is None else mode)
+        if mode is not None:
+            os.chmod(root, mode)
         return True
     return False

@@ -34,15 +34,15 @@ class DirOutput(ImageOutput):
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
         self._root = self.location.path
         self._unique = bool(self.location.options['unique_names'])
-        self._workspace = Workspace(self._root, settings.sync)
-        self._place = self._workspace.place
-        self._replaces = False
         self._expansion: Expansion | None = None
         if self.location.options.get('expand'):
             self._expansion = Expansion(self._root, self.location.options, settings)
             self.in_order = self.unpacks = True
         elif self._unique:
             self.layer_store = self._root
+        self._workspace = Workspace(self._root, settings.sync, self._expansion.mode if self._expansion else None)
+        self._place = self._workspace.place
+        self._replaces = False
 
     def place(self, reference: Reference) -> Place:
         """Return the directory, with the image's name where it may hold several; hosts keep equal names apart."""

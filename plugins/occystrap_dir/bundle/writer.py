@@ -59,7 +59,7 @@ class BundleOutput(ImageOutput):
             for name, content in ((CONFIG, config), (KEPT, f'{receipt.to_json()}\n'.encode())):
                 with self._new_file(name) as file:
                     file.write(content)
-        self._staging.commit(mode=0o700)
+        self._staging.commit(mode=self._limits.mode)
         self.notes = [*self._limits.notes, *_notes_on_labels(image.config)]
         return receipt
 

@@ -25,6 +25,8 @@ class Limits:
     def __init__(self, options: Values) -> None:
         self.budget = Budget(options['max_unpacked'], options['max_entries'], options['max_names'])
         self.setter = Setter(bool(options['rootless']))
+        self.mode: int = options['mode'] or 0o700
+        """That of the directory that keeps others out of what is unpacked."""
 
     @property
     def notes(self) -> list[str]:

@@ -40,10 +40,10 @@ class MountsOutput(ImageOutput):
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
         self._made_anew: list[str] = []
         self._root = self.location.path
-        self._workspace = Workspace(self._root, settings.sync)
+        self._limits = Limits(self.location.options)
+        self._workspace = Workspace(self._root, settings.sync, self._limits.mode)
         self._place = self._workspace.place
         self.layer_store = 'mounts', self._root
-        self._limits = Limits(self.location.options)
         self._user_marks = not self._limits.setter.is_root
         self._unpackings: list[Unpacking] = []
         self._is_full = settings.verify is VerifyLevel.FULL
@@ -60,8 +60,10 @@ class MountsOutput(ImageOutput):
         require_mountable(Mounted('', '', [layer_folder(diff_id) for diff_id in image.diff_ids]))
         self._workspace.enter()
         with writing(self._root):
-            for name in (LAYERS, TREES, UNPACKING, EMPTY):
+            for name in (TREES, EMPTY):
                 self._place.make(name)
+            self._place.make_private(LAYERS, self._limits.mode)
+            self._place.make_private(UNPACKING)
             self._agree_on_marks()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
