@@ -137,10 +137,10 @@ def test_a_place_for_one_image_refuses_an_index(target: str, registry: Registry,
 
 def test_a_source_of_one_image_refuses_a_list(registry: Registry, occystrap: CommandLine) -> None:
     put_many(registry, 'indexes/source:v1')
-    occystrap('process', f'registry://{registry.host}/indexes/source:v1', 'tar://one.tar', '--platform=linux/arm64')
-    result = occystrap('process', 'tar://one.tar', f'registry://{registry.host}/indexes/never:v1', '--platform=all')
+    occystrap('process', f'registry://{registry.host}/indexes/source:v1', 'dir://one', '--platform=linux/arm64')
+    result = occystrap('process', 'dir://one', f'registry://{registry.host}/indexes/never:v1', '--platform=all')
     line, = result.assert_code(2).err.splitlines()
-    assert 'tar://one.tar gives one image at a time' in line
+    assert 'dir://one gives one image at a time' in line
 
 
 @pytest.mark.parametrize('platform', ['linux', 'all,linux/amd64', 'linux/amd64,,linux/arm64'])
