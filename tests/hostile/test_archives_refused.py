@@ -168,7 +168,8 @@ def test_22_none_of_several_chosen(refused: Callable[..., None], tmp_path: Path)
 
 
 def test_23_an_index_of_nothing(refused: Callable[..., None], tmp_path: Path) -> None:
-    refused(write_tar(tmp_path / 'bad.tar', Layout(index={'manifests': []}).members()), 'bad.tar holds no image', code=1)
+    empty = Layout(index={'manifests': []}).members()
+    refused(write_tar(tmp_path / 'bad.tar', empty), 'bad.tar holds no image', code=1)
 
 
 @pytest.mark.parametrize('target', TARGETS)
