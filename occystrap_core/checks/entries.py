@@ -1,4 +1,5 @@
 """The entries of one layer, held against the rules (image-spec layer.md; POSIX pax; what unpacking programs take)."""
+from collections import Counter
 from collections.abc import Callable
 
 from occystrap_core.layertar import entry as kinds
@@ -127,11 +128,16 @@ class EntryChecks:
 
     def _check_records(self, entry: TarEntry) -> None:
         records = entry.records
-        keys = [key for key, _ in records]
-        for key in sorted({key for key in keys if keys.count(key) > 1} - set(_REPEATABLE)):
-            self._add('pax-repeated', entry, f'{text(key)} is there {keys.count(key)} times')
+        counts = Counter(key for key, _ in records)
+        for key, count in sorted(counts.items()):
+            if count > 1 and key not in _REPEATABLE:
+                self._add('pax-repeated', entry, f'{text(key)} is there {count} times')
+        if entry.is_ambiguous:
+            self._add('extended-headers', entry, 'it has several extended headers of one kind, or two long names')
         for key, value in records:
-            if not _can_be(key, value):
+            if not value and b'.xattr.' not in key:
+                self._add('pax-empty', entry, f'{text(key)} is empty')
+            elif not _can_be(key, value):
                 self._add('pax-value', entry, f'{text(key)} is {text(value[:100])!r}')
         size = entry.pax.get(b'size', b'')
         if size.isdigit() and entry.given_size not in (0, int(size)):
@@ -145,7 +151,7 @@ _LATEST = (1 << 63) // 10 ** 9
 def _can_be(key: bytes, value: bytes) -> bool:
     """Tell whether a record may have this value (POSIX pax, pax Header Keyword)."""
     if key in (b'path', b'linkpath', b'uname', b'gname'):
-        return b'\0' not in value and (bool(value) or key != b'path')
+        return b'\0' not in value
     if key in _NUMBERS:
         return value.isdigit()
     if key in _TIMES:

@@ -61,9 +61,9 @@ def _read(layer: Layer, entries: EntryChecks, tell: Callable[[str, str], None]) 
             for _ in tar.chunks():
                 pass
         except ImageError as error:
-            if error.rule:
+            if error.rule.startswith('layer-'):
                 raise
-            tell('tar-invalid', str(error))
+            tell(error.rule or 'tar-invalid', str(error))
             stream.drain()
             return
     entries.ended()

@@ -60,6 +60,8 @@ RULES: dict[str, tuple[Level, str]] = {
     'whiteout-of-own-entry': (_W, 'a layer has both a path and its whiteout'),
     'whiteout-without-target': (_W, 'a whiteout deletes what no layer below has'),
     'pax-repeated': (_W, 'an entry has one PAX record twice, of which programs take either'),
+    'pax-empty': (_W, 'an entry has an empty PAX record, which some programs take for a value'),
+    'extended-headers': (_W, 'an entry has several extended headers of one kind, of which programs take either'),
     'pax-size': (_E, 'PAX record and header give different sizes for an entry'),
     'pax-value': (_E, 'a PAX record has a value that cannot be: a zero byte in a path, a time or number that is none'),
     'pax-global': (_W, 'the layer has a global PAX header, which programs do not agree on'),

@@ -1,15 +1,18 @@
 """Tar entries as filters see them: a header and what precedes it, kept byte for byte unless changed."""
+import os
 from typing import Self
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.layertar import header as fields
-from occystrap_core.layertar.pax import Records, parse_records, write_records
+from occystrap_core.layertar.limits import NAME_CAP
+from occystrap_core.layertar.pax import Records, counting_records, parse_records, record_number, write_records
 
 FILE, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO = b'0', b'1', b'2', b'3', b'4', b'5', b'6'
 PAX, GLOBAL_PAX, GNU_LONG_NAME, GNU_LONG_LINK, GNU_SPARSE = b'x', b'g', b'L', b'K', b'S'
-_WITHOUT_DATA = (HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO)
+_WITHOUT_DATA = frozenset((HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO))
 _OWNERS = (b'uid', b'gid', b'uname', b'gname')
 _TIMES = (b'mtime', b'atime', b'ctime', b'LIBARCHIVE.creationtime')
+_SPARSE_MARKS = (b'GNU.sparse.major', b'GNU.sparse.map', b'GNU.sparse.offset', b'GNU.sparse.numbytes')
 
 
 class TarEntry:
@@ -23,6 +26,8 @@ class TarEntry:
         self._header: bytes | bytearray = raw_header
         self._extended = extended
         self._pax: dict[bytes, bytes] | None = None
+        self._parsed: tuple[bytes, Records] = b'', []
+        """The data of an extended header that was read last, and its records."""
         self.changed = False
 
     @classmethod
@@ -38,17 +43,18 @@ class TarEntry:
 
     @property
     def name(self) -> bytes:
-        """The path, by PAX record, GNU long name, or header with prefix; GNU has that of a sparse file in another."""
+        """The path, as Go's archive/tar has it: GNU's of a sparse file, its long name, PAX record, then the header."""
         if self._extended:
-            if b'GNU.sparse.name' in self.pax:
-                return self.pax[b'GNU.sparse.name']
             long = self._long(b'path', GNU_LONG_NAME)
+            if b'GNU.sparse.name' in self.pax and self.is_pax_sparse:
+                long = self.pax[b'GNU.sparse.name']
             if long is not None:
                 return long
         name = fields.text(self._header[fields.NAME])
-        if not self._header[fields.PREFIX.start] or self._is_gnu or self._header[fields.MAGIC][:5] != b'ustar':
+        if not self._header[fields.PREFIX.start]:
             return name
-        return fields.text(self._header[fields.PREFIX]) + b'/' + name
+        prefix = fields.prefix(self._header)
+        return prefix + b'/' + name if prefix else name
 
     @property
     def linkname(self) -> bytes:
@@ -61,9 +67,28 @@ class TarEntry:
         """Bytes of data that follow in the archive: none for links, devices and folders, whatever their size says."""
         if self.type in _WITHOUT_DATA:
             return 0
-        if self._extended and self.pax.get(b'size', b'').isdigit():
-            return fields.checked_size(int(self.pax[b'size']))
+        if self._extended and b'size' in self.pax:
+            return fields.checked_size(record_number(self.pax[b'size'], 'size'))
         return fields.read_size(bytes(self._header))
+
+    @property
+    def is_pax_sparse(self) -> bool:
+        """Whether PAX records make it a sparse file: in GNU's formats 0.0, 0.1 or 1.0."""
+        return bool(self._extended) and not self.pax.keys().isdisjoint(_SPARSE_MARKS)
+
+    def require_sound(self) -> None:
+        """Raise InvalidImage for what extended headers must not say: endless names, data where none can be."""
+        for _, data in self._extended:
+            if len(data) > NAME_CAP:
+                self._require_short_names()
+        if self.type in _WITHOUT_DATA and self.is_pax_sparse:
+            raise InvalidImage(f'{os.fsdecode(self.name)}: a sparse file in a tar has type {os.fsdecode(self.type)}')
+
+    def _require_short_names(self) -> None:
+        for what, name in (('name', self.name), ('target of a link', self.linkname)):
+            if len(name) > NAME_CAP:
+                raise InvalidImage(f'a tar entry has a {what} of {len(name)} bytes, more than the {NAME_CAP} that '
+                                   f'Linux takes: {os.fsdecode(name[:60])}…', 'path-too-long')
 
     @property
     def is_bare(self) -> bool:
@@ -71,13 +96,20 @@ class TarEntry:
         return not self._extended
 
     @property
+    def is_ambiguous(self) -> bool:
+        """Whether extended headers say one thing twice, of which programs take either."""
+        flags = [raw[fields.TYPE] for raw, _ in self._extended]
+        names = ((GNU_LONG_NAME, b'path'), (GNU_LONG_LINK, b'linkpath'))
+        return len(set(flags)) < len(flags) or any(flag in flags and key in self.pax for flag, key in names)
+
+    @property
     def given_size(self) -> int:
-        """What the header itself says is the size, in bytes, whatever counts."""
-        return fields.read_size(bytes(self._header))
+        """What the header itself says is the size, in bytes, whatever counts; it may be negative."""
+        return fields.read_number(bytes(self._header[fields.SIZE]), 'size')
 
     @property
     def records(self) -> Records:
-        """All PAX records, in order, repeated ones too."""
+        """All PAX records, in order, repeated and empty ones too."""
         return self._own_records()
 
     @property
@@ -88,21 +120,17 @@ class TarEntry:
     @property
     def uid(self) -> int:
         """The owner's number."""
-        return int(self.pax.get(b'uid', b'')) if self.pax.get(b'uid', b'').isdigit() else fields.read_number(
-            bytes(self._header[fields.UID]), 'uid')
+        return self._number(b'uid', fields.UID)
 
     @property
     def gid(self) -> int:
         """The group's number."""
-        return int(self.pax.get(b'gid', b'')) if self.pax.get(b'gid', b'').isdigit() else fields.read_number(
-            bytes(self._header[fields.GID]), 'gid')
+        return self._number(b'gid', fields.GID)
 
     @property
     def mtime(self) -> float:
         """The time of last change, in seconds since 1970."""
-        if b'mtime' in self.pax:
-            return float(self.pax[b'mtime'])
-        return fields.read_number(bytes(self._header[fields.MTIME]), 'mtime')
+        return self.mtime_ns / 10 ** 9
 
     @property
     def mtime_ns(self) -> int:
@@ -112,7 +140,7 @@ class TarEntry:
             return fields.read_number(bytes(self._header[fields.MTIME]), 'mtime') * 10 ** 9
         seconds, _, fraction = record.removeprefix(b'-').partition(b'.')
         if not seconds.isdigit() or not (fraction or b'0').isdigit():
-            raise InvalidImage(f'a tar entry has the malformed mtime {record[:40]!r}')
+            raise InvalidImage(f'a tar entry has the malformed mtime {record[:40]!r}', 'pax-value')
         value = int(seconds) * 10 ** 9 + int(fraction[:9].ljust(9, b'0'))
         return -value if record.startswith(b'-') else value
 
@@ -126,7 +154,9 @@ class TarEntry:
 
     @property
     def device(self) -> tuple[int, int]:
-        """Major and minor number of a device."""
+        """Major and minor number of a device; V7 had no room for them."""
+        if self._header[fields.MAGIC][:5] != fields.USTAR_MAGIC[:5]:
+            return 0, 0
         return (fields.read_number(bytes(self._header[fields.DEVICE_MAJOR]), 'devmajor'),
                 fields.read_number(bytes(self._header[fields.DEVICE_MINOR]), 'devminor'))
 
@@ -137,18 +167,17 @@ class TarEntry:
 
     @property
     def pax(self) -> dict[bytes, bytes]:
-        """The entry's PAX records, such as extended attributes; of repeated ones the last, which is what counts."""
+        """The entry's PAX records that count, such as extended attributes; of repeated ones that is the last."""
         if self._pax is None:
-            self._pax = dict(self._own_records()) if self._extended else {}
+            self._pax = counting_records(self._own_records()) if self._extended else {}
         return self._pax
 
     def set_times(self, seconds: int) -> None:
         """Set every time that the entry has: in the header, in PAX records, in GNU's own fields."""
         self._set(fields.MTIME, seconds)
-        if self._is_gnu:
-            for field in (fields.GNU_ATIME, fields.GNU_CTIME):
-                if self._header[field].strip(b'\0 '):
-                    self._set(field, seconds)
+        for field in fields.further_times(self._header):
+            if self._header[field].strip(b'\0 '):
+                self._set(field, seconds)
         for index, (raw, data) in enumerate(self._extended):
             self._extended[index] = self._set_times_of_extended(raw, data, seconds)
 
@@ -195,10 +224,6 @@ class TarEntry:
         return b''.join([*pieces, self._sealed])
 
     @property
-    def _is_gnu(self) -> bool:
-        return self._header[fields.MAGIC] == fields.GNU_MAGIC
-
-    @property
     def _sealed(self) -> bytes:
         """The header with its checksum, which is made anew for a changed one alone."""
         if isinstance(self._header, bytearray):
@@ -218,8 +243,23 @@ class TarEntry:
             self.changed = True
 
     def _own_records(self) -> Records:
-        """Return the PAX records of this entry, in order."""
-        return [record for raw, data in self._extended if raw[fields.TYPE] == PAX for record in parse_records(data)]
+        """Return the PAX records of this entry, in order: of several extended headers those of the last."""
+        last = b''
+        for raw, data in self._extended:
+            if raw[fields.TYPE] == PAX:
+                last = data
+        return list(self._records_in(last))
+
+    def _records_in(self, data: bytes) -> Records:
+        """Return the records in an extended header's data, which nobody must change."""
+        if self._parsed[0] is not data:
+            self._parsed = data, parse_records(data)
+        return self._parsed[1]
+
+    def _number(self, record: bytes, field: slice) -> int:
+        if self._extended and record in self.pax:
+            return record_number(self.pax[record], record.decode())
+        return fields.read_number(bytes(self._header[field]), record.decode())
 
     def _set_own_records(self, records: Records) -> None:
         """Replace the PAX records by these, in one extended header, or none."""
@@ -243,7 +283,7 @@ class TarEntry:
         if fields.read_number(bytes(header[fields.MTIME]), 'mtime') != seconds:
             header[fields.MTIME] = fields.write_octal(seconds, 12)
         if header[fields.TYPE] in (PAX, GLOBAL_PAX):
-            records = parse_records(data)
+            records = self._records_in(data)
             set_records = [(key, b'%d' % seconds if key in _TIMES else value) for key, value in records]
             if set_records != records:
                 data = write_records(set_records)
@@ -255,9 +295,9 @@ class TarEntry:
         return bytes(header), data
 
     def _long(self, record: bytes, flag: bytes) -> bytes | None:
-        if record in self.pax:
-            return self.pax[record]
-        for raw, data in reversed(self._extended):
+        """Return a name from before the header: GNU's, as Go's archive/tar has it, before that of PAX."""
+        last = b''
+        for raw, data in self._extended:
             if raw[fields.TYPE] == flag:
-                return fields.text(data)
-        return None
+                last = fields.text(data)
+        return last or self.pax.get(record)

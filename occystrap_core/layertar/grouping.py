@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from occystrap_core.errors import InvalidImage
 from occystrap_core.layertar import header as fields
 from occystrap_core.layertar.entry import GLOBAL_PAX, GNU_LONG_LINK, GNU_LONG_NAME, GNU_SPARSE, PAX, TarEntry
+from occystrap_core.layertar.limits import EXTENDED_CAP, EXTENDED_COUNT
+from occystrap_core.layertar.pax import parse_records
 
-_EXTENDED_CAP = 1 << 20
 _END = bytes(fields.BLOCK)
 _PLAIN = frozenset(b'01234567')
 """Types whose header stands alone unless an extended one came before."""
@@ -42,6 +43,10 @@ class Grouping:
         """Whether that began in an earlier chunk."""
         self.ended = False
         """Whether it was the block of zeros that ends the archive."""
+        self.behind = 0
+        """Bytes that followed that block."""
+        self.goes_on = False
+        """Whether anything but zeros was among them."""
 
     def take(self, chunk: memoryview, place: int) -> Group | None:
         """Return the group that begins at `place`, or began in an earlier chunk; raises InvalidImage.
@@ -85,12 +90,29 @@ class Grouping:
         self._raw.clear()
         return group
 
-    def require_nothing_held(self) -> None:
+    def pass_end(self, piece: memoryview) -> None:
+        """Take what follows the block of zeros: another one, then anything (POSIX.1-2017, ustar Interchange Format).
+
+        Raises InvalidImage where the archive goes on after a single one: some programs stop there, others do not.
+        """
+        content = piece.tobytes()
+        second = content[:max(0, fields.BLOCK - self.behind)]
+        self.behind += len(content)
+        if second.strip(b'\0'):
+            raise InvalidImage('a tar goes on after a single block of zeros, where programs stop or refuse it')
+        self.goes_on = self.goes_on or content.strip(b'\0') != b''
+
+    def require_whole(self) -> None:
         """Raise InvalidImage when the tar ends within a block, or after an extended header without its entry."""
-        if self._held:
+        if self._held or 0 < self.behind < fields.BLOCK:
             raise InvalidImage('a tar is cut off in mid block')
         if self._parser is not None:
             raise InvalidImage('a tar ends after an extended header without its entry')
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the archive ended as it should, with two blocks of zeros (POSIX.1-2017, ustar Interchange Format)."""
+        return self.behind >= fields.BLOCK
 
 
 def _parser() -> Generator[int, bytes, Group | None]:
@@ -100,14 +122,19 @@ def _parser() -> Generator[int, bytes, Group | None]:
         fields.check(header)
         flag = header[fields.TYPE]
         if flag not in (PAX, GLOBAL_PAX, GNU_LONG_NAME, GNU_LONG_LINK):
-            sparse = (yield from _sparse_headers()) if _goes_on(flag, header) else b''
-            return Group(TarEntry(header, extended), sparse)
+            entry = TarEntry(header, extended)
+            if extended:
+                entry.require_sound()
+            return Group(entry, (yield from _sparse_headers()) if _goes_on(flag, header) else b'')
+        if len(extended) == EXTENDED_COUNT:
+            raise InvalidImage(f'a tar entry has more than {EXTENDED_COUNT} extended headers')
         size = fields.read_size(header)
-        if size > _EXTENDED_CAP:
-            raise InvalidImage(f'a tar has an extended header of {size} bytes, more than the {_EXTENDED_CAP} allowed')
+        if size > EXTENDED_CAP:
+            raise InvalidImage(f'a tar has an extended header of {size} bytes, more than the {EXTENDED_CAP} allowed')
         data = (yield fields.padded(size))[:size] if size else b''
         extended.append((header, data))
         if flag == GLOBAL_PAX:
+            parse_records(data)
             if len(extended) > 1:
                 break
             return Group(TarEntry(header, extended))
@@ -117,14 +144,18 @@ def _parser() -> Generator[int, bytes, Group | None]:
 
 
 def _goes_on(flag: bytes, header: bytes) -> bool:
-    return flag == GNU_SPARSE and header[fields.GNU_IS_EXTENDED] not in (b'\0', b'0')
+    if flag != GNU_SPARSE:
+        return False
+    if header[fields.MAGIC] != fields.GNU_MAGIC:
+        raise InvalidImage("a sparse file in a tar has GNU's type, but not GNU's header")
+    return header[fields.GNU_IS_EXTENDED] != b'\0'
 
 
 def _sparse_headers() -> Generator[int, bytes, bytes]:
     """Return the further headers of an old GNU sparse entry (GNU tar manual, Storing Sparse Files)."""
     blocks = [(yield fields.BLOCK)]
-    while blocks[-1][504:505] not in (b'\0', b'0'):
+    while blocks[-1][504:505] != b'\0':
         blocks.append((yield fields.BLOCK))
-        if len(blocks) * fields.BLOCK > _EXTENDED_CAP:
+        if len(blocks) * fields.BLOCK > EXTENDED_CAP:
             raise InvalidImage('a tar entry has an endless sparse map')
     return b''.join(blocks)

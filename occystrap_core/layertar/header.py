@@ -3,6 +3,7 @@ import re
 from zlib import adler32
 
 from occystrap_core.errors import InvalidImage
+from occystrap_core.layertar.limits import SIZE_CAP
 
 BLOCK = 512
 NAME, MODE, UID, GID = slice(0, 100), slice(100, 108), slice(108, 116), slice(116, 124)
@@ -12,12 +13,11 @@ UNAME, GNAME = slice(265, 297), slice(297, 329)
 GNU_ATIME, GNU_CTIME, GNU_IS_EXTENDED = slice(345, 357), slice(357, 369), slice(482, 483)
 GNU_SPARSE_MAP = slice(386, 495)
 DEVICE_MAJOR, DEVICE_MINOR = slice(329, 337), slice(337, 345)
-GNU_MAGIC = b'ustar  \0'
+GNU_MAGIC, USTAR_MAGIC = b'ustar  \0', b'ustar\0'
+_STAR_PREFIX, _STAR_TRAILER = slice(345, 476), slice(508, 512)
+_STAR_ATIME, _STAR_CTIME = slice(476, 488), slice(488, 500)
 OCTAL_LIMIT = 8 ** 11
 """What a time or size written in octal must stay under."""
-
-_SIZE_CAP = 1 << 62
-
 
 _ALL_OCTAL = re.compile(rb'([0-7]{7})[\0 ]([0-7]{7})[\0 ]([0-7]{7})[\0 ][0-7]{11}[\0 ]([0-7]{11})[\0 ]')
 
@@ -38,14 +38,17 @@ def read_number(field: bytes, what: str) -> int:
     if field[0] & 0x80:
         value = int.from_bytes(field, 'big', signed=False) & ~(0x80 << 8 * (len(field) - 1))
         return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
-    text = field.partition(b'\0')[0].strip(b' ')
-    if not text:
-        return 0
-    try:
-        if text.isdigit():  # int() takes signs and underscores as well, which others read as something else
-            return int(text, 8)
-    except ValueError:
-        pass
+    return read_octal(field, what)
+
+
+def read_octal(field: bytes, what: str) -> int:
+    """Return a number written in octal, as Go's archive/tar reads it: blank is 0, junk may follow behind a zero byte.
+
+    Raises InvalidImage.
+    """
+    digits = field.strip(b'\0 ').partition(b'\0')[0]
+    if not digits.strip(b'01234567'):  # int() takes signs and underscores as well, which others read otherwise
+        return int(digits or b'0', 8)
     raise InvalidImage(f'a tar header has the malformed {what} {bytes(field)!r}')
 
 
@@ -78,7 +81,7 @@ def read_size(header: bytes) -> int:
 
 def checked_size(size: int) -> int:
     """Return `size`; raises InvalidImage when it is negative or more than any file (CVE-2025-8194)."""
-    if not 0 <= size < _SIZE_CAP:
+    if not 0 <= size < SIZE_CAP:
         raise InvalidImage(f'a tar entry claims to have {size} bytes')
     return size
 
@@ -86,11 +89,11 @@ def checked_size(size: int) -> int:
 def check(header: bytes) -> None:
     """Raise InvalidImage unless the checksum, signed or unsigned as old programs had it, is right."""
     total = _checksum(header)
-    if header[CHECKSUM] == b'%06o\0 ' % total or (stored := read_number(header[CHECKSUM], 'checksum')) == total:
+    if header[CHECKSUM] == b'%06o\0 ' % total or (stored := read_octal(header[CHECKSUM], 'checksum')) == total:
         return
     negative = sum(byte >= 128 for byte in header) - sum(byte >= 128 for byte in header[CHECKSUM])
     if stored != total - 256 * negative:
-        raise InvalidImage('a tar header has a wrong checksum: the layer is no tar, or damaged')
+        raise InvalidImage('a tar header has a wrong checksum: it is no tar, or damaged')
 
 
 def seal(header: bytearray) -> None:
@@ -106,6 +109,42 @@ def _checksum(header: bytes | bytearray) -> int:
     """
     halves = (adler32(header[:256]) & 0xffff) + (adler32(header[256:]) & 0xffff) - 2
     return halves - sum(header[CHECKSUM]) + 8 * 32
+
+
+def prefix(header: bytes | bytearray) -> bytes:
+    """Return what goes before the name, with a slash between: star has less room for it, V7 and GNU's tar none.
+
+    Go up to 1.7 wrote a prefix under GNU's magic, where times would be; as Go reads it, what is no time is a prefix.
+    """
+    if not header[PREFIX.start]:
+        return b''
+    if header[MAGIC][:6] == USTAR_MAGIC:
+        return text(header[_STAR_PREFIX if _is_star(header) else PREFIX])
+    if header[MAGIC] == GNU_MAGIC and not _has_gnu_times(header):
+        found = text(header[PREFIX])
+        return found if found.isascii() else b''
+    return b''
+
+
+def further_times(header: bytes | bytearray) -> tuple[slice, ...]:
+    """Return the fields of times that GNU's and star's headers have beside that of the last change."""
+    if header[MAGIC] == GNU_MAGIC:
+        return (GNU_ATIME, GNU_CTIME) if _has_gnu_times(header) else ()
+    return (_STAR_ATIME, _STAR_CTIME) if _is_star(header) else ()
+
+
+def _is_star(header: bytes | bytearray) -> bool:
+    return header[_STAR_TRAILER] == b'tar\0' and header[MAGIC][:6] == USTAR_MAGIC
+
+
+def _has_gnu_times(header: bytes | bytearray) -> bool:
+    try:
+        for field in (GNU_ATIME, GNU_CTIME):
+            if header[field.start]:
+                read_number(bytes(header[field]), 'time')
+    except InvalidImage:
+        return False
+    return True
 
 
 def padded(size: int) -> int:

@@ -1,5 +1,5 @@
 """Reading a layer's tar entry by entry, with its data, for whoever unpacks it."""
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.layertar import header as fields
@@ -15,9 +15,12 @@ class TarReader:
     which checks them.
     """
 
-    def __init__(self, chunks: Iterator[memoryview]) -> None:
-        """`chunks` are the tar, each good until the next is asked for, such as `ByteStream.chunks()`."""
-        self._chunks = chunks
+    def __init__(self, chunks: Iterator[memoryview], skip: Callable[[int], None] | None = None) -> None:
+        """`chunks` are the tar, each good until the next is asked for, such as `ByteStream.chunks()`.
+
+        `skip`, where it is given, has the next chunk begin so many bytes further on.
+        """
+        self._chunks, self._skip_chunks = chunks, skip
         self._chunk = memoryview(b'')
         self._place = 0
         self._grouping = Grouping()
@@ -26,13 +29,34 @@ class TarReader:
         """Bytes of the current entry's data that were not read yet."""
         self._padding = 0
 
+    @property
+    def ended(self) -> bool:
+        """Whether the block of zeros that ends the archive has come."""
+        return self._grouping.ended
+
+    @property
+    def behind(self) -> int:
+        """How many bytes followed the last entry; whether they are zeros, `goes_on` tells."""
+        return self._grouping.behind + fields.BLOCK * self._grouping.ended
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether anything but zeros follows the end of the archive."""
+        return self._grouping.goes_on
+
+    @property
+    def headers(self) -> bytes:
+        """All blocks of the current entry before its data, as they came."""
+        assert self._group
+        return self._group.raw or self._group.entry.header
+
     def entries(self) -> Iterator[TarEntry]:
         """Yield the entries; raises InvalidImage for what is no tar, and whatever the stream raises."""
         while (group := self._next()) is not None:
             entry = group.entry
             if entry.type == GLOBAL_PAX:
                 continue
-            size = entry.size if entry.is_bare else _checked_size(entry)
+            size = entry.size
             self._group, self._data, self._padding = group, size, -size % fields.BLOCK
             yield entry
             end = self._place + self._data + self._padding
@@ -47,6 +71,16 @@ class TarReader:
             piece = self._piece(self._data)
             self._data -= len(piece)
             yield piece
+
+    def peek(self, count: int) -> bytes:
+        """Return the next bytes of the current entry's data, at most so many, without passing them."""
+        count = min(count, self._data)
+        while len(self._chunk) - self._place < count:
+            begun = bytes(self._chunk[self._place:])
+            if not self._advance():
+                raise InvalidImage('a tar is cut off in mid entry')
+            self._chunk = memoryview(begun + bytes(self._chunk))
+        return bytes(self._chunk[self._place:self._place + count])
 
     def whole(self) -> memoryview | None:
         """Return all data of the current entry if they lie in one piece, and are not those of a sparse file."""
@@ -84,15 +118,22 @@ class TarReader:
         grouping = self._grouping
         while not grouping.ended:
             if self._place == len(self._chunk) and not self._advance():
-                grouping.require_nothing_held()
+                grouping.require_whole()
                 return None
             group = grouping.take(self._chunk, self._place)
             self._place = grouping.end
             if group:
                 return group
-        for _ in self._chunks:
-            pass
+        self._pass_end()
         return None
+
+    def _pass_end(self) -> None:
+        """Read on to the end of the stream."""
+        self._grouping.pass_end(self._chunk[self._place:])
+        self._place = len(self._chunk)
+        for chunk in self._chunks:
+            self._grouping.pass_end(chunk)
+        self._grouping.require_whole()
 
     def _piece(self, most: int) -> memoryview:
         """Return some of the bytes that come next, at most so many; raises InvalidImage at the end of the tar."""
@@ -103,6 +144,9 @@ class TarReader:
         return piece
 
     def _skip(self, count: int) -> None:
+        if self._skip_chunks and count > len(self._chunk) - self._place:
+            self._skip_chunks(count - (len(self._chunk) - self._place))
+            self._chunk, self._place, count = memoryview(b''), 0, 0
         while count:
             count -= len(self._piece(count))
         self._data = 0
@@ -111,10 +155,3 @@ class TarReader:
         chunk = next(self._chunks, None)
         self._chunk, self._place = chunk if chunk is not None else memoryview(b''), 0
         return chunk is not None
-
-
-def _checked_size(entry: TarEntry) -> int:
-    """Return an entry's size in bytes; raises InvalidImage for a PAX record of it that is no number."""
-    if not (record := entry.pax.get(b'size', b'0')).isdigit():
-        raise InvalidImage(f'a tar entry has the malformed size {record[:40]!r}')
-    return entry.size

@@ -32,9 +32,6 @@ class RewrittenTar(ChunkedSource):
         """Bytes still to come of the current entry's data and padding."""
         self._staying = True
         self._more: Iterator[memoryview] | None = None
-        self._behind = 0
-        self.goes_on = False
-        """Whether anything but zeros follows the end of the archive."""
         self.digest = OutputDigest(source)
 
     def chunks(self) -> Iterator[memoryview]:
@@ -64,8 +61,13 @@ class RewrittenTar(ChunkedSource):
 
     @property
     def has_end(self) -> bool:
-        """Whether the archive ended as it should, with two blocks of zeros (POSIX.1-2017, ustar Interchange Format)."""
-        return self._grouping.ended and self._behind >= fields.BLOCK
+        """Whether the archive ended as it should, with two blocks of zeros."""
+        return self._grouping.has_end
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether anything but zeros follows the end of the archive."""
+        return self._grouping.goes_on
 
     def _pieces(self) -> Iterator[bytes | memoryview]:
         for chunk in self._source.chunks():
@@ -75,7 +77,7 @@ class RewrittenTar(ChunkedSource):
             self.digest.chunk_ended()
         if self._data:
             raise InvalidImage('a tar is cut off in mid entry')
-        self._grouping.require_nothing_held()
+        self._grouping.require_whole()
 
     def _through(self, chunk: memoryview) -> Iterator[bytes | memoryview]:
         """Yield what becomes of a chunk: what stays as it is, or keeps its length, in one piece as far as it goes."""
@@ -91,8 +93,7 @@ class RewrittenTar(ChunkedSource):
                 place = end
                 continue
             if grouping.ended:
-                self._behind += size - place
-                self.goes_on = self.goes_on or bytes(chunk[place:]).strip(b'\0') != b''
+                grouping.pass_end(chunk[place:])
                 break
             group = grouping.take(chunk, place)
             if group and not self._stays_as_it_is(group):

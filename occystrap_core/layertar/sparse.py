@@ -1,17 +1,18 @@
 """The maps of sparse files in tars: where their data go (GNU tar manual, Storing Sparse Files, all four formats)."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.layertar import header as fields
 from occystrap_core.layertar.entry import GNU_SPARSE, TarEntry
+from occystrap_core.layertar.limits import EXTENDED_CAP
+from occystrap_core.layertar.pax import Records
 from occystrap_core.values import value
 
 Extents = list[tuple[int, int]]
 """Offset and length in bytes of each piece of data, in order."""
 
 _OLD_PAIR, _OLD_SIZE = 24, slice(483, 495)
-_MOST = 1 << 20
-"""Pieces that one file may have."""
+_ZEROS = memoryview(bytes(64 << 10))
 
 
 @value
@@ -21,6 +22,19 @@ class SparseContent:
     extents: Extents
     size: int
 
+    def whole(self, data: Iterator[memoryview]) -> Iterator[memoryview]:
+        """Yield the file's bytes, zeros where it has holes; `data` are those of the entry."""
+        place, rest = 0, memoryview(b'')
+        for offset, length in self.extents:
+            yield from _zeros(offset - place)
+            place = offset + length
+            while length:
+                rest = rest or next(data)
+                piece, rest = rest[:length], rest[length:]
+                length -= len(piece)
+                yield piece
+        yield from _zeros(self.size - place)
+
 
 def extents(entry: TarEntry, headers: bytes, data: int, take: Callable[[int], bytes]) -> SparseContent | None:
     """Return the map of a sparse file, None for another one; raises InvalidImage for a map that cannot be.
@@ -28,22 +42,50 @@ def extents(entry: TarEntry, headers: bytes, data: int, take: Callable[[int], by
     `headers` are the further ones of the old GNU format; the file has `data` bytes, and `take` reads from them, where
     the format 1.0 has its map.
     """
-    pax = entry.pax if entry.records else {}
     if entry.type == GNU_SPARSE:
         pieces, size = _old(entry.header, headers), fields.read_number(entry.header[_OLD_SIZE], 'real size')
-    elif pax.get(b'GNU.sparse.major') == b'1':
-        pieces, used = _in_data(take)
-        size, data = _number(pax.get(b'GNU.sparse.realsize', b'')), data - used
-    elif b'GNU.sparse.map' in pax:
-        pieces, size = _pairs(pax[b'GNU.sparse.map'].split(b',')), _number(pax.get(b'GNU.sparse.size', b''))
-    elif b'GNU.sparse.size' in pax:
-        pieces = _pairs([value for key, value in entry.records
-                         if key in (b'GNU.sparse.offset', b'GNU.sparse.numbytes')])
-        size = _number(pax[b'GNU.sparse.size'])
-    else:
+    elif not entry.is_pax_sparse:
         return None
+    elif _version(entry) == (b'1', b'0'):
+        pieces, used = _in_data(take)
+        size, data = _real_size(entry), data - used
+    else:
+        pieces, size = _in_records(entry), _real_size(entry)
     _require_order(pieces, fields.checked_size(size), data)
     return SparseContent([piece for piece in pieces if piece[1]], size)
+
+
+def _version(entry: TarEntry) -> tuple[bytes, bytes]:
+    """Return the version of the format; raises InvalidImage for one that nobody knows."""
+    major, minor = (entry.pax.get(b'GNU.sparse.' + part, b'') for part in (b'major', b'minor'))
+    if (major, minor) not in ((b'', b''), (b'0', b'0'), (b'0', b'1'), (b'1', b'0')):
+        raise InvalidImage(f'a sparse file in a tar has a map of the unknown version {major[:9]!r}.{minor[:9]!r}')
+    return major, minor
+
+
+def _real_size(entry: TarEntry) -> int:
+    return _number(entry.pax.get(b'GNU.sparse.size') or entry.pax.get(b'GNU.sparse.realsize', b''))
+
+
+def _in_records(entry: TarEntry) -> Extents:
+    """Return the map that stands in PAX records, all of it in one, or two for each piece."""
+    if b'GNU.sparse.map' in entry.pax:
+        pieces = _pairs(entry.pax[b'GNU.sparse.map'].split(b','))
+    else:
+        pieces = _pairs(list(_in_turn(entry.records)))
+    if len(pieces) != _number(entry.pax.get(b'GNU.sparse.numblocks', b'')):
+        raise InvalidImage('a sparse file in a tar has a map of another length than it says')
+    return pieces
+
+
+def _in_turn(records: Records) -> Iterator[bytes]:
+    """Yield the numbers of the format 0.0; raises InvalidImage unless offsets and lengths take turns."""
+    keys = (b'GNU.sparse.offset', b'GNU.sparse.numbytes')
+    found = [(key, number) for key, number in records if key in keys]
+    for place, (key, number) in enumerate(found):
+        if key != keys[place % 2]:
+            raise InvalidImage('a sparse file in a tar has a malformed map')
+        yield number
 
 
 def _old(header: bytes, further: bytes) -> Extents:
@@ -65,20 +107,20 @@ def _in_data(take: Callable[[int], bytes]) -> tuple[Extents, int]:
     numbers: list[bytes] = []
     rest, used, wanted = b'', 0, 1
     while len(numbers) < wanted:
+        if used >= EXTENDED_CAP:
+            raise InvalidImage(f'a sparse file in a tar has a map of more than {EXTENDED_CAP} bytes')
         rest, used = rest + take(fields.BLOCK), used + fields.BLOCK
         *lines, rest = rest.split(b'\n')
         numbers += lines
         if len(rest) > fields.BLOCK:
             raise InvalidImage('a sparse file in a tar has a malformed map')
         wanted = 1 + 2 * _number(numbers[0]) if numbers else 1
-        if wanted > 2 * _MOST:
-            raise InvalidImage(f'a sparse file in a tar has more than {_MOST} pieces')
     return _pairs(numbers[1:wanted]), used
 
 
 def _pairs(numbers: list[bytes]) -> Extents:
-    values = [_number(each) for each in numbers if each]
-    if len(values) % 2 or len(values) > 2 * _MOST:
+    values = [_number(each) for each in numbers]
+    if len(values) % 2:
         raise InvalidImage('a sparse file in a tar has a malformed map')
     return list(zip(values[::2], values[1::2], strict=True))
 
@@ -98,3 +140,9 @@ def _require_order(pieces: Extents, size: int, data: int) -> None:
         end = offset + length
     if sum(length for _, length in pieces) != data:
         raise InvalidImage('a sparse file in a tar has other data than its map says')
+
+
+def _zeros(count: int) -> Iterator[memoryview]:
+    while count > 0:
+        yield _ZEROS[:count]
+        count -= len(_ZEROS)

@@ -233,6 +233,8 @@ EVERYWHERE: dict[str, Callable[[], Parts]] = {
     'whiteout-of-own-entry': upper(entry('etc/.wh.hostname', b''), entry('etc/hostname', FILE)),
     'whiteout-without-target': upper(entry('etc/.wh.nothing', b'')),
     'pax-repeated': raw_upper(with_record('comment2', 'x', twice=True)),
+    'pax-empty': raw_upper(with_record('uid', '')),
+    'extended-headers': raw_upper(lambda tar: record('comment2', 'x') + record('comment2', 'x') + tar),
     'pax-size': raw_upper(with_record('size', '8')),
     'pax-value': raw_upper(with_record('mtime', 'yesterday')),
     'pax-global': raw_upper(lambda tar: record('comment', 'x', kind=b'g') + tar),
