@@ -38,9 +38,11 @@ if TYPE_CHECKING:
         ImageOutput, LayerForm, OutgoingLayer, PlacedLayer, WrittenAttachment, WrittenImage, WrittenIndex,
         WrittenLayer,
     )
+    from occystrap_core.layertar.archive import TAR_BLOCK, TAR_END, file_header, padded_size
     from occystrap_core.layertar.entry import (
         BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, TarEntry,
     )
+    from occystrap_core.layertar.file_reader import TarFileReader
     from occystrap_core.layertar.globs import plain_path
     from occystrap_core.layertar.reader import TarReader
     from occystrap_core.layertar.sparse import SparseContent
@@ -87,7 +89,9 @@ _HOMES = {
     'image_list': 'ImageList ListedImage',
     'image_output': 'ImageOutput LayerForm OutgoingLayer PlacedLayer WrittenAttachment WrittenImage WrittenIndex '
                     'WrittenLayer',
+    'layertar.archive': 'TAR_BLOCK TAR_END file_header padded_size',
     'layertar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE FOLDER HARD_LINK SYMLINK TarEntry',
+    'layertar.file_reader': 'TarFileReader',
     'layertar.globs': 'plain_path',
     'layertar.reader': 'TarReader',
     'layertar.sparse': 'SparseContent',
@@ -120,11 +124,12 @@ __all__ = [
     'Option', 'OptionType', 'Origin', 'Outcome', 'OutgoingLayer', 'OutputError', 'Patience', 'Place', 'PlacedLayer',
     'PluginError', 'Presence', 'Proof', 'READ', 'REPORTED', 'ReadAhead', 'Readable', 'Receipt', 'RequestStats',
     'SECONDS', 'SIZE', 'STRING', 'SYMLINK', 'SequentialImage', 'ServiceError', 'ServiceUnavailable', 'Settings',
-    'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarLayer', 'TarReader', 'TemporaryFile',
-    'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel', 'WRITEBACK', 'Whiteout', 'WriterScheme',
-    'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'at_once', 'below',
-    'canonical_host', 'choice', 'concerning', 'detect', 'hash_file', 'hookimpl', 'inflate', 'inflated_size',
-    'is_whiteout', 'naming', 'nearest', 'open_chosen', 'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted',
-    'print_json', 'print_lines', 'print_message', 'printable', 'prompt', 'read_options', 'size_text',
-    'start_writeback', 'sync_folder', 'value', 'whiteout_of', 'writing',
+    'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TAR_BLOCK', 'TAR_END', 'TarEntry', 'TarFileReader',
+    'TarLayer', 'TarReader', 'TemporaryFile', 'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel',
+    'WRITEBACK', 'Whiteout', 'WriterScheme', 'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer',
+    '__version__', 'at_once', 'below', 'canonical_host', 'choice', 'concerning', 'detect', 'file_header', 'hash_file',
+    'hookimpl', 'inflate', 'inflated_size', 'is_whiteout', 'naming', 'nearest', 'open_chosen', 'padded_size',
+    'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted', 'print_json', 'print_lines', 'print_message',
+    'printable', 'prompt', 'read_options', 'size_text', 'start_writeback', 'sync_folder', 'value', 'whiteout_of',
+    'writing',
 ]

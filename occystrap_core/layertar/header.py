@@ -89,10 +89,14 @@ def checked_size(size: int) -> int:
 def check(header: bytes) -> None:
     """Raise InvalidImage unless the checksum, signed or unsigned as old programs had it, is right."""
     total = _checksum(header)
-    if header[CHECKSUM] == b'%06o\0 ' % total or (stored := read_octal(header[CHECKSUM], 'checksum')) == total:
+    if header[CHECKSUM] == b'%06o\0 ' % total:
         return
     negative = sum(byte >= 128 for byte in header) - sum(byte >= 128 for byte in header[CHECKSUM])
-    if stored != total - 256 * negative:
+    try:
+        is_right = read_octal(header[CHECKSUM], 'checksum') in (total, total - 256 * negative)
+    except InvalidImage:
+        is_right = False
+    if not is_right:
         raise InvalidImage('a tar header has a wrong checksum: it is no tar, or damaged')
 
 

@@ -35,14 +35,19 @@ class TarReader:
         return self._grouping.ended
 
     @property
-    def behind(self) -> int:
-        """How many bytes followed the last entry; whether they are zeros, `goes_on` tells."""
-        return self._grouping.behind + fields.BLOCK * self._grouping.ended
+    def has_end(self) -> bool:
+        """Whether the archive ended as it should, with two blocks of zeros."""
+        return self._grouping.has_end
 
     @property
     def goes_on(self) -> bool:
         """Whether anything but zeros follows the end of the archive."""
         return self._grouping.goes_on
+
+    @property
+    def unread(self) -> int:
+        """How many bytes of the current chunk were not read yet."""
+        return len(self._chunk) - self._place
 
     @property
     def headers(self) -> bytes:

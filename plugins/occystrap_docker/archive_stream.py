@@ -1,10 +1,8 @@
 """A docker archive as a stream: what `docker load` takes, with nothing of it on disk."""
-import tarfile
 from collections.abc import Callable, Iterable
 
-from occystrap_core import CHUNK
+from occystrap_core import CHUNK, TAR_END, file_header, padded_size
 
-_BLOCK = 512
 _ZEROS = bytes(CHUNK)
 
 
@@ -20,20 +18,18 @@ class ArchiveStream:
 
         Where these are others than `size` the file is cut, or filled up with zeros, so that the archive stays one.
         """
-        header = tarfile.TarInfo(name)
-        header.size = size
-        self._write(header.tobuf(tarfile.GNU_FORMAT))
+        self._write(file_header(name, size))
         total = 0
         for chunk in chunks:
             if kept := chunk[:max(0, size - total)]:
                 self._write(kept)
             total += len(chunk)
-        self._fill(max(0, size - total) + -size % _BLOCK)
+        self._fill(max(0, size - total) + padded_size(size) - size)
         return total
 
     def end(self) -> None:
         """Write the end of the archive: two blocks of zeros."""
-        self._fill(2 * _BLOCK)
+        self._write(TAR_END)
 
     def _fill(self, count: int) -> None:
         while count:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from occystrap_core import WRITEBACK, Cancelled, Settings, writing
+from occystrap_core import (
+    TAR_BLOCK, TAR_END, WRITEBACK, Cancelled, Settings, file_header, padded_size, writing,
+)
 from occystrap_tar.destination import check_destination
-from occystrap_tar.header import BLOCK, END, header, padded, whole_member
 from occystrap_tar.members import MemberReader
 from occystrap_tar.partial_file import PartialFile, remove_abandoned
 
@@ -74,7 +75,7 @@ class ArchiveBuilder:
             region = Region(self._end, hint if hint is not None and hint < _HINT_CAP else 0)
             self._regions.append(region)
             self._places.update(dict.fromkeys(keys, region))
-            self._end += BLOCK + padded(region.reserved or 0)
+            self._end += TAR_BLOCK + padded_size(region.reserved or 0)
 
     def write(self, key: int, chunks: Iterable[memoryview]) -> Region:
         """Write one member's data to the place of `key`, and return the place, to be named.
@@ -89,7 +90,7 @@ class ArchiveBuilder:
                 with writing(self.path):
                     self._put(region, chunk)
             if region.reserved is None:
-                self._end += BLOCK + padded(region.size)
+                self._end += TAR_BLOCK + padded_size(region.size)
             return region
 
     def reread(self, region: Region) -> MemberReader | None:
@@ -98,7 +99,7 @@ class ArchiveBuilder:
             if region.spill or (self._ended and not (self._appeared and self._places_known)):
                 return None
             path = self.path if self._ended else f'/proc/self/fd/{self._files[0].fileno()}'
-            return MemberReader(path, region.offset + BLOCK, region.size, f'{region.name} of {self.path}')
+            return MemberReader(path, region.offset + TAR_BLOCK, region.size, f'{region.name} of {self.path}')
 
     def finish(self, documents: Sequence[tuple[str, bytes]]) -> None:
         """Write headers, documents and the end, and let the archive appear at its path; raises OutputError."""
@@ -111,7 +112,7 @@ class ArchiveBuilder:
                 self._move_up(members)
                 for region in self._regions:
                     region.offset = first[region.name].offset if region.name else region.offset
-            tail = b''.join(whole_member(name, data) for name, data in documents if name not in first) + END
+            tail = b''.join(_whole_member(name, data) for name, data in documents if name not in first) + TAR_END
             self._files[-1].write(tail, self._end)
             self._files[-1].complete(self._end + len(tail))
         self._appeared = True
@@ -132,7 +133,7 @@ class ArchiveBuilder:
 
     def _put(self, region: Region, chunk: memoryview) -> None:
         room = len(chunk) if region.reserved is None else max(0, region.reserved - region.size)
-        data = region.offset + BLOCK
+        data = region.offset + TAR_BLOCK
         self._files[-1].write(chunk[:room], data + region.size)
         if len(chunk) > room:
             self._spill(region, chunk[room:])
@@ -153,11 +154,11 @@ class ArchiveBuilder:
         file, self._end = self._files[-1], 0
         for region in members:
             if region.offset > self._end:
-                file.move_up(region.offset + BLOCK, region.size, self._end + BLOCK)
+                file.move_up(region.offset + TAR_BLOCK, region.size, self._end + TAR_BLOCK)
             region.offset = self._end
-            file.write(header(region.name, region.size), region.offset)
-            file.write(bytes(padded(region.size) - region.size), region.offset + BLOCK + region.size)
-            self._end += BLOCK + padded(region.size)
+            file.write(file_header(region.name, region.size), region.offset)
+            file.write(bytes(padded_size(region.size) - region.size), region.offset + TAR_BLOCK + region.size)
+            self._end += TAR_BLOCK + padded_size(region.size)
 
     def _lay_out_again(self, members: Sequence[Region]) -> None:
         """Copy the members to a new temporary file, one behind the other."""
@@ -166,12 +167,12 @@ class ArchiveBuilder:
         self._files.append(new)
         self._end = 0
         for region in members:
-            new.write(header(region.name, region.size), self._end)
-            data = self._end + BLOCK
-            new.copy(old.fileno(), region.offset + BLOCK, region.inside, data)
+            new.write(file_header(region.name, region.size), self._end)
+            data = self._end + TAR_BLOCK
+            new.copy(old.fileno(), region.offset + TAR_BLOCK, region.inside, data)
             if region.spill:
                 new.copy(region.spill.fileno(), 0, region.size - region.inside, data + region.inside)
-            self._end = data + padded(region.size)
+            self._end = data + padded_size(region.size)
 
     @contextmanager
     def _working(self) -> Iterator[None]:
@@ -196,3 +197,8 @@ class ArchiveBuilder:
                 region.spill.close()
         self._files.clear()
         self._regions.clear()
+
+
+def _whole_member(name: str, data: bytes) -> bytes:
+    """Return a small member with its header and padding."""
+    return file_header(name, len(data)) + data.ljust(padded_size(len(data)), b'\0')

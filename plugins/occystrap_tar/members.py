@@ -1,30 +1,30 @@
 """The table of contents of an archive: where each member's bytes are, from its headers alone."""
 import os
-import re
-import tarfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
-from occystrap_core import InvalidImage, value
+from occystrap_core import (
+    FILE, HARD_LINK, SYMLINK, TAR_BLOCK, TAR_END, InvalidImage, Readable, SparseContent, TarEntry, TarFileReader,
+    file_header, padded_size, value,
+)
 
-_END = 1024
-_TAIL_CAP = 1 << 20
-_TEXT_CAP = 1 << 20
 _COUNT_CAP = 100_000
-_TEXTS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-_CHECKSUM = re.compile(rb'[0-7]{6}\0 ')
-_MALFORMED = (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError)
-"""What tarfile raises, on purpose or not, when it reads what is no tar."""
+_SPARSE_CAP = 1 << 40
+"""Bytes that a file with holes may have, which costs nobody anything to claim."""
+_FILES = (FILE, b'7', b'S')
+_ZEROS = bytes(64 << 10)
 
 
 @value
 class Member:
-    """A regular file in an archive: its data begin at `offset`, and are `size` bytes long."""
+    """A regular file in an archive, `size` bytes long: its data begin at `offset`, all of them unless it has holes."""
 
     name: str
     offset: int
     size: int
+    holes: SparseContent | None = None
 
 
 class Archive:
@@ -37,12 +37,13 @@ class Archive:
         """
         self.path, self.name = path, name or path
         self.size = os.path.getsize(path)
-        self.names: list[str] = []
-        self.untidy: list[str] = []
-        """The names of members whose header has its checksum in another form than six digits and a terminator."""
+        self.counts: Counter[str] = Counter()
+        """How many members have a name."""
         self._links: dict[str, str] = {}
         self._members: dict[str, Member] = {}
-        self.has_end = self._read_end(self._read_headers())
+        self._end = 0
+        """Where the last member so far ends, with its padding."""
+        self.has_end = self._read()
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -65,7 +66,7 @@ class Archive:
     def read(self, name: str, cap: int) -> bytes:
         """Return a small member; raises InvalidImage when it is missing, twice there, or over `cap` bytes."""
         member = self.find(name)
-        if self.names.count(member.name) > 1:
+        if self.counts[member.name] > 1:
             raise InvalidImage(f'{self.name} has two members {name}')
         if member.size > cap:
             raise InvalidImage(f'{self.name}: {name} has {member.size} bytes, more than the {cap} allowed')
@@ -73,59 +74,90 @@ class Archive:
 
     def part(self, member: Member, start: int, count: int) -> bytes:
         """Return `count` bytes of a member from `start` on, fewer at its end."""
-        with open(self.path, 'rb') as file:
-            file.seek(member.offset + start)
-            return file.read(max(0, min(count, member.size - start)))
+        content, buffer = self.open(member, start), bytearray(max(0, min(count, member.size - start)))
+        filled = 0
+        try:
+            while more := content.readinto(memoryview(buffer)[filled:]):
+                filled += more
+        finally:
+            content.close()
+        return bytes(buffer[:filled])
+
+    def open(self, member: Member, start: int = 0) -> Readable:
+        """Return the bytes of a member, from `start` on, as a source of a stream."""
+        what = f'{member.name} of {self.name}'
+        if member.holes:
+            return HoledReader(self.path, member.offset, member.holes, start, what)
+        return MemberReader(self.path, member.offset + start, member.size - start, what)
+
+    def _read(self) -> bool:
+        """Note all members, and return whether nothing but zeros follows them, two blocks of them at least."""
+        try:
+            with open(self.path, 'rb', buffering=0) as file:
+                reader = TarFileReader(file.fileno())
+                for number, entry in enumerate(reader.entries()):
+                    if number == _COUNT_CAP:
+                        raise InvalidImage(f'it has more than {_COUNT_CAP} members')
+                    self._add(entry, reader)
+                return reader.has_end and not reader.goes_on
+        except InvalidImage as error:
+            if self.name in str(error):
+                raise
+            raise error.renamed(f'{self.name} is not a tar archive, or damaged: {error}') from None
+
+    def _add(self, entry: TarEntry, reader: TarFileReader) -> None:
+        name = os.fsdecode(entry.name).removeprefix('./').rstrip('/')
+        self.counts[name] += 1
+        size, offset = entry.size, reader.offset
+        if size > self.size - offset:
+            raise InvalidImage(f'it is cut off within {name}, or says that it has {size} bytes')
+        self._found(name, entry, reader)
+        self._end = offset + padded_size(size)
+        if entry.type in _FILES and not entry.name.endswith(b'/'):
+            self._members[name] = _member(name, size, reader)
+        elif entry.type == SYMLINK:
+            target = os.path.join(os.path.dirname(name), os.fsdecode(entry.linkname))
+            self._links[name] = _safe(os.path.normpath(target), self.name)
+        elif entry.type == HARD_LINK:
+            self._links[name] = _safe(os.fsdecode(entry.linkname), self.name)
+
+    def _found(self, name: str, entry: TarEntry, reader: TarFileReader) -> None:
+        """Take note of the headers of the next entry."""
+
+
+class WrittenArchive(Archive):
+    """An archive that a writer of this plugin made, which leaves no block without a meaning: others are damage."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError."""
+        self.trouble = ''
+        """Why it could not be read to its end, empty if it could."""
+        self.odd: list[str] = []
+        """The names of members whose headers are not those that they were written with, and that nothing else has."""
+        super().__init__(path)
+
+    @property
+    def behind(self) -> int:
+        """How many bytes follow the end, two blocks of zeros behind the last member."""
+        return self.size - self._end - len(TAR_END)
 
     def with_dirty_padding(self) -> list[str]:
         """Return the names of members that are not followed by zeros up to the next block."""
         with open(self.path, 'rb') as file:
             return [member.name for member in self._members.values() if any(_padding(file, member))]
 
-    def open(self, member: Member) -> 'MemberReader':
-        """Return the bytes of a member as a source of a stream."""
-        return MemberReader(self.path, member.offset, member.size, f'{member.name} of {self.name}')
-
-    def _read_headers(self) -> int:
-        """Note all members and return where they end; a header that is none ends them too, as tarfile has it."""
-        last = -1
+    def _read(self) -> bool:
         try:
-            with tarfile.open(self.path, 'r:', tarinfo=_Header) as archive:
-                while (header := archive.next()) is not None:
-                    if header.offset <= last or len(self.names) >= _COUNT_CAP:
-                        raise InvalidImage(f'{self.name} is no image archive: it goes in circles, or has more than '
-                                           f'{_COUNT_CAP} members')
-                    last = header.offset
-                    assert isinstance(header, _Header)
-                    self._add(header)
-                    archive.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps them all
-                return archive.offset
-        except _MALFORMED as error:
-            raise InvalidImage(f'{self.name} is not a tar archive, or cut off: {error}') from None
+            return super()._read()
+        except InvalidImage as error:
+            self.trouble = str(error)
+            return False
 
-    def _add(self, header: '_Header') -> None:
-        name = header.name.removeprefix('./')
-        self.names.append(name)
-        if not header.tidy:
-            self.untidy.append(name)
-        if not 0 <= header.size <= self.size - header.offset_data:
-            raise InvalidImage(f'{self.name} is cut off within {name}, or says that it has {header.size} bytes')
-        if header.isreg():
-            self._members[name] = Member(name, header.offset_data, header.size)
-        elif header.issym():
-            self._links[name] = _safe(os.path.normpath(os.path.join(os.path.dirname(name), header.linkname)), self.name)
-        elif header.islnk():
-            self._links[name] = _safe(header.linkname, self.name)
-
-    def _read_end(self, position: int) -> bool:
-        """Return whether just two zero blocks follow the last member (POSIX.1-2017, pax, ustar Interchange Format).
-
-        A longer tail of zeros, as blocking factors make it, counts as well.
-        """
-        with open(self.path, 'rb') as file:
-            file.seek(position)
-            tail = file.read(_TAIL_CAP)
-        return len(tail) >= _END and not any(tail) and position + len(tail) == self.size
+    def _found(self, name: str, entry: TarEntry, reader: TarFileReader) -> None:
+        headers = reader.headers
+        follows = reader.offset - len(headers) == self._end
+        if not follows or len(entry.name) > 100 or headers != file_header(os.fsdecode(entry.name), entry.size):
+            self.odd.append(name)
 
 
 class MemberReader:
@@ -152,24 +184,54 @@ class MemberReader:
         self._file.close()
 
 
-class _Header(tarfile.TarInfo):
-    """A header that is refused before tarfile believes it: a negative size leads it astray, a long name it reads."""
+class HoledReader:
+    """The bytes of a member that has holes, which read as zeros."""
 
-    tidy = True
+    def __init__(self, path: str, offset: int, content: SparseContent, start: int, what: str) -> None:
+        """`offset` is where its data lie in the archive. Raises OSError when the archive cannot be opened."""
+        self._what, self._size = what, content.size
+        self._file = open(path, 'rb', buffering=0)
+        self._pieces = iter([*content.extents, (content.size, 0)])
+        self._data, self._place = offset, start
+        self._piece, self._end = next(self._pieces)
+        self._end += self._piece
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Return the header in a block; raises TarError."""
-        header = super().frombuf(buf, encoding, errors)
-        if header.size < 0 or (header.type in _TEXTS and header.size > _TEXT_CAP):
-            raise tarfile.ReadError(f'a header says that {header.name[:100]!r} has {header.size} bytes')
-        header.tidy = bool(_CHECKSUM.fullmatch(buf, 148, 156))  # tarfile takes blanks for zeros and reads no further
-        return header
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill `buffer`; returns the number of bytes, 0 at the member's end; raises InvalidImage."""
+        while self._place >= self._end and self._place < self._size:
+            self._data += self._end - self._piece
+            self._piece, length = next(self._pieces)
+            self._end = self._piece + length
+        if self._place < self._piece:
+            count = min(len(buffer), len(_ZEROS), self._piece - self._place)
+            buffer[:count] = _ZEROS[:count]
+        else:
+            count = self._from_file(buffer[:self._end - self._place])
+        self._place += count
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _from_file(self, buffer: memoryview) -> int:
+        try:
+            return os.preadv(self._file.fileno(), [buffer], self._data + self._place - self._piece) if buffer else 0
+        except OSError as error:
+            raise InvalidImage(f'cannot read {self._what}: {error.strerror}') from None
+
+
+def _member(name: str, size: int, reader: TarFileReader) -> Member:
+    """Return the file whose entry the reader is at."""
+    holes = reader.sparse()
+    if holes and holes.size > _SPARSE_CAP:
+        raise InvalidImage(f'{name} claims to have {holes.size} bytes, nearly all of them holes')
+    return Member(name, reader.offset, holes.size if holes else size, holes)
 
 
 def _padding(file: BinaryIO, member: Member) -> bytes:
     file.seek(member.offset + member.size)
-    return file.read(-member.size % 512)
+    return file.read(-member.size % TAR_BLOCK)
 
 
 def _safe(name: str, archive: str) -> str:

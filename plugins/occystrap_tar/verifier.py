@@ -1,16 +1,14 @@
 """Holding an archive against a receipt: its headers read afresh, small members hashed, with full all of them."""
 import os
 import stat
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from occystrap_core import (
-    READ, ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, Receipt, Settings, VerifyLevel, hash_file,
+    READ, ByteStream, CheckResults, DeviceFile, Expectation, Receipt, Settings, VerifyLevel, hash_file,
 )
 from occystrap_core.oci import MANIFEST_CAP
-from occystrap_tar.header import END, padded
-from occystrap_tar.members import Archive, Member
+from occystrap_tar.members import Member, WrittenArchive
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -26,7 +24,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     return results
 
 
-def _opened(path: str, level: VerifyLevel, results: CheckResults) -> Archive | None:
+def _opened(path: str, level: VerifyLevel, results: CheckResults) -> WrittenArchive | None:
     """Return the archive, its structure checked, unless it cannot be read as one."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write
@@ -34,15 +32,13 @@ def _opened(path: str, level: VerifyLevel, results: CheckResults) -> Archive | N
             return None
         if level is VerifyLevel.FULL:
             _forget_cached(path)
-        archive = Archive(path)
+        archive = WrittenArchive(path)
         _check_structure(archive, results)
-        return archive
+        return archive if archive.counts else None
     except FileNotFoundError:
         results.error(path, 'is not there')
     except (IsADirectoryError, NotADirectoryError) as error:
         results.error(path, f'is no archive: {error.strerror}')
-    except InvalidImage as error:
-        results.error(path, str(error).removeprefix(f'{path} '))
     except OSError as error:
         results.unverified(path, f'cannot be read: {error.strerror}')
     return None
@@ -59,34 +55,31 @@ def _forget_cached(path: str) -> None:
         os.close(descriptor)
 
 
-def _check_structure(archive: Archive, results: CheckResults) -> None:
+def _check_structure(archive: WrittenArchive, results: CheckResults) -> None:
     """Every block between the members is as the format has it."""
-    if not archive.has_end:
+    if archive.trouble:
+        results.error(archive.path, archive.trouble.removeprefix(f'{archive.path} '))
+    elif not archive.has_end:
         results.error(archive.path, 'does not end with two zero blocks right after its last member')
-    elif behind := archive.size - _written_size(archive):
-        results.error(archive.path, f'has {behind} bytes behind its end that nobody wrote')
-    for name in archive.untidy:
-        results.error(name, f'has a damaged header in {archive.path}')
+    elif archive.behind:
+        results.error(archive.path, f'has {archive.behind} bytes behind its end that nobody wrote')
+    for name in archive.odd:
+        results.error(name, f'has another header in {archive.path} than it was written with')
     for name in archive.with_dirty_padding():
         results.error(name, f'has other bytes than zeros behind it in {archive.path}')
 
 
-def _written_size(archive: Archive) -> int:
-    """Return how many bytes the archive has as it was written: to the two zero blocks behind its last member."""
-    return padded(max((each.offset + each.size for each in archive.members.values()), default=0)) + len(END)
-
-
-def _check_names(archive: Archive, receipt: Receipt, results: CheckResults) -> None:
+def _check_names(archive: WrittenArchive, receipt: Receipt, results: CheckResults) -> None:
     """Every member is expected, and none is there twice."""
     expected = {each.locator for each in receipt.expectations}
-    for name in sorted(set(archive.names) - expected):
+    for name in sorted(set(archive.counts) - expected):
         results.error(name, f'is in {archive.path} but nobody wrote it')
-    for name, count in Counter(archive.names).items():
+    for name, count in archive.counts.items():
         if count > 1:
             results.error(name, f'is {count} times in {archive.path}')
 
 
-def _look(archive: Archive, expectation: Expectation, level: VerifyLevel, results: CheckResults) -> None:
+def _look(archive: WrittenArchive, expectation: Expectation, level: VerifyLevel, results: CheckResults) -> None:
     """Report a member's size, and its digest: of a layer with full, of what is small always."""
     member = archive.members.get(expectation.locator)
     if member is None:
@@ -100,7 +93,7 @@ def _look(archive: Archive, expectation: Expectation, level: VerifyLevel, result
             results.unreachable(expectation, f'cannot be read: {error.strerror}')
 
 
-def _read(archive: Archive, member: Member, expectation: Expectation, results: CheckResults) -> None:
+def _read(archive: WrittenArchive, member: Member, expectation: Expectation, results: CheckResults) -> None:
     if expectation.kind == 'layer' or member.size > MANIFEST_CAP:
         digest, size = hash_file(archive.path, member.offset, member.size)
         results.found(expectation, size=size, digest=digest, evidence=READ)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core.errors import InvalidImage
+from tests.unit.layertar.raw import sparse
 from tests.unit.tar.archives import copy, docker_members, write_tar
 
 
@@ -32,7 +33,7 @@ HUGE = struct.pack('>IQ', 0x80000000, (1 << 63) - 1)
 HOSTILE = {
     'negative size': raw_member('x', size=b'\xff' * 12),
     'size beyond the end': raw_member('x', size=b'77777777777\0'),
-    'absurd size': raw_member('x', size=HUGE), 'absurd size of a folder': raw_member('x', b'5', size=HUGE),
+    'absurd size': raw_member('x', size=HUGE),
     'no number as size': raw_member('x', size=b'eleventeen 1'),
     'PAX size that leads back': raw_member('p', b'x', record('size', '-1024')) + raw_member('x'),
     'PAX size that leads far back': raw_member('p', b'x', record('size', '-999999')) + raw_member('x'),
@@ -42,6 +43,8 @@ HOSTILE = {
     'a thousand long names': raw_member('p', b'L', b'name\0') * 2000 + raw_member('x'),
     'absurd PAX header': raw_member('p', b'x', size=HUGE), 'absurd long name': raw_member('p', b'L', size=HUGE),
     'sparse file without a map': raw_member('x', b'S', size=HUGE),
+    'sparse file of a petabyte': sparse([], 1 << 50, real_size=b'\x80' + (1 << 50).to_bytes(11)),
+    'one block of zeros': bytes(512) + raw_member('x'),
     'bad checksum': b'x' * 512,
 }
 
@@ -70,10 +73,11 @@ def refused_within(path: Path) -> int:
     return int(resident) >> 10
 
 
-def test_a_header_of_a_gigabyte_is_refused_unread(tmp_path: Path) -> None:
+@pytest.mark.parametrize('kind', [b'x', b'g', b'L', b'K'])
+def test_a_header_of_three_gigabytes_is_refused_unread(kind: bytes, tmp_path: Path) -> None:
     with open(tmp_path / 'bomb.tar', 'wb') as file:
-        file.write(raw_member('p', b'x', size=b'%011o\0' % (1 << 30)))
-        file.truncate((1 << 30) + 2048)
+        file.write(raw_member('p', kind, size=b'%011o\0' % (3 << 30)))
+        file.truncate((3 << 30) + 2048)
     assert refused_within(tmp_path / 'bomb.tar') < 80
 
 

@@ -59,7 +59,7 @@ def test_a_cut_at_every_block_is_an_error() -> None:
     for cut in range(0, end, 512):
         with pytest.raises(ServiceUnavailable, match='the archive ends in the middle'):
             for file in stream(archive[:cut]).files():
-                file.skip()
+                b''.join(file.chunks())
 
 
 def damaged_header(place: int, data: bytes, checksum: bool = True) -> bytes:
@@ -89,7 +89,7 @@ def test_what_is_no_tar_is_an_error(archive: bytes) -> None:
 def test_malformed_extended_headers_are_an_error(records: bytes) -> None:
     header = tarfile.TarInfo('pax')
     header.type, header.size = tarfile.XHDTYPE, len(records)
-    with pytest.raises(InvalidImage, match='malformed extended header'):
+    with pytest.raises(InvalidImage, match='malformed'):
         list(stream(header.tobuf() + records.ljust(512, b'\0') + make_tar(FILES)).files())
 
 

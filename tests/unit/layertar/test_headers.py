@@ -58,8 +58,9 @@ NAMES: dict[str, tuple[bytes, list[bytes]]] = {
     'global PAX path': (pax((b'path', b'1'), kind=b'g') + member(b'a'), [b'a']),
     'global PAX size': (pax((b'size', b'512'), kind=b'g') + member(b'a') + member(b'b'), [b'a', b'b']),
     'names that are no UTF-8': (pax((b'hdrcharset', b'BINARY'), (b'path', b'\xff')) + member(b'a'), [b'\xff']),
-    "a sparse file's own name": (pax((b'GNU.sparse.major', b'1'), (b'GNU.sparse.minor', b'0'),
-                                     (b'GNU.sparse.name', b'n'), (b'GNU.sparse.realsize', b'0')) + member(b'a', b'0\n'.ljust(512, b'\0')), [b'n']),
+    "a sparse file's own name": (
+        pax((b'GNU.sparse.major', b'1'), (b'GNU.sparse.minor', b'0'), (b'GNU.sparse.name', b'n'),
+            (b'GNU.sparse.realsize', b'0')) + member(b'a', b'0\n'.ljust(512, b'\0')), [b'n']),
 }
 
 

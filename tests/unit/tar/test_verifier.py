@@ -178,6 +178,6 @@ def test_what_cannot_be_read_is_unverified(receipt: Receipt, level: VerifyLevel,
     results = verify(receipt, level)
     hashed = [each for each in receipt.expectations if level is FULL or each.kind != 'layer']
     assert results.outcome is Outcome.UNVERIFIED and len(results.problems) == len(hashed)
-    monkeypatch.setattr('occystrap_tar.verifier.Archive', refuse)
+    monkeypatch.setattr('occystrap_tar.verifier.WrittenArchive', refuse)
     results = verify(receipt, level)
     assert results.outcome is Outcome.UNVERIFIED and 'Permission denied' in str(results.problems[0])

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_core import file_header
 from occystrap_core.errors import Cancelled, DigestMismatch, OutputError, UsageError
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
 from occystrap_tar.archive_builder import ArchiveBuilder
-from occystrap_tar.header import header
 from occystrap_tar.partial_file import PartialFile
 from tests.unit.tar.archives import copy, verify, write
 from tests.unit.tar.images import ArrivingImage, image_of, tar_of_time, with_same_times
@@ -105,7 +105,7 @@ def test_headers_are_the_same_everywhere(tmp_path: Path) -> None:
 
 def test_sizes_from_eight_gib_on_are_kept() -> None:
     for size in (8 << 30, (8 << 30) - 1, 1 << 40):
-        assert tarfile.TarInfo.frombuf(header('x', size), 'utf-8', 'strict').size == size
+        assert tarfile.TarInfo.frombuf(file_header('x', size), 'utf-8', 'strict').size == size
 
 
 @pytest.mark.parametrize('option', ['', '?format=oci'])
