@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from occystrap_core.terminal_text import printable, size_text
     from occystrap_core.uri import Location, parse_uri
     from occystrap_core.values import value
-    from occystrap_core.verification.device import DeviceFile, hash_file
+    from occystrap_core.verification.device import DeviceFile, forget_cached, hash_file
     from occystrap_core.verification.levels import VerifyLevel
     from occystrap_core.verification.receipt import Evidence, Expectation, KeptReceipts, Receipt
     from occystrap_core.verification.results import (
@@ -106,7 +106,7 @@ _HOMES = {
     'terminal_text': 'printable size_text',
     'uri': 'Location parse_uri',
     'values': 'value',
-    'verification.device': 'DeviceFile hash_file',
+    'verification.device': 'DeviceFile forget_cached hash_file',
     'verification.levels': 'VerifyLevel',
     'verification.receipt': 'Evidence Expectation KeptReceipts Receipt',
     'verification.results': 'CheckResult CheckResults Outcome Presence Proof READ REPORTED Severity',
@@ -127,9 +127,9 @@ __all__ = [
     'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TAR_BLOCK', 'TAR_END', 'TarEntry', 'TarFileReader',
     'TarLayer', 'TarReader', 'TemporaryFile', 'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel',
     'WRITEBACK', 'Whiteout', 'WriterScheme', 'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer',
-    '__version__', 'at_once', 'below', 'canonical_host', 'choice', 'concerning', 'detect', 'file_header', 'hash_file',
-    'hookimpl', 'inflate', 'inflated_size', 'is_whiteout', 'naming', 'nearest', 'open_chosen', 'padded_size',
-    'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted', 'print_json', 'print_lines', 'print_message',
-    'printable', 'prompt', 'read_options', 'size_text', 'start_writeback', 'sync_folder', 'value', 'whiteout_of',
-    'writing',
+    '__version__', 'at_once', 'below', 'canonical_host', 'choice', 'concerning', 'detect', 'file_header',
+    'forget_cached', 'hash_file', 'hookimpl', 'inflate', 'inflated_size', 'is_whiteout', 'naming', 'nearest',
+    'open_chosen', 'padded_size', 'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted', 'print_json',
+    'print_lines', 'print_message', 'printable', 'prompt', 'read_options', 'size_text', 'start_writeback',
+    'sync_folder', 'value', 'whiteout_of', 'writing',
 ]

@@ -76,6 +76,11 @@ class ImageError(OccystrapError):
         return type(self)(message, self.rule, self.problem)
 
 
+def system_text(error: OSError) -> str:
+    """Return what to tell of an error of the system that nobody has explained: what it concerns, what is wrong."""
+    return f'{error.filename or "input or output"}: {error.strerror or error}'
+
+
 @contextmanager
 def concerning(part: str) -> Iterator[None]:
     """Have an ImageError that comes up in the with block say what part of an image it concerns, unless it does."""

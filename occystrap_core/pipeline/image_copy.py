@@ -2,10 +2,11 @@
 import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import partial
 
+from occystrap_core.durability import writing
 from occystrap_core.errors import Cancelled, InvalidImage
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
@@ -46,7 +47,8 @@ class ImageCopy:
     def run(self) -> Receipt:
         """Copy and return the receipt; raises what went wrong first, after the output has been aborted."""
         try:
-            self._output.prepare(self._image)
+            with writing_to(self._output):
+                self._output.prepare(self._image)
             if self._output.in_order:
                 self._copy_in_order()
             elif self._image.sequential:
@@ -61,7 +63,9 @@ class ImageCopy:
             raise
 
     def _finalized(self, written: WrittenImage) -> Receipt:
-        return require_receipt(self._output.finalize(written), self._output, written.config.digest, written.layers)
+        with writing_to(self._output):
+            receipt = self._output.finalize(written)
+        return require_receipt(receipt, self._output, written.config.digest, written.layers)
 
     def _copy_in_parallel(self) -> None:
         """Copy the largest first, so that no long one is left for the end; a layer listed twice is copied once."""
@@ -212,6 +216,11 @@ class ImageCopy:
         source = layer.source
         stored = source.descriptor and self._output.wants is LayerForm.STORED
         return source.diff_id or id(source), source.descriptor.digest if source.descriptor and stored else None
+
+
+def writing_to(output: ImageOutput) -> AbstractContextManager[None]:
+    """Turn what the system refuses to a writer, and that did not say so itself, into an OutputError."""
+    return writing(str(output.location))
 
 
 def abort(output: ImageOutput, reason: BaseException) -> None:

@@ -8,7 +8,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex, below
 from occystrap_core.image_filter import ImageFilter
 from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenIndex, merged
-from occystrap_core.pipeline.image_copy import ImageCopy, abort
+from occystrap_core.pipeline.image_copy import ImageCopy, abort, writing_to
 from occystrap_core.pipeline.parts import Parts, listed
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Settings
@@ -32,14 +32,16 @@ class IndexCopy:
     def run(self) -> Receipt:
         """Copy and return the receipt of the whole; raises what went wrong first, after the output was aborted."""
         try:
-            self._output.prepare_index(self._index)
+            with writing_to(self._output):
+                self._output.prepare_index(self._index)
             self._parts.copy(listed(self._index.children, self._index.attached))
             attached = self._parts.attach(self._index.attached)
             self.layers = self._parts.layers
             reference, index = self._index.reference, self._parts.resulting(self._index)
-            receipt = self._output.finalize_index(WrittenIndex(
-                reference, self._source, index, self._parts.receipts, attached, str(self._output.place(reference)),
-                self._index.origin.digest))
+            written = WrittenIndex(reference, self._source, index, self._parts.receipts, attached,
+                                   str(self._output.place(reference)), self._index.origin.digest)
+            with writing_to(self._output):
+                receipt = self._output.finalize_index(written)
             return require_receipt(receipt, self._output, index.digest)
         except BaseException as error:
             abort(self._output, error)

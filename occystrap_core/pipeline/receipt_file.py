@@ -12,10 +12,13 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from occystrap_core.durability import sync_folder
 from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
 from occystrap_core.verification.receipt import Receipt
 
 _CAP = 1 << 30
+_NAME_CAP = 200
+_ABANDONED = re.compile(r'[0-9a-f]{16}\.partial')
 _BEGINNING = b'{"receipt": '
 
 
@@ -65,8 +68,13 @@ class ReceiptFile:
             with suppress(OccystrapError, OSError):  # the file is whole as it is, only longer than it need be
                 self._compact()
         finally:
-            os.close(self._opened)
-            self._descriptor = None
+            self._close()
+
+    def _close(self) -> None:
+        """Close the file; every receipt in it was flushed to the device before, so that no error can concern them."""
+        descriptor, self._descriptor = self._opened, None
+        with suppress(OSError):
+            os.close(descriptor)
 
     @property
     def _opened(self) -> int:
@@ -104,6 +112,8 @@ class ReceiptFile:
             try:
                 _write(self._opened, line)
                 os.fsync(self._opened)
+                if self._created and not end:
+                    sync_folder(os.path.dirname(self._path) or '.')
             except OSError:
                 os.ftruncate(self._opened, end)
                 raise
@@ -116,8 +126,7 @@ class ReceiptFile:
             fcntl.flock(self._opened, fcntl.LOCK_EX)
             if self._is_current():
                 break
-            os.close(self._opened)
-            self._descriptor = None
+            self._close()
             self._descriptor = self._open()
         try:
             yield
@@ -134,6 +143,7 @@ class ReceiptFile:
         if not self._is_regular:
             return
         with self._locked():
+            self._remove_abandoned()
             content = _read(self._opened)
             if not content and self._created:
                 os.unlink(self._path)
@@ -145,7 +155,8 @@ class ReceiptFile:
 
     def _replace(self, content: bytes) -> None:
         path = os.path.realpath(self._path)
-        partial = os.path.join(os.path.dirname(path), f'.{secrets.token_hex(8)}.partial')
+        above, prefix = self._partial()
+        partial = os.path.join(above, f'{prefix}{secrets.token_hex(8)}.partial')
         mode = stat.S_IMODE(os.fstat(self._opened).st_mode)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
@@ -153,10 +164,24 @@ class ReceiptFile:
             os.fsync(descriptor)
             os.rename(partial, path)
         except BaseException:
-            os.unlink(partial)
+            with suppress(OSError):  # the next run removes it
+                os.unlink(partial)
             raise
         finally:
             os.close(descriptor)
+        sync_folder(above)
+
+    def _partial(self) -> tuple[str, str]:
+        """Return where files in the making are, and how their names begin; only who holds the lock makes any."""
+        above, name = os.path.split(os.path.realpath(self._path))
+        return above, f'.{os.fsdecode(os.fsencode(name)[:_NAME_CAP])}.'
+
+    def _remove_abandoned(self) -> None:
+        """Remove what a process that was killed left in the making; whoever calls holds the lock."""
+        above, prefix = self._partial()
+        for name in os.listdir(above):
+            if name.startswith(prefix) and _ABANDONED.fullmatch(name.removeprefix(prefix)):
+                os.unlink(os.path.join(above, name))
 
     def _unwritable(self, error: OSError) -> OutputError:
         return OutputError(f'cannot write the receipt file {self._path}: {error.strerror}')

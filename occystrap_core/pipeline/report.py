@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from occystrap_core.errors import Cancelled, OccystrapError
+from occystrap_core.errors import Cancelled, OccystrapError, system_text
 from occystrap_core.settings import RequestStats
 from occystrap_core.terminal_text import size_text
 from occystrap_core.verification.judge import Verdict
@@ -122,5 +122,7 @@ class RunReport:
 
 def failure_text(error: BaseException) -> str:
     """Return what to tell of an image's failure among others; what is no OccystrapError is somebody's fault."""
+    if isinstance(error, OSError):
+        return system_text(error)
     known = isinstance(error, OccystrapError | Cancelled)
     return str(error) if known else f'internal error: {type(error).__name__}: {error}'

@@ -51,6 +51,7 @@ class Run:
     earlier: EarlierRun = field(default_factory=EarlierRun)
     fail_fast: bool = False
     layer_cache: str | None = None
+    _only: bool = False
     _failed: threading.Event = field(default_factory=threading.Event)
     _outputs: dict[int, ImageOutput] = field(default_factory=dict)
 
@@ -82,7 +83,8 @@ class Run:
         for image in report.images[len(tasks):]:
             self._ended(image)
         checks: list[Future[None]] = []
-        copies = [threads.submit(partial(self._process, task, len(tasks) == 1, checks, verifying)) for task in tasks]
+        self._only = len(tasks) == 1
+        copies = [threads.submit(partial(self._process, task, checks, verifying)) for task in tasks]
         try:
             with self._stopping(copies):
                 _wait(copies, self.settings)
@@ -92,7 +94,7 @@ class Run:
             threads.close()
             verifying.close()
 
-    def _process(self, task: ImageTask, only: bool, checks: list[Future[None]], verifying: DaemonThreads) -> None:
+    def _process(self, task: ImageTask, checks: list[Future[None]], verifying: DaemonThreads) -> None:
         """Copy one image, unless it is proved to be there; a failure is raised when it is the only one, else noted."""
         if self.fail_fast and self._failed.is_set():
             task.report.failure = 'left out, as another image failed before (--fail-fast)'
@@ -104,7 +106,7 @@ class Run:
                 return
             self._copy(task)
         except (Exception, Cancelled) as error:  # whatever it is, the other images have nothing to do with it
-            if only or self.settings.cancellation.cancelled:
+            if self._only or self.settings.cancellation.cancelled:
                 raise
             task.report.failure = failure_text(error)
             self._finished(task, started)
@@ -141,7 +143,10 @@ class Run:
         report.receipt, report.destination = receipt, receipt.destination
 
     def _record(self, report: ImageReport) -> None:
-        """Write the receipt with the verdict on it, which is known only now; without it the image is not a success."""
+        """Write the receipt with the verdict on it, which is known only now; without it the image is not a success.
+
+        A failure is raised when the image is the only one, else noted.
+        """
         if not self.receipts or not report.receipt:
             return
         verdict = RecordedVerdict((report.outcome or Outcome.UNVERIFIED).value, self.level.value,
@@ -151,6 +156,8 @@ class Run:
         try:
             self.receipts.add(report.receipt.with_verdict(verdict))
         except OutputError as error:
+            if self._only:
+                raise OutputError(f'{report.destination} is copied, but {error}') from None
             report.failure = f'copied, but {error}'
 
     def _is_there(self, task: ImageTask) -> bool:

@@ -12,6 +12,8 @@ from occystrap_core.oci.digest import Digest
 
 _ALIGNMENT = 4096
 _BLOCK = 4 << 20
+_NOTHING_UNWRITTEN = (errno.EROFS, errno.EINVAL)
+"""What a read-only file system says to a flush, and what cannot be flushed at all."""
 
 
 class DeviceFile(ChunkedSource):
@@ -35,10 +37,11 @@ class DeviceFile(ChunkedSource):
             return os.open(path, flags | os.O_DIRECT)
         except OSError:
             descriptor = os.open(path, flags)
-        with suppress(OSError):  # a read-only file system cannot have unwritten data either
-            os.fdatasync(descriptor)
-        with suppress(OSError):  # nor has what is no file pages
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            forget_cached(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
         return descriptor
 
     def chunks(self) -> Iterator[memoryview]:
@@ -61,6 +64,17 @@ class DeviceFile(ChunkedSource):
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
+
+
+def forget_cached(descriptor: int) -> None:
+    """Have an open file be read from the device from now on; raises OSError when what was written is not on it."""
+    try:
+        os.fdatasync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOTHING_UNWRITTEN:
+            raise
+    with suppress(OSError):  # what is no file has no pages
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def hash_file(path: str | os.PathLike[str], offset: int = 0, size: int | None = None) -> tuple[Digest, int]:

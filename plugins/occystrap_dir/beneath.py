@@ -20,6 +20,8 @@ _LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _KINDS = {stat.S_IFLNK: 'a symbolic link', stat.S_IFDIR: 'a directory', stat.S_IFREG: 'a file', stat.S_IFIFO: 'a pipe',
           stat.S_IFSOCK: 'a socket', stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device'}
 _MOST_LINKS = 40
+_STAYS = (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY)
+"""What tells of a directory that is not there, is none, is not empty, or is a mount point."""
 
 
 class WrongKind(OSError):
@@ -167,6 +169,14 @@ class Beneath:
         """Remove an empty directory."""
         with self.above(name) as (directory, last):
             os.rmdir(last, dir_fd=directory)
+
+    def remove_empty(self, name: str) -> None:
+        """Remove a directory if it is there and empty; what is in it, and what is none, stays."""
+        try:
+            self.rmdir(name)
+        except OSError as error:
+            if error.errno not in _STAYS:
+                raise
 
     def sync(self, name: str = '') -> None:
         """Flush the names in a directory to the device, so that a rename survives a power cut."""

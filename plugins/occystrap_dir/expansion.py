@@ -1,6 +1,5 @@
 """The files of an image beside its layers: what `dir://PATH?expand=true` adds, in a folder named like the manifest."""
 from collections.abc import Collection
-from contextlib import suppress
 from io import FileIO
 
 from occystrap_core import (
@@ -99,7 +98,6 @@ def remove_expansions(root: str, manifests: Collection[str]) -> None:
 
 
 def remove_if_empty(root: str) -> None:
-    """Remove what `begin` made where nothing is in it."""
+    """Remove what `begin` made where nothing is in it; raises OSError."""
     for name in (UNPACKING, TREES):
-        with suppress(OSError):
-            Beneath(root).rmdir(name)
+        Beneath(root).remove_empty(name)

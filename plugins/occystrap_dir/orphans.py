@@ -27,5 +27,4 @@ def remove_orphans(root: str) -> None:
         if _LAYER.fullmatch(entry) and layer_name(entry) not in named:
             with suppress(WrongKind, IsADirectoryError):
                 place.unlink(layer_name(entry))
-            with suppress(OSError):  # somebody else's files in there stay, and what is no folder
-                place.rmdir(entry)
+            place.remove_empty(entry)  # somebody else's files in there stay

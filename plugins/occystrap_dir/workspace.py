@@ -188,7 +188,8 @@ class Workspace:
                 self._tidy(sweep)
         for descriptor in (active, self._noted):
             if descriptor is not None:
-                os.close(descriptor)
+                with suppress(OSError):  # closed all the same, and nothing that must last was written to them
+                    os.close(descriptor)
         self._noted = None
 
     def _tidy(self, sweep: Callable[[], None]) -> None:

@@ -155,9 +155,20 @@ class DirOutput(ImageOutput):
             self._expansion.appear(self._workspace, entry.manifest)
         else:
             remove_expansions(self._root, [entry.manifest])
-        for temporary, name in partial.items():
-            self._workspace.move(temporary, name)
+        try:
+            for temporary, name in partial.items():
+                self._workspace.move(temporary, name)
+        except BaseException:
+            self._withdraw(entry.manifest, was_there=before is not None)
+            raise
         return receipt
+
+    def _withdraw(self, manifest: str, was_there: bool) -> None:
+        """Take a new manifest away again that no catalog lists: among several, nobody could tell whose it is."""
+        if self._unique and not was_there:
+            with suppress(OSError, InvalidImage):  # why it failed matters more
+                if manifest not in {each.manifest for each in read_catalog(self._root)}:
+                    self._place.unlink(manifest)
 
     def _expanded(self, entry: Entry, image: WrittenImage) -> list[Expectation]:
         """Return what to expect of the files of the image beside its layers, if they are wanted."""

@@ -39,7 +39,8 @@ class PartialFile:
         """Close and remove the file, if it still has its temporary name."""
         if self._file is not None:
             descriptor, self._file = self._file, None
-            os.close(descriptor)
+            with suppress(OSError):  # closed all the same, and what was written is given up
+                os.close(descriptor)
         with suppress(OSError):  # what cannot be removed now, the next run will
             self._place.unlink(self.name)
 

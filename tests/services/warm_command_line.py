@@ -17,11 +17,12 @@ class WarmCommandLine:
 
     server: 'subprocess.Popen[str]'
 
-    def __call__(self, folder: Path, home: Path, *arguments: str | Path) -> CommandResult:
-        """Run `occystrap` in a folder; `home` is one that the user may write to, output goes through it."""
+    def __call__(self, folder: Path, home: Path, *arguments: str | Path, input: str = '') -> CommandResult:
+        """Run `occystrap` in a folder; `home` is one that the user may write to, input and output go through it."""
         words, out, err = tuple(map(str, arguments)), home / 'out', home / 'err'
+        (home / 'in').write_text(input)
         request = {'arguments': words, 'folder': str(folder), 'environment': CommandLine(folder).environment(),
-                   'out': str(out), 'err': str(err)}
+                   'in': str(home / 'in'), 'out': str(out), 'err': str(err)}
         assert self.server.stdin and self.server.stdout
         self.server.stdin.write(json.dumps(request) + '\n')
         self.server.stdin.flush()

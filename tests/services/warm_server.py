@@ -24,7 +24,8 @@ def run(request: dict[str, Any]) -> None:
     os.chdir(request['folder'])
     os.environ.clear()
     os.environ.update(request['environment'])
-    for number, path in ((0, os.devnull), (1, request['out']), (2, request['err'])):
+    os.dup2(os.open(request['in'], os.O_RDONLY), 0)
+    for number, path in ((1, request['out']), (2, request['err'])):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644), number)
     main(request['arguments'])
 

@@ -1,7 +1,6 @@
 """Removing blobs that nothing names any more: of replaced images, or of runs that did not finish."""
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 
 from occystrap_core import ImageError
 from occystrap_core.oci import INDEX, Digest, blob_name
@@ -28,8 +27,7 @@ def remove_unnamed(root: str, noted: Iterable[str]) -> None:
             place.unlink(name)
     if not place.status(INDEX):
         for name in ('blobs/sha256', 'blobs'):
-            with suppress(OSError):  # somebody else's files in there stay
-                place.rmdir(name)
+            place.remove_empty(name)  # somebody else's files in there stay
 
 
 def _named(root: str) -> set[Digest]:

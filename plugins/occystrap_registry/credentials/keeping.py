@@ -1,5 +1,6 @@
 """Keeping and forgetting logins, in the files of docker and Podman or with the helpers that those name."""
 import fcntl
+import glob
 import json
 import os
 import tempfile
@@ -12,6 +13,8 @@ from occystrap_core import UsageError, sync_folder, writing
 from occystrap_registry.credentials.auth_files import AuthFile, read_document
 from occystrap_registry.credentials.helpers import erase_with_helper, store_with_helper
 from occystrap_registry.credentials.logins import Login, plain_key, server_names
+
+_ENDING = '.partial'
 
 
 def keep_login(path: Path, host: str, login: Login, seconds: float) -> str:
@@ -75,8 +78,10 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Put a file of mode 0600 in the place of another, owned by whom the other was."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)  # of mode 0600
+    """Put a file of mode 0600 in the place of another, owned by whom the other was; whoever calls is alone there."""
+    for left in path.parent.glob(f'.{glob.escape(path.name)}-????????{_ENDING}'):
+        left.unlink()  # of a process that was killed, or whose disk had gone: there are passwords in it
+    descriptor, temporary = tempfile.mkstemp(_ENDING, f'.{path.name}-', path.parent)  # of mode 0600
     try:
         with open(descriptor, 'wb') as file:
             file.write(data)
@@ -87,6 +92,7 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(OSError):  # the next login removes it
+            os.unlink(temporary)
         raise
     sync_folder(str(path.parent))

@@ -83,3 +83,11 @@ def test_a_broken_file_is_left_alone(text: str, path: Path) -> None:
     with pytest.raises(UsageError, match=str(path)) as caught:
         keep_login(path, 'quay.io', ME, 5)
     assert path.read_text() == text and 'canary' not in str(caught.value)
+
+
+def test_what_a_killed_login_left_is_removed(path: Path) -> None:
+    path.parent.mkdir()
+    (path.parent / '.config.json-ab12_xyz.partial').write_text('{"auths": {"quay.io": {"auth": "bWU6cGFzc3dvcmQ="}}}')
+    (path.parent / '.config.json-mine').write_text('{}')
+    keep_login(path, 'quay.io', ME, 5)
+    assert sorted(os.listdir(path.parent)) == ['.config.json-mine', 'config.json']

@@ -1,0 +1,45 @@
+"""Every call that a copy makes below its destination fails once, in each way: nothing is lost, nothing called a success
+that is none.
+
+The calls are those that make, fill, flush, rename, mark, lock, remove or close files. See shim.c for which, choice.py
+for the faults; OCCYSTRAP_TEST_ALL=1 tries every call with every fault.
+"""
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.faults.ground import CopyGround
+from tests.hostile.faults.shim import Plan
+from tests.hostile.writers.images import NEW, OLD
+from tests.hostile.writers.places import InFolder, MountedFolder, ReadableFolder
+from tests.services.warm_command_line import WarmCommandLine
+
+FORMATS: dict[str, tuple[type[InFolder], str, *tuple[str, ...]]] = {
+    'dir': (ReadableFolder, 'dir://{}'),
+    'dir of several': (ReadableFolder, 'dir://{}?unique_names=true'),
+    'dir expanded': (ReadableFolder, 'dir://{}?expand=true'),
+    'dir with checksums': (ReadableFolder, 'dir://{}?checksums=true', '--verify=full'),
+    'layout': (ReadableFolder, 'layout://{}'),
+    'oci': (InFolder, 'oci://{}'),
+    'mounts': (MountedFolder, 'mounts://{}'),
+    'tar': (InFolder, 'tar://{}'),
+    'tar oci': (InFolder, 'tar://{}?format=oci&compression=zstd', '--verify=full'),
+}
+"""What is looked at for the image, how users name it, and what else is asked for."""
+NEEDED = {'open', 'write', 'sync', 'rename', 'close'}
+"""What a copy into any format does: should one of these be made past the shim, it would see nothing of it."""
+
+
+@pytest.mark.parametrize('was', ['an older image', 'nothing'])
+@pytest.mark.parametrize('name', FORMATS)
+def test_a_fault_at_each_call(name: str, was: str, folder: Path, run: WarmCommandLine, plan: Plan,
+                              archives: dict[str, str]) -> None:
+    kind, template, *options = FORMATS[name]
+    place = kind(folder / 'root', template, is_folder=not name.startswith('tar'))
+    ground = CopyGround(folder, run, plan, archives[NEW], place, *options)
+    if was != 'nothing':
+        ground.command('process', archives[OLD], place.uri).assert_success()
+    calls = ground.begin()
+    assert {call.kind for call in calls} >= NEEDED
+    problems = ground.problems(calls, share=1 if was != 'nothing' else 3)
+    assert not problems, problems
