@@ -4,7 +4,6 @@ Functions for lines and JSON escape what they are given and keep it to one line.
 themselves escape too, for whatever else writes to them: plugins, libraries, tracebacks.
 """
 import io
-import json
 import os
 import select
 import signal
@@ -117,7 +116,8 @@ def print_lines(lines: Iterable[str], longest: int = LONGEST) -> None:
 
 def print_json(data: dict[str, Any]) -> None:
     """Print JSON for programs on standard output, in ASCII; raises OutputError."""
-    pieces = json.JSONEncoder(indent=2, allow_nan=False).iterencode(data)
+    from json import JSONEncoder  # late: what prints no JSON need not wait for it
+    pieces = JSONEncoder(indent=2, allow_nan=False).iterencode(data)
     write_text(iter(lambda: ''.join(islice(pieces, _BATCH)), ''))
     write_text(['\n'])
 
