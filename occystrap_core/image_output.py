@@ -20,7 +20,7 @@ from occystrap_core.place import Place
 from occystrap_core.settings import Settings
 from occystrap_core.uri import Location
 from occystrap_core.values import value
-from occystrap_core.verification.receipt import Evidence, Expectation, Receipt
+from occystrap_core.verification.receipt import MERGED, Evidence, Expectation, Receipt
 
 
 class LayerForm(Enum):
@@ -99,21 +99,22 @@ class WrittenImage:
     place: str = ''
     source_digest: Digest | None = None
     form: LayerForm = LayerForm.TAR
+    merged: bool = False
 
     def without_layers(self) -> 'WrittenImage':
-        """Return this image for a receipt that expects no layers, as they went into something else."""
-        return replace(self, layers=())
+        """Return this image for a receipt that expects no layers, as they went into one tree, which covers them."""
+        return replace(self, layers=(), merged=True)
 
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
-                layer_kind: str = 'layer', locate: Callable[[PlacedLayer], str] = lambda layer: layer.locator,
+                locate: Callable[[PlacedLayer], str] = lambda layer: layer.locator,
                 ) -> Receipt:
         """Return the receipt: `documents` as the writer made them, then each layer as the core saw it."""
-        layers = [Expectation(layer_kind, locate(layer), layer.digest, layer.size, layer.evidence,
+        layers = [Expectation('layer', locate(layer), layer.digest, layer.size, layer.evidence,
                               () if layer.diff_id == layer.digest else (layer.diff_id,)) for layer in self.layers]
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
                        self.source, self.config.digest, tuple(self.config.diff_ids),
                        tuple(dict.fromkeys([*documents, *layers])), self.manifest.digest if self.manifest else None,
-                       self.place, self.source_digest, self.form.value)
+                       self.place, self.source_digest, MERGED if self.merged else self.form.value)
 
 
 @value

@@ -48,7 +48,8 @@ class WriterScheme:
 
     `reports_only` is for a service, such as a daemon, that gives the bytes of a document only together with all layers:
     fast verification then takes the digests that it reports. `kept_receipts` names a function, called with a Location,
-    that returns a KeptReceipts, for destinations that keep the receipts of their images.
+    that returns a KeptReceipts, for destinations that keep the receipts of their images. `expects` are the kinds of
+    expectation, besides layers, that every receipt of this scheme has: one that lacks them proves nothing.
     """
 
     name: str
@@ -59,6 +60,7 @@ class WriterScheme:
     many: Many = Many(False, reason='it holds one image')
     reports_only: bool = False
     kept_receipts: str = ''
+    expects: Sequence[str] = ()
 
 
 @value

@@ -115,6 +115,8 @@ class Look:
         hashed = any(digest_of(each) and each.proof is Proof.READ for each in looks)
         known = any(digest_of(each) for each in looks)
         walked = [each.contents for each in looks if each.covers is not None]
+        if self.expectation.covers and self.expectation.kind != 'layer' and all(each.covers is None for each in looks):
+            return False
         return {Need.DIGEST_READ: hashed, Need.DIGEST: known, Need.TREE: hashed and bool(walked),
                 Need.SIZE: hashed or any(each.size is not None for each in looks),
                 Need.TREE_READ: hashed and any(walked)}[self.need]
@@ -135,8 +137,12 @@ class Look:
                              for seen in self.observations]}
 
 
-def judge(receipt: Receipt, level: VerifyLevel, results: CheckResults, reports_only: bool = False) -> Verdict:
-    """Return the verdict: verified if and only if every expectation was observed as `level` needs it, and equal."""
+def judge(receipt: Receipt, level: VerifyLevel, results: CheckResults, reports_only: bool = False,
+          kinds: Sequence[str] = ()) -> Verdict:
+    """Return the verdict: verified if and only if every expectation was observed as `level` needs it, and equal.
+
+    `kinds` are those that a receipt of this scheme must have.
+    """
     seen: dict[Expectation, list[Observation]] = {each: [] for each in receipt.expectations}
     for observation in results.observations:
         seen.setdefault(observation.expectation, []).append(observation)
@@ -149,7 +155,8 @@ def judge(receipt: Receipt, level: VerifyLevel, results: CheckResults, reports_o
     findings += [CheckResult(Severity.ERROR, str(each), 'was reported, but the receipt does not expect it')
                  for each in seen if each not in expected]
     findings += _inconsistencies(receipt, looks)
-    if gap := receipt.gap():
+    lacking = [kind for kind in kinds if not receipt.of_kind(kind)]
+    if gap := receipt.gap() or (f'it expects no {", no ".join(lacking)}' if lacking else ''):
         findings.append(CheckResult(Severity.UNVERIFIED, receipt.destination, f'the receipt is incomplete: {gap}'))
     return Verdict(outcome_of(findings), findings, looks)
 

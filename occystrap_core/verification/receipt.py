@@ -19,6 +19,10 @@ VERSION = 2
 """Version 1 had no seal, and did not say which blob holds which layer; it is read and said to be unsealed."""
 
 
+MERGED = 'merged'
+"""The form of an image whose layers went into one tree, which is expected in their place."""
+
+
 class Evidence(Enum):
     """How the core knows what must be there: it saw the bytes pass, or takes a descriptor's word."""
 
@@ -72,7 +76,7 @@ class KeptReceipts(NamedTuple):
 class Receipt:
     """All expectations of one written image. `scheme`, `path` and `options` say where; they hold no secrets.
 
-    `form` is that of the layers at the destination, `stored` or `tar`; a `stored` image has its manifest there. `parts`
+    `form` is that of the layers there: `stored`, with the manifest, `tar`, or `merged` into one tree. `parts`
     are the images below an index, and what refers to an image. `image_id` and `manifest_digest` of an index are its own
     digest. `sealed` tells whether the receipt was read with a seal that fits; one made by this run needs none.
     """
@@ -137,19 +141,37 @@ class Receipt:
         """Return what the receipt should expect and does not, in words for people; empty if it is complete."""
         if not self.expectations:
             return 'it expects nothing'
-        known = {digest for each in self.expectations for digest in (each.digest, *each.covers)}
-        lacking = [f'{what} {digest}' for what, digest in self._required() if digest not in known]
-        return f'it does not expect {", ".join(lacking[:3])}' if lacking else self._gap_of_old()
+        known = set(self._covered())
+        lacking = [f'{what} {digest}' for what, digest in self._required() if (what, digest) not in known]
+        if lacking:
+            return f'it does not expect {", ".join(lacking[:3])}'
+        return self._gap_of_merged() or self._gap_of_old()
 
-    def _required(self) -> Iterator[tuple[str, Digest]]:
+    def _covered(self) -> Iterator[tuple[str, Digest | None]]:
+        """Yield what is expected, and what that covers: a blob its layer, a tree or a list the image it is of."""
+        for each in self.expectations:
+            yield each.kind, each.digest
+            if each.kind == 'layer':
+                yield from (('layer', digest) for digest in each.covers)
+            elif each.covers:
+                yield 'config', each.covers[0]
+                yield from (('layer', digest) for digest in each.covers[1:] if self.form == MERGED)
+
+    def _required(self) -> Iterator[tuple[str, Digest | None]]:
         stored = self.form == 'stored'
         if self.is_index and self.manifest_digest:
             yield 'index', self.manifest_digest
         for part in self.all_parts() if self.form else ():
             yield 'config', part.image_id
-            if stored and part.manifest_digest:
+            if stored:
                 yield 'manifest', part.manifest_digest
             yield from (('layer', each) for each in part.diff_ids)
+
+    def _gap_of_merged(self) -> str:
+        """Return whether what was made from a whole image was made from another one."""
+        whole = [self.image_id, *self.diff_ids]
+        other = [each for each in self.expectations if self.image_id in each.covers and list(each.covers) != whole]
+        return f'{other[0]} was made from other layers' if other else ''
 
     def _gap_of_old(self) -> str:
         """Return what is missing of a receipt of version 1, as far as that can tell."""

@@ -92,9 +92,13 @@ class CheckResults:
         """Report an expected thing with its size in bytes and its digest, as far as they were looked at."""
         self.observations.append(Observation(expectation, Presence.FOUND, evidence, size, digest))
 
-    def read(self, expectation: Expectation, document: bytes) -> None:
-        """Report a small document by all of its bytes; the core takes size and digest, and reads what it names."""
-        self.observations.append(Observation(expectation, Presence.FOUND, READ, len(document), None, document))
+    def read(self, expectation: Expectation, document: bytes, *, covers: Sequence[Digest] | None = None) -> None:
+        """Report a small document by all of its bytes; the core takes size and digest, and reads what it names.
+
+        `covers` are the digests of what it says the image was made from, where the expectation has such.
+        """
+        self.observations.append(Observation(expectation, Presence.FOUND, READ, len(document), None, document,
+                                             covers=covers))
 
     def walked(self, expectation: Expectation, *, contents: bool, covers: Sequence[Digest] | None = None) -> None:
         """Report that a tree was held against its list, every entry; `contents` tells whether files were read too.

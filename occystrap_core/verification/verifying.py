@@ -37,7 +37,8 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
                                                 f'{" and ".join(str(owner) for owner, _ in owners)}')
     elif not results.observations and not problems(results.results):
         results.unverified(receipt.destination, f'no installed plugin verifies {receipt.scheme}://')
-    return judge(receipt, level, results, reports_only=any(each.reports_only for _, each in owners))
+    return judge(receipt, level, results, reports_only=any(each.reports_only for _, each in owners),
+                 kinds=[kind for _, each in owners for kind in each.expects])
 
 
 def _take(reported: Any, results: CheckResults, plugin: Plugin, receipt: Receipt, *, observes: bool) -> None:

@@ -62,12 +62,14 @@ def register_writers() -> Iterable[WriterScheme]:
          Option('checksums', BOOLEAN, False, 'keep a SHA256SUMS of all images in the folder, for sha256sum -c'),
          _REBUILD, *_UNPACKING],
         'a folder in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names'),
-        kept_receipts='occystrap_dir.kept_receipts:kept_in_directory'),
+        kept_receipts='occystrap_dir.kept_receipts:kept_in_directory',
+        expects=('manifest', 'config', 'catalog')),
         WriterScheme(
             'oci', 'occystrap_dir.bundle.writer:BundleOutput', _UNPACKING,
             'a bundle of the OCI runtime specification: a root file system, and a config.json for runc or crun',
             many=Many(False, reason='a bundle is of one image'),
-            kept_receipts='occystrap_dir.kept_receipts:kept_in_bundle'),
+            kept_receipts='occystrap_dir.kept_receipts:kept_in_bundle',
+            expects=('runtime-config', 'files')),
         WriterScheme(
             'layout', 'occystrap_dir.layout.writer:LayoutOutput',
             [Option('tag', STRING, None, 'the name in index.json, as behind a colon: layout://PATH:TAG (default: the '
@@ -76,11 +78,13 @@ def register_writers() -> Iterable[WriterScheme]:
              _REBUILD],
             'an OCI image layout in a folder, which may hold many images, blobs as stored',
             many=Many(True, reason='it names one tag', unless=_names_a_tag),
-            kept_receipts='occystrap_dir.kept_receipts:kept_in_layout'),
+            kept_receipts='occystrap_dir.kept_receipts:kept_in_layout',
+            expects=('layout', 'entry')),
         WriterScheme(
             'mounts', 'occystrap_dir.mounts.writer:MountsOutput', (_REBUILD, *_UNPACKING),
             'a folder for each layer, as overlayfs wants them, shared between images, and a script that mounts them',
-            many=Many(True), kept_receipts='occystrap_dir.kept_receipts:kept_in_mounts'),
+            many=Many(True), kept_receipts='occystrap_dir.kept_receipts:kept_in_mounts',
+            expects=('mount',)),
     ]
 
 

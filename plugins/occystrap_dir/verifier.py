@@ -25,11 +25,20 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
     results = CheckResults()
     if not is_there(receipt, results):
         return results
+    _require_options(receipt, results)
     check = FolderCheck(receipt, level, settings)
     with ThreadPoolExecutor(settings.jobs, 'verify') as pool:
         for found in pool.map(check.one, receipt.expectations):
             results.extend(found)
     return results
+
+
+def _require_options(receipt: Receipt, results: CheckResults) -> None:
+    """Note it when a receipt does not expect what the options that it names ask for."""
+    for option, kind in (('expand', 'files'), ('checksums', 'checksums')):
+        asked = receipt.options.get(option, '').lower() in ('true', 'yes', 'on', '1')
+        if asked and not receipt.of_kind(kind):
+            results.unverified(receipt.destination, f'the receipt says {option}=true and expects no {kind}')
 
 
 class FolderCheck:

@@ -40,7 +40,8 @@ def register_writers() -> Iterable[WriterScheme]:
     """docker://NAME[:TAG]: into a Docker or Podman daemon, tagged when it is whole."""
     return [WriterScheme('docker', 'occystrap_docker.writer:DockerWriter', CONNECTION,
                          'into a Docker or Podman daemon',
-                         many=Many(False, reason='the tag in it names one image'), reports_only=True)]
+                         many=Many(False, reason='the tag in it names one image'), reports_only=True,
+                         expects=('config', 'tag'))]
 
 
 @hookimpl

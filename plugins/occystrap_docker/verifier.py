@@ -21,6 +21,9 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     options = read_options(CONNECTION, receipt.options, f'the receipt for {receipt.destination}')
     with closing(Daemon(options, settings)) as daemon:
         check = _Check(receipt, daemon)
+        for each in receipt.of_kind('config', 'layer'):
+            if each.locator != each.digest:
+                check.results.differs(each, f'a daemon knows it by no other name than {each.digest}')
         try:
             if facts := check.look_up():
                 check.compare(facts)

@@ -76,6 +76,9 @@ def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
 
 def _look(check: Check, client: RegistryClient, finding: _Finding) -> None:
     expectation, results = finding.expectation, finding.results
+    if expectation.kind in ('config', 'layer') and expectation.locator != expectation.digest:
+        results.differs(expectation, f'a registry has no blob of this name: it would be {expectation.digest}')
+        return
     try:
         check(client, expectation, results)
     except Cancelled:

@@ -3,6 +3,7 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 from contextlib import suppress
 
 from occystrap_core import CHUNK, WRITEBACK, start_writeback, sync_folder
@@ -86,6 +87,8 @@ def remove_abandoned(path: str) -> None:
 
 def _remove_unlocked(partial: str) -> None:
     with suppress(OSError):  # locked, gone by now, not ours, or on a file system without locks: it stays
+        if not stat.S_ISREG(os.lstat(partial).st_mode):  # planted: to open a device may do something
+            return
         descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,7 +101,10 @@ def _create(path: str) -> tuple[str, int]:
     """Return the name and the descriptor of a new file, locked where the file system has locks."""
     while True:
         partial = os.path.join(os.path.dirname(path), f'{_prefix(path)}{secrets.token_hex(4)}.partial')
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            continue
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.path.lexists(partial):  # else another run took it for abandoned before it was locked

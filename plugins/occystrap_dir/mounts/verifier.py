@@ -50,14 +50,20 @@ def _check(expected: Expectation, receipt: Receipt, full: bool, settings: Settin
         unknown(expected, results)
 
 
+def _made_from(image: Mounted, root: str) -> list[Digest]:
+    """Return the image ID and the diff_ids of the layers, as far as their lists tell."""
+    layers = [listed_layer(root, each) for each in image.layers]
+    return [Digest(image.image_id), *(each.diff_id for each in layers if each)]
+
+
 def _check_catalog(expected: Expectation, receipt: Receipt, results: CheckResults) -> None:
     """Find the image in mount.json, and see that mount.sh is the one that goes with it."""
     root = receipt.path
     file_size(root, CATALOG)
     catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')
     listed = [each for each in catalog.images.values() if Digest.of(each.canonical()) == expected.digest]
-    if listed:
-        results.read(expected, listed[0].canonical())
+    if listed and expected.locator == CATALOG:
+        results.read(expected, listed[0].canonical(), covers=_made_from(listed[0], root))
         if listed[0].folders != Mounted.of(receipt, '').folders:
             results.differs(expected, 'lists other layers than the receipt')
     else:

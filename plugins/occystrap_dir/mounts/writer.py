@@ -103,7 +103,7 @@ class MountsOutput(ImageOutput):
             catalog.images[name] = mounted
             receipt = image.receipt(self.location, [
                 Expectation('mount', CATALOG, Digest.of(mounted.canonical()), len(mounted.canonical()),
-                            covers=(image.config.digest,)),
+                            covers=(image.config.digest, *image.config.diff_ids)),
                 *dict.fromkeys(self._expected(layer.locator, [layer.diff_id]) for layer in image.layers),
                 *([self._expected(cover, image.config.diff_ids)] if cover else [])])
             self._commit({CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks),

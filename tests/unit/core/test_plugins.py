@@ -140,7 +140,7 @@ def test_unknown_schemes_are_met_with_advice() -> None:
 def receipt(scheme: str = 'x') -> Receipt:
     """Return a receipt that expects one thing."""
     image_id = sample_image().config.digest
-    return Receipt(scheme, '/p', {}, 'a:b', 's', image_id, (), (Expectation('opaque', 'c', image_id, 1),), form='tar')
+    return Receipt(scheme, '/p', {}, 'a:b', 's', image_id, (), (Expectation('config', 'c', image_id, 1),), form='tar')
 
 
 def verdict(*answers: Callable[..., object], **changes: Any) -> Verdict:
@@ -203,7 +203,7 @@ def crashing() -> CheckResults:
     ([not_mine, well], Outcome.UNVERIFIED, 'what it observed does not count: x:// is not its scheme'),
     ([silent, well], Outcome.UNVERIFIED, 'does not count'),
     ([well, changed], Outcome.VERIFIED, 'does not count'),
-    ([changed], Outcome.FAILED, 'opaque c: size in bytes is 2, expected 1'),
+    ([changed], Outcome.FAILED, 'config c: size in bytes is 2, expected 1'),
     ([lambda: Confident()], Outcome.FAILED, 'in place of CheckResults or None'),
     ([well, damaged], Outcome.FAILED, 'layer 1: is gone'),
     ([damaged, well], Outcome.FAILED, 'layer 1: is gone'),

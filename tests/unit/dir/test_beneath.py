@@ -131,3 +131,10 @@ def test_links_of_sources_are_followed_within_alone(place: Beneath, tmp_path: Pa
             place.resolved(name)
     with pytest.raises(OSError, match='symbolic links'):
         place.resolved('loop')
+
+
+def test_a_link_is_no_directory_that_is_there(place: Beneath, tmp_path: Path) -> None:
+    (tmp_path / 'place/link').symlink_to(tmp_path / 'home')
+    with pytest.raises(WrongKind):
+        place.make('link')
+    assert place.make('new') and not place.make('new')

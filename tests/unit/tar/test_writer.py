@@ -1,6 +1,8 @@
 """Archives come out the same whatever the hints of sizes said, whole or not at all."""
 import io
 import os
+import secrets
+import stat
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -182,6 +184,25 @@ def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path:
     assert left >= {'a.tar', '.b.tar.0123abcd.partial', '.a.tar.notours.partial'} and len(left) == 4
     at_work.complete(0)
     assert (tmp_path / 'a.tar').read_bytes() == b''
+
+
+def test_what_is_planted_under_such_a_name_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'key').write_text('a key')
+    planted = [tmp_path / f'.a.tar.0123456{number}.partial' for number in range(3)]
+    planted[0].symlink_to('key')
+    os.mkfifo(planted[1])
+    os.mknod(planted[2], stat.S_IFCHR | 0o600, os.makedev(1, 7))
+    names, random = iter(['01234560']), secrets.token_hex  # as if somebody had guessed the name that is to come
+    monkeypatch.setattr(secrets, 'token_hex', lambda size: next(names, random(size)))
+    opened, open_file = [], os.open
+
+    def watched(path: str, *how: int, **where: int) -> int:
+        opened.append(Path(path))
+        return open_file(path, *how, **where)
+    monkeypatch.setattr('occystrap_tar.partial_file.os.open', watched)
+    write(sample_image(), f'tar://{tmp_path}/a.tar')
+    assert (tmp_path / 'key').read_text() == 'a key' and not {*planted[1:]} & {*opened}
+    assert sorted(os.listdir(tmp_path)) == sorted(['a.tar', 'key', *(path.name for path in planted)])
 
 
 def test_a_thread_that_is_late_writes_nowhere(tmp_path: Path) -> None:

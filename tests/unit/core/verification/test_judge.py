@@ -101,7 +101,7 @@ def test_what_was_reported_of_something_else_is_an_error() -> None:
 
 def test_a_tree_needs_its_list_its_walk_and_its_origin() -> None:
     tree = Expectation('files', 'tree.mtree', Digest.of(b'list'), 4, covers=(RECEIPT.image_id, *DIFF_IDS))
-    receipt = replace(RECEIPT, expectations=(tree,))
+    receipt = replace(RECEIPT, expectations=(tree,), form='merged')
 
     def said(level: VerifyLevel, listed: bool, contents: bool | None, covers: tuple[Digest, ...] = tree.covers,
              ) -> Outcome:

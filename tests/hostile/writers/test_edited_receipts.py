@@ -1,0 +1,90 @@
+"""No edit of a receipt that takes out or alters an expectation ends in verified, not even one that is sealed anew."""
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.errors import InvalidReceipt
+from occystrap_core.oci import Digest
+from occystrap_core.pipeline.receipt_file import read_receipts
+from occystrap_core.plugins import build_plugin_manager
+from occystrap_core.settings import Settings
+from occystrap_core.verification.levels import VerifyLevel
+from occystrap_core.verification.receipt import Expectation, Receipt
+from occystrap_core.verification.results import Outcome
+from occystrap_core.verification.verifying import verify_receipt
+from tests.hostile.in_process import run_here
+from tests.hostile.writers.images import NEW, OLD
+from tests.hostile.writers.places import Place
+
+PLUGINS = build_plugin_manager()
+OTHER = Digest.of(b'something else')
+
+
+@pytest.fixture
+def receipt(place: Place, archives: dict[str, str], tmp_path: Path) -> Receipt:
+    """The receipt of an image that was just written to the place."""
+    run_here('process', archives[OLD], place.uri, '--receipt', tmp_path / 'receipt').assert_success()
+    written, = read_receipts(str(tmp_path / 'receipt'))
+    return written
+
+
+def edits(receipt: Receipt) -> Iterator[tuple[str, Receipt]]:
+    """Yield receipts that lack something or say something else, each with the words for it."""
+    whole = tuple(receipt.expectations)
+    yield 'nothing left', replace(receipt, expectations=())
+    for number, each in enumerate(whole):
+        rest = whole[:number] + whole[number + 1:]
+        yield f'without {each}', replace(receipt, expectations=rest)
+        yield f'only {each}', replace(receipt, expectations=(each,))
+        for what, other in altered(each):
+            yield f'{each} with another {what}', replace(
+                receipt, expectations=whole[:number] + (other,) + whole[number + 1:])
+    for number in range(len(receipt.diff_ids)):
+        fewer = [*receipt.diff_ids[:number], *receipt.diff_ids[number + 1:]]
+        yield f'without diff_id {number}', replace(receipt, diff_ids=fewer)
+        kept = [each for each in whole if receipt.diff_ids[number] not in (each.digest, *each.covers)]
+        yield f'without layer {number} and its diff_id', replace(receipt, diff_ids=fewer, expectations=kept)
+    yield 'another image', replace(receipt, image_id=OTHER)
+    if receipt.form == 'stored':
+        yield 'another manifest', replace(receipt, manifest_digest=OTHER)
+        yield 'without its manifest', replace(receipt, manifest_digest=None, expectations=[
+            each for each in whole if each.kind != 'manifest'])
+
+
+def altered(expected: Expectation) -> Iterator[tuple[str, Expectation]]:
+    yield 'digest', replace(expected, digest=OTHER)
+    if expected.kind not in ('tag', 'referrer'):  # a name has no size
+        yield 'size', replace(expected, size=expected.size + 1)
+    yield 'place', replace(expected, locator=f'{expected.locator}x')
+    yield 'kind', replace(expected, kind='unheard-of')
+    if expected.covers:
+        yield 'origin', replace(expected, covers=(OTHER, *expected.covers[1:]))
+
+
+@pytest.mark.parametrize('level', [VerifyLevel.FAST, VerifyLevel.FULL])
+def test_no_edit_is_verified(place: Place, receipt: Receipt, level: VerifyLevel) -> None:
+    assert outcome(receipt, level) == 'verified'
+    is_daemon = receipt.scheme == 'docker'  # which tells no sizes
+    seen = {words: outcome(edited, level) for words, edited in edits(receipt)}
+    believed = [words for words, said in seen.items() if said == 'verified']
+    assert not [words for words in believed if not (is_daemon and words.endswith('size'))], believed
+
+
+def outcome(receipt: Receipt, level: VerifyLevel) -> str:
+    """Return what becomes of a receipt that is read from its text, with a seal that fits."""
+    try:
+        read = Receipt.from_json(receipt.to_json())
+    except InvalidReceipt:
+        return 'refused'
+    settings = Settings(retries=0, jobs=2, timeout=5)
+    with closing(settings.shared):
+        return verify_receipt(PLUGINS, read, level, settings).outcome.value
+
+
+def test_a_receipt_of_another_image_in_the_same_place_is_not_verified(
+        place: Place, archives: dict[str, str], receipt: Receipt) -> None:
+    run_here('process', archives[NEW], place.uri).assert_success()
+    assert outcome(receipt, VerifyLevel.FAST) == Outcome.FAILED.value
