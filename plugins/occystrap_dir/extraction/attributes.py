@@ -97,8 +97,9 @@ class Setter:
         xattrs = self._set_xattrs(descriptor, attributes) if attributes.xattrs or self._rootless else b''
         os.fchmod(descriptor, attributes.mode)  # after an access list, whose mask it sets
         os.utime(descriptor, ns=(attributes.mtime, attributes.mtime))
-        time = self._time(attributes, lambda: os.fstat(descriptor))
-        return attributes.keywords(owner, time, xattrs)
+        if -_KEPT <= attributes.mtime < _KEPT:  # as of nearly all files
+            return attributes.keywords(owner, _time_keyword(attributes.mtime), xattrs)
+        return attributes.keywords(owner, self._time(attributes, lambda: os.fstat(descriptor)), xattrs)
 
     def folder(self, descriptor: int, attributes: Attributes) -> bytes:
         """Set what a folder may have while it is filled, and return the keywords of all."""

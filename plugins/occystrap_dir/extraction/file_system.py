@@ -12,6 +12,7 @@ from occystrap_dir.extraction.mtree import escaped, unescaped
 
 _GET_FLAGS = 2 << 30 | struct.calcsize('l') << 16 | ord('f') << 8 | 1
 """FS_IOC_GETFLAGS (ioctl_iflags(2))."""
+_EMPTY = bytes(8)
 _HELD = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x100000 | 0x40000000
 """Flags that somebody must have set: all of chattr(1) but how the device keeps the bytes (compressed, copied on write,
 encrypted, DAX), which some file systems decide on by themselves."""
@@ -74,7 +75,7 @@ class FileSystem(NamedTuple):
 def flags_of(descriptor: int) -> int | None:
     """Return the flags of an open file or folder (chattr(1)), None where the file system has none; raises OSError."""
     try:
-        return int.from_bytes(fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))[:4], sys.byteorder) & _HELD
+        return int.from_bytes(fcntl.ioctl(descriptor, _GET_FLAGS, _EMPTY)[:4], sys.byteorder) & _HELD
     except OSError as error:
         if error.errno in _NO_FLAGS:
             return None

@@ -18,7 +18,7 @@ class HardLinks:
     def __init__(self, root: Root, record: TreeRecord, removal: Removal, named: Callable[[int], None]) -> None:
         """`named` hears of the length of what is kept in memory."""
         self._root, self._record, self._removal, self._named = root, record, removal, named
-        self._waiting: dict[bytes, bytes] = {}
+        self.waiting: dict[bytes, bytes] = {}
         """Targets by path."""
 
     def add(self, path: bytes, target: bytes, layer: int) -> None:
@@ -28,23 +28,22 @@ class HardLinks:
         self.replaced(path)
         if not self._link(path, target, layer):
             self._named(len(path) + len(target))
-            self._waiting[path] = target
+            self.waiting[path] = target
 
     def replaced(self, path: bytes) -> None:
         """Know that a later entry of the layer has this path, so that no link is to be made there."""
-        if self._waiting:
-            self._waiting.pop(path, None)
+        self.waiting.pop(path, None)
 
     def finish(self, layer: int) -> None:
         """Make the links that wait; raises InvalidImage for one whose target is not there, OSError.
 
         One may be to another that waits: that is made first, so that each is looked at once.
         """
-        for first in list(self._waiting):
+        for first in list(self.waiting):
             path: bytes | None = first
             chain = []
-            while path in self._waiting:
-                target = self._waiting.pop(path)
+            while path in self.waiting:
+                target = self.waiting.pop(path)
                 chain.append((path, target))
                 path = self._plain(target)
             for path, target in reversed(chain):

@@ -8,11 +8,11 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import field
-from typing import Self
+from typing import NamedTuple, Self
 
-from occystrap_core import InvalidImage, value
+from occystrap_core import InvalidImage
 
+_NONE: Mapping[bytes, bytes] = {}
 _ODD = re.compile(rb'[^A-Za-z0-9/._+,:@%~^-]')
 _ESCAPED = re.compile(rb'\\([0-3][0-7]{2})')
 
@@ -38,8 +38,7 @@ def xattr_keywords(xattrs: Mapping[bytes, bytes]) -> bytes:
                     for name, value in sorted(xattrs.items()))
 
 
-@value
-class Line:
+class Line(NamedTuple):
     """What must be at a path; None or empty where nothing is said."""
 
     path: bytes
@@ -56,23 +55,27 @@ class Line:
     names: int = 1
     """How many names the file has, in this tree and elsewhere."""
     inode: str = ''
-    xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
+    xattrs: Mapping[bytes, bytes] = _NONE
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """Return what a line says; raises InvalidImage when it is none that `line` made."""
         path, *words = raw.split()
-        pairs = dict(word.partition(b'=')[::2] for word in words)
+        pairs = dict([word.partition(b'=')[::2] for word in words])
         try:
             return cls(
                 unescaped(path.removeprefix(b'.').removeprefix(b'/')), pairs[b'type'].decode(),
                 _number(pairs, b'mode', 8), _number(pairs, b'uid'), _number(pairs, b'gid'), _number(pairs, b'size'),
                 _time(pairs), pairs.get(b'sha256digest', b'').decode(), unescaped(pairs.get(b'link', b'')),
                 _device(pairs), int(pairs.get(b'nlink', b'1')), pairs.get(b'inode', b'').decode(),
-                {unescaped(key.removeprefix(b'xattr.')): base64.b64decode(value, validate=True)
-                 for key, value in pairs.items() if key.startswith(b'xattr.')})
+                _xattrs(pairs) if b' xattr.' in raw else _NONE)
         except (KeyError, ValueError, binascii.Error) as error:
             raise InvalidImage(f'the list of files has a malformed line: {error}') from None
+
+
+def _xattrs(pairs: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    return {unescaped(key.removeprefix(b'xattr.')): base64.b64decode(value, validate=True)
+            for key, value in pairs.items() if key.startswith(b'xattr.')}
 
 
 def _number(pairs: Mapping[bytes, bytes], key: bytes, base: int = 10) -> int | None:

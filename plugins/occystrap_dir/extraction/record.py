@@ -45,7 +45,7 @@ class TreeRecord:
     def put(self, path: bytes, layer: int, keywords: bytes) -> None:
         """Say what is at a path from now on."""
         place = self._end * _LAYERS + layer
-        self._end += self._file.write(b'%s\n' % keywords)
+        self._end += self._file.write(keywords + b'\n')
         if keywords.startswith(_FOLDER):
             self._put_folder(path, place, layer)
         else:

@@ -159,7 +159,8 @@ class Tree:
 
     def _put(self, entry: TarEntry, reader: TarReader, folder: bytes, name: bytes) -> None:
         kind, path = entry.type, join(folder, name)
-        self._links.replaced(path)
+        if self._links.waiting:
+            self._links.replaced(path)
         if kind == FOLDER or kind == FILE and _is_old_folder(entry):
             self._put_folder(path, folder, name, Attributes.of(entry))
         elif kind in (FILE, b'7', b'S'):

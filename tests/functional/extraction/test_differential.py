@@ -57,8 +57,8 @@ def unpack(folder: Path, tars: list[bytes]) -> str:
         receipt = copy(f'tar://{save_image(folder / "image.tar", *tars)}', f'oci://{folder}/bundle')
     except OccystrapError as error:
         return str(error)
-    results = verify(receipt)
-    assert not results.has_errors, results
+    verdict = verify(receipt)
+    assert not verdict.problems, verdict
     return ''
 
 
