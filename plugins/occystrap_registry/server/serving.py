@@ -18,14 +18,11 @@ _STOPPING = 2.0
 
 
 class _QuietServer(uvicorn.Server):
-    """A server that leaves the program's signal handlers alone and tells when it is ready."""
+    """A server that tells when it is ready; run on a thread other than the main one it leaves signals alone."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
-
-    def install_signal_handlers(self) -> None:
-        """Install none."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and tell."""
