@@ -1,4 +1,5 @@
 """Copying one image: what is kept, what is made anew, and what is left when it goes wrong."""
+import errno
 import gzip
 import os
 import threading
@@ -327,6 +328,19 @@ class Unwritten(MemoryOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         return None  # type: ignore[return-value]
+
+
+class Refused(MemoryOutput):
+    """Passes on what the system says."""
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_what_the_system_refuses_to_a_writer_names_the_destination(shelf: Shelf) -> None:
+    with pytest.raises(OutputError, match='cannot write to memory://shelf: Input/output error: look into it'):
+        copy(sample_image(), output(Refused))
+    assert shelf.aborts == 1 and shelf.images == []
 
 
 @pytest.mark.parametrize(('kind', 'words'), [
