@@ -122,7 +122,7 @@ class EntryChecks:
         if not _can_be(b'mtime', entry.pax.get(b'mtime', b'0')):
             return  # which is told already
         seconds = entry.mtime_ns // 10 ** 9
-        if not 0 <= seconds <= _LATEST:
+        if not _EARLIEST <= seconds <= _LATEST:
             self._add('entry-time', entry, f'the time of change is {str(seconds)[:30]} seconds after 1970, which '
                       'programs set to the nearest that they can, or to 1970')
 
@@ -146,6 +146,8 @@ class EntryChecks:
 
 _LATEST = (1 << 63) // 10 ** 9
 """Seconds after 1970 that programs in Go can count in nanoseconds: until 2262."""
+_EARLIEST = -(1 << 31)
+"""The earliest time of ext4, in 1901; real images have files of the years before 1970."""
 
 
 def _can_be(key: bytes, value: bytes) -> bool:

@@ -53,7 +53,7 @@ RULES: dict[str, tuple[Level, str]] = {
     'link-without-target': (_W, 'the target of a hard link is not before it in the layer'),
     'duplicate-entry': (_W, 'a layer has one path twice'),
     'entry-type': (_W, 'an entry is of a type that programs do not agree on'),
-    'entry-time': (_W, 'the time of an entry is before 1970 or after 2262, of which programs make different ones'),
+    'entry-time': (_W, 'the time of an entry is before 1901 or after 2262, of which programs make different ones'),
     'entry-with-data': (_E, 'a link, folder, device or pipe says that it has data, which programs do not agree on'),
     'whiteout-invalid': (_E, 'a whiteout deletes nothing that can have a name'),
     'whiteout-not-empty': (_W, 'a whiteout is no empty file'),

@@ -105,7 +105,7 @@ class RunReport:
         return [f'{count} {one if count == 1 else many}' for count, one, many in counts if count]
 
     def _verification(self) -> list[str]:
-        verified = [image for image in self.images if image.outcome is Outcome.VERIFIED]
+        verified = [image for image in self.images if image.outcome is Outcome.VERIFIED and not image.failure]
         unverified = [image for image in self.images if image.outcome is Outcome.UNVERIFIED]
         failed = len(self.images) - len(verified) - len(unverified)
         parts = [f'{len(verified)}/{len(self.images)} verified']

@@ -1,4 +1,4 @@
-"""Times that real archives have and file systems have not: Go's zero time, before 1970, after 2262."""
+"""Times that real archives have and file systems have not: Go's zero time, before 1901, after 2262."""
 import json
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def base256(seconds: int) -> bytes:
     return bytes([255 if seconds < 0 else 128]) + (seconds % 2 ** 88).to_bytes(11, 'big')
 
 
-ODD = {'zero time': -62135596800, 'before 1970': -1, 'after 2262': 9223372037, 'the least': -(1 << 63),
+ODD = {'zero time': -62135596800, 'before 1901': -(1 << 31) - 1, 'after 2262': 9223372037, 'the least': -(1 << 63),
        'year 9999': 253402300799}
 
 

@@ -148,6 +148,7 @@ def test_an_image_whose_receipt_is_lost_is_no_success(path: Path, monkeypatch: p
     report = process('memory://one,two', receipts=file)
     assert not report.succeeded
     assert all('cannot write the receipt file' in image.failure for image in report.images)
+    assert report.summary().endswith('0/2 verified, 2 FAILED')
     file.close()
 
 
