@@ -27,7 +27,7 @@ def register_writers():
     return [WriterScheme('dir', 'broken_plugin:Nothing')]
 '''
 NO_VERIFIER = '''
-from occystrap_core import ImageOutput, WriterScheme, WrittenLayer, hookimpl
+from occystrap_core import Expectation, ImageOutput, WriterScheme, WrittenLayer, hookimpl
 
 
 class Forgetful(ImageOutput):
@@ -37,7 +37,8 @@ class Forgetful(ImageOutput):
         return WrittenLayer('nowhere')
 
     def finalize(self, image):
-        return image.receipt(self.location, [])
+        config = Expectation('config', 'nowhere', image.config.digest, len(image.config.raw))
+        return image.receipt(self.location, [config] if self.location.path == 'x' else [])
 
 
 @hookimpl
@@ -104,6 +105,8 @@ def test_writer_without_verifier_is_unverified(foreign: Callable[[str], dict[str
     assert 'no installed plugin verifies forgetful://' in result.err
     silent = occystrap('process', f'tar://{sample_archive}', 'forgetful://x', '--no-verify', env=env).assert_success()
     assert 'verif' not in silent.err
+    short = occystrap('process', f'tar://{sample_archive}', 'forgetful://y', '--no-verify', env=env).assert_code(1)
+    assert 'Forgetful returned an incomplete receipt: it does not expect config' in short.err
 
 
 @pytest.fixture(scope='session')

@@ -53,9 +53,7 @@ def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
         path = os.path.join(receipt.path, expected.locator)
         if not os.path.isfile(path):
             results.missing(expected)
-        elif level is VerifyLevel.FULL or expected.kind == 'config':
-            digest, size = hash_file(path)
-            results.found(expected, size=size, digest=digest, evidence=READ)
         else:
-            results.found(expected, size=os.path.getsize(path), evidence=READ)
+            digest = hash_file(path)[0] if level is VerifyLevel.FULL or expected.kind == 'config' else None
+            results.found(expected, size=os.path.getsize(path), digest=digest, evidence=READ)
     return results
