@@ -14,7 +14,7 @@ from tests.unit.tar.archives import gzipped, write_tar
 TWO_TARS = member(b'a') + bytes(512) + member(b'b') + END
 REFUSED = {
     'one block of zeros and more entries': (TWO_TARS, 'single block of zeros', 'tar-invalid'),
-    'a name beyond PATH_MAX': (gnu_long(b'n' * (NAME_CAP + 1)) + member(b'a') + END, '4097 bytes', 'path-too-long'),
+    'a name beyond PATH_MAX': (gnu_long(b'n' * (NAME_CAP + 1)) + member(b'a') + END, '4096 bytes', 'path-too-long'),
     'a negative size': (member(b'a', size=b'\xff' * 11 + b'\0') + END, 'claims to have', 'tar-invalid'),
     'a PAX size that is none': (pax((b'size', b'-512')) + member(b'a') + END, 'malformed size', 'pax-value'),
     'a zero byte in a PAX path': (pax((b'path', b'a\0b')) + member(b'a') + END, 'PAX record', 'tar-invalid'),

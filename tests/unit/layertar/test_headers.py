@@ -199,10 +199,10 @@ def test_malformed_records_are_refused(what: str, kind: bytes) -> None:
 
 
 LIMITS = {
-    'a path': (pax((b'path', b'n' * (NAME_CAP + 1))), 'name of 4097 bytes'),
-    'a target': (pax((b'linkpath', b'n' * (NAME_CAP + 1))), 'target of a link of 4097 bytes'),
-    'a path of GNU': (gnu_long(b'n' * (NAME_CAP + 1)), 'name of 4097 bytes'),
-    'a target of GNU': (gnu_long(b'n' * (NAME_CAP + 1), b'K'), 'target of a link of 4097 bytes'),
+    'a path': (pax((b'path', b'n' * (NAME_CAP + 1))), 'name of 4096 bytes'),
+    'a target': (pax((b'linkpath', b'n' * (NAME_CAP + 1))), 'target of a link of 4096 bytes'),
+    'a path of GNU': (gnu_long(b'n' * (NAME_CAP + 1)), 'name of 4096 bytes'),
+    'a target of GNU': (gnu_long(b'n' * (NAME_CAP + 1), b'K'), 'target of a link of 4096 bytes'),
     'an extended header': (member(b'p', record(b'x', b'x' * EXTENDED_CAP), b'x'), 'extended header of'),
     'records': (pax(*((b'%d' % number, b'') for number in range(RECORD_COUNT + 1))), 'more than 65536 PAX records'),
     'extended headers': (pax((b'x', b'x')) * (EXTENDED_COUNT + 1), 'more than 16 extended headers'),
