@@ -13,8 +13,9 @@ def test_a_time_beyond_what_can_be_held_is_the_nearest_that_can(ground: Ground, 
     time = TIMES[name]
     done = ground.extract((file('a', b'a', mtime=time), folder('d', mtime=time), symlink('s', 'a', mtime=time)),
                           arguments=('--verify=full',))
-    assert '3 times that the file system cannot hold' in done.result.err, str(done.result)
     found = done.tree
+    is_held = found['a'].mtime == max(-(1 << 62), min(time, 1 << 62))  # as in memory, where CI has its files
+    assert ('3 times that the file system cannot hold' in done.result.err) is not is_held, str(done.result)
     limit = found['a'].mtime
     assert limit == found['d'].mtime == found['s'].mtime
     assert (limit <= -(1 << 31)) if time < 0 else (limit >= (1 << 31) - 1)
