@@ -54,7 +54,10 @@ class Authority:
         self._name = _named(f'occystrap tests {name}')
         self.certificate = folder / f'{name}.crt'
         builder = self._builder(self._name, self._key, expired=False).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            x509.BasicConstraints(ca=True, path_length=None), critical=True).add_extension(
+            x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
+                          key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
+                          decipher_only=False), critical=True)  # RFC 5280, which Python 3.13 insists on
         self.certificate.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
 
     def sign(self, name: str, *hosts: str, expired: bool = False) -> Certificate:
