@@ -14,10 +14,10 @@ import re
 from collections.abc import Sequence
 
 from occystrap_core.errors import UsageError
+from occystrap_core.oci.patterns import STAR, between_stars
 
 _NAME_ENDS = r'(?=/|\Z)'
 _DEEP = '**'
-_STAR = '*'
 
 
 class Globs:
@@ -52,7 +52,7 @@ def _expression(pattern: str, below: bool) -> str:
     if '/' not in text:
         names = [[_DEEP], *names]
     if names[-1] == [_DEEP]:
-        names.append([_STAR])  # at the end it means whatever is below
+        names.append([STAR])  # at the end it means whatever is below
     end = ('(?=/)' if folders else _NAME_ENDS) if below else (r'/\Z' if folders else r'/?\Z')
     return _anywhere(_runs(names), end, below)
 
@@ -81,15 +81,9 @@ def _runs(names: list[list[str]]) -> list[str]:
 
 def _name(parts: list[str]) -> str:
     """Return the expression of one name, from the parts of a glob."""
-    if all(part == _STAR for part in parts):
+    if all(part == STAR for part in parts):
         return '[^/]++' if parts else ''  # a name has a character at least
-    pieces: list[list[str]] = [[]]
-    for part in parts:
-        if part == _STAR:
-            pieces.append([])
-        else:
-            pieces[-1].append(part)
-    first, *others = (''.join(piece) for piece in pieces)
+    first, *others = between_stars(parts)
     if not others:
         return first
     middle = ''.join(f'(?>[^/]*?{piece})' for piece in others[:-1])
@@ -110,7 +104,7 @@ def _names(text: str, pattern: str) -> list[list[str]]:
             names.append([])
             place += 1 + (rest[0] == '\\')
         elif rest[0] == '*':
-            names[-1].append(_STAR)
+            names[-1].append(STAR)
             place += len(rest) - len(rest.lstrip('*'))
         elif rest[0] == '[':
             expression, length = _class(rest, pattern)

@@ -11,7 +11,7 @@ _MARKS = re.compile(r'[*?\[\]]')
 _LONGEST = 255
 _REPOSITORY = re.compile(r'(?:[a-z0-9.-]+:[0-9]+/)?[a-z0-9._/*?\[\]!^-]+')
 _SHOWN = 5
-_STAR = '*'
+STAR = '*'
 _TAG = re.compile(r'[A-Za-z0-9_.*?\[\]!^-]+')
 _EXCLUDED = re.compile(r'[A-Za-z0-9._/:*?\[\]!^-]+')
 _PART = re.compile(r'(?P<deep>(?<![^/])\*\*/)|(?P<all>\*\*+)|(?P<star>\*)|(?P<one>\?)|\[(?P<set>[!^]?\]?[^\]]*)\]|'
@@ -53,7 +53,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
             wide.append(found.lastgroup)
             runs.append([])
         else:
-            runs[-1].append(_STAR if found.lastgroup == 'star' else _one(found, pattern))
+            runs[-1].append(STAR if found.lastgroup == 'star' else _one(found, pattern))
     try:
         return re.compile(_joined(runs, wide), re.DOTALL)
     except re.error as error:
@@ -70,15 +70,20 @@ def _joined(runs: list[list[str]], wide: list[str]) -> str:
     return text
 
 
-def _run(parts: list[str], last: bool) -> str:
-    """Return the expression of what stands between two `**`; what comes behind the `last` star must end the name."""
+def between_stars(parts: Sequence[str]) -> list[str]:
+    """Return the expressions that stand before, between and behind the stars among the parts of a glob."""
     pieces: list[list[str]] = [[]]
     for part in parts:
-        if part == _STAR:
+        if part == STAR:
             pieces.append([])
         else:
             pieces[-1].append(part)
-    first, *others = (''.join(piece) for piece in pieces)
+    return [''.join(piece) for piece in pieces]
+
+
+def _run(parts: list[str], last: bool) -> str:
+    """Return the expression of what stands between two `**`; what comes behind the `last` star must end the name."""
+    first, *others = between_stars(parts)
     behind = [others.pop()] if last and others else []
     return first + ''.join(f'(?>[^/]*?{piece})' for piece in others) + ''.join(f'[^/]*{piece}' for piece in behind)
 

@@ -1,7 +1,7 @@
 """Asking every plugin to look at a destination, and judging what they report."""
 from typing import Any
 
-from occystrap_core.errors import Cancelled, OccystrapError
+from occystrap_core.errors import OccystrapError
 from occystrap_core.plugins import Plugin, Plugins
 from occystrap_core.schemes import WriterScheme
 from occystrap_core.settings import Settings
@@ -25,8 +25,6 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
         try:
             reported = verify_output(receipt=receipt, level=level, settings=settings)
             _take(reported, results, plugin, receipt, observes=plugin.key in [owner.key for owner, _ in owners])
-        except Cancelled:
-            raise
         except OccystrapError as error:
             results.unverified(plugin.name, str(error))
         except Exception as error:  # a foreign verifier's fault is named, not ours to crash on

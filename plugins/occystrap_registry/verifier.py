@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from occystrap_core import (
-    READ, REPORTED, ByteStream, Cancelled, CheckResults, Expectation, ImageNotFound, InvalidImage, Location,
+    READ, REPORTED, ByteStream, CheckResults, Expectation, ImageNotFound, InvalidImage, Location,
     OccystrapError, Presence, Receipt, ServiceError, Settings, VerifyLevel,
 )
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index
@@ -81,8 +81,6 @@ def _look(check: Check, client: RegistryClient, finding: _Finding) -> None:
         return
     try:
         check(client, expectation, results)
-    except Cancelled:
-        raise
     except ImageNotFound as error:
         results.missing(expectation, str(error))
     except InvalidImage as error:
