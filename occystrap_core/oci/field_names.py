@@ -5,9 +5,7 @@ written as the specification has it: what the two see differs, under one digest.
 """
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from occystrap_core.values import value
+from typing import Any, NamedTuple
 
 AMBIGUOUS = 'document-ambiguous'
 """The rule that such a document breaks, whichever part of an image it is."""
@@ -34,8 +32,7 @@ def _folded(letter: str) -> str:
     return letter
 
 
-@value
-class FieldNames:
+class FieldNames(NamedTuple):
     """The fields that a kind of document has, by what they are folded to; None: all its names are free.
 
     With `free_top` those of the outermost object alone are free.
@@ -133,8 +130,7 @@ class NameReader:
                 self._alike.pop(id(each), None)
 
 
-@value
-class _Shape:
+class _Shape(NamedTuple):
     """The names of an object: as they are read, and what is ambiguous about them."""
 
     usual: bool

@@ -4,7 +4,6 @@ This is the only place that can say `verified`. Verifiers report (results.py); c
 here, by one table of what each kind of expectation needs at each level.
 """
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -53,13 +52,12 @@ def need_of(expectation: Expectation, level: VerifyLevel, reports_only: bool) ->
     return Need.DIGEST if reports_only and kind in (DOCUMENT, BLOB) else kind.fast
 
 
-@dataclass
-class Verdict:
+class Verdict(NamedTuple):
     """What verification says of one image: `findings` for people, `looks` what was observed of each expectation."""
 
     outcome: Outcome
     findings: Sequence[CheckResult]
-    looks: Sequence['Look'] = field(default=(), repr=False)
+    looks: Sequence['Look'] = ()
 
     @property
     def problems(self) -> list[CheckResult]:
@@ -71,16 +69,14 @@ class Verdict:
         return [look.to_json() for look in self.looks]
 
 
-@dataclass
 class Look:
     """One expectation with all observations of it, and what they come to."""
 
-    expectation: Expectation
-    need: Need
-    observations: Sequence[Observation]
-    findings: list[CheckResult] = field(default_factory=list)
-    is_open: bool = False
-    """Whether nothing is wrong with it, but not all was looked at that had to be."""
+    def __init__(self, expectation: Expectation, need: Need, observations: Sequence[Observation]) -> None:
+        self.expectation, self.need, self.observations = expectation, need, observations
+        self.findings: list[CheckResult] = []
+        self.is_open = False
+        """Whether nothing is wrong with it, but not all was looked at that had to be."""
 
     def judge(self) -> None:
         """Compare, and note what is wrong or was not looked at."""

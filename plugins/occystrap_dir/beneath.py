@@ -51,14 +51,8 @@ class Beneath:
     @contextmanager
     def directory(self, name: str = '') -> Iterator[int]:
         """Give the open descriptor of a directory."""
-        opened = self.path if self._descriptor is None else '.'
-        here = os.open(opened, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor)
+        here = self._open(self._parts(name))
         try:
-            for depth, part in enumerate(parts := self._parts(name)):
-                with self._within('/'.join(parts[:depth + 1])):
-                    below = _step(here, part)
-                os.close(here)
-                here = below
             yield here
         finally:
             os.close(here)
@@ -68,9 +62,13 @@ class Beneath:
         """Give the open directory that a name is in, and the last part of the name; errors tell the whole path."""
         parts = self._parts(name)
         self._require_inside(bool(parts), name)
-        *head, last = parts
-        with self.directory('/'.join(head)) as directory, self._within(name):
-            yield directory, last
+        here = self._open(parts[:-1])
+        try:
+            yield here, parts[-1]
+        except OSError as error:
+            raise self._with_path(error, name)
+        finally:
+            os.close(here)
 
     def make(self, name: str, mode: int = 0o777) -> bool:
         """Make a directory if it is not there; return whether it was made."""
@@ -89,7 +87,7 @@ class Beneath:
 
     def set_mode(self, name: str, mode: int) -> bool:
         """Give a directory this mode; return whether it had another one."""
-        with self.directory(name) as directory, self._within(name):
+        with self.directory(name) as directory:
             differs = stat.S_IMODE(os.fstat(directory).st_mode) != mode
             if differs:
                 os.fchmod(directory, mode)
@@ -218,17 +216,27 @@ class Beneath:
 
     def _require_inside(self, is_inside: bool, name: str) -> None:
         if not is_inside:
-            raise InvalidImage(f'{self.path}: the name {name!r} leads out of the folder')
+            raise InvalidImage(f'{self.path}: the name {name!r} leads out of the directory')
 
-    @contextmanager
-    def _within(self, name: str) -> Iterator[None]:
-        """Have errors tell the whole path."""
-        try:
-            yield
-        except OSError as error:
-            if not str(error.filename or '').startswith(self.path):
-                error.filename, error.filename2 = self._path(name), None
-            raise
+    def _open(self, parts: list[str]) -> int:
+        """Return the descriptor of a directory, to be closed."""
+        opened = self.path if self._descriptor is None else '.'
+        here = os.open(opened, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor)
+        for depth, part in enumerate(parts):
+            above = here
+            try:
+                here = _step(above, part)
+            except OSError as error:
+                raise self._with_path(error, '/'.join(parts[:depth + 1]))
+            finally:
+                os.close(above)
+        return here
+
+    def _with_path(self, error: OSError, name: str) -> OSError:
+        """Return an error that tells the whole path."""
+        if not str(error.filename or '').startswith(self.path):
+            error.filename, error.filename2 = self._path(name), None
+        return error
 
     def _path(self, name: str) -> str:
         return f'{self.path}/{name}' if name else self.path

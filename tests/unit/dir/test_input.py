@@ -170,12 +170,12 @@ LAYERS = [f'{number:064}/layer.tar' for number in range(3)]
     (change(Layers=LAYERS[:2]), 'the manifest has 2 layers, the config 3 diff_ids'),
     (change(Layers=[*LAYERS, LAYERS[0]]), 'the manifest has 4 layers'),
     (change(Layers=[LAYERS[0], LAYERS[1], LAYERS[1]]), 'one layer file stands for two diff_ids'),
-    (change(Layers=['../secret', *LAYERS[1:]]), "the name '../secret' leads out of the folder"),
-    (change(Layers=['/etc/passwd', *LAYERS[1:]]), 'leads out of the folder'),
-    (change(Layers=['', *LAYERS[1:]]), 'leads out of the folder'),
+    (change(Layers=['../secret', *LAYERS[1:]]), "the name '../secret' leads out of the directory"),
+    (change(Layers=['/etc/passwd', *LAYERS[1:]]), 'leads out of the directory'),
+    (change(Layers=['', *LAYERS[1:]]), 'leads out of the directory'),
     (change(Layers=['x/layer.tar', *LAYERS[1:]]), 'layer x/layer.tar cannot be read: No such file'),
     (change(Layers=['0' * 64, *LAYERS[1:]]), 'a directory is in the way'),
-    (change(Config='../secret'), 'leads out of the folder'),
+    (change(Config='../secret'), 'leads out of the directory'),
     (change(Config='missing.json'), 'config missing.json cannot be read'),
     (change(Config=f'{"0" * 64}/layer.tar'), 'is not JSON')])
 def test_a_malformed_folder_is_refused_in_one_line(tmp_path: Path, damage: Callable[[Path], Any], said: str) -> None:

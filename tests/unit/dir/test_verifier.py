@@ -193,7 +193,7 @@ def test_a_receipt_of_its_own_making_leads_nowhere_else(tmp_path: Path, receipt:
     (tmp_path.parent / 'secret').write_bytes(b'secret')
     for locator in ('../secret', str(tmp_path.parent / 'secret')):
         wrong = Expectation('layer', locator, Digest.of(b'secret'), 6, Evidence.STREAMED)
-        assert 'leads out of the folder' in findings(replace(receipt, expectations=(wrong,)), VerifyLevel.FULL)[0]
+        assert 'leads out of the directory' in findings(replace(receipt, expectations=(wrong,)), VerifyLevel.FULL)[0]
 
 
 def test_what_this_version_does_not_know_is_unverified(tmp_path: Path, receipt: Receipt) -> None:

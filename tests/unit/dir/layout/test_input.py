@@ -210,13 +210,13 @@ LAYER = blob_name(IMAGE.layers[0].descriptor.digest)
     (without(MANIFEST), 'is not in', 'manifest-missing'),
     (saying(MANIFEST, b'{}'), 'has digest', 'manifest-digest'),
     (saying(MANIFEST, b' ' * ((4 << 20) + 1)), 'more than the 4194304 bytes', 'manifest-invalid'),
-    (leading_out(MANIFEST), 'leads out of the folder', 'manifest-invalid'),
+    (leading_out(MANIFEST), 'leads out of the directory', 'manifest-invalid'),
     (without(CONFIG), 'is not in', 'config-missing'),
     (saying(CONFIG, b'{}'), 'has digest', 'config-digest'),
     (saying(CONFIG, b' ' * ((4 << 20) + 1)), 'more than the 4194304 bytes', 'config-invalid'),
     (without(LAYER), 'is not in', 'layer-missing'),
     (saying(LAYER, b'short'), 'has 5 bytes, should have', 'layer-size'),
-    (leading_out('index.json'), 'leads out of the folder', 'index-invalid')])
+    (leading_out('index.json'), 'leads out of the directory', 'index-invalid')])
 def test_what_is_broken_is_named_with_its_rule(tmp_path: Path, change: Callable[[Path], object], words: str, rule: str,
                                                ) -> None:
     folder = tmp_path / 'layout'

@@ -168,7 +168,7 @@ def test_a_receipt_of_its_own_making_leads_nowhere_else(tmp_path: Path, receipt:
     (tmp_path.parent / 'secret').write_bytes(b'secret')
     wrong = Expectation('layer', '../secret', Digest.of(b'secret'), 6, Evidence.STREAMED)
     found = findings(replace(receipt, expectations=(*receipt.expectations, wrong)), VerifyLevel.FULL)
-    assert 'leads out of the folder' in found[0]
+    assert 'leads out of the directory' in found[0]
 
 
 @pytest.mark.parametrize(('changes', 'said'), [
