@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from occystrap_core.image.layer import TarLayer
-from occystrap_core.layertar.entry import TarEntry
-from occystrap_core.layertar.rewriter import RewrittenTar
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.rewriter import RewrittenTar
 from tests.services.real_image import real_image
 
 Opener = Callable[[], io.RawIOBase]

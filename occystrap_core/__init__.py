@@ -13,54 +13,52 @@ from typing import TYPE_CHECKING  # noqa: E402
 from occystrap_core.lazy_exports import lazy_exports  # noqa: E402
 
 if TYPE_CHECKING:
-    from occystrap_core.durability import WRITEBACK, start_writeback, sync_folder, writing
+    from occystrap_core.api.hookspecs import hookimpl
+    from occystrap_core.api.image_filter import EntryFilter, ImageFilter
+    from occystrap_core.api.image_input import ImageInput
+    from occystrap_core.api.image_list import ImageList, ListedImage
+    from occystrap_core.api.image_output import (
+        ImageOutput, LayerForm, OutgoingLayer, PlacedLayer, WrittenAttachment, WrittenImage, WrittenIndex,
+        WrittenLayer,
+    )
+    from occystrap_core.api.options import (
+        BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice, nearest, read_options,
+    )
+    from occystrap_core.api.place import Place, canonical_host
+    from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
+    from occystrap_core.api.uri import Location, parse_uri
     from occystrap_core.errors import (
         AccessDenied, Cancelled, DigestMismatch, ImageError, ImageNotFound, InvalidImage, InvalidReceipt,
         OccystrapError, OutputError, PluginError, ServiceError, ServiceUnavailable, SizeMismatch, UnknownOption,
         UnknownScheme, UsageError, concerning, naming,
     )
-    from occystrap_core.hookspecs import hookimpl
+    from occystrap_core.files.compression import detect, inflate, inflated_size
+    from occystrap_core.files.device import DeviceFile, forget_cached, hash_file
+    from occystrap_core.files.durability import WRITEBACK, start_writeback, sync_folder, writing
+    from occystrap_core.files.readahead import ReadAhead
+    from occystrap_core.files.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
+    from occystrap_core.files.temporary_file import TemporaryFile
     from occystrap_core.image.artifact import Artifact
-    from occystrap_core.image.chosen import open_chosen, platforms_wanted
-    from occystrap_core.image.compression import detect, inflate, inflated_size
-    from occystrap_core.image.content_reader import ContentReader, at_once
-    from occystrap_core.image.contents import Contents
+    from occystrap_core.image.blob_store import Contents
     from occystrap_core.image.image import Image, SequentialImage
     from occystrap_core.image.image_index import Attached, Child, Content, ImageIndex, below
+    from occystrap_core.image.index_reader import ContentReader, at_once
     from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
     from occystrap_core.image.origin import Origin, platforms_of
-    from occystrap_core.image.readahead import ReadAhead
-    from occystrap_core.image.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
-    from occystrap_core.image_filter import EntryFilter, ImageFilter
-    from occystrap_core.image_input import ImageInput
-    from occystrap_core.image_list import ImageList, ListedImage
-    from occystrap_core.image_output import (
-        ImageOutput, LayerForm, OutgoingLayer, PlacedLayer, WrittenAttachment, WrittenImage, WrittenIndex,
-        WrittenLayer,
-    )
-    from occystrap_core.layertar.archive import TAR_BLOCK, TAR_END, file_header, padded_size
-    from occystrap_core.layertar.entry import (
+    from occystrap_core.image.selection import open_chosen, platforms_wanted
+    from occystrap_core.patience import Patience
+    from occystrap_core.settings import Cancellation, RequestStats, Settings, VerifyLevel
+    from occystrap_core.tar.archive import TAR_BLOCK, TAR_END, file_header, padded_size
+    from occystrap_core.tar.entry import (
         BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, TarEntry,
     )
-    from occystrap_core.layertar.file_reader import TarFileReader
-    from occystrap_core.layertar.globs import plain_path
-    from occystrap_core.layertar.reader import TarReader
-    from occystrap_core.layertar.sparse import SparseContent
-    from occystrap_core.layertar.whiteouts import Whiteout, is_whiteout, whiteout_of
-    from occystrap_core.options import (
-        BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, OptionType, Values, choice, nearest, read_options,
-    )
-    from occystrap_core.patience import Patience
-    from occystrap_core.pipeline.temporary_file import TemporaryFile
-    from occystrap_core.place import Place, canonical_host
-    from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
-    from occystrap_core.settings import Cancellation, RequestStats, Settings
+    from occystrap_core.tar.globs import plain_path
+    from occystrap_core.tar.reader import TarFileReader, TarReader
+    from occystrap_core.tar.sparse import SparseContent
+    from occystrap_core.tar.whiteouts import Whiteout, is_whiteout, whiteout_of
     from occystrap_core.terminal import print_json, print_lines, print_message, prompt
     from occystrap_core.terminal_text import printable, size_text
-    from occystrap_core.uri import Location, parse_uri
     from occystrap_core.values import value
-    from occystrap_core.verification.device import DeviceFile, forget_cached, hash_file
-    from occystrap_core.verification.levels import VerifyLevel
     from occystrap_core.verification.receipt import Evidence, Expectation, KeptReceipts, Receipt
     from occystrap_core.verification.results import (
         READ, REPORTED, CheckResult, CheckResults, Outcome, Presence, Proof, Severity,
@@ -68,46 +66,44 @@ if TYPE_CHECKING:
     from occystrap_core.version import __version__
 
 _HOMES = {
-    'durability': 'WRITEBACK start_writeback sync_folder writing',
+    'api.hookspecs': 'hookimpl',
+    'api.image_filter': 'EntryFilter ImageFilter',
+    'api.image_input': 'ImageInput',
+    'api.image_list': 'ImageList ListedImage',
+    'api.image_output': 'ImageOutput LayerForm OutgoingLayer PlacedLayer WrittenAttachment WrittenImage '
+                        'WrittenIndex WrittenLayer',
+    'api.options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice nearest read_options',
+    'api.place': 'Place canonical_host',
+    'api.schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
+    'api.uri': 'Location parse_uri',
     'errors': 'AccessDenied Cancelled DigestMismatch ImageError ImageNotFound InvalidImage InvalidReceipt '
-              'OccystrapError OutputError PluginError ServiceError ServiceUnavailable SizeMismatch UnknownOption '
-              'UnknownScheme UsageError concerning naming',
-    'hookspecs': 'hookimpl',
+              'OccystrapError OutputError PluginError ServiceError ServiceUnavailable SizeMismatch '
+              'UnknownOption UnknownScheme UsageError concerning naming',
+    'files.compression': 'detect inflate inflated_size',
+    'files.device': 'DeviceFile forget_cached hash_file',
+    'files.durability': 'WRITEBACK start_writeback sync_folder writing',
+    'files.readahead': 'ReadAhead',
+    'files.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
+    'files.temporary_file': 'TemporaryFile',
     'image.artifact': 'Artifact',
-    'image.chosen': 'open_chosen platforms_wanted',
-    'image.compression': 'detect inflate inflated_size',
-    'image.content_reader': 'ContentReader at_once',
-    'image.contents': 'Contents',
+    'image.blob_store': 'Contents',
     'image.image': 'Image SequentialImage',
     'image.image_index': 'Attached Child Content ImageIndex below',
+    'image.index_reader': 'ContentReader at_once',
     'image.layer': 'Layer StoredLayer TarLayer',
     'image.origin': 'Origin platforms_of',
-    'image.readahead': 'ReadAhead',
-    'image.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
-    'image_filter': 'EntryFilter ImageFilter',
-    'image_input': 'ImageInput',
-    'image_list': 'ImageList ListedImage',
-    'image_output': 'ImageOutput LayerForm OutgoingLayer PlacedLayer WrittenAttachment WrittenImage WrittenIndex '
-                    'WrittenLayer',
-    'layertar.archive': 'TAR_BLOCK TAR_END file_header padded_size',
-    'layertar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE FOLDER HARD_LINK SYMLINK TarEntry',
-    'layertar.file_reader': 'TarFileReader',
-    'layertar.globs': 'plain_path',
-    'layertar.reader': 'TarReader',
-    'layertar.sparse': 'SparseContent',
-    'layertar.whiteouts': 'Whiteout is_whiteout whiteout_of',
-    'options': 'BOOLEAN INTEGER Option OptionType SECONDS SIZE STRING Values choice nearest read_options',
+    'image.selection': 'open_chosen platforms_wanted',
     'patience': 'Patience',
-    'pipeline.temporary_file': 'TemporaryFile',
-    'place': 'Place canonical_host',
-    'schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
-    'settings': 'Cancellation RequestStats Settings',
+    'settings': 'Cancellation RequestStats Settings VerifyLevel',
+    'tar.archive': 'TAR_BLOCK TAR_END file_header padded_size',
+    'tar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE FOLDER HARD_LINK SYMLINK TarEntry',
+    'tar.globs': 'plain_path',
+    'tar.reader': 'TarFileReader TarReader',
+    'tar.sparse': 'SparseContent',
+    'tar.whiteouts': 'Whiteout is_whiteout whiteout_of',
     'terminal': 'print_json print_lines print_message prompt',
     'terminal_text': 'printable size_text',
-    'uri': 'Location parse_uri',
     'values': 'value',
-    'verification.device': 'DeviceFile forget_cached hash_file',
-    'verification.levels': 'VerifyLevel',
     'verification.receipt': 'Evidence Expectation KeptReceipts Receipt',
     'verification.results': 'CheckResult CheckResults Outcome Presence Proof READ REPORTED Severity',
     'version': '__version__',

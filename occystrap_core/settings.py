@@ -4,13 +4,22 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any, TypeVar, cast
 
 from occystrap_core.errors import Cancelled
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.platform import Platform, PlatformChoice
 from occystrap_core.values import value
-from occystrap_core.verification.levels import VerifyLevel
+
+
+class VerifyLevel(Enum):
+    """NONE reads nothing back; FAST checks existence, sizes and small documents; FULL hashes every byte."""
+
+    NONE = 'none'
+    FAST = 'fast'
+    FULL = 'full'
+
 
 T = TypeVar('T')
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
+from occystrap_core.api.options import Option
+from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme
 from occystrap_core.cli.common import Common
 from occystrap_core.cli.group import occystrap
-from occystrap_core.options import Option
-from occystrap_core.plugins import build_plugin_manager
-from occystrap_core.schemes import FilterKind, InputScheme, WriterScheme
+from occystrap_core.plugins.manager import build_plugin_manager
 
 TARGET = Path(__file__).parent.parent / 'docs/command-reference.md'
 OFFICIAL = ('occystrap-core', 'occystrap-dir', 'occystrap-docker', 'occystrap-registry', 'occystrap-tar')

@@ -2,12 +2,12 @@
 from collections import Counter
 from collections.abc import Callable
 
-from occystrap_core.layertar import entry as kinds
-from occystrap_core.layertar.entry import TarEntry
-from occystrap_core.layertar.globs import plain_path
-from occystrap_core.layertar.path_keys import COST, path_key, path_keys
-from occystrap_core.layertar.whiteouts import is_whiteout, whiteout_of
 from occystrap_core.name_memory import Share
+from occystrap_core.tar import entry as kinds
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.globs import plain_path
+from occystrap_core.tar.path_keys import COST, path_key, path_keys
+from occystrap_core.tar.whiteouts import is_whiteout, whiteout_of
 
 _NAME_CAP, _PATH_CAP = 255, 4095
 """Linux: NAME_MAX, and PATH_MAX without its zero byte."""

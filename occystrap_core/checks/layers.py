@@ -6,8 +6,8 @@ from occystrap_core.checks.findings import Findings, LayerFindings, rule_of
 from occystrap_core.errors import ImageError
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
-from occystrap_core.layertar.rewriter import RewrittenTar
 from occystrap_core.name_memory import NameMemory
+from occystrap_core.tar.rewriter import RewrittenTar
 
 _BEFORE_THE_END = ('layer-compression', 'layer-media-type')
 """What stops reading before the digest of the blob was checked."""

@@ -1,7 +1,7 @@
 """What metadata alone tells: config and manifest, the layers' numbers, sizes and compressions."""
 from occystrap_core.checks.findings import Findings, rule_of
 from occystrap_core.errors import ImageError
-from occystrap_core.image.compression import Peeked, detect
+from occystrap_core.files.compression import Peeked, detect
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci import media_types

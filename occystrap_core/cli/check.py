@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options, names_option
+from occystrap_core.cli.common import common, common_options, load_plugins, names_option
 from occystrap_core.cli.completion import complete_uri
-from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.settings import Settings
@@ -16,8 +15,8 @@ from occystrap_core.terminal import print_json, print_lines, print_message
 if TYPE_CHECKING:
     from occystrap_core.checks.findings import Finding, Findings
     from occystrap_core.image.image_index import Content
+    from occystrap_core.pipeline.inspection import ReadImage
     from occystrap_core.pipeline.progress import Advance
-    from occystrap_core.pipeline.reading import ReadImage
 
 
 @click.command(short_help='Check images against the rules of their format.')
@@ -38,8 +37,8 @@ def check(context: click.Context, /, source: str, fast: bool, platform: str | No
     error, 0 if there are warnings alone.
     """
     from occystrap_core.checks.findings import of_error
+    from occystrap_core.pipeline.inspection import read_images
     from occystrap_core.pipeline.progress import progress_for
-    from occystrap_core.pipeline.reading import read_images
     settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
     settings = settings.choosing(platform) if platform else settings
     settings = settings.with_jobs(jobs) if jobs else settings
@@ -58,7 +57,7 @@ def check(context: click.Context, /, source: str, fast: bool, platform: str | No
 
 
 def _checked(content: 'Content', settings: Settings, advance: 'Advance', fast: bool) -> 'Findings':
-    from occystrap_core.checks.checking import check_content
+    from occystrap_core.checks.image_check import check_content
     return check_content(content, settings, advance, fast)
 
 

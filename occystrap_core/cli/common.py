@@ -1,13 +1,29 @@
-"""What all commands share: options that work before and after the command's name, settings, output."""
+"""What all commands share: plugins loaded once, options before and after the command's name, settings, output."""
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
 
+from occystrap_core.api.options import SIZE
 from occystrap_core.name_memory import MOST, NameMemory
-from occystrap_core.options import SIZE
+from occystrap_core.plugins.manager import Plugins, build_plugin_manager
 from occystrap_core.terminal import print_message
+
+
+def load_plugins(context: click.Context, warn: bool = True) -> Plugins:
+    """Return the plugins of this invocation, with one warning for each that failed, if `warn`."""
+    store = context.find_root().meta
+    if 'plugins' not in store:
+        store['plugins'] = build_plugin_manager()
+    plugins = store['plugins']
+    assert isinstance(plugins, Plugins)
+    if warn and not store.get('warned'):
+        store['warned'] = True
+        for plugin in plugins.failed:
+            print_message(f'warning: plugin {plugin} failed and is left out: {plugin.failure}')
+    return plugins
+
 
 F = TypeVar('F', bound=Callable[..., Any])
 

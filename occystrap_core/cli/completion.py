@@ -2,8 +2,8 @@
 import click
 from click.shell_completion import CompletionItem
 
-from occystrap_core.plugins import build_plugin_manager
-from occystrap_core.schemes import FilterKind, InputScheme, WriterScheme
+from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme
+from occystrap_core.plugins.manager import build_plugin_manager
 
 
 def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

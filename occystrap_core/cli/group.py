@@ -3,10 +3,9 @@ from typing import Any
 
 import click
 
-from occystrap_core.cli.common import Common, common_options
-from occystrap_core.cli.loading import load_plugins
+from occystrap_core.api.schemes import CommandDeclaration, load
+from occystrap_core.cli.common import Common, common_options, load_plugins
 from occystrap_core.errors import PluginError
-from occystrap_core.schemes import CommandDeclaration, load
 from occystrap_core.terminal import print_lines
 from occystrap_core.version import __version__
 
@@ -45,7 +44,7 @@ class LazyGroup(click.Group):
                         ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command to run; an unknown name is a usage error that names the nearest."""
         if args and args[0] not in _OWN and args[0] not in self._declarations(context):
-            from occystrap_core.options import nearest
+            from occystrap_core.api.options import nearest
             raise click.UsageError(f'there is no command {args[0]!r}{nearest(args[0], self.list_commands(context))}',
                                    context)
         return super().resolve_command(context, args)

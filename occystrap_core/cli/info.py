@@ -5,14 +5,13 @@ from typing import Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.cli.common import common, common_options, load_plugins
 from occystrap_core.cli.completion import complete_uri
-from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.errors import UsageError
-from occystrap_core.image_input import ImageInput
-from occystrap_core.opening import open_source, source_location
-from occystrap_core.plugins import Plugins
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines
 from occystrap_core.terminal_text import size_text

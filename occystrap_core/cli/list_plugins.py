@@ -4,11 +4,10 @@ from typing import Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options
-from occystrap_core.cli.loading import load_plugins
-from occystrap_core.options import Option
-from occystrap_core.plugins import OFFICIAL, Plugin, Plugins
-from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+from occystrap_core.api.options import Option
+from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+from occystrap_core.cli.common import common, common_options, load_plugins
+from occystrap_core.plugins.manager import OFFICIAL, Plugin, Plugins
 from occystrap_core.terminal import print_json, print_lines
 
 

@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import Common, common, common_options, names_option
+from occystrap_core.cli.common import Common, common, common_options, load_plugins, names_option
 from occystrap_core.cli.completion import complete_filter, complete_uri
-from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.errors import UsageError
-from occystrap_core.plugins import Plugins
-from occystrap_core.settings import Settings
-from occystrap_core.verification.levels import VerifyLevel
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.settings import Settings, VerifyLevel
 
 if TYPE_CHECKING:
     from occystrap_core.pipeline.report import RunReport
@@ -78,12 +76,12 @@ def process(context: click.Context, /, source: str, destination: str | None, **o
     SOURCE and DEST are URIs, scheme://path?option=value; `occystrap plugins` lists the schemes and their options.
     Where SOURCE names many images, DEST may have the fields {host}, {repository}, {name}, {tag} and {digest}.
     """
-    from occystrap_core.cli.reporting import show
+    from occystrap_core.cli.output import show
     wanted = verify_level(options.pop('level'))
     settings = _settings(common(context), options, wanted)
     plugins = load_plugins(context)
     if options['dry_run']:
-        from occystrap_core.cli.rehearsing import rehearse
+        from occystrap_core.cli.output import rehearse
         context.exit(rehearse(plugins, settings, source, destination, options['filters'], common(context)))
     report = _run(plugins, settings, wanted, source, destination, options, common(context).quiet)
     show(report, common(context))
@@ -92,9 +90,8 @@ def process(context: click.Context, /, source: str, destination: str | None, **o
 
 def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destination: str | None,
          options: dict[str, Any], quiet: bool) -> 'RunReport':
-    from occystrap_core.pipeline.earlier_run import EarlierRun
     from occystrap_core.pipeline.progress import progress_for
-    from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
+    from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile, read_receipts
     from occystrap_core.pipeline.run import Run
     wanted, earlier = options['receipt'], options['resume']
     read = EarlierRun(read_receipts(earlier, cut=True) if earlier else ())

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options, names_option
+from occystrap_core.cli.common import common, common_options, load_plugins, names_option
 from occystrap_core.cli.completion import complete_uri
-from occystrap_core.cli.loading import load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.settings import Settings
@@ -15,10 +14,10 @@ from occystrap_core.terminal import print_json, print_lines, print_message
 
 if TYPE_CHECKING:
     from occystrap_core.image.image_index import Content
+    from occystrap_core.pipeline.inspection import ReadImage
     from occystrap_core.pipeline.progress import Advance
-    from occystrap_core.pipeline.reading import ReadImage
     from occystrap_core.search.image_search import Match
-    from occystrap_core.search.matching import Matches
+    from occystrap_core.search.matcher import Matches
 
     Found = list[tuple[str, list[Match]]]
     """For each image of what was opened its platform and its matches."""
@@ -42,9 +41,9 @@ def search(context: click.Context, /, source: str, pattern: str, regex: bool, sc
     `*.conf` is looked for at any depth, `/etc/*.conf` from the root. Of each the layer is told, its place counted from
     0, the lowest; and whether it is visible in the image, or shadowed or deleted by a layer above.
     """
+    from occystrap_core.pipeline.inspection import read_images
     from occystrap_core.pipeline.progress import progress_for
-    from occystrap_core.pipeline.reading import read_images
-    from occystrap_core.search.matching import matcher
+    from occystrap_core.search.matcher import matcher
     settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
     settings = settings.choosing(platform) if platform else settings
     settings = settings.with_jobs(jobs or max(2, len(os.sched_getaffinity(0))))  # each keeps a core busy
@@ -63,9 +62,8 @@ def search(context: click.Context, /, source: str, pattern: str, regex: bool, sc
 
 
 def _search(matches: 'Matches', content: 'Content', settings: Settings, advance: 'Advance') -> 'Found':
-    from occystrap_core.pipeline.reading import images_of, read_layers
-    from occystrap_core.search.image_search import ImageSearch
-    from occystrap_core.search.searching import search_layer
+    from occystrap_core.pipeline.inspection import images_of, read_layers
+    from occystrap_core.search.image_search import ImageSearch, search_layer
     found: 'Found' = []
     for image in images_of(content):
         searched = ImageSearch(matches, settings.names)
@@ -75,7 +73,7 @@ def _search(matches: 'Matches', content: 'Content', settings: Settings, advance:
 
 
 def _show(images: list['ReadImage[Found]'], script_friendly: bool) -> None:
-    from occystrap_core.search.telling import LONGEST_PATH, lines, script_lines
+    from occystrap_core.search.match_lines import LONGEST_PATH, lines, script_lines
     for image in images:
         found = image.result or []
         for platform, matches in found:
@@ -92,14 +90,14 @@ def _show(images: list['ReadImage[Found]'], script_friendly: bool) -> None:
 
 
 def _as_json(image: 'ReadImage[Found]') -> dict[str, Any]:
-    from occystrap_core.search.telling import to_json
+    from occystrap_core.search.match_lines import to_json
     return {'reference': image.name, 'failure': image.report.failure or None,
             'found': [{'platform': platform, 'matches': [to_json(match) for match in matches]}
                       for platform, matches in image.result or []]}
 
 
 def _summary(images: list['ReadImage[Found]'], failed: int, seconds: float) -> str:
-    from occystrap_core.search.telling import counted
+    from occystrap_core.search.match_lines import counted
     matches = [match for image in images for _, found in image.result or [] for match in found]
     failures = f', {failed} FAILED' if failed else ''
     return f'Summary: {len(images) - failed}/{len(images)} images, {counted(matches)}, {seconds:.1f}s{failures}'

@@ -7,22 +7,20 @@ from typing import Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options
-from occystrap_core.cli.loading import load_plugins
+from occystrap_core.api.schemes import WriterScheme, load
+from occystrap_core.api.uri import parse_uri, redact
+from occystrap_core.cli.common import common, common_options, load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.process import VerifyCommand, verify_level
 from occystrap_core.errors import UsageError
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
+from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.receipt_file import read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport
-from occystrap_core.plugins import Plugins
-from occystrap_core.schemes import WriterScheme, load
-from occystrap_core.settings import Settings, default_jobs
-from occystrap_core.uri import parse_uri, redact
-from occystrap_core.verification.levels import VerifyLevel
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.settings import Settings, VerifyLevel, default_jobs
 from occystrap_core.verification.receipt import KeptReceipts, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Severity
-from occystrap_core.verification.verifying import verify_receipt
 
 
 @click.command(cls=VerifyCommand, short_help='Verify what an earlier run wrote.')
@@ -42,7 +40,7 @@ def verify(context: click.Context, /, target: str, level: str | None, jobs: int 
 
     TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH.
     """
-    from occystrap_core.cli.reporting import show
+    from occystrap_core.cli.output import show
     wanted = verify_level(level)
     if wanted is VerifyLevel.NONE:
         raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: give --verify=fast or --verify=full')

@@ -3,17 +3,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from occystrap_core.api.image_filter import ImageFilter
+from occystrap_core.api.options import Values
 from occystrap_core.errors import UsageError
-from occystrap_core.filters.appending import append, checked_target
+from occystrap_core.files.stream import ByteStream
+from occystrap_core.filters.report_file import append, checked_target
 from occystrap_core.image.derived import DerivedImage, DerivedLayer
 from occystrap_core.image.description import steps_of_layers
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
-from occystrap_core.image.stream import ByteStream
-from occystrap_core.image_filter import ImageFilter
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.options import Values
 from occystrap_core.settings import Settings
 
 

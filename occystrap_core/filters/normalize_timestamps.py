@@ -1,12 +1,12 @@
 """The filter `normalize-timestamps`: equal content, equal layers, whenever it was built."""
+from occystrap_core.api.image_filter import EntryFilter
+from occystrap_core.api.options import Values
 from occystrap_core.errors import UsageError
 from occystrap_core.image.derived import DerivedImage
 from occystrap_core.image.image import Image
-from occystrap_core.image_filter import EntryFilter
-from occystrap_core.layertar.entry import TarEntry
-from occystrap_core.layertar.header import OCTAL_LIMIT
-from occystrap_core.options import Values
 from occystrap_core.settings import Settings
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.header import OCTAL_LIMIT
 
 
 class NormalizeTimestamps(EntryFilter):

@@ -1,11 +1,11 @@
 """The filter `owner`: gives entries to other users, such as for unpacking without root."""
 from collections.abc import Sequence
 
+from occystrap_core.api.image_filter import EntryFilter
+from occystrap_core.api.options import Values
 from occystrap_core.errors import InvalidImage, UsageError
-from occystrap_core.image_filter import EntryFilter
-from occystrap_core.layertar.entry import GLOBAL_PAX, TarEntry
-from occystrap_core.options import Values
 from occystrap_core.settings import Settings
+from occystrap_core.tar.entry import GLOBAL_PAX, TarEntry
 
 _LIMIT = 1 << 32
 

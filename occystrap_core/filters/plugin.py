@@ -1,9 +1,9 @@
 """The built-in filters, registered through the same hooks as any plugin's."""
 from collections.abc import Iterable
 
-from occystrap_core.hookspecs import hookimpl
-from occystrap_core.options import BOOLEAN, INTEGER, Option
-from occystrap_core.schemes import FilterKind
+from occystrap_core.api.hookspecs import hookimpl
+from occystrap_core.api.options import BOOLEAN, INTEGER, Option
+from occystrap_core.api.schemes import FilterKind
 
 
 @hookimpl
@@ -14,10 +14,10 @@ def register_filters() -> Iterable[FilterKind]:
                    [Option('ts', INTEGER, 0, 'seconds since 1970 that every entry gets'),
                     Option('config', BOOLEAN, False, 'set the times in the config and its history as well')],
                    'set the times of all entries, so that equal content gives equal layers'),
-        FilterKind('exclude', 'occystrap_core.filters.exclude:Exclude',
+        FilterKind('exclude', 'occystrap_core.filters.paths:Exclude',
                    [Option('pattern', help='globs, separated by commas: *.pyc, /var/cache, usr/**/doc/')],
                    'leave out what matches'),
-        FilterKind('allow', 'occystrap_core.filters.allow:Allow',
+        FilterKind('allow', 'occystrap_core.filters.paths:Allow',
                    [Option('pattern', help='globs, separated by commas: /etc, *.conf')],
                    'leave out all but what matches, and the folders on the way'),
         FilterKind('owner', 'occystrap_core.filters.owner:Owner',
@@ -25,7 +25,7 @@ def register_filters() -> Iterable[FilterKind]:
                     Option('gid', INTEGER, help='the group of every entry'),
                     Option('map', help='FROM:TO:COUNT, several with commas: users and groups are moved by ranges')],
                    'give all entries to other users and groups, such as for unpacking without root'),
-        FilterKind('search', 'occystrap_core.filters.search:Search',
+        FilterKind('search', 'occystrap_core.filters.search_filter:Search',
                    [Option('pattern', help='globs, separated by commas: *.conf, /etc/**'),
                     Option('regex', BOOLEAN, False, 'the pattern is a regular expression'),
                     Option('script_friendly', BOOLEAN, False, 'lines of the form image:tag:layer:path'),

@@ -2,9 +2,9 @@
 from collections.abc import Callable
 
 from occystrap_core.errors import InvalidImage
+from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
-from occystrap_core.image.stream import ByteStream, Readable
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.manifest import Manifest

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from occystrap_core.errors import ImageNotFound, InvalidImage
-from occystrap_core.image.content_reader import DEEPEST, ContentReader
+from occystrap_core.image.index_reader import DEEPEST, ContentReader
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest

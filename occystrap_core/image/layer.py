@@ -3,9 +3,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.image.compression import inflate
-from occystrap_core.image.readahead import ReadAhead
-from occystrap_core.image.stream import ByteStream, Readable
+from occystrap_core.files.compression import inflate
+from occystrap_core.files.readahead import ReadAhead
+from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 from occystrap_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from occystrap_core.oci.choosing import UNTAGGED, Offer, called, choose, parse_name
     from occystrap_core.oci.config import ImageConfig
     from occystrap_core.oci.descriptor import Descriptor
     from occystrap_core.oci.digest import Digest
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     )
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
     from occystrap_core.oci.media_types import Compression
+    from occystrap_core.oci.named_images import UNTAGGED, Offer, called, choose, parse_name
     from occystrap_core.oci.patterns import (
         Excluded, compiled, examples, has_glob, in_order, natural, some, split_pattern,
     )
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from occystrap_core.oci.referrers import COSIGN_SUFFIXES, referrer_of, referrers_tag, subject_of
 
 __getattr__ = lazy_exports(__name__, {
-    'choosing': 'Offer UNTAGGED called choose parse_name', 'config': 'ImageConfig', 'descriptor': 'Descriptor',
+    'named_images': 'Offer UNTAGGED called choose parse_name', 'config': 'ImageConfig', 'descriptor': 'Descriptor',
     'digest': 'Digest',
     'documents': 'MANIFEST_CAP dump field list_or_null parse_json parse_object',
     'field_names': 'AMBIGUOUS ARCHIVE_FIELDS CONFIG_FIELDS FieldNames MANIFEST_FIELDS',

@@ -3,12 +3,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.oci.choosing import UNTAGGED, Offer, parse_name
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump, parse_object
 from occystrap_core.oci.field_names import LAYOUT_FIELDS
 from occystrap_core.oci.manifest import Index
+from occystrap_core.oci.named_images import UNTAGGED, Offer, parse_name
 from occystrap_core.oci.reference import Reference
 
 INDEX, LAYOUT = 'index.json', 'oci-layout'

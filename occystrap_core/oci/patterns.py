@@ -43,7 +43,7 @@ def split_pattern(text: str) -> tuple[str, str] | None:
 def compiled(pattern: str) -> re.Pattern[str]:
     """Return the regular expression of a pattern, to be used with fullmatch; raises UsageError when it is none.
 
-    What follows a `*` is looked for once, at the first place that has it (atomic groups), as in `layertar.globs`, so
+    What follows a `*` is looked for once, at the first place that has it (atomic groups), as in `tar.globs`, so
     that no name makes it try without end; so is what stands between two `**`.
     """
     runs: list[list[str]] = [[]]

@@ -5,16 +5,16 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
+from occystrap_core.api.image_output import ImageOutput, LayerForm
 from occystrap_core.image.image_index import ImageIndex
-from occystrap_core.image_output import ImageOutput, LayerForm
-from occystrap_core.opening import open_output
-from occystrap_core.pipeline.asked import cut_out, require_asked
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.index_copy import require_room
-from occystrap_core.pipeline.outgoing import Outgoing
+from occystrap_core.pipeline.outgoing_layer import Outgoing
 from occystrap_core.pipeline.report import failure_text
+from occystrap_core.pipeline.request_check import cut_out, require_asked
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
-from occystrap_core.plugins import Plugins
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import Settings
 from occystrap_core.terminal_text import size_text
 

@@ -6,20 +6,20 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import partial
 
-from occystrap_core.durability import writing
+from occystrap_core.api.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
 from occystrap_core.errors import Cancelled, InvalidImage
+from occystrap_core.files.durability import writing
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
-from occystrap_core.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
 from occystrap_core.oci.digest import Digest
-from occystrap_core.pipeline.asked import require_platform_at_end
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
-from occystrap_core.pipeline.documents import resulting_config, resulting_manifest
-from occystrap_core.pipeline.in_turn import InTurn
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
-from occystrap_core.pipeline.ordering import ordered_layers
-from occystrap_core.pipeline.outgoing import Outgoing
-from occystrap_core.pipeline.spooling import SpooledLayer, spool
+from occystrap_core.pipeline.layer_order import ordered_layers
+from occystrap_core.pipeline.outgoing_layer import Outgoing
+from occystrap_core.pipeline.recompression import SpooledLayer, spool
+from occystrap_core.pipeline.request_check import require_platform_at_end
+from occystrap_core.pipeline.result_documents import resulting_config, resulting_manifest
+from occystrap_core.pipeline.single_flight import InTurn
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.verification.receipt import Receipt

@@ -1,9 +1,11 @@
-"""What became of a layer by filters and compression, so that it is not made again while a destination still has it."""
-from typing import Protocol
+"""What became of a layer by filters and compression, kept for the images and the runs to come."""
+import sqlite3
+import threading
+from typing import Any, Protocol
 
-from occystrap_core.errors import InvalidImage
+from occystrap_core.errors import InvalidImage, OutputError
+from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.layer import Layer
-from occystrap_core.image.stream import ByteStream
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.values import value
@@ -57,3 +59,70 @@ class RunCache:
     def keep(self, made_from: Digest, recipe: str, result: Result) -> None:
         """Remember a result."""
         self._results[made_from, recipe] = result
+
+
+_PATIENCE = 30.0
+_TABLE = """CREATE TABLE IF NOT EXISTS layers (
+    made_from TEXT NOT NULL, recipe TEXT NOT NULL, diff_id TEXT NOT NULL, media_type TEXT, digest TEXT, size INTEGER,
+    seal TEXT NOT NULL, PRIMARY KEY (made_from, recipe)) WITHOUT ROWID"""
+_VERSION = 1
+
+
+class FileCache:
+    """Remembers in a SQLite file, which any number of processes may use at once."""
+
+    def __init__(self, path: str) -> None:
+        """Open or make the file; raises OutputError when it cannot be used."""
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            self._prepare()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+
+    def find(self, made_from: Digest, recipe: str) -> Result | None:
+        """Return what became of it, None if nobody knows; raises OutputError for a damaged file."""
+        rows = self._ask('SELECT diff_id, media_type, digest, size, seal FROM layers '
+                         'WHERE made_from = ? AND recipe = ?', made_from, recipe)
+        for *fields, seal in rows:
+            if seal != _seal(made_from, recipe, *fields):
+                raise self._unusable('it is damaged')
+            diff_id, media_type, digest, size = fields
+            return Result(Digest(diff_id), Descriptor(media_type, Digest(digest), size) if digest else None)
+        return None
+
+    def keep(self, made_from: Digest, recipe: str, result: Result) -> None:
+        """Remember a result; raises OutputError when it cannot be written."""
+        blob = result.descriptor
+        row = (made_from, recipe, result.diff_id,
+               *((blob.media_type, blob.digest, blob.size) if blob else (None, None, None)))
+        self._ask('INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)', *row, _seal(*row))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _prepare(self) -> None:
+        version, = self._connection.execute('PRAGMA user_version').fetchone()
+        if version not in (0, _VERSION):
+            raise OutputError(f'the layer cache {self._path} is of another version of this program: name another file')
+        self._connection.execute(_TABLE)
+        self._connection.execute(f'PRAGMA user_version = {_VERSION}')
+
+    def _ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        plain = [str(each) if isinstance(each, str) else each for each in values]
+        try:
+            with self._lock:
+                return self._connection.execute(statement, plain).fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: object) -> OutputError:
+        return OutputError(f'the layer cache {self._path} cannot be used: {error}; remove it or name another file')
+
+
+def _seal(*row: object) -> str:
+    """Return what tells whether a row is as it was written: a wrong one would put another layer into an image."""
+    return Digest.of('\n'.join(str(each) for each in row).encode())

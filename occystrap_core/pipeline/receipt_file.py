@@ -1,8 +1,4 @@
-"""The file of receipts that `--receipt` asks for: JSON lines, one image a line, each with the verdict on it.
-
-Lines are only ever added, under a lock, so that several processes may share the file and an earlier run's proof of an
-image stays until a newer one is there. At the end of a run the lines that newer ones replace are left out.
-"""
+"""The file of receipts that `--receipt` asks for: JSON lines, one image a line, each with the verdict on it."""
 import fcntl
 import os
 import re
@@ -12,9 +8,11 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from occystrap_core.durability import sync_folder
+from occystrap_core.api.uri import Location
 from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
+from occystrap_core.files.durability import sync_folder
 from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.results import Outcome
 
 _CAP = 1 << 30
 _NAME_CAP = 200
@@ -250,3 +248,24 @@ def _write(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view):]
+
+
+class EarlierRun:
+    """Receipts by source and destination; of several the last counts, and only if it says verified."""
+
+    def __init__(self, receipts: Iterable[Receipt] = ()) -> None:
+        self._receipts = {(each.source, each.scheme, each.path, tuple(sorted(each.options.items()))): each
+                          for each in receipts}
+
+    def __bool__(self) -> bool:
+        return bool(self._receipts)
+
+    def find(self, source: str, destination: Location) -> Receipt | None:
+        """Return the receipt of the image of `source` (a URI, and what was asked of it) at `destination`, or None.
+
+        The source is not asked again: a tag that has moved since then is for the next run.
+        """
+        receipt = self._receipts.get((source, destination.scheme, destination.path,
+                                      tuple(sorted(destination.given.items()))))
+        proved = receipt and receipt.verdict and receipt.verdict.outcome == Outcome.VERIFIED.value
+        return receipt if proved else None

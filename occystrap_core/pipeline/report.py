@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from occystrap_core.errors import Cancelled, OccystrapError, system_text
-from occystrap_core.settings import RequestStats
+from occystrap_core.settings import RequestStats, VerifyLevel
 from occystrap_core.terminal_text import size_text
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResult, Outcome
 

@@ -7,29 +7,26 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.place import Place
 from occystrap_core.errors import Cancelled, OutputError
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import below, layer_notes
-from occystrap_core.image_output import ImageOutput
-from occystrap_core.opening import open_output
-from occystrap_core.pipeline.asked import cut_out, platforms_taken, platforms_there, require_asked
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
-from occystrap_core.pipeline.earlier_run import EarlierRun
+from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.image_copy import abort
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.receipt_file import ReceiptFile
+from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text
-from occystrap_core.pipeline.same_place import Claims
-from occystrap_core.pipeline.tasks import ImageTask, TaskList
-from occystrap_core.place import Place
-from occystrap_core.plugins import Plugins
-from occystrap_core.settings import Settings
-from occystrap_core.verification.levels import VerifyLevel
+from occystrap_core.pipeline.request_check import cut_out, platforms_taken, platforms_there, require_asked
+from occystrap_core.pipeline.tasks import Claims, ImageTask, TaskList
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import open_output
+from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
-from occystrap_core.verification.verifying import verify_receipt
 
 _ABORTING = 1.3
 """Seconds that images get to notice a signal and to clean up: the process must be gone in two."""
@@ -65,7 +62,7 @@ class Run:
         report = RunReport(self.level, self.settings.requests)
         with closing(self.settings.shared) as shared, TaskList(self.plugins, self.settings) as todo:
             if self.layer_cache:
-                from occystrap_core.pipeline.layer_cache_file import FileCache
+                from occystrap_core.pipeline.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
             todo.expand(source, destination, filters)
             if self.receipts:

@@ -1,26 +1,120 @@
-"""What a run has to do: one task an image, found by opening the source, or every source that a list names."""
-from collections.abc import Iterator, Sequence
+"""What a run has to do: one task an image, found by opening the source, each with a destination of its own."""
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Self
 
+from occystrap_core.api.image_filter import ImageFilter
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.api.image_list import ListedImage
+from occystrap_core.api.options import nearest
+from occystrap_core.api.place import Place
+from occystrap_core.api.uri import Location
 from occystrap_core.errors import OccystrapError, UsageError
-from occystrap_core.image_filter import ImageFilter
-from occystrap_core.image_input import ImageInput
-from occystrap_core.image_list import ListedImage
 from occystrap_core.oci.reference import Reference
-from occystrap_core.opening import (
-    destination_location, open_filters, open_output, open_source, source_location,
-)
-from occystrap_core.pipeline.destinations import filled_in, require_room
 from occystrap_core.pipeline.report import ImageReport
-from occystrap_core.pipeline.same_place import Claims, refuse_same_place
-from occystrap_core.place import Place
-from occystrap_core.plugins import Plugins
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import (
+    destination_location, open_filters, open_output, open_source, require_many, source_location,
+)
 from occystrap_core.settings import Settings
-from occystrap_core.uri import Location
 from occystrap_core.values import value
 from occystrap_core.version import __version__
+
+
+class Claims:
+    """The places that the images of a run take; asked by several threads."""
+
+    def __init__(self) -> None:
+        self._claimed: dict[Hashable, dict[str | None, list[tuple[Place, str]]]] = {}
+        self._lock = threading.Lock()
+
+    def claim(self, place: Place, source: str, destination: Location) -> bool:
+        """Keep a place for the image of `source`; returns False if that has been done for the same image already.
+
+        `source` says all that decides on the image. Raises UsageError if another image would take the place, too.
+        """
+        with self._lock:
+            there = self._claimed.setdefault(place.root, {})
+            rivals = there if place.name is None else (None, place.name)
+            others = [each for name in rivals for each in there.get(name, ()) if each[0].clashes_with(place)]
+            for _, other in others:
+                if other != source:
+                    raise UsageError(f'{destination}: {other} and {source} would go to one place, {place}, and one '
+                                     'replace the other: give each a place of its own, such as by fields '
+                                     '{repository} and {tag}')
+            if not others:
+                there.setdefault(place.name, []).append((place, source))
+            return not others
+
+
+def refuse_same_place(source: Location, destination: Location, lies: Place | None, goes: Place) -> None:
+    """Raise UsageError when an image would be copied onto itself; `lies` is where it is, as far as that is known."""
+    same_path = source.path == destination.path or os.path.realpath(source.path) == os.path.realpath(destination.path)
+    shared = source.options.keys() & destination.options.keys()  # such as a daemon's socket: another one, another place
+    elsewhere = any(source.options[name] != destination.options[name] for name in shared)
+    same = source.scheme == destination.scheme and same_path and not elsewhere
+    if same or (lies and lies.root == goes.root and lies.clashes_with(goes) and (
+            source.scheme == destination.scheme or None not in (lies.name, goes.name))):  # else of another format
+        raise UsageError(f'source and destination are the same place: {destination}')
+
+
+_FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
+
+
+def has_fields(destination: Location) -> bool:
+    """Tell whether the path has fields to fill in."""
+    return any(found[1] for found in _FIELD.finditer(destination.path))
+
+
+def filled_in(destination: Location, reference: Reference) -> Location:
+    """Return the destination of one image; `{{` and `}}` stand for braces. Raises UsageError for an unknown field."""
+    fields = _fields(reference)
+
+    def fill(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0][0]
+        if found[1] not in fields:
+            raise UsageError(f'{destination}: there is no field {{{found[1]}}}{nearest(found[1], fields)}')
+        if not fields[found[1]]:
+            raise UsageError(f'{destination}: {reference} has no {found[1]} to fill in')
+        return fields[found[1]]
+    return destination.with_path(_FIELD.sub(fill, destination.path))
+
+
+def _fields(reference: Reference) -> dict[str, str]:
+    """Return what can be filled in; without a tag the digest stands for it, in the form that is allowed in tags."""
+    digest = str(reference.digest or '')
+    return {'host': reference.host, 'repository': reference.repository,
+            'name': reference.repository.rpartition('/')[2], 'tag': reference.tag or digest.replace(':', '-'),
+            'digest': digest}
+
+
+def require_room(plugins: Plugins, wanted: Sequence[tuple[Location, Location]]) -> None:
+    """Raise UsageError when two images would go to one place that holds one.
+
+    `wanted` has for each image the destination as it was written, and as it was filled in.
+    """
+    counts = Counter((filled.scheme, filled.path) for _, filled in wanted)
+    for written, filled in wanted:
+        if counts[filled.scheme, filled.path] < 2:
+            continue
+        if has_fields(written):
+            _require_distinct(plugins, written, filled)
+        else:
+            require_many(plugins, filled)
+
+
+def _require_distinct(plugins: Plugins, written: Location, filled: Location) -> None:
+    try:
+        require_many(plugins, filled)
+    except UsageError:
+        raise UsageError(f'several images would go to {filled}: {written} must have more fields, such as {{tag}} or '
+                         '{repository}') from None
 
 
 @value

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.layer import Layer
-from occystrap_core.layertar import entry as kinds
-from occystrap_core.layertar.entry import TarEntry
-from occystrap_core.layertar.globs import plain_path
-from occystrap_core.layertar.layer_effects import SHADOWED, LayerEffects
-from occystrap_core.layertar.whiteouts import is_whiteout
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.digest import Digest
-from occystrap_core.search.matching import Matches, Regex
+from occystrap_core.search.matcher import Matches, Regex
+from occystrap_core.tar import entry as kinds
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.globs import plain_path
+from occystrap_core.tar.reader import TarReader
+from occystrap_core.tar.whiteouts import SHADOWED, LayerEffects, is_whiteout
 from occystrap_core.values import value
 
 VISIBLE = 'visible'
@@ -154,3 +154,12 @@ def _last_counts(index: int, matches: Sequence[Match]) -> list[Match]:
     """
     last = {match.path: match for match in matches}
     return [match if last[match.path] is match else replace(match, state=SHADOWED, by=index) for match in matches]
+
+
+def search_layer(search: ImageSearch, layer: Layer) -> None:
+    """Read a layer to its end, which checks it, and keep what was found."""
+    found = search.begin(layer)
+    with layer.content() as stream:
+        for entry in TarReader(stream.chunks()).entries():
+            found.entry(entry)
+    found.ended()

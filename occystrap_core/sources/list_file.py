@@ -2,10 +2,9 @@
 import re
 from collections.abc import Iterable
 
+from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.errors import UsageError
-from occystrap_core.image_list import ImageList, ListedImage
-from occystrap_core.sources.naming import source_uri
-from occystrap_core.sources.reading import Problems, file_name, read_text
+from occystrap_core.sources.source_file import Problems, file_name, read_text, source_uri
 
 _COMMENT = re.compile(r'(^|\s)#.*')
 

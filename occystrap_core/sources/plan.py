@@ -1,13 +1,125 @@
 """Plans: a file with images, where each goes, and how. What it may say is in docs/plans-and-lists.md."""
 import tomllib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import field
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote
 
+from occystrap_core.api.image_list import ImageList, ListedImage
+from occystrap_core.api.options import nearest
+from occystrap_core.api.uri import parse_filter, parse_uri
 from occystrap_core.errors import UsageError
-from occystrap_core.image_list import ImageList, ListedImage
-from occystrap_core.sources.plan_entries import Defaults, read_defaults, read_image, unknown_keys
-from occystrap_core.sources.reading import Problems, file_name, read_text
+from occystrap_core.oci.platform import PlatformChoice
+from occystrap_core.sources.source_file import Problems, file_name, read_text, source_uri
 from occystrap_core.values import value
+
+_SHARED = ('destination', 'platform', 'filters')
+T = TypeVar('T')
+
+
+@value
+class Defaults:
+    """What holds for every image that does not say otherwise; `options` are of the sources' URIs."""
+
+    destination: str | None = None
+    platform: str | None = None
+    filters: Sequence[str] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_defaults(written: Mapping[str, Any], problems: Problems) -> Defaults:
+    """Return the table `defaults`; what is wrong goes into `problems`."""
+    unknown_keys(written, (*_SHARED, 'options'), 'defaults', problems)
+    destination, platform, filters = _read_shared(written, 'defaults', problems)
+    options = _read(_options, written.get('options'), 'defaults: options', problems)
+    return Defaults(destination, platform, filters, options or {})
+
+
+def read_image(written: Mapping[str, Any], defaults: Defaults, where: str, file: str, problems: Problems,
+               ) -> ListedImage | None:
+    """Return one image with the defaults filled in, None if it has no proper source; `problems` has the reasons."""
+    unknown_keys(written, ('source', *_SHARED), where, problems)
+    destination, platform, filters = _read_shared(written, where, problems)
+    source = _read(partial(_source, defaults=defaults), written.get('source', ''), f'{where}: source', problems)
+    if source is None:
+        return None
+    return ListedImage(source, destination or defaults.destination, platform or defaults.platform,
+                       defaults.filters if filters is None else filters, f'{file}, {where}')
+
+
+def unknown_keys(written: Mapping[str, Any], known: Sequence[str], where: str, problems: Problems) -> None:
+    """Note every key that is not known, with the nearest that is."""
+    for key in written:
+        if key not in known:
+            problems.add(f'{where}: there is no key {str(key)[:50]!r}{nearest(str(key)[:50], known)}')
+
+
+def _read_shared(written: Mapping[str, Any], where: str, problems: Problems,
+                 ) -> tuple[str | None, str | None, Sequence[str] | None]:
+    """Return destination, platform and filters; None where the table does not say."""
+    return (_read(_destination, written.get('destination'), f'{where}: destination', problems),
+            _read(_platform, written.get('platform'), f'{where}: platform', problems),
+            _read(_filters, written.get('filters'), f'{where}: filters', problems))
+
+
+def _read(read: Callable[[Any], T], value: object, where: str, problems: Problems) -> T | None:
+    """Return what `read` makes of a value, None where there is none, or where it is wrong, which is noted."""
+    try:
+        return None if value is None else read(value)
+    except UsageError as error:
+        problems.add(f'{where}: {error}')
+        return None
+
+
+def _source(value: object, defaults: Defaults) -> str:
+    text = _text(value, 'a URI or a reference')
+    uri = source_uri(text)
+    given = parse_uri(uri).options
+    added = '&'.join(f'{quote(name)}={quote(option)}' for name, option in defaults.options.items() if name not in given)
+    return f'{uri}{"&" if "?" in uri else "?"}{added}' if added else uri
+
+
+def _destination(value: object) -> str:
+    text = _text(value, 'a URI')
+    parse_uri(text)
+    return text
+
+
+def _platform(value: object) -> str:
+    text = _text(value, 'text such as linux/amd64')
+    PlatformChoice.parse(text)
+    return text
+
+
+def _filters(value: object) -> Sequence[str]:
+    if not isinstance(value, list):
+        raise UsageError("a list is wanted, such as ['normalize-timestamps']")
+    texts = [_text(each, 'text such as normalize-timestamps:ts=0') for each in value]
+    for text in texts:
+        parse_filter(text)
+    return texts
+
+
+def _options(value: object) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise UsageError('a table of options of the sources is wanted')
+    return {_text(name, 'text as name'): _option_text(each) for name, each in value.items()}
+
+
+def _option_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float):
+        raise UsageError('text, a number, true or false is wanted as value')
+    return str(value)
+
+
+def _text(value: object, wanted: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise UsageError(f'{wanted} is wanted')
+    return value.strip()
+
 
 _YAML = ('.yaml', '.yml')
 _YAML_CAP = 1 << 20
@@ -28,7 +140,7 @@ class Plan(ImageList):
     def entries(self) -> Iterable[ListedImage]:
         """Return the images, in order; raises UsageError with all that is wrong in the file."""
         name = file_name(self.location.path)
-        document, problems = _read(self.location.path), Problems(name)
+        document, problems = _read_document(self.location.path), Problems(name)
         shape = _shape(document, problems)
         defaults = read_defaults(shape.defaults, problems)
         found = [_image(name, number, each, defaults, problems) for number, each in enumerate(shape.images, 1)]
@@ -56,7 +168,7 @@ def _shape(document: Mapping[str, Any], problems: Problems) -> _Shape:
     return _Shape(defaults, images)
 
 
-def _read(path: str) -> Mapping[str, Any]:
+def _read_document(path: str) -> Mapping[str, Any]:
     """Return the document; raises UsageError, telling the line, for what is no TOML or YAML."""
     yaml = path.lower().endswith(_YAML)
     try:

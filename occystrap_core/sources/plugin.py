@@ -1,8 +1,8 @@
 """The built-in sources, registered through the same hooks as any plugin's."""
 from collections.abc import Iterable
 
-from occystrap_core.hookspecs import hookimpl
-from occystrap_core.schemes import InputScheme
+from occystrap_core.api.hookspecs import hookimpl
+from occystrap_core.api.schemes import InputScheme
 
 
 @hookimpl

@@ -4,10 +4,10 @@ import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from occystrap_core.image.compression import COMPRESSIONS, compress
+from occystrap_core.files.compression import COMPRESSIONS, compress
+from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
-from occystrap_core.image.stream import ByteStream, Readable
 from occystrap_core.oci import media_types
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.errors import OccystrapError
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import StoredLayer
-from occystrap_core.image_output import ImageOutput
 from occystrap_core.pipeline.image_copy import ImageCopy
-from occystrap_core.settings import Settings
+from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.judge import judge
-from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResults, Outcome
 

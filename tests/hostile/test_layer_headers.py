@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core.layertar.limits import NAME_CAP
+from occystrap_core.tar.header import NAME_CAP
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
 from tests.hostile.test_archives_refused import Layout, config, diff_ids
-from tests.unit.layertar.raw import END, gnu_long, header, member, pax
+from tests.unit.core.tar.raw import END, gnu_long, header, member, pax
 from tests.unit.tar.archives import gzipped, write_tar
 
 TWO_TARS = member(b'a') + bytes(512) + member(b'b') + END

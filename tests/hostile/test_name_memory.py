@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from occystrap_core import InvalidImage
-from occystrap_core.layertar.path_keys import path_key, path_keys
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci import Digest
+from occystrap_core.tar.path_keys import path_key, path_keys
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.hostile.test_terminal_output import config
-from tests.unit.filters.tars import Entry, entry, hard, tar_of
+from tests.unit.core.filters.tars import Entry, entry, hard, tar_of
 
 DEEP = '/'.join(['d' * 250] * 15)
 COUNT = 2000

@@ -7,7 +7,7 @@ import pytest
 from occystrap_core.oci import Digest
 from tests.functional.checks.planting import patched, record
 from tests.hostile.in_process import run_here
-from tests.unit.filters.tars import entry, tar_of
+from tests.unit.core.filters.tars import entry, tar_of
 from tests.unit.tar.archives import write_tar
 
 

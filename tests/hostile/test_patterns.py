@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, strategies as st
 
 from occystrap_core import Cancelled, OccystrapError, Settings
-from occystrap_core.layertar.globs import Globs
 from occystrap_core.oci.patterns import compiled, natural
-from occystrap_core.search import matching
-from occystrap_core.search.matching import Regex
+from occystrap_core.search import matcher
+from occystrap_core.search.matcher import Regex
+from occystrap_core.tar.globs import Globs
 from tests.functional.archives import write_docker_archive
 from tests.hostile.test_terminal_output import config
 from tests.services.command_line import CommandLine
-from tests.unit.filters.tars import entry, tar_of
+from tests.unit.core.filters.tars import entry, tar_of
 
 NAMES = {'lib': b'lib' * 40_000, 'a': b'a' * 120_000, 'names': b'a/' * 60_000 + b'x', 'pairs': b'ab/' * 40_000,
          'no utf-8': b'\xc3\x80\x80' * 40_000}
@@ -158,7 +158,7 @@ def test_nobody_s_program_ends_by_itself(catastrophe: str, occystrap: CommandLin
     ('(a+)+$', b'a' * 60 + b'b', 'more than 1 s for a path of 61 bytes'),
     ('(?:(a)|b)*c', b'ab' * 20_000_000, 'more than 512 MiB of memory')])
 def test_one_path_takes_only_so_much(pattern: str, path: bytes, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, '_LONGEST', 1 if '+' in pattern else 30)
+    monkeypatch.setattr(matcher, '_LONGEST', 1 if '+' in pattern else 30)
     settings = Settings()
     try:
         with within(20), pytest.raises(OccystrapError, match=words):

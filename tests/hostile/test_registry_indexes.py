@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from occystrap_core import ImageError, ImageIndex, ImageNotFound, InvalidImage, Settings
-from occystrap_core.image import content_reader
+from occystrap_core.image import index_reader
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, media_types, referrers_tag
 from occystrap_core.pipeline.index_copy import copy_of
 from occystrap_core.testing.sample import sample_image
@@ -123,7 +123,7 @@ def test_a_fan_of_indexes_is_read_once_each(server: Scripted) -> None:
 
 def test_too_many_manifests_are_refused_before_they_are_asked_for(server: Scripted, monkeypatch: pytest.MonkeyPatch,
                                                                   ) -> None:
-    monkeypatch.setattr(content_reader, '_MOST', 100)
+    monkeypatch.setattr(index_reader, '_MOST', 100)
     put(server, index(*(entry(Descriptor(media_types.OCI_MANIFEST, Digest.of(b'%d' % number), 9))
                         for number in range(101))), 'v1')
     with pytest.raises(InvalidImage, match='app:v1 has more than 100 manifests'):

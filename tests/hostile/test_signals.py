@@ -10,9 +10,9 @@ import pytest
 
 from occystrap_core import Cancelled, Image, OutputError, Settings, VerifyLevel
 from occystrap_core.errors import OccystrapError
+from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.image_copy import abort
 from occystrap_core.testing.sample import sample_config, sample_layers
-from occystrap_core.verification.verifying import verify_receipt
 from tests.functional.archives import write_docker_archive
 from tests.unit.core.pipeline.memory import IMAGES, memory_plugins, offer
 from tests.unit.core.pipeline.test_run import process
@@ -60,7 +60,7 @@ def run(arguments):
 VERIFYING = '''
 import occystrap_core.pipeline.run as pipeline
 def verify_receipt(plugins, receipt, level, settings):
-    from occystrap_core.verification.verifying import verify_receipt
+    from occystrap_core.pipeline.destination_check import verify_receipt
     ready()
     def verify(**asked):
         while True:

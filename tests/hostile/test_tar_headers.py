@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core.errors import InvalidImage
-from tests.unit.layertar.raw import sparse
+from tests.unit.core.tar.raw import sparse
 from tests.unit.tar.archives import copy, docker_members, write_tar
 
 

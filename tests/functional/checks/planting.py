@@ -14,7 +14,7 @@ import zstandard
 
 from occystrap_core.oci import media_types
 from tests.services.registry import Registry
-from tests.unit.filters.tars import Entry, entry, hard, tar_of
+from tests.unit.core.filters.tars import Entry, entry, hard, tar_of
 
 FILE = b'content'
 LOWER = [entry('etc', None), entry('etc/hostname', b'sample\n'), entry('etc/old', b'old'), entry('usr', None)]

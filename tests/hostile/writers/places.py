@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from occystrap_core.api.image_input import ImageInput
 from occystrap_core.errors import ImageNotFound
-from occystrap_core.image_input import ImageInput
-from occystrap_core.opening import open_source, source_location
-from occystrap_core.plugins import build_plugin_manager
+from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.settings import Settings
 from tests.services.registry import Registry
 from tests.unit.docker.fake_daemon import FakeDaemon

@@ -6,10 +6,9 @@ import pytest
 
 from occystrap_core import Place, canonical_host
 from occystrap_core.oci import Reference
-from occystrap_core.opening import destination_location, open_output
-from occystrap_core.plugins import build_plugin_manager
+from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.plugins.resolver import destination_location, open_output
 from occystrap_core.settings import Settings
-
 
 NAME = Reference.parse('registry.example/team/app:v1')
 

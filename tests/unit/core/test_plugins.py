@@ -10,19 +10,18 @@ from typing import Any
 import pytest
 
 import occystrap_core
-from occystrap_core import hookspecs
+from occystrap_core.api import hookspecs
+from occystrap_core.api.hookspecs import hookimpl
+from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
 from occystrap_core.errors import PluginError, ServiceUnavailable, UnknownScheme
-from occystrap_core.hookspecs import hookimpl
-from occystrap_core.plugins import Plugins, build_plugin_manager
-from occystrap_core.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
 from occystrap_core.oci.digest import Digest
-from occystrap_core.settings import Settings
+from occystrap_core.pipeline.destination_check import verify_receipt
+from occystrap_core.plugins.manager import Plugins, build_plugin_manager
+from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.levels import VerifyLevel
-from occystrap_core.verification.receipt import Expectation, Receipt
 from occystrap_core.verification.judge import Verdict
+from occystrap_core.verification.receipt import Expectation, Receipt
 from occystrap_core.verification.results import READ, CheckResults, Outcome
-from occystrap_core.verification.verifying import verify_receipt
 
 ROOT = Path(__file__).parents[3]
 

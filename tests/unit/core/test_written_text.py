@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from occystrap_core.api.options import BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, choice, read_options
+from occystrap_core.api.uri import Location, parse_filter, parse_uri, redact
 from occystrap_core.errors import UnknownOption, UsageError
-from occystrap_core.options import BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, choice, read_options
-from occystrap_core.uri import Location, parse_filter, parse_uri, redact
 
 DECLARED = [Option('flag', BOOLEAN, False), Option('count', INTEGER, 3), Option('size', SIZE), Option('wait', SECONDS),
             Option('kind', choice('a', 'b'), 'a'), Option('name', STRING), Option('token', STRING, secret=True)]

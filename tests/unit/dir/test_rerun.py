@@ -167,9 +167,9 @@ def test_full_verification_hashes_what_is_there_before_it_is_trusted(tmp_path: P
     from dataclasses import replace
 
     from occystrap_core import Settings, VerifyLevel
+    from occystrap_core.api.uri import Location
     from occystrap_core.pipeline.image_copy import ImageCopy
     from occystrap_core.testing.sample import sample_image
-    from occystrap_core.uri import Location
     from occystrap_dir.writer import DirOutput
 
     def copy(settings: Settings) -> None:

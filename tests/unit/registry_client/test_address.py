@@ -2,7 +2,7 @@
 import pytest
 
 from occystrap_core import Settings, UsageError
-from occystrap_core.uri import Location, parse_uri, redact
+from occystrap_core.api.uri import Location, parse_uri, redact
 from occystrap_registry.address import parse_address
 from occystrap_registry.hosts import is_loopback, is_metadata
 from tests.unit.registry_client.scripted import location

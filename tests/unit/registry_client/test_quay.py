@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from occystrap_core import AccessDenied, ImageNotFound, ServiceError, Settings, UsageError
-from occystrap_core.opening import open_source, source_location
-from occystrap_core.plugins import build_plugin_manager
+from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.quay import QuayInput
 from tests.unit.registry_client.images import serve

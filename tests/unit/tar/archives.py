@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from occystrap_core.image_input import ImageInput
-from occystrap_core.opening import destination_location, open_source, open_output, source_location
-from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.api.image_input import ImageInput
 from occystrap_core.image.image import Image
-from occystrap_core.plugins import build_plugin_manager
-from occystrap_core.settings import Settings
+from occystrap_core.pipeline.destination_check import verify_receipt
+from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.plugins.resolver import destination_location, open_output, open_source, source_location
+from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_config, sample_layers
-from occystrap_core.verification.levels import VerifyLevel
-from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.verifying import verify_receipt
+from occystrap_core.verification.receipt import Receipt
 
 Members = Sequence[tuple[str, bytes | str]]
 """Names with content, or with the target of a symlink as text."""

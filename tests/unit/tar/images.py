@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from occystrap_core.image.image import Image, SequentialImage
 from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
 from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, Reference, media_types
-from occystrap_core.opening import open_filters
-from occystrap_core.plugins import build_plugin_manager
+from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.plugins.resolver import open_filters
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_config
 from tests.unit.tar.archives import gzipped

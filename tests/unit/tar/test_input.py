@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, InvalidImage, OutputError, UsageError
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import StoredLayer, TarLayer
 from occystrap_core.oci import Digest, Platform
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_config, sample_layers
-from occystrap_core.uri import Location
 from occystrap_tar.input import TarInput
 from tests.unit.tar.archives import Members, copy, docker_members, gzipped, hex_of, oci_members, write_tar
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from occystrap_core.errors import DigestMismatch
+from occystrap_core.files.stream import Readable
 from occystrap_core.image.image import Image
-from occystrap_core.image.stream import Readable
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_layers
 from occystrap_core.verification.results import Outcome

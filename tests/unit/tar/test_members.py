@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import InvalidImage, file_header
+from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_image, sample_layers
-from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.results import Outcome
 from occystrap_tar.members import Archive
-from tests.unit.layertar.raw import GNU, header, pax
+from tests.unit.core.tar.raw import GNU, header, pax
 from tests.unit.tar.archives import copy, docker_members, oci_members, verify, write, write_tar
 
 FORMATS = {'gnu': ['--format=gnu'], **{version: ['--format=pax', f'--sparse-version={version}']
@@ -145,7 +145,7 @@ def test_any_other_end_than_was_written_is_damage(tail: bytes, tmp_path: Path) -
 
 def test_nothing_that_reads_or_writes_archives_relies_on_the_standard_library() -> None:
     program = ('import sys\nimport occystrap_tar.input, occystrap_tar.verifier, occystrap_tar.writer\n'
-               'import occystrap_docker.export, occystrap_docker.archive_stream, occystrap_core.layertar.rewriter\n'
+               'import occystrap_docker.export, occystrap_docker.archive_stream, occystrap_core.tar.rewriter\n'
                'print("tarfile" in sys.modules)')
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True)
     assert done.stdout == 'False\n'

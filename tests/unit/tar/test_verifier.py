@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 from tests.unit.tar.archives import verify, write

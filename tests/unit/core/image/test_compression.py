@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from occystrap_core import ByteStream, InvalidImage, inflate, inflated_size
-from occystrap_core.image.compression import COMPRESSIONS, compress
+from occystrap_core.files.compression import COMPRESSIONS, compress
 from occystrap_core.oci import Compression
 from tests.unit.core.image.sources import Source
 

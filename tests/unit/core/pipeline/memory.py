@@ -12,7 +12,7 @@ from occystrap_core import (
 )
 from occystrap_core.filters.plugin import register_filters
 from occystrap_core.oci import Digest, ImageConfig, Reference
-from occystrap_core.plugins import Plugins, build_plugin_manager
+from occystrap_core.plugins.manager import Plugins, build_plugin_manager
 from occystrap_core.testing.sample import sample_image
 from tests.unit.core.image.sources import Source
 

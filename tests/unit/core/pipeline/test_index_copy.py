@@ -11,8 +11,8 @@ from occystrap_core import (
 )
 from occystrap_core.oci import Descriptor, Digest, Index
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
+from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.levels import VerifyLevel
 from occystrap_core.verification.judge import judge
 from occystrap_core.verification.results import Outcome
 from tests.unit.core.image.sources import Source

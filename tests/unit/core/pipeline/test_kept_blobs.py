@@ -10,11 +10,11 @@ import zstandard
 from isal import igzip
 
 from occystrap_core import Image, InvalidImage, OutputError, Settings, StoredLayer
+from occystrap_core.api.uri import Location
 from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, Reference, media_types
-from occystrap_core.pipeline import spooling
+from occystrap_core.pipeline import recompression
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_config
-from occystrap_core.uri import Location
 from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.memory import SHELVES, MemoryOutput, Shelf, Without
 
@@ -89,7 +89,7 @@ def test_a_change_anywhere(last: int, kind: str, step: int, tmp_path: Path) -> N
 @pytest.mark.parametrize('kind', SUFFIXES)
 def test_nothing_changed_keeps_the_blob_and_compresses_nothing(kind: str, step: int, tmp_path: Path,
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(spooling, 'compress')
+    monkeypatch.delattr(recompression, 'compress')
     image, opened = image_of(big_tar(5), kind, step)
     shelf = copied(image, 'nothing', tmp_path)
     assert len(opened) == 1 and shelf.images[0].manifest is image.manifest

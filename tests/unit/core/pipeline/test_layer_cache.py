@@ -7,8 +7,7 @@ import pytest
 
 from occystrap_core import OutputError, Settings, VerifyLevel
 from occystrap_core.oci import Descriptor, Digest
-from occystrap_core.pipeline.layer_cache import Result, RunCache
-from occystrap_core.pipeline.layer_cache_file import FileCache
+from occystrap_core.pipeline.layer_cache import FileCache, Result, RunCache
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import (
-    Image, InvalidReceipt, Location, Many, Outcome, Settings, UsageError, VerifyLevel,
-)
+from occystrap_core import Image, InvalidReceipt, Location, Many, Outcome, Settings, UsageError, VerifyLevel
 from occystrap_core.oci import Digest, Reference
-from occystrap_core.pipeline.destinations import filled_in
 from occystrap_core.pipeline.dry_run import foresee
-from occystrap_core.pipeline.earlier_run import EarlierRun
 from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
+from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile, read_receipts
 from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run
-from occystrap_core.plugins import Plugins
+from occystrap_core.pipeline.tasks import filled_in
+from occystrap_core.plugins.manager import Plugins
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import RecordedVerdict
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryOutput, memory_plugins, offer

@@ -15,7 +15,7 @@ from occystrap_core.pipeline.progress import PlainProgress, Progress, progress_f
 from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.pipeline.run import Run
-from occystrap_core.plugins import Plugins
+from occystrap_core.plugins.manager import Plugins
 from occystrap_core.terminal_text import size_text
 from occystrap_core.testing.sample import sample_config, sample_image
 from tests.unit.core.image.sources import Source

@@ -3,8 +3,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from occystrap_core import ImageList, ListedImage, Settings
-from occystrap_core.opening import open_source, source_location
-from occystrap_core.plugins import build_plugin_manager
+from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.plugins.resolver import open_source, source_location
 
 
 def entries_of(uri: str) -> Sequence[ListedImage]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import UsageError
-from occystrap_core.sources import reading
+from occystrap_core.sources import source_file
 from tests.unit.core.sources.files import entries_in, entries_of
 
 DIGEST = f'sha256:{"a" * 64}'
@@ -82,4 +82,4 @@ def test_no_file_a_folder_and_endless_files(tmp_path: Path, monkeypatch: pytest.
         entries_of(f'list://{tmp_path}')
     with pytest.raises(UsageError, match='more than the 4 MiB'):
         entries_of('list:///dev/zero')
-    assert reading.CAP == 4 << 20
+    assert source_file.CAP == 4 << 20

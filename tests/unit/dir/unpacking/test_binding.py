@@ -9,8 +9,8 @@ import pytest
 from occystrap_core import Expectation, Outcome, Receipt, hash_file
 from occystrap_core.image.image import Image
 from occystrap_core.oci import Digest, ImageConfig
+from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
-from occystrap_core.verification.levels import VerifyLevel
 from occystrap_dir.extraction.head import Head
 from occystrap_dir.mounts.catalog import MountCatalog
 from tests.unit.tar.archives import verify, write

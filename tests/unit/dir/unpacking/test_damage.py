@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import Receipt, Settings
+from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import LONG_NAME, UNICODE_NAME, sample_image
-from occystrap_core.verification.levels import VerifyLevel
 from tests.unit.tar.archives import verify, write
 
 Damage = Callable[[Path], object]

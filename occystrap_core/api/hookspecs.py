@@ -1,0 +1,49 @@
+"""The hooks: all that a plugin can add. This file is the contract; docs/plugins.md shows each at work."""
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+    from occystrap_core.settings import Settings, VerifyLevel
+    from occystrap_core.verification.receipt import Receipt
+    from occystrap_core.verification.results import CheckResults
+
+PROJECT = 'occystrap'
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def register_inputs() -> 'Iterable[InputScheme]':  # type: ignore[empty-body]
+    """Return the schemes that the plugin reads images from. Raising makes the whole plugin a failed one."""
+
+
+@hookspec
+def register_filters() -> 'Iterable[FilterKind]':  # type: ignore[empty-body]
+    """Return the filters that the plugin brings. Raising makes the whole plugin a failed one."""
+
+
+@hookspec
+def register_writers() -> 'Iterable[WriterScheme]':  # type: ignore[empty-body]
+    """Return the schemes that the plugin writes images to. Raising makes the whole plugin a failed one."""
+
+
+@hookspec
+def register_commands() -> 'Iterable[CommandDeclaration]':  # type: ignore[empty-body]
+    """Return the commands that the plugin adds to the command line. Raising makes the whole plugin a failed one."""
+
+
+@hookspec
+def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
+    """Read back what `receipt` says was written, and report what is seen of each of its expectations.
+
+    :param receipt: all that must be at the destination; `receipt.scheme` tells whose it is.
+    :param level: FAST or FULL.
+    :param settings: timeouts, threads, statistics of the run.
+    :returns: observations, never a verdict, which is the core's; None for a receipt of another scheme. Every plugin is
+        asked: findings of all count, observations only those of the plugin that declares the scheme.
+    :raises OccystrapError: what hindered the check; the outcome is then `unverified`. Any other exception too, and the
+        plugin is named. Verification never writes.
+    """

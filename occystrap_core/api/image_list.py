@@ -1,0 +1,33 @@
+"""The contract of a list of images: a source that names others, such as a file with references or a plan."""
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from occystrap_core.api.uri import Location
+from occystrap_core.settings import Settings
+from occystrap_core.values import value
+
+
+@value
+class ListedImage:
+    """One line of a list. What is None or empty is as the command line has it."""
+
+    source: str
+    """The URI of a source, which may itself name many."""
+    destination: str | None = None
+    """The URI of a destination; may hold fields such as {repository}."""
+    platform: str | None = None
+    filters: Sequence[str] | None = None
+    """Filters as on the command line; an empty list means none."""
+    where: str = ''
+    """Where the entry stands, for messages: `mirror.toml: image 3`."""
+
+
+class ImageList(ABC):
+    """Names sources. Declared by an InputScheme like an ImageInput; the run opens what it names."""
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        self.location, self.settings = location, settings
+
+    @abstractmethod
+    def entries(self) -> Iterable[ListedImage]:
+        """Return what is listed, in order. Raises UsageError, naming file and line, for what cannot be understood."""

@@ -1,0 +1,85 @@
+"""What plugins declare: schemes of inputs and writers, filters, commands. Declarations are cheap to make and import."""
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from occystrap_core.api.options import Option
+from occystrap_core.api.uri import Location
+from occystrap_core.errors import PluginError
+from occystrap_core.values import value
+
+
+def load(target: str) -> Any:
+    """Return what the import string `package.module:name` names; raises PluginError when it cannot be had."""
+    module, _, name = target.partition(':')
+    try:
+        return getattr(import_module(module), name)
+    except Exception as error:  # a foreign module may raise anything
+        raise PluginError(f'{target} cannot be loaded: {type(error).__name__}: {error}') from error
+
+
+@value
+class InputScheme:
+    """A scheme that images can be read from; `factory` names a class called with (location, settings)."""
+
+    name: str
+    factory: str
+    options: Sequence[Option] = ()
+    help: str = ''
+    aliases: Sequence[str] = ()
+
+
+@value
+class Many:
+    """How a destination takes several images: not at all (`reason` says why), or if option `needs` is true.
+
+    `unless` tells of a location that it names a place for one image alone, which `reason` is about then.
+    """
+
+    accepted: bool
+    needs: str = ''
+    reason: str = ''
+    unless: Callable[[Location], bool] = lambda location: False
+
+
+@value
+class WriterScheme:
+    """A scheme that images can be written to; `factory` names a class called with (location, settings).
+
+    `reports_only` is for a service, such as a daemon, that gives the bytes of a document only together with all layers:
+    fast verification then takes the digests that it reports. `kept_receipts` names a function, called with a Location,
+    that returns a KeptReceipts, for destinations that keep the receipts of their images. `expects` are the kinds of
+    expectation, besides layers, that every receipt of this scheme has: one that lacks them proves nothing.
+    """
+
+    name: str
+    factory: str
+    options: Sequence[Option] = ()
+    help: str = ''
+    aliases: Sequence[str] = ()
+    many: Many = Many(False, reason='it holds one image')
+    reports_only: bool = False
+    kept_receipts: str = ''
+    expects: Sequence[str] = ()
+
+
+@value
+class FilterKind:
+    """A filter; `factory` names a class called with (option values, settings)."""
+
+    name: str
+    factory: str
+    options: Sequence[Option] = ()
+    help: str = ''
+
+
+@value
+class CommandDeclaration:
+    """A command of the command line; `target` names a click command, imported when it is run."""
+
+    name: str
+    target: str
+    help: str = ''
+
+
+Declaration = InputScheme | WriterScheme | FilterKind | CommandDeclaration

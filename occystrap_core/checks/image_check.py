@@ -1,0 +1,35 @@
+"""Checking whatever an input opened."""
+from collections.abc import Callable
+
+from occystrap_core.checks.findings import Findings
+from occystrap_core.checks.layers import LayerChecks
+from occystrap_core.checks.metadata import check_blobs, check_metadata
+from occystrap_core.errors import UsageError
+from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import Content
+from occystrap_core.pipeline.inspection import images_of, read_layers
+from occystrap_core.settings import Settings
+
+
+def check_content(content: Content, settings: Settings, advance: Callable[[int], None], fast: bool) -> Findings:
+    """Return what is wrong with an image, or with the images of an index; `fast` reads no layer.
+
+    Raises ServiceError and the like for what the image is not to blame for.
+    """
+    findings = Findings()
+    for image in images_of(content):
+        _check_image(image, findings, settings, advance, fast)
+    return findings
+
+
+def _check_image(image: Image, findings: Findings, settings: Settings, advance: Callable[[int], None], fast: bool,
+                 ) -> None:
+    if fast and image.sequential:
+        raise UsageError(f'{image.reference} gives its metadata only with all its layers: leave out --fast')
+    if fast:
+        check_blobs(image, findings)
+    else:
+        layers = LayerChecks(image, findings, settings.names)
+        read_layers(image, settings, layers.check, advance)
+        layers.finish()
+    check_metadata(image, findings)

@@ -1,0 +1,67 @@
+"""Showing what a run did, or would do: findings and summary on stderr, JSON and plans on stdout."""
+from collections.abc import Sequence
+
+from occystrap_core.cli.common import Common
+from occystrap_core.pipeline.dry_run import foresee
+from occystrap_core.pipeline.report import ImageReport, RunReport
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.settings import Settings
+from occystrap_core.terminal import print_json, print_lines, print_message
+from occystrap_core.terminal_text import size_text
+from occystrap_core.verification.receipt import Evidence
+from occystrap_core.verification.results import Severity, problems
+
+
+def rehearse(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
+             shared: Common) -> int:
+    """Show what a run would do; returns the exit code, 1 if something would fail."""
+    found = foresee(plugins, settings, source, destination, filters)
+    if shared.format == 'json':
+        print_json({'dry_run': True, 'images': [each.to_json() for each in found]})
+    else:
+        print_lines(each.line() for each in found)
+    good = [each for each in found if not each.failure]
+    layers, there = sum(each.layers for each in good), sum(each.layers_there for each in good)
+    size = sum((each.size or 0) - each.size_there for each in good)
+    failed = f', {len(found) - len(good)} would FAIL' if len(good) < len(found) else ''
+    print_message(f'Dry run: {len(good)}/{len(found)} images, {layers} layers, {there} there already, at most '
+                  f'{size_text(size)} to copy{failed}')
+    return 1 if failed or not found else 0
+
+
+_SHOWN = 20
+
+
+def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
+    """Show what went wrong, name by name, and the summary last; `evidence` adds the weaker kind of proof."""
+    if shared.format == 'json':
+        print_json(report.to_json())
+    for image in report.images:
+        _show_image(image)
+    if len(report.images) > 1:
+        _show_failed(report)
+    elif report.images and report.images[0].failure:
+        print_message(f'{report.images[0].destination}: error: {report.images[0].failure}')
+    if evidence and any(image.receipt and image.receipt.evidence is Evidence.DESCRIPTOR for image in report.images):
+        print_message('evidence: descriptor (some blobs were already there when the image was written; '
+                      'their digests are taken from its manifest)')
+    print_message(report.summary())
+
+
+def _show_image(image: ImageReport) -> None:
+    for note in image.notes:
+        print_message(f'note: {note}')
+    worth = [each for each in image.findings if each.severity is not Severity.INFO]
+    for each in worth[:_SHOWN]:
+        print_message(f'{image.destination}: {each.severity.value}: {each}')
+    if len(worth) > _SHOWN:
+        print_message(f'{image.destination}: … and {len(worth) - _SHOWN} more')
+
+
+def _show_failed(report: RunReport) -> None:
+    failed = [image for image in report.images if not image.succeeded]
+    for image in failed:
+        reason = image.failure or next((str(each) for each in problems(image.findings)), '')
+        print_message(f'FAILED {image.reference}: {reason}')
+    if not failed:
+        print_message('No failed images.')

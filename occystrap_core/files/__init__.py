@@ -1,0 +1,1 @@
+"""Files and streams: durable writes, temporary files, device reads, compression."""

@@ -1,0 +1,72 @@
+"""Reading ahead on a thread of its own, through a ring of buffers that are used again and again."""
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+from occystrap_core.files.stream import CHUNK, ChunkedSource, Readable
+
+_BUFFERS = 4
+
+
+class ReadAhead(ChunkedSource):
+    """Lets one thread receive and inflate while another hashes and writes.
+
+    The producer thread fills buffers from `source`; `chunks` hands them out and takes them back. What the producer
+    raises is raised to the consumer.
+    """
+
+    def __init__(self, source: Readable) -> None:
+        super().__init__()
+        self._source = source
+        self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._filled: queue.SimpleQueue[memoryview | BaseException | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the filled buffers in order."""
+        self._start()
+        while (item := self._filled.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+            assert isinstance(item.obj, bytearray)
+            self._free.put(memoryview(item.obj))
+
+    def close(self) -> None:
+        """Tell the producer to stop after what it is reading; it closes the source itself."""
+        self._closed = True
+        if self._thread is None:
+            self._source.close()
+        self._free.put(None)
+
+    def _start(self) -> None:
+        for _ in range(_BUFFERS):
+            self._free.put(memoryview(bytearray(CHUNK)))
+        self._thread = threading.Thread(target=self._produce, name='read-ahead', daemon=True)
+        self._thread.start()
+
+    def _produce(self) -> None:
+        end: BaseException | None = None
+        try:
+            with closing(self._source):
+                while (buffer := self._free.get()) is not None and not self._closed:
+                    count = _fill(self._source, buffer)
+                    if not count:
+                        break
+                    self._filled.put(buffer[:count])
+        except BaseException as error:
+            end = error
+        self._filled.put(end)
+
+
+def _fill(source: Readable, buffer: memoryview) -> int:
+    """Fill `buffer` as far as the source goes; return the number of bytes."""
+    filled = 0
+    while filled < len(buffer):
+        count = source.readinto(buffer[filled:])
+        if not count:
+            break
+        filled += count
+    return filled

@@ -1,0 +1,79 @@
+"""The filters `exclude` and `allow`: entries go or stay by their paths."""
+from occystrap_core.api.image_filter import EntryFilter
+from occystrap_core.api.options import Values
+from occystrap_core.errors import UsageError
+from occystrap_core.settings import Settings
+from occystrap_core.tar.entry import FOLDER, GLOBAL_PAX, TarEntry
+from occystrap_core.tar.globs import Globs, plain_path
+from occystrap_core.tar.whiteouts import is_whiteout
+
+
+def given_patterns(name: str, options: Values) -> list[str]:
+    """Return the patterns that a filter was given, separated by commas; raises UsageError without any."""
+    patterns = [pattern for pattern in (options['pattern'] or '').split(',') if pattern]
+    if not patterns:
+        raise UsageError(f'filter {name}: say what to match, such as {name}:pattern=*.pyc,/var/cache')
+    return patterns
+
+
+def is_untouchable(entry: TarEntry) -> bool:
+    """Tell whether an entry must stay: global headers, and whiteouts, without which deleted files would reappear."""
+    return entry.type == GLOBAL_PAX or is_whiteout(plain_path(entry.name))
+
+
+def path_of(entry: TarEntry) -> tuple[bytes, bool]:
+    """Return the plain path of an entry, and whether it is a folder."""
+    return plain_path(entry.name), entry.type == FOLDER
+
+
+class Exclude(EntryFilter):
+    """Leaves out every entry that matches one of the patterns, whiteouts excepted."""
+
+    repeatable = True
+
+    def __init__(self, options: Values, settings: Settings) -> None:
+        super().__init__(options, settings)
+        self._globs = Globs(given_patterns('exclude', options))
+
+    def entry(self, entry: TarEntry) -> TarEntry | None:
+        """Return the entry, None if it matches."""
+        return None if self._globs.match(*path_of(entry)) and not is_untouchable(entry) else entry
+
+
+class Allow(EntryFilter):
+    """Keeps every entry that matches one of the patterns, the folders that may lead to one, and whiteouts."""
+
+    repeatable = True
+
+    def __init__(self, options: Values, settings: Settings) -> None:
+        super().__init__(options, settings)
+        patterns = given_patterns('allow', options)
+        self._globs = Globs(patterns)
+        self._leading = [names for pattern in patterns if (names := _names(pattern))]
+        self._anywhere = len(self._leading) < len(patterns)
+
+    def entry(self, entry: TarEntry) -> TarEntry | None:
+        """Return the entry if it is to stay, else None."""
+        path, is_folder = path_of(entry)
+        stays = self._globs.match(path, is_folder) or is_untouchable(entry) or (is_folder and self._leads(path))
+        return entry if stays else None
+
+    def _leads(self, path: bytes) -> bool:
+        """Tell whether something below a folder may match: layers list folders first, so what comes is unknown."""
+        parts = path.split(b'/') if path else []
+        return self._anywhere or any(_begins(names, parts) for names in self._leading)
+
+
+def _names(pattern: str) -> list[str]:
+    """Return the names of a pattern that is anchored at the root, without its last; none if it matches anywhere."""
+    text = pattern.rstrip('/')
+    return ['', *text.lstrip('/').split('/')[:-1]] if '/' in text else []
+
+
+def _begins(names: list[str], parts: list[bytes]) -> bool:
+    for name, part in zip(names[1:], parts, strict=False):
+        if name == '**':
+            return True
+        if not Globs([f'/{name}']).match(part):
+            return False
+    return len(parts) < len(names)

@@ -1,0 +1,43 @@
+"""The filter `search`: tells what an image holds while it passes."""
+from occystrap_core.api.image_filter import ImageFilter
+from occystrap_core.api.options import Values
+from occystrap_core.errors import UsageError
+from occystrap_core.filters.report_file import append, checked_target
+from occystrap_core.image.image import Image
+from occystrap_core.image.layer import Layer
+from occystrap_core.search.image_search import ImageSearch
+from occystrap_core.search.match_lines import LONGEST_PATH, lines, script_lines
+from occystrap_core.search.matcher import matcher
+from occystrap_core.settings import Settings
+from occystrap_core.tar.rewritten_image import LayerPass, rewrite_layers
+from occystrap_core.terminal_text import one_line
+
+
+class Search(ImageFilter):
+    """Changes nothing; writes what it found in an image when all its layers have passed."""
+
+    def __init__(self, options: Values, settings: Settings) -> None:
+        super().__init__(options, settings)
+        if not options['pattern']:
+            raise UsageError('filter search: say what to look for, such as search:pattern=*.conf')
+        self._matches = matcher(options['pattern'], options['regex'], settings)
+        self._target = checked_target('search', options['file'], settings)
+
+    def apply(self, image: Image) -> Image:
+        """Return the image, its layers searched as they pass, in the same pass as its neighbours."""
+        search = ImageSearch(self._matches, self.settings.names)
+
+        def begin(layer: Layer) -> LayerPass:
+            looking = search.begin(layer)
+            return LayerPass(looking.entry, looking.ended)
+
+        image.on_copied(lambda: self._tell(image, search))
+        return rewrite_layers(image, begin, self.settings)
+
+    def _tell(self, image: Image, search: ImageSearch) -> None:
+        matches = search.results(image.diff_ids)
+        if self.options['script_friendly']:
+            text = list(script_lines(image.reference, matches))
+        else:
+            text = [f'{image.reference}:', *lines(matches)]
+        append(self._target, ''.join(f'{one_line(line, LONGEST_PATH)}\n' for line in text))

@@ -1,0 +1,95 @@
+"""What manifests stand for: images with their layers, or artifacts with blobs that nobody looks into."""
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import cache, partial
+
+from occystrap_core.errors import ImageNotFound, InvalidImage, concerning
+from occystrap_core.files.stream import Readable
+from occystrap_core.image.artifact import Artifact
+from occystrap_core.image.image import Image
+from occystrap_core.image.layer import StoredLayer
+from occystrap_core.oci.config import ImageConfig
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.oci.platform import Platform
+from occystrap_core.oci.reference import Reference
+
+
+class Contents(ABC):
+    """A place where manifests and blobs lie by their digests: a repository of a registry, an image layout.
+
+    All of it may be called from several threads at once.
+    """
+
+    @abstractmethod
+    def manifest(self, entry: Descriptor) -> Manifest | Index:
+        """Return what an entry of an index points at, held against its digest.
+
+        Raises ImageNotFound, InvalidImage, ServiceError.
+        """
+
+    @abstractmethod
+    def document(self, descriptor: Descriptor, what: str) -> bytes:
+        """Return a small blob, such as a config, held against digest and size; raises as `manifest` does."""
+
+    @abstractmethod
+    def blob(self, descriptor: Descriptor) -> Readable:
+        """Open a blob; whoever reads it to its end checks it. Raises as `manifest` does."""
+
+    def blob_size(self, descriptor: Descriptor) -> int | None:
+        """Return the size in bytes of the blob that is there, None if that is not told; raises if it is missing."""
+        return None
+
+    def tar_size(self, descriptor: Descriptor) -> int | None:
+        """Return a hint of the size in bytes of what is in a compressed blob."""
+        return None
+
+    def with_platform(self, entry: Descriptor) -> Descriptor:
+        """Return an entry of an index with the platform of its image, where the config alone says it."""
+        if entry.platform and str(entry.platform):
+            return entry
+        try:
+            found = self.manifest(entry)
+            platform = self.platform(found) if isinstance(found, Manifest) else None
+        except ImageNotFound:  # what is not there cannot be what is wanted
+            return entry
+        return replace(entry, platform=platform)
+
+    def platform(self, manifest: Manifest) -> Platform | None:
+        """Return what the config of an image says that it is for, None if nothing, or if it is no image."""
+        if not manifest.is_image:
+            return None
+        platform = ImageConfig.parse(self.document(manifest.config, 'the config')).platform
+        return platform if str(platform) else None
+
+    def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
+        """Return one layer of an image."""
+        return StoredLayer(index, descriptor, diff_id, partial(self.blob, descriptor),
+                           cache(partial(self.tar_size, descriptor)), partial(self.blob_size, descriptor))
+
+    def image(self, reference: Reference, manifest: Manifest) -> Image:
+        """Return the image, having read its config; raises as `manifest` does."""
+        with concerning('config'):
+            config = ImageConfig.parse(self.document(manifest.config, f'the config of {reference}'))
+        # that there are as many layers as diff_ids is for Image to see
+        layers = [self._layer(reference, index, descriptor, diff_id)
+                  for index, (descriptor, diff_id) in enumerate(zip(manifest.layers, config.diff_ids))]
+        return Image(reference, config, layers, manifest)
+
+    def _layer(self, reference: Reference, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
+        try:
+            return self.layer(index, descriptor, diff_id)
+        except InvalidImage as error:
+            if error.rule != 'layer-media-type':
+                raise
+            raise error.renamed(f'{reference}: layer {index}, {descriptor.digest}: {error}') from None
+
+    def artifact(self, reference: Reference, manifest: Manifest) -> Artifact:
+        """Return the artifact, having read what its manifest calls its config; raises as `manifest` does."""
+        config = self.document(manifest.config, f'the config of {reference}')
+        return Artifact(reference, config, manifest, self.blob)
+
+    def open(self, reference: Reference, manifest: Manifest) -> Image:
+        """Return the image, or the artifact, as the manifest's media types tell."""
+        return self.image(reference, manifest) if manifest.is_image else self.artifact(reference, manifest)

@@ -1,0 +1,120 @@
+"""What a user wants of a name: one image of it, some of its platforms, or all, with what hangs on that or without."""
+from collections.abc import Callable, Iterable, Sequence
+
+from occystrap_core.errors import ImageNotFound, InvalidImage
+from occystrap_core.image.entry_platforms import with_platforms, without_covers
+from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import Attached, Content, ImageIndex, below
+from occystrap_core.image.index_reader import DEEPEST, ContentReader
+from occystrap_core.image.origin import Origin
+from occystrap_core.oci import media_types
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.oci.platform import Platform, PlatformChoice
+from occystrap_core.oci.referrers import subject_of
+from occystrap_core.settings import Settings
+
+Hanging = Callable[[Digest], tuple[Sequence[Descriptor], Sequence[tuple[str, Manifest | Index]]]]
+"""Looks up what hangs on a digest: its referrers as they are listed, and what lies under tags made from it."""
+
+
+def platforms_wanted(option: str | None, settings: Settings) -> PlatformChoice | None:
+    """Return what the user wants of an index, by the option or else for the whole run; None if nobody said."""
+    if option:
+        return PlatformChoice.parse(option)
+    return PlatformChoice((settings.platform,)) if settings.platform else settings.platforms
+
+
+def open_chosen(reader: ContentReader, found: Manifest | Index, wanted: PlatformChoice | None,
+                hanging: Hanging | None = None) -> Image | ImageIndex:
+    """Return what is wanted of `found`; if nobody said, what fits this machine. `hanging`: bring that as well.
+
+    Raises ImageNotFound, InvalidImage, ServiceError.
+    """
+    choice = wanted or PlatformChoice((Platform.of_host(),))
+    if isinstance(found, Index) and choice.platforms and not found.manifests:
+        raise ImageNotFound(f'{reader.reference} holds no image: it is an index that lists none', 'manifest-missing')
+    if isinstance(found, Index) and not choice.one:
+        return _several(reader, found, choice, hanging)
+    image = _one(reader, found, choice)
+    image.origin = Origin.of(found)
+    if wanted and wanted.platforms and image.manifest is found:
+        _require_platforms(image, wanted)
+    if hanging and image.manifest:
+        image.attached = attached_to(reader, [image.manifest.digest], hanging)
+    return image
+
+
+def attached_to(reader: ContentReader, subjects: Iterable[Digest], hanging: Hanging) -> list[Attached]:
+    """Return all that hangs on these, and on that in turn, metadata read; raises as ContentReader.open does."""
+    found: list[Attached] = []
+    level = list(dict.fromkeys(subjects))
+    seen = set(level)
+    while level:
+        looked = reader.at_once(lambda subject: (subject, *hanging(subject)), level)
+        new = [each for subject, listed, tagged in looked for each in _opened(reader, subject, listed, tagged)]
+        found += new
+        digests = [digest for each in new for digest in _digests_of(each.content)]
+        level = [digest for digest in dict.fromkeys(digests) if digest not in seen]
+        seen.update(level)
+    return found
+
+
+def _several(reader: ContentReader, index: Index, choice: PlatformChoice, hanging: Hanging | None) -> ImageIndex:
+    """Return the index, or a choice of its entries: then what hangs on the whole does not fit."""
+    if choice.platforms:
+        index = without_covers(reader, index)
+    opened = reader.index(index, with_platforms(reader, index, choice).places(choice))
+    if hanging:
+        digests = _digests_of(opened)
+        complete = len(opened.children) == len(index.manifests)
+        opened.attached = tuple(attached_to(reader, digests if complete else digests[:-1], hanging))
+    return opened
+
+
+def _one(reader: ContentReader, found: Manifest | Index, choice: PlatformChoice) -> Image:
+    manifest = _selected(reader, found, choice) if isinstance(found, Index) else found
+    if manifest.config.media_type not in media_types.CONFIGS:
+        if not choice.platforms:  # all: whatever there is
+            return reader.contents.artifact(reader.reference, manifest)
+        raise InvalidImage(f'{reader.reference} is no container image: its config is a {manifest.config.media_type}')
+    if not choice.platforms:
+        return reader.contents.open(reader.reference, manifest)
+    return reader.contents.image(reader.reference, manifest)
+
+
+def _require_platforms(image: Image, wanted: PlatformChoice) -> None:
+    """Raise ImageNotFound when the one image that there is is not for all the platforms that were asked for."""
+    actual = image.config.platform
+    for each in wanted.platforms:
+        if not actual.may_be(each):
+            raise ImageNotFound(f'no image for platform {each}; there is: {actual.told}')
+
+
+def _selected(reader: ContentReader, index: Index, choice: PlatformChoice) -> Manifest:
+    """Return the manifest of the one platform that is wanted, from an index within the index if it is there."""
+    assert choice.one
+    for _ in range(DEEPEST):
+        index = without_covers(reader, index)
+        found = reader.read(with_platforms(reader, index, choice).select(choice.one))
+        if isinstance(found, Manifest):
+            return found
+        index = found
+    raise InvalidImage(f'{reader.reference} has indexes within indexes, more than {DEEPEST} deep')
+
+
+def _opened(reader: ContentReader, subject: Digest, listed: Sequence[Descriptor],
+            tagged: Sequence[tuple[str, Manifest | Index]]) -> list[Attached]:
+    contents = reader.open([*listed, *(reader.take(document) for _, document in tagged)])
+    for entry in listed:
+        if subject_of(reader.document(entry.digest)) != subject:
+            raise InvalidImage(f'{entry.digest} is listed as referring to {subject}, but does not say so itself')
+    return [*(Attached(content, subject=subject) for content in contents[:len(listed)]),
+            *(Attached(content, tag=tag) for content, (tag, _) in zip(contents[len(listed):], tagged, strict=True))]
+
+
+def _digests_of(content: Content) -> list[Digest]:
+    """Return the digests of all manifests that an image or an index is made of."""
+    documents = [each.index if isinstance(each, ImageIndex) else each.manifest for each in below(content)]
+    return [document.digest for document in documents if document]

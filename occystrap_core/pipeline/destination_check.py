@@ -1,0 +1,51 @@
+"""Asking every plugin to look at a destination, and judging what they report."""
+from typing import Any
+
+from occystrap_core.api.schemes import WriterScheme
+from occystrap_core.errors import OccystrapError
+from occystrap_core.plugins.manager import Plugin, Plugins
+from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.verification.judge import Verdict, judge
+from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.results import CheckResults, problems
+
+
+def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, settings: Settings) -> Verdict:
+    """Return the verdict on one image from what all plugins report together.
+
+    Only the plugin that declares the receipt's scheme observes what the receipt expects; others add findings of their
+    own, such as a policy. A plugin that raises does not silence the others: what it could not reach is unverified,
+    anything else an error. Raises Cancelled: a signal is no verdict.
+    """
+    results = CheckResults()
+    owners = [(plugin, each) for plugin, each in plugins.declared(WriterScheme)
+              if receipt.scheme in (each.name, *each.aliases)]
+    for plugin, verify_output in plugins.hooks('verify_output'):
+        try:
+            reported = verify_output(receipt=receipt, level=level, settings=settings)
+            _take(reported, results, plugin, receipt, observes=plugin.key in [owner.key for owner, _ in owners])
+        except OccystrapError as error:
+            results.unverified(plugin.name, str(error))
+        except Exception as error:  # a foreign verifier's fault is named, not ours to crash on
+            results.error(f'plugin {plugin}', f'its verifier raised {type(error).__name__}: {error}')
+    settings.cancellation.check()
+    if len(owners) > 1:
+        results.unverified(receipt.destination, f'{receipt.scheme}:// is claimed by '
+                                                f'{" and ".join(str(owner) for owner, _ in owners)}')
+    elif not results.observations and not problems(results.results):
+        results.unverified(receipt.destination, f'no installed plugin verifies {receipt.scheme}://')
+    return judge(receipt, level, results, reports_only=any(each.reports_only for _, each in owners),
+                 kinds=[kind for _, each in owners for kind in each.expects])
+
+
+def _take(reported: Any, results: CheckResults, plugin: Plugin, receipt: Receipt, *, observes: bool) -> None:
+    """Add one plugin's report; raises TypeError for what is none."""
+    if reported is None:
+        return
+    if type(reported) is not CheckResults:  # a subclass could say anything
+        raise TypeError(f'verify_output returned {reported!r} in place of CheckResults or None')
+    results.results.extend(reported.results)
+    if observes:
+        results.observations.extend(reported.observations)
+    elif reported.observations:
+        results.warning(f'plugin {plugin}', f'what it observed does not count: {receipt.scheme}:// is not its scheme')

@@ -1,0 +1,150 @@
+"""Reading images that are not copied: what `search`, `check` and `info` have in common."""
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.api.image_list import ImageList
+from occystrap_core.errors import Cancelled, ImageError, UsageError
+from occystrap_core.image.artifact import Artifact
+from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import Content, ImageIndex
+from occystrap_core.image.layer import Layer
+from occystrap_core.oci.reference import Reference
+from occystrap_core.pipeline.daemon_threads import completed, give_up
+from occystrap_core.pipeline.image_copy import layers_in_turn
+from occystrap_core.pipeline.index_copy import size_to_move
+from occystrap_core.pipeline.progress import Advance, Progress
+from occystrap_core.pipeline.report import ImageReport, failure_text
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import open_source, source_location
+from occystrap_core.settings import Cancellation, Settings
+
+T = TypeVar('T')
+
+
+Read = Callable[[Content, Settings, Advance], T]
+"""Looks at what an input opened, with the settings that it was opened with, and tells of the bytes that move."""
+
+
+@dataclass
+class ReadImage(Generic[T]):
+    """What was made of one image, or why nothing was."""
+
+    name: str
+    reference: Reference | None
+    """None where the source could not even tell which images it has."""
+    report: ImageReport
+    result: T | None = None
+
+
+def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T], progress: Progress,
+                unfit: Callable[[ImageError], T] | None = None) -> list[ReadImage[T]]:
+    """Have `read` look at every image that a source, or a list of them, names; returns what it made of each.
+
+    Raises what goes wrong with the only image; among several a failure is noted and the others go on. With `unfit` an
+    image that cannot be opened is no failure, but what that makes of the error.
+    """
+    with ExitStack() as closed:
+        closed.enter_context(closing(settings.shared))
+        found: list[tuple[ImageInput, ReadImage[T], Settings]] = []
+        unopened: list[ReadImage[T]] = []
+        for opened, chosen in _inputs(plugins, settings, source, closed):
+            try:
+                found += [(opened, _expected(str(each), each), chosen) for each in opened.references()]
+            except ImageError as error:
+                if unfit is None:
+                    raise
+                unopened.append(_expected(str(opened.location)))
+                unopened[-1].result = unfit(error)
+        progress.begin([image.report for _, image, _ in found])
+        closed.callback(progress.end)
+        for opened, image, chosen in found:
+            assert image.reference
+            try:
+                with opened.open(image.reference) as content, settings.cancellation.by_signals():
+                    _look(content, image, partial(read, content, chosen), progress)
+            except (Exception, Cancelled) as error:  # whatever it is, the other images have nothing to do with it
+                if unfit and isinstance(error, ImageError):
+                    image.result = unfit(error)
+                elif len(found) == 1 or settings.cancellation.cancelled:
+                    raise
+                else:
+                    image.report.failure = failure_text(error)
+            progress.finished(image.report)
+    return [*(image for _, image, _ in found), *unopened]
+
+
+def _expected(name: str, reference: Reference | None = None) -> ReadImage[T]:
+    return ReadImage(name, reference, ImageReport(name, '', verb='read'))
+
+
+def _look(content: Content, image: ReadImage[T], read: Callable[[Advance], T], progress: Progress) -> None:
+    started = time.monotonic()
+    with progress.image(image.name, size_to_move(content)) as advance:
+        image.result = read(advance)
+    layers = [layer for each in images_of(content) for layer in each.layers]
+    image.report.layers, image.report.size = len(layers), sum(layer.stored_size for layer in layers)
+    image.report.seconds = time.monotonic() - started
+
+
+def _inputs(plugins: Plugins, settings: Settings, source: str, closed: ExitStack,
+            ) -> Iterator[tuple[ImageInput, Settings]]:
+    opened = open_source(plugins, source_location(plugins, source), settings)
+    if isinstance(opened, ImageInput):
+        closed.callback(opened.close)
+        yield opened, settings
+        return
+    for entry in opened.entries():
+        chosen = settings.choosing(entry.platform) if entry.platform else settings
+        inner = open_source(plugins, source_location(plugins, entry.source), chosen)
+        if isinstance(inner, ImageList):
+            raise UsageError(f'{entry.where}: a list cannot name another list')
+        closed.callback(inner.close)
+        yield inner, chosen
+
+
+def images_of(content: Content) -> Iterator[Image]:
+    """Yield the images in what an input opened, leaving out artifacts."""
+    if isinstance(content, ImageIndex):
+        for child in content.children:
+            yield from images_of(child.content)
+    elif not isinstance(content, Artifact):
+        yield content
+
+
+def read_layers(image: Image, settings: Settings, read: Callable[[Layer], None], advance: Advance) -> None:
+    """Have `read` read each layer of an image: several at once, the largest first, or as they arrive.
+
+    A layer that is listed twice is read once, in its upper place. Raises what went wrong first.
+    """
+    stopped = Cancellation()
+
+    def passed(count: int) -> None:
+        stopped.check()
+        settings.cancellation.check()
+        advance(count)
+
+    def follow(layer: Layer) -> None:
+        stopped.check()
+        layer.source.moved = passed
+        read(layer)
+
+    if image.sequential:
+        for layer in image.arrivals():
+            follow(layer)
+        return
+    distinct = {layer.source.diff_id or id(layer): layer for layer in image.layers}
+    turns = layers_in_turn(settings)
+    futures = [turns.submit(None, partial(follow, layer))
+               for layer in sorted(distinct.values(), key=lambda layer: -layer.stored_size)]
+    try:
+        for future in completed(futures, settings.cancellation.check):
+            future.result()
+    except BaseException:
+        stopped.cancel()
+        give_up(futures)
+        raise

@@ -1,0 +1,145 @@
+"""The blob of a layer that has only a tar: the source's own if filters changed nothing, else compressed once."""
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import chain
+from typing import BinaryIO, cast
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.files.compression import COMPRESSIONS, compress, inflate_cut
+from occystrap_core.files.stream import CHUNK, ByteStream, IteratorSource, Readable
+from occystrap_core.files.temporary_file import TemporaryFile
+from occystrap_core.image.layer import Layer
+from occystrap_core.oci import media_types
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.media_types import OCI_MANIFEST, layer_media_type
+from occystrap_core.settings import Settings
+
+
+class KeptBlob:
+    """The blob of a layer's source, written down as it is read; nothing where the source has no blob."""
+
+    def __init__(self, layer: Layer, folder: str) -> None:
+        """`folder` is for the temporary file. Set this up before the layer is opened."""
+        self._layer, self._folder = layer, folder
+        self._file: TemporaryFile | None = None
+        self._passed = 0
+        if layer.source.descriptor:
+            self._file = TemporaryFile(folder)
+            layer.source.kept = self._write
+
+    def first_that_differs(self, chunks: Iterator[memoryview]) -> memoryview | None:
+        """Take chunks of the layer's tar as long as it is the source's; return the first that may be another one's.
+
+        Returns None when the tar has come to its end the same, and its blob is kept.
+        """
+        for chunk in chunks:
+            if self._layer.differs or self._file is None:
+                self._layer.source.kept = None
+                return chunk
+            self._passed += len(chunk)
+        return memoryview(b'') if self._layer.differs or self._file is None else None
+
+    def tar_before(self) -> Iterator[memoryview]:
+        """Yield what was taken before the first chunk that differs; raises InvalidImage if that cannot be had."""
+        left = self._passed
+        if not left:
+            return
+        assert self._file and self._layer.source.descriptor
+        promised = media_types.layer_compression(self._layer.source.descriptor.media_type)
+        source = inflate_cut(self._file.reopened(), promised)
+        buffer = memoryview(bytearray(CHUNK))
+        while left:
+            count = source.readinto(buffer[:left])
+            if not count:
+                raise InvalidImage(f'the beginning of layer {self._layer.source.descriptor.digest} is not to be had')
+            yield buffer[:count]
+            left -= count
+        source.close()
+
+    def taken(self) -> tuple[Descriptor, TemporaryFile]:
+        """Return the whole blob; closing it is the caller's."""
+        file, self._file = self._file, None
+        assert file and self._layer.source.descriptor
+        return self._layer.source.descriptor, file
+
+    def close(self) -> None:
+        """Give the disk space back, unless the blob was taken."""
+        self._layer.source.kept = None
+        if self._file:
+            self._file.close()
+
+    def _write(self, data: memoryview) -> None:
+        """Called on the thread that receives the blob, perhaps after it is not wanted any more."""
+        if self._layer.source.kept is not None and self._file:
+            self._file.write(data)
+
+
+class SpooledLayer(Layer):
+    """A layer whose blob lies in an unnamed temporary file."""
+
+    def __init__(self, original: Layer, diff_id: Digest, descriptor: Descriptor, spool: TemporaryFile) -> None:
+        self.original, self.index = original, original.index
+        self.diff_id, self.descriptor = diff_id, descriptor
+        self._spool = spool
+
+    def stored(self) -> ByteStream:
+        """Open the blob."""
+        assert self.descriptor
+        return ByteStream(self._spool.reopened(), digest=self.descriptor.digest, size=self.descriptor.size,
+                          what=f'the spooled layer {self.descriptor.digest}')
+
+    def tar(self) -> ByteStream:
+        """Open the tar where it came from."""
+        assert self.original
+        return self.original.tar()
+
+    def release(self) -> None:
+        """Give the disk space back."""
+        self._spool.close()
+
+
+def spool(layer: Layer, observe: Callable[[int], None], compression: str, settings: Settings) -> SpooledLayer:
+    """Return `layer` with a blob: its source's if no filter changed it, else its tar, compressed as `compression`.
+
+    The layer is read once; `observe` hears of it. The source's blob is kept as long as nothing differs from it; only
+    then compressing begins. Raises OutputError when the temporary folder cannot take it.
+    """
+    with closing(KeptBlob(layer, settings.temporary)) as kept, layer.tar() as tar:
+        tar.observe(observe)
+        chunks = tar.chunks()
+        first = kept.first_that_differs(chunks)
+        if first is None:
+            return SpooledLayer(layer, tar.digest, *kept.taken())
+        source = IteratorSource(chain(kept.tar_before(), [first], chunks))
+        return _compressed(layer, tar, source, compression, settings)
+
+
+def _compressed(layer: Layer, tar: ByteStream, source: Readable, compression: str, settings: Settings) -> SpooledLayer:
+    target = _Hashing(TemporaryFile(settings.temporary))
+    try:
+        compress(source, cast(BinaryIO, target), compression, min(settings.jobs, len(os.sched_getaffinity(0))))
+    except BaseException:
+        target.file.close()
+        raise
+    media_type = layer_media_type(OCI_MANIFEST, COMPRESSIONS[compression])
+    digest = Digest(f'sha256:{target.hash.hexdigest()}')
+    return SpooledLayer(layer, tar.digest, Descriptor(media_type, digest, target.size), target.file)
+
+
+class _Hashing:
+    """Hashes and counts what is written to a file."""
+
+    def __init__(self, file: TemporaryFile) -> None:
+        self.file, self.size = file, 0
+        self.hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.hash.update(data)
+        self.size += len(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        pass

@@ -1,0 +1,1 @@
+"""Finding plugins, and the inputs, filters and writers that a user's words mean."""

@@ -1,0 +1,184 @@
+"""Finding, loading and asking plugins. One that fails is set aside with its reason and disturbs nobody else."""
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
+from typing import Any, Protocol, TypeVar
+
+import pluggy
+
+from occystrap_core.api import hookspecs
+from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+from occystrap_core.errors import PluginError, UnknownScheme
+from occystrap_core.values import value
+
+GROUP = 'occystrap'
+OFFICIAL = {'dir': 'occystrap-dir', 'docker': 'occystrap-docker', 'quay': 'occystrap-registry',
+            'registry': 'occystrap-registry', 'tar': 'occystrap-tar'}
+"""Which distribution brings which scheme, for those who have not installed it."""
+
+_KINDS: Mapping[str, type] = {'register_inputs': InputScheme, 'register_filters': FilterKind,
+                              'register_writers': WriterScheme, 'register_commands': CommandDeclaration}
+D = TypeVar('D', bound=InputScheme | FilterKind | WriterScheme | CommandDeclaration)
+
+
+class EntryPointLike(Protocol):
+    """What is wanted of an entry point; those of importlib_metadata have it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def value(self) -> str: ...
+
+    @property
+    def dist(self) -> Any: ...
+
+    def load(self) -> Any: ...
+
+
+@value
+class Plugin:
+    """One entry point of one distribution; `failure` tells why it could not be used, empty if it could."""
+
+    entry_point: EntryPointLike
+    key: str
+    failure: str = ''
+    declarations: Sequence[object] = field(default=(), repr=False)
+
+    @property
+    def name(self) -> str:
+        """The entry point's name."""
+        return self.entry_point.name
+
+    @property
+    def module(self) -> str:
+        """The module that it names."""
+        return self.entry_point.value
+
+    @property
+    def distribution(self) -> str:
+        """The distribution's name; read from its metadata when somebody asks, which takes milliseconds."""
+        return str(self.entry_point.dist.name)
+
+    @property
+    def version(self) -> str:
+        """The distribution's version."""
+        return str(self.entry_point.dist.version)
+
+    def __str__(self) -> str:
+        return f'{self.distribution} ({self.module})'
+
+
+class Plugins:
+    """All plugins of a run: what they declare, and their hooks."""
+
+    def __init__(self, manager: pluggy.PluginManager, plugins: Sequence[Plugin]) -> None:
+        self._manager = manager
+        self.all = plugins
+
+    @property
+    def loaded(self) -> list[Plugin]:
+        """The plugins that can be used."""
+        return [plugin for plugin in self.all if not plugin.failure]
+
+    @property
+    def failed(self) -> list[Plugin]:
+        """The plugins that cannot be used."""
+        return [plugin for plugin in self.all if plugin.failure]
+
+    def declared(self, kind: type[D]) -> Iterator[tuple[Plugin, D]]:
+        """Yield every declaration of `kind` with the plugin that makes it."""
+        for plugin in self.loaded:
+            for declaration in plugin.declarations:
+                if isinstance(declaration, kind):
+                    yield plugin, declaration
+
+    def find(self, kind: type[D], name: str) -> D:
+        """Return the declaration of `kind` called `name` or with that alias.
+
+        Raises UnknownScheme, saying which plugin would bring it, and PluginError when two plugins claim the name.
+        """
+        claims: list[tuple[Plugin, D]] = [
+            (plugin, each) for plugin, each in self.declared(kind)
+            if name in (each.name, *getattr(each, 'aliases', ()))]
+        if len(claims) > 1:
+            raise PluginError(f'{name!r} is claimed by {" and ".join(str(plugin) for plugin, _ in claims)}: uninstall '
+                              'one, or name it in OCCYSTRAP_DISABLE_PLUGINS')
+        if not claims:
+            raise self._unknown(kind, name)
+        return claims[0][1]
+
+    def hooks(self, name: str) -> Iterator[tuple[Plugin, Any]]:
+        """Yield, plugin by plugin, a callable for the hook `name`, to be called with keyword arguments."""
+        by_key = {plugin.key: plugin for plugin in self.loaded}
+        for implementation in reversed(getattr(self._manager.hook, name).get_hookimpls()):
+            yield by_key[implementation.plugin_name], _calling(implementation)
+
+    def _unknown(self, kind: type[D], name: str) -> UnknownScheme | PluginError:
+        what = {InputScheme: 'source', WriterScheme: 'destination', FilterKind: 'filter'}.get(kind, 'command')
+        for plugin in self.failed:
+            if name == plugin.name or OFFICIAL.get(name) == plugin.distribution:
+                return PluginError(f'{name!r}: its plugin {plugin} failed: {plugin.failure}')
+        known = sorted({declaration.name for _, declaration in self.declared(kind)})
+        if kind is not FilterKind and name in OFFICIAL and name not in known:
+            return UnknownScheme(f'no installed plugin has {name}:// as {what}: pip install {OFFICIAL[name]}')
+        from occystrap_core.api.options import nearest
+        shown = f'{name}://' if what in ('source', 'destination') else name
+        return UnknownScheme(f'no installed plugin has {shown} as {what}{nearest(name, known)}'
+                             if known else f'no installed plugin has any {what}: pip install occystrap-core[all]')
+
+
+def build_plugin_manager(entry_points: Iterable[EntryPointLike] | None = None, disabled: Iterable[str] | None = None,
+                         ) -> Plugins:
+    """Return all plugins, loaded or failed; `entry_points` default to those of the installed distributions.
+
+    `disabled` names entry points or distributions to leave out (default: OCCYSTRAP_DISABLE_PLUGINS, with commas).
+    Raises PluginError for the first failed plugin when OCCYSTRAP_STRICT_PLUGINS=1.
+    """
+    if entry_points is None:
+        import importlib_metadata
+        entry_points = importlib_metadata.entry_points(group=GROUP)
+    if disabled is None:
+        disabled = os.environ.get('OCCYSTRAP_DISABLE_PLUGINS', '').split(',')
+    blocked = {name.strip() for name in disabled} - {''}
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    found = sorted(entry_points, key=lambda entry_point: (entry_point.name, entry_point.value))
+    wanted = [each for each in found if not blocked or not blocked & {each.name, each.dist.name}]
+    plugins = Plugins(manager, [_load(manager, Plugin(entry_point, f'{number}:{entry_point.name}'))
+                                for number, entry_point in enumerate(wanted)])
+    if plugins.failed and os.environ.get('OCCYSTRAP_STRICT_PLUGINS') == '1':
+        raise PluginError(f'plugin {plugins.failed[0]} failed: {plugins.failed[0].failure}')
+    return plugins
+
+
+def _load(manager: pluggy.PluginManager, plugin: Plugin) -> Plugin:
+    try:
+        module = plugin.entry_point.load()
+        manager.register(module, plugin.key)
+        manager.check_pending()
+        declarations = [declaration for hook in _KINDS for declaration in _declarations(manager, module, hook)]
+    except (Exception, SystemExit) as error:  # whatever a foreign module raises must not disturb the others
+        if manager.has_plugin(plugin.key):
+            manager.unregister(name=plugin.key)
+        reason = ' '.join(str(error).split())[:400]
+        return replace(plugin, failure=f'{type(error).__name__}: {reason}')
+    return replace(plugin, declarations=declarations)
+
+
+def _declarations(manager: pluggy.PluginManager, module: object, hook: str) -> Iterator[object]:
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        if implementation.plugin is module:
+            declared = implementation.function()
+            if not isinstance(declared, Iterable):
+                raise PluginError(f'{hook} returned {declared!r}, an iterable of {_KINDS[hook].__name__} is wanted')
+            for declaration in declared:
+                if not isinstance(declaration, _KINDS[hook]):
+                    raise PluginError(f'{hook} returned {declaration!r}, a {_KINDS[hook].__name__} is wanted')
+                yield declaration
+
+
+def _calling(implementation: pluggy.HookImpl) -> Any:
+    def call(**arguments: object) -> object:
+        return implementation.function(**{name: arguments[name] for name in implementation.argnames})
+    return call

@@ -1,0 +1,83 @@
+"""Files that name images: read whole, within limits, every mistake reported at once."""
+import re
+import sys
+
+from occystrap_core.api.uri import parse_uri, redact
+from occystrap_core.errors import UsageError
+from occystrap_core.oci.reference import Reference
+
+_LEFT_TO_THE_INPUT = re.compile(r'[*?\[@]')
+"""Marks of globs and credentials, which only the input understands, and of digests."""
+
+
+def source_uri(text: str) -> str:
+    """Return the URI that `text` stands for; raises UsageError for what can be none.
+
+    A reference without a scheme is in a registry, one without a host on Docker Hub, as docker reads names.
+    """
+    if not text.isprintable():
+        raise UsageError(f'{redact(text)!r} has control characters')
+    if '://' in text:
+        parse_uri(text)
+        return text
+    if re.search(r'\s', text):
+        raise UsageError(f'{redact(text)!r} is more than one reference')
+    uri = f'registry://{text}' if _has_host(text) else f'registry://docker.io/{text}'
+    path = parse_uri(uri).path
+    if not _LEFT_TO_THE_INPUT.search(path):
+        Reference.parse(path, with_host=True)
+    return uri
+
+
+def _has_host(text: str) -> bool:
+    first, slash, _ = text.partition('?')[0].partition('/')
+    return bool(slash) and (first == 'localhost' or any(mark in first for mark in '.:@'))
+
+
+CAP = 4 << 20
+"""Most bytes of a list or plan; some 40,000 images."""
+_SHOWN = 10
+
+
+class Problems:
+    """What is wrong with one file, collected to be told in one line."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._found: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Note a problem; `text` says where in the file it is."""
+        self._found.append(text)
+
+    def report(self) -> None:
+        """Raise UsageError with all problems, if there are any."""
+        if len(self._found) == 1:
+            raise UsageError(f'{self._file}: {self._found[0]}')
+        if self._found:
+            left = len(self._found) - _SHOWN
+            more = f'; and {left} more' if left > 0 else ''
+            raise UsageError(f'{self._file}: {len(self._found)} errors: {"; ".join(self._found[:_SHOWN])}{more}')
+
+
+def file_name(path: str) -> str:
+    """Return what to call the file at `path`, where - stands for stdin."""
+    return 'stdin' if path == '-' else path
+
+
+def read_text(path: str, cap: int = CAP) -> str:
+    """Return the text of a file, `-` for stdin; raises UsageError when it cannot be had or is longer than `cap`."""
+    try:
+        if path == '-':
+            raw = sys.stdin.buffer.read(cap + 1)
+        else:
+            with open(path, 'rb') as file:
+                raw = file.read(cap + 1)
+        text = raw.decode('utf-8-sig')
+    except OSError as error:
+        raise UsageError(f'{file_name(path)} cannot be read: {error.strerror}') from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f'{file_name(path)} is not UTF-8 at byte {error.start}') from None
+    if len(raw) > cap:
+        raise UsageError(f'{file_name(path)} has more than the {cap >> 20} MiB that a file of its kind may have')
+    return text

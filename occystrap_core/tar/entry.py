@@ -1,0 +1,303 @@
+"""Tar entries as filters see them: a header and what precedes it, kept byte for byte unless changed."""
+import os
+from typing import Self
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.tar import header as fields
+from occystrap_core.tar.header import NAME_CAP
+from occystrap_core.tar.pax import Records, counting_records, parse_records, record_number, write_records
+
+FILE, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO = b'0', b'1', b'2', b'3', b'4', b'5', b'6'
+PAX, GLOBAL_PAX, GNU_LONG_NAME, GNU_LONG_LINK, GNU_SPARSE = b'x', b'g', b'L', b'K', b'S'
+_WITHOUT_DATA = frozenset((HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO))
+_OWNERS = (b'uid', b'gid', b'uname', b'gname')
+_TIMES = (b'mtime', b'atime', b'ctime', b'LIBARCHIVE.creationtime')
+_SPARSE_MARKS = (b'GNU.sparse.major', b'GNU.sparse.map', b'GNU.sparse.offset', b'GNU.sparse.numbytes')
+
+
+class TarEntry:
+    """One entry: its own header and the extended headers before it. Names are bytes, as tars have them."""
+
+    def __init__(self, raw_header: bytes, extended: list[tuple[bytes, bytes]]) -> None:
+        """`extended` are the (header, data) pairs of the PAX and GNU blocks that belong to this entry."""
+        flag = raw_header[fields.TYPE]
+        self.type = FILE if flag == b'\0' else flag
+        """The type flag, `0` for the old NUL."""
+        self._header: bytes | bytearray = raw_header
+        self._extended = extended
+        self._pax: dict[bytes, bytes] | None = None
+        self._parsed: tuple[bytes, Records] = b'', []
+        """The data of an extended header that was read last, and its records."""
+        self.changed = False
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Return the entry whose blocks before the data these are."""
+        extended, place = [], 0
+        while len(raw) - place > fields.BLOCK:
+            data = place + fields.BLOCK
+            count = fields.read_size(raw[place:data])
+            extended.append((raw[place:data], raw[data:data + count]))
+            place = data + fields.padded(count)
+        return cls(raw[place:], extended)
+
+    @property
+    def name(self) -> bytes:
+        """The path, as Go's archive/tar has it: GNU's of a sparse file, its long name, PAX record, then the header."""
+        if self._extended:
+            long = self._long(b'path', GNU_LONG_NAME)
+            if b'GNU.sparse.name' in self.pax and self.is_pax_sparse:
+                long = self.pax[b'GNU.sparse.name']
+            if long is not None:
+                return long
+        name = fields.text(self._header[fields.NAME])
+        if not self._header[fields.PREFIX.start]:
+            return name
+        prefix = fields.prefix(self._header)
+        return prefix + b'/' + name if prefix else name
+
+    @property
+    def linkname(self) -> bytes:
+        """The target of a link."""
+        long = self._long(b'linkpath', GNU_LONG_LINK)
+        return fields.text(self._header[fields.LINKNAME]) if long is None else long
+
+    @property
+    def size(self) -> int:
+        """Bytes of data that follow in the archive: none for links, devices and folders, whatever their size says."""
+        if self.type in _WITHOUT_DATA:
+            return 0
+        if self._extended and b'size' in self.pax:
+            return fields.checked_size(record_number(self.pax[b'size'], 'size'))
+        return fields.read_size(bytes(self._header))
+
+    @property
+    def is_pax_sparse(self) -> bool:
+        """Whether PAX records make it a sparse file: in GNU's formats 0.0, 0.1 or 1.0."""
+        return bool(self._extended) and not self.pax.keys().isdisjoint(_SPARSE_MARKS)
+
+    def require_sound(self) -> None:
+        """Raise InvalidImage for what extended headers must not say: endless names, data where none can be."""
+        for _, data in self._extended:
+            if len(data) > NAME_CAP:
+                self._require_short_names()
+        if self.type in _WITHOUT_DATA and self.is_pax_sparse:
+            raise InvalidImage(f'{os.fsdecode(self.name)}: a sparse file in a tar has type {os.fsdecode(self.type)}')
+
+    def _require_short_names(self) -> None:
+        for what, name in (('name', self.name), ('target of a link', self.linkname)):
+            if len(name) > NAME_CAP:
+                raise InvalidImage(f'a tar entry has a {what} of {len(name)} bytes, more than the {NAME_CAP} that '
+                                   f'Linux takes: {os.fsdecode(name[:60])}…', 'path-too-long')
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is one header, with nothing extended before it."""
+        return not self._extended
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether extended headers say one thing twice, of which programs take either."""
+        flags = [raw[fields.TYPE] for raw, _ in self._extended]
+        names = ((GNU_LONG_NAME, b'path'), (GNU_LONG_LINK, b'linkpath'))
+        return len(set(flags)) < len(flags) or any(flag in flags and key in self.pax for flag, key in names)
+
+    @property
+    def given_size(self) -> int:
+        """What the header itself says is the size, in bytes, whatever counts; it may be negative."""
+        return fields.read_number(bytes(self._header[fields.SIZE]), 'size')
+
+    @property
+    def records(self) -> Records:
+        """All PAX records, in order, repeated and empty ones too."""
+        return self._own_records()
+
+    @property
+    def mode(self) -> int:
+        """The permission bits."""
+        return fields.read_number(bytes(self._header[fields.MODE]), 'mode')
+
+    @property
+    def uid(self) -> int:
+        """The owner's number."""
+        return self._number(b'uid', fields.UID)
+
+    @property
+    def gid(self) -> int:
+        """The group's number."""
+        return self._number(b'gid', fields.GID)
+
+    @property
+    def mtime(self) -> float:
+        """The time of last change, in seconds since 1970."""
+        return self.mtime_ns / 10 ** 9
+
+    @property
+    def mtime_ns(self) -> int:
+        """The time of last change, in nanoseconds since 1970; raises InvalidImage for a record that is no time."""
+        record = self.pax.get(b'mtime')
+        if record is None:
+            return fields.read_number(bytes(self._header[fields.MTIME]), 'mtime') * 10 ** 9
+        seconds, _, fraction = record.removeprefix(b'-').partition(b'.')
+        if not seconds.isdigit() or not (fraction or b'0').isdigit():
+            raise InvalidImage(f'a tar entry has the malformed mtime {record[:40]!r}', 'pax-value')
+        value = int(seconds) * 10 ** 9 + int(fraction[:9].ljust(9, b'0'))
+        return -value if record.startswith(b'-') else value
+
+    @property
+    def attributes(self) -> tuple[int, int, int, int]:
+        """Mode, uid, gid, and mtime in nanoseconds, faster than one by one; raises InvalidImage."""
+        if self._extended:
+            return self.mode, self.uid, self.gid, self.mtime_ns
+        mode, uid, gid, mtime = fields.read_attributes(bytes(self._header))
+        return mode, uid, gid, mtime * 10 ** 9
+
+    @property
+    def device(self) -> tuple[int, int]:
+        """Major and minor number of a device; V7 had no room for them."""
+        if self._header[fields.MAGIC][:5] != fields.USTAR_MAGIC[:5]:
+            return 0, 0
+        return (fields.read_number(bytes(self._header[fields.DEVICE_MAJOR]), 'devmajor'),
+                fields.read_number(bytes(self._header[fields.DEVICE_MINOR]), 'devminor'))
+
+    @property
+    def header(self) -> bytes:
+        """The entry's own 512-byte header."""
+        return bytes(self._header)
+
+    @property
+    def pax(self) -> dict[bytes, bytes]:
+        """The entry's PAX records that count, such as extended attributes; of repeated ones that is the last."""
+        if self._pax is None:
+            self._pax = counting_records(self._own_records()) if self._extended else {}
+        return self._pax
+
+    def set_times(self, seconds: int) -> None:
+        """Set every time that the entry has: in the header, in PAX records, in GNU's own fields."""
+        self._set(fields.MTIME, seconds)
+        for field in fields.further_times(self._header):
+            if self._header[field].strip(b'\0 '):
+                self._set(field, seconds)
+        for index, (raw, data) in enumerate(self._extended):
+            self._extended[index] = self._set_times_of_extended(raw, data, seconds)
+
+    def set_owner(self, uid: int, gid: int) -> None:
+        """Set the owner's and the group's number, and take their names away, which may mean others elsewhere."""
+        kept = [(key, value) for key, value in self._own_records() if key not in _OWNERS]
+        self._set_own_records(kept)
+        for field, value in ((fields.UID, uid), (fields.GID, gid)):
+            self._put(field, fields.write_number(value, 8))
+        for field in (fields.UNAME, fields.GNAME):
+            self._put(field, bytes(32))
+
+    def set_linkname(self, target: bytes) -> None:
+        """Set the target of a link."""
+        self._without((GNU_LONG_LINK,))
+        kept = [(key, value) for key, value in self._own_records() if key != b'linkpath']
+        short = len(target) <= 100
+        self._set_own_records(kept if short else [*kept, (b'linkpath', target)])
+        self._put(fields.LINKNAME, target[:100].ljust(100, b'\0'))
+
+    def become(self, file: 'TarEntry') -> None:
+        """Become, from a hard link to it, the file itself: its type, size, sparse map and attributes, the name kept."""
+        self.set_linkname(b'')
+        own = self._own_records()
+        keys = {key for key, _ in own} | {b'path', b'linkpath', *_TIMES, *_OWNERS}
+        records = [(key, value) for key, value in file._own_records() if key not in keys]
+        if b'GNU.sparse.name' in dict(records):
+            records = [(key, self.name if key == b'GNU.sparse.name' else value) for key, value in records]
+        self._set_own_records([*own, *records])
+        self._put(fields.TYPE, file.type)
+        self.type = file.type
+        self._put(fields.SIZE, bytes(file._header[fields.SIZE]))
+        if file.type == GNU_SPARSE:
+            self._put(fields.GNU_SPARSE_MAP, bytes(file._header[fields.GNU_SPARSE_MAP]))
+
+    @property
+    def raw(self) -> bytes:
+        """The blocks that go before the data."""
+        if not self._extended:
+            return self._sealed
+        pieces = []
+        for raw, data in self._extended:
+            pieces += [raw, data, bytes(fields.padded(len(data)) - len(data))]
+        return b''.join([*pieces, self._sealed])
+
+    @property
+    def _sealed(self) -> bytes:
+        """The header with its checksum, which is made anew for a changed one alone."""
+        if isinstance(self._header, bytearray):
+            fields.seal(self._header)
+        return bytes(self._header)
+
+    def _set(self, field: slice, value: int) -> None:
+        text = fields.write_octal(value, field.stop - field.start)
+        if self._header[field] != text and fields.read_number(bytes(self._header[field]), 'number') != value:
+            self._put(field, text)
+
+    def _put(self, field: slice, text: bytes) -> None:
+        if self._header[field] != text:
+            if isinstance(self._header, bytes):
+                self._header = bytearray(self._header)
+            self._header[field] = text
+            self.changed = True
+
+    def _own_records(self) -> Records:
+        """Return the PAX records of this entry, in order: of several extended headers those of the last."""
+        last = b''
+        for raw, data in self._extended:
+            if raw[fields.TYPE] == PAX:
+                last = data
+        return list(self._records_in(last))
+
+    def _records_in(self, data: bytes) -> Records:
+        """Return the records in an extended header's data, which nobody must change."""
+        if self._parsed[0] is not data:
+            self._parsed = data, parse_records(data)
+        return self._parsed[1]
+
+    def _number(self, record: bytes, field: slice) -> int:
+        if self._extended and record in self.pax:
+            return record_number(self.pax[record], record.decode())
+        return fields.read_number(bytes(self._header[field]), record.decode())
+
+    def _set_own_records(self, records: Records) -> None:
+        """Replace the PAX records by these, in one extended header, or none."""
+        if records == self._own_records():
+            return
+        data = write_records(records)
+        self._without((PAX,))
+        if records:
+            self._extended.append((fields.extended_header(bytes(self._header[fields.MTIME]), len(data)), data))
+        self.changed = True
+
+    def _without(self, flags: tuple[bytes, ...]) -> None:
+        kept = [(raw, data) for raw, data in self._extended if raw[fields.TYPE] not in flags]
+        if len(kept) < len(self._extended):
+            self._extended, self.changed = kept, True
+        self._pax = None
+
+    def _set_times_of_extended(self, raw: bytes, data: bytes, seconds: int) -> tuple[bytes, bytes]:
+        """Return an extended header with its own time and its time records set."""
+        header = bytearray(raw)
+        if fields.read_number(bytes(header[fields.MTIME]), 'mtime') != seconds:
+            header[fields.MTIME] = fields.write_octal(seconds, 12)
+        if header[fields.TYPE] in (PAX, GLOBAL_PAX):
+            records = self._records_in(data)
+            set_records = [(key, b'%d' % seconds if key in _TIMES else value) for key, value in records]
+            if set_records != records:
+                data = write_records(set_records)
+                header[fields.SIZE] = fields.write_octal(len(data), 12)
+                self._pax = None
+        if bytes(header) != raw:
+            fields.seal(header)
+            self.changed = True
+        return bytes(header), data
+
+    def _long(self, record: bytes, flag: bytes) -> bytes | None:
+        """Return a name from before the header: GNU's, as Go's archive/tar has it, before that of PAX."""
+        last = b''
+        for raw, data in self._extended:
+            if raw[fields.TYPE] == flag:
+                last = fields.text(data)
+        return last or self.pax.get(record)

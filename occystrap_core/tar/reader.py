@@ -1,0 +1,219 @@
+"""Reading a layer's tar entry by entry, from a stream with its data, or in a file without what lies between."""
+import errno
+import os
+from collections.abc import Callable, Iterator
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.tar import header as fields
+from occystrap_core.tar.entry import FILE, GLOBAL_PAX, TarEntry
+from occystrap_core.tar.entry_groups import Group, Grouping
+from occystrap_core.tar.sparse import SparseContent, extents
+
+
+class TarReader:
+    """Gives the entries of a tar one after the other; the data of each are to be read before the next is asked for.
+
+    Global PAX headers are passed over, as Docker and containerd do. Reading all entries reads the chunks to their end,
+    which checks them.
+    """
+
+    def __init__(self, chunks: Iterator[memoryview], skip: Callable[[int], None] | None = None) -> None:
+        """`chunks` are the tar, each good until the next is asked for, such as `ByteStream.chunks()`.
+
+        `skip`, where it is given, has the next chunk begin so many bytes further on.
+        """
+        self._chunks, self._skip_chunks = chunks, skip
+        self._chunk = memoryview(b'')
+        self._place = 0
+        self._grouping = Grouping()
+        self._group: Group | None = None
+        self._data = 0
+        """Bytes of the current entry's data that were not read yet."""
+        self._padding = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the block of zeros that ends the archive has come."""
+        return self._grouping.ended
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the archive ended as it should, with two blocks of zeros."""
+        return self._grouping.has_end
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether anything but zeros follows the end of the archive."""
+        return self._grouping.goes_on
+
+    @property
+    def unread(self) -> int:
+        """How many bytes of the current chunk were not read yet."""
+        return len(self._chunk) - self._place
+
+    @property
+    def headers(self) -> bytes:
+        """All blocks of the current entry before its data, as they came."""
+        assert self._group
+        return self._group.raw or self._group.entry.header
+
+    def entries(self) -> Iterator[TarEntry]:
+        """Yield the entries; raises InvalidImage for what is no tar, and whatever the stream raises."""
+        while (group := self._next()) is not None:
+            entry = group.entry
+            if entry.type == GLOBAL_PAX:
+                continue
+            size = entry.size
+            self._group, self._data, self._padding = group, size, -size % fields.BLOCK
+            yield entry
+            end = self._place + self._data + self._padding
+            if end <= len(self._chunk):  # as for nearly all, so that no function need be called
+                self._place, self._data = end, 0
+            else:
+                self._skip(self._data + self._padding)
+
+    def data(self) -> Iterator[memoryview]:
+        """Yield what is left of the current entry's data, each piece valid until the next is asked for."""
+        while self._data:
+            piece = self._piece(self._data)
+            self._data -= len(piece)
+            yield piece
+
+    def peek(self, count: int) -> bytes:
+        """Return the next bytes of the current entry's data, at most so many, without passing them."""
+        count = min(count, self._data)
+        while len(self._chunk) - self._place < count:
+            begun = bytes(self._chunk[self._place:])
+            if not self._advance():
+                raise InvalidImage('a tar is cut off in mid entry')
+            self._chunk = memoryview(begun + bytes(self._chunk))
+        return bytes(self._chunk[self._place:self._place + count])
+
+    def whole(self) -> memoryview | None:
+        """Return all data of the current entry if they lie in one piece, and are not those of a sparse file."""
+        place, size = self._place, self._data
+        assert self._group
+        if len(self._chunk) - place < size or not self._group.entry.is_bare or self._group.entry.type != FILE:
+            return None
+        self._place, self._data = place + size, 0
+        return self._chunk[place:place + size]
+
+    def sparse(self) -> SparseContent | None:
+        """Return what the current entry's data mean if it is a sparse file, having read the map that lies in them.
+
+        Raises InvalidImage for a map that cannot be.
+        """
+        assert self._group
+        if self._group.entry.is_bare and self._group.entry.type == FILE:
+            return None
+        return extents(self._group.entry, self._group.sparse, self._data, self._take)
+
+    def _take(self, count: int) -> bytes:
+        """Return `count` bytes of the current entry's data; raises InvalidImage if it has fewer."""
+        if count > self._data:
+            raise InvalidImage('a sparse file in a tar is cut off within its map')
+        pieces = []
+        while count:
+            piece = self._piece(count)
+            pieces.append(bytes(piece))
+            count -= len(piece)
+            self._data -= len(piece)
+        return b''.join(pieces)
+
+    def _next(self) -> Group | None:
+        """Return the next group; None when the tar has come to its end and so has the stream."""
+        grouping = self._grouping
+        while not grouping.ended:
+            if self._place == len(self._chunk) and not self._advance():
+                grouping.require_whole()
+                return None
+            group = grouping.take(self._chunk, self._place)
+            self._place = grouping.end
+            if group:
+                return group
+        self._pass_end()
+        return None
+
+    def _pass_end(self) -> None:
+        """Read on to the end of the stream."""
+        self._grouping.pass_end(self._chunk[self._place:])
+        self._place = len(self._chunk)
+        for chunk in self._chunks:
+            self._grouping.pass_end(chunk)
+        self._grouping.require_whole()
+
+    def _piece(self, most: int) -> memoryview:
+        """Return some of the bytes that come next, at most so many; raises InvalidImage at the end of the tar."""
+        if self._place == len(self._chunk) and not self._advance():
+            raise InvalidImage('a tar is cut off in mid entry')
+        piece = self._chunk[self._place:self._place + most]
+        self._place += len(piece)
+        return piece
+
+    def _skip(self, count: int) -> None:
+        if self._skip_chunks and count > len(self._chunk) - self._place:
+            self._skip_chunks(count - (len(self._chunk) - self._place))
+            self._chunk, self._place, count = memoryview(b''), 0, 0
+        while count:
+            count -= len(self._piece(count))
+        self._data = 0
+
+    def _advance(self) -> bool:
+        chunk = next(self._chunks, None)
+        self._chunk, self._place = chunk if chunk is not None else memoryview(b''), 0
+        return chunk is not None
+
+
+_MOST, _LEAST = 256 << 10, 4 << 10
+
+
+class TarFileReader(TarReader):
+    """Gives the entries of a tar in an open file; data that nobody reads are not read from the file either."""
+
+    def __init__(self, descriptor: int) -> None:
+        """`descriptor` is a regular file's, and is read from its beginning on, wherever it stands."""
+        self._blocks = _Blocks(descriptor)
+        super().__init__(self._blocks, self._blocks.skip)
+
+    @property
+    def offset(self) -> int:
+        """Where in the file the next byte of the current entry's data lies."""
+        return self._blocks.place - self.unread
+
+    def _pass_end(self) -> None:
+        """Read on to the end of the file, over its holes."""
+        self._blocks.passes_holes = True
+        super()._pass_end()
+
+
+class _Blocks(Iterator[memoryview]):
+    """The file in pieces: small ones where much is skipped, larger ones where one follows the other."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = _LEAST
+        self.place = 0
+        self.passes_holes = False
+
+    def __next__(self) -> memoryview:
+        if self.passes_holes:
+            self._pass_hole()
+        piece = os.pread(self._descriptor, self._size, self.place)
+        if not piece:
+            raise StopIteration
+        self.place += len(piece)
+        self._size = min(2 * self._size, _MOST)
+        return memoryview(piece)
+
+    def skip(self, count: int) -> None:
+        """Go on `count` bytes later."""
+        self.place += count
+        self._size = _LEAST
+
+    def _pass_hole(self) -> None:
+        """Go on where the next data are."""
+        try:
+            data = os.lseek(self._descriptor, self.place, os.SEEK_DATA)
+        except OSError as error:
+            data = os.lseek(self._descriptor, 0, os.SEEK_END) if error.errno == errno.ENXIO else 0  # there are none
+        self.place = max(self.place, data)

@@ -1,0 +1,169 @@
+"""Rewriting a layer's tar as it streams by: headers may change, entries may go, every other byte stays."""
+from collections.abc import Callable, Iterator, Sequence
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.files.stream import CHUNK, ByteStream, ChunkedSource
+from occystrap_core.name_memory import NameMemory
+from occystrap_core.tar import header as fields
+from occystrap_core.tar.entry import GLOBAL_PAX, TarEntry
+from occystrap_core.tar.entry_groups import Group, Grouping
+from occystrap_core.tar.left_out import LeftOut
+from occystrap_core.tar.output_digest import OutputDigest
+
+EntryFunction = Callable[[TarEntry], TarEntry | None]
+_SMALL = 32 << 10
+"""Pieces below this size are put together, larger ones handed on as they are."""
+
+
+class RewrittenTar(ChunkedSource):
+    """A tar with every entry passed through functions, all of them in one pass.
+
+    Headers that keep their length are changed where they lie, in the buffers of the source.
+    """
+
+    def __init__(self, source: ByteStream, functions: Sequence[EntryFunction], folder: str | None = None,
+                 names: NameMemory | None = None) -> None:
+        """`folder` is for what is left out, in case that a hard link wants it; `names` is memory for its names."""
+        super().__init__()
+        self._source, self._functions = source, functions
+        self._left_out = LeftOut(folder, (names or NameMemory()).share())
+        self._grouping = Grouping()
+        self._data = 0
+        """Bytes still to come of the current entry's data and padding."""
+        self._staying = True
+        self._more: Iterator[memoryview] | None = None
+        self.digest = OutputDigest(source)
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the new tar; raises InvalidImage for what is no tar, and whatever the source raises."""
+        buffer = memoryview(bytearray(CHUNK))
+        filled = 0
+        for piece in self._pieces():
+            size = len(piece)
+            if filled and filled + size > CHUNK:
+                yield buffer[:filled]
+                filled = 0
+            if size >= _SMALL:
+                if filled:
+                    yield buffer[:filled]
+                    filled = 0
+                yield memoryview(piece)
+            else:
+                buffer[filled:filled + size] = piece
+                filled += size
+        if filled:
+            yield buffer[:filled]
+
+    def close(self) -> None:
+        """Close the source."""
+        self._left_out.close()
+        self._source.close()
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the archive ended as it should, with two blocks of zeros."""
+        return self._grouping.has_end
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether anything but zeros follows the end of the archive."""
+        return self._grouping.goes_on
+
+    def _pieces(self) -> Iterator[bytes | memoryview]:
+        for chunk in self._source.chunks():
+            for piece in self._through(chunk):
+                self.digest.add(piece)
+                yield piece
+            self.digest.chunk_ended()
+        if self._data:
+            raise InvalidImage('a tar is cut off in mid entry')
+        self._grouping.require_whole()
+
+    def _through(self, chunk: memoryview) -> Iterator[bytes | memoryview]:
+        """Yield what becomes of a chunk: what stays as it is, or keeps its length, in one piece as far as it goes."""
+        grouping, size = self._grouping, len(chunk)
+        start = place = 0
+        while place < size:
+            if self._data:
+                end = min(place + self._data, size)
+                self._data -= end - place
+                if not self._staying:
+                    self._left_out.more(chunk[place:end])
+                    start = end
+                place = end
+                continue
+            if grouping.ended:
+                grouping.pass_end(chunk[place:])
+                break
+            group = grouping.take(chunk, place)
+            if group and not self._stays_as_it_is(group):
+                if not self.digest.changed:
+                    yield chunk[start:place]
+                    self.digest.differ(chunk[:place], grouping.split)
+                    start = place
+                if not self._changed_in_place(group, chunk, place):
+                    yield chunk[start:place]
+                    yield from self._anew(group)
+                    start = grouping.end
+            elif grouping.split or not group:
+                yield chunk[start:place]
+                yield from self._untouched(group, chunk, place)
+                start = grouping.end
+            place = grouping.end
+        yield chunk[start:]
+
+    def _untouched(self, group: Group | None, chunk: memoryview, place: int) -> Iterator[bytes]:
+        """Yield blocks that began in another chunk, or the one that ends the archive; hold what is not whole yet."""
+        if group:
+            yield group.raw
+        elif self._grouping.ended:
+            yield bytes(fields.BLOCK)
+        elif not self._grouping.split:
+            self.digest.hold(chunk[:place])
+
+    def _stays_as_it_is(self, group: Group) -> bool:
+        """Pass an entry through the functions; tell whether what comes out begins as what went in."""
+        self._data = group.data
+        self._more = None
+        if not self._passes(group):
+            return False
+        self._more = self._left_out.passes(group.entry)
+        return self._more is None and not group.entry.changed
+
+    def _changed_in_place(self, group: Group, chunk: memoryview, place: int) -> bool:
+        """Write changed headers over the old ones; tell whether that could be."""
+        if not self._staying or self._more is not None or self._grouping.split or chunk.readonly:
+            return False
+        raw = _headers(group.entry)
+        end = place + len(raw)
+        if end + len(group.sparse) != self._grouping.end:
+            return False
+        chunk[place:end] = raw
+        return True
+
+    def _passes(self, group: Group) -> bool:
+        """Pass an entry through the functions; tell whether it stays, which a global header must."""
+        entry = group.entry
+        for function in self._functions:
+            passed = function(entry)
+            if passed is None and entry.type != GLOBAL_PAX:
+                self._staying = False
+                self._left_out.add(entry, group.sparse)
+                return False
+            entry = passed or entry
+        if entry is not group.entry:
+            group.entry, entry.changed = entry, True
+        self._staying = True
+        return True
+
+    def _anew(self, group: Group) -> Iterator[bytes | memoryview]:
+        """Yield the headers of an entry that stays, and the data of a link that became a file."""
+        if self._staying:
+            yield _headers(group.entry)
+            yield group.sparse
+            yield from self._more or ()
+
+
+def _headers(entry: TarEntry) -> bytes:
+    """Return what goes before an entry's data; a global header is all extended header."""
+    return entry.raw[:-fields.BLOCK] if entry.type == GLOBAL_PAX else entry.raw

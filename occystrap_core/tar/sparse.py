@@ -1,0 +1,148 @@
+"""The maps of sparse files in tars: where their data go (GNU tar manual, Storing Sparse Files, all four formats)."""
+from collections.abc import Callable, Iterator
+
+from occystrap_core.errors import InvalidImage
+from occystrap_core.tar import header as fields
+from occystrap_core.tar.entry import GNU_SPARSE, TarEntry
+from occystrap_core.tar.header import EXTENDED_CAP
+from occystrap_core.tar.pax import Records
+from occystrap_core.values import value
+
+Extents = list[tuple[int, int]]
+"""Offset and length in bytes of each piece of data, in order."""
+
+_OLD_PAIR, _OLD_SIZE = 24, slice(483, 495)
+_ZEROS = memoryview(bytes(64 << 10))
+
+
+@value
+class SparseContent:
+    """What a sparse file is made of: where its data go, and its whole size in bytes."""
+
+    extents: Extents
+    size: int
+
+    def whole(self, data: Iterator[memoryview]) -> Iterator[memoryview]:
+        """Yield the file's bytes, zeros where it has holes; `data` are those of the entry."""
+        place, rest = 0, memoryview(b'')
+        for offset, length in self.extents:
+            yield from _zeros(offset - place)
+            place = offset + length
+            while length:
+                rest = rest or next(data)
+                piece, rest = rest[:length], rest[length:]
+                length -= len(piece)
+                yield piece
+        yield from _zeros(self.size - place)
+
+
+def extents(entry: TarEntry, headers: bytes, data: int, take: Callable[[int], bytes]) -> SparseContent | None:
+    """Return the map of a sparse file, None for another one; raises InvalidImage for a map that cannot be.
+
+    `headers` are the further ones of the old GNU format; the file has `data` bytes, and `take` reads from them, where
+    the format 1.0 has its map.
+    """
+    if entry.type == GNU_SPARSE:
+        pieces, size = _old(entry.header, headers), fields.read_number(entry.header[_OLD_SIZE], 'real size')
+    elif not entry.is_pax_sparse:
+        return None
+    elif _version(entry) == (b'1', b'0'):
+        pieces, used = _in_data(take)
+        size, data = _real_size(entry), data - used
+    else:
+        pieces, size = _in_records(entry), _real_size(entry)
+    _require_order(pieces, fields.checked_size(size), data)
+    return SparseContent([piece for piece in pieces if piece[1]], size)
+
+
+def _version(entry: TarEntry) -> tuple[bytes, bytes]:
+    """Return the version of the format; raises InvalidImage for one that nobody knows."""
+    major, minor = (entry.pax.get(b'GNU.sparse.' + part, b'') for part in (b'major', b'minor'))
+    if (major, minor) not in ((b'', b''), (b'0', b'0'), (b'0', b'1'), (b'1', b'0')):
+        raise InvalidImage(f'a sparse file in a tar has a map of the unknown version {major[:9]!r}.{minor[:9]!r}')
+    return major, minor
+
+
+def _real_size(entry: TarEntry) -> int:
+    return _number(entry.pax.get(b'GNU.sparse.size') or entry.pax.get(b'GNU.sparse.realsize', b''))
+
+
+def _in_records(entry: TarEntry) -> Extents:
+    """Return the map that stands in PAX records, all of it in one, or two for each piece."""
+    if b'GNU.sparse.map' in entry.pax:
+        pieces = _pairs(entry.pax[b'GNU.sparse.map'].split(b','))
+    else:
+        pieces = _pairs(list(_in_turn(entry.records)))
+    if len(pieces) != _number(entry.pax.get(b'GNU.sparse.numblocks', b'')):
+        raise InvalidImage('a sparse file in a tar has a map of another length than it says')
+    return pieces
+
+
+def _in_turn(records: Records) -> Iterator[bytes]:
+    """Yield the numbers of the format 0.0; raises InvalidImage unless offsets and lengths take turns."""
+    keys = (b'GNU.sparse.offset', b'GNU.sparse.numbytes')
+    found = [(key, number) for key, number in records if key in keys]
+    for place, (key, number) in enumerate(found):
+        if key != keys[place % 2]:
+            raise InvalidImage('a sparse file in a tar has a malformed map')
+        yield number
+
+
+def _old(header: bytes, further: bytes) -> Extents:
+    """Return the map of four pairs in the header, and of 21 in each block behind it."""
+    blocks = [header[386:386 + 4 * _OLD_PAIR]]
+    blocks += [further[place:place + 21 * _OLD_PAIR] for place in range(0, len(further), fields.BLOCK)]
+    pieces: Extents = []
+    for block in blocks:
+        for place in range(0, len(block), _OLD_PAIR):
+            pair = block[place:place + _OLD_PAIR]
+            if pair[:1] == b'\0' and pair[12:13] == b'\0':
+                return pieces
+            pieces.append((fields.read_number(pair[:12], 'offset'), fields.read_number(pair[12:], 'length')))
+    return pieces
+
+
+def _in_data(take: Callable[[int], bytes]) -> tuple[Extents, int]:
+    """Return the map that lies before the data, as decimal numbers a line each, and the bytes that it takes."""
+    numbers: list[bytes] = []
+    rest, used, wanted = b'', 0, 1
+    while len(numbers) < wanted:
+        if used >= EXTENDED_CAP:
+            raise InvalidImage(f'a sparse file in a tar has a map of more than {EXTENDED_CAP} bytes')
+        rest, used = rest + take(fields.BLOCK), used + fields.BLOCK
+        *lines, rest = rest.split(b'\n')
+        numbers += lines
+        if len(rest) > fields.BLOCK:
+            raise InvalidImage('a sparse file in a tar has a malformed map')
+        wanted = 1 + 2 * _number(numbers[0]) if numbers else 1
+    return _pairs(numbers[1:wanted]), used
+
+
+def _pairs(numbers: list[bytes]) -> Extents:
+    values = [_number(each) for each in numbers]
+    if len(values) % 2:
+        raise InvalidImage('a sparse file in a tar has a malformed map')
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _number(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 19:
+        raise InvalidImage(f'a sparse file in a tar has the malformed number {text[:40]!r}')
+    return int(text)
+
+
+def _require_order(pieces: Extents, size: int, data: int) -> None:
+    """Raise InvalidImage unless the pieces follow each other within the file, and are all of its data."""
+    end = 0
+    for offset, length in pieces:
+        if offset < end or length < 0 or offset + length > size:
+            raise InvalidImage('a sparse file in a tar has a map whose pieces overlap or lie outside of it')
+        end = offset + length
+    if sum(length for _, length in pieces) != data:
+        raise InvalidImage('a sparse file in a tar has other data than its map says')
+
+
+def _zeros(count: int) -> Iterator[memoryview]:
+    while count > 0:
+        yield _ZEROS[:count]
+        count -= len(_ZEROS)

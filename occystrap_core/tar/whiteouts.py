@@ -1,0 +1,76 @@
+"""Whiteouts (image-spec layer.md), and what a layer does to the entries of the layers below it."""
+from typing import NamedTuple
+
+from occystrap_core.name_memory import Share
+from occystrap_core.tar.path_keys import COST, path_key, path_keys
+
+PREFIX = b'.wh.'
+OPAQUE = b'.wh..wh..opq'
+
+
+class Whiteout(NamedTuple):
+    """A mark: `path` is gone, or everything below the folder `path` is, if it is `opaque`."""
+
+    path: bytes
+    opaque: bool
+
+
+def is_whiteout(path: bytes) -> bool:
+    """Tell whether a plain path has the name of a mark, be it one that means something or not."""
+    return path.rpartition(b'/')[2].startswith(PREFIX)
+
+
+def whiteout_of(path: bytes) -> Whiteout | None:
+    """Return what the mark at a plain path deletes; None if it is no mark, or one without a meaning.
+
+    Other names that begin with `.wh..wh.` are aufs's own bookkeeping.
+    """
+    folder, slash, name = path.rpartition(b'/')
+    if name == OPAQUE:
+        return Whiteout(folder, True)
+    target = name.removeprefix(PREFIX)
+    if target == name or target in (b'', b'.', b'..') or target.startswith(PREFIX):
+        return None
+    return Whiteout(folder + slash + target, False)
+
+
+SHADOWED, DELETED = 'shadowed', 'deleted'
+
+
+class LayerEffects:
+    """The paths that one layer has and deletes: keys are all that is kept of it."""
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._paths: set[bytes] = set()
+        self._ends: set[bytes] = set()
+        """Paths below which nothing of a lower layer is left: deleted, or something else than folders now."""
+        self._deleted: set[bytes] = set()
+
+    def add(self, path: bytes, is_folder: bool) -> None:
+        """Take one of the layer's entries by its plain path; raises InvalidImage when all take too much memory."""
+        if is_whiteout(path):
+            if mark := whiteout_of(path):
+                key = self._kept(mark.path)
+                self._ends.add(key)
+                if not mark.opaque:
+                    self._deleted.add(key)
+            return
+        key = self._kept(path)
+        self._paths.add(key)
+        if not is_folder:
+            self._ends.add(key)
+
+    def _kept(self, path: bytes) -> bytes:
+        key = path_key(path)
+        self._share.take(len(key) + COST)
+        return key
+
+    def on(self, path: bytes) -> str:
+        """Return what becomes of a lower layer's entry: SHADOWED, DELETED, or empty if nothing does."""
+        key = path_key(path)
+        if key in self._paths:
+            return SHADOWED
+        if key in self._deleted or any(folder in self._ends for folder in path_keys(path)):
+            return DELETED
+        return ''

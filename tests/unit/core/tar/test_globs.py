@@ -1,0 +1,59 @@
+"""Globs over paths in layers: what they match, and what not."""
+import pytest
+
+from occystrap_core.errors import UsageError
+from occystrap_core.tar.globs import Globs, plain_path
+
+
+@pytest.mark.parametrize(('pattern', 'path'), [
+    ('*.pyc', b'a.pyc'), ('*.pyc', b'usr/lib/a.pyc'), ('cache', b'var/cache/apt/x'), ('var/cache', b'var/cache'),
+    ('/var/cache', b'var/cache/x'), ('var/*/apt', b'var/cache/apt'), ('**/apt', b'apt'), ('**/apt', b'var/cache/apt'),
+    ('var/**/x', b'var/x'), ('var/**/x', b'var/a/b/x'), ('var/**', b'var/a/b'), ('a?c', 'aäc'.encode()),
+    ('a?c', b'a\xffc'), ('[a-c]x', b'bx'), ('[!a-c]x', 'äx'.encode()), ('[ä]x', 'äx'.encode()), (r'\*', b'*'),
+    ('naïve*', 'usr/naïve.txt'.encode()), ('a.c', b'a.c'), ('[]]x', b']x'), ('x\\', b'x\\'), ('a**b', b'aXXb'),
+    ('new\nline', b'new\nline'), ('*', b'\n'),
+])
+def test_matches(pattern: str, path: bytes) -> None:
+    assert Globs(['none', pattern]).match(path)
+
+
+@pytest.mark.parametrize(('pattern', 'path'), [
+    ('*.pyc', b'a.py'), ('*.pyc', b'a.pycx'), ('var/cache', b'usr/var/cache'), ('/cache', b'var/cache'),
+    ('a?c', b'a/c'), ('*', b''), ('var/**', b'var'), ('var/*/x', b'var/a/b/x'), ('a.c', b'abc'), ('[!a-c]x', b'/x'),
+    ('[!a-c]x', b'bx'), ('a**b', b'aX/Xb'), ('cache', b'caches'), (r'\*', b'x'),
+])
+def test_does_not_match(pattern: str, path: bytes) -> None:
+    assert not Globs([pattern]).match(path)
+
+
+def test_folders_alone() -> None:
+    globs = Globs(['cache/'])
+    assert globs.match(b'var/cache', is_folder=True) and globs.match(b'var/cache/x')
+    assert not globs.match(b'var/cache')
+
+
+@pytest.mark.parametrize('pattern', ['/etc/*', 'etc/*', 'etc/**', 'etc/*/', 'etc/?*', '/etc/**/x'])
+def test_what_is_in_a_folder_is_not_the_folder(pattern: str) -> None:
+    assert not Globs([pattern]).match(b'etc', is_folder=True)
+    assert not Globs([pattern], below=False).match(b'etc', is_folder=True)
+
+
+def test_what_matches_without_what_is_below() -> None:
+    globs = Globs(['cache', 'doc/', '/var/lib/**'], below=False)
+    assert globs.match(b'var/cache') and globs.match(b'cache', True) and globs.match(b'usr/doc', True)
+    assert globs.match(b'var/lib/a/b') and not globs.match(b'cache/x') and not globs.match(b'doc')
+    assert not globs.match(b'doc/x', True)
+
+
+@pytest.mark.parametrize('pattern', ['', '/', '//', '[a', '[z-a]x', '[à-é]x'])
+def test_nonsense(pattern: str) -> None:
+    with pytest.raises(UsageError):
+        Globs([pattern])
+
+
+@pytest.mark.parametrize(('name', 'plain'), [
+    (b'./usr/bin/', b'usr/bin'), (b'/usr//bin', b'usr/bin'), (b'.', b''), (b'./', b''), (b'usr/bin', b'usr/bin'),
+    (b'usr/bin/', b'usr/bin'), (b'a/./b', b'a/b'), (b'.hidden', b'.hidden'), (b'a/.', b'a'),
+])
+def test_plain_paths(name: bytes, plain: bytes) -> None:
+    assert plain_path(name) == plain
