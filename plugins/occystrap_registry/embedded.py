@@ -1,6 +1,6 @@
 """The embedded registry for other plugins: their own `Storage` may decide what becomes of what is pushed."""
 from occystrap_registry.server.problems import Problem
-from occystrap_registry.server.serving import RegistryServer
+from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.server.storage import Storage
 
 __all__ = ['Problem', 'RegistryServer', 'Storage']

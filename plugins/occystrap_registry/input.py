@@ -5,16 +5,16 @@ from dataclasses import replace
 from functools import partial
 
 from occystrap_core import (
-    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings,
-    open_chosen, platforms_wanted,
+    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, open_chosen,
+    platforms_wanted,
 )
 from occystrap_core.oci import Excluded, Reference, has_glob
-from occystrap_registry.address import parse_address
-from occystrap_registry.client import RegistryClient
-from occystrap_registry.contents import RepositoryContents
-from occystrap_registry.documents import get_manifest
-from occystrap_registry.matching import matching, not_excluded
-from occystrap_registry.referrers import hanging_on
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.documents import get_manifest
+from occystrap_registry.distribution.referrers import hanging_on
+from occystrap_registry.distribution.repository import RepositoryContents
+from occystrap_registry.distribution.selection import matching, not_excluded
+from occystrap_registry.transport.address import parse_address
 
 
 class RegistryInput(ImageInput):

@@ -31,7 +31,7 @@ def register_inputs() -> Iterable[InputScheme]:
         InputScheme('registry', 'occystrap_registry.input:RegistryInput', _IMAGES,
                     'an image in a registry: registry://host[:port]/repository[:tag][@digest]; or all that match '
                     'patterns: registry://host/team/*:v1.*'),
-        InputScheme('quay', 'occystrap_registry.quay:QuayInput', [
+        InputScheme('quay', 'occystrap_registry.quay.input:QuayInput', [
             Option('since', help='only tags made or moved since this date, such as 2024-01-31'),
             Option('token', help='OAuth token for the API of Quay (default: OCCYSTRAP_QUAY_TOKEN); ps shows it, so '
                                  'better not here', secret=True),
@@ -55,10 +55,11 @@ def register_writers() -> Iterable[WriterScheme]:
 def register_commands() -> Iterable[CommandDeclaration]:
     """Return the demonstration, logging in and out, listing."""
     return [
-        CommandDeclaration('demo', 'occystrap_registry.demo:demo', 'See it work, on a sample image.'),
-        CommandDeclaration('login', 'occystrap_registry.login:login', 'Log in to a registry.'),
-        CommandDeclaration('tags', 'occystrap_registry.tags:tags', 'List tags, or repositories, of a registry.'),
-        CommandDeclaration('logout', 'occystrap_registry.login:logout', 'Forget a login.'),
+        CommandDeclaration('demo', 'occystrap_registry.commands.demo:demo', 'See it work, on a sample image.'),
+        CommandDeclaration('login', 'occystrap_registry.commands.login:login', 'Log in to a registry.'),
+        CommandDeclaration('tags', 'occystrap_registry.commands.tags:tags',
+                           'List tags, or repositories, of a registry.'),
+        CommandDeclaration('logout', 'occystrap_registry.commands.login:logout', 'Forget a login.'),
     ]
 
 

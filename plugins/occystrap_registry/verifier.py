@@ -4,17 +4,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from occystrap_core import (
-    READ, REPORTED, ByteStream, CheckResults, Expectation, ImageNotFound, InvalidImage, Location,
-    OccystrapError, Presence, Receipt, ServiceError, Settings, VerifyLevel,
+    READ, REPORTED, ByteStream, CheckResults, Expectation, ImageNotFound, InvalidImage, Location, OccystrapError,
+    Presence, Receipt, ServiceError, Settings, VerifyLevel,
 )
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index
-from occystrap_registry.address import parse_address
-from occystrap_registry.answers import Reply
-from occystrap_registry.blobs import BlobSource
-from occystrap_registry.client import InternalServerError, RegistryClient
-from occystrap_registry.documents import fetch_manifest
-from occystrap_registry.known_blobs import KnownBlobs
-from occystrap_registry.referrers import list_referrers
+from occystrap_registry.distribution.blobs import BlobSource
+from occystrap_registry.distribution.client import InternalServerError, RegistryClient
+from occystrap_registry.distribution.documents import fetch_manifest
+from occystrap_registry.distribution.known_blobs import KnownBlobs
+from occystrap_registry.distribution.referrers import list_referrers
+from occystrap_registry.transport.address import parse_address
+from occystrap_registry.transport.answers import Reply
 
 Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 

@@ -6,11 +6,11 @@ from occystrap_core import (
     Settings, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
 )
 from occystrap_core.oci import Digest, Index, Manifest, Reference
-from occystrap_registry.address import parse_address
-from occystrap_registry.answers import Reply
-from occystrap_registry.client import RegistryClient
-from occystrap_registry.manifests import attach, now_there, put_manifest, understood
-from occystrap_registry.uploads import Uploads, whole
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.manifests import attach, now_there, put_manifest, understood
+from occystrap_registry.distribution.uploads import Uploads, whole
+from occystrap_registry.transport.address import parse_address
+from occystrap_registry.transport.answers import Reply
 
 
 class RegistryOutput(ImageOutput):

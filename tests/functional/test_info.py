@@ -14,7 +14,7 @@ from tests.services.faults import FaultProxy
 from tests.services.real_image import RealImage
 from tests.services.registry import Registry
 from tests.services.sample import put_sample_image
-from tests.unit.registry_client.images import index_of, put_manifest
+from tests.unit.registry.images import index_of, put_manifest
 from tests.unit.tar.archives import docker_members, write_tar
 
 IMAGE = sample_image()

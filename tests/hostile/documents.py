@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from occystrap_core.oci import Digest
-from tests.unit.registry_client.scripted import Say, Scripted
-from tests.unit.tar.archives import gzipped, hex_of, write_tar
 from tests.unit.docker.layouts import make_tar
+from tests.unit.registry.scripted import Say, Scripted
+from tests.unit.tar.archives import gzipped, hex_of, write_tar
 
 TAR = make_tar([('a', b'here')])
 BLOB = gzipped(TAR)

@@ -12,7 +12,7 @@ from occystrap_core.oci.field_names import CONFIG_FIELDS
 from tests.hostile.documents import BLOB, Edit, Written, instead, put_in
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
-from tests.unit.registry_client.scripted import Scripted
+from tests.unit.registry.scripted import Scripted
 
 STORED = ('layout', 'oci-tar', 'registry')
 SAVED = ('tar', 'dir')

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from occystrap_docker.push_storage import PushStorage
-from occystrap_registry import demo
+from occystrap_registry.commands import demo
 from occystrap_registry.embedded import RegistryServer
-from occystrap_registry.server import callers, uploads
+from occystrap_registry.server import callers, upload_files as uploads
 from tests.hostile.in_process import run_here
 
 SECRET = 'occystrap/' + '5' * 32

@@ -11,13 +11,13 @@ from occystrap_core import Image, Settings
 from occystrap_core.image.origin import Origin
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
-from occystrap_registry.server.serving import RegistryServer
+from occystrap_registry.server.server_thread import RegistryServer
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, Stream, offer
 from tests.unit.core.pipeline.test_many import process
-from tests.unit.registry_client.several import entry, manifest_at, put_index, put_many
+from tests.unit.registry.several import entry, manifest_at, put_index, put_many
 
 ALL, REPLACE = '--platform=all', '--replace-index'
 

@@ -6,7 +6,7 @@ import pytest
 from occystrap_core import Image
 from occystrap_core.oci import Reference
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
-from occystrap_registry.server.serving import RegistryServer
+from occystrap_registry.server.server_thread import RegistryServer
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused

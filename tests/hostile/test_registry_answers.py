@@ -12,8 +12,8 @@ from occystrap_core import Image
 from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, media_types
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from tests.services.command_line import CommandLine, CommandResult
-from tests.unit.registry_client.images import serve
-from tests.unit.registry_client.scripted import Asked, Say, Scripted
+from tests.unit.registry.images import serve
+from tests.unit.registry.scripted import Asked, Say, Scripted
 
 Pull = Callable[..., CommandResult]
 IMAGE = sample_image()

@@ -13,8 +13,8 @@ from occystrap_core.pipeline.index_copy import copy_of
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.input import RegistryInput
 from occystrap_registry.writer import RegistryOutput
-from tests.unit.registry_client.images import serve
-from tests.unit.registry_client.scripted import Asked, Say, Scripted, location
+from tests.unit.registry.images import serve
+from tests.unit.registry.scripted import Asked, Say, Scripted, location
 
 SAMPLE = sample_image()
 assert SAMPLE.manifest

@@ -6,10 +6,10 @@ from itertools import count
 import pytest
 
 from occystrap_core import ServiceError, Settings
-from occystrap_registry import paging
-from occystrap_registry.client import RegistryClient
-from occystrap_registry.listing import list_repositories, list_tags
-from tests.unit.registry_client.scripted import Asked, Say, Scripted, client_of
+from occystrap_registry.distribution import pages
+from occystrap_registry.distribution.catalog import list_repositories, list_tags
+from occystrap_registry.distribution.client import RegistryClient
+from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
 
 _LONG = 500
 PATHS = {'tags': '/v2/app/tags/list', 'repositories': '/v2/_catalog'}
@@ -69,7 +69,7 @@ def test_ever_new_links_to_nothing_new(kind: str, names: list[str], server: Scri
 @pytest.mark.parametrize('with_links', [True, False])
 def test_ever_new_names(kind: str, with_links: bool, server: Scripted, client: RegistryClient,
                         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, 'MOST', 1000)
+    monkeypatch.setattr(pages, 'MOST', 1000)
     numbers = count()
 
     def names() -> list[str]:

@@ -1,6 +1,6 @@
 """HOSTILE 41 to 45, 70 to 72: challenges, scopes, tokens that run out, realms that lure, helpers, files, hosts.
 
-What is said to the parts alone is in tests/unit/registry_client; here a user runs the command.
+What is said to the parts alone is in tests/unit/registry; here a user runs the command.
 """
 import base64
 import json
@@ -17,8 +17,8 @@ from occystrap_core.testing.sample import sample_image
 from tests.services.command_line import CommandLine, CommandResult
 from tests.services.ports import own_address
 from tests.services.requirements import ServiceUnavailable
-from tests.unit.registry_client.images import serve
-from tests.unit.registry_client.scripted import Asked, Say, Scripted
+from tests.unit.registry.images import serve
+from tests.unit.registry.scripted import Asked, Say, Scripted
 
 USER, PASSWORD = 'me', 'canary-password'
 BASIC = f'Basic {base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}'

@@ -8,8 +8,8 @@ import pytest
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_image
 from tests.services.command_line import CommandLine
-from tests.unit.registry_client.images import serve
-from tests.unit.registry_client.scripted import Answering, Asked, Say, Scripted
+from tests.unit.registry.images import serve
+from tests.unit.registry.scripted import Answering, Asked, Say, Scripted
 
 IMAGE = sample_image()
 assert IMAGE.manifest

@@ -10,8 +10,8 @@ from occystrap_core.testing.sample import sample_image
 from tests.services.command_line import CommandLine, CommandResult
 from tests.services.ports import own_address
 from tests.services.requirements import ServiceUnavailable
-from tests.unit.registry_client.images import serve
-from tests.unit.registry_client.scripted import Answering, Asked, Say, Scripted
+from tests.unit.registry.images import serve
+from tests.unit.registry.scripted import Answering, Asked, Say, Scripted
 
 Push = Callable[..., CommandResult]
 IMAGE = sample_image()

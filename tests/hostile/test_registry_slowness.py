@@ -16,8 +16,8 @@ from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine, CommandResult
 from tests.services.raw_server import LONG, RawServer, again, plain, raw_server
-from tests.unit.registry_client.images import serve
-from tests.unit.registry_client.scripted import Scripted
+from tests.unit.registry.images import serve
+from tests.unit.registry.scripted import Scripted
 
 IMAGE = sample_image()
 assert IMAGE.manifest

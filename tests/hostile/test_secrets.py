@@ -11,8 +11,8 @@ import pytest
 
 from occystrap_core.testing.sample import sample_image
 from tests.services.command_line import CommandLine, CommandResult
-from tests.unit.registry_client.images import serve
-from tests.unit.registry_client.scripted import Asked, Say, Scripted
+from tests.unit.registry.images import serve
+from tests.unit.registry.scripted import Asked, Say, Scripted
 
 USER, PASSWORD = 'me', 'canary pass/word:1'
 BASIC = base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()

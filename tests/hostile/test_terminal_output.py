@@ -15,7 +15,7 @@ from occystrap_core.oci import Digest
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine, CommandResult
-from tests.unit.registry_client.scripted import Say, Scripted
+from tests.unit.registry.scripted import Say, Scripted
 
 EVIL = '\x1b]0;PWNED\x07\x1b[31mRED\u202eevil\x9b\u2028\nSummary: 1/1 verified'
 

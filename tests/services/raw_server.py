@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from tests.unit.registry_client.scripted import Say
-
+from tests.unit.registry.scripted import Say
 
 LONG = 12.0
 """Seconds after which a server that goes on for ever has shown enough."""

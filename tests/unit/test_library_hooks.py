@@ -20,7 +20,7 @@ from occystrap_core.sources.yaml_document import parse_yaml
 from occystrap_core.terminal import EscapedStream
 from occystrap_core.testing.sample import sample_image
 from occystrap_docker import local_socket
-from occystrap_registry.server.serving import RegistryServer
+from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.unit.docker.conftest import daemon, folder  # noqa: F401
 from tests.unit.docker.fake_daemon import FakeDaemon

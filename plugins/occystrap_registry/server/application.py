@@ -13,7 +13,7 @@ from occystrap_registry.server.admission import Admission
 from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem
 from occystrap_registry.server.storage import Storage
-from occystrap_registry.server.uploads import Uploads
+from occystrap_registry.server.upload_files import Uploads
 
 Observer = Callable[[str, str, int], None]
 """Hears of each answered request: method, path, status."""

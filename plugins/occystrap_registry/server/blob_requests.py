@@ -8,7 +8,7 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from occystrap_registry.server import names
+from occystrap_registry.server import request_names
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
@@ -19,8 +19,8 @@ _RANGE = re.compile(r'bytes=([0-9]{0,18})-([0-9]{0,18})')
 async def get_blob(request: Request) -> Response:
     """GET and HEAD: a blob, or one range of it (RFC 9110, 14.2)."""
     storage: Storage = request.app.state.storage
-    digest = names.digest(request.path_params['digest'])
-    repository = names.repository_name(request.path_params['name'])
+    digest = request_names.digest(request.path_params['digest'])
+    repository = request_names.repository_name(request.path_params['name'])
     size = await anyio.to_thread.run_sync(storage.blob_size, repository, digest)
     first, last = _wanted_range(request.headers.get('range'), size)
     headers = {'Docker-Content-Digest': digest, 'Content-Type': 'application/octet-stream', 'Accept-Ranges': 'bytes',
@@ -38,8 +38,8 @@ async def get_blob(request: Request) -> Response:
 async def delete_blob(request: Request) -> Response:
     """DELETE: the repository does not know the blob any more."""
     storage: Storage = request.app.state.storage
-    storage.delete_blob(names.repository_name(request.path_params['name']),
-                        names.digest(request.path_params['digest']))
+    storage.delete_blob(request_names.repository_name(request.path_params['name']),
+                        request_names.digest(request.path_params['digest']))
     return Response(status_code=202)
 
 

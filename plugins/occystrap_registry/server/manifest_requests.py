@@ -10,7 +10,7 @@ from occystrap_core import InvalidImage
 from occystrap_core.oci import (
     MANIFEST_CAP, Descriptor, Digest, Index, Manifest, parse_manifest_or_index, referrer_of, subject_of,
 )
-from occystrap_registry.server import names
+from occystrap_registry.server import request_names
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
@@ -53,7 +53,7 @@ async def delete_manifest(request: Request) -> Response:
 async def list_tags(request: Request) -> Response:
     """GET: a repository's tags, in pages."""
     storage: Storage = request.app.state.storage
-    repository = names.repository_name(request.path_params['name'])
+    repository = request_names.repository_name(request.path_params['name'])
     page, headers = _page(request, storage.tags(repository))
     return JSONResponse({'name': repository, 'tags': page}, headers=headers)
 
@@ -68,8 +68,8 @@ async def catalog(request: Request) -> Response:
 async def list_referrers(request: Request) -> Response:
     """GET: what refers to a manifest, as an index, in pages, all or of one kind."""
     storage: Storage = request.app.state.storage
-    repository = names.repository_name(request.path_params['name'])
-    subject, kind = names.digest(request.path_params['digest']), request.query_params.get('artifactType')
+    repository = request_names.repository_name(request.path_params['name'])
+    subject, kind = request_names.digest(request.path_params['digest']), request.query_params.get('artifactType')
     digests = {str(digest): digest for digest in storage.referrers(repository, subject)}
     page, headers = _page(request, list(digests), {'artifactType': kind} if kind else {})
     entries = [_referrer(storage, repository, digests[each]) for each in page]
@@ -84,9 +84,9 @@ def _referrer(storage: Storage, repository: str, digest: Digest) -> Descriptor:
 
 
 def _addressed(request: Request) -> tuple[Storage, str, Digest | str]:
-    repository = names.repository_name(request.path_params['name'])
+    repository = request_names.repository_name(request.path_params['name'])
     reference = request.path_params['reference']
-    parsed = names.digest(reference) if names.is_digest(reference) else names.tag(reference)
+    parsed = request_names.digest(reference) if request_names.is_digest(reference) else request_names.tag(reference)
     return request.app.state.storage, repository, parsed
 
 

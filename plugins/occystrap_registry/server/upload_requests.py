@@ -7,10 +7,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from occystrap_core.oci import Digest
-from occystrap_registry.server import names
+from occystrap_registry.server import request_names
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
-from occystrap_registry.server.uploads import Upload, Uploads
+from occystrap_registry.server.upload_files import Upload, Uploads
 
 _RANGE = re.compile(r'(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})')
 
@@ -18,15 +18,15 @@ _RANGE = re.compile(r'(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})')
 async def start_upload(request: Request) -> Response:
     """POST: start an upload, mount a blob of another repository, or take a whole blob at once."""
     storage, uploads = _parts(request)
-    repository = names.repository_name(request.path_params['name'])
+    repository = request_names.repository_name(request.path_params['name'])
     query = request.query_params
     if 'mount' in query and 'from' in query:
-        digest, origin = names.digest(query['mount']), names.repository_name(query['from'])
+        digest, origin = request_names.digest(query['mount']), request_names.repository_name(query['from'])
         if storage.mount_blob(repository, digest, origin):
             return _created(repository, digest)
     if 'digest' not in query:
         return _accepted(uploads.start(repository))
-    promised = names.digest(query['digest'])
+    promised = request_names.digest(query['digest'])
     upload = uploads.start(repository)
     async with _receiving(uploads, upload, keep=False):
         await upload.append(request.stream())
@@ -46,7 +46,7 @@ async def continue_upload(request: Request) -> Response:
 async def finish_upload(request: Request) -> Response:
     """PUT: take the last chunk, if there is one, and hold all bytes against the digest."""
     uploads, upload = _upload(request)
-    promised = names.digest(request.query_params.get('digest'))
+    promised = request_names.digest(request.query_params.get('digest'))
     _check_range(request, upload)
     async with _receiving(uploads, upload, keep=False):
         await upload.append(request.stream())
@@ -107,8 +107,8 @@ def _parts(request: Request) -> tuple[Storage, Uploads]:
 
 def _upload(request: Request) -> tuple[Uploads, Upload]:
     uploads = _parts(request)[1]
-    repository = names.repository_name(request.path_params['name'])
-    return uploads, uploads.find(repository, names.upload_id(request.path_params['upload']))
+    repository = request_names.repository_name(request.path_params['name'])
+    return uploads, uploads.find(repository, request_names.upload_id(request.path_params['upload']))
 
 
 def _position(upload: Upload) -> dict[str, str]:

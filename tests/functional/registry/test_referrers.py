@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from occystrap_registry.server.serving import RegistryServer
+from occystrap_registry.server.server_thread import RegistryServer
 from tests.services.command_line import CommandLine
 from tests.services.registry import Registry
 from tests.services.tiny_image import put_tiny_image

@@ -11,7 +11,7 @@ from tests.hostile.faults.shim import Plan
 from tests.hostile.writers.images import NEW, OLD
 from tests.services.command_line import CommandResult
 from tests.services.warm_command_line import WarmCommandLine
-from tests.unit.registry_client.scripted import Scripted
+from tests.unit.registry.scripted import Scripted
 
 Judge = Callable[[Ground, CommandResult], None]
 

@@ -15,8 +15,8 @@ from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD
 from tests.hostile.writers.places import DESTINATIONS, Place
 from tests.services.command_line import CommandLine
-from tests.unit.registry_client.images import serve
-from tests.unit.registry_client.scripted import Asked, Say, Scripted
+from tests.unit.registry.images import serve
+from tests.unit.registry.scripted import Asked, Say, Scripted
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 IMAGE = sample_image()

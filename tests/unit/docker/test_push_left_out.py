@@ -8,7 +8,7 @@ from occystrap_core import InvalidImage, Location, Receipt, ServiceError, Settin
 from occystrap_core.image.derived import DerivedImage
 from occystrap_core.oci import Digest
 from occystrap_core.pipeline.image_copy import ImageCopy
-from occystrap_registry.server.serving import RegistryServer
+from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.writer import RegistryOutput
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.fake_push import by_index

@@ -11,7 +11,7 @@ from occystrap_core.oci import Digest
 from tests.hostile.documents import TAR, Written, instead
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
-from tests.unit.registry_client.scripted import Scripted
+from tests.unit.registry.scripted import Scripted
 from tests.unit.tar.archives import gzipped
 
 LAYER = 'application/vnd.oci.image.layer.v1.tar'

@@ -1,0 +1,98 @@
+"""Keeping and forgetting logins, in the files of docker and Podman or with the helpers that those name."""
+import fcntl
+import glob
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from occystrap_core import UsageError, sync_folder, writing
+from occystrap_registry.auth.auth_files import AuthFile, read_document
+from occystrap_registry.auth.credential_helpers import erase_with_helper, store_with_helper
+from occystrap_registry.auth.logins import Login, plain_key, server_names
+
+_ENDING = '.partial'
+
+
+def keep_login(path: Path, host: str, login: Login, seconds: float) -> str:
+    """Keep a login for a host where the file at `path` says: in itself, or with a helper; return the place's name.
+
+    Raises UsageError, OutputError.
+    """
+    key, helper = server_names(host)[0], AuthFile(path).helper(host)
+    if helper:
+        store_with_helper(helper, key, login, seconds)
+    entry = {} if helper else {'auth': login.basic.partition(' ')[2]}
+
+    def change(auths: dict[str, Any]) -> bool:
+        _drop(auths, host)
+        auths[key] = entry
+        return True
+    _change(path, change)
+    return f'docker-credential-{helper}' if helper else str(path)
+
+
+def forget_login(path: Path, host: str, seconds: float) -> bool:
+    """Remove what is kept for exactly this host; return False where there was nothing. Raises as `keep_login`."""
+    file = AuthFile(path)
+    helper = file.helper(host)
+    for server in server_names(host) if helper else ():
+        erase_with_helper(helper or '', server, seconds)
+
+    return (path.exists() and _change(path, lambda auths: _drop(auths, host))) or bool(helper)
+
+
+def _drop(auths: dict[str, Any], host: str) -> bool:
+    """Remove all entries for exactly this host, and tell whether there was one."""
+    keys = [key for key in auths if plain_key(key) == plain_key(host)]
+    return bool([auths.pop(key) for key in keys])
+
+
+def _change(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
+    """Let `change` alter the `auths` of a file and return what it does; all else in the file stays."""
+    path = Path(os.path.realpath(path))
+    with writing(str(path)), _alone_in(path.parent):
+        document = read_document(path)
+        auths = document['auths'] = document.get('auths') or {}
+        if not isinstance(auths, dict):
+            raise UsageError(f'{path} has auths that are no object: mend it or move it away')
+        changed = change(auths)
+        if changed:
+            _replace(path, json.dumps(document, indent='\t').encode() + b'\n')
+        return changed
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes of ours out of a folder, made if it is not there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put a file of mode 0600 in the place of another, owned by whom the other was; whoever calls is alone there."""
+    for left in path.parent.glob(f'.{glob.escape(path.name)}-????????{_ENDING}'):
+        left.unlink()  # of a process that was killed, or whose disk had gone: there are passwords in it
+    descriptor, temporary = tempfile.mkstemp(_ENDING, f'.{path.name}-', path.parent)  # of mode 0600
+    try:
+        with open(descriptor, 'wb') as file:
+            file.write(data)
+            with suppress(FileNotFoundError, PermissionError):
+                before = path.stat()
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):  # the next login removes it
+            os.unlink(temporary)
+        raise
+    sync_folder(str(path.parent))

@@ -1,0 +1,134 @@
+"""Bearer tokens (distribution, Token Authentication Specification): where to ask, whom to trust, what comes back."""
+from collections.abc import Callable
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import httpx
+
+from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, value
+from occystrap_core.oci import parse_json
+from occystrap_registry.auth.challenges import Challenge
+from occystrap_registry.auth.logins import Login
+from occystrap_registry.transport.answers import Reply
+from occystrap_registry.transport.hosts import is_loopback, is_metadata
+
+_LIFETIME = 60.0
+"""Seconds that a token lives when its server does not say."""
+_CLIENT = 'occystrap'
+
+
+class Ask(Protocol):
+    """Sends a GET, or with a form a POST, with these headers and without any authorization of its own."""
+
+    def __call__(self, url: httpx.URL, headers: dict[str, str], form: bytes | None = None) -> Reply:
+        """Return the answer."""
+
+
+@value
+class Token:
+    """A token and the seconds for which it should be used, a little less than it lives."""
+
+    text: str
+    lifetime: float
+
+
+def fetch_token(ask: Ask, challenge: Challenge, scope: str, registry: httpx.URL, login: Login | None,
+                advice: Callable[[], str]) -> Token:
+    """Return a fresh token for what `scope` and the challenge want, for nobody where a login may not be told.
+
+    Raises AccessDenied, ServiceError.
+    """
+    url = token_url(challenge, scope, registry)
+    login = login if login and may_be_told(url, registry) else None
+    if login and login.is_identity:
+        reply = _post(ask, challenge, scope, {'grant_type': 'refresh_token', 'refresh_token': login.secret})
+    else:
+        reply = ask(url, {'Authorization': login.basic} if login else {})
+    if login and not login.is_identity and reply.status in (404, 405):
+        reply = _post(ask, challenge, scope,
+                      {'grant_type': 'password', 'username': login.user, 'password': login.secret})
+    return read_token(reply, registry.netloc.decode(), advice)
+
+
+def token_url(challenge: Challenge, scope: str, registry: httpx.URL) -> httpx.URL:
+    """Return where to ask for a token for `scope`; raises AccessDenied for a realm that nobody should be sent to.
+
+    What the challenge asks for beyond `scope` is asked for as well.
+    """
+    text = urlencode([*_service(challenge), *(('scope', each) for each in _wanted(challenge, scope))])
+    realm = challenge.parameters['realm']
+    try:
+        url = httpx.URL(f'{realm}{"&" if "?" in realm else "?"}{text}' if text else realm)
+    except (httpx.InvalidURL, ValueError):
+        raise AccessDenied(f'{registry.host} sends for tokens to something that is no URL') from None
+    _refuse_bad_realm(url, registry)
+    return url
+
+
+def may_be_told(url: httpx.URL, registry: httpx.URL) -> bool:
+    """Tell whether credentials for `registry` may go to a realm: encrypted, back to itself, or on this machine."""
+    return url.scheme == 'https' or url.netloc == registry.netloc or is_loopback(url.host)
+
+
+def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
+    """Return the token in a reply; raises AccessDenied, with `advice`, or ServiceError when there is none."""
+    if reply.status in (401, 403) or (reply.status == 400 and b'invalid_grant' in reply.body):  # RFC 6749, 5.2
+        raise AccessDenied(advice())
+    if reply.status != 200:
+        kind = ServiceUnavailable if reply.status >= 500 or reply.status == 429 else ServiceError
+        raise kind(f'{reply.url.host} gives no token for {host} (HTTP {reply.status})')
+    try:
+        document: Any = parse_json(reply.body, 'the answer')
+        text = document.get('token') or document.get('access_token')
+        lifetime = float(document.get('expires_in') or _LIFETIME)
+        age = _age(document.get('issued_at'), reply)
+    except (InvalidImage, ValueError, AttributeError, TypeError):
+        text, lifetime, age = None, _LIFETIME, 0.0
+    if not isinstance(text, str) or not text.isascii() or not text.isprintable():
+        raise ServiceError(f'{reply.url.host} answered without a token for {host}')
+    return Token(text, max(5.0, (lifetime - age if age < lifetime else lifetime) * 0.8))
+
+
+def _age(issued: object, reply: Reply) -> float:
+    """Return how many seconds ago a token was issued, by its server's clock; 0 where that cannot be told."""
+    try:
+        then = datetime.fromisoformat(issued) if isinstance(issued, str) else None
+        now = parsedate_to_datetime(reply.headers['date']) if 'date' in reply.headers else datetime.now(timezone.utc)
+        return max(0.0, (now - then).total_seconds()) if then else 0.0
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def _post(ask: Ask, challenge: Challenge, scope: str, grant: dict[str, str]) -> Reply:
+    """Ask for a token the way of OAuth 2 (distribution, Oauth2 Token Authentication); the URL was looked at before."""
+    wanted = ' '.join(_wanted(challenge, scope))
+    form = urlencode([*grant.items(), *_service(challenge), ('client_id', _CLIENT),
+                      *([('scope', wanted)] if wanted else [])], errors='surrogateescape')
+    headers = {'Content-Type': 'application/x-www-form-urlencoded'}
+    return ask(httpx.URL(challenge.parameters['realm']), headers, form.encode())
+
+
+def _service(challenge: Challenge) -> list[tuple[str, str]]:
+    return [('service', challenge.parameters['service'])] if 'service' in challenge.parameters else []
+
+
+def _wanted(challenge: Challenge, scope: str) -> list[str]:
+    scopes = scope.split()
+    asked = challenge.parameters.get('scope', '').split()
+    return [*scopes, *(each for each in asked if not any(_covers(scope, each) for scope in scopes))]
+
+
+def _refuse_bad_realm(url: httpx.URL, registry: httpx.URL) -> None:
+    downgraded = registry.scheme == 'https' and url.scheme == 'http' and not is_loopback(url.host)
+    forbidden = is_metadata(url.host) and url.host != registry.host
+    if url.scheme not in ('http', 'https') or not url.host or downgraded or forbidden:
+        raise AccessDenied(f'{registry.host} sends for tokens to {url.scheme}://{url.host}, which is refused')
+
+
+def _covers(scope: str, other: str) -> bool:
+    """Tell whether `scope` allows all that `other` does (distribution, Token Scope Documentation)."""
+    name, _, actions = scope.rpartition(':')
+    other_name, _, other_actions = other.rpartition(':')
+    return name == other_name and set(other_actions.split(',')) <= set(actions.split(','))

@@ -1,0 +1,1 @@
+"""Commands that this plugin adds: login, logout, tags, demo."""

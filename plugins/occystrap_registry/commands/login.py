@@ -1,0 +1,108 @@
+"""The commands `login` and `logout`: credentials checked, then kept where docker and Podman keep theirs."""
+import sys
+
+import click
+from click.core import ParameterSource
+
+from occystrap_core import AccessDenied, Settings, UsageError, print_message, prompt
+from occystrap_core.oci import Reference
+from occystrap_registry.auth.auth_files import AuthFile, place_to_write, places_to_read
+from occystrap_registry.auth.credential_store import forget_login, keep_login
+from occystrap_registry.auth.logins import HUB, Login, plain_key
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.transport.address import Address
+
+_LONGEST = 64 << 10
+_HUB_API = 'registry-1.docker.io'
+_AUTHFILE = click.option('--authfile', type=click.Path(dir_okay=False), metavar='FILE',
+                         help='Where to keep it (default: REGISTRY_AUTH_FILE, else docker\'s config.json).')
+_TIMEOUT = click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True,
+                        metavar='SECONDS', help='How long the registry or a credential helper may stay silent.')
+
+
+@click.command()
+@click.argument('host')
+@click.option('-u', '--username', envvar='OCCYSTRAP_USERNAME', show_envvar=True, help='Who to log in as.')
+@click.option('-p', '--password', envvar='OCCYSTRAP_PASSWORD', show_envvar=True,
+              help='Password or token; on the command line ps shows it to everybody.')
+@click.option('--password-stdin', is_flag=True, help='Read the password from standard input.')
+@click.option('--insecure', is_flag=True, help='Allow http, and https without checking certificates.')
+@click.option('--ca-file', type=click.Path(dir_okay=False), metavar='FILE',
+              help='Certificates of authorities to trust besides the system\'s.')
+@_AUTHFILE
+@_TIMEOUT
+@click.pass_context
+def login(context: click.Context, /, host: str, username: str | None, password: str | None, password_stdin: bool,
+          insecure: bool, ca_file: str | None, authfile: str | None, timeout: float) -> None:
+    """Log in to the registry at HOST[:PORT], and keep the login where docker keeps its own.
+
+    The registry is asked first; a login that it refuses is not kept. A credential helper that the file names keeps it.
+    """
+    host, path = _host(host), place_to_write(authfile)
+    shown = context.get_parameter_source('password') is ParameterSource.COMMANDLINE
+    if shown and password_stdin:
+        raise click.UsageError('--password and --password-stdin cannot both be given', context)
+    if shown:
+        print_message('warning: all users of this machine can see --password in ps: --password-stdin hides it')
+    AuthFile(path)  # a broken one is better told before the password is typed
+    found = _asked_for(username, None if password_stdin else password, password_stdin)
+    checked = _check(host, found, insecure, Settings(timeout=timeout, ca_file=ca_file))
+    place = keep_login(path, host, found, timeout)
+    doubt = '' if checked else f'; {host} lets everybody in, so that the password could not be checked'
+    print_message(f'logged in to {host} as {found.user}, kept in {place}{doubt}')
+
+
+@click.command()
+@click.argument('host')
+@_AUTHFILE
+@_TIMEOUT
+def logout(host: str, authfile: str | None, timeout: float) -> None:
+    """Forget the login to HOST[:PORT] that `occystrap login`, `docker login` or `podman login` kept."""
+    host, path = _host(host), place_to_write(authfile)
+    gone = forget_login(path, host, timeout)
+    others = [each for each in places_to_read() if each != path and AuthFile(each).login(host, '')]
+    still = ''.join(f'; {each} has one still (--authfile)' for each in others)
+    print_message(f'logged out of {host}{still}' if gone else f'there was no login for {host} in {path}{still}')
+
+
+def _host(text: str) -> str:
+    """Return the `host[:port]` of what a user calls a registry; raises UsageError."""
+    host = plain_key(text)
+    if '/' in host:
+        raise UsageError(f'{host.partition("/")[0]} is the registry of {text}: log in there, without a repository')
+    return Reference.parse(f'{host}/any', with_host=True).host
+
+
+def _asked_for(user: str | None, password: str | None, from_stdin: bool) -> Login:
+    """Return who logs in, asked for on the terminal where it was not given; raises UsageError."""
+    if from_stdin:
+        if not user:
+            raise UsageError('--password-stdin needs --username')
+        raw = sys.stdin.buffer.read(_LONGEST)
+        password = raw.decode(errors='surrogateescape').removesuffix('\n').removesuffix('\r')
+        if not password:
+            raise UsageError('--password-stdin: nothing came on standard input')
+    elif not (user and password) and not sys.stdin.isatty():
+        raise UsageError('there is no terminal to ask on: give --username and --password-stdin')
+    user = user or prompt('Username')
+    password = password or prompt('Password', hidden=True)
+    if ':' in user or not user.isprintable():
+        raise UsageError('a user name has no colons and no control characters (RFC 7617)')
+    return Login(user, password)
+
+
+def _check(host: str, login: Login, insecure: bool, settings: Settings) -> bool:
+    """Return whether the registry took the login, False where it asks for none; raises ServiceError, AccessDenied."""
+    asked = _HUB_API if host == HUB else host
+    address = Address(Reference('any', host=host), asked, insecure, (login.user, login.secret))
+    client = RegistryClient(address, settings)
+    try:
+        reply = client.fetch('GET', '/v2/', '')
+        if reply.status in (401, 403):
+            raise AccessDenied(f'{host} refuses the login of {login.user}: check user name and password')
+        if reply.status != 200:
+            raise client.failure(reply, f'{host} does not answer as a registry')
+        return client.authentication.was_challenged
+    finally:
+        client.close()
+        settings.shared.close()

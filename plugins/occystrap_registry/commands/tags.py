@@ -1,0 +1,71 @@
+"""The command `tags`: what a repository, or a whole registry, has."""
+from itertools import islice
+
+import click
+
+from occystrap_core import Location, Settings, UsageError, parse_uri, print_json, print_lines, read_options
+from occystrap_core.oci import has_glob, natural
+from occystrap_registry.distribution.catalog import PAGE, list_repositories, list_tags
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.plugin import CONNECTION
+from occystrap_registry.transport.address import parse_address
+
+_SCHEME = 'registry'
+
+
+@click.command()
+@click.argument('location', metavar='registry://HOST[/REPOSITORY]')
+@click.option('--limit', type=click.IntRange(min=1), metavar='NUMBER', help='Ask for no more names than these.')
+@click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='What goes to stdout.')
+@click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
+              help='How long the registry may stay silent.')
+@click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
+              help='How often a failed request is tried again.')
+@click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
+              help='Certificates of authorities to trust besides the system\'s.')
+@click.pass_context
+def tags(context: click.Context, /, location: str, limit: int | None, shape: str | None, timeout: float, retries: int,
+         ca_file: str | None) -> None:
+    """List the tags of a repository, one a line, or without a repository the repositories of a registry.
+
+    The options of registry:// that are for connections may be given: registry://host/app?insecure=true.
+    """
+    wanted = _location(location)
+    settings = Settings(timeout=timeout, retries=retries, ca_file=ca_file)
+    key, named, names = _listed(wanted, settings, limit)
+    names.sort(key=natural)
+    if (shape or getattr(context.find_root().obj, 'format', 'text')) == 'json':
+        print_json({**named, key: names})
+    else:
+        print_lines(names)
+
+
+def _location(text: str) -> Location:
+    """Return the location; raises UsageError for another scheme, or what is no repository and no host."""
+    written = parse_uri(text)
+    if written.scheme != _SCHEME:
+        raise UsageError(f'{written.scheme}:// has no tags to list: registry://host/repository is wanted')
+    values = read_options(CONNECTION, written.options, f'{_SCHEME}://')
+    named = written.path.rpartition('@')[2]
+    if has_glob(named.partition('/')[2]):
+        raise UsageError(f'{_SCHEME}://{named} has a pattern: occystrap process --dry-run tells what it means')
+    if '/' in named and ':' in named.rpartition('/')[2] or named.startswith('sha256:'):
+        raise UsageError(f'{Location(_SCHEME, written.path, {}, {})} names one image: leave out its tag or digest')
+    return Location(_SCHEME, written.path.removesuffix('/'), values, {})
+
+
+def _listed(location: Location, settings: Settings, limit: int | None) -> tuple[str, dict[str, str], list[str]]:
+    """Return what kind of names these are, of what, and the names."""
+    whole = '/' not in location.path.rpartition('@')[2]
+    address = parse_address(location.with_path(f'{location.path}/any') if whole else location, settings)
+    client = RegistryClient(address, settings)
+    page = min(limit or PAGE, PAGE)
+    try:
+        if whole:
+            return 'repositories', {'registry': address.reference.host}, list(
+                islice(list_repositories(client, page), limit))
+        return 'tags', {'repository': address.reference.name}, list(
+            islice(list_tags(client, address.reference.repository, page), limit))
+    finally:
+        client.close()
+        settings.shared.close()

@@ -1,0 +1,1 @@
+"""The distribution API as a client speaks it: blobs, manifests, referrers, tags."""

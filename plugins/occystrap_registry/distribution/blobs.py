@@ -1,0 +1,115 @@
+"""Downloading blobs: streamed, resumed where they broke off, never held whole."""
+from collections.abc import Iterator
+
+import httpx
+
+from occystrap_core import ChunkedSource, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable, inflated_size
+from occystrap_core.oci import Descriptor
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.transport.answers import Answer
+
+_PROGRESS = 1 << 20
+
+
+class BlobSource(ChunkedSource):
+    """A blob's stored bytes. A connection that breaks is made again, from the byte where it broke."""
+
+    def __init__(self, client: RegistryClient, descriptor: Descriptor) -> None:
+        super().__init__()
+        self._client, self._descriptor = client, descriptor
+        self._attempts = client.attempts()
+        self._answer: Answer | None = None
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the bytes as they come from the network."""
+        offset, begun = 0, 0
+        while True:
+            try:
+                for piece in self._received(offset):
+                    offset += len(piece)
+                    yield memoryview(piece)
+                return
+            except httpx.TransportError as error:
+                self.close()
+                if offset - begun >= _PROGRESS:
+                    self._attempts.progressed()
+                self._attempts.failed(error)
+                begun = offset
+
+    def close(self) -> None:
+        """Drop the connection if it is still in use."""
+        if self._answer is not None:
+            self._answer.close()
+
+    def _received(self, offset: int) -> Iterator[bytes]:
+        """Yield what follows the first `offset` bytes; a server without ranges starts over, and they are skipped."""
+        answer = self._answer = self._opened(offset)
+        skip = offset if answer.status == 200 else 0
+        received = offset - skip
+        for piece in answer.pieces():
+            received += len(piece)
+            dropped = min(skip, len(piece))
+            skip -= dropped
+            if len(piece) > dropped:
+                yield piece[dropped:] if dropped else piece
+        if received < self._descriptor.size and not _tells_its_end(answer):
+            raise httpx.RemoteProtocolError('the connection was closed in mid blob')
+        self.close()
+
+    def _opened(self, offset: int) -> Answer:
+        """Return the answer whose body begins at `offset` (RFC 9110, 14.2), or at 0."""
+        headers = {'Range': f'bytes={offset}-'} if offset else {}
+        address, digest = self._client.address, self._descriptor.digest
+        while True:
+            answer = self._client.once('GET', address.blob(digest), address.pull_scope, headers)
+            if answer.status == 200 or (answer.status == 206 and offset):
+                break
+            with answer:
+                reply = answer.whole()
+            if not self._attempts.again(reply):
+                raise _missing(self._client, self._descriptor) if reply.status == 404 else self._client.failure(
+                    reply, f'blob {digest} cannot be read from {address.reference.name}')
+        if answer.status == 206 and not answer.headers.get('content-range', '').startswith(f'bytes {offset}-'):
+            answer.close()
+            raise ServiceUnavailable(f'{address.host} resumes blob {digest} at the wrong place')
+        return answer
+
+
+def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
+    """Return the size in bytes that the registry tells of a blob, None if it does not.
+
+    Raises ImageNotFound, ServiceError.
+    """
+    address = client.address
+    reply = client.fetch('HEAD', address.blob(descriptor.digest), address.pull_scope)
+    if reply.status == 404:
+        raise _missing(client, descriptor)
+    if reply.status != 200:
+        raise client.failure(reply, f'blob {descriptor.digest} cannot be read from {address.reference.name}')
+    length = reply.headers.get('content-length', '')
+    return int(length) if length.isdigit() else None
+
+
+def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
+    """Return a hint of the size in bytes of a gzip blob's content, from its last four."""
+    if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
+        return None
+    headers = {'Range': f'bytes={descriptor.size - 4}-{descriptor.size - 1}'}
+    address = client.address
+    try:
+        reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, headers, cap=4)
+    except ServiceError:
+        return None  # who reads the blob will hear of it
+    return inflated_size(reply.body, descriptor.size) if reply.status == 206 and not reply.cut else None
+
+
+def _missing(client: RegistryClient, descriptor: Descriptor) -> ImageNotFound | InvalidImage:
+    if descriptor.urls:
+        return InvalidImage(f'blob {descriptor.digest} is a foreign layer that {client.address.reference.name} does '
+                            'not have itself: its urls are not followed', 'layer-missing')
+    return ImageNotFound(f'blob {descriptor.digest} is not in {client.address.reference.name}', 'layer-missing')
+
+
+def _tells_its_end(answer: Answer) -> bool:
+    """Tell whether a body that is cut off would have been noticed (RFC 9112, 6.3)."""
+    return 'content-length' in answer.headers or 'transfer-encoding' in answer.headers

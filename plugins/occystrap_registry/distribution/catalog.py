@@ -1,0 +1,138 @@
+"""Names that a registry lists, page by page: the tags of a repository, the repositories of its catalog.
+
+The sources are distribution-spec, Listing Tags, and the catalog that the distribution project has besides.
+"""
+from collections.abc import Callable, Iterator
+from urllib.parse import urlencode
+
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, UsageError, value
+from occystrap_core.oci import Reference, parse_json
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.pages import Paging, next_query
+from occystrap_registry.transport.answers import Reply
+
+PAGE = 1000
+"""Names to ask for at once: the most that some registries allow."""
+_PAGE_BYTES = 16 << 20  # many registries give all tags at once, however few are asked for
+_QUERY = 4096
+_NO_CATALOG = (400, 404, 405, 501)
+_WAY_OUT = 'name the repository, or the images in a file for list://'
+
+
+def is_tag(name: object) -> bool:
+    """Tell whether `name` can be a tag."""
+    return isinstance(name, str) and _parses(f'any/any:{name}', Reference('any', name, host='any'))
+
+
+def is_repository(name: object) -> bool:
+    """Tell whether `name` can be a repository, without its host."""
+    return isinstance(name, str) and _parses(f'any/{name}', Reference(name, host='any'))
+
+
+@value
+class _Listed:
+    """One listing: where it is, how the answer calls it, how a name in it is told from something else."""
+
+    what: str
+    path: str
+    scope: str
+    key: str
+    is_name: Callable[[object], bool]
+    page: int
+
+
+def list_tags(client: RegistryClient, repository: str, page: int = PAGE) -> Iterator[str]:
+    """Yield the tags of a repository in the registry's order, each once, `page` of them a request.
+
+    Raises ImageNotFound when there is no such repository, ServiceError.
+    """
+    name = f'{client.address.reference.host}/{repository}'
+    listed = _Listed(f'the tags of {name}', f'/v2/{repository}/tags/list', f'repository:{repository}:pull', 'tags',
+                     is_tag, page)
+    reply = _first(client, listed)
+    if reply.status == 404:
+        raise ImageNotFound(f'{name} is not there: {client.address.host} has no such repository')
+    yield from _names(client, listed, reply)
+
+
+def list_repositories(client: RegistryClient, page: int = PAGE) -> Iterator[str]:
+    """Yield the names of all repositories, as `list_tags` does; raises ServiceError, AccessDenied without a catalog."""
+    host = client.address.reference.host
+    listed = _Listed(f'the catalog of {host}', '/v2/_catalog', 'registry:catalog:*', 'repositories', is_repository,
+                     page)
+    try:
+        reply = _first(client, listed)
+    except AccessDenied as error:
+        raise AccessDenied(f'{host} has no catalog for everybody: {_WAY_OUT}; or {error}') from None
+    if reply.status in (401, 403):
+        raise AccessDenied(f'{host} does not show its catalog (HTTP {reply.status}): {_WAY_OUT}')
+    if reply.status in _NO_CATALOG or (reply.status != 200 and b'"UNSUPPORTED"' in reply.body[:_QUERY]):
+        raise ServiceError(f'{host} has no catalog (HTTP {reply.status}): {_WAY_OUT}')
+    yield from _names(client, listed, reply)
+
+
+def _parses(text: str, wanted: Reference) -> bool:
+    try:
+        return Reference.parse(text, with_host=True) == wanted
+    except UsageError:
+        return False
+
+
+def _first(client: RegistryClient, listed: _Listed) -> Reply:
+    """Return the first page; from a registry that thinks it too large, in the size that it likes."""
+    reply = _fetch(client, listed, f'n={listed.page}')
+    return _fetch(client, listed, '') if reply.status == 400 else reply
+
+
+def _fetch(client: RegistryClient, listed: _Listed, query: str) -> Reply:
+    target = f'{listed.path}?{query}' if query else listed.path
+    return client.fetch('GET', target, listed.scope, {'Accept': 'application/json'}, cap=_PAGE_BYTES)
+
+
+def _names(client: RegistryClient, listed: _Listed, reply: Reply) -> Iterator[str]:
+    """Yield the names of this page and all that follow."""
+    paging = Paging(client.address.host, listed.what)
+    while True:
+        page = _page(client, listed, reply)
+        fresh = paging.fresh(page)
+        yield from fresh
+        query = _next_query(reply, listed, page, fresh)
+        if query is None:
+            return
+        paging.go_on(query)
+        client.settings.cancellation.check()
+        reply = _fetch(client, listed, query)
+
+
+def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
+    """Return the names on a page; raises ServiceError for anything that is no list of proper names."""
+    if reply.status != 200:
+        raise client.failure(reply, f'{listed.what} cannot be read')
+    host = client.address.host
+    if reply.cut:
+        raise ServiceError(f'{host} answers with more than {_PAGE_BYTES >> 20} MiB for {listed.what}')
+    try:
+        document = parse_json(reply.body, listed.what, _PAGE_BYTES)
+    except InvalidImage:
+        document = None
+    names = document.get(listed.key, ()) if isinstance(document, dict) else ()
+    if names is None:  # how Go writes an empty list
+        return []
+    if not isinstance(names, list):
+        raise ServiceError(f'{host} does not answer with a list for {listed.what}')
+    for name in names:
+        if not listed.is_name(name):
+            raise ServiceError(f'{host} lists {str(name)[:80]!r} in {listed.what}, which cannot be a name')
+    return names
+
+
+def _next_query(reply: Reply, listed: _Listed, page: list[str], fresh: list[str]) -> str | None:
+    """Return the query of the next page, None after the last.
+
+    A full page without one may have been cut by a registry that knows no Link.
+    """
+    if query := next_query(reply.headers.get('link', ''), listed.what):
+        return query
+    if fresh and len(page) == listed.page:
+        return urlencode({'n': listed.page, 'last': page[-1]})
+    return None

@@ -1,0 +1,152 @@
+"""Requests to one registry: authorised, tried again, with errors that say what to do."""
+from collections.abc import Mapping
+
+import httpx
+
+from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, Settings
+from occystrap_core.oci import parse_json
+from occystrap_registry.auth.authentication import Authentication
+from occystrap_registry.transport.address import Address
+from occystrap_registry.transport.answers import SMALL, Answer, Reply
+from occystrap_registry.transport.connections import LOG, Body, Connections, follow, origin
+from occystrap_registry.transport.endpoint import Endpoint
+from occystrap_registry.transport.failures import is_refused
+from occystrap_registry.transport.http_stream import Unexpected
+from occystrap_registry.transport.retries import Attempts, whole_reply
+
+_SAID = 200
+
+
+class InternalServerError(ServiceUnavailable):
+    """The registry answered 500, again and again, to one request."""
+
+
+class RegistryClient:
+    """Speaks to the registry of an address, for any number of threads."""
+
+    def __init__(self, address: Address, settings: Settings) -> None:
+        self.address, self.settings = address, settings
+        self.authentication = Authentication(address, self._ask_for_token, settings)
+        self._connections = Connections(address, settings)
+        self.endpoint = Endpoint.of(address.host, address.insecure, settings)
+
+    def connect(self, scope: str) -> None:
+        """See whether a registry is there and, as far as it tells, lets us in; raises ServiceError, AccessDenied."""
+        reply = self.fetch('GET', '/v2/', scope)
+        if reply.status not in (200, 401, 403):
+            raise self.failure(reply, f'{self.address.host} does not answer as a registry')
+        self.endpoint.answered = True
+
+    def connect_once(self, scope: str) -> None:
+        """Do the same, unless the host has answered to any client of this run."""
+        if not self.endpoint.answered:
+            self.connect(scope)
+
+    def fetch(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
+              body: Body | None = None, cap: int = SMALL) -> Reply:
+        """Return the answer, whatever its status, with the first `cap` bytes of its body.
+
+        `target` is a path or a whole URL; `body` makes the body anew for each attempt. Raises ServiceUnavailable when
+        retries are used up, AccessDenied when credentials are wanting.
+        """
+        return whole_reply(self.attempts(), lambda: self.once(method, target, scope, headers, body), cap,
+                           self.endpoint.crowd)
+
+    def once(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
+             body: Body | None = None) -> Answer:
+        """Return the answer to one attempt, its body unread; after a 401, and after a 403, one more, better authorised.
+
+        Raises httpx.TransportError when no answer comes, AccessDenied when credentials are wanting.
+        """
+        url, refused = follow(self.base, target), set[int]()
+        while True:
+            sent = self.authentication.header(scope)
+            answer = self._send(method, url, headers, body, sent)
+            elsewhere = origin(answer.url) != origin(self.base)
+            if answer.status in refused or not _wants_authorization(answer) or elsewhere:
+                return answer
+            refused.add(answer.status)
+            with answer:
+                answer.whole()
+            self.authentication.answer(scope, self.base, answer.headers.get_list('www-authenticate'), sent)
+
+    def dismiss(self, target: str, scope: str) -> None:
+        """Ask for something to be deleted that the registry would forget by itself in time."""
+        url, authorization = follow(self.base, target), self.authentication.header(scope)
+        try:
+            with self._send('DELETE', url, None, None, authorization) as answer:
+                answer.whole()
+        except httpx.TransportError as error:
+            LOG.debug('DELETE %s: %s', url.path, error)
+
+    def attempts(self) -> Attempts:
+        """Return the count of attempts for one piece of work."""
+        return Attempts(self.settings, self.address.host)
+
+    def failure(self, reply: Reply, what: str) -> ServiceError:
+        """Return the error that an unwelcome reply means; `what` says what could not be done."""
+        said = self.authentication.redact(_error_text(reply))
+        text = f'{what}: {said} (HTTP {reply.status})' if said else f'{what} (HTTP {reply.status})'
+        if reply.status in (401, 403):
+            return AccessDenied(f'{text}; {self.authentication.advice()}')
+        if reply.status == 500:
+            return InternalServerError(text)
+        return ServiceUnavailable(text) if reply.status > 500 or reply.status == 429 else ServiceError(text)
+
+    def close(self) -> None:
+        """Break off what is under way, and ask no more; idle connections are the run's."""
+        self._connections.close()
+
+    @property
+    def base(self) -> httpx.URL:
+        """The registry's address with its scheme, found out once."""
+        with self.endpoint.lock:
+            if self.endpoint.base is None:
+                self.endpoint.base = httpx.URL(f'{self._find_scheme()}://{self.address.host}/')
+            return self.endpoint.base
+
+    def _find_scheme(self) -> str:
+        """Return https, unless the registry may be insecure and speaks http; loopback is asked for http first."""
+        if not (self.address.insecure or self.address.is_loopback):
+            return 'https'
+        first, second = ('http', 'https') if self.address.is_loopback else ('https', 'http')
+        url = httpx.URL(f'{first}://{self.address.host}/v2/')
+        try:
+            with self._connections.send('GET', url, {}) as answer:
+                reply = answer.whole()
+        except httpx.TransportError as error:
+            same_port = url.port is not None and is_refused(error)
+            return first if same_port or isinstance(error, httpx.TimeoutException | Unexpected) else second
+        except ServiceError:
+            return first
+        return second if first == 'http' and reply.status == 400 and b'HTTPS' in reply.body[:200] else first
+
+    def _send(self, method: str, url: httpx.URL, headers: Mapping[str, str] | None, body: Body | None,
+              authorization: str | None) -> Answer:
+        """Send, with the authorization only if it is the registry's own address that is asked."""
+        mine = origin(url) == origin(self.base)
+        return self._connections.send(method, url, headers or {}, body, authorization if mine else None)
+
+    def _ask_for_token(self, url: httpx.URL, headers: dict[str, str], form: bytes | None = None) -> Reply:
+        attempts = Attempts(self.settings, url.netloc.decode())
+        headers = {**headers, 'Content-Length': str(len(form))} if form else dict(headers)
+        authorization = headers.pop('Authorization', None)
+        method, body = ('POST', lambda: [memoryview(form)]) if form else ('GET', None)
+        return whole_reply(attempts, lambda: self._connections.send(method, url, headers, body, authorization))
+
+
+def _wants_authorization(answer: Answer) -> bool:
+    """Tell whether a challenge is to be answered: none was, or (RFC 6750, 3.1) the token allows too little."""
+    challenged = 'www-authenticate' in answer.headers
+    return answer.status == 401 or (
+        answer.status == 403 and challenged and 'insufficient_scope' in answer.headers['www-authenticate'])
+
+
+def _error_text(reply: Reply) -> str:
+    """Return what the registry says in the OCI error JSON (distribution-spec, Error codes), shortened, one line."""
+    try:
+        errors = parse_json(reply.body, 'the answer')['errors']
+        text = '; '.join(str(each.get('message') or each.get('code')) for each in errors)
+    except (InvalidImage, KeyError, TypeError, AttributeError):
+        return ''
+    return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_SAID]

@@ -1,0 +1,60 @@
+"""What hangs on an image in a registry: its referrers, by API or by a tag in its place, and cosign's tags."""
+from occystrap_core import InvalidImage
+from occystrap_core.oci import (
+    COSIGN_SUFFIXES, MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, referrers_tag,
+)
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.documents import find_manifest
+from occystrap_registry.distribution.pages import Paging, next_query
+
+_NO_API = (400, 404, 405, 501)
+
+
+def list_referrers(client: RegistryClient, subject: Digest) -> list[Descriptor]:
+    """Return what the registry lists as referring to `subject`: by its API, and under the tag from before it had one.
+
+    Raises ServiceError, InvalidImage.
+    """
+    tagged = tagged_referrers(client, subject)
+    listed = [*(referrers_by_api(client, subject) or ()), *(tagged.manifests if tagged else ())]
+    return list({entry.digest: entry for entry in listed}.values())
+
+
+def referrers_by_api(client: RegistryClient, subject: Digest) -> list[Descriptor] | None:
+    """Return what the API lists, page by page (distribution-spec, Listing Referrers); None where there is no API."""
+    path, entries = f'/v2/{client.address.reference.repository}/referrers/{subject}', list[Descriptor]()
+    what, query = f'the referrers of {client.address.name_of(subject)}', ''
+    paging = Paging(client.address.host, what)
+    while True:
+        reply = client.fetch('GET', f'{path}?{query}' if query else path, client.address.pull_scope,
+                             {'Accept': media_types.OCI_INDEX}, cap=MANIFEST_CAP)
+        if reply.status in _NO_API and not query:
+            return None
+        if reply.status != 200:
+            raise client.failure(reply, f'{what} cannot be read')
+        page = {str(entry.digest): entry for entry in Index.parse(reply.body).manifests}
+        entries += [page[digest] for digest in paging.fresh(page)]
+        query = next_query(reply.headers.get('link', ''), what) or ''
+        if not query:
+            return entries
+        paging.go_on(query)
+
+
+def tagged_referrers(client: RegistryClient, subject: Digest) -> Index | None:
+    """Return the index under the tag that lists referrers where there is no API; None where there is no such tag."""
+    tag = referrers_tag(subject)
+    found = find_manifest(client, tag)
+    if isinstance(found, Manifest):
+        raise InvalidImage(f'{client.address.name_of(tag)} should list referrers, but is no index')
+    return found
+
+
+def hanging_on(client: RegistryClient, subject: Digest) -> tuple[list[Descriptor], list[tuple[str, Manifest | Index]]]:
+    """Return the referrers of a digest, and what lies under cosign's tags for it; raises as `list_referrers` does."""
+    client.settings.cancellation.check()
+    tagged = []
+    for suffix in COSIGN_SUFFIXES:
+        tag = referrers_tag(subject) + suffix
+        if document := find_manifest(client, tag):
+            tagged.append((tag, document))
+    return list_referrers(client, subject), tagged

@@ -1,0 +1,41 @@
+"""A repository as the place where manifests and blobs lie."""
+from occystrap_core import Contents, Image
+from occystrap_core.oci import Descriptor, Index, Manifest, Reference
+from occystrap_registry.distribution.blobs import BlobSource, blob_size, tar_size_hint
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.documents import get_document, get_manifest
+from occystrap_registry.distribution.known_blobs import KnownBlobs
+
+
+class RepositoryContents(Contents):
+    """What one repository of a registry holds."""
+
+    def __init__(self, client: RegistryClient) -> None:
+        self._client = client
+
+    def manifest(self, entry: Descriptor) -> Manifest | Index:
+        """GET a manifest by its digest."""
+        return get_manifest(self._client, entry.digest)
+
+    def document(self, descriptor: Descriptor, what: str) -> bytes:
+        """GET a small blob."""
+        return get_document(self._client, descriptor, what)
+
+    def blob(self, descriptor: Descriptor) -> BlobSource:
+        """Open a blob, asked for when it is first read."""
+        return BlobSource(self._client, descriptor)
+
+    def blob_size(self, descriptor: Descriptor) -> int | None:
+        """HEAD the blob."""
+        return blob_size(self._client, descriptor)
+
+    def tar_size(self, descriptor: Descriptor) -> int | None:
+        """GET its last bytes."""
+        return tar_size_hint(self._client, descriptor)
+
+    def image(self, reference: Reference, manifest: Manifest) -> Image:
+        """Return the image, and take note that its blobs can be mounted from here."""
+        address = self._client.address
+        KnownBlobs.of(address.host, self._client.settings).add(
+            address.reference.repository, (layer.digest for layer in manifest.layers if not layer.urls))
+        return super().image(reference, manifest)

@@ -1,0 +1,59 @@
+"""Which images a pattern means: repositories of the catalog, tags of each."""
+from dataclasses import replace
+
+from occystrap_core import ImageNotFound, at_once
+from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order
+from occystrap_registry.distribution.catalog import list_repositories, list_tags
+from occystrap_registry.distribution.client import RegistryClient
+
+_OF_EACH = 5
+
+
+def matching(client: RegistryClient, wanted: Reference, excluded: Excluded) -> list[Reference]:
+    """Return what `wanted` means, its repository or tag a pattern or both, by repository and tag in natural order.
+
+    Raises ImageNotFound, telling what there is, when nothing matches, ServiceError.
+    """
+    pattern = compiled(wanted.tag)
+    repositories = _repositories(client, wanted, excluded)
+
+    def look(repository: str) -> tuple[list[Reference], list[str]]:
+        tags = _tags(client, repository, named=repository == wanted.repository)
+        found = [replace(wanted, repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
+        return [each for each in found if each not in excluded], tags if len(repositories) == 1 else tags[:_OF_EACH]
+
+    looks = at_once(look, repositories, client.settings.jobs)
+    matched = [reference for found, _ in looks for reference in found]
+    if not matched:
+        tags = list(dict.fromkeys(tag for _, tags in looks for tag in tags))
+        where = f' in the {len(repositories)} repositories that match' if len(repositories) > 1 else ''
+        raise ImageNotFound(f'{wanted}: no tag matches{where}; {examples("tags", tags)}')
+    return in_order(matched)
+
+
+def not_excluded(reference: Reference, excluded: Excluded) -> list[Reference]:
+    """Return one image that was named; raises ImageNotFound when it is to be left out."""
+    if reference in excluded:
+        raise ImageNotFound(f'{reference} is left out by exclude=')
+    return [reference]
+
+
+def _repositories(client: RegistryClient, wanted: Reference, excluded: Excluded) -> list[str]:
+    if not has_glob(wanted.repository):
+        return [wanted.repository]
+    pattern = compiled(wanted.repository)
+    catalog = list(list_repositories(client))
+    found = [name for name in catalog if pattern.fullmatch(name) and not excluded.has_repository(name)]
+    if not found:
+        raise ImageNotFound(f'{wanted}: no repository in the catalog matches; {examples("repositories", catalog)}')
+    return found
+
+
+def _tags(client: RegistryClient, repository: str, named: bool) -> list[str]:
+    """Return a repository's tags; none where a catalog, not the user, `named` one whose last image is gone."""
+    try:
+        return list(list_tags(client, repository))
+    except ImageNotFound:
+        if named:
+            raise
+        return []

@@ -1,0 +1,133 @@
+"""Pushing blobs (distribution-spec, Pushing blobs): looked for, mounted, or sent, if possible in one request."""
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from urllib.parse import quote
+
+import httpx
+
+from occystrap_core import AccessDenied, OutputError
+from occystrap_core.oci import Descriptor, Digest
+from occystrap_registry.distribution.chunked_upload import ChunkedUpload
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.known_blobs import KnownBlobs
+from occystrap_registry.transport.answers import Reply
+from occystrap_registry.transport.connections import Body, follow
+
+_BREAKS = 2
+"""Broken attempts at one large request after which smaller ones are tried."""
+_SMALL = 1 << 20
+
+
+class Uploads:
+    """Puts blobs into one repository, each once, even when several threads want it there."""
+
+    def __init__(self, client: RegistryClient) -> None:
+        self._client, self._address = client, client.address
+        self._lock = threading.Lock()
+        self._locks: defaultdict[Digest, threading.Lock] = defaultdict(threading.Lock)
+        self._sent: set[Digest] = set()
+        self._begun: dict[Digest, Reply] = {}
+        self._known = KnownBlobs.of(self._address.host, client.settings)
+
+    def check_access(self) -> None:
+        """Begin an upload and call it off: only so do registries tell who may push; raises AccessDenied."""
+        begun = self._begin()
+        self._client.dismiss(str(follow(begun.url, begun.headers['location'])), self._address.push_scope)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the repository has a blob of this digest and size."""
+        there = self.size(descriptor.digest) == descriptor.size
+        if there:
+            self._known.add(self._address.reference.repository, [descriptor.digest])
+        return there
+
+    def size(self, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob of the repository, None without one, or where the registry tells none."""
+        reply = self._client.fetch('HEAD', self._address.blob(digest), self._address.push_scope)
+        if reply.status not in (200, 404):
+            raise self._client.failure(reply, f'{self._address.host} does not tell of blob {digest}')
+        told = reply.headers.get('content-length', '')
+        return int(told) if reply.status == 200 and told.isascii() and told.isdigit() else None
+
+    def put(self, descriptor: Descriptor, body: Body) -> bool:
+        """Send a blob; return False, without it, where another thread has just sent it.
+
+        An attempt that breaks off starts over with a new upload. Raises OutputError, ServiceError.
+        """
+        with self._lock:
+            alone = self._locks[descriptor.digest]
+        with alone:
+            if descriptor.digest in self._sent:
+                return False
+            reply = self._send(descriptor, body)
+            if reply.status != 404 or not self.has(descriptor):  # an upload may be gone as its last answer was lost
+                self._check(reply, descriptor)
+            self._sent.add(descriptor.digest)
+            self._known.add(self._address.reference.repository, [descriptor.digest])
+            return True
+
+    def mount(self, descriptor: Descriptor) -> bool:
+        """Have the registry take the blob from another repository (distribution-spec, Mounting a blob).
+
+        Returns False where none is known to have it, or the registry would rather be sent it.
+        """
+        source = self._known.elsewhere(self._address.reference.repository, descriptor.digest)
+        if source is None:
+            return False
+        scope = f'{self._address.push_scope} repository:{source}:pull'
+        target = f'{self._address.uploads}?mount={descriptor.digest}&from={quote(source, safe="")}'
+        try:
+            reply = self._client.fetch('POST', target, scope, {'Content-Length': '0'})
+        except AccessDenied:
+            return False  # who may push here need not be let in there
+        if reply.status == 202 and 'location' in reply.headers:
+            self._begun[descriptor.digest] = reply
+        if reply.status != 201:
+            return False
+        self._known.add(self._address.reference.repository, [descriptor.digest])
+        return True
+
+    def _send(self, descriptor: Descriptor, body: Body) -> Reply:
+        """Send in one request; in chunks where the registry, or what is before it, does not take so much at once."""
+        attempts, broken = self._client.attempts(), 0
+        headers = {'Content-Length': str(descriptor.size), 'Content-Type': 'application/octet-stream'}
+        while True:
+            begun = self._begun.pop(descriptor.digest, None) or self._begin()
+            too_large = descriptor.size > self._client.endpoint.largest
+            if broken >= _BREAKS or too_large or 'oci-chunk-min-length' in begun.headers:
+                return ChunkedUpload(self._client, descriptor, begun).send(body)
+            location = follow(begun.url, begun.headers['location'])
+            target = f'{location}{"&" if location.query else "?"}digest={descriptor.digest}'
+            try:
+                with self._client.once('PUT', target, self._address.push_scope, headers, body) as answer:
+                    reply = answer.whole()
+            except httpx.TransportError as error:
+                attempts.failed(error)
+                broken += descriptor.size > _SMALL
+            else:
+                if reply.status == 413:
+                    self._client.endpoint.refused(descriptor.size)
+                elif not attempts.again(reply):
+                    return reply
+
+    def _begin(self) -> Reply:
+        """Open an upload; the answer says where to, whatever query and host the registry chose."""
+        reply = self._client.fetch('POST', self._address.uploads, self._address.push_scope, {'Content-Length': '0'})
+        if reply.status != 202 or 'location' not in reply.headers:
+            raise self._client.failure(reply, f'{self._address.reference.name} does not take blobs')
+        return reply
+
+    def _check(self, reply: Reply, descriptor: Descriptor) -> None:
+        if reply.status != 201:
+            raise self._client.failure(reply, f'{self._address.reference.name} refuses blob {descriptor.digest}')
+        told = reply.headers.get('docker-content-digest')
+        if told not in (None, descriptor.digest):
+            raise OutputError(f'{self._address.host} stored blob {descriptor.digest} as {told}')
+
+
+def whole(data: bytes) -> Body:
+    """Return a body that is one piece of bytes."""
+    def body() -> Iterable[memoryview]:
+        return [memoryview(data)]
+    return body

@@ -1,0 +1,1 @@
+"""quay://, the images of an organisation on Quay."""

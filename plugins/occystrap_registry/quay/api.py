@@ -1,0 +1,125 @@
+"""Quay's own API (https://docs.quay.io/api/): what an organisation has, and since when."""
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable, value
+from occystrap_core.oci import parse_json
+from occystrap_registry.distribution.catalog import is_repository, is_tag
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.pages import Paging
+from occystrap_registry.transport.answers import Reply
+from occystrap_registry.transport.connections import Connections, follow
+from occystrap_registry.transport.retries import whole_reply
+
+_PAGE_BYTES = 16 << 20
+_TAGS = 100
+
+
+@value
+class Named:
+    """A repository or tag, and when it was last changed, in seconds since 1970, None where Quay does not say."""
+
+    name: str
+    modified: float | None
+
+
+class QuayApi:
+    """Asks the API of the host that `client` is for; `token` is an OAuth token, empty for what all may see."""
+
+    def __init__(self, client: RegistryClient, token: str = '') -> None:
+        self._client, self._token = client, token
+        self._host = client.address.host
+        self._connections = Connections(client.address, client.settings)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
+
+    def repositories(self, organisation: str) -> Iterator[Named]:
+        """Yield the repositories of an organisation, `organisation/name`; raises ImageNotFound, ServiceError."""
+        what = f'the repositories of {organisation}'
+        paging, query = Paging(self._host, what), {'namespace': organisation, 'public': 'true', 'last_modified': 'true'}
+        while True:
+            page = self._get('/api/v1/repository', query, what)
+            images = [each for each in _items(page, what, 'repositories') if each.get('kind', 'image') == 'image']
+            listed = [self._named(each, f'{organisation}/', is_repository, what) for each in images]
+            yield from _fresh(paging, listed)
+            following = page.get('next_page')
+            if not following:
+                return
+            paging.go_on(str(following))
+            query = {**query, 'next_page': str(following)}
+
+    def tags(self, repository: str, only: str = '') -> Iterator[Named]:
+        """Yield the tags that a repository has now, or `only` that one; raises as `repositories` does."""
+        what = f'the tags of {repository}'
+        paging, number = Paging(self._host, what), 1
+        wanted = {'specificTag': only} if only else {}
+        while True:
+            query = {'onlyActiveTags': 'true', 'limit': str(_TAGS), 'page': str(number), **wanted}
+            page = self._get(f'/api/v1/repository/{repository}/tag/', query, what)
+            listed = [self._named(each, '', is_tag, what) for each in _items(page, what, 'tags')]
+            yield from _fresh(paging, listed)
+            if not page.get('has_additional'):
+                return
+            number += 1
+            paging.go_on(str(number))
+
+    def _named(self, item: Mapping[str, Any], prefix: str, is_name: Callable[[object], bool], what: str) -> Named:
+        name = f'{prefix}{item.get("name")}'
+        if not is_name(name):
+            raise ServiceError(f'{self._host} lists {name[:80]!r} in {what}, which cannot be a name')
+        return Named(name, _modified(item))
+
+    def _get(self, path: str, query: Mapping[str, str], what: str) -> dict[str, Any]:
+        """Return the JSON object that the API answers with; raises ImageNotFound, AccessDenied, ServiceError."""
+        self._client.settings.cancellation.check()
+        url = follow(self._client.base, f'{path}?{urlencode(query)}')
+        authorization = f'Bearer {self._token}' if self._token else None
+        reply = whole_reply(self._client.attempts(), lambda: self._connections.send(
+            'GET', url, {'Accept': 'application/json'}, authorization=authorization), _PAGE_BYTES)
+        if reply.status != 200:
+            raise self._failure(reply, what)
+        try:
+            document = parse_json(reply.body, what, _PAGE_BYTES) if not reply.cut else None
+        except InvalidImage:
+            document = None
+        if not isinstance(document, dict):
+            raise ServiceError(f'{self._host} does not answer as Quay when asked for {what}')
+        return document
+
+    def _failure(self, reply: Reply, what: str) -> ServiceError | ImageNotFound:
+        text = f'{self._host} does not tell {what} (HTTP {reply.status})'
+        if reply.status in (401, 403):
+            advice = 'check the token' if self._token else 'give OCCYSTRAP_QUAY_TOKEN, a token of an application there'
+            return AccessDenied(f'{text}: {advice}')
+        if reply.status == 404:
+            return ImageNotFound(f'{text}: is the name right, and is it public?')
+        return ServiceUnavailable(text) if reply.status >= 500 or reply.status == 429 else ServiceError(text)
+
+
+def _fresh(paging: Paging, listed: list[Named]) -> list[Named]:
+    by_name = {each.name: each for each in listed}
+    return [by_name[name] for name in paging.fresh(by_name)]
+
+
+def _items(page: Mapping[str, Any], what: str, key: str) -> list[dict[str, Any]]:
+    items = page.get(key)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ServiceError(f'the answer for {what} has no list of {key}')
+    return items
+
+
+def _modified(item: Mapping[str, Any]) -> float | None:
+    """Return when something was changed: tags have start_ts, repositories a number, old servers an RFC 5322 date."""
+    for when in (item.get('start_ts'), item.get('last_modified')):
+        if isinstance(when, int | float) and not isinstance(when, bool):
+            return float(when)
+        if isinstance(when, str):
+            try:
+                return parsedate_to_datetime(when).timestamp()
+            except ValueError:
+                continue
+    return None

@@ -1,0 +1,127 @@
+"""quay://: the images of an organisation on Quay, found by Quay's own API, then read as from any registry."""
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from occystrap_core import (
+    Image, ImageIndex, ImageInput, ImageNotFound, Location, Place, ServiceError, Settings, UsageError, at_once,
+)
+from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order, some
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.selection import not_excluded
+from occystrap_registry.input import RegistryInput
+from occystrap_registry.quay.api import Named, QuayApi
+from occystrap_registry.transport.address import Address, parse_address
+
+HOST = 'quay.io'
+_OWN = ('host', 'since', 'token')
+
+
+class QuayInput(ImageInput):
+    """Images on Quay: `quay://organisation/repository[:tag]`, repository and tag maybe patterns."""
+
+    gives_indexes = True
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        host = location.options.get('host') or HOST
+        self._since = _since(location.options.get('since'))
+        self._excluded = Excluded.parse(location.options.get('exclude') or '')
+        images = Location('registry', f'{host}/{location.path}', _without(location.options), _without(location.given))
+        self._address = _address(images, settings, location)
+        super().__init__(images.with_path(str(self._address.reference)), settings)
+        self._images = RegistryInput(self.location, settings)
+        self._client = RegistryClient(self._address, settings)
+        self._api = QuayApi(self._client, _token(location.options.get('token')))
+
+    def references(self) -> Iterable[Reference]:
+        """Return the images that match, are new enough and not excluded; raises ImageNotFound, ServiceError."""
+        wanted = self._address.reference
+        if not self._since and not has_glob(wanted.repository + wanted.tag):
+            return not_excluded(wanted, self._excluded)
+        repositories = self._repositories(wanted)
+        found = at_once(self._tagged, repositories, self.settings.jobs)
+        matched = [reference for references in found for reference in references]
+        if not matched:
+            newer = f' and is newer than {self._since:%Y-%m-%d %H:%M} UTC' if self._since else ''
+            raise ImageNotFound(f'{wanted}: no tag matches{newer} in {some(repositories)}')
+        return in_order(matched)
+
+    def open(self, reference: Reference) -> Image | ImageIndex:
+        """Return the image, from the registry."""
+        return self._images.open(reference)
+
+    def place(self, reference: Reference) -> Place:
+        """Return its tag in the registry."""
+        return self._images.place(reference)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._images.close()
+        self._api.close()
+        self._client.close()
+
+    def _repositories(self, wanted: Reference) -> list[str]:
+        if not has_glob(wanted.repository):
+            return [wanted.repository]
+        pattern, organisation = compiled(wanted.repository), wanted.repository.partition('/')[0]
+        listed = list(self._api.repositories(organisation))
+        found = [each.name for each in listed if pattern.fullmatch(each.name) and self._may_be_new(each)
+                 and not self._excluded.has_repository(each.name)]
+        if not found:
+            what = examples('repositories', [each.name for each in listed])
+            raise ImageNotFound(f'{wanted}: no repository of {organisation} matches; {what}')
+        return found
+
+    def _tagged(self, repository: str) -> list[Reference]:
+        wanted = replace(self._address.reference, repository=repository)
+        pattern = compiled(wanted.tag)
+        only = '' if has_glob(wanted.tag) else wanted.tag
+        tags = [(tag, replace(wanted, tag=tag.name)) for tag in self._api.tags(repository, only)
+                if pattern.fullmatch(tag.name)]
+        return [reference for tag, reference in tags
+                if reference not in self._excluded and self._is_new(tag, repository)]
+
+    def _may_be_new(self, repository: Named) -> bool:
+        """Tell whether a repository can have tags that are new enough."""
+        return self._since is None or repository.modified is None or repository.modified >= self._since.timestamp()
+
+    def _is_new(self, tag: Named, repository: str) -> bool:
+        """Tell whether a tag is new enough; raises ServiceError when nobody says."""
+        if self._since and tag.modified is None:
+            raise ServiceError(f'{self._address.host} does not tell when {repository}:{tag.name} was made: leave out '
+                               'since=, or exclude= it')
+        return self._may_be_new(tag)
+
+
+def _address(images: Location, settings: Settings, location: Location) -> Address:
+    """Return where the images are; raises UsageError for what is not `organisation/repository[:tag]`."""
+    organisation, slash, repository = location.path.partition('/')
+    if not repository or has_glob(organisation) or '@' in organisation:
+        raise UsageError(f'{location} is not of the form quay://organisation/repository:tag; the repository and the '
+                         'tag may be patterns, the organisation may not')
+    return parse_address(images, settings, patterns=True)
+
+
+def _without(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _OWN}
+
+
+def _since(text: str | None) -> datetime | None:
+    """Return the time that an ISO 8601 date says, in UTC unless it says otherwise; raises UsageError."""
+    if not text:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f'since={text!r} is no date such as 2024-01-31 or 2024-01-31T12:00:00Z') from None
+    return when.astimezone(timezone.utc) if when.tzinfo else when.replace(tzinfo=timezone.utc)
+
+
+def _token(given: str | None) -> str:
+    """Return the token of the option or of OCCYSTRAP_QUAY_TOKEN; raises UsageError for what can be none."""
+    token = given or os.environ.get('OCCYSTRAP_QUAY_TOKEN', '')
+    if not token.isascii() or not token.isprintable() or ' ' in token:
+        raise UsageError('the token for Quay has characters that no token has')
+    return token

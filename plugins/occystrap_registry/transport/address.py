@@ -1,0 +1,102 @@
+"""Where a registry:// path leads: the reference, the host that answers for it, and the credentials given for it."""
+import re
+from dataclasses import field
+
+from occystrap_core import Location, Place, Settings, UsageError, canonical_host, value
+from occystrap_core.oci import Digest, Reference, split_pattern
+from occystrap_registry.auth.given_credentials import given_credentials
+from occystrap_registry.auth.logins import Credentials
+from occystrap_registry.transport.hosts import is_loopback
+
+_HUB = ('docker.io', 'index.docker.io')
+_HUB_API = 'registry-1.docker.io'
+_DIGEST = re.compile(r'sha\d+:[^/]*')
+
+
+@value
+class Address:
+    """A reference in a registry; `host` is asked, `reference` is shown and kept."""
+
+    reference: Reference
+    host: str
+    insecure: bool = False
+    credentials: Credentials | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> Place:
+        """The place of an image: the tag, or without one the digest, whatever the host is called."""
+        host = canonical_host(self.host, 443)
+        return Place('', f'{host}/{self.reference.repository}' + (
+            f':{self.reference.tag}' if self.reference.tag else f'@{self.reference.digest}'))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host is this machine."""
+        return is_loopback(self.host)
+
+    @property
+    def pull_scope(self) -> str:
+        """The scope for reading (distribution, Token Scope Documentation)."""
+        return f'repository:{self.reference.repository}:pull'
+
+    @property
+    def push_scope(self) -> str:
+        """The scope for reading and writing."""
+        return f'repository:{self.reference.repository}:pull,push'
+
+    def blob(self, digest: Digest) -> str:
+        """The path of a blob (distribution-spec, Endpoints)."""
+        return f'/v2/{self.reference.repository}/blobs/{digest}'
+
+    @property
+    def uploads(self) -> str:
+        """The path where uploads begin."""
+        return f'/v2/{self.reference.repository}/blobs/uploads/'
+
+    def manifest(self, wanted: str | Digest) -> str:
+        """The path of the manifest behind a tag or digest."""
+        return f'/v2/{self.reference.repository}/manifests/{wanted}'
+
+    def name_of(self, wanted: str | Digest) -> str:
+        """Return what to call the manifest behind a tag or digest."""
+        return f'{self.reference.name}{"@" if isinstance(wanted, Digest) else ":"}{wanted}'
+
+
+def parse_address(location: Location, settings: Settings, patterns: bool = False) -> Address:
+    """Return the address of a location, with tag latest if it has neither tag nor digest; raises UsageError.
+
+    Repository and tag may be patterns if `patterns`. Credentials in the URI or its options are kept for the verifier
+    in `settings.credentials`, and nowhere else.
+    """
+    userinfo, named = _split_userinfo(location.path)
+    pattern = _pattern(named)
+    if pattern and not patterns:
+        raise UsageError(f'registry://{named} has a pattern, which is for sources: a destination has fields, such as '
+                         '{repository}:{tag}')
+    reference = pattern or Reference.parse(named, with_host=True).with_default_tag()
+    host = reference.host.lower()
+    if host in _HUB and '/' not in reference.repository:
+        reference = Reference(f'library/{reference.repository}', reference.tag, reference.digest, reference.host)
+    host = _HUB_API if host in _HUB else host
+    credentials = given_credentials(host, userinfo, location.options)
+    if credentials:
+        settings.credentials[host] = credentials
+    return Address(reference, host, bool(location.options.get('insecure')),
+                   credentials or settings.credentials.get(host))
+
+
+def _pattern(named: str) -> Reference | None:
+    """Return the reference with patterns behind a host, tag latest without one; None when there are none."""
+    host, _, rest = named.partition('/')
+    found = split_pattern(rest)
+    return Reference(found[0], found[1] or 'latest', None, Reference.parse(f'{host}/any', with_host=True).host
+                     ) if found else None
+
+
+def _split_userinfo(path: str) -> tuple[str, str]:
+    """Return what is before the @ of `user:password@host/…`, and the rest; a digest has an @ of its own."""
+    head, at, tail = path.rpartition('@')
+    if not (at and _DIGEST.fullmatch(tail)):
+        return head, tail
+    userinfo, _, named = head.rpartition('@')
+    return userinfo, f'{named}@{tail}'

@@ -1,0 +1,96 @@
+"""What a registry answers: a body that still streams, or a small one read whole."""
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from occystrap_core import CHUNK, value
+from occystrap_registry.transport.connection_pool import stream_of
+from occystrap_registry.transport.http_library import httpcore
+
+SMALL = 1 << 20
+"""Most bytes that are read of a token, a list of tags, an error."""
+_WORTH_A_CONNECTION = 8 << 20
+"""Bytes of a body that takes so long that the next request may as well make a new connection."""
+
+
+@value
+class Reply:
+    """An answer read whole; a body of more bytes than were allowed is `cut`."""
+
+    status: int
+    headers: httpx.Headers
+    url: httpx.URL
+    body: bytes
+    cut: bool = False
+
+
+class Answer:
+    """An answer whose body is still to be read. Close it, best by a with statement."""
+
+    def __init__(self, response: httpx.Response, release: Callable[[], None]) -> None:
+        """`release` is called once, when the answer is closed."""
+        self._response, self._release = response, release
+        self._closed = False
+        self.status, self.headers, self.url = response.status_code, response.headers, response.request.url
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body as it comes, in whatever Content-Encoding; raises httpx.TransportError when it breaks off.
+
+        The connection cannot be used again after a large body, which is read past the HTTP library.
+        """
+        length, stream = self._length(), stream_of(self._response)
+        for piece in self._response.iter_raw() if length < _WORTH_A_CONNECTION else self._straight(length):
+            stream.gained(len(piece))
+            yield piece
+
+    def _length(self) -> int:
+        """Return the body's bytes where Content-Length alone tells them (RFC 9112, 6.3), else 0."""
+        told = self.headers.get('content-length', '')
+        alone = self._response.http_version in ('HTTP/1.0', 'HTTP/1.1') and 'transfer-encoding' not in self.headers
+        has_body = self._response.request.method == 'GET' and self.status in (200, 206)
+        return int(told) if alone and has_body and told.isdecimal() else 0
+
+    def _straight(self, length: int) -> Iterator[bytes]:
+        """Yield a body of `length` bytes (RFC 9112, 6.2) in large pieces, all but the first read from the connection.
+
+        With its first piece the HTTP library has handed over all that it had read.
+        """
+        stream = stream_of(self._response)
+        pieces = self._response.iter_raw()  # kept to the end, as dropping it would close the connection
+        piece = next(pieces, b'')
+        length -= len(piece)
+        yield piece
+        while piece and length:
+            try:
+                piece = stream.read(min(length, CHUNK))
+            except httpcore.NetworkError as error:
+                raise httpx.ReadError(str(error)) from error
+            if not piece:
+                raise httpx.RemoteProtocolError('the connection was closed in mid body')
+            length -= len(piece)
+            yield piece
+
+    def whole(self, cap: int = SMALL) -> Reply:
+        """Return the answer with its body, of which no more than `cap` bytes are read; raises as `pieces` does."""
+        body = bytearray()
+        for piece in self.pieces():
+            body += piece
+            if len(body) > cap:
+                break
+        return Reply(self.status, self.headers, self.url, bytes(body[:cap]), len(body) > cap)
+
+    def close(self) -> None:
+        """Let go of the connection, which can be used again if the body was read."""
+        if not self._closed:
+            self._closed = True
+            self._response.close()
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+                 ) -> None:
+        self.close()

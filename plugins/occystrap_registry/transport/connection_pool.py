@@ -1,0 +1,107 @@
+"""The connections of a run: kept from request to request and from image to image, and woken up when it is over."""
+import ssl
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import cast
+
+import httpx
+
+from occystrap_core import Patience, Settings, __version__
+from occystrap_registry.transport.http_stream import Stream
+from occystrap_registry.transport.http_transport import Transport
+from occystrap_registry.transport.network import Network
+
+_CONNECTING = 20.0
+
+
+class Connection:
+    """A connection to one host, for one request at a time; made with the first, made anew where it broke."""
+
+    def __init__(self, url: httpx.URL, named: bool, context: ssl.SSLContext, settings: Settings) -> None:
+        """`named` tells that the user named the host of `url`, and not a server."""
+        timeout = httpx.Timeout(settings.timeout, connect=min(_CONNECTING, settings.timeout))
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # the next user may be logged in as another
+        patience = Patience(settings.timeout, settings.least_rate)
+        self._network = Network(url.raw_host.decode('ascii'), named, patience)
+        self._client = httpx.Client(
+            transport=Transport(url, context, self._network), timeout=timeout, follow_redirects=False,
+            cookies=no_cookies, trust_env=False,
+            headers={'User-Agent': f'occystrap/{__version__}', 'Accept-Encoding': 'identity'})
+
+    def send(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Iterable[memoryview] | None,
+             ) -> httpx.Response:
+        """Return the answer, its body unread; raises httpx.TransportError."""
+        request = self._client.build_request(method, url, headers=headers, content=cast(Iterable[bytes] | None, body))
+        response = self._client.send(request, stream=True)
+        try:
+            stream_of(response).begin_body(_body_length(response))
+        except httpx.TransportError:
+            response.close()
+            raise
+        return response
+
+    def interrupt(self) -> None:
+        """Wake up the thread that waits for an answer: to it the connection is broken."""
+        self._network.interrupt()
+
+    def close(self) -> None:
+        """Close the connection while nobody uses it."""
+        self._client.close()
+
+
+def stream_of(response: httpx.Response) -> Stream:
+    """Return the connection that an answer comes by."""
+    return cast(Stream, response.extensions['network_stream'])
+
+
+def _body_length(response: httpx.Response) -> int | None:
+    """Return the bytes of an answer's body (RFC 9112, 6.3), None where it tells its end in another way."""
+    if response.request.method == 'HEAD' or response.status_code in (204, 304):
+        return 0
+    told = response.headers.get('content-length', '')
+    return int(told) if told.isdecimal() and 'transfer-encoding' not in response.headers else None
+
+
+class ConnectionPool:
+    """Idle connections by host and trust. Each serves one request at a time, which measures faster than sharing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._idle: defaultdict[object, list[Connection]] = defaultdict(list)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> 'ConnectionPool':
+        """Return the pool of the run."""
+        return settings.shared.get(ConnectionPool, lambda: cls(settings))
+
+    def take(self, url: httpx.URL, named: bool, context: ssl.SSLContext) -> Connection:
+        """Return a connection to the host of `url`, an idle one if there is any that was made in the same trust."""
+        with self._lock:
+            if idle := self._idle[_key(url, named, context)]:
+                return idle.pop()
+        return Connection(url, named, context, self._settings)
+
+    def give_back(self, url: httpx.URL, named: bool, context: ssl.SSLContext, connection: Connection) -> None:
+        """Keep a connection for whoever is next."""
+        with self._lock:
+            if not self._closed:
+                self._idle[_key(url, named, context)].append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Close what is idle, and from now on what is given back."""
+        with self._lock:
+            self._closed = True
+            idle = [connection for connections in self._idle.values() for connection in connections]
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
+
+def _key(url: httpx.URL, named: bool, context: ssl.SSLContext) -> object:
+    return url.scheme, url.netloc, named, id(context)  # contexts are made once a run and kept as long

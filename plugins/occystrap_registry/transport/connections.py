@@ -1,0 +1,127 @@
+"""Sending requests to a registry and to where it redirects: which connection, which trust, which way is refused."""
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+
+import httpx
+
+from occystrap_core import Cancelled, ServiceError, ServiceUnavailable, Settings
+from occystrap_registry.transport.address import Address
+from occystrap_registry.transport.answers import Answer
+from occystrap_registry.transport.connection_pool import Connection, ConnectionPool
+from occystrap_registry.transport.endpoint import keep_pace
+from occystrap_registry.transport.hosts import is_loopback, is_metadata
+from occystrap_registry.transport.network import RefusedAddress
+from occystrap_registry.transport.tls import context_for
+
+LOG = logging.getLogger('occystrap.registry')
+_REDIRECTS = 5
+_SAID_ASIDE = 64 << 10
+
+Body = Callable[[], Iterable[memoryview]]
+"""Makes the body of a request anew for each attempt."""
+
+
+class Connections:
+    """The way of one registry client to the run's connections."""
+
+    def __init__(self, address: Address, settings: Settings) -> None:
+        self._address, self._settings = address, settings
+        self._in_use: set[Connection] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def send(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None,
+             authorization: str | None = None) -> Answer:
+        """Return the answer to one request, redirects of GET and HEAD followed; `authorization` goes to `url` alone.
+
+        Raises httpx.TransportError, and ServiceError for a redirect that leads nowhere good.
+        """
+        target = url
+        for _ in range(_REDIRECTS):
+            allowed = {'Authorization': authorization} if authorization and origin(target) == origin(url) else {}
+            answer = self._send_once(method, target, {**headers, **allowed}, body)
+            if answer.status not in (301, 302, 303, 307, 308) or method not in ('GET', 'HEAD'):
+                return answer
+            with answer:
+                answer.whole(_SAID_ASIDE)  # a connection whose answer was read can be used again
+            target = follow(target, answer.headers.get('location', ''))
+        raise ServiceError(f'{url.host} redirects more than {_REDIRECTS} times')
+
+    def close(self) -> None:
+        """Wake up whoever waits for an answer, and answer nobody any more."""
+        with self._lock:
+            self._closed = True
+            for connection in self._in_use:
+                connection.interrupt()
+
+    def _send_once(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None) -> Answer:
+        host = url.netloc.decode()
+        context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings)
+        pool = ConnectionPool.of(self._settings)
+        keep_pace(host, self._settings)
+        named = self._is_named(url)
+        connection = pool.take(url, named, context)
+
+        def give_back() -> None:
+            with self._lock:
+                self._in_use.discard(connection)
+            pool.give_back(url, named, context, connection)
+        try:
+            self._use(connection)
+            self._settings.requests.count(requests=1)
+            response = connection.send(method, url, headers, body() if body else None)
+        except RefusedAddress as error:
+            give_back()
+            raise self._refusal(url, str(error)) from None
+        except UnicodeError:
+            give_back()
+            raise ServiceUnavailable(f'{url.host} cannot be the name of a host') from None
+        except BaseException:
+            give_back()
+            raise
+        LOG.debug('%s %s://%s%s %s', method, url.scheme, host, url.path, response.status_code)
+        return Answer(response, give_back)
+
+    def _use(self, connection: Connection) -> None:
+        with self._lock:
+            if self._closed:
+                raise Cancelled('interrupted')
+            self._in_use.add(connection)
+
+    def _refusal(self, url: httpx.URL, address: str) -> ServiceError:
+        what = f'{url.host} has the address {address}, where clouds keep secrets for their own machines'
+        if self._is_named(url):
+            return ServiceError(f'{what}: name that address instead if it is meant')
+        return ServiceError(f'{what}: {self._address.host} sends there, which is refused')
+
+    def _is_named(self, url: httpx.URL) -> bool:
+        """Tell whether the user named the host of a URL, or the registry did."""
+        return url.host == httpx.URL(f'//{self._address.host}').host
+
+    def _is_lenient(self, url: httpx.URL) -> bool:
+        """Tell whether certificates need not be good: what a user allows for a host holds for that host alone."""
+        return is_loopback(url.host) or self._is_insecure(url)
+
+    def _is_insecure(self, url: httpx.URL) -> bool:
+        return self._address.insecure and url.netloc.decode().lower() == self._address.host
+
+
+def follow(origin_url: httpx.URL, location: str) -> httpx.URL:
+    """Return where a Location, absolute or relative, leads; raises ServiceError where no registry should send us."""
+    try:
+        target = origin_url.join(location)
+    except (httpx.InvalidURL, ValueError):
+        raise ServiceError(f'{origin_url.host} redirects to something that is no URL') from None
+    if target.scheme not in ('http', 'https') or not target.host:
+        raise ServiceError(f'{origin_url.host} redirects to something that is no web address')
+    if origin_url.scheme == 'https' and target.scheme == 'http':
+        raise ServiceError(f'{origin_url.host} redirects from https to http, which is refused')
+    if is_metadata(target.host) and target.host != origin_url.host:
+        raise ServiceError(f'{origin_url.host} redirects to {target.host}, which is refused')
+    return target
+
+
+def origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Return scheme, host and port: those who share them may share secrets (RFC 6454, 4)."""
+    return url.scheme, url.host, url.port or {'http': 80, 'https': 443}.get(url.scheme)

@@ -1,0 +1,110 @@
+"""The network below the HTTP library: what a name resolves to is looked at before anything connects to just that."""
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import httpx
+
+from occystrap_core import Patience
+from occystrap_registry.transport.hosts import is_metadata, is_metadata_service, is_numeric
+from occystrap_registry.transport.http_library import httpcore
+from occystrap_registry.transport.http_stream import Stream
+
+_LOOK_BESIDE_A_PROXY = 2.0
+"""Seconds for this machine's own idea of a name that a proxy will resolve."""
+
+
+class RefusedAddress(httpx.ConnectError):
+    """A name stands for an address where nobody should be sent."""
+
+
+class Network(httpcore.NetworkBackend):
+    """Makes the one TCP connection below a `Connection`."""
+
+    def __init__(self, host: str, named: bool, patience: Patience) -> None:
+        """`host` is asked, perhaps by way of a proxy; `named` tells that the user did so, and not a server."""
+        self._host, self._named, self.patience = host, named, patience
+        self._tcp = httpcore.SyncBackend()
+        self._socket: socket.socket | None = None
+
+    def opened(self, inner: httpcore.NetworkStream) -> None:
+        """Take note of the socket."""
+        self._socket = inner.get_extra_info('socket')
+
+    def interrupt(self) -> None:
+        """Wake up the thread that waits: to it the connection is broken. Closing would not wake it."""
+        if self._socket is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # TLS sockets have one that says goodbye first
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
+                    socket_options: Iterable[Any] | None = None) -> httpcore.NetworkStream:
+        """Return a connection to the first address that answers; raises RefusedAddress, httpcore's errors."""
+        end = time.monotonic() + (timeout or self.patience.seconds)
+        if host == self._host:
+            addresses = self._allowed(_resolved(host, port, end - time.monotonic()))
+        else:
+            self._look_beside_a_proxy()
+            addresses = _resolved(host, port, end - time.monotonic())
+        while True:
+            address, seconds = addresses.pop(0), max(end - time.monotonic(), 0.001)
+            try:
+                inner = self._tcp.connect_tcp(address, port, seconds / 2 if addresses else seconds, local_address,
+                                              socket_options)
+                return Stream(inner, self)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if not addresses or time.monotonic() > end:
+                    raise
+
+    def _allowed(self, addresses: list[str]) -> list[str]:
+        """Return those where one may go: what the user wrote as a number always, anything else not to metadata.
+
+        A name that the user gave may be link-local, as that of a container's host is; one that a server gave may not.
+        """
+        if self._named and is_numeric(self._host):
+            return addresses
+        refused = is_metadata_service if self._named else is_metadata
+        allowed = [each for each in addresses if not refused(each)]
+        if not allowed:
+            raise RefusedAddress(addresses[0])
+        return allowed
+
+    def _look_beside_a_proxy(self) -> None:
+        """Refuse what this machine, too, knows to be such an address; what it cannot resolve is the proxy's affair."""
+        if not self._named:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                self._allowed(_resolved(self._host, 0, _LOOK_BESIDE_A_PROXY))
+
+
+def _resolved(host: str, port: int, seconds: float) -> list[str]:
+    """Return the addresses of a name, on a thread: the resolver of the C library hears no signals and has no limit."""
+    if is_numeric(host):
+        return _addresses(host, port)
+    results: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def resolve() -> None:
+        try:
+            results.put(_addresses(host, port))
+        except Exception as error:  # raised again where it is waited for
+            results.put(error)
+    threading.Thread(target=resolve, name='resolver', daemon=True).start()
+    try:
+        result = results.get(timeout=max(seconds, 0.001))
+    except queue.Empty:
+        raise httpcore.ConnectTimeout(f'no address for {host} came in time') from None
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+        return list(dict.fromkeys(socket.getnameinfo(each[4], numeric)[0] for each in found))
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error

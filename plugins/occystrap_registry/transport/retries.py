@@ -1,0 +1,84 @@
+"""When a request is tried again, and how long is waited before."""
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from occystrap_core import ServiceUnavailable, Settings
+from occystrap_registry.transport.answers import SMALL, Answer, Reply
+from occystrap_registry.transport.failures import attempts_worth, explain
+
+_FIRST = 0.25
+
+
+class Attempts:
+    """The attempts at one piece of work: counts them, waits between them, says when they are enough."""
+
+    def __init__(self, settings: Settings, host: str) -> None:
+        """`host` is named in errors."""
+        self._settings, self._host = settings, host
+        self._made = 0
+
+    def failed(self, error: httpx.TransportError) -> None:
+        """Wait before the next attempt; raises ServiceUnavailable when there should be none."""
+        if self._made >= min(self._settings.retries, attempts_worth(error)):
+            raise ServiceUnavailable(explain(error, self._host)) from None
+        self._settings.requests.count(retries=1)
+        self._wait(backoff(self._made))
+
+    def again(self, answer: Answer | Reply) -> bool:
+        """Tell whether an answer asks for another attempt (5xx, 429), after having waited for it."""
+        limited = answer.status == 429
+        if not (limited or answer.status >= 500) or self._made >= self._settings.retries:
+            return False
+        self._settings.requests.count(retries=not limited, rate_limits=limited)
+        self._wait(retry_after(answer.headers.get('retry-after'), self._made))
+        return True
+
+    def progressed(self) -> None:
+        """Start counting anew: what was received since the last failure is worth as many attempts again."""
+        self._made = 0
+
+    def _wait(self, seconds: float) -> None:
+        self._made += 1
+        self._settings.cancellation.wait(min(seconds, self._settings.longest_wait))
+
+
+def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL,
+                crowd: AbstractContextManager[object] = nullcontext()) -> Reply:
+    """Return what `send` is answered, read whole, with as many attempts as there may be, each within `crowd`.
+
+    The last answer is returned whatever its status. Raises ServiceUnavailable when there is none.
+    """
+    while True:
+        try:
+            with crowd, send() as answer:
+                reply = answer.whole(cap)
+        except httpx.TransportError as error:
+            attempts.failed(error)
+        else:
+            if not attempts.again(reply):
+                return reply
+
+
+def backoff(attempt: int) -> float:
+    """Return seconds to wait after failed attempt number `attempt` (0 the first): doubling, with jitter."""
+    return float(_FIRST * 2 ** min(attempt, 16) * random.uniform(0.5, 1.5))
+
+
+def retry_after(text: str | None, attempt: int) -> float:
+    """Return seconds to wait for a Retry-After header (RFC 9110, 10.2.3), uncapped; garbage, or the past: `backoff`."""
+    try:
+        seconds = float(text) if text and text.strip().isdecimal() else _until(text or '')
+    except (TypeError, ValueError, OverflowError):
+        seconds = -1
+    return seconds if seconds >= 0 else backoff(attempt)
+
+
+def _until(date: str) -> float:
+    when = parsedate_to_datetime(date)
+    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    return (when - datetime.now(timezone.utc)).total_seconds()

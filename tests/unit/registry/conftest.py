@@ -1,0 +1,32 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import Settings
+from occystrap_registry.transport import retries
+from tests.unit.registry.scripted import Scripted
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials of whoever runs the tests, and no long waits."""
+    for name in ('OCCYSTRAP_USERNAME', 'OCCYSTRAP_PASSWORD', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY',
+                 'REGISTRY_AUTH_FILE'):
+        monkeypatch.delenv(name, raising=False)
+    for name, folder in (('DOCKER_CONFIG', 'docker'), ('XDG_RUNTIME_DIR', 'run'), ('XDG_CONFIG_HOME', 'config')):
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    monkeypatch.setattr(retries, '_FIRST', 0.001)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings with short deadlines."""
+    return Settings(timeout=5.0, retries=3)
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    """A server to be told what to say."""
+    with Scripted() as started:
+        yield started

@@ -1,0 +1,149 @@
+"""A web server that does what a test tells it: it refuses, redirects, breaks off, and remembers what it was asked."""
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from occystrap_core import Location, Settings
+from occystrap_core.oci import Reference
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.transport.address import Address
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query, decoded."""
+        return parse_qs(urlsplit(self.target).query)
+
+    @property
+    def authorization(self) -> str | None:
+        """The header of that name."""
+        return self.headers.get('authorization')
+
+
+@dataclass(frozen=True)
+class Say:
+    """One answer; `cut` breaks the connection after so many bytes of the body, `silent` sends no answer at all.
+
+    An `endless` one repeats its body until the client has had enough.
+    """
+
+    status: int = 200
+    body: bytes = b''
+    headers: Sequence[tuple[str, str]] = ()
+    cut: int | None = None
+    silent: bool = False
+    endless: bool = False
+
+
+Answering = Callable[[Asked], Say]
+
+
+@dataclass
+class Scripted:
+    """The server; `routes` has answers by `METHOD /path`, each one, a list to go through, or a function.
+
+    `connections` counts those that were made to it.
+    """
+
+    routes: dict[str, Say | list[Say] | Answering] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    address: str = '127.0.0.1'
+    connections: int = 0
+
+    def __enter__(self) -> Self:
+        handler = type('Handler', (_Handler,), {'script': self})
+        self._server = _QuietServer((self.address, 0), handler)
+        self.host = f'{self.address}:{self._server.server_port}'
+        self.routes.setdefault('GET /v2/', Say())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+                 ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, asked: Asked) -> Say:
+        """Return what to say; the last answer of a list is said again and again."""
+        self.asked.append(asked)
+        route = self.routes.get(f'{asked.method} {asked.path}', Say(404))
+        if isinstance(route, list):
+            return route.pop(0) if len(route) > 1 else route[0]
+        return route if isinstance(route, Say) else route(asked)
+
+    def heard(self, method: str, path: str) -> list[Asked]:
+        """Return the requests of this kind, in order."""
+        return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Silent: clients of these tests break off on purpose."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    script: Scripted
+    protocol_version = 'HTTP/1.1'
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        """Count."""
+        self.script.connections += 1
+        super().setup()
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get('content-length') or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        say = self.script.answer(Asked(self.command, self.path, headers, body))
+        self.close_connection = say.silent or say.cut is not None
+        if not say.silent:
+            self._say(say)
+
+    def _say(self, say: Say) -> None:
+        self.send_response_only(say.status)
+        for name, value in say.headers:
+            self.send_header(name, value)
+        if not {'content-length', 'transfer-encoding'} & {name.lower() for name, _ in say.headers}:
+            self.send_header('Content-Length', str(len(say.body)))
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.end_headers()
+        if self.command != 'HEAD':
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(say.body[:say.cut])
+                while say.endless:
+                    self.wfile.write(say.body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent."""
+
+
+def client_of(host: str, settings: Settings, credentials: tuple[str, str] | None = None) -> RegistryClient:
+    """Return a client for the repository `app` at `host`."""
+    return RegistryClient(Address(Reference('app', 'v1', None, host), host, credentials=credentials), settings)
+
+
+def location(path: str, **options: object) -> Location:
+    """Return the location of a registry:// URI."""
+    return Location('registry', path, options, {})

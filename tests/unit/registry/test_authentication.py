@@ -1,0 +1,218 @@
+"""Logging in: what is sent to whom, and when it is given up."""
+import base64
+import json
+import threading
+import time
+
+import httpx
+import pytest
+
+from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, Settings
+from occystrap_registry.auth.challenges import Challenge
+from occystrap_registry.auth.tokens import may_be_told, read_token, token_url
+from occystrap_registry.transport.answers import Reply
+from tests.unit.registry.scripted import Answering, Asked, Say, Scripted, client_of
+
+PULL, PUSH = 'repository:app:pull', 'repository:app:pull,push'
+USER = ('me', 'canary-password')
+BASIC = f'Basic {base64.b64encode(b"me:canary-password").decode()}'
+
+
+def guard(accepted: set[str], challenge: str, answer: Say = Say(200, b'secret place')) -> Answering:
+    """Return a route that wants one of the accepted Authorization headers."""
+    def route(asked: Asked) -> Say:
+        return answer if asked.authorization in accepted else Say(401, headers=[('WWW-Authenticate', challenge)])
+    return route
+
+
+def token(text: str = 'tok', name: str = 'token', **more: object) -> Say:
+    return Say(200, json.dumps({name: text, **more}).encode())
+
+
+def bearer(server: Scripted, query: str = '') -> str:
+    return f'Bearer realm="http://{server.host}/token{query}",service="the service"'
+
+
+def test_basic_is_sent_after_a_challenge_and_then_at_once(server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = guard({BASIC}, 'Basic realm="r"')
+    client = client_of(server.host, settings, USER)
+    assert [client.fetch('GET', '/x', scope).status for scope in (PULL, PUSH)] == [200, 200]
+    assert [asked.authorization for asked in server.heard('GET', '/x')] == [None, BASIC, BASIC]
+    assert server.heard('GET', '/v2/')[0].authorization is None
+
+
+def test_wrong_password(server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = guard(set(), 'Basic realm="r"')
+    client = client_of(server.host, settings, USER)
+    reply = client.fetch('GET', '/x', PULL)
+    error = client.failure(reply, 'x cannot be read')
+    assert isinstance(error, AccessDenied) and 'refuses access with the credentials' in str(error)
+    with pytest.raises(AccessDenied, match=server.host):
+        client.fetch('GET', '/x', PULL)
+    assert len(server.heard('GET', '/x')) == 3 and settings.requests.retries == 0
+
+
+@pytest.mark.parametrize('challenge', ['Basic realm="r"', 'Negotiate', ''])
+def test_nothing_to_log_in_with(challenge: str, server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = guard(set(), challenge)
+    with pytest.raises(AccessDenied, match='docker login.*OCCYSTRAP_USERNAME'):
+        client_of(server.host, settings).fetch('GET', '/x', PULL)
+
+
+@pytest.mark.parametrize('name', ['token', 'access_token'])
+@pytest.mark.parametrize('query', ['', '?account=me&empty='])
+def test_bearer(query: str, name: str, server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = guard({'Bearer tok'}, f'{bearer(server, query)},scope="{PULL}", Basic realm="r"')
+    server.routes['GET /token'] = token(name=name)
+    assert client_of(server.host, settings, USER).fetch('GET', '/x', PUSH).status == 200
+    asked, = server.heard('GET', '/token')
+    assert asked.query == {'service': ['the service'], 'scope': [PUSH]} | ({'account': ['me']} if query else {})
+    assert asked.authorization == BASIC
+    assert 'scope=repository%3Aapp%3Apull%2Cpush' in asked.target
+
+
+def test_anonymous_bearer(server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = guard({'Bearer tok'}, bearer(server))
+    server.routes['GET /token'] = token()
+    assert client_of(server.host, settings).fetch('GET', '/x', PULL).status == 200
+    assert server.heard('GET', '/token')[0].authorization is None
+
+
+def test_one_token_serves_all_threads(server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = guard({'Bearer tok'}, bearer(server))
+    server.routes['GET /token'] = token(expires_in=300)
+    client = client_of(server.host, settings, USER)
+    statuses: list[int] = []
+    threads = [threading.Thread(target=lambda: statuses.append(client.fetch('GET', '/x', PULL).status))
+               for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 8 and len(server.heard('GET', '/token')) == 1
+    assert client.fetch('GET', '/x', PUSH).status == 200 and len(server.heard('GET', '/token')) == 2
+
+
+def test_a_token_that_is_refused_is_renewed_once(server: Scripted, settings: Settings) -> None:
+    accepted = {'Bearer one'}
+    server.routes['GET /x'] = guard(accepted, f'{bearer(server)},error="invalid_token"')
+    server.routes['GET /token'] = [token('one'), token('two'), token('three')]
+    client = client_of(server.host, settings, USER)
+    assert client.fetch('GET', '/x', PULL).status == 200
+    accepted.clear()
+    accepted.add('Bearer two')
+    assert client.fetch('GET', '/x', PULL).status == 200
+    accepted.clear()
+    assert client.fetch('GET', '/x', PULL).status == 401
+    assert len(server.heard('GET', '/token')) == 3 and settings.requests.retries == 0
+
+
+def test_a_token_is_renewed_before_it_runs_out(server: Scripted, settings: Settings,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    server.routes['GET /x'] = guard({'Bearer one', 'Bearer two'}, bearer(server))
+    server.routes['GET /token'] = [token('one', expires_in=100), token('two', expires_in=100)]
+    client = client_of(server.host, settings)
+    client.fetch('GET', '/x', PULL)
+    now = time.monotonic()
+    monkeypatch.setattr('time.monotonic', lambda: now + 90)
+    client.fetch('GET', '/x', PULL)
+    assert [asked.authorization for asked in server.heard('GET', '/x')] == [None, 'Bearer one', 'Bearer two']
+
+
+def test_insufficient_scope_is_asked_for_once_more(server: Scripted, settings: Settings) -> None:
+    wants = f'{bearer(server)},error="insufficient_scope",scope="{PUSH} repository:base:pull"'
+    server.routes['POST /x'] = lambda asked: (
+        Say(202) if asked.authorization == 'Bearer more' else Say(403, headers=[('WWW-Authenticate', wants)])
+        if asked.authorization else Say(401, headers=[('WWW-Authenticate', bearer(server))]))
+    server.routes['GET /token'] = [token('less'), token('more')]
+    client = client_of(server.host, settings, USER)
+    client.fetch('GET', '/v2/', PUSH)
+    assert client.fetch('POST', '/x', PUSH).status == 202
+    assert server.heard('GET', '/token')[-1].query['scope'] == [PUSH, 'repository:base:pull']
+
+
+def test_token_server_in_trouble(server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = guard({'Bearer tok'}, bearer(server))
+    server.routes['GET /token'] = [Say(503), token()]
+    assert client_of(server.host, settings).fetch('GET', '/x', PULL).status == 200
+    server.routes['GET /token'] = Say(503)
+    with pytest.raises(ServiceUnavailable, match='gives no token'):
+        client_of(server.host, settings).fetch('GET', '/x', PUSH)
+
+
+def test_token_server_refuses_the_password(server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = guard({'Bearer tok'}, bearer(server))
+    server.routes['GET /token'] = Say(401, b'{"details": "canary-password is wrong"}')
+    with pytest.raises(AccessDenied, match='refuses access with the credentials') as caught:
+        client_of(server.host, settings, USER).fetch('GET', '/x', PULL)
+    assert 'canary' not in str(caught.value)
+
+
+@pytest.mark.parametrize('body', [b'', b'[]', b'{}', b'{"token": 1}', b'{"token": "a\\r\\nX-Evil: 1"}', b'[' * 9999,
+                                  '{"token": "é"}'.encode(), b'{"token": "' + b'a' * (1 << 20) + b'"}'])
+def test_bad_tokens(body: bytes, server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = guard(set(), bearer(server))
+    server.routes['GET /token'] = Say(200, body)
+    with pytest.raises(ServiceError, match='without a token'):
+        client_of(server.host, settings).fetch('GET', '/x', PULL)
+
+
+@pytest.mark.parametrize(('registry', 'realm', 'told'), [
+    ('https://registry.example', 'https://auth.example/token', True),
+    ('https://registry.example', 'https://registry.example/token', True),
+    ('http://registry.example:5000', 'http://registry.example:5000/token', True),
+    ('http://registry.example:5000', 'http://registry.example/token', False),
+    ('http://registry.example:5000', 'http://auth.example/token', False),
+    ('http://registry.example:5000', 'http://127.0.0.1:9/token', True),
+    ('https://registry.example', 'http://auth.example/token', None),
+    ('https://registry.example', 'http://registry.example/token', None),
+    ('https://registry.example', 'http://169.254.169.254/latest', None),
+    ('http://registry.example', 'http://[fe80::1]/latest', None),
+    ('https://registry.example', 'https://metadata.google.internal/', None),
+    ('https://registry.example', 'file:///etc/passwd', None),
+    ('https://registry.example', '/token', None),
+    ('https://registry.example', 'https://a:port/', None),
+])
+def test_whom_credentials_are_told(registry: str, realm: str, told: bool | None) -> None:
+    challenge = Challenge('bearer', {'realm': realm})
+    if told is None:
+        with pytest.raises(AccessDenied, match='registry.example sends for tokens'):
+            token_url(challenge, PULL, httpx.URL(registry))
+    else:
+        assert may_be_told(token_url(challenge, PULL, httpx.URL(registry)), httpx.URL(registry)) is told
+
+
+NO_NUMBER = float('nan')  # which Python writes and JSON does not have
+
+
+@pytest.mark.parametrize('lifetime', [None, 0, -1, 'soon', NO_NUMBER, '300'])
+def test_odd_lifetimes(lifetime: object) -> None:
+    reply = Reply(200, httpx.Headers(), httpx.URL('https://a'),
+                  json.dumps({'token': 'tok', 'expires_in': lifetime}).encode())
+    if lifetime in ('soon', NO_NUMBER):
+        with pytest.raises(ServiceError):
+            read_token(reply, 'a', str)
+    else:
+        assert 5 <= read_token(reply, 'a', str).lifetime <= 240
+
+
+def test_a_server_that_repeats_secrets_is_not_quoted(server: Scripted, settings: Settings) -> None:
+    def echo(asked: Asked) -> Say:
+        if not asked.authorization:
+            return Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+        said = f'{asked.authorization} means canary-password\x1b[31m\nred'
+        return Say(400, json.dumps({'errors': [{'message': said}]}).encode())
+    server.routes['GET /x'] = echo
+    client = client_of(server.host, settings, USER)
+    text = str(client.failure(client.fetch('GET', '/x', PULL), 'x'))
+    assert 'means' in text and 'canary' not in text and BASIC.split()[1] not in text
+    assert '\x1b' not in text and '\n' not in text
+
+
+def test_debug_log_has_no_secrets(server: Scripted, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level('DEBUG', 'occystrap')
+    server.routes['GET /x'] = guard({'Bearer canary-token'}, bearer(server))
+    server.routes['GET /token'] = token('canary-token')
+    client_of(server.host, settings, USER).fetch('GET', '/x?signature=canary', PULL)
+    assert f'GET http://{server.host}/x' in caplog.text
+    assert 'canary' not in caplog.text and BASIC.split()[1] not in caplog.text

@@ -1,0 +1,147 @@
+"""Blobs over bad lines: resumed, or refused, and never half of one taken for a whole."""
+import gzip
+
+import pytest
+
+from occystrap_core import (
+    ByteStream, DigestMismatch, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable, Settings,
+)
+from occystrap_core.oci import Descriptor, Digest
+from occystrap_registry.distribution.blobs import BlobSource, tar_size_hint
+from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+
+BLOB = bytes(range(256)) * 1000
+SIZE = len(BLOB)
+DESCRIPTOR = Descriptor('application/vnd.oci.image.layer.v1.tar', Digest.of(BLOB), SIZE)
+PATH = f'/v2/app/blobs/{DESCRIPTOR.digest}'
+
+
+@pytest.fixture(autouse=True, params=[8 << 20, 1], ids=['through the library', 'past the library'])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('occystrap_registry.transport.answers._WORTH_A_CONNECTION', request.param)
+
+
+def read(server: Scripted, settings: Settings, descriptor: Descriptor = DESCRIPTOR) -> bytes:
+    source = BlobSource(client_of(server.host, settings), descriptor)
+    with ByteStream(source, digest=descriptor.digest, size=descriptor.size, what='blob') as stream:
+        return b''.join(bytes(chunk) for chunk in stream.chunks())
+
+
+def rest(first: int, cut: int | None = None) -> Say:
+    """Return the answer to a Range request."""
+    return Say(206, BLOB[first:], [('Content-Range', f'bytes {first}-{SIZE - 1}/{SIZE}')], cut)
+
+
+def ranges(server: Scripted) -> list[str | None]:
+    return [asked.headers.get('range') for asked in server.heard('GET', PATH)]
+
+
+def test_resumed_where_it_broke_off(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), rest(4000, cut=5), rest(4005)]
+    assert read(server, settings) == BLOB
+    assert ranges(server) == [None, 'bytes=4000-', 'bytes=4005-']
+    assert settings.requests.retries == 2 and server.asked[1].headers['accept-encoding'] == 'identity'
+
+
+def test_a_head_of_something_large_has_no_body(server: Scripted, settings: Settings) -> None:
+    server.routes[f'HEAD {PATH}'] = [Say(200, b'', [('Content-Length', str(64 << 20))])]
+    with client_of(server.host, settings).once('HEAD', PATH, '') as answer:
+        assert answer.whole().body == b'' and answer.headers['content-length'] == str(64 << 20)
+
+
+def test_a_server_without_ranges_starts_over(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), Say(200, BLOB, cut=100), Say(200, BLOB)]
+    assert read(server, settings) == BLOB
+
+
+def test_trouble_while_resuming(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), Say(503), Say(silent=True), rest(4000)]
+    assert read(server, settings) == BLOB
+
+
+def test_a_body_without_length_that_ends_early(server: Scripted, settings: Settings) -> None:
+    ending = [('Transfer-Encoding', 'chunked')]
+    server.routes[f'GET {PATH}'] = [Say(200, b'fa0\r\n' + BLOB[:4000] + b'\r\n', ending, cut=9999), rest(4000)]
+    assert read(server, settings) == BLOB
+
+
+def test_resumed_at_the_wrong_place(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), rest(3999)]
+    with pytest.raises(ServiceUnavailable, match='resumes blob'):
+        read(server, settings)
+
+
+def test_breaking_off_again_and_again(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=10), *(rest(at, cut=10) for at in range(10, SIZE, 10))]
+    with pytest.raises(ServiceUnavailable, match=server.host):
+        read(server, settings)
+    assert len(ranges(server)) == 1 + settings.retries
+
+
+def test_much_progress_is_worth_more_attempts(server: Scripted) -> None:
+    blob = bytes(5 << 20)
+    descriptor = Descriptor('', Digest.of(blob), len(blob))
+
+    def one_more(asked: Asked) -> Say:
+        first = int(asked.headers.get('range', 'bytes=0-')[6:-1])
+        text = f'bytes {first}-{len(blob) - 1}/{len(blob)}'
+        return Say(206 if first else 200, blob[first:], [('Content-Range', text)], cut=(1 << 20) + 9)
+    server.routes[f'GET /v2/app/blobs/{descriptor.digest}'] = one_more
+    settings = Settings(retries=1)
+    assert read(server, settings, descriptor) == blob and settings.requests.retries == 4
+
+
+@pytest.mark.parametrize('body', [BLOB[:-1], BLOB + b'x', BLOB[:-1] + b'x', b'', BLOB * 2])
+def test_other_bytes_than_promised(body: bytes, server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = Say(200, body)
+    with pytest.raises(DigestMismatch):
+        read(server, settings)
+    assert len(server.heard('GET', PATH)) == 1
+
+
+def test_an_endless_blob_is_stopped(server: Scripted, settings: Settings) -> None:
+    endless = b'100000\r\n' + bytes(1 << 20) + b'\r\n'
+    server.routes[f'GET {PATH}'] = Say(200, endless * 20, [('Transfer-Encoding', 'chunked')])
+    with pytest.raises(DigestMismatch, match='longer'):
+        read(server, settings)
+
+
+def test_unasked_content_encoding_is_left_alone(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = Say(200, BLOB, [('Content-Encoding', 'gzip')])
+    assert read(server, settings) == BLOB
+
+
+def test_missing_blobs(server: Scripted, settings: Settings) -> None:
+    with pytest.raises(ImageNotFound, match=DESCRIPTOR.digest):
+        read(server, settings)
+    foreign = Descriptor(DESCRIPTOR.media_type, DESCRIPTOR.digest, SIZE, urls=(f'http://{server.host}/elsewhere',))
+    with pytest.raises(InvalidImage, match='foreign'):
+        read(server, settings, foreign)
+    assert not server.heard('GET', '/elsewhere')
+
+
+def test_errors_say_what_the_registry_said(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = Say(400, b'{"errors": [{"code": "X", "message": "bad moon"}, {"code": "Y"}]}')
+    with pytest.raises(ServiceError, match=r'bad moon; Y \(HTTP 400\)'):
+        read(server, settings)
+
+
+def gzipped(content: bytes) -> Descriptor:
+    blob = gzip.compress(content)
+    return Descriptor('application/vnd.oci.image.layer.v1.tar+gzip', Digest.of(blob), len(blob))
+
+
+def test_size_hint_reads_four_bytes(server: Scripted, settings: Settings) -> None:
+    descriptor = gzipped(BLOB)
+    path = f'/v2/app/blobs/{descriptor.digest}'
+    server.routes[f'GET {path}'] = Say(206, gzip.compress(BLOB)[-4:])
+    assert tar_size_hint(client_of(server.host, settings), descriptor) == SIZE
+    assert server.heard('GET', path)[0].headers['range'] == f'bytes={descriptor.size - 4}-{descriptor.size - 1}'
+
+
+@pytest.mark.parametrize('say', [Say(200, BLOB), Say(206, b'12345'), Say(206, b'123'), Say(404), Say(416), Say(500)])
+def test_size_hint_is_left_out_where_it_cannot_be_had(say: Say, server: Scripted, settings: Settings) -> None:
+    descriptor = gzipped(BLOB)
+    server.routes[f'GET /v2/app/blobs/{descriptor.digest}'] = say
+    assert tar_size_hint(client_of(server.host, settings), descriptor) is None
+    assert tar_size_hint(client_of(server.host, settings), DESCRIPTOR) is None

@@ -1,0 +1,176 @@
+"""What a registry lists: all of it, page by page, in each of the ways that registries have; and what patterns mean."""
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import AccessDenied, ImageNotFound, ServiceError, Settings
+from occystrap_core.oci import Reference
+from occystrap_registry.distribution.catalog import list_repositories, list_tags
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.input import RegistryInput
+from tests.unit.registry.scripted import Asked, Say, Scripted, client_of, location
+
+TAGS = 'GET /v2/app/tags/list'
+CATALOG = 'GET /v2/_catalog'
+
+
+def tags_of(names: object, *headers: tuple[str, str]) -> Say:
+    """Return a page of tags."""
+    return Say(200, json.dumps({'name': 'app', 'tags': names}).encode(), headers)
+
+
+def catalog_of(names: object) -> Say:
+    """Return a catalog of one page."""
+    return Say(200, json.dumps({'repositories': names}).encode())
+
+
+def matched(server: Scripted, path: str, settings: Settings, **options: object) -> list[str]:
+    """Return the references that a pattern means, without their host."""
+    images = RegistryInput(location(f'{server.host}/{path}', **options), settings)
+    try:
+        return [str(each).removeprefix(f'{server.host}/') for each in images.references()]
+    finally:
+        images.close()
+
+
+@pytest.fixture
+def client(server: Scripted, settings: Settings) -> Iterator[RegistryClient]:
+    """A client of the scripted server."""
+    opened = client_of(server.host, settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def team(server: Scripted) -> Scripted:
+    """A registry with five repositories, of which one has no tags any more."""
+    repositories = {'team/app': ['v1.10', 'v1.9', 'v2.0', 'v1.9-rc1'], 'team/tool': ['v1.1', 'latest'], 'team/gone': [],
+                    'team/sub/deep': ['v1.0'], 'other/app': ['v1.0']}
+    server.routes[CATALOG] = catalog_of(list(repositories))
+    for name, tags in repositories.items():
+        server.routes[f'GET /v2/{name}/tags/list'] = tags_of(tags) if tags else Say(404)
+    return server
+
+
+def linked(pages: Sequence[Sequence[str]], link: str = '</v2/app/tags/list?last={last}&n=2>; rel="next"') -> Scripted:
+    """Let a server give pages with a Link to each that follows."""
+    def answer(asked: Asked) -> Say:
+        number = int(asked.query.get('last', ['0'])[0])
+        headers = [('Link', link.format(last=number + 1))] if number + 1 < len(pages) else []
+        return tags_of(pages[number], *headers)
+    return Scripted({TAGS: answer})
+
+
+@pytest.mark.parametrize('link', [
+    '</v2/app/tags/list?last={last}&n=2>; rel="next"', '<?last={last}>;rel=next',
+    '<http://unreachable.invalid:1/v2/app/tags/list?last={last}>; title="x"; REL="next"',
+    '</first>; rel="prev", </v2/app/tags/list?last={last}>; rel="next"'])
+def test_links_are_followed_to_the_end_at_the_registry_itself(link: str, settings: Settings) -> None:
+    with linked([['a', 'b'], ['c', 'd'], [], ['d', 'e']], link) as server:
+        client = client_of(server.host, settings)
+        assert list(list_tags(client, 'app')) == ['a', 'b', 'c', 'd', 'e']
+        client.close()
+        assert all(asked.path in ('/v2/', '/v2/app/tags/list') for asked in server.asked)
+
+
+def test_full_pages_without_a_link(server: Scripted, client: RegistryClient) -> None:
+    names = [f't{number:02}' for number in range(25)]
+
+    def answer(asked: Asked) -> Say:
+        after = asked.query.get('last', [''])[0]
+        return tags_of([name for name in names if name > after][:int(asked.query['n'][0])])
+    server.routes[TAGS] = answer
+    assert list(list_tags(client, 'app', page=10)) == names
+    assert [asked.query.get('last') for asked in server.heard('GET', '/v2/app/tags/list')] == [None, ['t09'], ['t19']]
+
+
+def test_a_registry_that_gives_everything_at_once(server: Scripted, client: RegistryClient) -> None:
+    server.routes[TAGS] = tags_of([f't{number}' for number in range(10)])
+    assert len(list(list_tags(client, 'app', page=3))) == 10 and len(server.heard('GET', '/v2/app/tags/list')) == 1
+    assert len(list(list_tags(client, 'app', page=10))) == 10, 'the same page again is the end'
+
+
+def test_a_registry_that_likes_smaller_pages(server: Scripted, client: RegistryClient) -> None:
+    server.routes[TAGS] = lambda asked: Say(400) if 'n' in asked.query else tags_of(['a'])
+    assert list(list_tags(client, 'app')) == ['a']
+
+
+def test_no_more_is_asked_for_than_is_wanted(settings: Settings) -> None:
+    with linked([['a', 'b'], ['c', 'd']]) as server:
+        client = client_of(server.host, settings)
+        assert next(list_tags(client, 'app', page=2)) == 'a'
+        assert len(server.heard('GET', '/v2/app/tags/list')) == 1
+        client.close()
+
+
+def test_empty_and_missing_repositories(server: Scripted, client: RegistryClient) -> None:
+    server.routes[TAGS] = tags_of(None)
+    assert list(list_tags(client, 'app')) == []
+    with pytest.raises(ImageNotFound, match=f'{server.host}/gone is not there'):
+        list(list_tags(client, 'gone'))
+
+
+@pytest.mark.parametrize(('said', 'words'), [
+    (Say(404), 'has no catalog .HTTP 404.'), (Say(401), 'wants credentials'), (Say(403), 'does not show its catalog'),
+    (Say(405, b'{"errors": [{"code": "UNSUPPORTED"}]}'), 'has no catalog'),
+    (Say(422, b'{"errors": [{"code":"UNSUPPORTED"}]}'), 'has no catalog'), (Say(501), 'has no catalog')])
+def test_no_catalog(said: Say, words: str, server: Scripted, client: RegistryClient) -> None:
+    server.routes[CATALOG] = said
+    with pytest.raises((ServiceError, AccessDenied), match=f'{server.host} .*{words}') as caught:
+        list(list_repositories(client))
+    assert 'list://' in str(caught.value) and 'name the repository' in str(caught.value)
+
+
+@pytest.mark.parametrize(('pattern', 'options', 'found'), [
+    ('team/*:v1.*', {}, ['team/app:v1.9', 'team/app:v1.9-rc1', 'team/app:v1.10', 'team/tool:v1.1']),
+    ('team/**:v1.?', {}, ['team/app:v1.9', 'team/sub/deep:v1.0', 'team/tool:v1.1']),
+    ('**/app:v[12].0', {}, ['other/app:v1.0', 'team/app:v2.0']),
+    ('team/*', {}, ['team/tool:latest']),
+    ('team/app:*', {'exclude': ':*-rc*,team/app:v2*'}, ['team/app:v1.9', 'team/app:v1.10']),
+    ('team/*:*', {'exclude': 'team/a*'}, ['team/tool:latest', 'team/tool:v1.1']),
+    ('team/app:v1.9', {}, ['team/app:v1.9'])])
+def test_patterns(pattern: str, options: dict[str, str], found: list[str], team: Scripted, settings: Settings) -> None:
+    assert matched(team, pattern, settings, **options) == found
+
+
+def test_what_is_named_needs_no_catalog(team: Scripted, settings: Settings) -> None:
+    team.routes[CATALOG] = Say(401)
+    assert matched(team, 'team/tool:*', settings) == ['team/tool:latest', 'team/tool:v1.1']
+    assert not team.heard('GET', '/v2/_catalog')
+
+
+def test_what_is_left_out_is_not_looked_at(team: Scripted, settings: Settings) -> None:
+    matched(team, 'team/*:*', settings, exclude='team/app')
+    assert not team.heard('GET', '/v2/team/app/tags/list') and not team.heard('GET', '/v2/other/app/tags/list')
+
+
+@pytest.mark.parametrize(('pattern', 'options', 'words'), [
+    ('none/*', {}, 'no repository in the catalog matches; there is: other/app, team/app, team/gone, team/sub/deep, '
+                   'team/tool'),
+    ('team/app:v9*', {}, 'no tag matches; there is: v1.9, v1.9-rc1, v1.10, v2.0'),
+    ('team/*:v9*', {}, r'no tag matches in the 3 repositories that match; there is: latest, v1.1, v1.9, v1.9-rc1, '
+                       'v1.10 and 1 more'),
+    ('team/*:*', {'exclude': '**'}, 'no repository in the catalog matches'),
+    ('team/app:v1.9', {'exclude': 'team/app'}, 'is left out by exclude='),
+    ('team/gone:*', {}, 'team/gone is not there')])
+def test_nothing_matches(pattern: str, options: dict[str, str], words: str, team: Scripted, settings: Settings) -> None:
+    with pytest.raises(ImageNotFound, match=words) as caught:
+        matched(team, pattern, settings, **options)
+    assert str(caught.value).startswith(f'{team.host}/')
+
+
+def test_images_of_a_pattern_are_read_from_their_own_repositories(tmp_path: Path, settings: Settings) -> None:
+    from occystrap_registry.server.server_thread import RegistryServer
+    from tests.unit.registry.images import push
+    with RegistryServer(tmp_path / 'registry') as server:
+        for name in ('team/a:1', 'team/b:1'):
+            push(server.host, settings, name=name)
+        found = [Reference.parse(f'{server.host}/{name}', with_host=True) for name in ('team/a:1', 'team/b:1')]
+        images = RegistryInput(location(f'{server.host}/team/*:1'), settings)
+        for reference in found:
+            with images.open(reference) as image:
+                assert image.reference == reference
+                assert all(layer.stored().drain() for layer in image.layers)
+        images.close()

@@ -1,0 +1,189 @@
+"""quay://, against a small Quay: what is found by its API, and what is told when it says something else."""
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+
+from occystrap_core import AccessDenied, ImageNotFound, ServiceError, Settings, UsageError
+from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.plugins.resolver import open_source, source_location
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.quay.input import QuayInput
+from tests.unit.registry.images import serve
+from tests.unit.registry.scripted import Asked, Say, Scripted
+
+JANUARY, JULY = 1704067200, 1719792000
+QUAY = {'app': {'v1.9': JANUARY, 'v1.10': JULY, 'latest': JULY}, 'tool': {'v1.0': JANUARY, 'latest': JANUARY},
+        'secret': {'v1.0': JULY}}
+TOKEN = 'canary-token'
+
+
+def said(document: object) -> Say:
+    """Return an answer in JSON."""
+    return Say(200, json.dumps(document).encode())
+
+
+def fake_quay(server: Scripted, organisation: str = 'org') -> None:
+    """Let a server have Quay's API, two repositories and two tags a page; `secret` is for those with the token."""
+    def repositories(asked: Asked) -> Say:
+        query = {name: values[0] for name, values in asked.query.items()}
+        assert query['public'] == 'true' and query['last_modified'] == 'true'
+        names = [name for name in QUAY if name != 'secret' or asked.authorization == f'Bearer {TOKEN}']
+        start = int(query.get('next_page', '0'))
+        page: dict[str, Any] = {'repositories': [
+            {'namespace': organisation, 'name': name, 'kind': 'image', 'last_modified': max(QUAY[name].values())}
+            for name in names[start:start + 2] if query['namespace'] == organisation]}
+        page['repositories'].append({'namespace': organisation, 'name': 'A chart', 'kind': 'application'})
+        return said({**page, 'next_page': str(start + 2)} if start + 2 < len(names) else page)
+
+    server.routes['GET /api/v1/repository'] = repositories
+    for name, tags in QUAY.items():
+        server.routes[f'GET /api/v1/repository/{organisation}/{name}/tag/'] = partial(_tags, tags)
+
+
+def _tags(tags: Mapping[str, int], asked: Asked) -> Say:
+    assert asked.query['onlyActiveTags'] == ['true']
+    only, page = asked.query.get('specificTag'), int(asked.query['page'][0])
+    names = [name for name in tags if not only or name in only]
+    shown = [{'name': name, 'start_ts': tags[name]} for name in names[2 * page - 2:2 * page]]
+    return said({'tags': shown, 'page': page, 'has_additional': 2 * page < len(names)})
+
+
+@pytest.fixture
+def quay(server: Scripted) -> Scripted:
+    """A server that has Quay's API."""
+    fake_quay(server)
+    return server
+
+
+def opened(server: Scripted, path: str, settings: Settings, options: str = '') -> QuayInput:
+    """Open a URI the way the core does."""
+    plugins = build_plugin_manager()
+    source = open_source(plugins, source_location(plugins, f'quay://{path}?host={server.host}{options}'), settings)
+    assert isinstance(source, QuayInput)
+    return source
+
+
+def found(server: Scripted, path: str, settings: Settings, options: str = '') -> list[str]:
+    """Return the references that a URI means, without their host."""
+    images = opened(server, path, settings, options)
+    try:
+        return [str(each).removeprefix(f'{server.host}/') for each in images.references()]
+    finally:
+        images.close()
+
+
+@pytest.mark.parametrize(('path', 'options', 'names'), [
+    ('org/*:*', '', ['org/app:latest', 'org/app:v1.9', 'org/app:v1.10', 'org/tool:latest', 'org/tool:v1.0']),
+    ('org/*:v1.*', '', ['org/app:v1.9', 'org/app:v1.10', 'org/tool:v1.0']),
+    ('org/a*', '', ['org/app:latest']),
+    ('org/app:v1.*', '&exclude=:v1.9', ['org/app:v1.10']),
+    ('org/app:v1.9', '', ['org/app:v1.9']),
+    ('org/app', '', ['org/app:latest']),
+    ('org/*:*', '&since=2024-01-02', ['org/app:latest', 'org/app:v1.10']),
+    ('org/*:*', '&since=2024-01-01T00:00:00Z', ['org/app:latest', 'org/app:v1.9', 'org/app:v1.10', 'org/tool:latest',
+                                                'org/tool:v1.0']),
+    ('org/*:v1.9', '&since=2024-01-01T01:00:00+01:00', ['org/app:v1.9']),
+    ('org/*:v1.0', f'&token={TOKEN}', ['org/secret:v1.0', 'org/tool:v1.0'])])
+def test_what_is_found(path: str, options: str, names: list[str], quay: Scripted, settings: Settings) -> None:
+    assert found(quay, path, settings, options) == names
+
+
+def test_what_is_named_needs_no_api(quay: Scripted, settings: Settings) -> None:
+    found(quay, 'org/app:v1.9', settings)
+    assert not quay.asked
+    found(quay, 'org/app:*', settings)
+    assert not quay.heard('GET', '/api/v1/repository')
+    found(quay, 'org/*:*', settings, '&since=2024-06-01')
+    assert not quay.heard('GET', '/api/v1/repository/org/tool/tag/'), 'nothing there is as new as that'
+
+
+def test_a_token_of_the_environment(quay: Scripted, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('OCCYSTRAP_QUAY_TOKEN', TOKEN)
+    assert found(quay, 'org/s*:*', settings) == ['org/secret:v1.0']
+
+
+def test_the_token_is_for_the_api_alone(quay: Scripted, settings: Settings) -> None:
+    with Scripted() as elsewhere:
+        quay.routes['GET /api/v1/repository'] = Say(302, headers=[('Location', f'http://{elsewhere.host}/stolen')])
+        with pytest.raises(ImageNotFound) as caught:
+            found(quay, 'org/*:*', settings, f'&token={TOKEN}')
+        assert elsewhere.asked and not any(asked.authorization for asked in elsewhere.asked)
+    assert all(asked.authorization is None for asked in quay.heard('GET', '/v2/'))
+    assert TOKEN not in str(caught.value)
+
+
+def test_images_come_from_the_registry(quay: Scripted, settings: Settings) -> None:
+    serve(quay, sample_image())
+    for route in [route for route in quay.routes if '/v2/app/' in route]:
+        quay.routes[route.replace('/v2/app/', '/v2/org/app/').replace('/v1', '/v1.10')] = quay.routes[route]
+    images = opened(quay, 'org/*:v1.10', settings)
+    reference, = images.references()
+    with images.open(reference) as image:
+        assert str(image.reference) == f'{quay.host}/org/app:v1.10' and len(image.layers) == 3
+    images.close()
+    assert str(images.location) == f'registry://{quay.host}/org/*:v1.10'
+
+
+@pytest.mark.parametrize(('path', 'options', 'words'), [
+    ('org/zzz*:*', '', 'no repository of org matches; there is: org/app, org/tool'),
+    ('none/*:*', '', 'no repository of none matches; there are no repositories'),
+    ('org/*:v9', '', 'no tag matches in org/app, org/tool'),
+    ('org/app:*', '&since=2030-01-01', 'no tag matches and is newer than 2030-01-01 00:00 UTC in org/app'),
+    ('org/gone:*', '', 'does not tell the tags of org/gone .HTTP 404.')])
+def test_nothing_matches(path: str, options: str, words: str, quay: Scripted, settings: Settings) -> None:
+    with pytest.raises(ImageNotFound, match=words):
+        found(quay, path, settings, options)
+
+
+@pytest.mark.parametrize(('path', 'options', 'words'), [
+    ('org', '', 'quay://organisation/repository:tag'), ('org/', '', 'quay://organisation/repository:tag'),
+    ('o*/app:v1', '', 'the organisation may not'), ('user:canary@org/app', '', 'quay://organisation/repository:tag'),
+    ('org/App*', '', 'malformed repository'), ('org/app', '&since=yesterday', 'is no date such as 2024-01-31'),
+    ('org/app', '&token=canary%0Ax', 'no token has'), ('org/app', '&snice=1', "did you mean 'since'")])
+def test_usage(path: str, options: str, words: str, quay: Scripted, settings: Settings) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        opened(quay, path, settings, options)
+    assert 'canary' not in str(caught.value)
+
+
+@pytest.mark.parametrize('status', [401, 403])
+def test_access_denied(status: int, quay: Scripted, settings: Settings) -> None:
+    quay.routes['GET /api/v1/repository'] = Say(status, b'{"error": "canary-token"}')
+    with pytest.raises(AccessDenied, match='OCCYSTRAP_QUAY_TOKEN'):
+        found(quay, 'org/*:*', settings)
+    with pytest.raises(AccessDenied, match='check the token') as caught:
+        found(quay, 'org/*:*', settings, f'&token={TOKEN}')
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize('document', [
+    [], {}, {'repositories': None}, {'repositories': ['app']}, {'repositories': [{'name': '../x'}]},
+    {'repositories': [{'name': None}]}, {'repositories': [{'name': 'a\x1b[2J'}]}])
+def test_what_is_no_quay(document: object, quay: Scripted, settings: Settings) -> None:
+    quay.routes['GET /api/v1/repository'] = said(document)
+    with pytest.raises(ServiceError) as caught:
+        found(quay, 'org/*:*', settings)
+    assert str(caught.value).isprintable()
+
+
+def test_pages_that_never_end(quay: Scripted, settings: Settings) -> None:
+    quay.routes['GET /api/v1/repository/org/app/tag/'] = said({'tags': [{'name': 'a'}], 'has_additional': True})
+    with pytest.raises(ServiceError, match='does not come to an end'):
+        found(quay, 'org/app:*', settings)
+    quay.routes['GET /api/v1/repository'] = said({'repositories': [], 'next_page': 'again'})
+    with pytest.raises(ServiceError, match='does not come to an end'):
+        found(quay, 'org/*:*', settings)
+    assert len(quay.asked) < 40
+
+
+def test_a_tag_of_unknown_age(quay: Scripted, settings: Settings) -> None:
+    tags = [{'name': 'old', 'last_modified': 'Mon, 01 Jan 2024 00:00:00 -0000'}, {'name': 'odd', 'last_modified': 'x'},
+            {'name': 'new', 'last_modified': 'Mon, 01 Jul 2024 00:00:00 GMT'}]
+    quay.routes['GET /api/v1/repository/org/app/tag/'] = said({'tags': tags})
+    with pytest.raises(ServiceError, match='does not tell when org/app:odd was'):
+        found(quay, 'org/app:*', settings, '&since=2024-06-01')
+    assert found(quay, 'org/app:*', settings) == ['org/app:new', 'org/app:odd', 'org/app:old']
+    assert found(quay, 'org/app:*', settings, '&since=2024-06-01&exclude=:odd') == ['org/app:new']

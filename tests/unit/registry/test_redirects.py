@@ -1,0 +1,94 @@
+"""Where a registry may send us, and what is not taken along."""
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from occystrap_core import ServiceError, ServiceUnavailable, Settings
+from occystrap_core.oci import Descriptor, Digest
+from occystrap_registry.distribution.blobs import BlobSource
+from occystrap_registry.transport.connections import follow
+from tests.unit.registry.scripted import Answering, Asked, Say, Scripted, client_of
+
+BLOB = b'content' * 1000
+DESCRIPTOR = Descriptor('', Digest.of(BLOB), len(BLOB))
+PATH = f'/v2/app/blobs/{DESCRIPTOR.digest}'
+
+
+@pytest.fixture
+def storage() -> Iterator[Scripted]:
+    """Where the registry keeps its blobs: the same machine, another port."""
+    with Scripted() as started:
+        started.routes['GET /signed'] = Say(200, BLOB)
+        yield started
+
+
+def read(server: Scripted, settings: Settings) -> bytes:
+    return b''.join(BlobSource(client_of(server.host, settings, ('me', 'secret')), DESCRIPTOR).chunks())
+
+
+def sends_to(url: str) -> Answering:
+    """Return a route that wants a login and then redirects."""
+    def route(asked: Asked) -> Say:
+        if not asked.authorization:
+            return Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+        return Say(307, headers=[('Location', url)])
+    return route
+
+
+def test_no_authorization_at_another_port(server: Scripted, storage: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = sends_to(f'http://{storage.host}/signed?sig=a%2Bb+c%3D&x=%2f~')
+    assert read(server, settings) == BLOB
+    asked, = storage.asked
+    assert asked.authorization is None and asked.target == '/signed?sig=a%2Bb+c%3D&x=%2f~'
+
+
+def test_authorization_stays_at_home(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = sends_to('/here?x=1')
+    server.routes['GET /here'] = Say(200, BLOB)
+    assert read(server, settings) == BLOB
+    assert server.heard('GET', '/here')[0].authorization is not None
+
+
+def test_a_challenge_from_elsewhere_is_not_answered(server: Scripted, storage: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = sends_to(f'http://{storage.host}/signed')
+    storage.routes['GET /signed'] = Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+    with pytest.raises(ServiceError, match='401'):
+        read(server, settings)
+    assert [asked.authorization for asked in storage.asked] == [None]
+
+
+def test_a_resumed_blob_asks_the_registry_again(server: Scripted, storage: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = sends_to(f'http://{storage.host}/signed')
+    half = f'bytes 3500-{len(BLOB) - 1}/{len(BLOB)}'
+    storage.routes['GET /signed'] = [Say(200, BLOB, cut=3500), Say(206, BLOB[3500:], [('Content-Range', half)])]
+    assert read(server, settings) == BLOB
+    assert len(server.heard('GET', PATH)) == 3 and storage.asked[1].headers['range'] == 'bytes=3500-'
+
+
+def test_a_host_that_cannot_be(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = sends_to(f'http://{"a" * 70}.example/x')
+    with pytest.raises(ServiceUnavailable, match='cannot be the name of a host'):
+        read(server, settings)
+
+
+def test_circles_end(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = sends_to(PATH)
+    with pytest.raises(ServiceError, match='redirects more than'):
+        read(server, settings)
+
+
+@pytest.mark.parametrize('location', [
+    'http://registry.example/x', 'http://127.0.0.1/x', 'ftp://registry.example/x', 'file:///etc/passwd',
+    'https://169.254.169.254/x', 'https://a:port/', 'https://a/\x00', 'data:text/plain,x'])
+def test_refused_places(location: str) -> None:
+    with pytest.raises(ServiceError, match='registry.example redirects'):
+        follow(httpx.URL('https://registry.example/v2/'), location)
+
+
+@pytest.mark.parametrize(('location', 'target'), [
+    ('/a?b=c%2Fd', 'https://registry.example/a?b=c%2Fd'), ('x', 'https://registry.example/v2/x'),
+    ('//other.example/x', 'https://other.example/x'), ('https://other.example:1/?_state=a%3D%3D', None),
+])
+def test_accepted_places(location: str, target: str | None) -> None:
+    assert str(follow(httpx.URL('https://registry.example/v2/'), location)) == (target or location)

@@ -1,0 +1,106 @@
+"""What is tried again, how often, and after how long."""
+import time
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+
+from occystrap_core import Cancelled, ServiceUnavailable, Settings
+from occystrap_registry.transport.retries import backoff, retry_after
+from tests.services.ports import free_port
+from tests.unit.registry.scripted import Say, Scripted, client_of
+
+
+@pytest.mark.parametrize(('text', 'least', 'most'), [
+    ('7', 7, 7), (' 7 ', 7, 7), ('0', 0, 0), ('86400', 86400, 86400), ('-5', 0, 1), ('soon', 0, 1), ('', 0, 1),
+    (None, 0, 1), ('1e400', 0, 1),
+])
+def test_retry_after(text: str | None, least: float, most: float) -> None:
+    assert least <= retry_after(text, 0) <= most
+
+
+@pytest.mark.parametrize(('seconds', 'least', 'most'), [(30, 20, 30), (86400, 86300, 86400), (-86400, 0, 1)])
+def test_retry_after_a_date(seconds: float, least: float, most: float) -> None:
+    date = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    assert least <= retry_after(format_datetime(date), 0) <= most
+
+
+def test_waits_grow() -> None:
+    assert backoff(3) > 2 * backoff(0) and backoff(10000) > 0
+    assert len({backoff(0) for _ in range(10)}) > 1
+
+
+@pytest.mark.parametrize('asked', ['86400', '3600', None])
+def test_no_wait_is_longer_than_asked_for(asked: str | None, server: Scripted) -> None:
+    settings = Settings(retries=30, longest_wait=0.01)
+    server.routes['GET /x'] = Say(503, headers=[('Retry-After', asked)] if asked else [])
+    before = time.monotonic()
+    assert client_of(server.host, settings).fetch('GET', '/x', 's').status == 503
+    assert settings.requests.retries == 30 and time.monotonic() - before < 5
+
+
+def test_requests_keep_the_pace_that_is_asked_for(server: Scripted) -> None:
+    settings = Settings(rate_limit=50)
+    server.routes['GET /x'] = Say(200)
+    client = client_of(server.host, settings)
+    before = time.monotonic()
+    for _ in range(11):
+        client_of(server.host, settings).fetch('GET', '/x', 's')
+    assert time.monotonic() - before >= 0.2
+    settings.cancellation.cancel()
+    with pytest.raises(Cancelled):
+        for _ in range(3):
+            client.fetch('GET', '/x', 's')
+
+
+@pytest.mark.parametrize('status', [429, 500, 502, 503, 504, 599])
+def test_troubles_of_the_server_are_tried_again(status: int, server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = [Say(status), Say(status), Say(200, b'there')]
+    assert client_of(server.host, settings).fetch('GET', '/x', 's').body == b'there'
+    counted = settings.requests
+    assert (counted.retries, counted.rate_limits) == ((0, 2) if status == 429 else (2, 0))
+    assert counted.requests == len(server.asked)
+
+
+@pytest.mark.parametrize('status', [400, 402, 404, 405, 409, 413, 416, 418])
+def test_other_refusals_are_final(status: int, server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = Say(status)
+    assert client_of(server.host, settings).fetch('GET', '/x', 's').status == status
+    assert len(server.heard('GET', '/x')) == 1 and settings.requests.retries == 0
+
+
+def test_retries_are_bounded(server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = Say(503)
+    assert client_of(server.host, settings).fetch('GET', '/x', 's').status == 503
+    assert len(server.heard('GET', '/x')) == 1 + settings.retries == 1 + settings.requests.retries
+
+
+def test_broken_connections_are_tried_again(server: Scripted, settings: Settings) -> None:
+    server.routes['GET /x'] = [Say(silent=True), Say(200, b'0123456789', cut=3), Say(200, b'0123456789')]
+    assert client_of(server.host, settings).fetch('GET', '/x', 's').body == b'0123456789'
+    assert settings.requests.retries == 2
+
+
+def test_silence_has_a_deadline(server: Scripted) -> None:
+    def hang(asked: object) -> Say:
+        time.sleep(1.0)
+        return Say()
+    server.routes['GET /x'] = hang
+    with pytest.raises(ServiceUnavailable, match=f'{server.host} did not answer in time'):
+        client_of(server.host, Settings(timeout=0.1, retries=1)).fetch('GET', '/x', 's')
+
+
+def test_nobody_listens(settings: Settings) -> None:
+    host = f'127.0.0.1:{free_port()}'
+    with pytest.raises(ServiceUnavailable, match=f'connection refused by {host}: is a registry running there'):
+        client_of(host, settings).fetch('GET', '/x', 's')
+    assert settings.requests.retries == 1
+
+
+def test_a_wait_ends_when_the_run_does(server: Scripted, settings: Settings) -> None:
+    def stop(asked: object) -> Say:
+        settings.cancellation.cancel()
+        return Say(429, headers=[('Retry-After', '60')])
+    server.routes['GET /x'] = stop
+    with pytest.raises(Cancelled):
+        client_of(server.host, settings).fetch('GET', '/x', 's')

@@ -1,0 +1,209 @@
+"""What the verifier finds, and what it admits that it cannot know."""
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from occystrap_core import Cancelled, Expectation, Outcome, Receipt, Settings, VerifyLevel
+from occystrap_core.oci import media_types
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.plugin import verify_output
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.unit.registry.images import push, put_manifest, serve, verify
+from tests.unit.registry.scripted import Say, Scripted
+
+FAST, FULL = VerifyLevel.FAST, VerifyLevel.FULL
+LEVELS = [FAST, FULL]
+Written = tuple[Receipt, Path]
+
+
+@pytest.fixture
+def written(tmp_path: Path, settings: Settings) -> Iterator[Written]:
+    """The sample image in a registry: its receipt and the folder of blobs."""
+    with RegistryServer(tmp_path / 'registry') as server:
+        yield push(server.host, settings), tmp_path / 'registry/blobs/sha256'
+
+
+def only(receipt: Receipt, kind: str) -> Expectation:
+    return receipt.of_kind(kind)[-1]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def grow(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b'\n')
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_an_image_that_is_whole(level: VerifyLevel, written: Written, settings: Settings) -> None:
+    results = verify(written[0], settings, level)
+    assert results.outcome is Outcome.VERIFIED and not results.findings
+
+
+@pytest.mark.parametrize('level', LEVELS)
+@pytest.mark.parametrize('damage', [flip, cut, grow, Path.unlink])
+@pytest.mark.parametrize('kind', ['manifest', 'config', 'layer'])
+def test_damage_is_found_and_named(kind: str, damage: Callable[[Path], None], level: VerifyLevel, written: Written,
+                                   settings: Settings) -> None:
+    receipt, blobs = written
+    damaged = only(receipt, kind)
+    damage(blobs / damaged.digest.hex)
+    results = verify(receipt, settings, level)
+    if kind == 'layer' and damage is flip and level is FAST:
+        assert results.outcome is Outcome.VERIFIED
+        return
+    finding, = results.findings
+    assert results.outcome is Outcome.FAILED and finding.item == str(damaged)
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_a_tag_that_moved(level: VerifyLevel, written: Written, settings: Settings) -> None:
+    receipt = written[0]
+    host = receipt.path.partition('/')[0]
+    push(host, settings, sample_image(variant='other'))
+    finding, = verify(receipt, settings, level).findings
+    assert finding.item == 'manifest v1' and str(receipt.manifest_digest) in finding.message
+    httpx.delete(f'http://{host}/v2/app/manifests/v1', trust_env=False).raise_for_status()
+    finding, = verify(receipt, settings, level).findings
+    assert finding.item == 'manifest v1' and f'is not in {host}/app' in finding.message
+
+
+def test_a_tag_that_became_an_index(written: Written, settings: Settings) -> None:
+    receipt = written[0]
+    document = {'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': []}
+    put_manifest(receipt.path.partition('/')[0], document, 'v1', media_types.OCI_INDEX)
+    assert verify(receipt, settings, FAST).outcome is Outcome.FAILED
+
+
+def test_several_faults_are_all_told(written: Written, settings: Settings) -> None:
+    receipt, blobs = written
+    for expectation in receipt.of_kind('layer', 'config'):
+        (blobs / expectation.digest.hex).unlink()
+    assert [each.item for each in verify(receipt, settings, FAST).findings] == [
+        str(each) for each in receipt.of_kind('config', 'layer')]
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_a_registry_that_is_gone_proves_nothing(level: VerifyLevel, tmp_path: Path, settings: Settings) -> None:
+    with RegistryServer(tmp_path / 'registry') as server:
+        receipt = push(server.host, settings)
+    results = verify(receipt, settings, level)
+    finding, = results.findings
+    assert results.outcome is Outcome.UNVERIFIED
+    assert finding.item == f'registry://{server.host}/app:v1' and 'refused' in finding.message
+
+
+@pytest.fixture(scope='module')
+def receipt_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Receipt:
+    """A receipt for the sample image in a registry that is gone."""
+    with RegistryServer(tmp_path_factory.mktemp('registry')) as real:
+        return push(real.host, Settings())
+
+
+@pytest.fixture
+def scripted(server: Scripted, receipt_elsewhere: Receipt) -> tuple[Scripted, Receipt]:
+    """A server that has the sample image, and a receipt for it."""
+    image = sample_image()
+    serve(server, image)
+    assert image.manifest
+    for each in image.manifest.layers:
+        path = f'/v2/app/blobs/{each.digest}'
+        server.routes[f'HEAD {path}'] = server.routes[f'GET {path}']
+    return server, replace(receipt_elsewhere, path=f'{server.host}/app:v1')
+
+
+@pytest.mark.parametrize('level', LEVELS)
+@pytest.mark.parametrize('status', [400, 401, 403, 405, 429, 500, 502, 503])
+def test_a_registry_that_does_not_tell(status: int, level: VerifyLevel, scripted: tuple[Scripted, Receipt],
+                                       settings: Settings) -> None:
+    server, receipt = scripted
+    for route in server.routes:
+        server.routes[route] = Say(200) if route == 'GET /v2/' else Say(status)
+    results = verify(receipt, Settings(retries=0), level)
+    assert results.outcome is Outcome.UNVERIFIED
+    assert {each.item for each in results.findings} == {str(each) for each in receipt.expectations}
+
+
+def test_a_500_for_one_item_alone_is_a_difference(scripted: tuple[Scripted, Receipt]) -> None:
+    server, receipt = scripted
+    server.routes['GET /v2/app/manifests/v1'] = Say(500)
+    results = verify(receipt, Settings(retries=0), FAST)
+    assert results.outcome is Outcome.FAILED and results.findings[0].item == 'manifest v1'
+    server.routes['GET /v2/app/manifests/v1'] = Say(503)
+    assert verify(receipt, Settings(retries=0), FAST).outcome is Outcome.UNVERIFIED
+
+
+def test_one_item_that_cannot_be_seen_is_not_a_success(scripted: tuple[Scripted, Receipt]) -> None:
+    server, receipt = scripted
+    layer = only(receipt, 'layer')
+    server.routes[f'HEAD /v2/app/blobs/{layer.digest}'] = Say(403)
+    results = verify(receipt, Settings(retries=0), FAST)
+    assert results.outcome is Outcome.UNVERIFIED and [each.item for each in results.findings] == [str(layer)]
+    assert verify(receipt, Settings(retries=0), FULL).outcome is Outcome.VERIFIED
+
+
+def test_a_size_that_is_not_told(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
+    server, receipt = scripted
+    headers = [('Transfer-Encoding', 'chunked')]
+    server.routes[f'HEAD /v2/app/blobs/{only(receipt, "layer").digest}'] = Say(200, headers=headers)
+    assert verify(receipt, settings, FAST).outcome is Outcome.UNVERIFIED
+
+
+def test_a_manifest_served_as_something_else(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
+    server, receipt = scripted
+    manifest = sample_image().manifest
+    assert manifest
+    said = Say(200, manifest.raw, [('Content-Type', media_types.DOCKER_MANIFEST)])
+    server.routes['GET /v2/app/manifests/v1'] = said
+    assert verify(receipt, settings, FAST).outcome is Outcome.FAILED
+
+
+def test_fast_reads_no_layer_and_full_reads_all(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
+    server, receipt = scripted
+    layers = {f'/v2/app/blobs/{each.digest}' for each in receipt.of_kind('layer')}
+    verify(receipt, settings, FAST)
+    assert not layers & {asked.path for asked in server.asked if asked.method == 'GET'}
+    verify(receipt, settings, FULL)
+    assert layers < {asked.path for asked in server.asked if asked.method == 'GET'}
+    assert {asked.method for asked in server.asked} == {'GET', 'HEAD'}
+
+
+def test_a_blob_that_breaks_off_is_resumed(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
+    server, receipt = scripted
+    path = f'GET /v2/app/blobs/{only(receipt, "layer").digest}'
+    whole = server.routes[path]
+    assert isinstance(whole, Say)
+    server.routes[path] = [Say(200, whole.body, cut=20), whole]
+    assert verify(receipt, settings, FULL).outcome is Outcome.VERIFIED
+
+
+def test_credentials_of_the_run_serve_its_verification(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
+    server, receipt = scripted
+    for route, said in list(server.routes.items()):
+        assert isinstance(said, Say)
+        server.routes[route] = lambda asked, said=said: (  # type: ignore[misc]
+            said if asked.authorization else Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
+    results = verify(receipt, settings)
+    assert results.outcome is Outcome.UNVERIFIED and 'wants credentials' in results.findings[0].message
+    settings.credentials[server.host] = ('me', 'secret')
+    assert verify(receipt, settings).outcome is Outcome.VERIFIED
+
+
+def test_an_interrupted_verification_says_so(written: Written, settings: Settings) -> None:
+    settings.cancellation.cancel()
+    with pytest.raises(Cancelled):
+        verify(written[0], settings)
+
+
+def test_receipts_of_others_are_not_its_affair(written: Written, settings: Settings) -> None:
+    assert verify_output(replace(written[0], scheme='dir'), FAST, settings) is None

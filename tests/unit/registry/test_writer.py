@@ -1,0 +1,267 @@
+"""Pushing images: each blob once, the tag last, and nothing that the registry has already."""
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import (
+    AccessDenied, Cancelled, DigestMismatch, Evidence, Image, ImageNotFound, Outcome, OutputError, ServiceError,
+    ServiceUnavailable, Settings, StoredLayer,
+)
+from occystrap_core.oci import Descriptor, Digest
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.distribution.uploads import Uploads, whole
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.services.ports import free_port
+from tests.unit.registry.images import pull, push, verify
+from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+
+Request = tuple[str, str, int]
+BLOB = b'blob' * 50_000
+DESCRIPTOR = Descriptor('', Digest.of(BLOB), len(BLOB))
+
+
+@pytest.fixture
+def requests() -> list[Request]:
+    """What the registry answered."""
+    return []
+
+
+@pytest.fixture
+def host(tmp_path: Path, requests: list[Request]) -> Iterator[str]:
+    """An empty registry."""
+    def observe(method: str, path: str, status: int) -> None:
+        requests.append((method, path, status))
+    with RegistryServer(tmp_path / 'registry', observer=observe) as server:
+        yield server.host
+
+
+@pytest.mark.parametrize('stored', [True, False])
+@pytest.mark.parametrize('compression', ['gzip', 'gzip-fast', 'zstd'])
+def test_what_was_pushed_can_be_pulled(compression: str, stored: bool, host: str, settings: Settings) -> None:
+    image = sample_image(stored=stored)
+    receipt = push(host, settings, image, compression=compression)
+    with pull(host, settings) as pulled:
+        assert pulled.config.raw == image.config.raw and pulled.manifest
+        assert receipt.manifest_digest == pulled.manifest.digest
+        assert [layer.tar().drain() for layer in pulled.layers] == list(image.diff_ids)
+        if stored:
+            assert image.manifest and pulled.manifest.raw == image.manifest.raw
+        else:
+            kind = 'zstd' if compression == 'zstd' else 'gzip'
+            assert all(layer.media_type.endswith(kind) for layer in pulled.manifest.layers)
+
+
+def test_receipt_lists_everything(host: str, settings: Settings) -> None:
+    image = sample_image()
+    receipt = push(host, settings, image, username='me', password='canary')
+    assert image.manifest and (receipt.scheme, receipt.path) == ('registry', f'{host}/app:v1')
+    assert [(each.kind, each.locator, each.digest, each.size) for each in receipt.expectations] == [
+        ('manifest', 'v1', image.manifest.digest, len(image.manifest.raw)),
+        ('config', image.config.digest, image.config.digest, len(image.config.raw)),
+        *(('layer', each.digest, each.digest, each.size) for each in image.manifest.layers)]
+    assert receipt.evidence is Evidence.STREAMED
+    assert 'canary' not in receipt.to_json()
+
+
+def test_the_tag_comes_last_and_each_blob_once(host: str, settings: Settings, requests: list[Request]) -> None:
+    push(host, settings)
+    sent = [path for method, path, status in requests if method == 'PUT' and status == 201]
+    assert len(sent) == 5 and sent[-1] == '/v2/app/manifests/v1'
+    assert requests[-1][0] == 'PUT'
+
+
+def test_a_second_run_moves_nothing(host: str, settings: Settings, requests: list[Request]) -> None:
+    push(host, settings)
+    requests.clear()
+    receipt = push(host, settings)
+    assert {method for method, _, _ in requests} == {'GET', 'HEAD'}
+    assert receipt.evidence is Evidence.DESCRIPTOR and verify(receipt, settings).outcome is Outcome.VERIFIED
+
+
+def test_a_new_tag_moves_the_manifest_alone(host: str, settings: Settings, requests: list[Request]) -> None:
+    push(host, settings)
+    requests.clear()
+    push(host, settings, name='app:v2')
+    assert [path for method, path, _ in requests if method not in ('GET', 'HEAD')] == ['/v2/app/manifests/v2']
+
+
+def test_a_tag_that_points_elsewhere_is_moved(host: str, settings: Settings) -> None:
+    push(host, settings, sample_image(variant='other'))
+    receipt = push(host, settings)
+    assert pull(host, settings).diff_ids == sample_image().diff_ids
+    assert verify(receipt, settings).outcome is Outcome.VERIFIED
+
+
+def test_by_digest(host: str, settings: Settings) -> None:
+    manifest = sample_image().manifest
+    assert manifest
+    receipt = push(host, settings, name=f'app@{manifest.digest}')
+    assert receipt.of_kind('manifest')[0].locator == manifest.digest
+    assert verify(receipt, settings).outcome is Outcome.VERIFIED
+    with pytest.raises(OutputError, match=manifest.digest):
+        push(host, settings, sample_image(variant='other'), name=f'app:v2@{manifest.digest}')
+    with pytest.raises(ImageNotFound):
+        pull(host, settings, 'app:v2')
+
+
+def test_a_broken_layer_moves_no_tag(host: str, settings: Settings) -> None:
+    image = sample_image()
+    last = image.layers[-1]
+    assert last.descriptor and last.diff_id
+    broken = StoredLayer(last.index, last.descriptor, last.diff_id, lambda: io.BytesIO(b'something else'))
+    with pytest.raises(DigestMismatch):
+        push(host, settings, Image(image.reference, image.config, [*image.layers[:-1], broken], image.manifest))
+    with pytest.raises(ImageNotFound):
+        pull(host, settings)
+
+
+def test_a_cancelled_run_moves_no_tag(host: str, settings: Settings) -> None:
+    settings.cancellation.cancel()
+    with pytest.raises(Cancelled):
+        push(host, settings)
+    with pytest.raises(ImageNotFound):
+        pull(host, Settings())
+
+
+def test_nobody_listens(settings: Settings) -> None:
+    host = f'127.0.0.1:{free_port()}'
+    opened: list[int] = []
+    image = sample_image()
+
+    def opener() -> io.BytesIO:
+        opened.append(1)
+        return io.BytesIO()
+    layers = [StoredLayer(0, each.descriptor, each.diff_id, opener)
+              for each in image.layers if each.descriptor and each.diff_id]
+    with pytest.raises(ServiceUnavailable, match=f'refused by {host}'):
+        push(host, settings, Image(image.reference, image.config, layers, image.manifest))
+    assert not opened
+
+
+def test_something_else_listens(server: Scripted, settings: Settings) -> None:
+    server.routes['GET /v2/'] = Say(404)
+    with pytest.raises(ServiceError, match=f'{server.host} does not answer as a registry'):
+        push(server.host, settings)
+
+
+def test_who_may_not_push_hears_it_before_anything_is_read(server: Scripted, settings: Settings) -> None:
+    challenge = [('WWW-Authenticate', f'Bearer realm="http://{server.host}/token"')]
+    server.routes['GET /token'] = Say(200, b'{"token": "pull-only"}')
+    server.routes['GET /v2/'] = lambda asked: Say(200) if asked.authorization else Say(401, headers=challenge)
+    server.routes['POST /v2/app/blobs/uploads/'] = Say(401, headers=challenge)
+    with pytest.raises(AccessDenied, match=f'{server.host}/app does not take blobs.*docker login'):
+        push(server.host, settings)
+    assert {asked.path for asked in server.asked} == {'/v2/', '/token', '/v2/app/blobs/uploads/'}
+
+
+def uploading(server: Scripted, location: str, put: str, *answers: Say) -> Uploads:
+    """Let the server take an upload at `location`, whose path is `put`, with these answers."""
+    server.routes['POST /v2/app/blobs/uploads/'] = Say(202, headers=[('Location', location)])
+    server.routes[f'PUT {put}'] = list(answers) or Say(201)
+    return Uploads(client_of(server.host, Settings(timeout=5.0, retries=3), ('me', 'secret')))
+
+
+@pytest.mark.parametrize(('location', 'target'), [
+    ('/up/1', '/up/1?digest='), ('/up/1?_state=a%3Db+c%2F&x=~', '/up/1?_state=a%3Db+c%2F&x=~&digest='),
+    ('http://HOST/up/1?a=b', '/up/1?a=b&digest='), ('../../../../up/1', '/up/1?digest='),
+])
+def test_upload_locations(location: str, target: str, server: Scripted) -> None:
+    uploading(server, location.replace('HOST', server.host), '/up/1').put(DESCRIPTOR, whole(BLOB))
+    asked = server.asked[-1]
+    assert asked.target == f'{target}{DESCRIPTOR.digest}' and asked.body == BLOB
+    assert asked.headers['content-length'] == str(len(BLOB)) and 'transfer-encoding' not in asked.headers
+
+
+def test_an_upload_elsewhere_gets_no_credentials(server: Scripted) -> None:
+    with Scripted({'PUT /up': Say(201)}) as elsewhere:
+        uploads = uploading(server, f'http://{elsewhere.host}/up?sig=x', '/up')
+        post = server.routes['POST /v2/app/blobs/uploads/']
+        assert isinstance(post, Say)
+        server.routes['POST /v2/app/blobs/uploads/'] = lambda asked: (
+            post if asked.authorization else Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
+        uploads.put(DESCRIPTOR, whole(BLOB))
+        assert [asked.authorization for asked in elsewhere.asked] == [None]
+
+
+def test_a_broken_upload_starts_over(server: Scripted) -> None:
+    uploads = uploading(server, '/up', '/up', Say(silent=True), Say(503), Say(201))
+    opened: list[int] = []
+
+    def body() -> Iterator[memoryview]:
+        opened.append(1)
+        yield memoryview(BLOB)[:70_000]
+        yield memoryview(BLOB)[70_000:]
+    uploads.put(DESCRIPTOR, body)
+    assert [asked.body for asked in server.heard('PUT', '/up')] == [BLOB] * 3 and len(opened) == 3
+    assert len(server.heard('POST', '/v2/app/blobs/uploads/')) == 3
+
+
+def test_uploads_do_not_go_on_for_ever(server: Scripted) -> None:
+    with pytest.raises(ServiceUnavailable, match='503'):
+        uploading(server, '/up', '/up', Say(503)).put(DESCRIPTOR, whole(BLOB))
+    assert len(server.heard('PUT', '/up')) == 4
+
+
+def test_a_token_that_runs_out_in_mid_copy(server: Scripted) -> None:
+    challenge = [('WWW-Authenticate', f'Bearer realm="http://{server.host}/token"')]
+    uploads = uploading(server, '/up', '/up', Say(401, headers=challenge), Say(201))
+    server.routes['GET /token'] = Say(200, b'{"token": "fresh"}')
+    uploads.put(DESCRIPTOR, whole(BLOB))
+    assert [asked.authorization for asked in server.heard('PUT', '/up')] == [None, 'Bearer fresh']
+    assert server.heard('PUT', '/up')[-1].body == BLOB
+
+
+@pytest.mark.parametrize(('answer', 'words'), [
+    (Say(400, b'{"errors": [{"code": "DIGEST_INVALID", "message": "no match"}]}'), 'no match.*400'),
+    (Say(403), '403'), (Say(200), 'refuses blob'), (Say(201, headers=[('Docker-Content-Digest', 'sha256:1')]), 'as'),
+])
+def test_refused_uploads(answer: Say, words: str, server: Scripted) -> None:
+    with pytest.raises((ServiceError, OutputError), match=words):
+        uploading(server, '/up', '/up', answer).put(DESCRIPTOR, whole(BLOB))
+    assert len(server.heard('PUT', '/up')) == 1
+
+
+def test_the_same_blob_from_several_threads_is_sent_once(server: Scripted) -> None:
+    uploads = uploading(server, '/up', '/up')
+    sent: list[bool] = []
+    threads = [threading.Thread(target=lambda: sent.append(uploads.put(DESCRIPTOR, whole(BLOB)))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(sent) == [False] * 4 + [True] and len(server.heard('PUT', '/up')) == 1
+
+
+def test_an_empty_blob(host: str, settings: Settings) -> None:
+    client = client_of(host, settings)
+    empty = Descriptor('', Digest.of(b''), 0)
+    assert not Uploads(client).has(empty)
+    Uploads(client).put(empty, whole(b''))
+    assert Uploads(client).has(empty)
+
+
+@pytest.mark.parametrize('length', ['7', None])
+def test_a_blob_of_another_size_is_not_taken_for_granted(length: str | None, server: Scripted, settings: Settings,
+                                                         ) -> None:
+    headers = [('Content-Length', length)] if length else [('Transfer-Encoding', 'chunked')]
+    server.routes[f'HEAD /v2/app/blobs/{DESCRIPTOR.digest}'] = Say(200, headers=headers)
+    assert not Uploads(client_of(server.host, settings)).has(DESCRIPTOR)
+
+
+def test_a_manifest_stored_as_another(server: Scripted, settings: Settings) -> None:
+    image = sample_image()
+    assert image.manifest
+
+    def manifests(asked: Asked) -> Say:
+        return Say(201, headers=[('Docker-Content-Digest', Digest.of(b'other'))])
+    for each in (*image.manifest.layers, image.manifest.config):
+        server.routes[f'HEAD /v2/app/blobs/{each.digest}'] = Say(200, headers=[('Content-Length', str(each.size))])
+    server.routes['PUT /v2/app/manifests/v1'] = manifests
+    with pytest.raises(OutputError, match='stored the manifest as'):
+        push(server.host, settings, image)
+    server.routes['PUT /v2/app/manifests/v1'] = Say(400, b'{"errors": [{"message": "I do not like it"}]}')
+    with pytest.raises(ServiceError, match=f'{server.host}/app:v1.*I do not like it'):
+        push(server.host, settings, image)
