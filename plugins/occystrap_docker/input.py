@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 
 from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, Place, SequentialImage, Settings
 from occystrap_core.oci import Excluded, Reference
-from occystrap_docker.daemon import Daemon, ImageFacts
-from occystrap_docker.export import Export
-from occystrap_docker.first_pass import resolved
-from occystrap_docker.matching import NamePattern, matching
+from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.selection import NamePattern, matching
+from occystrap_docker.export.export import Export
+from occystrap_docker.export.first_pass import resolved
 
 _ID = re.compile('[0-9a-f]{12,64}')
 

@@ -30,7 +30,7 @@ def register_inputs() -> Iterable[InputScheme]:
         InputScheme('docker', 'occystrap_docker.input:DockerInput', [exclude, *CONNECTION],
                     'an image of a Docker or Podman daemon, by name, digest or ID; or all that match patterns: '
                     'docker://team/*:v1.*'),
-        InputScheme('dockerpush', 'occystrap_docker.push_input:DockerPushInput', [exclude, *CONNECTION, FALLBACK],
+        InputScheme('dockerpush', 'occystrap_docker.push.input:DockerPushInput', [exclude, *CONNECTION, FALLBACK],
                     'the same, pushed by the daemon to a registry that exists for the length of the copy'),
     ]
 
@@ -47,7 +47,7 @@ def register_writers() -> Iterable[WriterScheme]:
 @hookimpl
 def register_commands() -> Iterable[CommandDeclaration]:
     """Return listing what a daemon has."""
-    return [CommandDeclaration('images', 'occystrap_docker.images:images', 'List the images of a daemon.')]
+    return [CommandDeclaration('images', 'occystrap_docker.commands.images:images', 'List the images of a daemon.')]
 
 
 @hookimpl

@@ -3,13 +3,13 @@ import re
 from contextlib import closing
 
 from occystrap_core import (
-    READ, REPORTED, CheckResults, DigestMismatch, Expectation, ImageError, Receipt, ServiceError, Settings,
-    VerifyLevel, read_options,
+    READ, REPORTED, CheckResults, DigestMismatch, Expectation, ImageError, Receipt, ServiceError, Settings, VerifyLevel,
+    read_options,
 )
 from occystrap_core.oci import Digest, ImageConfig
-from occystrap_docker.daemon import Daemon, ImageFacts
-from occystrap_docker.export import ArrivingLayer, Export
-from occystrap_docker.first_pass import resolved
+from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.export.export import ArrivingLayer, Export
+from occystrap_docker.export.first_pass import resolved
 from occystrap_docker.plugin import CONNECTION
 
 _DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected digest')

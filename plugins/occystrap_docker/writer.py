@@ -13,12 +13,12 @@ from occystrap_core import (
     ServiceError, Settings, TemporaryFile, UsageError, WrittenImage, WrittenLayer,
 )
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.address import Address
-from occystrap_docker.archive_stream import ArchiveStream
-from occystrap_docker.daemon import Daemon
-from occystrap_docker.known_layers import KnownLayers
-from occystrap_docker.leftover import Leftover
-from occystrap_docker.load_stream import LoadStream
+from occystrap_docker.connection.address import Address
+from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.load.archive_stream import ArchiveStream
+from occystrap_docker.load.known_layers import KnownLayers
+from occystrap_docker.load.leftover import Leftover
+from occystrap_docker.load.load_stream import LoadStream
 from occystrap_docker.plugin import CONNECTION
 
 _LOG = logging.getLogger('occystrap.docker')

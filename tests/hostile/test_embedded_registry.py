@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from occystrap_docker.push_storage import PushStorage
+from occystrap_docker.push.storage import PushStorage
 from occystrap_registry.commands import demo
 from occystrap_registry.embedded import RegistryServer
 from occystrap_registry.server import callers, upload_files as uploads

@@ -19,7 +19,7 @@ import pytest
 from occystrap_core.sources.yaml_document import parse_yaml
 from occystrap_core.terminal import EscapedStream
 from occystrap_core.testing.sample import sample_image
-from occystrap_docker import local_socket
+from occystrap_docker.connection import local_socket
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.unit.docker.conftest import daemon, folder  # noqa: F401

@@ -13,7 +13,7 @@ import pytest
 from occystrap_core import InvalidImage, Location, Settings
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_config, sample_layers
-from occystrap_docker.push_input import DockerPushInput
+from occystrap_docker.push.input import DockerPushInput
 from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
 from tests.services.command_line import CommandLine

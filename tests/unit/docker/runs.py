@@ -8,7 +8,7 @@ from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.judge import judge
 from occystrap_docker.input import DockerInput
 from occystrap_docker.plugin import verify_output
-from occystrap_docker.push_input import DockerPushInput
+from occystrap_docker.push.input import DockerPushInput
 from occystrap_docker.writer import DockerWriter
 from tests.unit.docker.fake_daemon import FakeDaemon
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from occystrap_core import UsageError
-from occystrap_docker.address import find_address
-from occystrap_docker.certificates import Certificates
-from occystrap_docker.engines import DOCKER, PODMAN
+from occystrap_docker.connection.address import find_address
+from occystrap_docker.connection.certificates import Certificates
+from occystrap_docker.connection.engines import DOCKER, PODMAN
 from tests.unit.docker.places import make_context
 
 VARIABLES = ('DOCKER_HOST', 'DOCKER_TLS_VERIFY', 'DOCKER_CERT_PATH', 'DOCKER_CONTEXT', 'CONTAINER_HOST')

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from occystrap_core.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform
-from occystrap_docker.documents import Documents
+from occystrap_docker.export.documents import Documents
 
 MANIFEST, CONFIG = 'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.config.v1+json'
 

@@ -5,8 +5,8 @@ import pytest
 
 from occystrap_core import DigestMismatch, InvalidImage, IteratorSource
 from occystrap_core.oci import Digest
-from occystrap_docker.daemon import ImageFacts
-from occystrap_docker.export import Export
+from occystrap_docker.daemon.daemon import ImageFacts
+from occystrap_docker.export.export import Export
 from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, double_tars, legacy, make_tar, podman
 
 Layout = Callable[[], Exported]

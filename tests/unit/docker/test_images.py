@@ -9,9 +9,9 @@ from click.testing import CliRunner, Result
 from occystrap_core import ImageNotFound, Location, OccystrapError, ServiceError, ServiceUnavailable, UsageError
 from occystrap_core.cli.group import occystrap
 from occystrap_core.oci import Digest
+from occystrap_docker.daemon.image_list import listed
+from occystrap_docker.daemon.selection import NamePattern, spellings
 from occystrap_docker.input import DockerInput
-from occystrap_docker.listing import listed
-from occystrap_docker.matching import NamePattern, spellings
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import blobs, legacy
 from tests.unit.docker.runs import SETTINGS, at, read

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_docker import local_socket
+from occystrap_docker.connection import local_socket
 
 BODY = bytes(range(256)) * 1000
 ANSWERS = {

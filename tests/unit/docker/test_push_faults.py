@@ -12,8 +12,8 @@ from occystrap_core import (
     Cancelled, DigestMismatch, InvalidImage, OccystrapError, OutputError, ServiceError, ServiceUnavailable, Settings,
 )
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.daemon import Daemon, ImageFacts
-from occystrap_docker.push_input import PushedImage
+from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.push.input import PushedImage
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import legacy
 from tests.unit.docker.runs import SETTINGS, pushed, read

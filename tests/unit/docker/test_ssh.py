@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from occystrap_core import Location, OccystrapError, ServiceUnavailable, UsageError
-from occystrap_docker.address import find_address
-from occystrap_docker.connecting import connect
+from occystrap_docker.connection.address import find_address
+from occystrap_docker.connection.client import connect
 from occystrap_docker.input import DockerInput
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import legacy

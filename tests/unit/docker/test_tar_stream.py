@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from occystrap_core import InvalidImage, IteratorSource, ServiceUnavailable
-from occystrap_docker.tar_stream import TarStream
+from occystrap_docker.export.tar_stream import TarStream
 from tests.unit.docker.layouts import make_tar
 
 LONG = 'a-folder/' * 20 + 'file'

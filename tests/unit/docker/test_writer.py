@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    Cancelled, Image, Location, OccystrapError, OutputError, ServiceUnavailable, Settings, TarLayer,
-    UsageError, VerifyLevel,
+    Cancelled, Image, Location, OccystrapError, OutputError, ServiceUnavailable, Settings, TarLayer, UsageError,
+    VerifyLevel,
 )
 from occystrap_core.image.derived import DerivedImage
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
-from occystrap_docker.daemon import ImageFacts
+from occystrap_docker.daemon.daemon import ImageFacts
 from occystrap_docker.writer import DockerWriter
 from tests.unit.docker.fake_daemon import FakeDaemon, fake_daemon
 from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, legacy

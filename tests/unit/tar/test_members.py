@@ -145,7 +145,8 @@ def test_any_other_end_than_was_written_is_damage(tail: bytes, tmp_path: Path) -
 
 def test_nothing_that_reads_or_writes_archives_relies_on_the_standard_library() -> None:
     program = ('import sys\nimport occystrap_tar.input, occystrap_tar.verifier, occystrap_tar.writer\n'
-               'import occystrap_docker.export, occystrap_docker.archive_stream, occystrap_core.tar.rewriter\n'
+               'import occystrap_docker.export.export, occystrap_docker.load.archive_stream\n'
+               'import occystrap_core.tar.rewriter\n'
                'print("tarfile" in sys.modules)')
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True)
     assert done.stdout == 'False\n'

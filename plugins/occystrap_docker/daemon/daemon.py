@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from occystrap_core import ImageNotFound, OutputError, ReadAhead, Settings, value
 from occystrap_core.oci import Digest, Platform, Reference, field
-from occystrap_docker.address import find_address
-from occystrap_docker.answers import loaded_image
-from occystrap_docker.asking import Asking, location
-from occystrap_docker.exported import Exported
-from occystrap_docker.failures import require_success, translated
-from occystrap_docker.listing import Listed, listed
+from occystrap_docker.connection.address import find_address
+from occystrap_docker.daemon.answers import loaded_image
+from occystrap_docker.daemon.failures import require_success, translated
+from occystrap_docker.daemon.image_list import Listed, listed
+from occystrap_docker.daemon.queries import Asking, location
+from occystrap_docker.export.export_stream import Exported
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -69,7 +69,7 @@ class Daemon:
     def _api(self) -> 'APIClient':
         with self._lock:  # images that a pattern found are opened at once
             if self._connected is None:
-                from occystrap_docker.connecting import connect
+                from occystrap_docker.connection.client import connect
                 self._connected = connect(self.address, self._settings.timeout)
                 self._connected.hooks['response'].append(_log)
             return self._connected

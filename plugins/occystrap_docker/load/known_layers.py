@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from occystrap_core import Settings
 from occystrap_core.oci import Digest
-from occystrap_docker.daemon import Daemon
+from occystrap_docker.daemon.daemon import Daemon
 
 _MOST = 500
 """Images that are looked at, the newest first: each is a request of a millisecond or two."""

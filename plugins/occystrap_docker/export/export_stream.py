@@ -3,12 +3,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from occystrap_core import ServiceError
-from occystrap_docker.address import Address
-from occystrap_docker.answers import appended_error
-from occystrap_docker.failures import translated
+from occystrap_docker.connection.address import Address
+from occystrap_docker.daemon.answers import appended_error
+from occystrap_docker.daemon.failures import translated
 
 if TYPE_CHECKING:
-    from occystrap_docker.local_socket import Answer
+    from occystrap_docker.connection.local_socket import Answer
 
 _COMPLAINT = 16 << 10
 """Bytes at the end of a stream in which a daemon's words are looked for."""

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from occystrap_core import ImageNotFound, InvalidImage
 from occystrap_core.oci import Index, Platform
-from occystrap_docker.daemon import Daemon, ImageFacts
-from occystrap_docker.documents import Contained, distance
-from occystrap_docker.export import Export
+from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.export.documents import Contained, distance
+from occystrap_docker.export.export import Export
 
 
 def resolved(daemon: Daemon, facts: ImageFacts, image: str, wanted: Platform | None = None) -> ImageFacts:

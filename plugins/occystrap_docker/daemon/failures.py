@@ -13,14 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from occystrap_core import AccessDenied, OccystrapError, ServiceError, ServiceUnavailable
-from occystrap_docker.address import UNIX, Address
-from occystrap_docker.answers import complaint
-from occystrap_docker.engines import DOCKER, PODMAN
+from occystrap_docker.connection.address import UNIX, Address
+from occystrap_docker.connection.engines import DOCKER, PODMAN
+from occystrap_docker.daemon.answers import complaint
 
 if TYPE_CHECKING:
     import requests
 
-    from occystrap_docker.local_socket import Answer
+    from occystrap_docker.connection.local_socket import Answer
 
 _EXCEPTIONS = {'docker': 'docker.errors', 'requests': 'requests.exceptions', 'urllib3': 'urllib3.exceptions'}
 _COMPLAINT = 64 << 10

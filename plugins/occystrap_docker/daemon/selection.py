@@ -7,7 +7,7 @@ from occystrap_core import ImageNotFound, value
 from occystrap_core.oci import Excluded, Reference, compiled, examples, in_order, split_pattern
 
 if TYPE_CHECKING:
-    from occystrap_docker.daemon import Daemon
+    from occystrap_docker.daemon.daemon import Daemon
 
 _LEFT_OUT = ('docker.io/library/', 'docker.io/', 'localhost/')
 """What Podman puts before short names, and users leave out."""

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from occystrap_core import (
-    Location, ServiceError, Settings, UsageError, at_once, parse_uri, print_json, print_lines, printable,
-    read_options, size_text,
+    Location, ServiceError, Settings, UsageError, at_once, parse_uri, print_json, print_lines, printable, read_options,
+    size_text,
 )
 from occystrap_core.oci import Digest, compiled, natural, split_tag
-from occystrap_docker.daemon import Daemon, ImageFacts
-from occystrap_docker.listing import Listed
-from occystrap_docker.matching import NamePattern, nothing_matches
+from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.image_list import Listed
+from occystrap_docker.daemon.selection import NamePattern, nothing_matches
 from occystrap_docker.plugin import CONNECTION
 
 _LOG = logging.getLogger('occystrap.docker')

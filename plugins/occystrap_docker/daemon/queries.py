@@ -8,14 +8,14 @@ from urllib.parse import quote, urlencode
 
 from occystrap_core import InvalidImage, ServiceError, ServiceUnavailable
 from occystrap_core.oci import parse_json
-from occystrap_docker import local_socket
-from occystrap_docker.address import UNIX, Address
-from occystrap_docker.failures import refusal, translated
+from occystrap_docker.connection import local_socket
+from occystrap_docker.connection.address import UNIX, Address
+from occystrap_docker.daemon.failures import refusal, translated
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from occystrap_docker.local_socket import Answer
+    from occystrap_docker.connection.local_socket import Answer
 
 _LONGEST = 64 << 20
 """Most bytes of a document: one about all of ten thousand images has a tenth of them."""

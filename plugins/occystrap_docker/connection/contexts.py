@@ -6,7 +6,7 @@ from typing import Any
 
 from occystrap_core import InvalidImage, UsageError, nearest, value
 from occystrap_core.oci import parse_json
-from occystrap_docker.certificates import Certificates, config_folder
+from occystrap_docker.connection.certificates import Certificates, config_folder
 
 DEFAULT = 'default'
 """The context that stands for DOCKER_HOST or the usual socket."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from occystrap_core import Place, UsageError, canonical_host, value
 from occystrap_core.oci import Reference
-from occystrap_docker.certificates import Certificates, find_certificates
-from occystrap_docker.contexts import DEFAULT, chosen_context, read_context
-from occystrap_docker.engines import DOCKER, PODMAN, Engine
+from occystrap_docker.connection.certificates import Certificates, find_certificates
+from occystrap_docker.connection.contexts import DEFAULT, chosen_context, read_context
+from occystrap_docker.connection.engines import DOCKER, PODMAN, Engine
 
 UNIX = 'unix://'
 _LONGEST = 107

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from occystrap_core import Image, Layer, Location, OccystrapError, ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.input import DaemonImage, DockerInput
-from occystrap_docker.push_contents import PushContents
-from occystrap_docker.push_session import INSTEAD, PushSession
+from occystrap_docker.push.contents import PushContents
+from occystrap_docker.push.session import INSTEAD, PushSession
 
 _LOG = logging.getLogger('occystrap.docker')
 _HERE = ('localhost', '127.0.0.1', '::1')

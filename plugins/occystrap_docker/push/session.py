@@ -11,9 +11,9 @@ from pathlib import Path
 
 from occystrap_core import OutputError, ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.daemon import Daemon, ImageFacts, left
-from occystrap_docker.push import Push
-from occystrap_docker.push_storage import Blob, PushStorage
+from occystrap_docker.daemon.daemon import Daemon, ImageFacts, left
+from occystrap_docker.push.daemon_push import Push
+from occystrap_docker.push.storage import Blob, PushStorage
 from occystrap_registry.embedded import RegistryServer
 
 INSTEAD = 'take docker:// instead, or let ?fallback=true do so'

@@ -7,10 +7,10 @@ from occystrap_core import ByteStream, DigestMismatch, InvalidImage, Layer, Read
 from occystrap_core.oci import (
     MANIFEST_CAP, Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest_or_index,
 )
-from occystrap_docker.daemon import ImageFacts
-from occystrap_docker.documents import Documents
-from occystrap_docker.push_session import PushSession
-from occystrap_docker.push_storage import Blob
+from occystrap_docker.daemon.daemon import ImageFacts
+from occystrap_docker.export.documents import Documents
+from occystrap_docker.push.session import PushSession
+from occystrap_docker.push.storage import Blob
 
 
 class PushContents:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from occystrap_core import ServiceError
 from occystrap_core.oci import Digest
-from occystrap_docker.daemon import Daemon, left
+from occystrap_docker.daemon.daemon import Daemon, left
 
 _LOOK = 0.2
 

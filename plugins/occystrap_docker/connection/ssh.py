@@ -18,8 +18,8 @@ from docker import APIClient
 from requests.adapters import HTTPAdapter
 
 from occystrap_core import UsageError
-from occystrap_docker.address import Address
-from occystrap_docker.engines import PODMAN
+from occystrap_docker.connection.address import Address
+from occystrap_docker.connection.engines import PODMAN
 
 _OPTIONS = ('-T', '-o', 'BatchMode=yes')
 _SECONDS_TO_END = 2

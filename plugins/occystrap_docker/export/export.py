@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 from occystrap_core import ByteStream, ChunkedSource, DigestMismatch, InvalidImage, TarLayer, detect, inflate
 from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig
-from occystrap_docker.daemon import ImageFacts
-from occystrap_docker.documents import Contained, Documents, distance
-from occystrap_docker.tar_stream import StreamedFile, TarStream
+from occystrap_docker.daemon.daemon import ImageFacts
+from occystrap_docker.export.documents import Contained, Documents, distance
+from occystrap_docker.export.tar_stream import StreamedFile, TarStream
 
 _BY_DIGEST = re.compile(r'(?:^|/)([0-9a-f]{64})(?:\.tar|\.json)?$')
 

@@ -5,8 +5,8 @@ import urllib3
 from docker import APIClient
 
 from occystrap_core import UsageError
-from occystrap_docker.address import Address
-from occystrap_docker.failures import translated
+from occystrap_docker.connection.address import Address
+from occystrap_docker.daemon.failures import translated
 
 
 def connect(address: Address, timeout: float) -> APIClient:
@@ -28,7 +28,7 @@ def connect(address: Address, timeout: float) -> APIClient:
 
 def _client(address: Address, arguments: dict[str, Any]) -> APIClient:
     if address.url.startswith('ssh://'):
-        from occystrap_docker.ssh import SshClient
+        from occystrap_docker.connection.ssh import SshClient
         return SshClient(address, **arguments)
     return _SecuredClient(base_url=address.url, **arguments)
 

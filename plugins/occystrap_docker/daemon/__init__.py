@@ -1,0 +1,1 @@
+"""What a daemon is asked and how it answers."""

@@ -1,0 +1,1 @@
+"""Images as a daemon exports them: a stream of documents and layers."""

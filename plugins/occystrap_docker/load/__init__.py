@@ -1,0 +1,1 @@
+"""Archives streamed into a daemon."""
