@@ -6,14 +6,12 @@ from typing import NamedTuple
 
 from occystrap_core import InvalidImage, InvalidReceipt, KeptReceipts, Receipt
 from occystrap_core.oci import MANIFEST_CAP, Digest, Reference
-from occystrap_dir.catalog import CATALOG, parse_catalog
+from occystrap_dir.directory.catalog import CATALOG, parse_catalog
+from occystrap_dir.directory.manifests import CAP
 from occystrap_dir.layout.index_file import canonical, names_of, read_index
-from occystrap_dir.manifests import CAP
-from occystrap_dir.mounts.catalog import CAP as MOUNTS_CAP
-from occystrap_dir.mounts.catalog import CATALOG as MOUNTS_CATALOG
-from occystrap_dir.mounts.catalog import MountCatalog
-from occystrap_dir.names import WrongKind, read_document
-from occystrap_dir.workspace import RECEIPTS
+from occystrap_dir.mounts.mount_files import CAP as MOUNTS_CAP, CATALOG as MOUNTS_CATALOG, MountCatalog
+from occystrap_dir.workspace.names import WrongKind, read_document
+from occystrap_dir.workspace.workspace import RECEIPTS
 
 
 class _Listed(NamedTuple):

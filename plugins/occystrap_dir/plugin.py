@@ -38,7 +38,7 @@ def _names_a_tag(location: 'Location') -> bool:
 def register_inputs() -> Iterable[InputScheme]:
     """Return the sources."""
     return [InputScheme(
-        'dir', 'occystrap_dir.input:DirInput',
+        'dir', 'occystrap_dir.directory.input:DirInput',
         [Option('image', STRING, None, 'which image, by name or digest, of a folder that holds several'),
          Option('tag', STRING, None, 'which tag, of a folder that holds several')],
         'a folder in the layout of docker save'),
@@ -56,7 +56,7 @@ def register_inputs() -> Iterable[InputScheme]:
 def register_writers() -> Iterable[WriterScheme]:
     """Return the destinations."""
     return [WriterScheme(
-        'dir', 'occystrap_dir.writer:DirOutput',
+        'dir', 'occystrap_dir.directory.writer:DirOutput',
         [Option('unique_names', BOOLEAN, False, 'keep several images in the folder, listed in catalog.json'),
          Option('expand', BOOLEAN, False, 'unpack the image too, into a folder named like its manifest'),
          Option('checksums', BOOLEAN, False, 'keep a SHA256SUMS of all images in the folder, for sha256sum -c'),
@@ -92,7 +92,7 @@ def register_writers() -> Iterable[WriterScheme]:
 def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
     """Read back what a writer of this plugin wrote."""
     if receipt.scheme == 'dir':
-        from occystrap_dir.verifier import verify_dir
+        from occystrap_dir.directory.verifier import verify_dir
         return verify_dir(receipt, level, settings)
     if receipt.scheme == 'oci':
         from occystrap_dir.bundle.verifier import verify_bundle

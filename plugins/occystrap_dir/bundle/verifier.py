@@ -2,9 +2,9 @@
 import os
 
 from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
-from occystrap_dir.bundle.layout import MARKS, ROOTFS
-from occystrap_dir.checking import is_there, report_document, reporting, unknown
+from occystrap_dir.bundle.bundle_paths import MARKS, ROOTFS
 from occystrap_dir.extraction.files_check import check_files
+from occystrap_dir.workspace.file_errors import is_there, report_document, reporting, unknown
 
 
 def verify_bundle(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:

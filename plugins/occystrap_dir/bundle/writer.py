@@ -7,14 +7,14 @@ from occystrap_core import (
     WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, ImageConfig, Reference
-from occystrap_dir.beneath import Beneath
-from occystrap_dir.bundle.layout import CONFIG, FILES, KEPT, MARKS, ROOTFS
+from occystrap_dir.bundle.bundle_paths import CONFIG, FILES, KEPT, MARKS, ROOTFS
 from occystrap_dir.bundle.runtime_config import runtime_config, unsafe_labels
 from occystrap_dir.bundle.users import Accounts
-from occystrap_dir.extraction.reading import read_small
-from occystrap_dir.extraction.staging import Staging, check_place, may_replace
-from occystrap_dir.extraction.unpacking import Limits, Unpacking
-from occystrap_dir.workspace import STATE
+from occystrap_dir.extraction.staged_directory import Staging, check_place, may_replace
+from occystrap_dir.extraction.tree_files import read_small
+from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.workspace import STATE
 
 
 class BundleOutput(ImageOutput):

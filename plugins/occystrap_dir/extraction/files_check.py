@@ -1,9 +1,9 @@
 """Verifying a tree by the list of its files, and the list by its digest."""
 from occystrap_core import READ, CheckResults, Expectation, Settings
-from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction.head import Head, OtherVersion, lines_of
 from occystrap_dir.extraction.tree_check import TreeCheck
-from occystrap_dir.names import file_size
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.names import file_size
 
 
 def check_files(expected: Expectation, root: str, folder: str, full: bool, settings: Settings, results: CheckResults,

@@ -1,7 +1,7 @@
 """Putting blobs into a layout: under their digests, whole or not at all; what is there is checked before it counts."""
 from occystrap_core import Evidence, Expectation, OutgoingLayer, WrittenLayer
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, blob_name
-from occystrap_dir.workspace import Workspace
+from occystrap_dir.workspace.workspace import Workspace
 
 
 class Blobs:

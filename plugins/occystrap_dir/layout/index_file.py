@@ -8,7 +8,7 @@ from occystrap_core import InvalidImage, concerning
 from occystrap_core.oci import (
     CONTAINERD_NAME, INDEX, MANIFEST_CAP, MANIFEST_FIELDS, REF_NAME, Descriptor, Index, dump, media_types, parse_object,
 )
-from occystrap_dir.names import read_document
+from occystrap_dir.workspace.names import read_document
 
 Entry = Mapping[str, Any]
 """A parsed entry, with all fields that it has."""

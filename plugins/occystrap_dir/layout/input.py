@@ -9,12 +9,12 @@ from occystrap_core import (
 from occystrap_core.oci import (
     LAYOUT, MANIFEST_CAP, Descriptor, Index, LayoutEntries, Reference, require_version, select_entry,
 )
-from occystrap_dir.layout.choices import choose_image, found_at
-from occystrap_dir.layout.contents import LayoutContents
+from occystrap_dir.layout.blob_reader import LayoutContents
 from occystrap_dir.layout.index_file import read_index
+from occystrap_dir.layout.layout_images import choose_image, found_at
 from occystrap_dir.layout.place import parse_place
 from occystrap_dir.layout.referrers import Referrers
-from occystrap_dir.names import read_document
+from occystrap_dir.workspace.names import read_document
 
 
 class LayoutInput(ImageInput):

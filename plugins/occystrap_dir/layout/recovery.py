@@ -5,11 +5,11 @@ from contextlib import suppress
 
 from occystrap_core import ImageError, Receipt
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, blob_name, referrer_of, subject_of
-from occystrap_dir.beneath import Beneath
-from occystrap_dir.layout.contents import LayoutContents, blobs_below
+from occystrap_dir.layout.blob_reader import LayoutContents, blobs_below
 from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, named_entry
-from occystrap_dir.receipts import kept_receipt
-from occystrap_dir.workspace import RECEIPTS
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.receipts import kept_receipt
+from occystrap_dir.workspace.workspace import RECEIPTS
 
 _HEX = re.compile('[0-9a-f]{64}')
 _MOST = 20

@@ -7,7 +7,7 @@ from occystrap_core import InvalidImage
 from occystrap_core.oci import (
     COSIGN_SUFFIXES, REF_NAME, Descriptor, Digest, Index, Manifest, media_types, referrers_tag, subject_of,
 )
-from occystrap_dir.layout.contents import LayoutContents
+from occystrap_dir.layout.blob_reader import LayoutContents
 
 _READABLE = (*media_types.MANIFESTS, *media_types.INDEXES)
 

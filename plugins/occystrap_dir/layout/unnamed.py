@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from occystrap_core import ImageError
 from occystrap_core.oci import INDEX, Digest, blob_name
-from occystrap_dir.beneath import Beneath
-from occystrap_dir.layout.contents import LayoutContents, blobs_below
+from occystrap_dir.layout.blob_reader import LayoutContents, blobs_below
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
+from occystrap_dir.workspace.beneath import Beneath
 
 _BLOB = re.compile(r'blobs/sha256/[0-9a-f]{64}')
 

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import LAYOUT, LAYOUT_VERSION, MANIFEST_CAP, Digest, require_version
-from occystrap_dir.checking import is_there, report_document, report_file, reporting, unknown
 from occystrap_dir.layout.index_file import canonical, names_of, read_index
-from occystrap_dir.names import file_size, read_document
+from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
+from occystrap_dir.workspace.names import file_size, read_document
 
 
 def verify_layout(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:

@@ -8,15 +8,15 @@ from occystrap_core import (
     Receipt, Settings, UsageError, VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Index, Manifest, Reference, referrer_of
-from occystrap_dir.destination import without_rebuilding
+from occystrap_dir.layout.blob_reader import LayoutContents
 from occystrap_dir.layout.blobs import Blobs
-from occystrap_dir.layout.contents import LayoutContents
-from occystrap_dir.layout.destination import check_destination
+from occystrap_dir.layout.existing_layout import check_destination
 from occystrap_dir.layout.index_file import Entry, IndexFile, named_entry, names_of
 from occystrap_dir.layout.place import parse_place, require_name
-from occystrap_dir.layout.publishing import LAYOUT_FILE, expected_entry, publish, receipt_name
+from occystrap_dir.layout.publication import LAYOUT_FILE, expected_entry, publish, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
-from occystrap_dir.workspace import Workspace
+from occystrap_dir.workspace.destination import without_rebuilding
+from occystrap_dir.workspace.workspace import Workspace
 
 
 class LayoutOutput(ImageOutput):

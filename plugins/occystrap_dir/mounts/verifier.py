@@ -3,16 +3,16 @@ import os
 
 from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest
-from occystrap_dir.checking import is_there, reporting, unknown
 from occystrap_dir.extraction.files_check import check_files
-from occystrap_dir.locks import shared_if_there
-from occystrap_dir.mounts.catalog import (
+from occystrap_dir.mounts.layer_directories import listed_layer
+from occystrap_dir.mounts.mount_files import (
     CAP, CATALOG, SCRIPT, USER_MARKS, MountCatalog, Mounted, folder_of, tree_name,
 )
-from occystrap_dir.mounts.layers import listed_layer
 from occystrap_dir.mounts.overlay_marks import mount_script
-from occystrap_dir.names import file_size, read_document
-from occystrap_dir.workspace import LOCK
+from occystrap_dir.workspace.file_errors import is_there, reporting, unknown
+from occystrap_dir.workspace.locks import shared_if_there
+from occystrap_dir.workspace.names import file_size, read_document
+from occystrap_dir.workspace.workspace import LOCK
 
 
 def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:

@@ -10,21 +10,21 @@ from occystrap_core import (
     Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Reference
-from occystrap_dir.destination import check_folder, not_replaced, without_rebuilding
 from occystrap_dir.extraction.head import ListedLayer
 from occystrap_dir.extraction.removal import remove_tree
-from occystrap_dir.extraction.staging import Staging
-from occystrap_dir.extraction.unpacking import Limits, Unpacking
-from occystrap_dir.mounts.catalog import (
+from occystrap_dir.extraction.staged_directory import Staging
+from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
+from occystrap_dir.mounts.layer_directories import is_whole, listed_layer, remove_unnamed
+from occystrap_dir.mounts.mount_files import (
     CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, cover_folder,
     layer_folder, require_mountable, tree_name,
 )
-from occystrap_dir.mounts.layers import is_whole, listed_layer, remove_unnamed
 from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
 from occystrap_dir.mounts.stack import Stack
-from occystrap_dir.names import read_document
-from occystrap_dir.receipts import kept_receipt, recorded_lists
-from occystrap_dir.workspace import RECEIPTS, STATE, Workspace, was_left
+from occystrap_dir.workspace.destination import check_folder, not_replaced, without_rebuilding
+from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.receipts import kept_receipt, recorded_lists
+from occystrap_dir.workspace.workspace import RECEIPTS, STATE, Workspace, was_left
 
 _OURS = {CATALOG, SCRIPT, LAYERS, STATE}
 

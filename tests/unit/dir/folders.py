@@ -7,9 +7,9 @@ from occystrap_core import CheckResults, Image, Location, Receipt, Settings, Ver
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.judge import judge
-from occystrap_dir.input import DirInput
+from occystrap_dir.directory.input import DirInput
+from occystrap_dir.directory.writer import DirOutput
 from occystrap_dir.plugin import verify_output
-from occystrap_dir.writer import DirOutput
 
 SETTINGS = Settings(sync=False)
 

@@ -10,8 +10,8 @@ import pytest
 from occystrap_core import Image, InvalidImage, Location, OutputError, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_image, sample_layers
-from occystrap_dir.checksums import CHECKSUMS, read_checksums, write_checksums
-from occystrap_dir.writer import DirOutput
+from occystrap_dir.directory.checksums import CHECKSUMS, read_checksums, write_checksums
+from occystrap_dir.directory.writer import DirOutput
 from tests.unit.dir.folders import content, copy, findings, write
 from tests.unit.dir.test_at_once import in_processes, kept_receipts
 from tests.unit.dir.test_rerun import breaking

@@ -2,8 +2,8 @@ from pathlib import Path
 
 from occystrap_core import CheckResults, ImageOutput, Location, Receipt, Settings, VerifyLevel
 from occystrap_core.testing.writer_conformance import WriterConformance
+from occystrap_dir.directory.writer import DirOutput
 from occystrap_dir.plugin import verify_output
-from occystrap_dir.writer import DirOutput
 
 
 class TestDir(WriterConformance):

@@ -170,7 +170,7 @@ def test_full_verification_hashes_what_is_there_before_it_is_trusted(tmp_path: P
     from occystrap_core.api.uri import Location
     from occystrap_core.pipeline.image_copy import ImageCopy
     from occystrap_core.testing.sample import sample_image
-    from occystrap_dir.writer import DirOutput
+    from occystrap_dir.directory.writer import DirOutput
 
     def copy(settings: Settings) -> None:
         location = Location('dir', str(tmp_path / 'out'), {'unique_names': False}, {})

@@ -205,7 +205,7 @@ def test_what_this_version_does_not_know_is_unverified(tmp_path: Path, receipt: 
 def test_what_cannot_be_read_is_unverified(tmp_path: Path, receipt: Receipt, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str, **where: int) -> os.stat_result:
         raise PermissionError(13, 'Permission denied', path)
-    monkeypatch.setattr('occystrap_dir.beneath.os.lstat', refuse)
+    monkeypatch.setattr('occystrap_dir.workspace.beneath.os.lstat', refuse)
     assert set(findings(receipt)) >= {f'unverified layer {LAYER}: cannot be read: Permission denied'}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_dir.workspace import Workspace
+from occystrap_dir.workspace.workspace import Workspace
 
 
 def test_an_image_that_is_there_does_not_fail_when_locks_cannot_be_closed(tmp_path: Path,

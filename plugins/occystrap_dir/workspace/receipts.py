@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from occystrap_core import Evidence, InvalidImage, InvalidReceipt, Receipt
 from occystrap_core.oci import Digest
-from occystrap_dir.beneath import Beneath
-from occystrap_dir.workspace import RECEIPTS
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.workspace import RECEIPTS
 
 T = TypeVar('T')
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from occystrap_dir.beneath import Beneath
+from occystrap_dir.workspace.beneath import Beneath
 
 
 def take(place: Beneath, name: str, operation: int) -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import OutputError
-from occystrap_dir.beneath import Beneath
-from occystrap_dir.extraction import staging
-from occystrap_dir.extraction.staging import Staging
+from occystrap_dir.extraction import staged_directory
+from occystrap_dir.extraction.staged_directory import Staging
+from occystrap_dir.workspace.beneath import Beneath
 
 
 def staging_in(folder: Path) -> Staging:
@@ -43,13 +43,13 @@ def test_a_folder_made_anew_under_a_name_that_was_abandoned_stays(tmp_path: Path
 
 def test_what_was_replaced_may_be_removed_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'tree' / 'old').mkdir(parents=True)
-    rename = staging._rename
+    rename = staged_directory._rename
 
     def exchanged(place: Beneath, name: str, target: str) -> bool:
         replaced = rename(place, name, target)
         shutil.rmtree(tmp_path / name)  # a run that began meanwhile took it for abandoned
         return replaced
-    monkeypatch.setattr(staging, '_rename', exchanged)
+    monkeypatch.setattr(staged_directory, '_rename', exchanged)
     first = staging_in(tmp_path)
     first.begin()
     (Path(first.inside.path) / 'new').touch()
@@ -59,13 +59,13 @@ def test_what_was_replaced_may_be_removed_by_others(tmp_path: Path, monkeypatch:
 
 def test_what_became_of_the_place_meanwhile_is_left_alone(tmp_path: Path) -> None:
     staging = Staging(Beneath(str(tmp_path)), 'tree', False, lambda names: names == ['old'])
-    staging.begin()
-    (Path(staging.inside.path) / 'new').touch()
+    staged_directory.begin()
+    (Path(staged_directory.inside.path) / 'new').touch()
     (tmp_path / 'tree').mkdir()
     (tmp_path / 'tree/thesis.txt').touch()
     with pytest.raises(OutputError, match='/tree holds other things by now: name a new folder'):
-        staging.commit()
-    staging.discard()
+        staged_directory.commit()
+    staged_directory.discard()
     assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['thesis.txt']
 
 
@@ -73,8 +73,8 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / 'home').mkdir()
     (tmp_path / 'tree').symlink_to('home')
     staging = staging_in(tmp_path)
-    staging.begin()
+    staged_directory.begin()
     with pytest.raises(OutputError, match='/tree'):
-        staging.commit()
-    staging.discard()
+        staged_directory.commit()
+    staged_directory.discard()
     assert sorted(os.listdir(tmp_path)) == ['home', 'tree'] and os.listdir(tmp_path / 'home') == []

@@ -1,5 +1,5 @@
 """Names within a folder, as documents or receipts give them: never trusted to stay in it."""
-from occystrap_dir.beneath import Beneath, WrongKind
+from occystrap_dir.workspace.beneath import Beneath, WrongKind
 
 __all__ = ['WrongKind', 'file_size', 'open_inside', 'read_document']
 

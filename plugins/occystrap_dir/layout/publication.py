@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from occystrap_core import Expectation, ImageError, InvalidImage, OutputError, Receipt
 from occystrap_core.oci import INDEX, LAYOUT, LAYOUT_VERSION, MANIFEST_CAP, Descriptor, Digest, blob_name
-from occystrap_dir.layout.contents import LayoutContents, blobs_below
-from occystrap_dir.layout.destination import current_index, has_version, require_index
+from occystrap_dir.layout.blob_reader import LayoutContents, blobs_below
+from occystrap_dir.layout.existing_layout import current_index, has_version, require_index
 from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, names_of, read_index
 from occystrap_dir.layout.recovery import rebuilt_index
-from occystrap_dir.receipts import kept_receipt, with_known_evidence
-from occystrap_dir.workspace import RECEIPTS, Workspace
+from occystrap_dir.workspace.receipts import kept_receipt, with_known_evidence
+from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 LAYOUT_FILE = Expectation('layout', LAYOUT, Digest.of(LAYOUT_VERSION), len(LAYOUT_VERSION))
 """What a receipt expects of the file `oci-layout`: that it says this, however it is written."""

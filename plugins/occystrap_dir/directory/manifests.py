@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 
 from occystrap_core import InvalidImage, WrittenImage, value
-from occystrap_core.oci import ARCHIVE_FIELDS, list_or_null, field, parse_json
-from occystrap_dir.names import read_document
+from occystrap_core.oci import ARCHIVE_FIELDS, field, list_or_null, parse_json
+from occystrap_dir.workspace.names import read_document
 
 SINGLE = 'manifest.json'
 CAP = 16 << 20

@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from occystrap_core import (
     Contents, DigestMismatch, ImageNotFound, InvalidImage, SizeMismatch, StoredLayer, concerning, inflated_size,
 )
-from occystrap_core.oci import (
-    MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, parse_manifest_or_index,
-)
-from occystrap_dir.names import open_inside, read_document
+from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, parse_manifest_or_index
+from occystrap_dir.workspace.names import open_inside, read_document
 
 
 class LayoutContents(Contents):

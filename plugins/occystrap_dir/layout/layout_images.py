@@ -6,8 +6,8 @@ from occystrap_core import ImageError, ImageNotFound, UsageError, concerning
 from occystrap_core.oci import (
     Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Reference, called, choose, layout_offers, subject_of,
 )
-from occystrap_dir.choices import folder_name
-from occystrap_dir.layout.contents import LayoutContents
+from occystrap_dir.directory.catalog_images import folder_name
+from occystrap_dir.layout.blob_reader import LayoutContents
 from occystrap_dir.layout.place import Place
 
 _HOW = '?image=, or its tag behind a colon'

@@ -7,8 +7,8 @@ from occystrap_core import (
     READ, ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, ReadAhead, Receipt, Settings,
 )
 from occystrap_core.oci import Digest
-from occystrap_dir.beneath import Beneath
-from occystrap_dir.names import WrongKind, file_size, read_document
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.names import WrongKind, file_size, read_document
 
 
 def is_there(receipt: Receipt, results: CheckResults) -> bool:

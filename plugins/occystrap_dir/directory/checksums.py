@@ -10,11 +10,11 @@ from functools import lru_cache
 
 from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
 from occystrap_core.oci import Digest
-from occystrap_dir.beneath import Beneath, WrongKind
-from occystrap_dir.manifests import read_manifest
-from occystrap_dir.names import read_document
-from occystrap_dir.receipts import kept_receipt
-from occystrap_dir.workspace import RECEIPTS
+from occystrap_dir.directory.manifests import read_manifest
+from occystrap_dir.workspace.beneath import Beneath, WrongKind
+from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.receipts import kept_receipt
+from occystrap_dir.workspace.workspace import RECEIPTS
 
 CHECKSUMS = 'SHA256SUMS'
 _CAP = 64 << 20

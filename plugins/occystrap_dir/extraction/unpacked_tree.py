@@ -11,7 +11,7 @@ from occystrap_dir.extraction.head import Head, ListedLayer
 from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Hiding, Marks
 from occystrap_dir.extraction.record import TreeRecord
-from occystrap_dir.extraction.staging import Staging
+from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.tree import Cover, Tree
 
 _STOPPING = 0.2

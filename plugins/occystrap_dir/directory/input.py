@@ -6,14 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 
 from occystrap_core import (
-    Image, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, TarLayer, UsageError,
-    concerning,
+    Image, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, TarLayer, UsageError, concerning,
 )
 from occystrap_core.oci import AMBIGUOUS, MANIFEST_CAP, Digest, ImageConfig, Reference, parse_json
-from occystrap_dir.catalog import named_as
-from occystrap_dir.choices import Choice, list_choices, reference_of, saved_image
-from occystrap_dir.names import open_inside, read_document
-
+from occystrap_dir.directory.catalog import named_as
+from occystrap_dir.directory.catalog_images import Choice, list_choices, reference_of, saved_image
+from occystrap_dir.workspace.names import open_inside, read_document
 
 _DIGEST = re.compile(r'(?:sha256:)?([0-9a-f]{12,64})')
 _HEX = re.compile('[0-9a-f]{64}')

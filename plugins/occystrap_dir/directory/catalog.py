@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from occystrap_core import InvalidImage, Receipt, UsageError, value
 from occystrap_core.oci import Digest, Reference, dump, parse_object
-from occystrap_dir.beneath import Beneath
-from occystrap_dir.manifests import CAP, SINGLE, is_manifest_name, manifest_names, read_manifest
-from occystrap_dir.names import read_document
-from occystrap_dir.receipts import kept_receipt
+from occystrap_dir.directory.manifests import CAP, SINGLE, is_manifest_name, manifest_names, read_manifest
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.receipts import kept_receipt
 
 CATALOG = 'catalog.json'
 _LONGEST = 200

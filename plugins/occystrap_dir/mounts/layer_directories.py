@@ -1,11 +1,11 @@
 """The layers in a folder: what their lists of files say, and whether the files are like that."""
 from occystrap_core import CheckResults, InvalidImage, Settings
-from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction.files_check import check_tree, read_head
 from occystrap_dir.extraction.head import ListedLayer
 from occystrap_dir.extraction.removal import remove_tree
-from occystrap_dir.mounts.catalog import CAP, CATALOG, LAYERS, TREES, MountCatalog, tree_name
-from occystrap_dir.names import read_document
+from occystrap_dir.mounts.mount_files import CAP, CATALOG, LAYERS, TREES, MountCatalog, tree_name
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.names import read_document
 
 
 def listed_layer(root: str, folder: str) -> ListedLayer | None:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from occystrap_core import OutputError, writing
-from occystrap_dir import locks
-from occystrap_dir.beneath import Beneath, WrongKind
-from occystrap_dir.destination import check_parent
 from occystrap_dir.extraction.removal import remove_tree
+from occystrap_dir.workspace import locks
+from occystrap_dir.workspace.beneath import Beneath, WrongKind
+from occystrap_dir.workspace.destination import check_parent
 
 _EXCHANGE = 2
 """RENAME_EXCHANGE (renameat2(2))."""

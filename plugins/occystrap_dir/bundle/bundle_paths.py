@@ -1,5 +1,5 @@
 """What lies where in a bundle."""
-from occystrap_dir.workspace import STATE
+from occystrap_dir.workspace.workspace import STATE
 
 ROOTFS, CONFIG = 'rootfs', 'config.json'
 FILES = '.occystrap/rootfs.mtree'

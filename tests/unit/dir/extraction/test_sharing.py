@@ -10,8 +10,8 @@ import pytest
 from occystrap_core import OutputError, Settings
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_image
-from occystrap_dir.beneath import Beneath
-from occystrap_dir.locks import held
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.locks import held
 from tests.unit.tar.archives import copy, verify, write
 
 

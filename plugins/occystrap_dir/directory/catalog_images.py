@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from occystrap_core import InvalidImage, UsageError, value
 from occystrap_core.oci import Reference
-from occystrap_dir.catalog import read_catalog
-from occystrap_dir.manifests import SavedImage, manifest_names, read_manifest
+from occystrap_dir.directory.catalog import read_catalog
+from occystrap_dir.directory.manifests import SavedImage, manifest_names, read_manifest
 
 
 @value

@@ -1,12 +1,12 @@
 """Whether images may be written to a layout, and what it has so far: asked before anything is downloaded."""
 from occystrap_core import InvalidImage, OutputError, writing
 from occystrap_core.oci import INDEX, LAYOUT, MANIFEST_CAP, require_version
-from occystrap_dir.beneath import Beneath
-from occystrap_dir.destination import check_empty, check_folder, check_layout, not_replaced
 from occystrap_dir.layout.index_file import IndexFile, read_index
 from occystrap_dir.layout.recovery import has_receipts
-from occystrap_dir.names import WrongKind, read_document
-from occystrap_dir.workspace import STATE, was_left
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.destination import check_empty, check_folder, check_layout, not_replaced
+from occystrap_dir.workspace.names import WrongKind, read_document
+from occystrap_dir.workspace.workspace import STATE, was_left
 
 _OTHERS = (
     'manifest.json', 'catalog.json', 'repositories', 'version', 'config.json', 'rootfs', 'mount.json', 'layers')

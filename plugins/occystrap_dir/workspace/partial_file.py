@@ -3,7 +3,7 @@ import os
 from contextlib import suppress
 
 from occystrap_core import WRITEBACK, start_writeback, writing
-from occystrap_dir.beneath import Beneath
+from occystrap_dir.workspace.beneath import Beneath
 
 
 class PartialFile:

@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
 from occystrap_core import Cancelled, writing
-from occystrap_dir import locks
-from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction.removal import remove_tree
-from occystrap_dir.writing import PartialFile, write_all
+from occystrap_dir.workspace import locks
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.partial_file import PartialFile, write_all
 
 T = TypeVar('T')
 

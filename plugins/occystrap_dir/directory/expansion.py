@@ -5,11 +5,11 @@ from io import FileIO
 from occystrap_core import (
     ByteStream, Expectation, OutgoingLayer, OutputError, Settings, Values, WrittenImage, WrittenLayer,
 )
-from occystrap_dir.beneath import Beneath
 from occystrap_dir.extraction.removal import remove_tree
-from occystrap_dir.extraction.staging import Staging
-from occystrap_dir.extraction.unpacking import Limits, Unpacking
-from occystrap_dir.workspace import STATE, Workspace
+from occystrap_dir.extraction.staged_directory import Staging
+from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.workspace import STATE, Workspace
 
 TREES, UNPACKING = f'{STATE}/trees', f'{STATE}/unpacking'
 

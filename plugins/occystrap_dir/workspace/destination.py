@@ -4,9 +4,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from occystrap_core import InvalidImage, Location, OutputError, writing
-from occystrap_dir.catalog import CATALOG, is_missing, read_catalog
-from occystrap_dir.manifests import SINGLE, manifest_names, read_manifest
-from occystrap_dir.workspace import STATE, was_left
+from occystrap_dir.directory.catalog import CATALOG, is_missing, read_catalog
+from occystrap_dir.directory.manifests import SINGLE, manifest_names, read_manifest
+from occystrap_dir.workspace.workspace import STATE, was_left
 
 _OURS = (SINGLE, CATALOG, STATE)
 _OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version', 'rootfs', 'mount.json', 'layers')

@@ -12,7 +12,7 @@ from occystrap_core.oci import Digest, ImageConfig
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_dir.extraction.head import Head
-from occystrap_dir.mounts.catalog import MountCatalog
+from occystrap_dir.mounts.mount_files import MountCatalog
 from tests.unit.tar.archives import verify, write
 
 SCHEMES = {'oci': 'oci://{}', 'dir': 'dir://{}?expand=true'}

@@ -9,19 +9,19 @@ from occystrap_core import (
     Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
 )
 from occystrap_core.oci import Digest, Reference
-from occystrap_dir.beneath import WrongKind
-from occystrap_dir.catalog import (
+from occystrap_dir.directory.catalog import (
     CATALOG, Catalog, Entry, is_missing, named_as, place, read_catalog, rebuilt_catalog,
 )
-from occystrap_dir.checksums import (
+from occystrap_dir.directory.checksums import (
     CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, lines_of_others, write_checksums,
 )
-from occystrap_dir.destination import check_destination, require_catalog, without_rebuilding
-from occystrap_dir.expansion import Expansion, remove_expansions, remove_if_empty
-from occystrap_dir.manifests import SINGLE, build_manifest, layer_name, manifest_names
-from occystrap_dir.orphans import remove_orphans
-from occystrap_dir.receipts import kept_receipt, recorded_sizes, with_known_evidence
-from occystrap_dir.workspace import RECEIPTS, Workspace
+from occystrap_dir.directory.expansion import Expansion, remove_expansions, remove_if_empty
+from occystrap_dir.directory.manifests import SINGLE, build_manifest, layer_name, manifest_names
+from occystrap_dir.directory.orphans import remove_orphans
+from occystrap_dir.workspace.beneath import WrongKind
+from occystrap_dir.workspace.destination import check_destination, require_catalog, without_rebuilding
+from occystrap_dir.workspace.receipts import kept_receipt, recorded_sizes, with_known_evidence
+from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 
 class DirOutput(ImageOutput):

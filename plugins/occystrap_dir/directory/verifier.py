@@ -5,15 +5,15 @@ from contextlib import suppress
 
 from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest
-from occystrap_dir.catalog import CATALOG, parse_catalog
-from occystrap_dir.checking import is_there, report_document, report_file, reporting, unknown
-from occystrap_dir.checksums import digests_of, read_checksums, write_checksums
-from occystrap_dir.expansion import expanded_name
+from occystrap_dir.directory.catalog import CATALOG, parse_catalog
+from occystrap_dir.directory.checksums import digests_of, read_checksums, write_checksums
+from occystrap_dir.directory.expansion import expanded_name
+from occystrap_dir.directory.manifests import CAP
 from occystrap_dir.extraction.files_check import check_files
-from occystrap_dir.locks import shared_if_there
-from occystrap_dir.manifests import CAP
-from occystrap_dir.names import file_size, read_document
-from occystrap_dir.workspace import LOCK
+from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
+from occystrap_dir.workspace.locks import shared_if_there
+from occystrap_dir.workspace.names import file_size, read_document
+from occystrap_dir.workspace.workspace import LOCK
 
 
 def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:

@@ -1,0 +1,1 @@
+"""dir://, directories in the layout of docker save."""
