@@ -3,13 +3,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from occystrap_core import (
-    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, below, concerning,
-    naming, platforms_wanted,
+    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, below, concerning, naming,
+    platforms_wanted,
 )
 from occystrap_core.oci import INDEX, LayoutEntries, Platform, Reference, choose
-from occystrap_tar import docker_archive, oci_archive
-from occystrap_tar.members import Archive
-from occystrap_tar.unpacking import ReadableArchive
+from occystrap_tar.archive import docker_archive, oci_archive
+from occystrap_tar.archive.archive_copy import ReadableArchive
+from occystrap_tar.archive.members import Archive
 
 
 class TarInput(ImageInput):

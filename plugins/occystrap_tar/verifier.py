@@ -7,7 +7,7 @@ from occystrap_core import (
     READ, ByteStream, CheckResults, DeviceFile, Expectation, Receipt, Settings, VerifyLevel, forget_cached, hash_file,
 )
 from occystrap_core.oci import MANIFEST_CAP
-from occystrap_tar.members import Member, WrittenArchive
+from occystrap_tar.archive.members import Member, WrittenArchive
 
 _KINDS = ('manifest', 'index', 'config', 'layer', 'layout')
 

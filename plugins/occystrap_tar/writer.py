@@ -8,10 +8,10 @@ from occystrap_core import (
 from occystrap_core.oci import (
     INDEX, LAYOUT, LAYOUT_VERSION, REF_NAME, Descriptor, Digest, Reference, blob_name, dump, media_types,
 )
-from occystrap_tar.archive_builder import ArchiveBuilder
-from occystrap_tar.builder import DockerArchiveBuilder, same_layers
-from occystrap_tar.existing import indexes_in
-from occystrap_tar.layers_of_run import LayersOfRun
+from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
+from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder, same_layers
+from occystrap_tar.new_archive.existing import indexes_in
+from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 
 
 def tar_output(location: Location, settings: Settings) -> ImageOutput:

@@ -63,7 +63,7 @@ def test_hostile_headers_are_refused(name: str, place: str, tmp_path: Path) -> N
 
 def refused_within(path: Path) -> int:
     """Open the archive in a process of its own, see it refused, and return the memory that took, in MiB."""
-    program = ('import sys; from occystrap_tar.members import Archive\n'
+    program = ('import sys; from occystrap_tar.archive.members import Archive\n'
                'try: Archive(sys.argv[1])\n'
                'except Exception as error: print(type(error).__name__)\n'
                'print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))')

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_tar import unpacking
-from occystrap_tar.unpacking import ReadableArchive
+from occystrap_tar.archive import archive_copy
+from occystrap_tar.archive.archive_copy import ReadableArchive
 from tests.hostile.in_process import run_here
 from tests.unit.tar.archives import docker_members, write_tar
 
@@ -16,13 +16,13 @@ from tests.unit.tar.archives import docker_members, write_tar
 def most_open(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many copies there were at once, whenever one was made."""
     counts: list[int] = []
-    copied, before = unpacking._copied, copies()
+    copied, before = archive_copy._copied, copies()
 
     def counting(*arguments: object) -> object:
         made = copied(*arguments)  # type: ignore[arg-type]
         counts.append(copies() - before)
         return made
-    monkeypatch.setattr(unpacking, '_copied', counting)
+    monkeypatch.setattr(archive_copy, '_copied', counting)
     return counts
 
 

@@ -12,7 +12,7 @@ from occystrap_core import InvalidImage, file_header
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
-from occystrap_tar.members import Archive
+from occystrap_tar.archive.members import Archive
 from tests.unit.core.tar.raw import GNU, header, pax
 from tests.unit.tar.archives import copy, docker_members, oci_members, verify, write, write_tar
 

@@ -15,11 +15,10 @@ from occystrap_core.errors import Cancelled, DigestMismatch, OutputError, UsageE
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
-from occystrap_tar.archive_builder import ArchiveBuilder
-from occystrap_tar.partial_file import PartialFile
+from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
+from occystrap_tar.new_archive.partial_file import PartialFile
 from tests.unit.tar.archives import copy, verify, write
 from tests.unit.tar.images import ArrivingImage, image_of, tar_of_time, with_same_times
-
 
 HINTS: dict[str, Callable[[int], int | None]] = {
     'none': lambda size: None, 'right': lambda size: size, 'too small': lambda size: size - 700,
@@ -199,7 +198,7 @@ def test_what_is_planted_under_such_a_name_is_left_alone(tmp_path: Path, monkeyp
     def watched(path: str, *how: int, **where: int) -> int:
         opened.append(Path(path))
         return open_file(path, *how, **where)
-    monkeypatch.setattr('occystrap_tar.partial_file.os.open', watched)
+    monkeypatch.setattr('occystrap_tar.new_archive.partial_file.os.open', watched)
     write(sample_image(), f'tar://{tmp_path}/a.tar')
     assert (tmp_path / 'key').read_text() == 'a key' and not {*planted[1:]} & {*opened}
     assert sorted(os.listdir(tmp_path)) == sorted(['a.tar', 'key', *(path.name for path in planted)])

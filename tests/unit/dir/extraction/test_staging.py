@@ -59,13 +59,13 @@ def test_what_was_replaced_may_be_removed_by_others(tmp_path: Path, monkeypatch:
 
 def test_what_became_of_the_place_meanwhile_is_left_alone(tmp_path: Path) -> None:
     staging = Staging(Beneath(str(tmp_path)), 'tree', False, lambda names: names == ['old'])
-    staged_directory.begin()
-    (Path(staged_directory.inside.path) / 'new').touch()
+    staging.begin()
+    (Path(staging.inside.path) / 'new').touch()
     (tmp_path / 'tree').mkdir()
     (tmp_path / 'tree/thesis.txt').touch()
     with pytest.raises(OutputError, match='/tree holds other things by now: name a new folder'):
-        staged_directory.commit()
-    staged_directory.discard()
+        staging.commit()
+    staging.discard()
     assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['thesis.txt']
 
 
@@ -73,8 +73,8 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / 'home').mkdir()
     (tmp_path / 'tree').symlink_to('home')
     staging = staging_in(tmp_path)
-    staged_directory.begin()
+    staging.begin()
     with pytest.raises(OutputError, match='/tree'):
-        staged_directory.commit()
-    staged_directory.discard()
+        staging.commit()
+    staging.discard()
     assert sorted(os.listdir(tmp_path)) == ['home', 'tree'] and os.listdir(tmp_path / 'home') == []

@@ -1,12 +1,12 @@
-"""What is at a path where an archive is to be written: an image archive, whole or damaged, or somebody's other file."""
+"""Whether an archive may be written to a path, and what is there: asked before anything is downloaded."""
 import os
 import re
 from contextlib import suppress
 
-from occystrap_core import TAR_BLOCK, ImageError, TarReader, detect, inflate
+from occystrap_core import TAR_BLOCK, ImageError, OutputError, TarReader, detect, inflate, writing
 from occystrap_core.oci import Compression, Index
-from occystrap_tar import oci_archive
-from occystrap_tar.members import Archive
+from occystrap_tar.archive import oci_archive
+from occystrap_tar.archive.members import Archive
 
 _HEX = r'(?:sha256:)?[0-9a-f]{64}'
 _PARTS = re.compile(rf'(?:\./)?(?:manifest\.json|index\.json|oci-layout|repositories|blobs(?:/.*)?|{_HEX}'
@@ -54,3 +54,32 @@ def _begins_as_one(block: bytes) -> bool:
     except ImageError:
         return False
     return first is not None and bool(_PARTS.fullmatch(os.fsdecode(first.name)))
+
+
+def check_destination(path: str, force: bool = False) -> None:
+    """Raise OutputError unless `path` is free or a image archive that may be replaced, in a folder that is there.
+
+    With `force` it may be any regular file.
+    """
+    folder = os.path.dirname(path)
+    with writing(path):
+        if os.path.islink(path):
+            raise OutputError(f'{path} is a symbolic link: name the file that it leads to, or remove it')
+        if os.path.isdir(path):
+            raise OutputError(f'{path} is a folder: name a file for the archive')
+        if os.path.lexists(path):
+            _check_existing(path, force)
+        if not os.path.isdir(folder):
+            raise OutputError(f'cannot write {path}: there is no folder {folder}; make it first')
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f'cannot write {path}: the folder {folder} is not writable; change its permissions or '
+                              'name another one')
+
+
+def _check_existing(path: str, force: bool) -> None:
+    if not os.path.isfile(path):
+        raise OutputError(f'{path} is not a regular file: name another one for the archive')
+    if not os.access(path, os.W_OK):
+        raise OutputError(f'{path} is there and read-only: remove it or name another file')
+    if not force and not is_image_archive(path):
+        raise OutputError(f'{path} is no image archive, and would be lost: name another file, or give --force')

@@ -8,8 +8,8 @@ from occystrap_core.oci import (
     AMBIGUOUS, ARCHIVE_FIELDS, MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Platform, Reference, parse_json,
     parse_name,
 )
-from occystrap_tar.members import Archive, Member
-from occystrap_tar.tar_sizes import compression, tar_size
+from occystrap_tar.archive.members import Archive, Member
+from occystrap_tar.archive.tar_sizes import compression, tar_size
 
 MANIFEST, _REPOSITORIES = 'manifest.json', 'repositories'
 _CAP = 16 << 20

@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from occystrap_core import (
-    TAR_BLOCK, TAR_END, WRITEBACK, Cancelled, Settings, file_header, padded_size, writing,
-)
-from occystrap_tar.destination import check_destination
-from occystrap_tar.members import MemberReader
-from occystrap_tar.partial_file import PartialFile, remove_abandoned
+from occystrap_core import TAR_BLOCK, TAR_END, WRITEBACK, Cancelled, Settings, file_header, padded_size, writing
+from occystrap_tar.archive.members import MemberReader
+from occystrap_tar.new_archive.existing import check_destination
+from occystrap_tar.new_archive.partial_file import PartialFile, remove_abandoned
 
 _HINT_CAP = 1 << 40
 

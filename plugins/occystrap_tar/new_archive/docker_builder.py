@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from occystrap_core import ByteStream, Expectation, Image, Layer, OutgoingLayer, Settings, WrittenImage, WrittenLayer
 from occystrap_core.oci import Digest
-from occystrap_tar.archive_builder import ArchiveBuilder
-from occystrap_tar.destination import check_destination
-from occystrap_tar.layers_of_run import LayersOfRun
+from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
+from occystrap_tar.new_archive.existing import check_destination
+from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 
 
 class DockerArchiveBuilder:

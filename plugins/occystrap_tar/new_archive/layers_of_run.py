@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 from occystrap_core import ByteStream, DigestMismatch, Evidence, InvalidImage, Settings, WrittenLayer
 from occystrap_core.oci import Digest
-from occystrap_tar.archive_builder import ArchiveBuilder, Region
+from occystrap_tar.new_archive.archive_builder import ArchiveBuilder, Region
 
 
 class LayersOfRun:

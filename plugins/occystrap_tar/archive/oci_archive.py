@@ -7,8 +7,8 @@ from occystrap_core.oci import (
     INDEX, LAYOUT, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, PlatformChoice, Reference,
     blob_name, layout_offers, parse_manifest_or_index, require_version, select_entry,
 )
-from occystrap_tar.members import Archive
-from occystrap_tar.tar_sizes import tar_size
+from occystrap_tar.archive.members import Archive
+from occystrap_tar.archive.tar_sizes import tar_size
 
 
 def offers(archive: Archive) -> list[Offer[LayoutEntries]]:

@@ -1,0 +1,1 @@
+"""Archives as they lie: members, docker archives, OCI archives."""
