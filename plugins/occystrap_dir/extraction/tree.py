@@ -19,7 +19,7 @@ from occystrap_dir.extraction.marks import Marks
 from occystrap_dir.extraction.file_system import FileSystem, clear_xattrs
 from occystrap_dir.extraction.record import TreeRecord
 from occystrap_dir.extraction.removal import Removal
-from occystrap_dir.extraction.root import LONGEST, Root, join, text
+from occystrap_dir.extraction.root import Root, join, text
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAJORS, _MINORS = 1 << 12, 1 << 20
@@ -122,8 +122,6 @@ class Tree:
 
     def _entry(self, entry: TarEntry, reader: TarReader) -> None:
         path = entry.name
-        if len(path) > LONGEST:
-            raise InvalidImage(f'{text(path[:100])}… has a name of {len(path)} bytes: Linux takes up to {LONGEST}')
         if not _SIMPLE(path):
             path = _checked_path(entry)
             if any(name.startswith(_AUFS) for name in path.split(b'/')[:-1]):
