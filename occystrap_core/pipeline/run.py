@@ -12,6 +12,7 @@ from occystrap_core.api.place import Place
 from occystrap_core.errors import Cancelled, OutputError
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import below, layer_notes
+from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.image_copy import abort
@@ -21,7 +22,7 @@ from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text
 from occystrap_core.pipeline.request_check import cut_out, platforms_taken, platforms_there, require_asked
-from occystrap_core.pipeline.tasks import Claims, ImageTask, TaskList
+from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import Settings, VerifyLevel

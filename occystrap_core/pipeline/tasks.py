@@ -1,9 +1,7 @@
 """What a run has to do: one task an image, found by opening the source, each with a destination of its own."""
-import os
 import re
-import threading
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Self
@@ -16,6 +14,7 @@ from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.oci.reference import Reference
+from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
@@ -24,43 +23,6 @@ from occystrap_core.plugins.resolver import (
 from occystrap_core.settings import Settings
 from occystrap_core.values import value
 from occystrap_core.version import __version__
-
-
-class Claims:
-    """The places that the images of a run take; asked by several threads."""
-
-    def __init__(self) -> None:
-        self._claimed: dict[Hashable, dict[str | None, list[tuple[Place, str]]]] = {}
-        self._lock = threading.Lock()
-
-    def claim(self, place: Place, source: str, destination: Location) -> bool:
-        """Keep a place for the image of `source`; returns False if that has been done for the same image already.
-
-        `source` says all that decides on the image. Raises UsageError if another image would take the place, too.
-        """
-        with self._lock:
-            there = self._claimed.setdefault(place.root, {})
-            rivals = there if place.name is None else (None, place.name)
-            others = [each for name in rivals for each in there.get(name, ()) if each[0].clashes_with(place)]
-            for _, other in others:
-                if other != source:
-                    raise UsageError(f'{destination}: {other} and {source} would go to one place, {place}, and one '
-                                     'replace the other: give each a place of its own, such as by fields '
-                                     '{repository} and {tag}')
-            if not others:
-                there.setdefault(place.name, []).append((place, source))
-            return not others
-
-
-def refuse_same_place(source: Location, destination: Location, lies: Place | None, goes: Place) -> None:
-    """Raise UsageError when an image would be copied onto itself; `lies` is where it is, as far as that is known."""
-    same_path = source.path == destination.path or os.path.realpath(source.path) == os.path.realpath(destination.path)
-    shared = source.options.keys() & destination.options.keys()  # such as a daemon's socket: another one, another place
-    elsewhere = any(source.options[name] != destination.options[name] for name in shared)
-    same = source.scheme == destination.scheme and same_path and not elsewhere
-    if same or (lies and lies.root == goes.root and lies.clashes_with(goes) and (
-            source.scheme == destination.scheme or None not in (lies.name, goes.name))):  # else of another format
-        raise UsageError(f'source and destination are the same place: {destination}')
 
 
 _FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
@@ -173,8 +135,14 @@ class TaskList:
         return replace(task, place=place)
 
     def _once_each(self, tasks: Sequence[ImageTask]) -> Iterator[ImageTask]:
-        """Yield the tasks, one that is listed twice once; raises UsageError for two images that want one place."""
+        """Yield the tasks, one that is listed twice once.
+
+        Raises UsageError for two images that would go to one place, and for one that would replace another's source.
+        """
         claims = self._settings.shared.get(Claims, Claims)
+        for task in tasks:
+            location = task.images.location_of(task.reference)
+            claims.reads(location, task.images.place(task.reference), task.source)
         first: dict[tuple[Place, str], ImageTask] = {}
         for task in tasks:
             if claims.claim(task.place, task.source, task.destination):

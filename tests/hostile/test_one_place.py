@@ -14,6 +14,7 @@ from tests.unit.core.pipeline.memory import IMAGES, SHELVES, offer
 from tests.unit.core.pipeline.test_many import process
 
 WHY = 'would go to one place'
+REPLACES = 'which is a source of the same run'
 
 
 @pytest.fixture
@@ -96,6 +97,38 @@ def test_an_image_is_not_copied_onto_itself(source: str, destination: str, here:
         source, destination = (text.format(port=server.host.rpartition(':')[2]) for text in (source, destination))
         result = run_here('process', source, destination, '-f', 'normalize-timestamps')
     is_refused(result, 'source and destination are the same place', code=2)
+
+
+@pytest.mark.parametrize(('lies', 'goes'), [
+    ('tar://c.tar', 'tar://link/c.tar'), ('dir://D', 'dir://link/D'), ('dir://D', 'dir://D?unique_names=true'),
+    ('layout://L:v1', 'layout://link/L?tag=v1'), ('layout://L', 'layout://L:v1'),
+    ('registry://localhost:{port}/team/x:v1', 'registry://127.0.0.1:{port}/team/x:v1'),
+    ('docker://x:v1?socket=no.sock', 'docker://docker.io/library/x:v1?socket=link/no.sock')])
+def test_an_image_does_not_replace_the_source_of_another(lies: str, goes: str, here: Path) -> None:
+    with RegistryServer(here / 'registry') as server:
+        lies, goes = (text.format(port=server.host.rpartition(':')[2]) for text in (lies, goes))
+        if not lies.startswith('docker'):
+            run_here('process', 'tar://a.tar', lies + ':v1' * (lies == 'layout://L')).assert_code(0)
+        for order in (1, -1):
+            source = plan(here, *[('tar://b.tar', goes, ''), (lies, 'tar://out.tar', '')][::order])
+            is_refused(run_here('process', source), 'tar://b.tar', lies.partition('?')[0], REPLACES, code=2)
+            is_refused(run_here('process', source, '--dry-run'), REPLACES, code=2)
+    assert not (here / 'out.tar').exists()
+
+
+def test_two_sources_are_not_swapped(here: Path) -> None:
+    source = plan(here, ('tar://a.tar', 'tar://b.tar', ''), ('tar://b.tar', 'tar://a.tar', ''))
+    is_refused(run_here('process', source), REPLACES, code=2)
+
+
+@pytest.mark.parametrize(('lies', 'goes'), [
+    ('layout://L:v1', 'layout://L:two'), ('dir://D?unique_names=true', 'dir://D?unique_names=true')])
+def test_an_image_may_go_beside_the_source_of_another(lies: str, goes: str, here: Path) -> None:
+    run_here('process', 'tar://a.tar', lies).assert_code(0)
+    layer = sample_layers()[:1]
+    write_docker_archive(here / 'c.tar', sample_config(layer), layer, 'other:v1')
+    lies = lies.replace('unique_names=true', 'image=sample')
+    run_here('process', plan(here, ('tar://c.tar', goes, ''), (lies, 'tar://out.tar', ''))).assert_code(0)
 
 
 def test_a_tag_may_be_set_back_to_an_older_image(here: Path) -> None:

@@ -7,7 +7,8 @@ from occystrap_core import (
     concerning, naming, open_chosen, platforms_of, platforms_wanted,
 )
 from occystrap_core.oci import (
-    LAYOUT, MANIFEST_CAP, Descriptor, Index, LayoutEntries, Reference, require_version, select_entry,
+    LAYOUT, MANIFEST_CAP, REF_NAME, Descriptor, Index, LayoutEntries, Reference, entry_name, require_version,
+    select_entry,
 )
 from occystrap_dir.layout.blob_reader import LayoutContents
 from occystrap_dir.layout.index_file import read_index
@@ -49,9 +50,10 @@ class LayoutInput(ImageInput):
         return opened
 
     def place(self, reference: Reference) -> Place:
-        """Return the layout, with the image's name in it, none where a digest chooses it."""
-        name = self._place.tag or self.location.options['image'] or reference.familiar
-        return Place.at(self._place.root, '' if self._place.digest else name)
+        """Return the layout, with the name that index.json has for the image, or else what the location calls it."""
+        named = [entry.annotations.get(REF_NAME) or entry_name(entry) for entry in self._chosen.get(reference, ())]
+        told = '' if self._place.digest else self._place.tag or self.location.options['image'] or reference.familiar
+        return Place.at(self._place.root, next(filter(None, named), told))
 
     def _entries(self) -> Sequence[Descriptor]:
         root = self._place.root

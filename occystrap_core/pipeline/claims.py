@@ -1,0 +1,83 @@
+"""The places that the images of a run are read from and written to: none may be lost to another."""
+import os
+import threading
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TypeVar
+
+from occystrap_core.api.place import Place
+from occystrap_core.api.uri import Location
+from occystrap_core.errors import UsageError
+
+_Claim = TypeVar('_Claim')
+
+
+class Claims:
+    """The places of a run; asked by several threads."""
+
+    def __init__(self) -> None:
+        self._claimed: dict[Hashable, dict[str | None, list[tuple[Place, str]]]] = {}
+        self._read: dict[Hashable, dict[str | None, list[tuple[Place, Location, str]]]] = {}
+        self._lock = threading.Lock()
+
+    def reads(self, location: Location, lies: Place | None, source: str) -> None:
+        """Note where an image is read, `lies` as far as that is known; called for all before the first `claim`."""
+        place = lies or _place_of(location)
+        self._read.setdefault(place.root, {}).setdefault(place.name, []).append((place, location, source))
+
+    def claim(self, place: Place, source: str, destination: Location) -> bool:
+        """Keep a place for the image of `source`; returns False if that has been done for the same image already.
+
+        `source` says all that decides on the image. Raises UsageError if another image would take the place, too, or
+        if one of the run is read there: it would be lost, or what replaced it be copied in its stead.
+        """
+        self._refuse_source(place, source, destination)
+        with self._lock:
+            there = self._claimed.setdefault(place.root, {})
+            others = [each for each in _named(there, place.name) if each[0].clashes_with(place)]
+            for _, other in others:
+                if other != source:
+                    raise UsageError(f'{destination}: {other} and {source} would go to one place, {place}, and one '
+                                     'replace the other: give each a place of its own, such as by fields '
+                                     '{repository} and {tag}')
+            if not others:
+                there.setdefault(place.name, []).append((place, source))
+            return not others
+
+    def _refuse_source(self, goes: Place, source: str, destination: Location) -> None:
+        for place in (goes, _place_of(destination)):
+            for lies, location, other in _named(self._read.get(place.root, {}), place.name):
+                if other != source and _replaces(location, destination, lies, place):
+                    raise UsageError(f'{destination}: {source} would replace {other}, which is a source of the same '
+                                     'run: name another destination, or copy in two runs')
+
+
+def refuse_same_place(source: Location, destination: Location, lies: Place | None, goes: Place) -> None:
+    """Raise UsageError when an image would be copied onto itself; `lies` is where it is, as far as that is known."""
+    same = _place_of(source) == _place_of(destination) and not _is_elsewhere(source, destination)
+    if same or (lies and lies.root == goes.root and _replaces(source, destination, lies, goes)):
+        raise UsageError(f'source and destination are the same place: {destination}')
+
+
+def _named(there: Mapping[str | None, Sequence[_Claim]], name: str | None) -> Iterator[_Claim]:
+    """Yield what may clash with a name: what has it, and what takes the whole path; all of it with None."""
+    names: Iterable[str | None] = there if name is None else (None, name)
+    return chain.from_iterable(there.get(each, ()) for each in names)
+
+
+def _place_of(location: Location) -> Place:
+    """Return what a location tells by itself, for the inputs that do not know the places of their images."""
+    return Place('', f'{location.scheme}://{os.path.realpath(location.path)}')
+
+
+def _replaces(source: Location, destination: Location, lies: Place, goes: Place) -> bool:
+    """Tell whether what goes to one place replaces what lies at the other, which has the same root."""
+    if not lies.clashes_with(goes) or (lies == _place_of(source) and _is_elsewhere(source, destination)):
+        return False
+    return source.scheme == destination.scheme or None not in (lies.name, goes.name)  # else of another format
+
+
+def _is_elsewhere(source: Location, destination: Location) -> bool:
+    """Tell whether options lead to different places, such as those that name a daemon's socket."""
+    shared = source.options.keys() & destination.options.keys()
+    return any(source.options[name] != destination.options[name] for name in shared)
