@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from occystrap_core.image.blob_store import Contents
     from occystrap_core.image.image import Image, SequentialImage
     from occystrap_core.image.image_index import Attached, Child, Content, ImageIndex, below
-    from occystrap_core.image.index_reader import ContentReader, at_once
+    from occystrap_core.image.index_reader import ContentReader
     from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
     from occystrap_core.image.origin import Origin, platforms_of
     from occystrap_core.image.selection import open_chosen, platforms_wanted
@@ -89,7 +89,7 @@ _HOMES = {
     'image.blob_store': 'Contents',
     'image.image': 'Image SequentialImage',
     'image.image_index': 'Attached Child Content ImageIndex below',
-    'image.index_reader': 'ContentReader at_once',
+    'image.index_reader': 'ContentReader',
     'image.layer': 'Layer StoredLayer TarLayer',
     'image.origin': 'Origin platforms_of',
     'image.selection': 'open_chosen platforms_wanted',
@@ -123,7 +123,7 @@ __all__ = [
     'Severity', 'SizeMismatch', 'SparseContent', 'StoredLayer', 'TAR_BLOCK', 'TAR_END', 'TarEntry', 'TarFileReader',
     'TarLayer', 'TarReader', 'TemporaryFile', 'UnknownOption', 'UnknownScheme', 'UsageError', 'Values', 'VerifyLevel',
     'WRITEBACK', 'Whiteout', 'WriterScheme', 'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer',
-    '__version__', 'at_once', 'below', 'canonical_host', 'choice', 'concerning', 'detect', 'file_header',
+    '__version__', 'below', 'canonical_host', 'choice', 'concerning', 'detect', 'file_header',
     'forget_cached', 'hash_file', 'hookimpl', 'inflate', 'inflated_size', 'is_whiteout', 'naming', 'nearest',
     'open_chosen', 'padded_size', 'parse_uri', 'plain_path', 'platforms_of', 'platforms_wanted', 'print_json',
     'print_lines', 'print_message', 'printable', 'prompt', 'read_options', 'size_text', 'start_writeback',

@@ -1,16 +1,19 @@
 """What holds for a whole run: the same object reaches every input, filter, writer and verifier."""
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from occystrap_core.errors import Cancelled
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.platform import Platform, PlatformChoice
 from occystrap_core.values import value
+
+if TYPE_CHECKING:
+    from occystrap_core.daemon_threads import DaemonThreads
 
 
 class VerifyLevel(Enum):
@@ -21,6 +24,8 @@ class VerifyLevel(Enum):
     FULL = 'full'
 
 
+A = TypeVar('A')
+B = TypeVar('B')
 T = TypeVar('T')
 
 
@@ -154,6 +159,23 @@ class Settings:
     cancellation: Cancellation = field(default_factory=Cancellation)
     names: NameMemory = field(default_factory=NameMemory, repr=False, compare=False)
     shared: Shared = field(default_factory=Shared, repr=False, compare=False)
+
+    def in_parallel(self, work: Callable[[A], B], items: Iterable[A], *, helping: bool = False) -> list[B]:
+        """Return what `work` makes of each item, in their order, on the `jobs` worker threads that the run has.
+
+        For whatever verifies, hashes or asks for several things; it goes before layers that are still to be copied.
+        `helping`: the calling thread takes part, so that small requests never wait for a layer. Other callers wait
+        without working, unless they are worker threads themselves; they must hold no lock that `work` takes. Raises
+        what `work` raised for the first item that failed, having begun no other since, and Cancelled.
+        """
+        from occystrap_core.parallel_work import in_parallel
+        return in_parallel(self.workers(), work, items, self.cancellation.check, helping)
+
+    def workers(self) -> 'DaemonThreads':
+        """Return the worker threads of the run, `jobs` of them, which all its images share; for the core."""
+        from occystrap_core.daemon_threads import DaemonThreads  # late, as --help needs no threads
+        return self.shared.get(DaemonThreads, lambda: DaemonThreads(
+            self.jobs, 'worker', first=len(os.sched_getaffinity(0))))
 
     def with_jobs(self, jobs: int) -> 'Settings':
         """Return these settings with another number of layers at once."""

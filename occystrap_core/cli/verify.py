@@ -13,7 +13,7 @@ from occystrap_core.cli.common import common, common_options, load_plugins
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.process import VerifyCommand, verify_level
 from occystrap_core.errors import UsageError
-from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
+from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.receipt_file import read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport

@@ -1,6 +1,5 @@
 """Opening many manifests by digest: each read once, several at once, indexes with all that they list."""
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
@@ -20,15 +19,6 @@ _MOST = 4096
 
 A = TypeVar('A')
 B = TypeVar('B')
-
-
-def at_once(work: Callable[[A], B], items: Iterable[A], jobs: int) -> list[B]:
-    """Return what `work` makes of each item, `jobs` at once; raises what the first that failed raised."""
-    threads = ThreadPoolExecutor(jobs, 'read-manifests')
-    try:
-        return list(threads.map(work, items))
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
 
 
 class ContentReader:
@@ -57,7 +47,7 @@ class ContentReader:
         self._read_documents(entries)
         manifests = [each for digest, each in self._documents.items()
                      if isinstance(each, Manifest) and digest not in self._contents]
-        for manifest, image in zip(manifests, self.at_once(self._open_manifest, manifests), strict=True):
+        for manifest, image in zip(manifests, self.in_parallel(self._open_manifest, manifests), strict=True):
             self._contents[manifest.digest] = image
         return [self._assembled(entry) for entry in entries]
 
@@ -76,9 +66,9 @@ class ContentReader:
         """Return a manifest that was read."""
         return self._documents[digest]
 
-    def at_once(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
-        """Return what `work` makes of each item, as many at once as the run's settings say."""
-        return at_once(work, items, self.settings.jobs)
+    def in_parallel(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        """Return what `work` makes of each item, on the run's threads and this one."""
+        return self.settings.in_parallel(work, items, helping=True)
 
     def _read_documents(self, entries: Sequence[Descriptor]) -> None:
         """Read what these point at and what that lists, level by level."""
@@ -88,7 +78,7 @@ class ContentReader:
             if depth > DEEPEST or len(self._documents) + len(level) > _MOST:
                 raise InvalidImage(f'{self.reference} has indexes within indexes, more than {DEEPEST} deep'
                                    if depth > DEEPEST else f'{self.reference} has more than {_MOST} manifests')
-            found = self.at_once(self._read, level.values())
+            found = self.in_parallel(self._read, level.values())
             self._documents.update(zip(level, found, strict=True))
             level = self._unread([entry for each in found if isinstance(each, Index) for entry in each.manifests])
 

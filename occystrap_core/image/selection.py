@@ -52,7 +52,7 @@ def attached_to(reader: ContentReader, subjects: Iterable[Digest], hanging: Hang
     level = list(dict.fromkeys(subjects))
     seen = set(level)
     while level:
-        looked = reader.at_once(lambda subject: (subject, *hanging(subject)), level)
+        looked = reader.in_parallel(lambda subject: (subject, *hanging(subject)), level)
         new = [each for subject, listed, tagged in looked for each in _opened(reader, subject, listed, tagged)]
         found += new
         digests = [digest for each in new for digest in _digests_of(each.content)]

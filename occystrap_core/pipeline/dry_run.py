@@ -7,7 +7,7 @@ from typing import Any
 
 from occystrap_core.api.image_output import ImageOutput, LayerForm
 from occystrap_core.image.image_index import ImageIndex
-from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed
+from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.index_copy import require_room
 from occystrap_core.pipeline.outgoing_layer import Outgoing
 from occystrap_core.pipeline.report import failure_text

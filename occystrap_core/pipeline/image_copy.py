@@ -1,5 +1,4 @@
 """Copying one image: its layers in parallel or as they arrive, its config, its manifest; all or nothing."""
-import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing
@@ -12,7 +11,7 @@ from occystrap_core.files.durability import writing
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci.digest import Digest
-from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
+from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
 from occystrap_core.pipeline.layer_order import ordered_layers
 from occystrap_core.pipeline.outgoing_layer import Outgoing
@@ -236,6 +235,4 @@ def abort(output: ImageOutput, reason: BaseException) -> None:
 
 def layers_in_turn(settings: Settings) -> InTurn:
     """Return what all images of a run hand their layers to: `settings.jobs` threads, each layer to a place once."""
-    def threads() -> DaemonThreads:
-        return DaemonThreads(settings.jobs, 'layer', first=len(os.sched_getaffinity(0)))
-    return settings.shared.get(InTurn, lambda: InTurn(settings.shared.get('layer threads', threads)))
+    return settings.shared.get(InTurn, lambda: InTurn(settings.workers()))

@@ -14,7 +14,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Attached, Child, Content, ImageIndex, below
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
-from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
+from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.image_copy import ImageCopy, abort, writing_to
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
@@ -60,7 +60,7 @@ class Parts:
         everything = list(below(*contents))
         self._order = [id(each) for each in everything]
         images = [each for each in everything if isinstance(each, Image)]
-        threads = DaemonThreads(min(self._settings.jobs, len(images)), 'part')
+        threads = self._settings.shared.get(Parts, lambda: DaemonThreads(self._settings.jobs, 'part'))
         futures: list[Future[None]] = [threads.submit(partial(self._copy_image, image)) for image in images]
         try:
             for future in completed(futures, self._settings.cancellation.check):
@@ -69,8 +69,6 @@ class Parts:
             self._stopped.cancel()
             give_up(futures)
             raise
-        finally:
-            threads.close()
         for index in everything:
             if isinstance(index, ImageIndex):
                 self._write_index(index)

@@ -14,7 +14,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Content, ImageIndex
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci.reference import Reference
-from occystrap_core.pipeline.daemon_threads import completed, give_up
+from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.image_copy import layers_in_turn
 from occystrap_core.pipeline.index_copy import size_to_move
 from occystrap_core.pipeline.progress import Advance, Progress

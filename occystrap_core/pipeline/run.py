@@ -9,11 +9,11 @@ from functools import partial
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
+from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.errors import Cancelled, OutputError
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import below, layer_notes
 from occystrap_core.pipeline.claims import Claims
-from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.image_copy import abort
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move

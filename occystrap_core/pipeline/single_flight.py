@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
-from occystrap_core.pipeline.daemon_threads import DaemonThreads
+from occystrap_core.daemon_threads import DaemonThreads
 
 R = TypeVar('R')
 

@@ -1,6 +1,5 @@
 """Holding a registry against a receipt: small things are read, blobs asked for their length or, in full, hashed."""
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from occystrap_core import (
@@ -56,12 +55,8 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
 def _find_all(client: RegistryClient, expectations: Sequence[Expectation], level: VerifyLevel) -> list[_Finding]:
     """Look at everything, the largest first, several at once; return the findings in the order of the receipt."""
     findings = [_Finding(expectation) for expectation in expectations]
-    threads = ThreadPoolExecutor(client.settings.jobs, 'verify-registry')
-    try:
-        ordered = sorted(findings, key=lambda finding: -finding.expectation.size)
-        list(threads.map(lambda finding: _look(_check_for(finding.expectation, level), client, finding), ordered))
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+    ordered = sorted(findings, key=lambda finding: -finding.expectation.size)
+    client.settings.in_parallel(lambda each: _look(_check_for(each.expectation, level), client, each), ordered)
     return findings
 
 

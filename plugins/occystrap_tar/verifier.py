@@ -1,7 +1,6 @@
 """Holding an archive against a receipt: its headers read afresh, small members hashed, with full all of them."""
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
 
 from occystrap_core import (
     READ, ByteStream, CheckResults, DeviceFile, Expectation, Receipt, Settings, VerifyLevel, forget_cached, hash_file,
@@ -19,9 +18,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     if archive is None:
         return results
     _check_names(archive, receipt, results)
-    with ThreadPoolExecutor(settings.jobs) as threads:
-        for _ in threads.map(lambda each: _look(archive, each, level, results), receipt.expectations):
-            settings.cancellation.check()
+    settings.in_parallel(lambda each: _look(archive, each, level, results), receipt.expectations)
     return results
 
 

@@ -1,6 +1,5 @@
 """Verifying dir://: holds a folder against a receipt, and knows nothing of the writer."""
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
@@ -27,9 +26,8 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
         return results
     _require_options(receipt, results)
     check = FolderCheck(receipt, level, settings)
-    with ThreadPoolExecutor(settings.jobs, 'verify') as pool:
-        for found in pool.map(check.one, receipt.expectations):
-            results.extend(found)
+    for found in settings.in_parallel(check.one, receipt.expectations):
+        results.extend(found)
     return results
 
 

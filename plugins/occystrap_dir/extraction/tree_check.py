@@ -2,7 +2,6 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, islice
 
 from occystrap_core import ByteStream, CheckResults, DeviceFile, InvalidImage, Settings
@@ -43,24 +42,23 @@ class TreeCheck:
         """Compare the tree with lines, which tell of what is in a folder when they have told of that; raises OSError,
         and InvalidImage for lines in another order."""
         try:
-            with ThreadPoolExecutor(self._settings.jobs, 'verify-files') as threads:
-                for folder, group in groupby(lines, key=lambda line: line.path.rpartition(b'/')[0]):
-                    self._settings.cancellation.check()
-                    self._folder(folder, group, threads)
+            for folder, group in groupby(lines, key=lambda line: line.path.rpartition(b'/')[0]):
+                self._settings.cancellation.check()
+                self._folder(folder, group)
             self._leave(0)
         finally:
             self._root.close()
         if self._told > _MOST:
             self._results.error(self._name, f'differs in {self._told - _MOST} more places')
 
-    def _folder(self, folder: bytes, lines: Iterator[Line], threads: ThreadPoolExecutor) -> None:
+    def _folder(self, folder: bytes, lines: Iterator[Line]) -> None:
         if not self._enter(folder):
             return
         names = set[bytes]()
         while some := list(islice(lines, _AT_ONCE)):
             self._settings.cancellation.check()
             names.update(line.path.rpartition(b'/')[2] for line in some if line.path)
-            self._entries(folder, some, threads)
+            self._entries(folder, some)
         self._extra(folder, names)
 
     def _enter(self, folder: bytes) -> bool:
@@ -91,7 +89,7 @@ class TreeCheck:
                 self._attributes(path, self._root.plain(path), xattrs, is_folder=True)
                 self._extra(path, set())
 
-    def _entries(self, folder: bytes, lines: Sequence[Line], threads: ThreadPoolExecutor) -> None:
+    def _entries(self, folder: bytes, lines: Sequence[Line]) -> None:
         files = []
         for line in lines:
             found = self._status(line, folder)
@@ -99,7 +97,8 @@ class TreeCheck:
                 files.append(line)
         if self._full:
             descriptor = self._root.plain(folder)
-            for line, digest in zip(files, threads.map(lambda each: self._hash(descriptor, each), files), strict=True):
+            digests = self._settings.in_parallel(lambda each: self._hash(descriptor, each), files)
+            for line, digest in zip(files, digests, strict=True):
                 self._expect(line.path, 'digest', f'sha256:{line.digest}', digest)
 
     def _status(self, line: Line, folder: bytes) -> os.stat_result | None:

@@ -1,7 +1,6 @@
 """Verifying layout://: holds a layout against a receipt, and knows nothing of the writer."""
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import LAYOUT, LAYOUT_VERSION, MANIFEST_CAP, Digest, require_version
@@ -20,9 +19,8 @@ def verify_layout(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     if not is_there(receipt, results):
         return results
     check = LayoutCheck(receipt, level, settings)
-    with ThreadPoolExecutor(settings.jobs, 'verify') as pool:
-        for found in pool.map(check.one, receipt.expectations):
-            results.extend(found)
+    for found in settings.in_parallel(check.one, receipt.expectations):
+        results.extend(found)
     return results
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from occystrap_core import (
-    Location, ServiceError, Settings, UsageError, at_once, parse_uri, print_json, print_lines, printable, read_options,
+    Location, ServiceError, Settings, UsageError, parse_uri, print_json, print_lines, printable, read_options,
     size_text,
 )
 from occystrap_core.oci import Digest, compiled, natural, split_tag
@@ -21,7 +21,7 @@ from occystrap_docker.plugin import CONNECTION
 _LOG = logging.getLogger('occystrap.docker')
 _SCHEME = 'docker'
 _SHORT = 12
-_AT_ONCE = 8
+_JOBS = 8
 _HEADINGS = ('NAME', 'IMAGE ID', 'SIZE', 'CREATED', 'PLATFORM')
 
 
@@ -38,9 +38,10 @@ def images(context: click.Context, /, location: str, shape: str | None, timeout:
     docker:// may be given, such as docker://?engine=podman.
     """
     wanted, pattern = _wanted(location)
-    with closing(Daemon(wanted.options, Settings(timeout=timeout))) as daemon:
+    settings = Settings(jobs=_JOBS, timeout=timeout)
+    with closing(settings.shared), closing(Daemon(wanted.options, settings)) as daemon:
         rows = _rows(daemon, pattern)
-        platforms = _platforms(daemon, rows)
+        platforms = _platforms(daemon, rows, settings)
         address = str(daemon.address)
     if (shape or getattr(context.find_root().obj, 'format', 'text')) == 'json':
         print_json({'daemon': address, 'images': [_entry(row, platforms) for row in rows]})
@@ -73,10 +74,10 @@ def _rows(daemon: Daemon, pattern: NamePattern | None) -> Sequence[Listed]:
     return sorted(rows, key=lambda row: (not row.repository, natural(row.repository), natural(row.tag), -row.created))
 
 
-def _platforms(daemon: Daemon, rows: Sequence[Listed]) -> Mapping[Digest, str]:
+def _platforms(daemon: Daemon, rows: Sequence[Listed], settings: Settings) -> Mapping[Digest, str]:
     """Return the platform of each image; one that is gone by now has none."""
     ids = list(dict.fromkeys(row.id for row in rows))
-    facts = at_once(partial(_facts, daemon), ids, _AT_ONCE)
+    facts = settings.in_parallel(partial(_facts, daemon), ids, helping=True)
     return {image_id: str(each.platform) for image_id, each in zip(ids, facts, strict=True) if each and each.platform}
 
 

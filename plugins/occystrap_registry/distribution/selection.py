@@ -1,7 +1,7 @@
 """Which images a pattern means: repositories of the catalog, tags of each."""
 from dataclasses import replace
 
-from occystrap_core import ImageNotFound, at_once
+from occystrap_core import ImageNotFound
 from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order
 from occystrap_registry.distribution.catalog import list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
@@ -22,7 +22,7 @@ def matching(client: RegistryClient, wanted: Reference, excluded: Excluded) -> l
         found = [replace(wanted, repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
         return [each for each in found if each not in excluded], tags if len(repositories) == 1 else tags[:_OF_EACH]
 
-    looks = at_once(look, repositories, client.settings.jobs)
+    looks = client.settings.in_parallel(look, repositories, helping=True)
     matched = [reference for found, _ in looks for reference in found]
     if not matched:
         tags = list(dict.fromkeys(tag for _, tags in looks for tag in tags))

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from occystrap_core import (
-    Image, ImageIndex, ImageInput, ImageNotFound, Location, Place, ServiceError, Settings, UsageError, at_once,
+    Image, ImageIndex, ImageInput, ImageNotFound, Location, Place, ServiceError, Settings, UsageError,
 )
 from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order, some
 from occystrap_registry.distribution.client import RegistryClient
@@ -41,7 +41,7 @@ class QuayInput(ImageInput):
         if not self._since and not has_glob(wanted.repository + wanted.tag):
             return not_excluded(wanted, self._excluded)
         repositories = self._repositories(wanted)
-        found = at_once(self._tagged, repositories, self.settings.jobs)
+        found = self.settings.in_parallel(self._tagged, repositories, helping=True)
         matched = [reference for references in found for reference in references]
         if not matched:
             newer = f' and is newer than {self._since:%Y-%m-%d %H:%M} UTC' if self._since else ''

@@ -1,7 +1,6 @@
 """Building docker archives, for files and for daemons: the public API of this plugin for other plugins."""
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from occystrap_core import ByteStream, Expectation, Image, Layer, OutgoingLayer, Settings, WrittenImage, WrittenLayer
 from occystrap_core.oci import Digest
@@ -19,13 +18,13 @@ class DockerArchiveBuilder:
     def __init__(self, path: str, settings: Settings) -> None:
         self._archive = ArchiveBuilder(path, settings)
         self._layers = LayersOfRun.of(settings)
-        self._jobs, self._force = settings.jobs, settings.force
+        self._settings = settings
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive; raises OutputError when the path cannot be written."""
-        check_destination(self._archive.path, self._force)
+        check_destination(self._archive.path, self._settings.force)
         same = same_layers(image)
-        hints = _sizes([layers[0] for layers in same], self._jobs)
+        hints = self._settings.in_parallel(lambda layers: layers[0].tar_size(), same, helping=True)
         self._archive.begin(([layer.index for layer in layers], hint)
                             for layers, hint in zip(same, hints, strict=True))
 
@@ -64,12 +63,3 @@ def same_layers(image: Image) -> list[list[Layer]]:
     for layer in image.layers:
         same.setdefault(layer.source.diff_id or id(layer.source), []).append(layer)
     return list(same.values())
-
-
-def _sizes(layers: Sequence[Layer], jobs: int) -> list[int | None]:
-    """Return hints of the tars' sizes in bytes; each may be a question to a far registry, so they are asked at once."""
-    asking = ThreadPoolExecutor(jobs)
-    try:
-        return list(asking.map(lambda layer: layer.tar_size(), layers))
-    finally:
-        asking.shutdown(wait=False, cancel_futures=True)

@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from occystrap_core.pipeline.daemon_threads import DaemonThreads, completed, give_up
+from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.single_flight import InTurn
 from tests.unit.core.pipeline.memory import wait_until
 

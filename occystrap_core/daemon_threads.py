@@ -1,13 +1,17 @@
 """Threads that work through what they are given; unlike an executor's they never hold up the end of the process."""
+import itertools
 import os
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator
+import weakref
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
 R = TypeVar('R')
+_Job = tuple[int, int, Future[Any] | None, Callable[[], Any] | None]
+_URGENT, _USUAL, _LAST = range(3)
 
 _LOOK = 0.1
 """Seconds between two looks at whether the run was asked to stop, by whoever waits for work to be done."""
@@ -18,50 +22,65 @@ _GRACE = 1.0
 
 
 class DaemonThreads:
-    """Up to `count` threads, started when there is work for them; first come, first served."""
+    """Up to `count` threads, started when there is work for them; first come, first served, what is urgent first."""
 
     def __init__(self, count: int, name: str, first: int | None = None) -> None:
         """`name` begins the threads' names; those beyond the `first`, if that is given, yield to all others.
 
         Of more layers at once than there are cores, that keeps the first and largest from ending last and alone.
         """
-        self._count, self._name = count, name
+        self.count, self._name = count, name
         self._first = count if first is None else first
-        self._todo: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._todo: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._ending = weakref.finalize(self, _end, self._todo, self._threads)  # where nobody closes it
+        self._ending.atexit = False
 
-    def submit(self, work: Callable[[], R]) -> Future[R]:
+    def submit(self, work: Callable[[], R], urgent: bool = False) -> Future[R]:
         """Have `work` done; what it returns or raises is the future's."""
         future: Future[R] = Future()
-        self.start(future, work)
+        self.start(future, work, urgent)
         return future
 
-    def start(self, future: Future[R], work: Callable[[], R]) -> None:
+    def start(self, future: Future[R], work: Callable[[], R], urgent: bool = False) -> None:
         """Have `work` done for a future that was made before, unless that is cancelled meanwhile."""
-        self._todo.put((future, work))
+        self._todo.put((_URGENT if urgent else _USUAL, next(self._numbers), future, work))
         with self._lock:
-            if not self._idle.acquire(blocking=False) and len(self._threads) < self._count:
+            if not self._idle.acquire(blocking=False) and len(self._threads) < self.count:
                 name = f'{self._name}-{len(self._threads)}'
-                yields = len(self._threads) >= self._first
-                thread = threading.Thread(target=self._loop, args=(yields,), name=name, daemon=True)
+                priority = _YIELDING if len(self._threads) >= self._first else 0
+                thread = threading.Thread(target=_loop, args=(self._todo, self._idle, priority), name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
+    def is_current(self) -> bool:
+        """Tell whether it is one of these threads that asks."""
+        return threading.current_thread() in self._threads
+
     def close(self) -> None:
         """Let the threads end when all is done."""
-        for _ in self._threads:
-            self._todo.put(None)
+        self._ending()
 
-    def _loop(self, yields: bool) -> None:
-        if yields:  # on Linux a thread has a priority of its own, and the threads that it starts inherit it
-            with suppress(OSError):  # a sandbox may refuse; it is only for speed
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _YIELDING)
-        while (item := self._todo.get()) is not None:
-            _do(*item)
-            del item
-            self._idle.release()
+
+def _end(todo: 'queue.PriorityQueue[_Job]', threads: Sequence[threading.Thread]) -> None:
+    for number in range(len(threads)):
+        todo.put((_LAST, number, None, None))
+
+
+def _loop(todo: 'queue.PriorityQueue[_Job]', idle: threading.Semaphore, priority: int) -> None:
+    if priority:  # on Linux a thread has a priority of its own, and the threads that it starts inherit it
+        with suppress(OSError):  # a sandbox may refuse; it is only for speed
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), priority)
+    while True:
+        _, _, future, work = todo.get()
+        if future is None or work is None:
+            return
+        _do(future, work)
+        del future, work
+        idle.release()
 
 
 def _do(future: Future[R], work: Callable[[], R]) -> None:

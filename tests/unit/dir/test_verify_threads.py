@@ -1,0 +1,32 @@
+"""Every official verifier uses the worker threads of the run, -j of them, however many images are verified at once."""
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.in_process import run_here
+from tests.unit.tar.archives import docker_members, write_tar
+
+_COORDINATORS = ('image', 'verification', 'part', 'read-ahead', 'signals')
+"""Threads that only wait for the workers, and those that read ahead for one of them."""
+
+
+@pytest.mark.parametrize('destination', ['dir://{}?unique_names=true', 'dir://{}?unique_names=true&expand=true',
+                                         'layout://{}', 'tar://{}/{{name}}.tar'])
+def test_no_verifier_has_threads_of_its_own(destination: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, start = list[str](), threading.Thread.start
+
+    def starting(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+    (tmp_path / 'out').mkdir()
+    for number in range(6):
+        write_tar(tmp_path / f'{number}.tar', docker_members(tags=(f'app{number}:v1',)))
+    (tmp_path / 'list').write_text(''.join(f'tar://{tmp_path}/{number}.tar\n' for number in range(6)))
+    monkeypatch.setattr(threading.Thread, 'start', starting)
+    run_here('process', f'list://{tmp_path}/list', destination.format(tmp_path / 'out'), '-J', '4', '-j', '2',
+             '--verify=full', '--receipt', tmp_path / 'receipts').assert_code(0)
+    assert {name for name in started if not name.startswith(_COORDINATORS)} == {'worker-0', 'worker-1'}
+    started.clear()
+    run_here('verify', tmp_path / 'receipts', '-J', '4', '-j', '2', '--full').assert_code(0)
+    assert {name for name in started if not name.startswith(_COORDINATORS)} <= {'worker-0', 'worker-1'}
