@@ -87,23 +87,41 @@ class Shared:
     """What the parts of a run have in common, such as a host's connections: made once, closed at its end."""
 
     def __init__(self) -> None:
-        self._things: dict[Hashable, Any] = {}
-        self._lock = threading.RLock()
+        self._entries: dict[Hashable, _Entry] = {}
+        self._made: list[Any] = []
+        self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what `key` stands for, made by `make` when first asked for; use a class or a tuple with one as key."""
+        """Return what `key` stands for, made by `make` when first asked for; use a class or a tuple with one as key.
+
+        Called on any thread. Others that ask for the same key wait until it is made; `make` may ask for other keys.
+        What `make` raises is raised, and the next to ask tries again.
+        """
         with self._lock:
-            if key not in self._things:
-                self._things[key] = make()
-            return cast(T, self._things[key])
+            entry = self._entries.get(key) or self._entries.setdefault(key, _Entry())
+        with entry.lock:
+            if not entry.is_made:
+                entry.thing, entry.is_made = make(), True
+                with self._lock:
+                    self._made.append(entry.thing)
+            return cast(T, entry.thing)
 
     def close(self) -> None:
         """Close all that can be closed, the last made first; what is asked for later is made anew."""
         with self._lock:
-            things, self._things = list(self._things.values()), {}
-        for thing in reversed(things):
+            made, self._made, self._entries = self._made, [], {}
+        for thing in reversed(made):
             if callable(close := getattr(thing, 'close', None)):
                 close()
+
+
+@dataclass(eq=False)
+class _Entry:
+    """One thing that parts of a run have in common; the lock is held while it is made."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    thing: Any = None
+    is_made: bool = False
 
 
 def default_jobs() -> int:
