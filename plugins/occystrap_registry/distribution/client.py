@@ -58,21 +58,22 @@ class RegistryClient:
 
         Raises httpx.TransportError when no answer comes, AccessDenied when credentials are wanting.
         """
-        url, refused = follow(self.base, target), set[int]()
+        base, refused = self.find_base(), set[int]()
+        url = follow(base, target)
         while True:
             sent = self.authentication.header(scope)
             answer = self._send(method, url, headers, body, sent)
-            elsewhere = origin(answer.url) != origin(self.base)
+            elsewhere = origin(answer.url) != origin(base)
             if answer.status in refused or not _wants_authorization(answer) or elsewhere:
                 return answer
             refused.add(answer.status)
             with answer:
                 answer.whole()
-            self.authentication.answer(scope, self.base, answer.headers.get_list('www-authenticate'), sent)
+            self.authentication.answer(scope, base, answer.headers.get_list('www-authenticate'), sent)
 
     def dismiss(self, target: str, scope: str) -> None:
         """Ask for something to be deleted that the registry would forget by itself in time."""
-        url, authorization = follow(self.base, target), self.authentication.header(scope)
+        url, authorization = follow(self.find_base(), target), self.authentication.header(scope)
         try:
             with self._send('DELETE', url, None, None, authorization) as answer:
                 answer.whole()
@@ -97,9 +98,11 @@ class RegistryClient:
         """Break off what is under way, and ask no more; idle connections are the run's."""
         self._connections.close()
 
-    @property
-    def base(self) -> httpx.URL:
-        """The registry's address with its scheme, found out once."""
+    def find_base(self) -> httpx.URL:
+        """Return the registry's address with its scheme, which the first to call this in a run asks the registry for.
+
+        Raises ServiceError.
+        """
         with self.endpoint.lock:
             if self.endpoint.base is None:
                 self.endpoint.base = httpx.URL(f'{self._find_scheme()}://{self.address.host}/')
@@ -124,7 +127,7 @@ class RegistryClient:
     def _send(self, method: str, url: httpx.URL, headers: Mapping[str, str] | None, body: Body | None,
               authorization: str | None) -> Answer:
         """Send, with the authorization only if it is the registry's own address that is asked."""
-        mine = origin(url) == origin(self.base)
+        mine = origin(url) == origin(self.find_base())
         return self._connections.send(method, url, headers or {}, body, authorization if mine else None)
 
     def _ask_for_token(self, url: httpx.URL, headers: dict[str, str], form: bytes | None = None) -> Reply:

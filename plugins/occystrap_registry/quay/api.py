@@ -76,7 +76,7 @@ class QuayApi:
     def _get(self, path: str, query: Mapping[str, str], what: str) -> dict[str, Any]:
         """Return the JSON object that the API answers with; raises ImageNotFound, AccessDenied, ServiceError."""
         self._client.settings.cancellation.check()
-        url = follow(self._client.base, f'{path}?{urlencode(query)}')
+        url = follow(self._client.find_base(), f'{path}?{urlencode(query)}')
         authorization = f'Bearer {self._token}' if self._token else None
         reply = whole_reply(self._client.attempts(), lambda: self._connections.send(
             'GET', url, {'Accept': 'application/json'}, authorization=authorization), _PAGE_BYTES)

@@ -101,3 +101,12 @@ def test_no_more_than_so_many_small_requests_at_once(server: Scripted) -> None:
     for thread in threads:
         thread.join()
     assert most[0] <= 64 and len(server.heard('GET', '/x')) == 90
+
+
+def test_a_client_asks_for_the_scheme_when_it_is_told_to_and_once(server: Scripted, settings: Settings) -> None:
+    client = client_of(server.host, settings)
+    for name in dir(client):
+        getattr(client, name)  # to look at a client asks for nothing
+    assert not server.asked
+    assert client.find_base() == client_of(server.host, settings).find_base() == f'http://{server.host}/'
+    assert [each.path for each in server.asked] == ['/v2/']
