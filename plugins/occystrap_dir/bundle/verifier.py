@@ -16,11 +16,17 @@ def verify_bundle(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     results = CheckResults()
     if not is_there(receipt, results):
         return results
-    for expectation in receipt.expectations:
-        with reporting(expectation, results):
-            _check(expectation, receipt.path, level, settings, results)
+    for found in settings.in_parallel(lambda each: _seen(each, receipt.path, level, settings), receipt.expectations):
+        results.extend(found)
     for name in sorted(set(os.listdir(receipt.path)) - set(MARKS)):
         results.error(name, 'is there, but occystrap did not write it: remove it')
+    return results
+
+
+def _seen(expected: Expectation, path: str, level: VerifyLevel, settings: Settings) -> CheckResults:
+    results = CheckResults()
+    with reporting(expected, results):
+        _check(expected, path, level, settings, results)
     return results
 
 

@@ -97,7 +97,7 @@ class TreeCheck:
                 files.append(line)
         if self._full:
             descriptor = self._root.plain(folder)
-            digests = self._settings.in_parallel(lambda each: self._hash(descriptor, each), files)
+            digests = self._settings.in_parallel(lambda each: self._hash(descriptor, each), files, helping=True)
             for line, digest in zip(files, digests, strict=True):
                 self._expect(line.path, 'digest', f'sha256:{line.digest}', digest)
 

@@ -25,9 +25,15 @@ def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     if not is_there(receipt, results):
         return results
     full = level is VerifyLevel.FULL
-    for expectation in receipt.expectations:
-        with reporting(expectation, results, lambda error: 'is missing'):
-            _check(expectation, receipt, full, settings, results)
+    for found in settings.in_parallel(lambda each: _seen(each, receipt, full, settings), receipt.expectations):
+        results.extend(found)
+    return results
+
+
+def _seen(expected: Expectation, receipt: Receipt, full: bool, settings: Settings) -> CheckResults:
+    results = CheckResults()
+    with reporting(expected, results, lambda error: 'is missing'):
+        _check(expected, receipt, full, settings, results)
     return results
 
 

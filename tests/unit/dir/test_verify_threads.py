@@ -12,7 +12,7 @@ _COORDINATORS = ('image', 'verification', 'part', 'read-ahead', 'signals')
 
 
 @pytest.mark.parametrize('destination', ['dir://{}?unique_names=true', 'dir://{}?unique_names=true&expand=true',
-                                         'layout://{}', 'tar://{}/{{name}}.tar'])
+                                         'layout://{}', 'tar://{}/{{name}}.tar', 'mounts://{}', 'oci://{}/{{name}}'])
 def test_no_verifier_has_threads_of_its_own(destination: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started, start = list[str](), threading.Thread.start
 
