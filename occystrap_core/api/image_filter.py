@@ -1,5 +1,6 @@
 """The contract of a filter."""
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from occystrap_core.api.options import Values
 from occystrap_core.image.image import Image
@@ -13,6 +14,8 @@ class ImageFilter(ABC):
     repeatable = False
     """True where what becomes of a layer depends on the layer and the options alone, and nothing else is done on the
     way: then a result may be taken from a cache instead."""
+    files: Sequence[str] = ()
+    """Paths of the files that it writes besides; the run refuses those of images, or below them."""
 
     def __init__(self, options: Values, settings: Settings) -> None:
         self.options, self.settings = options, settings

@@ -7,7 +7,7 @@ from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.options import Values
 from occystrap_core.errors import UsageError
 from occystrap_core.files.stream import ByteStream
-from occystrap_core.filters.report_file import append, checked_target
+from occystrap_core.filters.report_file import STDOUT, append, checked_target
 from occystrap_core.image.derived import DerivedImage, DerivedLayer
 from occystrap_core.image.description import steps_of_layers
 from occystrap_core.image.image import Image
@@ -25,6 +25,7 @@ class Inspect(ImageFilter):
         if not options['file']:
             raise UsageError('filter inspect: say where to write, such as inspect:file=layers.jsonl')
         self._target = checked_target('inspect', options['file'], settings)
+        self.files = [] if self._target == STDOUT else [self._target]
 
     def apply(self, image: Image) -> Image:
         """Return the image, its layers taken note of as they pass."""

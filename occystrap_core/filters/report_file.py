@@ -1,17 +1,37 @@
-"""Where filters that tell something put it: stdout, or the end of a file."""
+"""Where filters that tell something put it: stdout, or the end of a file that holds nothing else."""
+import fcntl
 import os
+import re
+import stat
+from contextlib import suppress
 
 from occystrap_core.errors import OutputError, UsageError
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import write_text
 
 STDOUT = '-'
+_LINES = re.compile(rb'''
+    \{"reference":[ ]".*"layers":[ ]\[.*\}          # of inspect
+    | [^\s:]\S*:                                   # of search: the image, then what is in it
+    | [ ]*[0-9]+[ ][0-9a-f]{12}[ ][a-z]+[ ].*
+    | \S+:[0-9a-f]{64}:.*                          # of search for scripts
+    ''', re.VERBOSE)
+_BEGINNING = b'{"reference": "'
+_LOOKED_AT = 1 << 16
 
 
 def checked_target(name: str, target: str, settings: Settings) -> str:
-    """Return where to write; raises UsageError when that is a stdout which holds one JSON document in the end."""
+    """Return where to write.
+
+    Raises UsageError when that is a stdout which holds one JSON document in the end, or a file that holds other things.
+    """
     if target == STDOUT and settings.stdout_taken:
         raise UsageError(f'filter {name}: stdout is for the report in JSON: give {name}:file=FILE')
+    if target != STDOUT and os.path.lexists(target):
+        try:
+            _require_reports(target)
+        except OSError as error:
+            raise UsageError(f'filter {name}: {target} cannot be used: {error.strerror}') from None
     return target
 
 
@@ -20,13 +40,50 @@ def append(target: str, text: str) -> None:
     if target == STDOUT:
         write_text([text])
         return
-    data = text.encode()
     try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = _opened(target)
         try:
-            while data:
-                data = data[os.write(descriptor, data):]
+            _append(descriptor, target, text.encode())
         finally:
             os.close(descriptor)
+    except UsageError as error:
+        raise OutputError(str(error)) from None
     except OSError as error:
         raise OutputError(f'cannot write to {target}: {error.strerror}') from None
+
+
+def _opened(target: str) -> int:
+    """Return a descriptor of a new file, which no link leads to, or of what is there."""
+    flags = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+    with suppress(FileExistsError):
+        return os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, 0o666)
+    return os.open(target, flags | (os.O_RDWR if os.path.isfile(target) else os.O_WRONLY))
+
+
+def _append(descriptor: int, target: str, data: bytes) -> None:
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # closing it lets go
+        _require_lines(descriptor, target)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b'\n':  # a process that was killed left half a line
+            data = b'\n' + data
+    while data:
+        data = data[os.write(descriptor, data):]
+
+
+def _require_reports(target: str) -> None:
+    """Raise UsageError when a file is there to which nothing should be added; other than files take what they get."""
+    if not os.path.exists(target):
+        raise UsageError(f'{target} is a link that leads nowhere: name the file itself')
+    if os.path.isfile(target):
+        descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _require_lines(descriptor, target)
+        finally:
+            os.close(descriptor)
+
+
+def _require_lines(descriptor: int, target: str) -> None:
+    *whole, torn = os.pread(descriptor, _LOOKED_AT, 0).split(b'\n')
+    if not all(map(_LINES.fullmatch, whole)) or (torn and not whole and not torn.startswith(_BEGINNING)):
+        raise UsageError(f'{target} is there and holds no reports of inspect or search: name another file')

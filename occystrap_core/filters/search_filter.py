@@ -2,7 +2,7 @@
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.options import Values
 from occystrap_core.errors import UsageError
-from occystrap_core.filters.report_file import append, checked_target
+from occystrap_core.filters.report_file import STDOUT, append, checked_target
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.search.image_search import ImageSearch
@@ -22,6 +22,7 @@ class Search(ImageFilter):
             raise UsageError('filter search: say what to look for, such as search:pattern=*.conf')
         self._matches = matcher(options['pattern'], options['regex'], settings)
         self._target = checked_target('search', options['file'], settings)
+        self.files = [] if self._target == STDOUT else [self._target]
 
     def apply(self, image: Image) -> Image:
         """Return the image, its layers searched as they pass, in the same pass as its neighbours."""

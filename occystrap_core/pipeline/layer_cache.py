@@ -1,9 +1,10 @@
 """What became of a layer by filters and compression, kept for the images and the runs to come."""
+import os
 import sqlite3
 import threading
 from typing import Any, Protocol
 
-from occystrap_core.errors import InvalidImage, OutputError
+from occystrap_core.errors import InvalidImage, OutputError, UsageError
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci.descriptor import Descriptor
@@ -72,8 +73,10 @@ class FileCache:
     """Remembers in a SQLite file, which any number of processes may use at once."""
 
     def __init__(self, path: str) -> None:
-        """Open or make the file; raises OutputError when it cannot be used."""
+        """Open or make the file; raises UsageError for what is no layer cache, OutputError when it cannot be used."""
         self._path = path
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise UsageError(f'the layer cache {path} is no regular file: name another file')
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
@@ -108,6 +111,9 @@ class FileCache:
         version, = self._connection.execute('PRAGMA user_version').fetchone()
         if version not in (0, _VERSION):
             raise OutputError(f'the layer cache {self._path} is of another version of this program: name another file')
+        tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if tables not in ([], [('layers',)]):
+            raise UsageError(f'{self._path} is a database of another program: name another file as layer cache')
         self._connection.execute(_TABLE)
         self._connection.execute(f'PRAGMA user_version = {_VERSION}')
 

@@ -29,7 +29,7 @@ class ReceiptFile:
         Raises UsageError if it is there and holds something else, unless `force` allows to replace that, and
         OutputError if it cannot be written.
         """
-        self._path, self._force = path, force
+        self.path, self._force = path, force
         self._lock = threading.Lock()
         self._created = self._replaces = False
         try:
@@ -39,12 +39,6 @@ class ReceiptFile:
                 self._require_receipts()
         except OSError as error:
             raise self._unwritable(error) from None
-
-    def refuse_places(self, paths: Iterable[str]) -> None:
-        """Raise UsageError when the file lies where a source or a destination does."""
-        for path in paths:
-            if self._is_regular and os.path.realpath(path) == os.path.realpath(self._path):
-                raise UsageError(f'--receipt {self._path} is the source or the destination itself: name another file')
 
     def add(self, receipt: Receipt) -> None:
         """Write one receipt, whole or not at all, and flush it to the device; raises OutputError."""
@@ -77,18 +71,18 @@ class ReceiptFile:
     @property
     def _opened(self) -> int:
         if self._descriptor is None:
-            raise OutputError(f'the receipt file {self._path} is closed')
+            raise OutputError(f'the receipt file {self.path} is closed')
         return self._descriptor
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
         with suppress(FileExistsError):
-            descriptor = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, 0o666)
             self._created = True
             return descriptor
-        if not os.path.exists(self._path):
-            raise UsageError(f'{self._path} is a link that leads nowhere: name the receipt file itself')
-        return os.open(self._path, flags if os.path.isfile(self._path) else os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        if not os.path.exists(self.path):
+            raise UsageError(f'{self.path} is a link that leads nowhere: name the receipt file itself')
+        return os.open(self.path, flags if os.path.isfile(self.path) else os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
 
     def _require_receipts(self) -> None:
         """Raise UsageError unless the file is empty or has a receipt in each line, the last of them perhaps torn."""
@@ -96,8 +90,8 @@ class ReceiptFile:
         whole = _whole_lines(content)
         try:
             if content and not content.startswith(_BEGINNING):
-                raise InvalidReceipt(f'{self._path} is there and holds no receipts')
-            _parsed(whole, self._path)
+                raise InvalidReceipt(f'{self.path} is there and holds no receipts')
+            _parsed(whole, self.path)
         except InvalidReceipt as error:
             if not self._force:
                 raise UsageError(f'{error}: name another file, or give --force to replace it') from None
@@ -111,7 +105,7 @@ class ReceiptFile:
                 _write(self._opened, line)
                 os.fsync(self._opened)
                 if self._created and not end:
-                    sync_folder(os.path.dirname(self._path) or '.')
+                    sync_folder(os.path.dirname(self.path) or '.')
             except OSError:
                 os.ftruncate(self._opened, end)
                 raise
@@ -133,7 +127,7 @@ class ReceiptFile:
 
     def _is_current(self) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._opened), os.stat(self._path))
+            return os.path.samestat(os.fstat(self._opened), os.stat(self.path))
         except FileNotFoundError:
             return False
 
@@ -144,7 +138,7 @@ class ReceiptFile:
             self._remove_abandoned()
             content = _read(self._opened)
             if not content and self._created:
-                os.unlink(self._path)
+                os.unlink(self.path)
                 return
             lines = _lines(content)
             kept = {Receipt.from_json(line).identity: line for line in lines}
@@ -152,7 +146,7 @@ class ReceiptFile:
                 self._replace(b''.join(b'%s\n' % line for line in kept.values()))
 
     def _replace(self, content: bytes) -> None:
-        path = os.path.realpath(self._path)
+        path = os.path.realpath(self.path)
         above, prefix = self._partial()
         partial = os.path.join(above, f'{prefix}{secrets.token_hex(8)}.partial')
         mode = stat.S_IMODE(os.fstat(self._opened).st_mode)
@@ -171,7 +165,7 @@ class ReceiptFile:
 
     def _partial(self) -> tuple[str, str]:
         """Return where files in the making are, and how their names begin; only who holds the lock makes any."""
-        above, name = os.path.split(os.path.realpath(self._path))
+        above, name = os.path.split(os.path.realpath(self.path))
         return above, f'.{os.fsdecode(os.fsencode(name)[:_NAME_CAP])}.'
 
     def _remove_abandoned(self) -> None:
@@ -182,7 +176,7 @@ class ReceiptFile:
                 os.unlink(os.path.join(above, name))
 
     def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(f'cannot write the receipt file {self._path}: {error.strerror}')
+        return OutputError(f'cannot write the receipt file {self.path}: {error.strerror}')
 
 
 def read_receipts(path: str, cut: bool = False) -> list[Receipt]:

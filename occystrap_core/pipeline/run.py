@@ -22,6 +22,7 @@ from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text
 from occystrap_core.pipeline.request_check import cut_out, platforms_taken, platforms_there, require_asked
+from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
@@ -62,17 +63,20 @@ class Run:
         started = time.monotonic()
         report = RunReport(self.level, self.settings.requests)
         with closing(self.settings.shared) as shared, TaskList(self.plugins, self.settings) as todo:
+            todo.expand(source, destination, filters, self._side_files())
             if self.layer_cache:
                 from occystrap_core.pipeline.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
-            todo.expand(source, destination, filters)
-            if self.receipts:
-                self.receipts.refuse_places(path for task in todo.tasks for path in (
-                    task.images.location_of(task.reference).path, task.destination.path))
             report.images = [*(task.report for task in todo.tasks), *todo.failed]
             self._process_all(todo.tasks, report)
         report.seconds = time.monotonic() - started
         return report
+
+    def _side_files(self) -> SideFiles:
+        files = SideFiles()
+        files.add('--receipt', self.receipts.path if self.receipts else None, within=True)
+        files.add('--layer-cache', self.layer_cache, within=True)
+        return files
 
     def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
         threads = DaemonThreads(min(self.settings.images, len(tasks)), 'image')

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Self
 
 from occystrap_core.api.image_filter import ImageFilter
@@ -16,6 +17,7 @@ from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.report import ImageReport
+from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
     destination_location, open_filters, open_output, open_source, require_many, source_location,
@@ -108,22 +110,37 @@ class _Order:
     """What else than the source decides on what is copied, as on the command line."""
 
 
+def _paths(task: ImageTask) -> Iterator[str]:
+    """Yield the paths of source and destination; none for services."""
+    source = task.images.location_of(task.reference)
+    lies = task.images.place(task.reference)
+    yield source.path if lies is None else lies.path
+    told = (task.place.name or '').startswith(f'{task.destination.scheme}://')  # by the location, for want of better
+    yield task.destination.path if told else task.place.path
+
+
 class TaskList:
     """The tasks of a run, all known before the first begins. Close it when the run is over."""
 
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self._plugins, self._settings = plugins, settings
         self._closing = ExitStack()
+        self._lists: list[str] = []
         self.tasks: list[ImageTask] = []
         self.failed: list[ImageReport] = []
         """Sources of a list that could not tell their images."""
 
-    def expand(self, source: str, destination: str | None, filters: Sequence[str]) -> None:
-        """Find all images that `source` names. Raises UsageError for what can never work, before an image is read."""
+    def expand(self, source: str, destination: str | None, filters: Sequence[str],
+               files: SideFiles | None = None) -> None:
+        """Find all images that `source` names. Raises UsageError for what can never work, before an image is read.
+
+        `files` are those that the run writes besides; what filters write is added.
+        """
         orders = list(self._orders(ListedImage(source, destination, None, filters)))
         for order in orders:
             self._find(order, only=len(orders) == 1)
         self.tasks = [self._placed(task) for task in self.tasks]
+        self._refuse_files(files or SideFiles())
         require_room(self._plugins, [(task.written, task.destination) for task in self.tasks])
         self.tasks = list(self._once_each(self.tasks))
 
@@ -133,6 +150,15 @@ class TaskList:
         images = task.images
         refuse_same_place(images.location_of(task.reference), task.destination, images.place(task.reference), place)
         return replace(task, place=place)
+
+    def _refuse_files(self, files: SideFiles) -> None:
+        """Raise UsageError when a file that is written besides is an image, or a list of them, or lies within one."""
+        for task in self.tasks:
+            for each in task.filters:
+                for path in each.files:
+                    files.add('file=', path)
+        if files:
+            files.refuse_places([*self._lists, *chain.from_iterable(map(_paths, self.tasks))])
 
     def _once_each(self, tasks: Sequence[ImageTask]) -> Iterator[ImageTask]:
         """Yield the tasks, one that is listed twice once.
@@ -161,6 +187,7 @@ class TaskList:
         elif listed:
             raise UsageError(f'{opened.location}: a list cannot name another list')
         else:
+            self._lists.append(opened.location.path)
             for each in opened.entries():
                 inherited = entry.filters if each.filters is None else each.filters
                 inner = replace(each, destination=each.destination or entry.destination, filters=inherited)

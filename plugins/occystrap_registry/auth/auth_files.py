@@ -42,8 +42,11 @@ def place_to_write(named: str | None = None) -> Path:
     return Path(named or os.environ.get('REGISTRY_AUTH_FILE') or docker_folder() / 'config.json')
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Return what a file holds, nothing where there is none; raises UsageError for one that cannot be read."""
+def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
+    """Return what a file holds, nothing where there is none; raises UsageError for one that cannot be read.
+
+    JSON of another kind holds no logins either; `to_change` refuses it, as all of it would be lost.
+    """
     try:
         with open(path, 'rb') as file:
             document: Any = parse_json(file.read(_LARGEST) or b'{}', 'it', _LARGEST)
@@ -52,6 +55,8 @@ def read_document(path: Path) -> dict[str, Any]:
     except (OSError, InvalidImage) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f'{path} cannot be read: {reason}') from None
+    if to_change and not isinstance(document, dict):
+        raise UsageError(f'{path} is there and holds no logins: name another file')
     return document if isinstance(document, dict) else {}
 
 

@@ -55,7 +55,7 @@ def _change(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
     """Let `change` alter the `auths` of a file and return what it does; all else in the file stays."""
     path = Path(os.path.realpath(path))
     with writing(str(path)), _alone_in(path.parent):
-        document = read_document(path)
+        document = read_document(path, to_change=True)
         auths = document['auths'] = document.get('auths') or {}
         if not isinstance(auths, dict):
             raise UsageError(f'{path} has auths that are no object: mend it or move it away')

@@ -92,3 +92,12 @@ def test_what_a_killed_login_left_is_removed(path: Path) -> None:
     (path.parent / '.config.json-mine').write_text('{}')
     keep_login(path, 'quay.io', ME, 5)
     assert sorted(os.listdir(path.parent)) == ['.config.json-mine', 'config.json']
+
+
+@pytest.mark.parametrize('content', ['[1, 2]', '"text"', '7'])
+def test_json_that_holds_no_logins_is_left_alone(path: Path, content: str) -> None:
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(UsageError, match='holds no logins: name another file'):
+        keep_login(path, 'quay.io', ME, 5)
+    assert path.read_text() == content
