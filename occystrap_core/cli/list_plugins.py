@@ -30,7 +30,7 @@ def _lines(loaded: Plugins) -> Iterator[str]:
         yield f'CONFLICT: {conflict}'
     if not any(True for _ in loaded.declared(WriterScheme)):
         yield ('No schemes for images are installed: pip install occystrap-core[all], or some of '
-               f'{", ".join(sorted(OFFICIAL.values()))}')
+               f'{", ".join(sorted({each for schemes in OFFICIAL.values() for each in schemes.values()}))}')
 
 
 def _lines_of(plugin: Plugin) -> Iterator[str]:

@@ -12,9 +12,13 @@ from occystrap_core.errors import PluginError, UnknownScheme
 from occystrap_core.values import value
 
 GROUP = 'occystrap'
-OFFICIAL = {'dir': 'occystrap-dir', 'docker': 'occystrap-docker', 'quay': 'occystrap-registry',
-            'registry': 'occystrap-registry', 'tar': 'occystrap-tar'}
-"""Which distribution brings which scheme, for those who have not installed it."""
+OFFICIAL: Mapping[type, Mapping[str, str]] = {
+    InputScheme: {'dir': 'occystrap-dir', 'layout': 'occystrap-dir', 'docker': 'occystrap-docker',
+                  'dockerpush': 'occystrap-docker', 'quay': 'occystrap-registry', 'registry': 'occystrap-registry',
+                  'tar': 'occystrap-tar'},
+    WriterScheme: {'dir': 'occystrap-dir', 'layout': 'occystrap-dir', 'mounts': 'occystrap-dir', 'oci': 'occystrap-dir',
+                   'docker': 'occystrap-docker', 'registry': 'occystrap-registry', 'tar': 'occystrap-tar'}}
+"""Which distribution brings which scheme as source and as destination, for those who have not installed it."""
 
 _KINDS: Mapping[str, type] = {'register_inputs': InputScheme, 'register_filters': FilterKind,
                               'register_writers': WriterScheme, 'register_commands': CommandDeclaration}
@@ -116,12 +120,13 @@ class Plugins:
 
     def _unknown(self, kind: type[D], name: str) -> UnknownScheme | PluginError:
         what = {InputScheme: 'source', WriterScheme: 'destination', FilterKind: 'filter'}.get(kind, 'command')
+        official = OFFICIAL.get(kind, {}).get(name)
         for plugin in self.failed:
-            if name == plugin.name or OFFICIAL.get(name) == plugin.distribution:
+            if name == plugin.name or official == plugin.distribution:
                 return PluginError(f'{name!r}: its plugin {plugin} failed: {plugin.failure}')
         known = sorted({declaration.name for _, declaration in self.declared(kind)})
-        if kind is not FilterKind and name in OFFICIAL and name not in known:
-            return UnknownScheme(f'no installed plugin has {name}:// as {what}: pip install {OFFICIAL[name]}')
+        if official:
+            return UnknownScheme(f'no installed plugin has {name}:// as {what}: pip install {official}')
         from occystrap_core.api.options import nearest
         shown = f'{name}://' if what in ('source', 'destination') else name
         return UnknownScheme(f'no installed plugin has {shown} as {what}{nearest(name, known)}'

@@ -16,7 +16,7 @@ from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputSche
 from occystrap_core.errors import PluginError, ServiceUnavailable, UnknownScheme
 from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.plugins.manager import Plugins, build_plugin_manager
+from occystrap_core.plugins.manager import OFFICIAL, Plugins, build_plugin_manager
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.judge import Verdict
@@ -134,6 +134,20 @@ def test_unknown_schemes_are_met_with_advice() -> None:
         plugins.find(InputScheme, 'anything')
     with pytest.raises(UnknownScheme):
         plugins.find(FilterKind, 'anything')
+
+
+@pytest.mark.parametrize('kind', [InputScheme, WriterScheme])
+def test_every_scheme_of_an_official_plugin_names_its_distribution(kind: type[InputScheme | WriterScheme]) -> None:
+    official = {each.name: owner.distribution for owner, each in build_plugin_manager().declared(kind)
+                if owner.distribution.startswith('occystrap-')}
+    assert official == OFFICIAL[kind] and official
+    for name, distribution in official.items():
+        with pytest.raises(UnknownScheme, match=f'has {name}:// as (source|destination): pip install {distribution}$'):
+            build(plugin('a', register_writers=writers('folder'))).find(kind, name)
+    only_destination = build(plugin('a', register_inputs=lambda: [InputScheme('dir', 'x:Y')]))
+    with pytest.raises(UnknownScheme) as refused:
+        only_destination.find(InputScheme, 'oci')
+    assert 'pip install' not in str(refused.value)
 
 
 def receipt(scheme: str = 'x') -> Receipt:
