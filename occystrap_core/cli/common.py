@@ -16,7 +16,7 @@ def load_plugins(context: click.Context, warn: bool = True) -> Plugins:
     store = context.find_root().meta
     if 'plugins' not in store:
         store['plugins'] = build_plugin_manager()
-    plugins = store['plugins']
+    plugins = common(context).plugins = store['plugins']
     assert isinstance(plugins, Plugins)
     if warn and not store.get('warned'):
         store['warned'] = True
@@ -35,6 +35,8 @@ class Common:
     debug: bool = False
     quiet: bool = False
     format: str = 'text'
+    plugins: Plugins | None = None
+    """Those of this invocation, once they are loaded."""
     _given: set[str] = field(default_factory=set)
 
     def take(self, name: str, value: object, given: bool) -> None:

@@ -11,6 +11,7 @@ from occystrap_core.cli.common import Common
 from occystrap_core.cli.group import occystrap
 from occystrap_core.cli.signals import Interrupted, Signals
 from occystrap_core.errors import Cancelled, OccystrapError, system_text
+from occystrap_core.plugins.blame import unexpected
 from occystrap_core.terminal import guard_streams, last_words, print_message
 
 
@@ -50,7 +51,7 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         return _tell(system_text(error), 1, shared)
     except Exception as error:  # the last resort: whatever it is, the user gets a line and not a traceback
-        return _tell(f'internal error: {type(error).__name__}: {error}; --debug shows where', 1, shared)
+        return _tell(unexpected(error, shared.plugins, '--debug shows where'), 1, shared)
 
 
 def _exit_code(error: SystemExit) -> int:

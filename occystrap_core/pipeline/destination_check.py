@@ -27,7 +27,8 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
         except OccystrapError as error:
             results.unverified(plugin.name, str(error))
         except Exception as error:  # a foreign verifier's fault is named, not ours to crash on
-            results.error(f'plugin {plugin}', f'its verifier raised {type(error).__name__}: {error}')
+            results.error(f'plugin {plugin}', f'its verifier failed: {type(error).__name__}: {error}; report it to its '
+                                              'author')
     settings.cancellation.check()
     if len(owners) > 1:
         results.unverified(receipt.destination, f'{receipt.scheme}:// is claimed by '

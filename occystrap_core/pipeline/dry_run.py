@@ -78,7 +78,7 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: Foreseen) -> None:
                     foreseen.layers_there += 1
                     foreseen.size_there += layer.stored_size
     except Exception as error:
-        foreseen.failure = failure_text(error)
+        foreseen.failure = failure_text(error, plugins)
 
 
 def _is_there(output: ImageOutput, outgoing: Outgoing) -> bool:

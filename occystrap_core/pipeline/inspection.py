@@ -73,7 +73,7 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
                 elif len(found) == 1 or settings.cancellation.cancelled:
                     raise
                 else:
-                    image.report.failure = failure_text(error)
+                    image.report.failure = failure_text(error, plugins)
             progress.finished(image.report)
     return [*(image for _, image, _ in found), *unopened]
 

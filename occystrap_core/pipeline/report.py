@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from occystrap_core.errors import Cancelled, OccystrapError, system_text
+from occystrap_core.plugins.blame import unexpected
+from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import RequestStats, VerifyLevel
 from occystrap_core.terminal_text import size_text
 from occystrap_core.verification.judge import Verdict
@@ -119,9 +121,9 @@ class RunReport:
                 'images': [image.to_json() for image in self.images]}
 
 
-def failure_text(error: BaseException) -> str:
+def failure_text(error: BaseException, plugins: Plugins) -> str:
     """Return what to tell of an image's failure among others; what is no OccystrapError is somebody's fault."""
     if isinstance(error, OSError):
         return system_text(error)
     known = isinstance(error, OccystrapError | Cancelled)
-    return str(error) if known else f'internal error: {type(error).__name__}: {error}'
+    return str(error) if known else unexpected(error, plugins)

@@ -110,7 +110,7 @@ class Run:
         except (Exception, Cancelled) as error:  # whatever it is, the other images have nothing to do with it
             if self._only or self.settings.cancellation.cancelled:
                 raise
-            task.report.failure = failure_text(error)
+            task.report.failure = failure_text(error, self.plugins)
             self._finished(task, started)
             return
         if self.level is VerifyLevel.NONE:

@@ -7,6 +7,7 @@ def is_refused(result: CommandResult, *words: str, code: int = 1) -> None:
     result.assert_code(code)
     lines = result.err.splitlines()
     assert len(lines) == 1 and lines[0].startswith('occystrap: error: ') and result.out == '', result
-    assert 'Traceback' not in lines[0] and 'internal error' not in lines[0] and len(lines[0]) < 1000, result
+    assert not any(each in lines[0] for each in ('Traceback', 'internal error', 'to its author')), result
+    assert len(lines[0]) < 1000, result
     for word in words:
         assert word in lines[0], f'{word!r} is not in\n{result}'

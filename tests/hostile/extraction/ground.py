@@ -75,7 +75,7 @@ class Extraction:
         lines = self.result.err.splitlines()
         complaints = [line for line in lines if line.startswith('occystrap: error: ')]
         assert len(complaints) == 1 and 'Traceback' not in self.result.err, str(self.result)
-        assert 'internal error' not in self.result.err, str(self.result)
+        assert 'internal error' not in self.result.err and 'to its author' not in self.result.err, str(self.result)
         assert all(word in complaints[0] for word in words), f'{words} not in: {self.result}'
         return self.result
 

@@ -115,7 +115,8 @@ def one_line(result: CommandResult, name: str) -> None:
     Where what was written cannot be read back, that is said of each thing, before the summary.
     """
     assert result.code == 1, f'exit code {result.code}'
-    assert 'internal error' not in result.err and 'Traceback' not in result.err, 'an internal error'
+    unexpected = 'internal error', 'to its author', 'Traceback'
+    assert not any(each in result.err for each in unexpected), 'an internal error'
     *others, last = result.err.splitlines()
     if last.startswith('Summary: 1/1 images, ') and last.endswith(' 0/1 verified, 1 UNVERIFIED'):
         assert others and all(': cannot be read: ' in each and name in each for each in others), 'not a line for each'

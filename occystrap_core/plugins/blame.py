@@ -1,0 +1,46 @@
+"""Whose fault an exception is that nobody expected: the plugin's in whose code it came up, or the core's."""
+from collections.abc import Iterator
+
+from occystrap_core.plugins.manager import Plugin, Plugins
+
+_CORE = 'occystrap_core'
+
+
+def unexpected(error: BaseException, plugins: Plugins | None, *advice: str) -> str:
+    """Return what to tell of an exception that is no OccystrapError: one line that names the plugin, if one failed."""
+    plugin = culprit(error, plugins) if plugins else None
+    subject = f'plugin {plugin} failed' if plugin else 'internal error'
+    advice = ('report it to its author', *advice) if plugin else advice
+    return f'{subject}: {type(error).__name__}: {error}{"; " if advice else ""}{", ".join(advice)}'
+
+
+def culprit(error: BaseException, plugins: Plugins) -> Plugin | None:
+    """Return the plugin whose code was the last to run, on the thread that raised; None if that was the core's."""
+    for module in reversed(list(_modules(error))):
+        if _is_in(module, _CORE):
+            return None
+        for plugin in plugins.loaded:
+            if any(_is_in(module, place) for place in _places(plugin)):
+                return plugin
+    return None
+
+
+def _modules(error: BaseException) -> Iterator[str]:
+    """Yield the modules through which an exception came, the one that raised it last."""
+    step = error.__traceback__
+    while step:
+        yield str(step.tb_frame.f_globals.get('__name__', ''))
+        step = step.tb_next
+
+
+def _places(plugin: Plugin) -> Iterator[str]:
+    """Yield where a plugin's code is: in the package of its entry point, and where it says that its classes are."""
+    module = plugin.module.partition(':')[0]
+    yield module.rpartition('.')[0] or module
+    for declaration in plugin.declarations:
+        target = getattr(declaration, 'factory', '') or getattr(declaration, 'target', '')
+        yield target.partition(':')[0]
+
+
+def _is_in(module: str, place: str) -> bool:
+    return module == place or module.startswith(f'{place}.')

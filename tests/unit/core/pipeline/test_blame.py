@@ -1,0 +1,114 @@
+"""An exception that nobody expected names the plugin in whose code it came up."""
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+import occystrap_tar.writer
+from occystrap_core import Image, Settings, VerifyLevel
+from occystrap_core.pipeline.dry_run import foresee
+from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.pipeline.progress import Progress
+from occystrap_core.pipeline.run import Run
+from occystrap_core.plugins.blame import unexpected
+from occystrap_core.testing.sample import sample_image
+from tests.hostile.in_process import run_here
+from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryInput, MemoryOutput, Without, memory_plugins, offer
+from tests.unit.tar.archives import docker_members, write_tar
+
+HERE = 'tests.unit.core.pipeline.test_blame'
+WHAT = "AttributeError: 'NoneType' object has no attribute 'missing'"
+NAMED = f'plugin occystrap-memory (memory.plugin) failed: {WHAT}; report it to its author'
+
+
+class Output(MemoryOutput):
+    """A writer, one of whose methods has a mistake."""
+
+
+class Input(MemoryInput):
+    """An input, one of whose methods has a mistake."""
+
+
+def broken(*arguments: object) -> NoReturn:
+    """Stand for a method that has a mistake."""
+    nothing: Any = None
+    nothing.missing()
+    raise AssertionError
+
+
+@pytest.fixture(autouse=True)
+def nothing_there() -> None:
+    SHELVES.clear()
+    IMAGES.clear()
+
+
+def told(*names: str, filters: tuple[str, ...] = ()) -> set[str]:
+    """Return what is told of the images that fail, or of the only one."""
+    plugins = memory_plugins(f'{HERE}:Output', f'{HERE}:Input')
+    source = f'memory://{",".join(names)}'
+    try:
+        run = Run(plugins, Settings(), VerifyLevel.FAST, Progress())
+        return {image.failure for image in run.process(source, 'memory://to-{name}', filters).images}
+    except (AttributeError, TypeError) as error:
+        return {unexpected(error, plugins)}
+
+
+@pytest.mark.parametrize('names', [('one',), ('one', 'two')])
+@pytest.mark.parametrize('method', ['prepare', 'has_layer', 'write_layer', 'finalize'])
+def test_a_writer_that_fails(method: str, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(*names)
+    monkeypatch.setattr(Output, method, broken)
+    assert told(*names) == {NAMED}
+
+
+@pytest.mark.parametrize('method', ['__init__', 'place'])
+def test_a_writer_that_fails_before_anything_is_copied(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer('one')
+    monkeypatch.setattr(Output, method, broken)
+    assert told('one') == {NAMED}
+
+
+@pytest.mark.parametrize('method', ['__init__', 'references', 'location_of', 'open'])
+def test_an_input_that_fails(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer('one')
+    monkeypatch.setattr(Input, method, broken)
+    assert told('one') == {NAMED}
+
+
+def test_a_dry_run_names_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer('one')
+    monkeypatch.setattr(Input, 'open', broken)
+    plugins = memory_plugins(f'{HERE}:Output', f'{HERE}:Input')
+    assert [each.failure for each in foresee(plugins, Settings(), 'memory://one', 'memory://to', ())] == [NAMED]
+
+
+def test_a_filter_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer('one')
+    monkeypatch.setattr(Without, 'entry', broken)
+    assert told('one', filters=('without:name=x',)) == {NAMED}
+
+
+def test_a_source_of_a_layer_that_fails() -> None:
+    def unreadable(name: str) -> Image:
+        image = sample_image(name)
+        for layer in image.layers:
+            layer._opener = broken  # type: ignore[attr-defined]
+        return image
+    offer('one', image=unreadable)
+    assert told('one') == {NAMED}
+
+
+def test_a_mistake_of_the_core_is_no_plugins_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer('one')
+    monkeypatch.setattr(ImageCopy, '_put', None)
+    text, = told('one')
+    assert text == "internal error: TypeError: 'NoneType' object is not callable"
+
+
+def test_the_command_line_says_it_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tar(tmp_path / 'image.tar', docker_members())
+    monkeypatch.setattr(occystrap_tar.writer, '_tag', None)
+    result = run_here('process', f'tar://{tmp_path}/image.tar', f'tar://{tmp_path}/copy.tar')
+    assert result.code == 1 and result.err.splitlines() == [
+        "occystrap: error: plugin occystrap-tar (occystrap_tar.plugin) failed: TypeError: 'NoneType' object is not "
+        'callable; report it to its author, --debug shows where']
