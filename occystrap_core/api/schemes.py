@@ -47,8 +47,10 @@ class WriterScheme:
     """A scheme that images can be written to; `factory` names a class called with (location, settings).
 
     `reports_only` is for a service, such as a daemon, that gives the bytes of a document only together with all layers:
-    fast verification then takes the digests that it reports. `kept_receipts` names a function, called with a Location,
-    that returns a KeptReceipts, for destinations that keep the receipts of their images. `expects` are the kinds of
+    fast verification then takes the digests that it reports. `kept_receipts` is for destinations that keep the
+    receipts of their images, in whatever way: it names a function that returns a KeptReceipts when `occystrap verify`
+    calls it with the Location that the user wrote, its options unread; how a path names one of several images is the
+    plugin's affair. It raises UsageError, OutputError. `expects` are the kinds of
     expectation, besides layers, that every receipt of this scheme has: one that lacks them proves nothing.
     """
 

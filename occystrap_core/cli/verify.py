@@ -86,7 +86,7 @@ def _kept(plugins: Plugins, target: str) -> KeptReceipts:
         return KeptReceipts(read_receipts(target), ())
     location = parse_uri(target)
     scheme = plugins.find(WriterScheme, location.scheme)
-    kept: KeptReceipts = load(scheme.kept_receipts)(location.path) if scheme.kept_receipts else KeptReceipts((), ())
+    kept: KeptReceipts = load(scheme.kept_receipts)(location) if scheme.kept_receipts else KeptReceipts((), ())
     if not kept.receipts and not kept.unproved:
         raise UsageError(f'{redact(target)} keeps no receipt: name the file that process --receipt wrote')
     return kept

@@ -8,6 +8,7 @@
             return verify_output(receipt, level, settings)
 """
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ class WriterConformance:
     """What every writer of files and its verifier must do; `folder` is empty, and all is written below it."""
 
     settings = Settings(sync=False)
+    private: Collection[str] = ()
+    """Names of directories that the writer keeps for itself, in which damage need not be found."""
 
     def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
         """Return a new writer whose destination lies in `folder`, the same one each time."""
@@ -38,8 +41,9 @@ class WriterConformance:
         raise NotImplementedError
 
     def images(self, folder: Path) -> list[Path]:
-        """Return the files whose damage must be found: all but what the writer keeps for itself in .occystrap."""
-        return [path for path in sorted(folder.rglob('*')) if path.is_file() and '.occystrap' not in path.parts]
+        """Return the files whose damage must be found: all but what the writer keeps for itself."""
+        return [path for path in sorted(folder.rglob('*'))
+                if path.is_file() and not {*self.private} & {*path.relative_to(folder).parts}]
 
     def write(self, folder: Path, image: Image) -> Receipt:
         """Write an image the way the core does; it reads its layers in parallel."""

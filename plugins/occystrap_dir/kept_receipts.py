@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from occystrap_core import InvalidImage, InvalidReceipt, KeptReceipts, Receipt
+from occystrap_core import InvalidImage, InvalidReceipt, KeptReceipts, Location, Receipt
 from occystrap_core.oci import MANIFEST_CAP, Digest, Reference
 from occystrap_dir.directory.catalog import CATALOG, parse_catalog
 from occystrap_dir.directory.manifests import CAP
@@ -22,32 +22,32 @@ class _Listed(NamedTuple):
     digest: Digest
 
 
-def kept_in_directory(path: str) -> KeptReceipts:
+def kept_in_directory(location: Location) -> KeptReceipts:
     """Return the receipts of a dir://."""
-    return _kept(path, lambda root: [
+    return _kept(location.path, lambda root: [
         _Listed(str(entry), (entry.tag,), Digest.of(entry.canonical()))
         for entry in parse_catalog(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')])
 
 
-def kept_in_layout(path: str) -> KeptReceipts:
+def kept_in_layout(location: Location) -> KeptReceipts:
     """Return the receipts of a layout://PATH, or of one image in it: PATH:TAG, PATH@DIGEST."""
-    return _kept(path, lambda root: [
+    return _kept(location.path, lambda root: [
         _Listed(min(names_of(entry)) or str(entry['digest']), (*names_of(entry), str(entry['digest'])),
                 Digest.of(canonical(entry)))
         for entry in read_index(root).entries])
 
 
-def kept_in_mounts(path: str) -> KeptReceipts:
+def kept_in_mounts(location: Location) -> KeptReceipts:
     """Return the receipts of a mounts://."""
-    return _kept(path, lambda root: [
+    return _kept(location.path, lambda root: [
         _Listed(name, (Reference.parse(name).tag or '',), Digest.of(image.canonical()))
         for name, image in MountCatalog.parse(read_document(root, MOUNTS_CATALOG, MOUNTS_CAP),
                                               f'{root}/{MOUNTS_CATALOG}').images.items()])
 
 
-def kept_in_bundle(path: str) -> KeptReceipts:
+def kept_in_bundle(location: Location) -> KeptReceipts:
     """Return the receipt of an oci://."""
-    return _kept(path, lambda root: [])
+    return _kept(location.path, lambda root: [])
 
 
 def _kept(path: str, listing: Callable[[str], list[_Listed]]) -> KeptReceipts:

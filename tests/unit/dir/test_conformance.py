@@ -7,6 +7,8 @@ from occystrap_dir.plugin import verify_output
 
 
 class TestDir(WriterConformance):
+    private = ('.occystrap',)
+
     def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
         return DirOutput(Location('dir', str(folder / 'image'), {'unique_names': False}, {}), settings)
 

@@ -56,3 +56,13 @@ def test_what_it_does_well_passes(tmp_path: Path, test: Callable[[Kit, Path], No
 def test_what_it_does_badly_fails(tmp_path: Path, test: Callable[[Kit, Path], None]) -> None:
     with pytest.raises(AssertionError):
         test(Kit(), tmp_path)
+
+
+def test_damage_is_looked_for_but_in_what_the_writer_keeps_for_itself(tmp_path: Path) -> None:
+    class Keeper(Kit):
+        private = ('.keeper',)
+    for name in ('image/.keeper/receipt', 'image/.occystrap/layer', 'image/layer'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b'')
+    assert [path.name for path in Kit().images(tmp_path)] == ['receipt', 'layer', 'layer']
+    assert Keeper().images(tmp_path) == [tmp_path / 'image/.occystrap/layer', tmp_path / 'image/layer']

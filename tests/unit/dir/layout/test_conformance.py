@@ -8,6 +8,7 @@ from tests.unit.dir.layout.layouts import output
 
 class TestLayout(WriterConformance):
     path = 'image'
+    private = ('.occystrap',)
 
     def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
         return output(folder / self.path, settings=settings)
