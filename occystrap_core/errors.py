@@ -20,7 +20,7 @@
 
 A message is one line which names the thing and says what to do about it.
 """
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -39,6 +39,11 @@ class UsageError(OccystrapError):
     """The command line, a URI, a filter or the environment asks for something that does not exist."""
 
     exit_code = 2
+
+    @classmethod
+    def unknown(cls, what: str, name: str, known: Mapping[str, object] | Sequence[str]) -> Self:
+        """Return the error that there is no `what` of this name; it says which of `known` is the nearest."""
+        return cls(f'{what} {name!r}{nearest(name, known)}')
 
 
 class UnknownScheme(UsageError):
@@ -149,3 +154,12 @@ class Cancelled(BaseException):
     """
 
     exit_code = 130
+
+
+def nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    """Return `; did you mean …?` with the nearest of `known`, or the list of what there is."""
+    import difflib
+    close = difflib.get_close_matches(name, list(known), n=1)
+    if close:
+        return f'; did you mean {close[0]!r}?'
+    return f'; there is: {", ".join(sorted(known))}' if known else '; it has none'

@@ -195,6 +195,15 @@ class Settings:
         return self.shared.get(DaemonThreads, lambda: DaemonThreads(
             self.jobs, 'worker', first=len(os.sched_getaffinity(0))))
 
+    def platform_choice(self, option: str | None) -> PlatformChoice | None:
+        """Return what to take of an index, by a scheme's option or else for the whole run; None if nobody said.
+
+        Raises UsageError for an option that names no platform.
+        """
+        if option:
+            return PlatformChoice.parse(option)
+        return PlatformChoice((self.platform,)) if self.platform else self.platforms
+
     def with_jobs(self, jobs: int) -> 'Settings':
         """Return these settings with another number of layers at once."""
         return replace(self, jobs=jobs)

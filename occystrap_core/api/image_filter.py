@@ -1,8 +1,8 @@
 """The contract of a filter."""
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from occystrap_core.api.options import Values
 from occystrap_core.image.image import Image
 from occystrap_core.settings import Settings
 from occystrap_core.tar.entry import TarEntry
@@ -17,7 +17,7 @@ class ImageFilter(ABC):
     files: Sequence[str] = ()
     """Paths of the files that it writes besides; the run refuses those of images, or below them."""
 
-    def __init__(self, options: Values, settings: Settings) -> None:
+    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         self.options, self.settings = options, settings
 
     @abstractmethod
@@ -38,4 +38,4 @@ class EntryFilter(ImageFilter):
     def apply(self, image: Image) -> Image:
         """Return the image with every layer rewritten by this filter."""
         from occystrap_core.tar.rewritten_image import rewrite_entries
-        return rewrite_entries(image, self)
+        return rewrite_entries(image, self.entry, self.settings)

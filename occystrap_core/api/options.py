@@ -1,27 +1,40 @@
 """Declared options of schemes and filters: their types, how values are read, and errors that name the nearest."""
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from occystrap_core.errors import UnknownOption, UsageError
+from occystrap_core.errors import UnknownOption, UsageError, nearest
 from occystrap_core.values import value
 
-Values = Mapping[str, Any]
-"""Option values by name, of the declared types, every declared option present."""
 
-
-@value
 class OptionType:
-    """How the text of a value is read; `parse` raises ValueError with a text that says what is wanted."""
+    """How the text of a value is read; `parse` raises ValueError with a text that says what is expected."""
 
-    name: str
-    parse: Callable[[str], Any]
+    STRING: ClassVar['OptionType']
+    BOOLEAN: ClassVar['OptionType']
+    INTEGER: ClassVar['OptionType']
+    SIZE: ClassVar['OptionType']
+    """Bytes, as in 512M or 20G."""
+    SECONDS: ClassVar['OptionType']
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        """`name` is what lists of options show for a value."""
+        self.name, self.parse = name, parse
+
+    @classmethod
+    def choice(cls, *names: str) -> 'OptionType':
+        """Return the type of an option that takes one of `names`."""
+        def parse(text: str) -> str:
+            if text not in names:
+                raise ValueError(f'one of {", ".join(names)} is expected')
+            return text
+        return cls('|'.join(names), parse)
 
 
 def _boolean(text: str) -> bool:
     words = {'true': True, 'yes': True, 'on': True, '1': True, 'false': False, 'no': False, 'off': False, '0': False}
     if text.lower() not in words:
-        raise ValueError('true or false is wanted')
+        raise ValueError('true or false is expected')
     return words[text.lower()]
 
 
@@ -29,13 +42,13 @@ def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError('a whole number is wanted') from None
+        raise ValueError('a whole number is expected') from None
 
 
 def _size(text: str) -> int:
     match = re.fullmatch(r'(\d+)\s*([KMGT]?)(i?B)?', text, re.IGNORECASE | re.ASCII)
     if not match:
-        raise ValueError('a number of bytes is wanted, such as 512M or 20G')
+        raise ValueError('a number of bytes is expected, such as 512M or 20G')
     return int(match[1]) << 10 * ' KMGT'.index(match[2].upper() or ' ')
 
 
@@ -45,24 +58,15 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = -1
     if not 0 <= value < 1e9:
-        raise ValueError('a number of seconds is wanted')
+        raise ValueError('a number of seconds is expected')
     return value
 
 
-STRING = OptionType('text', str)
-BOOLEAN = OptionType('true|false', _boolean)
-INTEGER = OptionType('number', _integer)
-SIZE = OptionType('bytes', _size)
-SECONDS = OptionType('seconds', _seconds)
-
-
-def choice(*names: str) -> OptionType:
-    """Return the type of an option that takes one of `names`."""
-    def parse(text: str) -> str:
-        if text not in names:
-            raise ValueError(f'one of {", ".join(names)} is wanted')
-        return text
-    return OptionType('|'.join(names), parse)
+OptionType.STRING = OptionType('text', str)
+OptionType.BOOLEAN = OptionType('true|false', _boolean)
+OptionType.INTEGER = OptionType('number', _integer)
+OptionType.SIZE = OptionType('bytes', _size)
+OptionType.SECONDS = OptionType('seconds', _seconds)
 
 
 @value
@@ -70,7 +74,7 @@ class Option:
     """One declared option. A `secret` value never reaches a receipt, a log or a message."""
 
     name: str
-    type: OptionType = STRING
+    type: OptionType = OptionType.STRING
     default: Any = None
     help: str = ''
     secret: bool = False
@@ -93,12 +97,3 @@ def read_options(declared: Sequence[Option], given: Mapping[str, str], owner: st
             shown = '…' if known[name].secret else repr(text)
             raise UsageError(f'{owner}: option {name}={shown} cannot be read: {error}') from None
     return values
-
-
-def nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
-    """Return `; did you mean …?` with the nearest of `known`, or the list of what there is."""
-    import difflib
-    close = difflib.get_close_matches(name, list(known), n=1)
-    if close:
-        return f'; did you mean {close[0]!r}?'
-    return f'; there is: {", ".join(sorted(known))}' if known else '; it has none'

@@ -29,6 +29,18 @@ class Place:
         """Return the place at a path as users write it: relative, with `..` or through links."""
         return cls(os.path.realpath(path), name, apart)
 
+    @staticmethod
+    def canonical_host(host: str, *default_ports: int) -> str:
+        """Return `host[:port]` in one form: lower case, addresses as usually written, this machine as localhost.
+
+        A port that is one of the defaults is left out.
+        """
+        found = _HOST.fullmatch(host.lower())
+        if not found:
+            return host.lower()
+        name, port = _canonical_name(found['inner'] or found['plain'] or ''), found['port']
+        return f'{name}:{int(port)}' if port and int(port) not in default_ports else name
+
     def __str__(self) -> str:
         return self.path if self.name is None else f'{self.path}#{self.name}' if self.path else self.name
 
@@ -43,18 +55,6 @@ class Place:
             return True
         return bool(self.name) and self.name == other.name and not (
             self.apart and other.apart and self.apart != other.apart)
-
-
-def canonical_host(host: str, *default_ports: int) -> str:
-    """Return `host[:port]` in one form: lower case, addresses as they are usually written, this machine as localhost.
-
-    A port that is one of the defaults is left out.
-    """
-    found = _HOST.fullmatch(host.lower())
-    if not found:
-        return host.lower()
-    name, port = _canonical_name(found['inner'] or found['plain'] or ''), found['port']
-    return f'{name}:{int(port)}' if port and int(port) not in default_ports else name
 
 
 def _canonical_name(name: str) -> str:

@@ -1,12 +1,16 @@
 """Locations (`scheme://path?option=value`) and filters (`name:key=value,key=value`) as users write them."""
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, quote, unquote
 
+from occystrap_core.api.options import Option, read_options
 from occystrap_core.errors import UsageError
 from occystrap_core.values import value
+
+if TYPE_CHECKING:
+    from occystrap_core.verification.receipt import Receipt
 
 _SCHEME = re.compile(r'[a-z][a-z0-9+.-]*')
 _USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)')  # a password may hold @ and /, a digest has an @ of its own
@@ -58,6 +62,24 @@ class Location:
     options: Mapping[str, Any]
     given: Mapping[str, str]
     """The options that were given and are no secrets, as text: what a receipt may keep."""
+
+    @classmethod
+    def parse(cls, text: str, options: Sequence[Option], scheme: str = '') -> Self:
+        """Return the location that a URI names; `scheme` is given where `text` may have an alias of it.
+
+        Raises UsageError, and UnknownOption for an option that is not among those declared.
+        """
+        written = parse_uri(text)
+        scheme = scheme or written.scheme
+        secrets = {option.name for option in options if option.secret}
+        return cls(scheme, written.path, read_options(options, written.options, f'{scheme}://'),
+                   {name: value for name, value in written.options.items() if name not in secrets})
+
+    @classmethod
+    def of_receipt(cls, receipt: 'Receipt', options: Sequence[Option]) -> Self:
+        """Return the location that an image was written to; raises as `parse` does."""
+        read = read_options(options, receipt.options, f'the receipt for {receipt.destination}')
+        return cls(receipt.scheme, receipt.path, read, receipt.options)
 
     def __str__(self) -> str:
         path = self.path.replace('%', '%25').replace('?', '%3F')

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from occystrap_core.api.options import SIZE
+from occystrap_core.api.options import OptionType
 from occystrap_core.name_memory import MOST, NameMemory
 from occystrap_core.plugins.manager import Plugins, build_plugin_manager
 from occystrap_core.terminal import print_message
@@ -74,7 +74,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
         """Return the number; a mistake is a usage error."""
         try:
-            return value if isinstance(value, int) else int(SIZE.parse(value))
+            return value if isinstance(value, int) else int(OptionType.SIZE.parse(value))
         except ValueError as error:
             self.fail(f'{value!r}: {error}', parameter, context)
 

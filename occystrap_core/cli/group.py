@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
                         ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command to run; an unknown name is a usage error that names the nearest."""
         if args and args[0] not in _OWN and args[0] not in self._declarations(context):
-            from occystrap_core.api.options import nearest
+            from occystrap_core.errors import nearest
             raise click.UsageError(f'there is no command {args[0]!r}{nearest(args[0], self.list_commands(context))}',
                                    context)
         return super().resolve_command(context, args)

@@ -1,10 +1,9 @@
 """The filter `inspect`: writes down what an image's layers are at this point of the chain."""
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from occystrap_core.api.image_filter import ImageFilter
-from occystrap_core.api.options import Values
 from occystrap_core.errors import UsageError
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.filters.report_file import STDOUT, append, checked_target
@@ -20,7 +19,7 @@ from occystrap_core.settings import Settings
 class Inspect(ImageFilter):
     """Changes nothing; appends one line of JSON for each image when its layers have passed."""
 
-    def __init__(self, options: Values, settings: Settings) -> None:
+    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
         if not options['file']:
             raise UsageError('filter inspect: say where to write, such as inspect:file=layers.jsonl')

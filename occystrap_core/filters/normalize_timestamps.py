@@ -1,6 +1,8 @@
 """The filter `normalize-timestamps`: equal content, equal layers, whenever it was built."""
+from collections.abc import Mapping
+from typing import Any
+
 from occystrap_core.api.image_filter import EntryFilter
-from occystrap_core.api.options import Values
 from occystrap_core.errors import UsageError
 from occystrap_core.image.derived import DerivedImage
 from occystrap_core.image.image import Image
@@ -14,7 +16,7 @@ class NormalizeTimestamps(EntryFilter):
 
     repeatable = True
 
-    def __init__(self, options: Values, settings: Settings) -> None:
+    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
         self._seconds: int = options['ts']
         if not 0 <= self._seconds < OCTAL_LIMIT:

@@ -1,8 +1,8 @@
 """The filter `owner`: gives entries to other users, such as for unpacking without root."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from occystrap_core.api.image_filter import EntryFilter
-from occystrap_core.api.options import Values
 from occystrap_core.errors import InvalidImage, UsageError
 from occystrap_core.settings import Settings
 from occystrap_core.tar.entry import GLOBAL_PAX, TarEntry
@@ -15,7 +15,7 @@ class Owner(EntryFilter):
 
     repeatable = True
 
-    def __init__(self, options: Values, settings: Settings) -> None:
+    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
         self._uid, self._gid = options['uid'], options['gid']
         self._ranges = [_range(text) for text in options['map'].split(',')] if options['map'] else []

@@ -1,6 +1,8 @@
 """The filters `exclude` and `allow`: entries go or stay by their paths."""
+from collections.abc import Mapping
+from typing import Any
+
 from occystrap_core.api.image_filter import EntryFilter
-from occystrap_core.api.options import Values
 from occystrap_core.errors import UsageError
 from occystrap_core.settings import Settings
 from occystrap_core.tar.entry import FOLDER, GLOBAL_PAX, TarEntry
@@ -8,7 +10,7 @@ from occystrap_core.tar.globs import Globs, plain_path
 from occystrap_core.tar.whiteouts import is_whiteout
 
 
-def given_patterns(name: str, options: Values) -> list[str]:
+def given_patterns(name: str, options: Mapping[str, Any]) -> list[str]:
     """Return the patterns that a filter was given, separated by commas; raises UsageError without any."""
     patterns = [pattern for pattern in (options['pattern'] or '').split(',') if pattern]
     if not patterns:
@@ -31,7 +33,7 @@ class Exclude(EntryFilter):
 
     repeatable = True
 
-    def __init__(self, options: Values, settings: Settings) -> None:
+    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
         self._globs = Globs(given_patterns('exclude', options))
 
@@ -45,7 +47,7 @@ class Allow(EntryFilter):
 
     repeatable = True
 
-    def __init__(self, options: Values, settings: Settings) -> None:
+    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
         patterns = given_patterns('allow', options)
         self._globs = Globs(patterns)

@@ -2,7 +2,7 @@
 from collections.abc import Iterable
 
 from occystrap_core.api.hookspecs import hookimpl
-from occystrap_core.api.options import BOOLEAN, INTEGER, Option
+from occystrap_core.api.options import Option, OptionType
 from occystrap_core.api.schemes import FilterKind
 
 
@@ -11,8 +11,8 @@ def register_filters() -> Iterable[FilterKind]:
     """Return the built-in filters."""
     return [
         FilterKind('normalize-timestamps', 'occystrap_core.filters.normalize_timestamps:NormalizeTimestamps',
-                   [Option('ts', INTEGER, 0, 'seconds since 1970 that every entry gets'),
-                    Option('config', BOOLEAN, False, 'set the times in the config and its history as well')],
+                   [Option('ts', OptionType.INTEGER, 0, 'seconds since 1970 that every entry gets'),
+                    Option('config', OptionType.BOOLEAN, False, 'set the times in the config and its history as well')],
                    'set the times of all entries, so that equal content gives equal layers'),
         FilterKind('exclude', 'occystrap_core.filters.paths:Exclude',
                    [Option('pattern', help='globs, separated by commas: *.pyc, /var/cache, usr/**/doc/')],
@@ -21,14 +21,14 @@ def register_filters() -> Iterable[FilterKind]:
                    [Option('pattern', help='globs, separated by commas: /etc, *.conf')],
                    'leave out all but what matches, and the folders on the way'),
         FilterKind('owner', 'occystrap_core.filters.owner:Owner',
-                   [Option('uid', INTEGER, help='the owner of every entry'),
-                    Option('gid', INTEGER, help='the group of every entry'),
+                   [Option('uid', OptionType.INTEGER, help='the owner of every entry'),
+                    Option('gid', OptionType.INTEGER, help='the group of every entry'),
                     Option('map', help='FROM:TO:COUNT, several with commas: users and groups are moved by ranges')],
                    'give all entries to other users and groups, such as for unpacking without root'),
         FilterKind('search', 'occystrap_core.filters.search_filter:Search',
                    [Option('pattern', help='globs, separated by commas: *.conf, /etc/**'),
-                    Option('regex', BOOLEAN, False, 'the pattern is a regular expression'),
-                    Option('script_friendly', BOOLEAN, False, 'lines of the form image:tag:layer:path'),
+                    Option('regex', OptionType.BOOLEAN, False, 'the pattern is a regular expression'),
+                    Option('script_friendly', OptionType.BOOLEAN, False, 'lines of the form image:tag:layer:path'),
                     Option('file', default='-', help='where to append what was found, - for stdout')],
                    'tell which layers have what, and which version of it counts'),
         FilterKind('inspect', 'occystrap_core.filters.inspect:Inspect',

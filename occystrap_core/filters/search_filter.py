@@ -1,6 +1,8 @@
 """The filter `search`: tells what an image holds while it passes."""
+from collections.abc import Mapping
+from typing import Any
+
 from occystrap_core.api.image_filter import ImageFilter
-from occystrap_core.api.options import Values
 from occystrap_core.errors import UsageError
 from occystrap_core.filters.report_file import STDOUT, append, checked_target
 from occystrap_core.image.image import Image
@@ -16,7 +18,7 @@ from occystrap_core.terminal_text import one_line
 class Search(ImageFilter):
     """Changes nothing; writes what it found in an image when all its layers have passed."""
 
-    def __init__(self, options: Values, settings: Settings) -> None:
+    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
         if not options['pattern']:
             raise UsageError('filter search: say what to look for, such as search:pattern=*.conf')

@@ -16,7 +16,7 @@ from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
 
 
-class Contents(ABC):
+class BlobStore(ABC):
     """A place where manifests and blobs lie by their digests: a repository of a registry, an image layout.
 
     All of it may be called from several threads at once.

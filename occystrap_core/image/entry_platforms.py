@@ -3,15 +3,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from occystrap_core.errors import ImageNotFound, InvalidImage
-from occystrap_core.image.index_reader import DEEPEST, ContentReader
+from occystrap_core.image.manifest_reader import DEEPEST, ManifestReader
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.platform import Platform, PlatformChoice
 
 
-def without_covers(reader: ContentReader, index: Index) -> Index:
-    """Return the index that is within one that lists nothing else; raises as ContentReader.index does."""
+def without_covers(reader: ManifestReader, index: Index) -> Index:
+    """Return the index that is within one that lists nothing else; raises as ManifestReader.index does."""
     for _ in range(DEEPEST):
         if len(index.manifests) != 1 or index.manifests[0].platform:
             return index
@@ -22,10 +22,10 @@ def without_covers(reader: ContentReader, index: Index) -> Index:
     raise InvalidImage(f'{reader.reference} has indexes within indexes, more than {DEEPEST} deep')
 
 
-def with_platforms(reader: ContentReader, index: Index, choice: PlatformChoice) -> Index:
+def with_platforms(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Index:
     """Return an index whose entries say what they are for, where that is needed to find what is wanted.
 
-    Its bytes are the original's. Raises as ContentReader.index does.
+    Its bytes are the original's. Raises as ManifestReader.index does.
     """
     said = [entry.platform for entry in index.manifests]
     if all(any(each and each.satisfies(wanted) for each in said) for wanted in choice.platforms):
@@ -38,7 +38,7 @@ def with_platforms(reader: ContentReader, index: Index, choice: PlatformChoice) 
 class _Platforms:
     """The platforms of what entries point at; what is listed often is read once."""
 
-    def __init__(self, reader: ContentReader) -> None:
+    def __init__(self, reader: ManifestReader) -> None:
         self._reader = reader
         self._told: dict[Digest, Sequence[Platform]] = {}
 

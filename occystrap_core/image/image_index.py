@@ -54,6 +54,10 @@ class ImageIndex:
         """All layers of all that is to be copied."""
         return [layer for content in below(self) if isinstance(content, Image) for layer in content.layers]
 
+    def images(self) -> Iterator[Image]:
+        """Yield all images and artifacts that are to be copied, each once."""
+        return (content for content in below(self) if isinstance(content, Image))
+
     def filtered(self, change: Callable[[Image], Image]) -> 'ImageIndex':
         """Return the index of what `change` makes of each image, lazily; artifacts are left out, which is noted.
 

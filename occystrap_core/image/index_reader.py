@@ -1,119 +1,124 @@
-"""Opening many manifests by digest: each read once, several at once, indexes with all that they list."""
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TypeVar
+"""What a user wants of a name: one image of it, some of its platforms, or all, with what hangs on that or without."""
+from collections.abc import Callable, Iterable, Sequence
 
-from occystrap_core.errors import InvalidImage, SizeMismatch
-from occystrap_core.image.blob_store import Contents
-from occystrap_core.image.image_index import Child, Content, ImageIndex
+from occystrap_core.errors import ImageNotFound, InvalidImage
+from occystrap_core.image.entry_platforms import with_platforms, without_covers
+from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import Attached, Content, ImageIndex, below
+from occystrap_core.image.manifest_reader import DEEPEST, ManifestReader
+from occystrap_core.image.origin import Origin
+from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
-from occystrap_core.oci.reference import Reference
-from occystrap_core.settings import Settings
+from occystrap_core.oci.platform import Platform, PlatformChoice
+from occystrap_core.oci.referrers import subject_of
 
-DEEPEST = 8
-"""Indexes within indexes; real ones are two deep."""
-_MOST = 4096
-"""Manifests that one image may bring."""
-
-A = TypeVar('A')
-B = TypeVar('B')
+Hanging = Callable[[Digest], tuple[Sequence[Descriptor], Sequence[tuple[str, Manifest | Index]]]]
+"""Looks up what hangs on a digest: its referrers as they are listed, and what lies under tags made from it."""
 
 
-class ContentReader:
-    """Opens what lies in one place, for one image; a manifest named twice is one object."""
+class IndexReader(ManifestReader):
+    """Opens an image, or of an index what was asked for, from a store, in the order that asks least of it."""
 
-    def __init__(self, contents: Contents, reference: Reference, settings: Settings) -> None:
-        """`reference` is the image's, for messages."""
-        self.contents, self.reference, self.settings = contents, reference, settings
-        self._documents: dict[Digest, Manifest | Index] = {}
-        self._contents: dict[Digest, Content] = {}
-        self._seen: dict[Digest, Manifest | Index] = {}
+    def choose(self, found: Manifest | Index, expected: PlatformChoice | None, hanging: Hanging | None = None, *,
+               entries: Index | None = None) -> Image | ImageIndex:
+        """Return what is expected of `found`, or what fits this machine, metadata read; with `hanging` referrers, too.
 
-    def index(self, index: Index, places: Sequence[int]) -> ImageIndex:
-        """Return an index with the entries at these places; raises InvalidImage, ImageNotFound, ServiceError."""
-        contents = self.open([index.manifests[place] for place in places])
-        return ImageIndex(self.reference, index, [
-            Child(place, content) for place, content in zip(places, contents, strict=True)])
+        `entries` are several of one name that were made an index here, which has no digest at the source. Raises
+        ImageNotFound, InvalidImage, ServiceError.
+        """
+        chosen = _chosen(self, found, expected, hanging)
+        if entries:
+            chosen.origin = Origin.of_entries(entries)
+        return chosen
 
-    def take(self, document: Manifest | Index) -> Descriptor:
-        """Keep a manifest that was read by a name; return what points at it."""
-        self._documents[document.digest] = document
-        return document.descriptor
 
-    def open(self, entries: Sequence[Descriptor]) -> list[Content]:
-        """Return what these point at, all metadata read; raises as `index` does."""
-        self._read_documents(entries)
-        manifests = [each for digest, each in self._documents.items()
-                     if isinstance(each, Manifest) and digest not in self._contents]
-        for manifest, image in zip(manifests, self.in_parallel(self._open_manifest, manifests), strict=True):
-            self._contents[manifest.digest] = image
-        return [self._assembled(entry) for entry in entries]
+def _chosen(reader: ManifestReader, found: Manifest | Index, wanted: PlatformChoice | None,
+            hanging: Hanging | None) -> Image | ImageIndex:
+    choice = wanted or PlatformChoice((Platform.of_host(),))
+    if isinstance(found, Index) and choice.platforms and not found.manifests:
+        raise ImageNotFound(f'{reader.reference} holds no image: it is an index that lists none', 'manifest-missing')
+    if isinstance(found, Index) and not choice.one:
+        return _several(reader, found, choice, hanging)
+    image = _one(reader, found, choice)
+    image.origin = Origin.of(found)
+    if wanted and wanted.platforms and image.manifest is found:
+        _require_platforms(image, wanted)
+    if hanging and image.manifest:
+        image.attached = attached_to(reader, [image.manifest.digest], hanging)
+    return image
 
-    def read(self, entry: Descriptor) -> Manifest | Index:
-        """Return the one manifest or index that an entry points at, its size checked; raises as `index` does."""
-        found = self._read(entry)
-        if len(found.raw) != entry.size:
-            raise SizeMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, should have {entry.size}',
-                               'manifest-size')
-        if len(self._seen) >= _MOST:
-            raise InvalidImage(f'{self.reference} has more than {_MOST} manifests')
-        self._seen[entry.digest] = found
-        return found
 
-    def document(self, digest: Digest) -> Manifest | Index:
-        """Return a manifest that was read."""
-        return self._documents[digest]
+def attached_to(reader: ManifestReader, subjects: Iterable[Digest], hanging: Hanging) -> list[Attached]:
+    """Return all that hangs on these, and on that in turn, metadata read; raises as ManifestReader.open does."""
+    found: list[Attached] = []
+    level = list(dict.fromkeys(subjects))
+    seen = set(level)
+    while level:
+        looked = reader.in_parallel(lambda subject: (subject, *hanging(subject)), level)
+        new = [each for subject, listed, tagged in looked for each in _opened(reader, subject, listed, tagged)]
+        found += new
+        digests = [digest for each in new for digest in _digests_of(each.content)]
+        level = [digest for digest in dict.fromkeys(digests) if digest not in seen]
+        seen.update(level)
+    return found
 
-    def in_parallel(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
-        """Return what `work` makes of each item, on the run's threads and this one."""
-        return self.settings.in_parallel(work, items, helping=True)
 
-    def _read_documents(self, entries: Sequence[Descriptor]) -> None:
-        """Read what these point at and what that lists, level by level."""
-        level, depth = self._unread(entries), 0
-        while level:
-            depth += 1
-            if depth > DEEPEST or len(self._documents) + len(level) > _MOST:
-                raise InvalidImage(f'{self.reference} has indexes within indexes, more than {DEEPEST} deep'
-                                   if depth > DEEPEST else f'{self.reference} has more than {_MOST} manifests')
-            found = self.in_parallel(self._read, level.values())
-            self._documents.update(zip(level, found, strict=True))
-            level = self._unread([entry for each in found if isinstance(each, Index) for entry in each.manifests])
+def _several(reader: ManifestReader, index: Index, choice: PlatformChoice, hanging: Hanging | None) -> ImageIndex:
+    """Return the index, or a choice of its entries: then what hangs on the whole does not fit."""
+    if choice.platforms:
+        index = without_covers(reader, index)
+    opened = reader.index(index, with_platforms(reader, index, choice).places(choice))
+    if hanging:
+        digests = _digests_of(opened)
+        complete = len(opened.children) == len(index.manifests)
+        opened.attached = tuple(attached_to(reader, digests if complete else digests[:-1], hanging))
+    return opened
 
-    def _unread(self, entries: Sequence[Descriptor]) -> Mapping[Digest, Descriptor]:
-        unread: dict[Digest, Descriptor] = {}
-        for entry in entries:
-            if entry.digest not in self._documents:
-                unread.setdefault(entry.digest, entry)
-        return unread
 
-    def _read(self, entry: Descriptor) -> Manifest | Index:
-        self.settings.cancellation.check()
-        return self._seen.get(entry.digest) or self.contents.manifest(entry)
+def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice) -> Image:
+    manifest = _selected(reader, found, choice) if isinstance(found, Index) else found
+    if manifest.config.media_type not in media_types.CONFIGS:
+        if not choice.platforms:  # all: whatever there is
+            return reader.contents.artifact(reader.reference, manifest)
+        raise InvalidImage(f'{reader.reference} is no container image: its config is a {manifest.config.media_type}')
+    if not choice.platforms:
+        return reader.contents.open(reader.reference, manifest)
+    return reader.contents.image(reader.reference, manifest)
 
-    def _open_manifest(self, manifest: Manifest) -> Content:
-        self.settings.cancellation.check()
-        named = self._named(manifest.digest)
-        try:
-            return self.contents.open(named, manifest)
-        except InvalidImage as error:
-            raise error if str(named) in str(error) else error.renamed(f'{named}: {error}') from None
 
-    def _assembled(self, entry: Descriptor) -> Content:
-        document = self._documents[entry.digest]
-        if len(document.raw) != entry.size:
-            raise SizeMismatch(f'{self._named(entry.digest)} has {len(document.raw)} bytes, should have {entry.size}',
-                               'manifest-size')
-        if document.media_type != entry.media_type:
-            raise InvalidImage(f'{self._named(entry.digest)} is a {document.media_type}, listed as {entry.media_type}',
-                               'manifest-media-type')
-        if entry.digest not in self._contents:
-            assert isinstance(document, Index)
-            self._contents[entry.digest] = ImageIndex(self._named(entry.digest), document, [
-                Child(place, self._assembled(each)) for place, each in enumerate(document.manifests)])
-        return self._contents[entry.digest]
+def _require_platforms(image: Image, wanted: PlatformChoice) -> None:
+    """Raise ImageNotFound when the one image that there is is not for all the platforms that were asked for."""
+    actual = image.config.platform
+    for each in wanted.platforms:
+        if not actual.may_be(each):
+            raise ImageNotFound(f'no image for platform {each}; there is: {actual.told}')
 
-    def _named(self, digest: Digest) -> Reference:
-        return replace(self.reference, tag='', digest=digest)
+
+def _selected(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Manifest:
+    """Return the manifest of the one platform that is wanted, from an index within the index if it is there."""
+    assert choice.one
+    for _ in range(DEEPEST):
+        index = without_covers(reader, index)
+        found = reader.read(with_platforms(reader, index, choice).select(choice.one))
+        if isinstance(found, Manifest):
+            return found
+        index = found
+    raise InvalidImage(f'{reader.reference} has indexes within indexes, more than {DEEPEST} deep')
+
+
+def _opened(reader: ManifestReader, subject: Digest, listed: Sequence[Descriptor],
+            tagged: Sequence[tuple[str, Manifest | Index]]) -> list[Attached]:
+    contents = reader.open([*listed, *(reader.take(document) for _, document in tagged)])
+    for entry in listed:
+        if subject_of(reader.document(entry.digest)) != subject:
+            raise InvalidImage(f'{entry.digest} is listed as referring to {subject}, but does not say so itself')
+    return [*(Attached(content, subject=subject) for content in contents[:len(listed)]),
+            *(Attached(content, tag=tag) for content, (tag, _) in zip(contents[len(listed):], tagged, strict=True))]
+
+
+def _digests_of(content: Content) -> list[Digest]:
+    """Return the digests of all manifests that an image or an index is made of."""
+    documents = [each.index if isinstance(each, ImageIndex) else each.manifest for each in below(content)]
+    return [document.digest for document in documents if document]

@@ -26,6 +26,11 @@ class Origin:
             return cls(found.digest)
         return cls(found.digest, platforms_of(found))
 
+    @classmethod
+    def of_entries(cls, entries: Index) -> Self:
+        """Return the origin of what is taken of several entries of one name, made an index that nobody has."""
+        return cls(None, platforms_of(entries))
+
 
 def platforms_of(index: Index) -> tuple[str, ...]:
     """Return the platforms of the images that an index lists, without attestations about them."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from occystrap_core.oci.reference import Reference, split_tag
     from occystrap_core.oci.referrers import COSIGN_SUFFIXES, referrer_of, referrers_tag, subject_of
 
-__getattr__ = lazy_exports(__name__, {
+__getattr__ = lazy_exports(__name__, __name__, {
     'named_images': 'Offer UNTAGGED called choose parse_name', 'config': 'ImageConfig', 'descriptor': 'Descriptor',
     'digest': 'Digest',
     'documents': 'MANIFEST_CAP dump field list_or_null parse_json parse_object',

@@ -10,10 +10,9 @@ from typing import Self
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ListedImage
-from occystrap_core.api.options import nearest
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
-from occystrap_core.errors import OccystrapError, UsageError
+from occystrap_core.errors import OccystrapError, UsageError, nearest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.report import ImageReport
@@ -25,7 +24,6 @@ from occystrap_core.plugins.resolver import (
 from occystrap_core.settings import Settings
 from occystrap_core.values import value
 from occystrap_core.version import __version__
-
 
 _FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
 

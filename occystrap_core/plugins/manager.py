@@ -127,7 +127,7 @@ class Plugins:
         known = sorted({declaration.name for _, declaration in self.declared(kind)})
         if official:
             return UnknownScheme(f'no installed plugin has {name}:// as {what}: pip install {official}')
-        from occystrap_core.api.options import nearest
+        from occystrap_core.errors import nearest
         shown = f'{name}://' if what in ('source', 'destination') else name
         return UnknownScheme(f'no installed plugin has {shown} as {what}{nearest(name, known)}'
                              if known else f'no installed plugin has any {what}: pip install occystrap-core[all]')

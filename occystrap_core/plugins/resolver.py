@@ -77,8 +77,4 @@ def _made(wanted: Any, factory: str, *arguments: object) -> Any:
 
 
 def _location(scheme: InputScheme | WriterScheme, uri: str) -> Location:
-    written = parse_uri(uri)
-    values = read_options(scheme.options, written.options, f'{scheme.name}://')
-    secrets = {option.name for option in scheme.options if option.secret}
-    given = {name: text for name, text in written.options.items() if name not in secrets}
-    return Location(scheme.name, written.path, values, given)
+    return Location.parse(uri, scheme.options, scheme.name)

@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from occystrap_core.api.image_list import ImageList, ListedImage
-from occystrap_core.api.options import nearest
 from occystrap_core.api.uri import parse_filter, parse_uri
-from occystrap_core.errors import UsageError
+from occystrap_core.errors import UsageError, nearest
 from occystrap_core.oci.platform import PlatformChoice
 from occystrap_core.sources.source_file import Problems, file_name, read_text, source_uri
 from occystrap_core.values import value

@@ -1,1 +1,34 @@
-"""Reading and rewriting the tars of layers."""
+"""Tars of layers, for plugins: reading and writing entries, sparse files, whiteouts, layers made of tars."""
+from typing import TYPE_CHECKING
+
+from occystrap_core.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from occystrap_core.image.image import SequentialImage
+    from occystrap_core.image.layer import StoredLayer, TarLayer
+    from occystrap_core.tar.archive import TAR_BLOCK, TAR_END, file_header, padded_size
+    from occystrap_core.tar.entry import (
+        BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, TarEntry,
+    )
+    from occystrap_core.tar.globs import plain_path
+    from occystrap_core.tar.reader import TarFileReader, TarReader
+    from occystrap_core.tar.sparse import SparseContent
+    from occystrap_core.tar.whiteouts import Whiteout, is_whiteout, whiteout_of
+
+_HOMES = {
+    'image.image': 'SequentialImage',
+    'image.layer': 'StoredLayer TarLayer',
+    'tar.archive': 'TAR_BLOCK TAR_END file_header padded_size',
+    'tar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE FOLDER HARD_LINK SYMLINK TarEntry',
+    'tar.globs': 'plain_path',
+    'tar.reader': 'TarFileReader TarReader',
+    'tar.sparse': 'SparseContent',
+    'tar.whiteouts': 'Whiteout is_whiteout whiteout_of',
+}
+__getattr__ = lazy_exports('occystrap_core', __name__, _HOMES)
+
+__all__ = [
+    'BLOCK_DEVICE', 'CHARACTER_DEVICE', 'FIFO', 'FILE', 'FOLDER', 'HARD_LINK', 'SYMLINK', 'SequentialImage',
+    'SparseContent', 'StoredLayer', 'TAR_BLOCK', 'TAR_END', 'TarEntry', 'TarFileReader', 'TarLayer', 'TarReader',
+    'Whiteout', 'file_header', 'is_whiteout', 'padded_size', 'plain_path', 'whiteout_of',
+]

@@ -1,7 +1,6 @@
 """Images whose layers are rewritten entry by entry; neighbouring filters share one pass."""
 from collections.abc import Callable, Sequence
 
-from occystrap_core.api.image_filter import EntryFilter
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.derived import DerivedImage, DerivedLayer
 from occystrap_core.image.image import Image
@@ -83,7 +82,7 @@ def rewrite_layers(image: Image, begin: Callable[[Layer], LayerPass], settings: 
     return DerivedImage(image, rewritten)
 
 
-def rewrite_entries(image: Image, entry_filter: EntryFilter) -> Image:
-    """Return `image` with every entry of every layer passed through the filter, lazily."""
-    layer_pass = LayerPass(entry_filter.entry)
-    return rewrite_layers(image, lambda layer: layer_pass, entry_filter.settings)
+def rewrite_entries(image: Image, entry: EntryFunction, settings: Settings) -> Image:
+    """Return `image` with every entry of every layer passed through the function, lazily."""
+    layer_pass = LayerPass(entry)
+    return rewrite_layers(image, lambda layer: layer_pass, settings)

@@ -87,6 +87,11 @@ class CheckResults:
         self.results = list(results)
         self.observations: list[Observation] = []
 
+    @property
+    def has_unreachable(self) -> bool:
+        """Whether something could not be looked at."""
+        return any(each.presence is Presence.UNREACHABLE for each in self.observations)
+
     def found(self, expectation: Expectation, *, size: int | None = None, digest: Digest | None = None,
               evidence: Proof) -> None:
         """Report an expected thing with its size in bytes and its digest, as far as they were looked at."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from occystrap_core import InvalidImage, InvalidReceipt, KeptReceipts, Location, Receipt
+from occystrap_core import InvalidImage, KeptReceipts, Location, OccystrapError, Receipt
 from occystrap_core.oci import MANIFEST_CAP, Digest, Reference
 from occystrap_dir.directory.catalog import CATALOG, parse_catalog
 from occystrap_dir.directory.manifests import CAP
@@ -77,7 +77,7 @@ def _read_receipts(root: str) -> tuple[list[Receipt], list[tuple[str, str]]]:
     for name in names:
         try:
             receipts.append(Receipt.from_json(read_document(root, f'{RECEIPTS}/{name}', MANIFEST_CAP * 16)))
-        except (InvalidReceipt, InvalidImage, WrongKind, OSError) as error:
+        except (OccystrapError, OSError) as error:
             unproved.append((f'{RECEIPTS}/{name}', str(error)))
     return receipts, unproved
 

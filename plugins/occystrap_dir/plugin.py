@@ -2,12 +2,12 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import (
-    BOOLEAN, INTEGER, SIZE, STRING, InputScheme, Many, Option, OptionType, WriterScheme, choice, hookimpl,
-)
+from occystrap_core import InputScheme, Many, Option, OptionType, WriterScheme, hookimpl
 
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Location, Receipt, Settings, VerifyLevel
+
+BOOLEAN, INTEGER, SIZE, STRING = OptionType.BOOLEAN, OptionType.INTEGER, OptionType.SIZE, OptionType.STRING
 
 
 def _mode(text: str) -> int:
@@ -74,7 +74,8 @@ def register_writers() -> Iterable[WriterScheme]:
             'layout', 'occystrap_dir.layout.writer:LayoutOutput',
             [Option('tag', STRING, None, 'the name in index.json, as behind a colon: layout://PATH:TAG (default: the '
                                          'source\'s)'),
-             Option('compression', choice('gzip', 'gzip-fast', 'zstd'), 'gzip', 'for layers that have no blob yet'),
+             Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
+                    'for layers that have no blob yet'),
              _REBUILD],
             'an OCI image layout in a folder, which may hold many images, blobs as stored',
             many=Many(True, reason='it names one tag', unless=_names_a_tag),

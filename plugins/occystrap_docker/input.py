@@ -2,8 +2,9 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, Place, SequentialImage, Settings
+from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, Place, Settings
 from occystrap_core.oci import Excluded, Reference
+from occystrap_core.tar import SequentialImage
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.daemon.selection import NamePattern, matching
 from occystrap_docker.export.export import Export

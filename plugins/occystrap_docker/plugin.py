@@ -2,23 +2,11 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import BOOLEAN, CommandDeclaration, InputScheme, Many, Option, WriterScheme, choice, hookimpl
+from occystrap_core import CommandDeclaration, InputScheme, Many, Option, WriterScheme, hookimpl
+from occystrap_docker.options import CONNECTION, FALLBACK
 
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
-
-CONNECTION = (
-    Option('socket', help='where the daemon listens: a path, or an address as host= has it'),
-    Option('host', help='where the daemon listens: unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT][/PATH] '
-                        '(default: DOCKER_HOST, then what context= says, then the usual sockets)'),
-    Option('context', help='a context of the docker command (default: DOCKER_CONTEXT, then the current one)'),
-    Option('engine', choice('docker', 'podman'), 'docker',
-           'whose usual places to look at; for podman CONTAINER_HOST, then the sockets of user and system'),
-    Option('cert_path', help='folder with ca.pem, cert.pem, key.pem for TLS (default: DOCKER_CERT_PATH)'),
-    Option('tls_verify', BOOLEAN, None,
-           'TLS with tcp://, and whether it matters who answers (default: DOCKER_TLS_VERIFY; true with cert_path)'),
-)
-FALLBACK = Option('fallback', BOOLEAN, False, 'take the image as docker:// does where the daemon cannot push it here')
 
 
 @hookimpl

@@ -3,14 +3,14 @@ import re
 from contextlib import closing
 
 from occystrap_core import (
-    READ, REPORTED, CheckResults, DigestMismatch, Expectation, ImageError, Receipt, ServiceError, Settings, VerifyLevel,
-    read_options,
+    READ, REPORTED, CheckResults, Expectation, Location, Receipt, ServiceError, Settings, VerifyLevel,
 )
+from occystrap_core.files import DigestMismatch, ImageError
 from occystrap_core.oci import Digest, ImageConfig
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.export.export import ArrivingLayer, Export
 from occystrap_docker.export.first_pass import resolved
-from occystrap_docker.plugin import CONNECTION
+from occystrap_docker.options import CONNECTION
 
 _DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected digest')
 """What Docker and Podman say of layers that were changed or removed below them."""
@@ -18,7 +18,7 @@ _DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected dig
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
     """Report what the daemon has of what the receipt expects; what it hindered is unverified."""
-    options = read_options(CONNECTION, receipt.options, f'the receipt for {receipt.destination}')
+    options = Location.of_receipt(receipt, CONNECTION).options
     with closing(Daemon(options, settings)) as daemon:
         check = _Check(receipt, daemon)
         for each in receipt.of_kind('config', 'layer'):

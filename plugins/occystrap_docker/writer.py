@@ -9,9 +9,10 @@ from functools import cached_property
 from itertools import count
 
 from occystrap_core import (
-    ByteStream, Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt,
-    ServiceError, Settings, TemporaryFile, UsageError, WrittenImage, WrittenLayer,
+    Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt, ServiceError,
+    Settings, UsageError, WrittenImage, WrittenLayer,
 )
+from occystrap_core.files import ByteStream, TemporaryFile
 from occystrap_core.oci import Digest, Reference
 from occystrap_docker.connection.address import Address
 from occystrap_docker.daemon.daemon import Daemon
@@ -19,7 +20,7 @@ from occystrap_docker.load.archive_stream import ArchiveStream
 from occystrap_docker.load.known_layers import KnownLayers
 from occystrap_docker.load.leftover import Leftover
 from occystrap_docker.load.load_stream import LoadStream
-from occystrap_docker.plugin import CONNECTION
+from occystrap_docker.options import CONNECTION
 
 _LOG = logging.getLogger('occystrap.docker')
 _LOOK = 0.1

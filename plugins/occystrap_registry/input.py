@@ -5,14 +5,13 @@ from dataclasses import replace
 from functools import partial
 
 from occystrap_core import (
-    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, open_chosen,
-    platforms_wanted,
+    Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place, Settings,
 )
 from occystrap_core.oci import Excluded, Reference, has_glob
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import get_manifest
 from occystrap_registry.distribution.referrers import hanging_on
-from occystrap_registry.distribution.repository import RepositoryContents
+from occystrap_registry.distribution.repository import RepositoryStore
 from occystrap_registry.distribution.selection import matching, not_excluded
 from occystrap_registry.transport.address import parse_address
 
@@ -28,7 +27,7 @@ class RegistryInput(ImageInput):
         super().__init__(location.with_path(str(self._address.reference)), settings)
         self._client = RegistryClient(self._address, settings)
         self._referrers = bool(location.options.get('referrers'))
-        self._wanted = platforms_wanted(location.options.get('platform'), settings)
+        self._wanted = settings.platform_choice(location.options.get('platform'))
         self._others: dict[str, RegistryInput] = {}
         self._lock = threading.Lock()
 
@@ -72,8 +71,8 @@ class RegistryInput(ImageInput):
 
     def _open(self, reference: Reference) -> Image | ImageIndex:
         found = get_manifest(self._client, reference.digest or reference.tag)
-        reader = ContentReader(RepositoryContents(self._client), reference, self.settings)
-        return open_chosen(reader, found, self._wanted, partial(hanging_on, self._client) if self._referrers else None)
+        reader = IndexReader(RepositoryStore(self._client), reference, self.settings)
+        return reader.choose(found, self._wanted, partial(hanging_on, self._client) if self._referrers else None)
 
 
 def _named(error: InvalidImage | ImageNotFound, reference: Reference) -> InvalidImage | ImageNotFound:

@@ -2,14 +2,14 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import BOOLEAN, CommandDeclaration, InputScheme, Many, Option, WriterScheme, choice, hookimpl
+from occystrap_core import CommandDeclaration, InputScheme, Many, Option, OptionType, WriterScheme, hookimpl
 
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
 
 CONNECTION = [
-    Option('insecure', BOOLEAN, False, 'allow http, and https without checking certificates, as docker means it; '
-                                       'always so for this machine itself'),
+    Option('insecure', OptionType.BOOLEAN, False,
+           'allow http, and https without checking certificates, as docker means it; always so for this machine'),
     Option('username', help='who to log in as (default: --username, OCCYSTRAP_USERNAME, then what occystrap, docker '
                             'or podman login kept)'),
     Option('password', help='password or token (default: OCCYSTRAP_PASSWORD); ps shows it, so better not here',
@@ -18,7 +18,7 @@ CONNECTION = [
 _IMAGES = [
     Option('platform', help='what to take of an index: linux/arm64, a list with commas, or all '
                             '(default: --platform)'),
-    Option('referrers', BOOLEAN, False, 'bring what hangs on the image: signatures, SBOMs, attestations'),
+    Option('referrers', OptionType.BOOLEAN, False, 'bring what hangs on the image: signatures, SBOMs, attestations'),
     Option('exclude', help='what to leave out: patterns with commas, for repositories, repository:tag or :tag'),
     *CONNECTION,
 ]
@@ -45,7 +45,8 @@ def register_inputs() -> Iterable[InputScheme]:
 def register_writers() -> Iterable[WriterScheme]:
     """Return registry:// as a destination."""
     return [WriterScheme('registry', 'occystrap_registry.writer:RegistryOutput', [
-        Option('compression', choice('gzip', 'gzip-fast', 'zstd'), 'gzip', 'for layers that have no blob yet'),
+        Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
+               'for layers that have no blob yet'),
         *CONNECTION,
     ], 'push to a registry, blobs that are there already left out',
         many=Many(False, reason='it names one tag'))]

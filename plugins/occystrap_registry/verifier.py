@@ -3,9 +3,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from occystrap_core import (
-    READ, REPORTED, ByteStream, CheckResults, Expectation, ImageNotFound, InvalidImage, Location, OccystrapError,
-    Presence, Receipt, ServiceError, Settings, VerifyLevel,
+    READ, REPORTED, CheckResults, Expectation, ImageNotFound, InvalidImage, Location, OccystrapError, Receipt,
+    ServiceError, Settings, VerifyLevel,
 )
+from occystrap_core.files import ByteStream
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index
 from occystrap_registry.distribution.blobs import BlobSource
 from occystrap_registry.distribution.client import InternalServerError, RegistryClient
@@ -29,7 +30,7 @@ class _Finding:
     @property
     def is_answer(self) -> bool:
         """Whether the registry could tell of the item, good or bad."""
-        return not self.fault and all(each.presence is not Presence.UNREACHABLE for each in self.results.observations)
+        return not self.fault and not self.results.has_unreachable
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:

@@ -2,10 +2,8 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from occystrap_core import (
-    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, below, concerning, naming,
-    platforms_wanted,
-)
+from occystrap_core import Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings
+from occystrap_core.files import concerning, naming
 from occystrap_core.oci import INDEX, LayoutEntries, Platform, Reference, choose
 from occystrap_tar.archive import docker_archive, oci_archive
 from occystrap_tar.archive.archive_copy import ReadableArchive
@@ -21,7 +19,7 @@ class TarInput(ImageInput):
         super().__init__(location, settings)
         self._readable: ReadableArchive | None = None
         self._archive: Archive | None = None
-        self._wanted = platforms_wanted(location.options.get('platform'), settings)
+        self._wanted = settings.platform_choice(location.options.get('platform'))
 
     def references(self) -> Iterable[Reference]:
         """Return the image chosen, or the only one."""
@@ -35,7 +33,7 @@ class TarInput(ImageInput):
         """Return the image, or what is wanted of an index, having read the headers and the small documents."""
         with naming(self.location.path), self._closed_if_failed():
             opened = self._open(reference)
-        first = next((each for each in below(opened) if isinstance(each, Image)), None)
+        first = opened if isinstance(opened, Image) else next(opened.images(), None)
         if first and self._readable and not self._readable.once:
             first.on_close(self.close)
         return opened

@@ -2,7 +2,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import InputScheme, Many, Option, WriterScheme, choice, hookimpl
+from occystrap_core import InputScheme, Many, Option, OptionType, WriterScheme, hookimpl
 
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
@@ -22,9 +22,10 @@ def register_inputs() -> Iterable[InputScheme]:
 def register_writers() -> Iterable[WriterScheme]:
     """Return tar:// as a destination."""
     return [WriterScheme('tar', 'occystrap_tar.writer:tar_output', [
-        Option('format', choice('docker', 'oci'), 'docker', 'docker archive, or OCI archive of blobs as stored'),
+        Option('format', OptionType.choice('docker', 'oci'), 'docker',
+               'docker archive, or OCI archive of blobs as stored'),
         Option('tag', help='the name:tag in the archive (default: the source\'s)'),
-        Option('compression', choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
+        Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                'with format=oci, for layers that have no blob yet'),
     ], 'an archive of one image', many=Many(False, reason='an archive holds one image'))]
 

@@ -2,9 +2,8 @@
 import os
 import stat
 
-from occystrap_core import (
-    READ, ByteStream, CheckResults, DeviceFile, Expectation, Receipt, Settings, VerifyLevel, forget_cached, hash_file,
-)
+from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
+from occystrap_core.files import ByteStream, DeviceFile, forget_cached, hash_file
 from occystrap_core.oci import MANIFEST_CAP
 from occystrap_tar.archive.members import Member, WrittenArchive
 

@@ -2,9 +2,10 @@
 import os
 
 from occystrap_core import (
-    ByteStream, Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
-    UsageError, WrittenImage, WrittenLayer, writing,
+    Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings, UsageError,
+    WrittenImage, WrittenLayer,
 )
+from occystrap_core.files import ByteStream, writing
 from occystrap_core.oci import (
     INDEX, LAYOUT, LAYOUT_VERSION, REF_NAME, Descriptor, Digest, Reference, blob_name, dump, media_types,
 )

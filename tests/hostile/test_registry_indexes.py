@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import ImageError, ImageIndex, ImageNotFound, InvalidImage, Settings
-from occystrap_core.image import index_reader
+from occystrap_core import ImageIndex, ImageNotFound, InvalidImage, Settings
+from occystrap_core.files import ImageError
+from occystrap_core.image import manifest_reader as index_reader
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, media_types, referrers_tag
 from occystrap_core.pipeline.index_copy import copy_of
 from occystrap_core.testing.sample import sample_image

@@ -5,8 +5,9 @@ import shutil
 
 from occystrap_core import (
     READ, CheckResults, Expectation, Image, ImageOutput, Location, OutgoingLayer, OutputError, Receipt, Settings,
-    VerifyLevel, WriterScheme, WrittenImage, WrittenLayer, hash_file, hookimpl,
+    VerifyLevel, WriterScheme, WrittenImage, WrittenLayer, hookimpl,
 )
+from occystrap_core.files import hash_file
 
 
 class FlatOutput(ImageOutput):  # it says nothing of `wants`, so it is given uncompressed tars

@@ -4,8 +4,9 @@ from typing import BinaryIO
 
 from occystrap_core import (
     Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings, WrittenImage,
-    WrittenLayer, writing,
+    WrittenLayer,
 )
+from occystrap_core.files import writing
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_dir.bundle.bundle_paths import CONFIG, FILES, KEPT, MARKS, ROOTFS
 from occystrap_dir.bundle.runtime_config import runtime_config, unsafe_labels

@@ -1,6 +1,4 @@
 """The images that a folder holds, by the names that its catalog and its manifests give them."""
-import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +6,7 @@ from occystrap_core import InvalidImage, UsageError, value
 from occystrap_core.oci import Reference
 from occystrap_dir.directory.catalog import read_catalog
 from occystrap_dir.directory.manifests import SavedImage, manifest_names, read_manifest
+from occystrap_dir.workspace.names import folder_name
 
 
 @value
@@ -83,9 +82,3 @@ def _parse(text: str, what: str) -> Reference:
         return Reference.parse(text)
     except UsageError as error:
         raise InvalidImage(f'{what}: {error}') from None
-
-
-def folder_name(root: str) -> str:
-    """Return what to call an image that has no name: like its folder, in the form of a repository."""
-    words = re.findall(r'[a-z0-9]+', os.path.basename(os.path.realpath(root)).lower())
-    return '-'.join(words) or 'image'

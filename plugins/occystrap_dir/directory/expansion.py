@@ -1,14 +1,14 @@
 """The files of an image beside its layers: what `dir://PATH?expand=true` adds, in a folder named like the manifest."""
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from io import FileIO
+from typing import Any
 
-from occystrap_core import (
-    ByteStream, Expectation, OutgoingLayer, OutputError, Settings, Values, WrittenImage, WrittenLayer,
-)
-from occystrap_dir.extraction.removal import remove_tree
+from occystrap_core import Expectation, OutgoingLayer, OutputError, Settings, WrittenImage, WrittenLayer
+from occystrap_core.files import ByteStream
 from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.removal import remove_tree
 from occystrap_dir.workspace.workspace import STATE, Workspace
 
 TREES, UNPACKING = f'{STATE}/trees', f'{STATE}/unpacking'
@@ -27,7 +27,7 @@ def tree_name(manifest: str) -> str:
 class Expansion:
     """Unpacks the layers of one image while they are written."""
 
-    def __init__(self, root: str, options: Values, settings: Settings) -> None:
+    def __init__(self, root: str, options: Mapping[str, Any], settings: Settings) -> None:
         self._place, self._limits = Beneath(root), Limits(options)
         staging = Staging(self._place, f'{UNPACKING}/image', settings.sync)
         self._unpacking = Unpacking(staging, self._limits, settings.sync)

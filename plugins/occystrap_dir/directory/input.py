@@ -5,10 +5,10 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from occystrap_core import (
-    Image, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, TarLayer, UsageError, concerning,
-)
+from occystrap_core import Image, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, UsageError
+from occystrap_core.files import concerning
 from occystrap_core.oci import AMBIGUOUS, MANIFEST_CAP, Digest, ImageConfig, Reference, parse_json
+from occystrap_core.tar import TarLayer
 from occystrap_dir.directory.catalog import named_as
 from occystrap_dir.directory.catalog_images import Choice, list_choices, reference_of, saved_image
 from occystrap_dir.workspace.names import open_inside, read_document

@@ -6,8 +6,9 @@ from functools import cached_property
 
 from occystrap_core import (
     Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place, Receipt,
-    Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
+    Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
+from occystrap_core.files import writing
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.directory.catalog import (
     CATALOG, Catalog, Entry, is_missing, named_as, place, read_catalog, rebuilt_catalog,
@@ -15,11 +16,12 @@ from occystrap_dir.directory.catalog import (
 from occystrap_dir.directory.checksums import (
     CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, lines_of_others, write_checksums,
 )
+from occystrap_dir.directory.existing_images import check_destination, require_catalog
 from occystrap_dir.directory.expansion import Expansion, remove_expansions, remove_if_empty
 from occystrap_dir.directory.manifests import SINGLE, build_manifest, layer_name, manifest_names
 from occystrap_dir.directory.orphans import remove_orphans
 from occystrap_dir.workspace.beneath import WrongKind
-from occystrap_dir.workspace.destination import check_destination, require_catalog, without_rebuilding
+from occystrap_dir.workspace.destination import without_rebuilding
 from occystrap_dir.workspace.receipts import kept_receipt, recorded_sizes, with_known_evidence
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Self
 
-from occystrap_core import InvalidImage, TarEntry
+from occystrap_core import InvalidImage
+from occystrap_core.tar import TarEntry
 from occystrap_dir.extraction.acl import ACLS, DEFAULT, kept
 from occystrap_dir.extraction.mtree import xattr_keywords
 

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from occystrap_core import WRITEBACK, SparseContent, TarReader, start_writeback
+from occystrap_core.files import WRITEBACK, start_writeback
+from occystrap_core.tar import SparseContent, TarReader
 from occystrap_dir.extraction.limits import Budget
 
 if TYPE_CHECKING:

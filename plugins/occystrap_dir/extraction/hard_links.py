@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from occystrap_core import InvalidImage
 from occystrap_dir.extraction.record import TreeRecord
-from occystrap_dir.extraction.removal import Removal
-from occystrap_dir.extraction.root import Root, join, text
+from occystrap_dir.workspace.removal import Removal
+from occystrap_dir.workspace.root import Root, join, text
 
 
 class HardLinks:

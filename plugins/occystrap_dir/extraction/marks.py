@@ -3,8 +3,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from occystrap_core import Whiteout
-from occystrap_dir.extraction.root import join
+from occystrap_core.tar import Whiteout
+from occystrap_dir.workspace.root import join
 
 if TYPE_CHECKING:
     from occystrap_dir.extraction.tree import Tree

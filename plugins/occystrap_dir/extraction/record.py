@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from occystrap_core import writing
-from occystrap_dir.extraction.root import join
+from occystrap_core.files import writing
+from occystrap_dir.workspace.root import join
 
 _LAYERS = 1 << 16
 _KNOWN = 1024

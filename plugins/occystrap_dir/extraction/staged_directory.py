@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from occystrap_core import OutputError, writing
-from occystrap_dir.extraction.removal import remove_tree
+from occystrap_core import OutputError
+from occystrap_core.files import writing
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath, WrongKind
 from occystrap_dir.workspace.destination import check_parent
+from occystrap_dir.workspace.removal import remove_tree
 
 _EXCHANGE = 2
 """RENAME_EXCHANGE (renameat2(2))."""

@@ -5,21 +5,23 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from occystrap_core import (
-    BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, ByteStream, InvalidImage, TarEntry,
-    TarReader, Whiteout, is_whiteout, plain_path, whiteout_of,
+from occystrap_core import InvalidImage
+from occystrap_core.files import ByteStream
+from occystrap_core.tar import (
+    BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, TarEntry, TarReader, Whiteout, is_whiteout,
+    plain_path, whiteout_of,
 )
 from occystrap_dir.extraction import mtree
 from occystrap_dir.extraction.attributes import Attributes, Setter
 from occystrap_dir.extraction.content import write_content
+from occystrap_dir.extraction.file_system import FileSystem, clear_xattrs
 from occystrap_dir.extraction.hard_links import HardLinks
 from occystrap_dir.extraction.head import Head
 from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Marks
-from occystrap_dir.extraction.file_system import FileSystem, clear_xattrs
 from occystrap_dir.extraction.record import TreeRecord
-from occystrap_dir.extraction.removal import Removal
-from occystrap_dir.extraction.root import Root, join, text
+from occystrap_dir.workspace.removal import Removal
+from occystrap_dir.workspace.root import Root, join, text
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAJORS, _MINORS = 1 << 12, 1 << 20

@@ -3,7 +3,7 @@ import os
 import stat
 
 from occystrap_core import InvalidImage
-from occystrap_dir.extraction.root import Root, join, text
+from occystrap_dir.workspace.root import Root, join, text
 
 _CAP = 16 << 20
 _LINKS = 40

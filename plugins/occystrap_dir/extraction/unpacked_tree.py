@@ -1,10 +1,12 @@
 """One tree in the making: from an empty folder beside its place to the list of its files."""
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
-from occystrap_core import ByteStream, Cancelled, Values, writing
+from occystrap_core import Cancelled
+from occystrap_core.files import ByteStream, writing
 from occystrap_core.oci import Digest
 from occystrap_dir.extraction.attributes import Setter
 from occystrap_dir.extraction.head import Head, ListedLayer
@@ -22,7 +24,7 @@ _BUFFER = 1 << 20
 class Limits:
     """What all trees of one image share: how much they may take, and what could not be set."""
 
-    def __init__(self, options: Values) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         self.budget = Budget(options['max_unpacked'], options['max_entries'], options['max_names'])
         self.setter = Setter(bool(options['rootless']))
         self.mode: int = options['mode'] or 0o700

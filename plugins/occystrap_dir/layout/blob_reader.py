@@ -3,14 +3,14 @@ import io
 import os
 from collections.abc import Iterable
 
-from occystrap_core import (
-    Contents, DigestMismatch, ImageNotFound, InvalidImage, SizeMismatch, StoredLayer, concerning, inflated_size,
-)
+from occystrap_core import BlobStore, ImageNotFound, InvalidImage
+from occystrap_core.files import DigestMismatch, SizeMismatch, concerning, inflated_size
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, parse_manifest_or_index
+from occystrap_core.tar import StoredLayer
 from occystrap_dir.workspace.names import open_inside, read_document
 
 
-class LayoutContents(Contents):
+class LayoutStore(BlobStore):
     """What lies in `blobs/sha256`."""
 
     def __init__(self, root: str) -> None:
@@ -80,7 +80,7 @@ class LayoutContents(Contents):
         return ImageNotFound(f'blob {descriptor.digest} is not in {self.root}', 'layer-missing')
 
 
-def blobs_below(contents: LayoutContents, entries: Iterable[Descriptor]) -> set[Digest]:
+def blobs_below(contents: LayoutStore, entries: Iterable[Descriptor]) -> set[Digest]:
     """Return the digests of all blobs that these entries lead to, their manifests among them; raises ImageError."""
     found, pending = set[Digest](), list(entries)
     for entry in pending:

@@ -1,5 +1,6 @@
 """Whether images may be written to a layout, and what it has so far: asked before anything is downloaded."""
-from occystrap_core import InvalidImage, OutputError, writing
+from occystrap_core import InvalidImage, OutputError
+from occystrap_core.files import writing
 from occystrap_core.oci import INDEX, LAYOUT, MANIFEST_CAP, require_version
 from occystrap_dir.layout.index_file import IndexFile, read_index
 from occystrap_dir.layout.recovery import has_receipts

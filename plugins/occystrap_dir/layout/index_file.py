@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from occystrap_core import InvalidImage, concerning
+from occystrap_core import InvalidImage
+from occystrap_core.files import concerning
 from occystrap_core.oci import (
     CONTAINERD_NAME, INDEX, MANIFEST_CAP, MANIFEST_FIELDS, REF_NAME, Descriptor, Index, dump, media_types, parse_object,
 )

@@ -3,14 +3,14 @@ import os
 from collections.abc import Sequence
 
 from occystrap_core import (
-    ContentReader, Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Origin, Place, Settings,
-    concerning, naming, open_chosen, platforms_of, platforms_wanted,
+    Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place, Settings,
 )
+from occystrap_core.files import concerning, naming
 from occystrap_core.oci import (
     LAYOUT, MANIFEST_CAP, REF_NAME, Descriptor, Index, LayoutEntries, Reference, entry_name, require_version,
     select_entry,
 )
-from occystrap_dir.layout.blob_reader import LayoutContents
+from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.layout_images import choose_image, found_at
 from occystrap_dir.layout.place import parse_place
@@ -26,8 +26,8 @@ class LayoutInput(ImageInput):
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
         self._place = parse_place(location.path)
-        self._contents = LayoutContents(self._place.root)
-        self._wanted = platforms_wanted(location.options.get('platform'), settings)
+        self._contents = LayoutStore(self._place.root)
+        self._wanted = settings.platform_choice(location.options.get('platform'))
         self._chosen: dict[Reference, LayoutEntries] = {}
 
     def references(self) -> Sequence[Reference]:
@@ -41,13 +41,12 @@ class LayoutInput(ImageInput):
         if reference not in self._chosen and reference not in self.references():
             raise ImageNotFound(f'{self._place.root} holds no image {reference}')
         found = found_at(self._contents, select_entry(self._chosen[reference]))
-        reader = ContentReader(self._contents, reference, self.settings)
+        reader = IndexReader(self._contents, reference, self.settings)
+        several = len(self._chosen[reference]) > 1
+        entries = Index.build(self._chosen[reference]) if several else None
         referrers = Referrers(self._contents, self._entries()) if self.location.options.get('referrers') else None
         with naming(self._place.root):
-            opened = open_chosen(reader, found, self._wanted, referrers.hanging_on if referrers else None)
-        if len(self._chosen[reference]) > 1:  # the index is made here, of entries with one name
-            opened.origin = Origin(None, platforms_of(Index.build(self._chosen[reference])))
-        return opened
+            return reader.choose(found, self._wanted, referrers.hanging_on if referrers else None, entries=entries)
 
     def place(self, reference: Reference) -> Place:
         """Return the layout, with the name that index.json has for the image, or else what the location calls it."""

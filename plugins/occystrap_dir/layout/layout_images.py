@@ -2,20 +2,21 @@
 import re
 from collections.abc import Sequence
 
-from occystrap_core import ImageError, ImageNotFound, UsageError, concerning
+from occystrap_core import ImageNotFound, UsageError
+from occystrap_core.files import ImageError, concerning
 from occystrap_core.oci import (
     Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Reference, called, choose, layout_offers, subject_of,
 )
-from occystrap_dir.directory.catalog_images import folder_name
-from occystrap_dir.layout.blob_reader import LayoutContents
+from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.place import Place
+from occystrap_dir.workspace.names import folder_name
 
 _HOW = '?image=, or its tag behind a colon'
 _HANGING = re.compile(r'sha256-[0-9a-f]{64}(\.[a-z]+)?')
 """Tags of what hangs on a digest: lists of referrers, cosign's signatures."""
 
 
-def choose_image(contents: LayoutContents, entries: Sequence[Descriptor], place: Place, image: str | None,
+def choose_image(contents: LayoutStore, entries: Sequence[Descriptor], place: Place, image: str | None,
                  ) -> tuple[LayoutEntries, Reference]:
     """Return the image meant, and what to call it; `image` is the option of this name.
 
@@ -54,7 +55,7 @@ def _of_digest(offers: Sequence[Offer[LayoutEntries]], digest: Digest, unnamed: 
     return [Descriptor('', digest, -1)], Reference(unnamed.repository, digest=digest)
 
 
-def _standing_alone(contents: LayoutContents, offers: Sequence[Offer[LayoutEntries]]) -> list[Offer[LayoutEntries]]:
+def _standing_alone(contents: LayoutStore, offers: Sequence[Offer[LayoutEntries]]) -> list[Offer[LayoutEntries]]:
     """Return the images that are not there for the sake of others.
 
     Programs may list every manifest that the layout has (oras does), those within indexes and those that refer to
@@ -72,7 +73,7 @@ def _standing_alone(contents: LayoutContents, offers: Sequence[Offer[LayoutEntri
     return list(alone.values())
 
 
-def _dependent(contents: LayoutContents, entries: Sequence[Descriptor]) -> set[Digest]:
+def _dependent(contents: LayoutStore, entries: Sequence[Descriptor]) -> set[Digest]:
     """Return the digests of what other entries list, and of what refers to something."""
     dependent, seen, pending = set[Digest](), set[Digest](), list(entries)
     for entry in pending:
@@ -88,7 +89,7 @@ def _dependent(contents: LayoutContents, entries: Sequence[Descriptor]) -> set[D
     return dependent
 
 
-def _read(contents: LayoutContents, entry: Descriptor) -> Manifest | Index | None:
+def _read(contents: LayoutStore, entry: Descriptor) -> Manifest | Index | None:
     """Return a manifest, None for what cannot be read: that is for whoever chooses it to hear of."""
     try:
         return contents.manifest(entry)
@@ -96,7 +97,7 @@ def _read(contents: LayoutContents, entry: Descriptor) -> Manifest | Index | Non
         return None
 
 
-def found_at(contents: LayoutContents, chosen: Descriptor | Index) -> Manifest | Index:
+def found_at(contents: LayoutStore, chosen: Descriptor | Index) -> Manifest | Index:
     """Return the manifest or index that was chosen, its size checked; raises ImageNotFound, InvalidImage."""
     if isinstance(chosen, Index):
         return chosen

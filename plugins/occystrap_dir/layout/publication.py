@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from occystrap_core import Expectation, ImageError, InvalidImage, OutputError, Receipt
+from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
+from occystrap_core.files import ImageError
 from occystrap_core.oci import INDEX, LAYOUT, LAYOUT_VERSION, MANIFEST_CAP, Descriptor, Digest, blob_name
-from occystrap_dir.layout.blob_reader import LayoutContents, blobs_below
+from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
 from occystrap_dir.layout.existing_layout import current_index, has_version, require_index
 from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, names_of, read_index
 from occystrap_dir.layout.recovery import rebuilt_index
@@ -92,4 +93,4 @@ def _checked(raw: bytes, root: str) -> bytes:
 def _note_blobs(workspace: Workspace, replaced: Sequence[Descriptor]) -> None:
     """Note what these lead to, to be removed unless something else does as well."""
     with suppress(ImageError):  # what cannot be read may lead anywhere
-        workspace.note([blob_name(digest) for digest in sorted(blobs_below(LayoutContents(workspace.root), replaced))])
+        workspace.note([blob_name(digest) for digest in sorted(blobs_below(LayoutStore(workspace.root), replaced))])

@@ -3,9 +3,10 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
-from occystrap_core import ImageError, Receipt
+from occystrap_core import Receipt
+from occystrap_core.files import ImageError
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, blob_name, referrer_of, subject_of
-from occystrap_dir.layout.blob_reader import LayoutContents, blobs_below
+from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
 from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, named_entry
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.receipts import kept_receipt
@@ -27,7 +28,7 @@ def rebuilt_index(root: str, left_out: Collection[str]) -> tuple[IndexFile, list
     Those that receipts tell of have their names; the others, but for blobs called `left_out`, are listed without one,
     so that nothing removes their blobs.
     """
-    contents, receipts = LayoutContents(root), [kept_receipt(root, name) for name in _kept(root)]
+    contents, receipts = LayoutStore(root), [kept_receipt(root, name) for name in _kept(root)]
     entries = [entry for receipt in receipts if receipt for entry in _attested(contents, receipt)]
     index = IndexFile.empty()
     for entry in entries:
@@ -40,7 +41,7 @@ def rebuilt_index(root: str, left_out: Collection[str]) -> tuple[IndexFile, list
     return index, [f'{note}; listed without a name: {listed}' if nameless else note] if nameless or receipts else []
 
 
-def _nameless(contents: LayoutContents, index: IndexFile, left_out: Collection[str]) -> list[Manifest | Index]:
+def _nameless(contents: LayoutStore, index: IndexFile, left_out: Collection[str]) -> list[Manifest | Index]:
     """Return the manifests and indexes that no entry leads to, nor another of them."""
     known, found = set[Digest](), list[Manifest | Index]()
     with suppress(ImageError):
@@ -67,7 +68,7 @@ def _kept(root: str) -> list[str]:
         return []
 
 
-def _attested(contents: LayoutContents, receipt: Receipt) -> Iterator[Entry]:
+def _attested(contents: LayoutStore, receipt: Receipt) -> Iterator[Entry]:
     """Yield the entries that a receipt was written for: they can be told by their digests."""
     documents = list(_documents(contents, receipt))
     for expected in receipt.of_kind('entry'):
@@ -79,7 +80,7 @@ def _attested(contents: LayoutContents, receipt: Receipt) -> Iterator[Entry]:
                         yield entry
 
 
-def _documents(contents: LayoutContents, receipt: Receipt) -> Iterator[Manifest | Index]:
+def _documents(contents: LayoutStore, receipt: Receipt) -> Iterator[Manifest | Index]:
     for expected in receipt.of_kind('manifest', 'index'):
         try:
             yield contents.manifest(Descriptor('', expected.digest, expected.size))

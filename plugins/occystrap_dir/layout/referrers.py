@@ -7,7 +7,7 @@ from occystrap_core import InvalidImage
 from occystrap_core.oci import (
     COSIGN_SUFFIXES, REF_NAME, Descriptor, Digest, Index, Manifest, media_types, referrers_tag, subject_of,
 )
-from occystrap_dir.layout.blob_reader import LayoutContents
+from occystrap_dir.layout.blob_reader import LayoutStore
 
 _READABLE = (*media_types.MANIFESTS, *media_types.INDEXES)
 
@@ -15,7 +15,7 @@ _READABLE = (*media_types.MANIFESTS, *media_types.INDEXES)
 class Referrers:
     """Looks into every manifest that an index.json lists, once."""
 
-    def __init__(self, contents: LayoutContents, entries: Sequence[Descriptor]) -> None:
+    def __init__(self, contents: LayoutStore, entries: Sequence[Descriptor]) -> None:
         self._contents = contents
         self._entries = [entry for entry in entries if entry.media_type in _READABLE]
 

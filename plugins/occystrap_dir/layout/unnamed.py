@@ -2,9 +2,9 @@
 import re
 from collections.abc import Iterable
 
-from occystrap_core import ImageError
+from occystrap_core.files import ImageError
 from occystrap_core.oci import INDEX, Digest, blob_name
-from occystrap_dir.layout.blob_reader import LayoutContents, blobs_below
+from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
 from occystrap_dir.workspace.beneath import Beneath
@@ -37,4 +37,4 @@ def _named(root: str) -> set[Digest]:
         if has_receipts(root):
             raise ImageError(f'{root}/{INDEX} is lost') from None
         return set()
-    return blobs_below(LayoutContents(root), entries)
+    return blobs_below(LayoutStore(root), entries)

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from occystrap_core import (
     Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
-    Receipt, Settings, UsageError, VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer, writing,
+    Receipt, Settings, UsageError, VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
 )
+from occystrap_core.files import writing
 from occystrap_core.oci import Digest, Index, Manifest, Reference, referrer_of
-from occystrap_dir.layout.blob_reader import LayoutContents
+from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.blobs import Blobs
 from occystrap_dir.layout.existing_layout import check_destination
 from occystrap_dir.layout.index_file import Entry, IndexFile, named_entry, names_of
@@ -97,7 +98,7 @@ class LayoutOutput(ImageOutput):
         if not named:
             return
         with suppress(InvalidImage, ImageNotFound):  # what is damaged is to be replaced
-            there = LayoutContents(self._root).manifest(named[0]) if len(named) == 1 else Index.build(named)
+            there = LayoutStore(self._root).manifest(named[0]) if len(named) == 1 else Index.build(named)
             self.spare_index(there, f'{self._root}, {name}')
 
     def _begin(self, name: str = '') -> None:

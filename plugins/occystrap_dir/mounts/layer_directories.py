@@ -2,10 +2,10 @@
 from occystrap_core import CheckResults, InvalidImage, Settings
 from occystrap_dir.extraction.files_check import check_tree, read_head
 from occystrap_dir.extraction.head import ListedLayer
-from occystrap_dir.extraction.removal import remove_tree
 from occystrap_dir.mounts.mount_files import CAP, CATALOG, LAYERS, TREES, MountCatalog, tree_name
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.removal import remove_tree
 
 
 def listed_layer(root: str, folder: str) -> ListedLayer | None:

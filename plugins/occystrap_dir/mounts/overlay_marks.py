@@ -5,11 +5,12 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from occystrap_core import InvalidImage, Whiteout
+from occystrap_core import InvalidImage
+from occystrap_core.tar import Whiteout
 from occystrap_dir.extraction.mtree import xattr_keywords
-from occystrap_dir.extraction.root import NoFolder, join, text
 from occystrap_dir.extraction.tree import Tree
 from occystrap_dir.mounts.mount_files import MountCatalog
+from occystrap_dir.workspace.root import NoFolder, join, text
 
 IMPLIED, CARRIER, MARKED = b'implied', b'carrier', b'marked'
 """Words for folders in the head of a layer's list: no entry tells of it, but of something in it; there is nothing in it

@@ -12,11 +12,11 @@ from occystrap_core import OutputError
 from occystrap_dir.extraction.attributes import Attributes, Setter
 from occystrap_dir.extraction.head import Head
 from occystrap_dir.extraction.mtree import Line, escaped
-from occystrap_dir.extraction.root import text
 from occystrap_dir.extraction.tree import Cover
 from occystrap_dir.mounts.mount_files import tree_name
 from occystrap_dir.mounts.overlay_marks import CARRIER, IMPLIED, MARKED, OPAQUE
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.root import text
 
 _OPAQUE_MARKS = frozenset(OPAQUE)
 

@@ -7,11 +7,11 @@ from functools import cached_property
 
 from occystrap_core import (
     Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, OutputError, Place,
-    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer, writing,
+    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
+from occystrap_core.files import writing
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.extraction.head import ListedLayer
-from occystrap_dir.extraction.removal import remove_tree
 from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.mounts.layer_directories import is_whole, listed_layer, remove_unnamed
@@ -24,6 +24,7 @@ from occystrap_dir.mounts.stack import Stack
 from occystrap_dir.workspace.destination import check_folder, not_replaced, without_rebuilding
 from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.receipts import kept_receipt, recorded_lists
+from occystrap_dir.workspace.removal import remove_tree
 from occystrap_dir.workspace.workspace import RECEIPTS, STATE, Workspace, was_left
 
 _OURS = {CATALOG, SCRIPT, LAYERS, STATE}

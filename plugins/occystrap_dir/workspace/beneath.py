@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 
-from occystrap_core import InvalidImage, hash_file
+from occystrap_core import InvalidImage
+from occystrap_core.files import hash_file
 from occystrap_core.oci import Digest
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -3,38 +3,9 @@ import os
 from collections.abc import Collection
 from dataclasses import replace
 
-from occystrap_core import InvalidImage, Location, OutputError, writing
-from occystrap_dir.directory.catalog import CATALOG, is_missing, read_catalog
-from occystrap_dir.directory.manifests import SINGLE, manifest_names, read_manifest
-from occystrap_dir.workspace.workspace import STATE, was_left
+from occystrap_core import Location, OutputError
 
-_OURS = (SINGLE, CATALOG, STATE)
-_OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version', 'rootfs', 'mount.json', 'layers')
 _HARMLESS = {'lost+found'}
-
-
-def check_destination(root: str, unique: bool, rebuild: bool) -> None:
-    """Raise OutputError unless `root` is a folder that may be written to, or can be made.
-
-    `unique` tells that several images are wanted in it; with `rebuild` its catalog may be damaged. A folder with other
-    things in it is refused.
-    """
-    with writing(root):
-        if check_folder(root):
-            _check_content(root, unique)
-            if unique and not rebuild:
-                require_catalog(root)
-
-
-def require_catalog(root: str) -> None:
-    """Raise OutputError for a catalog of several images that is damaged or lost; OSError."""
-    loss = 'what they called their images is lost'
-    if is_missing(root) and was_left(root, '') and is_missing(root):
-        raise not_replaced(f'{root}/{CATALOG} is missing, though images are there', loss)
-    try:
-        read_catalog(root)
-    except InvalidImage as error:
-        raise not_replaced(str(error), loss) from None
 
 
 def check_folder(root: str) -> bool:
@@ -81,28 +52,3 @@ def check_parent(root: str, parent: str) -> None:
         raise OutputError(f'cannot make the folder {root}: {parent} is no folder; make it first')
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f'cannot make the folder {root}: {parent} is not writable')
-
-
-def _check_content(root: str, unique: bool) -> None:
-    check_empty(root, _OURS)
-    check_layout(root, _OTHERS)
-    _check_documents(root, unique)
-    if not unique and manifest_names(root) not in ([], [SINGLE]):
-        raise OutputError(f'{root} holds several images: add ?unique_names=true to put this one beside them, '
-                          'or name an empty folder')
-
-
-def _check_documents(root: str, unique: bool) -> None:
-    """Raise OutputError if what has the names of our documents is something else, and no run of ours left its state.
-
-    Other programs call their files manifest.json as well. A catalog that is wanted is looked at by itself.
-    """
-    if os.path.lexists(f'{root}/{STATE}'):
-        return
-    try:
-        if not unique:
-            read_catalog(root)
-        if os.path.lexists(f'{root}/{SINGLE}'):
-            read_manifest(root, SINGLE)
-    except InvalidImage as error:
-        raise OutputError(f'{root} holds other things: {error}: name an empty folder') from None

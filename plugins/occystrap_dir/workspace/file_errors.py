@@ -3,9 +3,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from occystrap_core import (
-    READ, ByteStream, CheckResults, DeviceFile, Expectation, InvalidImage, ReadAhead, Receipt, Settings,
-)
+from occystrap_core import READ, CheckResults, Expectation, InvalidImage, Receipt, Settings
+from occystrap_core.files import ByteStream, DeviceFile, ReadAhead
 from occystrap_core.oci import Digest
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import WrongKind, file_size, read_document

@@ -1,7 +1,10 @@
 """Names within a folder, as documents or receipts give them: never trusted to stay in it."""
+import os
+import re
+
 from occystrap_dir.workspace.beneath import Beneath, WrongKind
 
-__all__ = ['WrongKind', 'file_size', 'open_inside', 'read_document']
+__all__ = ['WrongKind', 'file_size', 'folder_name', 'open_inside', 'read_document']
 
 
 def file_size(root: str, name: str) -> int:
@@ -29,3 +32,9 @@ def read_document(root: str, name: str, cap: int, links: bool = False) -> bytes:
     """
     place = Beneath(root)
     return place.read(place.resolved(name) if links else name, cap)
+
+
+def folder_name(root: str) -> str:
+    """Return what to call an image that has no name: like its folder, in the form of a repository."""
+    words = re.findall(r'[a-z0-9]+', os.path.basename(os.path.realpath(root)).lower())
+    return '-'.join(words) or 'image'

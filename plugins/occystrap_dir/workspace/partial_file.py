@@ -2,7 +2,7 @@
 import os
 from contextlib import suppress
 
-from occystrap_core import WRITEBACK, start_writeback, writing
+from occystrap_core.files import WRITEBACK, start_writeback, writing
 from occystrap_dir.workspace.beneath import Beneath
 
 

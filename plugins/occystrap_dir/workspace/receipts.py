@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
 
-from occystrap_core import Evidence, InvalidImage, InvalidReceipt, Receipt
+from occystrap_core import Evidence, OccystrapError, Receipt
 from occystrap_core.oci import Digest
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.workspace import RECEIPTS
@@ -20,7 +20,7 @@ def kept_receipt(root: str, manifest: str) -> Receipt | None:
     """Return the receipt of the image whose manifest has this name; None without a readable one."""
     try:
         return Receipt.from_json(Beneath(root).read(f'{RECEIPTS}/{manifest}', _CAP))
-    except (OSError, InvalidImage, InvalidReceipt):
+    except (OSError, OccystrapError):
         return None
 
 

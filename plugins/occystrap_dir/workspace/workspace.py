@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
-from occystrap_core import Cancelled, writing
-from occystrap_dir.extraction.removal import remove_tree
+from occystrap_core import Cancelled
+from occystrap_core.files import writing
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.partial_file import PartialFile, write_all
+from occystrap_dir.workspace.removal import remove_tree
 
 T = TypeVar('T')
 

@@ -8,15 +8,13 @@ from typing import Any
 
 import click
 
-from occystrap_core import (
-    Location, ServiceError, Settings, UsageError, parse_uri, print_json, print_lines, printable, read_options,
-    size_text,
-)
+from occystrap_core import Location, ServiceError, Settings, UsageError
+from occystrap_core.files import print_json, print_lines, printable, size_text
 from occystrap_core.oci import Digest, compiled, natural, split_tag
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.daemon.image_list import Listed
 from occystrap_docker.daemon.selection import NamePattern, nothing_matches
-from occystrap_docker.plugin import CONNECTION
+from occystrap_docker.options import CONNECTION
 
 _LOG = logging.getLogger('occystrap.docker')
 _SCHEME = 'docker'
@@ -53,11 +51,10 @@ def _wanted(text: str) -> tuple[Location, NamePattern | None]:
     """Return the location and the pattern in it, None for all there is; raises UsageError."""
     scheme, separator, rest = text.partition('://')
     everything = bool(separator) and not rest.partition('?')[0]
-    written = parse_uri(f'{scheme}://**{rest}' if everything else text)
-    if written.scheme != _SCHEME:
-        raise UsageError(f'{written.scheme}:// has no images to list: {_SCHEME}:// or {_SCHEME}://PATTERN is wanted')
-    location = Location(_SCHEME, written.path, read_options(CONNECTION, written.options, f'{_SCHEME}://'), {})
-    return location, None if everything else _pattern(written.path)
+    if separator and scheme != _SCHEME:
+        raise UsageError(f'{scheme}:// has no images to list: give {_SCHEME}:// or {_SCHEME}://PATTERN')
+    location = Location.parse(f'{scheme}://**{rest}' if everything else text, CONNECTION)
+    return location, None if everything else _pattern(location.path)
 
 
 def _pattern(path: str) -> NamePattern:

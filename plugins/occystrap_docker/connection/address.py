@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from occystrap_core import Place, UsageError, canonical_host, value
+from occystrap_core import Place, UsageError, value
 from occystrap_core.oci import Reference
 from occystrap_docker.connection.certificates import Certificates, find_certificates
 from occystrap_docker.connection.contexts import DEFAULT, chosen_context, read_context
@@ -43,7 +43,7 @@ class Address:
             return Place.at(self.url.removeprefix(UNIX), name)
         scheme, _, rest = self.url.partition('://')
         user, at, where = rest.partition('/')[0].rpartition('@')
-        host = canonical_host(where, 22) if scheme == 'ssh' else canonical_host(where)
+        host = Place.canonical_host(where, 22) if scheme == 'ssh' else Place.canonical_host(where)
         kind = scheme if scheme == 'ssh' else 'tcp'  # http and https are other ways to say it
         return Place('', f'{kind}://{user}{at}{host}/{rest.partition("/")[2].strip("/")}#{name}')
 

@@ -6,7 +6,7 @@ from docker import APIClient
 
 from occystrap_core import UsageError
 from occystrap_docker.connection.address import Address
-from occystrap_docker.daemon.failures import translated
+from occystrap_docker.connection.failures import translated
 
 
 def connect(address: Address, timeout: float) -> APIClient:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from occystrap_core import InvalidImage, UsageError, nearest, value
+from occystrap_core import InvalidImage, UsageError, value
 from occystrap_core.oci import parse_json
 from occystrap_docker.connection.certificates import Certificates, config_folder
 
@@ -35,7 +35,7 @@ def read_context(name: str, origin: str) -> Context:
     path = config_folder() / 'contexts/meta' / key / 'meta.json'
     document = _read(path)
     if document is None:
-        raise UsageError(f'{origin}: there is no docker context {name!r}{nearest(name, _names())}')
+        raise UsageError.unknown(f'{origin}: there is no docker context', name, _names())
     endpoint = _part(_part(document, 'Endpoints'), 'docker')
     host, lenient = endpoint.get('Host'), bool(endpoint.get('SkipTLSVerify'))
     if not isinstance(host, str) or not host:

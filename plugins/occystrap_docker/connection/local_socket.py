@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Any, Protocol
 
-from occystrap_core import Patience
+from occystrap_core.files import Patience
 
 _LOOK = 0.02
 _HEAD = 256 << 10

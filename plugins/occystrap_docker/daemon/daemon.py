@@ -8,14 +8,15 @@ from dataclasses import field as dataclass_field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from occystrap_core import ImageNotFound, OutputError, ReadAhead, Settings, value
+from occystrap_core import ImageNotFound, OutputError, Settings, value
+from occystrap_core.files import ReadAhead
 from occystrap_core.oci import Digest, Platform, Reference, field
 from occystrap_docker.connection.address import find_address
-from occystrap_docker.daemon.answers import loaded_image
-from occystrap_docker.daemon.failures import require_success, translated
+from occystrap_docker.connection.answers import loaded_image
+from occystrap_docker.connection.failures import require_success, translated
+from occystrap_docker.daemon.export_stream import Exported
 from occystrap_docker.daemon.image_list import Listed, listed
 from occystrap_docker.daemon.queries import Asking, location
-from occystrap_docker.export.export_stream import Exported
 
 if TYPE_CHECKING:
     from docker import APIClient

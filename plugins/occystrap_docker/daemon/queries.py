@@ -10,7 +10,7 @@ from occystrap_core import InvalidImage, ServiceError, ServiceUnavailable
 from occystrap_core.oci import parse_json
 from occystrap_docker.connection import local_socket
 from occystrap_docker.connection.address import UNIX, Address
-from occystrap_docker.daemon.failures import refusal, translated
+from occystrap_docker.connection.failures import refusal, translated
 
 if TYPE_CHECKING:
     from docker import APIClient

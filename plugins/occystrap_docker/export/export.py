@@ -7,8 +7,10 @@
 import re
 from collections.abc import Callable, Iterator
 
-from occystrap_core import ByteStream, ChunkedSource, DigestMismatch, InvalidImage, TarLayer, detect, inflate
+from occystrap_core import InvalidImage
+from occystrap_core.files import ByteStream, ChunkedSource, DigestMismatch, detect, inflate
 from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig
+from occystrap_core.tar import TarLayer
 from occystrap_docker.daemon.daemon import ImageFacts
 from occystrap_docker.export.documents import Contained, Documents, distance
 from occystrap_docker.export.tar_stream import StreamedFile, TarStream

@@ -2,7 +2,9 @@
 import os
 from collections.abc import Iterator
 
-from occystrap_core import FILE, ChunkedSource, InvalidImage, ServiceUnavailable, TarReader
+from occystrap_core import InvalidImage, ServiceUnavailable
+from occystrap_core.files import ChunkedSource
+from occystrap_core.tar import FILE, TarReader
 
 _FILES = (FILE, b'7', b'S')
 

@@ -1,7 +1,8 @@
 """A docker archive as a stream: what `docker load` takes, with nothing of it on disk."""
 from collections.abc import Callable, Iterable
 
-from occystrap_core import CHUNK, TAR_END, file_header, padded_size
+from occystrap_core.files import CHUNK
+from occystrap_core.tar import TAR_END, file_header, padded_size
 
 _ZEROS = bytes(CHUNK)
 

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 
 from occystrap_core import Cancelled, ServiceError, ServiceUnavailable
 from occystrap_core.oci import Digest
+from occystrap_docker.connection.failures import translated
 from occystrap_docker.daemon.daemon import LOADING, Daemon
-from occystrap_docker.daemon.failures import translated
 
 _PIECES = 4
 """How many pieces may wait to be sent: as much memory as a copy may take for it."""

@@ -3,10 +3,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from occystrap_core import ByteStream, DigestMismatch, InvalidImage, Layer, Readable, StoredLayer, detect, inflate
+from occystrap_core import InvalidImage, Layer
+from occystrap_core.files import ByteStream, DigestMismatch, Readable, detect, inflate
 from occystrap_core.oci import (
     MANIFEST_CAP, Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest_or_index,
 )
+from occystrap_core.tar import StoredLayer
 from occystrap_docker.daemon.daemon import ImageFacts
 from occystrap_docker.export.documents import Documents
 from occystrap_docker.push.session import PushSession

@@ -8,9 +8,9 @@ from requests import Response
 
 from occystrap_core import ServiceError
 from occystrap_core.oci import Reference
-from occystrap_docker.daemon.answers import push_complaint
+from occystrap_docker.connection.answers import push_complaint
+from occystrap_docker.connection.failures import translated
 from occystrap_docker.daemon.daemon import Daemon
-from occystrap_docker.daemon.failures import translated
 
 
 class Push:

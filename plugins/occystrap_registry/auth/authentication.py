@@ -6,10 +6,10 @@ import httpx
 
 from occystrap_core import AccessDenied, ServiceError, Settings
 from occystrap_registry.auth.challenges import parse_challenges
-from occystrap_registry.auth.credential_search import find_login
 from occystrap_registry.auth.grants import ANY, Grant, Grants, TokenSource
-from occystrap_registry.auth.logins import Login
 from occystrap_registry.auth.tokens import Ask, fetch_token
+from occystrap_registry.credentials.credential_search import find_login
+from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.address import Address
 
 _SHORT = 4

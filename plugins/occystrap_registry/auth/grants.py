@@ -8,7 +8,7 @@ import httpx
 
 from occystrap_core import value
 from occystrap_registry.auth.challenges import Challenge
-from occystrap_registry.auth.logins import Login
+from occystrap_registry.credentials.logins import Login
 
 ANY = ''
 """Stands for every scope: Basic authorization has none."""

@@ -10,7 +10,7 @@ import httpx
 from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, value
 from occystrap_core.oci import parse_json
 from occystrap_registry.auth.challenges import Challenge
-from occystrap_registry.auth.logins import Login
+from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.hosts import is_loopback, is_metadata
 

@@ -4,11 +4,12 @@ import sys
 import click
 from click.core import ParameterSource
 
-from occystrap_core import AccessDenied, Settings, UsageError, print_message, prompt
+from occystrap_core import AccessDenied, Settings, UsageError
+from occystrap_core.files import print_message, prompt
 from occystrap_core.oci import Reference
-from occystrap_registry.auth.auth_files import AuthFile, place_to_write, places_to_read
-from occystrap_registry.auth.credential_store import forget_login, keep_login
-from occystrap_registry.auth.logins import HUB, Login, plain_key
+from occystrap_registry.credentials.auth_files import AuthFile, place_to_write, places_to_read
+from occystrap_registry.credentials.credential_store import forget_login, keep_login
+from occystrap_registry.credentials.logins import HUB, Login, plain_key
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport.address import Address
 

@@ -3,7 +3,8 @@ from itertools import islice
 
 import click
 
-from occystrap_core import Location, Settings, UsageError, parse_uri, print_json, print_lines, read_options
+from occystrap_core import Location, Settings, UsageError
+from occystrap_core.files import print_json, print_lines
 from occystrap_core.oci import has_glob, natural
 from occystrap_registry.distribution.catalog import PAGE, list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
@@ -42,16 +43,15 @@ def tags(context: click.Context, /, location: str, limit: int | None, shape: str
 
 def _location(text: str) -> Location:
     """Return the location; raises UsageError for another scheme, or what is no repository and no host."""
-    written = parse_uri(text)
-    if written.scheme != _SCHEME:
-        raise UsageError(f'{written.scheme}:// has no tags to list: registry://host/repository is wanted')
-    values = read_options(CONNECTION, written.options, f'{_SCHEME}://')
+    if not text.startswith(f'{_SCHEME}://') and '://' in text:
+        raise UsageError(f'{text.partition("://")[0]}:// has no tags to list: give registry://host/repository')
+    written = Location.parse(text, CONNECTION)
     named = written.path.rpartition('@')[2]
     if has_glob(named.partition('/')[2]):
         raise UsageError(f'{_SCHEME}://{named} has a pattern: occystrap process --dry-run tells what it means')
     if '/' in named and ':' in named.rpartition('/')[2] or named.startswith('sha256:'):
-        raise UsageError(f'{Location(_SCHEME, written.path, {}, {})} names one image: leave out its tag or digest')
-    return Location(_SCHEME, written.path.removesuffix('/'), values, {})
+        raise UsageError(f'{written} names one image: leave out its tag or digest')
+    return written.with_path(written.path.removesuffix('/'))
 
 
 def _listed(location: Location, settings: Settings, limit: int | None) -> tuple[str, dict[str, str], list[str]]:

@@ -3,7 +3,8 @@ from collections.abc import Iterator
 
 import httpx
 
-from occystrap_core import ChunkedSource, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable, inflated_size
+from occystrap_core import ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
+from occystrap_core.files import ChunkedSource, inflated_size
 from occystrap_core.oci import Descriptor
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport.answers import Answer

@@ -2,7 +2,8 @@
 import difflib
 import re
 
-from occystrap_core import DigestMismatch, ImageNotFound, InvalidImage, OccystrapError, ServiceError, SizeMismatch
+from occystrap_core import ImageNotFound, InvalidImage, OccystrapError, ServiceError
+from occystrap_core.files import DigestMismatch, SizeMismatch
 from occystrap_core.oci import (
     MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, parse_json, parse_manifest_or_index,
 )

@@ -1,5 +1,5 @@
 """A repository as the place where manifests and blobs lie."""
-from occystrap_core import Contents, Image
+from occystrap_core import BlobStore, Image
 from occystrap_core.oci import Descriptor, Index, Manifest, Reference
 from occystrap_registry.distribution.blobs import BlobSource, blob_size, tar_size_hint
 from occystrap_registry.distribution.client import RegistryClient
@@ -7,7 +7,7 @@ from occystrap_registry.distribution.documents import get_document, get_manifest
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 
 
-class RepositoryContents(Contents):
+class RepositoryStore(BlobStore):
     """What one repository of a registry holds."""
 
     def __init__(self, client: RegistryClient) -> None:

@@ -2,10 +2,10 @@
 import re
 from dataclasses import field
 
-from occystrap_core import Location, Place, Settings, UsageError, canonical_host, value
+from occystrap_core import Location, Place, Settings, UsageError, value
 from occystrap_core.oci import Digest, Reference, split_pattern
-from occystrap_registry.auth.given_credentials import given_credentials
-from occystrap_registry.auth.logins import Credentials
+from occystrap_registry.credentials.given_credentials import given_credentials
+from occystrap_registry.credentials.logins import Credentials
 from occystrap_registry.transport.hosts import is_loopback
 
 _HUB = ('docker.io', 'index.docker.io')
@@ -25,7 +25,7 @@ class Address:
     @property
     def place(self) -> Place:
         """The place of an image: the tag, or without one the digest, whatever the host is called."""
-        host = canonical_host(self.host, 443)
+        host = Place.canonical_host(self.host, 443)
         return Place('', f'{host}/{self.reference.repository}' + (
             f':{self.reference.tag}' if self.reference.tag else f'@{self.reference.digest}'))
 

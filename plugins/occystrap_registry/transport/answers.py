@@ -5,7 +5,8 @@ from typing import Self
 
 import httpx
 
-from occystrap_core import CHUNK, value
+from occystrap_core import value
+from occystrap_core.files import CHUNK
 from occystrap_registry.transport.connection_pool import stream_of
 from occystrap_registry.transport.http_library import httpcore
 

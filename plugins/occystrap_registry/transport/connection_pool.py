@@ -8,7 +8,8 @@ from typing import cast
 
 import httpx
 
-from occystrap_core import Patience, Settings, __version__
+from occystrap_core import Settings, __version__
+from occystrap_core.files import Patience
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.http_transport import Transport
 from occystrap_registry.transport.network import Network

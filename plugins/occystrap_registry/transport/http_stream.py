@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from occystrap_core import Patience
+from occystrap_core.files import Patience
 from occystrap_registry.transport.http_library import httpcore
 
 _HEAD = 96 << 10

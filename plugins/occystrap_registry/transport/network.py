@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from occystrap_core import Patience
+from occystrap_core.files import Patience
 from occystrap_registry.transport.hosts import is_metadata, is_metadata_service, is_numeric
 from occystrap_registry.transport.http_library import httpcore
 from occystrap_registry.transport.http_stream import Stream

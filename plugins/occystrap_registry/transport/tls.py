@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from occystrap_core import Settings, UsageError
-from occystrap_registry.auth.auth_files import containers_folder, docker_folder
+from occystrap_registry.credentials.auth_files import containers_folder, docker_folder
 
 _SYSTEM = ('/etc/docker', '/etc/containers')
 _HOST = re.compile(r'[\w\[][\w.:\]-]*')

@@ -6,7 +6,8 @@ import threading
 from contextlib import ExitStack
 from typing import IO
 
-from occystrap_core import CHUNK, ImageNotFound, OutputError, Readable, Settings, detect, inflate
+from occystrap_core import ImageNotFound, OutputError, Settings
+from occystrap_core.files import CHUNK, Readable, detect, inflate
 from occystrap_core.oci import Compression
 
 

@@ -3,11 +3,13 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from occystrap_core import Image, ImageNotFound, InvalidImage, Layer, TarLayer, concerning, value
+from occystrap_core import Image, ImageNotFound, InvalidImage, Layer, value
+from occystrap_core.files import concerning
 from occystrap_core.oci import (
     AMBIGUOUS, ARCHIVE_FIELDS, MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Platform, Reference, parse_json,
     parse_name,
 )
+from occystrap_core.tar import TarLayer
 from occystrap_tar.archive.members import Archive, Member
 from occystrap_tar.archive.tar_sizes import compression, tar_size
 

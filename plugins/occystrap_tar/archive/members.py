@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from occystrap_core import (
-    FILE, HARD_LINK, SYMLINK, TAR_BLOCK, TAR_END, InvalidImage, Readable, SparseContent, TarEntry, TarFileReader,
-    file_header, padded_size, value,
+from occystrap_core import InvalidImage, value
+from occystrap_core.files import Readable
+from occystrap_core.tar import (
+    FILE, HARD_LINK, SYMLINK, TAR_BLOCK, TAR_END, SparseContent, TarEntry, TarFileReader, file_header, padded_size,
 )
 
 _COUNT_CAP = 100_000

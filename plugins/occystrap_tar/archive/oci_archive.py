@@ -1,12 +1,11 @@
 """Reading OCI archives: an image layout (image-spec image-layout.md) within a tar."""
-from occystrap_core import (
-    ContentReader, Contents, DigestMismatch, Image, ImageIndex, Origin, Readable, Settings, SizeMismatch, StoredLayer,
-    concerning, open_chosen, platforms_of,
-)
+from occystrap_core import BlobStore, Image, ImageIndex, IndexReader, Settings
+from occystrap_core.files import DigestMismatch, Readable, SizeMismatch, concerning
 from occystrap_core.oci import (
     INDEX, LAYOUT, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, PlatformChoice, Reference,
     blob_name, layout_offers, parse_manifest_or_index, require_version, select_entry,
 )
+from occystrap_core.tar import StoredLayer
 from occystrap_tar.archive.members import Archive
 from occystrap_tar.archive.tar_sizes import tar_size
 
@@ -15,7 +14,7 @@ def offers(archive: Archive) -> list[Offer[LayoutEntries]]:
     """Return the images in index.json; raises InvalidImage when it is none, or the layout's version is unknown."""
     with concerning('archive'):
         require_version(archive.read(LAYOUT, MANIFEST_CAP), archive.name)
-    return layout_offers(_index(archive).manifests, told=ArchiveContents(archive).with_platform)
+    return layout_offers(_index(archive).manifests, told=ArchiveStore(archive).with_platform)
 
 
 def find_image(archive: Archive, config: Digest) -> LayoutEntries | None:
@@ -26,7 +25,7 @@ def find_image(archive: Archive, config: Digest) -> LayoutEntries | None:
 
 def _below(archive: Archive, entries: LayoutEntries, config: Digest) -> LayoutEntries | None:
     """Return the manifest with this config that is one of these, or that one of these leads to."""
-    contents, pending = ArchiveContents(archive), list(entries)
+    contents, pending = ArchiveStore(archive), list(entries)
     seen: set[Digest] = set()
     for entry in pending:
         if entry.digest in seen or blob_name(entry.digest) not in archive.members:
@@ -45,7 +44,7 @@ def indexes(archive: Archive) -> list[Index]:
     if INDEX not in archive.members:
         return []
     images = [select_entry(offer.image) for offer in layout_offers(_index(archive).manifests)]
-    found = [each if isinstance(each, Index) else ArchiveContents(archive).manifest(each) for each in images]
+    found = [each if isinstance(each, Index) else ArchiveStore(archive).manifest(each) for each in images]
     return [each for each in found if isinstance(each, Index)]
 
 
@@ -59,16 +58,14 @@ def find_whole(archive: Archive, config: Digest) -> LayoutEntries | None:
 def open_image(archive: Archive, image: LayoutEntries, reference: Reference, wanted: PlatformChoice | None,
                settings: Settings) -> Image | ImageIndex:
     """Return the image, or what is wanted of an index; raises InvalidImage, ImageNotFound."""
-    contents, entry = ArchiveContents(archive), select_entry(image)
+    contents, entry = ArchiveStore(archive), select_entry(image)
     with concerning('manifest'):
         found = entry if isinstance(entry, Index) else contents.manifest(entry)
-    opened = open_chosen(ContentReader(contents, reference, settings), found, wanted)
-    if isinstance(entry, Index):  # which was made of the entries, and has no digest at the source
-        opened.origin = Origin(None, platforms_of(entry))
-    return opened
+    entries = entry if isinstance(entry, Index) else None
+    return IndexReader(contents, reference, settings).choose(found, wanted, entries=entries)
 
 
-class ArchiveContents(Contents):
+class ArchiveStore(BlobStore):
     """The blobs of an image layout within a tar."""
 
     def __init__(self, archive: Archive) -> None:

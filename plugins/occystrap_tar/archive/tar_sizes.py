@@ -1,5 +1,5 @@
 """How large a layer's tar will be, from a few of its bytes: a hint, so that writers can lay out an archive."""
-from occystrap_core import detect, inflated_size
+from occystrap_core.files import detect, inflated_size
 from occystrap_core.oci import Compression
 from occystrap_tar.archive.members import Archive, Member
 

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from occystrap_core import TAR_BLOCK, TAR_END, WRITEBACK, Cancelled, Settings, file_header, padded_size, writing
+from occystrap_core import Cancelled, Settings
+from occystrap_core.files import WRITEBACK, writing
+from occystrap_core.tar import TAR_BLOCK, TAR_END, file_header, padded_size
 from occystrap_tar.archive.members import MemberReader
 from occystrap_tar.new_archive.existing import check_destination
 from occystrap_tar.new_archive.partial_file import PartialFile, remove_abandoned

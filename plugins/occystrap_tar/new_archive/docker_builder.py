@@ -2,7 +2,8 @@
 import json
 from collections.abc import Sequence
 
-from occystrap_core import ByteStream, Expectation, Image, Layer, OutgoingLayer, Settings, WrittenImage, WrittenLayer
+from occystrap_core import Expectation, Image, Layer, OutgoingLayer, Settings, WrittenImage, WrittenLayer
+from occystrap_core.files import ByteStream
 from occystrap_core.oci import Digest
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
 from occystrap_tar.new_archive.existing import check_destination

@@ -3,8 +3,10 @@ import os
 import re
 from contextlib import suppress
 
-from occystrap_core import TAR_BLOCK, ImageError, OutputError, TarReader, detect, inflate, writing
+from occystrap_core import OutputError
+from occystrap_core.files import ImageError, detect, inflate, writing
 from occystrap_core.oci import Compression, Index
+from occystrap_core.tar import TAR_BLOCK, TarReader
 from occystrap_tar.archive import oci_archive
 from occystrap_tar.archive.members import Archive
 

@@ -1,7 +1,8 @@
 """Layers that archives of this run hold already: another archive takes them from there, not again from their source."""
 from collections.abc import Callable
 
-from occystrap_core import ByteStream, DigestMismatch, Evidence, InvalidImage, Settings, WrittenLayer
+from occystrap_core import Evidence, InvalidImage, Settings, WrittenLayer
+from occystrap_core.files import ByteStream, DigestMismatch
 from occystrap_core.oci import Digest
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder, Region
 

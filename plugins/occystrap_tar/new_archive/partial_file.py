@@ -6,7 +6,7 @@ import secrets
 import stat
 from contextlib import suppress
 
-from occystrap_core import CHUNK, WRITEBACK, start_writeback, sync_folder
+from occystrap_core.files import CHUNK, WRITEBACK, start_writeback, sync_folder
 
 _RANDOM = re.compile(r'[0-9a-f]{8}\.partial')
 _NAME_CAP = 200

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_dir.extraction.root import Root
+from occystrap_dir.workspace.root import Root
 from tests.hostile.extraction.ground import Ground
 from tests.hostile.extraction.stacks import Part, file, folder, gnu_long, hardlink, layer, opaque, save_image, whiteout
 from tests.hostile.extraction.test_limits import memory

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Place, canonical_host
+from occystrap_core import Place
 from occystrap_core.oci import Reference
 from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.plugins.resolver import destination_location, open_output
@@ -31,14 +31,14 @@ def clash(one: Place, other: Place) -> bool:
     ('registry.example.', 'registry.example'), ('[2001:DB8:0::1]:5000', '[2001:db8::1]:5000'),
 ])
 def test_one_host_has_one_name(one: str, other: str) -> None:
-    assert canonical_host(one, 443) == canonical_host(other, 443)
+    assert Place.canonical_host(one, 443) == Place.canonical_host(other, 443)
 
 
 @pytest.mark.parametrize(('one', 'other'), [
     ('localhost:5000', 'localhost:5001'), ('127.0.0.2:5000', '127.0.0.1:5000'), ('a.example', 'b.example'),
     ('localhost.example', 'localhost'), ('registry.example:80', 'registry.example')])
 def test_other_hosts_have_others(one: str, other: str) -> None:
-    assert canonical_host(one, 443) != canonical_host(other, 443)
+    assert Place.canonical_host(one, 443) != Place.canonical_host(other, 443)
 
 
 @pytest.mark.parametrize(('one', 'other'), [

@@ -3,12 +3,14 @@ from typing import Any
 
 import pytest
 
-from occystrap_core.api.options import BOOLEAN, INTEGER, SECONDS, SIZE, STRING, Option, choice, read_options
+from occystrap_core.api.options import Option, OptionType, read_options
 from occystrap_core.api.uri import Location, parse_filter, parse_uri, redact
 from occystrap_core.errors import UnknownOption, UsageError
 
-DECLARED = [Option('flag', BOOLEAN, False), Option('count', INTEGER, 3), Option('size', SIZE), Option('wait', SECONDS),
-            Option('kind', choice('a', 'b'), 'a'), Option('name', STRING), Option('token', STRING, secret=True)]
+DECLARED = [Option('flag', OptionType.BOOLEAN, False), Option('count', OptionType.INTEGER, 3),
+            Option('size', OptionType.SIZE), Option('wait', OptionType.SECONDS),
+            Option('kind', OptionType.choice('a', 'b'), 'a'), Option('name', OptionType.STRING),
+            Option('token', OptionType.STRING, secret=True)]
 
 
 @pytest.mark.parametrize(('text', 'parts'), [
@@ -76,7 +78,7 @@ def test_unknown_options_name_the_nearest() -> None:
 
 def test_secrets_are_not_in_messages() -> None:
     with pytest.raises(UsageError) as caught:
-        read_options([Option('token', INTEGER, secret=True)], {'token': 'canary'}, 'x://')
+        read_options([Option('token', OptionType.INTEGER, secret=True)], {'token': 'canary'}, 'x://')
     assert 'canary' not in str(caught.value)
 
 

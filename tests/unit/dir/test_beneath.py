@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from occystrap_core import InvalidImage
-from occystrap_dir.extraction import removal
-from occystrap_dir.extraction.removal import remove_tree
-from occystrap_dir.workspace import beneath
+from occystrap_dir.workspace import beneath, removal
 from occystrap_dir.workspace.beneath import Beneath, WrongKind
+from occystrap_dir.workspace.removal import remove_tree
 
 USES: dict[str, Callable[[Beneath, str], object]] = {
     'open': Beneath.open, 'create': Beneath.create, 'lock_file': Beneath.lock_file, 'size': Beneath.size,

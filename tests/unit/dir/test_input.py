@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import DigestMismatch, Image, ImageNotFound, InvalidImage, TarLayer, UsageError
+from occystrap_core import Image, ImageNotFound, InvalidImage, UsageError
+from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Digest
+from occystrap_core.tar import TarLayer
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from tests.unit.dir.folders import content, read_json, source, write, write_several
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Evidence, Image, OutputError, TarLayer
+from occystrap_core import Evidence, Image, OutputError
 from occystrap_core.oci import Digest, ImageConfig, Reference
+from occystrap_core.tar import TarLayer
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from tests.unit.dir.folders import content, findings, layer_files, read_json, write, write_several
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import (
-    DigestMismatch, Evidence, Layer, OutputError, Readable, Receipt, StoredLayer, TarLayer, VerifyLevel,
-)
+from occystrap_core import Evidence, Layer, OutputError, Receipt, VerifyLevel
+from occystrap_core.files import DigestMismatch, Readable
 from occystrap_core.image.image import Image
 from occystrap_core.oci import Digest
+from occystrap_core.tar import StoredLayer, TarLayer
 from occystrap_core.testing.sample import sample_image, sample_layers
 from tests.unit.dir.folders import SETTINGS, content, findings, layer_files, output, read_json, write, write_several
 

@@ -181,7 +181,7 @@ def test_incomplete_certificates_are_a_usage_error(there: list[str], tmp_path: P
 ])
 def test_what_is_told_leads_to_the_same_daemon_whatever_changes(
         options: dict[str, Any], config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from occystrap_core import read_options
+    from occystrap_core.api.options import read_options
     from occystrap_docker.plugin import CONNECTION
     make_context(config, 'secured', 'tcp://a:2376', certificates=True)
     make_context(config, 'lenient', 'tcp://b:2376', lenient=True)

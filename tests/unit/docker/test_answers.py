@@ -3,7 +3,7 @@ import pytest
 
 from occystrap_core import OutputError, ServiceUnavailable
 from occystrap_core.oci import Digest
-from occystrap_docker.daemon.answers import appended_error, loaded_image
+from occystrap_docker.connection.answers import appended_error, loaded_image
 
 ID = Digest.of(b'config')
 

@@ -3,7 +3,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from occystrap_core import DigestMismatch, InvalidImage, IteratorSource
+from occystrap_core import InvalidImage
+from occystrap_core.files import DigestMismatch, IteratorSource
 from occystrap_core.oci import Digest
 from occystrap_docker.daemon.daemon import ImageFacts
 from occystrap_docker.export.export import Export

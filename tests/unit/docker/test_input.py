@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    AccessDenied, Cancelled, ImageError, ImageNotFound, InvalidImage, Location, OccystrapError, Receipt, ServiceError,
+    AccessDenied, Cancelled, ImageNotFound, InvalidImage, Location, OccystrapError, Receipt, ServiceError,
     ServiceUnavailable, Settings, UsageError,
 )
-from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.files import ImageError
 from occystrap_core.oci import Digest, Reference
+from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_config
 from occystrap_docker.input import DockerInput
 from occystrap_tar.writer import tar_output

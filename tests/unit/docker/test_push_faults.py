@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    Cancelled, DigestMismatch, InvalidImage, OccystrapError, OutputError, ServiceError, ServiceUnavailable, Settings,
+    Cancelled, InvalidImage, OccystrapError, OutputError, ServiceError, ServiceUnavailable, Settings,
 )
+from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Digest, Reference
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.push.input import PushedImage

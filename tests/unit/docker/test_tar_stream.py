@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from occystrap_core import InvalidImage, IteratorSource, ServiceUnavailable
+from occystrap_core import InvalidImage, ServiceUnavailable
+from occystrap_core.files import IteratorSource
 from occystrap_docker.export.tar_stream import TarStream
 from tests.unit.docker.layouts import make_tar
 

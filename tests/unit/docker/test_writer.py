@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    Cancelled, Image, Location, OccystrapError, OutputError, ServiceUnavailable, Settings, TarLayer, UsageError,
-    VerifyLevel,
+    Cancelled, Image, Location, OccystrapError, OutputError, ServiceUnavailable, Settings, UsageError, VerifyLevel,
 )
 from occystrap_core.image.derived import DerivedImage
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.tar import TarLayer
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_docker.daemon.daemon import ImageFacts
 from occystrap_docker.writer import DockerWriter

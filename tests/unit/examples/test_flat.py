@@ -9,12 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from occystrap_core import (
-    CheckResults, Image, ImageOutput, Location, Outcome, OutputError, Receipt, Settings, TarLayer, VerifyLevel,
-)
+from occystrap_core import CheckResults, Image, ImageOutput, Location, OutputError, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import ImageConfig, Reference
+from occystrap_core.tar import TarLayer
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.testing.writer_conformance import WriterConformance
+from occystrap_core.verification.results import Outcome
 
 EXAMPLE = Path(__file__).parents[3] / 'docs' / 'examples' / 'occystrap-flat'
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from occystrap_core import Settings, UsageError
-from occystrap_registry.auth.credential_search import find_login
-from occystrap_registry.auth.logins import Login
+from occystrap_registry.credentials.credential_search import find_login
+from occystrap_registry.credentials.logins import Login
 
 DOCKER, RUNTIME, HOME = ('DOCKER_CONFIG', 'config.json'), ('XDG_RUNTIME_DIR', 'containers/auth.json'), (
     'XDG_CONFIG_HOME', 'containers/auth.json')

@@ -3,9 +3,8 @@ import gzip
 
 import pytest
 
-from occystrap_core import (
-    ByteStream, DigestMismatch, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable, Settings,
-)
+from occystrap_core import ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable, Settings
+from occystrap_core.files import ByteStream, DigestMismatch
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.blobs import BlobSource, tar_size_hint
 from tests.unit.registry.scripted import Asked, Say, Scripted, client_of

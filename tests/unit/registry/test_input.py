@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import (
-    DigestMismatch, ImageError, ImageNotFound, InvalidImage, ServiceUnavailable, Settings, UsageError,
-)
+from occystrap_core import ImageNotFound, InvalidImage, ServiceUnavailable, Settings, UsageError
+from occystrap_core.files import DigestMismatch, ImageError
 from occystrap_core.oci import Descriptor, Digest, Platform, media_types
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.server.server_thread import RegistryServer

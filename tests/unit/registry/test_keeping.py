@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from occystrap_core import Settings, UsageError
-from occystrap_registry.auth.credential_search import find_login
-from occystrap_registry.auth.credential_store import forget_login, keep_login
-from occystrap_registry.auth.logins import Login
+from occystrap_registry.credentials.credential_search import find_login
+from occystrap_registry.credentials.credential_store import forget_login, keep_login
+from occystrap_registry.credentials.logins import Login
 
 ME = Login('me', 'se:cret')
 HUB = 'https://index.docker.io/v1/'

@@ -6,9 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from occystrap_core import Cancelled, Expectation, Outcome, Receipt, Settings, VerifyLevel
+from occystrap_core import Cancelled, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import media_types
 from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.results import Outcome
 from occystrap_registry.plugin import verify_output
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.unit.registry.images import push, put_manifest, serve, verify

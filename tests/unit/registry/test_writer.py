@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    AccessDenied, Cancelled, DigestMismatch, Evidence, Image, ImageNotFound, Outcome, OutputError, ServiceError,
-    ServiceUnavailable, Settings, StoredLayer,
+    AccessDenied, Cancelled, Evidence, Image, ImageNotFound, OutputError, ServiceError, ServiceUnavailable, Settings,
 )
+from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Descriptor, Digest
+from occystrap_core.tar import StoredLayer
 from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.results import Outcome
 from occystrap_registry.distribution.uploads import Uploads, whole
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.services.ports import free_port

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import InvalidImage, file_header
+from occystrap_core import InvalidImage
 from occystrap_core.settings import VerifyLevel
+from occystrap_core.tar import file_header
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
 from occystrap_tar.archive.members import Archive

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import ContentReader
+from occystrap_core.image.manifest_reader import ManifestReader
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
@@ -110,14 +110,14 @@ def test_an_archive_that_is_empty(manifests: None | list[object], tmp_path: Path
 
 
 def test_indexes_that_multiply_are_read_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = ContentReader.read
+    read = ManifestReader.read
     looked: list[Descriptor] = []
 
-    def counted(self: ContentReader, each: Descriptor) -> Manifest | Index:
+    def counted(self: ManifestReader, each: Descriptor) -> Manifest | Index:
         looked.append(each)
         return read(self, each)
 
-    monkeypatch.setattr(ContentReader, 'read', counted)
+    monkeypatch.setattr(ManifestReader, 'read', counted)
     bottom, blobs = entry(AMD[0]), []
     for _ in range(7):
         each = index(*[bottom] * 4)  # each of which lists the one before four times

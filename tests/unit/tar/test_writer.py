@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import file_header
 from occystrap_core.errors import Cancelled, DigestMismatch, OutputError, UsageError
 from occystrap_core.settings import Settings
+from occystrap_core.tar import file_header
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder

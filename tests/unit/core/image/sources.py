@@ -2,7 +2,7 @@
 import io
 from collections.abc import Iterator
 
-from occystrap_core import ChunkedSource
+from occystrap_core.files import ChunkedSource
 
 
 class Source(io.BytesIO):

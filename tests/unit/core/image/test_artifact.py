@@ -1,7 +1,9 @@
 """Artifacts: their blobs are checked as they are, and never taken for tars."""
 import pytest
 
-from occystrap_core import Artifact, DigestMismatch, InvalidImage
+from occystrap_core import InvalidImage
+from occystrap_core.files import DigestMismatch
+from occystrap_core.image.artifact import Artifact
 from occystrap_core.oci import Descriptor, Digest, Manifest, Reference
 from tests.unit.core.image.sources import Source
 

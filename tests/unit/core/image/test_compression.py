@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 import zstandard
 
-from occystrap_core import ByteStream, InvalidImage, inflate, inflated_size
+from occystrap_core import InvalidImage
+from occystrap_core.files import ByteStream, inflate, inflated_size
 from occystrap_core.files.compression import COMPRESSIONS, compress
 from occystrap_core.oci import Compression
 from tests.unit.core.image.sources import Source
@@ -90,7 +91,7 @@ def test_a_zstd_frame_that_wants_a_huge_window_is_refused() -> None:
 BOMB = '''
 import gzip, io, resource, sys, zlib
 import zstandard
-from occystrap_core import ByteStream, inflate
+from occystrap_core.files import ByteStream, inflate
 size = 300 << 20
 if sys.argv[1] == 'zstd':
     packer = zstandard.ZstdCompressor().compressobj()

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from occystrap_core import DigestMismatch, InvalidImage, Layer, StoredLayer, TarLayer
+from occystrap_core import InvalidImage, Layer
+from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Descriptor, Digest, media_types
+from occystrap_core.tar import StoredLayer, TarLayer
 from tests.unit.core.image.sources import Source
 
 TAR = b'tar ' * 700_000

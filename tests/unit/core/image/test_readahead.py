@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from occystrap_core import CHUNK, ByteStream, Cancelled, ReadAhead
+from occystrap_core import Cancelled
+from occystrap_core.files import CHUNK, ByteStream, ReadAhead
 from occystrap_core.oci import Digest
 from tests.unit.core.image.sources import Source
 

@@ -3,7 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
-from occystrap_core import ByteStream, Cancelled, DigestMismatch, IteratorSource, Readable
+from occystrap_core import Cancelled
+from occystrap_core.files import ByteStream, DigestMismatch, IteratorSource, Readable
 from occystrap_core.oci import Digest
 from tests.unit.core.image.sources import Pieces, Source
 

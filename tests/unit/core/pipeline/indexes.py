@@ -1,10 +1,9 @@
 """Indexes and artifacts in memory, and a destination that takes them."""
 from collections.abc import Sequence
 
-from occystrap_core import (
-    Artifact, Attached, Child, Content, Expectation, ImageIndex, ImageOutput, Receipt, WrittenAttachment, WrittenImage,
-    WrittenIndex,
-)
+from occystrap_core import Expectation, ImageIndex, ImageOutput, Receipt, WrittenAttachment, WrittenImage, WrittenIndex
+from occystrap_core.image.artifact import Artifact
+from occystrap_core.image.image_index import Attached, Child, Content
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, Reference, dump, media_types
 from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.memory import MemoryOutput

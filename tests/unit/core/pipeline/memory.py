@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from occystrap_core import (
-    BOOLEAN, READ, STRING, CheckResults, EntryFilter, Expectation, FilterKind, Image, ImageInput, ImageOutput,
-    InputScheme, Layer, LayerForm, Location, Many, Option, OutgoingLayer, OutputError, Receipt, SequentialImage,
-    Settings, TarEntry, TarLayer, VerifyLevel, WriterScheme, WrittenImage, WrittenLayer, hookimpl,
+    READ, CheckResults, EntryFilter, Expectation, FilterKind, Image, ImageInput, ImageOutput, InputScheme, Layer,
+    LayerForm, Location, Many, Option, OptionType, OutgoingLayer, OutputError, Receipt, Settings, VerifyLevel,
+    WriterScheme, WrittenImage, WrittenLayer, hookimpl,
 )
 from occystrap_core.filters.plugin import register_filters
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.plugins.manager import Plugins, build_plugin_manager
+from occystrap_core.tar import SequentialImage, TarEntry, TarLayer
 from occystrap_core.testing.sample import sample_image
 from tests.unit.core.image.sources import Source
 
@@ -155,12 +156,13 @@ def hooks(**functions: Callable[..., object]) -> types.ModuleType:
 def memory_plugins(output: str = f'{HOME}:MemoryOutput', source: str = f'{HOME}:MemoryInput', *,
                    verifier: Callable[..., object] | None = verify_output, many: Many = Many(True)) -> Plugins:
     """Return the plugins of a machine that has memory:// alone."""
-    options = [Option('form', STRING, 'stored'), Option('compression', STRING, 'gzip'), Option('many', BOOLEAN)]
+    options = [Option('form', OptionType.STRING, 'stored'), Option('compression', OptionType.STRING, 'gzip'),
+               Option('many', OptionType.BOOLEAN)]
     functions: dict[str, Callable[..., object]] = {
         'register_inputs': lambda: [InputScheme('memory', source)],
         'register_writers': lambda: [WriterScheme('memory', output, options, many=many)],
         'register_filters': lambda: [*register_filters(), FilterKind('without', f'{HOME}:Without',
-                                                                     [Option('name', STRING, '')])]}
+                                                                     [Option('name', OptionType.STRING, '')])]}
     if verifier:
         functions['verify_output'] = verifier
     return build_plugin_manager([FakeEntryPoint('memory', hooks(**functions))], [])

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from occystrap_core import (
-    Cancelled, DigestMismatch, Evidence, Image, InvalidImage, Location, OutgoingLayer, OutputError, PluginError,
-    Receipt, Settings, StoredLayer, TarLayer, WrittenImage, WrittenLayer,
+    Cancelled, Evidence, Image, InvalidImage, Location, OutgoingLayer, OutputError, Receipt, Settings, WrittenImage,
+    WrittenLayer,
 )
+from occystrap_core.errors import PluginError
+from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, Reference, dump, media_types
 from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.tar import StoredLayer, TarLayer
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.memory import SHELVES, MemoryOutput, Shelf, Stream, Without, wait_until

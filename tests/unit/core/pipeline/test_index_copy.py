@@ -6,12 +6,16 @@ import time
 import pytest
 
 from occystrap_core import (
-    Attached, Cancelled, DigestMismatch, EntryFilter, Image, ImageIndex, Location, OutgoingLayer, OutputError,
-    PluginError, Receipt, Settings, TarEntry, UsageError, WrittenLayer,
+    Cancelled, EntryFilter, Image, ImageIndex, Location, OutgoingLayer, OutputError, Receipt, Settings, UsageError,
+    WrittenLayer,
 )
+from occystrap_core.errors import PluginError
+from occystrap_core.files import DigestMismatch
+from occystrap_core.image.image_index import Attached
 from occystrap_core.oci import Descriptor, Digest, Index
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.settings import VerifyLevel
+from occystrap_core.tar import TarEntry
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.judge import judge
 from occystrap_core.verification.results import Outcome

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Image, InvalidReceipt, Location, Many, Outcome, Settings, UsageError, VerifyLevel
+from occystrap_core import Image, Location, Many, Settings, UsageError, VerifyLevel
+from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci import Digest, Reference
 from occystrap_core.pipeline.dry_run import foresee
 from occystrap_core.pipeline.progress import Progress
@@ -17,6 +18,7 @@ from occystrap_core.pipeline.tasks import filled_in
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import RecordedVerdict
+from occystrap_core.verification.results import Outcome
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryOutput, memory_plugins, offer
 from tests.unit.core.pipeline.test_run import broken
 

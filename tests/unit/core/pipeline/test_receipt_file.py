@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import InvalidReceipt, OutputError, Receipt, UsageError, VerifyLevel
+from occystrap_core import OutputError, Receipt, UsageError, VerifyLevel
+from occystrap_core.errors import InvalidReceipt
 from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
 from occystrap_core.verification.receipt import RecordedVerdict
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, memory_plugins, offer

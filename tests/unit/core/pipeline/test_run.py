@@ -7,17 +7,21 @@ from typing import Any
 import pytest
 
 from occystrap_core import (
-    Cancelled, CheckResults, Image, ImageNotFound, InvalidImage, Many, OccystrapError, Outcome, PluginError, Receipt,
-    RequestStats, ServiceUnavailable, Settings, StoredLayer, UnknownOption, UnknownScheme, UsageError, VerifyLevel,
+    Cancelled, CheckResults, Image, ImageNotFound, InvalidImage, Many, OccystrapError, Receipt, ServiceUnavailable,
+    Settings, UsageError, VerifyLevel,
 )
+from occystrap_core.errors import PluginError, UnknownOption, UnknownScheme
 from occystrap_core.oci import Digest, ImageConfig, Platform
 from occystrap_core.pipeline.progress import PlainProgress, Progress, progress_for
 from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.settings import RequestStats
+from occystrap_core.tar import StoredLayer
 from occystrap_core.terminal_text import size_text
 from occystrap_core.testing.sample import sample_config, sample_image
+from occystrap_core.verification.results import Outcome
 from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.memory import HOME, IMAGES, SHELVES, memory_plugins, offer, verify_output
 

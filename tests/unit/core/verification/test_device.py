@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import forget_cached
+from occystrap_core.files import forget_cached
 
 
 def _failing(number: int) -> object:

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from occystrap_core import READ, REPORTED, CheckResults, Expectation, Outcome, Proof, Receipt, VerifyLevel
+from occystrap_core import READ, REPORTED, CheckResults, Expectation, Receipt, VerifyLevel
 from occystrap_core.oci import Digest, ImageConfig
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.verification.judge import KINDS, judge
+from occystrap_core.verification.results import Outcome, Proof
 
 FAST, FULL = VerifyLevel.FAST, VerifyLevel.FULL
 CONFIG = sample_config()

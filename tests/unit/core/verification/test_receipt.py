@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from occystrap_core import Expectation, InvalidReceipt, Receipt
+from occystrap_core import Expectation, Receipt
+from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci import Digest, ImageConfig
 from occystrap_core.testing.sample import sample_config, sample_layers
 

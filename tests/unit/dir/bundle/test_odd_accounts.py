@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Image, Settings, TarLayer
+from occystrap_core import Image, Settings
 from occystrap_core.oci import Digest, ImageConfig, Reference
+from occystrap_core.tar import TarLayer
 from tests.unit.dir.folders import read_json
 from tests.unit.tar.archives import write
 

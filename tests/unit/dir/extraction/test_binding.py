@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Expectation, Outcome, Receipt, hash_file
+from occystrap_core import Expectation, Receipt
+from occystrap_core.files import hash_file
 from occystrap_core.image.image import Image
 from occystrap_core.oci import Digest, ImageConfig
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_core.verification.results import Outcome
 from occystrap_dir.extraction.head import Head
 from occystrap_dir.mounts.mount_files import MountCatalog
 from tests.unit.tar.archives import verify, write

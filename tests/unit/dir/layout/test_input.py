@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import (
-    Artifact, Image, ImageError, ImageIndex, ImageNotFound, InvalidImage, Settings, UsageError, VerifyLevel,
-)
+from occystrap_core import Image, ImageIndex, ImageNotFound, InvalidImage, Settings, UsageError, VerifyLevel
+from occystrap_core.files import ImageError
+from occystrap_core.image.artifact import Artifact
 from occystrap_core.oci import Descriptor, Digest, Manifest, blob_name, dump, media_types
 from occystrap_core.testing.sample import sample_image
 from occystrap_dir.layout.place import parse_place
 from tests.unit.core.pipeline.indexes import artifact, index_of as image_index
-from tests.unit.dir.layout.layouts import (
-    entry, findings, opened, put_blob, put_image, put_index, source, write,
-)
+from tests.unit.dir.layout.layouts import entry, findings, opened, put_blob, put_image, put_index, source, write
 
 CONTAINERD = 'io.containerd.image.name'
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import Evidence, Expectation, InvalidReceipt, Receipt, VerifyLevel
+from occystrap_core import Evidence, Expectation, Receipt, VerifyLevel
+from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci import Digest, blob_name
 from occystrap_core.testing.sample import sample_image
 from tests.unit.core.pipeline.indexes import artifact, index_of as image_index

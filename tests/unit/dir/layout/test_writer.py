@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import (
-    Artifact, Attached, DigestMismatch, Evidence, Image, OutputError, Receipt, Settings, StoredLayer, UsageError,
-    VerifyLevel,
-)
+from occystrap_core import Evidence, Image, OutputError, Receipt, Settings, UsageError, VerifyLevel
+from occystrap_core.files import DigestMismatch
+from occystrap_core.image.artifact import Artifact
+from occystrap_core.image.image_index import Attached
 from occystrap_core.oci import Digest, Manifest, referrer_of
+from occystrap_core.tar import StoredLayer
 from occystrap_core.testing.sample import sample_image
 from tests.unit.core.pipeline.indexes import artifact, descriptor_of, index_of as image_index
 from tests.unit.dir.folders import content

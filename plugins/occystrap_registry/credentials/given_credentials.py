@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from occystrap_core import UsageError
-from occystrap_registry.auth.logins import Credentials
+from occystrap_registry.credentials.logins import Credentials
 
 
 def given_credentials(host: str, userinfo: str, options: Mapping[str, Any]) -> Credentials | None:

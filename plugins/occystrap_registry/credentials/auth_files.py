@@ -7,7 +7,7 @@ from typing import Any
 
 from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import parse_json
-from occystrap_registry.auth.logins import Login, keys_for, plain_key
+from occystrap_registry.credentials.logins import Login, keys_for, plain_key
 
 _LARGEST = 16 << 20
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import parse_json
-from occystrap_registry.auth.logins import Login
+from occystrap_registry.credentials.logins import Login
 
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]*')
 _UNKNOWN = 'credentials not found'

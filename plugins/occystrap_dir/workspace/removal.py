@@ -2,8 +2,8 @@
 import os
 from typing import Protocol
 
-from occystrap_dir.extraction.root import Root, join
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.root import Root, join
 
 _Names = list[tuple[bytes, bool]]
 

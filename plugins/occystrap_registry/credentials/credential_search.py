@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 from occystrap_core import Settings
-from occystrap_registry.auth.auth_files import AuthFile, places_to_read
-from occystrap_registry.auth.credential_helpers import ask_helper
-from occystrap_registry.auth.given_credentials import environment_credentials
-from occystrap_registry.auth.logins import Login, server_names
+from occystrap_registry.credentials.auth_files import AuthFile, places_to_read
+from occystrap_registry.credentials.credential_helpers import ask_helper
+from occystrap_registry.credentials.given_credentials import environment_credentials
+from occystrap_registry.credentials.logins import Login, server_names
 
 _HELD = 300.0
 """Seconds after which a helper is asked again, since some give passwords that live for an hour."""

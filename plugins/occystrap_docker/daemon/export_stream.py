@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from occystrap_core import ServiceError
 from occystrap_docker.connection.address import Address
-from occystrap_docker.daemon.answers import appended_error
-from occystrap_docker.daemon.failures import translated
+from occystrap_docker.connection.answers import appended_error
+from occystrap_docker.connection.failures import translated
 
 if TYPE_CHECKING:
     from occystrap_docker.connection.local_socket import Answer

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from occystrap_core import UsageError, sync_folder, writing
-from occystrap_registry.auth.auth_files import AuthFile, read_document
-from occystrap_registry.auth.credential_helpers import erase_with_helper, store_with_helper
-from occystrap_registry.auth.logins import Login, plain_key, server_names
+from occystrap_core import UsageError
+from occystrap_core.files import sync_folder, writing
+from occystrap_registry.credentials.auth_files import AuthFile, read_document
+from occystrap_registry.credentials.credential_helpers import erase_with_helper, store_with_helper
+from occystrap_registry.credentials.logins import Login, plain_key, server_names
 
 _ENDING = '.partial'
 

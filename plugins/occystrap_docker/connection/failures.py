@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from occystrap_core import AccessDenied, OccystrapError, ServiceError, ServiceUnavailable
 from occystrap_docker.connection.address import UNIX, Address
+from occystrap_docker.connection.answers import complaint
 from occystrap_docker.connection.engines import DOCKER, PODMAN
-from occystrap_docker.daemon.answers import complaint
 
 if TYPE_CHECKING:
     import requests
