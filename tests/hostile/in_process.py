@@ -2,15 +2,18 @@
 import io
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 from occystrap_core.cli.main import _run
 from tests.services.command_line import CommandResult
+from tests.services.installed import installed_plugins
 
 
 def run_here(*arguments: str | Path) -> CommandResult:
     """Run `occystrap` with the arguments; for what is not about signals, limits or the end of the process."""
     words = tuple(map(str, arguments))
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
+    with (redirect_stdout(out), redirect_stderr(err),
+          patch('occystrap_core.cli.common.build_plugin_manager', installed_plugins)):
         code = _run(list(words))
     return CommandResult(words, code, out.getvalue(), err.getvalue())

@@ -1,13 +1,20 @@
-"""The installed `occystrap` command, run as its users run it: as a process of its own."""
-
+"""The `occystrap` command, run as its users run it: as a process of its own, which need not have started by itself."""
+import atexit
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
+
+from tests.services import warm_server
 
 
 @dataclass(frozen=True)
@@ -42,17 +49,25 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Runs `occystrap` in `folder`, with a home of its own and none of the caller's OCCYSTRAP_… variables."""
+    """Runs `occystrap` in `folder`, with a home of its own and none of the caller's OCCYSTRAP_… variables.
+
+    A run is the fork of a process that has started already, which is all that a start would be, but for the start;
+    `fresh` runs start by themselves, and so does what is run under a wrapper, or with variables for the interpreter.
+    """
 
     folder: Path
 
     def __call__(
         self, *arguments: str | Path, input: str = '', env: Mapping[str, str] | None = None, timeout: float = 300.0,
-        wrapper: tuple[str, ...] = (),
+        wrapper: tuple[str, ...] = (), fresh: bool = False,
     ) -> CommandResult:
         """Runs `occystrap` with the arguments, under `wrapper`; `env` adds variables, `timeout` is in seconds."""
         words = tuple(map(str, arguments))
         environment = {**self.environment(), **(env or {})}
+        if not (wrapper or fresh or any(name.startswith(_OF_THE_INTERPRETER) for name in env or {})):
+            with _idle_process() as idle:
+                if idle:
+                    return idle.captured(words, self.folder, environment, input, timeout)
         done = subprocess.run(
             [*wrapper, sys.executable, '-m', 'occystrap_core', *words], cwd=self.folder, env=environment, input=input,
             capture_output=True, encoding='utf-8', errors='backslashreplace', timeout=timeout,
@@ -71,3 +86,81 @@ class CommandLine:
         home = self.folder / 'home'
         home.mkdir(parents=True, exist_ok=True)
         return {**kept, 'HOME': str(home), 'DOCKER_CONFIG': str(home / '.docker')}
+
+
+_OF_THE_INTERPRETER = ('PYTHON', 'LC_', 'LANG')
+
+
+@dataclass(frozen=True)
+class WarmCommandLine:
+    """Runs `occystrap` by forks of the process `server`, one after the other; see `warm_server.py`."""
+
+    server: 'subprocess.Popen[bytes]'
+
+    def __call__(self, folder: Path, home: Path, *arguments: str | Path, input: str = '') -> CommandResult:
+        """Run `occystrap` in a folder; `home` is one that its user may write to, input and output go through it."""
+        words, (given, out, err) = tuple(map(str, arguments)), (home / name for name in ('in', 'out', 'err'))
+        given.write_text(input)
+        code = self._run(words, folder, CommandLine(folder).environment(), (given, out, err))
+        return CommandResult(words, code, *(path.read_text('utf-8', 'backslashreplace') for path in (out, err)))
+
+    def captured(self, words: tuple[str, ...], folder: Path, environment: Mapping[str, str], input: str,
+                 timeout: float) -> CommandResult:
+        """Run `occystrap` in a folder, with its streams in memory; raises TimeoutExpired after `timeout` seconds."""
+        with ExitStack() as stack:
+            files = [stack.enter_context(open(os.memfd_create(name), 'rb+', 0)) for name in ('in', 'out', 'err')]
+            files[0].write(input.encode())
+            paths = [Path(f'/proc/{os.getpid()}/fd/{file.fileno()}') for file in files]
+            code = self._run(words, folder, environment, paths, timeout)
+            said = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in files[1:]]
+        return CommandResult(words, code, *(text.decode('utf-8', 'backslashreplace') for text in said))
+
+    def _run(self, words: tuple[str, ...], folder: Path, environment: Mapping[str, str], streams: Sequence[Path],
+             timeout: float = 300.0) -> int:
+        request = {'arguments': words, 'folder': str(folder), 'environment': dict(environment),
+                   'streams': list(map(str, streams))}
+        assert self.server.stdin and self.server.stdout
+        self.server.stdin.write(json.dumps(request).encode() + b'\n')
+        child = self._number()
+        if select.select([self.server.stdout], [], [], timeout)[0]:
+            return self._number()
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        self._number()
+        raise subprocess.TimeoutExpired(['occystrap', *words], timeout)
+
+    def _number(self) -> int:
+        """Return the number on the next line, of which no more is read: select does not see what is in a buffer."""
+        assert self.server.stdout
+        line = self.server.stdout.readline()
+        assert line, f'the process that runs occystrap ended with code {self.server.wait()}'
+        return int(line)
+
+
+@contextmanager
+def warm_command_line(wrapper: tuple[str, ...] = ()) -> Iterator[WarmCommandLine]:
+    """Start the process that runs the command, under `wrapper`, and end it."""
+    command = [*wrapper, sys.executable, warm_server.__file__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd='/', bufsize=0) as server:
+        yield WarmCommandLine(server)
+        assert server.stdin
+        server.stdin.close()
+
+
+@cache
+def _process_of_all() -> tuple[WarmCommandLine, Lock]:
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(warm_command_line()), Lock()
+
+
+@contextmanager
+def _idle_process() -> Iterator[WarmCommandLine | None]:
+    """Give the one process that all tests of this one share, or None while another thread's run is under way in it."""
+    process, lock = _process_of_all()
+    is_mine = lock.acquire(blocking=False)
+    try:
+        yield process if is_mine else None
+    finally:
+        if is_mine:
+            lock.release()

@@ -1,22 +1,31 @@
-"""A process that has the command line imported, and forks for each run; see `warm_command_line.py`.
+"""A process that has the command line imported, and forks for each run; see `CommandLine` and `WarmCommandLine`.
 
-It reads a line of JSON for each run, and writes a line with the exit code.
+It reads a line of JSON for each run, and writes a line with the process's number and one with its exit code.
 """
+import functools
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import sys
 from typing import Any
 
-import occystrap_core.cli.process
-import occystrap_core.pipeline.run
-import occystrap_dir.bundle.verifier
-import occystrap_dir.bundle.writer
-import occystrap_tar.input
-from occystrap_core.cli.main import main
+import importlib_metadata
 
-LOADED = (occystrap_core.cli.process, occystrap_core.pipeline.run, occystrap_dir.bundle.verifier,
-          occystrap_dir.bundle.writer, occystrap_tar.input)
-"""What every run would import."""
+PACKAGES = ('occystrap_core', 'occystrap_dir', 'occystrap_tar', 'occystrap_registry', 'occystrap_docker')
+
+
+def prepare() -> None:
+    """Import whatever a run may import, and find the plugins, once for all; keep it from being copied by children."""
+    for package in PACKAGES:
+        for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f'{package}.'):
+            if not found.name.endswith('__main__'):
+                importlib.import_module(found.name)
+    importlib_metadata.entry_points = functools.cache(importlib_metadata.entry_points)
+    importlib_metadata.entry_points(group='occystrap')
+    gc.collect()
+    gc.freeze()
 
 
 def run(request: dict[str, Any]) -> None:
@@ -24,18 +33,20 @@ def run(request: dict[str, Any]) -> None:
     os.chdir(request['folder'])
     os.environ.clear()
     os.environ.update(request['environment'])
-    os.dup2(os.open(request['in'], os.O_RDONLY), 0)
-    for number, path in ((1, request['out']), (2, request['err'])):
-        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644), number)
+    for number, path in enumerate(request['streams']):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC if number else os.O_RDONLY, 0o644), number)
+    from occystrap_core.cli.main import main
     main(request['arguments'])
 
 
 def serve() -> None:
     """Run what comes, one after the other."""
+    prepare()
     for line in sys.stdin:
         child = os.fork()
         if not child:
             run(json.loads(line))
+        print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 

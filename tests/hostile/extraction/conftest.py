@@ -12,10 +12,9 @@ import pytest
 
 from tests.conftest import require_service
 from tests.hostile.extraction.ground import DESTINATIONS, NOBODY, Ground, User
-from tests.services.command_line import CommandLine, CommandResult
+from tests.services.command_line import CommandLine, CommandResult, warm_command_line
 from tests.services.folders import service_folder
 from tests.services.requirements import require_program, require_root
-from tests.services.warm_command_line import warm_command_line
 
 
 def _params(*users: str, kinds: Iterable[str] = DESTINATIONS) -> list[str]:

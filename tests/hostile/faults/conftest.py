@@ -9,7 +9,7 @@ from tests.conftest import require_service
 from tests.hostile.faults.images import write_archives
 from tests.hostile.faults.shim import Plan, compiled
 from tests.services.folders import service_folder
-from tests.services.warm_command_line import WarmCommandLine, warm_command_line
+from tests.services.command_line import WarmCommandLine, warm_command_line
 
 
 @pytest.fixture(scope='session')

@@ -7,8 +7,7 @@ from pathlib import Path
 from tests.hostile.faults.choice import faults_of
 from tests.hostile.faults.shim import Call, Fault, Plan
 from tests.hostile.writers.places import InFolder, Tree
-from tests.services.command_line import CommandResult
-from tests.services.warm_command_line import WarmCommandLine
+from tests.services.command_line import CommandResult, WarmCommandLine
 
 
 class Ground(ABC):

@@ -9,8 +9,7 @@ from typing import Any
 from tests.hostile.faults.ground import Ground, one_line
 from tests.hostile.faults.shim import Plan
 from tests.hostile.writers.images import NEW, OLD
-from tests.services.command_line import CommandResult
-from tests.services.warm_command_line import WarmCommandLine
+from tests.services.command_line import CommandResult, WarmCommandLine
 from tests.unit.registry.scripted import Scripted
 
 Judge = Callable[[Ground, CommandResult], None]

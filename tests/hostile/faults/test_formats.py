@@ -12,7 +12,7 @@ from tests.hostile.faults.ground import CopyGround
 from tests.hostile.faults.shim import Plan
 from tests.hostile.writers.images import NEW, OLD
 from tests.hostile.writers.places import InFolder, MountedFolder, ReadableFolder
-from tests.services.warm_command_line import WarmCommandLine
+from tests.services.command_line import WarmCommandLine
 
 FORMATS: dict[str, tuple[type[InFolder], str, *tuple[str, ...]]] = {
     'dir': (ReadableFolder, 'dir://{}'),

@@ -11,9 +11,8 @@ from tests.conftest import require_service
 from tests.hostile.faults.ground import one_line
 from tests.hostile.faults.test_files import said
 from tests.hostile.writers.images import NEW, OLD
-from tests.services.command_line import CommandResult
+from tests.services.command_line import CommandResult, WarmCommandLine
 from tests.services.folders import small_disk
-from tests.services.warm_command_line import WarmCommandLine
 
 PAGE = os.sysconf('SC_PAGE_SIZE')
 ROOM = (0, 1, 2, 3, 4, 6, 8, 16)

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.errors import ImageNotFound
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.settings import Settings
+from tests.services.installed import installed_plugins
 from tests.services.registry import Registry
 from tests.unit.docker.fake_daemon import FakeDaemon
 
@@ -88,7 +88,7 @@ class ReadableFolder(InFolder):
 
     def seen(self) -> Tree:
         """The image's ID and layers, all read to their ends; raises InvalidImage when it is not whole."""
-        plugins = build_plugin_manager()
+        plugins = installed_plugins()
         source = open_source(plugins, source_location(plugins, self.uri.partition('?')[0]), Settings())
         assert isinstance(source, ImageInput)
         with closing(source):

@@ -14,7 +14,6 @@ import pytest
 
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.receipt_file import read_receipts
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
@@ -22,6 +21,7 @@ from tests.hostile.in_process import run_here
 from tests.hostile.writers.damage import DAMAGES, DIRECTORY, FILE, LINK, Damage, aside_of
 from tests.hostile.writers.images import OLD
 from tests.hostile.writers.places import InFolder, Place
+from tests.services.installed import installed_plugins
 from tests.services.requirements import require_root
 
 PAGE = Path(__file__).parents[3] / 'docs/what-verification-sees.md'
@@ -29,7 +29,7 @@ FORMATS = {'dir': 'dir://', 'dir expanded': 'dir://?expand=true', 'layout': 'lay
            'tar oci': 'tar://?format=oci', 'oci': 'oci://', 'mounts': 'mounts://', 'registry': 'registry://'}
 TREES = {'oci': 'rootfs', 'mounts': 'layers', 'dir expanded': ''}
 """Formats that hold files as the image has them, and below which directory."""
-PLUGINS = build_plugin_manager()
+PLUGINS = installed_plugins()
 SAMPLE = 3
 """Paths of each kind that are damaged, one after the other."""
 

@@ -10,15 +10,15 @@ from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.receipt_file import read_receipts
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Expectation, Receipt
 from occystrap_core.verification.results import Outcome
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.images import NEW, OLD
 from tests.hostile.writers.places import Place
+from tests.services.installed import installed_plugins
 
-PLUGINS = build_plugin_manager()
+PLUGINS = installed_plugins()
 OTHER = Digest.of(b'something else')
 
 

@@ -12,20 +12,20 @@ import pytest
 from occystrap_core.errors import InvalidReceipt, UsageError
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.receipt_file import read_receipts
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.images import OLD
 from tests.hostile.writers.places import DESTINATIONS, InFolder, Place
+from tests.services.installed import installed_plugins
 
 FAST, FULL = VerifyLevel.FAST, VerifyLevel.FULL
 REACHABLE = [name for name in DESTINATIONS if name != 'docker']
 KEEPING = [name for name in DESTINATIONS if name.startswith('dir')]
 IN_EACH_FILE = 4
 BLOCK = 512
-PLUGINS = build_plugin_manager()
+PLUGINS = installed_plugins()
 pytestmark = pytest.mark.parametrize('destination', REACHABLE, indirect=True)
 
 

@@ -6,16 +6,16 @@ import pytest
 
 from occystrap_core import Place
 from occystrap_core.oci import Reference
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.plugins.resolver import destination_location, open_output
 from occystrap_core.settings import Settings
+from tests.services.installed import installed_plugins
 
 NAME = Reference.parse('registry.example/team/app:v1')
 
 
 def place(uri: str, reference: Reference = NAME) -> Place:
     """Where an image goes that is written there."""
-    plugins = build_plugin_manager()
+    plugins = installed_plugins()
     return open_output(plugins, destination_location(plugins, uri), Settings()).place(reference)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from occystrap_core import AccessDenied, ImageNotFound, ServiceError, Settings, UsageError
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.quay.input import QuayInput
+from tests.services.installed import installed_plugins
 from tests.unit.registry.images import serve
 from tests.unit.registry.scripted import Asked, Say, Scripted
 
@@ -60,7 +60,7 @@ def quay(server: Scripted) -> Scripted:
 
 def opened(server: Scripted, path: str, settings: Settings, options: str = '') -> QuayInput:
     """Open a URI the way the core does."""
-    plugins = build_plugin_manager()
+    plugins = installed_plugins()
     source = open_source(plugins, source_location(plugins, f'quay://{path}?host={server.host}{options}'), settings)
     assert isinstance(source, QuayInput)
     return source

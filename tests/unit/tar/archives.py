@@ -12,12 +12,12 @@ from occystrap_core.api.image_input import ImageInput
 from occystrap_core.image.image import Image
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.image_copy import ImageCopy
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.plugins.resolver import destination_location, open_output, open_source, source_location
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_config, sample_layers
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import Receipt
+from tests.services.installed import installed_plugins
 
 Members = Sequence[tuple[str, bytes | str]]
 """Names with content, or with the target of a symlink as text."""
@@ -76,7 +76,7 @@ def oci_members() -> list[tuple[str, bytes | str]]:
 
 def copy(source: str, destination: str) -> Receipt:
     """Copy between two URIs through the real pipeline, one layer at a time, and return the receipt."""
-    plugins, settings = build_plugin_manager(), Settings(sync=False)
+    plugins, settings = installed_plugins(), Settings(sync=False)
     read_from = open_source(plugins, source_location(plugins, source), settings)
     assert isinstance(read_from, ImageInput)
     try:
@@ -88,11 +88,11 @@ def copy(source: str, destination: str) -> Receipt:
 
 def write(image: Image, destination: str, settings: Settings | None = None) -> Receipt:
     """Write an image through the real pipeline and return the receipt."""
-    plugins, settings = build_plugin_manager(), settings or Settings(sync=False)
+    plugins, settings = installed_plugins(), settings or Settings(sync=False)
     output = open_output(plugins, destination_location(plugins, destination), settings)
     return ImageCopy(image, output, settings, 'memory://sample').run()
 
 
 def verify(receipt: Receipt, level: VerifyLevel = VerifyLevel.FULL) -> Verdict:
     """Return what the verifiers say."""
-    return verify_receipt(build_plugin_manager(), receipt, level, Settings())
+    return verify_receipt(installed_plugins(), receipt, level, Settings())

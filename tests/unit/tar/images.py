@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from occystrap_core.image.image import Image, SequentialImage
 from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
 from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, Reference, media_types
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.plugins.resolver import open_filters
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_config
+from tests.services.installed import installed_plugins
 from tests.unit.tar.archives import gzipped
 
 Hint = Callable[[int], int | None]
@@ -55,7 +55,7 @@ class ArrivingImage(SequentialImage):
 
 def with_same_times(image: Image) -> Image:
     """Return the image as the filter that sets all times to the same makes it."""
-    for each in open_filters(build_plugin_manager(), ['normalize-timestamps:ts=1'], Settings()):
+    for each in open_filters(installed_plugins(), ['normalize-timestamps:ts=1'], Settings()):
         image = each.apply(image)
     return image
 

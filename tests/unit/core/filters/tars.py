@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from occystrap_core.api.image_filter import EntryFilter
 from occystrap_core.image.layer import TarLayer
 from occystrap_core.oci import Digest
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.plugins.resolver import open_filters
 from occystrap_core.settings import Settings
 from occystrap_core.tar.rewritten_image import LayerPass, RewrittenLayer
+from tests.services.installed import installed_plugins
 
 Entry = tuple[tarfile.TarInfo, bytes]
 
@@ -45,7 +45,7 @@ def tar_of(entries: Sequence[Entry], kind: int = tarfile.PAX_FORMAT) -> bytes:
 
 def through(tar: bytes, *filters: str) -> bytes:
     """Return the tar as filters, given as on the command line, make it, all in one pass."""
-    opened = open_filters(build_plugin_manager(), list(filters), Settings())
+    opened = open_filters(installed_plugins(), list(filters), Settings())
     passes = [LayerPass(each.entry) for each in opened if isinstance(each, EntryFilter)]
     layer = RewrittenLayer(TarLayer(0, None, lambda: io.BytesIO(tar)), [lambda _, each=each: each for each in passes])
     with layer.tar() as stream:

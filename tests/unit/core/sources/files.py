@@ -3,13 +3,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from occystrap_core import ImageList, ListedImage, Settings
-from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.plugins.resolver import open_source, source_location
+from tests.services.installed import installed_plugins
 
 
 def entries_of(uri: str) -> Sequence[ListedImage]:
     """Return what a list:// or plan:// names, opened by way of the installed plugins."""
-    plugins = build_plugin_manager()
+    plugins = installed_plugins()
     opened = open_source(plugins, source_location(plugins, uri), Settings())
     assert isinstance(opened, ImageList)
     return list(opened.entries())

@@ -17,8 +17,9 @@ OTHER = Digest.of(b'another')
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[httpx.Client]:
     """A client of an empty registry."""
-    with RegistryServer(tmp_path) as server, httpx.Client(base_url=f'http://{server.host}', trust_env=False) as client:
-        yield client
+    with RegistryServer(tmp_path) as server:
+        with httpx.Client(base_url=f'http://{server.host}', trust_env=False, verify=False) as client:
+            yield client
 
 
 def put(client: httpx.Client, content: str, subject: Digest | None = SUBJECT, **fields: Any) -> httpx.Response:

@@ -28,7 +28,7 @@ def server(tmp_path: Path) -> Iterator[RegistryServer]:
 @pytest.fixture
 def client(server: RegistryServer) -> Iterator[httpx.Client]:
     """A client of it."""
-    with httpx.Client(base_url=f'http://{server.host}', trust_env=False) as connected:
+    with httpx.Client(base_url=f'http://{server.host}', trust_env=False, verify=False) as connected:
         yield connected
 
 
@@ -282,7 +282,7 @@ def test_taken_port_is_a_clear_error(server: RegistryServer, tmp_path: Path) -> 
 def test_observer_hears_of_requests(tmp_path: Path) -> None:
     heard: list[tuple[str, str, int]] = []
     with RegistryServer(tmp_path, observer=lambda *request: heard.append(request)) as server:
-        httpx.get(f'http://{server.host}/v2/', trust_env=False)
+        httpx.get(f'http://{server.host}/v2/', trust_env=False, verify=False)
     assert heard == [('GET', '/v2/', 200)]
 
 
@@ -290,7 +290,7 @@ def test_blob_pushed_by_many_at_once_is_whole(server: RegistryServer) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     def once(_: int) -> int:
-        with httpx.Client(base_url=f'http://{server.host}', trust_env=False) as client:
+        with httpx.Client(base_url=f'http://{server.host}', trust_env=False, verify=False) as client:
             push(client, DATA)
             return len(client.get(f'/v2/a/b/blobs/{DIGEST}').content)
 
