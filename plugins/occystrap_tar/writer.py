@@ -75,10 +75,11 @@ class DockerArchiveOutput(_ArchiveOutput):
         """Write the documents and let the archive appear."""
         tag = _tag(self.location, image.reference)
         documents = self._builder.finish(image, [tag] if tag else [])
+        self.notes = self._builder.notes
         return image.receipt(self.location, documents)
 
     def abort(self) -> None:
-        """Remove what was written."""
+        """Remove what was written; raises OutputError for what cannot be removed."""
         self._builder.discard()
 
 
@@ -115,7 +116,8 @@ class OciArchiveOutput(_ArchiveOutput):
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Write a blob that another archive of the run holds from there."""
         assert layer.descriptor
-        return self._layers.adopt(layer.descriptor.digest, lambda stream: self._write(layer.index, stream))
+        return self._layers.adopt(layer.descriptor.digest, lambda stream: self._write(layer.index, stream),
+                                  self._archive.notes.append)
 
     def _write(self, index: int, stream: ByteStream) -> str:
         region = self._archive.write(index, stream.chunks())
@@ -132,11 +134,12 @@ class OciArchiveOutput(_ArchiveOutput):
                      ('manifest', blob_name(manifest.digest), manifest.raw),
                      ('layout', LAYOUT, LAYOUT_VERSION), ('index', INDEX, index)]
         self._archive.finish([(name, raw) for _, name, raw in documents])
+        self.notes = self._archive.notes
         return image.receipt(self.location, [Expectation(kind, name, Digest.of(raw), len(raw))
                                              for kind, name, raw in documents])
 
     def abort(self) -> None:
-        """Remove what was written."""
+        """Remove what was written; raises OutputError for what cannot be removed."""
         self._archive.discard()
 
     def _index(self, manifest: Descriptor, tag: str) -> bytes:

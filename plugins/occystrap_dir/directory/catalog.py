@@ -94,10 +94,15 @@ def rebuilt_catalog(root: str) -> tuple[Catalog, str]:
         untold += [] if found else [manifest]
         for entry in found:
             catalog.put(entry)
+    lost = list[str]()
     for manifest in untold:
-        for entry in _tagged(root, manifest):
+        tagged = list(_tagged(root, manifest))
+        lost += [] if tagged else [manifest]
+        for entry in tagged:
             catalog.entries.setdefault((entry.name, entry.tag), entry)
-    told = f'; by their own tags alone: {", ".join(untold)}' if untold else ''
+    tagged_only = [each for each in untold if each not in lost]
+    told = f'; by their own tags alone: {", ".join(tagged_only)}' if tagged_only else ''
+    told += f'; left out, as nothing tells their names: {", ".join(lost)}' if lost else ''
     return catalog, f'{CATALOG} was made anew from receipts, without the names that other programs gave{told}'
 
 

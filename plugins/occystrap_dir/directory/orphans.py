@@ -2,7 +2,6 @@
 import re
 from contextlib import suppress
 
-from occystrap_core import InvalidImage
 from occystrap_dir.directory.manifests import layer_name, manifest_names, read_manifest
 from occystrap_dir.workspace.beneath import Beneath, WrongKind
 
@@ -11,14 +10,12 @@ _LAYER = re.compile(r'[0-9a-f]{64}')
 
 
 def remove_orphans(root: str) -> None:
-    """Remove configs and layers that no manifest in the folder names; nothing while a manifest cannot be read.
+    """Remove configs and layers that no manifest in the directory names.
 
-    Only files with the names that writers of this format give are touched. Raises OSError.
+    Only files with the names that writers of this format give are touched. Raises OSError, and InvalidImage, having
+    removed nothing, if a manifest cannot be read.
     """
-    try:
-        images = [image for name in manifest_names(root) for image in read_manifest(root, name)]
-    except InvalidImage:
-        return
+    images = [image for name in manifest_names(root) for image in read_manifest(root, name)]
     named = {name for image in images for name in (image.config, *image.layers)}
     place = Beneath(root)
     for entry in place.names():

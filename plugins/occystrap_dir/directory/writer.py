@@ -1,6 +1,5 @@
 """Writing dir://: a folder in the layout of `docker save`, every layer as its uncompressed tar."""
 import os
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
@@ -106,15 +105,16 @@ class DirOutput(ImageOutput):
                 self._remove(f'{RECEIPTS}/{replaced.manifest}', replaced.manifest)
                 remove_expansions(self._root, [replaced.manifest])
         self._workspace.leave(clean=not self._replaces, sweep=self._sweep)
-        self.notes = [*self.notes, *(self._expansion.notes if self._expansion else ())]
+        self.notes = [*self.notes, *(self._expansion.notes if self._expansion else ()),
+                      *self._workspace.notes]
         return receipt
 
     def abort(self) -> None:
-        """Remove everything that this run wrote and no manifest names."""
+        """Remove everything that this run wrote and no manifest names; raises OutputError for what stays."""
         if self._expansion:
-            with suppress(OSError):
+            with self._workspace.noting():
                 self._expansion.abort()
-        self._workspace.leave(clean=False, sweep=self._sweep)
+        self._workspace.give_up(self._sweep)
 
     def _catalog(self) -> Catalog:
         """Return the catalog, made anew if it is damaged and that was asked for; raises OutputError, OSError."""
@@ -160,17 +160,19 @@ class DirOutput(ImageOutput):
         try:
             for temporary, name in partial.items():
                 self._workspace.move(temporary, name)
-        except BaseException:
-            self._withdraw(entry.manifest, was_there=before is not None)
+        except BaseException as error:
+            if self._unique and before is None:
+                self._withdraw(entry.manifest, error)
             raise
         return receipt
 
-    def _withdraw(self, manifest: str, was_there: bool) -> None:
+    def _withdraw(self, manifest: str, reason: BaseException) -> None:
         """Take a new manifest away again that no catalog lists: among several, nobody could tell whose it is."""
-        if self._unique and not was_there:
-            with suppress(OSError, InvalidImage):  # why it failed matters more
-                if manifest not in {each.manifest for each in read_catalog(self._root)}:
-                    self._place.unlink(manifest)
+        try:
+            if manifest not in {each.manifest for each in read_catalog(self._root)}:
+                self._place.unlink(manifest)
+        except (OSError, InvalidImage) as error:  # why it failed matters more
+            reason.add_note(f'{manifest} may be left there: {error}')
 
     def _expanded(self, entry: Entry, image: WrittenImage) -> list[Expectation]:
         """Return what to expect of the files of the image beside its layers, if they are wanted."""

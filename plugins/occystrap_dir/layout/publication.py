@@ -2,7 +2,6 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
@@ -36,7 +35,7 @@ def receipt_name(name: str, digest: Digest) -> str:
 
 
 class Published(NamedTuple):
-    """Whether entries took the place of others, and notes on an index.json that was made anew."""
+    """Whether entries took the place of others, and notes on an index.json that was made anew and blobs that stay."""
 
     replaces: bool
     notes: Sequence[str]
@@ -57,7 +56,7 @@ def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, ke
     earlier = kept_receipt(root, kept)
     if (lasting := with_known_evidence(receipt, earlier)) != earlier or INDEX in documents:
         documents[f'{RECEIPTS}/{kept}'] = f'{lasting.to_json()}\n'.encode()
-    _note_blobs(workspace, replaced)
+    notes = [*notes, *_note_blobs(workspace, replaced)]
     partial = {workspace.write(content): name for name, content in documents.items()}
     workspace.settle()
     if INDEX in documents:  # whatever stops us between two renames, no receipt is left that speaks of another image
@@ -90,7 +89,11 @@ def _checked(raw: bytes, root: str) -> bytes:
     return raw
 
 
-def _note_blobs(workspace: Workspace, replaced: Sequence[Descriptor]) -> None:
-    """Note what these lead to, to be removed unless something else does as well."""
-    with suppress(ImageError):  # what cannot be read may lead anywhere
-        workspace.note([blob_name(digest) for digest in sorted(blobs_below(LayoutStore(workspace.root), replaced))])
+def _note_blobs(workspace: Workspace, replaced: Sequence[Descriptor]) -> list[str]:
+    """Note what these lead to, to be removed unless something else does as well; say if that cannot be told."""
+    try:
+        blobs = blobs_below(LayoutStore(workspace.root), replaced)
+    except ImageError as error:  # what cannot be read may lead anywhere
+        return [f'{workspace.root} keeps the blobs of what was replaced: {error}']
+    workspace.note([blob_name(digest) for digest in sorted(blobs)])
+    return []

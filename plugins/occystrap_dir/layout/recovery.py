@@ -28,16 +28,20 @@ def rebuilt_index(root: str, left_out: Collection[str]) -> tuple[IndexFile, list
     Those that receipts tell of have their names; the others, but for blobs called `left_out`, are listed without one,
     so that nothing removes their blobs.
     """
-    contents, receipts = LayoutStore(root), [kept_receipt(root, name) for name in _kept(root)]
-    entries = [entry for receipt in receipts if receipt for entry in _attested(contents, receipt)]
+    contents, receipts = LayoutStore(root), {name: kept_receipt(root, name) for name in _kept(root)}
     index = IndexFile.empty()
-    for entry in entries:
-        index.put(entry)
+    lost = [name for name, receipt in receipts.items() if not receipt]
+    for receipt in filter(None, receipts.values()):
+        entries = list(_attested(contents, receipt))
+        lost += [] if entries else [receipt.reference]
+        for entry in entries:
+            index.put(entry)
     nameless = _nameless(contents, index, left_out)
     for document in nameless:
         index.put(named_entry(referrer_of(document) if subject_of(document) else document.descriptor, ''))
     listed = ', '.join(str(document.digest) for document in nameless[:_MOST]) + ', …' * (len(nameless) > _MOST)
     note = f'index.json was made anew from {len(receipts)} receipts, without the names that other programs gave'
+    note += f'; lost, as receipt or manifest cannot be read: {", ".join(lost)}' if lost else ''
     return index, [f'{note}; listed without a name: {listed}' if nameless else note] if nameless or receipts else []
 
 

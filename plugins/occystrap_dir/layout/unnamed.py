@@ -13,14 +13,12 @@ _BLOB = re.compile(r'blobs/sha256/[0-9a-f]{64}')
 
 
 def remove_unnamed(root: str, noted: Iterable[str]) -> None:
-    """Remove those of the noted blobs that no entry leads to; none while a manifest cannot be read. Raises OSError.
+    """Remove those of the noted blobs that no entry leads to.
 
-    Blobs that no run of ours wrote or replaced are not touched, though nothing may name them.
+    Blobs that no run of ours wrote or replaced are not touched, though nothing may name them. Raises OSError, and
+    ImageError, having removed nothing, if a manifest cannot be read.
     """
-    try:
-        named = {blob_name(digest) for digest in _named(root)}
-    except ImageError:
-        return
+    named = {blob_name(digest) for digest in _named(root)}
     place = Beneath(root)
     for name in noted:
         if _BLOB.fullmatch(name) and name not in named:

@@ -88,8 +88,8 @@ class LayoutOutput(ImageOutput):
             self.location, [*entries, document]))
 
     def abort(self) -> None:
-        """Remove everything that this run wrote and nothing names."""
-        self._leave(clean=False)
+        """Remove everything that this run wrote and nothing names; raises OutputError for what stays."""
+        self._workspace.give_up(self._sweep)
 
     def _spare_index(self, index: IndexFile, name: str) -> None:
         """Refuse to replace several images of one name by a single one, also where each has an entry of its own."""
@@ -122,14 +122,15 @@ class LayoutOutput(ImageOutput):
         with writing(self._root), self._workspace.locked():
             replaces, self.notes = publish(self._workspace, [*self._attached, entry], receipt,
                                            receipt_name(name, document.digest), self._rebuild)
-        self._leave(clean=not replaces)
+        self._workspace.leave(not replaces, self._sweep)
+        self.notes = [*self.notes, *self._workspace.notes]
         return receipt
 
     def _name(self, reference: Reference) -> str:
         return self.location.options['tag'] or reference.familiar
 
-    def _leave(self, clean: bool) -> None:
-        self._workspace.leave(clean, lambda: remove_unnamed(self._root, self._workspace.noted()))
+    def _sweep(self) -> None:
+        remove_unnamed(self._root, self._workspace.noted())
 
 
 class _Part(LayoutOutput):

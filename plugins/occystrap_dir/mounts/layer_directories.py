@@ -28,13 +28,14 @@ def is_whole(root: str, listing: str, folder: str, full: bool, settings: Setting
 
 
 def remove_unnamed(root: str) -> None:
-    """Remove layers that no image in mount.json has, with their lists; nothing while that cannot be read."""
+    """Remove layers that no image in mount.json has, with their lists.
+
+    Raises OSError, and InvalidImage, having removed nothing, if that cannot be read.
+    """
     try:
         catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), CATALOG)
     except FileNotFoundError:
         catalog = MountCatalog()
-    except InvalidImage:
-        return
     named = {folder for image in catalog.images.values() for folder in image.folders}
     kept = named | {tree_name(folder) for folder in named}
     place = Beneath(root)

@@ -110,15 +110,15 @@ class MountsOutput(ImageOutput):
             self._commit({CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks),
                           f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode()})
         self._workspace.leave(clean=not replaces, sweep=self._sweep)
-        self.notes = [*self._made_anew, *self._limits.notes]
+        self.notes = [*self._made_anew, *self._limits.notes, *self._workspace.notes]
         return receipt
 
     def abort(self) -> None:
-        """Remove what this run wrote and no image has."""
+        """Remove what this run wrote and no image has; raises OutputError for what stays."""
         for unpacking in self._unpackings:
-            with suppress(OSError):
+            with self._workspace.noting():
                 unpacking.abort()
-        self._workspace.leave(clean=False, sweep=self._sweep)
+        self._workspace.give_up(self._sweep)
 
     def _check_place(self) -> None:
         with writing(self._root):
@@ -213,8 +213,11 @@ class MountsOutput(ImageOutput):
             damage = str(error)
         if not self._rebuild:
             raise not_replaced(damage, 'images without a receipt are lost, and their layers are removed')
-        self._made_anew = [f'{CATALOG} was made anew from receipts: layers that they do not tell of will be removed']
-        return self._catalog_of_receipts()
+        catalog, unread = self._catalog_of_receipts()
+        lost = f'; these cannot be read: {", ".join(unread)}' if unread else ''
+        self._made_anew = [f'{CATALOG} was made anew from receipts: layers that they do not tell of will be removed'
+                           f'{lost}']
+        return catalog
 
     def _has_lost_catalog(self) -> bool:
         """Tell whether mount.json is missing, and not because the folder is new; raises OSError."""
@@ -223,14 +226,16 @@ class MountsOutput(ImageOutput):
             return lost and not self._place.status(CATALOG)
         return False
 
-    def _catalog_of_receipts(self) -> MountCatalog:
-        """Return the images that the kept receipts tell of, in place of a damaged mount.json."""
-        catalog = MountCatalog()
+    def _catalog_of_receipts(self) -> tuple[MountCatalog, list[str]]:
+        """Return the images that the kept receipts tell of, in place of a damaged mount.json; and unreadable ones."""
+        catalog, unread = MountCatalog(), list[str]()
         for name in self._place.names(RECEIPTS):
             if receipt := kept_receipt(self._root, name):
                 called = _name(Reference.parse(receipt.reference))
                 catalog.images[called] = Mounted.of(receipt, called)
-        return catalog
+            else:
+                unread.append(name)
+        return catalog, unread
 
     def _sweep(self) -> None:
         """Remove what no image has, and what killed runs unpacked; all of it where there is no image."""

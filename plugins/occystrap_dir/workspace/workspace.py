@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
-from occystrap_core import Cancelled
-from occystrap_core.files import writing
+from occystrap_core import Cancelled, OutputError
+from occystrap_core.files import ImageError, writing
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.partial_file import PartialFile, write_all
@@ -46,6 +46,8 @@ class Workspace:
         self._partial: set[str] = set()
         self._active: int | None = None
         self._made_root = self._found_remains = self._ended = False
+        self.notes: list[str] = []
+        """After `leave`: lines for people about what could not be removed."""
 
     def enter(self) -> None:
         """Make the folders and say that a run is at work; raises OutputError."""
@@ -173,16 +175,16 @@ class Workspace:
     def leave(self, clean: bool, sweep: Callable[[], None]) -> None:
         """End the run, and remove what is temporary; not `clean` when it leaves files that nothing names.
 
-        The last run to leave calls `sweep`, which removes such files, if any run was not clean. What cannot be removed
-        now is removed by the next run, so no OSError is raised.
+        The last run to leave calls `sweep`, which removes such files, if any run was not clean; that raises ImageError
+        where it cannot tell which they are. What cannot be removed now is told in `notes`, and removed by the next run.
         """
         with self._mutex:
             self._ended = True
         for name in self._partial | ({self._mark} if clean and not self._found_remains else set()):
-            with suppress(OSError):
+            with self.noting():
                 self.place.unlink(name)
         active, self._active = self._active, None
-        with suppress(OSError):
+        with self.noting():
             if active is None:
                 self._remove_root()
             elif locks.try_exclusive(active):
@@ -193,22 +195,46 @@ class Workspace:
                     os.close(descriptor)
         self._noted = None
 
+    def give_up(self, sweep: Callable[[], None]) -> None:
+        """Leave after a failure; raises OutputError for what could not be removed."""
+        self.leave(False, sweep)
+        if self.notes:
+            raise OutputError('; '.join(self.notes))
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Have `notes` tell of an OSError in the with block, which removes something; what is gone is no failure."""
+        try:
+            yield
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.notes.append(f'{self.root} keeps temporary files: {error.strerror or error}; the next run tries again '
+                              'to remove them')
+
     def _tidy(self, sweep: Callable[[], None]) -> None:
         """Leave no trace but receipts; `active` goes last, since others may begin as soon as it is gone."""
         if self.place.names(_TEMPORARY):
-            sweep()
+            self._sweep_up(sweep)
         remove_tree(self.place, _TEMPORARY)
         if self.place.names(RECEIPTS):
             return
         self.place.rmdir(RECEIPTS)
         for name in (LOCK, _ACTIVE):
             self.place.unlink(name)
-        self.place.rmdir(STATE)
+        self.place.remove_empty(STATE)
         self._remove_root()
+
+    def _sweep_up(self, sweep: Callable[[], None]) -> None:
+        try:
+            sweep()
+        except ImageError as error:
+            self.notes.append(f'{self.root} keeps what no image names any more, as it cannot be told from what another '
+                              f'one names: {error}')
 
     def _remove_root(self) -> None:
         if self._made_root and not os.listdir(self.root):
-            os.rmdir(self.root)
+            Beneath(os.path.dirname(self.root)).remove_empty(os.path.basename(self.root))
 
     def _check(self) -> None:
         if self._ended:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from occystrap_core import Cancelled, Settings
+from occystrap_core import Cancelled, OutputError, Settings
 from occystrap_core.files import WRITEBACK, writing
 from occystrap_core.tar import TAR_BLOCK, TAR_END, file_header, padded_size
 from occystrap_tar.archive.members import MemberReader
@@ -61,6 +61,9 @@ class ArchiveBuilder:
         self._at_work, self._ended = 0, False
         self._places_known = True
         self._appeared = False
+        self._moves = 0
+        self.notes: list[str] = []
+        """Lines for people about what did not go as it should, though the archive is whole."""
 
     def begin(self, places: Iterable[tuple[Sequence[int], int | None]]) -> None:
         """Open the temporary file and reserve places; raises OutputError for a path that cannot be written.
@@ -101,6 +104,11 @@ class ArchiveBuilder:
             path = self.path if self._ended else f'/proc/self/fd/{self._files[0].fileno()}'
             return MemberReader(path, region.offset + TAR_BLOCK, region.size, f'{region.name} of {self.path}')
 
+    @property
+    def moves(self) -> int:
+        """How often members began or ended to move to other places; odd while they do."""
+        return self._moves
+
     def finish(self, documents: Sequence[tuple[str, bytes]]) -> None:
         """Write headers, documents and the end, and let the archive appear at its path; raises OutputError."""
         with self._working(), writing(self.path):
@@ -109,23 +117,38 @@ class ArchiveBuilder:
             if any(region.spill for region in members):
                 self._lay_out_again(members)
             else:
+                self._moves += 1
                 self._move_up(members)
+                self._moves += 1
                 for region in self._regions:
                     region.offset = first[region.name].offset if region.name else region.offset
             tail = b''.join(_whole_member(name, data) for name, data in documents if name not in first) + TAR_END
             self._files[-1].write(tail, self._end)
             self._files[-1].complete(self._end + len(tail))
         self._appeared = True
-        self.discard()
+        try:
+            self.discard()
+        except OutputError as error:
+            self.notes.append(str(error))
 
     def discard(self) -> None:
-        """Remove everything temporary; threads that still write will find that it is over, and the last one closes."""
+        """Remove everything temporary; threads that still write will find that it is over, and the last one closes.
+
+        Raises OutputError for what cannot be removed.
+        """
+        left = ''
         for file in self._files:
-            file.remove()
+            try:
+                file.remove()
+            except OSError as error:
+                left = (f'a temporary file stays beside {self.path}: {error.strerror}; the next run tries again to '
+                        'remove it')
         with self._lock:
             self._ended = True
             if not self._at_work:
                 self._close()
+        if left:
+            raise OutputError(left)
 
     def _appended(self) -> Region:
         self._regions.append(Region(self._end, None))

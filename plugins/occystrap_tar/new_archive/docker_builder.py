@@ -36,7 +36,13 @@ class DockerArchiveBuilder:
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Write a layer's tar from another archive of the run, if one holds it; raises OutputError."""
-        return self._layers.adopt(layer.diff_id, lambda stream: self._write(layer.index, stream))
+        return self._layers.adopt(layer.diff_id, lambda stream: self._write(layer.index, stream),
+                                  self._archive.notes.append)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines for people about what did not go as it should, though the archive is whole."""
+        return self._archive.notes
 
     def _write(self, index: int, stream: ByteStream) -> str:
         region = self._archive.write(index, stream.chunks())
@@ -54,7 +60,7 @@ class DockerArchiveBuilder:
                 Expectation('config', config_name, image.config.digest, len(image.config.raw))]
 
     def discard(self) -> None:
-        """Remove everything temporary."""
+        """Remove everything temporary; raises OutputError for what cannot be removed."""
         self._archive.discard()
 
 

@@ -67,8 +67,8 @@ class PartialFile:
         return self._descriptor
 
     def remove(self) -> None:
-        """Take the temporary name away, if the file still has it; what cannot be removed, a later run will."""
-        with suppress(OSError):
+        """Take the temporary name away, if the file still has it. Raises OSError; a later run tries again."""
+        with suppress(FileNotFoundError):
             os.unlink(self._partial)
 
     def close(self) -> None:

@@ -8,9 +8,13 @@ import pytest
 from occystrap_core.errors import DigestMismatch
 from occystrap_core.files.stream import Readable
 from occystrap_core.image.image import Image
+from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.plugins.resolver import destination_location
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_layers
 from occystrap_core.verification.results import Outcome
+from occystrap_tar.writer import tar_output
 from tests.unit.tar.archives import verify, write
 from tests.unit.tar.images import image_of, with_same_times
 
@@ -90,6 +94,19 @@ def test_an_archive_that_was_cut_meanwhile(option: str, tmp_path: Path) -> None:
     with (tmp_path / 'first.tar').open('r+b') as file:
         file.truncate(1000)
     same_archives(tmp_path, option, settings, source)
+
+
+@FORMATS
+def test_the_user_hears_of_an_archive_that_was_damaged_meanwhile(option: str, tmp_path: Path) -> None:
+    settings, notes = Settings(), list[str]()
+    for number in range(2):
+        location = destination_location(build_plugin_manager(), f'tar://{tmp_path}/{number}.tar{option}')
+        writer = tar_output(location, settings)
+        ImageCopy(Source().image(), writer, settings, 'sample').run()
+        notes += writer.notes
+        (tmp_path / f'{number}.tar').write_bytes(bytes((tmp_path / f'{number}.tar').stat().st_size))
+    assert len(notes) == len(sample_layers())
+    assert all(f'a layer that {tmp_path}/0.tar has too was read from its source again' in note for note in notes)
 
 
 @FORMATS
