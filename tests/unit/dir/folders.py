@@ -41,7 +41,7 @@ def write_several(folder: Path, *names: str) -> list[Receipt]:
 
 def findings(receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> list[str]:
     """What the verifier says, a line each."""
-    results = verify_output(receipt, level, SETTINGS)
+    results = verify_output(receipt, level, Settings(sync=False))  # with threads of its own, as a fork has none
     assert isinstance(results, CheckResults)
     verdict = judge(receipt, level, results)
     return [f'{each.severity.value} {each}' for each in verdict.problems]

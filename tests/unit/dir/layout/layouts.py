@@ -22,9 +22,10 @@ def output(path: Path | str, tag: str | None = None, settings: Settings = SETTIN
     return LayoutOutput(Location('layout', str(path), {'tag': tag, 'compression': 'gzip'}, given), settings)
 
 
-def write(path: Path | str, image: Image | ImageIndex | None = None, settings: Settings = SETTINGS) -> Receipt:
-    """Copies an image or index the way the core does."""
-    return copy_of(image or sample_image(), output(path, settings=settings), settings, 'sample', recipe='').run()
+def write(path: Path | str, image: Image | ImageIndex | None = None, settings: Settings | None = None) -> Receipt:
+    """Copies an image or index the way the core does, with threads of its own, since a fork has none of others."""
+    used = settings or Settings(sync=False)
+    return copy_of(image or sample_image(), output(path, settings=used), used, 'sample', recipe='').run()
 
 
 def source(path: Path | str, **options: Any) -> LayoutInput:
@@ -43,7 +44,7 @@ def opened(path: Path | str, **options: Any) -> Image | ImageIndex:
 def findings(receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> list[str]:
     """What the verifier says, a line each."""
     receipt = Receipt.from_json(receipt.to_json())
-    results = verify_output(receipt, level, SETTINGS)
+    results = verify_output(receipt, level, Settings(sync=False))  # with threads of its own, as a fork has none
     assert isinstance(results, CheckResults)
     return [f'{each.severity.value} {each}' for each in judge(receipt, level, results).problems]
 
