@@ -41,7 +41,8 @@ def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings'
 
     :param receipt: all that must be at the destination; `receipt.scheme` tells whose it is.
     :param level: FAST or FULL.
-    :param settings: timeouts, threads, statistics of the run.
+    :param settings: timeouts, threads, statistics of the run. Called once for each image, for several images at once,
+        on threads that may wait; what reads or hashes goes by `settings.in_parallel`, which keeps to --jobs threads.
     :returns: observations, never a verdict, which is the core's; None for a receipt of another scheme. Every plugin is
         asked: findings of all count, observations only those of the plugin that declares the scheme.
     :raises OccystrapError: what hindered the check; the outcome is then `unverified`. Any other exception too, and the

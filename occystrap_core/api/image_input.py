@@ -11,7 +11,13 @@ from occystrap_core.settings import Settings
 
 
 class ImageInput(ABC):
-    """Reads images from one location. Making one is cheap; what is wrong with its path raises UsageError there."""
+    """Reads images from one location.
+
+    The scheme's factory is called once for each source that the user or a list names, on the main thread: it must be
+    cheap, without effects, and raises UsageError for what is wrong with the path. Then, once each, on the same thread,
+    `references`, and for each of these `location_of` and `place`; `open` once for each image, for several images at
+    once, on threads of theirs (Settings.images); `close` once, at the end of the run, after all.
+    """
 
     gives_indexes = False
     """Whether `open` may return an ImageIndex, when `settings.platforms` or an option of its own asks for several."""
@@ -30,6 +36,7 @@ class ImageInput(ABC):
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, or an index of several, a context manager, having read its metadata but no layer.
 
+        Its layers are read until the context ends, several at once, on the run's worker threads (Settings.jobs).
         Raises ImageNotFound, InvalidImage, ServiceError.
         """
 

@@ -167,9 +167,17 @@ def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
 class ImageOutput(ABC):
     """Writes one image to one location.
 
-    The core calls `prepare`, then `has_layer` and `write_layer` for several layers at once on its own threads, then
-    `finalize` once; or `abort` after an error or a signal. A writer starts no threads for layers, draws no progress,
-    compresses nothing and changes no config. Nothing it writes may be visible at its final name before it is whole.
+    The scheme's factory is called once for each image of a run, on the main thread, before any image is opened: it must
+    not write, connect or open anything, since an image that turns out to be there already, or whose source fails, needs
+    no output, and then nothing else is called. It raises UsageError for a location that can be none. `place` is called
+    next, on the same thread.
+
+    Then, on a thread of the image: `prepare` once; `has_layer`, `adopt_layer` and `write_layer` for each layer, several
+    layers at once, on the run's worker threads (Settings.jobs); `finalize` once. After an error or a signal in any of
+    these `abort` is called in place of what would come next. Different images have different outputs, several at work
+    at once (Settings.images). A writer starts no threads for layers, draws no progress, compresses nothing and changes
+    no config. Nothing it writes may be visible at its final name before it is whole and, if `settings.sync` is true, on
+    the device: it flushes files (fsync) before their rename, and the directory that has the new name after it.
     """
 
     wants = LayerForm.TAR
@@ -268,4 +276,10 @@ class ImageOutput(ABC):
         raise PluginError(f'{type(self).__name__} says that it holds indexes, but has no finalize_index()')
 
     def abort(self) -> None:
-        """Remove everything temporary; called after an error or a signal, perhaps while threads still write."""
+        """Remove everything temporary.
+
+        Called once, after an error or a signal in `prepare` or after it, on any thread; a second time only if a signal
+        broke into the first. The core waits a second for calls of `write_layer` to end. One that hangs longer, or
+        `finalize`, may still be at work on another thread, or go on later: what it does then must leave nothing, so
+        have it raise Cancelled. What is raised here is told together with the reason for the call.
+        """

@@ -20,7 +20,10 @@ def load(target: str) -> Any:
 
 @value
 class InputScheme:
-    """A scheme that images can be read from; `factory` names a class called with (location, settings)."""
+    """A scheme that images can be read from; `factory` names a class called with (location, settings).
+
+    It returns an ImageInput or ImageList, and is called once for each source that is named (see ImageInput).
+    """
 
     name: str
     factory: str
@@ -46,6 +49,7 @@ class Many:
 class WriterScheme:
     """A scheme that images can be written to; `factory` names a class called with (location, settings).
 
+    It returns an ImageOutput and is called once for each image, before anything is read (see ImageOutput).
     `reports_only` is for a service, such as a daemon, that gives the bytes of a document only together with all layers:
     fast verification then takes the digests that it reports. `kept_receipts` is for destinations that keep the
     receipts of their images, in whatever way: it names a function that returns a KeptReceipts when `occystrap verify`
@@ -67,7 +71,10 @@ class WriterScheme:
 
 @value
 class FilterKind:
-    """A filter; `factory` names a class called with (option values, settings)."""
+    """A filter; `factory` names a class called with (option values, settings).
+
+    It returns an ImageFilter and is called once for each source and --filter: one serves all images of the source.
+    """
 
     name: str
     factory: str

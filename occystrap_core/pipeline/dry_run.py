@@ -14,7 +14,6 @@ from occystrap_core.pipeline.report import failure_text
 from occystrap_core.pipeline.request_check import cut_out, require_asked
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import Settings
 from occystrap_core.terminal_text import size_text
 
@@ -65,7 +64,7 @@ def foresee(plugins: Plugins, settings: Settings, source: str, destination: str 
 
 def _look(plugins: Plugins, task: ImageTask, foreseen: Foreseen) -> None:
     try:
-        output = open_output(plugins, task.destination, task.settings)
+        output = task.output.taken()
         with task.images.open(task.reference) as image:
             require_asked(image, task.reference, task.settings)
             require_room(image, output)

@@ -1,4 +1,5 @@
 """Copying one image: its layers in parallel or as they arrive, its config, its manifest; all or nothing."""
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing
@@ -40,6 +41,7 @@ class ImageCopy:
             self._recipe += f' {output.compression}'
         self._cache: LayerCache = settings.shared.get(LayerCache, RunCache)
         self._stopped = Cancellation()
+        self.abortion = Abortion(output)
         self._placed: dict[object, PlacedLayer] = {}
         self.layers: Sequence[PlacedLayer] = ()
 
@@ -58,7 +60,7 @@ class ImageCopy:
             return self._finalized(self._written())
         except BaseException as error:
             self._stopped.cancel()
-            abort(self._output, error)
+            self.abortion.abort(error)
             raise
 
     def _finalized(self, written: WrittenImage) -> Receipt:
@@ -222,15 +224,30 @@ def writing_to(output: ImageOutput) -> AbstractContextManager[None]:
     return writing(str(output.location))
 
 
-def abort(output: ImageOutput, reason: BaseException) -> None:
-    """Have a writer clean up, again if a signal breaks into that; a failure there is added to the reason."""
-    try:
-        output.abort()
-    except (Exception, Cancelled) as error:
-        reason.add_note(f'what is temporary could not be removed: {error}')
-    except BaseException:
-        output.abort()
-        raise
+class Abortion:
+    """Has a writer clean up, once, whoever asks first: the copy that failed, or the run that is stopped."""
+
+    def __init__(self, output: ImageOutput) -> None:
+        self._output = output
+        self._lock = threading.Lock()
+        self._done = False
+
+    def abort(self, reason: BaseException) -> None:
+        """Have it clean up, or wait until it has; a failure there is added to the reason.
+
+        Only if a signal breaks into it is the writer asked again.
+        """
+        with self._lock:
+            if self._done:
+                return
+            self._done = True
+            try:
+                self._output.abort()
+            except (Exception, Cancelled) as error:
+                reason.add_note(f'what is temporary could not be removed: {error}')
+            except BaseException:
+                self._output.abort()
+                raise
 
 
 def layers_in_turn(settings: Settings) -> InTurn:

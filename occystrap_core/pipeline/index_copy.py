@@ -15,7 +15,7 @@ from occystrap_core.image.image_index import Attached, Child, Content, ImageInde
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
-from occystrap_core.pipeline.image_copy import ImageCopy, abort, writing_to
+from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.verification.receipt import Expectation, Receipt
@@ -122,6 +122,7 @@ class IndexCopy:
         """The arguments are those of ImageCopy."""
         self._index, self._output, self._source = index, output, source
         self._parts = Parts(output, settings, source, progress, recipe)
+        self.abortion = Abortion(output)
         self.layers: Sequence[PlacedLayer] = ()
 
     def run(self) -> Receipt:
@@ -139,7 +140,7 @@ class IndexCopy:
                 receipt = self._output.finalize_index(written)
             return require_receipt(receipt, self._output, index.digest)
         except BaseException as error:
-            abort(self._output, error)
+            self.abortion.abort(error)
             raise
 
 

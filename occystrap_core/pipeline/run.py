@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.errors import Cancelled, OutputError
@@ -15,7 +14,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import below, layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.image_copy import abort
+from occystrap_core.pipeline.image_copy import Abortion
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
@@ -25,7 +24,6 @@ from occystrap_core.pipeline.request_check import cut_out, platforms_taken, plat
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
@@ -52,7 +50,7 @@ class Run:
     layer_cache: str | None = None
     _only: bool = False
     _failed: threading.Event = field(default_factory=threading.Event)
-    _outputs: dict[int, ImageOutput] = field(default_factory=dict)
+    _at_work: dict[int, Abortion] = field(default_factory=dict)
 
     def process(self, source: str, destination: str | None, filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names to `destination` and verify them; returns what was done.
@@ -119,22 +117,31 @@ class Run:
             checks.append(verifying.submit(partial(self._verify, task, started)))
 
     def _copy(self, task: ImageTask) -> None:
-        output = self._outputs[id(task)] = open_output(self.plugins, task.destination, task.settings)
+        output = task.output.taken()
         with task.images.open(task.reference) as source:
             require_asked(source, task.reference, task.settings)
             self._claim(task, output.place(source.reference))
             image = filtered(source, task.filters)
             with self.progress.image(str(task.reference), size_to_move(image)) as advance:
                 copy = copy_of(image, output, task.settings, task.source, advance, task.recipe)
-                receipt = copy.run()
+                with self._working(copy.abortion):
+                    receipt = copy.run()
                 for each in below(image):
                     if isinstance(each, Image):
                         each.copied()
-        del self._outputs[id(task)]
         self._note(task.report, receipt)
         task.report.notes = [*task.report.notes, *cut_out(source), *image.notes, *layer_notes(source), *output.notes]
         task.report.platforms, task.report.platforms_at_source = platforms_taken(source), platforms_there(source)
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
+
+    @contextmanager
+    def _working(self, abortion: Abortion) -> Iterator[None]:
+        """Keep what cleans up after a copy, for the run's end, as long as the copy may need it."""
+        self._at_work[id(abortion)] = abortion
+        try:
+            yield
+        finally:
+            del self._at_work[id(abortion)]
 
     def _claim(self, task: ImageTask, place: Place) -> None:
         """Keep the place of an image that turned out to have another name than was expected."""
@@ -166,8 +173,7 @@ class Run:
         """Tell whether an earlier run's receipt for this image still holds; then report it as done."""
         if not self.earlier:
             return False
-        output: ImageOutput = open_output(self.plugins, task.destination, task.settings)
-        receipt = self.earlier.find(task.source, output.location)
+        receipt = self.earlier.find(task.source, task.output.location)
         if receipt is None:
             return False
         level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
@@ -206,9 +212,9 @@ class Run:
         except BaseException as error:
             self.settings.cancellation.cancel()
             if not give_up(copies, _ABORTING):
-                outputs = list(self._outputs.values())
-                threads = DaemonThreads(max(1, len(outputs)), 'abort')
-                wait([threads.submit(partial(abort, output, error)) for output in outputs])
+                at_work = list(self._at_work.values())
+                threads = DaemonThreads(max(1, len(at_work)), 'abort')
+                wait([threads.submit(partial(each.abort, error)) for each in at_work])
                 threads.close()
             _tell_what_is_left(copies, error)
             raise

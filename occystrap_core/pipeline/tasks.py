@@ -1,15 +1,17 @@
 """What a run has to do: one task an image, found by opening the source, each with a destination of its own."""
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Self
 
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ListedImage
+from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import OccystrapError, UsageError, nearest
@@ -92,6 +94,7 @@ class ImageTask:
     recipe: str | None
     settings: Settings
     report: ImageReport
+    output: 'TaskOutput'
     place: Place = Place()
 
 
@@ -115,6 +118,30 @@ def _paths(task: ImageTask) -> Iterator[str]:
     yield source.path if lies is None else lies.path
     told = (task.place.name or '').startswith(f'{task.destination.scheme}://')  # by the location, for want of better
     yield task.destination.path if told else task.place.path
+
+
+class TaskOutput:
+    """The output of one image: made once, before anything is read, and held no longer than it is needed."""
+
+    def __init__(self, make: Callable[[], ImageOutput]) -> None:
+        self._make = make
+        self._output: ImageOutput | None = None
+
+    @property
+    def location(self) -> Location:
+        """The output's own location."""
+        return self.made().location
+
+    def made(self) -> ImageOutput:
+        """Return the output; raises as its factory does."""
+        if self._output is None:
+            self._output = self._make()
+        return self._output
+
+    def taken(self) -> ImageOutput:
+        """Return the output to whoever uses it up."""
+        output, self._output = self.made(), None
+        return output
 
 
 class TaskList:
@@ -144,7 +171,7 @@ class TaskList:
 
     def _placed(self, task: ImageTask) -> ImageTask:
         """Return the task with the place that its image takes; raises UsageError if that is where it lies."""
-        place = open_output(self._plugins, task.destination, task.settings).place(task.reference)
+        place = task.output.made().place(task.reference)
         images = task.images
         refuse_same_place(images.location_of(task.reference), task.destination, images.place(task.reference), place)
         return replace(task, place=place)
@@ -220,8 +247,9 @@ class TaskList:
             alone = order.images.location_of(reference)
             which = [str(reference)] if len(references) > 1 and alone == location else []
             source = ' '.join([str(alone), *which, *order.asked])
+            output = TaskOutput(partial(open_output, self._plugins, destination, order.settings))
             self.tasks.append(ImageTask(order.images, reference, source, order.destination, destination,
-                                        order.filters, order.recipe, order.settings, report))
+                                        order.filters, order.recipe, order.settings, report, output))
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ import pytest
 from occystrap_core import Cancelled, Image, OutputError, Settings, VerifyLevel
 from occystrap_core.errors import OccystrapError
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.image_copy import abort
+from occystrap_core.pipeline.image_copy import Abortion
 from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.functional.archives import write_docker_archive
 from tests.unit.core.pipeline.memory import IMAGES, memory_plugins, offer
@@ -159,7 +159,7 @@ def test_an_abort_that_is_given_up_hides_no_reason() -> None:
         def abort(self) -> None:
             raise Cancelled('too late')
     reason = OutputError('the disk broke')
-    abort(Output(), reason)  # type: ignore[arg-type]
+    Abortion(Output()).abort(reason)  # type: ignore[arg-type]
     assert 'too late' in str(reason)
 
 

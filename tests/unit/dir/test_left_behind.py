@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import DigestMismatch, Image, Settings
+from occystrap_core import Image, Settings
+from occystrap_core.errors import DigestMismatch
 from occystrap_core.testing.sample import sample_image
 from occystrap_dir.directory.catalog import rebuilt_catalog
 from occystrap_dir.layout.recovery import rebuilt_index

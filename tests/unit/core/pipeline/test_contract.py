@@ -1,0 +1,78 @@
+"""What the contract of a writer says of how often its methods are called."""
+import threading
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import Cancelled, OutgoingLayer, OutputError, Settings, VerifyLevel, WrittenLayer
+from occystrap_core.pipeline.dry_run import foresee
+from occystrap_core.pipeline.progress import Progress
+from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile, read_receipts
+from occystrap_core.pipeline.run import Run
+from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryOutput, memory_plugins, offer, wait_until
+
+HERE = 'tests.unit.core.pipeline.test_contract'
+MADE: list[str] = []
+GATE = threading.Event()
+
+
+@pytest.fixture(autouse=True)
+def nothing_there() -> None:
+    SHELVES.clear()
+    IMAGES.clear()
+    MADE.clear()
+    GATE.clear()
+
+
+class Counted(MemoryOutput):
+    """Tells how often it is made."""
+
+    def __init__(self, location: object, settings: Settings) -> None:
+        super().__init__(location, settings)
+        MADE.append(self.location.path)
+
+
+class Stuck(MemoryOutput):
+    """Fails for one image, and for another hears of nothing while it writes."""
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        if self.location.path == 'to-bad':
+            raise OutputError('cannot be written')
+        GATE.wait(10)
+        raise OutputError('noticed too late')
+
+
+def test_an_output_is_made_once_for_each_image(tmp_path: Path) -> None:
+    plugins, source = memory_plugins(f'{HERE}:Counted'), offer('one', 'two', 'three')
+    receipts = ReceiptFile(str(tmp_path / 'receipts'))
+    for earlier in ((), True):
+        MADE.clear()
+        known = EarlierRun(read_receipts(str(tmp_path / 'receipts'))) if earlier else EarlierRun()
+        run = Run(plugins, Settings(images=2), VerifyLevel.FAST, Progress(), None if earlier else receipts, known)
+        report = run.process(source, 'memory://to-{name}')
+        assert report.succeeded and [each.done_before for each in report.images] == [bool(earlier)] * 3
+        assert sorted(MADE) == ['to-one', 'to-three', 'to-two']
+        receipts.close()
+    MADE.clear()
+    foresee(plugins, Settings(), source, 'memory://to-{name}', ())
+    assert sorted(MADE) == ['to-one', 'to-three', 'to-two']
+
+
+def test_an_output_is_aborted_once() -> None:
+    plugins, settings = memory_plugins(f'{HERE}:Stuck'), Settings(images=2)
+    source, raised = offer('bad', 'slow'), list[BaseException]()
+
+    def process() -> None:
+        try:
+            Run(plugins, settings, VerifyLevel.FAST, Progress()).process(source, 'memory://to-{name}')
+        except Cancelled as error:
+            raised.append(error)
+    running = threading.Thread(target=process)
+    running.start()
+    wait_until(lambda: 'to-bad' in SHELVES and SHELVES['to-bad'].aborts == 1)
+    settings.cancellation.cancel()
+    running.join(10)
+    assert raised and SHELVES['to-slow'].aborts == 1
+    GATE.set()
+    wait_until(lambda: not any(each.name.startswith(('image-', 'worker-')) for each in threading.enumerate()))
+    assert SHELVES['to-bad'].aborts == SHELVES['to-slow'].aborts == 1
