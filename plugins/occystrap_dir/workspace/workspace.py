@@ -209,8 +209,9 @@ class Workspace:
         except FileNotFoundError:
             pass
         except OSError as error:
-            self.notes.append(f'{self.root} keeps temporary files: {error.strerror or error}; the next run tries again '
-                              'to remove them')
+            note = (f'{self.root} keeps temporary files: {error.strerror or error}; the next run tries again to remove '
+                    'them')
+            self.notes += [] if note in self.notes else [note]
 
     def _tidy(self, sweep: Callable[[], None]) -> None:
         """Leave no trace but receipts; `active` goes last, since others may begin as soon as it is gone."""
