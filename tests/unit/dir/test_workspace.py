@@ -16,5 +16,6 @@ def test_an_image_that_is_there_does_not_fail_when_locks_cannot_be_closed(tmp_pa
     def failing(descriptor: int) -> None:
         close(descriptor)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
-    monkeypatch.setattr(os, 'close', failing)
-    workspace.leave(clean=True, sweep=lambda: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, 'close', failing)
+        workspace.leave(clean=True, sweep=lambda: None)
