@@ -3,6 +3,9 @@
 import os
 import shutil
 
+EVERYTHING = os.environ.get('OCCYSTRAP_TEST_ALL') == '1'
+"""Whether tests try all that they can, which takes hours; else what finds the same faults in ten minutes."""
+
 
 class ServiceUnavailable(Exception):
     """The service cannot run on this machine; the message is one line that says why."""

@@ -1,4 +1,4 @@
-"""The ground, for every destination that unpacks, and for root and an ordinary user."""
+"""The ground, for root and an ordinary user, on the destinations that tests run on."""
 import os
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_service
-from tests.hostile.extraction.ground import DESTINATIONS, NOBODY, Ground, User
+from tests.hostile.extraction.ground import ALL, DESTINATIONS, NOBODY, Ground, User
 from tests.services.command_line import CommandLine, CommandResult, warm_command_line
 from tests.services.folders import service_folder
 from tests.services.requirements import require_program, require_root
@@ -65,7 +65,7 @@ def _ground(param: str, users: Callable[[str], User]) -> Iterator[Ground]:
     user = users(name)
     with service_folder('ground') as folder:
         folder.chmod(0o755)
-        ground = Ground(folder, DESTINATIONS[kind], user)
+        ground = Ground(folder, ALL[kind], user)
         ground.plant()
         try:
             yield ground

@@ -1,14 +1,17 @@
 """The ground of an extraction: victims around the destination, and who extracts; what is outside never changes."""
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from tests.hostile.extraction.stacks import Part, layer, save_image
 from tests.hostile.extraction.trees import Tree, read_tree
 from tests.services.command_line import CommandResult
+from tests.services.requirements import EVERYTHING
 
 NOBODY = 65534
 OWN = 'home'
@@ -43,8 +46,16 @@ def _mounted(folder: Path) -> Iterator[Path]:
 ALL = {'oci': Destination('oci', (), lambda bundle: nullcontext(bundle / 'rootfs')),
        'dir': Destination('dir', ('expand=true',), lambda folder: nullcontext(folder / 'manifest')),
        'mounts': Destination('mounts', (), _mounted, merges=False)}
-DESTINATIONS = {name: ALL[name] for name in os.environ.get('OCCYSTRAP_TEST_EXTRACTORS', ','.join(ALL)).split(',')}
-"""What every test of this folder runs on, or only those asked for: OCCYSTRAP_TEST_EXTRACTORS=oci,dir."""
+DESTINATIONS = {name: ALL[name] for name in (ALL if EVERYTHING else ['oci'])}
+"""What every test of this directory runs on: `oci://`, all of them with OCCYSTRAP_TEST_ALL=1.
+
+They have one extractor; `test_same_everywhere.py` holds what each makes of every stack against the bundle.
+"""
+everywhere = pytest.mark.parametrize('ground', [f'{kind}-{user}' for kind in ALL for user in ('root', 'ordinary')],
+                                     indirect=True)
+"""Has a test run on every destination in any case: what layers do to each other, or is there already."""
+everywhere_as_root = pytest.mark.parametrize('roots_ground', [f'{kind}-root' for kind in ALL], indirect=True)
+"""The same for tests of root."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +152,12 @@ class Ground:
     def extract(self, *layers: tuple[Part, ...] | bytes, options: str = '', arguments: tuple[str, ...] = ()
                 ) -> Extraction:
         """Extract an image of these layers; see `run`."""
-        tars = [each if isinstance(each, bytes) else layer(*each) for each in layers]
-        return self.run(save_image(self.folder / 'image.tar', *tars), options, arguments)
+        return self.run(self.saved(layers), options, arguments)
+
+    def saved(self, layers: Sequence[tuple[Part, ...] | bytes]) -> Path:
+        """Write an archive of these layers, and return its path."""
+        return save_image(self.folder / 'image.tar',
+                          *(each if isinstance(each, bytes) else layer(*each) for each in layers))
 
     def run(self, archive: Path, options: str = '', arguments: tuple[str, ...] = ()) -> Extraction:
         """Extract an archive, and fail the test if anything outside changed, or if an error left anything."""

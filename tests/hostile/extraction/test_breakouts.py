@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from tests.hostile.extraction.ground import Ground
+from tests.hostile.extraction.ground import Ground, everywhere
 from tests.hostile.extraction.stacks import (Entry, Part, device, fifo, file, folder, hardlink, opaque, symlink,
                                              whiteout)
 from tests.hostile.extraction.trees import names
@@ -20,6 +20,7 @@ WAYS_OUT: dict[str, Callable[[Ground], tuple[str, str]]] = {
 }
 
 
+@everywhere
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
 @pytest.mark.parametrize('way', WAYS_OUT)
 def test_what_goes_through_a_symlink_stays_in_the_root(ground: Ground, way: str, together: bool) -> None:
@@ -38,6 +39,7 @@ def test_what_goes_through_a_symlink_stays_in_the_root(ground: Ground, way: str,
     assert (done.tree[f'{where}fifo'].kind, done.tree[f'{where}link'].target) == ('fifo', '/etc/passwd')
 
 
+@everywhere
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
 def test_deleting_through_a_symlink_stays_in_the_root(ground: Ground, together: bool) -> None:
     link = (symlink('out', ground.victim), symlink('up', '../../victim/folder'))
@@ -155,6 +157,7 @@ def test_the_root_takes_attributes(ground: Ground, name: str) -> None:
     assert root.owner == ((7, 8) if ground.user.is_root else (ground.user.id, ground.user.id))
 
 
+@everywhere
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
 def test_attributes_never_go_through_links(ground: Ground, together: bool) -> None:
     pax = {'SCHILY.xattr.user.taken': b'1'}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_dir.workspace.root import Root
-from tests.hostile.extraction.ground import Ground
+from tests.hostile.extraction.ground import Ground, everywhere_as_root
 from tests.hostile.extraction.stacks import Part, file, folder, gnu_long, hardlink, layer, opaque, save_image, whiteout
 from tests.hostile.extraction.test_limits import memory
 from tests.hostile.in_process import run_here
@@ -86,6 +86,7 @@ def long_named(kind: str, count: int) -> bytes:
     return layer(*map(part, range(count)))
 
 
+@everywhere_as_root
 @pytest.mark.parametrize('kind', ['file', 'directory', 'mark', 'link'])
 def test_of_paths_names_alone_are_in_memory_or_the_option_bounds_them(roots_ground: Ground, kind: str) -> None:
     done = roots_ground.extract(long_named(kind, 500), options='max_names=256KiB')
@@ -95,6 +96,7 @@ def test_of_paths_names_alone_are_in_memory_or_the_option_bounds_them(roots_grou
         done.result.assert_success()
 
 
+@everywhere_as_root
 def test_long_paths_take_bounded_memory(measured_ground: Ground) -> None:
     count = 4000 if measured_ground.destination.scheme == 'oci' else 400
     archive = save_image(measured_ground.folder / 'image.tar', layer(file('low')), long_named('directory', count))
@@ -115,6 +117,7 @@ def test_names_that_linux_does_not_take_are_refused_in_few_words(ground: Ground,
     assert len(done.refused(f'has a name of {length} bytes', '4095').err.splitlines()[0]) < 300
 
 
+@everywhere_as_root
 def test_marks_that_carry_names_take_room(roots_ground: Ground) -> None:
     parts = tuple(whiteout(f'd/{number}' + 'n' * 200) for number in range(100))
     if not roots_ground.destination.merges:

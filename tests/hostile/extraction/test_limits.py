@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from occystrap_core.testing.sample import sample_config
-from tests.hostile.extraction.ground import Ground
+from tests.hostile.extraction.ground import Ground, everywhere, everywhere_as_root
 from tests.hostile.extraction.sparse import FORMATS
 from tests.hostile.extraction.stacks import (GNU, Entry, Part, file, folder, hardlink, save_blobs, save_image,
                                              save_oci_archive, symlink, whiteout)
@@ -50,6 +50,7 @@ def test_a_layer_that_is_cut_short_is_refused(ground: Ground) -> None:
     ground.extract(cut).refused()
 
 
+@everywhere
 def test_a_good_bundle_stays_when_a_bad_image_is_to_replace_it(ground: Ground) -> None:
     ground.extract((file('f', b'f'), folder('d', 0o711))).result.assert_success()
     before = ground.inventory()
@@ -135,6 +136,7 @@ def many_entries(count: int) -> Iterator[bytes]:
     yield bytes(1024)
 
 
+@everywhere_as_root
 def test_many_entries_take_bounded_memory(measured_ground: Ground) -> None:
     count = ENTRIES if measured_ground.destination.scheme == 'oci' else ENTRIES // 10  # one extractor for all
     archive = save_image(measured_ground.folder / 'image.tar', b''.join(many_entries(count)))

@@ -1,7 +1,7 @@
 """HOSTILE 16: folders on the way that are missing, are no folders, or let nobody in."""
 import pytest
 
-from tests.hostile.extraction.ground import Ground
+from tests.hostile.extraction.ground import Ground, everywhere
 from tests.hostile.extraction.stacks import Entry, Part, device, fifo, file, folder, hardlink, symlink, whiteout
 from tests.hostile.extraction.trees import names
 
@@ -38,6 +38,7 @@ PARENTS: dict[str, Entry] = {'file': file('p', b'p'), 'fifo': fifo('p'), 'device
                              'link to a file': symlink('p', 'f'), 'hard link': hardlink('p', 'f')}
 
 
+@everywhere
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
 @pytest.mark.parametrize('kind', PARENTS)
 def test_a_parent_that_is_no_folder_is_refused(ground: Ground, kind: str, together: bool) -> None:

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from tests.hostile.extraction.ground import Ground
+from tests.hostile.extraction.ground import Ground, everywhere
 from tests.hostile.extraction.stacks import Entry, Part, fifo, file, folder, hardlink, symlink, whiteout
 from tests.hostile.extraction.trees import names
 
@@ -78,6 +78,7 @@ LINKS: dict[str, tuple[tuple[Part, ...], ...]] = {
 }
 
 
+@everywhere
 @pytest.mark.parametrize('order', LINKS)
 def test_hard_links_in_every_order(ground: Ground, order: str) -> None:
     done = ground.extract(*LINKS[order])

@@ -1,14 +1,12 @@
 """Which calls fail, and how: one of each kind of call site with one of its faults, or all with all of theirs."""
 import errno
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
 
 from tests.hostile.faults.shim import SHORT, Call, Fault, How
+from tests.services.requirements import EVERYTHING
 
-ALL = os.environ.get('OCCYSTRAP_TEST_ALL') == '1'
-"""Every call with every fault, which takes hours; else a choice, the same each time."""
 _FULL = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
 FAULTS: dict[str, Sequence[int]] = {
     'open': (*_FULL, errno.EINTR), 'write': (*_FULL, SHORT, errno.EINTR), 'truncate': (errno.EIO, errno.EINTR),
@@ -25,7 +23,7 @@ def faults_of(calls: Sequence[Call], root: Path, share: int) -> Iterator[Fault]:
     """Yield the faults to be tried with a job that makes these calls below `root`, or one in `share` of the choice."""
     yield Fault(SHORT, 0, How.FROM, ('write',))
     yield Fault(errno.EINTR, 0, How.ALTERNATE, INTERRUPTED)
-    yield from _everywhere(calls) if ALL else islice(_chosen(calls, root), 0, None, share)
+    yield from _everywhere(calls) if EVERYTHING else islice(_chosen(calls, root), 0, None, share)
 
 
 def _everywhere(calls: Sequence[Call]) -> Iterator[Fault]:
