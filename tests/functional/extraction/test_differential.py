@@ -1,6 +1,6 @@
 """What `oci://` unpacks is what umoci and Docker unpack, for stacks of layers that hypothesis makes up.
 
-OCCYSTRAP_TEST_STACKS=1000 tries that many on each.
+OCCYSTRAP_TEST_STACKS=1000 tries that many on each, OCCYSTRAP_TEST_ALL=1 more than usual.
 """
 import os
 import shutil
@@ -20,13 +20,14 @@ from tests.functional.extraction.stack_strategy import Stack, stacks
 from tests.hostile.extraction.stacks import save_image
 from tests.hostile.extraction.trees import Node, Tree, read_tree
 from tests.services.docker_daemon import DockerDaemon
-from tests.services.requirements import require_root
+from tests.services.requirements import EVERYTHING, require_root
 from tests.unit.tar.archives import copy, verify
 
-UMOCI_STACKS = int(os.environ.get('OCCYSTRAP_TEST_STACKS', '150'))
+UMOCI_STACKS = int(os.environ.get('OCCYSTRAP_TEST_STACKS', '150' if EVERYTHING else '40'))
+SOBER_STACKS = int(os.environ.get('OCCYSTRAP_TEST_STACKS', '120'))
 DOCKER_STACKS = int(os.environ.get('OCCYSTRAP_TEST_STACKS', '40'))
 AT_ONCE = 20
-"""Stacks in one image for the daemon."""
+"""Stacks in one image, where they are side by side: those that nobody refuses."""
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,18 @@ def test_stacks_are_what_umoci_unpacks(stack: Stack, program: Callable[..., str]
         assert not found
 
 
+@trying(max(1, SOBER_STACKS // AT_ONCE))
+@given(many=st.lists(stacks(sober=True), min_size=AT_ONCE, max_size=AT_ONCE))
+def test_stacks_side_by_side_are_what_umoci_unpacks(many: Sequence[Stack], program: Callable[..., str],
+                                                    tmp_path: Path) -> None:
+    for name in ('bundle', 'umoci', 'layout'):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+    tars = tars_of(side_by_side(many))
+    write_layout(tmp_path / 'layout', tars)
+    assert not umoci_unpack(program('umoci'), tmp_path / 'layout', tmp_path / 'umoci') + unpack(tmp_path, tars)
+    require_same(many, read_tree(tmp_path / 'bundle/rootfs'), read_tree(tmp_path / 'umoci'))
+
+
 @trying(max(1, DOCKER_STACKS // AT_ONCE))
 @given(many=st.lists(stacks(sober=True), min_size=AT_ONCE, max_size=AT_ONCE))
 def test_stacks_are_what_docker_exports(many: Sequence[Stack], docker_daemon: DockerDaemon, tmp_path: Path) -> None:
@@ -93,7 +106,13 @@ def test_stacks_are_what_docker_exports(many: Sequence[Stack], docker_daemon: Do
     tars = tars_of(side_by_side(many))
     assert not unpack(tmp_path, tars)
     theirs = docker_export(docker_daemon, tmp_path, tars)
-    found = differences(as_exported(tmp_path / 'bundle/rootfs'), as_exported(theirs))
+    require_same(many, as_exported(tmp_path / 'bundle/rootfs'), as_exported(theirs))
+
+
+def require_same(many: Sequence[Stack], ours: Tree, theirs: Tree) -> None:
+    """Fail unless the trees are the same, and tell which stacks are not."""
+    found = differences(*({path: node for path, node in tree.items() if path.startswith(STACK)}
+                          for tree in (ours, theirs)))
     wrong = {int(line.removeprefix(STACK).partition('/')[0].rstrip(':')) for line in found}
     assert not found, "\n".join([*found, *(f"{number}: {many[number]}" for number in sorted(wrong))])
 
@@ -101,4 +120,4 @@ def test_stacks_are_what_docker_exports(many: Sequence[Stack], docker_daemon: Do
 def as_exported(root: Path) -> Tree:
     """Return the stacks' folders, with what `docker export` keeps: capabilities of all extended attributes."""
     return {path: replace(node, xattrs=tuple(each for each in node.xattrs if each[0] == 'security.capability'))
-            for path, node in read_tree(root).items() if path.startswith(STACK)}
+            for path, node in read_tree(root).items()}

@@ -1,6 +1,6 @@
 """Places to write to, images to write, disks that are small or read-only."""
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.hostile.writers.places import DESTINATIONS, Grounds, Place
 from tests.services.faults import FaultProxy
 from tests.services.folders import service_folder, small_disk
 from tests.services.registry import Registry
-from tests.unit.docker.fake_daemon import fake_daemon
+from tests.unit.docker.fake_daemon import FakeDaemon, fake_daemon
 
 _numbers = count(1)
 MakePlace = Callable[..., Place]
@@ -34,7 +34,9 @@ def destination(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def make_place(destination: str, registry: Registry, tmp_path: Path) -> Iterator[MakePlace]:
     """Makes places of that kind that nobody else uses: `make_place()`, or `make_place(disk)` in a given folder."""
-    with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
+    with ExitStack() as stack:
+        daemon = stack.enter_context(own_daemon()) if destination == 'docker' else None
+
         def make(above: Path | None = None) -> Place:
             number = next(_numbers)
             if above is None:
@@ -42,6 +44,13 @@ def make_place(destination: str, registry: Registry, tmp_path: Path) -> Iterator
                 above.mkdir()
             return DESTINATIONS[destination](Grounds(above, registry, daemon, f'place-{number}'))
         yield make
+
+
+@contextmanager
+def own_daemon() -> Iterator[FakeDaemon]:
+    """A daemon without images."""
+    with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
+        yield daemon
 
 
 @pytest.fixture

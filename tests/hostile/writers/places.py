@@ -37,11 +37,11 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Grounds:
-    """Where places are made: a folder that a place has for itself, a registry, a daemon."""
+    """Where places are made: a folder that a place has for itself, a registry, for `docker` a daemon."""
 
     folder: Path
     registry: Registry
-    daemon: FakeDaemon
+    daemon: FakeDaemon | None
     name: str
 
     def at(self, folder: Path) -> 'Grounds':
@@ -147,6 +147,7 @@ class InDaemon:
     """A tag of a daemon that speaks Docker's API; what it does with its files is out of reach."""
 
     def __init__(self, grounds: Grounds) -> None:
+        assert grounds.daemon
         self._daemon, self._name = grounds.daemon, f'writers/{grounds.name}:v1'
         self.uri = f'docker://{self._name}?socket={grounds.daemon.socket}'
 

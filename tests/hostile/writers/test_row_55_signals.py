@@ -35,7 +35,7 @@ def stalling() -> Iterator[Scripted]:
         yield server
 
 
-@pytest.mark.parametrize(('destination', 'number'), zip(DESTINATIONS, cycle(CODES)), indirect=['destination'])
+@pytest.mark.parametrize(('destination', 'number'), list(zip(DESTINATIONS, cycle(CODES))), indirect=['destination'])
 def test_55_in_mid_copy(number: signal.Signals, place: Place, stalling: Scripted, archives: dict[str, str],
                         occystrap: CommandLine, spool: Path) -> None:
     run_here('process', archives[OLD], place.uri).assert_success()

@@ -71,7 +71,7 @@ def test_resumed_at_the_wrong_place(server: Scripted, settings: Settings) -> Non
 
 
 def test_breaking_off_again_and_again(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=10), *(rest(at, cut=10) for at in range(10, SIZE, 10))]
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=10), *(rest(at, cut=10) for at in range(10, 200, 10))]
     with pytest.raises(ServiceUnavailable, match=server.host):
         read(server, settings)
     assert len(ranges(server)) == 1 + settings.retries

@@ -3,6 +3,7 @@ import tarfile
 
 from hypothesis import given, settings, strategies as st
 
+from tests.services.requirements import EVERYTHING
 from tests.unit.core.filters.tars import Entry, contents, entry, listing, tar_of, through
 
 NAMES = st.text('ab/.é\udc80', min_size=1, max_size=12).map(lambda text: text.strip('/') or 'x')
@@ -31,18 +32,19 @@ def entries(draw: st.DrawFn) -> list[Entry]:
     return made
 
 
+EXAMPLES = 150 if EVERYTHING else 40
 FORMATS = st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
 CHAIN = ['exclude:pattern=a*,*.b', 'owner:uid=5,gid=6', 'normalize-timestamps:ts=7']
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(entries(), FORMATS)
 def test_without_a_change_every_byte_stays(tree: list[Entry], kind: int) -> None:
     tar = tar_of(tree, kind)
     assert through(tar) == through(tar, 'exclude:pattern=nothing-has-this-name') == tar
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(entries(), FORMATS)
 def test_times_set_twice_are_times_set_once(tree: list[Entry], kind: int) -> None:
     tar = tar_of(tree, kind)
@@ -52,7 +54,7 @@ def test_times_set_twice_are_times_set_once(tree: list[Entry], kind: int) -> Non
     assert len(names) == len(tree) and complaints <= listing(tar)[1], 'GNU tar found fault with what it took before'
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(entries(), FORMATS)
 def test_a_chain_is_the_same_in_one_pass_and_in_several_and_twice(tree: list[Entry], kind: int) -> None:
     tar = tar_of(tree, kind)
@@ -62,7 +64,7 @@ def test_a_chain_is_the_same_in_one_pass_and_in_several_and_twice(tree: list[Ent
     assert together == one_by_one == through(together, *CHAIN) == through(tar, *CHAIN)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(entries(), FORMATS)
 def test_what_is_left_reads_as_before(tree: list[Entry], kind: int) -> None:
     tar = tar_of(tree, kind)

@@ -3,6 +3,7 @@ import gzip
 import io
 import random
 import tarfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ SUFFIXES = {'gzip': '+gzip', 'zstd': '+zstd', 'none': ''}
 COUNT = 40
 
 
+@cache
 def big_tar(seed: int) -> bytes:
     """Return a tar of some MiB, half of which can be compressed."""
     numbers = random.Random(seed)
@@ -36,6 +38,7 @@ def big_tar(seed: int) -> bytes:
     return target.getvalue()
 
 
+@cache
 def packed(tar: bytes, kind: str) -> bytes:
     """Return a blob, by other libraries than the copy uses, in several members or frames."""
     half = len(tar) // 2
