@@ -7,7 +7,7 @@ from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump, parse_object
 from occystrap_core.oci.field_names import LAYOUT_FIELDS
-from occystrap_core.oci.manifest import Index
+from occystrap_core.oci.manifest import ATTESTED, Index
 from occystrap_core.oci.named_images import UNTAGGED, Offer, parse_name
 from occystrap_core.oci.reference import Reference
 
@@ -38,24 +38,38 @@ def layout_offers(entries: Sequence[Descriptor], unnamed: Reference = UNTAGGED,
     """Return the images among the entries of an index.json.
 
     `unnamed` is the reference of an image without a name, and what a mere tag is added to. `told` looks up the platform
-    of one of several entries that have a name in common, which may not say it.
+    of one of several entries that have a name in common, which may not say it. Attestations of these are among them.
     """
     by_name: dict[str, list[Descriptor]] = {}
     for entry in entries:
-        if not (entry.platform and entry.platform.os == 'unknown'):  # an attestation, which belongs to an image
+        if not _attests(entry):
             by_name.setdefault(entry_name(entry), []).append(entry)
-    return [offer for name, same in by_name.items()
-            for offer in _offers(name, [*map(told, same)] if name and len(same) > 1 else same, unnamed)]
+    offers = [offer for name, same in by_name.items()
+              for offer in _offers(name, [*map(told, same)] if name and len(same) > 1 else same, unnamed)]
+    return [replace(offer, image=[*offer.image, *_attestations(entries, offer.image)]) for offer in offers]
 
 
-def select_entry(image: LayoutEntries) -> Descriptor | Index:
-    """Return the one entry that an image has, or an index of several."""
-    return image[0] if len(image) == 1 else Index.build([_without_name(entry) for entry in image])
+def _attestations(entries: Sequence[Descriptor], image: LayoutEntries) -> list[Descriptor]:
+    """Return the entries that attest something of an image, as BuildKit writes them."""
+    digests = {entry.digest for entry in image}
+    return [entry for entry in entries if _attests(entry) and entry.annotations.get(ATTESTED) in digests]
+
+
+def select_entry(image: LayoutEntries, whole: bool = False) -> Descriptor | Index:
+    """Return the one entry that an image has, or an index of several; with `whole` also of one and its attestations."""
+    if len(image) == 1 or (not whole and sum(not _attests(entry) for entry in image) == 1):
+        return image[0]
+    return Index.build([_without_name(entry) for entry in image])
 
 
 def entry_name(entry: Descriptor) -> str:
     """Return the name that an entry has, by annotation; empty if it has none."""
     return entry.annotations.get(CONTAINERD_NAME) or entry.annotations.get(REF_NAME) or ''
+
+
+def _attests(entry: Descriptor) -> bool:
+    """Tell whether an entry is about an image."""
+    return bool(entry.platform and entry.platform.os == 'unknown') or ATTESTED in entry.annotations
 
 
 def _offers(name: str, entries: LayoutEntries, unnamed: Reference) -> Iterator[Offer[LayoutEntries]]:

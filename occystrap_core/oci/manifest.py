@@ -11,7 +11,7 @@ from occystrap_core.oci.field_names import MANIFEST_FIELDS
 from occystrap_core.oci.platform import Platform, PlatformChoice
 from occystrap_core.values import value
 
-_ATTESTED = 'vnd.docker.reference.digest'
+ATTESTED = 'vnd.docker.reference.digest'
 """The annotation by which BuildKit's entries for attestations tell what they are about."""
 
 
@@ -142,7 +142,7 @@ class Index:
         chosen = [self.select(platform) for platform in choice.platforms]
         digests = {entry.digest for entry in chosen}
         return [place for place, entry in enumerate(self.manifests)
-                if any(entry is each for each in chosen) or entry.annotations.get(_ATTESTED) in digests]
+                if any(entry is each for each in chosen) or entry.annotations.get(ATTESTED) in digests]
 
     def select(self, wanted: Platform) -> Descriptor:
         """Return the entry of platform `wanted`; raises ImageNotFound, listing what there is, without one."""

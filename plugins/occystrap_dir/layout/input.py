@@ -40,10 +40,10 @@ class LayoutInput(ImageInput):
         """Return the image, or what was asked for of an index; raises ImageNotFound, InvalidImage."""
         if reference not in self._chosen and reference not in self.references():
             raise ImageNotFound(f'{self._place.root} holds no image {reference}')
-        found = found_at(self._contents, select_entry(self._chosen[reference]))
+        selected = select_entry(self._chosen[reference], bool(self._wanted and not self._wanted.platforms))
+        found = found_at(self._contents, selected)
         reader = IndexReader(self._contents, reference, self.settings)
-        several = len(self._chosen[reference]) > 1
-        entries = Index.build(self._chosen[reference]) if several else None
+        entries = selected if isinstance(selected, Index) else None
         referrers = Referrers(self._contents, self._entries()) if self.location.options.get('referrers') else None
         with naming(self._place.root):
             return reader.choose(found, self._wanted, referrers.hanging_on if referrers else None, entries=entries)

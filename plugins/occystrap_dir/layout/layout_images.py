@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from occystrap_core import ImageNotFound, UsageError
 from occystrap_core.files import ImageError, concerning
 from occystrap_core.oci import (
-    Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Reference, called, choose, layout_offers, subject_of,
+    Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Reference, called, choose, layout_offers, select_entry,
+    subject_of,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.place import Place
@@ -41,7 +42,8 @@ def _called(offers: Sequence[Offer[LayoutEntries]], wanted: str, place: Place) -
         listed = ', '.join(map(str, offers)) or 'none'
         raise ImageNotFound(f'{place.root} has no image {wanted}; there is: {listed}', 'manifest-missing')
     entries, reference = choose(offers, wanted, place.root, _HOW)
-    if place.digest and [entry.digest for entry in entries] != [place.digest]:
+    selected = select_entry(entries)
+    if place.digest and (isinstance(selected, Index) or selected.digest != place.digest):
         raise ImageNotFound(f'{place.root}: {wanted} is {entries[0].digest}, not {place.digest}', 'manifest-digest')
     return entries, reference
 
