@@ -148,7 +148,8 @@ class Settings:
     of them, None for one. `temporary`: folder for spooled data. `credentials`: user and password by host[:port], as
     given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
     `rebuild_index`: a damaged list of a destination's images is made anew, whatever else it told of. `replace_index`: a
-    single image may take the place of an index of several. `force`: what is no image archive may be written over.
+    single image may take the place of an index of several. `force`: what is no image archive may be written over,
+    and unpacked files that were changed since may be replaced.
     `names`: the memory that names of entries may take where layers are searched, checked or filtered.
     `stdout_taken`: a report in JSON goes to stdout, so that nothing else may. `shared`: what plugins keep for the run.
     """

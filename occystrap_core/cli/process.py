@@ -56,7 +56,8 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--receipt', 'receipt', type=click.Path(dir_okay=False), metavar='FILE',
               help='Add the proof of each image, for occystrap verify: what must be there, and the verdict on it.')
 @click.option('--force', is_flag=True,
-              help='Write over a file that is no image archive, or, with --receipt, that holds no receipts.')
+              help='Write over a file that is no image archive, or, with --receipt, that holds no receipts; replace '
+              'unpacked files that were changed since they were written.')
 @click.option('--resume', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='Leave out what this receipt file of an earlier run proves to be there still.')
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')

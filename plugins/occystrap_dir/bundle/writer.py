@@ -13,8 +13,10 @@ from occystrap_dir.bundle.runtime_config import runtime_config, unsafe_labels
 from occystrap_dir.bundle.users import Accounts
 from occystrap_dir.extraction.staged_directory import Staging, check_place, may_replace
 from occystrap_dir.extraction.tree_files import read_small
+from occystrap_dir.extraction.unchanged import require_documents, require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.receipts import kept_receipt
 from occystrap_dir.workspace.workspace import STATE
 
 
@@ -38,7 +40,18 @@ class BundleOutput(ImageOutput):
     def prepare(self, image: Image) -> None:
         """Refuse what is no place for a bundle, and begin one beside it; raises OutputError."""
         check_place(self.location.path, MARKS, 'bundle')
+        self._spare_changes()
         self._unpacking.begin(ROOTFS)
+
+    def _spare_changes(self) -> None:
+        """Refuse to replace a bundle in which somebody has worked; raises OutputError."""
+        root = self.location.path
+        if os.path.lexists(root):
+            with writing(root):
+                require_unchanged(root, FILES, ROOTFS, self.settings)
+                kept = kept_receipt(root, os.path.basename(KEPT))
+                configs = kept.of_kind('runtime-config') if kept else ()
+                require_documents(root, [(each.locator, each.digest) for each in configs], self.settings)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Put a layer over those before it; raises InvalidImage, OutputError."""

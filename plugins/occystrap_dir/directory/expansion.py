@@ -6,6 +6,7 @@ from typing import Any
 from occystrap_core import Expectation, OutgoingLayer, OutputError, Settings, WrittenImage, WrittenLayer
 from occystrap_core.files import ByteStream
 from occystrap_dir.extraction.staged_directory import Staging
+from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.removal import remove_tree
@@ -85,6 +86,13 @@ class Expansion:
     def abort(self) -> None:
         """Remove what was unpacked; raises OSError."""
         self._unpacking.abort()
+
+
+def spare_expansions(root: str, manifests: Collection[str], settings: Settings) -> None:
+    """Raise OutputError when somebody has worked in a folder that is to be replaced or removed; raises OSError."""
+    for manifest in manifests:
+        if Beneath(root).status(tree_name(manifest)):
+            require_unchanged(root, tree_name(manifest), expanded_name(manifest), settings)
 
 
 def remove_expansions(root: str, manifests: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from occystrap_dir.directory.checksums import (
     CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, lines_of_others, write_checksums,
 )
 from occystrap_dir.directory.existing_images import check_destination, require_catalog
-from occystrap_dir.directory.expansion import Expansion, remove_expansions, remove_if_empty
+from occystrap_dir.directory.expansion import Expansion, remove_expansions, remove_if_empty, spare_expansions
 from occystrap_dir.directory.manifests import SINGLE, build_manifest, layer_name, manifest_names
 from occystrap_dir.directory.orphans import remove_orphans
 from occystrap_dir.workspace.beneath import WrongKind
@@ -54,6 +54,8 @@ class DirOutput(ImageOutput):
     def prepare(self, image: Image) -> None:
         """Refuse what is no folder, cannot be written to, or holds other things; raises OutputError."""
         check_destination(self._root, self._unique, self._rebuild)
+        with writing(self._root):
+            spare_expansions(self._root, [] if self._unique else [SINGLE], self.settings)
         self._workspace.enter()
         if self._expansion:
             with writing(self._root):
@@ -99,6 +101,9 @@ class DirOutput(ImageOutput):
             catalog.put(entry)
             if replaced and replaced.manifest in {each.manifest for each in catalog}:
                 replaced = None
+            if self._unique:
+                others = [replaced.manifest] if replaced else []
+                spare_expansions(self._root, [entry.manifest, *others], self.settings)
             receipt = self._commit(image, entry, catalog, replaced)
             if replaced:
                 self._replaces = True

@@ -34,10 +34,11 @@ def read_head(root: str, listing: str) -> Head:
         return Head.read(file)
 
 
-def check_tree(root: str, listing: str, name: str, full: bool, settings: Settings, results: CheckResults) -> Head:
+def check_tree(root: str, listing: str, name: str, full: bool, settings: Settings, results: CheckResults,
+               may_miss: bool = False) -> Head:
     """Hold the tree in a folder below a root against a list of files; return what that says of itself.
 
-    Raises OSError, InvalidImage.
+    With `may_miss` only what was added or changed counts. Raises OSError, InvalidImage.
     """
     place = Beneath(root)
     with open(place.open(listing), 'rb') as file:
@@ -46,5 +47,5 @@ def check_tree(root: str, listing: str, name: str, full: bool, settings: Setting
             results.error(name, 'is missing')
             return head
         with place.directory(name) as folder:
-            TreeCheck(folder, name, head.file_system, full, settings, results).check(lines_of(file))
+            TreeCheck(folder, name, head.file_system, full, settings, results, may_miss).check(lines_of(file))
     return head

@@ -1,7 +1,8 @@
 """The layers in a folder: what their lists of files say, and whether the files are like that."""
-from occystrap_core import CheckResults, InvalidImage, Settings
+from occystrap_core import CheckResults, InvalidImage, OutputError, Settings
 from occystrap_dir.extraction.files_check import check_tree, read_head
 from occystrap_dir.extraction.head import ListedLayer
+from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.mounts.mount_files import CAP, CATALOG, LAYERS, TREES, MountCatalog, tree_name
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import read_document
@@ -27,10 +28,11 @@ def is_whole(root: str, listing: str, folder: str, full: bool, settings: Setting
     return not results.results
 
 
-def remove_unnamed(root: str) -> None:
+def remove_unnamed(root: str, settings: Settings) -> None:
     """Remove layers that no image in mount.json has, with their lists.
 
-    Raises OSError, and InvalidImage, having removed nothing, if that cannot be read.
+    A layer that was changed since it was written stays, unless `force` lets it go. Raises OSError, and InvalidImage,
+    having removed nothing, if mount.json cannot be read.
     """
     try:
         catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), CATALOG)
@@ -40,8 +42,21 @@ def remove_unnamed(root: str) -> None:
     kept = named | {tree_name(folder) for folder in named}
     place = Beneath(root)
     for name in place.names(LAYERS):
-        if f'{LAYERS}/{name}' not in kept:
-            remove_tree(place, f'{LAYERS}/{name}')
+        folder = f'{LAYERS}/{name}'
+        if folder not in kept and _may_go(root, folder, settings):
+            remove_tree(place, folder)
+        elif folder not in kept:
+            kept.add(tree_name(folder))
     for name in place.names(TREES):
         if f'{TREES}/{name}' not in kept:
             remove_tree(place, f'{TREES}/{name}')
+
+
+def _may_go(root: str, folder: str, settings: Settings) -> bool:
+    """Tell whether a layer is as its list says; one without a list was left by a run that was killed."""
+    try:
+        if Beneath(root).status(tree_name(folder)):
+            require_unchanged(root, tree_name(folder), folder, settings)
+    except OutputError:
+        return False
+    return True

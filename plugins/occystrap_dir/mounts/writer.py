@@ -13,6 +13,7 @@ from occystrap_core.files import writing
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.extraction.head import ListedLayer
 from occystrap_dir.extraction.staged_directory import Staging
+from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.mounts.layer_directories import is_whole, listed_layer, remove_unnamed
 from occystrap_dir.mounts.mount_files import (
@@ -162,6 +163,8 @@ class MountsOutput(ImageOutput):
             with self._workspace.locked():
                 full = self._is_full or not self._is_bound(folder)
                 if not is_whole(self._root, listing.name, folder, full, self.settings):
+                    if self._place.status(tree_name(folder)):
+                        require_unchanged(self._root, tree_name(folder), folder, self.settings)
                     unpacking.staging.commit(folder)
                 self._workspace.move(listing.name, tree_name(folder))
         self._of_run.add((tree_name(folder), digest))
@@ -241,7 +244,7 @@ class MountsOutput(ImageOutput):
         """Remove what no image has, and what killed runs unpacked; all of it where there is no image."""
         for name in self._place.names(UNPACKING):
             remove_tree(self._place, f'{UNPACKING}/{name}')
-        remove_unnamed(self._root)
+        remove_unnamed(self._root, self.settings)
         if not self._place.status(CATALOG):
             for name in (UNPACKING, TREES, EMPTY, LAYERS):
                 self._place.remove_empty(name)

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import pytest
 
+from occystrap_core.pipeline.receipt_file import read_receipts
 from tests.hostile.extraction.stacks import (
     device, fifo, file, folder, hardlink, layer, save_image, symlink, whiteout, with_xattrs,
 )
 from tests.hostile.in_process import run_here
+from tests.hostile.refusals import is_refused
 from tests.services.command_line import CommandResult
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root: owners, devices, trusted attributes, flags')
@@ -175,3 +177,75 @@ def test_something_more_in_a_bundle_is_seen(tmp_path: Path) -> None:
     result = run_here('verify', f'oci://{tmp_path}/out')
     result.assert_code(1)
     assert 'error: hooks: is there, but occystrap did not write it' in result.err
+
+
+NOTHING_LOST = ('an entry less', 'time of a directory', 'a name more, elsewhere')
+
+
+@pytest.mark.parametrize('name', [
+    name for name, change in CHANGES.items() if 'fast' in change.levels and name not in NOTHING_LOST])
+def test_what_was_changed_is_not_replaced(name: str, destination: tuple[Path, Path]) -> None:
+    receipt, tree = destination
+    CHANGES[name].make(tree)
+    where = next(path for path in tree.parents if (path / 'image.tar').exists())
+    uri = next(uri for uri in SOURCES.values() if uri.startswith(f'{read_receipts(str(receipt))[0].scheme}:'))
+    result = run_here('process', f'tar://{where}/image.tar', uri.format(where), '--no-sync')
+    result.assert_code(1)
+    assert 'changed since it was written' in result.err and 'or give --force' in result.err, result
+    verify(receipt, 'fast').assert_code(1)
+    if not name.startswith('flag'):  # which keep even root from removing a file
+        forced = run_here('process', f'tar://{where}/image.tar', uri.format(where), '--no-sync', '--force')
+        forced.assert_success()
+        verify(receipt, 'full').assert_success()
+
+
+@pytest.mark.parametrize('name', NOTHING_LOST)
+def test_what_is_only_gone_is_written_anew(name: str, destination: tuple[Path, Path]) -> None:
+    receipt, tree = destination
+    CHANGES[name].make(tree)
+    where = next(path for path in tree.parents if (path / 'image.tar').exists())
+    uri = next(uri for uri in SOURCES.values() if uri.startswith(f'{read_receipts(str(receipt))[0].scheme}:'))
+    run_here('process', f'tar://{where}/image.tar', uri.format(where), '--no-sync').assert_success()
+    verify(receipt, 'full').assert_success()
+
+
+@pytest.mark.parametrize(('uri', 'next_uri'), [
+    ('oci://out', 'oci://out'), ('dir://out?expand=true', 'dir://out?expand=true'),
+    ('dir://out?expand=true', 'dir://out'),
+    ('dir://out?unique_names=true&expand=true', 'dir://out?unique_names=true&expand=true'),
+    ('dir://out?unique_names=true&expand=true', 'dir://out?unique_names=true')])
+def test_nor_for_the_sake_of_another_image(uri: str, next_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                           ) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in (('a', b'a'), ('b', b'b')):
+        save_image(tmp_path / f'{name}.tar', layer(folder('etc'), file(f'etc/{content.decode()}', content)))
+    run_here('process', 'tar://a.tar', uri).assert_success()
+    tree = next(path.parent for path in tmp_path.glob('out/*/etc'))
+    (tree / 'etc/mywork').write_text('mine')
+    result = run_here('process', 'tar://b.tar', next_uri)
+    is_refused(result, 'was changed since it was written', 'etc', ': move it away, or give --force')
+    assert (tree / 'etc/mywork').read_text() == 'mine' and (tree / 'etc/a').exists()
+    run_here('process', 'tar://b.tar', next_uri, '--force').assert_success()
+    assert not (tree / 'etc/a').exists()
+
+
+def test_nor_is_a_config_or_a_tree_without_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_image(tmp_path / 'a.tar', layer(file('f', b'f')))
+    for change, words in ((lambda: (tmp_path / 'out/config.json').write_text('{}'), 'config.json'),
+                          ((tmp_path / 'out/.occystrap/rootfs.mtree').unlink, 'no readable list of the files')):
+        run_here('process', 'tar://a.tar', 'oci://out', '--force').assert_success()
+        change()
+        is_refused(run_here('process', 'tar://a.tar', 'oci://out'), words, 'give --force')
+
+
+def test_a_changed_layer_that_no_image_has_any_more_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ('a', 'b'):
+        save_image(tmp_path / f'{name}.tar', layer(file(name, b'f')))
+    run_here('process', 'tar://a.tar', 'mounts://out').assert_success()
+    kept = next(path.parent for path in tmp_path.glob('out/layers/*/a'))
+    (kept / 'mywork').write_text('mine')
+    run_here('process', 'tar://b.tar', 'mounts://out').assert_success()
+    assert (kept / 'mywork').read_text() == 'mine'
+    run_here('process', 'tar://b.tar', 'mounts://out', '--force').assert_success()

@@ -14,13 +14,15 @@ from tests.hostile.writers.places import DESTINATIONS, IN_FOLDERS, InFolder, Pla
 def rerun(place: Place, archives: dict[str, str]) -> Callable[..., None]:
     """Writes the image; then again, after damage, which must give the same tree as before.
 
-    A damaged list of images is made anew only on demand, see test_lists_of_others.py.
+    A damaged list of images is made anew only on demand, see test_lists_of_others.py, and so are unpacked files that
+    are not as they were written, see test_changed_trees.py: somebody may have worked there.
     """
     run_here('process', archives[OLD], place.uri).assert_success()
     whole = place.tree()
 
     def run(level: str, what: str) -> None:
-        result = run_here('process', archives[OLD], place.uri, f'--verify={level}', '--rebuild-index').assert_success()
+        options = f'--verify={level}', '--rebuild-index', '--force'
+        result = run_here('process', archives[OLD], place.uri, *options).assert_success()
         assert result.err.splitlines()[-1].endswith('1/1 verified'), result
         assert place.tree() == whole, f'after {what} a rerun did not make it whole again'
     return run

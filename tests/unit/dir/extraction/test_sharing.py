@@ -88,7 +88,6 @@ def test_an_expanded_folder_follows_its_manifest(unique: str, tmp_path: Path) ->
 
 def test_a_bundle_takes_the_place_of_another_but_of_nothing_else(tmp_path: Path) -> None:
     write(sample_image(), f'oci://{tmp_path}/out')
-    (tmp_path / 'out/rootfs/litter').write_text('x')
     receipt = write(sample_image(variant='another'), f'oci://{tmp_path}/out')
     assert not verify(receipt).findings
     (tmp_path / 'other').mkdir()
