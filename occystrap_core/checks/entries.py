@@ -26,8 +26,10 @@ class EntryChecks:
         self._tell, self._share = tell, share
         self._types: dict[bytes, bytes] = {}
         """The type of what each path is, the last where there are several."""
-        self._folders: set[bytes] = set()
-        """What paths lie in, be it an entry of the layer or not."""
+        self._folders: dict[bytes, bytes | None] = {}
+        """What paths lie in, be it an entry of the layer or not, and what that lies in: nothing for the root."""
+        self._odd: set[bytes] = set()
+        """Which of these are something else than a folder by now."""
         self.whiteouts: set[bytes] = set()
 
     def entry(self, entry: TarEntry) -> TarEntry:
@@ -67,7 +69,7 @@ class EntryChecks:
             self._add('path-escapes', entry, 'the path goes up')
         if entry.name.startswith(b'/'):
             self._add('path-absolute', entry, 'the path begins with a slash')
-        if len(path) > _PATH_CAP or any(len(name) > _NAME_CAP for name in names):
+        if len(path) > _PATH_CAP or max(map(len, names)) > _NAME_CAP:
             self._add('path-too-long', entry, f'no file system of Linux takes names above {_NAME_CAP} bytes, paths '
                       f'above {_PATH_CAP}')
 
@@ -87,24 +89,51 @@ class EntryChecks:
         key = path_key(path)
         if key in self._types:
             self._add('duplicate-entry', entry, 'the path was there before')
-        for depth, folder in enumerate(path_keys(path)):
-            self._check_folder(entry, folder, path, depth)
+        if path:
+            self._keep_folders(path)
+            if self._odd:
+                self._check_folders(entry, path)
         if key not in self._types:
             self._share.take(len(key) + COST)
         self._types[key] = entry.type
+        if key in self._folders:
+            self._note(key)
 
-    def _check_folder(self, entry: TarEntry, folder: bytes, path: bytes, depth: int) -> None:
-        """Look at what is called as the first `depth` names of a path are."""
-        kind = self._types.get(folder, kinds.FOLDER)
-        if kind != kinds.FOLDER:
+    def _keep_folders(self, path: bytes) -> None:
+        """Keep what a path lies in, up to where that is known: above a folder that is, all are."""
+        below = None
+        for folder in path_keys(path):
+            known = folder in self._folders
+            if below is not None:
+                self._folders[below] = folder
+            if known:
+                return
+            self._share.take(len(folder) + COST)
+            self._folders[folder] = None
+            self._note(folder)
+            below = folder
+
+    def _note(self, folder: bytes) -> None:
+        """Note whether something that paths lie in is a folder, as far as the layer tells."""
+        if self._types.get(folder, kinds.FOLDER) == kinds.FOLDER:
+            self._odd.discard(folder)
+        else:
+            self._odd.add(folder)
+
+    def _check_folders(self, entry: TarEntry, path: bytes) -> None:
+        """Look at what a path lies in, from the root on; their keys are found from below, without making any anew."""
+        folder: bytes | None = path_key(path[:max(path.rfind(b'/'), 0)])
+        depth, found = path.count(b'/'), list[tuple[int, bytes]]()
+        while folder is not None:
+            if folder in self._odd:
+                found.append((depth, self._types[folder]))
+            folder, depth = self._folders[folder], depth - 1
+        for depth, kind in reversed(found):
             shown = text(b'/'.join(path.split(b'/', depth)[:depth]))
             if kind == kinds.SYMLINK:
                 self._add('path-through-link', entry, f'{shown} is a symlink')
             else:
                 self._add('path-through-file', entry, f'{shown} is no folder')
-        if folder not in self._folders:
-            self._share.take(len(folder) + COST)
-            self._folders.add(folder)
 
     def _check_whiteout(self, entry: TarEntry, path: bytes) -> None:
         mark = whiteout_of(path)

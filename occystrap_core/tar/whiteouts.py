@@ -6,6 +6,8 @@ from occystrap_core.tar.path_keys import COST, path_key, path_keys
 
 PREFIX = b'.wh.'
 OPAQUE = b'.wh..wh..opq'
+_ASKED = 4096
+"""Folders of which it is kept what became of them; a path has up to 2048."""
 
 
 class Whiteout(NamedTuple):
@@ -46,17 +48,21 @@ class LayerEffects:
         self._ends: set[bytes] = set()
         """Paths below which nothing of a lower layer is left: deleted, or something else than folders now."""
         self._deleted: set[bytes] = set()
+        self._above: dict[bytes, bool] = {}
+        """Folders that were asked about: whether they, or any above them, are among these."""
 
     def add(self, path: bytes, is_folder: bool) -> None:
         """Take one of the layer's entries by its plain path; raises InvalidImage when all take too much memory."""
         if is_whiteout(path):
             if mark := whiteout_of(path):
                 key = self._kept(mark.path)
+                self._above.clear()
                 self._ends.add(key)
                 if not mark.opaque:
                     self._deleted.add(key)
             return
         key = self._kept(path)
+        self._above.clear()
         self._paths.add(key)
         if not is_folder:
             self._ends.add(key)
@@ -71,6 +77,18 @@ class LayerEffects:
         key = path_key(path)
         if key in self._paths:
             return SHADOWED
-        if key in self._deleted or any(folder in self._ends for folder in path_keys(path)):
-            return DELETED
-        return ''
+        return DELETED if key in self._deleted or self._ends_above(path) else ''
+
+    def _ends_above(self, path: bytes) -> bool:
+        """Tell whether nothing of lower layers is left where a path lies; what is known of a folder ends the way up."""
+        passed, ends = list[bytes](), False
+        for key in path_keys(path) if self._ends else ():
+            known = self._above.get(key, key in self._ends or None)
+            if known is not None:
+                ends = known
+                break
+            passed.append(key)
+        if len(self._above) > _ASKED:
+            self._above.clear()
+        self._above.update(dict.fromkeys(passed, ends))
+        return ends

@@ -1,18 +1,24 @@
 """Layers that are all names: they cost little memory where layers are looked into, or are refused with what to do."""
 import gc
+import tarfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from occystrap_core import InvalidImage
+from occystrap_core.checks.entries import EntryChecks
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci import Digest
 from occystrap_core.tar.path_keys import path_key, path_keys
+from occystrap_core.tar.reader import TarReader
+from occystrap_core.tar.whiteouts import DELETED, LayerEffects
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.hostile.test_terminal_output import config
@@ -104,5 +110,49 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 def test_keys_of_the_folders_above_are_the_keys_of_those_paths(names: list[str]) -> None:
     paths = ['/'.join(names[:count]).encode() for count in range(len(names) + 1)]
     keys = [path_key(path) for path in paths]
-    assert list(path_keys(paths[-1])) == keys[:-1] and len(set(keys)) == len(keys)
+    assert list(path_keys(paths[-1])) == keys[:-1][::-1] and len(set(keys)) == len(keys)
     assert all(len(key) <= 64 for key in keys)
+
+
+@pytest.mark.parametrize('target', ['', 'd/' * 1900])
+def test_what_lies_deep_is_not_hashed_anew_for_each_entry(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However deep entries lie, what is above them is looked at once."""
+    made = []
+
+    def counting(path: bytes, digest_size: int) -> Any:
+        made.append(path)
+        return blake2b(path, digest_size=digest_size)
+    monkeypatch.setattr('occystrap_core.tar.path_keys.blake2b', counting)
+    folder = 'd/' * 1900
+    entries = [hard(f'l{number}', f'{target}{number}') if target else entry(f'{folder}{number}')
+               for number in range(100)]
+    checks = EntryChecks(lambda *told: None, NameMemory().share())
+    above, below = LayerEffects(NameMemory().share()), list[bytes]()
+    above.add(b'other', False)
+    for each in TarReader(iter([memoryview(tar_of(entries))])).entries():
+        checks.entry(each)
+        below.append(each.name)
+    assert not any(above.on(name) for name in below)
+    assert len(made) < 2 * 1900 + 10 * len(entries)
+
+
+def test_what_lies_in_something_else_than_a_folder_is_told_from_the_root_on() -> None:
+    told: list[tuple[str, str, str | None]] = []
+    checks = EntryChecks(lambda *each: told.append(each), NameMemory().share())
+    entries = [entry('a/b/c/d'), entry('a'), entry('a/b', 'x', tarfile.SYMTYPE), entry('a/b/c/e'),
+               entry('a', kind=tarfile.DIRTYPE), entry('a/b/f')]
+    for each in TarReader(iter([memoryview(tar_of(entries))])).entries():
+        checks.entry(each)
+    assert [(rule, message, path) for rule, message, path in told if rule.startswith('path-through')] == [
+        ('path-through-file', 'a is no folder', 'a/b'), ('path-through-file', 'a is no folder', 'a/b/c/e'),
+        ('path-through-link', 'a/b is a symlink', 'a/b/c/e'), ('path-through-link', 'a/b is a symlink', 'a/b/f')]
+
+
+@pytest.mark.parametrize(('mark', 'path', 'fate'), [
+    (b'a/.wh.b', b'a/b/c/d', DELETED), (b'a/b/.wh..wh..opq', b'a/b/c', DELETED), (b'a/.wh.b', b'a/c/d', '')])
+def test_what_is_deleted_above_is_found_however_often_it_is_asked(mark: bytes, path: bytes, fate: str) -> None:
+    effects = LayerEffects(NameMemory().share())
+    effects.add(b'x', False)
+    assert effects.on(path) == '' and effects.on(path) == ''
+    effects.add(mark, False)
+    assert effects.on(path) == fate and effects.on(path + b'/e') == fate and effects.on(path) == fate
