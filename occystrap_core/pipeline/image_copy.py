@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from occystrap_core.api.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
-from occystrap_core.errors import Cancelled, InvalidImage
+from occystrap_core.errors import Cancelled, InvalidImage, naming
 from occystrap_core.files.durability import writing
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
@@ -140,10 +140,13 @@ class ImageCopy:
     def _put(self, ready: Layer) -> PlacedLayer:
         """Have the writer find the layer or take it."""
         outgoing = Outgoing(ready, self._output.wants, self._check, self._output.unpacks)
+        source = ready.source
+        digest = source.descriptor.digest if source.descriptor else source.diff_id
         try:
             if written := self._found(outgoing):
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
-            return outgoing.placed(written or self._output.write_layer(outgoing))
+            with naming(f'layer {digest or source.index}'):  # whatever in it a reader or a writer cannot take
+                return outgoing.placed(written or self._output.write_layer(outgoing))
         finally:
             outgoing.close()
 

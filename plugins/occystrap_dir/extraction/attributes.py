@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Self
 
-from occystrap_core import InvalidImage
+from occystrap_core import InvalidImage, OutputError
 from occystrap_core.tar import TarEntry
 from occystrap_dir.extraction.acl import ACLS, DEFAULT, kept
 from occystrap_dir.extraction.mtree import xattr_keywords
@@ -23,7 +23,32 @@ _COARSE = 2 * 10 ** 9
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
+_TOO_LARGE = (errno.ENOSPC, errno.EDQUOT, errno.E2BIG)
+_IMPOSSIBLE = (errno.EINVAL, errno.ERANGE)
+_USER = b'user.'
+
+
 _NONE: Mapping[bytes, bytes] = {}
+
+
+class AttributeRefused(OutputError):
+    """An extended attribute could not be set; the path is known to whoever has it set."""
+
+    def __init__(self, name: bytes, size: int, error: OSError) -> None:
+        self._name, self._size, self._error = os.fsdecode(name), size, error
+        super().__init__(self._told('a file'))
+
+    def at(self, path: str) -> OutputError | InvalidImage:
+        """Return the error that names the path."""
+        impossible = self._error.errno not in _TOO_LARGE and self._error.errno in (*_IMPOSSIBLE, errno.EACCES)
+        return InvalidImage(f'{path} has the attribute {self._name!r}, which it cannot have') if impossible else (
+            OutputError(self._told(path)))
+
+    def _told(self, path: str) -> str:
+        what = f'{path}: its attribute {self._name!r} of {self._size} bytes cannot be set: {self._error.strerror}'
+        if self._error.errno in _TOO_LARGE:
+            return f'{what}: the file system cannot hold it, or is full; free some space or use another file system'
+        return f'{what}; look into it and try again'
 
 
 class Attributes(NamedTuple):
@@ -66,7 +91,9 @@ class Setter:
         self.is_root = os.geteuid() == 0 and not rootless
         self._own = os.geteuid(), os.getegid()
         self.missed: Counter[str] = Counter()
-        """How many owners, devices and extended attributes could not be set."""
+        """How many owners, devices and extended attributes could not be set for want of rights."""
+        self.not_held: Counter[str] = Counter()
+        """How many extended attributes nobody can set, by the reason."""
         self.clamped = 0
         """How many times the file system could not hold."""
 
@@ -78,7 +105,9 @@ class Setter:
     @property
     def notes(self) -> list[str]:
         """Lines that say what could not be set, if anything."""
-        return [*self._notes_on_rights(), *self._notes_on_times()]
+        kinds = [f'{count} extended attribute{"s" * (count > 1)} left out: {reason}'
+                 for reason, count in sorted(self.not_held.items())]
+        return [*self._notes_on_rights(), *kinds, *self._notes_on_times()]
 
     def _notes_on_times(self) -> list[str]:
         if not self.clamped:
@@ -196,12 +225,16 @@ class Setter:
                 os.setxattr(target, name, value, follow_symlinks=False)
             return True
         except OSError as error:
-            refused = error.errno == errno.EPERM and not (self.is_root and isinstance(target, int))
-            if error.errno in (errno.EINVAL, errno.ERANGE) or error.errno == errno.EACCES and name == DEFAULT:
-                raise InvalidImage(f'a file has the attribute {os.fsdecode(name)!r}, which none can have') from None
-            if not refused and error.errno not in _UNSUPPORTED:
+            if error.errno in _UNSUPPORTED:
+                self.not_held['the file system takes none of this kind'] += 1
+            elif error.errno == errno.EPERM and name.startswith(_USER) and not isinstance(target, int):
+                self.not_held['links, devices and pipes have none of user.*'] += 1
+            elif error.errno == errno.EPERM and not (self.is_root and isinstance(target, int)):
+                self.missed['extended attribute'] += 1
+            elif error.errno == errno.EACCES and name != DEFAULT:
                 raise
-            self.missed['extended attribute'] += 1
+            else:
+                raise AttributeRefused(name, len(value), error) from None
             return False
 
 

@@ -12,7 +12,7 @@ from occystrap_core.tar import (
     plain_path, whiteout_of,
 )
 from occystrap_dir.extraction import mtree
-from occystrap_dir.extraction.attributes import Attributes, Setter
+from occystrap_dir.extraction.attributes import AttributeRefused, Attributes, Setter
 from occystrap_dir.extraction.content import write_content
 from occystrap_dir.extraction.file_system import FileSystem, clear_xattrs
 from occystrap_dir.extraction.hard_links import HardLinks
@@ -128,14 +128,17 @@ class Tree:
             path = _checked_path(entry)
             if any(name.startswith(_AUFS) for name in path.split(b'/')[:-1]):
                 return
-        if not path:
-            self._root_entry(entry)
-            return
         above, _, name = path.rpartition(b'/')
         if name.startswith(b'.wh.'):
             self._mark(path, name)
-        else:
-            self._put(entry, reader, self._folder(above, path), name)
+            return
+        try:
+            if path:
+                self._put(entry, reader, self._folder(above, path), name)
+            else:
+                self._root_entry(entry)
+        except AttributeRefused as error:
+            raise error.at(text(path) or '/') from None
 
     def _folder(self, above: bytes, path: bytes) -> bytes:
         """Return the folder of a path, without links; raises InvalidImage, which names the path, if it cannot be one.

@@ -41,7 +41,8 @@ def has_version(root: str) -> bool:
     except (InvalidImage, WrongKind) as error:
         if has_receipts(root):
             return False
-        raise OutputError(f'{error}: name another folder') from None
+        told = f'{root}/{LAYOUT} {error}' if isinstance(error, WrongKind) else str(error)
+        raise OutputError(f'{told}: name another directory') from None
 
 
 def current_index(root: str) -> IndexFile | None:

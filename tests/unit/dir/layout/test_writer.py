@@ -294,6 +294,11 @@ def other_version(path: Path) -> None:
     (path / 'oci-layout').write_text('{"imageLayoutVersion": "2.0.0"}')
 
 
+def linked_version(path: Path) -> None:
+    path.mkdir()
+    (path / 'oci-layout').symlink_to('/nowhere')
+
+
 def damaged(path: Path) -> None:
     put_index(path)
     (path / 'index.json').write_text('{')
@@ -308,7 +313,8 @@ def blobs_elsewhere(path: Path) -> None:
     (file, 'is not a folder: name a folder'), (dead_link, 'is a link that leads to no folder'),
     (foreign, "holds other things, such as 'index.json'"), (folder_of_dir, 'holds an image in another layout'),
     (folder_of_mounts, 'holds an image in another layout'),
-    (other_version, "image layout version '2.0.0', 1.0.0 is wanted: name another folder"),
+    (other_version, "image layout version '2.0.0', 1.0.0 is wanted: name another directory"),
+    (linked_version, '/x/oci-layout is a symbolic link, not a regular file: name another directory'),
     (damaged, 'is not JSON.*repair it, or add --rebuild-index'),
     (blobs_elsewhere, 'a symbolic link is in the way, where a directory should be .*/x/blobs.: remove it')])
 def test_a_place_that_is_not_ours_is_refused_and_left_alone(
