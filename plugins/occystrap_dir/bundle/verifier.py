@@ -1,10 +1,13 @@
 """Verifying oci://: holds a bundle against a receipt, and knows nothing of the writer."""
 import os
+from contextlib import suppress
 
 from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
-from occystrap_dir.bundle.bundle_paths import MARKS, ROOTFS
+from occystrap_dir.bundle.bundle_paths import CONFIG, FILES, KEPT, MARKS, ROOTFS
 from occystrap_dir.extraction.files_check import check_files
+from occystrap_dir.extraction.privacy import check_privacy
 from occystrap_dir.workspace.file_errors import is_there, report_document, reporting, unknown
+from occystrap_dir.workspace.workspace import STATE
 
 
 def verify_bundle(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -18,6 +21,8 @@ def verify_bundle(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
         return results
     for found in settings.in_parallel(lambda each: _seen(each, receipt.path, level, settings), receipt.expectations):
         results.extend(found)
+    with suppress(FileNotFoundError):
+        check_privacy(receipt, '', ['', CONFIG, FILES, KEPT, STATE, os.path.dirname(KEPT)], results)
     for name in sorted(set(os.listdir(receipt.path)) - set(MARKS)):
         results.error(name, 'is there, but occystrap did not write it: remove it')
     return results

@@ -11,6 +11,7 @@ from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_dir.bundle.bundle_paths import CONFIG, FILES, KEPT, MARKS, ROOTFS
 from occystrap_dir.bundle.runtime_config import runtime_config, unsafe_labels
 from occystrap_dir.bundle.users import Accounts
+from occystrap_dir.extraction.privacy import NOT_OTHERS
 from occystrap_dir.extraction.staged_directory import Staging, check_place, may_replace
 from occystrap_dir.extraction.tree_files import read_small
 from occystrap_dir.extraction.unchanged import require_documents, require_unchanged
@@ -64,7 +65,7 @@ class BundleOutput(ImageOutput):
         config = self._runtime_config(image)
         with writing(self.location.path):
             for name in (STATE, os.path.dirname(KEPT)):
-                self._staging.inside.make(name)
+                self._staging.inside.make(name, 0o777 & NOT_OTHERS)
             with self._new_file(FILES) as file:
                 digest, size = self._unpacking.finish(file.write, image.config.digest)
             files = Expectation('files', FILES, digest, size, covers=(image.config.digest, *image.config.diff_ids))
@@ -87,7 +88,7 @@ class BundleOutput(ImageOutput):
         return runtime_config(image.config, accounts, bool(self.location.options['rootless']))
 
     def _new_file(self, name: str) -> BinaryIO:
-        return open(self._staging.inside.create(name), 'wb')
+        return open(self._staging.inside.create(name, 0o666 & NOT_OTHERS), 'wb')
 
 
 def _notes_on_labels(config: ImageConfig) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from occystrap_core import Expectation, OutgoingLayer, OutputError, Settings, WrittenImage, WrittenLayer
 from occystrap_core.files import ByteStream
+from occystrap_dir.extraction.privacy import NOT_OTHERS
 from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
@@ -47,7 +48,7 @@ class Expansion:
 
     def begin(self) -> None:
         """Make a folder to unpack into; raises OutputError."""
-        self._place.make(TREES)
+        self._place.make(TREES, 0o777 & NOT_OTHERS)
         self._place.make_private(UNPACKING)
         self._unpacking.begin()
 

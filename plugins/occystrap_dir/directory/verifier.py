@@ -6,13 +6,14 @@ from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Set
 from occystrap_core.oci import Digest
 from occystrap_dir.directory.catalog import CATALOG, parse_catalog
 from occystrap_dir.directory.checksums import digests_of, read_checksums, write_checksums
-from occystrap_dir.directory.expansion import expanded_name
+from occystrap_dir.directory.expansion import TREES, expanded_name
 from occystrap_dir.directory.manifests import CAP
 from occystrap_dir.extraction.files_check import check_files
+from occystrap_dir.extraction.privacy import check_privacy
 from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
 from occystrap_dir.workspace.locks import shared_if_there
 from occystrap_dir.workspace.names import file_size, read_document
-from occystrap_dir.workspace.workspace import LOCK
+from occystrap_dir.workspace.workspace import LOCK, RECEIPTS, STATE
 
 
 def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -28,6 +29,10 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
     check = FolderCheck(receipt, level, settings)
     for found in settings.in_parallel(check.one, receipt.expectations):
         results.extend(found)
+    if receipt.of_kind('files'):
+        names = [each.locator for each in receipt.expectations]
+        with suppress(FileNotFoundError):
+            check_privacy(receipt, '', ['', STATE, RECEIPTS, TREES, *names], results)
     return results
 
 

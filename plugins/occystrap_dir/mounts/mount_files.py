@@ -1,4 +1,5 @@
 """mount.json, which says what layers an image is made of, and mount.sh, which mounts them."""
+import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -176,3 +177,8 @@ cd "$links"
 export LIBMOUNT_FORCE_MOUNT2=always  # the newer calls take 256 bytes
 mount -t overlay occystrap -o "lowerdir=${lower#:}$options@MARKS@" "$target"
 """
+
+
+def kept_name(name: str) -> str:
+    """Return the name of the file that keeps the receipt of an image, by its name in mount.json."""
+    return f'{hashlib.sha256(name.encode()).hexdigest()[:32]}.json'

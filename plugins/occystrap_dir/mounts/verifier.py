@@ -1,18 +1,20 @@
 """Verifying mounts://: holds folders of layers against a receipt, and knows nothing of the writer."""
 import os
+from contextlib import suppress
 
 from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
-from occystrap_core.oci import Digest
+from occystrap_core.oci import Digest, Reference
 from occystrap_dir.extraction.files_check import check_files
+from occystrap_dir.extraction.privacy import check_privacy
 from occystrap_dir.mounts.layer_directories import listed_layer
 from occystrap_dir.mounts.mount_files import (
-    CAP, CATALOG, SCRIPT, USER_MARKS, MountCatalog, Mounted, folder_of, tree_name,
+    CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog, Mounted, folder_of, kept_name, tree_name,
 )
 from occystrap_dir.mounts.overlay_marks import mount_script
 from occystrap_dir.workspace.file_errors import is_there, reporting, unknown
 from occystrap_dir.workspace.locks import shared_if_there
 from occystrap_dir.workspace.names import file_size, read_document
-from occystrap_dir.workspace.workspace import LOCK
+from occystrap_dir.workspace.workspace import LOCK, RECEIPTS, STATE
 
 
 def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -27,6 +29,10 @@ def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     full = level is VerifyLevel.FULL
     for found in settings.in_parallel(lambda each: _seen(each, receipt, full, settings), receipt.expectations):
         results.extend(found)
+    kept = f'{RECEIPTS}/{kept_name(str(Reference.parse(receipt.reference).with_default_tag()))}'
+    names = ['', CATALOG, SCRIPT, LAYERS, STATE, RECEIPTS, TREES, kept]
+    with suppress(FileNotFoundError):
+        check_privacy(receipt, LAYERS, [*names, *(each.locator for each in receipt.of_kind('files'))], results)
     return results
 
 

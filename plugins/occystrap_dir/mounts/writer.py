@@ -1,6 +1,6 @@
 """Writing mounts://: every layer unpacked into a folder of its own, in the form of overlayfs."""
-import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -12,12 +12,13 @@ from occystrap_core import (
 from occystrap_core.files import writing
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.extraction.head import ListedLayer
+from occystrap_dir.extraction.privacy import NOT_OTHERS
 from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.mounts.layer_directories import is_whole, listed_layer, remove_unnamed
 from occystrap_dir.mounts.mount_files import (
-    CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, cover_folder,
+    CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, cover_folder, kept_name,
     layer_folder, require_mountable, tree_name,
 )
 from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
@@ -41,6 +42,7 @@ class MountsOutput(ImageOutput):
         super().__init__(without_rebuilding(location).with_path(os.path.abspath(location.path)), settings)
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
         self._made_anew: list[str] = []
+        self._taken_away: list[str] = []
         self._root = self.location.path
         self._limits = Limits(self.location.options)
         self._workspace = Workspace(self._root, settings.sync, self._limits.mode)
@@ -63,7 +65,8 @@ class MountsOutput(ImageOutput):
         self._workspace.enter()
         with writing(self._root):
             for name in (TREES, EMPTY):
-                self._place.make(name)
+                self._place.make(name, 0o777 & NOT_OTHERS)
+            self._keep_others_from_writing()
             self._place.make_private(LAYERS, self._limits.mode)
             self._place.make_private(UNPACKING)
             self._agree_on_marks()
@@ -98,7 +101,7 @@ class MountsOutput(ImageOutput):
         cover = self._cover(image)
         mounted = Mounted(name, image.config.digest, tuple(layer.locator for layer in image.layers), cover)
         require_mountable(mounted)
-        kept = f'{hashlib.sha256(name.encode()).hexdigest()[:32]}.json'
+        kept = kept_name(name)
         with writing(self._root), self._workspace.locked():
             catalog = self._catalog()
             replaces = name in catalog.images and catalog.images[name] != mounted
@@ -111,7 +114,7 @@ class MountsOutput(ImageOutput):
             self._commit({CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks),
                           f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode()})
         self._workspace.leave(clean=not replaces, sweep=self._sweep)
-        self.notes = [*self._made_anew, *self._limits.notes, *self._workspace.notes]
+        self.notes = [*self._made_anew, *self._taken_away, *self._limits.notes, *self._workspace.notes]
         return receipt
 
     def abort(self) -> None:
@@ -139,6 +142,14 @@ class MountsOutput(ImageOutput):
                 raise OutputError(f'{self._root} has layers that root marked: add to it as root, or name a new folder')
             elif self._user_marks:
                 os.close(self._place.create(USER_MARKS))
+
+    def _keep_others_from_writing(self) -> None:
+        """Take the right to write from other users where a directory was there that gives it to all of them."""
+        mode = stat.S_IMODE(os.stat(self._root).st_mode)
+        if mode & stat.S_IWOTH:
+            os.chmod(self._root, mode & NOT_OTHERS)
+            self._taken_away = [f'{self._root} is not writable for all users any more: they could have put other '
+                                'layers in place']
 
     @contextmanager
     def _unpacking(self) -> Iterator[Unpacking]:
@@ -200,7 +211,7 @@ class MountsOutput(ImageOutput):
         return Expectation('files', name, *self._place.hash(name), covers=tuple(diff_ids))
 
     def _commit(self, documents: dict[str, bytes]) -> None:
-        partial_files = {self._workspace.write(content, 0o777 if name == SCRIPT else 0o666): name
+        partial_files = {self._workspace.write(content, (0o777 if name == SCRIPT else 0o666) & NOT_OTHERS): name
                          for name, content in documents.items()}
         for partial, name in partial_files.items():
             self._workspace.move(partial, name)

@@ -7,6 +7,7 @@ and what such runs left behind is removed. A mark can note names of files that a
 import fcntl
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -39,6 +40,7 @@ class Workspace:
         `mode` is that of the destination if it is made, whatever the process's umask.
         """
         self._mode = mode
+        self._withheld = 0 if mode is None else stat.S_IWOTH
         self.root, self.sync, self.place = root, sync, Beneath(root)
         self._mark = f'{_TEMPORARY}/{secrets.token_hex(8)}.run'
         self._noted: int | None = None
@@ -62,10 +64,10 @@ class Workspace:
     def _enter(self) -> None:
         if not os.path.isdir(self.root):
             self._made_root |= _made(self.root, self._mode)
-        self.place.make(STATE)
+        self.place.make(STATE, 0o777 & ~self._withheld)
         self._active = self._join()
         for name in (_TEMPORARY, RECEIPTS):
-            self.place.make(name)
+            self.place.make(name, 0o777 & ~self._withheld)
         self._begin_mark()
 
     def _begin_mark(self) -> None:
@@ -152,7 +154,7 @@ class Workspace:
         with self._mutex:
             self._check()
             self._partial.add(name)
-            return PartialFile(self.place, name, self.sync, mode)
+            return PartialFile(self.place, name, self.sync, mode & ~self._withheld)
 
     def move(self, partial: str, name: str) -> None:
         """Give a complete partial file the final name `name` below the destination, by one rename."""

@@ -165,7 +165,17 @@ def _run(*command: str) -> None:
         raise ServiceUnavailable(f'{command[0]} is not installed') from None
 
 
+def let_all_change(path: Path) -> None:
+    path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWOTH)
+
+
+def let_all_in(path: Path) -> None:
+    path.chmod(0o755)
+
+
 FILE, DIRECTORY, LINK = 'file', 'directory', 'link'
+OURS, PRIVATE = 'of the program itself', 'keeps others out'
+"""Not the image's own: documents and directories beside it, and the directory that is the caller's alone."""
 DAMAGES = (
     Damage('removed', remove, (FILE, DIRECTORY, LINK), True),
     Damage('cut by a byte', truncate, (FILE,), True),
@@ -190,5 +200,7 @@ DAMAGES = (
     Damage('capability added', add_capability, (FILE,), False),
     Damage('hard link added', add_hard_link, (FILE,), False),
     Damage('file flag added', make_immutable_flag, (FILE,), False),
+    Damage('what occystrap wrote beside the image made writable for all', let_all_change, (OURS,), False),
+    Damage('the directory with mode 0700 opened to others', let_all_in, (PRIVATE,), False),
     Damage('the same bytes without holes', rewrite_equal, (FILE,), False),
 )

@@ -18,7 +18,7 @@ from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 from tests.hostile.in_process import run_here
-from tests.hostile.writers.damage import DAMAGES, DIRECTORY, FILE, LINK, Damage, aside_of
+from tests.hostile.writers.damage import DAMAGES, DIRECTORY, FILE, LINK, OURS, PRIVATE, Damage, aside_of
 from tests.hostile.writers.images import OLD
 from tests.hostile.writers.places import InFolder, Place
 from tests.services.installed import installed_plugins
@@ -29,6 +29,9 @@ FORMATS = {'dir': 'dir://', 'dir expanded': 'dir://?expand=true', 'layout': 'lay
            'tar oci': 'tar://?format=oci', 'oci': 'oci://', 'mounts': 'mounts://', 'registry': 'registry://'}
 TREES = {'oci': 'rootfs', 'mounts': 'layers', 'dir expanded': ''}
 """Formats that hold files as the image has them, and below which directory."""
+KEEPS_OUT = {'oci': '.', 'mounts': 'layers', 'dir expanded': '.'}
+WROTE = {'oci': ['.', 'config.json', '.occystrap'], 'mounts': ['.', 'mount.sh', '.occystrap/trees'],
+         'dir expanded': ['.', 'manifest.json', '.occystrap/trees']}
 PLUGINS = installed_plugins()
 SAMPLE = 3
 """Paths of each kind that are damaged, one after the other."""
@@ -75,9 +78,21 @@ def _is_mark(path: Path) -> bool:
 
 def chosen(place: Place, destination: str, kinds: tuple[str, ...]) -> Iterator[Path]:
     for kind in kinds:
+        if kind in (OURS, PRIVATE):
+            yield from beside(place, destination, kind)
+            continue
         found = [path for path in paths_of(place, destination) if kind_of(path) == kind]
         found = [path for path in found if kind != FILE or path.stat().st_size > 1]
         yield from found[::max(1, len(found) // SAMPLE)][:SAMPLE]
+
+
+def beside(place: Place, destination: str, kind: str) -> list[Path]:
+    """The paths to damage that are not the image's own."""
+    if not isinstance(place, InFolder) or kind == PRIVATE and destination not in KEEPS_OUT:
+        return []
+    if kind == PRIVATE:
+        return [place.path / KEEPS_OUT[destination]]
+    return [place.path / name for name in WROTE[destination]] if destination in WROTE else place.files()[:SAMPLE]
 
 
 class Copy:

@@ -1,0 +1,84 @@
+"""Who may get at unpacked images, and change what is written beside them, is verified at both levels."""
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.extraction.stacks import file, layer, save_image
+from tests.hostile.in_process import run_here
+
+OPENED = {'oci://out': 'out', 'mounts://out': 'out/layers', 'dir://out?expand=true': 'out'}
+CHANGED = {
+    'oci://out': ['', 'config.json', '.occystrap', '.occystrap/rootfs.mtree', '.occystrap/receipts',
+                  '.occystrap/receipts/bundle.json'],
+    'mounts://out': ['', 'mount.json', 'mount.sh', 'layers', '.occystrap', '.occystrap/trees', '.occystrap/receipts',
+                     '.occystrap/trees/*', '.occystrap/receipts/*'],
+    'dir://out?expand=true': ['', 'manifest.json', 'catalog.json', '.occystrap/trees', '.occystrap/trees/*']}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with two archives."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('a', 'b'):
+        save_image(tmp_path / f'{name}.tar', layer(file(name, b'f', mode=0o4755)))
+    return tmp_path
+
+
+@pytest.mark.parametrize('level', ['fast', 'full'])
+@pytest.mark.parametrize('uri', OPENED)
+def test_a_directory_that_lets_others_in_is_seen(uri: str, level: str, here: Path) -> None:
+    run_here('process', 'tar://a.tar', uri).assert_success()
+    for mode in (0o755, 0o711, 0o701, 0o750, 0o710):
+        os.chmod(OPENED[uri], mode)
+        result = run_here('verify', uri.partition('?')[0], f'--verify={level}')
+        result.assert_code(1)
+        assert f'has mode {mode:04o} and lets other users in, expected 0700' in result.err, result
+    os.chmod(OPENED[uri], 0o700)
+    run_here('verify', uri.partition('?')[0], f'--verify={level}').assert_success()
+
+
+@pytest.mark.parametrize('uri', OPENED)
+def test_what_was_asked_for_is_right(uri: str, here: Path) -> None:
+    joined = f'{uri}{"&" if "?" in uri else "?"}mode=0755'
+    run_here('process', 'tar://a.tar', joined).assert_success()
+    run_here('verify', uri.partition('?')[0], '--full').assert_success()
+    os.chmod(OPENED[uri], 0o700)
+    run_here('verify', uri.partition('?')[0]).assert_success()
+
+
+def test_images_that_share_layers_may_ask_for_different_modes(here: Path) -> None:
+    run_here('process', 'tar://a.tar', 'mounts://out').assert_success()
+    save_image(here / 'c.tar', layer(file('c', b'c')))
+    for source, mode in (('b', '0711'), ('c', '0700')):
+        run_here('process', f'tar://{source}.tar', f'mounts://out?mode={mode}').assert_success()
+        run_here('verify', 'mounts://out').assert_success()
+
+
+@pytest.mark.parametrize('level', ['fast', 'full'])
+@pytest.mark.parametrize(('uri', 'pattern'), [(uri, each) for uri, names in CHANGED.items() for each in names])
+def test_what_all_users_may_change_is_seen(uri: str, pattern: str, level: str, here: Path) -> None:
+    run_here('process', 'tar://a.tar', uri).assert_success()
+    paths = list((here / 'out').glob(pattern)) if pattern else [here / 'out']
+    for path in paths:
+        mode = path.stat().st_mode & 0o7777
+        path.chmod(mode | 0o002)
+        result = run_here('verify', uri.partition('?')[0], f'--verify={level}')
+        result.assert_code(1)
+        assert 'all users may change it' in result.err or 'lets other users in' in result.err, result
+        path.chmod(mode)
+    assert paths
+    run_here('verify', uri.partition('?')[0], f'--verify={level}').assert_success()
+
+
+@pytest.mark.parametrize('uri', OPENED)
+def test_whatever_the_umask_is_the_result_is_right(uri: str, here: Path) -> None:
+    if uri.startswith('mounts'):
+        (here / 'out').mkdir()
+        (here / 'out').chmod(0o777)
+    before = os.umask(0)
+    try:
+        result = run_here('process', 'tar://a.tar', uri, '--verify=full').assert_success()
+    finally:
+        os.umask(before)
+    assert ('is not writable for all users any more' in result.err) == uri.startswith('mounts')
