@@ -9,25 +9,30 @@ from occystrap_core.pipeline.single_flight import InTurn
 from tests.unit.core.pipeline.memory import wait_until
 
 
+def alive(name: str) -> int:
+    """Return how many threads of this name there are; those of other tests may be about to end."""
+    return sum(thread.name.startswith(name) for thread in threading.enumerate())
+
+
 def test_no_more_threads_than_asked_for_and_none_without_work() -> None:
-    before, gate = threading.active_count(), threading.Event()
-    threads = DaemonThreads(3, 'test')
-    assert threading.active_count() == before
+    gate = threading.Event()
+    threads = DaemonThreads(3, 'at most three')
+    assert alive('at most three') == 0
     futures = [threads.submit(gate.wait) for _ in range(10)]
     wait_until(lambda: sum(future.running() for future in futures) == 3)
-    assert threading.active_count() == before + 3
+    assert alive('at most three') == 3
     gate.set()
     assert all(future.result() for future in completed(futures, lambda: None))
     threads.close()
-    wait_until(lambda: threading.active_count() == before)
+    wait_until(lambda: alive('at most three') == 0)
 
 
 def test_one_after_the_other_needs_one_thread() -> None:
-    before, threads = threading.active_count(), DaemonThreads(8, 'test')
+    threads = DaemonThreads(8, 'one by one')
     for number in range(20):
         assert threads.submit(lambda number=number: number).result(5) == number  # type: ignore[misc]
         wait_until(lambda: threads._idle._value == 1)
-    assert threading.active_count() == before + 1
+    assert alive('one by one') == 1
     threads.close()
 
 
