@@ -20,6 +20,7 @@ VERSION = 2
 
 
 MERGED = 'merged'
+FORMS = ('stored', 'tar', MERGED)
 """The form of an image whose layers went into one tree, which is expected in their place."""
 
 
@@ -145,7 +146,7 @@ class Receipt:
         lacking = [f'{what} {digest}' for what, digest in self._required() if (what, digest) not in known]
         if lacking:
             return f'it does not expect {", ".join(lacking[:3])}'
-        return self._gap_of_merged() or self._gap_of_old()
+        return self._gap_of_merged() or self._gap_of_parts() or self._gap_of_old()
 
     def _covered(self) -> Iterator[tuple[str, Digest | None]]:
         """Yield what is expected, and what that covers: a blob its layer, a tree or a list the image it is of."""
@@ -172,6 +173,14 @@ class Receipt:
         whole = [self.image_id, *self.diff_ids]
         other = [each for each in self.expectations if self.image_id in each.covers and list(each.covers) != whole]
         return f'{other[0]} was made from other layers' if other else ''
+
+    def _gap_of_parts(self) -> str:
+        """Return whether manifests are expected of which it is not said what they are of."""
+        if self.form != 'stored':
+            return ''
+        parts = {each.manifest_digest for each in self.all_parts()}
+        unknown = [each for each in self.of_kind('manifest') if each.digest not in parts]
+        return f'it does not say of which image {unknown[0]} is' if unknown else ''
 
     def _gap_of_old(self) -> str:
         """Return what is missing of a receipt of version 1, as far as that can tell."""
@@ -241,7 +250,7 @@ class Receipt:
             _text(document['reference']), _text(document['source']), Digest(document['image_id']),
             _digests(document['diff_ids']), tuple(_expectation_from_json(each) for each in document['expectations']),
             _digest_or_none(document['manifest_digest']), _text(document.get('place') or ''),
-            _digest_or_none(document.get('source_digest')), _text(document['form']) if sealed else '',
+            _digest_or_none(document.get('source_digest')), _form(document['form']) if sealed else '',
             tuple(Part(_digest_or_none(each['manifest_digest']), Digest(each['image_id']), _digests(each['diff_ids']))
                   for each in (document['parts'] if sealed else ())),
             RecordedVerdict(*(_text(verdict[name]) for name in RecordedVerdict._fields)) if verdict else None, sealed)
@@ -271,6 +280,13 @@ def _text(given: object) -> str:
     if not isinstance(given, str) or '\0' in given:
         raise ValueError(f'{str(given)[:60]!r} is not a text')
     return given
+
+
+def _form(given: object) -> str:
+    """Return the form of the layers, which decides on what a receipt must expect."""
+    if given not in FORMS:
+        raise ValueError(f'{str(given)[:60]!r} is no form of layers')
+    return str(given)
 
 
 def _digests(given: Sequence[object]) -> tuple[Digest, ...]:

@@ -46,6 +46,11 @@ def edits(receipt: Receipt) -> Iterator[tuple[str, Receipt]]:
         yield f'without diff_id {number}', replace(receipt, diff_ids=fewer)
         kept = [each for each in whole if receipt.diff_ids[number] not in (each.digest, *each.covers)]
         yield f'without layer {number} and its diff_id', replace(receipt, diff_ids=fewer, expectations=kept)
+    yield 'without its form', replace(receipt, form='')
+    if receipt.parts:
+        yield 'without its parts', replace(receipt, parts=())
+    for number in range(len(receipt.parts)):
+        yield f'without part {number}', replace(receipt, parts=[*receipt.parts[:number], *receipt.parts[number + 1:]])
     yield 'another image', replace(receipt, image_id=OTHER)
     if receipt.form == 'stored':
         yield 'another manifest', replace(receipt, manifest_digest=OTHER)
