@@ -12,7 +12,7 @@ from occystrap_core import (
 )
 from occystrap_core.errors import PluginError, UnknownOption, UnknownScheme
 from occystrap_core.oci import Digest, ImageConfig, Platform
-from occystrap_core.pipeline.progress import PlainProgress, Progress, progress_for
+from occystrap_core.pipeline.progress import PlainProgress, Progress, TerminalProgress, progress_for
 from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.pipeline.run import Run
@@ -294,15 +294,20 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         def isatty(self) -> bool:
             return True
     target = Terminal()
+    monkeypatch.setenv('TERM', 'xterm')
     progress = progress_for(target)
+    assert isinstance(progress, TerminalProgress)
     progress.begin([ImageReport('one', 'there'), ImageReport('two', 'there')])
     for name in ('one', 'two'):
         with progress.image(name, 100) as advance:
-            advance(100)
+            advance(60)
+            progress._bars.refresh()
+            advance(40)
         progress.finished(ImageReport(name, 'there', failure='' if name == 'one' else 'it is [broken]'))
     progress.end()
     shown = target.getvalue()
     assert all(each in shown for each in ('one', 'two', '2/2 images', 'two FAILED: it is [broken]'))
+    assert '60/100 bytes' in shown and '160/? bytes' in shown
 
 
 def test_what_a_receipt_says_of_the_run() -> None:
