@@ -10,6 +10,7 @@ from occystrap_core import Cancelled, Expectation, Receipt, Settings, VerifyLeve
 from occystrap_core.oci import media_types
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.results import Outcome
+from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.plugin import verify_output
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.unit.registry.images import push, put_manifest, serve, verify
@@ -65,6 +66,18 @@ def test_damage_is_found_and_named(kind: str, damage: Callable[[Path], None], le
         return
     finding, = results.findings
     assert results.outcome is Outcome.FAILED and finding.item == str(damaged)
+
+
+@pytest.mark.parametrize(('damage', 'level', 'is_known'), [
+    (None, FULL, True), (None, FAST, False), (flip, FULL, False), (flip, FAST, False)])
+def test_only_what_was_read_and_is_whole_is_mounted_from_there(
+        damage: Callable[[Path], None] | None, level: VerifyLevel, is_known: bool, written: Written) -> None:
+    receipt, blobs = written
+    layer, host, settings = only(receipt, 'layer'), receipt.path.partition('/')[0], Settings()
+    if damage:
+        damage(blobs / layer.digest.hex)
+    verify(receipt, settings, level)
+    assert (KnownBlobs.of(host, settings).elsewhere('another', layer.digest) == 'app') is is_known
 
 
 @pytest.mark.parametrize('level', LEVELS)
