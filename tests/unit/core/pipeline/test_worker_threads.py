@@ -126,6 +126,6 @@ def test_a_run_that_is_interrupted_waits_for_nothing(helping: bool) -> None:
 
 
 def test_threads_end_with_the_settings_that_nobody_closes() -> None:
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     assert Settings(jobs=2).in_parallel(str, range(9))
-    wait_until(lambda: threading.active_count() == before)
+    wait_until(lambda: not {*threading.enumerate()} - before)
