@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from occystrap_core.image.index_reader import IndexReader
     from occystrap_core.image.layer import Layer
     from occystrap_core.settings import Settings, VerifyLevel
-    from occystrap_core.values import value
     from occystrap_core.verification.receipt import Evidence, Expectation, KeptReceipts, Receipt
     from occystrap_core.verification.results import READ, REPORTED, CheckResults
     from occystrap_core.version import __version__
@@ -58,7 +57,6 @@ _HOMES = {
     'image.index_reader': 'IndexReader',
     'image.layer': 'Layer',
     'settings': 'Settings VerifyLevel',
-    'values': 'value',
     'verification.receipt': 'Evidence Expectation KeptReceipts Receipt',
     'verification.results': 'CheckResults READ REPORTED',
     'version': '__version__',
@@ -72,5 +70,4 @@ __all__ = [
     'Location', 'Many', 'OccystrapError', 'Option', 'OptionType', 'OutgoingLayer', 'OutputError', 'Place', 'READ',
     'REPORTED', 'Receipt', 'ServiceError', 'ServiceUnavailable', 'Settings', 'UsageError', 'VerifyLevel',
     'WriterScheme', 'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'hookimpl',
-    'value',
 ]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from occystrap_core.errors import Cancelled
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.platform import Platform, PlatformChoice
-from occystrap_core.values import value
 
 if TYPE_CHECKING:
     from occystrap_core.daemon_threads import DaemonThreads
@@ -134,7 +133,7 @@ def _temporary_folder() -> str:
     return tempfile.gettempdir()
 
 
-@value
+@dataclass(frozen=True)
 class Settings:
     """Settings of a run.
 

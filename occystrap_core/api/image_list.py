@@ -1,14 +1,13 @@
 """The contract of a list of images: a source that names others, such as a file with references or a plan."""
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from occystrap_core.api.uri import Location
 from occystrap_core.settings import Settings
-from occystrap_core.values import value
 
 
-@value
-class ListedImage:
+class ListedImage(NamedTuple):
     """One line of a list. What is None or empty is as the command line has it."""
 
     source: str

@@ -2,9 +2,9 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
@@ -19,7 +19,6 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
-from occystrap_core.values import value
 from occystrap_core.verification.receipt import MERGED, Evidence, Expectation, Receipt
 
 
@@ -56,8 +55,7 @@ class OutgoingLayer(Protocol):
         """Open the layer from its first byte; a writer that sends again opens again. Close it after use."""
 
 
-@value
-class WrittenLayer:
+class WrittenLayer(NamedTuple):
     """What a writer says of a layer: where it is, and nothing about its bytes unless it checked them itself.
 
     `size` and `digest` are given by `has_layer` alone, of what is there; the core fills them in for what it streamed.
@@ -69,7 +67,7 @@ class WrittenLayer:
     evidence: Evidence = Evidence.DESCRIPTOR
 
 
-@value
+@dataclass(frozen=True)
 class PlacedLayer:
     """A layer of a written image: digest and size are of the bytes at `locator`, in the writer's form."""
 
@@ -82,8 +80,7 @@ class PlacedLayer:
     evidence: Evidence
 
 
-@value
-class WrittenImage:
+class WrittenImage(NamedTuple):
     """An image whose layers are all in place: what `finalize` gets.
 
     `manifest` is the source's, byte for byte, where no layer changed, a new one where one did or the source has none;
@@ -95,7 +92,7 @@ class WrittenImage:
     source: str
     manifest: Manifest | None
     config: ImageConfig
-    layers: Sequence[PlacedLayer] = field(default_factory=tuple)
+    layers: Sequence[PlacedLayer] = ()
     place: str = ''
     source_digest: Digest | None = None
     form: LayerForm = LayerForm.TAR
@@ -103,7 +100,7 @@ class WrittenImage:
 
     def without_layers(self) -> 'WrittenImage':
         """Return this image for a receipt that expects no layers, as they went into one tree, which covers them."""
-        return replace(self, layers=(), merged=True)
+        return self._replace(layers=(), merged=True)
 
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
                 locate: Callable[[PlacedLayer], str] = lambda layer: layer.locator,
@@ -117,8 +114,7 @@ class WrittenImage:
                        self.place, self.source_digest, MERGED if self.merged else self.form.value)
 
 
-@value
-class WrittenAttachment:
+class WrittenAttachment(NamedTuple):
     """Something that hangs on an image and lies at the destination by its digest: as a referrer, or under a tag."""
 
     document: Manifest | Index
@@ -126,7 +122,7 @@ class WrittenAttachment:
     tag: str = ''
 
 
-@value
+@dataclass(frozen=True)
 class WrittenIndex:
     """An index whose parts are all at the destination: what `finalize_index` gets.
 
@@ -159,8 +155,8 @@ def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
         key = each.kind, each.locator, each.digest, each.size
         there = best.get(key, each)
         seen = Evidence.STREAMED in (there.evidence, each.evidence)
-        best[key] = replace(each, evidence=Evidence.STREAMED if seen else each.evidence,
-                            covers=tuple(dict.fromkeys([*there.covers, *each.covers])))
+        best[key] = each._replace(evidence=Evidence.STREAMED if seen else each.evidence,
+                                  covers=tuple(dict.fromkeys([*there.covers, *each.covers])))
     return tuple(best.values())
 
 

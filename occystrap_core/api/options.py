@@ -1,10 +1,9 @@
 """Declared options of schemes and filters: their types, how values are read, and errors that name the nearest."""
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from occystrap_core.errors import UnknownOption, UsageError, nearest
-from occystrap_core.values import value
 
 
 class OptionType:
@@ -69,8 +68,7 @@ OptionType.SIZE = OptionType('bytes', _size)
 OptionType.SECONDS = OptionType('seconds', _seconds)
 
 
-@value
-class Option:
+class Option(NamedTuple):
     """One declared option. A `secret` value never reaches a receipt, a log or a message."""
 
     name: str

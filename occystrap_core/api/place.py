@@ -3,16 +3,13 @@ import os
 import re
 import stat
 from collections.abc import Hashable
-from typing import Self
-
-from occystrap_core.values import value
+from typing import NamedTuple, Self
 
 _HERE = ('localhost', '127.0.0.1', '0.0.0.0', '::1', '::')
 _HOST = re.compile(r'(?:\[(?P<inner>[^\]]*)\]|(?P<plain>[^:]*))(?::(?P<port>[0-9]*))?')
 
 
-@value
-class Place:
+class Place(NamedTuple):
     """Where one image goes: two images with one place would replace each other.
 
     `path` is the file, directory or socket, without links, empty where there is none. `name` tells the image from

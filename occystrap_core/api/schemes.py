@@ -1,12 +1,11 @@
 """What plugins declare: schemes of inputs and writers, filters, commands. Declarations are cheap to make and import."""
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from occystrap_core.api.options import Option
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import PluginError
-from occystrap_core.values import value
 
 
 def load(target: str) -> Any:
@@ -18,8 +17,7 @@ def load(target: str) -> Any:
         raise PluginError(f'{target} cannot be loaded: {type(error).__name__}: {error}') from error
 
 
-@value
-class InputScheme:
+class InputScheme(NamedTuple):
     """A scheme that images can be read from; `factory` names a class called with (location, settings).
 
     It returns an ImageInput or ImageList, and is called once for each source that is named (see ImageInput).
@@ -32,8 +30,7 @@ class InputScheme:
     aliases: Sequence[str] = ()
 
 
-@value
-class Many:
+class Many(NamedTuple):
     """How a destination takes several images: not at all (`reason` says why), or if option `needs` is true.
 
     `unless` tells of a location that it names a place for one image alone, which `reason` is about then.
@@ -45,8 +42,7 @@ class Many:
     unless: Callable[[Location], bool] = lambda location: False
 
 
-@value
-class WriterScheme:
+class WriterScheme(NamedTuple):
     """A scheme that images can be written to; `factory` names a class called with (location, settings).
 
     It returns an ImageOutput and is called once for each image, before anything is read (see ImageOutput).
@@ -69,8 +65,7 @@ class WriterScheme:
     expects: Sequence[str] = ()
 
 
-@value
-class FilterKind:
+class FilterKind(NamedTuple):
     """A filter; `factory` names a class called with (option values, settings).
 
     It returns an ImageFilter and is called once for each source and --filter: one serves all images of the source.
@@ -82,8 +77,7 @@ class FilterKind:
     help: str = ''
 
 
-@value
-class CommandDeclaration:
+class CommandDeclaration(NamedTuple):
     """A command of the command line; `target` names a click command, imported when it is run."""
 
     name: str

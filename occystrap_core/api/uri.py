@@ -1,13 +1,11 @@
 """Locations (`scheme://path?option=value`) and filters (`name:key=value,key=value`) as users write them."""
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import parse_qsl, quote, unquote
 
 from occystrap_core.api.options import Option, read_options
 from occystrap_core.errors import UsageError
-from occystrap_core.values import value
 
 if TYPE_CHECKING:
     from occystrap_core.verification.receipt import Receipt
@@ -16,8 +14,7 @@ _SCHEME = re.compile(r'[a-z][a-z0-9+.-]*')
 _USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)')  # a password may hold @ and /, a digest has an @ of its own
 
 
-@value
-class WrittenUri:
+class WrittenUri(NamedTuple):
     """A URI taken apart, its options still text."""
 
     scheme: str
@@ -53,8 +50,7 @@ def redact(uri: str) -> str:
     return f'{scheme}{separator}{_USER.sub("…@", head)}{query}{shown}'
 
 
-@value
-class Location:
+class Location(NamedTuple):
     """A source or destination: its scheme's name, its path, and a value for every option that the scheme declares."""
 
     scheme: str
@@ -88,7 +84,7 @@ class Location:
 
     def with_path(self, path: str) -> Self:
         """Return this location with another path."""
-        return replace(self, path=path)
+        return self._replace(path=path)
 
 
 def parse_filter(text: str) -> tuple[str, dict[str, str]]:

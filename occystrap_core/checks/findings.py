@@ -1,12 +1,11 @@
 """What was found wrong, collected from several threads."""
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from occystrap_core.checks.rules import RULES, Level
 from occystrap_core.errors import ImageError
 from occystrap_core.oci.digest import Digest
-from occystrap_core.values import value
 
 _MOST = 100
 """Findings of one rule in one layer that are told; of a damaged layer there may be any number."""
@@ -14,8 +13,7 @@ _SHOWN = 4096
 """Characters of a path or message that are kept."""
 
 
-@value
-class Finding:
+class Finding(NamedTuple):
     """A broken rule: `layer` is its place in the image, None for the image as a whole; `path` is an entry's."""
 
     rule: str

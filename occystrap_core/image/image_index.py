@@ -1,8 +1,7 @@
 """Indexes: several images under one name, and what hangs on images by their digests."""
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from types import TracebackType
-from typing import Self, Union
+from typing import NamedTuple, Self, Union
 
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
@@ -11,22 +10,19 @@ from occystrap_core.image.origin import Origin
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index
 from occystrap_core.oci.reference import Reference
-from occystrap_core.values import value
 
 Content = Union[Image, 'ImageIndex']
 """What a manifest is behind: an image, an artifact, or an index of such."""
 
 
-@value
-class Child:
+class Child(NamedTuple):
     """What the entry at `place` of an index points at."""
 
     place: int
     content: Content
 
 
-@value
-class Attached:
+class Attached(NamedTuple):
     """What hangs on an image: listed as a referrer of `subject`, or found under a tag made from a digest."""
 
     content: Content
@@ -115,7 +111,7 @@ class _Filter:
         children, notes = [], list(index.notes)
         for child in index.children:
             if changed := self._content(child.content):
-                children.append(replace(child, content=changed))
+                children.append(child._replace(content=changed))
                 notes += changed.notes if isinstance(changed, ImageIndex) else ()
             else:
                 entry = index.index.manifests[child.place]

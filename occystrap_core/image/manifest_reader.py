@@ -1,6 +1,5 @@
 """Opening many manifests by digest: each read once, several at once, indexes with all that they list."""
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from occystrap_core.errors import InvalidImage, SizeMismatch
@@ -116,4 +115,4 @@ class ManifestReader:
         return self._contents[entry.digest]
 
     def _named(self, digest: Digest) -> Reference:
-        return replace(self.reference, tag='', digest=digest)
+        return self.reference._replace(tag='', digest=digest)

@@ -1,16 +1,14 @@
 """What the name of an image meant at its source, whatever was taken of it."""
-from typing import Self
+from typing import NamedTuple, Self
 
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
-from occystrap_core.values import value
 
 _ATTESTATION = 'vnd.docker.reference.type'
 
 
-@value
-class Origin:
+class Origin(NamedTuple):
     """A manifest or an index at the source; `digest` is None where that has several entries of one name instead.
 
     `platforms` of the images that an index lists, `unknown` where the entry does not say; none for a manifest.

@@ -1,5 +1,6 @@
 """The image config, raw bytes and parsed (image-spec config.md); its digest is what Docker calls the image ID."""
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -8,10 +9,9 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump, field, list_or_null, parse_object
 from occystrap_core.oci.field_names import CONFIG_FIELDS
 from occystrap_core.oci.platform import Platform
-from occystrap_core.values import value
 
 
-@value
+@dataclass(frozen=True)
 class ImageConfig:
     """What a runtime needs to know of an image; `raw` is kept byte for byte."""
 

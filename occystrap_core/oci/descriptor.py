@@ -1,16 +1,15 @@
 """Descriptors: media type, digest and size of a blob (image-spec descriptor.md)."""
 from collections.abc import Mapping
-from dataclasses import field as dataclass_field
+from dataclasses import dataclass, field as dataclass_field
 from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import LARGEST, field
 from occystrap_core.oci.platform import Platform
-from occystrap_core.values import value
 
 
-@value
+@dataclass(frozen=True)
 class Descriptor:
     """Points at a blob: `size` in bytes; `urls` are foreign places that also have it."""
 

@@ -89,4 +89,4 @@ def _without_name(entry: Descriptor) -> Descriptor:
 def _reference(name: str, unnamed: Reference) -> Reference:
     """Return a name as a reference; image-spec annotations.md allows a mere tag as well."""
     mere_tag = '/' not in name and ':' not in name
-    return replace(unnamed, tag=parse_name(f'untagged:{name}').tag) if mere_tag else parse_name(name)
+    return unnamed._replace(tag=parse_name(f'untagged:{name}').tag) if mere_tag else parse_name(name)

@@ -1,6 +1,6 @@
 """Image manifests and indexes, raw bytes and parsed together (image-spec manifest.md, image-index.md)."""
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from occystrap_core.errors import ImageNotFound, InvalidImage, concerning
 from occystrap_core.oci import media_types
@@ -9,7 +9,6 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump, list_or_null, parse_object
 from occystrap_core.oci.field_names import MANIFEST_FIELDS
 from occystrap_core.oci.platform import Platform, PlatformChoice
-from occystrap_core.values import value
 
 ATTESTED = 'vnd.docker.reference.digest'
 """The annotation by which BuildKit's entries for attestations tell what they are about."""
@@ -18,8 +17,7 @@ ATTESTED = 'vnd.docker.reference.digest'
 _CONFUSED = 'manifest-media-type'
 
 
-@value
-class Manifest:
+class Manifest(NamedTuple):
     """One image: its config and its layers, lowest first. `raw` is what the source served, byte for byte."""
 
     raw: bytes
@@ -72,8 +70,7 @@ class Manifest:
         return cls(dump(document), media_type, config, tuple(layers))
 
 
-@value
-class Index:
+class Index(NamedTuple):
     """Several manifests, told apart by platform. `raw` is what the source served, byte for byte."""
 
     raw: bytes

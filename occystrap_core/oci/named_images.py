@@ -1,11 +1,10 @@
 """Which of the images in an archive or a layout is meant: by a name that it has there, or by its digest."""
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from occystrap_core.errors import ImageNotFound, UsageError
 from occystrap_core.oci.reference import Reference
-from occystrap_core.values import value
 
 T = TypeVar('T')
 
@@ -17,8 +16,7 @@ _DEFAULT_HOSTS = ('docker.io', 'index.docker.io', 'localhost')
 """Hosts that users leave out: docker's own, and podman's for what it built itself."""
 
 
-@value
-class Offer(Generic[T]):
+class Offer(NamedTuple, Generic[T]):
     """One image that an archive or a layout has.
 
     `names`: as they are written there, and as references. `hex`: the digits of its digest, empty if unknown.

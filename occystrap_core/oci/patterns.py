@@ -2,10 +2,10 @@
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from occystrap_core.errors import UsageError
 from occystrap_core.oci.reference import Reference, split_tag
-from occystrap_core.values import value
 
 _MARKS = re.compile(r'[*?\[\]]')
 _LONGEST = 255
@@ -101,7 +101,7 @@ def _one(found: re.Match[str], pattern: str) -> str:
     return re.escape(found['text'])
 
 
-@value
+@dataclass(frozen=True)
 class Excluded:
     """What is to be left out: patterns for repositories, for `repository:tag`, or, from a colon on, for tags alone."""
 

@@ -2,11 +2,9 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from occystrap_core.errors import InvalidImage, UsageError
-from occystrap_core.values import value
 
 _WORD = re.compile(r'[a-z0-9][a-z0-9._-]*')
 _ARCHITECTURES = {
@@ -16,8 +14,7 @@ _ARCHITECTURES = {
 _DEFAULT_VARIANTS = {'arm64': 'v8', 'arm': 'v7', 'amd64': 'v1'}
 
 
-@value
-class Platform:
+class Platform(NamedTuple):
     """What an image runs on; an empty variant means the architecture's usual one."""
 
     os: str
@@ -57,7 +54,7 @@ class Platform:
     @property
     def normal(self) -> 'Platform':
         """This platform with the architecture's usual variant where none is given."""
-        return replace(self, variant=self.variant or _DEFAULT_VARIANTS.get(self.architecture, ''))
+        return self._replace(variant=self.variant or _DEFAULT_VARIANTS.get(self.architecture, ''))
 
     def to_json(self) -> dict[str, str]:
         """Return the fields of an index entry; an empty variant is left out."""
@@ -76,11 +73,10 @@ class Platform:
 
     def may_be(self, wanted: 'Platform') -> bool:
         """Tell whether a config's platform can be `wanted`: many configs leave their variant out."""
-        return self.satisfies(wanted if self.variant else replace(wanted, variant=''))
+        return self.satisfies(wanted if self.variant else wanted._replace(variant=''))
 
 
-@value
-class PlatformChoice:
+class PlatformChoice(NamedTuple):
     """What to take of an index: one platform, several, or, with none named, everything it holds."""
 
     platforms: tuple[Platform, ...] = ()

@@ -1,11 +1,9 @@
 """References: host/repository:tag@digest, by the grammar of the distribution project (reference.go)."""
 import re
-from dataclasses import replace
-from typing import Self
+from typing import NamedTuple, Self
 
 from occystrap_core.errors import InvalidImage, UsageError
 from occystrap_core.oci.digest import Digest
-from occystrap_core.values import value
 
 _COMPONENT = r'[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*'
 _REPOSITORY = re.compile(rf'{_COMPONENT}(?:/{_COMPONENT})*')
@@ -14,8 +12,7 @@ _HOST = re.compile(r'(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9]
                    r'|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?')
 
 
-@value
-class Reference:
+class Reference(NamedTuple):
     """Names an image; `host` is empty where a name needs none (archives, daemons, folders)."""
 
     repository: str
@@ -57,7 +54,7 @@ class Reference:
 
     def with_default_tag(self) -> Self:
         """Return this reference, with tag latest where it has neither tag nor digest."""
-        return self if self.tag or self.digest else replace(self, tag='latest')
+        return self if self.tag or self.digest else self._replace(tag='latest')
 
 
 def split_tag(name: str) -> tuple[str, str, str]:

@@ -2,18 +2,16 @@
 import os
 import sqlite3
 import threading
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from occystrap_core.errors import InvalidImage, OutputError, UsageError
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.values import value
 
 
-@value
-class Result:
+class Result(NamedTuple):
     """What a layer became: its diff_id, and its blob where one was made."""
 
     diff_id: Digest

@@ -3,10 +3,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Self
+from typing import NamedTuple, Self
 
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_input import ImageInput
@@ -24,7 +23,6 @@ from occystrap_core.plugins.resolver import (
     destination_location, open_filters, open_output, open_source, require_many, source_location,
 )
 from occystrap_core.settings import Settings
-from occystrap_core.values import value
 from occystrap_core.version import __version__
 
 _FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
@@ -81,8 +79,7 @@ def _require_distinct(plugins: Plugins, written: Location, filled: Location) -> 
                          '{repository}') from None
 
 
-@value
-class ImageTask:
+class ImageTask(NamedTuple):
     """One image to copy: where from, where to (as written, and filled in), how, and what is to be reported of it."""
 
     images: ImageInput
@@ -98,8 +95,7 @@ class ImageTask:
     place: Place = Place()
 
 
-@value
-class _Order:
+class _Order(NamedTuple):
     """What to do with all images of one source."""
 
     images: ImageInput
@@ -174,7 +170,7 @@ class TaskList:
         place = task.output.made().place(task.reference)
         images = task.images
         refuse_same_place(images.location_of(task.reference), task.destination, images.place(task.reference), place)
-        return replace(task, place=place)
+        return task._replace(place=place)
 
     def _refuse_files(self, files: SideFiles) -> None:
         """Raise UsageError when a file that is written besides is an image, or a list of them, or lies within one."""
@@ -215,7 +211,7 @@ class TaskList:
             self._lists.append(opened.location.path)
             for each in opened.entries():
                 inherited = entry.filters if each.filters is None else each.filters
-                inner = replace(each, destination=each.destination or entry.destination, filters=inherited)
+                inner = each._replace(destination=each.destination or entry.destination, filters=inherited)
                 with _told_where(each):
                     yield from self._orders(inner, listed=True)
 

@@ -1,7 +1,7 @@
 """Finding, loading and asking plugins. One that fails is set aside with its reason and disturbs nobody else."""
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import pluggy
@@ -9,7 +9,6 @@ import pluggy
 from occystrap_core.api import hookspecs
 from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
 from occystrap_core.errors import PluginError, UnknownScheme
-from occystrap_core.values import value
 
 GROUP = 'occystrap'
 OFFICIAL: Mapping[type, Mapping[str, str]] = {
@@ -40,7 +39,7 @@ class EntryPointLike(Protocol):
     def load(self) -> Any: ...
 
 
-@value
+@dataclass(frozen=True)
 class Plugin:
     """One entry point of one distribution; `failure` tells why it could not be used, empty if it could."""
 

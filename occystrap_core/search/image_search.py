@@ -1,6 +1,6 @@
 """Searching the layers of one image, in whatever order they are read."""
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.layer import Layer
@@ -12,7 +12,6 @@ from occystrap_core.tar.entry import TarEntry
 from occystrap_core.tar.globs import plain_path
 from occystrap_core.tar.reader import TarReader
 from occystrap_core.tar.whiteouts import SHADOWED, LayerEffects, is_whiteout
-from occystrap_core.values import value
 
 VISIBLE = 'visible'
 _BATCH, _BATCH_BYTES = 2000, 1 << 20
@@ -22,8 +21,7 @@ _TYPES = {kinds.HARD_LINK: 'hard link', kinds.SYMLINK: 'symlink', kinds.CHARACTE
           kinds.BLOCK_DEVICE: 'block device', kinds.FOLDER: 'folder', kinds.FIFO: 'pipe'}
 
 
-@value
-class Match:
+class Match(NamedTuple):
     """One entry of one layer: `layer` is its place, `size` in bytes; of what is not visible, `by` is the layer that
     shadows or deletes it."""
 
@@ -140,12 +138,12 @@ class ImageSearch:
                 for index, diff_id in enumerate(diff_ids) for match in _last_counts(index, layers[index].matches)]
 
     def _placed(self, match: Match, index: int, diff_id: Digest, layers: Sequence[LayerSearch]) -> Match:
-        match = replace(match, layer=index, diff_id=diff_id)
+        match = match._replace(layer=index, diff_id=diff_id)
         if match.state != VISIBLE:
             return match
         for higher in range(index + 1, len(layers)):
             if effect := layers[higher].effects.on(match.path):
-                return replace(match, state=effect, by=higher)
+                return match._replace(state=effect, by=higher)
         return match
 
 
@@ -153,7 +151,7 @@ def _last_counts(index: int, matches: Sequence[Match]) -> list[Match]:
     """Return the matches of one layer; of several with one path, which a tar may have, the last is the one that counts.
     """
     last = {match.path: match for match in matches}
-    return [match if last[match.path] is match else replace(match, state=SHADOWED, by=index) for match in matches]
+    return [match if last[match.path] is match else match._replace(state=SHADOWED, by=index) for match in matches]
 
 
 def search_layer(search: ImageSearch, layer: Layer) -> None:

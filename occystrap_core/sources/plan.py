@@ -1,9 +1,9 @@
 """Plans: a file with images, where each goes, and how. What it may say is in docs/plans-and-lists.md."""
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
 from functools import partial
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from occystrap_core.api.image_list import ImageList, ListedImage
@@ -11,20 +11,18 @@ from occystrap_core.api.uri import parse_filter, parse_uri
 from occystrap_core.errors import UsageError, nearest
 from occystrap_core.oci.platform import PlatformChoice
 from occystrap_core.sources.source_file import Problems, file_name, read_text, source_uri
-from occystrap_core.values import value
 
 _SHARED = ('destination', 'platform', 'filters')
 T = TypeVar('T')
 
 
-@value
-class Defaults:
+class Defaults(NamedTuple):
     """What holds for every image that does not say otherwise; `options` are of the sources' URIs."""
 
     destination: str | None = None
     platform: str | None = None
     filters: Sequence[str] | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = MappingProxyType({})
 
 
 def read_defaults(written: Mapping[str, Any], problems: Problems) -> Defaults:
@@ -125,8 +123,7 @@ _YAML_CAP = 1 << 20
 """Most bytes of YAML, which is read a hundred times slower than TOML."""
 
 
-@value
-class _Shape:
+class _Shape(NamedTuple):
     """What stands at the top of a plan."""
 
     defaults: Mapping[str, Any]

@@ -1,5 +1,6 @@
 """Images whose layers are rewritten entry by entry; neighbouring filters share one pass."""
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.derived import DerivedImage, DerivedLayer
@@ -8,15 +9,13 @@ from occystrap_core.image.layer import Layer
 from occystrap_core.oci.digest import Digest
 from occystrap_core.settings import Settings
 from occystrap_core.tar.rewriter import EntryFunction, RewrittenTar
-from occystrap_core.values import value
 
 
 def _nothing() -> None:
     """Do nothing."""
 
 
-@value
-class LayerPass:
+class LayerPass(NamedTuple):
     """What one filter does on one way through a layer."""
 
     entry: EntryFunction

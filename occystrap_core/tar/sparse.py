@@ -1,12 +1,12 @@
 """The maps of sparse files in tars: where their data go (GNU tar manual, Storing Sparse Files, all four formats)."""
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.tar import header as fields
 from occystrap_core.tar.entry import GNU_SPARSE, TarEntry
 from occystrap_core.tar.header import EXTENDED_CAP
 from occystrap_core.tar.pax import Records
-from occystrap_core.values import value
 
 Extents = list[tuple[int, int]]
 """Offset and length in bytes of each piece of data, in order."""
@@ -15,8 +15,7 @@ _OLD_PAIR, _OLD_SIZE = 24, slice(483, 495)
 _ZEROS = memoryview(bytes(64 << 10))
 
 
-@value
-class SparseContent:
+class SparseContent(NamedTuple):
     """What a sparse file is made of: where its data go, and its whole size in bytes."""
 
     extents: Extents

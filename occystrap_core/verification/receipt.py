@@ -5,7 +5,7 @@ image below an index too. It carries the digest of its own content, which tells 
 """
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple, Self
 
@@ -13,7 +13,6 @@ from occystrap_core.errors import InvalidImage, InvalidReceipt
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import STRICT
-from occystrap_core.values import value
 
 VERSION = 2
 """Version 1 had no seal, and did not say which blob holds which layer; it is read and said to be unsealed."""
@@ -31,8 +30,7 @@ class Evidence(Enum):
     DESCRIPTOR = 'descriptor'
 
 
-@value
-class Expectation:
+class Expectation(NamedTuple):
     """One thing that must be at the destination: what it is, where, its digest, its size in bytes.
 
     `covers` are the digests of what it holds in another form: a compressed blob the diff_id of its layer, a tree the
@@ -73,7 +71,7 @@ class KeptReceipts(NamedTuple):
     unproved: Sequence[tuple[str, str]]
 
 
-@value
+@dataclass(frozen=True)
 class Receipt:
     """All expectations of one written image. `scheme`, `path` and `options` say where; they hold no secrets.
 

@@ -4,7 +4,6 @@ from enum import Enum
 from typing import NamedTuple
 
 from occystrap_core.oci.digest import Digest
-from occystrap_core.values import value
 from occystrap_core.verification.receipt import Expectation
 
 
@@ -35,8 +34,7 @@ class Proof(Enum):
 READ, REPORTED = Proof.READ, Proof.REPORTED
 
 
-@value
-class CheckResult:
+class CheckResult(NamedTuple):
     """One finding: the item by name, and what is wrong with it, with what was expected and what is there."""
 
     severity: Severity

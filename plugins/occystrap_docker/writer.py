@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from itertools import count
 
@@ -203,4 +202,4 @@ def _layer_name(layer: OutgoingLayer) -> str:
 def _pinned(location: Location, address: Address) -> Location:
     """Return the location with the daemon's address, so that `verify` asks this one whatever the environment says."""
     others = {name: text for name, text in location.given.items() if name not in _CONNECTION}
-    return replace(location, given={**others, **address.told()})
+    return location._replace(given={**others, **address.told()})

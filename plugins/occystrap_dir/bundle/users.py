@@ -1,17 +1,16 @@
 """Who a process runs as: the user of an image, resolved by the accounts that the image itself has."""
 import re
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
-from occystrap_core import InvalidImage, value
+from occystrap_core import InvalidImage
 
 _NUMBER = re.compile(r'[0-9]{1,20}')
 _MOST = 2 ** 31 - 1
 """What runc takes, as Docker does."""
 
 
-@value
-class Account:
+class Account(NamedTuple):
     """What a process gets: numbers of user and group, of all its groups, and a home."""
 
     uid: int = 0
@@ -20,23 +19,20 @@ class Account:
     home: str = '/'
 
 
-@value
-class _User:
+class _User(NamedTuple):
     name: str
     uid: int
     gid: int
     home: str
 
 
-@value
-class _Group:
+class _Group(NamedTuple):
     name: str
     gid: int
     members: Sequence[str]
 
 
-@value
-class Accounts:
+class Accounts(NamedTuple):
     """The users and groups of a root file system (passwd(5), group(5)); lines that are malformed are passed over."""
 
     users: Sequence[_User] = ()

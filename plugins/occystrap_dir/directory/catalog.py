@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from occystrap_core import InvalidImage, Receipt, UsageError, value
+from occystrap_core import InvalidImage, Receipt, UsageError
 from occystrap_core.oci import Digest, Reference, dump, parse_object
 from occystrap_dir.directory.manifests import CAP, SINGLE, is_manifest_name, manifest_names, read_manifest
 from occystrap_dir.workspace.beneath import Beneath
@@ -17,8 +18,7 @@ CATALOG = 'catalog.json'
 _LONGEST = 200
 
 
-@value
-class Entry:
+class Entry(NamedTuple):
     """One image of a catalog."""
 
     name: str

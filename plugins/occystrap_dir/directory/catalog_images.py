@@ -1,16 +1,16 @@
 """The images that a folder holds, by the names that its catalog and its manifests give them."""
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from occystrap_core import InvalidImage, UsageError, value
+from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import Reference
 from occystrap_dir.directory.catalog import read_catalog
 from occystrap_dir.directory.manifests import SavedImage, manifest_names, read_manifest
 from occystrap_dir.workspace.names import folder_name
 
 
-@value
-class Choice:
+class Choice(NamedTuple):
     """One image of a folder: its name and tag, empty if it has none, and its place in a manifest."""
 
     name: str

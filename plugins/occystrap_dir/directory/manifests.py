@@ -6,8 +6,9 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from occystrap_core import InvalidImage, WrittenImage, value
+from occystrap_core import InvalidImage, WrittenImage
 from occystrap_core.oci import ARCHIVE_FIELDS, field, list_or_null, parse_json
 from occystrap_dir.workspace.names import read_document
 
@@ -17,8 +18,7 @@ CAP = 16 << 20
 _NAME = re.compile(r'manifest(-.+)?\.json')
 
 
-@value
-class SavedImage:
+class SavedImage(NamedTuple):
     """One image of a manifest; config and layers are names of files in the folder, layers lowest first."""
 
     config: str

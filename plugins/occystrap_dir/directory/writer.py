@@ -135,7 +135,7 @@ class DirOutput(ImageOutput):
 
     def _entry(self, catalog: Catalog, image: WrittenImage) -> Entry:
         entry = place(catalog, image.reference, self._root)
-        return entry if self._unique else replace(entry, manifest=SINGLE)
+        return entry if self._unique else entry._replace(manifest=SINGLE)
 
     def _commit(self, image: WrittenImage, entry: Entry, catalog: Catalog, replaced: Entry | None) -> Receipt:
         """Write all documents under temporary names, then give them their final ones; return the receipt."""

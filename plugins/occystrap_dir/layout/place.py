@@ -1,15 +1,15 @@
 """Where an image is: `PATH`, `PATH:TAG`, `PATH@sha256:…` or both, as users write it."""
 import os
 import re
+from typing import NamedTuple
 
-from occystrap_core import InvalidImage, UsageError, value
+from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import Digest
 
 _NAME = re.compile(r'[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*')
 
 
-@value
-class Place:
+class Place(NamedTuple):
     """A layout by its absolute path, and which of its images is meant; without tag and digest, the only one."""
 
     root: str

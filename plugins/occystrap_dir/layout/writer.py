@@ -1,7 +1,6 @@
 """Writing layout://: an image layout that may hold many images, manifests and blobs byte for byte as stored."""
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from occystrap_core import (
     Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
@@ -167,4 +166,4 @@ def _with_tag_as_option(location: Location) -> Location:
         raise UsageError(f'{location} gives two tags: leave out one')
     name = place.tag or location.options['tag'] or ''
     given = {**location.given, 'tag': require_name(name)} if name else location.given
-    return replace(location, path=place.root, options={**location.options, 'tag': name}, given=given)
+    return location._replace(path=place.root, options={**location.options, 'tag': name}, given=given)

@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
-from occystrap_core import InvalidImage, OutputError, Receipt, value
+from occystrap_core import InvalidImage, OutputError, Receipt
 from occystrap_core.oci import Digest, FieldNames, dump, parse_object
 
 CATALOG, SCRIPT, LAYERS, TREES = 'mount.json', 'mount.sh', 'layers', '.occystrap/trees'
@@ -42,8 +42,7 @@ def folder_of(listing: str, receipt: Receipt) -> str:
     return cover if listing == tree_name(cover) else listing.replace(TREES, LAYERS, 1).removesuffix('.mtree')
 
 
-@value
-class Mounted:
+class Mounted(NamedTuple):
     """One image: its name, its ID, and the folders of its layers, lowest first."""
 
     name: str

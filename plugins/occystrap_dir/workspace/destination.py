@@ -1,7 +1,6 @@
 """Whether images may be written to a folder: asked before anything is downloaded."""
 import os
 from collections.abc import Collection
-from dataclasses import replace
 
 from occystrap_core import Location, OutputError
 
@@ -23,7 +22,7 @@ def check_folder(root: str) -> bool:
 
 def without_rebuilding(location: Location) -> Location:
     """Return a location as receipts keep it: to make a list anew is for one run, and no part of the place."""
-    return replace(location, given={name: text for name, text in location.given.items() if name != 'rebuild_index'})
+    return location._replace(given={name: text for name, text in location.given.items() if name != 'rebuild_index'})
 
 
 def not_replaced(what: str, loss: str) -> OutputError:

@@ -27,7 +27,7 @@ def kept_receipt(root: str, manifest: str) -> Receipt | None:
 def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
     """Return the receipt to keep: what an earlier run saw with its own eyes stays seen when a rerun skips it."""
     seen = {each for each in (earlier.expectations if earlier else ()) if each.evidence is Evidence.STREAMED}
-    upgraded = (replace(each, evidence=Evidence.STREAMED) for each in receipt.expectations)
+    upgraded = (each._replace(evidence=Evidence.STREAMED) for each in receipt.expectations)
     return replace(receipt, expectations=tuple(
         better if better in seen else each for each, better in zip(receipt.expectations, upgraded, strict=True)))
 

@@ -2,10 +2,9 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from occystrap_core import Place, UsageError, value
+from occystrap_core import Place, UsageError
 from occystrap_core.oci import Reference
 from occystrap_docker.connection.certificates import Certificates, find_certificates
 from occystrap_docker.connection.contexts import DEFAULT, chosen_context, read_context
@@ -21,8 +20,7 @@ _PLACES = ('socket', 'host', 'context')
 _TLS = ('cert_path', 'tls_verify')
 
 
-@value
-class Address:
+class Address(NamedTuple):
     """A daemon's address: its URL, what named it (empty for the usual place), where else was looked."""
 
     url: str
@@ -38,7 +36,7 @@ class Address:
         """Return the place of an image: the daemon, however it is named, and the name that daemons complete."""
         host = 'docker.io' if reference.host.lower() in _HUB else reference.host.lower()
         short = host == 'docker.io' and '/' not in reference.repository
-        name = str(replace(reference, host=host, repository='library/' * short + reference.repository))
+        name = str(reference._replace(host=host, repository='library/' * short + reference.repository))
         if self.url.startswith(UNIX):
             return Place.at(self.url.removeprefix(UNIX), name)
         scheme, _, rest = self.url.partition('://')

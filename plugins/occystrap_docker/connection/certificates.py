@@ -2,9 +2,9 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from occystrap_core import UsageError, value
+from occystrap_core import UsageError
 
 if TYPE_CHECKING:
     from docker.tls import TLSConfig
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 _FILES = ('ca.pem', 'cert.pem', 'key.pem')
 
 
-@value
-class Certificates:
+class Certificates(NamedTuple):
     """A folder with certificates as the docker command names them, None for the authorities that Python trusts.
 
     Without `verify` the daemon may be anybody.

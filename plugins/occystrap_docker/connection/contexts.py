@@ -2,9 +2,9 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from occystrap_core import InvalidImage, UsageError, value
+from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import parse_json
 from occystrap_docker.connection.certificates import Certificates, config_folder
 
@@ -12,8 +12,7 @@ DEFAULT = 'default'
 """The context that stands for DOCKER_HOST or the usual socket."""
 
 
-@value
-class Context:
+class Context(NamedTuple):
     """Where a context leads."""
 
     host: str

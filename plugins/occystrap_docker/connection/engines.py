@@ -1,11 +1,9 @@
 """The two engines that speak Docker's API: where each listens by default, how it is started, who may use it."""
 import os
+from typing import NamedTuple
 
-from occystrap_core import value
 
-
-@value
-class Engine:
+class Engine(NamedTuple):
     """One engine; `variable` names its address in the environment, `help` says how to start it and to find another."""
 
     name: str

@@ -4,11 +4,11 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import field as dataclass_field
+from dataclasses import dataclass, field as dataclass_field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from occystrap_core import ImageNotFound, OutputError, Settings, value
+from occystrap_core import ImageNotFound, OutputError, Settings
 from occystrap_core.files import ReadAhead
 from occystrap_core.oci import Digest, Platform, Reference, field
 from occystrap_docker.connection.address import find_address
@@ -33,7 +33,7 @@ _NO_CREDENTIALS = 'e30='
 _CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
 
 
-@value
+@dataclass(frozen=True)
 class ImageFacts:
     """What a daemon says of an image; `size` in bytes, roughly.
 

@@ -1,15 +1,14 @@
 """What a daemon has, as its API lists it (Docker Engine API, ImageList): a row for each name of an image."""
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from occystrap_core import InvalidImage, ServiceError, value
+from occystrap_core import InvalidImage, ServiceError
 from occystrap_core.oci import Digest
 
 _NOTHING = '<none>'
 
 
-@value
-class Listed:
+class Listed(NamedTuple):
     """One name of an image; both halves empty when it has lost its name, the tag alone when only a digest names it.
 
     `size` in bytes, `created` in seconds since 1970.

@@ -1,9 +1,9 @@
 """Which images of a daemon a pattern means. Names match as they are listed and as users shorten them."""
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from occystrap_core import ImageNotFound, value
+from occystrap_core import ImageNotFound
 from occystrap_core.oci import Excluded, Reference, compiled, examples, in_order, split_pattern
 
 if TYPE_CHECKING:
@@ -13,8 +13,7 @@ _LEFT_OUT = ('docker.io/library/', 'docker.io/', 'localhost/')
 """What Podman puts before short names, and users leave out."""
 
 
-@value
-class NamePattern:
+class NamePattern(NamedTuple):
     """Patterns for repository, maybe with its host, and tag."""
 
     text: str

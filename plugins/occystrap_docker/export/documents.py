@@ -1,9 +1,9 @@
 """The JSON documents of an export, by their digests, and the way from an image's ID to its config."""
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from occystrap_core import InvalidImage, value
+from occystrap_core import InvalidImage
 from occystrap_core.oci import (
     AMBIGUOUS, CONFIG_FIELDS, MANIFEST_FIELDS, Descriptor, Digest, ImageConfig, Manifest, Platform,
     parse_manifest_or_index, parse_object,
@@ -15,8 +15,7 @@ _KINDS = {'manifests', 'layers', 'rootfs'}
 """What an index, a manifest, or a config has; attestations and lists of packages are JSON, too, and may be large."""
 
 
-@value
-class Contained:
+class Contained(NamedTuple):
     """An image whose documents are there, and what points at it, always with a platform."""
 
     descriptor: Descriptor

@@ -4,14 +4,13 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from occystrap_core import value
 from occystrap_core.oci import Digest
 from occystrap_registry.embedded import Problem, Storage
 
 
-@value
-class Blob:
+class Blob(NamedTuple):
     """A blob that has arrived whole: the registry held its bytes against the digest."""
 
     digest: Digest

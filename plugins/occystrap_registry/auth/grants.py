@@ -2,11 +2,11 @@
 import threading
 import time
 from collections import defaultdict
-from dataclasses import field
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import httpx
 
-from occystrap_core import value
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.credentials.logins import Login
 
@@ -14,7 +14,7 @@ ANY = ''
 """Stands for every scope: Basic authorization has none."""
 
 
-@value
+@dataclass(frozen=True)
 class Grant:
     """An Authorization header, and the monotonic time until which it should be used."""
 
@@ -27,8 +27,7 @@ class Grant:
         return self.until > time.monotonic()
 
 
-@value
-class TokenSource:
+class TokenSource(NamedTuple):
     """The challenge of a registry that a token answered: where the next one comes from."""
 
     challenge: Challenge

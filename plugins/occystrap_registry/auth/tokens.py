@@ -2,12 +2,12 @@
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 import httpx
 
-from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, value
+from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable
 from occystrap_core.oci import parse_json
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.credentials.logins import Login
@@ -26,8 +26,7 @@ class Ask(Protocol):
         """Return the answer."""
 
 
-@value
-class Token:
+class Token(NamedTuple):
     """A token and the seconds for which it should be used, a little less than it lives."""
 
     text: str

@@ -1,9 +1,7 @@
 """What a user logs in with, and the names under which files and helpers keep it."""
 import base64
-from dataclasses import field
+from dataclasses import dataclass, field
 from urllib.parse import quote
-
-from occystrap_core import value
 
 Credentials = tuple[str, str]
 """User name and password."""
@@ -14,7 +12,7 @@ HUB_KEY = 'https://index.docker.io/v1/'
 _HUB_HOSTS = (HUB, 'index.docker.io', 'registry-1.docker.io')
 
 
-@value
+@dataclass(frozen=True)
 class Login:
     """A user with a password, or with an identity token, for which token servers give other tokens."""
 

@@ -3,9 +3,10 @@
 The sources are distribution-spec, Listing Tags, and the catalog that the distribution project has besides.
 """
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 from urllib.parse import urlencode
 
-from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, UsageError, value
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, UsageError
 from occystrap_core.oci import Reference, parse_json
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.pages import Paging, next_query
@@ -29,8 +30,7 @@ def is_repository(name: object) -> bool:
     return isinstance(name, str) and _parses(f'any/{name}', Reference(name, host='any'))
 
 
-@value
-class _Listed:
+class _Listed(NamedTuple):
     """One listing: where it is, how the answer calls it, how a name in it is told from something else."""
 
     what: str

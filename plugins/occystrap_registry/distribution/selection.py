@@ -1,5 +1,4 @@
 """Which images a pattern means: repositories of the catalog, tags of each."""
-from dataclasses import replace
 
 from occystrap_core import ImageNotFound
 from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order
@@ -19,7 +18,7 @@ def matching(client: RegistryClient, wanted: Reference, excluded: Excluded) -> l
 
     def look(repository: str) -> tuple[list[Reference], list[str]]:
         tags = _tags(client, repository, named=repository == wanted.repository)
-        found = [replace(wanted, repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
+        found = [wanted._replace(repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
         return [each for each in found if each not in excluded], tags if len(repositories) == 1 else tags[:_OF_EACH]
 
     looks = client.settings.in_parallel(look, repositories, helping=True)

@@ -1,10 +1,10 @@
 """Quay's own API (https://docs.quay.io/api/): what an organisation has, and since when."""
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable, value
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
 from occystrap_core.oci import parse_json
 from occystrap_registry.distribution.catalog import is_repository, is_tag
 from occystrap_registry.distribution.client import RegistryClient
@@ -17,8 +17,7 @@ _PAGE_BYTES = 16 << 20
 _TAGS = 100
 
 
-@value
-class Named:
+class Named(NamedTuple):
     """A repository or tag, and when it was last changed, in seconds since 1970, None where Quay does not say."""
 
     name: str

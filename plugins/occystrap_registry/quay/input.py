@@ -1,7 +1,6 @@
 """quay://: the images of an organisation on Quay, found by Quay's own API, then read as from any registry."""
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -75,10 +74,10 @@ class QuayInput(ImageInput):
         return found
 
     def _tagged(self, repository: str) -> list[Reference]:
-        wanted = replace(self._address.reference, repository=repository)
+        wanted = self._address.reference._replace(repository=repository)
         pattern = compiled(wanted.tag)
         only = '' if has_glob(wanted.tag) else wanted.tag
-        tags = [(tag, replace(wanted, tag=tag.name)) for tag in self._api.tags(repository, only)
+        tags = [(tag, wanted._replace(tag=tag.name)) for tag in self._api.tags(repository, only)
                 if pattern.fullmatch(tag.name)]
         return [reference for tag, reference in tags
                 if reference not in self._excluded and self._is_new(tag, repository)]

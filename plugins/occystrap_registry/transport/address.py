@@ -1,8 +1,8 @@
 """Where a registry:// path leads: the reference, the host that answers for it, and the credentials given for it."""
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from occystrap_core import Location, Place, Settings, UsageError, value
+from occystrap_core import Location, Place, Settings, UsageError
 from occystrap_core.oci import Digest, Reference, split_pattern
 from occystrap_registry.credentials.given_credentials import given_credentials
 from occystrap_registry.credentials.logins import Credentials
@@ -13,7 +13,7 @@ _HUB_API = 'registry-1.docker.io'
 _DIGEST = re.compile(r'sha\d+:[^/]*')
 
 
-@value
+@dataclass(frozen=True)
 class Address:
     """A reference in a registry; `host` is asked, `reference` is shown and kept."""
 

@@ -1,11 +1,10 @@
 """What a registry answers: a body that still streams, or a small one read whole."""
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import httpx
 
-from occystrap_core import value
 from occystrap_core.files import CHUNK
 from occystrap_registry.transport.connection_pool import stream_of
 from occystrap_registry.transport.http_library import httpcore
@@ -16,8 +15,7 @@ _WORTH_A_CONNECTION = 8 << 20
 """Bytes of a body that takes so long that the next request may as well make a new connection."""
 
 
-@value
-class Reply:
+class Reply(NamedTuple):
     """An answer read whole; a body of more bytes than were allowed is `cut`."""
 
     status: int

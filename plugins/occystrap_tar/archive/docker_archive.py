@@ -2,8 +2,9 @@
 import re
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
-from occystrap_core import Image, ImageNotFound, InvalidImage, Layer, value
+from occystrap_core import Image, ImageNotFound, InvalidImage, Layer
 from occystrap_core.files import concerning
 from occystrap_core.oci import (
     AMBIGUOUS, ARCHIVE_FIELDS, MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Platform, Reference, parse_json,
@@ -18,8 +19,7 @@ _CAP = 16 << 20
 _NAMED_BY_DIGEST = re.compile(r'(?:.*/)?(?:sha256[:-])?([0-9a-f]{64})(?:\.json)?')
 
 
-@value
-class ArchivedImage:
+class ArchivedImage(NamedTuple):
     """One entry of manifest.json."""
 
     config: str

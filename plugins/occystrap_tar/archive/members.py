@@ -3,9 +3,9 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from occystrap_core import InvalidImage, value
+from occystrap_core import InvalidImage
 from occystrap_core.files import Readable
 from occystrap_core.tar import (
     FILE, HARD_LINK, SYMLINK, TAR_BLOCK, TAR_END, SparseContent, TarEntry, TarFileReader, file_header, padded_size,
@@ -18,8 +18,7 @@ _FILES = (FILE, b'7', b'S')
 _ZEROS = bytes(64 << 10)
 
 
-@value
-class Member:
+class Member(NamedTuple):
     """A regular file in an archive, `size` bytes long: its data begin at `offset`, all of them unless it has holes."""
 
     name: str

@@ -77,7 +77,7 @@ def sealed_again(receipt: Path, locator: str, listing: bytes) -> None:
     """Have a receipt expect another list of files, with a seal that is right."""
     before = Receipt.from_json(receipt.read_bytes())
     after = replace(before, expectations=tuple(
-        replace(each, digest=Digest.of(listing), size=len(listing)) if each.locator == locator else each
+        each._replace(digest=Digest.of(listing), size=len(listing)) if each.locator == locator else each
         for each in before.expectations))
     receipt.write_text(f'{after.to_json()}\n')
 

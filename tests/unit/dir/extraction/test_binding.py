@@ -30,7 +30,7 @@ def with_lists_of(receipt: Receipt, other: Receipt) -> Receipt:
     """Return a receipt that expects the lists of another image, which lie in its place with their trees."""
     lists = {each.locator: each for each in other.of_kind('files')}
     return replace(receipt, expectations=tuple(
-        replace(lists[each.locator], covers=each.covers) if each.kind == 'files' else each
+        lists[each.locator]._replace(covers=each.covers) if each.kind == 'files' else each
         for each in receipt.expectations))
 
 
@@ -87,11 +87,11 @@ def test_a_mount_of_other_layers_than_the_receipts_is_refused(tmp_path: Path) ->
     receipt = write(sample_image(), f'mounts://{tmp_path}/out')
     catalog = MountCatalog.parse((tmp_path / 'out/mount.json').read_bytes(), 'mount.json')
     (name, mounted), = catalog.images.items()
-    catalog.images[name] = replace(mounted, layers=mounted.layers[::-1])
+    catalog.images[name] = mounted._replace(layers=mounted.layers[::-1])
     (tmp_path / 'out/mount.json').write_bytes(catalog.to_json())
     mount, = receipt.of_kind('mount')
     raw = catalog.images[name].canonical()
-    other = replace(mount, digest=Digest.of(raw), size=len(raw))
+    other = mount._replace(digest=Digest.of(raw), size=len(raw))
     edited = replace(receipt, expectations=tuple(
         other if each == mount else each for each in receipt.expectations))
     assert 'lists other layers than the receipt' in findings(edited)

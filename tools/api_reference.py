@@ -1,0 +1,113 @@
+"""Makes docs/api.md from the four public modules and their docstrings: `python tools/api_reference.py`."""
+import enum
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from occystrap_core.lazy_exports import home_of
+
+TARGET = Path(__file__).parent.parent / 'docs/api.md'
+MODULES = ('occystrap_core', 'occystrap_core.oci', 'occystrap_core.tar', 'occystrap_core.files')
+
+_HEAD = """# Public API
+
+Made by `tools/api_reference.py` from the docstrings; change those, not this page.
+
+Plugins import these four modules; everything else may change at any time. `docs/plugins.md` shows them at work.
+`occystrap_core.testing` has what plugins are tested with.
+"""
+
+
+def reference() -> str:
+    """Return the page."""
+    return '\n'.join([_HEAD, *(line for name in MODULES for line in _module(importlib.import_module(name)))])
+
+
+def names_of(module: ModuleType) -> list[str]:
+    """Return the public names of a module, classes and exceptions first as they are sorted there."""
+    return [name for name in module.__all__ if not name.startswith('__')]
+
+
+def _module(module: ModuleType) -> Iterator[str]:
+    yield from (f'## {module.__name__}', '', _text(module), '')
+    for name in names_of(module):
+        yield from _entry(module, name, getattr(module, name))
+
+
+def _entry(module: ModuleType, name: str, found: Any) -> Iterator[str]:
+    yield from (f'### {name}', '')
+    if inspect.isclass(found):
+        yield from _class(found)
+    elif inspect.isfunction(found):
+        yield from _code(f'def {name}{_signature(found)}')
+        yield from (_text(found), '')
+    elif not inspect.ismodule(found) and (said := _attribute_text(module, name)):
+        yield from (said, '')
+    else:
+        yield from _code(f'{name}: {type(found).__name__}' if not inspect.ismodule(found) else f'module {name}')
+
+
+def _class(found: type[Any]) -> Iterator[str]:
+    bases = ', '.join(base.__name__ for base in found.__bases__ if base is not object)
+    yield from _code(f'class {found.__name__}({bases})' if bases else f'class {found.__name__}', _constructor(found))
+    yield from (_text(found), '')
+    if issubclass(found, enum.Enum):
+        yield from (', '.join(f'`{each.name}`' for each in found), '')
+    for name, member in vars(found).items():
+        if not name.startswith('_') and (function := _function(member)) and inspect.getdoc(function):
+            yield f'- **`{name}{_signature(function)}`** {_text(function, " ")}'
+    yield ''
+
+
+def _constructor(found: type[Any]) -> str:
+    if issubclass(found, enum.Enum | BaseException) or inspect.isabstract(found) and '__init__' not in vars(found):
+        return ''
+    try:
+        return f'{found.__name__}{_signature(found)}'
+    except (TypeError, ValueError):
+        return ''
+
+
+def _function(member: Any) -> Any:
+    if isinstance(member, property):
+        return member.fget
+    member = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+    return member if inspect.isfunction(member) else None
+
+
+def _signature(function: Any) -> str:
+    text = re.sub(r"<[\w.]+: '(\w+)'>", r'\1', str(inspect.signature(function))).replace("'", '')
+    return re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Z])', '', text)
+
+
+def _text(thing: Any, separator: str = '\n') -> str:
+    """Return a docstring; `separator` joins its lines."""
+    return separator.join(line.strip() for line in (inspect.getdoc(thing) or '').split('\n'))
+
+
+def _attribute_text(module: ModuleType, name: str) -> str:
+    """Return what stands below an assignment in the module that makes it, if anything does."""
+    home = importlib.import_module(home_of(module.__name__, name))
+    _, _, behind = inspect.getsource(home).partition(f'\n{name} =')
+    line, _, rest = behind.partition('\n')
+    said = rest.split('"""', 2)[1] if rest.startswith('"""') else ''
+    return f'`{getattr(module, name)!r}` {said}'.strip()
+
+
+def _code(*lines: str) -> Iterator[str]:
+    yield from ('```python', *(line for line in lines if line), '```', '')
+
+
+def main() -> int:
+    """Write the page."""
+    TARGET.write_text(reference())
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
