@@ -81,7 +81,8 @@ def _function(member: Any) -> Any:
 
 
 def _signature(function: Any) -> str:
-    text = re.sub(r"<[\w.]+: '(\w+)'>", r'\1', str(inspect.signature(function))).replace("'", '')
+    text = re.sub(r"<[\w.]+: '(\w+)'>", r'\1', str(inspect.signature(function)))
+    text = re.sub(r'<(?:[^<>]|<\w+>)*>', '…', text).replace("''", '""').replace("'", '')
     return re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Z])', '', text)
 
 
@@ -96,7 +97,10 @@ def _attribute_text(module: ModuleType, name: str) -> str:
     _, _, behind = inspect.getsource(home).partition(f'\n{name} =')
     line, _, rest = behind.partition('\n')
     said = rest.split('"""', 2)[1] if rest.startswith('"""') else ''
-    return f'`{getattr(module, name)!r}` {said}'.strip()
+    shown = repr(getattr(module, name))
+    if ' at 0x' in shown:
+        return said or 'Makes a function a hook of a plugin (pluggy).'
+    return f'`{shown}` {said}'.strip()
 
 
 def _code(*lines: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What entries of an index are for, where they do not say so: the configs of the images tell it, as to containerd."""
 from collections.abc import Sequence
+from dataclasses import replace
 
 from occystrap_core.errors import ImageNotFound, InvalidImage
 from occystrap_core.image.manifest_reader import DEEPEST, ManifestReader
@@ -30,7 +31,7 @@ def with_platforms(reader: ManifestReader, index: Index, choice: PlatformChoice)
     if all(any(each and each.satisfies(wanted) for each in said) for wanted in choice.platforms):
         return index
     configs = _Platforms(reader)
-    return index._replace(manifests=tuple(entry._replace(platform=configs.wanted(entry, choice))
+    return index._replace(manifests=tuple(replace(entry, platform=configs.wanted(entry, choice))
                                           for entry in index.manifests))
 
 

@@ -1,6 +1,7 @@
 """Reading images from a registry."""
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from occystrap_core import (
@@ -52,7 +53,8 @@ class RegistryInput(ImageInput):
 
     def place(self, reference: Reference) -> Place:
         """Return its tag, or its digest if that chooses it."""
-        return self._address._replace(reference=reference._replace(tag='') if reference.digest else reference).place
+        named = reference._replace(tag='') if reference.digest else reference
+        return replace(self._address, reference=named).place
 
     def close(self) -> None:
         """Close the connections."""
