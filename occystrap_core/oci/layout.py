@@ -46,7 +46,7 @@ def layout_offers(entries: Sequence[Descriptor], unnamed: Reference = UNTAGGED,
             by_name.setdefault(entry_name(entry), []).append(entry)
     offers = [offer for name, same in by_name.items()
               for offer in _offers(name, [*map(told, same)] if name and len(same) > 1 else same, unnamed)]
-    return [replace(offer, image=[*offer.image, *_attestations(entries, offer.image)]) for offer in offers]
+    return [offer._replace(image=[*offer.image, *_attestations(entries, offer.image)]) for offer in offers]
 
 
 def _attestations(entries: Sequence[Descriptor], image: LayoutEntries) -> list[Descriptor]:
