@@ -134,4 +134,4 @@ def test_example_plugin_writes_and_verifies(flat: dict[str, str], sample_archive
 
 def test_example_plugin_is_short() -> None:
     lines = [line for module in FLAT.rglob('*.py') for line in module.read_text().splitlines()]
-    assert 0 < len(lines) < 60
+    assert 0 < len(lines) <= 60
