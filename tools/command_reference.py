@@ -49,7 +49,7 @@ def _commands() -> list[str]:
             command = occystrap.get_command(context, name) if name else occystrap
             assert command
             inner = click.Context(command, info_name=name, parent=context, terminal_width=100) if name else context
-            lines += [f'### `occystrap {name}`'.replace(' `', '`') if not name else f'### `occystrap {name}`', '',
+            lines += [f'### `{f"occystrap {name}".rstrip()}`', '',
                       '```text', command.get_help(inner).rstrip(), '```', '']
     return lines
 
