@@ -62,8 +62,7 @@ class Cancellation:
 
     @contextmanager
     def by_signals(self) -> Iterator[None]:
-        """Cancel when a signal breaks into what is done here, so that whatever is closed then does not take its time.
-        """
+        """Set the cancellation flag if a signal interrupts the block, so that cleanup does not wait."""
         try:
             yield
         except BaseException as error:

@@ -22,7 +22,7 @@ def _check_config(image: Image, findings: Findings) -> None:
     document = image.config.document
     kind = document['rootfs'].get('type')
     if kind != 'layers' and (kind or image.diff_ids):  # BuildKit has written {} for an image without layers
-        findings.add('rootfs-type', f'rootfs.type is {kind!r}, layers is wanted')
+        findings.add('rootfs-type', f'rootfs.type is {kind!r}, layers is expected')
     missing = [name for name in ('architecture', 'os') if not document.get(name)]
     if missing:
         findings.add('config-platform', f'the config does not say {" and ".join(missing)}')

@@ -12,7 +12,8 @@ from occystrap_core.version import __version__
 _OWN = {declaration.name: declaration for declaration in (
     CommandDeclaration('process', 'occystrap_core.cli.process:process', 'Move an image through filters, and verify.'),
     CommandDeclaration('verify', 'occystrap_core.cli.verify:verify', 'Verify what an earlier run wrote.'),
-    CommandDeclaration('info', 'occystrap_core.cli.info:info', 'Tell what an image is made of.'),
+    CommandDeclaration('info', 'occystrap_core.cli.info:info',
+                       'Show platform, digests, layers and history of an image.'),
     CommandDeclaration('search', 'occystrap_core.cli.search:search', 'Find files in the layers of images.'),
     CommandDeclaration('check', 'occystrap_core.cli.check:check', 'Check images against the rules of their format.'),
     CommandDeclaration('plugins', 'occystrap_core.cli.list_plugins:plugins', 'List plugins, schemes, filters.'),
@@ -33,7 +34,7 @@ class LazyGroup(click.Group):
         declaration = _OWN.get(name) or load_plugins(context, warn=False).find(CommandDeclaration, name)
         command = load(declaration.target)
         if not isinstance(command, click.Command):
-            raise PluginError(f'{declaration.target} is a {type(command).__name__}, a click command is wanted')
+            raise PluginError(f'{declaration.target} is a {type(command).__name__}, a click command is expected')
         return command
 
     def invoke(self, context: click.Context) -> None:

@@ -17,7 +17,7 @@ from occystrap_core.terminal import print_json, print_lines
 from occystrap_core.terminal_text import size_text
 
 
-@click.command(short_help='Tell what an image is made of.')
+@click.command(short_help='Show platform, digests, layers and history of an image.')
 @click.argument('source', shell_complete=complete_uri)
 @click.option('--platform', help='Which of a multi-platform image, or all (default: what fits this machine).')
 @network_options

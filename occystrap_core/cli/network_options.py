@@ -39,7 +39,7 @@ def network_settings(options: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of Settings that the options say, taken out of `options`; raises UsageError."""
     username, from_stdin = options.pop('username'), options.pop('password_stdin')
     if bool(username) != from_stdin:
-        raise UsageError('--username and --password-stdin are wanted together')
+        raise UsageError('--username and --password-stdin must be given together')
     fields = {name: options.pop(name) for name in _FIELDS}
     return {**fields, 'login': (username, _password()) if username else None}
 

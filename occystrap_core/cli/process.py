@@ -34,7 +34,7 @@ def verify_level(given: str | None) -> VerifyLevel:
     try:
         return VerifyLevel(text.lower())
     except ValueError:
-        raise UsageError(f'OCCYSTRAP_VERIFY={text} is not a level: none, fast or full is wanted') from None
+        raise UsageError(f'OCCYSTRAP_VERIFY={text} is not a level: none, fast or full is expected') from None
 
 
 @click.command(cls=VerifyCommand, short_help='Move images through filters, and verify.')

@@ -52,7 +52,7 @@ class BlobStore(ABC):
         try:
             found = self.manifest(entry)
             platform = self.platform(found) if isinstance(found, Manifest) else None
-        except ImageNotFound:  # what is not there cannot be what is wanted
+        except ImageNotFound:  # what is not there cannot be what is expected
             return entry
         return replace(entry, platform=platform)
 

@@ -23,7 +23,7 @@ def without_covers(reader: ManifestReader, index: Index) -> Index:
 
 
 def with_platforms(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Index:
-    """Return an index whose entries say what they are for, where that is needed to find what is wanted.
+    """Return an index whose entries say what they are for, where that is needed to find what is expected.
 
     Its bytes are the original's. Raises as ManifestReader.index does.
     """
@@ -43,7 +43,7 @@ class _Platforms:
         self._told: dict[Digest, Sequence[Platform]] = {}
 
     def wanted(self, entry: Descriptor, choice: PlatformChoice) -> Platform | None:
-        """Return what an entry is for; where that is an index, what it has that is wanted, else the first."""
+        """Return what an entry is for; where that is an index, what it has that is expected, else the first."""
         there = self._of(entry, 0)
         return next((each for each in there for wanted in choice.platforms if each.satisfies(wanted)),
                     next(iter(there), None))
@@ -64,6 +64,6 @@ class _Platforms:
             if isinstance(found, Manifest):
                 platform = self._reader.contents.platform(found)
                 return [platform] if platform else []
-        except ImageNotFound:  # what is not there cannot be what is wanted
+        except ImageNotFound:  # what is not there cannot be what is expected
             return ()
         return list(dict.fromkeys(each for inner in found.manifests for each in self._of(inner, depth + 1)))

@@ -97,7 +97,7 @@ def _require_platforms(image: Image, wanted: PlatformChoice) -> None:
 
 
 def _selected(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Manifest:
-    """Return the manifest of the one platform that is wanted, from an index within the index if it is there."""
+    """Return the manifest of the one platform that is expected, from an index within the index if it is there."""
     assert choice.one
     for _ in range(DEEPEST):
         index = without_covers(reader, index)

@@ -9,7 +9,7 @@ _GRAMMAR = re.compile(r'sha256:[0-9a-f]{64}')
 
 
 class Digest(str):
-    """A validated digest; a plain string wherever one is wanted, safe in a path or a URL.
+    """A validated digest; a plain string wherever one is expected, safe in a path or a URL.
 
     Only sha256 is accepted, as image-spec descriptor.md (Digests) requires of every implementation.
     """
@@ -19,7 +19,7 @@ class Digest(str):
     def __new__(cls, text: object) -> Self:
         """Return the digest written as `text`; raises InvalidImage when it is not one."""
         if not isinstance(text, str) or not _GRAMMAR.fullmatch(text):
-            raise InvalidImage(f'{str(text)[:100]!r} is not a digest: sha256: and 64 lower-case hex digits are wanted')
+            raise InvalidImage(f'{str(text)[:100]!r} is not a digest: sha256: and 64 lower-case hex digits expected')
         return super().__new__(cls, text)
 
     @classmethod

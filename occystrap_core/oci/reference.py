@@ -76,7 +76,7 @@ def _split_host(rest: str, text: str, with_host: bool) -> tuple[str, str]:
     if not (with_host or looks_like_host):
         return '', rest
     if not slash or not remainder:
-        raise UsageError(f'{text!r} has no repository: host/repository[:tag] is wanted')
+        raise UsageError(f'{text!r} has no repository: host/repository[:tag] is expected')
     if not _HOST.fullmatch(first):
         raise UsageError(f'{text!r} has a malformed host {first!r}')
     return first, remainder

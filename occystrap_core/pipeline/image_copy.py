@@ -216,7 +216,7 @@ class ImageCopy:
             self._progress(count)
 
     def _identity(self, layer: Layer) -> object:
-        """Return what makes two layers the same below all filters: the tar, and the blob where blobs are wanted."""
+        """Return what makes two layers the same below all filters: the tar, and the blob where blobs are expected."""
         source = layer.source
         stored = source.descriptor and self._output.wants is LayerForm.STORED
         return source.diff_id or id(source), source.descriptor.digest if source.descriptor and stored else None

@@ -185,8 +185,8 @@ def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Imag
     if not filters:
         return opened
     if opened.attached:
-        raise UsageError(f'{opened.reference}: what hangs on an image does not fit a filtered one, whose digest is '
-                         'another: leave out the filters or referrers=true')
+        raise UsageError(f'{opened.reference}: referrers cannot be copied with filters: filtering changes the digest '
+                         'they refer to; leave out the filters or referrers=true')
     if not isinstance(opened, ImageIndex):
         return _changed(opened, filters)
     index = opened.filtered(lambda image: _changed(image, filters))

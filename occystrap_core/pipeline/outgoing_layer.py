@@ -63,7 +63,7 @@ class Outgoing:
         """
         name = self.diff_id or self.index
         if not isinstance(written, WrittenLayer):
-            raise PluginError(f'the writer returned {written!r} for layer {name}, a WrittenLayer is wanted')
+            raise PluginError(f'the writer returned {written!r} for layer {name}, a WrittenLayer is expected')
         if self._stream is not None and self._stream.ended:
             return self._place(written.locator, self._stream.digest, self._stream.size, Evidence.STREAMED)
         if written.digest is None or written.size is None:

@@ -11,8 +11,8 @@ R = TypeVar('R')
 
 
 class InTurn:
-    """Hands work to threads. Of work with one key one piece goes first; the rest waits, without a thread, till it is
-    done, and goes all at once. If the first fails, the next is tried alone.
+    """Single flight per key: the first job runs, the others are queued without a thread and released together when it
+    succeeds. If it fails, the next one is tried alone.
     """
 
     def __init__(self, threads: DaemonThreads) -> None:

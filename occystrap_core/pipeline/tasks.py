@@ -217,7 +217,7 @@ class TaskList:
 
     def _order(self, opened: ImageInput, entry: ListedImage, settings: Settings) -> _Order:
         if entry.destination is None:
-            raise UsageError(f'where should {opened.location} go? DEST is missing')
+            raise UsageError(f'no destination for {opened.location}: add DEST')
         destination = destination_location(self._plugins, entry.destination)
         filters = open_filters(self._plugins, entry.filters or (), settings)
         recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None

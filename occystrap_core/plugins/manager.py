@@ -25,7 +25,7 @@ D = TypeVar('D', bound=InputScheme | FilterKind | WriterScheme | CommandDeclarat
 
 
 class EntryPointLike(Protocol):
-    """What is wanted of an entry point; those of importlib_metadata have it."""
+    """What is expected of an entry point; those of importlib_metadata have it."""
 
     @property
     def name(self) -> str: ...
@@ -175,10 +175,10 @@ def _declarations(manager: pluggy.PluginManager, module: object, hook: str) -> I
         if implementation.plugin is module:
             declared = implementation.function()
             if not isinstance(declared, Iterable):
-                raise PluginError(f'{hook} returned {declared!r}, an iterable of {_KINDS[hook].__name__} is wanted')
+                raise PluginError(f'{hook} returned {declared!r}, an iterable of {_KINDS[hook].__name__} is expected')
             for declaration in declared:
                 if not isinstance(declaration, _KINDS[hook]):
-                    raise PluginError(f'{hook} returned {declaration!r}, a {_KINDS[hook].__name__} is wanted')
+                    raise PluginError(f'{hook} returned {declaration!r}, a {_KINDS[hook].__name__} is expected')
                 yield declaration
 
 

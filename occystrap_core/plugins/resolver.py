@@ -27,13 +27,13 @@ def destination_location(plugins: Plugins, uri: str) -> Location:
 def open_source(plugins: Plugins, location: Location, settings: Settings) -> ImageInput | ImageList:
     """Return the input, or the list of sources, at a location; raises PluginError when its code cannot be loaded.
 
-    Raises UsageError when several platforms are wanted of an input that gives one image at a time.
+    Raises UsageError when several platforms are asked of an input that can supply one only.
     """
     factory = plugins.find(InputScheme, location.scheme).factory
     opened: ImageInput | ImageList = _made(ImageInput | ImageList, factory, location, settings)
     several = settings.platforms and not location.options.get('platform')
     if several and isinstance(opened, ImageInput) and not opened.gives_indexes:
-        raise UsageError(f'{location} gives one image at a time: name one platform, not {settings.platforms}')
+        raise UsageError(f'{location} can supply one platform only: pass a single --platform, not {settings.platforms}')
     return opened
 
 
@@ -72,7 +72,7 @@ def _made(wanted: Any, factory: str, *arguments: object) -> Any:
         raise PluginError(f'{factory} cannot be used: {error}') from error
     if not isinstance(made, wanted):
         names = ' or '.join(each.__name__ for each in get_args(wanted) or (wanted,))
-        raise PluginError(f'{factory} made a {type(made).__name__}, a {names} is wanted')
+        raise PluginError(f'{factory} made a {type(made).__name__}, a {names} is expected')
     return made
 
 

@@ -25,5 +25,5 @@ class ListFile(ImageList):
                     problems.add(f'line {number}: {error}')
         problems.report()
         if not found:
-            raise UsageError(f'{name} names no image: a reference or URI a line is wanted')
+            raise UsageError(f'{name} names no image: a reference or URI a line is expected')
         return found

@@ -91,7 +91,7 @@ def _platform(value: object) -> str:
 
 def _filters(value: object) -> Sequence[str]:
     if not isinstance(value, list):
-        raise UsageError("a list is wanted, such as ['normalize-timestamps']")
+        raise UsageError("a list is expected, such as ['normalize-timestamps']")
     texts = [_text(each, 'text such as normalize-timestamps:ts=0') for each in value]
     for text in texts:
         parse_filter(text)
@@ -100,7 +100,7 @@ def _filters(value: object) -> Sequence[str]:
 
 def _options(value: object) -> Mapping[str, str]:
     if not isinstance(value, dict):
-        raise UsageError('a table of options of the sources is wanted')
+        raise UsageError('a table of options of the sources is expected')
     return {_text(name, 'text as name'): _option_text(each) for name, each in value.items()}
 
 
@@ -108,13 +108,13 @@ def _option_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        raise UsageError('text, a number, true or false is wanted as value')
+        raise UsageError('text, a number, true or false is expected as value')
     return str(value)
 
 
 def _text(value: object, wanted: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise UsageError(f'{wanted} is wanted')
+        raise UsageError(f'{wanted} is expected')
     return value.strip()
 
 
@@ -147,7 +147,7 @@ class Plan(ImageList):
 def _image(name: str, number: int, written: object, defaults: Defaults, problems: Problems) -> ListedImage | None:
     where = f'image {number}'
     if not isinstance(written, dict):
-        problems.add(f'{where}: a table with source, destination, platform, filters is wanted')
+        problems.add(f'{where}: a table with source, destination, platform, filters is expected')
         return None
     return read_image(written, defaults, where, name, problems)
 
@@ -156,10 +156,10 @@ def _shape(document: Mapping[str, Any], problems: Problems) -> _Shape:
     unknown_keys(document, ('defaults', 'images'), 'the plan', problems)
     defaults, images = document.get('defaults') or {}, document.get('images')
     if not isinstance(defaults, dict):
-        problems.add('defaults: a table is wanted')
+        problems.add('defaults: a table is expected')
         defaults = {}
     if not isinstance(images, list) or not images:
-        problems.add('there are no images: a list of tables called images is wanted, [[images]] in TOML')
+        problems.add('there are no images: a list of tables called images is expected, [[images]] in TOML')
         images = []
     return _Shape(defaults, images)
 
@@ -172,7 +172,7 @@ def _read_document(path: str) -> Mapping[str, Any]:
     except RecursionError:
         raise UsageError(f'{file_name(path)}: things are nested too deep') from None
     if not isinstance(document, dict):
-        raise UsageError(f'{file_name(path)}: a plan is wanted, with images')
+        raise UsageError(f'{file_name(path)}: a plan is expected, with images')
     return document
 
 

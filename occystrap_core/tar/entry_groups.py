@@ -116,7 +116,7 @@ class Grouping:
 
 
 def _parser() -> Generator[int, bytes, Group | None]:
-    """Yield how many bytes are wanted next, and return the group; None for the end of the archive."""
+    """Yield how many bytes are expected next, and return the group; None for the end of the archive."""
     extended: list[tuple[bytes, bytes]] = []
     while (header := (yield fields.BLOCK)) != _END:
         fields.check(header)

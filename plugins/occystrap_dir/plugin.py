@@ -12,7 +12,7 @@ BOOLEAN, INTEGER, SIZE, STRING = OptionType.BOOLEAN, OptionType.INTEGER, OptionT
 
 def _mode(text: str) -> int:
     if len(text) not in (3, 4) or not set(text) <= set('01234567') or not int(text, 8) & 0o700 == 0o700:
-        raise ValueError('an octal mode such as 0700, 0711 or 0755 is wanted')
+        raise ValueError('an octal mode such as 0700, 0711 or 0755 is expected')
     return int(text, 8)
 
 

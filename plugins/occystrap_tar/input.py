@@ -30,7 +30,7 @@ class TarInput(ImageInput):
         return [reference]
 
     def open(self, reference: Reference) -> Image | ImageIndex:
-        """Return the image, or what is wanted of an index, having read the headers and the small documents."""
+        """Return the image, or what is expected of an index, having read the headers and the small documents."""
         with naming(self.location.path), self._closed_if_failed():
             opened = self._open(reference)
         first = opened if isinstance(opened, Image) else next(opened.images(), None)
@@ -69,9 +69,9 @@ class TarInput(ImageInput):
         return oci_archive.open_image(self._opened, image, reference, self._wanted, self.settings)
 
     def _stored_form(self, image: docker_archive.ArchivedImage) -> LayoutEntries | None:
-        """Return the image in the layout that the archive has beside manifest.json, where that is wanted of it.
+        """Return the image in the layout that the archive has beside manifest.json, where that is expected of it.
 
-        That is the whole of it where another platform is wanted than manifest.json has, or several are.
+        That is the whole of it where another platform is expected than manifest.json has, or several are.
         """
         if not image.config_digest:
             return None

@@ -15,7 +15,7 @@ _OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version', 'root
 def check_destination(root: str, unique: bool, rebuild: bool) -> None:
     """Raise OutputError unless `root` is a folder that may be written to, or can be made.
 
-    `unique` tells that several images are wanted in it; with `rebuild` its catalog may be damaged. A folder with other
+    `unique`: several images are expected in it; with `rebuild` its catalog may be damaged. A folder with other
     things in it is refused.
     """
     with writing(root):
@@ -48,7 +48,7 @@ def _check_content(root: str, unique: bool) -> None:
 def _check_documents(root: str, unique: bool) -> None:
     """Raise OutputError if what has the names of our documents is something else, and no run of ours left its state.
 
-    Other programs call their files manifest.json as well. A catalog that is wanted is looked at by itself.
+    Other programs call their files manifest.json as well. A catalog that is expected is looked at by itself.
     """
     if os.path.lexists(f'{root}/{STATE}'):
         return

@@ -180,7 +180,7 @@ class DirOutput(ImageOutput):
             reason.add_note(f'{manifest} may be left there: {error}')
 
     def _expanded(self, entry: Entry, image: WrittenImage) -> list[Expectation]:
-        """Return what to expect of the files of the image beside its layers, if they are wanted."""
+        """Return what to expect of the files of the image beside its layers, if they are expected."""
         return [self._expansion.list_files(self._workspace, entry.manifest, image)] if self._expansion else []
 
     def _checksums(self, receipt: Receipt, catalog: bytes, replaced: Entry | None) -> bytes:

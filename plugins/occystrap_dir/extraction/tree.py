@@ -158,7 +158,7 @@ class Tree:
         if mark is not None:
             self._marks.mark(mark)
         elif not name.startswith(_AUFS) and is_whiteout(path):
-            raise InvalidImage(f'{text(path)} is a whiteout of nothing that can have a name')
+            raise InvalidImage(f'{text(path)} is a whiteout with an empty or invalid target name')
 
     def _put(self, entry: TarEntry, reader: TarReader, folder: bytes, name: bytes) -> None:
         kind, path = entry.type, join(folder, name)

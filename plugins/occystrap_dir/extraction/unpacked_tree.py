@@ -56,7 +56,7 @@ class Unpacking:
         return self._tree
 
     def begin(self, below: str = '') -> None:
-        """Make the folder, and in it, if that is wanted, the one for the tree; raises OutputError."""
+        """Make the folder, and in it, if that is expected, the one for the tree; raises OutputError."""
         self.staging.begin()
         with writing(self.staging.target):
             if below:

@@ -114,13 +114,13 @@ def _check(url: str, origin: str) -> None:
     if url.startswith(UNIX):
         _check_path(url.removeprefix(UNIX), says)
     if url.startswith(('tcp://', 'http')) and not _PORT.match(url):
-        raise UsageError(f'{url!r}{says} has no port: tcp://HOST:PORT is wanted, usually 2376 with TLS, 2375 without')
+        raise UsageError(f'{url!r}{says} has no port: tcp://HOST:PORT is expected, usually 2376 with TLS, 2375 without')
 
 
 def _check_path(path: str, says: str) -> None:
     """Raise UsageError for what can be no path of a socket (unix(7)), or what the Docker SDK takes for a URL's end."""
     if not path.startswith('/') or path.endswith('/'):
-        raise UsageError(f"'{UNIX}{path}'{says} names no socket: {UNIX}/PATH is wanted, with the whole path")
+        raise UsageError(f"'{UNIX}{path}'{says} names no socket: {UNIX}/PATH is expected, with the whole path")
     if len(os.fsencode(path)) > _LONGEST:
         raise UsageError(f'{path}{says} is too long for a socket, which may have {_LONGEST} bytes: make a symlink to '
                          'it with a shorter path')

@@ -15,7 +15,7 @@ _COMPLAINT = 16 << 10
 
 
 class Exported:
-    """A `Readable`; the daemon is asked when the first bytes are wanted, and hung up on by `close`."""
+    """A `Readable`; the daemon is asked when the first bytes are expected, and hung up on by `close`."""
 
     def __init__(self, begin: Callable[[], 'Answer'], address: Address, doing: str, check: Callable[[], None]) -> None:
         """`check` is called before more is received, and raises when that should stop; `doing` is for errors."""

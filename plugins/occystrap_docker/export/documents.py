@@ -104,7 +104,7 @@ class Documents:
 
 
 def _may_matter(raw: bytes) -> bool:
-    """Tell whether a document may lead to an image; one that is ambiguous may, and is refused where it is wanted."""
+    """Tell whether a document may lead to an image; one that is ambiguous may, and is refused where it is expected."""
     try:
         return bool(_KINDS & parse_object(raw, 'a document', names=_FIELDS).keys())
     except InvalidImage as error:

@@ -52,7 +52,7 @@ def erase_with_helper(name: str, server: str, seconds: float) -> None:
 
 def _run(name: str, action: str, text: str, seconds: float) -> subprocess.CompletedProcess[bytes]:
     if not _NAME.fullmatch(name) or '..' in name:
-        raise UsageError(f'{name!r} is no name of a credential helper: a word such as pass or ecr-login is wanted')
+        raise UsageError(f'{name!r} is no name of a credential helper: a word such as pass or ecr-login is expected')
     program = shutil.which(f'docker-credential-{name}')
     if program is None:
         raise UsageError(f'docker-credential-{name}, which keeps the logins, is not in PATH: install it, or take '

@@ -19,7 +19,7 @@ def given_credentials(host: str, userinfo: str, options: Mapping[str, Any]) -> C
     user = user or os.environ.get('OCCYSTRAP_USERNAME', '')
     password = password or os.environ.get('OCCYSTRAP_PASSWORD', '')
     if not user or not password:
-        raise UsageError(f'{host}: a user name and a password are wanted together; the password is best given as '
+        raise UsageError(f'{host}: a user name and a password must be given together; the password is best given as '
                          'OCCYSTRAP_PASSWORD in the environment')
     return user, password
 

@@ -46,7 +46,7 @@ class Uploads:
         """Return the size in bytes of a blob of the repository, None without one, or where the registry tells none."""
         reply = self._client.fetch('HEAD', self._address.blob(digest), self._address.push_scope)
         if reply.status not in (200, 404):
-            raise self._client.failure(reply, f'{self._address.host} does not tell of blob {digest}')
+            raise self._client.failure(reply, f'HEAD of blob {digest} at {self._address.host} failed')
         told = reply.headers.get('content-length', '')
         return int(told) if reply.status == 200 and told.isascii() and told.isdigit() else None
 

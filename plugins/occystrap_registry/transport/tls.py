@@ -90,4 +90,4 @@ def _wrong_pair(error: OSError) -> str:
         return str(error.strerror)
     if error.reason == 'KEY_VALUES_MISMATCH':
         return 'the key is another certificate\'s'
-    return 'PEM without a password is wanted'
+    return 'PEM without a password is expected'

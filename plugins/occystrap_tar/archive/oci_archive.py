@@ -57,7 +57,7 @@ def find_whole(archive: Archive, config: Digest) -> LayoutEntries | None:
 
 def open_image(archive: Archive, image: LayoutEntries, reference: Reference, wanted: PlatformChoice | None,
                settings: Settings) -> Image | ImageIndex:
-    """Return the image, or what is wanted of an index; raises InvalidImage, ImageNotFound."""
+    """Return the image, or what is expected of an index; raises InvalidImage, ImageNotFound."""
     contents, entry = ArchiveStore(archive), select_entry(image, bool(wanted and not wanted.platforms))
     with concerning('manifest'):
         found = entry if isinstance(entry, Index) else contents.manifest(entry)

@@ -140,7 +140,7 @@ def test_a_source_of_one_image_refuses_a_list(registry: Registry, occystrap: Com
     occystrap('process', f'registry://{registry.host}/indexes/source:v1', 'dir://one', '--platform=linux/arm64')
     result = occystrap('process', 'dir://one', f'registry://{registry.host}/indexes/never:v1', '--platform=all')
     line, = result.assert_code(2).err.splitlines()
-    assert 'dir://one gives one image at a time' in line
+    assert 'dir://one can supply one platform only' in line
 
 
 @pytest.mark.parametrize('platform', ['linux', 'all,linux/amd64', 'linux/amd64,,linux/arm64'])

@@ -123,7 +123,7 @@ def test_files_that_are_no_certificates(push: Callable[..., CommandResult], regi
     assert f'{folder}/client.cert and client.key cannot be used' in line and 'canary' not in line
     encrypt = ['openssl', 'pkcs8', '-topk8', '-passout', 'pass:canary', '-in', private.client.key, '-out']
     subprocess.run([*encrypt, folder / 'client.key'], check=True, capture_output=True)
-    assert 'PEM without a password is wanted' in only_line(push(private).assert_code(2))
+    assert 'PEM without a password is expected' in only_line(push(private).assert_code(2))
     shutil.copy(Authority(tmp_path, 'stranger').sign('other').key, folder / 'client.key')
     assert 'the key is another certificate\'s' in only_line(push(private).assert_code(2))
 

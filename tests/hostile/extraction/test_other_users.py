@@ -99,5 +99,5 @@ def test_what_an_earlier_version_left_open_is_closed(kind: str, out: Path, copy:
 def test_what_is_no_mode(mode: str, kind: str, out: Path, tmp_path: Path) -> None:
     uri = PLACES[kind][0].format(out)
     result = run_here('process', f'tar://{tmp_path}/x', f'{uri}{"&" if "?" in uri else "?"}mode={mode}')
-    assert result.code == 2 and 'an octal mode such as 0700, 0711 or 0755 is wanted' in result.err
+    assert result.code == 2 and 'an octal mode such as 0700, 0711 or 0755 is expected' in result.err
     assert not os.path.lexists(out)

@@ -201,8 +201,11 @@ def _described(path: Path) -> tuple[object, ...]:
 
 
 def _what_receipt_expects(path: Path) -> object:
-    """What a kept receipt says, without where it was written and how each thing is known."""
-    receipt = json.loads(path.read_bytes())
+    """What a kept receipt says, without where it was written and how each thing is known; of half of one its bytes."""
+    try:
+        receipt = json.loads(path.read_bytes())
+    except ValueError:
+        return _digest(path)
     expectations = [{key: value for key, value in each.items() if key != 'evidence'}
                     for each in receipt['expectations']]
     return [receipt['image_id'], receipt['diff_ids'], receipt['manifest_digest'], expectations]

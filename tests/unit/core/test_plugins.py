@@ -78,7 +78,7 @@ BROKEN = {
     'misspelt': (plugin('bad', register_wrtiers=lambda: []), 'register_wrtiers'),
     'parameters': (plugin('bad', register_writers=lambda receipt: []), 'receipt'),
     'raises': (plugin('bad', register_writers=raising), 'on purpose'),
-    'type': (plugin('bad', register_writers=lambda: [InputScheme('x', 'y:Z')]), 'WriterScheme is wanted'),
+    'type': (plugin('bad', register_writers=lambda: [InputScheme('x', 'y:Z')]), 'WriterScheme is expected'),
     'no list': (plugin('bad', register_inputs=lambda: None), 'register_inputs returned None'),
 }
 

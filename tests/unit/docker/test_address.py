@@ -94,7 +94,7 @@ def test_a_path_counts_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ({'host': 'tcp://b:1', 'context': 'c'}, 'host= and context= both say where'),
     ({'context': 'default', 'engine': 'podman'}, 'context= is one of Docker'),
     ({'socket': '/a', 'cert_path': '/certs'}, 'cert_path= is for a daemon at tcp://'),
-    ({'host': 'unix://'}, "'unix://' .host=. names no socket: unix:///PATH is wanted"),
+    ({'host': 'unix://'}, "'unix://' .host=. names no socket: unix:///PATH is expected"),
     ({'host': 'unix://run/docker.sock'}, 'names no socket'),
     ({'socket': f'/{"a" * 107}'}, 'too long for a socket, which may have 107 bytes: make a symlink'),
     ({'socket': '/run/a#b.sock'}, '/run/a#b.sock .socket=. cannot be reached because of # in it'),

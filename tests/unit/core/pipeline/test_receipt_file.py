@@ -28,7 +28,7 @@ def empty_shelves() -> Iterator[None]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the file is wanted."""
+    """Where the file is expected."""
     return tmp_path / 'receipts'
 
 

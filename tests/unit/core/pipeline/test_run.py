@@ -115,7 +115,7 @@ def test_mistakes_are_usage_errors(arguments: list[str], error: type[OccystrapEr
     (f'{HOME}:Nothing', 'Nothing cannot be loaded: AttributeError'),
     ('tests.unit.core.pipeline.memory:SHELVES', 'cannot be used'),
     ('builtins:max', 'cannot be used|made a'), ('occystrap_core:ImageOutput', "can.t instantiate|cannot be used"),
-    ('builtins:print', 'made a NoneType, a ImageOutput is wanted')])
+    ('builtins:print', 'made a NoneType, a ImageOutput is expected')])
 def test_a_factory_that_is_none_is_named(factory: str, words: str) -> None:
     with pytest.raises(PluginError, match=words):
         process(offer('one'), plugins=memory_plugins(factory))

@@ -72,7 +72,7 @@ def test_all_errors_in_one_line(tmp_path: Path) -> None:
     said = str(caught.value)
     assert said.startswith(f'{tmp_path}/p.toml: 8 errors: ') and '\n' not in said
     for words in ("there is no key 'wrong'", 'defaults: platform: ', 'defaults: options: ', 'image 1: there is no key '
-                  "'sorce'; did you mean 'source'?", 'image 1: source: a URI or a reference is wanted',
+                  "'sorce'; did you mean 'source'?", 'image 1: source: a URI or a reference is expected',
                   'image 2: source: ', 'image 2: destination: ', "image 2: filters: filter f: 'x' is not key=value"):
         assert words in said
 
@@ -92,7 +92,7 @@ def test_what_is_no_plan(text: str, words: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-    ('', 'a plan is wanted'), ('- a', 'a plan is wanted'), ('images: [', 'line 1 cannot be understood'),
+    ('', 'a plan is expected'), ('- a', 'a plan is expected'), ('images: [', 'line 1 cannot be understood'),
     ('images:\n- source: a\n  source: b', 'line 3 cannot be understood: a key is there twice'),
     ('? [a]\n: b', 'line 1 cannot be understood: a key'),
     ('images: !!python/object/apply:os.system [false]', 'line 1 cannot be understood'),

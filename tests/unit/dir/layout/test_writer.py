@@ -313,7 +313,7 @@ def blobs_elsewhere(path: Path) -> None:
     (file, 'is not a folder: name a folder'), (dead_link, 'is a link that leads to no folder'),
     (foreign, "holds other things, such as 'index.json'"), (folder_of_dir, 'holds an image in another layout'),
     (folder_of_mounts, 'holds an image in another layout'),
-    (other_version, "image layout version '2.0.0', 1.0.0 is wanted: name another directory"),
+    (other_version, "image layout version '2.0.0', 1.0.0 is expected: name another directory"),
     (linked_version, '/x/oci-layout is a symbolic link, not a regular file: name another directory'),
     (damaged, 'is not JSON.*repair it, or add --rebuild-index'),
     (blobs_elsewhere, 'a symbolic link is in the way, where a directory should be .*/x/blobs.: remove it')])
