@@ -17,10 +17,9 @@ from occystrap_core.oci.field_names import STRICT
 VERSION = 2
 """Version 1 had no seal, and did not say which blob holds which layer; it is read and said to be unsealed."""
 
-
 MERGED = 'merged'
-FORMS = ('stored', 'tar', MERGED)
 """The form of an image whose layers went into one tree, which is expected in their place."""
+FORMS = ('stored', 'tar', MERGED)
 
 
 class Evidence(Enum):
@@ -173,12 +172,9 @@ class Receipt:
         return f'{other[0]} was made from other layers' if other else ''
 
     def _gap_of_parts(self) -> str:
-        """Return whether manifests are expected of which it is not said what they are of."""
-        if self.form != 'stored':
-            return ''
-        parts = {each.manifest_digest for each in self.all_parts()}
-        unknown = [each for each in self.of_kind('manifest') if each.digest not in parts]
-        return f'it does not say of which image {unknown[0]} is' if unknown else ''
+        """Return whether an index is said to have no parts, though manifests are expected besides."""
+        manifests = self.of_kind('manifest') if self.is_index and not self.parts else ()
+        return f'it does not say of which image {manifests[0]} is' if manifests else ''
 
     def _gap_of_old(self) -> str:
         """Return what is missing of a receipt of version 1, as far as that can tell."""

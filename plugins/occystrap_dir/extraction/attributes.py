@@ -32,20 +32,28 @@ _NONE: Mapping[bytes, bytes] = {}
 
 
 class AttributeRefused(OutputError):
-    """An extended attribute could not be set; the path is known to whoever has it set."""
+    """An extended attribute could not be set; file and destination are known to whoever has it set."""
 
-    def __init__(self, name: bytes, size: int, error: OSError) -> None:
-        self._name, self._size, self._error = os.fsdecode(name), size, error
-        super().__init__(self._told('a file'))
+    def __init__(self, name: bytes, size: int, error: OSError, path: str = 'a file') -> None:
+        self._attribute, self._error, self._path = (name, size), error, path
+        super().__init__(self._told())
 
-    def at(self, path: str) -> OutputError | InvalidImage:
+    def at(self, path: str) -> 'AttributeRefused | InvalidImage':
         """Return the error that names the path."""
         impossible = self._error.errno not in _TOO_LARGE and self._error.errno in (*_IMPOSSIBLE, errno.EACCES)
-        return InvalidImage(f'{path} has the attribute {self._name!r}, which it cannot have') if impossible else (
-            OutputError(self._told(path)))
+        name, size = self._attribute
+        if impossible:
+            return InvalidImage(f'{path} has the attribute {os.fsdecode(name)!r}, which it cannot have')
+        return AttributeRefused(name, size, self._error, path)
 
-    def _told(self, path: str) -> str:
-        what = f'{path}: its attribute {self._name!r} of {self._size} bytes cannot be set: {self._error.strerror}'
+    def below(self, target: str) -> OutputError:
+        """Return the error that names the destination, too."""
+        return OutputError(f'cannot write to {target}: {self._told()}')
+
+    def _told(self) -> str:
+        name, size = self._attribute
+        what = (f'{self._path}: its attribute {os.fsdecode(name)!r} of {size} bytes cannot be set: '
+                f'{self._error.strerror}')
         if self._error.errno in _TOO_LARGE:
             return f'{what}: the file system cannot hold it, or is full; free some space or use another file system'
         return f'{what}; look into it and try again'

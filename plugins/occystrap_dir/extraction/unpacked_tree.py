@@ -8,7 +8,7 @@ from typing import Any
 from occystrap_core import Cancelled
 from occystrap_core.files import ByteStream, writing
 from occystrap_core.oci import Digest
-from occystrap_dir.extraction.attributes import Setter
+from occystrap_dir.extraction.attributes import AttributeRefused, Setter
 from occystrap_dir.extraction.head import Head, ListedLayer
 from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Hiding, Marks
@@ -70,7 +70,10 @@ class Unpacking:
         """Put a layer over those before it, reading it to its end; raises InvalidImage, OutputError."""
         stream.observe(self._check)
         with self._working, writing(self.staging.target):
-            self.tree.apply(len(self._layers), stream)
+            try:
+                self.tree.apply(len(self._layers), stream)
+            except AttributeRefused as error:
+                raise error.below(self.staging.target) from None
             self._layers.append(ListedLayer(stream.digest, stream.size))
 
     def put_cover(self, layers: Sequence[ListedLayer], cover: Cover) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Receipt, Settings
+from occystrap_core import OutputError, Receipt, Settings
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import LONG_NAME, UNICODE_NAME, sample_image
 from tests.unit.tar.archives import verify, write
@@ -145,10 +145,12 @@ def test_a_whiteout_that_is_gone(tmp_path: Path) -> None:
     assert any('etc/old.conf: is missing' in str(each) for each in verify(receipt, VerifyLevel.FAST).findings)
 
 
-def test_a_damaged_layer_is_unpacked_anew_by_the_next_run(tmp_path: Path) -> None:
+def test_a_damaged_layer_is_unpacked_anew_by_the_next_run_with_force(tmp_path: Path) -> None:
     receipt = write(sample_image(), f'mounts://{tmp_path}/out')
     layer = tmp_path / 'out' / receipt.of_kind('layer')[0].locator
     (layer / 'etc/hostname').unlink()
     (layer / 'etc/litter').write_text('x')
-    again = write(sample_image(), f'mounts://{tmp_path}/out')
+    with pytest.raises(OutputError, match='etc/litter: is there'):
+        write(sample_image(), f'mounts://{tmp_path}/out')
+    again = write(sample_image(), f'mounts://{tmp_path}/out', Settings(force=True))
     assert not verify(again).findings and not (layer / 'etc/litter').exists()
