@@ -60,7 +60,7 @@ def test_an_output_is_made_once_for_each_image(tmp_path: Path) -> None:
 
 def test_an_output_is_aborted_once() -> None:
     plugins, settings = memory_plugins(f'{HERE}:Stuck'), Settings(images=2)
-    source, raised = offer('bad', 'slow'), list[BaseException]()
+    source, raised, others = offer('bad', 'slow'), list[BaseException](), set(threading.enumerate())
 
     def process() -> None:
         try:
@@ -74,5 +74,5 @@ def test_an_output_is_aborted_once() -> None:
     running.join(10)
     assert raised and SHELVES['to-slow'].aborts == 1
     GATE.set()
-    wait_until(lambda: not any(each.name.startswith(('image-', 'worker-')) for each in threading.enumerate()))
+    wait_until(lambda: not set(threading.enumerate()) - others)
     assert SHELVES['to-bad'].aborts == SHELVES['to-slow'].aborts == 1
