@@ -49,7 +49,7 @@ class BundleOutput(ImageOutput):
         root = self.location.path
         if os.path.lexists(root):
             with writing(root):
-                require_unchanged(root, FILES, ROOTFS, self.settings)
+                require_unchanged(root, ROOTFS, self.settings, FILES)
                 kept = kept_receipt(root, os.path.basename(KEPT))
                 configs = kept.of_kind('runtime-config') if kept else ()
                 require_documents(root, [(each.locator, each.digest) for each in configs], self.settings)

@@ -26,6 +26,16 @@ def tree_name(manifest: str) -> str:
     return f'{TREES}/{expanded_name(manifest)}.mtree'
 
 
+def _coming_name(manifest: str) -> str:
+    """Return the name of the list of the files that are about to take their place: either may be there after a kill."""
+    return f'{tree_name(manifest)}.coming'
+
+
+def _lists(place: Beneath, manifest: str) -> list[str]:
+    """Return the lists of which one is that of the directory; none where it is not ours. Raises OSError."""
+    return [name for name in (tree_name(manifest), _coming_name(manifest)) if place.status(name)]
+
+
 class Expansion:
     """Unpacks the layers of one image while they are written."""
 
@@ -65,10 +75,10 @@ class Expansion:
     def list_files(self, workspace: Workspace, manifest: str, image: WrittenImage) -> Expectation:
         """Write the list of files, not yet under its name; return what to expect of it. Raises OutputError, OSError.
 
-        A folder of that name without a list is not ours: `appear` gives the list its place first.
+        A directory of that name without a list is not ours: `appear` has a list there before the directory.
         """
         name = expanded_name(manifest)
-        if self._place.status(name) and not self._place.status(tree_name(manifest)):
+        if self._place.status(name) and not _lists(self._place, manifest):
             raise OutputError(f'{self._place.path}/{name} is in the way, and not of this program: move it elsewhere or '
                               'name another folder')
         image_id = image.config.digest
@@ -81,8 +91,10 @@ class Expansion:
         if self._place.set_mode('', self.mode):
             self._notes = [f'{self._place.path} has mode {self.mode:04o} now, as it may hold setuid programs: mode= '
                            'asks for another one']
-        workspace.move(self._listing, tree_name(manifest))
+        coming = _coming_name(manifest)
+        workspace.move(self._listing, coming)
         self._unpacking.staging.commit(expanded_name(manifest))
+        workspace.move(coming, tree_name(manifest))
 
     def abort(self) -> None:
         """Remove what was unpacked; raises OSError."""
@@ -92,18 +104,19 @@ class Expansion:
 def spare_expansions(root: str, manifests: Collection[str], settings: Settings) -> None:
     """Raise OutputError when somebody has worked in a folder that is to be replaced or removed; raises OSError."""
     for manifest in manifests:
-        if Beneath(root).status(tree_name(manifest)):
-            require_unchanged(root, tree_name(manifest), expanded_name(manifest), settings)
+        if lists := _lists(Beneath(root), manifest):
+            require_unchanged(root, expanded_name(manifest), settings, *lists)
 
 
 def remove_expansions(root: str, manifests: Collection[str]) -> None:
     """Remove the folders that go with manifests which are replaced or gone, and their lists; raises OSError."""
     place = Beneath(root)
     for manifest in manifests:
-        if place.status(tree_name(manifest)):
-            if place.is_directory(expanded_name(manifest)):
-                remove_tree(place, expanded_name(manifest))
-            place.unlink(tree_name(manifest))
+        lists = _lists(place, manifest)
+        if lists and place.is_directory(expanded_name(manifest)):
+            remove_tree(place, expanded_name(manifest))
+        for each in lists:
+            place.unlink(each)
 
 
 def remove_if_empty(root: str) -> None:

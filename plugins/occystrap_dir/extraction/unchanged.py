@@ -9,22 +9,32 @@ from occystrap_dir.workspace.beneath import Beneath
 _HOW = 'move it away, or give --force'
 
 
-def require_unchanged(root: str, listing: str, name: str, settings: Settings) -> None:
+def require_unchanged(root: str, name: str, settings: Settings, *listings: str) -> None:
     """Raise OutputError when anything in the tree `name`, which is to be replaced, is not as its list of files says.
 
-    Contents are not compared, and what was removed is no loss. With `force` nobody looks. Raises OSError.
+    Of several lists, as a run that broke off leaves them, one must fit. Contents are not compared, and what was
+    removed is no loss. With `force` nobody looks. Raises OSError.
     """
     place = Beneath(root)
     if settings.force or not place.status(name) or (place.is_directory(name) and not place.names(name)):
         return
+    changes = [_change(root, listing, name, settings) for listing in listings]
+    if all(changes):
+        raise OutputError(changes[0])
+
+
+def _change(root: str, listing: str, name: str, settings: Settings) -> str:
+    """Return what to say of a tree that is not as a list says, empty if it is."""
     results = CheckResults()
     try:
         check_tree(root, listing, name, False, settings, results, may_miss=True)
     except (FileNotFoundError, InvalidImage):
-        raise OutputError(f'{root}/{name} has no readable list of the files that were written ({listing}), so that '
-                          f'nobody can tell what was changed since: {_HOW}') from None
-    for each in results.results:
-        raise OutputError(f'{root} was changed since it was written ({each.item}: {each.message}): {_HOW}')
+        return (f'{root}/{name} has no readable list of the files that were written ({listing}), so that nobody can '
+                f'tell what was changed since: {_HOW}')
+    if not results.results:
+        return ''
+    each = results.results[0]
+    return f'{root} was changed since it was written ({each.item}: {each.message}): {_HOW}'
 
 
 def require_documents(root: str, expected: Iterable[tuple[str, Digest]], settings: Settings) -> None:

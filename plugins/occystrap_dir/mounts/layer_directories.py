@@ -56,7 +56,7 @@ def _may_go(root: str, folder: str, settings: Settings) -> bool:
     """Tell whether a layer is as its list says; one without a list was left by a run that was killed."""
     try:
         if Beneath(root).status(tree_name(folder)):
-            require_unchanged(root, tree_name(folder), folder, settings)
+            require_unchanged(root, folder, settings, tree_name(folder))
     except OutputError:
         return False
     return True

@@ -175,7 +175,7 @@ class MountsOutput(ImageOutput):
                 full = self._is_full or not self._is_bound(folder)
                 if not is_whole(self._root, listing.name, folder, full, self.settings):
                     if self._place.status(tree_name(folder)):
-                        require_unchanged(self._root, tree_name(folder), folder, self.settings)
+                        require_unchanged(self._root, folder, self.settings, tree_name(folder))
                     unpacking.staging.commit(folder)
                 self._workspace.move(listing.name, tree_name(folder))
         self._of_run.add((tree_name(folder), digest))
