@@ -33,6 +33,13 @@ def writing(place: str) -> Iterator[None]:
         raise OutputError(f'cannot write to {place}: {error.strerror or error}{at}: {advice}') from error
 
 
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of `data` to an open file, of which the system may take less at once; raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest):]
+
+
 def sync_folder(path: str) -> None:
     """Flush the names in a folder to the device, so that a rename survives a power cut; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -6,6 +6,7 @@ import stat
 from contextlib import suppress
 
 from occystrap_core.errors import OutputError, UsageError
+from occystrap_core.files.durability import write_all
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import write_text
 
@@ -67,8 +68,7 @@ def _append(descriptor: int, target: str, data: bytes) -> None:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b'\n':  # a process that was killed left half a line
             data = b'\n' + data
-    while data:
-        data = data[os.write(descriptor, data):]
+    write_all(descriptor, data)
 
 
 def _require_reports(target: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
-from occystrap_core.files.durability import sync_folder
+from occystrap_core.files.durability import sync_folder, write_all
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 
@@ -48,7 +48,7 @@ class ReceiptFile:
                 if self._is_regular:
                     self._append(line)
                 else:  # such as /dev/stdout
-                    _write(self._opened, line)
+                    write_all(self._opened, line)
             except OSError as error:
                 raise self._unwritable(error) from None
 
@@ -102,7 +102,7 @@ class ReceiptFile:
             end = 0 if self._replaces else _end_of_lines(self._opened)
             os.ftruncate(self._opened, end)  # where a killed process left half a line
             try:
-                _write(self._opened, line)
+                write_all(self._opened, line)
                 os.fsync(self._opened)
                 if self._created and not end:
                     sync_folder(os.path.dirname(self.path) or '.')
@@ -152,7 +152,7 @@ class ReceiptFile:
         mode = stat.S_IMODE(os.fstat(self._opened).st_mode)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            _write(descriptor, content)
+            write_all(descriptor, content)
             os.fsync(descriptor)
             os.rename(partial, path)
         except BaseException:
@@ -235,13 +235,6 @@ def _read(descriptor: int) -> bytes:
         pieces.append(piece)
         place += len(piece)
     return b''.join(pieces)
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    """Write all of it; the kernel may take less at once."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view):]
 
 
 class EarlierRun:

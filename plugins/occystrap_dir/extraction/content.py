@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from occystrap_core.files import WRITEBACK, start_writeback
+from occystrap_core.files import WRITEBACK, start_writeback, write_all
 from occystrap_core.tar import SparseContent, TarReader
 from occystrap_dir.extraction.limits import Budget
 
@@ -21,7 +21,7 @@ def write_content(descriptor: int, reader: TarReader, budget: Budget, sync: bool
     """
     data = reader.whole()
     if data is not None:
-        _write(descriptor, data)
+        write_all(descriptor, data)
         return b' size=%d sha256digest=%s' % (len(data), hashlib.sha256(data).hexdigest().encode())
     sparse = reader.sparse()
     content = hashlib.sha256()
@@ -39,7 +39,7 @@ def _write_plain(descriptor: int, data: Iterator[memoryview], content: '_Hash', 
     for piece in data:
         content.update(piece)
         size += len(piece)
-        _write(descriptor, piece)
+        write_all(descriptor, piece)
         if sync and size - flushing >= WRITEBACK:
             start_writeback(descriptor, flushing, size - flushing)
             flushing = size
@@ -56,15 +56,10 @@ def _write_sparse(descriptor: int, sparse: SparseContent, data: Iterator[memoryv
             rest = rest or next(data)
             piece, rest = rest[:length], rest[length:]
             content.update(piece)
-            _write(descriptor, piece)
+            write_all(descriptor, piece)
             length -= len(piece)
     _hash_zeros(content, sparse.size - place)
     os.ftruncate(descriptor, sparse.size)
-
-
-def _write(descriptor: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(descriptor, piece):]
 
 
 def _hash_zeros(content: '_Hash', count: int) -> None:

@@ -2,7 +2,7 @@
 import os
 from contextlib import suppress
 
-from occystrap_core.files import WRITEBACK, start_writeback, writing
+from occystrap_core.files import WRITEBACK, start_writeback, write_all, writing
 from occystrap_dir.workspace.beneath import Beneath
 
 
@@ -43,10 +43,3 @@ class PartialFile:
                 os.close(descriptor)
         with suppress(OSError):  # what cannot be removed now, the next run will
             self._place.unlink(self.name)
-
-
-def write_all(descriptor: int, data: memoryview | bytes) -> None:
-    """Write all of `data` to an open file; raises OSError."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest):]

@@ -14,10 +14,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
 from occystrap_core import Cancelled, OutputError
-from occystrap_core.files import ImageError, writing
+from occystrap_core.files import ImageError, write_all, writing
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
-from occystrap_dir.workspace.partial_file import PartialFile, write_all
+from occystrap_dir.workspace.partial_file import PartialFile
 from occystrap_dir.workspace.removal import remove_tree
 
 T = TypeVar('T')
