@@ -28,14 +28,12 @@ B = TypeVar('B')
 T = TypeVar('T')
 
 
-@dataclass
 class RequestStats:
     """Counts what a network client did; shared by all threads of a run."""
 
-    requests: int = 0
-    retries: int = 0
-    rate_limits: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    def __init__(self, requests: int = 0, retries: int = 0, rate_limits: int = 0) -> None:
+        self.requests, self.retries, self.rate_limits = requests, retries, rate_limits
+        self._lock = threading.Lock()
 
     def count(self, requests: int = 0, retries: int = 0, rate_limits: int = 0) -> None:
         """Add to the counters."""
@@ -113,13 +111,13 @@ class Shared:
                 close()
 
 
-@dataclass(eq=False)
 class _Entry:
     """One thing that parts of a run have in common; the lock is held while it is made."""
 
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    thing: Any = None
-    is_made: bool = False
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.thing: Any = None
+        self.is_made = False
 
 
 def default_jobs() -> int:
