@@ -44,7 +44,7 @@ class Call:
 
     def site(self, root: Path) -> tuple[str, ...]:
         """What is the same for all calls made for the same reason: no digests, no random names, no tree's insides."""
-        parts = PurePath(_NEVER_THE_SAME.sub('*', self.path)).relative_to(root).parts
+        parts = PurePath(_NEVER_THE_SAME.sub('*', str(PurePath(self.path).relative_to(root)))).parts
         shown = next((number for number, part in enumerate(parts) if '*' in part), len(parts)) + 2
         return self.function, *parts[:shown], *(['…'] if parts[shown:] else [])
 
