@@ -48,7 +48,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work; each command gets the folder to write to and the host of an empty registry."""
+    """One piece of work; each command gets the directory to write to and the host of an empty registry."""
 
     name: str
     commands: dict[str, Callable[[Path, str], Sequence[object]]]
@@ -56,7 +56,7 @@ class Job:
 
 
 def jobs(source: str, archive: Path, peer: Path) -> list[Job]:
-    """Return the jobs; `source` is the host of the registry with the real image, `peer` a folder of programs."""
+    """Return the jobs; `source` is the host of the registry with the real image, `peer` a directory of programs."""
     ours = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
     image, first = f'registry://{source}/real:v1', f'registry://{source}/real:first'
     theirs = [peer / 'python', peer / 'occystrap', '--insecure']
@@ -113,7 +113,7 @@ def unpacking(image: str, to: Path) -> list[str]:
 def push_first_layers(host: str) -> None:
     """Tag an image of the real image's first layers `real:first`: 0.4.17 cannot unpack the others.
 
-    In one of those a folder becomes a file, which it takes for an error.
+    In one of those a directory becomes a file, which it takes for an error.
     """
     with httpx.Client(base_url=f'http://{host}/v2/real') as client:
         manifest = client.get('/manifests/v1', headers={'Accept': f'{OCI_MANIFEST}, {DOCKER_MANIFEST}'}).json()
@@ -148,16 +148,16 @@ def take(command: Sequence[object]) -> Taken:
 
 @contextmanager
 def place(registry: bool) -> Iterator[tuple[Path, str]]:
-    """Give an empty folder and, where wanted, an empty registry; nothing unwritten is left to disturb the next."""
-    folder = Path(tempfile.mkdtemp(prefix='occystrap-benchmark-'))
+    """Give an empty directory and, where wanted, an empty registry; nothing unwritten is left to disturb the next."""
+    directory = Path(tempfile.mkdtemp(prefix='occystrap-benchmark-'))
     try:
         if registry:
-            with plain_registry(folder / 'storage') as empty:
-                yield folder, empty.host
+            with plain_registry(directory / 'storage') as empty:
+                yield directory, empty.host
         else:
-            yield folder, ''
+            yield directory, ''
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(directory)
         os.sync()
 
 
@@ -167,8 +167,8 @@ def compare(job: Job, rounds: int,
     taken: dict[str, list[Taken]] = {name: [] for name in job.commands}
     for _ in range(rounds):
         for name, command in job.commands.items():
-            with provide(job.registry) as (folder, host):
-                taken[name].append(take(command(folder, host)))
+            with provide(job.registry) as (directory, host):
+                taken[name].append(take(command(directory, host)))
     ours = statistics.median(each.wall for each in next(iter(taken.values())))
     print(f'\n### {job.name}\n| program | wall s | CPU s | resident MB | wall, as a multiple of the first |')
     print('| --- | --- | --- | --- | --- |')
@@ -178,10 +178,10 @@ def compare(job: Job, rounds: int,
         print(f'| {name} | {wall:.2f} | {cpu:.2f} | {resident:.0f} | {wall / ours:.2f} |', flush=True)
 
 
-def install_peer(folder: Path) -> None:
+def install_peer(directory: Path) -> None:
     """Put the published program into a virtual environment of its own."""
-    venv.create(folder / 'venv', with_pip=True)
-    subprocess.run([folder / 'venv/bin/pip', 'install', '-q', PEER], check=True)
+    venv.create(directory / 'venv', with_pip=True)
+    subprocess.run([directory / 'venv/bin/pip', 'install', '-q', PEER], check=True)
 
 
 def main() -> None:

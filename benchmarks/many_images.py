@@ -1,8 +1,8 @@
 """Times mirroring 200 images beside skopeo: `python -m benchmarks.many_images [--rounds 3] [--latency 0 0.04]`.
 
-The same set goes registry → registry and registry → folder: by occystrap, which verifies what it wrote, by
+The same set goes registry → registry and registry → directory: by occystrap, which verifies what it wrote, by
 `skopeo sync` with a list, by a loop of `skopeo copy`, and by eight such copies at once, none of which verifies. All
-take turns in each round, each with an empty registry or folder. With a latency every request and every new connection
+take turns in each round, each with an empty destination. With a latency every request and every new connection
 waits so many seconds on its way, at the source and at the destination. Printed are medians of wall and CPU seconds,
 the highest resident MB of a process, and the ratio of each wall time to the first.
 """
@@ -27,32 +27,32 @@ Command = Sequence[object]
 
 @dataclass(frozen=True)
 class Work:
-    """One round's work of one program: the set, the host to read it from, a folder, the host to write it to."""
+    """One round's work of one program: the set, the host to read it from, a directory, the host to write it to."""
 
     images: ManyImages
     source: str
-    folder: Path
+    directory: Path
     target: str
 
     @property
     def destination(self) -> str:
         """Where skopeo writes, without the image's name."""
-        return f'docker://{self.target}/mirror' if self.target else f'dir:{self.folder}/out'
+        return f'docker://{self.target}/mirror' if self.target else f'dir:{self.directory}/out'
 
 
 def ours(work: Work, *options: str) -> Command:
     """Return our command."""
-    listed = work.folder / 'images.txt'
+    listed = work.directory / 'images.txt'
     listed.write_text(work.images.list_for(work.source))
     target = (f'registry://{work.target}/mirror/{{repository}}:{{tag}}' if work.target else
-              f'dir://{work.folder}/out?unique_names=true')
+              f'dir://{work.directory}/out?unique_names=true')
     program = Path(sys.executable).with_name('occystrap')
     return [program, '-q', 'process', f'list://{listed}', target, '-J', '8', '-j', '8', *options]
 
 
 def sync(work: Work) -> Command:
     """Return `skopeo sync` of all images."""
-    listed = work.folder / 'images.yaml'
+    listed = work.directory / 'images.yaml'
     tags = dict(name.split(':') for name in work.images.names)
     images = {repository: [tag] for repository, tag in tags.items()}
     listed.write_text(json.dumps({work.source: {'tls-verify': False, 'images': images}}))  # JSON is YAML
@@ -64,10 +64,10 @@ def sync(work: Work) -> Command:
 def copies(work: Work, at_once: int) -> Command:
     """Return a shell's `skopeo copy` of each image."""
     lines = [f'docker://{work.source}/{name} {_single(work, name)}\n' for name in work.images.names]
-    (work.folder / 'pairs').write_text(''.join(lines))
-    (work.folder / 'out').mkdir()
+    (work.directory / 'pairs').write_text(''.join(lines))
+    (work.directory / 'out').mkdir()
     copy = f'{SKOPEO} copy -q --src-tls-verify=false --dest-tls-verify=false'
-    return ['sh', '-c', f'xargs -n 2 -P {at_once} {copy} <{shlex.quote(str(work.folder))}/pairs']
+    return ['sh', '-c', f'xargs -n 2 -P {at_once} {copy} <{shlex.quote(str(work.directory))}/pairs']
 
 
 def _single(work: Work, name: str) -> str:
@@ -99,12 +99,12 @@ def run(images: ManyImages, source: str, to_registry: bool, latency: float,
         program: Callable[[Work], Command]) -> Taken:
     """Let one program mirror the set into an empty place; returns what it took."""
     with ExitStack() as stack:
-        folder, registry = stack.enter_context(place(to_registry))
+        directory, registry = stack.enter_context(place(to_registry))
         near = stack.enter_context(far(source, latency))
         target = stack.enter_context(far(registry, latency))
         # By a small process between: what a program takes over from the one that starts it counts as its own memory.
-        report = folder / 'resident'
-        taken = take(['time', '-f', '%M', '-o', report, *program(Work(images, near, folder, target))])
+        report = directory / 'resident'
+        taken = take(['time', '-f', '%M', '-o', report, *program(Work(images, near, directory, target))])
         return replace(taken, resident=int(report.read_text()) / 1024)
 
 
@@ -126,7 +126,7 @@ def compare(images: ManyImages, source: str, to_registry: bool, latency: float, 
 
 
 def main() -> None:
-    """Compare at all latencies, to a registry and to a folder."""
+    """Compare at all latencies, to a registry and to a directory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--count', type=int, default=FULL, help='images; 200 is the whole set')

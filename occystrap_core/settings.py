@@ -125,7 +125,7 @@ def default_jobs() -> int:
     return min(8, max(3, len(os.sched_getaffinity(0))))
 
 
-def _temporary_folder() -> str:
+def _temporary_directory() -> str:
     import tempfile  # late, as it takes milliseconds that --help does not have
     return tempfile.gettempdir()
 
@@ -141,7 +141,7 @@ class Settings:
     a server asks for. `rate_limit`: requests a second to one host, None for as many as it takes. `ca_file`:
     certificates of authorities to trust besides the system's. `login`: user and password for whoever asks, from
     --username. `platform`: what to take of an index, None for this machine's; `platforms`: the choice of several or all
-    of them, None for one. `temporary`: folder for spooled data. `credentials`: user and password by host[:port], as
+    of them, None for one. `temporary`: directory for spooled data. `credentials`: user and password by host[:port], as
     given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
     `rebuild_index`: a damaged list of a destination's images is made anew, whatever else it told of. `replace_index`: a
     single image may take the place of an index of several. `force`: what is no image archive may be written over,
@@ -163,7 +163,7 @@ class Settings:
     login: tuple[str, str] | None = field(default=None, repr=False)
     platform: Platform | None = None
     platforms: PlatformChoice | None = None
-    temporary: str = field(default_factory=_temporary_folder)
+    temporary: str = field(default_factory=_temporary_directory)
     replace_index: bool = False
     force: bool = False
     debug: bool = False

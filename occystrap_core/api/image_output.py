@@ -189,7 +189,7 @@ class ImageOutput(ABC):
     notes: Sequence[str] = ()
     """After `finalize`: lines for people about what could not be kept, such as owners without being root."""
     layer_store: Hashable = None
-    """Names the place where `has_layer` or `adopt_layer` finds what other images of the run brought, such as a folder
+    """Names the place where `has_layer` or `adopt_layer` finds what other images of the run wrote, such as a directory
     or a registry: the core then lets one of them bring a layer, and asks for it on behalf of the others. None if there
     is no such place."""
     holds_indexes = False

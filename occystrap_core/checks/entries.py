@@ -26,10 +26,10 @@ class EntryChecks:
         self._tell, self._share = tell, share
         self._types: dict[bytes, bytes] = {}
         """The type of what each path is, the last where there are several."""
-        self._folders: dict[bytes, bytes | None] = {}
+        self._directories: dict[bytes, bytes | None] = {}
         """What paths lie in, be it an entry of the layer or not, and what that lies in: nothing for the root."""
         self._odd: set[bytes] = set()
-        """Which of these are something else than a folder by now."""
+        """Which of these are something else than a directory by now."""
         self.whiteouts: set[bytes] = set()
 
     def entry(self, entry: TarEntry) -> TarEntry:
@@ -51,7 +51,7 @@ class EntryChecks:
     def has(self, path: bytes) -> bool:
         """Tell whether the layer has a path, or something below it."""
         key = path_key(path)
-        return key in self._types or key in self._folders
+        return key in self._types or key in self._directories
 
     def ended(self) -> None:
         """Look at what only the whole layer tells."""
@@ -90,50 +90,50 @@ class EntryChecks:
         if key in self._types:
             self._add('duplicate-entry', entry, 'the path was there before')
         if path:
-            self._keep_folders(path)
+            self._keep_directories(path)
             if self._odd:
-                self._check_folders(entry, path)
+                self._check_directories(entry, path)
         if key not in self._types:
             self._share.take(len(key) + COST)
         self._types[key] = entry.type
-        if key in self._folders:
+        if key in self._directories:
             self._note(key)
 
-    def _keep_folders(self, path: bytes) -> None:
-        """Keep what a path lies in, up to where that is known: above a folder that is, all are."""
+    def _keep_directories(self, path: bytes) -> None:
+        """Keep what a path lies in, up to where that is known: above a directory that is, all are."""
         below = None
-        for folder in path_keys(path):
-            known = folder in self._folders
+        for directory in path_keys(path):
+            known = directory in self._directories
             if below is not None:
-                self._folders[below] = folder
+                self._directories[below] = directory
             if known:
                 return
-            self._share.take(len(folder) + COST)
-            self._folders[folder] = None
-            self._note(folder)
-            below = folder
+            self._share.take(len(directory) + COST)
+            self._directories[directory] = None
+            self._note(directory)
+            below = directory
 
-    def _note(self, folder: bytes) -> None:
-        """Note whether something that paths lie in is a folder, as far as the layer tells."""
-        if self._types.get(folder, kinds.FOLDER) == kinds.FOLDER:
-            self._odd.discard(folder)
+    def _note(self, directory: bytes) -> None:
+        """Note whether something that paths lie in is a directory, as far as the layer tells."""
+        if self._types.get(directory, kinds.DIRECTORY) == kinds.DIRECTORY:
+            self._odd.discard(directory)
         else:
-            self._odd.add(folder)
+            self._odd.add(directory)
 
-    def _check_folders(self, entry: TarEntry, path: bytes) -> None:
+    def _check_directories(self, entry: TarEntry, path: bytes) -> None:
         """Look at what a path lies in, from the root on; their keys are found from below, without making any anew."""
-        folder: bytes | None = path_key(path[:max(path.rfind(b'/'), 0)])
+        directory: bytes | None = path_key(path[:max(path.rfind(b'/'), 0)])
         depth, found = path.count(b'/'), list[tuple[int, bytes]]()
-        while folder is not None:
-            if folder in self._odd:
-                found.append((depth, self._types[folder]))
-            folder, depth = self._folders[folder], depth - 1
+        while directory is not None:
+            if directory in self._odd:
+                found.append((depth, self._types[directory]))
+            directory, depth = self._directories[directory], depth - 1
         for depth, kind in reversed(found):
             shown = text(b'/'.join(path.split(b'/', depth)[:depth]))
             if kind == kinds.SYMLINK:
                 self._add('path-through-link', entry, f'{shown} is a symlink')
             else:
-                self._add('path-through-file', entry, f'{shown} is no folder')
+                self._add('path-through-file', entry, f'{shown} is no directory')
 
     def _check_whiteout(self, entry: TarEntry, path: bytes) -> None:
         mark = whiteout_of(path)

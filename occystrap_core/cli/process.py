@@ -66,7 +66,7 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--rebuild-index', is_flag=True, help='Make a damaged index.json, catalog.json or mount.json anew from '
               'the receipts kept beside it, and say what is lost.')
 @click.option('--sync/--no-sync', default=True, help='Flush to the device before anything becomes visible.')
-@click.option('--temp-dir', type=click.Path(exists=True, file_okay=False), help='Folder for spooled data.')
+@click.option('--temp-dir', type=click.Path(exists=True, file_okay=False), help='Directory for spooled data.')
 @names_option
 @network_options
 @common_options

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from occystrap_core.errors import DigestMismatch, ImageError, SizeMismatch, concerning, naming
     from occystrap_core.files.compression import detect, inflate, inflated_size
     from occystrap_core.files.device import DeviceFile, forget_cached, hash_file
-    from occystrap_core.files.durability import WRITEBACK, start_writeback, sync_folder, write_all, writing
+    from occystrap_core.files.durability import WRITEBACK, start_writeback, sync_directory, write_all, writing
     from occystrap_core.files.readahead import ReadAhead
     from occystrap_core.files.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
     from occystrap_core.files.temporary_file import TemporaryFile
@@ -19,7 +19,7 @@ _HOMES = {
     'errors': 'DigestMismatch ImageError SizeMismatch concerning naming',
     'files.compression': 'detect inflate inflated_size',
     'files.device': 'DeviceFile forget_cached hash_file',
-    'files.durability': 'WRITEBACK start_writeback sync_folder write_all writing',
+    'files.durability': 'WRITEBACK start_writeback sync_directory write_all writing',
     'files.readahead': 'ReadAhead',
     'files.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
     'files.temporary_file': 'TemporaryFile',
@@ -33,5 +33,5 @@ __all__ = [
     'ByteStream', 'CHUNK', 'ChunkedSource', 'DeviceFile', 'DigestMismatch', 'ImageError', 'IteratorSource', 'Patience',
     'ReadAhead', 'Readable', 'SizeMismatch', 'TemporaryFile', 'WRITEBACK', 'concerning', 'detect', 'forget_cached',
     'hash_file', 'inflate', 'inflated_size', 'naming', 'print_json', 'print_lines', 'print_message', 'printable',
-    'prompt', 'size_text', 'start_writeback', 'sync_folder', 'write_all', 'writing',
+    'prompt', 'size_text', 'start_writeback', 'sync_directory', 'write_all', 'writing',
 ]

@@ -40,8 +40,8 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         rest = rest[os.write(descriptor, rest):]
 
 
-def sync_folder(path: str) -> None:
-    """Flush the names in a folder to the device, so that a rename survives a power cut; raises OSError."""
+def sync_directory(path: str) -> None:
+    """Flush the names in a directory to the device, so that a rename survives a power cut; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -8,18 +8,18 @@ from occystrap_core.errors import OutputError
 
 
 class TemporaryFile:
-    """A file in the folder for temporary ones; its errors are OutputErrors."""
+    """A file in the directory for temporary ones; its errors are OutputErrors."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
         with self._explained():
             import tempfile  # late: it takes milliseconds that most copies need not spend
-            self.file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder, prefix='occystrap-', buffering=0))
+            self.file = cast(BinaryIO, tempfile.TemporaryFile(dir=directory, prefix='occystrap-', buffering=0))
 
     @classmethod
-    def holding(cls, chunks: Iterable[bytes | memoryview], folder: str) -> Self:
+    def holding(cls, chunks: Iterable[bytes | memoryview], directory: str) -> Self:
         """Return a file that holds all chunks; raises OutputError, and what they raise."""
-        file = cls(folder)
+        file = cls(directory)
         try:
             for chunk in chunks:
                 file.write(chunk)
@@ -50,5 +50,5 @@ class TemporaryFile:
         try:
             yield
         except OSError as error:
-            raise OutputError(f'cannot spool a layer in {self._folder}: {error.strerror}; name a roomier folder '
+            raise OutputError(f'cannot spool a layer in {self._directory}: {error.strerror}; name a roomier directory '
                               'with --temp-dir') from None

@@ -5,7 +5,7 @@ from typing import Any
 from occystrap_core.api.image_filter import EntryFilter
 from occystrap_core.errors import UsageError
 from occystrap_core.settings import Settings
-from occystrap_core.tar.entry import FOLDER, GLOBAL_PAX, TarEntry
+from occystrap_core.tar.entry import DIRECTORY, GLOBAL_PAX, TarEntry
 from occystrap_core.tar.globs import Globs, plain_path
 from occystrap_core.tar.whiteouts import is_whiteout
 
@@ -24,8 +24,8 @@ def is_untouchable(entry: TarEntry) -> bool:
 
 
 def path_of(entry: TarEntry) -> tuple[bytes, bool]:
-    """Return the plain path of an entry, and whether it is a folder."""
-    return plain_path(entry.name), entry.type == FOLDER
+    """Return the plain path of an entry, and whether it is a directory."""
+    return plain_path(entry.name), entry.type == DIRECTORY
 
 
 class Exclude(EntryFilter):
@@ -43,7 +43,7 @@ class Exclude(EntryFilter):
 
 
 class Allow(EntryFilter):
-    """Keeps every entry that matches one of the patterns, the folders that may lead to one, and whiteouts."""
+    """Keeps every entry that matches one of the patterns, the directories that may lead to one, and whiteouts."""
 
     repeatable = True
 
@@ -56,12 +56,12 @@ class Allow(EntryFilter):
 
     def entry(self, entry: TarEntry) -> TarEntry | None:
         """Return the entry if it is to stay, else None."""
-        path, is_folder = path_of(entry)
-        stays = self._globs.match(path, is_folder) or is_untouchable(entry) or (is_folder and self._leads(path))
+        path, is_directory = path_of(entry)
+        stays = self._globs.match(path, is_directory) or is_untouchable(entry) or (is_directory and self._leads(path))
         return entry if stays else None
 
     def _leads(self, path: bytes) -> bool:
-        """Tell whether something below a folder may match: layers list folders first, so what comes is unknown."""
+        """Return whether something below a directory may match: layers list directories before what they contain."""
         parts = path.split(b'/') if path else []
         return self._anywhere or any(_begins(names, parts) for names in self._leading)
 

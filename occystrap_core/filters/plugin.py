@@ -19,7 +19,7 @@ def register_filters() -> Iterable[FilterKind]:
                    'leave out what matches'),
         FilterKind('allow', 'occystrap_core.filters.paths:Allow',
                    [Option('pattern', help='globs, separated by commas: /etc, *.conf')],
-                   'leave out all but what matches, and the folders on the way'),
+                   'leave out all but what matches, and the directories on the way'),
         FilterKind('owner', 'occystrap_core.filters.owner:Owner',
                    [Option('uid', OptionType.INTEGER, help='the owner of every entry'),
                     Option('gid', OptionType.INTEGER, help='the group of every entry'),

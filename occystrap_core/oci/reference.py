@@ -13,7 +13,7 @@ _HOST = re.compile(r'(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9]
 
 
 class Reference(NamedTuple):
-    """Names an image; `host` is empty where a name needs none (archives, daemons, folders)."""
+    """Names an image; `host` is empty where a name needs none (archives, daemons, directories)."""
 
     repository: str
     tag: str = ''

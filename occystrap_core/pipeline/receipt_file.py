@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
-from occystrap_core.files.durability import sync_folder, write_all
+from occystrap_core.files.durability import sync_directory, write_all
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 
@@ -105,7 +105,7 @@ class ReceiptFile:
                 write_all(self._opened, line)
                 os.fsync(self._opened)
                 if self._created and not end:
-                    sync_folder(os.path.dirname(self.path) or '.')
+                    sync_directory(os.path.dirname(self.path) or '.')
             except OSError:
                 os.ftruncate(self._opened, end)
                 raise
@@ -161,7 +161,7 @@ class ReceiptFile:
             raise
         finally:
             os.close(descriptor)
-        sync_folder(above)
+        sync_directory(above)
 
     def _partial(self) -> tuple[str, str]:
         """Return where files in the making are, and how their names begin; only who holds the lock makes any."""

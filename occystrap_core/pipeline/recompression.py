@@ -21,13 +21,13 @@ from occystrap_core.settings import Settings
 class KeptBlob:
     """The blob of a layer's source, written down as it is read; nothing where the source has no blob."""
 
-    def __init__(self, layer: Layer, folder: str) -> None:
-        """`folder` is for the temporary file. Set this up before the layer is opened."""
-        self._layer, self._folder = layer, folder
+    def __init__(self, layer: Layer, directory: str) -> None:
+        """`directory` is for the temporary file. Set this up before the layer is opened."""
+        self._layer, self._directory = layer, directory
         self._file: TemporaryFile | None = None
         self._passed = 0
         if layer.source.descriptor:
-            self._file = TemporaryFile(folder)
+            self._file = TemporaryFile(directory)
             layer.source.kept = self._write
 
     def first_that_differs(self, chunks: Iterator[memoryview]) -> memoryview | None:
@@ -105,7 +105,7 @@ def spool(layer: Layer, observe: Callable[[int], None], compression: str, settin
     """Return `layer` with a blob: its source's if no filter changed it, else its tar, compressed as `compression`.
 
     The layer is read once; `observe` hears of it. The source's blob is kept as long as nothing differs from it; only
-    then compressing begins. Raises OutputError when the temporary folder cannot take it.
+    then compressing begins. Raises OutputError when the temporary directory cannot take it.
     """
     with closing(KeptBlob(layer, settings.temporary)) as kept, layer.tar() as tar:
         tar.observe(observe)

@@ -18,7 +18,7 @@ _BATCH, _BATCH_BYTES = 2000, 1 << 20
 _COST = 600
 """Bytes of memory that a match takes besides its names, about."""
 _TYPES = {kinds.HARD_LINK: 'hard link', kinds.SYMLINK: 'symlink', kinds.CHARACTER_DEVICE: 'character device',
-          kinds.BLOCK_DEVICE: 'block device', kinds.FOLDER: 'folder', kinds.FIFO: 'pipe'}
+          kinds.BLOCK_DEVICE: 'block device', kinds.DIRECTORY: 'directory', kinds.FIFO: 'pipe'}
 
 
 class Match(NamedTuple):
@@ -62,13 +62,13 @@ class LayerSearch:
         kind = entry.type
         if kind == kinds.GLOBAL_PAX:
             return entry
-        path, is_folder = plain_path(entry.name), kind == kinds.FOLDER
+        path, is_directory = plain_path(entry.name), kind == kinds.DIRECTORY
         if self._layer.index:  # nothing is below the first; of a layer that is there twice the upper one is read
-            self.effects.add(path, is_folder)
+            self.effects.add(path, is_directory)
         if isinstance(self._search.matches, Regex):
             if path and not is_whiteout(path):
                 self._note(path, entry)
-        elif self._search.matches.match(path, is_folder) and path and not is_whiteout(path):
+        elif self._search.matches.match(path, is_directory) and path and not is_whiteout(path):
             self._found(Match.of(path, entry))
         return entry
 

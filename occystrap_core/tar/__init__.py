@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from occystrap_core.image.layer import StoredLayer, TarLayer
     from occystrap_core.tar.archive import TAR_BLOCK, TAR_END, file_header, padded_size
     from occystrap_core.tar.entry import (
-        BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, TarEntry,
+        BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, TarEntry,
     )
     from occystrap_core.tar.globs import plain_path
     from occystrap_core.tar.reader import TarFileReader, TarReader
@@ -19,7 +19,7 @@ _HOMES = {
     'image.image': 'SequentialImage',
     'image.layer': 'StoredLayer TarLayer',
     'tar.archive': 'TAR_BLOCK TAR_END file_header padded_size',
-    'tar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE FOLDER HARD_LINK SYMLINK TarEntry',
+    'tar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE DIRECTORY HARD_LINK SYMLINK TarEntry',
     'tar.globs': 'plain_path',
     'tar.reader': 'TarFileReader TarReader',
     'tar.sparse': 'SparseContent',
@@ -28,7 +28,7 @@ _HOMES = {
 __getattr__ = lazy_exports('occystrap_core', __name__, _HOMES)
 
 __all__ = [
-    'BLOCK_DEVICE', 'CHARACTER_DEVICE', 'FIFO', 'FILE', 'FOLDER', 'HARD_LINK', 'SYMLINK', 'SequentialImage',
+    'BLOCK_DEVICE', 'CHARACTER_DEVICE', 'FIFO', 'FILE', 'DIRECTORY', 'HARD_LINK', 'SYMLINK', 'SequentialImage',
     'SparseContent', 'StoredLayer', 'TAR_BLOCK', 'TAR_END', 'TarEntry', 'TarFileReader', 'TarLayer', 'TarReader',
     'Whiteout', 'file_header', 'is_whiteout', 'padded_size', 'plain_path', 'whiteout_of',
 ]

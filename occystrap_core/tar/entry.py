@@ -7,9 +7,9 @@ from occystrap_core.tar import header as fields
 from occystrap_core.tar.header import NAME_CAP
 from occystrap_core.tar.pax import Records, counting_records, parse_records, record_number, write_records
 
-FILE, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO = b'0', b'1', b'2', b'3', b'4', b'5', b'6'
+FILE, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO = b'0', b'1', b'2', b'3', b'4', b'5', b'6'
 PAX, GLOBAL_PAX, GNU_LONG_NAME, GNU_LONG_LINK, GNU_SPARSE = b'x', b'g', b'L', b'K', b'S'
-_WITHOUT_DATA = frozenset((HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO))
+_WITHOUT_DATA = frozenset((HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO))
 _OWNERS = (b'uid', b'gid', b'uname', b'gname')
 _TIMES = (b'mtime', b'atime', b'ctime', b'LIBARCHIVE.creationtime')
 _SPARSE_MARKS = (b'GNU.sparse.major', b'GNU.sparse.map', b'GNU.sparse.offset', b'GNU.sparse.numbytes')
@@ -64,7 +64,7 @@ class TarEntry:
 
     @property
     def size(self) -> int:
-        """Bytes of data that follow in the archive: none for links, devices and folders, whatever their size says."""
+        """Bytes of data that follow in the archive: none for links, devices and directories, whatever they claim."""
         if self.type in _WITHOUT_DATA:
             return 0
         if self._extended and b'size' in self.pax:

@@ -1,8 +1,8 @@
 """Globs over the paths within layers, as gitignore(5) has them, compiled to one regular expression.
 
 A glob without a slash matches names at any depth; one with a slash, in front or within, matches from the root. `*` and
-`?` stay within a name, `**` goes through any folders, `[a-z]` and `[!a-z]` are one character, `\\` takes the next one
-as it is. A slash at the end matches folders alone. Whatever lies below a folder that matches matches as well, unless
+`?` stay within a name, `**` crosses directories, `[a-z]` and `[!a-z]` are one character, `\\` takes the next one
+as it is. A slash at the end matches directories alone. Whatever lies below a matching directory matches as well, unless
 that is not wanted.
 
 Names are whatever the maker of an image wanted, and nothing interrupts a regular expression, so the time must not
@@ -24,17 +24,17 @@ class Globs:
     """Several globs, matched at once."""
 
     def __init__(self, patterns: Sequence[str], below: bool = True) -> None:
-        """`below`: with a folder matches what is in it. Raises UsageError for a glob that cannot be understood."""
+        """`below`: with a directory matches what is in it. Raises UsageError for a glob that cannot be understood."""
         expressions = [_expression(pattern, below) for pattern in patterns]
         self._matches = re.compile('|'.join(expressions), re.DOTALL).match
 
-    def match(self, path: bytes, is_folder: bool = False) -> bool:
-        """Tell whether a path, or a folder above it, matches one of the globs; the path is as `plain_path` gives it.
+    def match(self, path: bytes, is_directory: bool = False) -> bool:
+        """Tell whether a path, or a directory above it, matches one of the globs; the path is as `plain_path` gives it.
 
         The root never does. Bytes that are no UTF-8 are characters of their own.
         """
         text = path.decode('utf-8', 'surrogateescape')
-        return bool(path) and self._matches(text + '/' if is_folder else text) is not None
+        return bool(path) and self._matches(text + '/' if is_directory else text) is not None
 
 
 def plain_path(name: bytes) -> bytes:
@@ -45,7 +45,7 @@ def plain_path(name: bytes) -> bytes:
 
 
 def _expression(pattern: str, below: bool) -> str:
-    folders, text = pattern.endswith('/'), pattern.rstrip('/')
+    directories, text = pattern.endswith('/'), pattern.rstrip('/')
     if not text.strip('/'):
         raise UsageError(f'{pattern!r} is no pattern: it matches no name')
     names = _names(text.lstrip('/'), pattern)
@@ -53,19 +53,19 @@ def _expression(pattern: str, below: bool) -> str:
         names = [[_DEEP], *names]
     if names[-1] == [_DEEP]:
         names.append([STAR])  # at the end it means whatever is below
-    end = ('(?=/)' if folders else _NAME_ENDS) if below else (r'/\Z' if folders else r'/?\Z')
+    end = ('(?=/)' if directories else _NAME_ENDS) if below else (r'/\Z' if directories else r'/?\Z')
     return _anywhere(_runs(names), end, below)
 
 
 def _anywhere(runs: list[str], end: str, below: bool) -> str:
-    """Return the expression for runs of names with any folders between them, the first at the root."""
+    """Return the expression for runs of names with any directories between them, the first at the root."""
     first, *others = runs
     if not others:
         return first + end
     start = f'{first}/' if first else ''
     middle = ''.join(f'(?>(?:[^/]++/)*?{run}/)' for run in others[:-1])
-    folders = '(?:[^/]++/)*?' if below else '(?:[^/]++/)*'  # one that must be last is looked for from behind
-    return f'{start}{middle}(?>{folders}{others[-1]}{end})'
+    directories = '(?:[^/]++/)*?' if below else '(?:[^/]++/)*'  # one that must be last is looked for from behind
+    return f'{start}{middle}(?>{directories}{others[-1]}{end})'
 
 
 def _runs(names: list[list[str]]) -> list[str]:

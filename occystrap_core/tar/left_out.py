@@ -23,9 +23,9 @@ class LeftOut:
     its headers and data, once a link has become it the name of that link, as of a file that never was left out.
     """
 
-    def __init__(self, folder: str | None, share: Share) -> None:
-        """`folder` is for the temporary file, which has no name and ends with this object; None: the usual one."""
-        self._folder, self._share = folder, share
+    def __init__(self, directory: str | None, share: Share) -> None:
+        """`directory` is for the temporary file, which has no name and ends with this object; None: the usual one."""
+        self._directory, self._share = directory, share
         self._file: BinaryIO | None = None
         self._end = 0
         self._numbers: dict[bytes, int] = {}
@@ -98,11 +98,11 @@ class LeftOut:
     def _write(self, piece: bytes | memoryview) -> None:
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder, prefix='occystrap-')
+                self._file = tempfile.TemporaryFile(dir=self._directory, prefix='occystrap-')
             self._file.seek(self._end)
             self._end += self._file.write(piece)
         except OSError as error:
-            raise OutputError(f'cannot write to {self._folder or tempfile.gettempdir()}: {error.strerror}: free some '
+            raise OutputError(f'cannot write to {self._directory or tempfile.gettempdir()}: {error.strerror}: free '
                               'space or name another place with --temp-dir') from None
 
     def _read(self, offset: int, size: int) -> Iterator[memoryview]:

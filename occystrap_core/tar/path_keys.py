@@ -15,7 +15,7 @@ def path_key(path: bytes) -> bytes:
 
 
 def path_keys(path: bytes) -> Iterator[bytes]:
-    """Yield the keys of the folders that a plain path lies in, the nearest first, the root last."""
+    """Yield the keys of the directories that a plain path lies in, the nearest first, the root last."""
     while path:
         path = path[:max(path.rfind(b'/'), 0)]
         yield path_key(path)

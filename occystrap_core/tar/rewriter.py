@@ -21,12 +21,12 @@ class RewrittenTar(ChunkedSource):
     Headers that keep their length are changed where they lie, in the buffers of the source.
     """
 
-    def __init__(self, source: ByteStream, functions: Sequence[EntryFunction], folder: str | None = None,
+    def __init__(self, source: ByteStream, functions: Sequence[EntryFunction], directory: str | None = None,
                  names: NameMemory | None = None) -> None:
-        """`folder` is for what is left out, in case that a hard link wants it; `names` is memory for its names."""
+        """`directory` is for what is left out, in case that a hard link wants it; `names` is memory for its names."""
         super().__init__()
         self._source, self._functions = source, functions
-        self._left_out = LeftOut(folder, (names or NameMemory()).share())
+        self._left_out = LeftOut(directory, (names or NameMemory()).share())
         self._grouping = Grouping()
         self._data = 0
         """Bytes still to come of the current entry's data and padding."""

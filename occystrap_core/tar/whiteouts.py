@@ -7,11 +7,11 @@ from occystrap_core.tar.path_keys import COST, path_key, path_keys
 PREFIX = b'.wh.'
 OPAQUE = b'.wh..wh..opq'
 _ASKED = 4096
-"""Folders of which it is kept what became of them; a path has up to 2048."""
+"""Directories of which it is kept what became of them; a path has up to 2048."""
 
 
 class Whiteout(NamedTuple):
-    """A mark: `path` is gone, or everything below the folder `path` is, if it is `opaque`."""
+    """A mark: `path` is gone, or everything below the directory `path` is, if it is `opaque`."""
 
     path: bytes
     opaque: bool
@@ -27,13 +27,13 @@ def whiteout_of(path: bytes) -> Whiteout | None:
 
     Other names that begin with `.wh..wh.` are aufs's own bookkeeping.
     """
-    folder, slash, name = path.rpartition(b'/')
+    directory, slash, name = path.rpartition(b'/')
     if name == OPAQUE:
-        return Whiteout(folder, True)
+        return Whiteout(directory, True)
     target = name.removeprefix(PREFIX)
     if target == name or target in (b'', b'.', b'..') or target.startswith(PREFIX):
         return None
-    return Whiteout(folder + slash + target, False)
+    return Whiteout(directory + slash + target, False)
 
 
 SHADOWED, DELETED = 'shadowed', 'deleted'
@@ -46,12 +46,12 @@ class LayerEffects:
         self._share = share
         self._paths: set[bytes] = set()
         self._ends: set[bytes] = set()
-        """Paths below which nothing of a lower layer is left: deleted, or something else than folders now."""
+        """Paths below which nothing of a lower layer is left: deleted, or something else than directories now."""
         self._deleted: set[bytes] = set()
         self._above: dict[bytes, bool] = {}
-        """Folders that were asked about: whether they, or any above them, are among these."""
+        """Directories that were asked about: whether they, or any above them, are among these."""
 
-    def add(self, path: bytes, is_folder: bool) -> None:
+    def add(self, path: bytes, is_directory: bool) -> None:
         """Take one of the layer's entries by its plain path; raises InvalidImage when all take too much memory."""
         if is_whiteout(path):
             if mark := whiteout_of(path):
@@ -64,7 +64,7 @@ class LayerEffects:
         key = self._kept(path)
         self._above.clear()
         self._paths.add(key)
-        if not is_folder:
+        if not is_directory:
             self._ends.add(key)
 
     def _kept(self, path: bytes) -> bytes:
@@ -80,7 +80,7 @@ class LayerEffects:
         return DELETED if key in self._deleted or self._ends_above(path) else ''
 
     def _ends_above(self, path: bytes) -> bool:
-        """Tell whether nothing of lower layers is left where a path lies; what is known of a folder ends the way up."""
+        """Return whether nothing of lower layers is left at a path; what is known of a directory ends the way up."""
         passed, ends = list[bytes](), False
         for key in path_keys(path) if self._ends else ():
             known = self._above.get(key, key in self._ends or None)

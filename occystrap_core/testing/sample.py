@@ -17,7 +17,7 @@ from occystrap_core.oci.manifest import Manifest
 from occystrap_core.oci.reference import Reference
 
 SAMPLE = 'occystrap/sample:v1'
-LONG_NAME = 'usr/share/' + '/'.join(['a-folder-with-a-long-name'] * 6) + '/file'
+LONG_NAME = 'usr/share/' + '/'.join(['a-directory-with-a-long-name'] * 6) + '/file'
 UNICODE_NAME = 'usr/share/grüße-мир-世界'
 _TIME = 1_500_000_000  # not 0, so that a filter which sets times has something to do
 _CREATED = '2017-07-14T02:40:00Z'
@@ -31,8 +31,9 @@ def sample_layers(variant: str = '') -> list[bytes]:
     Another `variant` gives another third layer and the same two below it.
     """
     return [
-        _tar([_folder('etc'), _file('etc/hostname', b'sample\n'), _file('etc/old.conf', b'to be deleted\n'),
-              _folder('usr'), _folder('usr/bin'), _file('usr/bin/hello', b'#!/bin/sh\necho hello\n' * 2000, 0o755)]),
+        _tar([_directory('etc'), _file('etc/hostname', b'sample\n'), _file('etc/old.conf', b'to be deleted\n'),
+              _directory('usr'), _directory('usr/bin'),
+              _file('usr/bin/hello', b'#!/bin/sh\necho hello\n' * 2000, 0o755)]),
         _tar([_file('etc/.wh.old.conf', b''), _link(tarfile.SYMTYPE, 'etc/name', 'hostname')]),
         _tar([_file(LONG_NAME, variant.encode() or b'a long way down\n'), _file(UNICODE_NAME, b'unicode\n'),
               _link(tarfile.LNKTYPE, 'usr/share/hardlink', UNICODE_NAME)]),
@@ -97,7 +98,7 @@ def _file(name: str, content: bytes, mode: int = 0o644) -> Member:
     return header, content
 
 
-def _folder(name: str) -> Member:
+def _directory(name: str) -> Member:
     header = tarfile.TarInfo(name)
     header.type, header.mode = tarfile.DIRTYPE, 0o755
     return header, b''

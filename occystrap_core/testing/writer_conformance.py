@@ -1,8 +1,8 @@
 """Tests for authors of a writer that writes files: subclass WriterConformance, fill in two methods, run pytest.
 
     class TestFlat(WriterConformance):
-        def make_output(self, folder, settings):
-            return FlatOutput(Location('flat', str(folder / 'image'), {}, {}), settings)
+        def make_output(self, directory, settings):
+            return FlatOutput(Location('flat', str(directory / 'image'), {}, {}), settings)
 
         def verify(self, receipt, level, settings):
             return verify_output(receipt, level, settings)
@@ -26,28 +26,28 @@ from occystrap_core.verification.results import CheckResults, Outcome
 
 
 class WriterConformance:
-    """What every writer of files and its verifier must do; `folder` is empty, and all is written below it."""
+    """What every writer of files and its verifier must do; `directory` is empty, and all is written below it."""
 
     settings = Settings(sync=False)
     private: Collection[str] = ()
     """Names of directories that the writer keeps for itself, in which damage need not be found."""
 
-    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
-        """Return a new writer whose destination lies in `folder`, the same one each time."""
+    def make_output(self, directory: Path, settings: Settings) -> ImageOutput:
+        """Return a new writer whose destination lies in `directory`, the same one each time."""
         raise NotImplementedError
 
     def verify(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
         """Return what the plugin's verify_output returns."""
         raise NotImplementedError
 
-    def images(self, folder: Path) -> list[Path]:
+    def images(self, directory: Path) -> list[Path]:
         """Return the files whose damage must be found: all but what the writer keeps for itself."""
-        return [path for path in sorted(folder.rglob('*'))
-                if path.is_file() and not {*self.private} & {*path.relative_to(folder).parts}]
+        return [path for path in sorted(directory.rglob('*'))
+                if path.is_file() and not {*self.private} & {*path.relative_to(directory).parts}]
 
-    def write(self, folder: Path, image: Image) -> Receipt:
+    def write(self, directory: Path, image: Image) -> Receipt:
         """Write an image the way the core does; it reads its layers in parallel."""
-        return ImageCopy(image, self.make_output(folder, self.settings), self.settings, 'sample').run()
+        return ImageCopy(image, self.make_output(directory, self.settings), self.settings, 'sample').run()
 
     def outcome(self, receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> Outcome:
         """Return what verification says."""
@@ -113,5 +113,6 @@ def _breaking(image: Image) -> Image:
     return Image(image.reference, image.config, [*image.layers[:-1], broken], image.manifest)
 
 
-def _content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
+def _content(directory: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(directory.rglob('*')) if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}

@@ -20,7 +20,7 @@ _UNPACKING = (
     Option('mode', OptionType('octal', _mode), None, 'of the directory that keeps other users from the setuid programs '
                                                      'that are unpacked (default: 0700)'),
     Option('max_unpacked', SIZE, 256 << 30, 'bytes that the image may unpack to, such as 512M or 20G'),
-    Option('max_entries', INTEGER, 4_000_000, 'files, folders and links that the image may have'),
+    Option('max_entries', INTEGER, 4_000_000, 'files, directories and links that the image may have'),
     Option('max_names', SIZE, 128 << 20, 'bytes of memory that the names in the image may take, such as 512M'),
     Option('rootless', BOOLEAN, False, 'keep owners in extended attributes, as umoci does, for whoever is not root'),
 )
@@ -39,16 +39,16 @@ def register_inputs() -> Iterable[InputScheme]:
     """Return the sources."""
     return [InputScheme(
         'dir', 'occystrap_dir.directory.input:DirInput',
-        [Option('image', STRING, None, 'which image, by name or digest, of a folder that holds several'),
-         Option('tag', STRING, None, 'which tag, of a folder that holds several')],
-        'a folder in the layout of docker save'),
+        [Option('image', STRING, None, 'which image, by name or digest, of a directory that holds several'),
+         Option('tag', STRING, None, 'which tag, of a directory that holds several')],
+        'a directory in the layout of docker save'),
         InputScheme(
             'layout', 'occystrap_dir.layout.input:LayoutInput',
             [Option('image', STRING, None, 'which image, by name or digest, of a layout that holds several'),
              Option('platform', STRING, None, 'what to take of an index: linux/arm64, a list with commas, or all '
                                               '(default: --platform)'),
              Option('referrers', BOOLEAN, False, 'bring what hangs on the image: signatures, SBOMs, attestations')],
-            'an OCI image layout in a folder: layout://PATH, layout://PATH:TAG, layout://PATH@DIGEST'),
+            'an OCI image layout in a directory: layout://PATH, layout://PATH:TAG, layout://PATH@DIGEST'),
     ]
 
 
@@ -57,11 +57,11 @@ def register_writers() -> Iterable[WriterScheme]:
     """Return the destinations."""
     return [WriterScheme(
         'dir', 'occystrap_dir.directory.writer:DirOutput',
-        [Option('unique_names', BOOLEAN, False, 'keep several images in the folder, listed in catalog.json'),
-         Option('expand', BOOLEAN, False, 'unpack the image too, into a folder named like its manifest'),
-         Option('checksums', BOOLEAN, False, 'keep a SHA256SUMS of all images in the folder, for sha256sum -c'),
+        [Option('unique_names', BOOLEAN, False, 'keep several images in the directory, listed in catalog.json'),
+         Option('expand', BOOLEAN, False, 'unpack the image too, into a directory named like its manifest'),
+         Option('checksums', BOOLEAN, False, 'keep a SHA256SUMS of all images in the directory, for sha256sum -c'),
          _REBUILD, *_UNPACKING],
-        'a folder in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names'),
+        'a directory in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names'),
         kept_receipts='occystrap_dir.kept_receipts:kept_in_directory',
         expects=('manifest', 'config', 'catalog')),
         WriterScheme(
@@ -77,13 +77,13 @@ def register_writers() -> Iterable[WriterScheme]:
              Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                     'for layers that have no blob yet'),
              _REBUILD],
-            'an OCI image layout in a folder, which may hold many images, blobs as stored',
+            'an OCI image layout in a directory, which may hold many images, blobs as stored',
             many=Many(True, reason='it names one tag', unless=_names_a_tag),
             kept_receipts='occystrap_dir.kept_receipts:kept_in_layout',
             expects=('layout', 'entry')),
         WriterScheme(
             'mounts', 'occystrap_dir.mounts.writer:MountsOutput', (_REBUILD, *_UNPACKING),
-            'a folder for each layer, as overlayfs wants them, shared between images, and a script that mounts them',
+            'a directory for each layer, as overlayfs wants them, shared between images, and a script that mounts them',
             many=Many(True), kept_receipts='occystrap_dir.kept_receipts:kept_in_mounts',
             expects=('mount',)),
     ]

@@ -8,7 +8,7 @@ CONNECTION = (
     Option('context', help='a context of the docker command (default: DOCKER_CONTEXT, then the current one)'),
     Option('engine', OptionType.choice('docker', 'podman'), 'docker',
            'whose usual places to look at; for podman CONTAINER_HOST, then the sockets of user and system'),
-    Option('cert_path', help='folder with ca.pem, cert.pem, key.pem for TLS (default: DOCKER_CERT_PATH)'),
+    Option('cert_path', help='directory with ca.pem, cert.pem, key.pem for TLS (default: DOCKER_CERT_PATH)'),
     Option('tls_verify', OptionType.BOOLEAN, None,
            'TLS with tcp://, and whether it matters who answers (default: DOCKER_TLS_VERIFY; true with cert_path)'),
 )

@@ -26,19 +26,19 @@ class MovableImage:
 
 @dataclass(frozen=True)
 class Places:
-    """Where destinations are: a registry, a daemon, a folder of the test."""
+    """Where destinations are: a registry, a daemon, a directory of the test."""
 
     registry: Registry
     daemon: DockerDaemon
-    folder: Path
+    directory: Path
 
     def uri(self, scheme: str, name: str) -> str:
         """Return a destination that nobody else uses; `name` is a repository's."""
         return {
             'registry': f'registry://{self.registry.host}/{name}:v1',
             'docker': f'docker://{name}:v1?socket={self.daemon.socket}',
-            'tar': f'tar://{self.folder}/out.tar',
-            'dir': f'dir://{self.folder}/out',
+            'tar': f'tar://{self.directory}/out.tar',
+            'dir': f'dir://{self.directory}/out',
         }[scheme]
 
     @contextmanager
@@ -51,18 +51,18 @@ class Places:
                 subprocess.run(['docker', '-H', self.daemon.address, 'rmi', f'{name}:v1'], capture_output=True)
 
 
-def prepare_sources(name: str, origin: str, folder: Path, daemon: DockerDaemon, archive: Path | None = None,
+def prepare_sources(name: str, origin: str, directory: Path, daemon: DockerDaemon, archive: Path | None = None,
                     ) -> dict[str, str]:
     """Return the image at every kind of source, made by tools other than occystrap.
 
-    The folder is the exception, since only occystrap writes those. With an archive the daemon has the image already.
+    The directory is the exception, since only occystrap writes those. With an archive the daemon has the image already.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     if archive is None:
-        archive = _archive_by_skopeo(name, origin, folder / 'source.tar')
+        archive = _archive_by_skopeo(name, origin, directory / 'source.tar')
         daemon.run('load', '-i', archive)
-    CommandLine(folder)('process', f'registry://{origin}', f'dir://{folder}/source').assert_success()
-    return {'registry': f'registry://{origin}', 'tar': f'tar://{archive}', 'dir': f'dir://{folder}/source',
+    CommandLine(directory)('process', f'registry://{origin}', f'dir://{directory}/source').assert_success()
+    return {'registry': f'registry://{origin}', 'tar': f'tar://{archive}', 'dir': f'dir://{directory}/source',
             'docker': f'docker://{name}?socket={daemon.socket}'}
 
 

@@ -28,10 +28,10 @@ LOOK = 'id; id -G; pwd; grep -E "^(Groups|Cap...|NoNewPrivs):" /proc/self/status
 def bundle(real_image: RealImage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real image as a bundle; nobody changes it."""
     with require_service(lambda: nullcontext(require_root('owners of files'))):
-        folder = tmp_path_factory.mktemp('bundle')
+        directory = tmp_path_factory.mktemp('bundle')
     source = f'tar://{real_image.archive}'
-    CommandLine(folder)('process', source, f'oci://{folder}/bundle', '--no-sync').assert_success()
-    return folder / 'bundle'
+    CommandLine(directory)('process', source, f'oci://{directory}/bundle', '--no-sync').assert_success()
+    return directory / 'bundle'
 
 
 @pytest.fixture(scope='module')

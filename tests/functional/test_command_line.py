@@ -15,9 +15,9 @@ def archive(tmp_path: Path) -> Path:
     return write_docker_archive(tmp_path / 'sample.tar', sample_config(), sample_layers(), 'sample:v1')
 
 
-def flip_a_layer(folder: Path) -> None:
+def flip_a_layer(directory: Path) -> None:
     """Change one bit of a layer, its size as it was."""
-    layer = next(folder.glob('*/layer.tar'))
+    layer = next(directory.glob('*/layer.tar'))
     content = bytearray(layer.read_bytes())
     content[700] ^= 1
     layer.write_bytes(content)
@@ -65,7 +65,7 @@ def test_json_says_what_the_summary_says(occystrap: CommandLine, tmp_path: Path)
     assert report['summary'] == result.err.splitlines()[-1]
 
 
-def test_a_folder_needs_no_receipt_file_wherever_it_goes(occystrap: CommandLine, tmp_path: Path) -> None:
+def test_a_directory_needs_no_receipt_file_wherever_it_goes(occystrap: CommandLine, tmp_path: Path) -> None:
     occystrap('process', 'tar://sample.tar', 'dir://out').assert_success()
     (tmp_path / 'out').rename(tmp_path / 'moved')
     occystrap('verify', 'dir://moved', '--verify=full').assert_success()
@@ -74,7 +74,7 @@ def test_a_folder_needs_no_receipt_file_wherever_it_goes(occystrap: CommandLine,
     assert '0/1 verified, 1 FAILED' in occystrap('verify', 'dir://moved', '--full').assert_code(1).err
 
 
-def test_several_images_in_one_folder(occystrap: CommandLine, tmp_path: Path) -> None:
+def test_several_images_in_one_directory(occystrap: CommandLine, tmp_path: Path) -> None:
     from occystrap_core.testing.sample import sample_config, sample_layers
     other = sample_layers('other')
     write_docker_archive(tmp_path / 'other.tar', sample_config(other), other, 'other:v2')
@@ -90,10 +90,10 @@ def test_several_images_in_one_folder(occystrap: CommandLine, tmp_path: Path) ->
 
 @pytest.mark.parametrize(('target', 'words'), [
     ('missing', 'cannot read the receipt missing'), ('sample.tar', 'not a receipt'), ('empty', 'holds no receipt'),
-    ('dir://empty-folder', 'keeps no receipt'), ('json', 'not a receipt')])
+    ('dir://empty-directory', 'keeps no receipt'), ('json', 'not a receipt')])
 def test_what_is_no_receipt(target: str, words: str, occystrap: CommandLine, tmp_path: Path) -> None:
     (tmp_path / 'empty').touch()
-    (tmp_path / 'empty-folder').mkdir()
+    (tmp_path / 'empty-directory').mkdir()
     (tmp_path / 'json').write_text('{"receipt": 1}')
     result = occystrap('verify', target).assert_code(1 if target == 'json' else 2)
     assert words in result.err and result.err.count('\n') == 1

@@ -79,8 +79,8 @@ def damage_file(path: Path, damage: str, offset: int = 0, size: int | None = Non
 @pytest.mark.parametrize('level', LEVELS)
 @pytest.mark.parametrize('damage', DAMAGES)
 @pytest.mark.parametrize('kind', KINDS)
-def test_folder(kind: str, damage: str, level: str, written: Callable[[str], dict[str, Expectation]],
-                occystrap: CommandLine, tmp_path: Path) -> None:
+def test_directory(kind: str, damage: str, level: str, written: Callable[[str], dict[str, Expectation]],
+                   occystrap: CommandLine, tmp_path: Path) -> None:
     locator = written(f'dir://{tmp_path}/out')[kind]['locator']
     damage_file(tmp_path / 'out' / locator, damage)
     judge(verify(occystrap, level), kind, damage, level, locator)

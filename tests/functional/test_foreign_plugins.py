@@ -57,15 +57,15 @@ def sample_archive(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """Put a module into a distribution of its own in a folder on the path; return the environment for it."""
+    """Put a module into a distribution of its own in a directory on the path; return the environment for it."""
     def install(code: str) -> dict[str, str]:
-        folder = tmp_path / 'foreign'
-        information = folder / 'broken_plugin-1.0.dist-info'
+        directory = tmp_path / 'foreign'
+        information = directory / 'broken_plugin-1.0.dist-info'
         information.mkdir(parents=True)
-        (folder / 'broken_plugin.py').write_text(code)
+        (directory / 'broken_plugin.py').write_text(code)
         (information / 'METADATA').write_text('Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n')
         (information / 'entry_points.txt').write_text('[occystrap]\nbroken = broken_plugin\n')
-        return {'PYTHONPATH': str(folder)}
+        return {'PYTHONPATH': str(directory)}
     return install
 
 

@@ -47,13 +47,13 @@ def put_sbom(registry: Registry, repository: str, subject: Descriptor) -> Descri
     return put
 
 
-def manifests(folder: Path) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = json.loads((folder / 'index.json').read_bytes())['manifests']
+def manifests(directory: Path) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads((directory / 'index.json').read_bytes())['manifests']
     return entries
 
 
-def blobs(folder: Path) -> set[str]:
-    return {path.name for path in (folder / 'blobs/sha256').iterdir()}
+def blobs(directory: Path) -> set[str]:
+    return {path.name for path in (directory / 'blobs/sha256').iterdir()}
 
 
 def run(*command: str | Path) -> str:
@@ -257,13 +257,13 @@ def test_a_layout_is_looked_into_like_any_source(registry: Registry, layout: Pat
     assert 'layer-size' in occystrap('check', f'layout://{layout}', '--fast').assert_code(1).out
 
 
-def test_a_filtered_image_and_one_from_a_folder(registry: Registry, layout: Path, tmp_path: Path,
-                                                occystrap: CommandLine) -> None:
+def test_a_filtered_image_and_one_from_a_directory(registry: Registry, layout: Path, tmp_path: Path,
+                                                   occystrap: CommandLine) -> None:
     put_tiny_image(registry, 'layout/filtered', 'v1')
     source = f'registry://{registry.host}/layout/filtered:v1'
     occystrap('process', source, f'layout://{layout}:plain', '-f', 'normalize-timestamps:ts=1').assert_success()
-    occystrap('process', source, f'dir://{tmp_path}/folder').assert_success()
-    occystrap('process', f'dir://{tmp_path}/folder', f'layout://{layout}:zstd?compression=zstd').assert_success()
+    occystrap('process', source, f'dir://{tmp_path}/directory').assert_success()
+    occystrap('process', f'dir://{tmp_path}/directory', f'layout://{layout}:zstd?compression=zstd').assert_success()
     for tag in ('plain', 'zstd'):
         skopeo('copy', '-q', f'oci:{layout}:{tag}', f'dir:{tmp_path}/{tag}')
     occystrap('verify', f'layout://{layout}', '--full').assert_success()

@@ -55,7 +55,7 @@ def move(image: MovableImage, pair: tuple[str, str], level: str, again_at: str, 
     """Move the image, see that it says so, and verify again from the receipt in a new process, at another level."""
     source, destination = pair
     name = f'pairs/{image.name}-{source}-{destination}-{level}'
-    receipt = places.folder / 'receipt.json'
+    receipt = places.directory / 'receipt.json'
     with places.fresh(destination, name) as target:
         if destination == 'registry' and image.name == 'real':
             target += '?compression=gzip-fast'  # 600 MB three times over; the sample has the usual one
@@ -80,15 +80,15 @@ def witness(image: MovableImage, source: str, destination: str, name: str, place
         if source == 'registry':
             assert f'sha256:{hashlib.sha256(manifest).hexdigest()}' == image.manifest_digest
         skopeo('copy', '--src-tls-verify=false', f'docker://{places.registry.host}/{name}:v1',
-               f'dir:{places.folder}/witness')
+               f'dir:{places.directory}/witness')
     elif destination == 'docker':
         assert image_id_in_daemon(places.daemon, f'{name}:v1') == image.image_id
     elif destination == 'tar':
-        config = skopeo('inspect', '--config', '--raw', f'docker-archive:{places.folder}/out.tar')
+        config = skopeo('inspect', '--config', '--raw', f'docker-archive:{places.directory}/out.tar')
         assert f'sha256:{hashlib.sha256(config.encode()).hexdigest()}' == image.image_id
     else:
-        manifest_file = json.loads((places.folder / 'out/manifest.json').read_text())
-        config_file = places.folder / 'out' / manifest_file[0]['Config']
+        manifest_file = json.loads((places.directory / 'out/manifest.json').read_text())
+        config_file = places.directory / 'out' / manifest_file[0]['Config']
         assert f'sha256:{hashlib.sha256(config_file.read_bytes()).hexdigest()}' == image.image_id
 
 
@@ -109,8 +109,9 @@ def test_real_image(pair: tuple[str, str], real: MovableImage, places: Places, o
 @pytest.mark.xdist_group('real-pairs')
 def test_archive_is_loaded_and_runs(real: MovableImage, real_image: RealImage, places: Places,
                                     occystrap: CommandLine) -> None:
-    occystrap('process', real.sources['registry'], f'tar://{places.folder}/out.tar?tag=pairs/run:v1').assert_success()
-    places.daemon.run('load', '-i', places.folder / 'out.tar')
+    occystrap('process', real.sources['registry'],
+              f'tar://{places.directory}/out.tar?tag=pairs/run:v1').assert_success()
+    places.daemon.run('load', '-i', places.directory / 'out.tar')
     assert image_id_in_daemon(places.daemon, 'pairs/run:v1') == real.image_id
     assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/run:v1') == real_image.greeting
 
@@ -118,9 +119,9 @@ def test_archive_is_loaded_and_runs(real: MovableImage, real_image: RealImage, p
 @pytest.mark.xdist_group('real-pairs')
 def test_a_normalised_image_is_the_same_each_time(real: MovableImage, places: Places, occystrap: CommandLine) -> None:
     for number, verify in ((1, '--verify=full'), (2, '--no-verify')):
-        occystrap('process', real.sources['registry'], f'tar://{places.folder}/{number}.tar?tag=pairs/normal:v1',
+        occystrap('process', real.sources['registry'], f'tar://{places.directory}/{number}.tar?tag=pairs/normal:v1',
                   '-f', 'normalize-timestamps:ts=1000000000', verify).assert_success()
-    assert (places.folder / '1.tar').read_bytes() == (places.folder / '2.tar').read_bytes()
+    assert (places.directory / '1.tar').read_bytes() == (places.directory / '2.tar').read_bytes()
 
 
 def exported(daemon: DockerDaemon, name: str, archive: Path) -> dict[str, tuple[bytes, int, int, int, str, float]]:
@@ -136,7 +137,7 @@ def exported(daemon: DockerDaemon, name: str, archive: Path) -> dict[str, tuple[
 @pytest.mark.xdist_group('real-pairs')
 def test_filters_in_a_row_change_what_they_were_asked_to(real: MovableImage, real_image: RealImage, places: Places,
                                                          occystrap: CommandLine) -> None:
-    archive = places.folder / 'out.tar'
+    archive = places.directory / 'out.tar'
     occystrap('process', real.sources['registry'], f'tar://{archive}?tag=pairs/after:v1', '-f',
               'exclude:pattern=/usr/share/doc,*.md', '-f', 'normalize-timestamps:ts=9').assert_success()
     places.daemon.run('load', '-i', archive)
@@ -155,7 +156,7 @@ def test_filters_in_a_row_change_what_they_were_asked_to(real: MovableImage, rea
 @pytest.mark.parametrize('level', ['fast', 'full'])
 def test_oci_archive_keeps_the_manifest_and_skopeo_reads_it(real: MovableImage, level: str, places: Places,
                                                             occystrap: CommandLine) -> None:
-    archive = places.folder / 'out.oci.tar'
+    archive = places.directory / 'out.oci.tar'
     occystrap('process', real.sources['registry'], f'tar://{archive}?format=oci', f'--verify={level}').assert_success()
     skopeo('inspect', f'oci-archive:{archive}')
     target = f'{places.registry.host}/pairs/oci-{level}:v1'
@@ -174,4 +175,4 @@ def test_compressions_are_read_by_skopeo(compression: str, sample: MovableImage,
     target = f'registry://{places.registry.host}/{name}:v1?compression={compression}'
     occystrap('process', sample.sources['tar'], target, '--verify=full').assert_success()
     skopeo('copy', '--src-tls-verify=false', '--dest-decompress', f'docker://{places.registry.host}/{name}:v1',
-           f'dir:{places.folder}/witness')
+           f'dir:{places.directory}/witness')

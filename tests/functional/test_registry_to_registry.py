@@ -27,11 +27,11 @@ def read_blobs(registry: Registry, repository: str) -> list[str]:
 @pytest.fixture
 def without_codecs(tmp_path: Path) -> dict[str, str]:
     """An environment in which nothing can be compressed or decompressed."""
-    folder = tmp_path / 'codecs'
-    folder.mkdir()
+    directory = tmp_path / 'codecs'
+    directory.mkdir()
     for name in ('isal', 'zlib_ng', 'zstandard'):
-        (folder / f'{name}.py').write_text('raise ImportError("not in this test")\n')
-    return {'PYTHONPATH': str(folder)}
+        (directory / f'{name}.py').write_text('raise ImportError("not in this test")\n')
+    return {'PYTHONPATH': str(directory)}
 
 
 def test_real_image_keeps_its_digest_and_is_sent_once(
@@ -89,7 +89,7 @@ def test_private_registries(fixture: str, anonymous: bool, registry: Registry, r
     assert private.host in refused.err and refused.err.count('\n') == 1
     pushed = occystrap('process', source, destination, '--verify=full', '--receipt', 'receipt', env=env)
     assert pushed.assert_success().err.splitlines()[-1].endswith('1/1 verified')
-    assert str(private.password) not in (occystrap.folder / 'receipt').read_text()
+    assert str(private.password) not in (occystrap.directory / 'receipt').read_text()
     pulled = occystrap('process', destination, 'dir://back', '--verify=full', env={} if anonymous else env)
     pulled.assert_success()
     without = occystrap('verify', 'receipt').assert_code(0 if anonymous else 1)

@@ -92,8 +92,8 @@ def test_mistakes(source: str, occystrap: CommandLine) -> None:
     assert 'say where to write' in occystrap('process', source, 'dir://out', '-f', 'inspect').assert_code(2).err
     done = occystrap('process', source, 'dir://out', '-f', 'search:pattern=*', '-O', 'json').assert_code(2)
     assert 'search:file=FILE' in done.err
-    done = occystrap('process', source, 'dir://out', '-f', 'inspect:file=no/such/folder').assert_code(1)
-    assert 'cannot write to no/such/folder' in done.err
+    done = occystrap('process', source, 'dir://out', '-f', 'inspect:file=no/such/directory').assert_code(1)
+    assert 'cannot write to no/such/directory' in done.err
 
 
 # The filters
@@ -105,7 +105,7 @@ def test_a_search_on_the_way_changes_nothing(target: str, registry: Registry, so
              'docker': f'docker://searched:v1?socket={docker_daemon.socket}'}.get(target, target)
     done = occystrap('process', source, place, '-f', 'search:pattern=*.conf', '-O', 'text', '--receipt', 'r.json')
     assert 'etc/old.conf  (deleted by layer 1)' in done.assert_success().out
-    receipt = json.loads((occystrap.folder / 'r.json').read_text())
+    receipt = json.loads((occystrap.directory / 'r.json').read_text())
     assert receipt['image_id'] == IMAGE.config.digest
     if 'oci' in target or target == 'registry':
         assert receipt['manifest_digest'] == Digest.of(raw_manifest(registry, 'search:v1'))
@@ -117,7 +117,7 @@ def test_the_filters_read_a_source_that_streams(source: str, occystrap: CommandL
     occystrap('process', source, place).assert_success()
     done = occystrap('process', place, 'tar://out.tar', '-f', 'search:pattern=hostname', '-f', 'inspect:file=i.jsonl')
     assert 'etc/hostname' in done.assert_success().out
-    line = json.loads((occystrap.folder / 'i.jsonl').read_text())
+    line = json.loads((occystrap.directory / 'i.jsonl').read_text())
     assert [layer['diff_id'] for layer in line['layers']] == list(IMAGE.diff_ids)
     assert all(layer['size'] for layer in line['layers'])
 
@@ -126,7 +126,7 @@ def test_inspect_before_and_behind_a_filter(registry: Registry, source: str, occ
     inspect = 'inspect:file=i.jsonl'
     occystrap('process', source, 'tar://out.tar', '-f', inspect, '-f', 'exclude:pattern=*.conf', '-f', inspect, '-f',
               'normalize-timestamps', '-f', inspect).assert_success()
-    lines = (occystrap.folder / 'i.jsonl').read_text().splitlines()
+    lines = (occystrap.directory / 'i.jsonl').read_text().splitlines()
     before, behind, last = (json.loads(line)['layers'] for line in lines)
     assert [layer['diff_id'] for layer in before] == list(IMAGE.diff_ids)
     assert [layer['digest'] for layer in before] == blobs_of(registry)
@@ -134,7 +134,7 @@ def test_inspect_before_and_behind_a_filter(registry: Registry, source: str, occ
     changed = [was['diff_id'] != now['diff_id'] for was, now in zip(before, behind, strict=True)]
     assert changed == [True, False, False] and behind[0]['size'] == before[0]['size'] - 1024
     assert not {layer['diff_id'] for layer in last} & {layer['diff_id'] for layer in behind}
-    with tarfile.open(occystrap.folder / 'out.tar') as archive:
+    with tarfile.open(occystrap.directory / 'out.tar') as archive:
         names = set(archive.getnames())
     assert {f'{layer["diff_id"][7:]}/layer.tar' for layer in last} <= names
 
@@ -142,9 +142,9 @@ def test_inspect_before_and_behind_a_filter(registry: Registry, source: str, occ
 def test_nothing_is_told_of_an_image_that_failed(source: str, occystrap: CommandLine) -> None:
     inspect = ['-f', 'inspect:file=i.jsonl', '-f', 'search:pattern=*']
     done = occystrap('process', source, 'tar:///dev/full/x', *inspect)
-    assert done.code and done.out == '' and not (occystrap.folder / 'i.jsonl').exists()
+    assert done.code and done.out == '' and not (occystrap.directory / 'i.jsonl').exists()
     occystrap('process', source, 'tar://out.tar', '--dry-run', *inspect).assert_success()
-    assert not (occystrap.folder / 'i.jsonl').exists()
+    assert not (occystrap.directory / 'i.jsonl').exists()
 
 
 def test_layers_that_a_filter_leaves_alone_keep_their_blobs_and_are_read_once(
@@ -187,7 +187,7 @@ def test_a_chain_reads_each_layer_of_the_real_image_once_and_its_tars_are_in_ord
     sizes = {each['digest']: each['size'] for each in manifest['layers']}
     read = proxy.bytes_read()
     assert all(sizes[digest] <= read[digest] <= sizes[digest] + 4 for digest in sizes)  # 4: the hint of the tar's size
-    assert 'etc/adduser.conf' in (occystrap.folder / 'found').read_text()
+    assert 'etc/adduser.conf' in (occystrap.directory / 'found').read_text()
     with tarfile.open(tmp_path / 'out.tar') as archive:
         layers = [member for member in archive if member.name.endswith('layer.tar')]
         for member in layers:

@@ -98,8 +98,8 @@ def test_real_index_has_two_platforms(real_registry: Registry, real_image: RealI
     assert manifests[0]['digest'] == real_image.manifest_digest
 
 
-def _empty_tar(folder: Path) -> Path:
-    tar = folder / 'empty.tar'
+def _empty_tar(directory: Path) -> Path:
+    tar = directory / 'empty.tar'
     subprocess.run(['tar', '-cf', tar, '-T', '/dev/null'], check=True)
     return tar
 

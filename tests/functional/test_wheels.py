@@ -14,19 +14,19 @@ pytestmark = pytest.mark.xdist_group('wheels')
 @pytest.fixture(scope='session')
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheels, built from copies of nothing but what is in the repository."""
-    folder = tmp_path_factory.mktemp('wheels')
+    directory = tmp_path_factory.mktemp('wheels')
     for project in PROJECTS.values():
-        command = [sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(folder), str(project)]
+        command = [sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(directory), str(project)]
         subprocess.run(command, check=True, capture_output=True)
-    return {name: next(folder.glob(f'occystrap_{name}-*.whl')) for name in PROJECTS}
+    return {name: next(directory.glob(f'occystrap_{name}-*.whl')) for name in PROJECTS}
 
 
 class Environment:
     """A clean virtual environment, away from the checkout."""
 
-    def __init__(self, folder: Path, wheels: dict[str, Path]) -> None:
-        self._bin, self._folder, self._wheels = folder / 'venv/bin', folder, wheels
-        venv.create(folder / 'venv', with_pip=True)
+    def __init__(self, directory: Path, wheels: dict[str, Path]) -> None:
+        self._bin, self._directory, self._wheels = directory / 'venv/bin', directory, wheels
+        venv.create(directory / 'venv', with_pip=True)
 
     def install(self, name: str) -> None:
         """Install one wheel; what it needs of the others comes from the wheels too."""
@@ -36,7 +36,8 @@ class Environment:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the installed command."""
-        return subprocess.run([self._bin / 'occystrap', *arguments], capture_output=True, text=True, cwd=self._folder)
+        return subprocess.run([self._bin / 'occystrap', *arguments], capture_output=True, text=True,
+                              cwd=self._directory)
 
 
 def test_wheels_have_one_version_and_only_their_own_files(wheels: dict[str, Path]) -> None:

@@ -15,7 +15,7 @@ IMAGE_ID = Digest.of(sample_config())
 
 
 def read(path: Path, option: str = '') -> Digest:
-    """Copy the archive into a folder beside it, and return the image's ID."""
+    """Copy the archive into a directory beside it, and return the image's ID."""
     return copy(f'tar://{path}{option}', f'dir://{path}.out').image_id
 
 

@@ -92,7 +92,7 @@ HUGE = 16 << 20
 REFUSED: dict[str, tuple[Members, str]] = {
     '20 a link that leads to itself': (replaced(docker_members(), '0/layer.tar', 'layer.tar'), 'back to itself'),
     '20 a link to nothing': (replaced(docker_members(), '0/layer.tar', '../9/layer.tar'), 'no member'),
-    '20 a link to a folder': (replaced(docker_members(), '0/layer.tar', '../1'), 'no member'),
+    '20 a link to a directory': (replaced(docker_members(), '0/layer.tar', '../1'), 'no member'),
     '23 null': (replaced(docker_members(), 'manifest.json', b'null'), 'manifest.json'),
     '23 no images': (replaced(docker_members(), 'manifest.json', b'[]'), 'manifest.json'),
     '23 no list': (replaced(docker_members(), 'manifest.json', b'{}'), 'manifest.json'),

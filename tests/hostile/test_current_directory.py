@@ -18,9 +18,9 @@ def planted(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def occystrap_in(folder: Path, *command: str) -> 'subprocess.CompletedProcess[str]':
-    environment = CommandLine(folder / 'home').environment()
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+def occystrap_in(directory: Path, *command: str) -> 'subprocess.CompletedProcess[str]':
+    environment = CommandLine(directory / 'home').environment()
+    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def test_demo_runs_none_of_it(planted: Path) -> None:

@@ -19,20 +19,21 @@ REFUSED = {
     'a PAX size that is none': (pax((b'size', b'-512')) + member(b'a') + END, 'malformed size', 'pax-value'),
     'a zero byte in a PAX path': (pax((b'path', b'a\0b')) + member(b'a') + END, 'PAX record', 'tar-invalid'),
     'a damaged header': (member(b'a').replace(b'a', b'b', 1) + END, 'checksum', 'tar-invalid'),
-    'a sparse folder': (pax((b'GNU.sparse.major', b'1')) + header(b'a', kind=b'5') + END, 'sparse file', 'tar-invalid'),
+    'a sparse directory': (pax((b'GNU.sparse.major', b'1')) + header(b'a', kind=b'5') + END, 'sparse file',
+                           'tar-invalid'),
 }
 READ = {
     'a record taken back': (pax((b'path', b'')) + member(b'a') + END, b'a'),
     'two PAX headers': (pax((b'path', b'p')) + pax((b'uid', b'0')) + member(b'a') + END, b'a'),
-    'a folder of negative size': (header(b'd', kind=b'5', size=b'\xff' * 12) + member(b'd/a') + END, b'd/a'),
+    'a directory of negative size': (header(b'd', kind=b'5', size=b'\xff' * 12) + member(b'd/a') + END, b'd/a'),
     'a prefix of star': (member(b'a', star_prefix=b'p' * 131, atime=b'00000001000 ', trailer=b'tar\0') + END,
                          b'p' * 131 + b'/a'),
 }
 
 
-def image(folder: Path, tar: bytes) -> Path:
+def image(directory: Path, tar: bytes) -> Path:
     """Write an OCI archive of one layer."""
-    return write_tar(folder / 'odd.tar', Layout(config=config(**diff_ids(tar)), layers=[gzipped(tar)]).members())
+    return write_tar(directory / 'odd.tar', Layout(config=config(**diff_ids(tar)), layers=[gzipped(tar)]).members())
 
 
 @pytest.mark.parametrize('what', REFUSED)
@@ -55,10 +56,10 @@ def test_a_layer_that_docker_reads_is_unpacked(what: str, tmp_path: Path) -> Non
     assert (tmp_path / 'bundle/rootfs' / name.decode()).read_bytes() == b'x'
 
 
-def seconds_for(count: int, folder: Path) -> float:
+def seconds_for(count: int, directory: Path) -> float:
     """Return the CPU time of checking a layer with an entry of so many records."""
     tar = pax(*((b'X.%d' % number, b'v') for number in range(count))) + member(b'a') + END
-    archive, before = image(folder, tar), time.process_time()
+    archive, before = image(directory, tar), time.process_time()
     run_here('check', f'tar://{archive}').assert_code(0)
     return time.process_time() - before
 

@@ -107,7 +107,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 
 
 @given(st.lists(st.text('ab', min_size=1, max_size=90), min_size=1, max_size=8))
-def test_keys_of_the_folders_above_are_the_keys_of_those_paths(names: list[str]) -> None:
+def test_keys_of_the_directories_above_are_the_keys_of_those_paths(names: list[str]) -> None:
     paths = ['/'.join(names[:count]).encode() for count in range(len(names) + 1)]
     keys = [path_key(path) for path in paths]
     assert list(path_keys(paths[-1])) == keys[:-1][::-1] and len(set(keys)) == len(keys)
@@ -123,8 +123,8 @@ def test_what_lies_deep_is_not_hashed_anew_for_each_entry(target: str, monkeypat
         made.append(path)
         return blake2b(path, digest_size=digest_size)
     monkeypatch.setattr('occystrap_core.tar.path_keys.blake2b', counting)
-    folder = 'd/' * 1900
-    entries = [hard(f'l{number}', f'{target}{number}') if target else entry(f'{folder}{number}')
+    directory = 'd/' * 1900
+    entries = [hard(f'l{number}', f'{target}{number}') if target else entry(f'{directory}{number}')
                for number in range(100)]
     checks = EntryChecks(lambda *told: None, NameMemory().share())
     above, below = LayerEffects(NameMemory().share()), list[bytes]()
@@ -136,7 +136,7 @@ def test_what_lies_deep_is_not_hashed_anew_for_each_entry(target: str, monkeypat
     assert len(made) < 2 * 1900 + 10 * len(entries)
 
 
-def test_what_lies_in_something_else_than_a_folder_is_told_from_the_root_on() -> None:
+def test_what_lies_in_something_else_than_a_directory_is_told_from_the_root_on() -> None:
     told: list[tuple[str, str, str | None]] = []
     checks = EntryChecks(lambda *each: told.append(each), NameMemory().share())
     entries = [entry('a/b/c/d'), entry('a'), entry('a/b', 'x', tarfile.SYMTYPE), entry('a/b/c/e'),
@@ -144,7 +144,7 @@ def test_what_lies_in_something_else_than_a_folder_is_told_from_the_root_on() ->
     for each in TarReader(iter([memoryview(tar_of(entries))])).entries():
         checks.entry(each)
     assert [(rule, message, path) for rule, message, path in told if rule.startswith('path-through')] == [
-        ('path-through-file', 'a is no folder', 'a/b'), ('path-through-file', 'a is no folder', 'a/b/c/e'),
+        ('path-through-file', 'a is no directory', 'a/b'), ('path-through-file', 'a is no directory', 'a/b/c/e'),
         ('path-through-link', 'a/b is a symlink', 'a/b/c/e'), ('path-through-link', 'a/b is a symlink', 'a/b/f')]
 
 

@@ -49,7 +49,7 @@ def test_globs_take_no_longer_than_the_name(path: str, below: bool) -> None:
     with within(10):  # any of them alone would take hours, or years
         Globs(GLOBS, below).match(NAMES[path])
         for glob in GLOBS:
-            Globs([glob], below).match(NAMES[path], is_folder=True)
+            Globs([glob], below).match(NAMES[path], is_directory=True)
 
 
 @pytest.mark.parametrize('pattern', [
@@ -111,7 +111,7 @@ def test_numbers_of_any_length_are_sorted() -> None:
 def catastrophe(occystrap: CommandLine) -> str:
     """An image with a name over which `(a+)+$` takes longer than the universe is old."""
     tar = tar_of([entry('a' * 60 + 'b'), entry('a')])
-    write_docker_archive(occystrap.folder / 'i.tar', config(tar), [tar], 'a:b')
+    write_docker_archive(occystrap.directory / 'i.tar', config(tar), [tar], 'a:b')
     return 'tar://i.tar'
 
 
@@ -137,7 +137,7 @@ def test_a_signal_breaks_into_a_regular_expression(words: list[str], number: sig
     assert process.returncode == 128 + number and time.monotonic() - sent < 2, said
     assert said.count('\n') == 1 and 'interrupted' in said
     assert not any(os.path.exists(f'/proc/{child}') for child in children)
-    assert not list(occystrap.folder.glob('o.tar*'))
+    assert not list(occystrap.directory.glob('o.tar*'))
 
 
 def test_nobody_s_program_ends_by_itself(catastrophe: str, occystrap: CommandLine) -> None:

@@ -39,7 +39,7 @@ def pull(server: Scripted, occystrap: CommandLine) -> Pull:
     def run(*options: str, name: str = 'app:v1') -> CommandResult:
         done = occystrap('process', f'registry://{server.host}/{name}', 'dir://out', '--timeout', '2', '--longest-wait',
                          '0.05', *options)
-        left = [path for path in occystrap.folder.rglob('*') if path.name not in ('home', '.occystrap')]
+        left = [path for path in occystrap.directory.rglob('*') if path.name not in ('home', '.occystrap')]
         assert done.code == 0 or not left, f'{left}\n{done}'
         return done
     return run

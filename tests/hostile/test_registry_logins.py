@@ -39,7 +39,7 @@ def pull(server: Scripted, occystrap: CommandLine) -> Callable[..., CommandResul
     """Run the command that copies the image."""
     def run(*options: str, env: dict[str, str] = LOGIN) -> CommandResult:
         done = occystrap('process', f'registry://{server.host}/app:v1', 'dir://out', *options, env=env)
-        assert (occystrap.folder / 'out').exists() is (done.code == 0), str(done)
+        assert (occystrap.directory / 'out').exists() is (done.code == 0), str(done)
         return done
     return run
 
@@ -60,7 +60,7 @@ def token(text: str = 'tok', name: str = 'token', **more: object) -> Say:
 
 
 def write_config(occystrap: CommandLine, document: dict[str, Any]) -> Path:
-    path = occystrap.folder / 'home/.docker/config.json'
+    path = occystrap.directory / 'home/.docker/config.json'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document))
     return path
@@ -68,11 +68,11 @@ def write_config(occystrap: CommandLine, document: dict[str, Any]) -> Path:
 
 def write_helper(occystrap: CommandLine, script: str, name: str = 'box') -> dict[str, str]:
     """Put docker-credential-NAME into PATH; returns the environment that has it."""
-    program = occystrap.folder / 'bin' / f'docker-credential-{name}'
+    program = occystrap.directory / 'bin' / f'docker-credential-{name}'
     program.parent.mkdir(parents=True, exist_ok=True)
     program.write_text(f'#!/bin/sh\n{script}\n')
     program.chmod(0o755)
-    return {'PATH': f'{occystrap.folder}/bin:{os.environ["PATH"]}'}
+    return {'PATH': f'{occystrap.directory}/bin:{os.environ["PATH"]}'}
 
 
 def is_refused(result: CommandResult, code: int = 1) -> str:
@@ -191,7 +191,7 @@ def test_45_a_redirect_takes_no_authorization_along(server: Scripted, pull: Call
 @pytest.mark.parametrize('mode', [0o644, 0o666, 0o400, None])
 def test_70_a_file_with_a_login_is_for_its_owner_alone(mode: int | None, server: Scripted, occystrap: CommandLine,
                                                        ) -> None:
-    path = occystrap.folder / 'home/.docker/config.json'
+    path = occystrap.directory / 'home/.docker/config.json'
     if mode:
         write_config(occystrap, {}).chmod(mode)
     umask = ('sh', '-c', 'umask 0; exec "$@"', 'sh')
@@ -214,24 +214,24 @@ def test_70_a_login_that_cannot_be_written_leaves_the_old_file(server: Scripted,
 def test_71_names_of_helpers(name: str, server: Scripted, pull: Callable[..., CommandResult], occystrap: CommandLine,
                              ) -> None:
     guard(server, lambda sent: False, 'Basic realm="r"')
-    env = write_helper(occystrap, f'touch {occystrap.folder}/pwned')
-    (occystrap.folder / 'bin/docker-credential-a').mkdir()
-    write_helper(occystrap, f'touch {occystrap.folder}/pwned', 'a/b')
+    env = write_helper(occystrap, f'touch {occystrap.directory}/pwned')
+    (occystrap.directory / 'bin/docker-credential-a').mkdir()
+    write_helper(occystrap, f'touch {occystrap.directory}/pwned', 'a/b')
     write_config(occystrap, {'credsStore': name})
     assert 'is no name of a credential helper' in is_refused(pull(env=env), code=2)
-    assert not (occystrap.folder / 'pwned').exists()
+    assert not (occystrap.directory / 'pwned').exists()
 
 
 def test_71_the_server_comes_on_stdin(server: Scripted, pull: Callable[..., CommandResult], occystrap: CommandLine,
                                       ) -> None:
     guard(server, lambda sent: sent == BASIC, 'Basic realm="r"')
     answer = json.dumps({'ServerURL': server.host, 'Username': USER, 'Secret': PASSWORD})
-    env = write_helper(occystrap, f'echo "$@" > {occystrap.folder}/words; cat > {occystrap.folder}/stdin\n'
+    env = write_helper(occystrap, f'echo "$@" > {occystrap.directory}/words; cat > {occystrap.directory}/stdin\n'
                                   f"echo '{answer}'")
     write_config(occystrap, {'credHelpers': {server.host: 'box'}, 'credsStore': 'missing'})
     pull(env=env).assert_success()
-    assert (occystrap.folder / 'words').read_text() == 'get\n'
-    assert (occystrap.folder / 'stdin').read_text() == server.host
+    assert (occystrap.directory / 'words').read_text() == 'get\n'
+    assert (occystrap.directory / 'stdin').read_text() == server.host
 
 
 def test_71_an_identity_token_from_a_helper(server: Scripted, pull: Callable[..., CommandResult],
@@ -290,7 +290,7 @@ def test_72_only_the_very_host_and_port(server: Scripted, pull: Callable[..., Co
               f'{server.host}/other', f'{server.host}/ap', f'{server.host}/app/more', f'http://{address}/{port}',
               f'{address}:{port[::-1]}1', f'{server.host}@evil']
     auth = {'auth': base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}
-    env = write_helper(occystrap, f'touch {occystrap.folder}/pwned')
+    env = write_helper(occystrap, f'touch {occystrap.directory}/pwned')
     write_config(occystrap, {'auths': dict.fromkeys(others, auth), 'credHelpers': dict.fromkeys(others, 'box')})
     assert 'wants credentials' in is_refused(pull(env=env))
-    assert not any(asked.authorization for asked in server.asked) and not (occystrap.folder / 'pwned').exists()
+    assert not any(asked.authorization for asked in server.asked) and not (occystrap.directory / 'pwned').exists()

@@ -42,7 +42,7 @@ def pull(server: Scripted, occystrap: CommandLine) -> Pull:
 
 
 def left_in(occystrap: CommandLine) -> list[str]:
-    return [str(path) for path in occystrap.folder.rglob('*') if path.name not in ('home', '.occystrap')]
+    return [str(path) for path in occystrap.directory.rglob('*') if path.name not in ('home', '.occystrap')]
 
 
 def is_refused(result: CommandResult, *words: str) -> None:

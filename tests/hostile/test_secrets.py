@@ -58,11 +58,11 @@ def guard(server: Scripted) -> None:
     server.routes['POST /token'] = lambda asked: granted if IDENTITY.encode() in asked.body else Say(401)
 
 
-def leaks(result: CommandResult, folder: Path, *kept: str) -> list[str]:
+def leaks(result: CommandResult, directory: Path, *kept: str) -> list[str]:
     """Return where secrets can be read: what was said, and all files below but those that keep logins."""
     texts = {'stdout': result.out, 'stderr': result.err}
-    files = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
-    texts |= {str(file.relative_to(folder)): file.read_text(errors='replace') for file in files}
+    files = (Path(root, name) for root, _, names in os.walk(directory) for name in names)
+    texts |= {str(file.relative_to(directory)): file.read_text(errors='replace') for file in files}
     return [f'{secret} in {place}' for place, text in texts.items() for secret in SECRETS
             if secret in text and place not in kept]
 
@@ -76,9 +76,9 @@ WAYS = ['environment', 'uri', 'options', 'stdin', 'config', 'identity', 'helper'
 
 def given(way: str, server: Scripted, occystrap: CommandLine) -> dict[str, Any]:
     """Return the source, options, environment and input of a command that logs in this way."""
-    path = occystrap.folder / CONFIG
+    path = occystrap.directory / CONFIG
     path.parent.mkdir(parents=True)
-    found: dict[str, Any] = {'source': uri(server), 'options': [], 'env': {'TMPDIR': str(occystrap.folder)}}
+    found: dict[str, Any] = {'source': uri(server), 'options': [], 'env': {'TMPDIR': str(occystrap.directory)}}
     if way == 'environment':
         found['env'] |= LOGIN
     if way == 'uri':
@@ -91,11 +91,11 @@ def given(way: str, server: Scripted, occystrap: CommandLine) -> dict[str, Any]:
         entry = {'auth': BASIC} if way == 'config' else {'identitytoken': IDENTITY}
         path.write_text(json.dumps({'auths': {server.host: entry}}))
     if way == 'helper':
-        helper = occystrap.folder / 'docker-credential-box'
+        helper = occystrap.directory / 'docker-credential-box'
         helper.write_text(f"#!/bin/sh\necho '{json.dumps({'Username': USER, 'Secret': PASSWORD})}'\n")
         helper.chmod(0o755)
         path.write_text(json.dumps({'credsStore': 'box'}))
-        found['env']['PATH'] = f'{occystrap.folder}:{os.environ["PATH"]}'
+        found['env']['PATH'] = f'{occystrap.directory}:{os.environ["PATH"]}'
     return found
 
 
@@ -109,8 +109,8 @@ def test_68_when_all_goes_well(way: str, server: Scripted, occystrap: CommandLin
     done = occystrap('process', source, 'dir://out', '--debug', '-O', 'json', '--receipt', 'receipt', '--verify=full',
                      *options, **login).assert_success()
     assert f'GET http://{server.host}/v2/app/manifests/v1 200' in done.err, 'there is a log, it holds no secrets'
-    assert not leaks(done, occystrap.folder, *KEPT)
-    assert not leaks(occystrap('verify', 'receipt', '--debug', '-O', 'json'), occystrap.folder, *KEPT)
+    assert not leaks(done, occystrap.directory, *KEPT)
+    assert not leaks(occystrap('verify', 'receipt', '--debug', '-O', 'json'), occystrap.directory, *KEPT)
 
 
 def _echo(status: int) -> Callable[[Asked], Say]:
@@ -180,7 +180,7 @@ def test_68_when_something_fails(fault: Callable[[Scripted, Scripted], None], wa
     failed = occystrap('process', source, 'tar://out.tar', '--debug', '--retries=1', '--receipt', 'receipt', *options,
                        **login)
     assert failed.code == 1, str(failed)
-    assert not leaks(failed, occystrap.folder, *KEPT)
+    assert not leaks(failed, occystrap.directory, *KEPT)
 
 
 SPELT = quote(PASSWORD)
@@ -200,8 +200,8 @@ MISTAKES = [
 def test_69_addresses_with_a_mistake(role: str, address: str, occystrap: CommandLine) -> None:
     words = {'source': ['process', address, 'dir://out'], 'destination': ['process', 'dir://missing', address],
              'verify': ['verify', address]}[role]
-    failed = occystrap(*words, '--debug', '--retries=0', env={'TMPDIR': str(occystrap.folder)})
-    assert failed.code in (1, 2) and not leaks(failed, occystrap.folder)
+    failed = occystrap(*words, '--debug', '--retries=0', env={'TMPDIR': str(occystrap.directory)})
+    assert failed.code in (1, 2) and not leaks(failed, occystrap.directory)
 
 
 @pytest.mark.parametrize('words', [
@@ -209,8 +209,8 @@ def test_69_addresses_with_a_mistake(role: str, address: str, occystrap: Command
     ['--username', f'{USER}:x', '--password', PASSWORD], ['--password', PASSWORD, '--password-stdin']])
 def test_69_login_warns_of_ps_and_tells_nothing(words: list[str], server: Scripted, occystrap: CommandLine) -> None:
     done = occystrap('--debug', 'login', server.host, *words)
-    assert not leaks(done, occystrap.folder, CONFIG)
-    assert done.code == 0 or not (occystrap.folder / CONFIG).exists()
+    assert not leaks(done, occystrap.directory, CONFIG)
+    assert done.code == 0 or not (occystrap.directory / CONFIG).exists()
     assert '--bogus' in words or '--password-stdin' in done.err
 
 
@@ -219,7 +219,7 @@ def test_68_login_and_logout(fault: Callable[[Scripted, Scripted], None], server
                              occystrap: CommandLine) -> None:
     words = ['--debug', 'login', server.host, '--username', USER, '--password-stdin', '--timeout=5']
     done = occystrap(*words, input=PASSWORD).assert_success()
-    assert not leaks(done, occystrap.folder, CONFIG) and BASIC in (occystrap.folder / CONFIG).read_text()
+    assert not leaks(done, occystrap.directory, CONFIG) and BASIC in (occystrap.directory / CONFIG).read_text()
     fault(server, storage)
-    assert not leaks(occystrap(*words, input=PASSWORD).assert_code(1), occystrap.folder, CONFIG)
-    assert not leaks(occystrap('--debug', 'logout', server.host).assert_success(), occystrap.folder)
+    assert not leaks(occystrap(*words, input=PASSWORD).assert_code(1), occystrap.directory, CONFIG)
+    assert not leaks(occystrap('--debug', 'logout', server.host).assert_success(), occystrap.directory)

@@ -25,9 +25,9 @@ class Certificate:
     certificate: Path
 
 
-def self_signed(folder: Path) -> Certificate:
+def self_signed(directory: Path) -> Certificate:
     """A new certificate for localhost and 127.0.0.1."""
-    pair = Certificate(folder / 'key.pem', folder / 'certificate.pem')
+    pair = Certificate(directory / 'key.pem', directory / 'certificate.pem')
     openssl = require_program('openssl', 'openssl')
     subprocess.run([
         openssl, 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost',
@@ -36,23 +36,23 @@ def self_signed(folder: Path) -> Certificate:
     return pair
 
 
-def docker_certificates(folder: Path, authority: Path, pair: Certificate | None) -> Path:
-    """The folder, made, with a CA and maybe our own certificate under the names that the docker command looks for."""
-    folder.mkdir()
-    shutil.copy(authority, folder / 'ca.pem')
+def docker_certificates(directory: Path, authority: Path, pair: Certificate | None) -> Path:
+    """The directory, made, with a CA and maybe our own certificate under the names that docker looks for."""
+    directory.mkdir()
+    shutil.copy(authority, directory / 'ca.pem')
     if pair:
-        shutil.copy(pair.certificate, folder / 'cert.pem')
-        shutil.copy(pair.key, folder / 'key.pem')
-    return folder
+        shutil.copy(pair.certificate, directory / 'cert.pem')
+        shutil.copy(pair.key, directory / 'key.pem')
+    return directory
 
 
 class Authority:
     """A private authority; `certificate` is the file that its clients trust."""
 
-    def __init__(self, folder: Path, name: str = 'authority') -> None:
-        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, directory: Path, name: str = 'authority') -> None:
+        self._directory, self._key = directory, ec.generate_private_key(ec.SECP256R1())
         self._name = _named(f'occystrap tests {name}')
-        self.certificate = folder / f'{name}.crt'
+        self.certificate = directory / f'{name}.crt'
         builder = self._builder(self._name, self._key, expired=False).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True).add_extension(
             x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
@@ -66,7 +66,7 @@ class Authority:
         builder = self._builder(_named(name), key, expired)
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), False)
-        pair = Certificate(self._folder / f'{name}.key', self._folder / f'{name}.cert')
+        pair = Certificate(self._directory / f'{name}.key', self._directory / f'{name}.cert')
         pair.key.write_bytes(key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         pair.certificate.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))

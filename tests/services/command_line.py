@@ -49,13 +49,13 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Runs `occystrap` in `folder`, with a home of its own and none of the caller's OCCYSTRAP_… variables.
+    """Runs `occystrap` in `directory`, with a home of its own and none of the caller's OCCYSTRAP_… variables.
 
     A run is the fork of a process that has started already, which is all that a start would be, but for the start;
     `fresh` runs start by themselves, and so does what is run under a wrapper, or with variables for the interpreter.
     """
 
-    folder: Path
+    directory: Path
 
     def __call__(
         self, *arguments: str | Path, input: str = '', env: Mapping[str, str] | None = None, timeout: float = 300.0,
@@ -67,23 +67,23 @@ class CommandLine:
         if not (wrapper or fresh or any(name.startswith(_OF_THE_INTERPRETER) for name in env or {})):
             with _idle_process() as idle:
                 if idle:
-                    return idle.captured(words, self.folder, environment, input, timeout)
+                    return idle.captured(words, self.directory, environment, input, timeout)
         done = subprocess.run(
-            [*wrapper, sys.executable, '-m', 'occystrap_core', *words], cwd=self.folder, env=environment, input=input,
-            capture_output=True, encoding='utf-8', errors='backslashreplace', timeout=timeout,
+            [*wrapper, sys.executable, '-m', 'occystrap_core', *words], cwd=self.directory, env=environment,
+            input=input, capture_output=True, encoding='utf-8', errors='backslashreplace', timeout=timeout,
         )
         return CommandResult(words, done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str | Path, stderr: int = subprocess.DEVNULL) -> 'subprocess.Popen[bytes]':
         """Starts `occystrap` with the arguments, its output nowhere, or `stderr` where asked, for a test to end it."""
         return subprocess.Popen(
-            [sys.executable, '-m', 'occystrap_core', *map(str, arguments)], cwd=self.folder, env=self.environment(),
+            [sys.executable, '-m', 'occystrap_core', *map(str, arguments)], cwd=self.directory, env=self.environment(),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
 
     def environment(self) -> dict[str, str]:
         """Return the variables: the machine's, but for a home of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(('OCCYSTRAP_', 'XDG_'))}
-        home = self.folder / 'home'
+        home = self.directory / 'home'
         home.mkdir(parents=True, exist_ok=True)
         return {**kept, 'HOME': str(home), 'DOCKER_CONFIG': str(home / '.docker')}
 
@@ -97,27 +97,27 @@ class WarmCommandLine:
 
     server: 'subprocess.Popen[bytes]'
 
-    def __call__(self, folder: Path, home: Path, *arguments: str | Path, input: str = '') -> CommandResult:
-        """Run `occystrap` in a folder; `home` is one that its user may write to, input and output go through it."""
+    def __call__(self, directory: Path, home: Path, *arguments: str | Path, input: str = '') -> CommandResult:
+        """Run `occystrap` in a directory; `home` is one that its user may write to, input and output go through it."""
         words, (given, out, err) = tuple(map(str, arguments)), (home / name for name in ('in', 'out', 'err'))
         given.write_text(input)
-        code = self._run(words, folder, CommandLine(folder).environment(), (given, out, err))
+        code = self._run(words, directory, CommandLine(directory).environment(), (given, out, err))
         return CommandResult(words, code, *(path.read_text('utf-8', 'backslashreplace') for path in (out, err)))
 
-    def captured(self, words: tuple[str, ...], folder: Path, environment: Mapping[str, str], input: str,
+    def captured(self, words: tuple[str, ...], directory: Path, environment: Mapping[str, str], input: str,
                  timeout: float) -> CommandResult:
-        """Run `occystrap` in a folder, with its streams in memory; raises TimeoutExpired after `timeout` seconds."""
+        """Run `occystrap` in a directory, with its streams in memory; raises TimeoutExpired after `timeout` seconds."""
         with ExitStack() as stack:
             files = [stack.enter_context(open(os.memfd_create(name), 'rb+', 0)) for name in ('in', 'out', 'err')]
             files[0].write(input.encode())
             paths = [Path(f'/proc/{os.getpid()}/fd/{file.fileno()}') for file in files]
-            code = self._run(words, folder, environment, paths, timeout)
+            code = self._run(words, directory, environment, paths, timeout)
             said = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in files[1:]]
         return CommandResult(words, code, *(text.decode('utf-8', 'backslashreplace') for text in said))
 
-    def _run(self, words: tuple[str, ...], folder: Path, environment: Mapping[str, str], streams: Sequence[Path],
+    def _run(self, words: tuple[str, ...], directory: Path, environment: Mapping[str, str], streams: Sequence[Path],
              timeout: float = 300.0) -> int:
-        request = {'arguments': words, 'folder': str(folder), 'environment': dict(environment),
+        request = {'arguments': words, 'directory': str(directory), 'environment': dict(environment),
                    'streams': list(map(str, streams))}
         assert self.server.stdin and self.server.stdout
         self.server.stdin.write(json.dumps(request).encode() + b'\n')

@@ -10,8 +10,8 @@ from tests.services.requirements import ServiceUnavailable, require_program, req
 MIRROR = 'http://deb.debian.org/debian'
 
 
-def debian_root(suite: str, folder: Path, include: Sequence[str]) -> None:
-    """Fills `folder` with a minimal Debian `suite` and the packages of `include`; about half a minute.
+def debian_root(suite: str, directory: Path, include: Sequence[str]) -> None:
+    """Fills `directory` with a minimal Debian `suite` and the packages of `include`; about half a minute.
 
     The environment variable DEBIAN_MIRROR names another mirror. Raises ServiceUnavailable if it fails.
     """
@@ -19,7 +19,7 @@ def debian_root(suite: str, folder: Path, include: Sequence[str]) -> None:
     mirror = os.environ.get('DEBIAN_MIRROR') or MIRROR
     command = [
         require_program('debootstrap', 'debootstrap'), '--variant=minbase', f'--include={",".join(include)}',
-        suite, str(folder), mirror,
+        suite, str(directory), mirror,
     ]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:

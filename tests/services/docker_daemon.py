@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.services.folders import service_folder
+from tests.services.directories import service_directory
 from tests.services.processes import running
 from tests.services.requirements import require_program, require_root
 
@@ -27,7 +27,7 @@ class DockerDaemon:
     def run(self, *arguments: str | Path, timeout: float = 600.0, config: Path | None = None) -> str:
         """Runs `docker` with the arguments on this daemon and returns its standard output, stripped.
 
-        Raises RuntimeError with the command's error output if it fails; `timeout` is in seconds, `config` the folder of
+        Raises RuntimeError with the command's error output if it fails; `timeout` is in seconds, `config` the one of
         its settings.
         """
         command = [require_program('docker', 'docker.io'), '-H', self.address, *map(str, arguments)]
@@ -54,17 +54,17 @@ def docker_daemon(*flags: str) -> Iterator[DockerDaemon]:
     require_root('dockerd')
     require_program('docker', 'docker.io')
     program = [require_program('dockerd', 'docker.io')]
-    with service_folder('docker') as folder:
-        daemon = DockerDaemon(folder / 'docker.sock', folder / 'log')
+    with service_directory('docker') as directory:
+        daemon = DockerDaemon(directory / 'docker.sock', directory / 'log')
         # With a mount namespace of its own nothing stays mounted, however the daemon ends.
-        command = [require_program('unshare', 'util-linux'), '-m', *program, *daemon_flags(folder), *flags]
+        command = [require_program('unshare', 'util-linux'), '-m', *program, *daemon_flags(directory), *flags]
         with running(command, log=daemon.log, ready=daemon.answers):
             yield daemon
 
 
-def daemon_flags(folder: Path) -> list[str]:
-    """The flags of a dockerd that keeps all that is its own in `folder` and leaves the network alone."""
+def daemon_flags(directory: Path) -> list[str]:
+    """The flags of a dockerd that keeps all that is its own in `directory` and leaves the network alone."""
     return [
-        '--data-root', f'{folder}/data', '--exec-root', f'{folder}/exec', '-p', f'{folder}/pid',
-        '-H', f'unix://{folder}/docker.sock', '--iptables=false', '--ip6tables=false', '--bridge=none',
+        '--data-root', f'{directory}/data', '--exec-root', f'{directory}/exec', '-p', f'{directory}/pid',
+        '-H', f'unix://{directory}/docker.sock', '--iptables=false', '--ip6tables=false', '--bridge=none',
     ]

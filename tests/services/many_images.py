@@ -66,7 +66,7 @@ class ManyImages(RegistryStorage):
 
 def many_images(count: int = FULL) -> ManyImages:
     """The cached set of that many images, built by the first who asks (200: half a minute, 500 MB)."""
-    root = built_once(f'many{count}', VERSION, lambda folder: _Builder(folder).build(count))
+    root = built_once(f'many{count}', VERSION, lambda directory: _Builder(directory).build(count))
     return ManyImages(root, tuple(_name(number, count) for number in range(count)))
 
 
@@ -88,8 +88,8 @@ def _name(number: int, count: int) -> str:
 class _Builder:
     """Writes blobs and links where distribution has them; the registry does not run meanwhile."""
 
-    def __init__(self, folder: Path) -> None:
-        self._storage, self._folder = RegistryStorage(folder), folder
+    def __init__(self, directory: Path) -> None:
+        self._storage, self._directory = RegistryStorage(directory), directory
 
     def build(self, count: int) -> None:
         bases = [self._layer(f'base {number}', 200_000 + number * 150_000 % 3_000_000) for number in
@@ -125,7 +125,7 @@ class _Builder:
         return {'mediaType': media_type, 'digest': digest, 'size': len(data)}
 
     def _layer(self, seed: str, size: int) -> Layer:
-        partial = self._folder / 'partial'
+        partial = self._directory / 'partial'
         with partial.open('wb') as file:
             stored = _Hashing(file)
             with gzip.GzipFile('', 'wb', compresslevel=1, fileobj=stored, mtime=0) as compressed:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.services.certificates import Authority
-from tests.services.folders import service_folder
+from tests.services.directories import service_directory
 from tests.services.ports import LOOPBACK, free_port
 from tests.services.processes import running
 from tests.services.registry import Registry, answers
@@ -15,16 +15,16 @@ CONFIGURATION = '''
 daemon off;
 user root;
 worker_processes 1;
-pid {folder}/pid;
+pid {directory}/pid;
 error_log stderr;
 events {{ worker_connections 512; }}
 http {{
-    access_log {folder}/log;
-    client_body_temp_path {folder}/bodies;
-    proxy_temp_path {folder}/answers;
-    fastcgi_temp_path {folder}/unused1;
-    uwsgi_temp_path {folder}/unused2;
-    scgi_temp_path {folder}/unused3;
+    access_log {directory}/log;
+    client_body_temp_path {directory}/bodies;
+    proxy_temp_path {directory}/answers;
+    fastcgi_temp_path {directory}/unused1;
+    uwsgi_temp_path {directory}/unused2;
+    scgi_temp_path {directory}/unused3;
     server {{
         listen {host} ssl{http2};
         ssl_certificate {certificate};
@@ -57,14 +57,14 @@ def nginx(
     `address` of `ports.own_address()`.
     """
     program = require_program('nginx', 'nginx-light')
-    with service_folder('nginx') as folder:
-        authority, host = Authority(folder), f'{address}:{free_port(address)}'
+    with service_directory('nginx') as directory:
+        authority, host = Authority(directory), f'{address}:{free_port(address)}'
         pair = authority.sign('server', 'localhost', address)
-        configuration = folder / 'nginx.conf'
+        configuration = directory / 'nginx.conf'
         configuration.write_text(CONFIGURATION.format(
-            folder=folder, host=host, http2=' http2' if http2 else '', certificate=pair.certificate, key=pair.key,
+            directory=directory, host=host, http2=' http2' if http2 else '', certificate=pair.certificate, key=pair.key,
             largest=client_max_body_size, upstream=upstream or registry.host))
-        front = replace(registry, host=host, log=Path(folder / 'log'), ca=authority.certificate, client=None)
-        command = [program, '-c', str(configuration), '-e', 'stderr', '-p', str(folder)]
+        front = replace(registry, host=host, log=Path(directory / 'log'), ca=authority.certificate, client=None)
+        command = [program, '-c', str(configuration), '-e', 'stderr', '-p', str(directory)]
         with running(command, log=front.log, ready=lambda: answers(front)):
             yield front

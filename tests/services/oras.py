@@ -21,8 +21,8 @@ def oras_program() -> Path:
     return program
 
 
-def _fetch(folder: Path) -> None:
+def _fetch(directory: Path) -> None:
     try:
-        run_in_trixie(folder, 'sh', '-ec', FETCH)
+        run_in_trixie(directory, 'sh', '-ec', FETCH)
     except RuntimeError as problem:
         raise ServiceUnavailable(f'oras cannot be fetched: {problem}') from None

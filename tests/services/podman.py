@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.services.directories import service_directory
 from tests.services.docker_daemon import DockerDaemon
-from tests.services.folders import service_folder
 from tests.services.processes import running
 from tests.services.requirements import require_program, require_root
 
@@ -36,9 +36,9 @@ def podman_service() -> Iterator[PodmanService]:
     require_root('the Podman service')
     require_program('docker', 'docker.io')
     program = require_program('podman', 'podman')
-    with service_folder('podman') as folder:
-        storage = ('--root', f'{folder}/data', '--runroot', f'{folder}/run', '--storage-driver', 'vfs')
-        service = PodmanService(folder / 'podman.sock', folder / 'log', storage)
+    with service_directory('podman') as directory:
+        storage = ('--root', f'{directory}/data', '--runroot', f'{directory}/run', '--storage-driver', 'vfs')
+        service = PodmanService(directory / 'podman.sock', directory / 'log', storage)
         command = [
             require_program('unshare', 'util-linux'), '-m',
             program, *storage, 'system', 'service', '-t', '0', service.address,

@@ -2,7 +2,7 @@
 
 import time
 
-from tests.services.cache import cache_folder
+from tests.services.cache import cache_directory
 from tests.services.real_image import real_image
 from tests.services.requirements import ServiceUnavailable
 from tests.services.trixie import trixie_root
@@ -16,7 +16,7 @@ BUILDS = (
 def main() -> None:
     """Builds what is missing; what cannot be built is said in one line, and the tests that need it say so again."""
     for what, build, duration in BUILDS:
-        print(f'{what} in {cache_folder()}: built once, takes {duration}', flush=True)
+        print(f'{what} in {cache_directory()}: built once, takes {duration}', flush=True)
         started = time.monotonic()
         try:
             build()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.services.cache import built_once
+from tests.services.directories import service_directory
 from tests.services.docker_daemon import DockerDaemon, docker_daemon
-from tests.services.folders import service_folder
 from tests.services.real_layers import GREETING_LINE, write_context
 from tests.services.registry import Registry, plain_registry
 from tests.services.registry_storage import RegistryStorage
@@ -42,13 +42,13 @@ class RealImage:
 
 def real_image() -> RealImage:
     """The cached image, built by the first who asks (two to three minutes, root, a package mirror)."""
-    folder = built_once('real-image', VERSION, _build)
-    storage = RegistryStorage(folder / 'registry')
+    directory = built_once('real-image', VERSION, _build)
+    storage = RegistryStorage(directory / 'registry')
     manifest_digest = storage.tag_digest(*NAME.split(':'))
     manifest = json.loads(storage.read_blob(manifest_digest))
     config = json.loads(storage.read_blob(manifest['config']['digest']))
     return RealImage(
-        storage.root, folder / 'real.tar', manifest_digest, manifest['config']['digest'],
+        storage.root, directory / 'real.tar', manifest_digest, manifest['config']['digest'],
         tuple(layer['digest'] for layer in manifest['layers']), tuple(config['rootfs']['diff_ids']),
     )
 
@@ -56,19 +56,19 @@ def real_image() -> RealImage:
 @contextmanager
 def real_registry() -> Iterator[Registry]:
     """An open registry with `real:v1` and `multi:v1`, on its own copy of the cached storage: damage stays in it."""
-    with service_folder('real') as folder:
-        root = Path(shutil.copytree(real_image().registry_root, folder / 'storage'))
+    with service_directory('real') as directory:
+        root = Path(shutil.copytree(real_image().registry_root, directory / 'storage'))
         with plain_registry(root) as registry:
             yield registry
 
 
-def _build(folder: Path) -> None:
-    context = folder / 'context'
+def _build(directory: Path) -> None:
+    context = directory / 'context'
     context.mkdir()
     write_context(context)
-    with docker_daemon() as daemon, plain_registry(folder / 'registry') as registry:
+    with docker_daemon() as daemon, plain_registry(directory / 'registry') as registry:
         _build_and_push(daemon, registry, context)
-        daemon.run('save', '-o', folder / 'real.tar', NAME)
+        daemon.run('save', '-o', directory / 'real.tar', NAME)
         _push_index(registry)
     shutil.rmtree(context)
 

@@ -25,7 +25,7 @@ RUN rm -rf /usr/share/doc /usr/lib/python3/dist-packages/pandas/tests /usr/local
  && rm /opt/odd/deleted /opt/odd/hardlink-b && find /opt/app/node_modules -name '*.map' -delete
 RUN rm -rf /opt/odd/opaque && mkdir /opt/odd/opaque && echo new > /opt/odd/opaque/new \
  && rm -rf /opt/odd/becomes-file && echo file > /opt/odd/becomes-file \
- && rm /opt/odd/becomes-folder && mkdir /opt/odd/becomes-folder && echo in > /opt/odd/becomes-folder/in \
+ && rm /opt/odd/becomes-directory && mkdir /opt/odd/becomes-directory && echo in > /opt/odd/becomes-directory/in \
  && chmod 0700 /opt/odd/private && chown 1234:5678 /opt/odd/owned
 ENV GREETING=hello LANG=C.UTF-8
 LABEL org.example.purpose="real image" org.example.unicode="größe ✓" org.example.empty=""
@@ -47,27 +47,27 @@ cd /opt/odd
 echo shared > hardlink-a; ln hardlink-a hardlink-b; ln hardlink-a empty/hardlink-c
 ln -s hardlink-a symlink; ln -s /etc/hostname absolute; ln -s nowhere dangling; ln -s ../../.. up; ln -s loop loop
 echo deleted > deleted; echo old > opaque/old; echo old > opaque/sub/old; echo old > becomes-file/sub/old
-echo old > becomes-folder; echo owned > owned; : > empty-file; mkfifo fifo
+echo old > becomes-directory; echo owned > owned; : > empty-file; mkfifo fifo
 cp /bin/true setuid; chmod 4755 setuid; cp /bin/true setgid; chmod 2755 setgid; mkdir sticky; chmod 1777 sticky
 cp /bin/ping ping 2>/dev/null || cp /bin/true ping; setcap cap_net_raw+ep ping
 echo unicode > 'größe ✓ 漢字'; echo space > ' leading and trailing '; echo quote > "it's \"quoted\""
 printf 'newline' > "$(printf 'new\nline')"; printf 'bytes' > "$(printf 'latin1-\344')"; echo back > 'back\slash'
 name=$(printf 'n%.0s' $(seq 1 255)); echo long > "$name"
-deep=$(printf 'folder-of-a-deep-path/%.0s' $(seq 1 30)); mkdir -p "$deep"; echo deep > "$deep/file"
+deep=$(printf 'directory-of-a-deep-path/%.0s' $(seq 1 30)); mkdir -p "$deep"; echo deep > "$deep/file"
 ln -s "$deep/file" deep-symlink; ln "$deep/file" "$deep/deep-hardlink"
 truncate -s 1M sparse; touch -d '1969-12-31 23:59:58 UTC' before-1970
 touch -d '2040-01-01 12:00:00.123456789 UTC' later
 '''
 
 
-def write_context(folder: Path) -> None:
-    """Fills the folder with all that `docker build` needs for the real image."""
-    _write_rootfs(folder)
-    _write_site_packages(folder / 'site-packages')
-    _write_node_modules(folder / 'node_modules')
-    (folder / 'odd-files.sh').write_text(ODD_FILES)
-    (folder / 'greet').write_text(GREET)
-    (folder / 'Dockerfile').write_text(DOCKERFILE)
+def write_context(directory: Path) -> None:
+    """Fills the directory with all that `docker build` needs for the real image."""
+    _write_rootfs(directory)
+    _write_site_packages(directory / 'site-packages')
+    _write_node_modules(directory / 'node_modules')
+    (directory / 'odd-files.sh').write_text(ODD_FILES)
+    (directory / 'greet').write_text(GREET)
+    (directory / 'Dockerfile').write_text(DOCKERFILE)
 
 
 def _write_rootfs(context: Path) -> None:
@@ -77,37 +77,37 @@ def _write_rootfs(context: Path) -> None:
     shutil.rmtree(root)
 
 
-def _write_site_packages(folder: Path) -> None:
+def _write_site_packages(directory: Path) -> None:
     pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--root-user-action=ignore']
-    target = ['--target', str(folder), '--python-version', '3.11', '--only-binary=:all:']
+    target = ['--target', str(directory), '--python-version', '3.11', '--only-binary=:all:']
     done = subprocess.run([*pip, *target, *WHEELS], capture_output=True, text=True)
     if done.returncode:
         raise ServiceUnavailable(f'pip could not fetch the real image\'s packages: {done.stderr[-500:]}')
 
 
-def _write_node_modules(folder: Path) -> None:
-    work = folder.parent / 'npm'
+def _write_node_modules(directory: Path) -> None:
+    work = directory.parent / 'npm'
     work.mkdir()
     (work / 'package.json').write_text('{"private": true}')
     npm = shutil.which('npm')
     install = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', *NODE_PACKAGES]
     done = subprocess.run([npm, *install], cwd=work, capture_output=True, text=True) if npm else None
     if done and done.returncode == 0:
-        (work / 'node_modules').rename(folder)
+        (work / 'node_modules').rename(directory)
     else:
         reason = done.stderr.strip()[-300:] if done else 'npm is not installed'
         print(f'no node_modules ({reason}): the layer of small files is made of the standard library', file=sys.stderr)
-        _write_split_library(folder)
+        _write_split_library(directory)
     shutil.rmtree(work)
 
 
-def _write_split_library(folder: Path) -> None:
+def _write_split_library(directory: Path) -> None:
     """About as many and as big small files as node_modules has: the standard library cut into pieces, repeated."""
     library = Path(sysconfig.get_path('stdlib'))
     sources = [path for path in library.rglob('*.py') if 'site-packages' not in path.parts]
     for copy in range(COPIES):
         for source in sources:
-            _split(source, folder / f'copy-{copy}' / source.relative_to(library))
+            _split(source, directory / f'copy-{copy}' / source.relative_to(library))
 
 
 def _split(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Real registries: `docker-registry` of Debian (distribution 2.8), each with its own storage folder."""
+"""Real registries: `docker-registry` of Debian (distribution 2.8), each with its own storage directory."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from typing import Any
 import bcrypt
 
 from tests.services.certificates import Authority, Certificate, self_signed
-from tests.services.folders import service_folder
+from tests.services.directories import service_directory
 from tests.services.ports import LOOPBACK, free_port, own_address
 from tests.services.processes import running
 from tests.services.registry_storage import RegistryStorage
@@ -56,8 +56,8 @@ def plain_registry(root: Path | None = None) -> AbstractContextManager[Registry]
 @contextmanager
 def private_registry() -> Iterator[Registry]:
     """A registry over HTTP where everything needs basic authentication as `USER` with `PASSWORD`."""
-    with service_folder('htpasswd') as folder:
-        passwords = folder / 'htpasswd'
+    with service_directory('htpasswd') as directory:
+        passwords = directory / 'htpasswd'
         passwords.write_text(f'{USER}:{bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(rounds=4)).decode()}\n')
         auth = {'htpasswd': {'realm': 'tests', 'path': str(passwords)}}
         with _serve(auth=auth, user=USER, password=PASSWORD) as registry:
@@ -67,8 +67,8 @@ def private_registry() -> Iterator[Registry]:
 @contextmanager
 def token_registry(root: Path | None = None) -> Iterator[Registry]:
     """A registry over HTTP with bearer tokens: anyone pulls, `USER` with `PASSWORD` also pushes; `root` as above."""
-    with service_folder('token') as folder:
-        certificate = self_signed(folder)
+    with service_directory('token') as directory:
+        certificate = self_signed(directory)
         with token_server(certificate, {USER: PASSWORD}) as tokens:
             auth = {'token': {
                 'realm': tokens.realm, 'service': SERVICE, 'issuer': ISSUER,
@@ -81,8 +81,8 @@ def token_registry(root: Path | None = None) -> Iterator[Registry]:
 @contextmanager
 def tls_registry() -> Iterator[Registry]:
     """An open registry over HTTPS (HTTP/2 too) with a self-signed certificate: trust its `ca`."""
-    with service_folder('tls') as folder:
-        certificate = self_signed(folder)
+    with service_directory('tls') as directory:
+        certificate = self_signed(directory)
         tls = {'certificate': str(certificate.certificate), 'key': str(certificate.key)}
         with _serve(tls=tls, ca=certificate.certificate) as registry:
             yield registry
@@ -95,8 +95,8 @@ def certified_registry(*, clients: bool = False, name: str = '', expired: bool =
     The authority `ca` signed its certificate: for its address or `name`, `expired` or not. With `clients` it wants a
     certificate of the same authority, such as its `client`.
     """
-    with service_folder('certified') as folder:
-        authority, address = Authority(folder), own_address()
+    with service_directory('certified') as directory:
+        authority, address = Authority(directory), own_address()
         pair = authority.sign('server', name or address, expired=expired)
         tls: dict[str, Any] = {'certificate': str(pair.certificate), 'key': str(pair.key)}
         if clients:
@@ -111,10 +111,10 @@ def _serve(
     address: str = LOOPBACK, **details: Any,
 ) -> Iterator[Registry]:
     program = require_program('docker-registry', 'docker-registry')
-    with service_folder('registry') as folder:
+    with service_directory('registry') as directory:
         host = f'{address}:{free_port(address)}'
-        registry = Registry(root or folder / 'storage', host, folder / 'log', **details)
-        config = folder / 'config.yml'
+        registry = Registry(root or directory / 'storage', host, directory / 'log', **details)
+        config = directory / 'config.yml'
         config.write_text(json.dumps(_config(registry, auth, tls)))
         with running([program, 'serve', str(config)], log=registry.log, ready=lambda: answers(registry)):
             yield registry

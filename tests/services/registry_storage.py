@@ -1,4 +1,4 @@
-"""How distribution lays its storage folder out: blobs by digest, tags as links."""
+"""How distribution lays its storage directory out: blobs by digest, tags as links."""
 
 import time
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RegistryStorage:
-    """The storage folder of a registry, running or not; may be read and damaged at any time."""
+    """The storage directory of a registry, running or not; may be read and damaged at any time."""
 
     root: Path
 
@@ -67,9 +67,9 @@ class RegistryStorage:
 
     def link_manifest(self, repository: str, tag: str, digest: str) -> None:
         """Makes the manifest known in a repository, under a tag."""
-        folder, encoded = self._repository(repository) / '_manifests', digest.replace(':', '/')
-        _write_link(folder / 'revisions' / encoded / 'link', digest)
-        _write_link(folder / 'tags' / tag / 'index' / encoded / 'link', digest)
+        directory, encoded = self._repository(repository) / '_manifests', digest.replace(':', '/')
+        _write_link(directory / 'revisions' / encoded / 'link', digest)
+        _write_link(directory / 'tags' / tag / 'index' / encoded / 'link', digest)
         _write_link(self._tag_link(repository, tag), digest)
 
     @property

@@ -12,7 +12,7 @@ class ServiceUnavailable(Exception):
 
 
 def require_program(name: str, package: str = '') -> str:
-    """The path of the program `name`, also from the sbin folders that a plain user has not in PATH.
+    """The path of the program `name`, also from the sbin directories that a plain user has not in PATH.
 
     Raises ServiceUnavailable, which names the Debian package (by default called like the program).
     """

@@ -1,4 +1,4 @@
-"""Debian 13 in a folder, for newer peers than this machine has: Docker 26.1 and skopeo 1.18."""
+"""Debian 13 in a directory, for newer peers than this machine has: Docker 26.1 and skopeo 1.18."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.services.cache import built_once
 from tests.services.debian_root import debian_root
+from tests.services.directories import service_directory
 from tests.services.docker_daemon import DockerDaemon, daemon_flags
-from tests.services.folders import service_folder
 from tests.services.processes import running
 from tests.services.requirements import ServiceUnavailable, require_program, require_root
 
@@ -16,7 +16,7 @@ VERSION = '1'
 PACKAGES = ('docker.io', 'docker-cli', 'skopeo')
 INSIDE = Path('/srv')
 
-# Runs in a mount namespace of its own ($1 root, $2 folder that appears as /srv): all mounts end with it.
+# Runs in a mount namespace of its own ($1 root, $2 directory that appears as /srv): all mounts end with it.
 # runc's pivot_root asks for a root that is a mount point.
 ENTER = '''
 mount --bind "$1" "$1"
@@ -28,23 +28,23 @@ exec chroot "$root" "$@"
 
 
 def trixie_root() -> Path:
-    """The cached root folder of Debian 13, built by the first who asks (about a minute)."""
-    require_root('Debian 13 in a folder')
+    """The cached root directory of Debian 13, built by the first who asks (about a minute)."""
+    require_root('Debian 13 in a directory')
     return built_once('trixie', VERSION, _build) / 'root'
 
 
-def trixie_command(folder: Path, command: Sequence[str]) -> list[str]:
-    """The command line that runs `command` inside Debian 13, where `folder` appears as /srv."""
+def trixie_command(directory: Path, command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` inside Debian 13, where `directory` appears as /srv."""
     enter = [require_program('unshare', 'util-linux'), '-m', 'sh', '-ec', ENTER, 'sh']
-    return [*enter, str(trixie_root()), str(folder), *command]
+    return [*enter, str(trixie_root()), str(directory), *command]
 
 
-def run_in_trixie(folder: Path, *command: str, timeout: float = 600.0) -> str:
-    """Runs a command inside Debian 13 (`skopeo`, …) with `folder` as /srv and returns its output, stripped.
+def run_in_trixie(directory: Path, *command: str, timeout: float = 600.0) -> str:
+    """Runs a command inside Debian 13 (`skopeo`, …) with `directory` as /srv and returns its output, stripped.
 
     Raises RuntimeError with the command's error output if it fails; `timeout` is in seconds.
     """
-    done = subprocess.run(trixie_command(folder, command), capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(trixie_command(directory, command), capture_output=True, text=True, timeout=timeout)
     if done.returncode:
         raise RuntimeError(f'{command[0]} ended with code {done.returncode}: {done.stderr.strip()}')
     return done.stdout.strip()
@@ -54,15 +54,15 @@ def run_in_trixie(folder: Path, *command: str, timeout: float = 600.0) -> str:
 def docker26_daemon() -> Iterator[DockerDaemon]:
     """Docker 26.1 without network, with an empty store; its `docker save` has the OCI layout."""
     require_program('docker', 'docker.io')
-    with service_folder('docker26') as folder:
-        daemon = DockerDaemon(folder / 'docker.sock', folder / 'log')
-        command = trixie_command(folder, ['dockerd', *daemon_flags(INSIDE)])
+    with service_directory('docker26') as directory:
+        daemon = DockerDaemon(directory / 'docker.sock', directory / 'log')
+        command = trixie_command(directory, ['dockerd', *daemon_flags(INSIDE)])
         with running(command, log=daemon.log, ready=daemon.answers):
             yield daemon
 
 
-def _build(folder: Path) -> None:
-    root = folder / 'root'
+def _build(directory: Path) -> None:
+    root = directory / 'root'
     debian_root('trixie', root, ['ca-certificates'])
     install = (
         'export DEBIAN_FRONTEND=noninteractive\n'
@@ -70,7 +70,7 @@ def _build(folder: Path) -> None:
         'printf "#!/bin/sh\\nexit 101\\n" > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d\n'
         f'apt-get update; apt-get install -y --no-install-recommends {" ".join(PACKAGES)}; apt-get clean'
     )
-    enter = ['unshare', '-m', 'sh', '-ec', ENTER, 'sh', str(root), str(folder), 'sh', '-ec', install]
+    enter = ['unshare', '-m', 'sh', '-ec', ENTER, 'sh', str(root), str(directory), 'sh', '-ec', install]
     done = subprocess.run(enter, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise ServiceUnavailable(f'Debian 13 could not install its packages: {done.stdout[-500:]}')

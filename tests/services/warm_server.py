@@ -29,8 +29,8 @@ def prepare() -> None:
 
 
 def run(request: dict[str, Any]) -> None:
-    """Become the command, in its folder, with its environment and its output in files."""
-    os.chdir(request['folder'])
+    """Become the command, in its directory, with its environment and its output in files."""
+    os.chdir(request['directory'])
     os.environ.clear()
     os.environ.update(request['environment'])
     for number, path in enumerate(request['streams']):

@@ -22,7 +22,7 @@ from occystrap_core.testing.sample import sample_image
 from occystrap_docker.connection import local_socket
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
-from tests.unit.docker.conftest import daemon, folder  # noqa: F401
+from tests.unit.docker.conftest import daemon, directory  # noqa: F401
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import legacy
 from tests.unit.docker.test_ssh import RELAY, MakeSsh, layers_of, make_ssh  # noqa: F401

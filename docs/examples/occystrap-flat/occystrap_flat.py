@@ -1,4 +1,4 @@
-"""flat://PATH, a whole plugin: layers as NN-DIGEST.tar beside config.json in one new folder, and the proof of it."""
+"""flat://PATH, a whole plugin: layers as NN-DIGEST.tar beside config.json in one new directory, and the proof of it."""
 import os
 import secrets
 import shutil
@@ -17,7 +17,7 @@ class FlatOutput(ImageOutput):  # it says nothing of `wants`, so it is given unc
 
     def prepare(self, image: Image) -> None:  # the time to refuse: nothing has been read
         if os.path.lexists(self._final) and not os.path.isfile(f'{self._final}/config.json'):
-            raise OutputError(f'{self._final} is there and holds no flat image: name another folder')
+            raise OutputError(f'{self._final} is there and holds no flat image: name another directory')
         os.makedirs(self._partial)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:  # called for several layers at once
@@ -42,7 +42,7 @@ class FlatOutput(ImageOutput):  # it says nothing of `wants`, so it is given unc
 
 @hookimpl
 def register_writers() -> list[WriterScheme]:
-    return [WriterScheme('flat', 'occystrap_flat:FlatOutput', help='layers as numbered files in one folder')]
+    return [WriterScheme('flat', 'occystrap_flat:FlatOutput', help='layers as numbered files in one directory')]
 
 
 @hookimpl

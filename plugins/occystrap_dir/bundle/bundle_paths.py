@@ -6,4 +6,4 @@ FILES = '.occystrap/rootfs.mtree'
 """What must be in the rootfs, line by line."""
 KEPT = '.occystrap/receipts/bundle.json'
 MARKS = (ROOTFS, CONFIG, STATE)
-"""What tells a bundle of ours, which may be replaced, from other folders."""
+"""What tells a bundle of ours, which may be replaced, from other directories."""

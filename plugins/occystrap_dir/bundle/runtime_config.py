@@ -69,7 +69,7 @@ def _process(settings: dict[str, Any], account: Account) -> dict[str, Any]:
         'user': user,
         'args': arguments,
         'env': _environment(_texts(settings, 'Env'), account),
-        'cwd': _folder(_text(settings, 'WorkingDir') or '/'),
+        'cwd': _directory(_text(settings, 'WorkingDir') or '/'),
         'capabilities': {name: _CAPABILITIES for name in sets},
         'noNewPrivileges': False,
     }
@@ -135,7 +135,7 @@ def _labels(settings: dict[str, Any]) -> dict[str, str]:
     return {name: _text(labels, name) for name in labels}
 
 
-def _folder(path: str) -> str:
+def _directory(path: str) -> str:
     if not path.startswith('/'):
         raise InvalidImage(f'the config of the image is malformed: WorkingDir {path!r} does not begin with /',
                            'config-invalid')

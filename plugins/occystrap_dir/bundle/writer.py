@@ -1,4 +1,4 @@
-"""Writing oci://: the files of an image in a folder, with the config.json that a runtime needs to run them."""
+"""Writing oci://: the files of an image in a directory, with the config.json that a runtime needs to run them."""
 import os
 from typing import BinaryIO
 

@@ -1,4 +1,4 @@
-"""catalog.json: which manifest belongs to which image, as {name: {tag: manifest}}, of a folder that holds several."""
+"""catalog.json: which manifest belongs to which image, as {name: {tag: manifest}}, in a directory of several."""
 import hashlib
 import json
 import re
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 @dataclass
 class Catalog:
-    """The images of a folder."""
+    """The images of a directory."""
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
@@ -67,7 +67,7 @@ def parse_catalog(raw: bytes, what: str) -> Catalog:
 
 
 def read_catalog(root: str, links: bool = False) -> Catalog:
-    """Return the catalog of a folder, empty if it has none; of a source even behind links.
+    """Return the catalog of a directory, empty if it has none; of a source even behind links.
 
     Raises InvalidImage for a damaged one, and OSError.
     """
@@ -125,7 +125,7 @@ def _attested(receipt: Receipt, manifest: str) -> Iterator[Entry]:
 
 
 def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
-    """Return the entry under which an image goes into a folder of several.
+    """Return the entry under which an image goes into a directory of several.
 
     As in 0.4.17 the name is the repository without its host; the host comes before it only when an image of that name
     and tag from another host is there already (one without a host counts as the same). The manifest of an image that

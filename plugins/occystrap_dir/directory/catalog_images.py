@@ -1,4 +1,4 @@
-"""The images that a folder holds, by the names that its catalog and its manifests give them."""
+"""The images that a directory holds, by the names that its catalog and its manifests give them."""
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -7,11 +7,11 @@ from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import Reference
 from occystrap_dir.directory.catalog import read_catalog
 from occystrap_dir.directory.manifests import SavedImage, manifest_names, read_manifest
-from occystrap_dir.workspace.names import folder_name
+from occystrap_dir.workspace.names import directory_name
 
 
 class Choice(NamedTuple):
-    """One image of a folder: its name and tag, empty if it has none, and its place in a manifest."""
+    """One image of a directory: its name and tag, empty if it has none, and its place in a manifest."""
 
     name: str
     tag: str
@@ -35,7 +35,7 @@ class Choice(NamedTuple):
 
 
 def list_choices(root: str) -> list[Choice]:
-    """Return the images in a folder, each once for every name; raises InvalidImage, FileNotFoundError, OSError.
+    """Return the images in a directory, each once for every name; raises InvalidImage, FileNotFoundError, OSError.
 
     A manifest that the catalog lists under one name has that name. The others are asked themselves: version 0.4.17
     lists one manifest under the names of all images that it ever held.
@@ -74,7 +74,7 @@ def reference_of(root: str, choice: Choice, image: SavedImage) -> Reference:
         named = _parse(tag, what)
         if named.tag == choice.tag and choice.name in (named.name, named.repository):
             return named
-    return _parse(str(choice), what) if choice.name else Reference(folder_name(root))
+    return _parse(str(choice), what) if choice.name else Reference(directory_name(root))
 
 
 def _parse(text: str, what: str) -> Reference:

@@ -1,4 +1,4 @@
-"""SHA256SUMS: the digests of all files of a folder's images, as sha256sum(1) writes them and `sha256sum -c` reads them.
+"""SHA256SUMS: digests of all files of a directory's images, as sha256sum(1) writes them and `sha256sum -c` reads them.
 
 Like the catalog it changes with every image, so what a receipt tells of it is what it would be for that image alone.
 """
@@ -24,13 +24,13 @@ _ESCAPES = {'\\': '\\\\', '\n': '\\n'}
 _PLAIN = {escape: plain for plain, escape in _ESCAPES.items()}
 
 Digests = Mapping[str, Digest]
-"""Digests of files by their names within the folder."""
+"""Digests of files by their names within the directory."""
 
 
 def keeps_checksums(root: str) -> bool:
-    """Return whether a folder has the file, which is then kept current; raises OutputError if a folder is called so."""
+    """Return whether a directory has the file, which is then kept current; raises OutputError if it is a directory."""
     if Beneath(root).is_directory(CHECKSUMS):
-        raise OutputError(f'{root}/{CHECKSUMS} is a folder, where checksums are to be kept: remove it')
+        raise OutputError(f'{root}/{CHECKSUMS} is a directory, where checksums are to be kept: remove it')
     return Beneath(root).status(CHECKSUMS) is not None
 
 
@@ -49,7 +49,7 @@ def digests_of_others(root: str, manifests: Iterable[str]) -> dict[str, Digest]:
     """Return the digests of the files of images that are there, given the names of their manifests.
 
     Receipts tell them, and of layers without one the SHA256SUMS that is there; only what neither tells of is hashed.
-    Files that are missing and names that lead out of the folder are left out. Raises OSError.
+    Files that are missing and names that lead out of the directory are left out. Raises OSError.
     """
     found: dict[str, Digest] = {}
     for manifest in manifests:
@@ -101,7 +101,7 @@ def _attested(root: str, manifest: str) -> dict[str, Digest]:
 
 @lru_cache(maxsize=4096)
 def _told(root: str, manifest: str, version: tuple[int, int, int]) -> dict[str, Digest]:
-    """Return what one version of a receipt tells; cached because many images go into one folder."""
+    """Return what one version of a receipt tells; cached because many images go into one directory."""
     receipt = kept_receipt(root, manifest)
     return digests_of(receipt) if receipt else {}
 
@@ -122,7 +122,7 @@ def _hashed(root: str, manifest: str) -> dict[str, Digest]:
 
 
 def _hash(root: str, name: str) -> Digest | None:
-    """Return the digest of a file, None where there is none of that name within the folder; raises OSError."""
+    """Return the digest of a file, None where there is none of that name within the directory; raises OSError."""
     try:
         return Beneath(root).hash(Beneath(root).resolved(name))[0]
     except (FileNotFoundError, WrongKind, InvalidImage):

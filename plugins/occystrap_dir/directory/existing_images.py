@@ -5,7 +5,7 @@ from occystrap_core import InvalidImage, OutputError
 from occystrap_core.files import writing
 from occystrap_dir.directory.catalog import CATALOG, is_missing, read_catalog
 from occystrap_dir.directory.manifests import SINGLE, manifest_names, read_manifest
-from occystrap_dir.workspace.destination import check_empty, check_folder, check_layout, not_replaced
+from occystrap_dir.workspace.destination import check_directory, check_empty, check_layout, not_replaced
 from occystrap_dir.workspace.workspace import STATE, was_left
 
 _OURS = (SINGLE, CATALOG, STATE)
@@ -13,13 +13,13 @@ _OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version', 'root
 
 
 def check_destination(root: str, unique: bool, rebuild: bool) -> None:
-    """Raise OutputError unless `root` is a folder that may be written to, or can be made.
+    """Raise OutputError unless `root` is a directory that may be written to, or can be made.
 
-    `unique`: several images are expected in it; with `rebuild` its catalog may be damaged. A folder with other
+    `unique`: several images are expected in it; with `rebuild` its catalog may be damaged. A directory with other
     things in it is refused.
     """
     with writing(root):
-        if check_folder(root):
+        if check_directory(root):
             _check_content(root, unique)
             if unique and not rebuild:
                 require_catalog(root)
@@ -42,7 +42,7 @@ def _check_content(root: str, unique: bool) -> None:
     _check_documents(root, unique)
     if not unique and manifest_names(root) not in ([], [SINGLE]):
         raise OutputError(f'{root} holds several images: add ?unique_names=true to put this one beside them, '
-                          'or name an empty folder')
+                          'or name an empty directory')
 
 
 def _check_documents(root: str, unique: bool) -> None:
@@ -58,4 +58,4 @@ def _check_documents(root: str, unique: bool) -> None:
         if os.path.lexists(f'{root}/{SINGLE}'):
             read_manifest(root, SINGLE)
     except InvalidImage as error:
-        raise OutputError(f'{root} holds other things: {error}: name an empty folder') from None
+        raise OutputError(f'{root} holds other things: {error}: name an empty directory') from None

@@ -1,4 +1,4 @@
-"""The files of an image beside its layers: what `dir://PATH?expand=true` adds, in a folder named like the manifest."""
+"""Files of an image beside its layers: what `dir://PATH?expand=true` adds, in a directory named after the manifest."""
 from collections.abc import Collection, Mapping
 from io import FileIO
 from typing import Any
@@ -17,12 +17,12 @@ TREES, UNPACKING = f'{STATE}/trees', f'{STATE}/unpacking'
 
 
 def expanded_name(manifest: str) -> str:
-    """Return the name of the folder that goes with a manifest."""
+    """Return the name of the directory that goes with a manifest."""
     return manifest.removesuffix('.json')
 
 
 def tree_name(manifest: str) -> str:
-    """Return the name of the list of files of that folder."""
+    """Return the name of the list of files of that directory."""
     return f'{TREES}/{expanded_name(manifest)}.mtree'
 
 
@@ -48,16 +48,16 @@ class Expansion:
 
     @property
     def notes(self) -> list[str]:
-        """Lines that say what could not be set, and what of the folder was, if anything."""
+        """Lines that say what could not be set, and what of the directory was, if anything."""
         return [*self._notes, *self._limits.notes]
 
     @property
     def mode(self) -> int:
-        """That of the folder, which keeps other users out."""
+        """That of the directory, which keeps other users out."""
         return self._limits.mode
 
     def begin(self) -> None:
-        """Make a folder to unpack into; raises OutputError."""
+        """Make a directory to unpack into; raises OutputError."""
         self._place.make(TREES, 0o777 & NOT_OTHERS)
         self._place.make_private(UNPACKING)
         self._unpacking.begin()
@@ -67,7 +67,7 @@ class Expansion:
         self._unpacking.add(stream)
 
     def add_present(self, layer: OutgoingLayer, found: WrittenLayer) -> None:
-        """Unpack a layer that lies in the folder already; raises DigestMismatch, InvalidImage, OutputError."""
+        """Unpack a layer that lies in the directory already; raises DigestMismatch, InvalidImage, OutputError."""
         file = FileIO(self._place.open(found.locator))
         with ByteStream(file, digest=layer.diff_id, what=f'{self._place.path}/{found.locator}') as stream:
             self.add(stream)
@@ -80,14 +80,14 @@ class Expansion:
         name = expanded_name(manifest)
         if self._place.status(name) and not _lists(self._place, manifest):
             raise OutputError(f'{self._place.path}/{name} is in the way, and not of this program: move it elsewhere or '
-                              'name another folder')
+                              'name another directory')
         image_id = image.config.digest
         self._listing, (digest, size) = workspace.filled(lambda write: self._unpacking.finish(write, image_id))
         covers = (image_id, *image.config.diff_ids)
         return Expectation('files', tree_name(manifest), digest, size, covers=covers)
 
     def appear(self, workspace: Workspace, manifest: str) -> None:
-        """Let the list and the folder take their places; raises OutputError."""
+        """Let the list and the directory take their places; raises OutputError."""
         if self._place.set_mode('', self.mode):
             self._notes = [f'{self._place.path} has mode {self.mode:04o} now, as it may hold setuid programs: mode= '
                            'asks for another one']
@@ -102,14 +102,14 @@ class Expansion:
 
 
 def spare_expansions(root: str, manifests: Collection[str], settings: Settings) -> None:
-    """Raise OutputError when somebody has worked in a folder that is to be replaced or removed; raises OSError."""
+    """Raise OutputError when somebody has worked in a directory that is to be replaced or removed; raises OSError."""
     for manifest in manifests:
         if lists := _lists(Beneath(root), manifest):
             require_unchanged(root, expanded_name(manifest), settings, *lists)
 
 
 def remove_expansions(root: str, manifests: Collection[str]) -> None:
-    """Remove the folders that go with manifests which are replaced or gone, and their lists; raises OSError."""
+    """Remove the directories that go with manifests which are replaced or gone, and their lists; raises OSError."""
     place = Beneath(root)
     for manifest in manifests:
         lists = _lists(place, manifest)

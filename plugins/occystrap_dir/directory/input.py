@@ -1,4 +1,4 @@
-"""Reading dir://: folders that this plugin wrote, those of version 0.4.17, and unpacked `docker save` archives."""
+"""Reading dir://: directories that this plugin wrote, those of version 0.4.17, and unpacked `docker save` archives."""
 import io
 import json
 import os
@@ -18,7 +18,7 @@ _HEX = re.compile('[0-9a-f]{64}')
 
 
 class DirInput(ImageInput):
-    """Reads one image of a folder: the only one, or the one that the options image and tag choose."""
+    """Reads one image of a directory: the only one, or the one that the options image and tag choose."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
@@ -56,7 +56,7 @@ class DirInput(ImageInput):
 
     def _choose(self) -> Choice:
         if not os.path.isdir(self._root):
-            raise ImageNotFound(f'there is no folder {self._root}')
+            raise ImageNotFound(f'there is no directory {self._root}')
         name, tag = self.location.options['image'], self.location.options['tag']
         choices = self._all()
         if not choices:

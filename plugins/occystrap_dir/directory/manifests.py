@@ -19,7 +19,7 @@ _NAME = re.compile(r'manifest(-.+)?\.json')
 
 
 class SavedImage(NamedTuple):
-    """One image of a manifest; config and layers are names of files in the folder, layers lowest first."""
+    """One image of a manifest; config and layers are names of files in the directory, layers lowest first."""
 
     config: str
     tags: Sequence[str]
@@ -42,7 +42,7 @@ def layer_name(diff_id_hex: str) -> str:
 
 
 def manifest_names(root: str) -> list[str]:
-    """Return the names of all manifests in a folder, sorted; raises OSError."""
+    """Return the names of all manifests in a directory, sorted; raises OSError."""
     return sorted(name for name in os.listdir(root) if _NAME.fullmatch(name))
 
 

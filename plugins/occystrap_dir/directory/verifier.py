@@ -1,4 +1,4 @@
-"""Verifying dir://: holds a folder against a receipt, and knows nothing of the writer."""
+"""Verifying dir://: holds a directory against a receipt, and knows nothing of the writer."""
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -26,7 +26,7 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
     if not is_there(receipt, results):
         return results
     _require_options(receipt, results)
-    check = FolderCheck(receipt, level, settings)
+    check = DirectoryCheck(receipt, level, settings)
     for found in settings.in_parallel(check.one, receipt.expectations):
         results.extend(found)
     if receipt.of_kind('files'):
@@ -44,7 +44,7 @@ def _require_options(receipt: Receipt, results: CheckResults) -> None:
             results.unverified(receipt.destination, f'the receipt says {option}=true and expects no {kind}')
 
 
-class FolderCheck:
+class DirectoryCheck:
     """Checks the expectations of one receipt, each by itself."""
 
     def __init__(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Writing dir://: a folder in the layout of `docker save`, every layer as its uncompressed tar."""
+"""Writing dir://: a directory in the layout of `docker save`, every layer as its uncompressed tar."""
 import os
 from dataclasses import replace
 from functools import cached_property
@@ -26,7 +26,7 @@ from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 
 class DirOutput(ImageOutput):
-    """Writes one image into a folder that it has for itself or, with unique_names, shares with others."""
+    """Writes one image into a directory that it has for itself or, with unique_names, shares with others."""
 
     wants = LayerForm.TAR
 
@@ -52,7 +52,7 @@ class DirOutput(ImageOutput):
         return Place.at(self._root, str(named_as(reference)), reference.host)
 
     def prepare(self, image: Image) -> None:
-        """Refuse what is no folder, cannot be written to, or holds other things; raises OutputError."""
+        """Refuse what is no directory, cannot be written to, or holds other things; raises OutputError."""
         check_destination(self._root, self._unique, self._rebuild)
         with writing(self._root):
             spare_expansions(self._root, [] if self._unique else [SINGLE], self.settings)

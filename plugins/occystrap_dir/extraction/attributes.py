@@ -82,12 +82,12 @@ class Attributes(NamedTuple):
         return cls(mode & 0o7777, uid, gid, mtime, xattrs)
 
     def keywords(self, owner: bytes, time: bytes, xattrs: bytes) -> bytes:
-        """Return what to expect of a file or folder, with what was set of owner, time and extended attributes."""
+        """Return what to expect of a file or directory, with what was set of owner, time and extended attributes."""
         return b'mode=%04o%s%s%s' % (self.mode, owner, time, xattrs)
 
 
 IMPLICIT = Attributes(0o755, 0, 0, 0)
-"""Those of a folder that no entry tells of: the same whenever it is made."""
+"""Those of a directory that no entry tells of: the same whenever it is made."""
 
 
 class Setter:
@@ -139,25 +139,25 @@ class Setter:
             return attributes.keywords(owner, _time_keyword(attributes.mtime), xattrs)
         return attributes.keywords(owner, self._time(attributes, lambda: os.fstat(descriptor)), xattrs)
 
-    def folder(self, descriptor: int, attributes: Attributes) -> bytes:
-        """Set what a folder may have while it is filled, and return the keywords of all."""
+    def directory(self, descriptor: int, attributes: Attributes) -> bytes:
+        """Set what a directory may have while it is filled, and return the keywords of all."""
         attributes = self._readable(attributes, 0o700)
         owner = self._set_owner(descriptor, attributes, is_new=False)
-        xattrs = self._set_xattrs(descriptor, attributes, is_folder=True)
+        xattrs = self._set_xattrs(descriptor, attributes, is_directory=True)
         if not -_KEPT <= attributes.mtime < _KEPT:
             os.utime(descriptor, ns=(attributes.mtime, attributes.mtime))
         time = self._time(attributes, lambda: os.fstat(descriptor))
         return attributes.keywords(owner, time, xattrs)
 
-    def implicit_folder(self, descriptor: int) -> bytes:
-        """Set what a folder has of which no entry tells, and return the keywords; an owner only where one can be set.
+    def implicit_directory(self, descriptor: int) -> bytes:
+        """Set the attributes of a directory without an entry, return the keywords; an owner only where one can be set.
         """
         if self.is_root:
-            return self.folder(descriptor, IMPLICIT)
+            return self.directory(descriptor, IMPLICIT)
         return IMPLICIT.keywords(b'', _time_keyword(IMPLICIT.mtime), b'')
 
-    def finish_folder(self, descriptor: int, mode: int, time: int | None, xattrs: Mapping[bytes, bytes]) -> None:
-        """Set what would have kept us from filling a folder, or gone over to what is in it: lists, mode and time."""
+    def finish_directory(self, descriptor: int, mode: int, time: int | None, xattrs: Mapping[bytes, bytes]) -> None:
+        """Set what would have kept us from filling a directory, or gone over to what is in it: lists, mode and time."""
         for name, value in xattrs.items():
             if name in ACLS:
                 os.setxattr(descriptor, name, value)
@@ -165,19 +165,19 @@ class Setter:
         if time is not None:
             os.utime(descriptor, ns=(time, time))
 
-    def named(self, name: bytes, folder: int, attributes: Attributes, is_link: bool) -> bytes:
-        """Set all of what is called `name` in an open folder, and is no file or folder, and return the keywords."""
+    def named(self, name: bytes, directory: int, attributes: Attributes, is_link: bool) -> bytes:
+        """Set all attributes of `name` in an open directory, which is no file or directory, and return the keywords."""
         owner = b''
         if self.is_root:
-            os.chown(name, attributes.uid, attributes.gid, dir_fd=folder, follow_symlinks=False)
+            os.chown(name, attributes.uid, attributes.gid, dir_fd=directory, follow_symlinks=False)
             owner = b' uid=%d gid=%d' % (attributes.uid, attributes.gid)
         elif (attributes.uid, attributes.gid) != self._own:
             self.missed['owner'] += 1
-        xattrs = self._set_xattrs(f'/proc/self/fd/{folder}/{os.fsdecode(name)}', attributes)
+        xattrs = self._set_xattrs(f'/proc/self/fd/{directory}/{os.fsdecode(name)}', attributes)
         if not is_link:  # just made, and no link: there is no chmod that follows none
-            os.chmod(name, attributes.mode, dir_fd=folder)
-        os.utime(name, ns=(attributes.mtime, attributes.mtime), dir_fd=folder, follow_symlinks=False)
-        time = self._time(attributes, lambda: os.lstat(name, dir_fd=folder))
+            os.chmod(name, attributes.mode, dir_fd=directory)
+        os.utime(name, ns=(attributes.mtime, attributes.mtime), dir_fd=directory, follow_symlinks=False)
+        time = self._time(attributes, lambda: os.lstat(name, dir_fd=directory))
         mode = b'' if is_link else b'mode=%04o' % attributes.mode
         return b'%s%s%s%s' % (mode, owner, time, xattrs)
 
@@ -207,8 +207,8 @@ class Setter:
             self.missed['owner'] += (uid, gid) != self._own
         return b''
 
-    def _set_xattrs(self, target: int | str, attributes: Attributes, is_folder: bool = False) -> bytes:
-        """Set what the kernel keeps, and return its keywords; lists of a folder are only tried: children inherit them.
+    def _set_xattrs(self, target: int | str, attributes: Attributes, is_directory: bool = False) -> bytes:
+        """Set what the kernel keeps, return its keywords; ACLs of a directory are only tried: children inherit them.
         """
         wanted = attributes.xattrs
         if self._rootless and isinstance(target, int) and (attributes.uid or attributes.gid):
@@ -218,7 +218,7 @@ class Setter:
         values = {name: kept(name, value, attributes.mode) for name, value in wanted.items()}
         done = {name: value for name, value in values.items()
                 if value is not None and self._set_xattr(target, name, value)}
-        if is_folder and isinstance(target, int) and (lists := [name for name in ACLS if name in done]):
+        if is_directory and isinstance(target, int) and (lists := [name for name in ACLS if name in done]):
             for name in lists:
                 os.removexattr(target, name)
             os.fchmod(target, 0o700)

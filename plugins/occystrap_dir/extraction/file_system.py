@@ -26,28 +26,28 @@ _PROBE = b'probe'
 
 
 class FileSystem(NamedTuple):
-    """What is so of everything new in one folder."""
+    """What is so of everything new in one directory."""
 
     step: int = 1
     """Times are kept in multiples of so many nanoseconds."""
     flags: tuple[int, int] | None = None
-    """Those that a file, and a folder, get from the folder above; None where there are none."""
+    """Those that a file, and a directory, get from the directory above; None where there are none."""
     xattrs: Collection[bytes] = ()
     """Names of attributes that the system sets, such as security.selinux."""
 
     @classmethod
-    def of(cls, folder: int) -> Self:
-        """Return what is so in an open, empty folder, having made and removed a file and a folder; raises OSError."""
+    def of(cls, directory: int) -> Self:
+        """Return what holds in an open, empty directory, found by making and removing entries; raises OSError."""
         descriptor = os.open(_PROBE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
-                             dir_fd=folder)
+                             dir_fd=directory)
         try:
             os.utime(descriptor, ns=(_TIME, _TIME))
             step, flags, names = _step(os.fstat(descriptor).st_mtime_ns), flags_of(descriptor), xattr_names(descriptor)
         finally:
             os.close(descriptor)
-            os.unlink(_PROBE, dir_fd=folder)
-        folder_flags, more = _of_folder(folder)
-        both = None if flags is None or folder_flags is None else (flags, folder_flags)
+            os.unlink(_PROBE, dir_fd=directory)
+        directory_flags, more = _of_directory(directory)
+        both = None if flags is None or directory_flags is None else (flags, directory_flags)
         return cls(step, both, tuple(sorted({*names, *more})))
 
     def to_words(self) -> bytes:
@@ -61,8 +61,8 @@ class FileSystem(NamedTuple):
         pairs = [word.partition(b'=')[::2] for word in words.split()]
         told = dict(pairs)
         try:
-            file, folder = (int(each, 16) for each in told.get(b'flags', b'0,0').split(b','))
-            return cls(int(told[b'step']), (file, folder) if b'flags' in told else None,
+            file, directory = (int(each, 16) for each in told.get(b'flags', b'0,0').split(b','))
+            return cls(int(told[b'step']), (file, directory) if b'flags' in told else None,
                        tuple(unescaped(value) for key, value in pairs if key == b'xattr'))
         except (KeyError, ValueError):
             raise InvalidImage('the list of files does not say what its file system does') from None
@@ -73,7 +73,7 @@ class FileSystem(NamedTuple):
 
 
 def flags_of(descriptor: int) -> int | None:
-    """Return the flags of an open file or folder (chattr(1)), None where the file system has none; raises OSError."""
+    """Return the flags of an open file or directory (chattr(1)), None if the file system has none; raises OSError."""
     try:
         return int.from_bytes(fcntl.ioctl(descriptor, _GET_FLAGS, _EMPTY)[:4], sys.byteorder) & _HELD
     except OSError as error:
@@ -109,7 +109,7 @@ def clear_xattrs(descriptor: int, kept: Collection[bytes] = ()) -> None:
                     raise
 
 
-def _of_folder(above: int) -> tuple[int | None, list[bytes]]:
+def _of_directory(above: int) -> tuple[int | None, list[bytes]]:
     os.mkdir(_PROBE, 0o700, dir_fd=above)
     try:
         descriptor = os.open(_PROBE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)

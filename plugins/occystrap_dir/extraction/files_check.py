@@ -6,9 +6,9 @@ from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import file_size
 
 
-def check_files(expected: Expectation, root: str, folder: str, full: bool, settings: Settings, results: CheckResults,
+def check_files(expected: Expectation, root: str, directory: str, full: bool, settings: Settings, results: CheckResults,
                 ) -> None:
-    """Note how the list that is expected, and the tree in `folder` that it is of, are not as they should be.
+    """Note how the list that is expected, and the tree in `directory` that it is of, are not as they should be.
 
     `full` compares contents too. Raises FileNotFoundError without a list, WrongKind, InvalidImage, OSError.
     """
@@ -19,7 +19,7 @@ def check_files(expected: Expectation, root: str, folder: str, full: bool, setti
         return
     tree = CheckResults()
     try:
-        head = check_tree(root, expected.locator, folder, full, settings, tree)
+        head = check_tree(root, expected.locator, directory, full, settings, tree)
     except OtherVersion as error:
         results.unreachable(expected, str(error))
         return
@@ -36,7 +36,7 @@ def read_head(root: str, listing: str) -> Head:
 
 def check_tree(root: str, listing: str, name: str, full: bool, settings: Settings, results: CheckResults,
                may_miss: bool = False) -> Head:
-    """Hold the tree in a folder below a root against a list of files; return what that says of itself.
+    """Hold the tree in a directory below a root against a list of files; return what that says of itself.
 
     With `may_miss` only what was added or changed counts. Raises OSError, InvalidImage.
     """
@@ -46,6 +46,6 @@ def check_tree(root: str, listing: str, name: str, full: bool, settings: Setting
         if not place.is_directory(name):
             results.error(name, 'is missing')
             return head
-        with place.directory(name) as folder:
-            TreeCheck(folder, name, head.file_system, full, settings, results, may_miss).check(lines_of(file))
+        with place.directory(name) as directory:
+            TreeCheck(directory, name, head.file_system, full, settings, results, may_miss).check(lines_of(file))
     return head

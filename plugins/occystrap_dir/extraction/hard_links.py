@@ -57,8 +57,8 @@ class HardLinks:
             return False
         if source == path:
             return True
-        if self._record.is_folder(source):
-            raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which is a folder')
+        if self._record.is_directory(source):
+            raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which is a directory')
         try:
             self._make(source, path)
         except FileExistsError:
@@ -75,13 +75,13 @@ class HardLinks:
         return source if source is not None and self._record.layer(source) is not None else None
 
     def _plain(self, target: bytes) -> bytes | None:
-        """Return the target's path without links on the way, None where no folder has it."""
+        """Return the target's path without links on the way, None where no directory has it."""
         above, _, name = target.rpartition(b'/')
-        folder = self._root.existing(above)
-        return join(folder.path, name) if folder and name else None
+        directory = self._root.existing(above)
+        return join(directory.path, name) if directory and name else None
 
     def _make(self, source: bytes, path: bytes) -> None:
-        from_folder, _, from_name = source.rpartition(b'/')
-        to_folder, _, to_name = path.rpartition(b'/')
-        os.link(from_name, to_name, src_dir_fd=self._root.plain(from_folder), dst_dir_fd=self._root.plain(to_folder),
-                follow_symlinks=False)
+        from_directory, _, from_name = source.rpartition(b'/')
+        to_directory, _, to_name = path.rpartition(b'/')
+        os.link(from_name, to_name, src_dir_fd=self._root.plain(from_directory),
+                dst_dir_fd=self._root.plain(to_directory), follow_symlinks=False)

@@ -17,10 +17,10 @@ class Marks(Protocol):
         """Take a whiteout; raises OSError."""
 
     def made(self, path: bytes) -> None:
-        """Know that a folder was made of which no entry tells, or not yet."""
+        """Know that a directory was made of which no entry tells, or not yet."""
 
     def told(self, path: bytes) -> None:
-        """Know that an entry tells of a folder."""
+        """Know that an entry tells of a directory."""
 
     def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
         """Look whether a device may be made; raises InvalidImage if it would be taken for a mark."""
@@ -39,11 +39,11 @@ class Hiding:
         self._tree = tree
 
     def mark(self, mark: Whiteout) -> None:
-        """Remove a path, or what is in a folder; what is not there need not be removed."""
+        """Remove a path, or what is in a directory; what is not there need not be removed."""
         tree = self._tree
         if mark.opaque:
-            if folder := tree.root.existing(mark.path):
-                tree.removal.hidden_in(folder.path)
+            if directory := tree.root.existing(mark.path):
+                tree.removal.hidden_in(directory.path)
             return
         above, _, name = mark.path.rpartition(b'/')
         found = tree.root.existing(above)
@@ -67,9 +67,9 @@ class Hiding:
         return ()
 
 
-def _exists(name: bytes, folder: int) -> bool:
+def _exists(name: bytes, directory: int) -> bool:
     try:
-        os.lstat(name, dir_fd=folder)
+        os.lstat(name, dir_fd=directory)
         return True
     except FileNotFoundError:
         return False

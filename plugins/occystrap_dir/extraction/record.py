@@ -9,45 +9,45 @@ from occystrap_dir.workspace.root import join
 
 _LAYERS = 1 << 16
 _KNOWN = 1024
-_FOLDER = b'type=dir'
+_DIRECTORY = b'type=dir'
 
 
-class _Folder:
-    """A folder: what is in it, by name, and where its keywords are, with the number of its layer in the lower bits."""
+class _Directory:
+    """A directory: its children by name, and where its keywords are, with the number of its layer in the lower bits."""
 
     __slots__ = ('place', 'names', 'whole')
 
     def __init__(self, place: int, whole: int) -> None:
         self.place, self.whole = place, whole
-        self.names: dict[bytes, int | _Folder] = {}
+        self.names: dict[bytes, int | _Directory] = {}
 
 
 class TreeRecord:
     """The keywords of each path (see mtree.py), in an unnamed file; memory holds names alone, each once.
 
-    `whole` of a folder is the layer that brought all that is below it, so that marks of that layer hide nothing there.
+    `whole` of a directory is the layer that brought everything below it: marks of that layer hide nothing there.
     """
 
-    def __init__(self, folder: str, named: Callable[[int], None] = lambda length: None) -> None:
-        """`folder` is for the file, gone with this object or the process. Raises OutputError.
+    def __init__(self, directory: str, named: Callable[[int], None] = lambda length: None) -> None:
+        """`directory` is for the file, gone with this object or the process. Raises OutputError.
 
         `named` hears of the length of each name that is kept in memory.
         """
         import tempfile
-        with writing(folder):
-            self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)
+        with writing(directory):
+            self._file: BinaryIO = tempfile.TemporaryFile(dir=directory)
         self._end, self._named = 0, named
-        self._root: _Folder | None = None
-        self._known: dict[bytes, _Folder] = {}
-        """Folders by path, some of them."""
+        self._root: _Directory | None = None
+        self._known: dict[bytes, _Directory] = {}
+        """Directories by path, some of them."""
         self._linked: set[int] = set()
 
     def put(self, path: bytes, layer: int, keywords: bytes) -> None:
         """Say what is at a path from now on."""
         place = self._end * _LAYERS + layer
         self._end += self._file.write(keywords + b'\n')
-        if keywords.startswith(_FOLDER):
-            self._put_folder(path, place, layer)
+        if keywords.startswith(_DIRECTORY):
+            self._put_directory(path, place, layer)
         else:
             self._put(path, place)
 
@@ -61,8 +61,8 @@ class TreeRecord:
     def drop(self, path: bytes) -> None:
         """Say that nothing is there any more, nor below it."""
         above, _, name = path.rpartition(b'/')
-        folder = self._folder(above)
-        if folder and isinstance(folder.names.pop(name, None), _Folder):
+        directory = self._directory(above)
+        if directory and isinstance(directory.names.pop(name, None), _Directory):
             self._known.clear()
 
     def layer(self, path: bytes) -> int | None:
@@ -70,9 +70,9 @@ class TreeRecord:
         place = self._place(path)
         return None if place is None else place % _LAYERS
 
-    def is_folder(self, path: bytes) -> bool:
-        """Tell whether a folder is at a path."""
-        return self._folder(path) is not None
+    def is_directory(self, path: bytes) -> bool:
+        """Tell whether a directory is at a path."""
+        return self._directory(path) is not None
 
     def keywords(self, path: bytes) -> bytes:
         """Return what a path is."""
@@ -82,17 +82,17 @@ class TreeRecord:
         return self._read(place // _LAYERS)
 
     def is_whole(self, path: bytes, layer: int) -> bool:
-        """Tell whether a layer brought all that is below a folder."""
-        folder = self._folder(path)
-        return folder is not None and folder.whole == layer
+        """Tell whether a layer brought all that is below a directory."""
+        directory = self._directory(path)
+        return directory is not None and directory.whole == layer
 
     def set_whole(self, path: bytes, layer: int) -> None:
-        """Say that of a folder there is only what a layer brought."""
-        if folder := self._folder(path):
-            folder.whole = layer
+        """Say that of a directory there is only what a layer brought."""
+        if directory := self._directory(path):
+            directory.whole = layer
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield each path with its keywords: folder by folder, what is in one in order of names, then what is below."""
+        """Yield each path with its keywords, directory by directory: children by name, then what is below."""
         self._file.flush()
         assert self._root
         names = self._counted() if self._linked else Counter[int]()
@@ -100,23 +100,23 @@ class TreeRecord:
         levels = [(b'', self._root, below := list[bytes]())]
         yield from self._in(b'', self._root, names, below)
         while levels:
-            path, folder, left = levels[-1]
+            path, directory, left = levels[-1]
             if not left:
                 levels.pop()
                 continue
             name = left.pop()
-            child, path = folder.names[name], join(path, name)
-            assert isinstance(child, _Folder)
+            child, path = directory.names[name], join(path, name)
+            assert isinstance(child, _Directory)
             levels.append((path, child, below := []))
             yield from self._in(path, child, names, below)
 
-    def _in(self, path: bytes, folder: _Folder, counts: Counter[int], below: list[bytes],
+    def _in(self, path: bytes, directory: _Directory, counts: Counter[int], below: list[bytes],
             ) -> Iterator[tuple[bytes, bytes]]:
-        """Yield what is in a folder; the names of those that have something in them go to `below`, the first last."""
-        for name in sorted(folder.names):
-            child = folder.names[name]
+        """Yield the children of a directory; the names of those that have children go to `below`, the first last."""
+        for name in sorted(directory.names):
+            child = directory.names[name]
             yield join(path, name), self._said(child, counts)
-            if isinstance(child, _Folder) and child.names:
+            if isinstance(child, _Directory) and child.names:
                 below.append(name)
         below.reverse()
 
@@ -126,44 +126,44 @@ class TreeRecord:
 
     def _put(self, path: bytes, place: int) -> None:
         above, _, name = path.rpartition(b'/')
-        folder = self._known.get(above) or self._folder(above)
-        assert folder is not None
-        if name not in folder.names:
+        directory = self._known.get(above) or self._directory(above)
+        assert directory is not None
+        if name not in directory.names:
             self._named(len(name))
-        elif isinstance(folder.names[name], _Folder):
+        elif isinstance(directory.names[name], _Directory):
             self._known.clear()
-        folder.names[name] = place
+        directory.names[name] = place
 
-    def _put_folder(self, path: bytes, place: int, layer: int) -> None:
-        if known := self._folder(path):
+    def _put_directory(self, path: bytes, place: int, layer: int) -> None:
+        if known := self._directory(path):
             known.place = place
             return
         if path:
             self._put(path, place)
             above, _, name = path.rpartition(b'/')
-            folder = self._folder(above)
-            assert folder is not None
-            folder.names[name] = _Folder(place, layer)
+            directory = self._directory(above)
+            assert directory is not None
+            directory.names[name] = _Directory(place, layer)
         else:
-            self._root = _Folder(place, layer)
+            self._root = _Directory(place, layer)
 
     def _place(self, path: bytes) -> int | None:
         if not path:
             return self._root.place if self._root else None
         above, _, name = path.rpartition(b'/')
-        folder = self._folder(above)
-        child = folder.names.get(name) if folder else None
-        return child.place if isinstance(child, _Folder) else child
+        directory = self._directory(above)
+        child = directory.names.get(name) if directory else None
+        return child.place if isinstance(child, _Directory) else child
 
-    def _folder(self, path: bytes) -> _Folder | None:
+    def _directory(self, path: bytes) -> _Directory | None:
         if not path:
             return self._root
         if known := self._known.get(path):
             return known
-        found: int | _Folder | None = self._root
+        found: int | _Directory | None = self._root
         for name in path.split(b'/'):
-            found = found.names.get(name) if isinstance(found, _Folder) else None
-        if not isinstance(found, _Folder):
+            found = found.names.get(name) if isinstance(found, _Directory) else None
+        if not isinstance(found, _Directory):
             return None
         if len(self._known) >= _KNOWN:
             self._known.clear()
@@ -173,16 +173,16 @@ class TreeRecord:
     def _counted(self) -> Counter[int]:
         """Return how many names each file has that has several."""
         counts, pending = Counter[int](), [self._root]
-        while folder := pending.pop() if pending else None:
-            for child in folder.names.values():
-                if isinstance(child, _Folder):
+        while directory := pending.pop() if pending else None:
+            for child in directory.names.values():
+                if isinstance(child, _Directory):
                     pending.append(child)
                 elif child // _LAYERS in self._linked:
                     counts[child // _LAYERS] += 1
         return counts
 
-    def _said(self, child: 'int | _Folder', names: Counter[int]) -> bytes:
-        place = (child.place if isinstance(child, _Folder) else child) // _LAYERS
+    def _said(self, child: 'int | _Directory', names: Counter[int]) -> bytes:
+        place = (child.place if isinstance(child, _Directory) else child) // _LAYERS
         if names[place] > 1:
             return self._read(place) + b' nlink=%d inode=%d' % (names[place], place)
         return self._read(place)

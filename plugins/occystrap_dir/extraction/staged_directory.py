@@ -1,4 +1,4 @@
-"""A folder in the making beside its final place, which it takes by one rename, in exchange for what was there."""
+"""A directory in the making beside its final place, which it takes by one rename, in exchange for what was there."""
 import ctypes
 import errno
 import fcntl
@@ -20,7 +20,7 @@ _EXCHANGE = 2
 
 
 class Staging:
-    """One run's folder `.NAME.occystrap-…` beside the destination. It is locked, so that abandoned ones can be told.
+    """One run's directory `.NAME.occystrap-…` beside the destination, locked so that abandoned ones are recognized.
 
     It has mode 0700 until it takes its place, whatever is in it.
     """
@@ -29,7 +29,7 @@ class Staging:
                  is_ours: Callable[[Collection[str]], bool] = lambda names: True) -> None:
         """`name` is the destination's; with `sync` all is flushed to the device before it appears.
 
-        `is_ours` tells by the names in it whether a folder that is there, when this one is complete, may be replaced.
+        `is_ours` decides by the names in it whether an existing directory may be replaced when this one is complete.
         """
         above, _, last = name.rpartition('/')
         self.target = f'{place.path}/{name}'
@@ -41,17 +41,17 @@ class Staging:
 
     @property
     def inside(self) -> Beneath:
-        """The folder, once it was begun."""
+        """The directory, once it was begun."""
         assert self._lock is not None
         return Beneath(f'{self._place.path}/{self._name}', self._lock)
 
     @property
     def above(self) -> str:
-        """The path of the folder that it is made in."""
+        """The path of the directory that it is made in."""
         return f'{self._place.path}/{self._above}'
 
     def begin(self) -> None:
-        """Make the folder, having removed those of runs that were killed; raises OutputError."""
+        """Make the directory, having removed those of runs that were killed; raises OutputError."""
         with writing(self.target):
             for name in self._place.names(self._above):
                 if name.startswith(self._prefix):
@@ -63,7 +63,7 @@ class Staging:
         return f'{self._above}/{name}' if self._above else name
 
     def _made(self) -> bool:
-        """Make and lock the folder; tell whether it is still there, which another run may have taken for abandoned."""
+        """Make and lock the directory; return whether it is still there: another run may think it abandoned."""
         self._place.make(self._name, 0o700)
         descriptor = self._locked(self._name, fcntl.LOCK_EX)
         if descriptor is None:
@@ -72,7 +72,7 @@ class Staging:
         return True
 
     def commit(self, name: str = '', mode: int | None = None) -> None:
-        """Let the folder appear at its place, or under another name, and remove what it takes the place of.
+        """Let the directory appear at its place, or under another name, and remove what it takes the place of.
 
         With `mode` it gets that one first. Raises OutputError.
         """
@@ -91,7 +91,7 @@ class Staging:
             self._unlock()
 
     def discard(self) -> None:
-        """Remove the folder, if it has not taken its place; raises OSError."""
+        """Remove the directory, if it has not taken its place; raises OSError."""
         with self._mutex:
             if self._lock is not None:
                 remove_tree(self._place, self._name)
@@ -103,17 +103,17 @@ class Staging:
         self._lock = None
 
     def _take_place(self, target: str) -> bool:
-        """Rename the folder to its place; return whether what was there before now has this one's name."""
+        """Rename the directory to its place; return whether what was there before now has this one's name."""
         if not _rename(self._place, self._name, target):
             return False
         with suppress(FileNotFoundError):  # others took it for abandoned
             if not self._is_ours(self._place.names(self._name)):
                 _exchange(self._place, self._name, target)
-                raise OutputError(f'{self._place.path}/{target} holds other things by now: name a new folder')
+                raise OutputError(f'{self._place.path}/{target} holds other things by now: name a new directory')
         return True
 
     def _remove(self, name: str, lock: int) -> None:
-        """Remove a folder that no run holds; one that somebody else removes at the same time is gone as well.
+        """Remove a directory that no run holds; one that somebody else removes at the same time is gone as well.
 
         With LOCK_NB in `lock` it is left alone where somebody holds it, else that is waited for.
         """
@@ -127,7 +127,7 @@ class Staging:
                     os.close(descriptor)
 
     def _locked(self, name: str, lock: int) -> int | None:
-        """Open and lock a folder; None if it has gone meanwhile, also where a run has made its own there."""
+        """Open and lock a directory; None if it has gone meanwhile, also where a run has made its own there."""
         try:
             with self._place.directory(name) as directory:
                 descriptor = os.dup(directory)
@@ -145,9 +145,9 @@ class Staging:
 
 
 def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
-    """Raise OutputError unless a folder can be made at `path`, in place of an empty one or a `kind` of ours.
+    """Raise OutputError unless a directory can be made at `path`, in place of an empty one or a `kind` of ours.
 
-    One of ours, damaged or whole, holds the last of `marks`, a folder, and nothing but them. Asked before anything is
+    One of ours, damaged or whole, holds the last of `marks`, a directory, and nothing else. Asked before anything is
     downloaded.
     """
     target = os.path.realpath(path)
@@ -155,21 +155,21 @@ def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
         check_parent(path, os.path.dirname(target))
         if not os.path.lexists(target):
             if os.path.islink(path):
-                raise OutputError(f'{path} is a link that leads to no folder: name a folder')
+                raise OutputError(f'{path} is a link that leads to no directory: name a directory')
             return
         if not os.path.isdir(target) or os.path.ismount(target):
-            raise OutputError(f'{path} is {"a mount point" if os.path.isdir(target) else "not a folder"}: name a new '
-                              'folder, which takes its place as a whole when it is complete')
+            raise OutputError(f'{path} is {"a mount point" if os.path.isdir(target) else "no directory"}: name a new '
+                              'directory, which takes its place as a whole when it is complete')
         place = Beneath(target)
         names = place.names()
         if not may_replace(names, marks):
-            raise OutputError(f'{path} holds other things, such as {names[0]!r}, and no {kind}: name a new folder')
+            raise OutputError(f'{path} holds other things, such as {names[0]!r}, and no {kind}: name a new directory')
         if names:
             _require_plain(place, marks[-1])
 
 
 def _require_plain(place: Beneath, name: str) -> None:
-    """Raise WrongKind for anything below a folder but files and folders, and where it is none itself."""
+    """Raise WrongKind for anything below a directory but files and directories, and where it is none itself."""
     for each in place.names(name):
         if place.is_directory(f'{name}/{each}'):
             _require_plain(place, f'{name}/{each}')
@@ -178,7 +178,7 @@ def _require_plain(place: Beneath, name: str) -> None:
 
 
 def may_replace(names: Collection[str], marks: tuple[str, ...]) -> bool:
-    """Tell by the names in a folder whether it is empty, or one of ours, damaged or whole."""
+    """Tell by the names in a directory whether it is empty, or one of ours, damaged or whole."""
     return not names or marks[-1] in names and not set(names) - set(marks)
 
 
@@ -190,10 +190,10 @@ def _sync_file_system(descriptor: int) -> None:
 
 
 def _rename(place: Beneath, name: str, target: str) -> bool:
-    """Rename a folder; return whether it was exchanged with one that is not empty."""
+    """Rename a directory; return whether it was exchanged with one that is not empty."""
     with place.above(name) as (source, before), place.above(target) as (directory, after):
         try:
-            os.rename(before, after, src_dir_fd=source, dst_dir_fd=directory)  # in place of an empty folder too
+            os.rename(before, after, src_dir_fd=source, dst_dir_fd=directory)  # in place of an empty directory too
             return False
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):

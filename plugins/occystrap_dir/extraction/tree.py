@@ -8,8 +8,8 @@ from typing import NamedTuple
 from occystrap_core import InvalidImage
 from occystrap_core.files import ByteStream
 from occystrap_core.tar import (
-    BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, HARD_LINK, SYMLINK, TarEntry, TarReader, Whiteout, is_whiteout,
-    plain_path, whiteout_of,
+    BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, TarEntry, TarReader, Whiteout,
+    is_whiteout, plain_path, whiteout_of,
 )
 from occystrap_dir.extraction import mtree
 from occystrap_dir.extraction.attributes import AttributeRefused, Attributes, Setter
@@ -32,32 +32,32 @@ _AUFS = b'.wh..wh.'
 
 
 class Cover(NamedTuple):
-    """What a layer has that is not made from a tar: folders, each after the one that it is in, symlinks, and paths that
+    """What a layer has that is not made from a tar: directories, each after its parent, symlinks, and paths that
     it hides.
     """
 
-    folders: Sequence[tuple[bytes, Attributes]]
+    directories: Sequence[tuple[bytes, Attributes]]
     links: Sequence[tuple[bytes, bytes, Attributes]]
     hidden: Sequence[bytes]
 
 
 class Tree:
-    """Puts layers into a folder. Everything is reached through `Root`, so that nothing comes to lie outside.
+    """Puts layers into a directory. Everything is reached through `Root`, so that nothing comes to lie outside.
 
-    Folders are the process's own, mode 0700, until `finish`, when they get their modes and times.
+    Directories are the process's own, mode 0700, until `finish`, when they get their modes and times.
     """
 
-    def __init__(self, folder: int, record: TreeRecord, setter: Setter, budget: Budget,
+    def __init__(self, directory: int, record: TreeRecord, setter: Setter, budget: Budget,
                  marks: Callable[['Tree'], Marks], sync: bool) -> None:
-        """`folder` is open, new and empty; `marks` makes what deals with whiteouts. Raises OSError."""
+        """`directory` is open, new and empty; `marks` makes what deals with whiteouts. Raises OSError."""
         self.record, self.setter, self._budget, self._sync = record, setter, budget, sync
-        self.root = Root(folder, self._made)
+        self.root = Root(directory, self._made)
         self.layer = 0
         """The number of the layer that is being put in."""
         self.removal = Removal(self.root, self)
         self._marks = marks(self)
         self._links = HardLinks(self.root, record, self.removal, budget.named)
-        clear_xattrs(self.root.plain(b''))  # what it may have inherited from the folder above, as the mode
+        clear_xattrs(self.root.plain(b''))  # what it may have inherited from the directory above, as the mode
         os.fchmod(self.root.plain(b''), 0o700)
         self.file_system = FileSystem.of(self.root.plain(b''))
         """What is so of every new file here."""
@@ -76,10 +76,10 @@ class Tree:
 
     def put_cover(self, cover: Cover) -> None:
         """Put a layer in that is not made from a tar; raises InvalidImage, OSError."""
-        for path, attributes in cover.folders:
+        for path, attributes in cover.directories:
             self._budget.entry()
-            self.root.folder(path)
-            self._set_folder(path, attributes)
+            self.root.directory(path)
+            self._set_directory(path, attributes)
         for path, target, attributes in cover.links:
             self._put_symlink(path, target, attributes)
         for path in cover.hidden:
@@ -87,34 +87,34 @@ class Tree:
         self._marks.finish()
 
     def finish(self, head: Head) -> Iterator[bytes]:
-        """Yield the list of all files, line by line (see mtree.py), and give folders what is set last."""
+        """Yield the list of all files, line by line (see mtree.py), and give directories what is set last."""
         yield from head._replace(file_system=self.file_system, notes=self._marks.notes()).to_lines()
         for path, keywords in self.record.entries():
             line = mtree.line(path, keywords)
             if keywords.startswith(b'type=dir'):
                 said = mtree.Line.parse(line)
                 assert said.mode is not None
-                self.setter.finish_folder(self.root.plain(path), said.mode, said.time, said.xattrs)
+                self.setter.finish_directory(self.root.plain(path), said.mode, said.time, said.xattrs)
             yield line
 
     def is_own(self, path: bytes) -> bool:
         """Tell whether the current layer has brought a path."""
         return self.record.layer(path) == self.layer
 
-    def is_whole(self, folder: bytes) -> bool:
-        """Tell whether the current layer has brought all that is below a folder."""
-        return self.record.is_whole(folder, self.layer)
+    def is_whole(self, directory: bytes) -> bool:
+        """Tell whether the current layer has brought all that is below a directory."""
+        return self.record.is_whole(directory, self.layer)
 
-    def set_whole(self, folder: bytes) -> None:
-        """Know that the current layer has brought all that is below a folder."""
-        self.record.set_whole(folder, self.layer)
+    def set_whole(self, directory: bytes) -> None:
+        """Know that the current layer has brought all that is below a directory."""
+        self.record.set_whole(directory, self.layer)
 
     def gone(self, path: bytes) -> None:
         """Know that a path was removed."""
         self.record.drop(path)
 
     def left(self, path: bytes) -> None:
-        """A folder is hidden, but the layer has something in it: it is a new one, of which no entry tells."""
+        """A directory is hidden, but the layer has something in it: it is a new one, of which no entry tells."""
         clear_xattrs(self.root.plain(path), self.file_system.xattrs)
         self._made(path)
 
@@ -134,24 +134,24 @@ class Tree:
             return
         try:
             if path:
-                self._put(entry, reader, self._folder(above, path), name)
+                self._put(entry, reader, self._directory(above, path), name)
             else:
                 self._root_entry(entry)
         except AttributeRefused as error:
             raise error.at(text(path) or '/') from None
 
-    def _folder(self, above: bytes, path: bytes) -> bytes:
-        """Return the folder of a path, without links; raises InvalidImage, which names the path, if it cannot be one.
+    def _directory(self, above: bytes, path: bytes) -> bytes:
+        """Return the directory at a path, without links; raises InvalidImage, which names the path, if it is none.
         """
         try:
-            return self.root.folder(above).path
+            return self.root.directory(above).path
         except InvalidImage as error:
             raise error.renamed(f'{text(path)}: {error}') from None
 
     def _root_entry(self, entry: TarEntry) -> None:
-        if entry.type != FOLDER and not _is_old_folder(entry):
-            raise InvalidImage('the image has a root that is no folder')
-        self._set_folder(b'', Attributes.of(entry))
+        if entry.type != DIRECTORY and not _is_old_directory(entry):
+            raise InvalidImage('the image has a root that is no directory')
+        self._set_directory(b'', Attributes.of(entry))
 
     def _mark(self, path: bytes, name: bytes) -> None:
         mark = whiteout_of(path)
@@ -160,41 +160,41 @@ class Tree:
         elif not name.startswith(_AUFS) and is_whiteout(path):
             raise InvalidImage(f'{text(path)} is a whiteout with an empty or invalid target name')
 
-    def _put(self, entry: TarEntry, reader: TarReader, folder: bytes, name: bytes) -> None:
-        kind, path = entry.type, join(folder, name)
+    def _put(self, entry: TarEntry, reader: TarReader, directory: bytes, name: bytes) -> None:
+        kind, path = entry.type, join(directory, name)
         if self._links.waiting:
             self._links.replaced(path)
-        if kind == FOLDER or kind == FILE and _is_old_folder(entry):
-            self._put_folder(path, folder, name, Attributes.of(entry))
+        if kind == DIRECTORY or kind == FILE and _is_old_directory(entry):
+            self._put_directory(path, directory, name, Attributes.of(entry))
         elif kind in (FILE, b'7', b'S'):
-            self._put_file(path, folder, name, Attributes.of(entry), reader)
+            self._put_file(path, directory, name, Attributes.of(entry), reader)
         elif kind == HARD_LINK:
             self._links.add(path, plain_path(entry.linkname), self.layer)
         elif kind == SYMLINK:
             self._put_symlink(path, entry.linkname, Attributes.of(entry))
         elif kind in (CHARACTER_DEVICE, BLOCK_DEVICE, FIFO):
-            self._put_special(path, folder, name, entry, reader)
+            self._put_special(path, directory, name, entry, reader)
         else:
             raise InvalidImage(f'{text(path)} is of type {kind!r}, which nobody knows how to unpack')
 
-    def _put_folder(self, path: bytes, folder: bytes, name: bytes, attributes: Attributes) -> None:
+    def _put_directory(self, path: bytes, directory: bytes, name: bytes, attributes: Attributes) -> None:
         try:
-            os.mkdir(name, 0o700, dir_fd=self.root.plain(folder))
+            os.mkdir(name, 0o700, dir_fd=self.root.plain(directory))
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(name, dir_fd=self.root.plain(folder)).st_mode):
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=self.root.plain(directory)).st_mode):
                 self.removal.everything(path)
-                os.mkdir(name, 0o700, dir_fd=self.root.plain(folder))
+                os.mkdir(name, 0o700, dir_fd=self.root.plain(directory))
             else:
                 clear_xattrs(self.root.plain(path), self.file_system.xattrs)
-        self._set_folder(path, attributes)
+        self._set_directory(path, attributes)
 
-    def _set_folder(self, path: bytes, attributes: Attributes) -> None:
+    def _set_directory(self, path: bytes, attributes: Attributes) -> None:
         self._marks.told(path)
-        keywords = self.setter.folder(self.root.plain(path), attributes)
+        keywords = self.setter.directory(self.root.plain(path), attributes)
         self.record.put(path, self.layer, b'type=dir ' + keywords)
 
-    def _put_file(self, path: bytes, folder: bytes, name: bytes, attributes: Attributes, reader: TarReader) -> None:
-        descriptor = self._new_file(path, folder, name)
+    def _put_file(self, path: bytes, directory: bytes, name: bytes, attributes: Attributes, reader: TarReader) -> None:
+        descriptor = self._new_file(path, directory, name)
         try:
             content = write_content(descriptor, reader, self._budget, self._sync)
             keywords = self.setter.file(descriptor, attributes)
@@ -202,59 +202,59 @@ class Tree:
             os.close(descriptor)
         self.record.put(path, self.layer, b'type=file %s%s' % (keywords, content))
 
-    def _new_file(self, path: bytes, folder: bytes, name: bytes) -> int:
+    def _new_file(self, path: bytes, directory: bytes, name: bytes) -> int:
         try:
-            return os.open(name, _NEW_FILE, 0o600, dir_fd=self.root.plain(folder))
+            return os.open(name, _NEW_FILE, 0o600, dir_fd=self.root.plain(directory))
         except FileExistsError:
             self.removal.everything(path)
-            return os.open(name, _NEW_FILE, 0o600, dir_fd=self.root.plain(folder))
+            return os.open(name, _NEW_FILE, 0o600, dir_fd=self.root.plain(directory))
 
     def _put_symlink(self, path: bytes, target: bytes, attributes: Attributes) -> None:
-        folder, _, name = path.rpartition(b'/')
+        directory, _, name = path.rpartition(b'/')
         if not target:
             raise InvalidImage(f'{text(path)} is a symlink to nothing')
-        self._replacing(path, folder, lambda above: os.symlink(target, name, dir_fd=above))
-        keywords = self.setter.named(name, self.root.plain(folder), attributes, is_link=True)
+        self._replacing(path, directory, lambda above: os.symlink(target, name, dir_fd=above))
+        keywords = self.setter.named(name, self.root.plain(directory), attributes, is_link=True)
         self.record.put(path, self.layer, b'type=link link=%s%s' % (mtree.escaped(target), keywords))
 
-    def _put_special(self, path: bytes, folder: bytes, name: bytes, entry: TarEntry, reader: TarReader) -> None:
+    def _put_special(self, path: bytes, directory: bytes, name: bytes, entry: TarEntry, reader: TarReader) -> None:
         """Make a device or a FIFO; an empty file in the place of a device for whoever may not make any."""
         attributes, kind = Attributes.of(entry), b'type=fifo'
         if entry.type == FIFO:
-            self._replacing(path, folder, lambda above: os.mkfifo(name, 0o600, dir_fd=above))
+            self._replacing(path, directory, lambda above: os.mkfifo(name, 0o600, dir_fd=above))
         else:
             kind = _device_keywords(path, entry)
             self._marks.check_device(path, entry.device)
-            if not self._made_device(path, folder, name, entry):
+            if not self._made_device(path, directory, name, entry):
                 self.setter.missed['device'] += 1
-                self._put_file(path, folder, name, attributes, reader)
+                self._put_file(path, directory, name, attributes, reader)
                 return
-        keywords = self.setter.named(name, self.root.plain(folder), attributes, is_link=False)
+        keywords = self.setter.named(name, self.root.plain(directory), attributes, is_link=False)
         self.record.put(path, self.layer, b'%s %s' % (kind, keywords))
 
-    def _made_device(self, path: bytes, folder: bytes, name: bytes, entry: TarEntry) -> bool:
+    def _made_device(self, path: bytes, directory: bytes, name: bytes, entry: TarEntry) -> bool:
         kind = stat.S_IFCHR if entry.type == CHARACTER_DEVICE else stat.S_IFBLK
         number = os.makedev(*entry.device)
         try:
-            self._replacing(path, folder, lambda above: os.mknod(name, kind | 0o600, number, dir_fd=above))
+            self._replacing(path, directory, lambda above: os.mknod(name, kind | 0o600, number, dir_fd=above))
             return True
         except PermissionError:  # of a container's root too
             return False
 
-    def _replacing(self, path: bytes, folder: bytes, make: Callable[[int], None]) -> None:
-        """Have something made in an open folder, in place of what may be there."""
+    def _replacing(self, path: bytes, directory: bytes, make: Callable[[int], None]) -> None:
+        """Have something made in an open directory, in place of what may be there."""
         try:
-            make(self.root.plain(folder))
+            make(self.root.plain(directory))
         except FileExistsError:
             self.removal.everything(path)
-            make(self.root.plain(folder))
+            make(self.root.plain(directory))
 
     def _made(self, path: bytes) -> None:
-        """Take note of a folder that no entry tells of."""
+        """Take note of a directory that no entry tells of."""
         if path:
             self._budget.entry()
         self._marks.made(path)
-        keywords = self.setter.implicit_folder(self.root.plain(path))
+        keywords = self.setter.implicit_directory(self.root.plain(path))
         self.record.put(path, self.layer, b'type=dir ' + keywords)
 
 
@@ -268,8 +268,8 @@ def _checked_path(entry: TarEntry) -> bytes:
     return path
 
 
-def _is_old_folder(entry: TarEntry) -> bool:
-    """Tell whether an entry is a folder as tars had them before there was a type for it."""
+def _is_old_directory(entry: TarEntry) -> bool:
+    """Tell whether an entry is a directory as tars had them before there was a type for it."""
     return entry.type == FILE and entry.name.endswith(b'/') and entry.size == 0
 
 

@@ -17,7 +17,7 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 _MOST = 100
 """Differences that are told one by one."""
 _AT_ONCE = 1000
-"""Lines of one folder, which may have millions, that are in memory at once."""
+"""Lines of one directory, which may have millions, that are in memory at once."""
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _Xattrs = Mapping[bytes, bytes]
 
@@ -27,97 +27,97 @@ class TreeCheck:
     contents too. What the list does not say must not be there.
     """
 
-    def __init__(self, folder: int, name: str, file_system: FileSystem, full: bool, settings: Settings,
+    def __init__(self, directory: int, name: str, file_system: FileSystem, full: bool, settings: Settings,
                  results: CheckResults, may_miss: bool = False) -> None:
-        """`folder` is open, messages call it `name`; `file_system` is what that does to files there.
+        """`directory` is open, messages call it `name`; `file_system` is what that does to files there.
 
         `may_miss`: what is gone is not told, nor what follows from that. Raises OSError.
         """
         self._may_miss = may_miss
-        self._root, self._name, self._file_system = Root(folder), name, file_system
+        self._root, self._name, self._file_system = Root(directory), name, file_system
         self._full, self._settings, self._results = full, settings, results
         self._told = 0
         self._inodes: dict[str, tuple[int, int]] = {}
         self._levels: list[tuple[bytes, dict[bytes, _Xattrs]]] = []
-        """The folders on the way to where we are, each with those in it that are still to be looked into."""
+        """The directories on the way to where we are, each with those in it that are still to be looked into."""
         self._amiss: set[bytes] = set()
-        """Folders that are missing, or no folders: that was told, so what is in them need not be."""
+        """Directories that are missing, or no directories: that was told, so what is in them need not be."""
 
     def check(self, lines: Iterable[Line]) -> None:
-        """Compare the tree with lines, which tell of what is in a folder when they have told of that; raises OSError,
+        """Compare the tree with lines, in which each directory comes before its children; raises OSError,
         and InvalidImage for lines in another order."""
         try:
-            for folder, group in groupby(lines, key=lambda line: line.path.rpartition(b'/')[0]):
+            for directory, group in groupby(lines, key=lambda line: line.path.rpartition(b'/')[0]):
                 self._settings.cancellation.check()
-                self._folder(folder, group)
+                self._directory(directory, group)
             self._leave(0)
         finally:
             self._root.close()
         if self._told > _MOST:
             self._results.error(self._name, f'differs in {self._told - _MOST} more places')
 
-    def _folder(self, folder: bytes, lines: Iterator[Line]) -> None:
-        if not self._enter(folder):
+    def _directory(self, directory: bytes, lines: Iterator[Line]) -> None:
+        if not self._enter(directory):
             return
         names = set[bytes]()
         while some := list(islice(lines, _AT_ONCE)):
             self._settings.cancellation.check()
             names.update(line.path.rpartition(b'/')[2] for line in some if line.path)
-            self._entries(folder, some)
-        self._extra(folder, names)
+            self._entries(directory, some)
+        self._extra(directory, names)
 
-    def _enter(self, folder: bytes) -> bool:
-        """Go to a folder, having looked into those before it that must be empty; tell whether it is there."""
-        if not folder:
-            self._levels.append((folder, {}))
+    def _enter(self, directory: bytes) -> bool:
+        """Go to a directory, having looked into those before it that must be empty; tell whether it is there."""
+        if not directory:
+            self._levels.append((directory, {}))
             return True
-        above, _, name = folder.rpartition(b'/')
+        above, _, name = directory.rpartition(b'/')
         depth = len(self._levels)
         while depth and self._levels[depth - 1][0] != above:
             depth -= 1
         xattrs = self._levels[depth - 1][1].pop(name, None) if depth else None
         if xattrs is None:
-            if not any(folder == each or folder.startswith(each + b'/') for each in self._amiss):
-                raise InvalidImage(f'the list of files tells of what is in {text(folder)} before it tells of that')
+            if not any(directory == each or directory.startswith(each + b'/') for each in self._amiss):
+                raise InvalidImage(f'the list of files tells of what is in {text(directory)} before it tells of that')
             return False
         self._leave(depth)
-        self._attributes(folder, self._root.plain(folder), xattrs, is_folder=True)
-        self._levels.append((folder, {}))
+        self._attributes(directory, self._root.plain(directory), xattrs, is_directory=True)
+        self._levels.append((directory, {}))
         return True
 
     def _leave(self, depth: int) -> None:
-        """Look into the folders of which no more lines tell: nothing may be in them."""
+        """Look into the directories of which no more lines tell: nothing may be in them."""
         while len(self._levels) > depth:
-            folder, left = self._levels.pop()
+            directory, left = self._levels.pop()
             for name, xattrs in sorted(left.items()):
-                path = join(folder, name)
-                self._attributes(path, self._root.plain(path), xattrs, is_folder=True)
+                path = join(directory, name)
+                self._attributes(path, self._root.plain(path), xattrs, is_directory=True)
                 self._extra(path, set())
 
-    def _entries(self, folder: bytes, lines: Sequence[Line]) -> None:
+    def _entries(self, directory: bytes, lines: Sequence[Line]) -> None:
         files = []
         for line in lines:
-            found = self._status(line, folder)
-            if found and self._is_alike(line, found, folder) and line.kind == 'file' and self._is_first(line, found):
+            found = self._status(line, directory)
+            if found and self._is_alike(line, found, directory) and line.kind == 'file' and self._is_first(line, found):
                 files.append(line)
         if self._full:
-            descriptor = self._root.plain(folder)
+            descriptor = self._root.plain(directory)
             digests = self._settings.in_parallel(lambda each: self._hash(descriptor, each), files, helping=True)
             for line, digest in zip(files, digests, strict=True):
                 self._expect(line.path, 'digest', f'sha256:{line.digest}', digest)
 
-    def _status(self, line: Line, folder: bytes) -> os.stat_result | None:
+    def _status(self, line: Line, directory: bytes) -> os.stat_result | None:
         try:
             if not line.path:
                 return os.fstat(self._root.plain(b''))
-            return os.lstat(line.path.rpartition(b'/')[2], dir_fd=self._root.plain(folder))
+            return os.lstat(line.path.rpartition(b'/')[2], dir_fd=self._root.plain(directory))
         except FileNotFoundError:
             if not self._may_miss:
                 self._tell(line.path, 'is missing')
             self._amiss.update([line.path] if line.kind == 'dir' else ())
             return None
 
-    def _is_alike(self, line: Line, found: os.stat_result, folder: bytes) -> bool:
+    def _is_alike(self, line: Line, found: os.stat_result, directory: bytes) -> bool:
         """Compare all but content; tell whether that may be compared as well."""
         path = line.path
         kind = _NAMES.get(stat.S_IFMT(found.st_mode), 'something else')
@@ -136,16 +136,16 @@ class TreeCheck:
             self._expect(path, 'device', line.device, (os.major(found.st_rdev), os.minor(found.st_rdev)))
         if line.kind != 'dir' and not self._may_miss and line.names != found.st_nlink:
             self._tell(path, f'number of names is {found.st_nlink}, expected {line.names}')
-        self._contained(line, folder)
+        self._contained(line, directory)
         return line.size is None or self._expect(path, 'size in bytes', line.size, found.st_size)
 
-    def _contained(self, line: Line, folder: bytes) -> None:
+    def _contained(self, line: Line, directory: bytes) -> None:
         """Compare what is not in the status of a thing: target, attributes, flags."""
-        name, above = line.path.rpartition(b'/')[2], self._root.plain(folder)
+        name, above = line.path.rpartition(b'/')[2], self._root.plain(directory)
         if line.kind == 'dir' and line.path:
             self._levels[-1][1][name] = line.xattrs  # when it is opened
         elif line.kind == 'dir':
-            self._attributes(line.path, above, line.xattrs, is_folder=True)
+            self._attributes(line.path, above, line.xattrs, is_directory=True)
         elif line.kind == 'file':
             descriptor = os.open(name, _FILE, dir_fd=above)
             try:
@@ -170,15 +170,16 @@ class TreeCheck:
         self._inodes[line.inode] = actual
         return True
 
-    def _attributes(self, path: bytes, target: int | str, expected: _Xattrs, is_folder: bool = False) -> None:
-        """Compare attributes and flags of an open file or folder, or the attributes of what is at a path."""
+    def _attributes(self, path: bytes, target: int | str, expected: _Xattrs, is_directory: bool = False) -> None:
+        """Compare attributes and flags of an open file or directory, or the attributes of what is at a path."""
         names = xattr_names(target)
         if names or expected:
             self._xattrs(path, target, expected, names)
         if self._file_system.flags is not None and isinstance(target, int):
             flags = flags_of(target)
-            if flags not in (None, self._file_system.flags[is_folder]):
-                self._expect(path, 'flags', flag_letters(self._file_system.flags[is_folder]), flag_letters(flags or 0))
+            if flags not in (None, self._file_system.flags[is_directory]):
+                self._expect(path, 'flags', flag_letters(self._file_system.flags[is_directory]),
+                             flag_letters(flags or 0))
 
     def _xattrs(self, path: bytes, target: int | str, expected: _Xattrs, names: Sequence[bytes]) -> None:
         for name in sorted({*names} - {*expected} - {*self._file_system.xattrs}):
@@ -190,18 +191,18 @@ class TreeCheck:
             found = os.getxattr(target, name, **({} if isinstance(target, int) else {'follow_symlinks': False}))
             self._expect(path, f'attribute {text(name)}', canonical(name, value), canonical(name, found))
 
-    def _extra(self, folder: bytes, expected: set[bytes]) -> None:
-        for name in sorted(name for name in self._names(folder) if name not in expected):
-            self._tell(join(folder, name), 'is there, but no layer has it')
+    def _extra(self, directory: bytes, expected: set[bytes]) -> None:
+        for name in sorted(name for name in self._names(directory) if name not in expected):
+            self._tell(join(directory, name), 'is there, but no layer has it')
 
-    def _names(self, folder: bytes) -> Iterator[bytes]:
-        with os.scandir(self._root.plain(folder)) as entries:
+    def _names(self, directory: bytes) -> Iterator[bytes]:
+        with os.scandir(self._root.plain(directory)) as entries:
             for entry in entries:
                 yield os.fsencode(entry.name)
 
-    def _hash(self, folder: int, line: Line) -> str:
+    def _hash(self, directory: int, line: Line) -> str:
         name = text(line.path.rpartition(b'/')[2])
-        with ByteStream(DeviceFile(f'/proc/self/fd/{folder}/{name}'), what=name) as stream:
+        with ByteStream(DeviceFile(f'/proc/self/fd/{directory}/{name}'), what=name) as stream:
             stream.observe(lambda count: self._settings.cancellation.check())
             return stream.drain()
 

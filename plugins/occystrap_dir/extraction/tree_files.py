@@ -16,20 +16,20 @@ def read_small(root: Root, path: bytes) -> bytes | None:
     """
     for _ in range(_LINKS):
         above, _, name = path.rpartition(b'/')
-        folder = root.existing(above)
-        if folder is None or name in (b'', b'.', b'..'):
+        directory = root.existing(above)
+        if directory is None or name in (b'', b'.', b'..'):
             return None
         try:
-            kind = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False).st_mode
+            kind = os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False).st_mode
         except FileNotFoundError:
             return None
         if stat.S_ISLNK(kind):
-            target = os.readlink(name, dir_fd=folder.descriptor)
-            path = target.lstrip(b'/') if target.startswith(b'/') else join(folder.path, target)
+            target = os.readlink(name, dir_fd=directory.descriptor)
+            path = target.lstrip(b'/') if target.startswith(b'/') else join(directory.path, target)
             continue
         if not stat.S_ISREG(kind):  # a device is not even opened: that alone may do something
             return None
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.descriptor)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.descriptor)
         with open(descriptor, 'rb') as file:
             content = file.read(_CAP + 1)
         if len(content) > _CAP:

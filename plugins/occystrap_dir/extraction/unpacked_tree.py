@@ -1,4 +1,4 @@
-"""One tree in the making: from an empty folder beside its place to the list of its files."""
+"""One tree in the making: from an empty directory beside its place to the list of its files."""
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -37,10 +37,10 @@ class Limits:
 
 
 class Unpacking:
-    """Unpacks layers into a folder that appears by one rename."""
+    """Unpacks layers into a directory that appears by one rename."""
 
     def __init__(self, staging: Staging, limits: Limits, sync: bool, marks: Callable[[Tree], Marks] = Hiding) -> None:
-        """`staging` is the folder to unpack into."""
+        """`staging` is the directory to unpack into."""
         self.staging = staging
         self._limits, self._sync, self._marks = limits, sync, marks
         self._record: TreeRecord | None = None
@@ -56,14 +56,14 @@ class Unpacking:
         return self._tree
 
     def begin(self, below: str = '') -> None:
-        """Make the folder, and in it, if that is expected, the one for the tree; raises OutputError."""
+        """Make the directory, and in it, if that is expected, the one for the tree; raises OutputError."""
         self.staging.begin()
         with writing(self.staging.target):
             if below:
                 self.staging.inside.make(below)
             self._record = TreeRecord(self.staging.above, self._limits.budget.named)
-            with self.staging.inside.directory(below) as folder:
-                self._tree = Tree(folder, self._record, self._limits.setter, self._limits.budget, self._marks,
+            with self.staging.inside.directory(below) as directory:
+                self._tree = Tree(directory, self._record, self._limits.setter, self._limits.budget, self._marks,
                                   self._sync)
 
     def add(self, stream: ByteStream) -> None:
@@ -83,7 +83,7 @@ class Unpacking:
             self._layers += layers
 
     def finish(self, write: Callable[[bytes], object], image_id: Digest | None = None) -> tuple[Digest, int]:
-        """Give folders their modes, and the list of files to `write`; return its digest, and its size in bytes.
+        """Give directories their modes, and the list of files to `write`; return its digest, and its size in bytes.
 
         The list says of which layers it is, and of which image, if that is given.
         """

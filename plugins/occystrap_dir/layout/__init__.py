@@ -1,1 +1,1 @@
-"""layout://, an OCI image layout in a folder (image-spec image-layout.md)."""
+"""layout://, an OCI image layout in a directory (image-spec image-layout.md)."""

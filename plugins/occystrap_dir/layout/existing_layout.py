@@ -5,7 +5,7 @@ from occystrap_core.oci import INDEX, LAYOUT, MANIFEST_CAP, require_version
 from occystrap_dir.layout.index_file import IndexFile, read_index
 from occystrap_dir.layout.recovery import has_receipts
 from occystrap_dir.workspace.beneath import Beneath
-from occystrap_dir.workspace.destination import check_empty, check_folder, check_layout, not_replaced
+from occystrap_dir.workspace.destination import check_directory, check_empty, check_layout, not_replaced
 from occystrap_dir.workspace.names import WrongKind, read_document
 from occystrap_dir.workspace.workspace import STATE, was_left
 
@@ -14,12 +14,12 @@ _OTHERS = (
 
 
 def check_destination(root: str, rebuild: bool) -> IndexFile:
-    """Return what `root` lists; raises OutputError unless it is a layout, or a folder that can become one.
+    """Return what `root` lists; raises OutputError unless it is a layout, or a directory that can become one.
 
     With `rebuild` its index.json may be damaged.
     """
     with writing(root):
-        if check_folder(root):
+        if check_directory(root):
             check_empty(root, (LAYOUT, STATE))
             check_layout(root, _OTHERS)
             has_version(root)

@@ -57,7 +57,7 @@ class LayoutInput(ImageInput):
     def _entries(self) -> Sequence[Descriptor]:
         root = self._place.root
         if not os.path.isdir(root):
-            raise ImageNotFound(f'there is no folder {root}')
+            raise ImageNotFound(f'there is no directory {root}')
         try:
             with concerning('archive'):
                 require_version(read_document(root, LAYOUT, MANIFEST_CAP, links=True), root)

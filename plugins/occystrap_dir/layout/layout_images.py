@@ -10,7 +10,7 @@ from occystrap_core.oci import (
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.place import Place
-from occystrap_dir.workspace.names import folder_name
+from occystrap_dir.workspace.names import directory_name
 
 _HOW = '?image=, or its tag behind a colon'
 _HANGING = re.compile(r'sha256-[0-9a-f]{64}(\.[a-z]+)?')
@@ -23,7 +23,7 @@ def choose_image(contents: LayoutStore, entries: Sequence[Descriptor], place: Pl
 
     Raises ImageNotFound, UsageError, listing the choices, when one of several must be chosen.
     """
-    unnamed = Reference(folder_name(place.root))
+    unnamed = Reference(directory_name(place.root))
     offers = layout_offers(entries, unnamed, contents.with_platform)
     if place.tag and image:
         raise UsageError(f'{place.root}: :{place.tag} and ?image={image} both choose an image: leave out one')

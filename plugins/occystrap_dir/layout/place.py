@@ -22,14 +22,14 @@ def parse_place(path: str) -> Place:
 
     Raises UsageError for an empty tag or a malformed digest.
     """
-    folder, slash, last = path.rpartition('/')
+    directory, slash, last = path.rpartition('/')
     name, at, digest = last.partition('@sha256:')
     name, colon, tag = name.rpartition(':') if ':' in name else (name, '', '')
     if (colon and not tag) or ((colon or at) and not name):
-        raise UsageError(f'layout://{path} is not of the form layout://PATH[:TAG]: a folder whose own name has a colon '
+        raise UsageError(f'layout://{path} is not of the form layout://PATH[:TAG]: a path with a colon in a name '
                          'is written with a slash at the end')
     try:
-        return Place(os.path.abspath(folder + slash + name), tag, Digest(f'sha256:{digest}') if at else None)
+        return Place(os.path.abspath(directory + slash + name), tag, Digest(f'sha256:{digest}') if at else None)
     except InvalidImage as error:
         raise UsageError(f'layout://{path}: {error}') from None
 

@@ -85,7 +85,7 @@ def _says_the_same(root: str, index: IndexFile) -> bool:
 
 def _checked(raw: bytes, root: str) -> bytes:
     if len(raw) > MANIFEST_CAP:
-        raise OutputError(f'{root}/{INDEX} would have more than the {MANIFEST_CAP} bytes allowed: name another folder')
+        raise OutputError(f'{root}/{INDEX} would exceed the {MANIFEST_CAP} bytes allowed: name another directory')
     return raw
 
 

@@ -1,4 +1,4 @@
-"""The layers in a folder: what their lists of files say, and whether the files are like that."""
+"""The layers in a directory: what their lists of files say, and whether the files are like that."""
 from occystrap_core import CheckResults, InvalidImage, OutputError, Settings
 from occystrap_dir.extraction.files_check import check_tree, read_head
 from occystrap_dir.extraction.head import ListedLayer
@@ -9,20 +9,20 @@ from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.removal import remove_tree
 
 
-def listed_layer(root: str, folder: str) -> ListedLayer | None:
-    """Return of which layer the list of a folder says it is; None without a readable one."""
+def listed_layer(root: str, directory: str) -> ListedLayer | None:
+    """Return of which layer the list of a directory says it is; None without a readable one."""
     try:
-        layer, = read_head(root, tree_name(folder)).layers
+        layer, = read_head(root, tree_name(directory)).layers
         return layer
     except (OSError, ValueError, InvalidImage):
         return None
 
 
-def is_whole(root: str, listing: str, folder: str, full: bool, settings: Settings) -> bool:
+def is_whole(root: str, listing: str, directory: str, full: bool, settings: Settings) -> bool:
     """Tell whether a layer's files are as a list says."""
     results = CheckResults()
     try:
-        check_tree(root, listing, folder, full, settings, results)
+        check_tree(root, listing, directory, full, settings, results)
     except (OSError, InvalidImage):
         return False
     return not results.results
@@ -38,25 +38,25 @@ def remove_unnamed(root: str, settings: Settings) -> None:
         catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), CATALOG)
     except FileNotFoundError:
         catalog = MountCatalog()
-    named = {folder for image in catalog.images.values() for folder in image.folders}
-    kept = named | {tree_name(folder) for folder in named}
+    named = {directory for image in catalog.images.values() for directory in image.directories}
+    kept = named | {tree_name(directory) for directory in named}
     place = Beneath(root)
     for name in place.names(LAYERS):
-        folder = f'{LAYERS}/{name}'
-        if folder not in kept and _may_go(root, folder, settings):
-            remove_tree(place, folder)
-        elif folder not in kept:
-            kept.add(tree_name(folder))
+        directory = f'{LAYERS}/{name}'
+        if directory not in kept and _may_go(root, directory, settings):
+            remove_tree(place, directory)
+        elif directory not in kept:
+            kept.add(tree_name(directory))
     for name in place.names(TREES):
         if f'{TREES}/{name}' not in kept:
             remove_tree(place, f'{TREES}/{name}')
 
 
-def _may_go(root: str, folder: str, settings: Settings) -> bool:
+def _may_go(root: str, directory: str, settings: Settings) -> bool:
     """Tell whether a layer is as its list says; one without a list was left by a run that was killed."""
     try:
-        if Beneath(root).status(tree_name(folder)):
-            require_unchanged(root, folder, settings, tree_name(folder))
+        if Beneath(root).status(tree_name(directory)):
+            require_unchanged(root, directory, settings, tree_name(directory))
     except OutputError:
         return False
     return True

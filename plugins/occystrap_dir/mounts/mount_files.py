@@ -13,37 +13,37 @@ CATALOG, SCRIPT, LAYERS, TREES = 'mount.json', 'mount.sh', 'layers', '.occystrap
 UNPACKING = '.occystrap/unpacking'
 EMPTY = '.occystrap/empty'
 USER_MARKS = '.occystrap/userxattr'
-"""Whose existence tells that opaque folders are marked as whoever is not root may."""
+"""Whose existence tells that opaque directories are marked as whoever is not root may."""
 CAP = 16 << 20
 _FIELDS = FieldNames.of('image_id layers', free_top=True)
 _MOST = 500
 """OVL_MAX_STACK of Linux."""
-_FOLDER, _COVER = re.compile(rf'{LAYERS}/[0-9a-f]{{32}}'), re.compile(rf'(?:{re.escape(TREES)}/[0-9a-f]{{32}})?')
+_DIRECTORY, _COVER = re.compile(rf'{LAYERS}/[0-9a-f]{{32}}'), re.compile(rf'(?:{re.escape(TREES)}/[0-9a-f]{{32}})?')
 
 
-def layer_folder(diff_id: Digest) -> str:
-    """Return the name of a layer's folder, by half of the digest."""
+def layer_directory(diff_id: Digest) -> str:
+    """Return the name of a layer's directory, by half of the digest."""
     return f'{LAYERS}/{diff_id.hex[:32]}'
 
 
-def cover_folder(diff_ids: Sequence[Digest]) -> str:
-    """Return the name of the folder that goes on top of these layers, if they need one (see stack.py)."""
+def cover_directory(diff_ids: Sequence[Digest]) -> str:
+    """Return the name of the directory that goes on top of these layers, if they need one (see stack.py)."""
     return f'{TREES}/{Digest.of(" ".join(diff_ids).encode()).hex[:32]}'
 
 
-def tree_name(folder: str) -> str:
-    """Return the name of the list of files in a layer's folder, or in one that goes on top of layers."""
-    return f'{TREES}/{folder.rpartition("/")[2]}.mtree'
+def tree_name(directory: str) -> str:
+    """Return the name of the list of files in a layer's directory, or in one that goes on top of layers."""
+    return f'{TREES}/{directory.rpartition("/")[2]}.mtree'
 
 
-def folder_of(listing: str, receipt: Receipt) -> str:
-    """Return the name of the folder whose list of files this is."""
-    cover = cover_folder(receipt.diff_ids)
+def directory_of(listing: str, receipt: Receipt) -> str:
+    """Return the name of the directory whose list of files this is."""
+    cover = cover_directory(receipt.diff_ids)
     return cover if listing == tree_name(cover) else listing.replace(TREES, LAYERS, 1).removesuffix('.mtree')
 
 
 class Mounted(NamedTuple):
-    """One image: its name, its ID, and the folders of its layers, lowest first."""
+    """One image: its name, its ID, and the directories of its layers, lowest first."""
 
     name: str
     image_id: str
@@ -54,12 +54,12 @@ class Mounted(NamedTuple):
     @classmethod
     def of(cls, receipt: Receipt, name: str) -> Self:
         """Return what an image is mounted from, as its receipt has it."""
-        cover = cover_folder(receipt.diff_ids)
+        cover = cover_directory(receipt.diff_ids)
         has_cover = any(each.locator == tree_name(cover) for each in receipt.of_kind('files'))
-        return cls(name, receipt.image_id, tuple(map(layer_folder, receipt.diff_ids)), cover if has_cover else '')
+        return cls(name, receipt.image_id, tuple(map(layer_directory, receipt.diff_ids)), cover if has_cover else '')
 
     @property
-    def folders(self) -> list[str]:
+    def directories(self) -> list[str]:
         """All that it is mounted from, lowest first."""
         return [*self.layers, *([self.cover] if self.cover else [])]
 
@@ -76,15 +76,15 @@ class Mounted(NamedTuple):
         """Return the image that an entry of mount.json is; raises InvalidImage."""
         given = document if isinstance(document, dict) else {}
         layers, cover = given.get('layers'), given.get('cover', '')
-        if not isinstance(layers, list) or not all(isinstance(each, str) and _FOLDER.fullmatch(each) for each in layers
-                                                   ) or not isinstance(cover, str) or not _COVER.fullmatch(cover):
-            raise InvalidImage(f'{what}: {name!r} is not followed by an image_id and the folders of layers')
+        if not isinstance(layers, list) or not isinstance(cover, str) or not _COVER.fullmatch(cover) or not all(
+                isinstance(each, str) and _DIRECTORY.fullmatch(each) for each in layers):
+            raise InvalidImage(f'{what}: {name!r} is not followed by an image_id and the directories of layers')
         return cls(name, str(given.get('image_id')), tuple(layers), cover)
 
 
 @dataclass
 class MountCatalog:
-    """The images of a folder, by name."""
+    """The images of a directory, by name."""
 
     images: dict[str, Mounted] = field(default_factory=dict)
 
@@ -99,8 +99,8 @@ class MountCatalog:
         return json.dumps({name: self.images[name]._to_json() for name in sorted(self.images)}, indent=4).encode()
 
     def script(self, user_marks: bool, hides_below: Callable[[str], bool]) -> bytes:
-        """Return mount.sh, the same for the same images; `user_marks` tells that opaque folders are marked without
-        root, `hides_below` whether a layer's own folder is: overlayfs does not heed that, so layers below are left out.
+        """Return mount.sh, the same for the same images; `user_marks` tells that opaque directories are marked without
+        root, `hides_below` whether a layer's own root is: overlayfs ignores that, so layers below are left out.
         """
         cases = ''.join(f'    {_quoted(name)}) layers={_quoted(_lower(image, hides_below))} ;;\n'
                         for name, image in sorted(self.images.items()))
@@ -115,18 +115,18 @@ def _only(images: dict[str, Mounted]) -> str:
 
 def require_mountable(image: Mounted) -> None:
     """Raise OutputError for more layers than overlayfs can put on each other."""
-    count = len(set(image.folders))
+    count = len(set(image.directories))
     if count > _MOST:
         raise OutputError(f'{count} layers cannot be mounted: overlayfs takes up to {_MOST}; write the image to '
                           'oci://, which puts all into one tree')
 
 
 def _lower(image: Mounted, hides_below: Callable[[str], bool]) -> str:
-    """Return the folders in the order that overlayfs wants, the uppermost first, each once."""
+    """Return the directories in the order that overlayfs wants, the uppermost first, each once."""
     seen: dict[str, None] = {}
-    for folder in reversed(image.folders):
-        seen[folder.removeprefix(f'{LAYERS}/') if folder != image.cover else f'../{folder}'] = None
-        if hides_below(folder):
+    for directory in reversed(image.directories):
+        seen[directory.removeprefix(f'{LAYERS}/') if directory != image.cover else f'../{directory}'] = None
+        if hides_below(directory):
             break
     return ' '.join(seen)
 
@@ -138,7 +138,7 @@ def _quoted(text: str) -> str:
 _SCRIPT = """\
 #!/bin/sh
 # Mounts an image: mount.sh [IMAGE] TARGET [WRITABLE], as root or in a user namespace (unshare -rm).
-# IMAGE is a name in mount.json, to be left out if there is only one; WRITABLE is a folder that takes what is changed.
+# IMAGE is a name in mount.json, to be left out if there is only one; WRITABLE is a directory that takes the changes.
 set -eu
 usage() { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
 only=@ONLY@

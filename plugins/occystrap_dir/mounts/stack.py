@@ -1,8 +1,9 @@
 """What is wrong when an image's layers, each unpacked by itself, are put on each other by overlayfs, and what mends it.
 
-A layer need not have entries for the folders that its files are in. Overlayfs shows the uppermost folder of a path,
-with what was made up for it; a folder that only one layer has it shows as it is, deleted names included; and a folder
-made for nothing but marks is there even if no layer has it. So one layer more goes on top, of folders and marks alone.
+A layer need not have entries for the directories that its files are in. Overlayfs shows the uppermost directory of a
+path, with the attributes made up for it; a directory that only one layer has is shown as it is, deleted names included;
+and a directory made only for marks is shown even if no layer has it. So one more layer goes on top, of directories and
+marks alone.
 """
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ _OPAQUE_MARKS = frozenset(OPAQUE)
 
 @dataclass
 class _Seen:
-    """A folder as far up as we are: what the image says of it, what overlayfs shows."""
+    """A directory as far up as we are: what the image says of it, what overlayfs shows."""
 
     said: Line | None
     """The line that says what it is like, None for one that the image does not have."""
@@ -47,33 +48,33 @@ class Stack:
     """The layers of one image, put on each other from the lowest up."""
 
     root: str
-    _folders: dict[bytes, _Seen] = field(default_factory=dict)
+    _directories: dict[bytes, _Seen] = field(default_factory=dict)
     _emptied: dict[bytes, int] = field(default_factory=dict)
-    """Which layer was the last that hides what lower ones have in a folder."""
+    """Which layer was the last that hides what lower ones have in a directory."""
     _others: dict[bytes, tuple[int, Line]] = field(default_factory=dict)
-    """What is no folder, with the number of its layer."""
+    """What is no directory, with the number of its layer."""
     _covered: set[bytes] = field(default_factory=set)
-    """Links in whose place overlayfs shows a folder that is only there to carry marks."""
+    """Links in whose place overlayfs shows a directory that is only there to carry marks."""
     _names: Sequence[str] = ()
-    """The folders of the layers."""
+    """The directories of the layers."""
 
     def put(self, layers: Sequence[str]) -> None:
-        """Put the layers of these folders on each other; raises OutputError where that would be another image, OSError.
+        """Stack the layers of these directories; raises OutputError where that would be another image, OSError.
         """
         self._names = layers
-        heads = {folder: self._head(folder) for folder in layers}
+        heads = {directory: self._head(directory) for directory in layers}
         wanted = _with_those_above(path for head in heads.values() for word, path in head.notes)
-        lines = {folder: list(self._lines(folder, wanted)) for folder in heads}
-        for number, folder in enumerate(layers):
+        lines = {directory: list(self._lines(directory, wanted)) for directory in heads}
+        for number, directory in enumerate(layers):
             words: dict[bytes, set[bytes]] = {}
-            for word, path in heads[folder].notes:
+            for word, path in heads[directory].notes:
                 words.setdefault(path, set()).add(word)
-            for line in lines[folder]:
-                self._put(number, folder, line, words.get(line.path, set()))
+            for line in lines[directory]:
+                self._put(number, directory, line, words.get(line.path, set()))
 
     def cover(self, setter: Setter) -> Cover:
-        """Return what one more layer needs: folders, links, and paths to hide; nothing if all is right."""
-        there = {path: seen for path, seen in self._folders.items() if self._current(path)}
+        """Return what one more layer needs: directories, links, and paths to hide; nothing if all is right."""
+        there = {path: seen for path, seen in self._directories.items() if self._current(path)}
         ghosts = {path for path, seen in there.items() if seen.said is None}
         hidden = sorted(path for path in ghosts if _above(path) not in ghosts)
         links = sorted(path for path in self._covered if not self._is_hidden(path, self._others[path][0]))
@@ -86,14 +87,14 @@ class Stack:
         return Cover([(path, _to_set(line, setter)) for path, line in said if line],
                      [(path, line.target, _to_set(line, setter)) for path, line in lines], hidden)
 
-    def _head(self, folder: str) -> Head:
-        with open(Beneath(self.root).open(tree_name(folder)), 'rb') as file:
+    def _head(self, directory: str) -> Head:
+        with open(Beneath(self.root).open(tree_name(directory)), 'rb') as file:
             return Head.read(file)
 
-    def _lines(self, folder: str, wanted: set[bytes]) -> Iterator[Line]:
+    def _lines(self, directory: str, wanted: set[bytes]) -> Iterator[Line]:
         """Yield what a layer's list says of some paths; the root's line is the first."""
         names = {b'./' + escaped(path) if path else b'.' for path in wanted}
-        with open(Beneath(self.root).open(tree_name(folder)), 'rb') as file:
+        with open(Beneath(self.root).open(tree_name(directory)), 'rb') as file:
             Head.read(file)
             for raw in file:
                 if raw.partition(b' ')[0] in names:
@@ -101,7 +102,7 @@ class Stack:
                 if len(names) == 1:  # the root's
                     return
 
-    def _put(self, number: int, folder: str, line: Line, words: set[bytes]) -> None:
+    def _put(self, number: int, directory: str, line: Line, words: set[bytes]) -> None:
         path, before = line.path, self._current(line.path)
         if line.kind != 'dir':
             self._put_other(number, line)
@@ -117,12 +118,12 @@ class Stack:
         if opaque:
             self._emptied[path] = number
         kept = before if before and not opaque else None
-        self._folders[path] = _Seen(
-            _said(line, words, before), line, {folder, *(kept.layers if kept else ())},
+        self._directories[path] = _Seen(
+            _said(line, words, before), line, {directory, *(kept.layers if kept else ())},
             MARKED in words or bool(kept and kept.marked), number)
 
     def _put_other(self, number: int, line: Line) -> None:
-        self._folders.pop(line.path, None)
+        self._directories.pop(line.path, None)
         self._covered.discard(line.path)
         self._emptied[line.path] = number
         if line.device == (0, 0):  # a mark
@@ -134,24 +135,24 @@ class Stack:
         """Raise OutputError unless marks below a path of which a layer has this line hide nothing: below a link that
         leads nowhere."""
         first = _first_of(path, line.target) if line.kind == 'link' else b''
-        if not first or any(self._has(folder, first) for folder in self._names):
-            raise OutputError(f'{text(path)} is no folder in a lower layer, and another has marks below it, which '
+        if not first or any(self._has(directory, first) for directory in self._names):
+            raise OutputError(f'{text(path)} is no directory in a lower layer, and another has marks below it, which '
                               'overlayfs cannot show: write the image to oci://')
 
-    def _has(self, folder: str, first: bytes) -> bool:
+    def _has(self, directory: str, first: bytes) -> bool:
         """Tell whether a layer has anything at a name in the root."""
         name = b'./' + escaped(first)
-        with open(Beneath(self.root).open(tree_name(folder)), 'rb') as file:
+        with open(Beneath(self.root).open(tree_name(directory)), 'rb') as file:
             Head.read(file)
             return any(raw.startswith((name + b' ', name + b'/')) for raw in file)
 
     def _current(self, path: bytes) -> _Seen | None:
-        """Return the folder at a path, None if there is none."""
-        seen = self._folders.get(path)
+        """Return the directory at a path, None if there is none."""
+        seen = self._directories.get(path)
         return None if seen is None or self._is_hidden(path, seen.at) else seen
 
     def _is_hidden(self, path: bytes, at: int) -> bool:
-        """Tell whether what layer `at` has at a path is hidden, with a folder that it is in, by one above; -1 for none.
+        """Return whether a higher layer hides what layer `at` has at a path, or a directory above it; -1 for none.
         """
         while at >= 0 and path:
             path = path.rpartition(b'/')[0]
@@ -161,14 +162,14 @@ class Stack:
 
 
 def _said(line: Line, words: set[bytes], before: _Seen | None) -> Line | None:
-    """Return what the image says of a folder of which a layer has this line."""
+    """Return what the image says of a directory of which a layer has this line."""
     if before and before.said and (IMPLIED in words or CARRIER in words):
         return before.said
     return None if CARRIER in words else line
 
 
 def _with_those_above(paths: Iterable[bytes]) -> set[bytes]:
-    """Return paths, and those of all folders that they are in."""
+    """Return paths, and those of all directories that they are in."""
     found = {b''}
     for path in paths:
         if path and path not in found:

@@ -1,4 +1,4 @@
-"""Verifying mounts://: holds folders of layers against a receipt, and knows nothing of the writer."""
+"""Verifying mounts://: holds directories of layers against a receipt, and knows nothing of the writer."""
 import os
 from contextlib import suppress
 
@@ -8,7 +8,7 @@ from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.extraction.privacy import check_privacy
 from occystrap_dir.mounts.layer_directories import listed_layer
 from occystrap_dir.mounts.mount_files import (
-    CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog, Mounted, folder_of, kept_name, tree_name,
+    CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog, Mounted, directory_of, kept_name, tree_name,
 )
 from occystrap_dir.mounts.overlay_marks import mount_script
 from occystrap_dir.workspace.file_errors import is_there, reporting, unknown
@@ -20,7 +20,7 @@ from occystrap_dir.workspace.workspace import LOCK, RECEIPTS, STATE
 def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
     """Report what is there of what the receipt expects.
 
-    FAST looks the image up in mount.json, holds the lists of files against their digests, and the folders of the
+    FAST looks the image up in mount.json, holds the lists of files against their digests, and the directories of the
     layers, with their marks, against the lists; FULL hashes the content of every file too, as the device has it.
     """
     results = CheckResults()
@@ -57,7 +57,7 @@ def _check(expected: Expectation, receipt: Receipt, full: bool, settings: Settin
         else:
             results.found(expected, size=listed.size, digest=listed.diff_id, evidence=READ)
     elif expected.kind == 'files':
-        check_files(expected, root, folder_of(expected.locator, receipt), full, settings, results)
+        check_files(expected, root, directory_of(expected.locator, receipt), full, settings, results)
     else:
         unknown(expected, results)
 
@@ -76,7 +76,7 @@ def _check_catalog(expected: Expectation, receipt: Receipt, results: CheckResult
     listed = [each for each in catalog.images.values() if Digest.of(each.canonical()) == expected.digest]
     if listed and expected.locator == CATALOG:
         results.read(expected, listed[0].canonical(), covers=_made_from(listed[0], root))
-        if listed[0].folders != Mounted.of(receipt, '').folders:
+        if listed[0].directories != Mounted.of(receipt, '').directories:
             results.differs(expected, 'lists other layers than the receipt')
     else:
         results.missing(expected, 'does not list the image with these layers')

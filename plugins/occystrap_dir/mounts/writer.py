@@ -1,4 +1,4 @@
-"""Writing mounts://: every layer unpacked into a folder of its own, in the form of overlayfs."""
+"""Writing mounts://: every layer unpacked into a directory of its own, in the form of overlayfs."""
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.mounts.layer_directories import is_whole, listed_layer, remove_unnamed
 from occystrap_dir.mounts.mount_files import (
-    CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, cover_folder, kept_name,
-    layer_folder, require_mountable, tree_name,
+    CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, cover_directory,
+    kept_name, layer_directory, require_mountable, tree_name,
 )
 from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
 from occystrap_dir.mounts.stack import Stack
-from occystrap_dir.workspace.destination import check_folder, not_replaced, without_rebuilding
+from occystrap_dir.workspace.destination import check_directory, not_replaced, without_rebuilding
 from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.receipts import kept_receipt, recorded_lists
 from occystrap_dir.workspace.removal import remove_tree
@@ -33,7 +33,7 @@ _OURS = {CATALOG, SCRIPT, LAYERS, STATE}
 
 
 class MountsOutput(ImageOutput):
-    """Writes one image beside others, into a folder where they share layers."""
+    """Writes one image beside others, into a directory where they share layers."""
 
     wants = LayerForm.TAR
     unpacks = True
@@ -59,9 +59,9 @@ class MountsOutput(ImageOutput):
         return Place.at(self._root, _name(reference))
 
     def prepare(self, image: Image) -> None:
-        """Refuse what is no folder for this, before anything is read; raises OutputError."""
+        """Refuse what is no directory for this, before anything is read; raises OutputError."""
         self._check_place()
-        require_mountable(Mounted('', '', [layer_folder(diff_id) for diff_id in image.diff_ids]))
+        require_mountable(Mounted('', '', [layer_directory(diff_id) for diff_id in image.diff_ids]))
         self._workspace.enter()
         with writing(self._root):
             for name in (TREES, EMPTY):
@@ -79,21 +79,21 @@ class MountsOutput(ImageOutput):
         """
         if layer.diff_id is None:
             return None
-        folder = layer_folder(layer.diff_id)
-        listed = listed_layer(self._root, folder)
-        if not listed or listed.diff_id != layer.diff_id or not self._is_bound(folder):
+        directory = layer_directory(layer.diff_id)
+        listed = listed_layer(self._root, directory)
+        if not listed or listed.diff_id != layer.diff_id or not self._is_bound(directory):
             return None
-        if not is_whole(self._root, tree_name(folder), folder, self._is_full, self.settings):
+        if not is_whole(self._root, tree_name(directory), directory, self._is_full, self.settings):
             return None
-        return WrittenLayer(folder, layer.diff_id, listed.size, Evidence.DESCRIPTOR)
+        return WrittenLayer(directory, layer.diff_id, listed.size, Evidence.DESCRIPTOR)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Unpack a layer under a temporary name, and move it to the place that its digest gives."""
         with self._unpacking() as unpacking, layer.open() as stream:
             unpacking.add(stream)
-            folder = layer_folder(stream.digest)
-            self._take_place(unpacking, folder)
-        return WrittenLayer(folder)
+            directory = layer_directory(stream.digest)
+            self._take_place(unpacking, directory)
+        return WrittenLayer(directory)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write mount.json, mount.sh and the receipt."""
@@ -126,20 +126,20 @@ class MountsOutput(ImageOutput):
 
     def _check_place(self) -> None:
         with writing(self._root):
-            names = set(os.listdir(self._root)) - {'lost+found'} if check_folder(self._root) else set()
+            names = set(os.listdir(self._root)) - {'lost+found'} if check_directory(self._root) else set()
             if others := sorted(names - _OURS or (names if names.isdisjoint((STATE, CATALOG)) else ())):
-                raise OutputError(f'{self._root} holds other things, such as {others[0]!r}: name an empty folder')
+                raise OutputError(f'{self._root} holds other things, such as {others[0]!r}: name an empty directory')
             if os.path.isdir(self._root):
                 self._catalog()
 
     def _agree_on_marks(self) -> None:
-        """Mark opaque folders as the first run into this folder did; raises OutputError where that cannot be."""
+        """Mark opaque directories as the first run into this directory did; raises OutputError where that cannot be."""
         with self._workspace.locked():
             begun = self._place.status(CATALOG)
             if self._place.status(USER_MARKS):
                 self._user_marks = True
             elif self._user_marks and begun:
-                raise OutputError(f'{self._root} has layers that root marked: add to it as root, or name a new folder')
+                raise OutputError(f'{self._root} has layers marked by root: add to it as root, or name a new directory')
             elif self._user_marks:
                 os.close(self._place.create(USER_MARKS))
 
@@ -165,39 +165,39 @@ class MountsOutput(ImageOutput):
             finally:
                 unpacking.abort()
 
-    def _take_place(self, unpacking: Unpacking, folder: str) -> None:
+    def _take_place(self, unpacking: Unpacking, directory: str) -> None:
         """Give a tree its place, unless the files there are as the list of this one says: others may have mounted them.
         """
         with self._workspace.partial() as listing:
             digest, _ = unpacking.finish(listing.write)
             listing.complete()
             with self._workspace.locked():
-                full = self._is_full or not self._is_bound(folder)
-                if not is_whole(self._root, listing.name, folder, full, self.settings):
-                    if self._place.status(tree_name(folder)):
-                        require_unchanged(self._root, folder, self.settings, tree_name(folder))
-                    unpacking.staging.commit(folder)
-                self._workspace.move(listing.name, tree_name(folder))
-        self._of_run.add((tree_name(folder), digest))
+                full = self._is_full or not self._is_bound(directory)
+                if not is_whole(self._root, listing.name, directory, full, self.settings):
+                    if self._place.status(tree_name(directory)):
+                        require_unchanged(self._root, directory, self.settings, tree_name(directory))
+                    unpacking.staging.commit(directory)
+                self._workspace.move(listing.name, tree_name(directory))
+        self._of_run.add((tree_name(directory), digest))
 
     def _cover(self, image: WrittenImage) -> str:
-        """Make what has to go on top of the layers for overlayfs to show the image as it is; return its folder."""
+        """Make what has to go on top of the layers for overlayfs to show the image as it is; return its directory."""
         with writing(self._root):
             stack = Stack(self._root)
             stack.put([layer.locator for layer in image.layers])
             top = stack.cover(self._limits.setter)
         if not any(top):
             return ''
-        folder = cover_folder(image.config.diff_ids)
+        directory = cover_directory(image.config.diff_ids)
         with self._unpacking() as unpacking:
             unpacking.put_cover([ListedLayer(layer.diff_id, layer.size) for layer in image.layers], top)
-            self._take_place(unpacking, folder)
-        return folder
+            self._take_place(unpacking, directory)
+        return directory
 
-    def _is_bound(self, folder: str) -> bool:
+    def _is_bound(self, directory: str) -> bool:
         """Tell whether the list of a layer's files is the one that was made from its tar, as far as that is known."""
         try:
-            listing = tree_name(folder), self._place.hash(tree_name(folder))[0]
+            listing = tree_name(directory), self._place.hash(tree_name(directory))[0]
         except OSError:
             return False
         return listing in self._of_run or not self._is_full and listing in self._recorded_lists
@@ -206,8 +206,8 @@ class MountsOutput(ImageOutput):
     def _recorded_lists(self) -> set[tuple[str, Digest]]:
         return recorded_lists(self._root)
 
-    def _expected(self, folder: str, diff_ids: Sequence[Digest]) -> Expectation:
-        name = tree_name(folder)
+    def _expected(self, directory: str, diff_ids: Sequence[Digest]) -> Expectation:
+        name = tree_name(directory)
         return Expectation('files', name, *self._place.hash(name), covers=tuple(diff_ids))
 
     def _commit(self, documents: dict[str, bytes]) -> None:
@@ -234,7 +234,7 @@ class MountsOutput(ImageOutput):
         return catalog
 
     def _has_lost_catalog(self) -> bool:
-        """Tell whether mount.json is missing, and not because the folder is new; raises OSError."""
+        """Tell whether mount.json is missing, and not because the directory is new; raises OSError."""
         with suppress(FileNotFoundError):
             lost = bool(self._place.names(RECEIPTS)) or was_left(self._root, LAYERS)
             return lost and not self._place.status(CATALOG)

@@ -1,4 +1,4 @@
-"""Whether images may be written to a folder: asked before anything is downloaded."""
+"""Whether images may be written to a directory: asked before anything is downloaded."""
 import os
 from collections.abc import Collection
 
@@ -7,16 +7,16 @@ from occystrap_core import Location, OutputError
 _HARMLESS = {'lost+found'}
 
 
-def check_folder(root: str) -> bool:
-    """Return whether `root` is a folder that may be written to, or not there but can be made; raises OutputError."""
+def check_directory(root: str) -> bool:
+    """Return whether `root` is a directory that may be written to, or not there but can be made; raises OutputError."""
     if not os.path.lexists(root):
         check_parent(root, os.path.dirname(root))
         return False
     if not os.path.isdir(root):
-        kind = 'a link that leads to no folder' if os.path.islink(root) else 'not a folder'
-        raise OutputError(f'{root} is {kind}: name a folder')
+        kind = 'a link that leads to no directory' if os.path.islink(root) else 'not a directory'
+        raise OutputError(f'{root} is {kind}: name a directory')
     if not os.access(root, os.W_OK | os.X_OK):
-        raise OutputError(f'{root} is not writable: change its permissions or name another folder')
+        raise OutputError(f'{root} is not writable: change its permissions or name another directory')
     return True
 
 
@@ -32,22 +32,22 @@ def not_replaced(what: str, loss: str) -> OutputError:
 
 
 def check_empty(root: str, ours: Collection[str]) -> None:
-    """Raise OutputError if the folder has things in it, but none of `ours`."""
+    """Raise OutputError if the directory has things in it, but none of `ours`."""
     names = set(os.listdir(root))  # at once, since other writers may be at work here
     if names.isdisjoint(ours) and (others := sorted(names - _HARMLESS)):
-        raise OutputError(f'{root} holds other things, such as {others[0]!r}: name an empty folder')
+        raise OutputError(f'{root} holds other things, such as {others[0]!r}: name an empty directory')
 
 
 def check_layout(root: str, others: Collection[str]) -> None:
-    """Raise OutputError if the folder has files that only other layouts have."""
+    """Raise OutputError if the directory has files that only other layouts have."""
     for name in others:
         if os.path.lexists(f'{root}/{name}'):
-            raise OutputError(f'{root} holds an image in another layout ({name!r} is there): name an empty folder')
+            raise OutputError(f'{root} holds an image in another layout ({name!r} is there): name an empty directory')
 
 
 def check_parent(root: str, parent: str) -> None:
-    """Raise OutputError unless `root` can be made, in the folder `parent`."""
+    """Raise OutputError unless `root` can be made, in the directory `parent`."""
     if not os.path.isdir(parent):
-        raise OutputError(f'cannot make the folder {root}: {parent} is no folder; make it first')
+        raise OutputError(f'cannot make the directory {root}: {parent} is no directory; make it first')
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f'cannot make the folder {root}: {parent} is not writable')
+        raise OutputError(f'cannot make the directory {root}: {parent} is not writable')

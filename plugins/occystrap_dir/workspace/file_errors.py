@@ -11,7 +11,7 @@ from occystrap_dir.workspace.names import WrongKind, file_size, read_document
 
 
 def is_there(receipt: Receipt, results: CheckResults) -> bool:
-    """Tell whether the folder that a receipt is of is there; note it if not."""
+    """Tell whether the directory that a receipt is of is there; note it if not."""
     if os.path.isdir(receipt.path):
         return True
     results.error(receipt.destination, 'there is no such directory')

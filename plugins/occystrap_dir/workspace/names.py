@@ -1,10 +1,10 @@
-"""Names within a folder, as documents or receipts give them: never trusted to stay in it."""
+"""Names within a directory, as documents or receipts give them: never trusted to stay in it."""
 import os
 import re
 
 from occystrap_dir.workspace.beneath import Beneath, WrongKind
 
-__all__ = ['WrongKind', 'file_size', 'folder_name', 'open_inside', 'read_document']
+__all__ = ['WrongKind', 'file_size', 'directory_name', 'open_inside', 'read_document']
 
 
 def file_size(root: str, name: str) -> int:
@@ -34,7 +34,7 @@ def read_document(root: str, name: str, cap: int, links: bool = False) -> bytes:
     return place.read(place.resolved(name) if links else name, cap)
 
 
-def folder_name(root: str) -> str:
-    """Return what to call an image that has no name: like its folder, in the form of a repository."""
+def directory_name(root: str) -> str:
+    """Return what to call an image that has no name: like its directory, in the form of a repository."""
     words = re.findall(r'[a-z0-9]+', os.path.basename(os.path.realpath(root)).lower())
     return '-'.join(words) or 'image'

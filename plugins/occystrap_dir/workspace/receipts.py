@@ -1,4 +1,4 @@
-"""The receipts that a folder keeps: what is known of its images and layers from the runs that wrote them."""
+"""The receipts that a directory keeps: what is known of its images and layers from the runs that wrote them."""
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,7 +52,7 @@ def _kept(root: str, told: Callable[[str, str, int], T]) -> list[T]:
 
 @lru_cache(maxsize=4096)
 def _layer_sizes(root: str, name: str, inode: int) -> dict[Digest, int]:
-    """Return the layers of one receipt; cached because many images go into one folder, and never wrong later on."""
+    """Return the layers of one receipt; cached because many images go into one directory, and never wrong later on."""
     receipt = kept_receipt(root, name)
     return {layer.digest: layer.size for layer in receipt.of_kind('layer')} if receipt else {}
 

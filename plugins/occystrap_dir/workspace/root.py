@@ -1,4 +1,4 @@
-"""Folders below a root, opened name by name without following any link but those that are resolved here.
+"""Directories below a root, opened name by name without following any link but those that are resolved here.
 
 Symlinks on the way to a file are followed as a process in a chroot would follow them: an absolute target begins at the
 root, and `..` stops there. Every step is an openat(2) of one name with O_NOFOLLOW, so that no link can lead out.
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from occystrap_core import InvalidImage
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN = 64
-"""Folders that are kept open."""
+"""Directories that are kept open."""
 _ALIASES = 4096
 _LINKS = 40
 """Symlinks that may be followed on one way, as on Linux (path_resolution(7))."""
@@ -21,46 +21,46 @@ LONGEST = 4095
 """Bytes that a path may have, as on Linux: PATH_MAX without its zero byte."""
 
 
-class NoFolder(InvalidImage):
-    """Something is below what is no folder."""
+class NoDirectory(InvalidImage):
+    """Something is below what is no directory."""
 
 
-class Folder(NamedTuple):
-    """An open folder: its path below the root, without links, and its descriptor, good until the next is opened."""
+class Directory(NamedTuple):
+    """An open directory: its path below the root, without links, and its descriptor, good until the next is opened."""
 
     path: bytes
     descriptor: int
 
 
 class Root:
-    """A root folder. Paths are bytes, relative, without `.`; the root is empty."""
+    """A root directory. Paths are bytes, relative, without `.`; the root is empty."""
 
     def __init__(self, path: str | int, made: Callable[[bytes], None] = lambda path: None) -> None:
-        """`path` may be an open folder; `made` hears of each folder that is made on the way. Raises OSError."""
+        """`path` may be an open directory; `made` hears of each directory that is made on the way. Raises OSError."""
         self._made = made
         self._open: OrderedDict[bytes, int] = OrderedDict()
-        self._root = os.open('.', _FOLDER, dir_fd=path) if isinstance(path, int) else os.open(path, _FOLDER)
+        self._root = os.open('.', _DIRECTORY, dir_fd=path) if isinstance(path, int) else os.open(path, _DIRECTORY)
         self._aliases: dict[bytes, bytes] = {b'': b''}
         """Paths as they are asked for, to paths without links."""
 
-    def folder(self, path: bytes) -> Folder:
-        """Return the folder at a path, made if it is missing; raises InvalidImage where something else is, OSError."""
+    def directory(self, path: bytes) -> Directory:
+        """Return the directory at a path, made if missing; raises InvalidImage where something else is, OSError."""
         known = self._aliases.get(path)
         if known is not None and known in self._open:  # as for nearly all files
-            return Folder(known, self._open[known])
+            return Directory(known, self._open[known])
         found = self._find(path, make=True)
         assert found is not None
         return found
 
-    def existing(self, path: bytes) -> Folder | None:
-        """Return the folder at a path, None where there is none; raises OSError."""
+    def existing(self, path: bytes) -> Directory | None:
+        """Return the directory at a path, None where there is none; raises OSError."""
         try:
             return self._find(path, make=False)
         except InvalidImage:
             return None
 
     def plain(self, path: bytes) -> int:
-        """Return the descriptor of a folder whose path has no links, good until the next is opened; raises OSError."""
+        """Return the descriptor of a directory whose path has no links, valid until the next one; raises OSError."""
         if not path:
             return self._root
         if path in self._open:
@@ -71,7 +71,7 @@ class Root:
         descriptor = self._open[known] if known else self._root
         for name in path[len(known):].lstrip(b'/').split(b'/'):
             known = join(known, name)
-            descriptor = self._keep(known, os.open(name, _FOLDER, dir_fd=descriptor))
+            descriptor = self._keep(known, os.open(name, _DIRECTORY, dir_fd=descriptor))
         return descriptor
 
     def gone(self, path: bytes) -> None:
@@ -82,13 +82,13 @@ class Root:
             os.close(self._open.pop(each))
 
     def close(self) -> None:
-        """Close all folders."""
+        """Close all directories."""
         for descriptor in (*self._open.values(), self._root):
             os.close(descriptor)
         self._open.clear()
         self._root = -1
 
-    def _find(self, path: bytes, make: bool) -> Folder | None:
+    def _find(self, path: bytes, make: bool) -> Directory | None:
         known = self._aliases.get(path)
         if known is None:
             known = self._walk(path, make)
@@ -97,12 +97,12 @@ class Root:
             if len(self._aliases) > _ALIASES:
                 self._aliases = {b'': b''}
             self._aliases[path] = known
-        return Folder(known, self.plain(known))
+        return Directory(known, self.plain(known))
 
     def _walk(self, path: bytes, make: bool) -> bytes | None:
         """Return the path without links; None where something is missing that is not to be made.
 
-        What is missing is taken for a folder, which `..` leaves again: it is made if it is on the way at the end.
+        What is missing is taken for a directory, which `..` leaves again: it is made if it is on the way at the end.
         """
         pending, here, links = path.split(b'/')[::-1], b'', 0
         missing: list[bytes] = []
@@ -129,24 +129,24 @@ class Root:
                 missing += [] if target is None else [child]
         if missing and not make:
             return None
-        for folder in missing:
-            above, _, name = folder.rpartition(b'/')
+        for directory in missing:
+            above, _, name = directory.rpartition(b'/')
             os.mkdir(name, 0o700, dir_fd=self.plain(above))
-            self._made(folder)
+            self._made(directory)
         return here
 
     def _step(self, here: bytes, name: bytes, child: bytes) -> bytes | None:
-        """Open a folder and return None; or return the target of the link that is there, empty where nothing is."""
+        """Open a directory and return None; or return the target of the link that is there, empty where nothing is."""
         above = self.plain(here)
         try:
-            self._keep(child, os.open(name, _FOLDER, dir_fd=above))
+            self._keep(child, os.open(name, _DIRECTORY, dir_fd=above))
             return None
         except FileNotFoundError:
             return b''
         except OSError:
             found = os.lstat(name, dir_fd=above)
             if not stat.S_ISLNK(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-                raise NoFolder(f'{text(child)} is not a folder, and something lies below it') from None
+                raise NoDirectory(f'{text(child)} is not a directory, and something lies below it') from None
             if stat.S_ISDIR(found.st_mode):
                 raise
             return os.readlink(name, dir_fd=above)
@@ -158,9 +158,9 @@ class Root:
         return descriptor
 
 
-def join(folder: bytes, name: bytes) -> bytes:
-    """Return the path of what is called `name` in a folder."""
-    return folder + b'/' + name if folder else name
+def join(directory: bytes, name: bytes) -> bytes:
+    """Return the path of what is called `name` in a directory."""
+    return directory + b'/' + name if directory else name
 
 
 def text(path: bytes) -> str:

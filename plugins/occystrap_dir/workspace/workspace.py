@@ -1,4 +1,4 @@
-"""The folder `.occystrap` in a destination: receipts, partial files, and who is at work there.
+"""The directory `.occystrap` in a destination: receipts, partial files, and who is at work there.
 
 Each run holds a shared lock on `active` and has a mark in `temporary` while it works. Whoever is the last to leave gets
 the lock alone; marks or files that are still there then tell of a run that was killed, failed or replaced something,
@@ -32,7 +32,7 @@ _LONGEST = 4096
 
 
 class Workspace:
-    """One run's share of the state folder of a destination: `enter`, write partial files, `leave`."""
+    """One run's share of the state directory of a destination: `enter`, write partial files, `leave`."""
 
     def __init__(self, root: str, sync: bool, mode: int | None = None) -> None:
         """`root` is the destination; with `sync` everything is flushed to the device before it becomes visible.
@@ -52,12 +52,12 @@ class Workspace:
         """After `leave`: lines for people about what could not be removed."""
 
     def enter(self) -> None:
-        """Make the folders and say that a run is at work; raises OutputError."""
+        """Make the directories and say that a run is at work; raises OutputError."""
         with writing(self.root):
             for attempt in range(_ATTEMPTS):
                 try:
                     return self._enter()
-                except FileNotFoundError:  # the last of other runs has just removed the empty folders
+                except FileNotFoundError:  # the last of other runs has just removed the empty directories
                     if attempt == _ATTEMPTS - 1:
                         raise
 
@@ -253,7 +253,7 @@ def is_idle(root: str) -> bool:
 
 
 def was_left(root: str, name: str) -> bool:
-    """Tell whether a folder holds something that no run at work, or killed, can have put there; raises OSError."""
+    """Tell whether a directory holds something that no run at work, or killed, can have put there; raises OSError."""
     with suppress(FileNotFoundError):  # asked before and after, as a run may begin or end meanwhile
         return is_idle(root) and bool(Beneath(root).names(name)) and is_idle(root)
     return False

@@ -48,8 +48,8 @@ class Address(NamedTuple):
     def told(self) -> dict[str, str]:
         """Return the options that lead here whatever environment and contexts say by then; they hold no secrets."""
         told = {'host': self.url} | ({'engine': self.engine.name} if self.engine is PODMAN else {})
-        if self.certificates and self.certificates.folder:
-            told['cert_path'] = self.certificates.folder
+        if self.certificates and self.certificates.directory:
+            told['cert_path'] = self.certificates.directory
         if self.url.startswith(('tcp://', 'https://')):
             told['tls_verify'] = str(bool(self.certificates and self.certificates.verify)).lower()
         return told

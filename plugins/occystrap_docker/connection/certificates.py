@@ -13,20 +13,20 @@ _FILES = ('ca.pem', 'cert.pem', 'key.pem')
 
 
 class Certificates(NamedTuple):
-    """A folder with certificates as the docker command names them, None for the authorities that Python trusts.
+    """A directory with certificates as the docker command names them, None for the authorities that Python trusts.
 
     Without `verify` the daemon may be anybody.
     """
 
-    folder: str | None
+    directory: str | None
     verify: bool = True
 
     def config(self, url: str) -> 'TLSConfig':
-        """Return what the docker SDK wants; raises UsageError when the folder has not what is needed."""
+        """Return what the docker SDK wants; raises UsageError when the directory has not what is needed."""
         from docker.tls import TLSConfig
-        if self.folder is None:
+        if self.directory is None:
             return TLSConfig(verify=self.verify)
-        ca, certificate, key = (str(Path(self.folder) / name) for name in _FILES)
+        ca, certificate, key = (str(Path(self.directory) / name) for name in _FILES)
         there = {path: _readable(path, url) for path in (ca, certificate, key)}
         if not any(there.values()) or there[certificate] != there[key]:
             missing = ' and '.join(path for path in (certificate, key) if not there[path])
@@ -42,31 +42,31 @@ def find_certificates(url: str, options: Mapping[str, Any], environment: bool) -
     DOCKER_CERT_PATH and DOCKER_TLS_VERIFY count if `environment` and neither option is given. An empty
     DOCKER_TLS_VERIFY beside a DOCKER_CERT_PATH means TLS without looking at who answers.
     """
-    folder, verify = options.get('cert_path') or None, options.get('tls_verify')
+    directory, verify = options.get('cert_path') or None, options.get('tls_verify')
     if not url.startswith(('tcp://', 'https://')):
-        if folder or verify is not None:
-            raise UsageError(f'docker://: {"cert_path" if folder else "tls_verify"}= is for a daemon at tcp://HOST:PORT'
-                             f', not for one at {url}')
+        if directory or verify is not None:
+            raise UsageError(f'docker://: {"cert_path" if directory else "tls_verify"}= needs a daemon at '
+                             f'tcp://HOST:PORT, not {url}')
         return None
-    if environment and folder is None and verify is None:
-        folder, said = os.environ.get('DOCKER_CERT_PATH') or None, os.environ.get('DOCKER_TLS_VERIFY')
-        verify = bool(said) if said is not None and (said or folder) else None
-    if folder:
-        return Certificates(os.path.abspath(folder), verify is not False)
+    if environment and directory is None and verify is None:
+        directory, said = os.environ.get('DOCKER_CERT_PATH') or None, os.environ.get('DOCKER_TLS_VERIFY')
+        verify = bool(said) if said is not None and (said or directory) else None
+    if directory:
+        return Certificates(os.path.abspath(directory), verify is not False)
     if verify or url.startswith('https://'):
-        return Certificates(_usual_folder(), verify is not False)
+        return Certificates(_usual_directory(), verify is not False)
     return None
 
 
-def config_folder() -> Path:
-    """Return the folder of the docker command's settings."""
+def config_directory() -> Path:
+    """Return the directory of the docker command's settings."""
     return Path(os.environ.get('DOCKER_CONFIG') or Path.home() / '.docker')
 
 
-def _usual_folder() -> str | None:
-    """Return the folder where the docker command looks for certificates, None when none are there."""
-    folder = config_folder()
-    return os.path.abspath(folder) if any(os.path.exists(folder / name) for name in _FILES) else None
+def _usual_directory() -> str | None:
+    """Return the directory where the docker command looks for certificates, None when none are there."""
+    directory = config_directory()
+    return os.path.abspath(directory) if any(os.path.exists(directory / name) for name in _FILES) else None
 
 
 def _readable(path: str, url: str) -> bool:

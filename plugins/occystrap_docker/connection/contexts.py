@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import parse_json
-from occystrap_docker.connection.certificates import Certificates, config_folder
+from occystrap_docker.connection.certificates import Certificates, config_directory
 
 DEFAULT = 'default'
 """The context that stands for DOCKER_HOST or the usual socket."""
@@ -23,7 +23,7 @@ def chosen_context() -> tuple[str, str]:
     """Return the name of the context that environment or config.json choose, and which of them; raises UsageError."""
     if name := os.environ.get('DOCKER_CONTEXT'):
         return name, 'DOCKER_CONTEXT'
-    path = config_folder() / 'config.json'
+    path = config_directory() / 'config.json'
     config = _read(path)
     return str(config and config.get('currentContext') or DEFAULT), f'currentContext in {path}'
 
@@ -31,7 +31,7 @@ def chosen_context() -> tuple[str, str]:
 def read_context(name: str, origin: str) -> Context:
     """Return the context of this name; raises UsageError, naming the nearest, when there is none."""
     key = hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
-    path = config_folder() / 'contexts/meta' / key / 'meta.json'
+    path = config_directory() / 'contexts/meta' / key / 'meta.json'
     document = _read(path)
     if document is None:
         raise UsageError.unknown(f'{origin}: there is no docker context', name, _names())
@@ -39,17 +39,17 @@ def read_context(name: str, origin: str) -> Context:
     host, lenient = endpoint.get('Host'), bool(endpoint.get('SkipTLSVerify'))
     if not isinstance(host, str) or not host:
         raise UsageError(f'the docker context {name!r} in {path} names no daemon: see docker context inspect {name}')
-    folder = os.path.abspath(config_folder() / 'contexts/tls' / key / 'docker')
+    directory = os.path.abspath(config_directory() / 'contexts/tls' / key / 'docker')
     if not host.startswith(('tcp://', 'https://')):
         return Context(host, None)
-    if os.path.isdir(folder):
-        return Context(host, Certificates(folder, not lenient))
+    if os.path.isdir(directory):
+        return Context(host, Certificates(directory, not lenient))
     return Context(host.replace('tcp://', 'https://'), Certificates(None, False)) if lenient else Context(host, None)
 
 
 def _names() -> list[str]:
     """Return the names of all contexts."""
-    metas = (config_folder() / 'contexts/meta').glob('*/meta.json')
+    metas = (config_directory() / 'contexts/meta').glob('*/meta.json')
     return sorted([DEFAULT, *(str((_read(path) or {}).get('Name')) for path in metas)])
 
 

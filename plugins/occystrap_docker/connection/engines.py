@@ -14,9 +14,9 @@ class Engine(NamedTuple):
     def sockets(self) -> list[str]:
         """Return where it usually listens, the likeliest first: Podman's root uses the rootful one."""
         if self is DOCKER:
-            return ['/var/run/docker.sock', f'{_runtime_folder()}/docker.sock']
-        folders = dict.fromkeys((_runtime_folder(), _usual_folder()))
-        rootless = [f'{folder}/podman/podman.sock' for folder in folders]
+            return ['/var/run/docker.sock', f'{_runtime_directory()}/docker.sock']
+        directories = dict.fromkeys((_runtime_directory(), _usual_directory()))
+        rootless = [f'{directory}/podman/podman.sock' for directory in directories]
         rootful = ['/run/podman/podman.sock']
         return rootful + rootless if os.geteuid() == 0 else rootless + rootful
 
@@ -26,10 +26,10 @@ PODMAN = Engine('podman', 'Podman service', 'CONTAINER_HOST',
                 'systemctl --user start podman.socket, or as root systemctl start podman.socket')
 
 
-def _runtime_folder() -> str:
-    """Return the folder of the user's own sockets (XDG Base Directory specification)."""
-    return (os.environ.get('XDG_RUNTIME_DIR') or _usual_folder()).rstrip('/')
+def _runtime_directory() -> str:
+    """Return the directory of the user's own sockets (XDG Base Directory specification)."""
+    return (os.environ.get('XDG_RUNTIME_DIR') or _usual_directory()).rstrip('/')
 
 
-def _usual_folder() -> str:
+def _usual_directory() -> str:
     return f'/run/user/{os.getuid()}'

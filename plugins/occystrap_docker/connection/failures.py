@@ -85,7 +85,7 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
     if trouble := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
         return _distrust(trouble, address)
     if any(_PLAIN_HTTP in str(cause) for cause in causes):
-        return ServiceError(f'the daemon at {address} wants TLS: give ?cert_path=FOLDER, or ?tls_verify=true')
+        return ServiceError(f'the daemon at {address} wants TLS: give ?cert_path=DIRECTORY, or ?tls_verify=true')
     if said := next((cause for cause in causes if isinstance(cause, _raised_by('docker', 'APIError'))), None):
         return _refused(said.status_code or 0, said.explanation, address, doing)
     ended = (ConnectionError, http.client.HTTPException) + _raised_by('urllib3', 'ProtocolError')
@@ -135,10 +135,10 @@ def _distrust(error: ssl.SSLError, address: Address) -> OccystrapError:
     reason = getattr(error, 'verify_message', '') or (error.reason or str(error)).replace('_', ' ').lower()
     if isinstance(error, ssl.SSLCertVerificationError):
         return AccessDenied(f'the daemon at {address} shows a certificate that is not to be trusted: {reason}; its '
-                            "authority's goes into ca.pem in the folder of ?cert_path=")
+                            "authority's goes into ca.pem in the directory of ?cert_path=")
     if 'alert' in reason or 'certificate' in reason:
         return AccessDenied(f'the daemon at {address} does not take our certificate: {reason}; it wants cert.pem and '
-                            'key.pem in the folder of ?cert_path=')
+                            'key.pem in the directory of ?cert_path=')
     return ServiceUnavailable(f'TLS with the daemon at {address} fails: {reason}; does it listen with TLS there?')
 
 

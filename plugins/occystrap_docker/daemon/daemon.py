@@ -37,7 +37,7 @@ _CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
 class ImageFacts:
     """What a daemon says of an image; `size` in bytes, roughly.
 
-    With containerd's store `id` is the digest of a manifest or an index; `in_folders` shows that it is not that store.
+    With containerd's store `id` is the digest of a manifest or an index; `in_directories` shows that it is another.
     There `manifest` may be known as well, and `blobs`: the diff_ids of the layers by the digests of their blobs.
     """
 
@@ -46,7 +46,7 @@ class ImageFacts:
     tags: tuple[str, ...]
     size: int
     platform: Platform | None = None
-    in_folders: bool = False
+    in_directories: bool = False
     manifest: Digest | None = None
     blobs: Mapping[Digest, Digest] | None = dataclass_field(default=None, compare=False)
 
@@ -108,7 +108,7 @@ class Daemon:
 
     def may_keep_others(self, facts: ImageFacts) -> bool:
         """Whether an export may hold the image for other platforms, too."""
-        return not facts.in_folders and self.names_images_by_manifest
+        return not facts.in_directories and self.names_images_by_manifest
 
     def image_ids(self, seconds: float | None = None) -> list[Digest]:
         """Return the IDs of all images, those without a name too, the newest first; `seconds` as for `find`."""

@@ -1,4 +1,4 @@
-"""One push into a registry that exists for it alone: folder, server and tag are made for it and gone after it."""
+"""One push into a registry that exists for it alone: directory, server and tag are made for it and gone after it."""
 import queue
 import secrets
 import shutil
@@ -37,7 +37,7 @@ class PushSession:
         self._daemon, self._facts, self._image, self._settings = daemon, facts, image, settings
         self._repository = f'occystrap/{secrets.token_hex(16)}'
         self._events: queue.SimpleQueue[Blob | Push] = queue.SimpleQueue()
-        self._folder = ''
+        self._directory = ''
         self._storage: PushStorage | None = None
         self._server: RegistryServer | None = None
         self._tag: Reference | None = None
@@ -50,11 +50,11 @@ class PushSession:
     def begin(self) -> None:
         """Start the registry, tag the image for it, and have the daemon push it there."""
         try:
-            self._folder = tempfile.mkdtemp(prefix='occystrap-', dir=self._settings.temporary)
+            self._directory = tempfile.mkdtemp(prefix='occystrap-', dir=self._settings.temporary)
         except OSError as error:
-            raise OutputError(f'cannot write to {self._settings.temporary}: {error.strerror}; name another folder with '
+            raise OutputError(f'cannot write to {self._settings.temporary}: {error.strerror}; name another one with '
                               '--temp-dir') from None
-        self._storage = PushStorage(Path(self._folder), self._repository, self._events.put, self._elsewhere,
+        self._storage = PushStorage(Path(self._directory), self._repository, self._events.put, self._elsewhere,
                                     _LARGEST_TIMES * self._facts.size + _LARGEST)
         self._server = RegistryServer(self._storage, observer=self._heard).__enter__()
         self._tag = Reference(self._repository, uuid.uuid4().hex, host=self._server.host)
@@ -94,7 +94,7 @@ class PushSession:
             return None
 
     def close(self) -> str:
-        """Let the daemon stop, and remove tag, server and folder; return what could not be removed, for people."""
+        """Let the daemon stop, and remove tag, server and directory; return what could not be removed, for people."""
         with self._closing:
             if self._push:
                 self._push.stop()
@@ -102,9 +102,9 @@ class PushSession:
                 self._server.stop(at_once=True)
                 self._server = None
             left = self._untag()
-            if self._folder:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder = ''
+            if self._directory:
+                shutil.rmtree(self._directory, ignore_errors=True)
+                self._directory = ''
             return left
 
     def _heard(self, method: str, path: str, status: int) -> None:
@@ -131,7 +131,7 @@ class PushSession:
         """Raise OutputError when the disk has refused a blob: the daemon would try again and again."""
         if self._full:
             raise OutputError(f'{self._settings.temporary} cannot take what the daemon pushes of {self._image}: name a '
-                              'roomier folder with --temp-dir')
+                              'roomier directory with --temp-dir')
 
     def _signs_of_life(self) -> tuple[int, ...]:
         assert self._push and self._storage

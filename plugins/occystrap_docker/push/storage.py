@@ -1,4 +1,4 @@
-"""What a daemon pushes, on its way through a temporary folder: told of as it arrives, gone when it was taken."""
+"""What a daemon pushes, on its way through a temporary directory: told of as it arrives, gone when it was taken."""
 import hmac
 import os
 import threading

@@ -20,15 +20,15 @@ _NAME = 'sample:v1'
 
 
 @click.command()
-@click.option('--folder', type=click.Path(file_okay=False), help='Where to work (default: a new temporary folder).')
-def demo(folder: str | None) -> None:
+@click.option('--folder', type=click.Path(file_okay=False), help='Where to work (default: a new temporary directory).')
+def demo(directory: str | None) -> None:
     """Show what occystrap does: mirror a sample image with proof, then damage a copy and see it found."""
     from occystrap_registry.server.admission import USER
     from occystrap_registry.server.server_thread import RegistryServer
-    place = Path(folder or tempfile.mkdtemp(prefix='occystrap-demo-')).absolute()
+    place = Path(directory or tempfile.mkdtemp(prefix='occystrap-demo-')).absolute()
     place.mkdir(parents=True, exist_ok=True)
     if any(place.iterdir()):
-        raise click.UsageError(f'{place} is not empty: name a new folder')
+        raise click.UsageError(f'{place} is not empty: name a new directory')
     password = secrets.token_hex(16)  # all users of the machine reach the port
     os.environ.update(OCCYSTRAP_USERNAME=USER, OCCYSTRAP_PASSWORD=password)
     with RegistryServer(place / 'registry', password=password) as server:
@@ -42,7 +42,7 @@ def demo(folder: str | None) -> None:
 
 
 def _mirror(host: str, place: Path) -> None:
-    _tell('Mirror it into a folder. Verification by reading back is on by default:')
+    _tell('Mirror it into a directory. Verification by reading back is on by default:')
     _run(f'occystrap process registry://{host}/{_NAME} dir://{place}/mirror', expected=0)
     _tell('And into a docker archive, every layer hashed again, times set to zero on the way, with a receipt:')
     _run(f'occystrap process registry://{host}/{_NAME} tar://{place}/sample.tar -f normalize-timestamps '
@@ -54,7 +54,7 @@ def _damage(place: Path) -> None:
     for copy in (flipped, cut):
         shutil.copytree(place / 'mirror', copy)
     _flip_one_byte(_largest_layer(flipped))
-    _tell('Now one byte of a layer is flipped in a copy of the folder. Its size is right, so a fast look sees nothing:')
+    _tell('Now one byte of a layer is flipped in a copy. Its size is right, so fast verification sees nothing:')
     _run(f'occystrap verify dir://{flipped} --verify=fast', expected=0)
     _tell('A full one, which hashes every byte, does:')
     _run(f'occystrap verify dir://{flipped} --verify=full', expected=1)
@@ -91,8 +91,8 @@ def _push_sample(host: str, login: tuple[str, str]) -> None:
         client.put(f'/manifests/{tag}', content=manifest.raw, headers=headers).raise_for_status()
 
 
-def _largest_layer(folder: Path) -> Path:
-    return max(folder.rglob('layer.tar'), key=lambda path: path.stat().st_size)
+def _largest_layer(directory: Path) -> Path:
+    return max(directory.rglob('layer.tar'), key=lambda path: path.stat().st_size)
 
 
 def _flip_one_byte(path: Path) -> None:

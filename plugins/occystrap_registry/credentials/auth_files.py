@@ -12,13 +12,13 @@ from occystrap_registry.credentials.logins import Login, keys_for, plain_key
 _LARGEST = 16 << 20
 
 
-def docker_folder() -> Path:
-    """Return the folder of docker's own settings."""
+def docker_directory() -> Path:
+    """Return the directory of docker's own settings."""
     return Path(os.environ.get('DOCKER_CONFIG') or os.path.expanduser('~/.docker'))
 
 
-def containers_folder() -> Path:
-    """Return the folder of Podman's and skopeo's settings."""
+def containers_directory() -> Path:
+    """Return the directory of Podman's and skopeo's settings."""
     return Path(os.environ.get('XDG_CONFIG_HOME') or os.path.expanduser('~/.config'), 'containers')
 
 
@@ -31,15 +31,15 @@ def places_to_read() -> list[Path]:
         return [Path(named)]
     runtime = os.environ.get('XDG_RUNTIME_DIR')
     return [
-        docker_folder() / 'config.json',
+        docker_directory() / 'config.json',
         Path(runtime, 'containers/auth.json') if runtime else Path(f'/run/containers/{os.getuid()}/auth.json'),
-        containers_folder() / 'auth.json',
+        containers_directory() / 'auth.json',
     ]
 
 
 def place_to_write(named: str | None = None) -> Path:
     """Return the file that a login goes to: the one `named`, else REGISTRY_AUTH_FILE, else docker's config.json."""
-    return Path(named or os.environ.get('REGISTRY_AUTH_FILE') or docker_folder() / 'config.json')
+    return Path(named or os.environ.get('REGISTRY_AUTH_FILE') or docker_directory() / 'config.json')
 
 
 def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:

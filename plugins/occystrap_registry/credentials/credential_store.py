@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from occystrap_core import UsageError
-from occystrap_core.files import sync_folder, writing
+from occystrap_core.files import sync_directory, writing
 from occystrap_registry.credentials.auth_files import AuthFile, read_document
 from occystrap_registry.credentials.credential_helpers import erase_with_helper, store_with_helper
 from occystrap_registry.credentials.logins import Login, plain_key, server_names
@@ -67,10 +67,10 @@ def _change(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes of ours out of a folder, made if it is not there."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep other processes of ours out of a directory, made if it is not there."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -96,4 +96,4 @@ def _replace(path: Path, data: bytes) -> None:
         with suppress(OSError):  # the next login removes it
             os.unlink(temporary)
         raise
-    sync_folder(str(path.parent))
+    sync_directory(str(path.parent))

@@ -35,7 +35,7 @@ class RegistryServer:
 
     def __init__(self, root: Path | Storage, port: int = 0, observer: Observer | None = None, password: str = '',
                  ) -> None:
-        """`root` keeps the content, a folder that is made where it is missing, or a storage; port 0 takes a free one.
+        """`root` keeps the content: a directory, made if missing, or a storage; port 0 takes a free one.
 
         All users of the machine reach the port: without a `password`, which is for the user `occystrap`, they can do as
         they like but for what the storage does not admit. Raises ServiceUnavailable when the port is taken.

@@ -9,7 +9,7 @@ from occystrap_registry.server.problems import Problem
 
 
 class Storage:
-    """A folder of blobs, shared by repositories that each know which of them are theirs.
+    """A directory of blobs, shared by repositories that each know which of them are theirs.
 
     `blobs/sha256/<hex>` holds content; `repositories/<name>/_blobs|_manifests/<hex>` mark what belongs to a repository,
     a manifest's mark holding its media type; `repositories/<name>/_tags/<tag>` holds a digest,
@@ -20,8 +20,8 @@ class Storage:
     def __init__(self, root: Path) -> None:
         self._root = root
         self.temporary = root / 'temporary'
-        for folder in (self._blobs, self._repositories, self.temporary):
-            folder.mkdir(parents=True, exist_ok=True)
+        for directory in (self._blobs, self._repositories, self.temporary):
+            directory.mkdir(parents=True, exist_ok=True)
 
     largest = float('inf')
     """Bytes that one blob may have."""
@@ -115,15 +115,15 @@ class Storage:
 
     def tags(self, repository: str) -> list[str]:
         """Return a repository's tags in order; raises Problem 404 NAME_UNKNOWN."""
-        folder = self._repositories / repository
-        if not (folder / '_manifests').is_dir():
+        directory = self._repositories / repository
+        if not (directory / '_manifests').is_dir():
             raise Problem(404, 'NAME_UNKNOWN', f'there is no repository {repository}')
-        return sorted(path.name for path in folder.glob('_tags/*'))
+        return sorted(path.name for path in directory.glob('_tags/*'))
 
     def repositories(self) -> Iterator[str]:
         """Yield the names of all repositories that have a manifest."""
-        for folder in self._repositories.rglob('_manifests'):
-            yield str(folder.parent.relative_to(self._repositories))
+        for directory in self._repositories.rglob('_manifests'):
+            yield str(directory.parent.relative_to(self._repositories))
 
     @property
     def _blobs(self) -> Path:

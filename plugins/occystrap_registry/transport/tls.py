@@ -1,6 +1,6 @@
 """Trust over TLS: who vouches for a registry, and who we are to it.
 
-Certificates of authorities are the system's, those of `Settings.ca_file`, and those in the folders where docker and
+Certificates of authorities are the system's, those of `Settings.ca_file`, and those in the directories where docker and
 Podman keep them, certs.d/HOST[:PORT] with *.crt (authorities) and pairs of *.cert and *.key (who we are).
 """
 import os
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from occystrap_core import Settings, UsageError
-from occystrap_registry.credentials.auth_files import containers_folder, docker_folder
+from occystrap_registry.credentials.auth_files import containers_directory, docker_directory
 
 _SYSTEM = ('/etc/docker', '/etc/containers')
 _HOST = re.compile(r'[\w\[][\w.:\]-]*')
@@ -32,7 +32,7 @@ class CertificateFiles:
     """What is in certs.d for exactly this host and port."""
 
     def __init__(self, host: str) -> None:
-        """Raises UsageError for a folder that cannot be read or has half a pair."""
+        """Raises UsageError for a directory that cannot be read or has half a pair."""
         files = list(_files(host)) if _HOST.fullmatch(host) else []
         self.authorities = [path for path in files if path.suffix == '.crt']
         self.pairs = [(path, path.with_suffix('.key')) for path in files if path.suffix == '.cert']
@@ -44,8 +44,8 @@ class CertificateFiles:
 
 
 def _files(host: str) -> Iterator[Path]:
-    for folder in (*_SYSTEM, containers_folder(), docker_folder()):
-        path = Path(folder, 'certs.d', host)
+    for directory in (*_SYSTEM, containers_directory(), docker_directory()):
+        path = Path(directory, 'certs.d', host)
         try:
             yield from sorted(path.iterdir())
         except (FileNotFoundError, NotADirectoryError):

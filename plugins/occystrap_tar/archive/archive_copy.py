@@ -1,4 +1,4 @@
-"""Archives that cannot be read where they are, compressed ones and pipes: copied once into the temporary folder."""
+"""Archives that cannot be read where they are, compressed ones and pipes: copied once into the temporary directory."""
 import os
 import stat
 import tempfile
@@ -72,5 +72,5 @@ def _copied(source: Readable, path: str, settings: Settings) -> IO[bytes]:
             if_failed.pop_all()
             return copy
     except OSError as error:
-        raise OutputError(f'cannot unpack {path} into {settings.temporary}: {error.strerror}; name a roomier folder '
+        raise OutputError(f'cannot unpack {path} into {settings.temporary}: {error.strerror}; name a roomier directory '
                           'with --temp-dir') from None

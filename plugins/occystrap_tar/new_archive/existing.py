@@ -59,22 +59,22 @@ def _begins_as_one(block: bytes) -> bool:
 
 
 def check_destination(path: str, force: bool = False) -> None:
-    """Raise OutputError unless `path` is free or a image archive that may be replaced, in a folder that is there.
+    """Raise OutputError unless `path` is free or a image archive that may be replaced, in a directory that is there.
 
     With `force` it may be any regular file.
     """
-    folder = os.path.dirname(path)
+    directory = os.path.dirname(path)
     with writing(path):
         if os.path.islink(path):
             raise OutputError(f'{path} is a symbolic link: name the file that it leads to, or remove it')
         if os.path.isdir(path):
-            raise OutputError(f'{path} is a folder: name a file for the archive')
+            raise OutputError(f'{path} is a directory: name a file for the archive')
         if os.path.lexists(path):
             _check_existing(path, force)
-        if not os.path.isdir(folder):
-            raise OutputError(f'cannot write {path}: there is no folder {folder}; make it first')
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f'cannot write {path}: the folder {folder} is not writable; change its permissions or '
+        if not os.path.isdir(directory):
+            raise OutputError(f'cannot write {path}: there is no directory {directory}; make it first')
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise OutputError(f'cannot write {path}: {directory} is not writable; change its permissions or '
                               'name another one')
 
 

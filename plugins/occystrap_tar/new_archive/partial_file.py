@@ -6,14 +6,14 @@ import secrets
 import stat
 from contextlib import suppress
 
-from occystrap_core.files import CHUNK, WRITEBACK, start_writeback, sync_folder
+from occystrap_core.files import CHUNK, WRITEBACK, start_writeback, sync_directory
 
 _RANDOM = re.compile(r'[0-9a-f]{8}\.partial')
 _NAME_CAP = 200
 
 
 class PartialFile:
-    """A temporary file in the folder of its final path, locked while somebody is at work on it."""
+    """A temporary file in the directory of its final path, locked while somebody is at work on it."""
 
     def __init__(self, path: str, sync: bool) -> None:
         """With `sync` the bytes are on the device before the file gets its final name. Raises OSError."""
@@ -60,7 +60,7 @@ class PartialFile:
             os.fsync(self._descriptor)
         os.replace(self._partial, self._path)
         if self._sync:
-            sync_folder(os.path.dirname(self._path))
+            sync_directory(os.path.dirname(self._path))
 
     def fileno(self) -> int:
         """Return the open descriptor."""
@@ -78,11 +78,11 @@ class PartialFile:
 
 def remove_abandoned(path: str) -> None:
     """Remove the partial files of `path` that nobody holds a lock on: those of runs that were killed."""
-    folder, prefix = os.path.dirname(path), _prefix(path)
+    directory, prefix = os.path.dirname(path), _prefix(path)
     with suppress(OSError):
-        for name in os.listdir(folder):
+        for name in os.listdir(directory):
             if name.startswith(prefix) and _RANDOM.fullmatch(name.removeprefix(prefix)):
-                _remove_unlocked(os.path.join(folder, name))
+                _remove_unlocked(os.path.join(directory, name))
 
 
 def _remove_unlocked(partial: str) -> None:

@@ -1,4 +1,4 @@
-"""Images with one fault each, made by hand: in registries, docker archives, OCI archives, folders."""
+"""Images with one fault each, made by hand: in registries, docker archives, OCI archives, directories."""
 import gzip
 import hashlib
 import io
@@ -111,33 +111,33 @@ def _written(path: Path, files: dict[str, bytes], cut: int = 0) -> None:
     path.write_bytes(target.getvalue()[:-cut or None])
 
 
-def put_in_docker_archive(parts: Parts, folder: Path, name: str) -> str:
+def put_in_docker_archive(parts: Parts, directory: Path, name: str) -> str:
     """Write a docker archive and return its URI."""
-    _written(folder / f'{name}.tar', _saved_files(parts, name), 10240 if 'archive' in parts.damage else 0)
-    return f'tar://{folder}/{name}.tar'
+    _written(directory / f'{name}.tar', _saved_files(parts, name), 10240 if 'archive' in parts.damage else 0)
+    return f'tar://{directory}/{name}.tar'
 
 
-def put_in_folder(parts: Parts, folder: Path, name: str) -> str:
+def put_in_directory(parts: Parts, directory: Path, name: str) -> str:
     """Write an unpacked docker archive and return its URI."""
-    _laid_out(folder / name, _saved_files(parts, name))
-    return f'dir://{folder}/{name}'
+    _laid_out(directory / name, _saved_files(parts, name))
+    return f'dir://{directory}/{name}'
 
 
-def put_in_layout(parts: Parts, folder: Path, name: str) -> str:
+def put_in_layout(parts: Parts, directory: Path, name: str) -> str:
     """Write an OCI image layout and return its URI."""
-    _laid_out(folder / name, _layout_files(parts, name))
-    return f'layout://{folder}/{name}'
+    _laid_out(directory / name, _layout_files(parts, name))
+    return f'layout://{directory}/{name}'
 
 
-def put_in_oci_archive(parts: Parts, folder: Path, name: str) -> str:
+def put_in_oci_archive(parts: Parts, directory: Path, name: str) -> str:
     """Write an OCI archive and return its URI."""
-    _written(folder / f'{name}.tar', _layout_files(parts, name), 10240 if 'archive' in parts.damage else 0)
-    return f'tar://{folder}/{name}.tar'
+    _written(directory / f'{name}.tar', _layout_files(parts, name), 10240 if 'archive' in parts.damage else 0)
+    return f'tar://{directory}/{name}.tar'
 
 
-def _laid_out(folder: Path, files: dict[str, bytes]) -> None:
+def _laid_out(directory: Path, files: dict[str, bytes]) -> None:
     for name, content in files.items():
-        path = folder / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 

@@ -8,7 +8,7 @@ import pytest
 
 from occystrap_core.checks.rules import RULES, Level
 from tests.functional.checks.planting import (
-    COMPANIONS, EVERYWHERE, OF_ARCHIVES, OF_BLOBS, OF_TARS, Parts, put_in_docker_archive, put_in_folder,
+    COMPANIONS, EVERYWHERE, OF_ARCHIVES, OF_BLOBS, OF_TARS, Parts, put_in_docker_archive, put_in_directory,
     put_in_layout, put_in_oci_archive, put_in_registry,
 )
 from tests.services.command_line import CommandLine
@@ -25,12 +25,13 @@ SOURCES: dict[str, Faults] = {
 }
 
 
-def put(source: str, parts: Parts, name: str, folder: Path, registry: Registry) -> str:
+def put(source: str, parts: Parts, name: str, directory: Path, registry: Registry) -> str:
     """Put an image where it is to be checked, and return its URI."""
     if source == 'registry':
         return put_in_registry(parts, registry, name)
-    places = {'oci': put_in_oci_archive, 'docker': put_in_docker_archive, 'dir': put_in_folder, 'layout': put_in_layout}
-    return places[source](parts, folder, name)
+    places = {'oci': put_in_oci_archive, 'docker': put_in_docker_archive, 'dir': put_in_directory,
+              'layout': put_in_layout}
+    return places[source](parts, directory, name)
 
 
 def found_by_name(images: list[dict[str, Any]], names: list[str]) -> dict[str, dict[str, Any]]:

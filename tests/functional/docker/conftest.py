@@ -12,9 +12,9 @@ from occystrap_core.testing.sample import sample_config
 from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
 from tests.functional.docker.marked_image import tars
+from tests.services.directories import service_directory
 from tests.services.docker_daemon import DockerDaemon, daemon_flags
 from tests.services.docker_daemon import docker_daemon as start_docker
-from tests.services.folders import service_folder
 from tests.services.processes import running
 from tests.services.requirements import require_program
 from tests.services.trixie import INSIDE, trixie_command
@@ -25,11 +25,11 @@ DAEMONS = ['docker_daemon', 'docker26_daemon', 'containerd_daemon', 'podman']
 @contextmanager
 def start_containerd() -> Iterator[DockerDaemon]:
     require_program('docker', 'docker.io')
-    with service_folder('containerd') as folder:
-        (folder / 'daemon.json').write_text(json.dumps({'features': {'containerd-snapshotter': True}}))
-        daemon = DockerDaemon(folder / 'docker.sock', folder / 'log')
+    with service_directory('containerd') as directory:
+        (directory / 'daemon.json').write_text(json.dumps({'features': {'containerd-snapshotter': True}}))
+        daemon = DockerDaemon(directory / 'docker.sock', directory / 'log')
         flags = ['--config-file', f'{INSIDE}/daemon.json', *daemon_flags(INSIDE)]
-        with running(trixie_command(folder, ['dockerd', *flags]), log=daemon.log, ready=daemon.answers):
+        with running(trixie_command(directory, ['dockerd', *flags]), log=daemon.log, ready=daemon.answers):
             yield daemon
 
 

@@ -34,17 +34,17 @@ class SecuredDaemon:
 
 @pytest.fixture(scope='module')
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredDaemon]:
-    """A daemon with an authority of its own; `strange` is a folder of another authority."""
-    folder = tmp_path_factory.mktemp('secured')
-    authority, other = Authority(folder), Authority(folder, 'other')
+    """A daemon with an authority of its own; `strange` is a directory of another authority."""
+    directory = tmp_path_factory.mktemp('secured')
+    authority, other = Authority(directory), Authority(directory, 'other')
     server, client = authority.sign('server', LOOPBACK), authority.sign('client')
     host = f'tcp://{LOOPBACK}:{free_port()}'
     flags = ['-H', host, '--tlsverify', f'--tlscacert={authority.certificate}', f'--tlscert={server.certificate}',
              f'--tlskey={server.key}']
     with require_service(partial(start_docker, *flags)) as daemon:
-        yield SecuredDaemon(daemon, host, docker_certificates(folder / 'good', authority.certificate, client),
-                            docker_certificates(folder / 'nameless', authority.certificate, None),
-                            docker_certificates(folder / 'strange', other.certificate, client))
+        yield SecuredDaemon(daemon, host, docker_certificates(directory / 'good', authority.certificate, client),
+                            docker_certificates(directory / 'nameless', authority.certificate, None),
+                            docker_certificates(directory / 'strange', other.certificate, client))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_tls_by_options_then_by_environment(secured: SecuredDaemon, archive: Pat
 
 
 def test_a_context_that_the_docker_command_made(secured: SecuredDaemon, archive: Path, occystrap: CommandLine) -> None:
-    docker = partial(secured.daemon.run, config=occystrap.folder / 'home/.docker')
+    docker = partial(secured.daemon.run, config=occystrap.directory / 'home/.docker')
     files = ','.join(f'{key}={secured.certificates}/{key}.pem' for key in ('ca', 'cert', 'key'))
     docker('context', 'create', 'build', '--docker', f'host={secured.host},{files}')
     occystrap('process', f'tar://{archive}', 'docker://ctx:v1?context=build', '--receipt', 'receipt').assert_success()
@@ -92,14 +92,14 @@ def test_certificates_that_do_not_fit(secured: SecuredDaemon, occystrap: Command
     assert 'does not take our certificate' in told(1, f'&cert_path={secured.nameless}')
     assert 'a certificate that is not to be trusted' in told(1, f'&cert_path={secured.strange}')
     assert 'has no image a:v1' in told(1, f'&cert_path={secured.strange}&tls_verify=false')
-    assert 'wants TLS: give ?cert_path=FOLDER' in told(1, '')
+    assert 'wants TLS: give ?cert_path=DIRECTORY' in told(1, '')
     assert 'are incomplete' in told(2, '&cert_path=/')
 
 
 @pytest.mark.parametrize('engine', ['docker', 'podman'])
 def test_through_ssh_and_the_command_on_the_other_side(engine: str, docker_daemon: DockerDaemon, podman: PodmanService,
                                                        archive: Path, occystrap: CommandLine) -> None:
-    ssh = occystrap.folder / 'bin/ssh'  # stands for the network and the login: the rest is real
+    ssh = occystrap.directory / 'bin/ssh'  # stands for the network and the login: the rest is real
     ssh.parent.mkdir()
     ssh.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nexec sh -c "$3"\n')
     ssh.chmod(0o755)
@@ -110,7 +110,7 @@ def test_through_ssh_and_the_command_on_the_other_side(engine: str, docker_daemo
 
 
 def test_podman_is_found_by_itself(podman: PodmanService, archive: Path, occystrap: CommandLine) -> None:
-    home = occystrap.folder / 'run/podman'
+    home = occystrap.directory / 'run/podman'
     home.mkdir(parents=True)
     (home / 'podman.sock').symlink_to(podman.socket)
     env = {'XDG_RUNTIME_DIR': str(home.parent), 'CONTAINER_HOST': '', 'DOCKER_HOST': 'unix:///no.sock'}

@@ -17,8 +17,8 @@ from occystrap_docker.push.input import DockerPushInput
 from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
 from tests.services.command_line import CommandLine
+from tests.services.directories import service_directory
 from tests.services.docker_daemon import DockerDaemon, daemon_flags
-from tests.services.folders import service_folder
 from tests.services.processes import running
 from tests.services.registry import Registry
 from tests.services.requirements import require_program, require_root
@@ -40,8 +40,8 @@ def layers_of(name: str) -> list[bytes]:
     return [*layers, layers[2]]
 
 
-def load(daemon: DockerDaemon, folder: Path, name: str, layers: list[bytes]) -> None:
-    archive = write_docker_archive(folder / 'source.tar', sample_config(layers), layers, f'{name}:v1')
+def load(daemon: DockerDaemon, directory: Path, name: str, layers: list[bytes]) -> None:
+    archive = write_docker_archive(directory / 'source.tar', sample_config(layers), layers, f'{name}:v1')
     daemon.run('image', 'prune', '-f')  # what other tests left without a name
     daemon.run('load', '-i', archive)
     archive.unlink()
@@ -95,13 +95,13 @@ def test_a_layout_gets_only_what_it_lacks(docker_daemon: DockerDaemon, name: str
     load(docker_daemon, tmp_path, name, layers_of(name))
     for kept, again in (('streamed', 'first'), ('descriptor', 'second')):
         occystrap('process', uri(name, docker_daemon), 'layout://out', '--receipt', again).assert_success()
-        expected = json.loads((occystrap.folder / again).read_text())['expectations']
+        expected = json.loads((occystrap.directory / again).read_text())['expectations']
         assert {each['evidence'] for each in expected if each['kind'] == 'layer'} == {kept}
     occystrap('verify', 'second', '--verify=full').assert_success()
 
 
-def test_into_a_folder_with_a_filter(docker_daemon: DockerDaemon, name: str, occystrap: CommandLine, tmp_path: Path,
-                                     ) -> None:
+def test_into_a_directory_with_a_filter(docker_daemon: DockerDaemon, name: str, occystrap: CommandLine, tmp_path: Path,
+                                        ) -> None:
     load(docker_daemon, tmp_path, name, layers_of(name))
     occystrap('process', uri(name, docker_daemon), f'dir://{tmp_path}/out', '-f', 'exclude:pattern=etc/mark',
               '--verify=full').assert_success()
@@ -159,10 +159,10 @@ def secluded_daemon() -> Iterator[DockerDaemon]:
     """Docker in a network namespace of its own, like a rootless one: its 127.0.0.1 is not this one."""
     require_root('dockerd')
     program = require_program('dockerd', 'docker.io')
-    with service_folder('secluded') as folder:
-        daemon = DockerDaemon(folder / 'docker.sock', folder / 'log')
+    with service_directory('secluded') as directory:
+        daemon = DockerDaemon(directory / 'docker.sock', directory / 'log')
         command = ['unshare', '-m', '-n', 'sh', '-c', 'ip link set lo up; exec "$@"', 'sh', program]
-        with running([*command, *daemon_flags(folder)], log=daemon.log, ready=daemon.answers):
+        with running([*command, *daemon_flags(directory)], log=daemon.log, ready=daemon.answers):
             yield daemon
 
 

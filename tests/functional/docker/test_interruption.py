@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.folders import service_folder
+from tests.services.directories import service_directory
 from tests.unit.docker.fake_daemon import fake_daemon
 from tests.unit.docker.layouts import legacy
 
@@ -16,7 +16,7 @@ from tests.unit.docker.layouts import legacy
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize('where', ['get', 'load', 'tag', 'inspect', 'push'])
 def test_a_signal_ends_it(where: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
-    with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
+    with service_directory('fake') as directory, fake_daemon(directory / 'docker.sock') as daemon:
         daemon.add(legacy(), 'sample:v1')
         daemon.faults[where], daemon.hang = 'hang', 30
         ends = [f'{scheme}://{name}:v1?socket={daemon.socket}'
@@ -37,7 +37,7 @@ def test_a_signal_ends_it(where: str, number: signal.Signals, code: int, tmp_pat
 
 @pytest.mark.parametrize('command', [('check',), ('search',)])
 def test_a_silent_daemon_does_not_hold_up_a_command_that_only_reads(command: tuple[str], tmp_path: Path) -> None:
-    with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
+    with service_directory('fake') as directory, fake_daemon(directory / 'docker.sock') as daemon:
         daemon.add(legacy(), 'sample:v1')
         daemon.faults.update(push='hang', untag='hang')
         daemon.hang = 30

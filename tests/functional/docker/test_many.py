@@ -36,7 +36,7 @@ def test_listed_and_copied_by_pattern(filled: DockerDaemon, occystrap: CommandLi
     assert len(shown) == 3 and set(shown) == {line for line in witness if 'many/' in line}
     assert {each['id'] for each in document['images']} == {Digest.of(sample_config())}
     assert {each['platform'] for each in document['images']} == {'linux/amd64'}
-    (occystrap.folder / 'list').write_text(f'docker://many/*:v1{where}\ndocker://many/app:v2{where}\n')
+    (occystrap.directory / 'list').write_text(f'docker://many/*:v1{where}\ndocker://many/app:v2{where}\n')
     result = occystrap('process', 'list://list', 'dir://out?unique_names=true', '-J', '2', '--verify=full')
     assert 'Summary: 3/3 images' in result.assert_success().err
     nothing = occystrap('process', f'docker://many/*:v9{where}', 'dir://nothing?unique_names=true').assert_code(1)

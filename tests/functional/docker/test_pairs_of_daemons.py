@@ -28,8 +28,8 @@ def copy(occystrap: CommandLine) -> Callable[[str, str], str]:
     """Copies an image, verified fast, keeps the receipt in the file `receipts`, and returns the image's ID."""
     def copy(source: str, target: str) -> str:
         done = occystrap('-O', 'json', 'process', source, target, '--receipt', 'receipt').assert_success()
-        with (occystrap.folder / 'receipts').open('a') as receipts:
-            receipts.write((occystrap.folder / 'receipt').read_text())
+        with (occystrap.directory / 'receipts').open('a') as receipts:
+            receipts.write((occystrap.directory / 'receipt').read_text())
         return str(done.json()['images'][0]['image_id'])
     return copy
 
@@ -47,7 +47,7 @@ def test_out_and_in_again(daemon: DockerDaemon, archive: Path, target: str, mark
         assert listed == [Digest.of(layer) for layer in layers]
     for place in UNPACKED:
         assert copy(there, place) == image_id, place
-        found = [each.read_bytes() for each in (occystrap.folder / place.partition('//')[2]).rglob('mark')]
+        found = [each.read_bytes() for each in (occystrap.directory / place.partition('//')[2]).rglob('mark')]
         assert found and all(each.startswith(f'mark {mark}'.encode()) for each in found)
     verified = occystrap('verify', 'receipts', '--verify=full').assert_success().err.splitlines()[-1]
     assert verified.endswith(f', {len(PLACES) + len(UNPACKED) + 1}/8 verified')  # the daemon's counts once

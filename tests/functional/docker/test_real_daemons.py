@@ -17,8 +17,8 @@ from tests.functional.archives import write_docker_archive
 from tests.functional.docker.marked_image import tars, uri
 from tests.functional.test_layout import put_index
 from tests.services.command_line import CommandLine
+from tests.services.directories import small_disk
 from tests.services.docker_daemon import DockerDaemon
-from tests.services.folders import small_disk
 from tests.services.real_image import RealImage
 from tests.services.registry import Registry
 from tests.unit.docker.layouts import make_tar
@@ -153,7 +153,7 @@ def test_the_real_image_needs_no_room_and_runs(docker26_daemon: DockerDaemon, re
         occystrap('process', f'registry://{real_registry.host}/real:v1', uri('written/real:v1', daemon),
                   '--temp-dir', temporary, '--verify=full').assert_success()
         occystrap('process', uri('written/real:v1', daemon), 'tar://back.tar', '--temp-dir', temporary).assert_success()
-    (occystrap.folder / 'back.tar').unlink()
+    (occystrap.directory / 'back.tar').unlink()
     assert daemon.run('run', '--rm', '--network', 'none', 'written/real:v1') == real_image.greeting
     daemon.run('rmi', '-f', 'written/real:v1')
 
@@ -165,7 +165,7 @@ def test_only_what_the_daemon_lacks_is_sent(docker_daemon: DockerDaemon, archive
     write_docker_archive(tmp_path / 'upper.tar', sample_config(upper), upper, 'upper:v1')
     said = occystrap('-O', 'json', 'process', f'tar://{tmp_path}/upper.tar', uri('written/upper:v1', docker_daemon),
                      '--verify=full', '--receipt', 'receipt').assert_success()
-    found = [each['evidence'] for each in json.loads((occystrap.folder / 'receipt').read_text())['expectations']
+    found = [each['evidence'] for each in json.loads((occystrap.directory / 'receipt').read_text())['expectations']
              if each['kind'] == 'layer']
     assert found.count('streamed') == 1 and found.count('descriptor') == 4, said
     docker_daemon.run('rmi', 'written/lower:v1', 'written/upper:v1')

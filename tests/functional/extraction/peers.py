@@ -16,7 +16,7 @@ from tests.services.docker_daemon import DockerDaemon
 from tests.unit.tar.archives import hex_of
 
 STACK = 'stack-'
-"""How the folders begin in which stacks are side by side."""
+"""How the directories begin in which stacks are side by side."""
 
 
 def tars_of(stack: Stack) -> list[bytes]:
@@ -24,10 +24,10 @@ def tars_of(stack: Stack) -> list[bytes]:
     return [layer(*entries) + bytes(512 * number) for number, entries in enumerate(stack)]
 
 
-def write_layout(folder: Path, tars: Sequence[bytes]) -> None:
+def write_layout(directory: Path, tars: Sequence[bytes]) -> None:
     """Write an OCI layout whose image is tagged `v1`."""
-    shutil.rmtree(folder, ignore_errors=True)
-    blobs = folder / 'blobs/sha256'
+    shutil.rmtree(directory, ignore_errors=True)
+    blobs = directory / 'blobs/sha256'
     blobs.mkdir(parents=True)
 
     def keep(kind: str, data: bytes) -> dict[str, Any]:
@@ -38,8 +38,8 @@ def write_layout(folder: Path, tars: Sequence[bytes]) -> None:
                 'layers': [keep('layer.v1.tar', tar) for tar in tars]}
     pointer = keep('manifest.v1+json', json.dumps(manifest).encode())
     pointer['annotations'] = {'org.opencontainers.image.ref.name': 'v1'}
-    (folder / 'index.json').write_text(json.dumps({'schemaVersion': 2, 'manifests': [pointer]}))
-    (folder / 'oci-layout').write_text('{"imageLayoutVersion": "1.0.0"}')
+    (directory / 'index.json').write_text(json.dumps({'schemaVersion': 2, 'manifests': [pointer]}))
+    (directory / 'oci-layout').write_text('{"imageLayoutVersion": "1.0.0"}')
 
 
 def umoci_unpack(umoci: str, layout: Path, rootfs: Path) -> str:
@@ -49,7 +49,7 @@ def umoci_unpack(umoci: str, layout: Path, rootfs: Path) -> str:
 
 
 def side_by_side(many: Sequence[Stack]) -> Stack:
-    """Return one stack in which each is in a folder of its own, since a daemon takes long for each image."""
+    """Return one stack in which each is in a directory of its own, since a daemon takes long for each image."""
     moved = [[_moved(entries, f'{STACK}{number}') for entries in stack] for number, stack in enumerate(many)]
     return tuple(tuple(entry for entries in level for entry in entries or ()) for level in zip_longest(*moved))
 
@@ -58,23 +58,24 @@ def _moved(entries: Sequence[Entry], top: str) -> list[Entry]:
     def inside(path: str | bytes) -> str:
         text = path.decode() if isinstance(path, bytes) else path
         return f'{top}/{text}'
-    folder = Entry(f'{top}/', tarfile.DIRTYPE, mode=0o755)
-    return [folder, *(replace(entry, name=inside(entry.name), link=inside(entry.link) if entry.kind == tarfile.LNKTYPE
-                              else entry.link) for entry in entries)]
+    directory = Entry(f'{top}/', tarfile.DIRTYPE, mode=0o755)
+    return [directory, *(replace(entry, name=inside(entry.name),
+                                 link=inside(entry.link) if entry.kind == tarfile.LNKTYPE
+                                 else entry.link) for entry in entries)]
 
 
-def docker_export(daemon: DockerDaemon, folder: Path, tars: Sequence[bytes]) -> Path:
-    """Load an image into the daemon, and return the folder into which GNU tar unpacked what a container of it has."""
-    said = daemon.run('load', '-i', save_image(folder / 'image.tar', *tars))
+def docker_export(daemon: DockerDaemon, directory: Path, tars: Sequence[bytes]) -> Path:
+    """Load an image into the daemon, and return where GNU tar unpacked what a container of it has."""
+    said = daemon.run('load', '-i', save_image(directory / 'image.tar', *tars))
     image = said.rpartition('Loaded image: ')[2]
     container = daemon.run('create', image, 'x')
-    target = folder / 'docker'
+    target = directory / 'docker'
     target.mkdir()
     try:
-        daemon.run('export', '-o', folder / 'export.tar', container)
+        daemon.run('export', '-o', directory / 'export.tar', container)
     finally:
         daemon.run('rm', container)
         daemon.run('rmi', image)
-    subprocess.run(['tar', '-xpf', folder / 'export.tar', '-C', target, '--numeric-owner', '--xattrs',
+    subprocess.run(['tar', '-xpf', directory / 'export.tar', '-C', target, '--numeric-owner', '--xattrs',
                     '--xattrs-include=security.capability'], check=True, capture_output=True)
     return target

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from tests.functional.extraction.tree_model import TreeModel
-from tests.hostile.extraction.stacks import (TIME, Entry, device, fifo, file, folder, opaque, symlink, whiteout,
+from tests.hostile.extraction.stacks import (TIME, Entry, device, fifo, file, directory, opaque, symlink, whiteout,
                                              with_xattrs)
 
 Stack = tuple[tuple[Entry, ...], ...]
@@ -24,8 +24,8 @@ MODES = st.sampled_from([0o644, 0o755, 0o600, 0o4755, 0o2711, 0o1777, 0o6777, 0]
 TIMES = st.sampled_from([TIME, 0, 1, 2_200_000_000, 1_234_567_890])
 CONTENTS = st.sampled_from([b'', b'x', b'content\n', b'y' * 600])
 DEVICES = st.sampled_from([(1, 3), (8, 300), (300, 7)])
-KINDS = st.sampled_from(['file', 'file', 'folder', 'folder', 'symlink', 'hard link', 'fifo', 'device', 'mark', 'mark',
-                         'opaque'])
+KINDS = st.sampled_from(['file', 'file', 'directory', 'directory', 'symlink', 'hard link', 'fifo', 'device', 'mark',
+                         'mark', 'opaque'])
 
 
 @st.composite
@@ -69,9 +69,9 @@ class _Layer:
             self._model.hide(path, inclusive=True)
 
     def _opaque(self) -> None:
-        folders = sorted(self._model.folders() - {''})
-        if folders:
-            path = self._draw(st.sampled_from(folders))
+        directories = sorted(self._model.directories() - {''})
+        if directories:
+            path = self._draw(st.sampled_from(directories))
             unclear = self._model.hides_implied(path, False) or (self._sober and opaque(path) in self._entries)
             if not unclear and self._parents(f'{path}/x'):
                 self._entries.append(opaque(path))
@@ -98,7 +98,7 @@ class _Layer:
 
     def _made(self, kind: str, path: str) -> Entry:
         makers: dict[str, Callable[[], Entry]] = {
-            'file': lambda: file(path, self._draw(CONTENTS)), 'folder': lambda: folder(path),
+            'file': lambda: file(path, self._draw(CONTENTS)), 'directory': lambda: directory(path),
             'fifo': lambda: fifo(path),
             'symlink': lambda: symlink(path, self._draw(TARGETS)),
             'device': lambda: device(path, *self._draw(DEVICES), kind=self._draw(st.sampled_from(
@@ -113,7 +113,7 @@ class _Layer:
                        mtime=self._draw(TIMES), pax=self._draw(XATTRS) if is_file else {})
 
     def _accepts(self, path: str) -> bool:
-        """Whether a path makes sense here; for folders that come anew real tools have an opaque mark, no other."""
+        """Whether a path makes sense here; for directories that come anew real tools have an opaque mark, no other."""
         anew = any(f'{path}/'.startswith(f'{marked}/') for marked in self._marked)
         return self._model.accepts(path, self._sober) and not (self._sober and anew)
 
@@ -121,13 +121,13 @@ class _Layer:
         return '/'.join(self._draw(st.lists(NAMES, min_size=1, max_size=3)))
 
     def _parents(self, path: str) -> bool:
-        """Bring the folders above a path along, if all have to be there; tell whether they can be."""
+        """Bring the directories above a path along, if all have to be there; tell whether they can be."""
         above = path.split('/')[:-1]
         for depth in range(1, len(above) + 1) if self._sober else ():
             parent = '/'.join(above[:depth])
             if not self._model.is_own(parent):
                 entry = replace(self._model.origin(parent), name=parent + '/') if self._model.has(parent) else \
-                    folder(parent)
+                    directory(parent)
                 self._entries.append(entry)
                 self._model.put(parent, entry)
         return True

@@ -19,7 +19,7 @@ from tests.services.requirements import require_root
 Attributes = dict[str, tuple[object, ...]]
 MADE_BY_DOCKER = {'.dockerenv', 'dev', 'dev/console', 'dev/pts', 'dev/shm', 'etc', 'etc/hostname', 'etc/hosts',
                   'etc/mtab', 'etc/resolv.conf', 'proc', 'sys'}
-"""What `docker create` puts into a container, with the folders whose times that changes."""
+"""What `docker create` puts into a container, with the directories whose times that changes."""
 
 
 pytestmark = pytest.mark.xdist_group('bundle of the real image')
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.xdist_group('bundle of the real image')
 def bundle(real_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real image as a bundle; nobody changes it."""
     with require_service(lambda: nullcontext(require_root('owners and devices of a real image'))):
-        folder = tmp_path_factory.mktemp('bundle')
+        directory = tmp_path_factory.mktemp('bundle')
     source = f'registry://{real_registry.host}/real:v1'
-    CommandLine(folder)('process', source, f'oci://{folder}/bundle').assert_success()
-    return folder / 'bundle'
+    CommandLine(directory)('process', source, f'oci://{directory}/bundle').assert_success()
+    return directory / 'bundle'
 
 
 @pytest.fixture(scope='module')
@@ -42,7 +42,7 @@ def unpacked(bundle: Path) -> Attributes:
 
 
 def compared(tree: Tree) -> Attributes:
-    """Return all that must be the same for two trees to be the same, times of folders too."""
+    """Return all that must be the same for two trees to be the same, times of directories too."""
     return {path: (node.kind, node.mode, node.owner, node.size, node.digest, node.target, node.device, node.xattrs,
                    node.same, node.mtime if path != '.' else 0) for path, node in tree.items()}
 
@@ -88,7 +88,7 @@ def test_the_bundle_is_what_docker_exports(bundle: Path, docker_with_real_image:
                   for member in tar}
     assert exported.wait() == 0
     docker_daemon.run('rm', container)
-    types = {'file': b'0', 'folder': b'5', 'symlink': b'2', 'char': b'3', 'block': b'4', 'fifo': b'6'}
+    types = {'file': b'0', 'directory': b'5', 'symlink': b'2', 'char': b'3', 'block': b'4', 'fifo': b'6'}
     tree = read_tree(bundle / 'rootfs')
     ours = {path: (node.mode, *node.owner, node.target, node.size, types[node.kind])
             for path, node in tree.items() if path != '.'}

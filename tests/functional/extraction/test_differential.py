@@ -46,16 +46,16 @@ def differences(ours: Tree, theirs: Tree) -> list[str]:
 def _told(node: Node | None) -> str:
     if node is None:
         return 'not there'
-    # Times of folders differ among tools: some set them before they put in what comes later.
-    time = node.mtime if node.kind != 'folder' else None
+    # Times of directories differ among tools: some set them before they put in what comes later.
+    time = node.mtime if node.kind != 'directory' else None
     return str((node.kind, oct(node.mode), node.owner, node.size, node.digest[:8], node.target, node.device,
                 node.xattrs, node.same, time))
 
 
-def unpack(folder: Path, tars: list[bytes]) -> str:
+def unpack(directory: Path, tars: list[bytes]) -> str:
     """Unpack through the real pipeline and verify in full; return what went wrong, or nothing."""
     try:
-        receipt = copy(f'tar://{save_image(folder / "image.tar", *tars)}', f'oci://{folder}/bundle')
+        receipt = copy(f'tar://{save_image(directory / "image.tar", *tars)}', f'oci://{directory}/bundle')
     except OccystrapError as error:
         return str(error)
     verdict = verify(receipt)
@@ -118,6 +118,6 @@ def require_same(many: Sequence[Stack], ours: Tree, theirs: Tree) -> None:
 
 
 def as_exported(root: Path) -> Tree:
-    """Return the stacks' folders, with what `docker export` keeps: capabilities of all extended attributes."""
+    """Return the stacks' directories, with what `docker export` keeps: capabilities of all extended attributes."""
     return {path: replace(node, xattrs=tuple(each for each in node.xattrs if each[0] == 'security.capability'))
             for path, node in read_tree(root).items()}

@@ -25,9 +25,9 @@ class TreeModel:
         return path in self._own
 
     def hides_implied(self, path: str, inclusive: bool) -> bool:
-        """Whether hiding a path hides folders of lower layers in which this layer has something already.
+        """Whether hiding a path hides directories of lower layers in which this layer has something already.
 
-        Their attributes are hidden then, and the layer has none for them: umoci keeps those of the hidden folder.
+        Their attributes are hidden then, and the layer has none for them: umoci keeps those of the hidden directory.
         """
         real = self.real(path)
         return any(each.startswith(f'{real}/') or (inclusive and each == real) for each in self._implied)
@@ -36,8 +36,8 @@ class TreeModel:
         """Return what is there from lower layers."""
         return set(self._nodes) - self._own
 
-    def folders(self) -> set[str]:
-        """Return the folders, with the root."""
+    def directories(self) -> set[str]:
+        """Return the directories, with the root."""
         return {path for path, entry in self._nodes.items() if entry.kind == tarfile.DIRTYPE} | {''}
 
     def linkable(self, own_only: bool) -> set[str]:
@@ -50,7 +50,7 @@ class TreeModel:
         return self._nodes[path]
 
     def accepts(self, path: str, plainly: bool) -> bool:
-        """Whether all parents of a path are folders, missing, or symlinks to such.
+        """Whether all parents of a path are directories, missing, or symlinks to such.
 
         `plainly`: no symlinks, and nothing that this layer has already.
         """
@@ -63,7 +63,7 @@ class TreeModel:
         return f'{above}/{name}' if above else name
 
     def put(self, path: str, entry: Entry, is_link_to: str = '') -> None:
-        """Put an entry at a path, with the folders above it."""
+        """Put an entry at a path, with the directories above it."""
         real = self.real(path)
         parts = real.split('/')
         for depth in range(1, len(parts)):
@@ -90,7 +90,7 @@ class TreeModel:
         self._implied -= paths
 
     def _resolve(self, path: str, plainly: bool) -> str | None:
-        """Return the real path of a folder that is there or can be made, or None."""
+        """Return the real path of a directory that is there or can be made, or None."""
         found: list[str] = []
         todo, links = path.split('/')[::-1], 0
         while todo:

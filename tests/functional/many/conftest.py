@@ -35,6 +35,6 @@ def destination(registry_factory: Callable[..., Registry]) -> Registry:
 def listed(many: ManyImages, occystrap: CommandLine) -> Callable[..., str]:
     """Writes the list of images as they are at a host, and returns the source: `listed(proxy.host)`."""
     def write(host: str) -> str:
-        (occystrap.folder / 'images.txt').write_text(many.list_for(host))
+        (occystrap.directory / 'images.txt').write_text(many.list_for(host))
         return 'list://images.txt'
     return write

@@ -8,7 +8,7 @@ from tests.services.many_images import ManyImages
 from tests.services.registry import Registry
 
 AT_ONCE = ('-J', '8', '-j', '8')
-FOLDER = 'dir://out?unique_names=true'
+DIRECTORY = 'dir://out?unique_names=true'
 
 
 def mirror_at(host: str) -> str:
@@ -60,6 +60,6 @@ def layer_reads(many: ManyImages, proxy: FaultProxy) -> dict[str, int]:
     return {digest: reads[digest] for digest in many.uses() if reads[digest]}
 
 
-def layers_in(folder: Path) -> set[str]:
-    """Return the diff_ids of the layers in a folder written by `dir://`."""
-    return {f'sha256:{path.parent.name}' for path in folder.glob('*/layer.tar')}
+def layers_in(directory: Path) -> set[str]:
+    """Return the diff_ids of the layers in a directory written by `dir://`."""
+    return {f'sha256:{path.parent.name}' for path in directory.glob('*/layer.tar')}

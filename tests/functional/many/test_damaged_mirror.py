@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.functional.many.mirroring import (
-    AT_ONCE, FOLDER, assert_all_verified, failed_images, mirror_at,
+    AT_ONCE, DIRECTORY, assert_all_verified, failed_images, mirror_at,
 )
 from tests.services.command_line import CommandLine, CommandResult
 from tests.services.many_images import ManyImages
@@ -68,7 +68,7 @@ def test_in_a_registry(many: ManyImages, many_source: Registry, destination: Reg
     assert_all_verified(occystrap(
         'process', listed(many_source.host), mirror_at(destination.host), *AT_ONCE, '--receipt', 'receipts'), many)
     assert_all_verified(occystrap('verify', '--verify=full', 'receipts'), many)
-    receipts = read_receipts(occystrap.folder / 'receipts')
+    receipts = read_receipts(occystrap.directory / 'receipts')
     names = [f'mirror/{name}' for name in many.names[-13:]]
     damage_registry(destination, receipts, names)
     assert_names_exactly(occystrap('verify', '--verify=full', 'receipts', '-J', '8'), set(names[:12]), many)
@@ -76,35 +76,35 @@ def test_in_a_registry(many: ManyImages, many_source: Registry, destination: Reg
     assert_names_exactly(occystrap('verify', 'receipts'), seen_fast, many)
 
 
-def damage_folder(folder: Path, receipts: Receipts, names: list[str]) -> None:
+def damage_directory(directory: Path, receipts: Receipts, names: list[str]) -> None:
     """Damage twelve images, each in its own way; what they share with others stays whole."""
     def path(number: int, kind: str) -> Path:
-        return folder / str(expectation(receipts[names[number]], kind)['locator'])
+        return directory / str(expectation(receipts[names[number]], kind)['locator'])
     for number, kind in enumerate(('manifest', 'config', 'layer')):
         for each, damage in enumerate((Path.unlink, cut, flip)):
             damage(path(3 * number + each, kind))
-    forget_in_catalog(folder, names[9])
+    forget_in_catalog(directory, names[9])
     path(10, 'manifest').write_bytes(path(12, 'manifest').read_bytes())
-    moved = path(11, 'layer').rename(folder.parent / 'moved.tar')
+    moved = path(11, 'layer').rename(directory.parent / 'moved.tar')
     path(11, 'layer').symlink_to(moved)
 
 
-def forget_in_catalog(folder: Path, name: str) -> None:
+def forget_in_catalog(directory: Path, name: str) -> None:
     """Take an image out of the catalog."""
-    catalog = json.loads((folder / 'catalog.json').read_text())
+    catalog = json.loads((directory / 'catalog.json').read_text())
     repository, _, tag = name.partition(':')
     del catalog[repository][tag]
-    (folder / 'catalog.json').write_text(json.dumps(catalog))
+    (directory / 'catalog.json').write_text(json.dumps(catalog))
 
 
 @pytest.mark.parametrize('target', ['receipts', 'dir://out'])
-def test_in_a_folder(target: str, many: ManyImages, many_source: Registry, listed: Callable[[str], str],
-                     occystrap: CommandLine) -> None:
+def test_in_a_directory(target: str, many: ManyImages, many_source: Registry, listed: Callable[[str], str],
+                        occystrap: CommandLine) -> None:
     assert_all_verified(
-        occystrap('process', listed(many_source.host), FOLDER, *AT_ONCE, '--receipt', 'receipts'), many)
+        occystrap('process', listed(many_source.host), DIRECTORY, *AT_ONCE, '--receipt', 'receipts'), many)
     assert_all_verified(occystrap('verify', '--verify=full', target), many)
-    receipts = read_receipts(occystrap.folder / 'receipts')
+    receipts = read_receipts(occystrap.directory / 'receipts')
     names = list(many.names[-13:])
-    damage_folder(occystrap.folder / 'out', receipts, names)
+    damage_directory(occystrap.directory / 'out', receipts, names)
     assert_names_exactly(occystrap('verify', '--verify=full', target, '-J', '8'), set(names[:12]), many)
     assert_names_exactly(occystrap('verify', target), set(names[:12]) - {names[8]}, many)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.functional.many.mirroring import (
-    AT_ONCE, FOLDER, assert_all_verified, counted_before, layer_reads, mirror_at,
+    AT_ONCE, DIRECTORY, assert_all_verified, counted_before, layer_reads, mirror_at,
 )
 from tests.services.command_line import CommandLine
 from tests.services.faults import FaultProxy
@@ -44,18 +44,18 @@ def whole_layers(many: ManyImages, proxy: FaultProxy) -> set[str]:
 @pytest.fixture
 def target(request: pytest.FixtureRequest, registry_factory: Callable[..., Registry]) -> str:
     """Where the mirror goes."""
-    return mirror_at(registry_factory().host) if request.param == 'registry' else FOLDER
+    return mirror_at(registry_factory().host) if request.param == 'registry' else DIRECTORY
 
 
 @pytest.mark.parametrize('seed', SEEDS)
-@pytest.mark.parametrize('target', ['registry', 'folder'], indirect=True)
+@pytest.mark.parametrize('target', ['registry', 'directory'], indirect=True)
 def test_killed_and_resumed(target: str, seed: int, many: ManyImages, many_source: Registry, occystrap: CommandLine,
                             fault_proxy: Callable[..., FaultProxy], listed: Callable[[str], str]) -> None:
     source = fault_proxy(many_source.host, latency=LATENCY)
     command = ['process', listed(source.host), target, *AT_ONCE, '--receipt', 'receipts']
     kill_in_the_middle(occystrap.start(*command), random.Random(seed), many, source)
     before = whole_layers(many, source)
-    resumed = ['--resume', 'receipts'] if (occystrap.folder / 'receipts').exists() else []
+    resumed = ['--resume', 'receipts'] if (occystrap.directory / 'receipts').exists() else []
     source.requests.clear()
     result = occystrap(*command, *resumed)
     assert_all_verified(result, many)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.functional.images import raw_manifest, skopeo
 from tests.functional.many.mirroring import (
-    AT_ONCE, FOLDER, assert_all_verified, assert_copied, counted, layer_reads, layers_in, mirror_at,
+    AT_ONCE, DIRECTORY, assert_all_verified, assert_copied, counted, layer_reads, layers_in, mirror_at,
 )
 from tests.services.command_line import CommandLine, CommandResult
 from tests.services.faults import FaultProxy
@@ -35,23 +35,23 @@ def test_to_a_registry_every_layer_crosses_the_wire_once(
     assert {digest: count for digest, count in target.blob_writes().items() if digest in once} == once
     for name in many.names[::len(many.names) // 4]:
         skopeo('copy', '--src-tls-verify=false', f'docker://{destination.host}/mirror/{name}',
-               f'dir:{occystrap.folder}/{name.replace("/", "-")}')
+               f'dir:{occystrap.directory}/{name.replace("/", "-")}')
         assert raw_manifest(destination, f'mirror/{name}') == many.read_blob(many.manifest_digest(name))
 
 
-def test_to_a_folder_every_layer_crosses_the_wire_once(
+def test_to_a_directory_every_layer_crosses_the_wire_once(
         many: ManyImages, many_source: Registry, fault_proxy: Proxies, listed: Callable[[str], str],
         occystrap: CommandLine) -> None:
     source = fault_proxy(many_source.host)
-    assert_all_verified(occystrap('process', listed(source.host), FOLDER, *AT_ONCE), many)
+    assert_all_verified(occystrap('process', listed(source.host), DIRECTORY, *AT_ONCE), many)
     assert layer_reads(many, source) == dict.fromkeys(many.uses(), 1)
     diff_ids = {digest for name in many.names for digest in
                 json.loads(many.read_blob(many.manifest(name)['config']['digest']))['rootfs']['diff_ids']}
-    assert layers_in(occystrap.folder / 'out') == diff_ids
-    for path in (occystrap.folder / 'out').glob('*/layer.tar'):
+    assert layers_in(occystrap.directory / 'out') == diff_ids
+    for path in (occystrap.directory / 'out').glob('*/layer.tar'):
         with path.open('rb') as file:
             assert hashlib.file_digest(file, 'sha256').hexdigest() == path.parent.name
-    assert_all_verified(occystrap('verify', FOLDER.partition('?')[0], '--full', *AT_ONCE), many)
+    assert_all_verified(occystrap('verify', DIRECTORY.partition('?')[0], '--full', *AT_ONCE), many)
 
 
 @pytest.mark.parametrize('kind', ['docker', 'oci'])
@@ -103,20 +103,20 @@ def test_over_a_bad_network_all_arrive_and_the_summary_counts_what_happened(
     assert_counts_agree(result, source, target)
 
 
-def test_to_a_folder_over_a_bad_network(
+def test_to_a_directory_over_a_bad_network(
         bad_network: tuple[FaultProxy, FaultProxy, Registry], many: ManyImages, listed: Callable[[str], str],
         occystrap: CommandLine) -> None:
     source = bad_network[0]
-    result = occystrap('process', listed(source.host), FOLDER, *AT_ONCE, env=LOGIN)
+    result = occystrap('process', listed(source.host), DIRECTORY, *AT_ONCE, env=LOGIN)
     assert_all_verified(result, many)
     assert_counts_agree(result, source)
     assert_all_verified(occystrap('verify', 'dir://out', '--full'), many)
 
 
-@pytest.mark.parametrize('to', ['registry', 'folder'])
+@pytest.mark.parametrize('to', ['registry', 'directory'])
 def test_resident_memory_stays_small(to: str, many: ManyImages, many_source: Registry, destination: Registry,
                                      listed: Callable[[str], str], occystrap: CommandLine) -> None:
-    target = mirror_at(destination.host) if to == 'registry' else FOLDER
+    target = mirror_at(destination.host) if to == 'registry' else DIRECTORY
     result, megabytes = run_measured(occystrap, 'process', listed(many_source.host), target, *AT_ONCE)
     assert_all_verified(result, many)
     print(f'\n{len(many.names)} images to a {to}: {megabytes:.0f} MB resident at most')

@@ -57,11 +57,11 @@ def digest(data: bytes) -> str:
     return f'sha256:{hashlib.sha256(data).hexdigest()}'
 
 
-def everything(registry: Registry, folder: Path, name: str) -> set[str]:
+def everything(registry: Registry, directory: Path, name: str) -> set[str]:
     """Return the digests of all that skopeo gets of a tag, read and checked by skopeo itself."""
-    shutil.rmtree(folder, ignore_errors=True)
-    skopeo('copy', '-q', '--all', '--src-tls-verify=false', f'docker://{registry.host}/{name}', f'oci:{folder}')
-    return {path.name for path in (folder / 'blobs/sha256').iterdir()}
+    shutil.rmtree(directory, ignore_errors=True)
+    skopeo('copy', '-q', '--all', '--src-tls-verify=false', f'docker://{registry.host}/{name}', f'oci:{directory}')
+    return {path.name for path in (directory / 'blobs/sha256').iterdir()}
 
 
 @pytest.mark.parametrize('level', ['fast', 'full'])
@@ -72,8 +72,8 @@ def test_the_real_index_arrives_whole(level: str, real_registry: Registry, regis
                        '--platform=all', f'--verify={level}', '--receipt', 'receipt').assert_success()
     assert result.err.splitlines()[-1].endswith(', 1/1 verified')
     assert digest(raw_manifest(target, 'copy:v1')) == digest(raw_manifest(real_registry, 'multi:v1'))
-    assert everything(target, occystrap.folder / 'to', 'copy:v1') == everything(
-        real_registry, occystrap.folder / 'from', 'multi:v1')
+    assert everything(target, occystrap.directory / 'to', 'copy:v1') == everything(
+        real_registry, occystrap.directory / 'from', 'multi:v1')
     occystrap('verify', 'receipt', '--verify=full').assert_success()
 
 
@@ -123,7 +123,7 @@ def test_filters_change_each_image(registry: Registry, occystrap: CommandLine) -
     index = json.loads(raw_manifest(registry, 'indexes/filtered:v1'))
     assert [each['platform'] for each in index['manifests']] == [each['platform'] for each in entries[:3]]
     assert not {each['digest'] for each in index['manifests']} & {each['digest'] for each in entries}
-    everything(registry, occystrap.folder / 'filtered', 'indexes/filtered:v1')
+    everything(registry, occystrap.directory / 'filtered', 'indexes/filtered:v1')
 
 
 @pytest.mark.parametrize('target', ['dir://out', 'tar://out.tar', 'docker://name:v1'])
@@ -132,7 +132,7 @@ def test_a_place_for_one_image_refuses_an_index(target: str, registry: Registry,
     result = occystrap('process', f'registry://{registry.host}/indexes/refused:v1', target, '--platform=all')
     line, = result.assert_code(2).err.splitlines()
     assert 'holds one image' in line and '--platform' in line
-    assert not any(occystrap.folder.glob('out*'))
+    assert not any(occystrap.directory.glob('out*'))
 
 
 def test_a_source_of_one_image_refuses_a_list(registry: Registry, occystrap: CommandLine) -> None:

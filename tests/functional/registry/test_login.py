@@ -14,8 +14,8 @@ import pytest
 
 from tests.functional.images import skopeo
 from tests.services.command_line import CommandLine
+from tests.services.directories import service_directory
 from tests.services.docker_daemon import DockerDaemon
-from tests.services.folders import service_folder
 from tests.services.registry import PASSWORD, USER, Registry
 from tests.services.sample import put_sample_image
 
@@ -26,7 +26,7 @@ AUTH = base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()
 @pytest.fixture
 def config(occystrap: CommandLine) -> Path:
     """Docker's config.json of the user, not there yet."""
-    return occystrap.folder / 'home/.docker/config.json'
+    return occystrap.directory / 'home/.docker/config.json'
 
 
 @pytest.fixture
@@ -149,11 +149,12 @@ def test_docker_uses_what_we_keep(private_registry: Registry, push: Callable[...
 def test_podman_s_file_is_read_as_it_is(place: str, private_registry: Registry, push: Callable[..., int],
                                         program: Callable[..., str]) -> None:
     key = f'{private_registry.host}/login' if place == 'namespace' else private_registry.host
-    with service_folder('login') as folder:  # podman wants short paths
-        podman = [program('podman'), '--root', f'{folder}/data', '--runroot', f'{folder}/r', '--storage-driver', 'vfs']
-        env = {'XDG_RUNTIME_DIR': str(folder)}
+    with service_directory('login') as directory:  # podman wants short paths
+        podman = [program('podman'), '--root', f'{directory}/data', '--runroot', f'{directory}/r', '--storage-driver',
+                  'vfs']
+        env = {'XDG_RUNTIME_DIR': str(directory)}
         if place == 'REGISTRY_AUTH_FILE':
-            env['REGISTRY_AUTH_FILE'] = f'{folder}/auth.json'
+            env['REGISTRY_AUTH_FILE'] = f'{directory}/auth.json'
         subprocess.run([*podman, 'login', '--tls-verify=false', '--username', USER, '--password-stdin', key],
                        env={**os.environ, **env}, input=PASSWORD, text=True, check=True, capture_output=True)
         assert push(env=env) == 0

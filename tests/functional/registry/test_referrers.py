@@ -143,7 +143,7 @@ def test_places_for_an_image_alone_refuse(target: tuple[str], words: str, regist
     signed(registry, 'referrers/refused')
     result = occystrap('process', f'registry://{registry.host}/referrers/refused:v1?referrers=true', *target)
     line, = result.assert_code(2).err.splitlines()
-    assert words in line and not any(occystrap.folder.glob('out*'))
+    assert words in line and not any(occystrap.directory.glob('out*'))
     filtered = occystrap('process', f'registry://{registry.host}/referrers/refused:v1?referrers=true',
                          f'registry://{registry.host}/referrers/never:v1', '-f', 'normalize-timestamps')
     line, = filtered.assert_code(2).err.splitlines()

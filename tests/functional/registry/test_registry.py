@@ -29,10 +29,10 @@ def source(registry: Registry, program: Callable[..., str]) -> str:
     return f'registry://{registry.host}/registry/sample:v1'
 
 
-def secrets_in(result: CommandResult, folder: Path) -> list[str]:
+def secrets_in(result: CommandResult, directory: Path) -> list[str]:
     """Return what of the password can be read in the output or in any file that was written."""
     basic = base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()
-    files = [path for path in folder.glob('*') if path.is_file()]
+    files = [path for path in directory.glob('*') if path.is_file()]
     texts = [result.out, result.err, *(path.read_text(errors='replace') for path in files)]
     secrets = (PASSWORD, 'correct%20horse', 'wrong horse', basic)
     return [secret for secret in secrets for text in texts if secret in text]
@@ -44,7 +44,7 @@ def test_copied_byte_for_byte(level: str, source: str, registry: Registry, occys
     result = occystrap('process', source, f'registry://{registry.host}/{target}', f'--verify={level}')
     assert result.assert_success().err.splitlines()[-1].endswith(', 1/1 verified')
     assert raw_manifest(registry, target) == raw_manifest(registry, 'registry/sample:v1')
-    skopeo('copy', '--src-tls-verify=false', f'docker://{registry.host}/{target}', f'dir:{occystrap.folder}/witness')
+    skopeo('copy', '--src-tls-verify=false', f'docker://{registry.host}/{target}', f'dir:{occystrap.directory}/witness')
 
 
 def test_a_second_run_moves_no_blob(source: str, registry_factory: Callable[[], Registry], occystrap: CommandLine,
@@ -74,16 +74,16 @@ def test_private(way: str, source: str, private_registry: Registry, occystrap: C
               'options': f'registry://{host}/{name}?username={USER}&password=correct%20horse:battery',
               }.get(way, f'registry://{host}/{name}')
     if way == 'docker login':
-        (occystrap.folder / 'home/.docker').mkdir(parents=True)
+        (occystrap.directory / 'home/.docker').mkdir(parents=True)
         auth = {'auth': base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}
-        (occystrap.folder / 'home/.docker/config.json').write_text(json.dumps({'auths': {host: auth}}))
+        (occystrap.directory / 'home/.docker/config.json').write_text(json.dumps({'auths': {host: auth}}))
     env = LOGIN if way == 'environment' else {}
     pushed = occystrap('process', source, target, '--receipt', 'receipt', env=env).assert_success()
     assert pushed.err.splitlines()[-1].endswith(', 1/1 verified')
     occystrap('verify', 'receipt', '--verify=full', env=LOGIN).assert_success()
     pulled = occystrap('process', target, f'dir://image-{way.replace(" ", "-")}', '--debug', env=env).assert_success()
     assert f'occystrap.registry: GET http://{host}/v2/{name.partition(":")[0]}/manifests/v1 200' in pulled.err
-    assert not secrets_in(pushed, occystrap.folder) + secrets_in(pulled, occystrap.folder)
+    assert not secrets_in(pushed, occystrap.directory) + secrets_in(pulled, occystrap.directory)
 
 
 @pytest.mark.parametrize(('env', 'words'), [(WRONG, 'refuses access'), ({}, 'wants credentials')])
@@ -93,8 +93,8 @@ def test_private_with_no_or_wrong_password(role: str, env: dict[str, str], words
     closed = f'registry://{private_registry.host}/private/none:v1'
     result = occystrap('process', *((closed, 'dir://out') if role == 'source' else (source, closed)), env=env)
     line, = result.assert_code(1).err.splitlines()
-    assert private_registry.host in line and words in line and not secrets_in(result, occystrap.folder)
-    assert not (occystrap.folder / 'out').exists()
+    assert private_registry.host in line and words in line and not secrets_in(result, occystrap.directory)
+    assert not (occystrap.directory / 'out').exists()
 
 
 def test_a_lost_login_proves_nothing(source: str, registry_factory: Callable[..., Registry], occystrap: CommandLine,
@@ -104,7 +104,7 @@ def test_a_lost_login_proves_nothing(source: str, registry_factory: Callable[...
     for env in (WRONG, {}):
         result = occystrap('verify', 'receipt', env=env).assert_code(1)
         assert result.err.splitlines()[-1].endswith('0/1 verified, 1 UNVERIFIED')
-        assert private.host in result.err and not secrets_in(result, occystrap.folder)
+        assert private.host in result.err and not secrets_in(result, occystrap.directory)
 
 
 def test_tokens(source: str, token_registry: Registry, occystrap: CommandLine) -> None:
@@ -121,7 +121,7 @@ def test_tokens(source: str, token_registry: Registry, occystrap: CommandLine) -
 def test_tokens_for_nobody(env: dict[str, str], source: str, token_registry: Registry, occystrap: CommandLine) -> None:
     result = occystrap('process', source, f'registry://{token_registry.host}/tokens/none:v1', env=env).assert_code(1)
     line, = result.err.splitlines()
-    assert token_registry.host in line and 'credentials' in line and not secrets_in(result, occystrap.folder)
+    assert token_registry.host in line and 'credentials' in line and not secrets_in(result, occystrap.directory)
     assert not any('/tokens/none/blobs/uploads/' in each and each.endswith('201') for each in token_registry.requests())
 
 

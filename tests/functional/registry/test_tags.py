@@ -96,7 +96,7 @@ def test_a_pattern(mirrored: Callable[[str], dict[str, list[str]]], registry: Re
 
 def test_a_list(mirrored: Callable[[str], dict[str, list[str]]], registry: Registry, occystrap: CommandLine) -> None:
     lines = f'# what we want\n{registry.host}/many/a:v1.9  # one\n\nregistry://{registry.host}/many/b:v*\n'
-    (occystrap.folder / 'images.txt').write_text(lines)
+    (occystrap.directory / 'images.txt').write_text(lines)
     target = f'registry://{registry.host}/by-list/{{repository}}:{{tag}}'
     assert '3/3 images' in occystrap('process', 'list://images.txt', target).assert_success().err
     assert mirrored('by-list') == {'a': ['v1.9'], 'b': ['v1.0', 'v2.0']}
@@ -110,7 +110,7 @@ def test_a_plan(suffix: str, mirrored: Callable[[str], dict[str, list[str]]], re
     entries = [f'{registry.host}/many/a:v1.10', f'{registry.host}/many/b:v1.*']
     toml = f"[defaults]\ndestination = '{target}'\n" + ''.join(f"[[images]]\nsource = '{each}'\n" for each in entries)
     yaml = f"defaults:\n  destination: '{target}'\nimages:\n" + ''.join(f"- source: '{each}'\n" for each in entries)
-    (occystrap.folder / f'mirror.{suffix}').write_text({'toml': toml, 'yaml': yaml}[suffix])
+    (occystrap.directory / f'mirror.{suffix}').write_text({'toml': toml, 'yaml': yaml}[suffix])
     assert '2/2 images' in occystrap('process', f'plan://mirror.{suffix}').assert_success().err
     assert mirrored(f'by-{suffix}') == {'a': ['v1.10'], 'b': ['v1.0']}
 
@@ -118,10 +118,10 @@ def test_a_plan(suffix: str, mirrored: Callable[[str], dict[str, list[str]]], re
 def test_a_plan_with_mistakes_copies_nothing(registry: Registry, occystrap: CommandLine) -> None:
     put_tiny_image(registry, 'many/fine', 'v1')
     before = len(registry.requests())
-    (occystrap.folder / 'mirror.toml').write_text(
+    (occystrap.directory / 'mirror.toml').write_text(
         f"[[images]]\nsource = '{registry.host}/many/fine:v1'\ndestination = 'dir://out'\n"
         "[[images]]\nsuorce = 'x'\n[[images]]\nsource = 'a b'\n")
     result = occystrap('process', 'plan://mirror.toml').assert_code(2)
     line, = result.err.splitlines()
-    assert "did you mean 'source'" in line and 'image 3' in line and not Path(occystrap.folder / 'out').exists()
+    assert "did you mean 'source'" in line and 'image 3' in line and not Path(occystrap.directory / 'out').exists()
     assert len(registry.requests()) == before

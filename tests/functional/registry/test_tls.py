@@ -30,11 +30,11 @@ def push(registry: Registry, occystrap: CommandLine) -> Callable[..., CommandRes
 
 def put(occystrap: CommandLine, host: str, *files: Path, below: str = '.docker') -> Path:
     """Put files into the user's certs.d."""
-    folder = occystrap.folder / 'home' / below / 'certs.d' / host
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = occystrap.directory / 'home' / below / 'certs.d' / host
+    directory.mkdir(parents=True, exist_ok=True)
     for file in files:
-        shutil.copy(file, folder)
-    return folder
+        shutil.copy(file, directory)
+    return directory
 
 
 def only_line(result: CommandResult) -> str:
@@ -99,7 +99,7 @@ def test_an_authority_for_this_machine_itself_is_held_to(
     push(tls_registry, query='?insecure=true').assert_success()
     assert tls_registry.ca
     put(occystrap, tls_registry.host, tls_registry.ca).joinpath(tls_registry.ca.name).rename(
-        occystrap.folder / 'home/.docker/certs.d' / tls_registry.host / 'ca.crt')
+        occystrap.directory / 'home/.docker/certs.d' / tls_registry.host / 'ca.crt')
     push(tls_registry).assert_success()
 
 
@@ -110,21 +110,21 @@ def test_files_that_are_no_certificates(push: Callable[..., CommandResult], regi
     (tmp_path / 'empty.crt').write_text('canary')
     assert f'{tmp_path}/empty.crt cannot be read as certificates' in only_line(
         push(private, '--ca-file', tmp_path / 'empty.crt').assert_code(2))
-    folder = put(occystrap, private.host, tmp_path / 'empty.crt')
-    assert f'{folder}/empty.crt cannot be read as certificates' in only_line(push(private).assert_code(2))
-    os.remove(folder / 'empty.crt')
+    directory = put(occystrap, private.host, tmp_path / 'empty.crt')
+    assert f'{directory}/empty.crt cannot be read as certificates' in only_line(push(private).assert_code(2))
+    os.remove(directory / 'empty.crt')
     put(occystrap, private.host, private.client.certificate)
-    assert f'{folder}/client.cert has no client.key beside it' in only_line(push(private).assert_code(2))
-    os.rename(folder / 'client.cert', folder / 'client.key')
-    assert f'{folder}/client.key has no client.cert beside it' in only_line(push(private).assert_code(2))
-    (folder / 'client.key').write_text('canary')
+    assert f'{directory}/client.cert has no client.key beside it' in only_line(push(private).assert_code(2))
+    os.rename(directory / 'client.cert', directory / 'client.key')
+    assert f'{directory}/client.key has no client.cert beside it' in only_line(push(private).assert_code(2))
+    (directory / 'client.key').write_text('canary')
     put(occystrap, private.host, private.client.certificate)
     line = only_line(push(private).assert_code(2))
-    assert f'{folder}/client.cert and client.key cannot be used' in line and 'canary' not in line
+    assert f'{directory}/client.cert and client.key cannot be used' in line and 'canary' not in line
     encrypt = ['openssl', 'pkcs8', '-topk8', '-passout', 'pass:canary', '-in', private.client.key, '-out']
-    subprocess.run([*encrypt, folder / 'client.key'], check=True, capture_output=True)
+    subprocess.run([*encrypt, directory / 'client.key'], check=True, capture_output=True)
     assert 'PEM without a password is expected' in only_line(push(private).assert_code(2))
-    shutil.copy(Authority(tmp_path, 'stranger').sign('other').key, folder / 'client.key')
+    shutil.copy(Authority(tmp_path, 'stranger').sign('other').key, directory / 'client.key')
     assert 'the key is another certificate\'s' in only_line(push(private).assert_code(2))
 
 

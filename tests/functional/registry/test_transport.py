@@ -72,7 +72,7 @@ def test_connections_are_kept_for_the_run(registry_factory: Callable[[], Registr
     assert result.assert_success().err.splitlines()[-1].endswith('40/40 verified')
 
 
-def _archive_of_noise(folder: Path, size: int) -> Path:
+def _archive_of_noise(directory: Path, size: int) -> Path:
     """Write an archive whose one layer does not compress."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode='w') as tar:
@@ -80,4 +80,4 @@ def _archive_of_noise(folder: Path, size: int) -> Path:
         noise.size = size
         tar.addfile(noise, io.BytesIO(random.Random('noise').randbytes(size)))
     layer = packed.getvalue()
-    return write_docker_archive(folder / 'noise.tar', sample_config([layer]), [layer], 'noise:v1')
+    return write_docker_archive(directory / 'noise.tar', sample_config([layer]), [layer], 'noise:v1')

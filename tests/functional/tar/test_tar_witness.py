@@ -52,20 +52,20 @@ def image_id(tars: list[bytes]) -> str:
     return Digest.of(sample_config(tars))
 
 
-def copied_to_folder(source: str, folder: Path) -> Any:
-    """Let skopeo copy an image to a folder, which checks every digest, and return the manifest it has there."""
-    skopeo('copy', source, f'dir:{folder}')
-    manifest = json.loads((folder / 'manifest.json').read_text())
+def copied_to_directory(source: str, directory: Path) -> Any:
+    """Let skopeo copy an image to a directory, which checks every digest, and return the manifest it has there."""
+    skopeo('copy', source, f'dir:{directory}')
+    manifest = json.loads((directory / 'manifest.json').read_text())
     for layer in manifest['layers']:
         name = layer['digest'].removeprefix('sha256:')
-        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == name
+        assert hashlib.sha256((directory / name).read_bytes()).hexdigest() == name
     return manifest
 
 
 def read_image_id(source: str, occystrap: CommandLine) -> str:
     """Let occystrap read the source in full, and return the image ID it found."""
-    occystrap('process', source, f'tar://{occystrap.folder}/read.tar', '--verify=full').assert_success()
-    with tarfile.open(occystrap.folder / 'read.tar') as read:
+    occystrap('process', source, f'tar://{occystrap.directory}/read.tar', '--verify=full').assert_success()
+    with tarfile.open(occystrap.directory / 'read.tar') as read:
         member = read.extractfile('manifest.json')
         assert member
         return 'sha256:' + str(json.load(member)[0]['Config']).removesuffix('.json')
@@ -76,7 +76,7 @@ def test_skopeo_copies_a_docker_archive(archive: Path, image_id: str, tars: list
     occystrap('process', f'tar://{archive}', 'tar://out.tar?tag=witness/app:v1', '--verify=full').assert_success()
     inspected = json.loads(skopeo('inspect', f'docker-archive:{tmp_path}/out.tar:witness/app:v1'))
     assert inspected['Layers'] == [Digest.of(tar) for tar in tars]
-    manifest = copied_to_folder(f'docker-archive:{tmp_path}/out.tar', tmp_path / 'witness')
+    manifest = copied_to_directory(f'docker-archive:{tmp_path}/out.tar', tmp_path / 'witness')
     assert manifest['config']['digest'] == image_id and len(manifest['layers']) == len(tars)
 
 
@@ -85,7 +85,7 @@ def test_skopeo_copies_an_oci_archive(compression: str, archive: Path, image_id:
                                       occystrap: CommandLine, tmp_path: Path) -> None:
     target = f'tar://out.tar?format=oci&tag=witness/app:v1&compression={compression}'
     occystrap('process', f'tar://{archive}', target, '--verify=full').assert_success()
-    manifest = copied_to_folder(f'oci-archive:{tmp_path}/out.tar:witness/app:v1', tmp_path / 'witness')
+    manifest = copied_to_directory(f'oci-archive:{tmp_path}/out.tar:witness/app:v1', tmp_path / 'witness')
     assert manifest['config']['digest'] == image_id and len(manifest['layers']) == len(tars)
     assert read_image_id(f'tar://{tmp_path}/out.tar', occystrap) == image_id
 

@@ -41,19 +41,19 @@ class Recording(Ground):
         raise Caught(archive, options, arguments, 1)
 
 
-def catalogue(ground: Ground, folder: Path) -> Iterator[Stack]:
-    """Yield the stacks of all tests that need nothing but a ground; their archives are kept in `folder`."""
-    recording = Recording(ground.folder, ground.destination, ground.user)
+def catalogue(ground: Ground, directory: Path) -> Iterator[Stack]:
+    """Yield the stacks of all tests that need nothing but a ground; their archives are kept in `directory`."""
+    recording = Recording(ground.directory, ground.destination, ground.user)
     for path in sorted(Path(__file__).parent.glob('test_*.py')):
         if path.stem == 'test_same_everywhere':
             continue
         module = importlib.import_module(f'tests.hostile.extraction.{path.stem}')
         for name, test in vars(module).items():
             if name.startswith('test_') and inspect.isfunction(test) and test.__module__ == module.__name__:
-                yield from _stacks(f'{path.stem}::{name}', test, recording, folder)
+                yield from _stacks(f'{path.stem}::{name}', test, recording, directory)
 
 
-def _stacks(name: str, test: Callable[..., object], recording: Recording, folder: Path) -> Iterator[Stack]:
+def _stacks(name: str, test: Callable[..., object], recording: Recording, directory: Path) -> Iterator[Stack]:
     marks = [mark for mark in getattr(test, 'pytestmark', [])
              if mark.name == 'parametrize' and mark.args[0] not in GROUNDS]
     for choice in product(*(_values(*mark.args[:2]) for mark in marks)):
@@ -67,7 +67,7 @@ def _stacks(name: str, test: Callable[..., object], recording: Recording, folder
         except Caught as caught:
             archive, options, arguments, layers = caught.args
             if not arguments:
-                kept = archive.rename(folder / f'{len(list(folder.iterdir()))}.tar')
+                kept = archive.rename(directory / f'{len(list(directory.iterdir()))}.tar')
                 yield Stack(name, ground, kept, options, layers)
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import require_service
 from tests.hostile.extraction.ground import ALL, DESTINATIONS, NOBODY, Ground, User
 from tests.services.command_line import CommandLine, CommandResult, warm_command_line
-from tests.services.folders import service_folder
+from tests.services.directories import service_directory
 from tests.services.requirements import require_program, require_root
 
 
@@ -54,8 +54,8 @@ def measured_ground(roots_ground: Ground, program: Callable[..., str]) -> Ground
     """The ground of root, where each run, a process of its own, leaves its peak resident memory in `home/memory`."""
     time = program('time')
 
-    def run(folder: Path, home: Path, *arguments: str) -> CommandResult:
-        return CommandLine(folder)(*arguments, wrapper=(time, '-f', '%M', '-o', str(home / 'memory')))
+    def run(directory: Path, home: Path, *arguments: str) -> CommandResult:
+        return CommandLine(directory)(*arguments, wrapper=(time, '-f', '%M', '-o', str(home / 'memory')))
     return replace(roots_ground, user=replace(roots_ground.user, run=run))
 
 
@@ -63,19 +63,19 @@ def measured_ground(roots_ground: Ground, program: Callable[..., str]) -> Ground
 def _ground(param: str, users: Callable[[str], User]) -> Iterator[Ground]:
     kind, _, name = param.partition('-')
     user = users(name)
-    with service_folder('ground') as folder:
-        folder.chmod(0o755)
-        ground = Ground(folder, ALL[kind], user)
+    with service_directory('ground') as directory:
+        directory.chmod(0o755)
+        ground = Ground(directory, ALL[kind], user)
         ground.plant()
         try:
             yield ground
         finally:
-            _open_folders(folder)
+            _open_directories(directory)
 
 
-def _open_folders(folder: Path) -> None:
+def _open_directories(directory: Path) -> None:
     """Make removable what a user who is not root left with modes that lock himself out."""
-    for path in [folder, *folder.rglob('*')] if os.geteuid() else []:
+    for path in [directory, *directory.rglob('*')] if os.geteuid() else []:
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
 

@@ -32,10 +32,10 @@ class Destination:
 
 
 @contextmanager
-def _mounted(folder: Path) -> Iterator[Path]:
-    """Give the merged tree of a `mounts://` folder, mounted beside it by its own script."""
-    target = folder.parent / OWN / 'mounted'
-    done = subprocess.run([folder / 'mount.sh', target], capture_output=True, text=True)
+def _mounted(directory: Path) -> Iterator[Path]:
+    """Give the merged tree of a `mounts://` directory, mounted beside it by its own script."""
+    target = directory.parent / OWN / 'mounted'
+    done = subprocess.run([directory / 'mount.sh', target], capture_output=True, text=True)
     assert not done.returncode, done.stderr
     try:
         yield target
@@ -44,7 +44,7 @@ def _mounted(folder: Path) -> Iterator[Path]:
 
 
 ALL = {'oci': Destination('oci', (), lambda bundle: nullcontext(bundle / 'rootfs')),
-       'dir': Destination('dir', ('expand=true',), lambda folder: nullcontext(folder / 'manifest')),
+       'dir': Destination('dir', ('expand=true',), lambda directory: nullcontext(directory / 'manifest')),
        'mounts': Destination('mounts', (), _mounted, merges=False)}
 DESTINATIONS = {name: ALL[name] for name in (ALL if EVERYTHING else ['oci'])}
 """What every test of this directory runs on: `oci://`, all of them with OCCYSTRAP_TEST_ALL=1.
@@ -60,7 +60,7 @@ everywhere_as_root = pytest.mark.parametrize('roots_ground', [f'{kind}-root' for
 
 @dataclass(frozen=True)
 class User:
-    """Who runs the command, by `run(folder, home, *arguments)`; `id` is whose the ground is."""
+    """Who runs the command, by `run(directory, home, *arguments)`; `id` is whose the ground is."""
 
     name: str
     id: int
@@ -104,23 +104,23 @@ class Extraction:
             return (root / path).read_bytes()
 
     def shown(self) -> AbstractContextManager[Path]:
-        """Give the folder that shows the merged tree; fails the test unless the run succeeded."""
+        """Give the directory that shows the merged tree; fails the test unless the run succeeded."""
         self.result.assert_success()
         return self.destination.root(self.bundle)
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A folder with victims, in which a user extracts into `bundle`."""
+    """A directory with victims, in which a user extracts into `bundle`."""
 
-    folder: Path
+    directory: Path
     destination: Destination
     user: User
 
     @property
     def victim(self) -> str:
-        """The absolute path of the folder that attacks aim at."""
-        return str(self.folder / 'victim')
+        """The absolute path of the directory that attacks aim at."""
+        return str(self.directory / 'victim')
 
     @property
     def inside(self) -> str:
@@ -128,8 +128,8 @@ class Ground:
         return self.victim.lstrip('/')
 
     @property
-    def least_of_folders(self) -> int:
-        """The least mode that a folder gets: whoever is not root could not look into one of mode 0 to verify it."""
+    def least_of_directories(self) -> int:
+        """The least mode that a directory gets: whoever is not root could not look into one of mode 0 to verify it."""
         return 0 if self.user.is_root else 0o700
 
     @property
@@ -138,14 +138,14 @@ class Ground:
         return 0 if self.user.is_root else 0o400
 
     def plant(self) -> None:
-        """Make the victims: the folder, and a sibling whose name begins like the destination's."""
-        for name in ('victim/folder', 'bundle-evil', OWN):
-            (self.folder / name).mkdir(parents=True)
-        for name in ('victim/file', 'victim/linked', 'victim/folder/inside', 'bundle-evil/file'):
-            (self.folder / name).write_text(f'mine: {name}\n')
-            (self.folder / name).chmod(0o640)
-        (self.folder / 'victim/link').symlink_to('file')
-        for path in [self.folder, *self.folder.rglob('*')]:
+        """Make the victims: the directory, and a sibling whose name begins like the destination's."""
+        for name in ('victim/directory', 'bundle-evil', OWN):
+            (self.directory / name).mkdir(parents=True)
+        for name in ('victim/file', 'victim/linked', 'victim/directory/inside', 'bundle-evil/file'):
+            (self.directory / name).write_text(f'mine: {name}\n')
+            (self.directory / name).chmod(0o640)
+        (self.directory / 'victim/link').symlink_to('file')
+        for path in [self.directory, *self.directory.rglob('*')]:
             os.lchown(path, self.user.id, self.user.id)
             os.utime(path, (1_400_000_000, 1_400_000_000), follow_symlinks=False)
 
@@ -156,7 +156,7 @@ class Ground:
 
     def saved(self, layers: Sequence[tuple[Part, ...] | bytes]) -> Path:
         """Write an archive of these layers, and return its path."""
-        return save_image(self.folder / 'image.tar',
+        return save_image(self.directory / 'image.tar',
                           *(each if isinstance(each, bytes) else layer(*each) for each in layers))
 
     def run(self, archive: Path, options: str = '', arguments: tuple[str, ...] = ()) -> Extraction:
@@ -165,28 +165,28 @@ class Ground:
         outside, old = self.outside(), self.inventory()
         query = '&'.join(filter(None, (*self.destination.options, options)))
         place = f'{self.destination.scheme}://bundle' + (f'?{query}' if query else '')
-        result = self.user.run(self.folder, self.folder / OWN, 'process', f'tar://{archive}', place, *arguments)
+        result = self.user.run(self.directory, self.directory / OWN, 'process', f'tar://{archive}', place, *arguments)
         assert self.outside() == outside, f'something outside the destination changed\n{result}'
         if result.code:
             now = self.inventory()
             changed = sorted({path for path, _ in set((old or {}).items()) ^ set((now or {}).items())})
             assert now == old, f'the destination changed in spite of the error: {changed}\n{result}'
-        bundle = self.folder / 'bundle'
+        bundle = self.directory / 'bundle'
         return Extraction(result, bundle, self.destination)
 
     def outside(self) -> Tree:
         """Return everything but the destination, and what the command keeps at home."""
-        return {path: node for path, node in read_tree(self.folder).items()
+        return {path: node for path, node in read_tree(self.directory).items()
                 if path != '.' and path.split('/')[0] not in ('bundle', OWN)}
 
     def inventory(self) -> Tree | None:
-        """Return what the destination is, or None if there is none; without times of folders that a run works in."""
-        if not os.path.lexists(self.folder / 'bundle'):
+        """Return what the destination is, or None if there is none; without times of a run's working directories."""
+        if not os.path.lexists(self.directory / 'bundle'):
             return None
-        tree = read_tree(self.folder / 'bundle')
+        tree = read_tree(self.directory / 'bundle')
         if self.destination.scheme == 'oci':
             return tree
-        return {path: replace(node, mtime=0, links=0) if node.kind == 'folder' and _is_shared(path) else node
+        return {path: replace(node, mtime=0, links=0) if node.kind == 'directory' and _is_shared(path) else node
                 for path, node in tree.items() if path != '.occystrap/unpacking'}
 
 

@@ -77,8 +77,8 @@ def file(name: str | bytes, content: bytes | str = b'', **attributes: Any) -> En
     return Entry(name, content=_bytes(content), **attributes)
 
 
-def folder(name: str | bytes, mode: int = 0o755, **attributes: Any) -> Entry:
-    """Return a folder; its name gets the slash that tars have."""
+def directory(name: str | bytes, mode: int = 0o755, **attributes: Any) -> Entry:
+    """Return a directory; its name gets the slash that tars have."""
     return Entry(_bytes(name) + b'/', tarfile.DIRTYPE, mode=mode, **attributes)
 
 
@@ -109,7 +109,7 @@ def whiteout(name: str) -> Entry:
 
 
 def opaque(name: str = '') -> Entry:
-    """Return the mark that hides what lower layers have in a folder, or, without name, in the root."""
+    """Return the mark that hides what lower layers have in a directory, or, without name, in the root."""
     return file(f'{name}/.wh..wh..opq' if name else '.wh..wh..opq')
 
 

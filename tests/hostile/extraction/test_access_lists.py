@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.extraction.ground import Ground
-from tests.hostile.extraction.stacks import file, folder, layer, save_image, with_xattrs
+from tests.hostile.extraction.stacks import directory, file, layer, save_image, with_xattrs
 from tests.hostile.extraction.trees import Tree
 from tests.hostile.in_process import run_here
 
@@ -33,7 +33,7 @@ def lists(tree: Tree, path: str) -> dict[str, bytes]:
 def test_a_list_that_says_no_more_than_a_mode_is_none(ground: Ground) -> None:
     minimal = acl((1, 6, NOBODY), (4, 4, NOBODY), (32, 4, NOBODY))
     xattrs = {**with_xattrs(system__posix_acl_access=minimal)}
-    tree = ground.extract((file('a', pax=xattrs), folder('d', pax=xattrs)), arguments=FULL).tree
+    tree = ground.extract((file('a', pax=xattrs), directory('d', pax=xattrs)), arguments=FULL).tree
     assert (tree['a'].mode, lists(tree, 'a'), tree['d'].mode, lists(tree, 'd')) == (0o644, {}, 0o755, {})
 
 
@@ -50,17 +50,18 @@ def test_equal_lists_are_equal_in_whatever_way_they_are_written(ground: Ground) 
 @pytest.mark.parametrize('mode', [0o600, 0o674, 0o711])
 def test_the_mode_in_the_header_is_the_mode(ground: Ground, mode: int) -> None:
     xattrs = with_xattrs(system__posix_acl_access=acl(*LIST))
-    tree = ground.extract((file('a', pax=xattrs, mode=mode), folder('d', pax=xattrs, mode=mode)), arguments=FULL).tree
+    tree = ground.extract((file('a', pax=xattrs, mode=mode), directory('d', pax=xattrs, mode=mode)),
+                          arguments=FULL).tree
     masked = acl((1, mode >> 6, NOBODY), (2, 7, 1000), (4, 4, NOBODY), (16, mode >> 3 & 7, NOBODY),
                  (32, mode & 7, NOBODY))
     assert tree['a'].mode == mode and lists(tree, 'a') == {ACCESS: masked}
-    assert tree['d'].mode == mode | ground.least_of_folders
+    assert tree['d'].mode == mode | ground.least_of_directories
     assert [name for name, _ in tree['d'].xattrs] == [ACCESS]
 
 
 def test_children_have_the_lists_that_the_layer_says_and_no_others(ground: Ground) -> None:
     default = with_xattrs(system__posix_acl_default=acl(*CHILDREN))
-    below = (folder('d', pax=default), file('d/f', b'f'), folder('d/s', 0o700), file('d/s/g', b'g'),
+    below = (directory('d', pax=default), file('d/f', b'f'), directory('d/s', 0o700), file('d/s/g', b'g'),
              file('d/i/h', b'h'))
     tree = ground.extract(below, (file('d/new', b'n', mode=0o600),), arguments=FULL).tree
     assert lists(tree, 'd') == {DEFAULT: acl(*CHILDREN)}
@@ -71,7 +72,7 @@ def test_children_have_the_lists_that_the_layer_says_and_no_others(ground: Groun
 
 def test_a_default_list_goes_with_the_entry_that_does_not_have_it(merging_ground: Ground) -> None:
     default = with_xattrs(system__posix_acl_default=acl(*CHILDREN))
-    tree = merging_ground.extract((folder('d', pax=default),), (folder('d'), file('d/f')), arguments=FULL).tree
+    tree = merging_ground.extract((directory('d', pax=default),), (directory('d'), file('d/f')), arguments=FULL).tree
     assert not lists(tree, 'd') and not lists(tree, 'd/f')
 
 
@@ -84,7 +85,7 @@ def test_lists_and_modes_of_the_place_have_no_effect(place: str, tmp_path: Path)
     (tmp_path / 'in').mkdir()
     subprocess.run(['setfacl', '-m', 'd:u:1000:rwx,u:1000:rwx', tmp_path / 'in'], check=True)
     (tmp_path / 'in').chmod(0o2777)
-    archive = save_image(tmp_path / 'image.tar', layer(folder('d', 0o700), file('d/f', b'f'), file('i/g', b'g')))
+    archive = save_image(tmp_path / 'image.tar', layer(directory('d', 0o700), file('d/f', b'f'), file('i/g', b'g')))
     run_here('process', f'tar://{archive}', place.format(tmp_path), '--no-sync', '--verify=full').assert_success()
     found = [path for path in (tmp_path / 'in/out').rglob('*') if {'d', 'i'} & {path.name, path.parent.name}]
     assert len(found) == 4

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from tests.hostile.extraction.ground import Ground, everywhere
-from tests.hostile.extraction.stacks import (Entry, Part, device, fifo, file, folder, hardlink, opaque, symlink,
+from tests.hostile.extraction.stacks import (Entry, Part, device, fifo, file, directory, hardlink, opaque, symlink,
                                              whiteout)
 from tests.hostile.extraction.trees import names
 
@@ -16,7 +16,7 @@ WAYS_OUT: dict[str, Callable[[Ground], tuple[str, str]]] = {
     'relative': lambda ground: ('../../victim', 'victim'),
     'far up': lambda ground: ('../' * 20 + ground.inside, ground.inside),
     'root': lambda ground: ('/', ''),
-    'through a folder': lambda ground: (f'dir/../../..{ground.victim}', ground.inside),
+    'through a directory': lambda ground: (f'dir/../../..{ground.victim}', ground.inside),
 }
 
 
@@ -25,16 +25,16 @@ WAYS_OUT: dict[str, Callable[[Ground], tuple[str, str]]] = {
 @pytest.mark.parametrize('way', WAYS_OUT)
 def test_what_goes_through_a_symlink_stays_in_the_root(ground: Ground, way: str, together: bool) -> None:
     target, place = WAYS_OUT[way](ground)
-    link = (folder('dir'), symlink('out', target))
-    writes = (file('out/file', b'taken'), folder('out/folder', 0o700), file('out/folder/inside', b'taken'),
+    link = (directory('dir'), symlink('out', target))
+    writes = (file('out/file', b'taken'), directory('out/directory', 0o700), file('out/directory/inside', b'taken'),
               symlink('out/link', '/etc/passwd'), fifo('out/fifo'), hardlink('out/hard', 'out/file'))
     done = ground.extract(link + writes) if together else ground.extract(link, writes)
     if not together and not ground.destination.merges:
-        assert done.content('out/folder/inside') == b'taken'
+        assert done.content('out/directory/inside') == b'taken'
         return
     where = f'{place}/' if place else ''
     assert done.tree['out'].target == target
-    assert done.content(f'{where}folder/inside') == done.content(f'{where}file') == b'taken'
+    assert done.content(f'{where}directory/inside') == done.content(f'{where}file') == b'taken'
     assert done.tree[f'{where}hard'].same == tuple(sorted([f'{where}file', f'{where}hard']))
     assert (done.tree[f'{where}fifo'].kind, done.tree[f'{where}link'].target) == ('fifo', '/etc/passwd')
 
@@ -42,8 +42,8 @@ def test_what_goes_through_a_symlink_stays_in_the_root(ground: Ground, way: str,
 @everywhere
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
 def test_deleting_through_a_symlink_stays_in_the_root(ground: Ground, together: bool) -> None:
-    link = (symlink('out', ground.victim), symlink('up', '../../victim/folder'))
-    marks = (whiteout('out/file'), whiteout('out/folder'), opaque('out'), opaque('up'), whiteout('up/inside'))
+    link = (symlink('out', ground.victim), symlink('up', '../../victim/directory'))
+    marks = (whiteout('out/file'), whiteout('out/directory'), opaque('out'), opaque('up'), whiteout('up/inside'))
     done = ground.extract(link + marks) if together else ground.extract(link, marks)
     if ground.destination.merges:
         assert names(done.tree) >= {'out', 'up'}
@@ -51,23 +51,23 @@ def test_deleting_through_a_symlink_stays_in_the_root(ground: Ground, together: 
 
 
 def test_links_in_a_row_stay_in_the_root(merging_ground: Ground) -> None:
-    links = (symlink('a', 'b'), symlink('b', '/c'), symlink('c', 'd/e'), folder('d'),
+    links = (symlink('a', 'b'), symlink('b', '/c'), symlink('c', 'd/e'), directory('d'),
              symlink('d/e', f'{merging_ground.victim}'))
-    done = merging_ground.extract((*links, file('a/folder/new', b'taken')), (file('b/file', b'again'),))
-    assert done.content(f'{merging_ground.inside}/folder/new') == b'taken'
+    done = merging_ground.extract((*links, file('a/directory/new', b'taken')), (file('b/file', b'again'),))
+    assert done.content(f'{merging_ground.inside}/directory/new') == b'taken'
     assert done.content(f'{merging_ground.inside}/file') == b'again'
 
 
 @pytest.mark.parametrize('links', [
     (symlink('a', 'b'), symlink('b', 'a')), (symlink('a', 'a'),), (symlink('a', 'a/b/c'),),
-    tuple(symlink(f'l{number}', f'l{number + 1}') for number in range(2000)) + (symlink('a', 'l0'), folder('l2000')),
+    tuple(symlink(f'l{number}', f'l{number + 1}') for number in range(2000)) + (symlink('a', 'l0'), directory('l2000')),
 ], ids=['two', 'one', 'growing', 'two thousand'])
 def test_links_without_end_are_refused(ground: Ground, links: tuple[Part, ...]) -> None:
     ground.extract((*links, file('a/file', b'x'))).refused()
 
 
-@pytest.mark.parametrize('write', [file('x', b'new', mode=0o777), folder('x', 0o777), fifo('x', mode=0o777),
-                                   symlink('x', 'elsewhere')], ids=['file', 'folder', 'fifo', 'symlink'])
+@pytest.mark.parametrize('write', [file('x', b'new', mode=0o777), directory('x', 0o777), fifo('x', mode=0o777),
+                                   symlink('x', 'elsewhere')], ids=['file', 'directory', 'fifo', 'symlink'])
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
 def test_the_last_component_is_replaced_never_followed(ground: Ground, write: Entry, together: bool) -> None:
     links = (symlink('x', f'{ground.victim}/file'),)
@@ -82,14 +82,14 @@ LEADING_UP = ['../x', '../../victim/file', 'a/../../../victim/file', '../rootfs-
 
 @pytest.mark.parametrize('name', LEADING_UP)
 def test_a_path_that_leads_up_is_refused(roots_ground: Ground, name: str) -> None:
-    roots_ground.extract((folder('a'), file('a/f', b'f'), file(name, b'taken'))).refused('..')
+    roots_ground.extract((directory('a'), file('a/f', b'f'), file(name, b'taken'))).refused('..')
 
 
 @pytest.mark.parametrize('name', ['../../victim/new', 'a/../b'])
-@pytest.mark.parametrize('make', [folder, lambda name: symlink(name, 'x'), lambda name: hardlink(name, 'a/f')],
-                         ids=['folder', 'symlink', 'hard link'])
+@pytest.mark.parametrize('make', [directory, lambda name: symlink(name, 'x'), lambda name: hardlink(name, 'a/f')],
+                         ids=['directory', 'symlink', 'hard link'])
 def test_nothing_of_any_kind_leads_up(ground: Ground, name: str, make: Callable[[str], Entry]) -> None:
-    ground.extract((folder('a'), file('a/f', b'f'), make(name))).refused('..')
+    ground.extract((directory('a'), file('a/f', b'f'), make(name))).refused('..')
 
 
 @pytest.mark.parametrize('part', [file('../../victim/file', b'taken'), whiteout('../../victim/file'),
@@ -109,7 +109,7 @@ def test_dots_in_names_are_ordinary_and_a_leading_slash_is_dropped(ground: Groun
 
 LINKS_OUT: dict[str, Callable[[Ground], tuple[Part, ...]]] = {
     'up': lambda ground: (hardlink('h', '../../victim/linked'),),
-    'up from a folder': lambda ground: (folder('a'), hardlink('a/h', '../../../victim/linked')),
+    'up from a directory': lambda ground: (directory('a'), hardlink('a/h', '../../../victim/linked')),
     'absolute': lambda ground: (hardlink('h', f'{ground.victim}/linked'),),
     'from the working directory': lambda ground: (hardlink('h', 'victim/linked'),),
     'through a symlink': lambda ground: (symlink('s', ground.victim), hardlink('h', 's/linked')),
@@ -142,7 +142,7 @@ ROOTS = {'symlink': lambda name, ground: symlink(name, ground.victim), 'file': l
 
 @pytest.mark.parametrize(('name', 'kind'), [*product(['.', '/', './', '..'], ['symlink', 'file']), ('.', 'fifo'),
                                             ('.', 'hard link'), ('.', 'device'), ('', 'symlink'), ('./.', 'symlink')])
-def test_the_root_stays_a_folder(roots_ground: Ground, name: str, kind: str) -> None:
+def test_the_root_stays_a_directory(roots_ground: Ground, name: str, kind: str) -> None:
     roots_ground.extract((file('f', b'f'), ROOTS[kind](name, roots_ground), file('new', b'new'))).refused()
 
 
@@ -152,8 +152,8 @@ def test_the_root_as_a_symlink_in_a_later_layer_is_refused(ground: Ground) -> No
 
 @pytest.mark.parametrize('name', ['.', './.', '/'])
 def test_the_root_takes_attributes(ground: Ground, name: str) -> None:
-    root = ground.extract((file('f', b'f'), folder(name, 0o711, uid=7, gid=8, mtime=1_234_567_890))).tree['.']
-    assert (root.kind, root.mode, root.mtime) == ('folder', 0o711, 1_234_567_890)
+    root = ground.extract((file('f', b'f'), directory(name, 0o711, uid=7, gid=8, mtime=1_234_567_890))).tree['.']
+    assert (root.kind, root.mode, root.mtime) == ('directory', 0o711, 1_234_567_890)
     assert root.owner == ((7, 8) if ground.user.is_root else (ground.user.id, ground.user.id))
 
 

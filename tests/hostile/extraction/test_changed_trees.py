@@ -11,7 +11,7 @@ import pytest
 
 from occystrap_core.pipeline.receipt_file import read_receipts
 from tests.hostile.extraction.stacks import (
-    device, fifo, file, folder, hardlink, layer, save_image, symlink, whiteout, with_xattrs,
+    device, directory, fifo, file, hardlink, layer, save_image, symlink, whiteout, with_xattrs,
 )
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
@@ -24,8 +24,8 @@ CAPABILITY = bytes.fromhex('0100000280000000000000000000000000000000')
 ACL = struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in (
     (1, 7, 0xffffffff), (2, 7, 1000), (4, 5, 0xffffffff), (16, 7, 0xffffffff), (32, 5, 0xffffffff)))
 LAYERS = (
-    (folder('d', mtime=1_500_000_001), file('d/a', b'aaaa'), file('d/b', b'bbbb'), file('d/c', b'cccc', mode=0o755),
-     hardlink('d/l', 'd/c'), symlink('s', 'd/a'), fifo('p'), device('n', 1, 3), folder('empty'),
+    (directory('d', mtime=1_500_000_001), file('d/a', b'aaaa'), file('d/b', b'bbbb'), file('d/c', b'cccc', mode=0o755),
+     hardlink('d/l', 'd/c'), symlink('s', 'd/a'), fifo('p'), device('n', 1, 3), directory('empty'),
      file('x', b'x', pax=with_xattrs(user__kept=b'1', security__capability=CAPABILITY)),
      file('holes', bytes(1 << 16))),
     (whiteout('d/b'), file('e', b'e')))
@@ -51,7 +51,7 @@ def set_xattr(path: str, name: str, value: bytes) -> Callable[[Path], object]:
 
 
 def like(path: Path, change: Callable[[], object]) -> None:
-    """Make a change, and give the folder its time back, and the file, if it is there, its own."""
+    """Make a change, and give the directory its time back, and the file, if it is there, its own."""
     times = {each: each.lstat().st_mtime_ns for each in (path.parent, path) if os.path.lexists(each)}
     change()
     for each, time in times.items():
@@ -218,7 +218,7 @@ def test_nor_for_the_sake_of_another_image(uri: str, next_uri: str, tmp_path: Pa
                                            ) -> None:
     monkeypatch.chdir(tmp_path)
     for name, content in (('a', b'a'), ('b', b'b')):
-        save_image(tmp_path / f'{name}.tar', layer(folder('etc'), file(f'etc/{content.decode()}', content)))
+        save_image(tmp_path / f'{name}.tar', layer(directory('etc'), file(f'etc/{content.decode()}', content)))
     run_here('process', 'tar://a.tar', uri).assert_success()
     tree = next(path.parent for path in tmp_path.glob('out/*/etc'))
     (tree / 'etc/mywork').write_text('mine')

@@ -10,7 +10,9 @@ import pytest
 
 from occystrap_dir.workspace.root import Root
 from tests.hostile.extraction.ground import Ground, everywhere_as_root
-from tests.hostile.extraction.stacks import Part, file, folder, gnu_long, hardlink, layer, opaque, save_image, whiteout
+from tests.hostile.extraction.stacks import (
+    Part, directory, file, gnu_long, hardlink, layer, opaque, save_image, whiteout,
+)
 from tests.hostile.extraction.test_limits import memory
 from tests.hostile.in_process import run_here
 
@@ -81,7 +83,7 @@ def long_named(kind: str, count: int) -> bytes:
     """Return a layer of so many entries of one kind in one directory, whose paths have 4,000 bytes."""
     def part(number: int) -> Part:
         name = f'{LONG}/{number:06}' + 'n' * 100
-        return {'file': lambda: file(name), 'directory': lambda: folder(name), 'mark': lambda: whiteout(name),
+        return {'file': lambda: file(name), 'directory': lambda: directory(name), 'mark': lambda: whiteout(name),
                 'link': lambda: hardlink(name, f'{LONG}/none')}[kind]()
     return layer(*map(part, range(count)))
 
@@ -99,7 +101,7 @@ def test_of_paths_names_alone_are_in_memory_or_the_option_bounds_them(roots_grou
 @everywhere_as_root
 def test_long_paths_take_bounded_memory(measured_ground: Ground) -> None:
     count = 4000 if measured_ground.destination.scheme == 'oci' else 400
-    archive = save_image(measured_ground.folder / 'image.tar', layer(file('low')), long_named('directory', count))
+    archive = save_image(measured_ground.directory / 'image.tar', layer(file('low')), long_named('directory', count))
     measured_ground.run(archive).result.assert_success()
     assert memory(measured_ground) < 100
 

@@ -10,7 +10,7 @@ import zstandard
 from occystrap_core.testing.sample import sample_config
 from tests.hostile.extraction.ground import Ground, everywhere, everywhere_as_root
 from tests.hostile.extraction.sparse import FORMATS
-from tests.hostile.extraction.stacks import (GNU, Entry, Part, file, folder, hardlink, save_blobs, save_image,
+from tests.hostile.extraction.stacks import (GNU, Entry, Part, file, directory, hardlink, save_blobs, save_image,
                                              save_oci_archive, symlink, whiteout)
 from tests.hostile.extraction.trees import names
 
@@ -52,7 +52,7 @@ def test_a_layer_that_is_cut_short_is_refused(ground: Ground) -> None:
 
 @everywhere
 def test_a_good_bundle_stays_when_a_bad_image_is_to_replace_it(ground: Ground) -> None:
-    ground.extract((file('f', b'f'), folder('d', 0o711))).result.assert_success()
+    ground.extract((file('f', b'f'), directory('d', 0o711))).result.assert_success()
     before = ground.inventory()
     ground.extract((file('g', b'g'),), (file('../x'),)).refused('..')
     assert ground.inventory() == before is not None
@@ -65,7 +65,7 @@ LIMITS: dict[str, tuple[tuple[tuple[Part, ...], ...], str, str]] = {
     'bytes of layers': (((file('f', MEBIBYTE),), (file('g', MEBIBYTE),)), 'max_unpacked=1500KiB', 'max_unpacked'),
     'entries': ((tuple(file(f'f{number}') for number in range(100)),), 'max_entries=50', 'max_entries'),
     'entries of layers': ((tuple(file(f'f{number}') for number in range(40)),
-                           tuple(folder(f'd{number}') for number in range(40))), 'max_entries=50', 'max_entries'),
+                           tuple(directory(f'd{number}') for number in range(40))), 'max_entries=50', 'max_entries'),
     'links': (((file('f'), *(hardlink(f'h{number}', 'f') for number in range(100))),), 'max_entries=50', 'max_entries'),
     'symlinks': ((tuple(symlink(f's{number}', 'x') for number in range(100)),), 'max_entries=50', 'max_entries'),
     'marks': ((tuple(whiteout(f's{number}') for number in range(100)),), 'max_entries=50', 'max_entries'),
@@ -110,7 +110,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize('kind', BOMBS)
 def test_bombs_end_at_the_limit(measured_ground: Ground, kind: str) -> None:
     config = sample_config([b'what the bomb unpacks to is not known'])
-    archive = save_blobs(measured_ground.folder / 'image.tar', [BOMBS[kind]()], config)
+    archive = save_blobs(measured_ground.directory / 'image.tar', [BOMBS[kind]()], config)
     measured_ground.run(archive, 'max_unpacked=1GiB').refused('max_unpacked')
     assert memory(measured_ground) < 200
 
@@ -118,7 +118,7 @@ def test_bombs_end_at_the_limit(measured_ground: Ground, kind: str) -> None:
 def test_a_descriptor_whose_size_is_not_the_blobs_is_refused(ground: Ground) -> None:
     tar = file('f', b'f').tobytes() + bytes(1024)
     for error in (-1, 1, 1 << 40):
-        ground.run(save_oci_archive(ground.folder / 'image.tar', tar, error)).refused()
+        ground.run(save_oci_archive(ground.directory / 'image.tar', tar, error)).refused()
 
 
 def test_a_sparse_file_counts_with_its_holes(roots_ground: Ground) -> None:
@@ -127,9 +127,9 @@ def test_a_sparse_file_counts_with_its_holes(roots_ground: Ground) -> None:
 
 
 def many_entries(count: int) -> Iterator[bytes]:
-    """Yield a layer of that many entries in a thousand folders, a tenth of them hard links."""
+    """Yield a layer of that many entries in a thousand directories, a tenth of them hard links."""
     for number in range(1000):
-        yield folder(f'd{number}').tobytes()
+        yield directory(f'd{number}').tobytes()
     for number in range(count):
         place, first = f'd{number % 1000}/entry-{number}', f'd{number % 1000}/entry-{number % 1000}'
         yield (hardlink(place, first) if number % 10 == 9 and number > 1000 else file(place)).tobytes()
@@ -139,7 +139,7 @@ def many_entries(count: int) -> Iterator[bytes]:
 @everywhere_as_root
 def test_many_entries_take_bounded_memory(measured_ground: Ground) -> None:
     count = ENTRIES if measured_ground.destination.scheme == 'oci' else ENTRIES // 10  # one extractor for all
-    archive = save_image(measured_ground.folder / 'image.tar', b''.join(many_entries(count)))
+    archive = save_image(measured_ground.directory / 'image.tar', b''.join(many_entries(count)))
     done = measured_ground.run(archive)
     with done.shown() as root:
         assert sum(1 for _ in root.rglob('entry-*')) == count
@@ -148,4 +148,4 @@ def test_many_entries_take_bounded_memory(measured_ground: Ground) -> None:
 
 def memory(ground: Ground) -> float:
     """Return the peak resident memory of the last run of a measured ground, in MB."""
-    return int((ground.folder / 'home/memory').read_text().split()[-1]) * 1024 / 1e6
+    return int((ground.directory / 'home/memory').read_text().split()[-1]) * 1024 / 1e6

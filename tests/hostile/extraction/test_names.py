@@ -7,11 +7,11 @@ import pytest
 from tests.hostile.extraction.ground import Extraction, Ground
 from tests.hostile.extraction.sparse import FORMATS, expanded
 from tests.hostile.extraction.stacks import (
-    GNU, Entry, Raw, extended, file, folder, gnu_long, hardlink, symlink, whiteout,
+    GNU, Entry, Raw, directory, extended, file, gnu_long, hardlink, symlink, whiteout,
 )
 from tests.hostile.extraction.trees import names
 
-LONG = '/'.join(['a-folder-with-a-rather-long-name'] * 20) + '/' + 'f' * 255
+LONG = '/'.join(['a-directory-with-a-rather-long-name'] * 20) + '/' + 'f' * 255
 NOT_UTF8 = b'latin1-\xe9\xff\x80'
 
 
@@ -39,7 +39,7 @@ def test_a_path_longer_than_the_kernel_takes_at_once(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize('depth', [1500, 20_000])
-def test_deep_folders_come_and_go(ground: Ground, depth: int) -> None:
+def test_deep_directories_come_and_go(ground: Ground, depth: int) -> None:
     done = ground.extract((file('a/' * depth + 'f', b'deep'),), (whiteout('a'), file('g')))
     if done.result.code:
         done.refused()
@@ -47,7 +47,7 @@ def test_deep_folders_come_and_go(ground: Ground, depth: int) -> None:
         assert names(done.tree) == {'g'}
 
 
-def test_deep_folders_are_gone_after_an_error(ground: Ground) -> None:
+def test_deep_directories_are_gone_after_an_error(ground: Ground) -> None:
     ground.extract((file('a/' * 1500 + 'f', b'deep'),), (file('../x'),)).refused('..')
 
 
@@ -90,11 +90,11 @@ def test_a_pax_header_counts_over_the_header_and_for_one_entry(ground: Ground) -
     assert done.tree['meant'].mtime == pytest.approx(1234567890.25, abs=1e-6)
 
 
-def test_types_that_mean_a_file_or_a_folder(ground: Ground) -> None:
+def test_types_that_mean_a_file_or_a_directory(ground: Ground) -> None:
     done = ground.extract((Entry('old', b'\0', b'old'), Entry('contiguous', b'7', b'contiguous'), Entry('dir/', b'\0'),
-                           Entry('folder', tarfile.DIRTYPE, mode=0o711), file('folder/f', b'f')))
-    assert contents(done, 'old', 'contiguous', 'folder/f') == [b'old', b'contiguous', b'f']
-    assert {done.tree[name].kind for name in ('dir', 'folder')} == {'folder'}
+                           Entry('directory', tarfile.DIRTYPE, mode=0o711), file('directory/f', b'f')))
+    assert contents(done, 'old', 'contiguous', 'directory/f') == [b'old', b'contiguous', b'f']
+    assert {done.tree[name].kind for name in ('dir', 'directory')} == {'directory'}
 
 
 def test_what_has_no_content_has_none_whatever_its_size_says(ground: Ground) -> None:
@@ -158,6 +158,6 @@ def test_an_entry_of_an_unknown_type_is_refused_or_a_file(ground: Ground) -> Non
         assert contents(done, 'after') == [b'after']
 
 
-def test_folders_without_a_slash_and_files_with_one(ground: Ground) -> None:
-    done = ground.extract((folder('a'), Entry('a/b//', tarfile.DIRTYPE, mode=0o755), file('a/b/c', b'c')))
+def test_directories_without_a_slash_and_files_with_one(ground: Ground) -> None:
+    done = ground.extract((directory('a'), Entry('a/b//', tarfile.DIRTYPE, mode=0o755), file('a/b/c', b'c')))
     assert names(done.tree) == {'a', 'a/b', 'a/b/c'}

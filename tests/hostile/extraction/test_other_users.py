@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.extraction.stacks import file, folder, layer, save_image, with_xattrs
+from tests.hostile.extraction.stacks import directory, file, layer, save_image, with_xattrs
 from tests.hostile.extraction.test_access_lists import LIST, acl
 from tests.hostile.in_process import run_here
 from tests.services.requirements import require_program, require_root
@@ -26,7 +26,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is not there, in one that everybody may enter; the current one, as those above are private."""
+    """A directory that is not there, in one that everybody may enter; the current one, as those above are private."""
     tmp_path.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     return tmp_path / 'out'
@@ -38,7 +38,7 @@ def copy(kind: str, out: Path, tmp_path: Path) -> Callable[..., None]:
     require_root('another user')
     program = Path(require_program('id')).read_bytes()
     top = {'uid': OTHER, 'gid': OTHER, 'mode': 0o755, 'pax': with_xattrs(system__posix_acl_access=acl(*LIST))}
-    source = save_image(tmp_path / 'image.tar', layer(folder('./', **top), folder('bin'),
+    source = save_image(tmp_path / 'image.tar', layer(directory('./', **top), directory('bin'),
                                                       file('bin/id', program, mode=0o4755)))
 
     def run(option: str = '') -> None:

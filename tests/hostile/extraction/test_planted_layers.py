@@ -11,7 +11,7 @@ import pytest
 from occystrap_core import Receipt
 from occystrap_core.oci import Digest
 
-from tests.hostile.extraction.stacks import file, folder, layer, save_image
+from tests.hostile.extraction.stacks import file, directory, layer, save_image
 from tests.hostile.in_process import run_here
 
 EVIL = b'#!/bin/sh\necho EVIL\n'
@@ -20,7 +20,7 @@ EVIL = b'#!/bin/sh\necho EVIL\n'
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A directory of mounts with one image, beside its archive."""
-    save_image(tmp_path / 'image.tar', layer(folder('bin'), file('bin/x', b'#!/bin/sh\n', mode=0o755)))
+    save_image(tmp_path / 'image.tar', layer(directory('bin'), file('bin/x', b'#!/bin/sh\n', mode=0o755)))
     write(tmp_path / 'mounts')
     return tmp_path / 'mounts'
 

@@ -5,21 +5,21 @@ from itertools import product
 import pytest
 
 from tests.hostile.extraction.ground import Ground, everywhere
-from tests.hostile.extraction.stacks import Entry, Part, fifo, file, folder, hardlink, symlink, whiteout
+from tests.hostile.extraction.stacks import Entry, Part, directory, fifo, file, hardlink, symlink, whiteout
 from tests.hostile.extraction.trees import names
 
 MAKERS: dict[str, Callable[[str], tuple[Entry, ...]]] = {
     'file': lambda name: (file(name, b'content'),),
-    'empty': lambda name: (folder(name),),
-    'full': lambda name: (folder(name), folder(f'{name}/sub', 0o700), file(f'{name}/sub/f', b'f')),
+    'empty': lambda name: (directory(name),),
+    'full': lambda name: (directory(name), directory(f'{name}/sub', 0o700), file(f'{name}/sub/f', b'f')),
     'symlink': lambda name: (symlink(name, 'target'),),
     'dirlink': lambda name: (symlink(name, '/target-dir'),),
     'fifo': lambda name: (fifo(name),),
     'hard': lambda name: (hardlink(name, 'target'),),
 }
-KIND = {'file': 'file', 'empty': 'folder', 'full': 'folder', 'symlink': 'symlink', 'dirlink': 'symlink', 'fifo': 'fifo',
-        'hard': 'file'}
-TARGETS = (file('target', b'target'), folder('target-dir'), file('target-dir/kept', b'kept'))
+KIND = {'file': 'file', 'empty': 'directory', 'full': 'directory', 'symlink': 'symlink', 'dirlink': 'symlink',
+        'fifo': 'fifo', 'hard': 'file'}
+TARGETS = (file('target', b'target'), directory('target-dir'), file('target-dir/kept', b'kept'))
 PAIRS = [(old, new, f'{old}-{new}') for old, new in product(MAKERS, MAKERS)]
 
 
@@ -38,23 +38,24 @@ def test_everything_is_replaced_by_everything(merging_ground: Ground, together: 
 
 
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
-def test_a_folder_over_a_folder_takes_the_new_attributes_and_keeps_its_content(ground: Ground, together: bool) -> None:
-    old = (folder('d', 0o700, uid=1, gid=1, mtime=1), file('d/f', b'f'))
-    new = (folder('d', 0o1775, uid=2, gid=3, mtime=2_000_000),)
+def test_a_directory_over_a_directory_takes_new_attributes_and_keeps_its_content(ground: Ground,
+                                                                                 together: bool) -> None:
+    old = (directory('d', 0o700, uid=1, gid=1, mtime=1), file('d/f', b'f'))
+    new = (directory('d', 0o1775, uid=2, gid=3, mtime=2_000_000),)
     node = (done := ground.extract((*old, *new)) if together else ground.extract(old, new)).tree['d']
     assert (node.mode, node.mtime) == (0o1775, 2_000_000)
     assert node.owner == ((2, 3) if ground.user.is_root else (ground.user.id,) * 2)
     assert done.content('d/f') == b'f'
 
 
-def test_a_folder_that_comes_again_loses_the_attributes_it_had(roots_ground: Ground) -> None:
-    old = folder('d', 0o2775, pax={'SCHILY.xattr.user.old': b'1'})
-    node = roots_ground.extract((old,), (folder('d', pax={'SCHILY.xattr.user.new': b'2'}),)).tree['d']
+def test_a_directory_that_comes_again_loses_the_attributes_it_had(roots_ground: Ground) -> None:
+    old = directory('d', 0o2775, pax={'SCHILY.xattr.user.old': b'1'})
+    node = roots_ground.extract((old,), (directory('d', pax={'SCHILY.xattr.user.new': b'2'}),)).tree['d']
     assert (node.mode, dict(node.xattrs).get('user.new')) == (0o755, b'2')
 
 
-def test_the_time_of_a_folder_is_the_archives_whatever_comes_into_it_later(merging_ground: Ground) -> None:
-    below = (folder('d', mtime=1000), folder('d/e', mtime=2000), file('d/e/f', b'f'))
+def test_the_time_of_a_directory_is_the_archives_whatever_comes_into_it_later(merging_ground: Ground) -> None:
+    below = (directory('d', mtime=1000), directory('d/e', mtime=2000), file('d/e/f', b'f'))
     done = merging_ground.extract(below, (file('d/e/new', b'new'), whiteout('d/e/f')))
     assert done.tree['d'].mtime == 1000
     assert merging_ground.extract(below).tree['d/e'].mtime == 2000
@@ -106,11 +107,11 @@ def test_hard_links_to_devices_and_pipes(ground: Ground) -> None:
 
 
 NO_TARGET: dict[str, tuple[tuple[Part, ...], ...]] = {
-    'nowhere': ((hardlink('b', 'a'),),), 'in a missing folder': ((hardlink('b', 'x/y/a'),),),
+    'nowhere': ((hardlink('b', 'a'),),), 'in a missing directory': ((hardlink('b', 'x/y/a'),),),
     'in a later layer': ((hardlink('b', 'a'),), (file('a', b'a'),)),
     'deleted by a lower layer': ((file('a', b'a'),), (whiteout('a'),), (hardlink('b', 'a'),)),
     'to each other': ((hardlink('a', 'b'), hardlink('b', 'a')),), 'to itself': ((hardlink('a', 'a'),),),
-    'to a folder': ((folder('a'), hardlink('b', 'a')),), 'to the root': ((hardlink('b', '.'),),),
+    'to a directory': ((directory('a'), hardlink('b', 'a')),), 'to the root': ((hardlink('b', '.'),),),
     'without a name': ((hardlink('b', ''),),), 'below a file': ((file('a', b'a'), hardlink('b', 'a/x')),),
 }
 
@@ -125,8 +126,8 @@ TWICE: dict[str, tuple[tuple[Part, ...], str, bytes]] = {
     'spelt otherwise': ((file('x', b'one'), file('./x', b'second')), 'file', b'second'),
     'symlink, file': ((symlink('x', '/other'), file('x', b'second')), 'file', b'second'),
     'file, symlink': ((file('x', b'one'), symlink('x', 'y')), 'symlink', b''),
-    'full folder, file': ((folder('x'), file('x/f', b'f'), file('x', b'second')), 'file', b'second'),
-    'file, folder': ((file('x', b'one'), folder('x')), 'folder', b''),
+    'full directory, file': ((directory('x'), file('x/f', b'f'), file('x', b'second')), 'file', b'second'),
+    'file, directory': ((file('x', b'one'), directory('x')), 'directory', b''),
     'link, file': ((file('o', b'other'), hardlink('x', 'o'), file('x', b'second')), 'file', b'second'),
     'file, link': ((file('x', b'one'), file('o', b'other'), hardlink('x', 'o')), 'file', b'other'),
 }
@@ -136,7 +137,7 @@ TWICE: dict[str, tuple[tuple[Part, ...], str, bytes]] = {
 @pytest.mark.parametrize('case', TWICE)
 def test_of_two_entries_of_one_name_the_last_wins(ground: Ground, case: str, below: bool) -> None:
     parts, kind, content = TWICE[case]
-    done = ground.extract((folder('x'), file('x/old', b'old')), parts) if below else ground.extract(parts)
+    done = ground.extract((directory('x'), file('x/old', b'old')), parts) if below else ground.extract(parts)
     assert done.tree['x'].kind == kind
     assert kind != 'file' or done.content('x') == content
     assert 'other' not in done.tree and (case != 'link, file' or done.content('o') == b'other')
@@ -144,8 +145,8 @@ def test_of_two_entries_of_one_name_the_last_wins(ground: Ground, case: str, bel
 
 @pytest.mark.parametrize('marks_first', [True, False], ids=['marks first', 'marks last'])
 def test_a_file_survives_the_whiteout_of_its_name_in_its_layer(ground: Ground, marks_first: bool) -> None:
-    below = (file('f', b'old'), folder('d'), file('d/old', b'old'), folder('a/b'), file('a/b/old', b'old'))
-    new = (file('f', b'new'), folder('d'), file('d/new', b'new'), file('a/b/c/new', b'new'))
+    below = (file('f', b'old'), directory('d'), file('d/old', b'old'), directory('a/b'), file('a/b/old', b'old'))
+    new = (file('f', b'new'), directory('d'), file('d/new', b'new'), file('a/b/c/new', b'new'))
     marks = tuple(map(whiteout, ('f', 'd', 'a/b')))
     done = ground.extract(below, marks + new if marks_first else new + marks)
     assert names(done.tree) == {'f', 'd', 'd/new', 'a', 'a/b', 'a/b/c', 'a/b/c/new'}

@@ -12,13 +12,13 @@ import pytest
 from tests.hostile.extraction.catalogue import Stack, catalogue
 from tests.hostile.extraction.ground import ALL, OWN, Destination, Ground, User
 from tests.hostile.extraction.trees import Tree, read_tree
-from tests.services.folders import service_folder
+from tests.services.directories import service_directory
 
 REACHING_DOWN = {
     'test_breakouts::test_what_goes_through_a_symlink_stays_in_the_root',
     'test_breakouts::test_deleting_through_a_symlink_stays_in_the_root',
     'test_breakouts::test_attributes_never_go_through_links',
-    'test_parents::test_a_parent_that_is_no_folder_is_refused', 'test_replacing::test_hard_links_in_every_order',
+    'test_parents::test_a_parent_that_is_no_directory_is_refused', 'test_replacing::test_hard_links_in_every_order',
     'test_replacing::test_of_two_entries_of_one_name_the_last_wins'}
 """Tests whose upper layers go through lower ones, which those that are unpacked one by one do not."""
 
@@ -31,24 +31,24 @@ Outcome = Tree | str
 def ground(request: pytest.FixtureRequest, users: Callable[[str], User]) -> Iterator[Ground]:
     """A ground with its victims planted."""
     user = users(request.param)
-    with service_folder('ground') as folder:
-        folder.chmod(0o755)
-        ground = Ground(folder, ALL['oci'], user)
+    with service_directory('ground') as directory:
+        directory.chmod(0o755)
+        ground = Ground(directory, ALL['oci'], user)
         ground.plant()
-        (folder / 'archives').mkdir()
+        (directory / 'archives').mkdir()
         yield ground
 
 
 def written(ground: Ground, stacks: list[Stack], destination: Destination) -> list[Outcome]:
     """Write all stacks by one plan; fail unless each is there or refused, and nothing else has changed."""
-    plan, place = ground.folder / OWN / 'plan.yaml', ground.folder / 'bundle' / destination.scheme
+    plan, place = ground.directory / OWN / 'plan.yaml', ground.directory / 'bundle' / destination.scheme
     place.mkdir(parents=True)
     os.chown(place, ground.user.id, ground.user.id)
     plan.write_text(json.dumps({'images': [
         {'source': f'tar://{stack.archive}', 'destination': uri(place / str(number), destination, stack)}
         for number, stack in enumerate(stacks)]}))
     outside = ground.outside()
-    done = ground.user.run(ground.folder, ground.folder / OWN, 'process', f'plan://{plan}', '-O', 'json')
+    done = ground.user.run(ground.directory, ground.directory / OWN, 'process', f'plan://{plan}', '-O', 'json')
     assert ground.outside() == outside, f'something outside changed\n{done.err}'
     assert 'internal error' not in done.err and 'Traceback' not in done.err, done.err
     images = {image['destination'].partition('?')[0].rpartition('/')[2]: image for image in done.json()['images']}
@@ -71,7 +71,7 @@ def outcome(place: Path, destination: Destination, image: dict[str, Any]) -> Out
 
 
 def test_the_outcome_is_that_of_a_bundle(ground: Ground) -> None:
-    stacks = list(catalogue(ground, ground.folder / 'archives'))
+    stacks = list(catalogue(ground, ground.directory / 'archives'))
     assert len(stacks) > 250
     bundle, *others = [written(ground, stacks, destination) for destination in ALL.values()]
     different = [f'{destination.scheme}: {stack.test}: {difference(expected, found)}'

@@ -5,7 +5,7 @@ import tarfile
 import pytest
 
 from tests.hostile.extraction.ground import Extraction, Ground
-from tests.hostile.extraction.stacks import Entry, device, fifo, file, folder, hardlink, symlink, with_xattrs
+from tests.hostile.extraction.stacks import Entry, device, directory, fifo, file, hardlink, symlink, with_xattrs
 
 CAPABILITY = struct.pack('<IIIII', 0x02000001, 1 << 10, 0, 0, 0)
 """cap_net_bind_service=ep, version 2: linux/capability.h"""
@@ -55,7 +55,7 @@ def test_an_ordinary_user_is_told_once_what_he_cannot_have(ordinary_ground: Grou
 
 def test_whoever_misses_nothing_is_told_nothing(ground: Ground) -> None:
     own = ground.user.id
-    assert not told(ground.extract((file('f', b'f', uid=own, gid=own), folder('d', uid=own, gid=own))))
+    assert not told(ground.extract((file('f', b'f', uid=own, gid=own), directory('d', uid=own, gid=own))))
 
 
 NUMBERS: dict[str, dict[str, bytes]] = {
@@ -72,17 +72,17 @@ def test_device_numbers_out_of_range_are_refused(ground: Ground, case: str) -> N
 
 def test_setuid_setgid_and_sticky_are_kept(ground: Ground) -> None:
     done = ground.extract((file('su', b'x', mode=0o4755, uid=1, gid=2), file('sg', b'x', mode=0o2711, uid=3, gid=4),
-                           file('all', b'x', mode=0o7777, uid=5), folder('tmp', 0o1777),
-                           folder('shared', 0o2775, gid=9),
+                           file('all', b'x', mode=0o7777, uid=5), directory('tmp', 0o1777),
+                           directory('shared', 0o2775, gid=9),
                            hardlink('su2', 'su', mode=0o4755, uid=1, gid=2), file('none', mode=0)))
     modes = {path: oct(done.tree[path].mode) for path in ('su', 'sg', 'all', 'tmp', 'shared', 'su2', 'none')}
     assert modes == {'su': '0o4755', 'sg': '0o2711', 'all': '0o7777', 'tmp': '0o1777', 'shared': '0o2775',
                      'su2': '0o4755', 'none': oct(ground.least_of_files)}
 
 
-def test_modes_do_not_depend_on_the_umask_or_on_folders_with_setgid(ground: Ground) -> None:
-    done = ground.extract((folder('shared', 0o2777, gid=9), file('shared/f', mode=0o666), folder('shared/d', 0o777),
-                           file('shared/made/f', mode=0o777)))
+def test_modes_do_not_depend_on_the_umask_or_on_directories_with_setgid(ground: Ground) -> None:
+    done = ground.extract((directory('shared', 0o2777, gid=9), file('shared/f', mode=0o666),
+                           directory('shared/d', 0o777), file('shared/made/f', mode=0o777)))
     assert [done.tree[f'shared/{name}'].mode for name in ('f', 'd', 'made', 'made/f')] == [0o666, 0o777, 0o755, 0o777]
     if ground.user.is_root:
         assert {done.tree[f'shared/{name}'].owner for name in ('f', 'd', 'made', 'made/f')} == {(0, 0)}
@@ -105,7 +105,7 @@ BINARY = bytes(range(256)) + b'=\n\0'
 
 def test_extended_attributes_are_kept_byte_for_byte(ground: Ground) -> None:
     pax = with_xattrs(user__binary=BINARY, user__empty=b'')
-    done = ground.extract((file('f', b'f', pax=pax), folder('d', pax=pax), file('low', pax=pax)), (file('low'),))
+    done = ground.extract((file('f', b'f', pax=pax), directory('d', pax=pax), file('low', pax=pax)), (file('low'),))
     assert xattrs(done, 'f') == xattrs(done, 'd') == {'user.binary': BINARY, 'user.empty': b''}
     assert not xattrs(done, 'low')
 
@@ -121,7 +121,7 @@ def test_capabilities_survive_the_owner(roots_ground: Ground) -> None:
 @pytest.mark.parametrize('name', ['trusted.overlay.opaque', 'trusted.overlay.redirect', 'trusted.overlay.metacopy'])
 def test_marks_of_overlay_file_systems_are_never_taken_from_a_layer(ground: Ground, name: str) -> None:
     pax = {f'SCHILY.xattr.{name}': b'y', 'SCHILY.xattr.user.kept': b'1'}
-    done = ground.extract((folder('d'), file('d/f', b'kept')), (folder('d', pax=pax), file('g', pax=pax)))
+    done = ground.extract((directory('d'), file('d/f', b'kept')), (directory('d', pax=pax), file('g', pax=pax)))
     assert xattrs(done, 'd') == xattrs(done, 'g') == {'user.kept': b'1'}
     assert done.content('d/f') == b'kept'
 
@@ -143,7 +143,7 @@ def protobuf(uid: int, gid: int) -> bytes:
 
 
 def test_rootless_keeps_owners_in_an_attribute(ordinary_ground: Ground) -> None:
-    parts = (file('f', b'f', uid=1000, gid=70000), folder('d', uid=1, gid=0), file('g', uid=0, gid=5), file('root'))
+    parts = (file('f', b'f', uid=1000, gid=70000), directory('d', uid=1, gid=0), file('g', uid=0, gid=5), file('root'))
     done = ordinary_ground.extract(parts, options='rootless=true')
     found = {path: xattrs(done, path).get('user.rootlesscontainers') for path in ('f', 'd', 'g')}
     assert found == {'f': protobuf(1000, 70000), 'd': protobuf(1, 0), 'g': protobuf(0, 5)}

@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.extraction.stacks import (
-    Part, file, folder, layer, opaque, save_image, symlink, whiteout, with_xattrs,
+    Part, directory, file, layer, opaque, save_image, symlink, whiteout, with_xattrs,
 )
 from tests.hostile.extraction.trees import Tree, read_tree
 from tests.hostile.in_process import run_here
-from tests.services.folders import service_folder
+from tests.services.directories import service_directory
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='only root may mount')
 
 Stack = tuple[tuple[Part, ...], ...]
-LOW = (folder('tmp', 0o1777), folder('secret', 0o700, uid=7, gid=8, pax=with_xattrs(user__x=b'1')),
-       folder('a/b', 0o711), file('a/b/f', b'f'), folder('e'))
+LOW = (directory('tmp', 0o1777), directory('secret', 0o700, uid=7, gid=8, pax=with_xattrs(user__x=b'1')),
+       directory('a/b', 0o711), file('a/b/f', b'f'), directory('e'))
 STACKS: dict[str, Stack] = {
     'no entries for parents': (LOW, (file('tmp/x', b'x'), file('secret/y', b'y'), file('a/b/g', b'g'), file('n/m/z'))),
-    'the root too': ((folder('.', 0o750, uid=3), *LOW), (file('x', b'x'),)),
+    'the root too': ((directory('.', 0o750, uid=3), *LOW), (file('x', b'x'),)),
     'the lowest layer has no parents': ((file('a/b/f', b'f'),), LOW, (file('a/b/g', b'g'),)),
     'parents that were deleted between': (LOW, (whiteout('secret'),), (file('secret/y', b'y'),)),
     'parents that were deleted at once': (LOW, (whiteout('secret'), file('secret/y', b'y'))),
@@ -32,8 +32,8 @@ STACKS: dict[str, Stack] = {
     'emptied root': (LOW, (opaque(), file('tmp/x', b'x'), file('a/n', b'n'))),
     'marks of nothing': (LOW, (whiteout('x'), whiteout('e/x'), whiteout('p/q/x'), opaque('o'), opaque('a/o/p'))),
     'marks of nothing, alone': ((whiteout('x'), whiteout('e/x'), whiteout('p/q/x'), opaque('o')),),
-    'marks in a folder that only one layer has': (LOW, (folder('n'), file('n/f'), whiteout('n/x')), (file('y'),)),
-    'marks of nothing, filled later': (LOW, (whiteout('p/q/x'),), (file('p/q/y', b'y'), folder('p', 0o700))),
+    'marks in a directory that only one layer has': (LOW, (directory('n'), file('n/f'), whiteout('n/x')), (file('y'),)),
+    'marks of nothing, filled later': (LOW, (whiteout('p/q/x'),), (file('p/q/y', b'y'), directory('p', 0o700))),
     'marks below marks': (LOW, (whiteout('a'), whiteout('a/b'), opaque('a/b'), whiteout('a/b/f'))),
     'marks below marks, the deepest first': (LOW, (whiteout('a/b/f'), opaque('a/b'), whiteout('a'))),
     'marks in what is emptied': (LOW, (opaque('a'), whiteout('a/b'), whiteout('a/b/f'), opaque('a/c'))),
@@ -42,13 +42,13 @@ STACKS: dict[str, Stack] = {
         (*LOW, symlink('p', 'none', uid=5), symlink('e/up', '../../no/thing')),
         (whiteout('p/x'), opaque('e/up'), whiteout('e/up/y'), file('x')), (file('e/f'),)),
     'one layer twice': (LOW, (file('a/b/g', b'g'),), LOW, (file('a/b/g', b'g'),)),
-    'attributes that are gone': (LOW, (folder('secret'),), (file('secret/z'),)),
+    'attributes that are gone': (LOW, (directory('secret'),), (file('secret/z'),)),
 }
 
 
 @contextmanager
 def shown(mounts: Path) -> Iterator[Path]:
-    """Give what the script of a folder of mounts mounts."""
+    """Give what the script of a directory of mounts mounts."""
     target = mounts.parent / 'mounted'
     done = subprocess.run([mounts / 'mount.sh', target], capture_output=True, text=True)
     assert not done.returncode, done.stderr
@@ -59,13 +59,13 @@ def shown(mounts: Path) -> Iterator[Path]:
 
 
 def plain(tree: Tree) -> Tree:
-    """Return a tree without what overlayfs does not keep: numbers of names, of folders anyway."""
+    """Return a tree without what overlayfs does not keep: numbers of names, of directories anyway."""
     return {path: replace(node, links=0) for path, node in tree.items()}
 
 
 def both(layers: Stack) -> tuple[Tree, Tree]:
     """Return what a bundle and mounted layers have, both verified."""
-    with service_folder('stack') as place:
+    with service_directory('stack') as place:
         archive = save_image(place / 'image.tar', *(layer(*parts) for parts in layers))
         for scheme in ('oci', 'mounts'):
             run_here('process', f'tar://{archive}', f'{scheme}://{place}/{scheme}', '--verify=full', '--no-sync'
@@ -81,7 +81,7 @@ def test_mounted_layers_are_what_one_tree_is(name: str) -> None:
 
 
 def random_stack(seed: int) -> Stack:
-    """Return layers of folders, files and marks under few names, most without entries for parents."""
+    """Return layers of directories, files and marks under few names, most without entries for parents."""
     chance = random.Random(seed)
 
     def path() -> str:
@@ -91,7 +91,7 @@ def random_stack(seed: int) -> Stack:
         kind = chance.randrange(6)
         if kind < 2:
             mode = chance.choice((0o700, 0o755, 0o1777))
-            return folder(path(), mode, uid=chance.randrange(3), mtime=chance.randrange(9))
+            return directory(path(), mode, uid=chance.randrange(3), mtime=chance.randrange(9))
         return (file(f'{path()}/f', b'f'), file(f'{path()}/g', b'g'), whiteout(path()), opaque(path()))[kind - 2]
     return tuple(tuple(part() for _ in range(chance.randint(1, 4))) for _ in range(chance.randint(1, 4)))
 
@@ -118,11 +118,11 @@ def test_more_layers_than_can_be_mounted_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('other', [file('p', b'p'), symlink('p', 'a'), symlink('p', '/')])
-def test_marks_below_what_is_no_folder_of_a_lower_layer_are_refused(other: Part, tmp_path: Path) -> None:
-    archive = save_image(tmp_path / 'image.tar', layer(folder('a'), other), layer(whiteout('p/x'), file('x')))
+def test_marks_below_what_is_no_directory_of_a_lower_layer_are_refused(other: Part, tmp_path: Path) -> None:
+    archive = save_image(tmp_path / 'image.tar', layer(directory('a'), other), layer(whiteout('p/x'), file('x')))
     result = run_here('process', f'tar://{archive}', f'mounts://{tmp_path}/mounts')
     result.assert_code(1)
-    assert 'error: p is no folder in a lower layer' in result.err and 'oci://' in result.err
+    assert 'error: p is no directory in a lower layer' in result.err and 'oci://' in result.err
     assert not (tmp_path / 'mounts').exists()
     run_here('process', f'tar://{archive}', f'oci://{tmp_path}/bundle', '--verify=full').assert_success()
 
@@ -146,5 +146,5 @@ def test_places_whose_names_mean_something_to_mount(name: str, tmp_path: Path) -
 
 
 def test_a_symlink_stays_where_nothing_is_below_it() -> None:
-    tree, mounted = both(((folder('a'), symlink('s', 'a')), (file('a/f'), whiteout('a/x'))))
+    tree, mounted = both(((directory('a'), symlink('s', 'a')), (file('a/f'), whiteout('a/x'))))
     assert mounted == tree

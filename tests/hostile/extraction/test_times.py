@@ -2,7 +2,7 @@
 import pytest
 
 from tests.hostile.extraction.ground import Ground
-from tests.hostile.extraction.stacks import file, folder, symlink
+from tests.hostile.extraction.stacks import directory, file, symlink
 
 TIMES = {'year 1': -62135596800, 'year 1900': -2208988800, 'year 9999': 253402300799, 'least': -(1 << 63),
          'beyond': 1 << 80}
@@ -11,7 +11,7 @@ TIMES = {'year 1': -62135596800, 'year 1900': -2208988800, 'year 9999': 25340230
 @pytest.mark.parametrize('name', TIMES)
 def test_a_time_beyond_what_can_be_held_is_the_nearest_that_can(ground: Ground, name: str) -> None:
     time = TIMES[name]
-    done = ground.extract((file('a', b'a', mtime=time), folder('d', mtime=time), symlink('s', 'a', mtime=time)),
+    done = ground.extract((file('a', b'a', mtime=time), directory('d', mtime=time), symlink('s', 'a', mtime=time)),
                           arguments=('--verify=full',))
     found = done.tree
     is_held = found['a'].mtime == max(-(1 << 62), min(time, 1 << 62))  # as in memory, where CI has its files
@@ -23,7 +23,7 @@ def test_a_time_beyond_what_can_be_held_is_the_nearest_that_can(ground: Ground, 
 
 @pytest.mark.parametrize('time', [-1, -(1 << 31), 0, 1, (1 << 31) - 1])
 def test_times_that_all_file_systems_hold_are_kept_without_a_word(ground: Ground, time: int) -> None:
-    done = ground.extract((file('a', b'a', mtime=time), folder('d', mtime=time)))
+    done = ground.extract((file('a', b'a', mtime=time), directory('d', mtime=time)))
     assert done.tree['a'].mtime == done.tree['d'].mtime == time
     assert 'cannot hold' not in done.result.err
 

@@ -2,14 +2,14 @@
 import pytest
 
 from tests.hostile.extraction.ground import Ground
-from tests.hostile.extraction.stacks import Part, fifo, file, folder, hardlink, opaque, symlink, whiteout
+from tests.hostile.extraction.stacks import Part, directory, fifo, file, hardlink, opaque, symlink, whiteout
 from tests.hostile.extraction.trees import names
 
 
 @pytest.mark.parametrize('where', ['', 'a/', 'a/b/'])
 @pytest.mark.parametrize('name', ['.wh.', '.wh..', '.wh...'])
 def test_marks_that_name_no_file_are_refused(ground: Ground, name: str, where: str) -> None:
-    ground.extract((folder('a/b'), file('a/b/f', b'f')), (file(where + name),)).refused('.wh.')
+    ground.extract((directory('a/b'), file('a/b/f', b'f')), (file(where + name),)).refused('.wh.')
 
 
 def test_a_mark_that_names_no_file_is_refused_in_the_first_layer(ground: Ground) -> None:
@@ -17,15 +17,15 @@ def test_a_mark_that_names_no_file_is_refused_in_the_first_layer(ground: Ground)
 
 
 def test_the_bookkeeping_of_aufs_is_ignored(ground: Ground) -> None:
-    marks = (file('.wh..wh.aufs', b'x'), folder('.wh..wh.orph'), folder('.wh..wh.plnk'), file('a/.wh..wh.aufs'),
+    marks = (file('.wh..wh.aufs', b'x'), directory('.wh..wh.orph'), directory('.wh..wh.plnk'), file('a/.wh..wh.aufs'),
              file('.wh..wh.plnk/12.34', b'x'))
-    done = ground.extract((file('a/f', b'f'), file('aufs', b'x'), folder('plnk')), marks)
+    done = ground.extract((file('a/f', b'f'), file('aufs', b'x'), directory('plnk')), marks)
     assert names(done.tree) == {'a', 'a/f', 'aufs', 'plnk'}
 
 
 def test_a_whiteout_deletes_whatever_has_that_name(ground: Ground) -> None:
-    below = (file('file', b'x'), folder('dir/in'), file('dir/in/f', b'x'), fifo('fifo'), symlink('link', 'kept'),
-             file('kept', b'kept'), hardlink('hard', 'kept'), folder('a'), file('a/x', b'x'), file('a/y', b'y'))
+    below = (file('file', b'x'), directory('dir/in'), file('dir/in/f', b'x'), fifo('fifo'), symlink('link', 'kept'),
+             file('kept', b'kept'), hardlink('hard', 'kept'), directory('a'), file('a/x', b'x'), file('a/y', b'y'))
     marks = (*map(whiteout, ('file', 'dir', 'fifo', 'link', 'hard')), whiteout('a/x'))
     done = ground.extract(below, marks)
     assert names(done.tree) == {'kept', 'a', 'a/y'}
@@ -33,23 +33,24 @@ def test_a_whiteout_deletes_whatever_has_that_name(ground: Ground) -> None:
 
 
 def test_a_whiteout_of_a_symlink_leaves_its_target(ground: Ground) -> None:
-    below = (folder('real'), file('real/f', b'f'), symlink('in', 'real'), symlink('abs', '/real'),
+    below = (directory('real'), file('real/f', b'f'), symlink('in', 'real'), symlink('abs', '/real'),
              symlink('out', ground.victim), symlink('up', '../../victim'))
     done = ground.extract(below, tuple(map(whiteout, ('in', 'abs', 'out', 'up'))))
     assert names(done.tree) == {'real', 'real/f'}
 
 
 def test_a_whiteout_through_a_symlinked_parent_deletes_in_the_root(merging_ground: Ground) -> None:
-    below = (folder('real'), file('real/f', b'f'), file('real/g', b'g'), file('real/kept', b'k'), symlink('in', 'real'),
-             symlink('abs', '/real'), symlink('out', merging_ground.victim), symlink('up', '../../../real'))
-    done = merging_ground.extract(below, tuple(map(whiteout, ('in/f', 'abs/g', 'out/file', 'out/folder'))))
+    below = (directory('real'), file('real/f', b'f'), file('real/g', b'g'), file('real/kept', b'k'),
+             symlink('in', 'real'), symlink('abs', '/real'), symlink('out', merging_ground.victim),
+             symlink('up', '../../../real'))
+    done = merging_ground.extract(below, tuple(map(whiteout, ('in/f', 'abs/g', 'out/file', 'out/directory'))))
     assert {name for name in names(done.tree) if name.startswith('real')} == {'real', 'real/kept'}
     again = merging_ground.extract(below, (whiteout('up/f'),), options='')
     assert 'real/f' not in again.tree and 'real/g' in again.tree
 
 
 def test_whiteouts_of_what_is_not_there_do_nothing(merging_ground: Ground) -> None:
-    below = (folder('a'), symlink('dead', 'nowhere'), symlink('dead-abs', '/no/where'))
+    below = (directory('a'), symlink('dead', 'nowhere'), symlink('dead-abs', '/no/where'))
     marks = (whiteout('x'), whiteout('a/x'), whiteout('a/b/c/x'), whiteout('missing/x'), whiteout('dead/x'),
              whiteout('dead-abs/x'), opaque('missing-too'), whiteout('a/' + 'n' * 250))
     done = merging_ground.extract(below, marks)
@@ -61,22 +62,22 @@ def test_whiteouts_in_the_first_layer_do_nothing(ground: Ground) -> None:
         'f', 'a', 'a/f'}
 
 
-def test_a_folder_that_looks_like_a_mark_is_an_ordinary_path(ground: Ground) -> None:
-    done = ground.extract((folder('etc'), file('etc/file', b'kept')), (file('.wh.etc/file', b'ordinary'),))
+def test_a_directory_that_looks_like_a_mark_is_an_ordinary_path(ground: Ground) -> None:
+    done = ground.extract((directory('etc'), file('etc/file', b'kept')), (file('.wh.etc/file', b'ordinary'),))
     assert done.content('etc/file') == b'kept'
     assert done.content('.wh.etc/file') == b'ordinary'
 
 
 BELOW: tuple[Part, ...] = (
-    folder('foo'), file('foo/old', b'old'), folder('foo/sub'), file('foo/sub/old', b'old'), folder('foo/sub/deep'),
-    file('foo/sub/deep/old', b'old'), folder('foobar'), file('foobar/kept', b'kept'), file('fo', b'kept'),
-    folder('foo.d'), file('foo.d/kept', b'kept'), symlink('foo/link', '/foobar'))
+    directory('foo'), file('foo/old', b'old'), directory('foo/sub'), file('foo/sub/old', b'old'),
+    directory('foo/sub/deep'), file('foo/sub/deep/old', b'old'), directory('foobar'), file('foobar/kept', b'kept'),
+    file('fo', b'kept'), directory('foo.d'), file('foo.d/kept', b'kept'), symlink('foo/link', '/foobar'))
 KEPT = {'foo', 'foobar', 'foobar/kept', 'fo', 'foo.d', 'foo.d/kept'}
 
 
 @pytest.mark.parametrize('place', ['first', 'last', 'between'])
 def test_opaque_hides_lower_layers_only(ground: Ground, place: str) -> None:
-    new = [file('foo/before', b'1'), folder('foo/sub'), file('foo/sub/new', b'2'), folder('foo/n'),
+    new = [file('foo/before', b'1'), directory('foo/sub'), file('foo/sub/new', b'2'), directory('foo/n'),
            file('foo/n/f', b'3')]
     new.insert({'first': 0, 'between': 2, 'last': 5}[place], opaque('foo'))
     done = ground.extract(BELOW, tuple(new))
@@ -85,7 +86,7 @@ def test_opaque_hides_lower_layers_only(ground: Ground, place: str) -> None:
 
 @pytest.mark.parametrize('place', [0, 2, 4])
 def test_a_file_that_comes_again_beside_an_opaque_mark_is_the_new_one(ground: Ground, place: int) -> None:
-    new = [folder('foo', 0o700), file('foo/old', b'new'), file('foo/sub/deep/old', b'new'),
+    new = [directory('foo', 0o700), file('foo/old', b'new'), file('foo/sub/deep/old', b'new'),
            hardlink('foo/h', 'foo/old')]
     new.insert(place, opaque('foo'))
     done = ground.extract(BELOW, tuple(new))
@@ -94,15 +95,15 @@ def test_a_file_that_comes_again_beside_an_opaque_mark_is_the_new_one(ground: Gr
     assert done.tree['foo'].mode == 0o700
 
 
-def test_opaque_without_anything_else_empties_the_folder(merging_ground: Ground) -> None:
-    done = merging_ground.extract((folder('foo', 0o710), *BELOW[1:]), (opaque('foo'),))
+def test_opaque_without_anything_else_empties_the_directory(merging_ground: Ground) -> None:
+    done = merging_ground.extract((directory('foo', 0o710), *BELOW[1:]), (opaque('foo'),))
     assert names(done.tree) == KEPT
     assert done.tree['foo'].mode == 0o710
 
 
 @pytest.mark.parametrize('place', [0, 3])
 def test_opaque_at_the_root(ground: Ground, place: int) -> None:
-    new = [file('new', b'new'), folder('foo'), file('foo/f', b'f')]
+    new = [file('new', b'new'), directory('foo'), file('foo/f', b'f')]
     new.insert(place, opaque())
     done = ground.extract(BELOW, tuple(new))
     assert names(done.tree) == {'new', 'foo', 'foo/f'}
@@ -121,7 +122,7 @@ def test_marks_count_however_they_are_spelt(roots_ground: Ground, spelling: str)
     assert names(roots_ground.extract(BELOW, (file(spelling),)).tree) == KEPT
 
 
-def test_an_opaque_mark_through_a_symlink_hides_the_real_folder(merging_ground: Ground) -> None:
+def test_an_opaque_mark_through_a_symlink_hides_the_real_directory(merging_ground: Ground) -> None:
     done = merging_ground.extract((*BELOW, symlink('s', '/foo')), (opaque('s'), file('s/new', b'new')))
     assert names(done.tree) == KEPT | {'s', 'foo/new'}
 

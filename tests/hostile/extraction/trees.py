@@ -1,4 +1,4 @@
-"""What a folder holds, down to everything that could have been changed."""
+"""What a directory holds, down to everything that could have been changed."""
 import hashlib
 import os
 import stat
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-KINDS = {stat.S_IFREG: 'file', stat.S_IFDIR: 'folder', stat.S_IFLNK: 'symlink', stat.S_IFIFO: 'fifo',
+KINDS = {stat.S_IFREG: 'file', stat.S_IFDIR: 'directory', stat.S_IFLNK: 'symlink', stat.S_IFIFO: 'fifo',
          stat.S_IFCHR: 'char', stat.S_IFBLK: 'block', stat.S_IFSOCK: 'socket'}
 
 
@@ -32,7 +32,7 @@ Tree = dict[str, Node]
 
 
 def read_tree(root: Path) -> Tree:
-    """Return all that is in a folder, the folder included; names that are no UTF-8 have surrogates."""
+    """Return all that is in a directory, the directory included; names that are no UTF-8 have surrogates."""
     paths = list(_walk(str(root)))
     stats = {path: os.lstat(os.path.join(root, path)) for path in paths}
     families: dict[tuple[int, int], list[str]] = {}
@@ -70,7 +70,7 @@ def _node(path: str, found: os.stat_result, same: tuple[str, ...]) -> Node:
         device=(os.major(found.st_rdev), os.minor(found.st_rdev)) if kind in ('char', 'block') else (0, 0),
         xattrs=tuple((name, os.getxattr(path, name, follow_symlinks=False))
                      for name in sorted(os.listxattr(path, follow_symlinks=False))),
-        same=same if kind != 'folder' else ())
+        same=same if kind != 'directory' else ())
 
 
 def _digest(path: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import require_service
 from tests.hostile.faults.images import write_archives
 from tests.hostile.faults.shim import Plan, compiled
-from tests.services.folders import service_folder
+from tests.services.directories import service_directory
 from tests.services.command_line import WarmCommandLine, warm_command_line
 
 
@@ -27,16 +27,16 @@ def run(plan: Plan) -> Iterator[WarmCommandLine]:
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with `root`, and a home without settings or logins."""
-    with service_folder('faults') as folder:
+def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with `root`, and a home without settings or logins."""
+    with service_directory('faults') as directory:
         for name in ('HOME', 'DOCKER_CONFIG'):
-            monkeypatch.setenv(name, str(folder / 'home'))
-        (folder / 'root').mkdir()
-        yield folder
+            monkeypatch.setenv(name, str(directory / 'home'))
+        (directory / 'root').mkdir()
+        yield directory
 
 
 @pytest.fixture
-def archives(folder: Path) -> dict[str, str]:
+def archives(directory: Path) -> dict[str, str]:
     """The sources OLD and NEW as archives."""
-    return write_archives(folder)
+    return write_archives(directory)

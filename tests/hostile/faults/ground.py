@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.hostile.faults.choice import faults_of
 from tests.hostile.faults.shim import Call, Fault, Plan
-from tests.hostile.writers.places import InFolder, Tree
+from tests.hostile.writers.places import InDirectory, Tree
 from tests.services.command_line import CommandResult, WarmCommandLine
 
 _STAYS = re.compile('note: (.* keeps temporary files|a temporary file stays beside .*): .*; the next run tries again.*')
@@ -15,18 +15,19 @@ _STAYS = re.compile('note: (.* keeps temporary files|a temporary file stays besi
 
 
 class Ground(ABC):
-    """A folder with `root`, below which calls count and fail; `root` is the same before each run."""
+    """A directory with `root`, below which calls count and fail; `root` is the same before each run."""
 
     input = ''
     """What the program reads."""
 
-    def __init__(self, folder: Path, run: WarmCommandLine, plan: Plan, command: Sequence[str | Path]) -> None:
-        self.folder, self.root, self._run, self._plan, self._command = folder, folder / 'root', run, plan, command
+    def __init__(self, directory: Path, run: WarmCommandLine, plan: Plan, command: Sequence[str | Path]) -> None:
+        self.directory, self.root, self._run = directory, directory / 'root', run
+        self._plan, self._command = plan, command
         self._is_restored = False
 
     def begin(self) -> list[Call]:
         """Take what is there for the old state, do the job once without any fault, and return its calls."""
-        subprocess.run(['cp', '-a', self.root, self.folder / 'backup'], check=True)
+        subprocess.run(['cp', '-a', self.root, self.directory / 'backup'], check=True)
         self.do().assert_success()
         return self._plan.calls()
 
@@ -42,7 +43,7 @@ class Ground(ABC):
 
     def command(self, *words: str | Path) -> CommandResult:
         """Run another command there."""
-        return self._run(self.folder, self.folder, *words, input=self.input)
+        return self._run(self.directory, self.directory, *words, input=self.input)
 
     @abstractmethod
     def judge(self, result: CommandResult) -> None:
@@ -64,17 +65,17 @@ class Ground(ABC):
 
     def _restore(self) -> None:
         subprocess.run(['rm', '-rf', self.root], check=True)
-        subprocess.run(['cp', '-a', self.folder / 'backup', self.root], check=True)
+        subprocess.run(['cp', '-a', self.directory / 'backup', self.root], check=True)
 
 
 class CopyGround(Ground):
     """A copy over an older image, or to where nothing is."""
 
-    def __init__(self, folder: Path, run: WarmCommandLine, plan: Plan, source: str, place: InFolder,
+    def __init__(self, directory: Path, run: WarmCommandLine, plan: Plan, source: str, place: InDirectory,
                  *options: str) -> None:
-        self._place, self._proof = place, folder / 'proof.jsonl'
-        super().__init__(folder, run, plan, ('process', source, place.uri, '-j', '1', '--temp-dir', folder / 'root',
-                                             '--receipt', self._proof, *options))
+        self._place, self._proof = place, directory / 'proof.jsonl'
+        super().__init__(directory, run, plan, ('process', source, place.uri, '-j', '1', '--temp-dir',
+                                                directory / 'root', '--receipt', self._proof, *options))
 
     def begin(self) -> list[Call]:
         """Also keep what is there before and after."""

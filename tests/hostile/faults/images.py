@@ -10,10 +10,10 @@ from tests.hostile.writers.images import NAME, VARIANTS, noise
 _NOISE = 30_000
 
 
-def write_archives(folder: Path) -> dict[str, str]:
+def write_archives(directory: Path) -> dict[str, str]:
     """Write both images as archives, of one name; return their URIs by variant."""
     return {variant: 'tar://' + str(write_docker_archive(
-        folder / f'{variant}.tar', sample_config(_tars(variant)), _tars(variant), f'{NAME}:v1'))
+        directory / f'{variant}.tar', sample_config(_tars(variant)), _tars(variant), f'{NAME}:v1'))
         for variant in VARIANTS}
 
 

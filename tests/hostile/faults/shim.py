@@ -104,8 +104,8 @@ def compiled() -> Path:
     """Return the library, compiled once for each version of its source; raises ServiceUnavailable without gcc."""
     compiler = require_program('gcc', 'gcc libc6-dev')
 
-    def build(folder: Path) -> None:
-        done = subprocess.run([compiler, '-O2', '-Wall', '-Wextra', '-shared', '-fPIC', '-o', folder / 'shim.so',
+    def build(directory: Path) -> None:
+        done = subprocess.run([compiler, '-O2', '-Wall', '-Wextra', '-shared', '-fPIC', '-o', directory / 'shim.so',
                                SOURCE, '-ldl'], capture_output=True, text=True)
         if 'No such file' in done.stderr:
             raise ServiceUnavailable('the C library has no headers here: apt-get install libc6-dev')

@@ -18,9 +18,9 @@ Judge = Callable[[Ground, CommandResult], None]
 class FileGround(Ground):
     """A job, and what judges what came of it."""
 
-    def __init__(self, folder: Path, run: WarmCommandLine, plan: Plan, command: Sequence[str | Path],
+    def __init__(self, directory: Path, run: WarmCommandLine, plan: Plan, command: Sequence[str | Path],
                  judge: Judge) -> None:
-        super().__init__(folder, run, plan, command)
+        super().__init__(directory, run, plan, command)
         self._judge = judge
 
     def judge(self, result: CommandResult) -> None:
@@ -41,8 +41,8 @@ def said(path: Path) -> dict[str, tuple[str, str]]:
     return {each['path']: (each['verdict']['outcome'], each['image_id']) for each in receipts(path)}
 
 
-def test_receipts(folder: Path, run: WarmCommandLine, plan: Plan, archives: dict[str, str]) -> None:
-    file, mine, others = folder / 'root/receipts.jsonl', folder / 'mine.tar', folder / 'others.tar'
+def test_receipts(directory: Path, run: WarmCommandLine, plan: Plan, archives: dict[str, str]) -> None:
+    file, mine, others = directory / 'root/receipts.jsonl', directory / 'mine.tar', directory / 'others.tar'
 
     def judge(ground: Ground, result: CommandResult) -> None:
         told = said(file)
@@ -54,7 +54,7 @@ def test_receipts(folder: Path, run: WarmCommandLine, plan: Plan, archives: dict
         else:
             ground.command('verify', file, '--verify=full').assert_success()
 
-    ground = FileGround(folder, run, plan, ('process', archives[NEW], f'tar://{mine}', '--receipt', file), judge)
+    ground = FileGround(directory, run, plan, ('process', archives[NEW], f'tar://{mine}', '--receipt', file), judge)
     for path in (mine, others):
         ground.command('process', archives[OLD], f'tar://{path}', '--receipt', file).assert_success()
     images = {OLD: said(file)[str(mine)][1]}
@@ -64,8 +64,8 @@ def test_receipts(folder: Path, run: WarmCommandLine, plan: Plan, archives: dict
     assert not problems, problems
 
 
-def test_the_layer_cache(folder: Path, run: WarmCommandLine, plan: Plan, archives: dict[str, str]) -> None:
-    cache, out, proof = folder / 'root/cache', folder / 'layout', folder / 'proof.jsonl'
+def test_the_layer_cache(directory: Path, run: WarmCommandLine, plan: Plan, archives: dict[str, str]) -> None:
+    cache, out, proof = directory / 'root/cache', directory / 'layout', directory / 'proof.jsonl'
 
     def judge(ground: Ground, result: CommandResult) -> None:
         if result.code:
@@ -76,7 +76,7 @@ def test_the_layer_cache(folder: Path, run: WarmCommandLine, plan: Plan, archive
             (count, ), = opened.execute('SELECT count(*) FROM layers')
             assert [('ok', )] == opened.execute('PRAGMA integrity_check').fetchall() and count >= kept[0]
 
-    ground = FileGround(folder, run, plan, (
+    ground = FileGround(directory, run, plan, (
         'process', archives[NEW], f'layout://{out}', '-f', 'normalize-timestamps', '-j', '1', '--layer-cache', cache,
         '--receipt', proof), judge)
     ground.command('process', archives[OLD], f'layout://{out}', '-f', 'normalize-timestamps', '--layer-cache',
@@ -87,9 +87,9 @@ def test_the_layer_cache(folder: Path, run: WarmCommandLine, plan: Plan, archive
     assert not problems, problems
 
 
-def test_a_run_that_goes_on(folder: Path, run: WarmCommandLine, plan: Plan, archives: dict[str, str]) -> None:
+def test_a_run_that_goes_on(directory: Path, run: WarmCommandLine, plan: Plan, archives: dict[str, str]) -> None:
     """Of two images one is there already, as the receipts tell; the other one, and its receipt, are added."""
-    file, todo, root = folder / 'root/receipts.jsonl', folder / 'todo.toml', folder / 'root'
+    file, todo, root = directory / 'root/receipts.jsonl', directory / 'todo.toml', directory / 'root'
 
     def judge(ground: Ground, result: CommandResult) -> None:
         told = said(file)
@@ -105,15 +105,15 @@ def test_a_run_that_goes_on(folder: Path, run: WarmCommandLine, plan: Plan, arch
 
     todo.write_text(''.join(f'[[images]]\nsource = "{archives[each]}"\ndestination = "dir://{root}/{each}"\n'
                             for each in (OLD, NEW)))
-    ground = FileGround(folder, run, plan, ('process', f'plan://{todo}', '--resume', file, '--receipt', file, '-J', '1',
-                                            '-j', '1'), judge)
+    ground = FileGround(directory, run, plan, ('process', f'plan://{todo}', '--resume', file, '--receipt', file,
+                                               '-J', '1', '-j', '1'), judge)
     ground.command('process', archives[OLD], f'dir://{root}/old', '--receipt', file).assert_success()
     problems = ground.problems(ground.begin(), share=2)
     assert not problems, problems
 
 
-def test_logins(folder: Path, run: WarmCommandLine, plan: Plan) -> None:
-    file = folder / 'root/config.json'
+def test_logins(directory: Path, run: WarmCommandLine, plan: Plan) -> None:
+    file = directory / 'root/config.json'
     before = {'auths': {'other.example': {'auth': 'bWU6cGFzc3dvcmQ='}}, 'psFormat': 'what docker keeps there'}
 
     def judge(ground: Ground, result: CommandResult) -> None:
@@ -127,8 +127,8 @@ def test_logins(folder: Path, run: WarmCommandLine, plan: Plan) -> None:
             assert names == ['config.json'], 'something temporary was left'
 
     with Scripted() as server:
-        ground = FileGround(folder, run, plan, ('login', server.host, '--username', 'me', '--password-stdin',
-                                                '--authfile', file), judge)
+        ground = FileGround(directory, run, plan, ('login', server.host, '--username', 'me', '--password-stdin',
+                                                   '--authfile', file), judge)
         ground.input = 'password\n'
         file.write_text(json.dumps(before))
         file.chmod(0o600)

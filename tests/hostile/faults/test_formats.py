@@ -11,19 +11,19 @@ import pytest
 from tests.hostile.faults.ground import CopyGround
 from tests.hostile.faults.shim import Plan
 from tests.hostile.writers.images import NEW, OLD
-from tests.hostile.writers.places import InFolder, MountedFolder, ReadableFolder
+from tests.hostile.writers.places import InDirectory, MountedDirectory, ReadableDirectory
 from tests.services.command_line import WarmCommandLine
 
-FORMATS: dict[str, tuple[type[InFolder], str, *tuple[str, ...]]] = {
-    'dir': (ReadableFolder, 'dir://{}'),
-    'dir of several': (ReadableFolder, 'dir://{}?unique_names=true'),
-    'dir expanded': (ReadableFolder, 'dir://{}?expand=true'),
-    'dir with checksums': (ReadableFolder, 'dir://{}?checksums=true', '--verify=full'),
-    'layout': (ReadableFolder, 'layout://{}'),
-    'oci': (InFolder, 'oci://{}'),
-    'mounts': (MountedFolder, 'mounts://{}'),
-    'tar': (InFolder, 'tar://{}'),
-    'tar oci': (InFolder, 'tar://{}?format=oci&compression=zstd', '--verify=full'),
+FORMATS: dict[str, tuple[type[InDirectory], str, *tuple[str, ...]]] = {
+    'dir': (ReadableDirectory, 'dir://{}'),
+    'dir of several': (ReadableDirectory, 'dir://{}?unique_names=true'),
+    'dir expanded': (ReadableDirectory, 'dir://{}?expand=true'),
+    'dir with checksums': (ReadableDirectory, 'dir://{}?checksums=true', '--verify=full'),
+    'layout': (ReadableDirectory, 'layout://{}'),
+    'oci': (InDirectory, 'oci://{}'),
+    'mounts': (MountedDirectory, 'mounts://{}'),
+    'tar': (InDirectory, 'tar://{}'),
+    'tar oci': (InDirectory, 'tar://{}?format=oci&compression=zstd', '--verify=full'),
 }
 """What is looked at for the image, how users name it, and what else is asked for."""
 SHARES = {'dir of several': 2, 'dir with checksums': 2, 'dir expanded': 2}
@@ -34,11 +34,11 @@ NEEDED = {'open', 'write', 'sync', 'rename', 'close'}
 
 @pytest.mark.parametrize('was', ['an older image', 'nothing'])
 @pytest.mark.parametrize('name', FORMATS)
-def test_a_fault_at_each_call(name: str, was: str, folder: Path, run: WarmCommandLine, plan: Plan,
+def test_a_fault_at_each_call(name: str, was: str, directory: Path, run: WarmCommandLine, plan: Plan,
                               archives: dict[str, str]) -> None:
     kind, template, *options = FORMATS[name]
-    place = kind(folder / 'root', template, is_folder=not name.startswith('tar'))
-    ground = CopyGround(folder, run, plan, archives[NEW], place, *options)
+    place = kind(directory / 'root', template, is_directory=not name.startswith('tar'))
+    ground = CopyGround(directory, run, plan, archives[NEW], place, *options)
     if was != 'nothing':
         ground.command('process', archives[OLD], place.uri).assert_success()
     calls = ground.begin()

@@ -12,7 +12,7 @@ from tests.hostile.faults.ground import one_line
 from tests.hostile.faults.test_files import said
 from tests.hostile.writers.images import NEW, OLD
 from tests.services.command_line import CommandResult, WarmCommandLine
-from tests.services.folders import small_disk
+from tests.services.directories import small_disk
 
 PAGE = os.sysconf('SC_PAGE_SIZE')
 ROOM = (0, 1, 2, 3, 4, 6, 8, 16)
@@ -22,16 +22,16 @@ Command = Callable[..., CommandResult]
 
 
 @pytest.fixture
-def disk(folder: Path) -> Iterator[Path]:
+def disk(directory: Path) -> Iterator[Path]:
     """A file system of 64 pages."""
-    with require_service(lambda: small_disk(folder / 'disk', f'{64 * PAGE // 1024}k')) as mounted:
+    with require_service(lambda: small_disk(directory / 'disk', f'{64 * PAGE // 1024}k')) as mounted:
         yield mounted
 
 
 @pytest.fixture
-def command(folder: Path, run: WarmCommandLine) -> Command:
+def command(directory: Path, run: WarmCommandLine) -> Command:
     """Runs a command."""
-    return lambda *words: run(folder, folder, *words)
+    return lambda *words: run(directory, directory, *words)
 
 
 def leave(disk: Path, pages: int) -> None:
@@ -52,43 +52,43 @@ def up_to_a_page(lines: bytes) -> bytes:
 
 
 @pytest.mark.parametrize('was', ['older receipts', 'nothing'])
-def test_receipts(was: str, disk: Path, folder: Path, command: Command, archives: dict[str, str]) -> None:
+def test_receipts(was: str, disk: Path, directory: Path, command: Command, archives: dict[str, str]) -> None:
     file, codes = disk / 'receipts.jsonl', []
     for pages in ROOM:
         (disk / FILLER).unlink(missing_ok=True)
         file.unlink(missing_ok=True)
         if was != 'nothing':
             for name in ('mine', 'others'):
-                command('process', archives[OLD], f'tar://{folder}/{name}.tar', '--receipt', file).assert_success()
+                command('process', archives[OLD], f'tar://{directory}/{name}.tar', '--receipt', file).assert_success()
             file.write_bytes(up_to_a_page(file.read_bytes()))
         before = file.read_bytes() if was != 'nothing' else b''
         leave(disk, pages)
-        result = command('process', archives[NEW], f'tar://{folder}/mine.tar', '--receipt', file)
+        result = command('process', archives[NEW], f'tar://{directory}/mine.tar', '--receipt', file)
         codes.append(result.code)
         if result.code:
             one_line(result, str(file))
             assert (file.read_bytes() if file.exists() else b'') == before, result
         else:
-            assert said(file)[f'{folder}/mine.tar'][0] == 'verified'
-            assert was == 'nothing' or said(file)[f'{folder}/others.tar'][0] == 'verified'
+            assert said(file)[f'{directory}/mine.tar'][0] == 'verified'
+            assert was == 'nothing' or said(file)[f'{directory}/others.tar'][0] == 'verified'
             command('verify', file, '--verify=full').assert_success()
         assert others(disk) == ([file.name] if file.exists() else [])
     assert codes[0] == 1 and codes[-1] == 0
 
 
-def test_the_layer_cache(disk: Path, folder: Path, command: Command, archives: dict[str, str]) -> None:
+def test_the_layer_cache(disk: Path, directory: Path, command: Command, archives: dict[str, str]) -> None:
     cache, codes = disk / 'cache', []
     for pages in ROOM:
         for path in (disk / FILLER, cache):
             path.unlink(missing_ok=True)
         leave(disk, pages)
-        words = ('process', archives[NEW], f'layout://{folder}/image-{pages}', '-f', 'normalize-timestamps',
+        words = ('process', archives[NEW], f'layout://{directory}/image-{pages}', '-f', 'normalize-timestamps',
                  '--layer-cache', cache)
         result = command(*words)
         codes.append(result.code)
         if result.code:
             one_line(result, str(cache))
-            assert not (folder / f'image-{pages}').exists(), 'half an image'
+            assert not (directory / f'image-{pages}').exists(), 'half an image'
         (disk / FILLER).unlink()
         command(*words).assert_success()
         with closing(sqlite3.connect(cache)) as opened:

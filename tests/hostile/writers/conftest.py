@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import require_service
 from tests.hostile.writers.images import Source, serve, write_archives
 from tests.hostile.writers.places import DESTINATIONS, Grounds, Place
+from tests.services.directories import service_directory, small_disk
 from tests.services.faults import FaultProxy
-from tests.services.folders import service_folder, small_disk
 from tests.services.registry import Registry
 from tests.unit.docker.fake_daemon import FakeDaemon, fake_daemon
 
@@ -33,7 +33,7 @@ def destination(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make_place(destination: str, registry: Registry, tmp_path: Path) -> Iterator[MakePlace]:
-    """Makes places of that kind that nobody else uses: `make_place()`, or `make_place(disk)` in a given folder."""
+    """Makes places of that kind that nobody else uses: `make_place()`, or `make_place(disk)` in a given directory."""
     with ExitStack() as stack:
         daemon = stack.enter_context(own_daemon()) if destination == 'docker' else None
 
@@ -49,7 +49,7 @@ def make_place(destination: str, registry: Registry, tmp_path: Path) -> Iterator
 @contextmanager
 def own_daemon() -> Iterator[FakeDaemon]:
     """A daemon without images."""
-    with service_folder('fake') as folder, fake_daemon(folder / 'docker.sock') as daemon:
+    with service_directory('fake') as directory, fake_daemon(directory / 'docker.sock') as daemon:
         yield daemon
 
 
@@ -73,11 +73,11 @@ def source(registry: Registry, fault_proxy: Callable[..., FaultProxy]) -> Source
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Path]:
-    """The folder for `--temp-dir`, which must be empty at the end."""
-    folder = tmp_path / 'spool'
-    folder.mkdir()
-    yield folder
-    assert not list(folder.iterdir()), 'something temporary was left'
+    """The directory for `--temp-dir`, which must be empty at the end."""
+    directory = tmp_path / 'spool'
+    directory.mkdir()
+    yield directory
+    assert not list(directory.iterdir()), 'something temporary was left'
 
 
 @pytest.fixture

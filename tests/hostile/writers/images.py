@@ -43,10 +43,11 @@ def image_id(variant: str) -> Digest:
     return Digest.of(sample_config(tars(variant)))
 
 
-def write_archives(folder: Path) -> dict[str, str]:
+def write_archives(directory: Path) -> dict[str, str]:
     """Both images as archives, of one name; returns their URIs by variant."""
     return {variant: 'tar://' + str(write_docker_archive(
-        folder / f'{variant}.tar', sample_config(tars(variant)), tars(variant), f'{NAME}:v1')) for variant in VARIANTS}
+        directory / f'{variant}.tar', sample_config(tars(variant)), tars(variant),
+        f'{NAME}:v1')) for variant in VARIANTS}
 
 
 @dataclass(frozen=True)

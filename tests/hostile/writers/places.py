@@ -37,25 +37,25 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Grounds:
-    """Where places are made: a folder that a place has for itself, a registry, for `docker` a daemon."""
+    """Where places are made: a directory that a place has for itself, a registry, for `docker` a daemon."""
 
-    folder: Path
+    directory: Path
     registry: Registry
     daemon: FakeDaemon | None
     name: str
 
-    def at(self, folder: Path) -> 'Grounds':
-        """The same with another folder."""
-        return Grounds(folder, self.registry, self.daemon, self.name)
+    def at(self, directory: Path) -> 'Grounds':
+        """The same with another directory."""
+        return Grounds(directory, self.registry, self.daemon, self.name)
 
 
 @dataclass(frozen=True)
-class InFolder:
-    """A file or a folder called `out`, the only thing in the folder above it."""
+class InDirectory:
+    """A file or a directory called `out`, the only thing in the directory above it."""
 
     above: Path
     template: str
-    is_folder: bool = True
+    is_directory: bool = True
 
     @property
     def path(self) -> Path:
@@ -68,7 +68,7 @@ class InFolder:
         return self.template.format(self.path)
 
     def tree(self) -> Tree:
-        """Each file, folder and link with its kind, permissions and content; but for the workshop, if it is empty."""
+        """Each file, directory and link with kind, permissions and content; not the workshop, if it is empty."""
         workshop = self.path / '.occystrap/unpacking'
         return {str(path.relative_to(self.above)): _described(path) for path in _below(self.above)
                 if path != workshop or any(workshop.iterdir())}
@@ -83,8 +83,8 @@ class InFolder:
         return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
-class ReadableFolder(InFolder):
-    """A folder whose files appear one by one: what counts is the image that is read from it."""
+class ReadableDirectory(InDirectory):
+    """A directory whose files appear one by one: what counts is the image that is read from it."""
 
     def seen(self) -> Tree:
         """The image's ID and layers, all read to their ends; raises InvalidImage when it is not whole."""
@@ -100,8 +100,8 @@ class ReadableFolder(InFolder):
                 return {image.config.digest: [layer.tar().drain() for layer in image.layers]}
 
 
-class MountedFolder(InFolder):
-    """A folder of layers: what counts are those that mount.json names."""
+class MountedDirectory(InDirectory):
+    """A directory of layers: what counts are those that mount.json names."""
 
     def seen(self) -> Tree:
         """What mount.json says, and what its layers hold."""
@@ -166,24 +166,24 @@ class InDaemon:
 
 
 DESTINATIONS: dict[str, Callable[[Grounds], Place]] = {
-    'dir': lambda grounds: ReadableFolder(grounds.folder, 'dir://{}'),
-    'dir of several': lambda grounds: ReadableFolder(grounds.folder, 'dir://{}?unique_names=true'),
-    'dir expanded': lambda grounds: ReadableFolder(grounds.folder, 'dir://{}?expand=true'),
-    'layout': lambda grounds: ReadableFolder(grounds.folder, 'layout://{}'),
-    'oci': lambda grounds: InFolder(grounds.folder, 'oci://{}'),
-    'mounts': lambda grounds: MountedFolder(grounds.folder, 'mounts://{}'),
-    'tar': lambda grounds: InFolder(grounds.folder, 'tar://{}', is_folder=False),
-    'tar oci': lambda grounds: InFolder(grounds.folder, 'tar://{}?format=oci', is_folder=False),
+    'dir': lambda grounds: ReadableDirectory(grounds.directory, 'dir://{}'),
+    'dir of several': lambda grounds: ReadableDirectory(grounds.directory, 'dir://{}?unique_names=true'),
+    'dir expanded': lambda grounds: ReadableDirectory(grounds.directory, 'dir://{}?expand=true'),
+    'layout': lambda grounds: ReadableDirectory(grounds.directory, 'layout://{}'),
+    'oci': lambda grounds: InDirectory(grounds.directory, 'oci://{}'),
+    'mounts': lambda grounds: MountedDirectory(grounds.directory, 'mounts://{}'),
+    'tar': lambda grounds: InDirectory(grounds.directory, 'tar://{}', is_directory=False),
+    'tar oci': lambda grounds: InDirectory(grounds.directory, 'tar://{}?format=oci', is_directory=False),
     'registry': InRegistry,
     'docker': InDaemon,
 }
-IN_FOLDERS = [name for name in DESTINATIONS if name not in ('registry', 'docker')]
+IN_DIRECTORIES = [name for name in DESTINATIONS if name not in ('registry', 'docker')]
 READABLE = [name for name in DESTINATIONS if name not in ('oci', 'mounts')]
 """Those that are sources as well."""
 
 
-def _below(folder: Path) -> list[Path]:
-    return sorted(Path(above, name) for above, folders, files in os.walk(folder) for name in [*folders, *files])
+def _below(directory: Path) -> list[Path]:
+    return sorted(Path(above, name) for above, children, files in os.walk(directory) for name in [*children, *files])
 
 
 def _is_hidden(name: str) -> bool:

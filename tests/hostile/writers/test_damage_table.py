@@ -20,7 +20,7 @@ from occystrap_core.verification.results import Outcome
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.damage import DAMAGES, DIRECTORY, FILE, LINK, OURS, PRIVATE, Damage, aside_of
 from tests.hostile.writers.images import OLD
-from tests.hostile.writers.places import InFolder, Place
+from tests.hostile.writers.places import InDirectory, Place
 from tests.services.installed import installed_plugins
 from tests.services.requirements import require_root
 
@@ -64,7 +64,7 @@ def kind_of(path: Path) -> str:
 
 def paths_of(place: Place, destination: str) -> list[Path]:
     """The paths to damage: of a tree its own entries, else the files that hold the image."""
-    if destination not in TREES or not isinstance(place, InFolder):
+    if destination not in TREES or not isinstance(place, InDirectory):
         return place.files()
     tops = [place.path / TREES[destination]] if TREES[destination] else [
         path for path in place.path.iterdir() if path.is_dir() and (path / 'usr').is_dir()]
@@ -88,7 +88,7 @@ def chosen(place: Place, destination: str, kinds: tuple[str, ...]) -> Iterator[P
 
 def beside(place: Place, destination: str, kind: str) -> list[Path]:
     """The paths to damage that are not the image's own."""
-    if not isinstance(place, InFolder) or kind == PRIVATE and destination not in KEEPS_OUT:
+    if not isinstance(place, InDirectory) or kind == PRIVATE and destination not in KEEPS_OUT:
         return []
     if kind == PRIVATE:
         return [place.path / KEEPS_OUT[destination]]
@@ -99,7 +99,7 @@ class Copy:
     """What was written, to be put back after each damage."""
 
     def __init__(self, place: Place, aside: Path) -> None:
-        self._of = [place.path] if isinstance(place, InFolder) else place.files()
+        self._of = [place.path] if isinstance(place, InDirectory) else place.files()
         self._aside = aside
         aside.mkdir()
         for number, path in enumerate(self._of):

@@ -10,7 +10,7 @@ from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
-from tests.unit.dir.folders import content
+from tests.unit.dir.directories import content
 
 KINDS = {'layout': ('layout://{}', 'index.json'), 'dir': ('dir://{}?unique_names=true', 'catalog.json'),
          'mounts': ('mounts://{}', 'mount.json')}
@@ -43,7 +43,7 @@ def sources(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """The folder that is written to."""
+    """The directory that is written to."""
     return tmp_path / 'out'
 
 

@@ -13,10 +13,10 @@ import pytest
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
 from tests.hostile.writers.images import NEW, OLD
-from tests.hostile.writers.places import DESTINATIONS, IN_FOLDERS, InFolder, Place
+from tests.hostile.writers.places import DESTINATIONS, IN_DIRECTORIES, InDirectory, Place
 from tests.services.command_line import CommandResult
 
-FOLDERS = [name for name in IN_FOLDERS if 'tar' not in name]
+DIRECTORIES = [name for name in IN_DIRECTORIES if 'tar' not in name]
 UNLISTED = ['.occystrap', '.occystrap/temporary', '.occystrap/receipts', '.occystrap/active', '.occystrap/lock',
             '.occystrap/unpacking', '.occystrap/trees', '.occystrap/empty', '.occystrap/userxattr', 'blobs',
             'blobs/sha256', 'layers', 'manifest']
@@ -43,14 +43,14 @@ def copy(place: Place, archives: dict[str, str]) -> Iterator[Copy]:
 
 @pytest.fixture
 def out(place: Place) -> Path:
-    """The folder that is written to."""
-    assert isinstance(place, InFolder)
+    """The directory that is written to."""
+    assert isinstance(place, InDirectory)
     return place.path
 
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder of the user, with something of each kind that a run looks for."""
+    """A directory of the user, with something of each kind that a run looks for."""
     home = tmp_path / 'home'
     for name in ('docs', 'x.run', '.image.occystrap-0', '.layer.occystrap-0', 'sha256'):
         (home / name).mkdir(parents=True)
@@ -59,26 +59,26 @@ def outside(tmp_path: Path) -> Path:
     return home
 
 
-def state(folder: Path) -> dict[str, object]:
-    """All that is in a folder: kinds, modes, owners, times of change, contents."""
+def state(directory: Path) -> dict[str, object]:
+    """All that is in a directory: kinds, modes, owners, times of change, contents."""
     found = {}
-    for path in [folder, *sorted(folder.rglob('*'))]:
+    for path in [directory, *sorted(directory.rglob('*'))]:
         status = path.lstat()
         content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b''
         found[str(path)] = (status.st_mode, status.st_uid, status.st_ino, status.st_mtime_ns, content)
     return found
 
 
-def ours(folder: Path) -> list[str]:
-    """The names that a run uses in a folder: no content of trees, which is the image's own."""
-    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob('*'))]
+def ours(directory: Path) -> list[str]:
+    """The names that a run uses in a directory: no content of trees, which is the image's own."""
+    names = [str(path.relative_to(directory)) for path in sorted(directory.rglob('*'))]
     trees = ('rootfs/', 'layers/', 'manifest/')
     return [name for name in names if not name.startswith(trees) or name.count('/') < name.startswith('layers/') + 1]
 
 
-@pytest.mark.parametrize('destination', FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', DIRECTORIES, indirect=True)
 @pytest.mark.parametrize('planted', UNLISTED)
-def test_a_link_where_a_run_makes_a_folder(planted: str, out: Path, copy: Copy, outside: Path) -> None:
+def test_a_link_where_a_run_makes_a_directory(planted: str, out: Path, copy: Copy, outside: Path) -> None:
     (out / planted).parent.mkdir(parents=True)
     if not planted.startswith('.occystrap'):
         (out / '.occystrap').mkdir()
@@ -90,7 +90,7 @@ def test_a_link_where_a_run_makes_a_folder(planted: str, out: Path, copy: Copy, 
         is_refused(result, str(out))
 
 
-@pytest.mark.parametrize('destination', FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', DIRECTORIES, indirect=True)
 def test_a_link_instead_of_each_name_in_turn(out: Path, copy: Copy, tmp_path: Path) -> None:
     copy(OLD).assert_success()
     whole, kept = tmp_path / 'whole', tmp_path / 'kept'
@@ -99,20 +99,20 @@ def test_a_link_instead_of_each_name_in_turn(out: Path, copy: Copy, tmp_path: Pa
         for path in (out, kept):
             subprocess.run(['rm', '-rf', path], check=True)
         subprocess.run(['cp', '-a', whole, out], check=True)
-        is_folder = (out / name).is_dir()
+        is_directory = (out / name).is_dir()
         (out / name).rename(kept)
         (out / name).symlink_to(kept)
-        if is_folder:
+        if is_directory:
             (kept / 'thesis.txt').write_text('a thesis')
         before = state(kept)
         result = copy(NEW)
         assert state(kept) == before, f'{name} led out'
         is_used = name.startswith('.occystrap') and not name.startswith('.occystrap/trees/')  # these are of one image
-        if result.code or is_folder and is_used:
+        if result.code or is_directory and is_used:
             is_refused(result, str(out))
 
 
-@pytest.mark.parametrize('destination', FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', DIRECTORIES, indirect=True)
 @pytest.mark.parametrize('kind', ['pipe', 'device'])
 def test_no_pipe_or_device_is_opened(kind: str, out: Path, copy: Copy) -> None:
     copy(OLD).assert_success()
@@ -128,7 +128,7 @@ def test_no_pipe_or_device_is_opened(kind: str, out: Path, copy: Copy) -> None:
         is_refused(result, str(out))
 
 
-@pytest.mark.parametrize('destination', FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', DIRECTORIES, indirect=True)
 def test_no_file_is_written_to_that_has_another_name(out: Path, copy: Copy, outside: Path) -> None:
     copy(OLD).assert_success()
     for number, name in enumerate(ours(out)):
@@ -142,7 +142,7 @@ def test_no_file_is_written_to_that_has_another_name(out: Path, copy: Copy, outs
 
 
 @pytest.mark.parametrize('destination', ['dir expanded'], indirect=True)
-def test_a_folder_called_like_the_expanded_one(
+def test_a_directory_called_like_the_expanded_one(
         place: Place, out: Path, copy: Copy, archives: dict[str, str]) -> None:
     run_here('process', archives[OLD], f'dir://{out}').assert_success()
     (out / 'manifest').mkdir()
@@ -152,5 +152,5 @@ def test_a_folder_called_like_the_expanded_one(
     assert place.tree() == before
 
 
-def test_folders_of_every_kind_are_tried() -> None:
-    assert set(FOLDERS) == {name for name in DESTINATIONS if name not in ('tar', 'tar oci', 'registry', 'docker')}
+def test_directories_of_every_kind_are_tried() -> None:
+    assert set(DIRECTORIES) == {name for name in DESTINATIONS if name not in ('tar', 'tar oci', 'registry', 'docker')}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.images import OLD
-from tests.hostile.writers.places import DESTINATIONS, IN_FOLDERS, InFolder, Place
+from tests.hostile.writers.places import DESTINATIONS, IN_DIRECTORIES, InDirectory, Place
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def lengthened(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b'\0')
 
 
-@pytest.mark.parametrize('destination', IN_FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
 @pytest.mark.parametrize('damage', [Path.unlink, shortened])
 def test_53_each_file_damaged(damage: Callable[[Path], None], place: Place, rerun: Callable[..., None]) -> None:
     for path in place.files():
@@ -48,16 +48,16 @@ def test_53_each_file_damaged(damage: Callable[[Path], None], place: Place, reru
         rerun('fast', f'{path} {damage.__name__}')
 
 
-@pytest.mark.parametrize('destination', IN_FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
 @pytest.mark.parametrize('damage', [Path.unlink, emptied, lengthened])
 def test_53_all_files_damaged(damage: Callable[[Path], None], place: Place, rerun: Callable[..., None]) -> None:
-    assert isinstance(place, InFolder)
+    assert isinstance(place, InDirectory)
     for path in [*place.files(), *place.path.glob('.occystrap/receipts/*')]:
         damage(path)
     rerun('fast', f'all files {damage.__name__}')
 
 
-@pytest.mark.parametrize('destination', IN_FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
 def test_53_a_flipped_byte_in_each_file(place: Place, rerun: Callable[..., None]) -> None:
     for path in place.files():
         content = bytearray(path.read_bytes())
@@ -66,7 +66,7 @@ def test_53_a_flipped_byte_in_each_file(place: Place, rerun: Callable[..., None]
         rerun('full', f'{path} flipped')
 
 
-@pytest.mark.parametrize('destination', [name for name in IN_FOLDERS if 'tar' not in name], indirect=True)
+@pytest.mark.parametrize('destination', [name for name in IN_DIRECTORIES if 'tar' not in name], indirect=True)
 def test_53_a_link_instead_of_each_file(place: Place, rerun: Callable[..., None], tmp_path: Path) -> None:
     for path in place.files():
         if path.name in ('index.json', 'mount.json') or path.name == 'catalog.json' and 'unique_names' in place.uri:
@@ -100,4 +100,5 @@ def test_53_blobs_that_a_registry_damaged_are_never_called_verified(
 
 
 def test_53_every_destination_is_in_one_of_these() -> None:
-    assert set(DESTINATIONS) - set(IN_FOLDERS) == {'registry', 'docker'}  # a daemon is handed the whole image anyway
+    # A daemon is handed the whole image anyway.
+    assert set(DESTINATIONS) - set(IN_DIRECTORIES) == {'registry', 'docker'}

@@ -1,4 +1,4 @@
-"""HOSTILE 56: two processes at work in one folder at once, one of them killed now and then: all is there, and whole."""
+"""HOSTILE 56: two processes write into one directory, one of them killed now and then: all is there, and whole."""
 import json
 import os
 import random
@@ -15,7 +15,7 @@ from occystrap_core.testing.sample import sample_config
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD, noise
-from tests.hostile.writers.places import IN_FOLDERS, InFolder, Place, Tree
+from tests.hostile.writers.places import IN_DIRECTORIES, InDirectory, Place, Tree
 from tests.services.command_line import CommandLine
 
 COUNT = 20
@@ -48,8 +48,8 @@ def overlapping(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f'tar://{path}?image={name(number)}:v1' for number in range(COUNT)]
 
 
-def listed(folder: Path, part: str, images: Sequence[str]) -> str:
-    (folder / part).write_text('\n'.join(images) + '\n')
+def listed(directory: Path, part: str, images: Sequence[str]) -> str:
+    (directory / part).write_text('\n'.join(images) + '\n')
     return f'list://{part}'
 
 
@@ -58,10 +58,10 @@ def listed(folder: Path, part: str, images: Sequence[str]) -> str:
 def test_56_one_of_two_processes_killed_and_run_again(
         make_place: MakePlace, rounds: int, overlapping: list[str], occystrap: CommandLine) -> None:
     chances = random.Random(SEED)
-    parts = [listed(occystrap.folder, part, images)
+    parts = [listed(occystrap.directory, part, images)
              for part, images in [('forwards', overlapping[:14]), ('backwards', overlapping[:5:-1])]]
     started, expected = time.monotonic(), make_place()
-    occystrap('process', listed(occystrap.folder, 'all', overlapping), expected.uri).assert_success()
+    occystrap('process', listed(occystrap.directory, 'all', overlapping), expected.uri).assert_success()
     usual = time.monotonic() - started
     for round_number in range(rounds):
         place = make_place()
@@ -83,7 +83,7 @@ def whole(place: Place) -> Tree:
     """The tree, with what a layout's index lists in one order, since that is the order in which images came."""
     tree = place.tree()
     if place.uri.startswith('layout:'):
-        assert isinstance(place, InFolder)
+        assert isinstance(place, InDirectory)
         listed_there = json.loads((place.path / 'index.json').read_bytes())['manifests']
         tree['out/index.json'] = sorted(map(str, listed_there))
     return tree
@@ -91,7 +91,7 @@ def whole(place: Place) -> Tree:
 
 def assert_complete(place: Place, told: str) -> None:
     """Fail unless the catalog has every image, and every layer is what its name says."""
-    assert isinstance(place, InFolder)
+    assert isinstance(place, InDirectory)
     catalog = json.loads((place.path / 'catalog.json').read_bytes())
     assert catalog == {name(number): {'v1': f'manifest-team_app-{number:02}-v1.json'} for number in range(COUNT)}, told
     there = {path.parent.name: Digest.of(path.read_bytes()).hex for path in place.path.glob('*/layer.tar')}
@@ -106,7 +106,7 @@ def at_once(occystrap: CommandLine, place: Place, sources: Sequence[str]) -> tup
     return [process.returncode for process in processes], ''.join(said)
 
 
-@pytest.mark.parametrize('destination', IN_FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
 def test_56_two_processes_with_one_image(place: Place, make_place: MakePlace, archives: dict[str, str],
                                          occystrap: CommandLine) -> None:
     alone = make_place()
@@ -131,7 +131,7 @@ def test_56_a_rerun_takes_away_nothing_that_another_process_may_be_verifying(
     assert any(path.endswith('catalog.json') for path in moves)
 
 
-@pytest.mark.parametrize('destination', IN_FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
 def test_56_two_processes_with_two_images_of_one_name(place: Place, make_place: MakePlace, archives: dict[str, str],
                                                       occystrap: CommandLine) -> None:
     alone = {variant: make_place() for variant in (OLD, NEW)}
@@ -146,7 +146,7 @@ def test_56_two_processes_with_two_images_of_one_name(place: Place, make_place: 
 def test_56_two_processes_with_different_tags(place: Place, overlapping: list[str], occystrap: CommandLine) -> None:
     codes, said = at_once(occystrap, place, [overlapping[0], overlapping[15]])
     assert codes == [0, 0], said
-    assert isinstance(place, InFolder)
+    assert isinstance(place, InDirectory)
     assert json.loads((place.path / 'catalog.json').read_bytes()) == {
         name(number): {'v1': f'manifest-team_app-{number:02}-v1.json'} for number in (0, 15)}
     assert len(list(place.path.glob('*/layer.tar'))) == 4  # base-0 and middle-0 once

@@ -10,13 +10,13 @@ from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
 from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD, Source
-from tests.hostile.writers.places import IN_FOLDERS, READABLE, InFolder, Place
+from tests.hostile.writers.places import IN_DIRECTORIES, READABLE, InDirectory, Place
 from tests.services.command_line import CommandResult
 from tests.services.registry import Registry
 
 Copy = Callable[[str], CommandResult]
-FOLDERS = [name for name in IN_FOLDERS if 'tar' not in name]
-ARCHIVES = [name for name in IN_FOLDERS if 'tar' in name]
+DIRECTORIES = [name for name in IN_DIRECTORIES if 'tar' not in name]
+ARCHIVES = [name for name in IN_DIRECTORIES if 'tar' in name]
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def copy(source: Source, spool: Path) -> Iterator[Copy]:
     assert source.proxy.requests and source.layers_read() == {}, 'a layer was read'
 
 
-def in_folder(make_place: MakePlace, above: Path | None = None) -> InFolder:
+def in_directory(make_place: MakePlace, above: Path | None = None) -> InDirectory:
     place = make_place(above)
-    assert isinstance(place, InFolder)
+    assert isinstance(place, InDirectory)
     return place
 
 
@@ -38,11 +38,11 @@ def file(path: Path) -> None:
     path.write_text('a file')
 
 
-def folder(path: Path) -> None:
+def directory(path: Path) -> None:
     path.mkdir()
 
 
-def folder_of_others(path: Path) -> None:
+def directory_of_others(path: Path) -> None:
     path.mkdir()
     (path / 'thesis.txt').write_text('mine')
 
@@ -52,7 +52,7 @@ def link_to_file(path: Path) -> None:
     path.symlink_to('victim')
 
 
-def link_to_folder(path: Path) -> None:
+def link_to_directory(path: Path) -> None:
     path.with_name('victim').mkdir()
     path.symlink_to('victim')
 
@@ -69,30 +69,30 @@ BOTH = [os.mkfifo, link_to_file, dead_link, link_to_itself]
 
 
 @pytest.mark.parametrize(('destination', 'make'), [
-    *((name, make) for name in FOLDERS for make in [file, folder_of_others, *BOTH]),
-    *((name, make) for name in ARCHIVES for make in [folder, folder_of_others, link_to_folder, *BOTH]),
+    *((name, make) for name in DIRECTORIES for make in [file, directory_of_others, *BOTH]),
+    *((name, make) for name in ARCHIVES for make in [directory, directory_of_others, link_to_directory, *BOTH]),
 ], indirect=['destination'])
 def test_57_a_target_of_another_kind_or_a_link(make: Callable[[Path], None], make_place: MakePlace, copy: Copy) -> None:
-    place = in_folder(make_place)
+    place = in_directory(make_place)
     make(place.path)
     before = place.tree()
     is_refused(copy(place.uri), str(place.path))
     assert place.tree() == before
 
 
-@pytest.mark.parametrize('destination', IN_FOLDERS, indirect=True)
-def test_57_a_parent_that_is_missing_or_no_folder(make_place: MakePlace, tmp_path: Path, copy: Copy) -> None:
+@pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
+def test_57_a_parent_that_is_missing_or_no_directory(make_place: MakePlace, tmp_path: Path, copy: Copy) -> None:
     (tmp_path / 'file').touch()
     for parent in ('missing', 'file'):
-        place = in_folder(make_place, tmp_path / parent)
+        place = in_directory(make_place, tmp_path / parent)
         is_refused(copy(place.uri), str(place.path))
     assert not (tmp_path / 'missing').exists() and (tmp_path / 'file').read_bytes() == b''
 
 
-@pytest.mark.parametrize('destination', IN_FOLDERS, indirect=True)
+@pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
 def test_57_a_read_only_target(make_place: MakePlace, disk: Callable[..., Path], archives: dict[str, str],
                                copy: Copy) -> None:
-    place = in_folder(make_place, disk(size='1m'))
+    place = in_directory(make_place, disk(size='1m'))
     subprocess.run(['mount', '-o', 'remount,ro', place.above], check=True)
     is_refused(copy(place.uri), str(place.path))
     subprocess.run(['mount', '-o', 'remount,rw', place.above], check=True)
@@ -107,20 +107,20 @@ def test_57_a_read_only_target(make_place: MakePlace, disk: Callable[..., Path],
 def test_57_the_source_as_destination(place: Place, archives: dict[str, str]) -> None:
     run_here('process', archives[OLD], place.uri).assert_success()
     before = place.tree()
-    source = place.uri.partition('?')[0] if isinstance(place, InFolder) else place.uri  # options are the writer's
+    source = place.uri.partition('?')[0] if isinstance(place, InDirectory) else place.uri  # options are the writer's
     is_refused(run_here('process', source, place.uri), 'same place', code=2)
-    if isinstance(place, InFolder):
+    if isinstance(place, InDirectory):
         link = place.above.with_name(f'{place.above.name}-link')
         link.symlink_to(place.above)
         is_refused(run_here('process', source, place.template.format(f'{link}/out')), 'same place', code=2)
     assert place.tree() == before
 
 
-@pytest.mark.parametrize('destination', [name for name in FOLDERS if name.startswith('dir')], indirect=True)
+@pytest.mark.parametrize('destination', [name for name in DIRECTORIES if name.startswith('dir')], indirect=True)
 @pytest.mark.parametrize('planted', ['.occystrap', 'layer', 'layer.tar', 'catalog.json', 'manifest.json'])
-def test_57_links_planted_in_a_folder_lead_nowhere(planted: str, place: Place, archives: dict[str, str],
-                                                   ) -> None:
-    assert isinstance(place, InFolder)
+def test_57_links_planted_in_a_directory_lead_nowhere(planted: str, place: Place, archives: dict[str, str],
+                                                      ) -> None:
+    assert isinstance(place, InDirectory)
     run_here('process', archives[OLD], place.uri).assert_success()
     outside = place.above.parent / 'outside'
     layer = max(place.path.glob('*/layer.tar'), key=lambda path: path.stat().st_size)

@@ -17,7 +17,7 @@ from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.images import OLD
-from tests.hostile.writers.places import DESTINATIONS, InFolder, Place
+from tests.hostile.writers.places import DESTINATIONS, InDirectory, Place
 from tests.services.installed import installed_plugins
 
 FAST, FULL = VerifyLevel.FAST, VerifyLevel.FULL
@@ -64,7 +64,7 @@ def _is_header(path: Path, start: int) -> bool:
 
 @contextmanager
 def with_old_times(*paths: Path) -> Iterator[None]:
-    """Give files and folders, once they were changed, the times that they had before."""
+    """Give files and directories, once they were changed, the times that they had before."""
     before = {path: path.stat() for path in paths}
     yield
     for path, was in before.items():
@@ -113,13 +113,13 @@ def test_58_whatever_is_gone_is_seen_fast(place: Place, receipt: Receipt, tmp_pa
     assert outcome(receipt, FULL) is Outcome.VERIFIED
 
 
-def test_58_a_folder_that_is_gone_is_seen_fast(place: Place, receipt: Receipt, tmp_path: Path) -> None:
-    for folder in {path.parent for path in place.files()}:
-        with with_old_times(folder.parent):
-            folder.rename(tmp_path / 'aside')
-        assert outcome(receipt, FAST) is not Outcome.VERIFIED, f'{folder} is gone and was not seen'
-        with with_old_times(folder.parent):
-            (tmp_path / 'aside').rename(folder)
+def test_58_a_directory_that_is_gone_is_seen_fast(place: Place, receipt: Receipt, tmp_path: Path) -> None:
+    for directory in {path.parent for path in place.files()}:
+        with with_old_times(directory.parent):
+            directory.rename(tmp_path / 'aside')
+        assert outcome(receipt, FAST) is not Outcome.VERIFIED, f'{directory} is gone and was not seen'
+        with with_old_times(directory.parent):
+            (tmp_path / 'aside').rename(directory)
     assert outcome(receipt, FULL) is Outcome.VERIFIED
 
 
@@ -132,10 +132,10 @@ def test_58_an_archive_cut_anywhere_is_seen_fast(place: Place, receipt: Receipt)
             assert outcome(receipt, FAST) is Outcome.FAILED, f'cut to {size} bytes'
 
 
-def test_58_the_receipt_that_a_folder_keeps(destination: str, place: Place, receipt: Receipt) -> None:
+def test_58_the_receipt_that_a_directory_keeps(destination: str, place: Place, receipt: Receipt) -> None:
     if destination not in KEEPING:
         return
-    assert isinstance(place, InFolder)
+    assert isinstance(place, InDirectory)
     kept, = (place.path / '.occystrap/receipts').glob('*.json')
     whole, chances = kept.read_bytes(), random.Random(58)
     for size in (0, 1, len(whole) // 2, len(whole) - 2):

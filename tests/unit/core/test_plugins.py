@@ -125,9 +125,9 @@ def test_two_claims_are_an_error_for_who_asks_that_names_both() -> None:
 
 
 def test_unknown_schemes_are_met_with_advice() -> None:
-    plugins = build(plugin('a', register_writers=writers('folder')))
-    with pytest.raises(UnknownScheme, match="did you mean 'folder'"):
-        plugins.find(WriterScheme, 'fodler')
+    plugins = build(plugin('a', register_writers=writers('directory')))
+    with pytest.raises(UnknownScheme, match="did you mean 'directory'"):
+        plugins.find(WriterScheme, 'directroy')
     with pytest.raises(UnknownScheme, match='pip install occystrap-registry'):
         plugins.find(WriterScheme, 'registry')
     with pytest.raises(UnknownScheme, match='pip install'):
@@ -143,7 +143,7 @@ def test_every_scheme_of_an_official_plugin_names_its_distribution(kind: type[In
     assert official == OFFICIAL[kind] and official
     for name, distribution in official.items():
         with pytest.raises(UnknownScheme, match=f'has {name}:// as (source|destination): pip install {distribution}$'):
-            build(plugin('a', register_writers=writers('folder'))).find(kind, name)
+            build(plugin('a', register_writers=writers('directory'))).find(kind, name)
     only_destination = build(plugin('a', register_inputs=lambda: [InputScheme('dir', 'x:Y')]))
     with pytest.raises(UnknownScheme) as refused:
         only_destination.find(InputScheme, 'oci')

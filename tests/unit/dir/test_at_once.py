@@ -1,4 +1,4 @@
-"""Several runs in one folder at once, runs that are killed, and disks that are full."""
+"""Several runs in one directory at once, runs that are killed, and disks that are full."""
 import os
 import random
 import resource
@@ -13,7 +13,7 @@ import pytest
 
 from occystrap_core import Cancelled, OccystrapError, OutputError, Receipt, Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_image, sample_layers
-from tests.unit.dir.folders import content, findings, layer_files, output, read_json, write
+from tests.unit.dir.directories import content, findings, layer_files, output, read_json, write
 from tests.unit.dir.test_rerun import Whole, breaking
 
 
@@ -35,8 +35,8 @@ def in_processes(*works: Callable[[], object]) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-def kept_receipts(folder: Path) -> list[Receipt]:
-    return [Receipt.from_json(path.read_text()) for path in sorted((folder / '.occystrap/receipts').glob('*.json'))]
+def kept_receipts(directory: Path) -> list[Receipt]:
+    return [Receipt.from_json(path.read_text()) for path in sorted((directory / '.occystrap/receipts').glob('*.json'))]
 
 
 def test_many_processes_fill_one_catalog(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""SHA256SUMS of a folder: sha256sum itself accepts it, damage is seen, and it stays current."""
+"""SHA256SUMS of a directory: sha256sum itself accepts it, damage is seen, and it stays current."""
 import os
 import re
 import subprocess
@@ -12,35 +12,35 @@ from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_dir.directory.checksums import CHECKSUMS, read_checksums, write_checksums
 from occystrap_dir.directory.writer import DirOutput
-from tests.unit.dir.folders import content, copy, findings, write
+from tests.unit.dir.directories import content, copy, findings, write
 from tests.unit.dir.test_at_once import in_processes, kept_receipts
 from tests.unit.dir.test_rerun import breaking
 
 LAYER = f'{Digest.of(sample_layers()[0]).hex}/layer.tar'
 
 
-def write_summed(folder: Path, image: Image | None = None, unique: bool = False) -> Receipt:
-    """Copies an image into a folder with the option checksums."""
+def write_summed(directory: Path, image: Image | None = None, unique: bool = False) -> Receipt:
+    """Copies an image into a directory with the option checksums."""
     given = {'checksums': 'true', **({'unique_names': 'true'} if unique else {})}
     settings = Settings(sync=False)
-    location = Location('dir', str(folder), {'unique_names': unique, 'checksums': True}, given)
+    location = Location('dir', str(directory), {'unique_names': unique, 'checksums': True}, given)
     return copy(image, DirOutput(location, settings), settings)
 
 
-def sha256sum(folder: Path) -> tuple[int, list[str]]:
-    """What `sha256sum -c` says within the folder: its exit code, and what it did not find well."""
-    done = subprocess.run(['sha256sum', '--strict', '-c', CHECKSUMS], cwd=folder, capture_output=True, text=True)
+def sha256sum(directory: Path) -> tuple[int, list[str]]:
+    """What `sha256sum -c` says within the directory: its exit code, and what it did not find well."""
+    done = subprocess.run(['sha256sum', '--strict', '-c', CHECKSUMS], cwd=directory, capture_output=True, text=True)
     return done.returncode, [line for line in done.stdout.splitlines() if not line.endswith(': OK')]
 
 
-def names(folder: Path) -> list[str]:
+def names(directory: Path) -> list[str]:
     """The names in SHA256SUMS, in its order."""
-    return [line.split('  ', 1)[1] for line in (folder / CHECKSUMS).read_text().splitlines()]
+    return [line.split('  ', 1)[1] for line in (directory / CHECKSUMS).read_text().splitlines()]
 
 
-def all_files(folder: Path) -> list[str]:
-    """Every file in the folder that is not occystrap's own."""
-    return sorted(name for name in content(folder) if not name.startswith('.occystrap') and name != CHECKSUMS)
+def all_files(directory: Path) -> list[str]:
+    """Every file in the directory that is not occystrap's own."""
+    return sorted(name for name in content(directory) if not name.startswith('.occystrap') and name != CHECKSUMS)
 
 
 @pytest.mark.parametrize('unique', [False, True])
@@ -106,7 +106,7 @@ def test_an_image_that_takes_the_place_of_another_leaves_no_line_of_it(tmp_path:
     assert (tmp_path / 'x' / CHECKSUMS).read_bytes() == (tmp_path / 'y' / CHECKSUMS).read_bytes()
 
 
-def test_a_folder_of_one_image_that_becomes_one_of_several_lists_what_is_left(tmp_path: Path) -> None:
+def test_a_directory_of_one_image_that_becomes_one_of_several_lists_what_is_left(tmp_path: Path) -> None:
     write_summed(tmp_path, sample_image('one:v1', variant='old'))
     write_summed(tmp_path, sample_image('two:v1', variant='two'), unique=True)
     write_summed(tmp_path, sample_image('one:v1', variant='new'), unique=True)
@@ -192,10 +192,10 @@ def test_a_list_that_is_no_file_is_an_error(tmp_path: Path, put: Callable[[Path]
     assert 'not a regular file' in found
 
 
-def test_a_folder_in_the_place_of_the_list_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_directory_in_the_place_of_the_list_is_one_clear_line(tmp_path: Path) -> None:
     receipt = write(tmp_path)
     (tmp_path / CHECKSUMS).mkdir()
-    with pytest.raises(OutputError, match=f'{CHECKSUMS} is a folder'):
+    with pytest.raises(OutputError, match=f'{CHECKSUMS} is a directory'):
         write_summed(tmp_path, sample_image(variant='other'))
     assert findings(receipt) == []
 

@@ -9,8 +9,8 @@ from occystrap_dir.plugin import verify_output
 class TestDir(WriterConformance):
     private = ('.occystrap',)
 
-    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
-        return DirOutput(Location('dir', str(folder / 'image'), {'unique_names': False}, {}), settings)
+    def make_output(self, directory: Path, settings: Settings) -> ImageOutput:
+        return DirOutput(Location('dir', str(directory / 'image'), {'unique_names': False}, {}), settings)
 
     def verify(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
         return verify_output(receipt, level, settings)
@@ -19,5 +19,5 @@ class TestDir(WriterConformance):
 class TestDirOfSeveral(TestDir):
     settings = Settings(sync=True)
 
-    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
-        return DirOutput(Location('dir', str(folder / 'image'), {'unique_names': True}, {}), settings)
+    def make_output(self, directory: Path, settings: Settings) -> ImageOutput:
+        return DirOutput(Location('dir', str(directory / 'image'), {'unique_names': True}, {}), settings)

@@ -7,7 +7,7 @@ import pytest
 
 from occystrap_core import OutputError
 from occystrap_core.testing.sample import sample_image
-from tests.unit.dir.folders import content, output
+from tests.unit.dir.directories import content, output
 
 
 def file(path: Path) -> None:
@@ -34,7 +34,7 @@ def oci_layout(path: Path) -> None:
         (path / name).touch()
 
 
-def folder_of_skopeo(path: Path) -> None:
+def directory_of_skopeo(path: Path) -> None:
     path.mkdir()
     for name in ('version', 'manifest.json'):
         (path / name).touch()
@@ -57,12 +57,12 @@ def state_is_a_link(path: Path) -> None:
 
 
 @pytest.mark.parametrize('make, said', [
-    (file, 'is not a folder: name a folder'),
-    (link_to_file, 'is a link that leads to no folder'),
-    (dead_link, 'is a link that leads to no folder'),
-    (foreign, "holds other things, such as 'thesis.txt': name an empty folder"),
+    (file, 'is not a directory: name a directory'),
+    (link_to_file, 'is a link that leads to no directory'),
+    (dead_link, 'is a link that leads to no directory'),
+    (foreign, "holds other things, such as 'thesis.txt': name an empty directory"),
     (oci_layout, 'holds an image in another layout'),
-    (folder_of_skopeo, 'holds an image in another layout'),
+    (directory_of_skopeo, 'holds an image in another layout'),
     (bundle, "holds an image in another layout \\('rootfs' is there\\)"),
     (mounts, "holds an image in another layout \\('layers' is there\\)"),
     (state_is_a_link, 'a symbolic link is in the way, where a directory should be .*/x/.occystrap.: remove it')])
@@ -79,14 +79,14 @@ def test_a_place_that_is_not_ours_is_refused_and_left_alone(
 
 
 def test_a_missing_parent_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=f'{tmp_path}/a is no folder; make it first'):
+    with pytest.raises(OutputError, match=f'{tmp_path}/a is no directory; make it first'):
         output(tmp_path / 'a' / 'b').prepare(sample_image())
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize('make', [
     lambda path: None, Path.mkdir, lambda path: (path / 'lost+found').mkdir(parents=True)])
-def test_a_new_or_empty_folder_is_accepted(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_new_or_empty_directory_is_accepted(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / 'x')
     before = sorted(tmp_path.rglob('*'))
     writer = output(tmp_path / 'x')
@@ -96,7 +96,7 @@ def test_a_new_or_empty_folder_is_accepted(tmp_path: Path, make: Callable[[Path]
     assert sorted(tmp_path.rglob('*')) == before
 
 
-def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:
+def test_a_link_to_a_directory_is_followed(tmp_path: Path) -> None:
     (tmp_path / 'x').mkdir()
     (tmp_path / 'link').symlink_to('x')
     writer = output(tmp_path / 'link')

@@ -1,4 +1,4 @@
-"""Reading folders: our own, those of version 0.4.17, unpacked archives, and what is no image at all."""
+"""Reading directories: our own, those of version 0.4.17, unpacked archives, and what is no image at all."""
 import json
 import os
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Digest
 from occystrap_core.tar import TarLayer
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
-from tests.unit.dir.folders import content, read_json, source, write, write_several
+from tests.unit.dir.directories import content, read_json, source, write, write_several
 
 
-def read(folder: Path, image: str | None = None, tag: str | None = None) -> Image:
-    """Opens the chosen image of a folder."""
-    images = source(folder, image, tag)
+def read(directory: Path, image: str | None = None, tag: str | None = None) -> Image:
+    """Opens the chosen image of a directory."""
+    images = source(directory, image, tag)
     (reference,) = images.references()
     return images.open(reference)
 
@@ -65,22 +65,22 @@ def test_an_image_known_by_its_digest_is_read(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ImageNotFound, match=f'there is no folder {tmp_path}/x'):
+    with pytest.raises(ImageNotFound, match=f'there is no directory {tmp_path}/x'):
         read(tmp_path / 'x')
     with pytest.raises(ImageNotFound, match='holds no image: it has neither'):
         read(tmp_path)
 
 
-def save(folder: Path, tags: list[str] | None, layers: list[bytes], config: bytes, many: int = 1) -> None:
-    """Writes a folder as it lies in a docker archive of the legacy layout: layers named by anything."""
+def save(directory: Path, tags: list[str] | None, layers: list[bytes], config: bytes, many: int = 1) -> None:
+    """Writes a directory as it lies in a docker archive of the legacy layout: layers named by anything."""
     names = []
     for number, tar in enumerate(layers):
-        (folder / f'{number:064}').mkdir(parents=True)
-        (folder / f'{number:064}' / 'layer.tar').write_bytes(tar)
+        (directory / f'{number:064}').mkdir(parents=True)
+        (directory / f'{number:064}' / 'layer.tar').write_bytes(tar)
         names.append(f'{number:064}/layer.tar')
-    (folder / f'{Digest.of(config).hex}.json').write_bytes(config)
+    (directory / f'{Digest.of(config).hex}.json').write_bytes(config)
     entry = {'Config': f'{Digest.of(config).hex}.json', 'RepoTags': tags, 'Layers': names}
-    (folder / 'manifest.json').write_text(json.dumps([entry] * many))
+    (directory / 'manifest.json').write_text(json.dumps([entry] * many))
 
 
 def test_an_unpacked_archive_is_read(tmp_path: Path) -> None:
@@ -90,12 +90,12 @@ def test_an_unpacked_archive_is_read(tmp_path: Path) -> None:
     assert tars(read(tmp_path)) == sample_layers()
 
 
-def test_an_image_without_a_name_is_called_by_its_folder(tmp_path: Path) -> None:
+def test_an_image_without_a_name_is_called_by_its_directory(tmp_path: Path) -> None:
     save(tmp_path / 'My App', None, sample_layers(), sample_config())
     assert str(read(tmp_path / 'My App').reference) == 'my-app'
 
 
-def test_a_layer_that_is_a_link_within_the_folder_is_read(tmp_path: Path) -> None:
+def test_a_layer_that_is_a_link_within_the_directory_is_read(tmp_path: Path) -> None:
     tar = sample_layers()[0]
     save(tmp_path, ['app:v1'], [tar, tar], sample_config([tar, tar]))
     (tmp_path / f'{1:064}/layer.tar').unlink()
@@ -103,38 +103,39 @@ def test_a_layer_that_is_a_link_within_the_folder_is_read(tmp_path: Path) -> Non
     assert tars(read(tmp_path)) == [tar, tar]
 
 
-def as_old_version(folder: Path, images: dict[str, str], unique: bool) -> None:
+def as_old_version(directory: Path, images: dict[str, str], unique: bool) -> None:
     """Writes what version 0.4.17 writes: a config laid out anew, layers named by their blobs, one catalog for all."""
     catalog: dict[str, dict[str, str]] = {}
     for reference, variant in images.items():
         name, _, tag = reference.rpartition(':')
         config = sample_config(sample_layers(variant))
-        (folder / f'{Digest.of(config).hex}.json').write_text(json.dumps(json.loads(config), indent=4, sort_keys=True))
+        indented = json.dumps(json.loads(config), indent=4, sort_keys=True)
+        (directory / f'{Digest.of(config).hex}.json').write_text(indented)
         names = []
         for tar in sample_layers(variant):
             names.append(f'{Digest.of(tar + b"blob").hex}/layer.tar')
-            (folder / names[-1]).parent.mkdir(exist_ok=True)
-            (folder / names[-1]).write_bytes(tar)
+            (directory / names[-1]).parent.mkdir(exist_ok=True)
+            (directory / names[-1]).write_bytes(tar)
         manifest = f'manifest-{name.replace("/", "_")}-{tag}.json' if unique else 'manifest.json'
         entry = {'Config': f'{Digest.of(config).hex}.json', 'Layers': names,
                  'RepoTags': [reference.rpartition('/')[2]]}
-        (folder / manifest).write_text(json.dumps([entry], indent=4, sort_keys=True))
+        (directory / manifest).write_text(json.dumps([entry], indent=4, sort_keys=True))
         catalog.setdefault(name, {})[tag] = manifest
-        (folder / 'catalog.json').write_text(json.dumps(catalog, indent=4, sort_keys=True))
+        (directory / 'catalog.json').write_text(json.dumps(catalog, indent=4, sort_keys=True))
 
 
-def test_a_folder_of_the_old_version_is_read(tmp_path: Path) -> None:
+def test_a_directory_of_the_old_version_is_read(tmp_path: Path) -> None:
     as_old_version(tmp_path, {'team/app:v1': 'x'}, unique=False)
     assert str(read(tmp_path).reference) == 'team/app:v1'
     assert tars(read(tmp_path)) == sample_layers('x')
 
 
-def test_a_folder_where_the_old_version_lists_more_than_there_is_gives_what_there_is(tmp_path: Path) -> None:
+def test_a_directory_where_the_old_version_lists_more_than_there_is_gives_what_there_is(tmp_path: Path) -> None:
     as_old_version(tmp_path, {'team/app:v1': 'x', 'team/app:v2': 'y'}, unique=False)
     assert str(read(tmp_path).reference) == 'app:v2' and tars(read(tmp_path)) == sample_layers('y')
 
 
-def test_a_folder_of_several_by_the_old_version_is_read_and_added_to(tmp_path: Path) -> None:
+def test_a_directory_of_several_by_the_old_version_is_read_and_added_to(tmp_path: Path) -> None:
     as_old_version(tmp_path, {'team/app:v1': 'x', 'team/app:v2': 'y'}, unique=True)
     write_several(tmp_path, 'team/app:v3', 'team/app:v2')
     assert read_json(tmp_path / 'catalog.json') == {
@@ -145,15 +146,15 @@ def test_a_folder_of_several_by_the_old_version_is_read_and_added_to(tmp_path: P
 
 def change(**fields: object) -> Callable[[Path], None]:
     """Changes fields of the only image in manifest.json."""
-    def apply(folder: Path) -> None:
-        entry = read_json(folder / 'manifest.json')[0]
-        (folder / 'manifest.json').write_text(json.dumps([{**entry, **fields}]))
+    def apply(directory: Path) -> None:
+        entry = read_json(directory / 'manifest.json')[0]
+        (directory / 'manifest.json').write_text(json.dumps([{**entry, **fields}]))
     return apply
 
 
 def replaced(value: object) -> Callable[[Path], None]:
-    def apply(folder: Path) -> None:
-        (folder / 'manifest.json').write_text(json.dumps(value))
+    def apply(directory: Path) -> None:
+        (directory / 'manifest.json').write_text(json.dumps(value))
     return apply
 
 
@@ -180,7 +181,7 @@ LAYERS = [f'{number:064}/layer.tar' for number in range(3)]
     (change(Config='../secret'), 'leads out of the directory'),
     (change(Config='missing.json'), 'config missing.json cannot be read'),
     (change(Config=f'{"0" * 64}/layer.tar'), 'is not JSON')])
-def test_a_malformed_folder_is_refused_in_one_line(tmp_path: Path, damage: Callable[[Path], Any], said: str) -> None:
+def test_a_malformed_directory_is_refused_in_one_line(tmp_path: Path, damage: Callable[[Path], Any], said: str) -> None:
     save(tmp_path / 'x', ['app:v1'], sample_layers(), sample_config())
     (tmp_path / 'secret').write_bytes(sample_layers()[0])
     damage(tmp_path / 'x')
@@ -205,7 +206,7 @@ def pipe(path: Path) -> None:
 
 
 @pytest.mark.parametrize('damage', [link_out, link_to_itself, pipe])
-def test_a_layer_that_is_no_file_of_the_folder_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_a_layer_that_is_no_file_of_the_directory_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     save(tmp_path / 'x', ['app:v1'], sample_layers(), sample_config())
     damage(tmp_path / 'x' / LAYERS[0])
     with pytest.raises(InvalidImage):

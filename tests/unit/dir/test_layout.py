@@ -1,4 +1,4 @@
-"""What a folder looks like after images were written to it."""
+"""What a directory looks like after images were written to it."""
 import io
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from occystrap_core import Evidence, Image, OutputError
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.tar import TarLayer
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
-from tests.unit.dir.folders import content, findings, layer_files, read_json, write, write_several
+from tests.unit.dir.directories import content, findings, layer_files, read_json, write, write_several
 
 HEXES = [Digest.of(tar).hex for tar in sample_layers()]
 
@@ -75,8 +75,8 @@ def test_an_image_written_again_takes_the_place_of_the_old_one(tmp_path: Path, u
     assert findings(receipt) == []
 
 
-def _without_receipts(folder: Path) -> dict[str, bytes]:
-    return {name: data for name, data in content(folder).items() if 'receipts' not in name}
+def _without_receipts(directory: Path) -> dict[str, bytes]:
+    return {name: data for name, data in content(directory).items() if 'receipts' not in name}
 
 
 def test_what_other_images_need_stays_when_one_is_replaced(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_what_other_images_need_stays_when_one_is_replaced(tmp_path: Path) -> No
     assert findings(one) == [] and findings(two) == []
 
 
-def test_a_folder_of_one_image_becomes_one_of_several(tmp_path: Path) -> None:
+def test_a_directory_of_one_image_becomes_one_of_several(tmp_path: Path) -> None:
     write(tmp_path, sample_image('one:v1', variant='old'))
     receipts = write_several(tmp_path, 'two:v1', 'one:v1')
     assert sorted(read_json(tmp_path / 'catalog.json')) == ['one', 'two']
@@ -94,7 +94,7 @@ def test_a_folder_of_one_image_becomes_one_of_several(tmp_path: Path) -> None:
     assert [findings(receipt) for receipt in receipts] == [[], []]
 
 
-def test_a_folder_of_several_images_is_not_wiped_for_one(tmp_path: Path) -> None:
+def test_a_directory_of_several_images_is_not_wiped_for_one(tmp_path: Path) -> None:
     (receipt,) = write_several(tmp_path, 'one:v1')
     with pytest.raises(OutputError, match='holds several images: add .unique_names=true'):
         write(tmp_path, sample_image('two:v1'))

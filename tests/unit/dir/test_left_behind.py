@@ -13,7 +13,7 @@ from occystrap_dir.layout.recovery import rebuilt_index
 from occystrap_dir.workspace import workspace
 from occystrap_dir.workspace.beneath import Beneath
 from tests.hostile.in_process import run_here
-from tests.unit.dir.folders import copy, output, read_json, write_several
+from tests.unit.dir.directories import copy, output, read_json, write_several
 from tests.unit.dir.layout import layouts
 from tests.unit.tar.archives import docker_members, write_tar
 

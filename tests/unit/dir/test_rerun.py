@@ -1,4 +1,4 @@
-"""Writing to a folder that holds something already: whole, damaged, or left by a run that was stopped."""
+"""Writing to a directory that holds something already: whole, damaged, or left by a run that was stopped."""
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.oci import Digest
 from occystrap_core.tar import StoredLayer, TarLayer
 from occystrap_core.testing.sample import sample_image, sample_layers
-from tests.unit.dir.folders import SETTINGS, content, findings, layer_files, output, read_json, write, write_several
+from tests.unit.dir.directories import SETTINGS, content, findings, layer_files, output, read_json, write, write_several
 
 LAYER = f'{Digest.of(sample_layers()[0]).hex}/layer.tar'
 
@@ -122,7 +122,7 @@ def test_a_failed_run_leaves_other_images_and_no_trace(tmp_path: Path, unique: b
     assert findings(receipt, VerifyLevel.FULL) == []
 
 
-def test_a_failed_run_makes_no_folder(tmp_path: Path) -> None:
+def test_a_failed_run_makes_no_directory(tmp_path: Path) -> None:
     with pytest.raises(DigestMismatch):
         write(tmp_path / 'x', breaking(sample_image()))
     assert os.listdir(tmp_path) == []

@@ -12,7 +12,7 @@ from occystrap_core import Evidence, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_dir.plugin import verify_output
-from tests.unit.dir.folders import findings, read_json, write, write_several
+from tests.unit.dir.directories import findings, read_json, write, write_several
 
 LAYER = f'{Digest.of(sample_layers()[0]).hex}/layer.tar'
 CONFIG = f'{Digest.of(sample_config()).hex}.json'
@@ -47,7 +47,7 @@ def link(path: Path) -> None:
     path.symlink_to('elsewhere')
 
 
-def folder(path: Path) -> None:
+def directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
@@ -60,7 +60,7 @@ def pipe(path: Path) -> None:
 @pytest.mark.parametrize('level', BOTH)
 @pytest.mark.parametrize('kind', FILES)
 @pytest.mark.parametrize('damage, said', [
-    (remove, 'is missing'), (empty, ''), (cut, ''), (link, 'is a symbolic link'), (folder, 'is a directory'),
+    (remove, 'is missing'), (empty, ''), (cut, ''), (link, 'is a symbolic link'), (directory, 'is a directory'),
     (pipe, 'is a pipe')])
 def test_what_is_not_there_whole_is_an_error_that_names_it(
         tmp_path: Path, receipt: Receipt, kind: str, damage: Callable[[Path], None], said: str, level: VerifyLevel,
@@ -170,20 +170,20 @@ def test_all_damage_is_reported_at_once(tmp_path: Path, receipt: Receipt) -> Non
     assert len(findings(receipt)) == 3
 
 
-def test_a_folder_that_is_gone_is_one_error(tmp_path: Path) -> None:
+def test_a_directory_that_is_gone_is_one_error(tmp_path: Path) -> None:
     receipt = write(tmp_path / 'x')
     shutil.rmtree(tmp_path / 'x')
     assert findings(receipt) == [f'error dir://{tmp_path}/x: there is no such directory']
 
 
-def test_a_layer_reached_through_a_linked_folder_is_an_error(tmp_path: Path, receipt: Receipt) -> None:
+def test_a_layer_reached_through_a_linked_directory_is_an_error(tmp_path: Path, receipt: Receipt) -> None:
     parent = (tmp_path / LAYER).parent
     parent.rename(tmp_path / 'elsewhere')
     parent.symlink_to('elsewhere')
     assert findings(receipt) == [f'error layer {LAYER}: lies in a symbolic link, not in a directory']
 
 
-def test_the_folder_itself_may_be_reached_through_a_link(tmp_path: Path) -> None:
+def test_the_directory_itself_may_be_reached_through_a_link(tmp_path: Path) -> None:
     receipt = write(tmp_path / 'x')
     (tmp_path / 'link').symlink_to('x')
     assert findings(replace(receipt, path=str(tmp_path / 'link')), VerifyLevel.FULL) == []
@@ -209,7 +209,7 @@ def test_what_cannot_be_read_is_unverified(tmp_path: Path, receipt: Receipt, mon
     assert set(findings(receipt)) >= {f'unverified layer {LAYER}: cannot be read: Permission denied'}
 
 
-def test_the_receipt_that_the_folder_keeps_verifies_it_anywhere(tmp_path: Path) -> None:
+def test_the_receipt_that_the_directory_keeps_verifies_it_anywhere(tmp_path: Path) -> None:
     write(tmp_path / 'x', sample_image('r.example/app:v1'))
     shutil.move(tmp_path / 'x', tmp_path / 'y')
     kept = Receipt.from_json((tmp_path / 'y/.occystrap/receipts/manifest.json').read_text())

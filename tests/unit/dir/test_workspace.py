@@ -1,4 +1,4 @@
-"""The state folder of a destination: leaving it fails nobody."""
+"""The state directory of a destination: leaving it fails nobody."""
 import errno
 import os
 from pathlib import Path

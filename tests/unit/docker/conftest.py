@@ -3,19 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.folders import service_folder
+from tests.services.directories import service_directory
 from tests.unit.docker.fake_daemon import FakeDaemon, fake_daemon
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder whose path is short enough for sockets."""
-    with service_folder('fake') as folder:
-        yield folder
+def directory() -> Iterator[Path]:
+    """A directory whose path is short enough for sockets."""
+    with service_directory('fake') as directory:
+        yield directory
 
 
 @pytest.fixture
-def daemon(folder: Path) -> Iterator[FakeDaemon]:
+def daemon(directory: Path) -> Iterator[FakeDaemon]:
     """A daemon without images."""
-    with fake_daemon(folder / 'docker.sock') as daemon:
+    with fake_daemon(directory / 'docker.sock') as daemon:
         yield daemon

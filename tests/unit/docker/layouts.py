@@ -54,17 +54,17 @@ def double_tars(variant: str = '') -> list[bytes]:
 
 
 def legacy(tars: Sequence[bytes] | None = None) -> Exported:
-    """As Docker up to 24 exports: folders named by neither content, doubles as symlinks, the config at the root."""
+    """As Docker up to 24 exports: directories named by neither content, doubles as symlinks, the config at the root."""
     tars = double_tars() if tars is None else tars
     config, image_id = _config(tars)
     members: list[Member] = [(f'{image_id.hex}.json', config)]
     first: dict[bytes, str] = {}
     for index, tar in enumerate(tars):
-        folder = f'{index:064x}'
-        members += [(f'{folder}/VERSION', b'1.0'), (f'{folder}/json', b'{"id": "x"}')]
-        members.append((f'{folder}/layer.tar', None, f'../{first[tar]}/layer.tar') if tar in first
-                       else (f'{folder}/layer.tar', tar))
-        first.setdefault(tar, folder)
+        directory = f'{index:064x}'
+        members += [(f'{directory}/VERSION', b'1.0'), (f'{directory}/json', b'{"id": "x"}')]
+        members.append((f'{directory}/layer.tar', None, f'../{first[tar]}/layer.tar') if tar in first
+                       else (f'{directory}/layer.tar', tar))
+        first.setdefault(tar, directory)
     return Exported(image_id, config, tars, make_tar([*members, ('manifest.json', b'[]'), ('repositories', b'{}')]))
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 
 def make_context(config: Path, name: str, host: str, lenient: bool = False, certificates: bool = False) -> Path:
-    """Write a context below the folder of Docker's settings; return the folder of its certificates."""
+    """Write a context below the directory of Docker's settings; return the directory of its certificates."""
     key = hashlib.sha256(name.encode()).hexdigest()
     meta = config / 'contexts/meta' / key
     meta.mkdir(parents=True)
     (meta / 'meta.json').write_text(json.dumps({
         'Name': name, 'Metadata': {}, 'Endpoints': {'docker': {'Host': host, 'SkipTLSVerify': lenient}}}))
-    folder = config / 'contexts/tls' / key / 'docker'
+    directory = config / 'contexts/tls' / key / 'docker'
     if certificates:
-        folder.mkdir(parents=True)
-        (folder / 'ca.pem').write_text('an authority')
-    return folder
+        directory.mkdir(parents=True)
+        (directory / 'ca.pem').write_text('an authority')
+    return directory

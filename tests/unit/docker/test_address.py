@@ -16,7 +16,7 @@ VARIABLES = ('DOCKER_HOST', 'DOCKER_TLS_VERIFY', 'DOCKER_CERT_PATH', 'DOCKER_CON
 
 @pytest.fixture(autouse=True)
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of Docker's settings, empty; none of the caller's variables, no socket of the user."""
+    """The directory of Docker's settings, empty; none of the caller's variables, no socket of the user."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('DOCKER_CONFIG', str(tmp_path / 'config'))
@@ -93,12 +93,12 @@ def test_a_path_counts_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ({'socket': '/a', 'host': 'tcp://b:1'}, 'socket= and host= both say where'),
     ({'host': 'tcp://b:1', 'context': 'c'}, 'host= and context= both say where'),
     ({'context': 'default', 'engine': 'podman'}, 'context= is one of Docker'),
-    ({'socket': '/a', 'cert_path': '/certs'}, 'cert_path= is for a daemon at tcp://'),
+    ({'socket': '/a', 'cert_path': '/certs'}, 'cert_path= needs a daemon at tcp://'),
     ({'host': 'unix://'}, "'unix://' .host=. names no socket: unix:///PATH is expected"),
     ({'host': 'unix://run/docker.sock'}, 'names no socket'),
     ({'socket': f'/{"a" * 107}'}, 'too long for a socket, which may have 107 bytes: make a symlink'),
     ({'socket': '/run/a#b.sock'}, '/run/a#b.sock .socket=. cannot be reached because of # in it'),
-    ({'host': 'ssh://a', 'tls_verify': True}, 'tls_verify= is for a daemon at tcp://'),
+    ({'host': 'ssh://a', 'tls_verify': True}, 'tls_verify= needs a daemon at tcp://'),
     ({'context': 'build', 'cert_path': '/certs'}, 'certificates of its own: leave out cert_path='),
     ({'context': 'bild'}, "context=: there is no docker context 'bild'; did you mean 'build'?"),
     ({'context': 'empty'}, "the docker context 'empty' in .* names no daemon"),
@@ -158,10 +158,10 @@ def test_certificates_of_options_and_environment(config: Path, monkeypatch: pyte
 
 
 def test_certificates_of_a_context(config: Path) -> None:
-    folder = make_context(config, 'secured', 'tcp://a:2376', certificates=True)
+    directory = make_context(config, 'secured', 'tcp://a:2376', certificates=True)
     make_context(config, 'lenient', 'tcp://b:2376', lenient=True)
     make_context(config, 'local', 'unix:///a.sock', certificates=True)
-    assert find_address({'context': 'secured'}).certificates == Certificates(str(folder))
+    assert find_address({'context': 'secured'}).certificates == Certificates(str(directory))
     assert find_address({'context': 'lenient'}).certificates == Certificates(None, False)
     assert find_address({'context': 'local'}).certificates is None
 

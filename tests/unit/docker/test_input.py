@@ -72,22 +72,22 @@ def test_an_unknown_image_says_what_to_do(daemon: FakeDaemon) -> None:
         source(daemon, 'nothing:v1')
 
 
-def test_no_daemon_says_what_to_do(folder: Path) -> None:
+def test_no_daemon_says_what_to_do(directory: Path) -> None:
     for name in ('missing.sock', 'abandoned.sock'):
         if name == 'abandoned.sock':
-            socket.socket(socket.AF_UNIX).bind(str(folder / name))
+            socket.socket(socket.AF_UNIX).bind(str(directory / name))
         with pytest.raises(ServiceUnavailable) as error:
-            source(str(folder / name))
-        for word in (f'unix://{folder}/{name}', 'systemctl start docker', 'DOCKER_HOST', '?socket='):
+            source(str(directory / name))
+        for word in (f'unix://{directory}/{name}', 'systemctl start docker', 'DOCKER_HOST', '?socket='):
             assert word in str(error.value)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='only root can become somebody else')
-def test_a_socket_of_others_says_what_to_do(daemon: FakeDaemon, folder: Path) -> None:
+def test_a_socket_of_others_says_what_to_do(daemon: FakeDaemon, directory: Path) -> None:
     daemon.add(legacy(), 'sample:v1')
     source(daemon)  # all that is imported lazily is there now
     daemon.socket.chmod(0o600)
-    folder.chmod(0o755)
+    directory.chmod(0o755)
     os.seteuid(65534)
     try:
         with pytest.raises(AccessDenied, match=f'permission denied at unix://{daemon.socket}: .*group'):

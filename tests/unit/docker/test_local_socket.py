@@ -21,10 +21,10 @@ ANSWERS = {
 
 
 @pytest.fixture
-def listening(folder: Path) -> Iterator[socket.socket]:
+def listening(directory: Path) -> Iterator[socket.socket]:
     """A socket that listens, with room for one connection in its queue."""
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(folder / 'a.sock'))
+        listener.bind(str(directory / 'a.sock'))
         listener.listen(0)
         yield listener
 

@@ -19,7 +19,7 @@ IMAGES = [legacy, lambda: by_index(double_tars())]
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(daemon: FakeDaemon, tmp_path: Path) -> object:
-    """After each test the daemon has the one tag and image, and the temporary folder is empty."""
+    """After each test the daemon has the one tag and image, and the temporary directory is empty."""
     yield
     assert set(daemon.tags) == {'sample:v1'} and len(daemon.images) == 1
     assert not list(tmp_path.iterdir())
@@ -97,37 +97,37 @@ def test_a_tag_that_could_not_be_removed_is_told(daemon: FakeDaemon, tmp_path: P
     daemon.tags = {'sample:v1': expected.id}
 
 
-def test_a_layout_of_it_has_the_manifest_that_was_pushed(daemon: FakeDaemon, tmp_path: Path, folder: Path) -> None:
+def test_a_layout_of_it_has_the_manifest_that_was_pushed(daemon: FakeDaemon, tmp_path: Path, directory: Path) -> None:
     daemon.add(legacy(), 'sample:v1')
-    image, receipt = copied(daemon, tmp_path, folder)
+    image, receipt = copied(daemon, tmp_path, directory)
     assert image.manifest
     manifest, = receipt.of_kind('manifest')
     assert manifest.digest == image.manifest.digest
-    blobs = {path.name for path in (folder / 'out/blobs/sha256').iterdir()}
+    blobs = {path.name for path in (directory / 'out/blobs/sha256').iterdir()}
     assert {layer.digest.hex for layer in image.manifest.layers} < blobs
 
 
-def test_a_filter_that_changes_nothing_keeps_the_manifest(daemon: FakeDaemon, tmp_path: Path, folder: Path) -> None:
+def test_a_filter_that_changes_nothing_keeps_the_manifest(daemon: FakeDaemon, tmp_path: Path, directory: Path) -> None:
     daemon.add(legacy(), 'sample:v1')
-    image, receipt = copied(daemon, tmp_path, folder, DerivedImage)
+    image, receipt = copied(daemon, tmp_path, directory, DerivedImage)
     manifest, = receipt.of_kind('manifest')
     assert image.manifest and manifest.digest == image.manifest.digest
 
 
-def copied(daemon: FakeDaemon, temporary: Path, folder: Path, change: Callable[[Image], Image] = lambda image: image,
+def copied(daemon: FakeDaemon, temporary: Path, directory: Path, change: Callable[[Image], Image] = lambda image: image,
            ) -> tuple[Image, Receipt]:
     """Copy the image into an OCI layout."""
     options = {'compression': 'gzip', 'tag': None}
-    output = LayoutOutput(Location('layout', str(folder / 'out'), options, {}), SETTINGS)
+    output = LayoutOutput(Location('layout', str(directory / 'out'), options, {}), SETTINGS)
     with pushed(daemon, temporary) as source:
         image = change(source)
         return image, ImageCopy(image, output, SETTINGS, 'dockerpush://sample').run()
 
 
-def test_into_a_daemon(daemon: FakeDaemon, tmp_path: Path, folder: Path) -> None:
+def test_into_a_daemon(daemon: FakeDaemon, tmp_path: Path, directory: Path) -> None:
     expected = daemon.add(legacy(), 'sample:v1')
     with pushed(daemon, tmp_path) as image:
-        write(daemon, folder, image)
+        write(daemon, directory, image)
     assert list(daemon.images[daemon.tags.pop('team/sample:v1')].tars) == list(expected.tars)
 
 

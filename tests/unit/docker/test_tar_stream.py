@@ -9,7 +9,7 @@ from occystrap_core.files import IteratorSource
 from occystrap_docker.export.tar_stream import TarStream
 from tests.unit.docker.layouts import make_tar
 
-LONG = 'a-folder/' * 20 + 'file'
+LONG = 'a-directory/' * 20 + 'file'
 FILES = [('first', b'1' * 700), ('empty', b''), (LONG, b'long name'), ('grüße', b'3' * 512), ('last', b'end')]
 
 
@@ -41,7 +41,7 @@ def test_peeking_takes_nothing() -> None:
         assert b''.join(file.chunks()) == content
 
 
-def test_links_and_folders_are_no_files() -> None:
+def test_links_and_directories_are_no_files() -> None:
     archive = make_tar([('link', None, 'first'), ('first', b'1')])
     assert [file.name for file in stream(archive).files()] == ['first']
 

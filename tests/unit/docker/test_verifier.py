@@ -164,8 +164,8 @@ def test_a_daemon_that_does_not_answer_proves_nothing(fault: str, level: VerifyL
     assert len(found) == 1 and found[0].startswith('unverified')
 
 
-def test_a_daemon_that_is_gone_proves_nothing(daemon: FakeDaemon, folder: Path) -> None:
-    gone = replace(receipt(daemon), options={'socket': str(folder / 'gone.sock')})
+def test_a_daemon_that_is_gone_proves_nothing(daemon: FakeDaemon, directory: Path) -> None:
+    gone = replace(receipt(daemon), options={'socket': str(directory / 'gone.sock')})
     found = findings(gone, FAST)
     assert len(found) == 1 and found[0].startswith('unverified') and 'gone.sock' in found[0]
 

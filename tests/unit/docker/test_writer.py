@@ -103,11 +103,11 @@ def test_layers_upon_the_same_lower_ones_are_sent_only_where_they_must(
 
 @pytest.mark.parametrize(('layout', 'filtered', 'sent'), [(blobs, False, 1), (blobs, True, 3), (legacy, False, 3)])
 def test_from_another_daemon_come_only_layers_that_are_wanted(
-        layout: Callable[[Sequence[bytes]], Exported], filtered: bool, sent: int, daemon: FakeDaemon, folder: Path,
+        layout: Callable[[Sequence[bytes]], Exported], filtered: bool, sent: int, daemon: FakeDaemon, directory: Path,
         tmp_path: Path) -> None:
     tars = sample_layers()
     daemon.add(Exported(Digest.of(b'base'), sample_config(tars[:2]), tars[:2], b''), 'base:v1')
-    with fake_daemon(folder / 'other.sock') as other:
+    with fake_daemon(directory / 'other.sock') as other:
         other.add(layout(tars), 'sample:v1')
         with source(other) as image:
             receipt = write(daemon, tmp_path, DerivedImage(image) if filtered else image)
@@ -137,9 +137,9 @@ def test_names_that_cannot_be_tagged_are_usage_errors(name: str, daemon: FakeDae
         DockerWriter(at(daemon, name), SETTINGS)
 
 
-def test_without_a_daemon_nothing_is_read(folder: Path, tmp_path: Path) -> None:
+def test_without_a_daemon_nothing_is_read(directory: Path, tmp_path: Path) -> None:
     image = sample_image()
-    output = DockerWriter(at(str(folder / 'no.sock'), 'sample:v1'), SETTINGS)
+    output = DockerWriter(at(str(directory / 'no.sock'), 'sample:v1'), SETTINGS)
     with pytest.raises(ServiceUnavailable, match='no Docker or Podman daemon answers'):
         output.prepare(image)
     output.abort()
@@ -151,7 +151,7 @@ def test_a_file_that_is_no_socket_is_named(tmp_path: Path) -> None:
         DockerWriter(at(f'{tmp_path}/file', 'sample:v1'), SETTINGS).prepare(sample_image())
 
 
-def test_a_temporary_folder_that_is_not_there_says_what_to_do(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_a_temporary_directory_that_is_not_there_says_what_to_do(daemon: FakeDaemon, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match='--temp-dir'):
         write(daemon, tmp_path / 'missing', hinted(None, None, None))
 
@@ -241,7 +241,7 @@ def test_a_broken_source_leaves_nothing(daemon: FakeDaemon, tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_temporary_folder_says_what_to_do(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_a_full_temporary_directory_says_what_to_do(daemon: FakeDaemon, tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limits[1]))

@@ -31,8 +31,8 @@ flat = _import_example()
 
 
 class TestFlat(WriterConformance):
-    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
-        output = flat.FlatOutput(Location('flat', str(folder / 'image'), {}, {}), settings)
+    def make_output(self, directory: Path, settings: Settings) -> ImageOutput:
+        output = flat.FlatOutput(Location('flat', str(directory / 'image'), {}, {}), settings)
         assert isinstance(output, ImageOutput)
         return output
 
@@ -41,7 +41,7 @@ class TestFlat(WriterConformance):
         assert isinstance(results, CheckResults)
         return results
 
-    def test_the_folder_is_what_the_readme_shows(self, tmp_path: Path) -> None:
+    def test_the_directory_is_what_the_readme_shows(self, tmp_path: Path) -> None:
         self.write(tmp_path, sample_image())
         names = sorted(os.listdir(tmp_path / 'image'))
         shown = next(line for line in (EXAMPLE / 'README.md').read_text().splitlines() if line.startswith('    00-'))
@@ -61,7 +61,7 @@ class TestFlat(WriterConformance):
         receipt = self.write(tmp_path, Image(Reference.parse('many:v1'), config, layers))
         assert self.outcome(receipt, VerifyLevel.FULL) is Outcome.VERIFIED
 
-    def test_a_folder_with_other_things_is_refused(self, tmp_path: Path) -> None:
+    def test_a_directory_with_other_things_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / 'image').mkdir()
         (tmp_path / 'image' / 'letter.txt').touch()
         with pytest.raises(OutputError, match='holds no flat image'):

@@ -14,8 +14,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ('OCCYSTRAP_USERNAME', 'OCCYSTRAP_PASSWORD', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY',
                  'REGISTRY_AUTH_FILE'):
         monkeypatch.delenv(name, raising=False)
-    for name, folder in (('DOCKER_CONFIG', 'docker'), ('XDG_RUNTIME_DIR', 'run'), ('XDG_CONFIG_HOME', 'config')):
-        monkeypatch.setenv(name, str(tmp_path / folder))
+    for name, directory in (('DOCKER_CONFIG', 'docker'), ('XDG_RUNTIME_DIR', 'run'), ('XDG_CONFIG_HOME', 'config')):
+        monkeypatch.setenv(name, str(tmp_path / directory))
     monkeypatch.setattr(retries, '_FIRST', 0.001)
 
 

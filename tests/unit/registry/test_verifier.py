@@ -23,7 +23,7 @@ Written = tuple[Receipt, Path]
 
 @pytest.fixture
 def written(tmp_path: Path, settings: Settings) -> Iterator[Written]:
-    """The sample image in a registry: its receipt and the folder of blobs."""
+    """The sample image in a registry: its receipt and the directory of blobs."""
     with RegistryServer(tmp_path / 'registry') as server:
         yield push(server.host, settings), tmp_path / 'registry/blobs/sha256'
 

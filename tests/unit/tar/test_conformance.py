@@ -9,9 +9,9 @@ from occystrap_tar.writer import tar_output
 class TestDockerArchive(WriterConformance):
     form = 'docker'
 
-    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
+    def make_output(self, directory: Path, settings: Settings) -> ImageOutput:
         options = {'format': self.form, 'tag': None, 'compression': 'gzip'}
-        return tar_output(Location('tar', str(folder / 'image.tar'), options, {}), settings)
+        return tar_output(Location('tar', str(directory / 'image.tar'), options, {}), settings)
 
     def verify(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
         return verify_output(receipt, level, settings)

@@ -218,7 +218,7 @@ def test_a_compressed_archive_that_is_cut_leaves_nothing(cut: int, tmp_path: Pat
     assert not os.listdir(spool)
 
 
-def test_a_temporary_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_a_temporary_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     path = tmp_path / 'a.tar'
     path.write_bytes(gzip.compress(write_tar(path, docker_members()).read_bytes()))
     with pytest.raises(OutputError, match='/nowhere.*--temp-dir'):

@@ -40,12 +40,12 @@ class Source:
         return opened
 
 
-def same_archives(folder: Path, option: str, settings: Settings, source: Source, count: int = 3,
+def same_archives(directory: Path, option: str, settings: Settings, source: Source, count: int = 3,
                   change: Callable[[Image], Image] = lambda image: image) -> None:
     for number in range(count):
-        receipt = write(change(source.image()), f'tar://{folder}/{number}.tar{option}', settings)
+        receipt = write(change(source.image()), f'tar://{directory}/{number}.tar{option}', settings)
         assert verify(receipt).outcome is Outcome.VERIFIED
-        assert (folder / f'{number}.tar').read_bytes() == (folder / '0.tar').read_bytes()
+        assert (directory / f'{number}.tar').read_bytes() == (directory / '0.tar').read_bytes()
 
 
 @FORMATS

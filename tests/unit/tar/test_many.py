@@ -39,15 +39,15 @@ def _is_copy(descriptor: str) -> bool:
     return target.endswith('(deleted)')
 
 
-def listed(folder: Path, count: int) -> Path:
+def listed(directory: Path, count: int) -> Path:
     """Return a list of compressed archives, each with an image of its own name."""
     lines = []
     for number in range(count):
-        plain = write_tar(folder / f'{number}.tar', docker_members(tags=(f'app:v{number}',)))
-        (folder / f'{number}.tar.gz').write_bytes(gzip.compress(plain.read_bytes(), 1))
-        lines.append(f'tar://{folder}/{number}.tar.gz\n')
-    (folder / 'list').write_text(''.join(lines))
-    return folder / 'list'
+        plain = write_tar(directory / f'{number}.tar', docker_members(tags=(f'app:v{number}',)))
+        (directory / f'{number}.tar.gz').write_bytes(gzip.compress(plain.read_bytes(), 1))
+        lines.append(f'tar://{directory}/{number}.tar.gz\n')
+    (directory / 'list').write_text(''.join(lines))
+    return directory / 'list'
 
 
 @pytest.mark.parametrize('command', ['process', 'check', 'search'])

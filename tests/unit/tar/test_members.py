@@ -21,17 +21,17 @@ FORMATS = {'gnu': ['--format=gnu'], **{version: ['--format=pax', f'--sparse-vers
                                        for version in ('0.0', '0.1', '1.0')}}
 
 
-def with_holes(folder: Path, members: list[tuple[str, bytes | str]], options: list[str], big: bytes) -> Path:
+def with_holes(directory: Path, members: list[tuple[str, bytes | str]], options: list[str], big: bytes) -> Path:
     """Return an archive of these members, and of a large one that has holes, packed by GNU tar."""
-    tree = folder / 'tree'
+    tree = directory / 'tree'
     for name, content in [*members, ('big', big)]:
         assert isinstance(content, bytes)
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         subprocess.run(['fallocate', '--dig-holes', path], check=True)
-    subprocess.run(['tar', '-cS', *options, '-f', folder / 'holes.tar', '-C', tree, *os.listdir(tree)], check=True)
-    return folder / 'holes.tar'
+    subprocess.run(['tar', '-cS', *options, '-f', directory / 'holes.tar', '-C', tree, *os.listdir(tree)], check=True)
+    return directory / 'holes.tar'
 
 
 BIG = bytes(100_000) + b'middle' * 5000 + bytes(300_000) + b'end' + bytes(200_000)

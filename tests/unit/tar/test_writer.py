@@ -126,13 +126,14 @@ def unread(size: int) -> int | None:
 
 
 def test_places_that_cannot_be_written_are_refused_at_once(tmp_path: Path) -> None:
-    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'directory').mkdir()
     (tmp_path / 'file').touch()
     (tmp_path / 'link').symlink_to('file')
     (tmp_path / 'dead').symlink_to('nothing')
     os.mkfifo(tmp_path / 'pipe')
-    for target, words in [('folder', 'is a folder'), ('missing/a.tar', 'no folder'), ('file/a.tar', 'no folder'),
-                          ('link', 'symbolic link'), ('dead', 'symbolic link'), ('pipe', 'not a regular file')]:
+    for target, words in [('directory', 'is a directory'), ('missing/a.tar', 'no directory'),
+                          ('file/a.tar', 'no directory'), ('link', 'symbolic link'), ('dead', 'symbolic link'),
+                          ('pipe', 'not a regular file')]:
         with pytest.raises(OutputError, match=words):
             write(image_of(sample_layers(), unread), f'tar://{tmp_path}/{target}')
     assert (tmp_path / 'file').read_bytes() == b'' and not (tmp_path / 'nothing').exists()

@@ -16,7 +16,7 @@ Entry = tuple[tarfile.TarInfo, bytes]
 
 
 def entry(name: str, content: bytes | str | None = b'', kind: bytes = tarfile.REGTYPE, **fields: object) -> Entry:
-    """Return an entry: bytes are content, text is a link's target (a hard one if `kind` says so), None is a folder."""
+    """Return an entry: bytes are content, text is a link's target (hard if `kind` says so), None is a directory."""
     info = tarfile.TarInfo(name)
     if isinstance(content, str):
         info.type, info.linkname = kind if kind == tarfile.LNKTYPE else tarfile.SYMTYPE, content

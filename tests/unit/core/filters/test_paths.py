@@ -10,7 +10,7 @@ from occystrap_core.errors import UsageError
 from tests.unit.core.filters.tars import contents, entry, hard, listed, tar_of, through
 
 FORMATS = pytest.mark.parametrize('kind', [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
-LONG = 'folder/' + 'long' * 40
+LONG = 'directory/' + 'long' * 40
 TREE = [entry('etc', None), entry('etc/passwd', b'root'), entry('var', None), entry('var/cache', None),
         entry('var/cache/a.deb', b'deb' * 999), entry('var/cache/.wh.old', b''), entry('usr', None),
         entry('usr/a.pyc', b'pyc'), entry('usr/a.py', b'py'), entry('usr/link', 'a.pyc')]

@@ -17,7 +17,7 @@ ATTRIBUTES = st.dictionaries(st.sampled_from(['SCHILY.xattr.user.a', 'comment', 
 
 @st.composite
 def entries(draw: st.DrawFn) -> list[Entry]:
-    """Return files, links of both kinds, folders and devices, with whatever they may have."""
+    """Return files, links of both kinds, directories and devices, with whatever they may have."""
     made = []
     for _ in range(draw(st.integers(0, 6))):
         name = draw(st.one_of(NAMES, LONG))

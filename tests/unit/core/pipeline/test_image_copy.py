@@ -421,12 +421,12 @@ def test_a_signal_in_mid_clean_up_does_not_stop_it(shelf: Shelf) -> None:
 # Spooling
 
 def descriptors() -> set[str]:
-    """Return what the process has open, but for the folder that lists it."""
+    """Return what the process has open, but for the directory that lists it."""
     return {os.readlink(f'/proc/self/fd/{each}') for each in os.listdir('/proc/self/fd')
             if os.path.exists(f'/proc/self/fd/{each}')}
 
 
-def test_spools_lie_in_the_wanted_folder_and_leave_nothing(tmp_path: Path, shelf: Shelf) -> None:
+def test_spools_lie_in_the_wanted_directory_and_leave_nothing(tmp_path: Path, shelf: Shelf) -> None:
     seen: set[str] = set()
 
     class Watching(MemoryOutput):
@@ -445,10 +445,10 @@ def test_a_failing_layer_closes_its_spool(tmp_path: Path, shelf: Shelf) -> None:
     assert not [each for each in descriptors() if each.startswith(str(tmp_path))]
 
 
-@pytest.mark.parametrize('folder', ['/nowhere/at/all', '/dev/null'])
-def test_a_folder_that_takes_no_spool_is_named_with_advice(folder: str, shelf: Shelf) -> None:
-    with pytest.raises(OutputError, match=f'cannot spool a layer in {folder}: .*--temp-dir'):
-        copy(sample_image(stored=False), settings=Settings(temporary=folder))
+@pytest.mark.parametrize('directory', ['/nowhere/at/all', '/dev/null'])
+def test_a_directory_that_takes_no_spool_is_named_with_advice(directory: str, shelf: Shelf) -> None:
+    with pytest.raises(OutputError, match=f'cannot spool a layer in {directory}: .*--temp-dir'):
+        copy(sample_image(stored=False), settings=Settings(temporary=directory))
 
 
 @pytest.mark.parametrize('size', [1000, 5 << 20])

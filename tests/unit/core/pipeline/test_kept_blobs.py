@@ -64,10 +64,10 @@ def image_of(tar: bytes, kind: str, step: int) -> tuple[Image, list[Source]]:
     return Image(Reference.parse('big:v1'), config, [layer], Manifest.build(pointer, [layer.descriptor])), opened
 
 
-def copied(image: Image, leaves: str, folder: Path) -> Shelf:
+def copied(image: Image, leaves: str, directory: Path) -> Shelf:
     """Copy without the entries named, and return where everything is."""
     SHELVES.clear()
-    settings = Settings(temporary=str(folder))
+    settings = Settings(temporary=str(directory))
     filtered = Without({'name': leaves}, settings).apply(image)
     location = Location('memory', 'shelf', {}, {})
     ImageCopy(filtered, MemoryOutput(location, settings), settings, 'memory://source').run()

@@ -34,25 +34,25 @@ def states(matches: list[Match]) -> list[tuple[int, str, str, int | None]]:
     return [(each.layer, each.path.decode(), each.state, each.by) for each in matches]
 
 
-FILE, FOLDER = b'x', None
+FILE, DIRECTORY = b'x', None
 
 
 @pytest.mark.parametrize('upside_down', [False, True])
 @pytest.mark.parametrize(('name', 'upper', 'state'), [
     ('untouched', [entry('other', FILE)], ('visible', None)),
     ('a name that only begins so', [entry('a/b/cc', FILE), entry('a/b/.wh.cc', FILE)], ('visible', None)),
-    ('the folder again', [entry('a', FOLDER), entry('a/b/', FOLDER)], ('visible', None)),
+    ('the directory again', [entry('a', DIRECTORY), entry('a/b/', DIRECTORY)], ('visible', None)),
     ('again', [entry('./a/b/c', FILE)], ('shadowed', 1)),
     ('a link instead', [entry('a/b/c', 'elsewhere')], ('shadowed', 1)),
     ('whiteout', [entry('a/b/.wh.c', b'')], ('deleted', 1)),
-    ('whiteout of the folder', [entry('.wh.a', b'')], ('deleted', 1)),
+    ('whiteout of the directory', [entry('.wh.a', b'')], ('deleted', 1)),
     ('whiteout and again', [entry('a/b/.wh.c', b''), entry('a/b/c', FILE)], ('shadowed', 1)),
-    ('opaque folder', [entry('a/b/.wh..wh..opq', b'')], ('deleted', 1)),
-    ('opaque folder above', [entry('a/.wh..wh..opq', b'')], ('deleted', 1)),
+    ('opaque directory', [entry('a/b/.wh..wh..opq', b'')], ('deleted', 1)),
+    ('opaque directory above', [entry('a/.wh..wh..opq', b'')], ('deleted', 1)),
     ('opaque root', [entry('.wh..wh..opq', b'')], ('deleted', 1)),
-    ('opaque folder elsewhere', [entry('a/d/.wh..wh..opq', b'')], ('visible', None)),
-    ('a file in place of the folder', [entry('a/b', FILE)], ('deleted', 1)),
-    ('a link in place of the folder above', [entry('a', 'usr')], ('deleted', 1)),
+    ('opaque directory elsewhere', [entry('a/d/.wh..wh..opq', b'')], ('visible', None)),
+    ('a file in place of the directory', [entry('a/b', FILE)], ('deleted', 1)),
+    ('a link in place of the directory above', [entry('a', 'usr')], ('deleted', 1)),
     ('whiteout without a name', [entry('a/b/.wh.', b'')], ('visible', None)),
     ('what aufs keeps for itself', [entry('a/.wh..wh.b', b'')], ('visible', None)),
 ], ids=lambda value: value if isinstance(value, str) else '')
@@ -92,8 +92,9 @@ def test_the_same_layer_twice_is_searched_once_and_found_twice() -> None:
     ('gr??e', False, ['größe']),
 ])
 def test_patterns(pattern: str, regex: bool, paths: list[str]) -> None:
-    layer = [entry('./', FOLDER), entry('etc/', FOLDER), entry('./etc/a.conf', FILE), entry('etc/conf.d', FOLDER),
-             entry('etc/conf.d/b.conf', FILE), entry('usr', FOLDER), entry('größe', FILE)]
+    layer = [entry('./', DIRECTORY), entry('etc/', DIRECTORY), entry('./etc/a.conf', FILE),
+             entry('etc/conf.d', DIRECTORY), entry('etc/conf.d/b.conf', FILE), entry('usr', DIRECTORY),
+             entry('größe', FILE)]
     assert [each.path.decode() for each in searched(pattern, layer, regex=regex)] == paths
 
 
@@ -104,7 +105,7 @@ def test_patterns_that_mean_nothing(pattern: str, regex: bool) -> None:
 
 
 def test_what_is_told() -> None:
-    found = searched('*', [entry('dir', FOLDER, mode=0o755), entry('dir/new\nline\x1b[2J', b'12', uid=7, mtime=3)],
+    found = searched('*', [entry('dir', DIRECTORY, mode=0o755), entry('dir/new\nline\x1b[2J', b'12', uid=7, mtime=3)],
                      [hard('h', 'dir/x'), entry('l', '\x1btarget')])
     text = [printable(line) for line in lines(found)]
     assert text[1].endswith(r'file             2 B  dir/new\nline\x1b[2J')
@@ -126,11 +127,11 @@ names = st.sampled_from(['a', 'b', 'a/a', 'a/b', 'a/b/c', 'b/c'])
 
 def marked(name: str) -> str:
     """Return the whiteout of a name."""
-    folder, slash, last = name.rpartition('/')
-    return f'{folder}{slash}.wh.{last}'
+    directory, slash, last = name.rpartition('/')
+    return f'{directory}{slash}.wh.{last}'
 
 
-layers_of_names = st.lists(st.lists(st.tuples(names, st.sampled_from(['file', 'folder', 'gone'])), max_size=4),
+layers_of_names = st.lists(st.lists(st.tuples(names, st.sampled_from(['file', 'directory', 'gone'])), max_size=4),
                            min_size=1, max_size=4)
 
 
@@ -140,9 +141,10 @@ def test_what_is_visible_is_what_applying_the_layers_leaves(stack: list[list[tup
     layers, tree = [], {}
     for number, layer in enumerate(stack):
         made = list({name: kind for name, kind in layer}.items())
-        parents = {name: 'folder' for name, kind in made if kind != 'gone' for name in folders_of(name)}
+        parents = {name: 'directory' for name, kind in made if kind != 'gone' for name in directories_of(name)}
         made = [*sorted(parents.items()), *[each for each in made if each[0] not in parents]]
-        layers.append([entry(marked(name), b'') if kind == 'gone' else entry(name, None if kind == 'folder' else b'x')
+        layers.append([entry(marked(name), b'') if kind == 'gone'
+                       else entry(name, None if kind == 'directory' else b'x')
                        for name, kind in made])
         for name, kind in made:
             if kind == 'gone':
@@ -156,7 +158,7 @@ def test_what_is_visible_is_what_applying_the_layers_leaves(stack: list[list[tup
     assert {each.path.decode(): each.layer for each in found if each.state == 'visible'} == tree
 
 
-def folders_of(name: str) -> list[str]:
-    """Return the folders that a path lies in."""
+def directories_of(name: str) -> list[str]:
+    """Return the directories that a path lies in."""
     parts = name.split('/')
     return ['/'.join(parts[:count]) for count in range(1, len(parts))]

@@ -15,8 +15,8 @@ def entries_of(uri: str) -> Sequence[ListedImage]:
     return list(opened.entries())
 
 
-def entries_in(folder: Path, name: str, text: str | bytes) -> Sequence[ListedImage]:
+def entries_in(directory: Path, name: str, text: str | bytes) -> Sequence[ListedImage]:
     """Write a file and return what it names; its suffix tells whether it is a list or a plan."""
-    path = folder / name
+    path = directory / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return entries_of(f'{"list" if name.endswith(".txt") else "plan"}://{path}')

@@ -75,7 +75,7 @@ def test_what_is_no_list(text: str | bytes, words: str, tmp_path: Path) -> None:
         entries_in(tmp_path, 'images.txt', text)
 
 
-def test_no_file_a_folder_and_endless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_a_directory_and_endless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match='gone.txt cannot be read: No such file'):
         entries_of(f'list://{tmp_path}/gone.txt')
     with pytest.raises(UsageError, match='cannot be read: Is a directory'):

@@ -26,16 +26,16 @@ def test_does_not_match(pattern: str, path: bytes) -> None:
     assert not Globs([pattern]).match(path)
 
 
-def test_folders_alone() -> None:
+def test_directories_alone() -> None:
     globs = Globs(['cache/'])
-    assert globs.match(b'var/cache', is_folder=True) and globs.match(b'var/cache/x')
+    assert globs.match(b'var/cache', is_directory=True) and globs.match(b'var/cache/x')
     assert not globs.match(b'var/cache')
 
 
 @pytest.mark.parametrize('pattern', ['/etc/*', 'etc/*', 'etc/**', 'etc/*/', 'etc/?*', '/etc/**/x'])
-def test_what_is_in_a_folder_is_not_the_folder(pattern: str) -> None:
-    assert not Globs([pattern]).match(b'etc', is_folder=True)
-    assert not Globs([pattern], below=False).match(b'etc', is_folder=True)
+def test_what_is_in_a_directory_is_not_the_directory(pattern: str) -> None:
+    assert not Globs([pattern]).match(b'etc', is_directory=True)
+    assert not Globs([pattern], below=False).match(b'etc', is_directory=True)
 
 
 def test_what_matches_without_what_is_below() -> None:

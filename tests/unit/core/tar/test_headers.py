@@ -302,7 +302,7 @@ BAD_MAPS = {
     'lengths first, 0.0': in_records(b'numbytes', b'offset', b'numbytes', b'offset'),
     'two offsets, 0.0': in_records(b'offset', b'offset', b'numbytes', b'numbytes'),
     'fewer than told, 0.0': in_records(b'offset', b'numbytes', b'offset', b'numbytes', count=b'3'),
-    'of a folder': pax((b'GNU.sparse.major', b'1'), (b'GNU.sparse.minor', b'0')) + header(b'a', kind=b'5'),
+    'of a directory': pax((b'GNU.sparse.major', b'1'), (b'GNU.sparse.minor', b'0')) + header(b'a', kind=b'5'),
     'of four billion pieces, 1.0': in_data(b'4294967296\n' + b'0\n' * (EXTENDED_CAP // 2), b''),
 }
 

@@ -38,10 +38,10 @@ def contents(tar: bytes, most: int = 1 << 19) -> dict[str, bytes]:
     return found
 
 
-def tar_of(folder: Path, *options: str) -> bytes:
-    """Return what GNU tar makes of a folder with a sparse file of many pieces."""
-    (folder / 'plain').write_bytes(b'plain' * 1000)
-    with (folder / 'sparse').open('wb') as file:
+def tar_of(directory: Path, *options: str) -> bytes:
+    """Return what GNU tar makes of a directory with a sparse file of many pieces."""
+    (directory / 'plain').write_bytes(b'plain' * 1000)
+    with (directory / 'sparse').open('wb') as file:
         for offset, data in PIECES:
             file.seek(offset)
             file.write(data)
@@ -49,7 +49,7 @@ def tar_of(folder: Path, *options: str) -> bytes:
             file.seek((2 << 20) + place * 65536)
             file.write(b'many')
         file.truncate(SIZE)
-    return subprocess.run(['tar', '-cS', *options, '-C', folder, 'plain', 'sparse'], check=True,
+    return subprocess.run(['tar', '-cS', *options, '-C', directory, 'plain', 'sparse'], check=True,
                           capture_output=True).stdout
 
 

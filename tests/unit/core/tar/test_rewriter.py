@@ -58,7 +58,7 @@ def sample_tar(tar_format: int) -> bytes:
     with tarfile.open(fileobj=target, mode='w', format=tar_format) as tar:
         for number, (name, kind, content) in enumerate([
                 ('plain', tarfile.REGTYPE, b'content' * 1000), ('empty', tarfile.REGTYPE, b''),
-                ('folder', tarfile.DIRTYPE, b''), ('grüße', tarfile.REGTYPE, b'x'), ('null', tarfile.CHRTYPE, b''),
+                ('directory', tarfile.DIRTYPE, b''), ('grüße', tarfile.REGTYPE, b'x'), ('null', tarfile.CHRTYPE, b''),
                 ('pipe', tarfile.FIFOTYPE, b''), ('link', tarfile.SYMTYPE, b''), ('hard', tarfile.LNKTYPE, b'')]):
             member = tarfile.TarInfo(name)
             member.type, member.size, member.mtime = kind, len(content), 1_500_000_000 + number
@@ -135,7 +135,7 @@ def test_entries_left_out_take_their_data_and_long_names_along() -> None:
     tar = rewrite(sample_tar(tarfile.GNU_FORMAT), lambda entry: None if entry.name.startswith(b'a-long') else entry,
                   lambda entry: None if entry.name == b'plain' else entry)
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
-        assert archive.getnames() == ['empty', 'folder', 'grüße', 'null', 'pipe', 'link', 'hard']
+        assert archive.getnames() == ['empty', 'directory', 'grüße', 'null', 'pipe', 'link', 'hard']
 
 
 def test_accessors_see_long_names_links_and_numbers() -> None:

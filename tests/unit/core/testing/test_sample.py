@@ -11,9 +11,9 @@ def test_the_sample_is_the_same_bytes_on_every_machine() -> None:
     assert [Digest.of(tar) for tar in sample_layers()] == [
         'sha256:cf00efdf161319d47b63da3fcacf363ee3391c2637ea9b4a668cec3ad46364d1',
         'sha256:0be4e3f60ba2fcead9b05e165afe24b9a645f2b03913a35861c7294239ca226e',
-        'sha256:3879c784c52312183a5cc4704ca78d3ee474f4f3d9abb0a69aac43894404a26a']
+        'sha256:76a0c584caf518a771cffa3571cce5f06a69bcda80ee83cff0b1c135f66bccbe']
     manifest = sample_image().manifest
-    assert manifest and manifest.digest == 'sha256:ff78bea763c346671345639a782e1a4fcdd994fa2975e6fe4b38d6bfa3bc1676'
+    assert manifest and manifest.digest == 'sha256:3b5012b558d2c6ab3442cb7e75409c747f6eb225afb09161d4c4a8ffab37f42e'
 
 
 def test_its_tars_hold_what_images_hold() -> None:

@@ -27,8 +27,8 @@ class Careless(ImageOutput):
 
 
 class Kit(writer_conformance.WriterConformance):
-    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
-        return Careless(Location('x', str(folder), {}, {}), settings)
+    def make_output(self, directory: Path, settings: Settings) -> ImageOutput:
+        return Careless(Location('x', str(directory), {}, {}), settings)
 
     def verify(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
         results = CheckResults()

@@ -10,7 +10,7 @@ import pytest
 from occystrap_core import Image, Settings
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.tar import TarLayer
-from tests.unit.dir.folders import read_json
+from tests.unit.dir.directories import read_json
 from tests.unit.tar.archives import write
 
 REGULAR = b'root:x:0:0::/from-the-image:/bin/sh\n'

@@ -18,7 +18,7 @@ Damage = Callable[[Path], object]
 
 @pytest.fixture(params=['oci', 'mounts'])
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Receipt, Path]:
-    """The receipt of an unpacked image, and the folder that holds etc and usr of its lowest layer."""
+    """The receipt of an unpacked image, and the directory that holds etc and usr of its lowest layer."""
     receipt = write(sample_image(), f'{request.param}://{tmp_path}/out', Settings(sync=False))
     assert not verify(receipt).findings and not verify(receipt, VerifyLevel.FAST).findings
     root = tmp_path / 'out/rootfs'
@@ -35,20 +35,20 @@ def flip(path: Path) -> None:
 
 
 def swap_with_link(root: Path) -> None:
-    """Put a link to the same content in the place of a folder."""
+    """Put a link to the same content in the place of a directory."""
     (root / 'usr').rename(root.parent.parent / 'elsewhere')
     (root / 'usr').symlink_to(root.parent.parent / 'elsewhere')
 
 
 DAMAGES: dict[str, tuple[str, Damage]] = {
     'missing': ('etc/hostname: is missing', lambda root: (root / 'etc/hostname').unlink()),
-    'missing folder': ('usr: is missing', lambda root: shutil.rmtree(root / 'usr')),
+    'missing directory': ('usr: is missing', lambda root: shutil.rmtree(root / 'usr')),
     'cut': ('usr/bin/hello: size in bytes', lambda root: os.truncate(root / 'usr/bin/hello', 100)),
     'longer': ('etc/hostname: size in bytes', lambda root: (root / 'etc/hostname').write_text('longer than it was')),
     'extra': ('etc/new: is there', lambda root: (root / 'etc/new').write_text('x')),
     'extra in an emptied place': ('usr/bin/more: is there', lambda root: (root / 'usr/bin/more').mkdir()),
     'mode': ('usr/bin/hello: mode is 0644, expected 0755', lambda root: (root / 'usr/bin/hello').chmod(0o644)),
-    'mode of a folder': ('etc: mode is 0700', lambda root: (root / 'etc').chmod(0o700)),
+    'mode of a directory': ('etc: mode is 0700', lambda root: (root / 'etc').chmod(0o700)),
     'time': ('etc/hostname: time', lambda root: os.utime(root / 'etc/hostname')),
     'another type': ('usr: type is link, expected dir', swap_with_link),
 }

@@ -16,7 +16,7 @@ from tests.unit.tar.archives import copy, verify, write
 
 
 def layers(mounts: Path) -> dict[str, int]:
-    """Return the folders of layers, with what tells whether they were made anew."""
+    """Return the directories of layers, with what tells whether they were made anew."""
     return {path.name: path.stat().st_ino for path in (mounts / 'layers').iterdir()}
 
 
@@ -72,17 +72,17 @@ def test_a_verifier_waits_while_a_run_changes_the_list_and_the_script(tmp_path: 
 
 
 @pytest.mark.parametrize('unique', ['', '&unique_names=true'])
-def test_an_expanded_folder_follows_its_manifest(unique: str, tmp_path: Path) -> None:
-    folder = tmp_path / 'folder'
-    receipt = write(sample_image(), f'dir://{folder}?expand=true{unique}')
-    tree = folder / receipt.of_kind('manifest')[0].locator.removesuffix('.json')
+def test_an_expanded_directory_follows_its_manifest(unique: str, tmp_path: Path) -> None:
+    directory = tmp_path / 'directory'
+    receipt = write(sample_image(), f'dir://{directory}?expand=true{unique}')
+    tree = directory / receipt.of_kind('manifest')[0].locator.removesuffix('.json')
     assert (tree / 'etc/hostname').read_text() == 'sample\n' and not (tree / 'etc/old.conf').exists()
     assert not verify(receipt).findings
-    again = write(sample_image(), f'dir://{folder}?expand=true{unique}')
+    again = write(sample_image(), f'dir://{directory}?expand=true{unique}')
     assert not verify(again).findings and not verify(receipt).findings
     (tree / 'etc/hostname').unlink()
     assert any('etc/hostname: is missing' in str(found) for found in verify(receipt, VerifyLevel.FAST).findings)
-    plain = write(sample_image(), f'dir://{folder}?unique_names={"true" if unique else "false"}')
+    plain = write(sample_image(), f'dir://{directory}?unique_names={"true" if unique else "false"}')
     assert not tree.exists() and not verify(plain).findings  # unpacked for no manifest that is there now
 
 
@@ -97,6 +97,6 @@ def test_a_bundle_takes_the_place_of_another_but_of_nothing_else(tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['other', 'out']
 
 
-def test_round_trips_through_an_expanded_folder(tmp_path: Path) -> None:
-    first = write(sample_image(), f'dir://{tmp_path}/folder?expand=true')
-    assert copy(f'dir://{tmp_path}/folder', f'oci://{tmp_path}/bundle').image_id == first.image_id
+def test_round_trips_through_an_expanded_directory(tmp_path: Path) -> None:
+    first = write(sample_image(), f'dir://{tmp_path}/directory?expand=true')
+    assert copy(f'dir://{tmp_path}/directory', f'oci://{tmp_path}/bundle').image_id == first.image_id

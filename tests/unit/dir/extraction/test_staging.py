@@ -1,4 +1,4 @@
-"""Folders in the making: abandoned ones go, those of runs at work stay, whoever looks at them when."""
+"""Directories in the making: abandoned ones go, those of runs at work stay, whoever looks at them when."""
 import fcntl
 import os
 import shutil
@@ -12,11 +12,11 @@ from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.workspace.beneath import Beneath
 
 
-def staging_in(folder: Path) -> Staging:
-    return Staging(Beneath(str(folder)), 'tree', sync=False)
+def staging_in(directory: Path) -> Staging:
+    return Staging(Beneath(str(directory)), 'tree', sync=False)
 
 
-def test_an_abandoned_folder_goes_and_one_at_work_stays(tmp_path: Path) -> None:
+def test_an_abandoned_directory_goes_and_one_at_work_stays(tmp_path: Path) -> None:
     abandoned = tmp_path / '.tree.occystrap-0'
     (abandoned / 'deep').mkdir(parents=True)
     first, second = staging_in(tmp_path), staging_in(tmp_path)
@@ -25,8 +25,8 @@ def test_an_abandoned_folder_goes_and_one_at_work_stays(tmp_path: Path) -> None:
     assert not abandoned.exists() and os.path.isdir(first.inside.path) and os.path.isdir(second.inside.path)
 
 
-def test_a_folder_made_anew_under_a_name_that_was_abandoned_stays(tmp_path: Path,
-                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_made_anew_under_a_name_that_was_abandoned_stays(tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / '.tree.occystrap-0'
     path.mkdir()
     lock = fcntl.flock
@@ -63,7 +63,7 @@ def test_what_became_of_the_place_meanwhile_is_left_alone(tmp_path: Path) -> Non
     (Path(staging.inside.path) / 'new').touch()
     (tmp_path / 'tree').mkdir()
     (tmp_path / 'tree/thesis.txt').touch()
-    with pytest.raises(OutputError, match='/tree holds other things by now: name a new folder'):
+    with pytest.raises(OutputError, match='/tree holds other things by now: name a new directory'):
         staging.commit()
     staging.discard()
     assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['thesis.txt']

@@ -49,35 +49,35 @@ def findings(receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> list[st
     return [f'{each.severity.value} {each}' for each in judge(receipt, level, results).problems]
 
 
-def index_of(folder: Path) -> dict[str, Any]:
+def index_of(directory: Path) -> dict[str, Any]:
     """The index.json of a layout."""
-    document: dict[str, Any] = json.loads((folder / 'index.json').read_bytes())
+    document: dict[str, Any] = json.loads((directory / 'index.json').read_bytes())
     return document
 
 
-def names(folder: Path) -> list[str]:
+def names(directory: Path) -> list[str]:
     """The names in index.json, in order, empty for an entry without."""
-    return [entry.get('annotations', {}).get(REF_NAME, '') for entry in index_of(folder)['manifests']]
+    return [entry.get('annotations', {}).get(REF_NAME, '') for entry in index_of(directory)['manifests']]
 
 
-def blobs(folder: Path) -> set[str]:
-    """The names of all files in the folder of blobs."""
-    return {path.name for path in (folder / 'blobs/sha256').iterdir()}
+def blobs(directory: Path) -> set[str]:
+    """The names of all files in the directory of blobs."""
+    return {path.name for path in (directory / 'blobs/sha256').iterdir()}
 
 
-def put_blob(folder: Path, content: bytes, media_type: str = '') -> Descriptor:
+def put_blob(directory: Path, content: bytes, media_type: str = '') -> Descriptor:
     """Puts a blob into a layout by hand."""
-    path = folder / blob_name(Digest.of(content))
+    path = directory / blob_name(Digest.of(content))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return Descriptor(media_type, Digest.of(content), len(content))
 
 
-def put_index(folder: Path, *entries: dict[str, Any], **fields: Any) -> None:
+def put_index(directory: Path, *entries: dict[str, Any], **fields: Any) -> None:
     """Writes oci-layout and index.json by hand."""
-    folder.mkdir(exist_ok=True)
-    (folder / 'oci-layout').write_text('{"imageLayoutVersion": "1.0.0"}\n')
-    (folder / 'index.json').write_text(json.dumps({'schemaVersion': 2, 'manifests': list(entries), **fields}))
+    directory.mkdir(exist_ok=True)
+    (directory / 'oci-layout').write_text('{"imageLayoutVersion": "1.0.0"}\n')
+    (directory / 'index.json').write_text(json.dumps({'schemaVersion': 2, 'manifests': list(entries), **fields}))
 
 
 def entry(descriptor: Descriptor, name: str = '', **fields: Any) -> dict[str, Any]:
@@ -86,12 +86,12 @@ def entry(descriptor: Descriptor, name: str = '', **fields: Any) -> dict[str, An
     return {**descriptor.to_json(), **annotations, **fields}
 
 
-def put_image(folder: Path, image: Image) -> Descriptor:
+def put_image(directory: Path, image: Image) -> Descriptor:
     """Puts the blobs of an image into a layout by hand; returns its manifest's descriptor."""
     assert image.manifest
     for layer in image.layers:
         with layer.stored() as stream:
-            put_blob(folder, b''.join(bytes(chunk) for chunk in stream.chunks()))
-    put_blob(folder, image.config.raw)
-    put_blob(folder, image.manifest.raw)
+            put_blob(directory, b''.join(bytes(chunk) for chunk in stream.chunks()))
+    put_blob(directory, image.config.raw)
+    put_blob(directory, image.manifest.raw)
     return image.manifest.descriptor

@@ -11,7 +11,7 @@ import pytest
 from occystrap_core import OccystrapError, OutputError, Receipt, VerifyLevel
 from occystrap_core.testing.sample import sample_image
 from tests.unit.core.pipeline.indexes import index_of as image_index
-from tests.unit.dir.folders import content
+from tests.unit.dir.directories import content
 from tests.unit.dir.layout.layouts import blobs, findings, names, output, put_blob, write
 from tests.unit.dir.layout.test_writer import breaking, visible
 from tests.unit.dir.test_at_once import in_processes, kept_receipts

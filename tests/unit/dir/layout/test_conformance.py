@@ -10,8 +10,8 @@ class TestLayout(WriterConformance):
     path = 'image'
     private = ('.occystrap',)
 
-    def make_output(self, folder: Path, settings: Settings) -> ImageOutput:
-        return output(folder / self.path, settings=settings)
+    def make_output(self, directory: Path, settings: Settings) -> ImageOutput:
+        return output(directory / self.path, settings=settings)
 
     def verify(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
         return verify_output(receipt, level, settings)

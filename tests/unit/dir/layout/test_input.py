@@ -19,9 +19,9 @@ from tests.unit.dir.layout.layouts import entry, findings, opened, put_blob, put
 CONTAINERD = 'io.containerd.image.name'
 
 
-def two(folder: Path) -> list[Descriptor]:
+def two(directory: Path) -> list[Descriptor]:
     """Puts two images, of two platforms, into a layout."""
-    return [put_image(folder, sample_image(variant=each)) for each in ('one', 'two')]
+    return [put_image(directory, sample_image(variant=each)) for each in ('one', 'two')]
 
 
 def manifest_of(content: Image | ImageIndex) -> Digest:
@@ -97,10 +97,10 @@ def test_two_tags_of_one_image_are_one_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(('name', 'reference'), [
     ('', 'layout'), ('v1', 'layout:v1'), ('r.example/app:v1', 'r.example/app:v1'), ('No Name!', 'layout')])
 def test_what_an_image_is_called(tmp_path: Path, name: str, reference: str) -> None:
-    folder = tmp_path / 'Layout'
-    folder.mkdir()
-    put_index(folder, entry(put_image(folder, sample_image()), name))
-    assert [str(each) for each in source(folder).references()][0].replace('untagged', 'layout') == reference
+    directory = tmp_path / 'Layout'
+    directory.mkdir()
+    put_index(directory, entry(put_image(directory, sample_image()), name))
+    assert [str(each) for each in source(directory).references()][0].replace('untagged', 'layout') == reference
 
 
 def test_as_containerd_and_buildx_name_them(tmp_path: Path) -> None:
@@ -131,12 +131,12 @@ def test_as_oras_lists_everything(tmp_path: Path) -> None:
     assert manifest_of(opened(tmp_path, platform='linux/arm64')) == images[1].digest
 
 
-def put_artifact(folder: Path, subject: Descriptor | None = None) -> Descriptor:
+def put_artifact(directory: Path, subject: Descriptor | None = None) -> Descriptor:
     made = json.loads(artifact().manifest.raw)
-    put_blob(folder, b'{}')
-    put_blob(folder, b'a signature')
+    put_blob(directory, b'{}')
+    put_blob(directory, b'a signature')
     document = {**made, **({'subject': subject.to_json()} if subject else {})}
-    return put_blob(folder, dump(document), media_types.OCI_MANIFEST)
+    return put_blob(directory, dump(document), media_types.OCI_MANIFEST)
 
 
 def test_referrers_under_the_tag_that_stands_in_for_an_api(tmp_path: Path) -> None:
@@ -175,17 +175,17 @@ def test_an_artifact_is_taken_by_all_only(tmp_path: Path) -> None:
 
 
 def without(name: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).unlink()
+    return lambda directory: (directory / name).unlink()
 
 
 def saying(name: str, content: bytes) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_bytes(content)
+    return lambda directory: (directory / name).write_bytes(content)
 
 
 def leading_out(name: str) -> Callable[[Path], object]:
-    def change(folder: Path) -> None:
-        (folder / name).rename(folder.parent / 'outside')
-        (folder / name).symlink_to(folder.parent / 'outside')
+    def change(directory: Path) -> None:
+        (directory / name).rename(directory.parent / 'outside')
+        (directory / name).symlink_to(directory.parent / 'outside')
     return change
 
 
@@ -217,12 +217,12 @@ LAYER = blob_name(IMAGE.layers[0].descriptor.digest)
     (leading_out('index.json'), 'leads out of the directory', 'index-invalid')])
 def test_what_is_broken_is_named_with_its_rule(tmp_path: Path, change: Callable[[Path], object], words: str, rule: str,
                                                ) -> None:
-    folder = tmp_path / 'layout'
-    put_index(folder, entry(put_image(folder, sample_image()), 'v1'))
-    change(folder)
+    directory = tmp_path / 'layout'
+    put_index(directory, entry(put_image(directory, sample_image()), 'v1'))
+    change(directory)
     with pytest.raises(ImageError, match=words) as raised:
-        opened(folder)
-    assert str(folder) in str(raised.value) and '\n' not in str(raised.value)
+        opened(directory)
+    assert str(directory) in str(raised.value) and '\n' not in str(raised.value)
     assert (raised.value.rule or f'image-{raised.value.problem}') == rule
 
 
@@ -235,13 +235,13 @@ def test_an_entry_that_is_not_what_it_points_at(tmp_path: Path, wrong: dict[str,
 
 
 @pytest.mark.parametrize('change', [
-    leading_out(LAYER), lambda folder: ((folder / LAYER).unlink(), os.mkfifo(folder / LAYER)), without(LAYER),
+    leading_out(LAYER), lambda directory: ((directory / LAYER).unlink(), os.mkfifo(directory / LAYER)), without(LAYER),
     saying(LAYER, b'x' * IMAGE.layers[0].descriptor.size), saying(LAYER, b'')])
 def test_a_layer_that_changes_behind_our_back(tmp_path: Path, change: Callable[[Path], object]) -> None:
-    folder = tmp_path / 'layout'
-    put_index(folder, entry(put_image(folder, sample_image()), 'v1'))
-    image = opened(folder)
-    change(folder)
+    directory = tmp_path / 'layout'
+    put_index(directory, entry(put_image(directory, sample_image()), 'v1'))
+    image = opened(directory)
+    change(directory)
     with pytest.raises(ImageError):
         image.layers[0].stored().drain()
 
@@ -257,8 +257,8 @@ def test_a_foreign_layer_is_not_fetched_from_its_urls(tmp_path: Path) -> None:
         opened(tmp_path).layers[2].stored().drain()
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ImageNotFound, match=f'there is no folder {tmp_path}/x'):
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ImageNotFound, match=f'there is no directory {tmp_path}/x'):
         opened(f'{tmp_path}/x:v1')
 
 

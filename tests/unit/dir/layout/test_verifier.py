@@ -103,9 +103,9 @@ def test_a_small_file_that_is_not_there_whole(tmp_path: Path, receipt: Receipt, 
     assert found.startswith(f'error {item}: ')
 
 
-def change(folder: Path, how: Callable[[list[Any]], list[Any]]) -> None:
-    document = index_of(folder)
-    (folder / 'index.json').write_text(json.dumps({**document, 'manifests': how(document['manifests'])}, indent=2))
+def change(directory: Path, how: Callable[[list[Any]], list[Any]]) -> None:
+    document = index_of(directory)
+    (directory / 'index.json').write_text(json.dumps({**document, 'manifests': how(document['manifests'])}, indent=2))
 
 
 @pytest.mark.parametrize('how, said', [
@@ -159,7 +159,7 @@ def test_all_damage_is_reported_at_once(tmp_path: Path, receipt: Receipt) -> Non
     assert len(findings(receipt)) == 5
 
 
-def test_a_folder_that_is_gone_is_one_error(tmp_path: Path) -> None:
+def test_a_directory_that_is_gone_is_one_error(tmp_path: Path) -> None:
     receipt = write(tmp_path / 'x')
     shutil.rmtree(tmp_path / 'x')
     assert findings(receipt) == [f'error layout://{tmp_path}/x: there is no such directory']

@@ -17,7 +17,7 @@ from occystrap_core.oci import Digest, Manifest, referrer_of
 from occystrap_core.tar import StoredLayer
 from occystrap_core.testing.sample import sample_image
 from tests.unit.core.pipeline.indexes import artifact, descriptor_of, index_of as image_index
-from tests.unit.dir.folders import content
+from tests.unit.dir.directories import content
 from tests.unit.dir.layout.layouts import (
     REF_NAME, SETTINGS, blobs, findings, index_of, names, opened, output, put_blob, put_image, put_index, write,
 )
@@ -25,12 +25,12 @@ from tests.unit.dir.layout.layouts import (
 FULL = replace(SETTINGS, verify=VerifyLevel.FULL)
 
 
-def visible(folder: Path) -> dict[str, bytes]:
-    return {name: data for name, data in content(folder).items() if not name.startswith('.occystrap/')}
+def visible(directory: Path) -> dict[str, bytes]:
+    return {name: data for name, data in content(directory).items() if not name.startswith('.occystrap/')}
 
 
-def stamps(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob('*') if path.is_file() and path.name != 'active'}
+def stamps(directory: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in directory.rglob('*') if path.is_file() and path.name != 'active'}
 
 
 def test_an_image_lies_there_byte_for_byte(tmp_path: Path) -> None:
@@ -279,12 +279,12 @@ def foreign(path: Path) -> None:
     (path / 'index.json').write_text('{}')
 
 
-def folder_of_dir(path: Path) -> None:
+def directory_of_dir(path: Path) -> None:
     (path / '.occystrap').mkdir(parents=True)
     (path / 'manifest.json').touch()
 
 
-def folder_of_mounts(path: Path) -> None:
+def directory_of_mounts(path: Path) -> None:
     (path / '.occystrap').mkdir(parents=True)
     (path / 'mount.json').touch()
 
@@ -310,9 +310,9 @@ def blobs_elsewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize('make, said', [
-    (file, 'is not a folder: name a folder'), (dead_link, 'is a link that leads to no folder'),
-    (foreign, "holds other things, such as 'index.json'"), (folder_of_dir, 'holds an image in another layout'),
-    (folder_of_mounts, 'holds an image in another layout'),
+    (file, 'is not a directory: name a directory'), (dead_link, 'is a link that leads to no directory'),
+    (foreign, "holds other things, such as 'index.json'"), (directory_of_dir, 'holds an image in another layout'),
+    (directory_of_mounts, 'holds an image in another layout'),
     (other_version, "image layout version '2.0.0', 1.0.0 is expected: name another directory"),
     (linked_version, '/x/oci-layout is a symbolic link, not a regular file: name another directory'),
     (damaged, 'is not JSON.*repair it, or add --rebuild-index'),
@@ -330,6 +330,6 @@ def test_a_place_that_is_not_ours_is_refused_and_left_alone(
 
 
 def test_a_missing_parent_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=f'{tmp_path}/a is no folder; make it first'):
+    with pytest.raises(OutputError, match=f'{tmp_path}/a is no directory; make it first'):
         output(tmp_path / 'a' / 'b').prepare(sample_image())
     assert os.listdir(tmp_path) == []
