@@ -54,7 +54,7 @@ def overrides() -> Iterator[tuple[type, str]]:
 def _overridden(ours: type) -> list[str]:
     foreign = [base for base in ours.__mro__ if not base.__module__.startswith(_OURS)]
     return [name for name, method in vars(ours).items()
-            if callable(method) and not name.startswith('__') and any(name in vars(base) for base in foreign)]
+            if inspect.isfunction(method) and not name.startswith('__') and any(name in vars(base) for base in foreign)]
 
 
 def leftovers() -> Iterator[str]:

@@ -64,51 +64,34 @@ class PatientSocket(socket.socket):
             raise http.client.HTTPException('the header of an answer has no end')
 
 
-class LocalConnection(http.client.HTTPConnection):
-    """A connection for one request.
-
-    HTTP/1.0 has the body come as it is, up to the end of the connection (RFC 1945, section 7.2.2), without the chunks
-    of 32 KiB that daemons cut it into otherwise. Whether an export is whole its own end shows: a tar has one, too.
-    """
-
-    _http_vsn = 10
-    _http_vsn_str = 'HTTP/1.0'
-
-    def __init__(self, path: str, patience: Patience) -> None:
-        """`patience` is what the daemon at `path` is to be had with."""
-        super().__init__('localhost', timeout=patience.seconds)
-        self._path = path
-        self.socket = PatientSocket(patience)
-
-    def connect(self) -> None:
-        """Connect; raises OSError."""
-        self.sock = self.socket
-        self.sock.settimeout(self.timeout)
-        end = time.monotonic() + (self.timeout or 0)
-        try:
-            while True:
-                try:
-                    return self.sock.connect(self._path)
-                except BlockingIOError:  # more connections wait than the daemon's queue has room for (unix(7))
-                    if time.monotonic() > end:
-                        raise TimeoutError from None
-                    time.sleep(_LOOK)
-        except OSError:
-            self.close()
-            raise
-
-
 def get(path: str, url: str, seconds: float, least_rate: float = 0.0) -> Answer:
     """Return the daemon's answer to GET `url` at the socket `path`; raises OSError, http.client.HTTPException.
 
-    It may be silent, or take for the header, `seconds`; bytes of the body come at `least_rate` a second at least.
+    The daemon may be silent, or take for the header, `seconds`; it must send at least `least_rate` bytes of the body a
+    second. The request is HTTP/1.0: the body then comes as it is, up to the end of the connection (RFC 1945, 7.2.2),
+    without the chunks of 32 KiB that daemons cut it into otherwise. A tar shows by its own end whether it is whole.
     """
-    connection = LocalConnection(path, Patience(seconds, least_rate))
-    try:
-        connection.request('GET', url, headers={'Connection': 'close'})
-        answer = connection.getresponse()
-    except BaseException:
-        connection.close()
-        raise
-    connection.socket.begin_body()
-    return answer
+    with PatientSocket(Patience(seconds, least_rate)) as connection:
+        _connect(connection, path, seconds)
+        connection.sendall(f'GET {url} HTTP/1.0\r\nConnection: close\r\n\r\n'.encode('ascii'))
+        answer = http.client.HTTPResponse(connection, method='GET')  # holds the socket open until it is closed itself
+        try:
+            answer.begin()
+        except BaseException:
+            answer.close()
+            raise
+        connection.begin_body()
+        return answer
+
+
+def _connect(connection: socket.socket, path: str, seconds: float) -> None:
+    """Connect, within `seconds`; raises OSError."""
+    end = time.monotonic() + seconds
+    connection.settimeout(seconds)
+    while True:
+        try:
+            return connection.connect(path)
+        except BlockingIOError:  # more connections wait than the daemon's queue has room for (unix(7))
+            if time.monotonic() > end:
+                raise TimeoutError from None
+            time.sleep(_LOOK)

@@ -87,33 +87,16 @@ class _Adapter(HTTPAdapter):
         super().close()
 
 
-class _Pool(urllib3.HTTPConnectionPool):
-    """Keeps connections, and the processes behind them, to the end."""
-
-    def __init__(self, command: list[str], timeout: float) -> None:
-        super().__init__('localhost', timeout=timeout, maxsize=10)
-        self._command, self._seconds, self._made = command, timeout, list[_Connection]()
-
-    def _new_conn(self) -> '_Connection':
-        connection = _Connection(self._command, self._seconds)
-        self._made.append(connection)
-        return connection
-
-    def end(self) -> None:
-        """Close what is open and end what runs."""
-        self.close()
-        while self._made:
-            self._made.pop().end()
-
-
 class _Connection(urllib3.connection.HTTPConnection):
     """One ssh process; closing it leaves an answer readable that is still to come, as HTTP libraries want it."""
 
-    def __init__(self, command: list[str], timeout: float) -> None:
-        super().__init__('localhost', timeout=timeout)
-        self._command, self._seconds = command, timeout
+    def __init__(self, *arguments: Any, command: list[str], made: list['_Connection'], **more: Any) -> None:
+        """`made` gets the new connection; the other arguments are those of a pool for its connections."""
+        super().__init__(*arguments, **more)
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._said: Any = None
+        made.append(self)
 
     def connect(self) -> None:
         self.end()
@@ -123,7 +106,7 @@ class _Connection(urllib3.connection.HTTPConnection):
             self._process = subprocess.Popen(
                 self._command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=self._said,
                 start_new_session=True)  # Ctrl-C is for us to handle
-        ours.settimeout(self._seconds)
+        ours.settimeout(self.timeout)
         self.sock = ours
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
@@ -155,3 +138,19 @@ class _Connection(urllib3.connection.HTTPConnection):
                 self._process.kill()
             self._said.close()
             self._process = None
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    """Keeps connections, and the processes behind them, to the end."""
+
+    ConnectionCls = _Connection
+
+    def __init__(self, command: list[str], timeout: float) -> None:
+        self._made: list[_Connection] = []
+        super().__init__('localhost', timeout=timeout, maxsize=10, command=command, made=self._made)
+
+    def end(self) -> None:
+        """Close what is open and end what runs."""
+        self.close()
+        while self._made:
+            self._made.pop().end()
