@@ -67,9 +67,9 @@ def _read(layer: Layer, entries: EntryChecks, tell: Callable[[str, str], None]) 
             stream.drain()
             return
     entries.ended()
-    if not tar.has_end:
+    if not tar.scanner.has_end:
         tell('tar-end', 'it does not end with two blocks of zeros')
-    if tar.goes_on:
+    if tar.scanner.goes_on:
         tell('tar-data-behind-end', 'something follows the end')
 
 

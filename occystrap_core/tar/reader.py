@@ -4,9 +4,8 @@ import os
 from collections.abc import Callable, Iterator
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.tar import header as fields
 from occystrap_core.tar.entry import FILE, GLOBAL_PAX, TarEntry
-from occystrap_core.tar.entry_groups import Group, Grouping
+from occystrap_core.tar.scanner import Group, TarScanner
 from occystrap_core.tar.sparse import SparseContent, extents
 
 
@@ -24,32 +23,28 @@ class TarReader:
         """
         self._chunks, self._skip_chunks = chunks, skip
         self._chunk = memoryview(b'')
-        self._place = 0
-        self._grouping = Grouping()
+        self._scanner = TarScanner()
         self._group: Group | None = None
-        self._data = 0
-        """Bytes of the current entry's data that were not read yet."""
-        self._padding = 0
 
     @property
     def ended(self) -> bool:
         """Whether the block of zeros that ends the archive has come."""
-        return self._grouping.ended
+        return self._scanner.ended
 
     @property
     def has_end(self) -> bool:
         """Whether the archive ended as it should, with two blocks of zeros."""
-        return self._grouping.has_end
+        return self._scanner.has_end
 
     @property
     def goes_on(self) -> bool:
         """Whether anything but zeros follows the end of the archive."""
-        return self._grouping.goes_on
+        return self._scanner.goes_on
 
     @property
     def unread(self) -> int:
         """How many bytes of the current chunk were not read yet."""
-        return len(self._chunk) - self._place
+        return len(self._chunk) - self._scanner.place
 
     @property
     def headers(self) -> bytes:
@@ -59,44 +54,40 @@ class TarReader:
 
     def entries(self) -> Iterator[TarEntry]:
         """Yield the entries; raises InvalidImage for what is no tar, and whatever the stream raises."""
-        while (group := self._next()) is not None:
-            entry = group.entry
-            if entry.type == GLOBAL_PAX:
+        scanner = self._scanner
+        while scanner.place < len(self._chunk) or self._next_chunk():
+            group = scanner.step(self._chunk)
+            if group is None:
                 continue
-            size = entry.size
-            self._group, self._data, self._padding = group, size, -size % fields.BLOCK
-            yield entry
-            end = self._place + self._data + self._padding
-            if end <= len(self._chunk):  # as for nearly all, so that no function need be called
-                self._place, self._data = end, 0
-            else:
-                self._skip(self._data + self._padding)
+            entry = group.entry
+            if entry.type != GLOBAL_PAX:
+                self._group = group
+                yield entry
+        scanner.require_whole()
 
     def data(self) -> Iterator[memoryview]:
         """Yield what is left of the current entry's data, each piece valid until the next is asked for."""
-        while self._data:
-            piece = self._piece(self._data)
-            self._data -= len(piece)
-            yield piece
+        scanner = self._scanner
+        while (data := scanner.left - scanner.padding) > 0:
+            yield self._piece(data)
 
     def peek(self, count: int) -> bytes:
         """Return the next bytes of the current entry's data, at most so many, without passing them."""
         count = min(count, self._data)
-        while len(self._chunk) - self._place < count:
-            begun = bytes(self._chunk[self._place:])
+        while self.unread < count:
+            begun = bytes(self._chunk[self._scanner.place:])
             if not self._advance():
                 raise InvalidImage('a tar is cut off in mid entry')
             self._chunk = memoryview(begun + bytes(self._chunk))
-        return bytes(self._chunk[self._place:self._place + count])
+        return bytes(self._chunk[self._scanner.place:self._scanner.place + count])
 
     def whole(self) -> memoryview | None:
         """Return all data of the current entry if they lie in one piece, and are not those of a sparse file."""
-        place, size = self._place, self._data
+        size = self._data
         assert self._group
-        if len(self._chunk) - place < size or not self._group.entry.is_bare or self._group.entry.type != FILE:
+        if self.unread < size or not self._group.entry.is_bare or self._group.entry.type != FILE:
             return None
-        self._place, self._data = place + size, 0
-        return self._chunk[place:place + size]
+        return self._piece(size) if size else memoryview(b'')
 
     def sparse(self) -> SparseContent | None:
         """Return what the current entry's data mean if it is a sparse file, having read the map that lies in them.
@@ -117,50 +108,33 @@ class TarReader:
             piece = self._piece(count)
             pieces.append(bytes(piece))
             count -= len(piece)
-            self._data -= len(piece)
         return b''.join(pieces)
 
-    def _next(self) -> Group | None:
-        """Return the next group; None when the tar has come to its end and so has the stream."""
-        grouping = self._grouping
-        while not grouping.ended:
-            if self._place == len(self._chunk) and not self._advance():
-                grouping.require_whole()
-                return None
-            group = grouping.take(self._chunk, self._place)
-            self._place = grouping.end
-            if group:
-                return group
-        self._pass_end()
-        return None
-
-    def _pass_end(self) -> None:
-        """Read on to the end of the stream."""
-        self._grouping.pass_end(self._chunk[self._place:])
-        self._place = len(self._chunk)
-        for chunk in self._chunks:
-            self._grouping.pass_end(chunk)
-        self._grouping.require_whole()
+    @property
+    def _data(self) -> int:
+        """Bytes of the current entry's data that were not read yet."""
+        return max(0, self._scanner.left - self._scanner.padding)
 
     def _piece(self, most: int) -> memoryview:
-        """Return some of the bytes that come next, at most so many; raises InvalidImage at the end of the tar."""
-        if self._place == len(self._chunk) and not self._advance():
+        """Return some of the data that come next, at most so many bytes; raises InvalidImage at the end of the tar."""
+        scanner = self._scanner
+        if scanner.place == len(self._chunk) and not self._advance():
             raise InvalidImage('a tar is cut off in mid entry')
-        piece = self._chunk[self._place:self._place + most]
-        self._place += len(piece)
+        piece = self._chunk[scanner.place:scanner.place + most]
+        scanner.place += len(piece)
+        scanner.left -= len(piece)
         return piece
 
-    def _skip(self, count: int) -> None:
-        if self._skip_chunks and count > len(self._chunk) - self._place:
-            self._skip_chunks(count - (len(self._chunk) - self._place))
-            self._chunk, self._place, count = memoryview(b''), 0, 0
-        while count:
-            count -= len(self._piece(count))
-        self._data = 0
+    def _next_chunk(self) -> bool:
+        """Go to the chunk in which the next header may be; return whether there is one."""
+        if self._skip_chunks and self._scanner.left:
+            self._skip_chunks(self._scanner.left)
+            self._scanner.left = 0
+        return self._advance()
 
     def _advance(self) -> bool:
         chunk = next(self._chunks, None)
-        self._chunk, self._place = chunk if chunk is not None else memoryview(b''), 0
+        self._chunk, self._scanner.place = chunk if chunk is not None else memoryview(b''), 0
         return chunk is not None
 
 
@@ -180,10 +154,10 @@ class TarFileReader(TarReader):
         """Where in the file the next byte of the current entry's data lies."""
         return self._blocks.place - self.unread
 
-    def _pass_end(self) -> None:
-        """Read on to the end of the file, over its holes."""
-        self._blocks.passes_holes = True
-        super()._pass_end()
+    def _next_chunk(self) -> bool:
+        """Skip the holes behind the end of the archive."""
+        self._blocks.passes_holes = self.ended
+        return super()._next_chunk()
 
 
 class _Blocks(Iterator[memoryview]):

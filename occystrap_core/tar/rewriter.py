@@ -1,14 +1,13 @@
 """Rewriting a layer's tar as it streams by: headers may change, entries may go, every other byte stays."""
 from collections.abc import Callable, Iterator, Sequence
 
-from occystrap_core.errors import InvalidImage
 from occystrap_core.files.stream import CHUNK, ByteStream, ChunkedSource
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.tar import header as fields
 from occystrap_core.tar.entry import GLOBAL_PAX, TarEntry
-from occystrap_core.tar.entry_groups import Group, Grouping
 from occystrap_core.tar.left_out import LeftOut
 from occystrap_core.tar.output_digest import OutputDigest
+from occystrap_core.tar.scanner import Group, TarScanner
 
 EntryFunction = Callable[[TarEntry], TarEntry | None]
 _SMALL = 32 << 10
@@ -27,9 +26,7 @@ class RewrittenTar(ChunkedSource):
         super().__init__()
         self._source, self._functions = source, functions
         self._left_out = LeftOut(directory, (names or NameMemory()).share())
-        self._grouping = Grouping()
-        self._data = 0
-        """Bytes still to come of the current entry's data and padding."""
+        self.scanner = TarScanner()
         self._staying = True
         self._more: Iterator[memoryview] | None = None
         self.digest = OutputDigest(source)
@@ -59,86 +56,77 @@ class RewrittenTar(ChunkedSource):
         self._left_out.close()
         self._source.close()
 
-    @property
-    def has_end(self) -> bool:
-        """Whether the archive ended as it should, with two blocks of zeros."""
-        return self._grouping.has_end
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether anything but zeros follows the end of the archive."""
-        return self._grouping.goes_on
-
     def _pieces(self) -> Iterator[bytes | memoryview]:
         for chunk in self._source.chunks():
             for piece in self._through(chunk):
                 self.digest.add(piece)
                 yield piece
             self.digest.chunk_ended()
-        if self._data:
-            raise InvalidImage('a tar is cut off in mid entry')
-        self._grouping.require_whole()
+        self.scanner.require_whole()
 
     def _through(self, chunk: memoryview) -> Iterator[bytes | memoryview]:
         """Yield what becomes of a chunk: what stays as it is, or keeps its length, in one piece as far as it goes."""
-        grouping, size = self._grouping, len(chunk)
-        start = place = 0
-        while place < size:
-            if self._data:
-                end = min(place + self._data, size)
-                self._data -= end - place
-                if not self._staying:
-                    self._left_out.more(chunk[place:end])
-                    start = end
-                place = end
+        scanner, start = self.scanner, 0
+        scanner.place = 0
+        while scanner.place < len(chunk):
+            if not self._staying and scanner.left:
+                start = self._leave_out_data(chunk)
                 continue
-            if grouping.ended:
-                grouping.pass_end(chunk[place:])
+            group = scanner.step(chunk)
+            begin, end = scanner.begin, scanner.place
+            if begin == end:
                 break
-            group = grouping.take(chunk, place)
             if group and not self._stays_as_it_is(group):
                 if not self.digest.changed:
-                    yield chunk[start:place]
-                    self.digest.differ(chunk[:place], grouping.split)
-                    start = place
-                if not self._changed_in_place(group, chunk, place):
-                    yield chunk[start:place]
+                    yield chunk[start:begin]
+                    self.digest.differ(chunk[:begin], scanner.split)
+                    start = begin
+                if not self._changed_in_place(group, chunk):
+                    yield chunk[start:begin]
                     yield from self._anew(group)
-                    start = grouping.end
-            elif grouping.split or not group:
-                yield chunk[start:place]
-                yield from self._untouched(group, chunk, place)
-                start = grouping.end
-            place = grouping.end
+                    start = end
+            elif scanner.split or not group:
+                yield chunk[start:begin]
+                yield from self._untouched(group, chunk)
+                start = end
         yield chunk[start:]
 
-    def _untouched(self, group: Group | None, chunk: memoryview, place: int) -> Iterator[bytes]:
+    def _leave_out_data(self, chunk: memoryview) -> int:
+        """Pass data of an entry that does not stay; return where in the chunk they end."""
+        scanner = self.scanner
+        data = chunk[scanner.place:scanner.place + scanner.left]
+        self._left_out.more(data)
+        scanner.place += len(data)
+        scanner.left -= len(data)
+        return scanner.place
+
+    def _untouched(self, group: Group | None, chunk: memoryview) -> Iterator[bytes]:
         """Yield blocks that began in another chunk, or the one that ends the archive; hold what is not whole yet."""
         if group:
             yield group.raw
-        elif self._grouping.ended:
+        elif self.scanner.ended:
             yield bytes(fields.BLOCK)
-        elif not self._grouping.split:
-            self.digest.hold(chunk[:place])
+        elif not self.scanner.split:
+            self.digest.hold(chunk[:self.scanner.begin])
 
     def _stays_as_it_is(self, group: Group) -> bool:
         """Pass an entry through the functions; tell whether what comes out begins as what went in."""
-        self._data = group.data
         self._more = None
         if not self._passes(group):
             return False
         self._more = self._left_out.passes(group.entry)
         return self._more is None and not group.entry.changed
 
-    def _changed_in_place(self, group: Group, chunk: memoryview, place: int) -> bool:
+    def _changed_in_place(self, group: Group, chunk: memoryview) -> bool:
         """Write changed headers over the old ones; tell whether that could be."""
-        if not self._staying or self._more is not None or self._grouping.split or chunk.readonly:
+        if not self._staying or self._more is not None or self.scanner.split or chunk.readonly:
             return False
         raw = _headers(group.entry)
-        end = place + len(raw)
-        if end + len(group.sparse) != self._grouping.end:
+        begin = self.scanner.begin
+        end = begin + len(raw)
+        if end + len(group.sparse) != self.scanner.place:
             return False
-        chunk[place:end] = raw
+        chunk[begin:end] = raw
         return True
 
     def _passes(self, group: Group) -> bool:

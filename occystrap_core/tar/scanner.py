@@ -9,6 +9,7 @@ from occystrap_core.tar.header import EXTENDED_CAP, EXTENDED_COUNT
 from occystrap_core.tar.pax import parse_records
 
 _END = bytes(fields.BLOCK)
+_TYPE = fields.TYPE.start
 _PLAIN = frozenset(b'01234567')
 """Types whose header stands alone unless an extended one came before."""
 
@@ -23,61 +24,78 @@ class Group:
     raw: bytes = b''
     """All blocks as they came, unless it is a lone header."""
 
-    @property
-    def data(self) -> int:
-        """Bytes of data and padding that follow."""
-        return 0 if self.entry.type == GLOBAL_PAX else fields.padded(self.entry.size)
 
-
-class Grouping:
-    """Takes chunk after chunk of a tar and gives the entries."""
+class TarScanner:
+    """Steps over the headers and data of a tar that comes in chunks of any size."""
 
     def __init__(self) -> None:
         self._held = bytearray()
         self._raw: list[bytes] = []
-        self._wanted = 0
+        self._needed = 0
         self._parser: Generator[int, bytes, Group | None] | None = None
-        self.end = 0
-        """Where what was taken last ends in its chunk."""
+        self._behind = 0
+        """Bytes that followed the block of zeros that ends the archive."""
+        self.place = 0
+        """Where in the current chunk the next step begins; set it to 0 with each new chunk."""
+        self.begin = 0
+        """Where in the current chunk the headers of the last step begin; `place` if it met none."""
+        self.left = 0
+        """Bytes of the current entry's data and padding that were not passed yet."""
+        self.padding = 0
+        """Bytes between the current entry's data and the next header."""
         self.split = False
-        """Whether that began in an earlier chunk."""
+        """Whether the headers of the last step began in an earlier chunk."""
         self.ended = False
-        """Whether it was the block of zeros that ends the archive."""
-        self.behind = 0
-        """Bytes that followed that block."""
+        """Whether the block of zeros that ends the archive has come."""
         self.goes_on = False
-        """Whether anything but zeros was among them."""
+        """Whether anything but zeros follows that block."""
 
-    def take(self, chunk: memoryview, place: int) -> Group | None:
-        """Return the group that begins at `place`, or began in an earlier chunk; raises InvalidImage.
+    def step(self, chunk: memoryview) -> Group | None:
+        """Pass the data that are left, then return the headers that follow; raises InvalidImage.
 
-        None when it goes on in the next chunk, or when the end of the archive has come.
+        None when they go on in the next chunk, when the chunk ends before them, or when the archive has ended.
         """
-        self.split = self._parser is not None
-        if not self.split:
-            header = bytes(chunk[place:place + fields.BLOCK])
-            if len(header) == fields.BLOCK and header[fields.TYPE.start] in _PLAIN:
-                fields.check(header)
-                self.end = place + fields.BLOCK
-                return Group(TarEntry(header, []))
-            self._parser = _parser()
-            self._wanted = next(self._parser)
-        return self._fed(chunk, place)
+        self.begin = place = self.place + self.left
+        end = place + fields.BLOCK
+        if end <= len(chunk) and self._parser is None and not self.ended and chunk[place + _TYPE] in _PLAIN:
+            header = bytes(chunk[place:end])
+            fields.check(header)
+            entry = TarEntry(header, [])
+            self.split, self.place = False, end
+            size = entry.size
+            self.padding = -size % fields.BLOCK
+            self.left = size + self.padding
+            return Group(entry)
+        self._pass_data(chunk)
+        return None if self.place == len(chunk) else self._parsed(chunk)
 
-    def _fed(self, chunk: memoryview, place: int) -> Group | None:
-        """Give the parser what it wants as long as the chunk has it."""
-        assert self._parser
+    def _pass_data(self, chunk: memoryview) -> None:
+        """Pass the data that are left, and everything behind the end of the archive."""
+        passed = min(self.left, len(chunk) - self.place)
+        self.place += passed
+        self.left -= passed
+        if self.ended and not self.left:
+            self._check_end(chunk[self.place:])
+            self.place = len(chunk)
+        self.begin = self.place
+
+    def _parsed(self, chunk: memoryview) -> Group | None:
+        """Give the parser what it needs as long as the chunk has it."""
+        self.split = self._parser is not None
+        if not self._parser:
+            self._parser = _parser()
+            self._needed = next(self._parser)
         while True:
-            end = min(place + self._wanted - len(self._held), len(chunk))
-            self._held += chunk[place:end]
-            self.end = place = end
-            if len(self._held) < self._wanted:
+            end = min(self.place + self._needed - len(self._held), len(chunk))
+            self._held += chunk[self.place:end]
+            self.place = end
+            if len(self._held) < self._needed:
                 return None
             piece = bytes(self._held)
             self._held.clear()
             self._raw.append(piece)
             try:
-                self._wanted = self._parser.send(piece)
+                self._needed = self._parser.send(piece)
             except StopIteration as done:
                 return self._finished(done.value)
 
@@ -87,24 +105,30 @@ class Grouping:
             self.ended = True
         else:
             group.raw = b''.join(self._raw)
+            size = 0 if group.entry.type == GLOBAL_PAX else group.entry.size
+            self.padding = -size % fields.BLOCK
+            self.left = size + self.padding
         self._raw.clear()
         return group
 
-    def pass_end(self, piece: memoryview) -> None:
+    def _check_end(self, piece: memoryview) -> None:
         """Take what follows the block of zeros: another one, then anything (POSIX.1-2017, ustar Interchange Format).
 
         Raises InvalidImage where the archive goes on after a single one: some programs stop there, others do not.
         """
         content = piece.tobytes()
-        second = content[:max(0, fields.BLOCK - self.behind)]
-        self.behind += len(content)
+        second = content[:max(0, fields.BLOCK - self._behind)]
+        self._behind += len(content)
         if second.strip(b'\0'):
             raise InvalidImage('a tar goes on after a single block of zeros, where programs stop or refuse it')
         self.goes_on = self.goes_on or content.strip(b'\0') != b''
 
     def require_whole(self) -> None:
-        """Raise InvalidImage when the tar ends within a block, or after an extended header without its entry."""
-        if self._held or 0 < self.behind < fields.BLOCK:
+        """Raise InvalidImage when the tar ends within a block or data, or after an extended header without its entry.
+        """
+        if self.left:
+            raise InvalidImage('a tar is cut off in mid entry')
+        if self._held or 0 < self._behind < fields.BLOCK:
             raise InvalidImage('a tar is cut off in mid block')
         if self._parser is not None:
             raise InvalidImage('a tar ends after an extended header without its entry')
@@ -112,7 +136,7 @@ class Grouping:
     @property
     def has_end(self) -> bool:
         """Whether the archive ended as it should, with two blocks of zeros (POSIX.1-2017, ustar Interchange Format)."""
-        return self.behind >= fields.BLOCK
+        return self._behind >= fields.BLOCK
 
 
 def _parser() -> Generator[int, bytes, Group | None]:
