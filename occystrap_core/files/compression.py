@@ -110,7 +110,8 @@ def inflate_cut(source: Readable, compression: Compression) -> Readable:
 
 def _gzip_reader(source: Readable) -> tuple[Readable, tuple[type[Exception], ...]]:
     from isal import igzip, isal_zlib
-    return (cast(Readable, isal_zlib._GzipReader(cast(BinaryIO, _Reading(source)), CHUNK)),
+    opener: Any = igzip.open
+    return (cast(Readable, opener(_Reading(source))),
             (cast(type[Exception], isal_zlib.error), igzip.BadGzipFile, EOFError))
 
 

@@ -1,4 +1,4 @@
-"""What we override in a library's class is called by the library that is installed; what we use of its inside is there.
+"""What we override in a library's class is called by the library that is installed.
 
 A hook that is called no more takes what it does away without a word. Every override of ours is found, and has to be
 seen called, or to be excused below.
@@ -115,18 +115,6 @@ def test_the_embedded_registry_leaves_signals_alone(tmp_path: Path) -> None:
     with RegistryServer(tmp_path / 'registry'):
         assert [signal.getsignal(number) for number in numbers] == before
         assert any(thread.name == 'registry' for thread in threading.enumerate())
-
-
-def test_isal_has_the_reader_that_gzip_is_read_with() -> None:
-    import gzip
-
-    from isal import isal_zlib
-    packed = gzip.compress(b'first') + gzip.compress(b'second')
-    reader = isal_zlib._GzipReader(io.BytesIO(packed), 1 << 16)
-    buffer, read = memoryview(bytearray(100)), b''
-    while count := reader.readinto(buffer):
-        read += buffer[:count]
-    assert read == b'firstsecond'
 
 
 def test_what_is_kept_out_of_the_start_stays_out() -> None:
