@@ -87,7 +87,7 @@ def system_text(error: OSError) -> str:
 
 
 @contextmanager
-def concerning(part: str) -> Iterator[None]:
+def set_error_rule(part: str) -> Iterator[None]:
     """Have an ImageError that comes up in the with block say what part of an image it concerns, unless it does."""
     try:
         yield
@@ -97,7 +97,7 @@ def concerning(part: str) -> Iterator[None]:
 
 
 @contextmanager
-def naming(place: str) -> Iterator[None]:
+def prefix_errors(place: str) -> Iterator[None]:
     """Put the place of an image before an ImageError that comes up in the with block and does not name it."""
     try:
         yield

@@ -1,7 +1,7 @@
 """What metadata alone tells: config and manifest, the layers' numbers, sizes and compressions."""
 from occystrap_core.checks.findings import Findings, rule_of
 from occystrap_core.errors import ImageError
-from occystrap_core.files.compression import Peeked, detect
+from occystrap_core.files.compression import Peeked, detect_compression
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci import media_types
@@ -57,7 +57,7 @@ def _check_blob(layer: Layer, findings: Findings) -> None:
                      blob.digest)
     promised = media_types.layer_compression(blob.media_type)
     with layer.stored() as stream:
-        actual = detect(Peeked(stream).peek())
+        actual = detect_compression(Peeked(stream).peek())
     if actual is not promised:
         findings.add('layer-media-type', f'it is {actual.told}, its media type says {promised.told}', layer.index,
                      blob.digest)

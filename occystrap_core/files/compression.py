@@ -19,7 +19,7 @@ _BLOCK = 1 << 20
 _WINDOW_CAP = 1 << 27
 
 
-def detect(head: bytes) -> Compression:
+def detect_compression(head: bytes) -> Compression:
     """Return the compression told by the first bytes of a file (RFC 1952 2.3.1, RFC 8878 3.1.1 and 3.1.2)."""
     if head[1:4] == _SKIPPABLE and head[0] >> 4 == 5:
         return Compression.ZSTD
@@ -91,7 +91,7 @@ class Inflated:
 def inflate(source: Readable, what: str, found: Callable[[Compression], object] = lambda _: None) -> Readable:
     """Return `source` uncompressed, whatever its compression, which `found` is told; `what` names it in errors."""
     peeked = Peeked(source)
-    compression = detect(peeked.peek())
+    compression = detect_compression(peeked.peek())
     found(compression)
     return peeked if compression is Compression.NONE else Inflated(peeked, compression, what)
 

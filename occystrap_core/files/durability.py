@@ -22,7 +22,7 @@ _ADVICE = {
 
 
 @contextmanager
-def writing(place: str) -> Iterator[None]:
+def output_errors(place: str) -> Iterator[None]:
     """Turn an OSError into an OutputError that names `place`, what is wrong, and what to do about it."""
     try:
         yield

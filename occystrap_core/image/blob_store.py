@@ -3,7 +3,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cache, partial
 
-from occystrap_core.errors import ImageNotFound, InvalidImage, concerning
+from occystrap_core.errors import ImageNotFound, InvalidImage, set_error_rule
 from occystrap_core.files.stream import Readable
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
@@ -70,7 +70,7 @@ class BlobStore(ABC):
 
     def image(self, reference: Reference, manifest: Manifest) -> Image:
         """Return the image, having read its config; raises as `manifest` does."""
-        with concerning('config'):
+        with set_error_rule('config'):
             config = ImageConfig.parse(self.document(manifest.config, f'the config of {reference}'))
         # that there are as many layers as diff_ids is for Image to see
         layers = [self._layer(reference, index, descriptor, diff_id)

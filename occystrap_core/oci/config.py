@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from occystrap_core.errors import InvalidImage, concerning
+from occystrap_core.errors import InvalidImage, set_error_rule
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.documents import dump, field, list_or_null, parse_object
+from occystrap_core.oci.documents import dump_json, list_or_null, parse_object, required_field
 from occystrap_core.oci.field_names import CONFIG_FIELDS
 from occystrap_core.oci.platform import Platform
 
@@ -21,9 +21,9 @@ class ImageConfig:
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """Return the config in `raw`; raises InvalidImage when it is none or has no rootfs of layers."""
-        with concerning('config'):
+        with set_error_rule('config'):
             document = parse_object(raw, 'the config', names=CONFIG_FIELDS)
-            rootfs = field(document, 'rootfs', dict, 'the config')
+            rootfs = required_field(document, 'rootfs', dict, 'the config')
             return cls(raw, tuple(map(Digest, list_or_null(rootfs, 'diff_ids', 'the rootfs of the config'))))
 
     @cached_property
@@ -56,7 +56,7 @@ class ImageConfig:
         if isinstance(steps := document.get('history'), list):
             document = {**document, 'history': [_with_time(step, text) if isinstance(step, dict) else step
                                                 for step in steps]}
-        return self if document == self.document else type(self)(dump(document), self.diff_ids)
+        return self if document == self.document else type(self)(dump_json(document), self.diff_ids)
 
     def with_diff_ids(self, diff_ids: Sequence[Digest]) -> Self:
         """Return this config with other diff_ids, or itself, byte for byte, when they are the same."""
@@ -65,7 +65,7 @@ class ImageConfig:
         if len(diff_ids) != len(self.diff_ids):
             raise InvalidImage(f'{len(diff_ids)} diff_ids cannot replace the {len(self.diff_ids)} of the config')
         rootfs = {**self.document['rootfs'], 'diff_ids': [str(diff_id) for diff_id in diff_ids]}
-        return type(self)(dump({**self.document, 'rootfs': rootfs}), tuple(diff_ids))
+        return type(self)(dump_json({**self.document, 'rootfs': rootfs}), tuple(diff_ids))
 
 
 def _with_time(document: dict[str, Any], text: str) -> dict[str, Any]:

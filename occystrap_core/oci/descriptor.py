@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.documents import LARGEST, field
+from occystrap_core.oci.documents import LARGEST, required_field
 from occystrap_core.oci.platform import Platform
 
 
@@ -27,7 +27,7 @@ class Descriptor:
         """Return the descriptor in a parsed document; raises InvalidImage, naming `what`, when it is malformed."""
         if not isinstance(document, dict):
             raise InvalidImage(f'{what}: a descriptor is not a JSON object')
-        size = field(document, 'size', int, what)
+        size = required_field(document, 'size', int, what)
         if not 0 <= size <= LARGEST:
             raise InvalidImage(f'{what}: a descriptor has the size {str(size)[:30]}, which nothing can have')
         platform = document.get('platform')
@@ -36,7 +36,7 @@ class Descriptor:
         if not isinstance(urls, (list, tuple)) or not isinstance(annotations, dict) or not all(
                 isinstance(each, str) for each in (*urls, *annotations.values(), kind)):
             raise InvalidImage(f'{what}: a descriptor has malformed urls, annotations or artifactType')
-        return cls(field(document, 'mediaType', str, what), Digest(document.get('digest')), size,
+        return cls(required_field(document, 'mediaType', str, what), Digest(document.get('digest')), size,
                    Platform.from_json(platform) if isinstance(platform, dict) else None,
                    tuple(urls), annotations, kind)
 

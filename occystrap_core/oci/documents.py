@@ -66,7 +66,7 @@ def _is_too_deep(value: object) -> bool:
     return any(isinstance(each, dict | list) for each in level)
 
 
-def field(document: Mapping[str, Any], name: str, kind: type[T], what: str) -> T:
+def required_field(document: Mapping[str, Any], name: str, kind: type[T], what: str) -> T:
     """Return field `name` of `document`, which must be a `kind`; raises InvalidImage otherwise."""
     value = document.get(name)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -76,10 +76,10 @@ def field(document: Mapping[str, Any], name: str, kind: type[T], what: str) -> T
 
 def list_or_null(document: Mapping[str, Any], name: str, what: str) -> list[Any]:
     """Return a list that is left out, or null, where it is empty, as Go writes it; raises InvalidImage for others."""
-    return [] if document.get(name) is None else field(document, name, list, what)
+    return [] if document.get(name) is None else required_field(document, name, list, what)
 
 
-def dump(document: Mapping[str, Any]) -> bytes:
+def dump_json(document: Mapping[str, Any]) -> bytes:
     """Return `document` as JSON, the same bytes for the same value on every machine."""
     try:
         return json.dumps(document, separators=(',', ':'), ensure_ascii=False).encode()

@@ -5,16 +5,16 @@ from dataclasses import replace
 from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.documents import dump, parse_object
+from occystrap_core.oci.documents import dump_json, parse_object
 from occystrap_core.oci.field_names import LAYOUT_FIELDS
 from occystrap_core.oci.manifest import ATTESTED, Index
 from occystrap_core.oci.named_images import UNTAGGED, Offer, parse_name
 from occystrap_core.oci.reference import Reference
 
-INDEX, LAYOUT = 'index.json', 'oci-layout'
+INDEX_FILE, LAYOUT_FILE = 'index.json', 'oci-layout'
 REF_NAME = 'org.opencontainers.image.ref.name'
 CONTAINERD_NAME = 'io.containerd.image.name'
-LAYOUT_VERSION = dump({'imageLayoutVersion': '1.0.0'})
+LAYOUT_VERSION = dump_json({'imageLayoutVersion': '1.0.0'})
 """What a layout has in the file `oci-layout`."""
 
 LayoutEntries = Sequence[Descriptor]
@@ -28,7 +28,7 @@ def blob_name(digest: Digest) -> str:
 
 def require_version(raw: bytes, place: str) -> None:
     """Raise InvalidImage unless `raw`, the file `oci-layout`, says that `place` is a layout of a version we know."""
-    version = parse_object(raw, f'{place}: {LAYOUT}', names=LAYOUT_FIELDS).get('imageLayoutVersion')
+    version = parse_object(raw, f'{place}: {LAYOUT_FILE}', names=LAYOUT_FIELDS).get('imageLayoutVersion')
     if version != '1.0.0':
         raise InvalidImage(f'{place} has image layout version {version!r}, 1.0.0 is expected')
 

@@ -2,11 +2,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-from occystrap_core.errors import ImageNotFound, InvalidImage, concerning
+from occystrap_core.errors import ImageNotFound, InvalidImage, set_error_rule
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.documents import dump, list_or_null, parse_object
+from occystrap_core.oci.documents import dump_json, list_or_null, parse_object
 from occystrap_core.oci.field_names import MANIFEST_FIELDS
 from occystrap_core.oci.platform import Platform, PlatformChoice
 
@@ -50,7 +50,7 @@ class Manifest(NamedTuple):
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
         """Return the manifest in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
-        with concerning('manifest'):
+        with set_error_rule('manifest'):
             document = _parsed(raw, 'the manifest')
             kind = _manifest_kind(document, media_type)
             if kind not in media_types.MANIFESTS:
@@ -67,7 +67,7 @@ class Manifest(NamedTuple):
                                     'layers': [layer.to_json() for layer in layers]}
         if annotations:
             document['annotations'] = annotations
-        return cls(dump(document), media_type, config, tuple(layers))
+        return cls(dump_json(document), media_type, config, tuple(layers))
 
 
 class Index(NamedTuple):
@@ -85,7 +85,7 @@ class Index(NamedTuple):
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
         """Return the index in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
-        with concerning('index'):
+        with set_error_rule('index'):
             document = _parsed(raw, 'the index')
             kind = _manifest_kind(document, media_type)
             if kind not in media_types.INDEXES:
@@ -97,7 +97,7 @@ class Index(NamedTuple):
     def build(cls, manifests: Sequence[Descriptor], media_type: str = media_types.OCI_INDEX) -> Self:
         """Return a new index: the same bytes for the same entries."""
         entries = [entry.to_json() for entry in manifests]
-        return cls(dump({'schemaVersion': 2, 'mediaType': media_type, 'manifests': entries}), media_type,
+        return cls(dump_json({'schemaVersion': 2, 'mediaType': media_type, 'manifests': entries}), media_type,
                    tuple(manifests))
 
     @property
@@ -121,13 +121,13 @@ class Index(NamedTuple):
             if digest != self.manifests[place].digest:
                 entry.pop('data', None)  # the other manifest's bytes
             entries.append(entry)
-        return type(self).parse(dump({**document, 'manifests': entries}), self.media_type)
+        return type(self).parse(dump_json({**document, 'manifests': entries}), self.media_type)
 
     def extended(self, more: Sequence[Descriptor]) -> Self:
         """Return this index with further entries at its end, all else as it was."""
         document = _parsed(self.raw, 'the index')
         entries = [*list_or_null(document, 'manifests', 'the index'), *(entry.to_json() for entry in more)]
-        return type(self).parse(dump({**document, 'manifests': entries}), self.media_type)
+        return type(self).parse(dump_json({**document, 'manifests': entries}), self.media_type)
 
     def places(self, choice: PlatformChoice) -> list[int]:
         """Return where the entries stand that `choice` means, and those that attest something of them.
@@ -158,7 +158,7 @@ def _usual(entry: Descriptor) -> Platform | None:
 
 def parse_manifest_or_index(raw: bytes, media_type: str | None = None) -> Manifest | Index:
     """Return what `raw` holds, told by its own fields; raises InvalidImage when they contradict `media_type`."""
-    with concerning('manifest'):
+    with set_error_rule('manifest'):
         document = _parsed(raw, 'the manifest')
         if _manifest_kind(document, media_type) in media_types.INDEXES:
             return Index.parse(raw, media_type)

@@ -35,8 +35,9 @@ class Offer(NamedTuple, Generic[T]):
         return ', '.join(self.names) or (f'sha256:{self.hex[:12]}' if self.hex else 'one without a name')
 
 
-def choose(offers: Sequence[Offer[T]], wanted: str | None, place: str, how: str = '?image=') -> tuple[T, Reference]:
-    """Return the image called `wanted`, or the only one, and its reference; raises UsageError that lists them all,
+def select_offer(offers: Sequence[Offer[T]], name: str | None, place: str,
+                 how: str = '?image=') -> tuple[T, Reference]:
+    """Return the image called `name`, or the only one, and its reference; raises UsageError that lists them all,
     ImageNotFound where there is none.
 
     `how` tells users where the choice is written.
@@ -44,26 +45,26 @@ def choose(offers: Sequence[Offer[T]], wanted: str | None, place: str, how: str 
     if not offers:
         raise ImageNotFound(f'{place} holds no image: what lists its images lists none', 'manifest-missing')
     listed = ', '.join(map(str, offers))
-    if wanted is None:
+    if name is None:
         if len(offers) != 1:
             raise UsageError(f'{place} has {len(offers)} images, choose one with {how}: {listed}')
         return offers[0].image, offers[0].reference
-    found = called(offers, wanted)
+    found = find_offers(offers, name)
     if not found:
-        raise UsageError(f'{place} has no image {wanted}; there is: {listed}')
+        raise UsageError(f'{place} has no image {name}; there is: {listed}')
     if len({offer.hex or number for number, (offer, _) in enumerate(found)}) > 1:
-        raise UsageError(f'{place} has several images {wanted}, choose one by its digest: '
+        raise UsageError(f'{place} has several images {name}, choose one by its digest: '
                          f'{", ".join(f"sha256:{offer.hex}" for offer, _ in found)}')
     return found[0][0].image, found[0][1]
 
 
-def called(offers: Sequence[Offer[T]], wanted: str) -> list[tuple[Offer[T], Reference]]:
-    """Return what `wanted` may mean: a name as it is written there, a digest, a name less what users leave out, a tag.
+def find_offers(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:
+    """Return what `name` may mean: a name as it is written there, a digest, a name less what users leave out, a tag.
 
     Of these the first that means anything counts.
     """
-    return (_named(offers, wanted) or _of_digest(offers, wanted) or list(_alike(offers, _plain(wanted)))
-            or list(_tagged(offers, wanted)))
+    return (_named(offers, name) or _of_digest(offers, name) or list(_alike(offers, _plain(name)))
+            or list(_tagged(offers, name)))
 
 
 def parse_name(name: str) -> Reference:
@@ -74,12 +75,12 @@ def parse_name(name: str) -> Reference:
         return UNTAGGED
 
 
-def _named(offers: Sequence[Offer[T]], wanted: str) -> list[tuple[Offer[T], Reference]]:
-    return [(offer, offer.names[wanted]) for offer in offers if wanted in offer.names]
+def _named(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:
+    return [(offer, offer.names[name]) for offer in offers if name in offer.names]
 
 
-def _of_digest(offers: Sequence[Offer[T]], wanted: str) -> list[tuple[Offer[T], Reference]]:
-    digest = _DIGEST.fullmatch(wanted)
+def _of_digest(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:
+    digest = _DIGEST.fullmatch(name)
     return [(offer, offer.reference) for offer in offers if digest and offer.hex.startswith(digest[1])]
 
 

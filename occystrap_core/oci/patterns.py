@@ -36,11 +36,11 @@ def split_pattern(text: str) -> tuple[str, str] | None:
     for what, part, allowed in (('repository', repository, _REPOSITORY), ('tag', tag if colon else '*', _TAG)):
         if not allowed.fullmatch(part) or len(part) > _LONGEST:
             raise UsageError(f'{text!r} has a malformed {what} {part!r}: no name can match it')
-        compiled(part)
+        compile_pattern(part)
     return repository, tag
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Return the regular expression of a pattern, to be used with fullmatch; raises UsageError when it is none.
 
     What follows a `*` is looked for once, at the first place that has it (atomic groups), as in `tar.globs`, so
@@ -124,10 +124,10 @@ class Excluded:
 def _excluding(pattern: str) -> re.Pattern[str]:
     if not _EXCLUDED.fullmatch(pattern):
         raise UsageError(f'exclude: {pattern!r} can match no repository and no tag')
-    return compiled(f'**{pattern}' if pattern.startswith(':') else pattern)
+    return compile_pattern(f'**{pattern}' if pattern.startswith(':') else pattern)
 
 
-def natural(name: str) -> tuple[tuple[int, str, str], ...]:
+def natural_key(name: str) -> tuple[tuple[int, str, str], ...]:
     """Return the key that sorts names as people count: v1.9 before v1.10, whatever the number of digits."""
     return tuple(_counted(part) for part in re.split(r'([0-9]+)', name) if part)
 
@@ -138,17 +138,17 @@ def _counted(part: str) -> tuple[int, str, str]:
     return (len(digits), digits, part) if part.isascii() and part.isdigit() else (sys.maxsize, part, part)
 
 
-def in_order(references: Iterable[Reference]) -> list[Reference]:
+def sort_references(references: Iterable[Reference]) -> list[Reference]:
     """Return references by repository and tag, in natural order."""
-    return sorted(references, key=lambda each: (natural(each.repository), natural(each.tag)))
+    return sorted(references, key=lambda each: (natural_key(each.repository), natural_key(each.tag)))
 
 
-def examples(what: str, names: Sequence[str]) -> str:
+def available_names(what: str, names: Sequence[str]) -> str:
     """Return a few of the names that there are instead, for messages."""
-    return f'there is: {some(names)}' if names else f'there are no {what}'
+    return f'there is: {first_names(names)}' if names else f'there are no {what}'
 
 
-def some(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """Return the first few names in natural order, and how many are left."""
-    shown = ', '.join(sorted(names, key=natural)[:_SHOWN])
+    shown = ', '.join(sorted(names, key=natural_key)[:_SHOWN])
     return shown if len(names) <= _SHOWN else f'{shown} and {len(names) - _SHOWN} more'

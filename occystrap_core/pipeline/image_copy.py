@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from occystrap_core.api.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
-from occystrap_core.errors import Cancelled, InvalidImage, naming
-from occystrap_core.files.durability import writing
+from occystrap_core.errors import Cancelled, InvalidImage, prefix_errors
+from occystrap_core.files.durability import output_errors
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci.digest import Digest
@@ -145,7 +145,7 @@ class ImageCopy:
         try:
             if written := self._found(outgoing):
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
-            with naming(f'layer {digest or source.index}'):  # whatever in it a reader or a writer cannot take
+            with prefix_errors(f'layer {digest or source.index}'):  # whatever in it a reader or a writer cannot take
                 return outgoing.placed(written or self._output.write_layer(outgoing))
         finally:
             outgoing.close()
@@ -224,7 +224,7 @@ class ImageCopy:
 
 def writing_to(output: ImageOutput) -> AbstractContextManager[None]:
     """Turn what the system refuses to a writer, and that did not say so itself, into an OutputError."""
-    return writing(str(output.location))
+    return output_errors(str(output.location))
 
 
 class Abortion:

@@ -12,7 +12,7 @@ from occystrap_core.oci import media_types
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.documents import dump
+from occystrap_core.oci.documents import dump_json
 from occystrap_core.oci.manifest import Manifest
 from occystrap_core.oci.reference import Reference
 
@@ -43,7 +43,7 @@ def sample_layers(variant: str = '') -> list[bytes]:
 def sample_config(layers: Sequence[bytes] | None = None, architecture: str = 'amd64') -> bytes:
     """Return the config of an image of these tars, or of `sample_layers()`, with a history."""
     tars = sample_layers() if layers is None else layers
-    return dump({
+    return dump_json({
         'architecture': architecture, 'os': 'linux', 'created': _CREATED,
         'config': {'Env': ['PATH=/usr/bin'], 'Cmd': ['/usr/bin/hello'], 'Labels': {'sample': 'yes'}},
         'rootfs': {'type': 'layers', 'diff_ids': [Digest.of(tar) for tar in tars]},

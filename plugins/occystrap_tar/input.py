@@ -3,8 +3,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from occystrap_core import Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings
-from occystrap_core.files import concerning, naming
-from occystrap_core.oci import INDEX, LayoutEntries, Platform, Reference, choose
+from occystrap_core.files import prefix_errors, set_error_rule
+from occystrap_core.oci import INDEX_FILE, LayoutEntries, Platform, Reference, select_offer
 from occystrap_tar.archive import docker_archive, oci_archive
 from occystrap_tar.archive.archive_copy import ReadableArchive
 from occystrap_tar.archive.members import Archive
@@ -23,7 +23,7 @@ class TarInput(ImageInput):
 
     def references(self) -> Iterable[Reference]:
         """Return the image chosen, or the only one."""
-        with naming(self.location.path), self._closed_if_failed():
+        with prefix_errors(self.location.path), self._closed_if_failed():
             reference = self._docker_choice[1] if self._is_docker else self._oci_choice[1]
         if self._readable and not self._readable.may_wait():
             self.close()
@@ -31,7 +31,7 @@ class TarInput(ImageInput):
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, or what is expected of an index, having read the headers and the small documents."""
-        with naming(self.location.path), self._closed_if_failed():
+        with prefix_errors(self.location.path), self._closed_if_failed():
             opened = self._open(reference)
         first = opened if isinstance(opened, Image) else next(opened.images(), None)
         if first and self._readable and not self._readable.once:
@@ -95,18 +95,18 @@ class TarInput(ImageInput):
         offers = docker_archive.offers(self._opened)
         if len(offers) > 1:
             offers = docker_archive.for_platform(self._opened, offers, self._platform)
-        return choose(offers, self.location.options['image'], self.location.path)
+        return select_offer(offers, self.location.options['image'], self.location.path)
 
     @property
     def _oci_choice(self) -> tuple[LayoutEntries, Reference]:
-        return choose(oci_archive.offers(self._opened), self.location.options['image'], self.location.path)
+        return select_offer(oci_archive.offers(self._opened), self.location.options['image'], self.location.path)
 
     @property
     def _opened(self) -> Archive:
         if self._archive is None:
             path = self.location.path
             self._readable = ReadableArchive(path, self.settings)
-            with concerning('archive'):
+            with set_error_rule('archive'):
                 archive = Archive(self._readable.path, path)
                 if not archive.has_end:
                     raise InvalidImage(f'{path} is not a tar archive, or cut off: it does not end with two zero blocks')
@@ -117,7 +117,7 @@ class TarInput(ImageInput):
     def _is_docker(self) -> bool:
         """Whether manifest.json leads; Docker 25 and newer write both it and an OCI layout."""
         names = self._opened.members
-        if docker_archive.MANIFEST not in names and INDEX not in names:
+        if docker_archive.MANIFEST not in names and INDEX_FILE not in names:
             raise InvalidImage(f'{self.location.path} is a tar but no image archive: it has neither manifest.json nor '
                                'index.json', 'manifest-missing')
         return docker_archive.MANIFEST in names

@@ -5,9 +5,9 @@ from occystrap_core import (
     Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings, UsageError,
     WrittenImage, WrittenLayer,
 )
-from occystrap_core.files import ByteStream, writing
+from occystrap_core.files import ByteStream, output_errors
 from occystrap_core.oci import (
-    INDEX, LAYOUT, LAYOUT_VERSION, REF_NAME, Descriptor, Digest, Reference, blob_name, dump, media_types,
+    INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, Descriptor, Digest, Reference, blob_name, dump_json, media_types,
 )
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
 from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder, same_layers
@@ -42,7 +42,7 @@ class _ArchiveOutput(ImageOutput):
     def _spare_indexes(self) -> None:
         """Refuse to replace an archive of several platforms; raises OutputError."""
         if os.path.isfile(self.location.path):
-            with writing(self.location.path):
+            with output_errors(self.location.path):
                 for index in indexes_in(self.location.path):
                     self.spare_index(index, self.location.path)
 
@@ -132,7 +132,7 @@ class OciArchiveOutput(_ArchiveOutput):
         index = self._index(manifest.descriptor, _tag(self.location, image.reference))
         documents = [('config', blob_name(manifest.config.digest), image.config.raw),
                      ('manifest', blob_name(manifest.digest), manifest.raw),
-                     ('layout', LAYOUT, LAYOUT_VERSION), ('index', INDEX, index)]
+                     ('layout', LAYOUT_FILE, LAYOUT_VERSION), ('index', INDEX_FILE, index)]
         self._archive.finish([(name, raw) for _, name, raw in documents])
         self.notes = self._archive.notes
         return image.receipt(self.location, [Expectation(kind, name, Digest.of(raw), len(raw))
@@ -146,4 +146,4 @@ class OciArchiveOutput(_ArchiveOutput):
         """Return index.json, naming the image by tag as skopeo and podman do (image-spec annotations.md)."""
         entry = Descriptor(manifest.media_type, manifest.digest, manifest.size,
                            annotations={REF_NAME: tag} if tag else {})
-        return dump({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [entry.to_json()]})
+        return dump_json({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [entry.to_json()]})

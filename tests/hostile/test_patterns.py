@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from occystrap_core import Cancelled, OccystrapError, Settings
-from occystrap_core.oci.patterns import compiled, natural
+from occystrap_core.oci.patterns import compile_pattern, natural_key
 from occystrap_core.search import matcher
 from occystrap_core.search.matcher import Regex
 from occystrap_core.tar.globs import Globs
@@ -57,7 +57,7 @@ def test_globs_take_no_longer_than_the_name(path: str, below: bool) -> None:
 @pytest.mark.parametrize('name', ['a' * 250, 'a/' * 125, 'a-' * 125])
 def test_patterns_of_repositories_too(pattern: str, name: str) -> None:
     with within(2):
-        assert not compiled(pattern).fullmatch(name)
+        assert not compile_pattern(pattern).fullmatch(name)
 
 
 def names_match(parts: Sequence[str], names: Sequence[str], below: bool) -> bool:
@@ -98,13 +98,13 @@ def test_patterns_find_what_trying_everything_finds(parts: list[str], name: str)
     pattern = ''.join(parts)
     plain = re.sub(r'(?<![^/])\*\*/|\*\*+|\*|\?', lambda found: {
         '**/': '(?:.*/)?', '*': '[^/]*', '?': '[^/]'}.get(found[0], '.*'), pattern)
-    assert bool(compiled(pattern).fullmatch(name)) == bool(re.fullmatch(plain, name))
+    assert bool(compile_pattern(pattern).fullmatch(name)) == bool(re.fullmatch(plain, name))
 
 
 def test_numbers_of_any_length_are_sorted() -> None:
     names = ['v1.10', 'v1.9', f'v1.{"9" * 10_000}', 'v1.009', 'v1', 'w', '1', 'v²']
-    assert sorted(names, key=natural)[:2] == ['1', 'v1'] and sorted(names, key=natural).index('v1.9') < sorted(
-        names, key=natural).index('v1.10') < sorted(names, key=natural).index(f'v1.{"9" * 10_000}')
+    assert sorted(names, key=natural_key)[:2] == ['1', 'v1'] and sorted(names, key=natural_key).index('v1.9') < sorted(
+        names, key=natural_key).index('v1.10') < sorted(names, key=natural_key).index(f'v1.{"9" * 10_000}')
 
 
 @pytest.fixture

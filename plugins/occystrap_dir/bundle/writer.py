@@ -6,7 +6,7 @@ from occystrap_core import (
     Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings, WrittenImage,
     WrittenLayer,
 )
-from occystrap_core.files import writing
+from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_dir.bundle.bundle_paths import CONFIG, FILES, KEPT, MARKS, ROOTFS
 from occystrap_dir.bundle.runtime_config import runtime_config, unsafe_labels
@@ -48,7 +48,7 @@ class BundleOutput(ImageOutput):
         """Refuse to replace a bundle in which somebody has worked; raises OutputError."""
         root = self.location.path
         if os.path.lexists(root):
-            with writing(root):
+            with output_errors(root):
                 require_unchanged(root, ROOTFS, self.settings, FILES)
                 kept = kept_receipt(root, os.path.basename(KEPT))
                 configs = kept.of_kind('runtime-config') if kept else ()
@@ -63,7 +63,7 @@ class BundleOutput(ImageOutput):
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config.json and the list of files, and let the bundle appear."""
         config = self._runtime_config(image)
-        with writing(self.location.path):
+        with output_errors(self.location.path):
             for name in (STATE, os.path.dirname(KEPT)):
                 self._staging.inside.make(name, 0o777 & NOT_OTHERS)
             with self._new_file(FILES) as file:

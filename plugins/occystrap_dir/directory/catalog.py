@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, Receipt, UsageError
-from occystrap_core.oci import Digest, Reference, dump, parse_object
+from occystrap_core.oci import Digest, Reference, dump_json, parse_object
 from occystrap_dir.directory.manifests import CAP, SINGLE, is_manifest_name, manifest_names, read_manifest
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import read_document
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
     def canonical(self) -> bytes:
         """Return the bytes whose digest stands for this entry in a receipt: the catalog if it had no other."""
-        return dump({self.name: {self.tag: self.manifest}})
+        return dump_json({self.name: {self.tag: self.manifest}})
 
     def __str__(self) -> str:
         return f'{self.name}@{self.tag}' if ':' in self.tag else f'{self.name}:{self.tag}'

@@ -2,7 +2,7 @@
 import os
 
 from occystrap_core import InvalidImage, OutputError
-from occystrap_core.files import writing
+from occystrap_core.files import output_errors
 from occystrap_dir.directory.catalog import CATALOG, is_missing, read_catalog
 from occystrap_dir.directory.manifests import SINGLE, manifest_names, read_manifest
 from occystrap_dir.workspace.destination import check_directory, check_empty, check_layout, not_replaced
@@ -18,7 +18,7 @@ def check_destination(root: str, unique: bool, rebuild: bool) -> None:
     `unique`: several images are expected in it; with `rebuild` its catalog may be damaged. A directory with other
     things in it is refused.
     """
-    with writing(root):
+    with output_errors(root):
         if check_directory(root):
             _check_content(root, unique)
             if unique and not rebuild:

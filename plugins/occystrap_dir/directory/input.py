@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from occystrap_core import Image, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, UsageError
-from occystrap_core.files import concerning
+from occystrap_core.files import set_error_rule
 from occystrap_core.oci import AMBIGUOUS, MANIFEST_CAP, Digest, ImageConfig, Reference, parse_json
 from occystrap_core.tar import TarLayer
 from occystrap_dir.directory.catalog import named_as
@@ -27,7 +27,7 @@ class DirInput(ImageInput):
 
     def references(self) -> Sequence[Reference]:
         """Return the chosen image; raises ImageNotFound, UsageError with the choices, InvalidImage."""
-        with concerning('manifest'):
+        with set_error_rule('manifest'):
             choice = self._choose()
             reference = reference_of(self._root, choice, saved_image(self._root, choice))
         self._chosen[reference] = choice
@@ -37,9 +37,9 @@ class DirInput(ImageInput):
         """Return the image; its layers are held against their diff_ids when they are read. Raises InvalidImage."""
         if reference not in self._chosen and reference not in self.references():
             raise ImageNotFound(f'{self._root} holds no image {reference}')
-        with concerning('manifest'):
+        with set_error_rule('manifest'):
             saved = saved_image(self._root, self._chosen[reference])
-        with concerning('config'):
+        with set_error_rule('config'):
             config = self._config(saved.config)
         if len(config.diff_ids) != len(saved.layers):
             raise InvalidImage(f'{self._root}: the manifest has {len(saved.layers)} layers, the config '

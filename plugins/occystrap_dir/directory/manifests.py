@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, WrittenImage
-from occystrap_core.oci import ARCHIVE_FIELDS, field, list_or_null, parse_json
+from occystrap_core.oci import ARCHIVE_FIELDS, list_or_null, parse_json, required_field
 from occystrap_dir.workspace.names import read_document
 
 SINGLE = 'manifest.json'
@@ -33,7 +33,7 @@ class SavedImage(NamedTuple):
         tags, layers = list_or_null(document, 'RepoTags', what), list_or_null(document, 'Layers', what)
         if not all(isinstance(name, str) for name in [*tags, *layers]):
             raise InvalidImage(f'{what}: RepoTags or Layers are not lists of strings')
-        return cls(field(document, 'Config', str, what), tuple(tags), tuple(layers))
+        return cls(required_field(document, 'Config', str, what), tuple(tags), tuple(layers))
 
 
 def layer_name(diff_id_hex: str) -> str:

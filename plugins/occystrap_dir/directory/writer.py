@@ -7,7 +7,7 @@ from occystrap_core import (
     Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place, Receipt,
     Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
-from occystrap_core.files import writing
+from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.directory.catalog import (
     CATALOG, Catalog, Entry, is_missing, named_as, place, read_catalog, rebuilt_catalog,
@@ -54,11 +54,11 @@ class DirOutput(ImageOutput):
     def prepare(self, image: Image) -> None:
         """Refuse what is no directory, cannot be written to, or holds other things; raises OutputError."""
         check_destination(self._root, self._unique, self._rebuild)
-        with writing(self._root):
+        with output_errors(self._root):
             spare_expansions(self._root, [] if self._unique else [SINGLE], self.settings)
         self._workspace.enter()
         if self._expansion:
-            with writing(self._root):
+            with output_errors(self._root):
                 self._expansion.begin()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
@@ -94,7 +94,7 @@ class DirOutput(ImageOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config, manifest, catalog, checksums and receipt, in this order, and remove what they replace."""
-        with writing(self._root), self._workspace.locked():
+        with output_errors(self._root), self._workspace.locked():
             catalog = self._catalog() if self._unique else Catalog()
             entry = self._entry(catalog, image)
             replaced = catalog.entries.get((entry.name, entry.tag))

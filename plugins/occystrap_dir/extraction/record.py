@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from occystrap_core.files import writing
+from occystrap_core.files import output_errors
 from occystrap_dir.workspace.root import join
 
 _LAYERS = 1 << 16
@@ -34,7 +34,7 @@ class TreeRecord:
         `named` hears of the length of each name that is kept in memory.
         """
         import tempfile
-        with writing(directory):
+        with output_errors(directory):
             self._file: BinaryIO = tempfile.TemporaryFile(dir=directory)
         self._end, self._named = 0, named
         self._root: _Directory | None = None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from occystrap_core import OutputError
-from occystrap_core.files import writing
+from occystrap_core.files import output_errors
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath, WrongKind
 from occystrap_dir.workspace.destination import check_parent
@@ -52,7 +52,7 @@ class Staging:
 
     def begin(self) -> None:
         """Make the directory, having removed those of runs that were killed; raises OutputError."""
-        with writing(self.target):
+        with output_errors(self.target):
             for name in self._place.names(self._above):
                 if name.startswith(self._prefix):
                     self._remove(self._beside(name), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,7 +77,7 @@ class Staging:
         With `mode` it gets that one first. Raises OutputError.
         """
         target = name or self._target
-        with self._mutex, writing(f'{self._place.path}/{target}'):
+        with self._mutex, output_errors(f'{self._place.path}/{target}'):
             assert self._lock is not None
             if mode is not None:
                 os.fchmod(self._lock, mode)
@@ -151,7 +151,7 @@ def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
     downloaded.
     """
     target = os.path.realpath(path)
-    with writing(path):
+    with output_errors(path):
         check_parent(path, os.path.dirname(target))
         if not os.path.lexists(target):
             if os.path.islink(path):

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from occystrap_core import Cancelled
-from occystrap_core.files import ByteStream, writing
+from occystrap_core.files import ByteStream, output_errors
 from occystrap_core.oci import Digest
 from occystrap_dir.extraction.attributes import AttributeRefused, Setter
 from occystrap_dir.extraction.head import Head, ListedLayer
@@ -58,7 +58,7 @@ class Unpacking:
     def begin(self, below: str = '') -> None:
         """Make the directory, and in it, if that is expected, the one for the tree; raises OutputError."""
         self.staging.begin()
-        with writing(self.staging.target):
+        with output_errors(self.staging.target):
             if below:
                 self.staging.inside.make(below)
             self._record = TreeRecord(self.staging.above, self._limits.budget.named)
@@ -69,7 +69,7 @@ class Unpacking:
     def add(self, stream: ByteStream) -> None:
         """Put a layer over those before it, reading it to its end; raises InvalidImage, OutputError."""
         stream.observe(self._check)
-        with self._working, writing(self.staging.target):
+        with self._working, output_errors(self.staging.target):
             try:
                 self.tree.apply(len(self._layers), stream)
             except AttributeRefused as error:
@@ -78,7 +78,7 @@ class Unpacking:
 
     def put_cover(self, layers: Sequence[ListedLayer], cover: Cover) -> None:
         """Put in what is to go on top of these layers; raises InvalidImage, OutputError."""
-        with self._working, writing(self.staging.target):
+        with self._working, output_errors(self.staging.target):
             self.tree.put_cover(cover)
             self._layers += layers
 
@@ -88,7 +88,7 @@ class Unpacking:
         The list says of which layers it is, and of which image, if that is given.
         """
         digest, size, held = hashlib.sha256(), 0, bytearray()
-        with self._working, writing(self.staging.target):
+        with self._working, output_errors(self.staging.target):
             for line in self.tree.finish(Head(self._layers, image_id)):
                 held += line
                 if len(held) >= _BUFFER:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from occystrap_core import BlobStore, ImageNotFound, InvalidImage
-from occystrap_core.files import DigestMismatch, SizeMismatch, concerning, inflated_size
+from occystrap_core.files import DigestMismatch, SizeMismatch, inflated_size, set_error_rule
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, parse_manifest_or_index
 from occystrap_core.tar import StoredLayer
 from occystrap_dir.workspace.names import open_inside, read_document
@@ -18,7 +18,7 @@ class LayoutStore(BlobStore):
 
     def manifest(self, entry: Descriptor) -> Manifest | Index:
         """Read a manifest; an empty media type in `entry` stands for any."""
-        with concerning('manifest'):
+        with set_error_rule('manifest'):
             raw = self._read(entry.digest, 'manifest')
             try:
                 return parse_manifest_or_index(raw, entry.media_type)

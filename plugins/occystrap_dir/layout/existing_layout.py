@@ -1,7 +1,7 @@
 """Whether images may be written to a layout, and what it has so far: asked before anything is downloaded."""
 from occystrap_core import InvalidImage, OutputError
-from occystrap_core.files import writing
-from occystrap_core.oci import INDEX, LAYOUT, MANIFEST_CAP, require_version
+from occystrap_core.files import output_errors
+from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, require_version
 from occystrap_dir.layout.index_file import IndexFile, read_index
 from occystrap_dir.layout.recovery import has_receipts
 from occystrap_dir.workspace.beneath import Beneath
@@ -18,9 +18,9 @@ def check_destination(root: str, rebuild: bool) -> IndexFile:
 
     With `rebuild` its index.json may be damaged.
     """
-    with writing(root):
+    with output_errors(root):
         if check_directory(root):
-            check_empty(root, (LAYOUT, STATE))
+            check_empty(root, (LAYOUT_FILE, STATE))
             check_layout(root, _OTHERS)
             has_version(root)
             return (current_index(root) or IndexFile.empty()) if rebuild else require_index(root)
@@ -33,7 +33,7 @@ def has_version(root: str) -> bool:
     Raises OutputError for a layout of another version, or a damaged file that no run of ours wrote, and OSError.
     """
     try:
-        raw = read_document(root, LAYOUT, MANIFEST_CAP)
+        raw = read_document(root, LAYOUT_FILE, MANIFEST_CAP)
         require_version(raw, root)
         return True
     except FileNotFoundError:
@@ -41,7 +41,7 @@ def has_version(root: str) -> bool:
     except (InvalidImage, WrongKind) as error:
         if has_receipts(root):
             return False
-        told = f'{root}/{LAYOUT} {error}' if isinstance(error, WrongKind) else str(error)
+        told = f'{root}/{LAYOUT_FILE} {error}' if isinstance(error, WrongKind) else str(error)
         raise OutputError(f'{told}: name another directory') from None
 
 
@@ -50,7 +50,7 @@ def current_index(root: str) -> IndexFile | None:
 
     Raises OSError.
     """
-    lost = not Beneath(root).status(INDEX) and (has_receipts(root) or was_left(root, 'blobs/sha256'))
+    lost = not Beneath(root).status(INDEX_FILE) and (has_receipts(root) or was_left(root, 'blobs/sha256'))
     try:
         return read_index(root)  # after the rest: a run that ends meanwhile has made it before that can be seen
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def require_index(root: str) -> IndexFile:
     """Return the index.json of a layout; raises OutputError for one that is damaged or lost, OSError."""
     index = current_index(root)
     if index is None:
-        damage = f'{root}/{INDEX} is missing, though images are there'
+        damage = f'{root}/{INDEX_FILE} is missing, though images are there'
         try:
             read_index(root)
         except InvalidImage as error:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from occystrap_core import InvalidImage
-from occystrap_core.files import concerning
+from occystrap_core.files import set_error_rule
 from occystrap_core.oci import (
-    CONTAINERD_NAME, INDEX, MANIFEST_CAP, MANIFEST_FIELDS, REF_NAME, Descriptor, Index, dump, media_types, parse_object,
+    CONTAINERD_NAME, INDEX_FILE, MANIFEST_CAP, MANIFEST_FIELDS, REF_NAME, Descriptor, Index, dump_json, media_types,
+    parse_object,
 )
 from occystrap_dir.workspace.names import read_document
 
@@ -32,14 +33,14 @@ class IndexFile:
         """
         filled = {**document, 'manifests': []} if document.get('manifests', ()) is None else document
         try:
-            return cls(filled, Index.parse(dump(filled)))
+            return cls(filled, Index.parse(dump_json(filled)))
         except InvalidImage as error:
             raise error.renamed(f'{what}: {error}') from None
 
     @classmethod
     def empty(cls) -> 'IndexFile':
         """Return the index of a layout without images."""
-        return cls.of({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': []}, INDEX)
+        return cls.of({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': []}, INDEX_FILE)
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -67,18 +68,18 @@ class IndexFile:
         replaced = [self.index.manifests[place] for place in places if self.entries[place]['digest'] != entry['digest']]
         rest = [each for place, each in enumerate(self.entries) if place not in places]
         first = min(places, default=len(rest))
-        changed = IndexFile.of({**self.document, 'manifests': [*rest[:first], entry, *rest[first:]]}, INDEX)
+        changed = IndexFile.of({**self.document, 'manifests': [*rest[:first], entry, *rest[first:]]}, INDEX_FILE)
         self.document, self.index = changed.document, changed.index
         return replaced
 
     def to_json(self) -> bytes:
         """Return the file: no white space, so that no bit of it is without meaning."""
-        return dump(self.document)
+        return dump_json(self.document)
 
 
 def parse_index(raw: bytes, what: str) -> IndexFile:
     """Return the index.json in `raw`; raises InvalidImage, naming `what`, when it is none."""
-    with concerning('index'):
+    with set_error_rule('index'):
         return IndexFile.of(parse_object(raw, what, names=MANIFEST_FIELDS), what)
 
 
@@ -87,8 +88,8 @@ def read_index(root: str, links: bool = False) -> IndexFile:
 
     Raises InvalidImage, FileNotFoundError, another OSError.
     """
-    with concerning('index'):
-        return parse_index(read_document(root, INDEX, MANIFEST_CAP, links), f'{root}/{INDEX}')
+    with set_error_rule('index'):
+        return parse_index(read_document(root, INDEX_FILE, MANIFEST_CAP, links), f'{root}/{INDEX_FILE}')
 
 
 def named_entry(descriptor: Descriptor, name: str) -> Entry:

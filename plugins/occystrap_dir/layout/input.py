@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place, Settings,
 )
-from occystrap_core.files import concerning, naming
+from occystrap_core.files import prefix_errors, set_error_rule
 from occystrap_core.oci import (
-    LAYOUT, MANIFEST_CAP, REF_NAME, Descriptor, Index, LayoutEntries, Reference, entry_name, require_version,
+    LAYOUT_FILE, MANIFEST_CAP, REF_NAME, Descriptor, Index, LayoutEntries, Reference, entry_name, require_version,
     select_entry,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
@@ -45,7 +45,7 @@ class LayoutInput(ImageInput):
         reader = IndexReader(self._contents, reference, self.settings)
         entries = selected if isinstance(selected, Index) else None
         referrers = Referrers(self._contents, self._entries()) if self.location.options.get('referrers') else None
-        with naming(self._place.root):
+        with prefix_errors(self._place.root):
             return reader.choose(found, self._wanted, referrers.hanging_on if referrers else None, entries=entries)
 
     def place(self, reference: Reference) -> Place:
@@ -59,12 +59,12 @@ class LayoutInput(ImageInput):
         if not os.path.isdir(root):
             raise ImageNotFound(f'there is no directory {root}')
         try:
-            with concerning('archive'):
-                require_version(read_document(root, LAYOUT, MANIFEST_CAP, links=True), root)
+            with set_error_rule('archive'):
+                require_version(read_document(root, LAYOUT_FILE, MANIFEST_CAP, links=True), root)
             return read_index(root, links=True).index.manifests
         except FileNotFoundError as error:
             name = os.path.basename(error.filename or '')
             raise ImageNotFound(f'{root} is no image layout: it has no {name}',
-                                'archive-invalid' if name == LAYOUT else 'index-missing') from None
+                                'archive-invalid' if name == LAYOUT_FILE else 'index-missing') from None
         except OSError as error:
             raise InvalidImage(f'{root} cannot be read: {error.strerror}') from None

@@ -3,10 +3,10 @@ import re
 from collections.abc import Sequence
 
 from occystrap_core import ImageNotFound, UsageError
-from occystrap_core.files import ImageError, concerning
+from occystrap_core.files import ImageError, set_error_rule
 from occystrap_core.oci import (
-    Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Reference, called, choose, layout_offers, select_entry,
-    subject_of,
+    Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Reference, find_offers, layout_offers, select_entry,
+    select_offer, subject_of,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.place import Place
@@ -34,14 +34,14 @@ def choose_image(contents: LayoutStore, entries: Sequence[Descriptor], place: Pl
     alone = _standing_alone(contents, offers)
     if not alone:
         raise ImageNotFound(f'{place.root} holds no image: its index.json lists none', 'manifest-missing')
-    return choose(alone, None, place.root, _HOW)
+    return select_offer(alone, None, place.root, _HOW)
 
 
 def _called(offers: Sequence[Offer[LayoutEntries]], wanted: str, place: Place) -> tuple[LayoutEntries, Reference]:
-    if not called(offers, wanted):
+    if not find_offers(offers, wanted):
         listed = ', '.join(map(str, offers)) or 'none'
         raise ImageNotFound(f'{place.root} has no image {wanted}; there is: {listed}', 'manifest-missing')
-    entries, reference = choose(offers, wanted, place.root, _HOW)
+    entries, reference = select_offer(offers, wanted, place.root, _HOW)
     selected = select_entry(entries)
     if place.digest and (isinstance(selected, Index) or selected.digest != place.digest):
         raise ImageNotFound(f'{place.root}: {wanted} is {entries[0].digest}, not {place.digest}', 'manifest-digest')
@@ -105,6 +105,6 @@ def found_at(contents: LayoutStore, chosen: Descriptor | Index) -> Manifest | In
         return chosen
     found = contents.manifest(chosen)
     if chosen.size not in (-1, len(found.raw)):
-        with concerning('manifest'):
+        with set_error_rule('manifest'):
             contents.document(chosen, 'the manifest')
     return found

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
 from occystrap_core.files import ImageError
-from occystrap_core.oci import INDEX, LAYOUT, LAYOUT_VERSION, MANIFEST_CAP, Descriptor, Digest, blob_name
+from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Descriptor, Digest, blob_name
 from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
 from occystrap_dir.layout.existing_layout import current_index, has_version, require_index
 from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, names_of, read_index
@@ -14,7 +14,7 @@ from occystrap_dir.layout.recovery import rebuilt_index
 from occystrap_dir.workspace.receipts import kept_receipt, with_known_evidence
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
-LAYOUT_FILE = Expectation('layout', LAYOUT, Digest.of(LAYOUT_VERSION), len(LAYOUT_VERSION))
+EXPECTED_LAYOUT = Expectation('layout', LAYOUT_FILE, Digest.of(LAYOUT_VERSION), len(LAYOUT_VERSION))
 """What a receipt expects of the file `oci-layout`: that it says this, however it is written."""
 _PLAIN = re.compile(r'[a-z0-9][a-z0-9._-]{0,200}')
 
@@ -50,16 +50,16 @@ def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, ke
     index, notes = _index(workspace, receipt, rebuild)
     replaced = [each for entry in entries for each in index.put(entry)]
     if not has_version(root):
-        documents[LAYOUT] = LAYOUT_VERSION
+        documents[LAYOUT_FILE] = LAYOUT_VERSION
     if not _says_the_same(root, index):
-        documents[INDEX] = _checked(index.to_json(), root)
+        documents[INDEX_FILE] = _checked(index.to_json(), root)
     earlier = kept_receipt(root, kept)
-    if (lasting := with_known_evidence(receipt, earlier)) != earlier or INDEX in documents:
+    if (lasting := with_known_evidence(receipt, earlier)) != earlier or INDEX_FILE in documents:
         documents[f'{RECEIPTS}/{kept}'] = f'{lasting.to_json()}\n'.encode()
     notes = [*notes, *_note_blobs(workspace, replaced)]
     partial = {workspace.write(content): name for name, content in documents.items()}
     workspace.settle()
-    if INDEX in documents:  # whatever stops us between two renames, no receipt is left that speaks of another image
+    if INDEX_FILE in documents:  # if a crash separates two renames, no receipt of another image is left
         workspace.place.unlink(f'{RECEIPTS}/{kept}')
     for temporary, name in partial.items():
         workspace.move(temporary, name)
@@ -69,7 +69,7 @@ def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, ke
 def _index(workspace: Workspace, receipt: Receipt, rebuild: bool) -> tuple[IndexFile, Sequence[str]]:
     """Return the index as it is, or made anew from all but this run's images and what other runs are writing."""
     index = current_index(workspace.root)
-    if index and not (rebuild and not workspace.place.status(INDEX)):
+    if index and not (rebuild and not workspace.place.status(INDEX_FILE)):
         return index, ()
     if not rebuild:
         require_index(workspace.root)
@@ -85,7 +85,7 @@ def _says_the_same(root: str, index: IndexFile) -> bool:
 
 def _checked(raw: bytes, root: str) -> bytes:
     if len(raw) > MANIFEST_CAP:
-        raise OutputError(f'{root}/{INDEX} would exceed the {MANIFEST_CAP} bytes allowed: name another directory')
+        raise OutputError(f'{root}/{INDEX_FILE} would exceed the {MANIFEST_CAP} bytes allowed: name another directory')
     return raw
 
 

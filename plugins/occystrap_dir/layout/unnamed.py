@@ -3,7 +3,7 @@ import re
 from collections.abc import Iterable
 
 from occystrap_core.files import ImageError
-from occystrap_core.oci import INDEX, Digest, blob_name
+from occystrap_core.oci import INDEX_FILE, Digest, blob_name
 from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
@@ -23,7 +23,7 @@ def remove_unnamed(root: str, noted: Iterable[str]) -> None:
     for name in noted:
         if _BLOB.fullmatch(name) and name not in named:
             place.unlink(name)
-    if not place.status(INDEX):
+    if not place.status(INDEX_FILE):
         for name in ('blobs/sha256', 'blobs'):
             place.remove_empty(name)  # somebody else's files in there stay
 
@@ -33,6 +33,6 @@ def _named(root: str) -> set[Digest]:
         entries = read_index(root).index.manifests
     except FileNotFoundError:
         if has_receipts(root):
-            raise ImageError(f'{root}/{INDEX} is lost') from None
+            raise ImageError(f'{root}/{INDEX_FILE} is lost') from None
         return set()
     return blobs_below(LayoutStore(root), entries)

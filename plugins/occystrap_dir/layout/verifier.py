@@ -3,7 +3,7 @@ import os
 from collections.abc import Callable
 
 from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
-from occystrap_core.oci import LAYOUT, LAYOUT_VERSION, MANIFEST_CAP, Digest, require_version
+from occystrap_core.oci import LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Digest, require_version
 from occystrap_dir.layout.index_file import canonical, names_of, read_index
 from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
 from occystrap_dir.workspace.names import file_size, read_document
@@ -42,9 +42,9 @@ class LayoutCheck:
 
     def _version(self, expected: Expectation, results: CheckResults) -> None:
         """See that the file says the version, however it is written (image-spec image-layout.md)."""
-        file_size(self._root, LAYOUT)
-        require_version(read_document(self._root, LAYOUT, MANIFEST_CAP), self._root)
-        if expected.locator == LAYOUT:
+        file_size(self._root, LAYOUT_FILE)
+        require_version(read_document(self._root, LAYOUT_FILE, MANIFEST_CAP), self._root)
+        if expected.locator == LAYOUT_FILE:
             results.read(expected, LAYOUT_VERSION)
 
     def _entry(self, expected: Expectation, results: CheckResults) -> None:

@@ -6,14 +6,14 @@ from occystrap_core import (
     Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
     Receipt, Settings, UsageError, VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
 )
-from occystrap_core.files import writing
+from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, Index, Manifest, Reference, referrer_of
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.blobs import Blobs
 from occystrap_dir.layout.existing_layout import check_destination
 from occystrap_dir.layout.index_file import Entry, IndexFile, named_entry, names_of
 from occystrap_dir.layout.place import parse_place, require_name
-from occystrap_dir.layout.publication import LAYOUT_FILE, expected_entry, publish, receipt_name
+from occystrap_dir.layout.publication import EXPECTED_LAYOUT, expected_entry, publish, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
 from occystrap_dir.workspace.destination import without_rebuilding
 from occystrap_dir.workspace.workspace import Workspace
@@ -104,7 +104,7 @@ class LayoutOutput(ImageOutput):
         """Refuse what cannot be written, an index under the name of a single image included; then begin."""
         self._spare_index(check_destination(self._root, self._rebuild), name)
         self._workspace.enter()
-        with writing(self._root):
+        with output_errors(self._root):
             for name in ('blobs', 'blobs/sha256'):
                 self._workspace.place.make(name)
 
@@ -117,8 +117,8 @@ class LayoutOutput(ImageOutput):
         """List what was written in index.json; `receipt_of` makes the receipt that expects this, too."""
         name = self._name(reference)
         entry = named_entry(document.descriptor, name)
-        receipt = receipt_of([LAYOUT_FILE, expected_entry(entry)])
-        with writing(self._root), self._workspace.locked():
+        receipt = receipt_of([EXPECTED_LAYOUT, expected_entry(entry)])
+        with output_errors(self._root), self._workspace.locked():
             replaces, self.notes = publish(self._workspace, [*self._attached, entry], receipt,
                                            receipt_name(name, document.digest), self._rebuild)
         self._workspace.leave(not replaces, self._sweep)

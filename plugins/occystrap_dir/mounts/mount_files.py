@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from occystrap_core import InvalidImage, OutputError, Receipt
-from occystrap_core.oci import Digest, FieldNames, dump, parse_object
+from occystrap_core.oci import Digest, FieldNames, dump_json, parse_object
 
 CATALOG, SCRIPT, LAYERS, TREES = 'mount.json', 'mount.sh', 'layers', '.occystrap/trees'
 UNPACKING = '.occystrap/unpacking'
@@ -65,7 +65,7 @@ class Mounted(NamedTuple):
 
     def canonical(self) -> bytes:
         """Return the bytes whose digest stands for this image in a receipt: mount.json if it had no other."""
-        return dump({self.name: self._to_json()})
+        return dump_json({self.name: self._to_json()})
 
     def _to_json(self) -> dict[str, object]:
         cover = {'cover': self.cover} if self.cover else {}

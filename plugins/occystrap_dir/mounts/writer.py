@@ -9,7 +9,7 @@ from occystrap_core import (
     Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, OutputError, Place,
     Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
-from occystrap_core.files import writing
+from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.extraction.head import ListedLayer
 from occystrap_dir.extraction.privacy import NOT_OTHERS
@@ -63,7 +63,7 @@ class MountsOutput(ImageOutput):
         self._check_place()
         require_mountable(Mounted('', '', [layer_directory(diff_id) for diff_id in image.diff_ids]))
         self._workspace.enter()
-        with writing(self._root):
+        with output_errors(self._root):
             for name in (TREES, EMPTY):
                 self._place.make(name, 0o777 & NOT_OTHERS)
             self._keep_others_from_writing()
@@ -102,7 +102,7 @@ class MountsOutput(ImageOutput):
         mounted = Mounted(name, image.config.digest, tuple(layer.locator for layer in image.layers), cover)
         require_mountable(mounted)
         kept = kept_name(name)
-        with writing(self._root), self._workspace.locked():
+        with output_errors(self._root), self._workspace.locked():
             catalog = self._catalog()
             replaces = name in catalog.images and catalog.images[name] != mounted
             catalog.images[name] = mounted
@@ -125,7 +125,7 @@ class MountsOutput(ImageOutput):
         self._workspace.give_up(self._sweep)
 
     def _check_place(self) -> None:
-        with writing(self._root):
+        with output_errors(self._root):
             names = set(os.listdir(self._root)) - {'lost+found'} if check_directory(self._root) else set()
             if others := sorted(names - _OURS or (names if names.isdisjoint((STATE, CATALOG)) else ())):
                 raise OutputError(f'{self._root} holds other things, such as {others[0]!r}: name an empty directory')
@@ -158,7 +158,7 @@ class MountsOutput(ImageOutput):
         unpacking = Unpacking(staging, self._limits, self.settings.sync,
                               lambda tree: OverlayMarks(tree, self._user_marks, self._limits.budget.named))
         self._unpackings.append(unpacking)
-        with writing(self._root):
+        with output_errors(self._root):
             try:
                 unpacking.begin()
                 yield unpacking
@@ -182,7 +182,7 @@ class MountsOutput(ImageOutput):
 
     def _cover(self, image: WrittenImage) -> str:
         """Make what has to go on top of the layers for overlayfs to show the image as it is; return its directory."""
-        with writing(self._root):
+        with output_errors(self._root):
             stack = Stack(self._root)
             stack.put([layer.locator for layer in image.layers])
             top = stack.cover(self._limits.setter)

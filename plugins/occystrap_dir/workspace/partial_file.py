@@ -2,7 +2,7 @@
 import os
 from contextlib import suppress
 
-from occystrap_core.files import WRITEBACK, start_writeback, write_all, writing
+from occystrap_core.files import WRITEBACK, output_errors, start_writeback, write_all
 from occystrap_dir.workspace.beneath import Beneath
 
 
@@ -13,13 +13,13 @@ class PartialFile:
         """With `sync` the bytes are on the device before the file gets its final name."""
         self.name, self._place, self._sync = name, place, sync
         self._size = self._flushing = 0
-        with writing(place.path):
+        with output_errors(place.path):
             self._file: int | None = place.create(name, mode)
 
     def write(self, data: memoryview | bytes) -> None:
         """Append `data`; raises OutputError."""
         assert self._file is not None
-        with writing(self._place.path):
+        with output_errors(self._place.path):
             write_all(self._file, data)
             self._size += len(data)
             if self._sync and self._size - self._flushing >= WRITEBACK:
@@ -29,7 +29,7 @@ class PartialFile:
     def complete(self) -> None:
         """Flush and close, ready to be moved; raises OutputError."""
         assert self._file is not None
-        with writing(self._place.path):
+        with output_errors(self._place.path):
             if self._sync:
                 os.fsync(self._file)
             descriptor, self._file = self._file, None

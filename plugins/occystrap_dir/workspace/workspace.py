@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
 from occystrap_core import Cancelled, OutputError
-from occystrap_core.files import ImageError, write_all, writing
+from occystrap_core.files import ImageError, output_errors, write_all
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.partial_file import PartialFile
@@ -53,7 +53,7 @@ class Workspace:
 
     def enter(self) -> None:
         """Make the directories and say that a run is at work; raises OutputError."""
-        with writing(self.root):
+        with output_errors(self.root):
             for attempt in range(_ATTEMPTS):
                 try:
                     return self._enter()
@@ -103,7 +103,7 @@ class Workspace:
 
         That is also known after this run was killed, and to nobody when it left clean. Raises OutputError, Cancelled.
         """
-        with self._mutex, writing(self.root):
+        with self._mutex, output_errors(self.root):
             self._check()
             assert self._noted is not None
             write_all(self._noted, b''.join(os.fsencode(f'{name}\n') for name in names))
@@ -159,7 +159,7 @@ class Workspace:
     def move(self, partial: str, name: str) -> None:
         """Give a complete partial file the final name `name` below the destination, by one rename."""
         above = os.path.dirname(name)
-        with writing(self.root):
+        with output_errors(self.root):
             with self._mutex:
                 self._check()
                 if above:
@@ -171,7 +171,7 @@ class Workspace:
     def settle(self) -> None:
         """Flush the names in the destination to the device; raises OutputError."""
         if self.sync:
-            with writing(self.root):
+            with output_errors(self.root):
                 self.place.sync()
 
     def leave(self, clean: bool, sweep: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ import click
 
 from occystrap_core import Location, ServiceError, Settings, UsageError
 from occystrap_core.files import print_json, print_lines, printable, size_text
-from occystrap_core.oci import Digest, compiled, natural, split_tag
+from occystrap_core.oci import Digest, compile_pattern, natural_key, split_tag
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.daemon.image_list import Listed
 from occystrap_docker.daemon.selection import NamePattern, nothing_matches
@@ -59,7 +59,8 @@ def _wanted(text: str) -> tuple[Location, NamePattern | None]:
 
 def _pattern(path: str) -> NamePattern:
     repository, colon, tag = split_tag(path)
-    return NamePattern.parse(path, '*') or NamePattern(path, compiled(repository), compiled(tag if colon else '*'))
+    return (NamePattern.parse(path, '*')
+            or NamePattern(path, compile_pattern(repository), compile_pattern(tag if colon else '*')))
 
 
 def _rows(daemon: Daemon, pattern: NamePattern | None) -> Sequence[Listed]:
@@ -68,7 +69,8 @@ def _rows(daemon: Daemon, pattern: NamePattern | None) -> Sequence[Listed]:
     rows = [row for row in there if pattern is None or (row.repository and pattern.matches(row.repository, row.tag))]
     if pattern and not rows:
         raise nothing_matches(pattern.text, str(daemon.address), [row.name for row in there if row.tag])
-    return sorted(rows, key=lambda row: (not row.repository, natural(row.repository), natural(row.tag), -row.created))
+    return sorted(rows, key=lambda row: (not row.repository, natural_key(row.repository), natural_key(row.tag),
+                                         -row.created))
 
 
 def _platforms(daemon: Daemon, rows: Sequence[Listed], settings: Settings) -> Mapping[Digest, str]:

@@ -4,13 +4,13 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field as dataclass_field
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from occystrap_core import ImageNotFound, OutputError, Settings
 from occystrap_core.files import ReadAhead
-from occystrap_core.oci import Digest, Platform, Reference, field
+from occystrap_core.oci import Digest, Platform, Reference, required_field
 from occystrap_docker.connection.address import find_address
 from occystrap_docker.connection.answers import loaded_image
 from occystrap_docker.connection.failures import require_success, translated
@@ -48,7 +48,7 @@ class ImageFacts:
     platform: Platform | None = None
     in_directories: bool = False
     manifest: Digest | None = None
-    blobs: Mapping[Digest, Digest] | None = dataclass_field(default=None, compare=False)
+    blobs: Mapping[Digest, Digest] | None = field(default=None, compare=False)
 
     @property
     def root(self) -> Digest:
@@ -113,7 +113,7 @@ class Daemon:
     def image_ids(self, seconds: float | None = None) -> list[Digest]:
         """Return the IDs of all images, those without a name too, the newest first; `seconds` as for `find`."""
         found = self._asking.document(_LISTING, 'images', 'json', seconds=seconds, all='1')
-        return list(dict.fromkeys(Digest(field(each, 'Id', str, 'an image of the daemon')) for each in found))
+        return list(dict.fromkeys(Digest(required_field(each, 'Id', str, 'an image of the daemon')) for each in found))
 
     @cached_property
     def finds_layers_by_chain(self) -> bool:
@@ -210,7 +210,7 @@ def _log(response: 'Response', **more: object) -> None:
 def _facts(document: dict[str, Any], name: str) -> ImageFacts:
     what = f'what the daemon says of {name}'
     layers = (document.get('RootFS') or {}).get('Layers') or []
-    return ImageFacts(Digest(field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
+    return ImageFacts(Digest(required_field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
                       tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),
                       _platform(document), bool((document.get('GraphDriver') or {}).get('Data')))
 

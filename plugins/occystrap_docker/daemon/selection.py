@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from occystrap_core import ImageNotFound
-from occystrap_core.oci import Excluded, Reference, compiled, examples, in_order, split_pattern
+from occystrap_core.oci import Excluded, Reference, available_names, compile_pattern, sort_references, split_pattern
 
 if TYPE_CHECKING:
     from occystrap_docker.daemon.daemon import Daemon
@@ -24,7 +24,7 @@ class NamePattern(NamedTuple):
     def parse(cls, text: str, default_tag: str) -> Self | None:
         """Return the pattern, None for a name without one; raises UsageError for one that can match nothing."""
         found = split_pattern(text)
-        return cls(text, compiled(found[0]), compiled(found[1] or default_tag)) if found else None
+        return cls(text, compile_pattern(found[0]), compile_pattern(found[1] or default_tag)) if found else None
 
     def matches(self, repository: str, tag: str) -> bool:
         """Tell whether the pattern means this image, under any of its spellings."""
@@ -57,10 +57,10 @@ def matching(daemon: 'Daemon', pattern: NamePattern, excluded: Excluded) -> list
         if not (split_pattern(pattern.text) or (None, ''))[1]:
             error.add_note('no tag was given, so latest was looked for: :* stands for every one')
         raise error
-    return in_order(wanted)
+    return sort_references(wanted)
 
 
 def nothing_matches(pattern: str, address: str, names: list[str]) -> ImageNotFound:
     """Return the error that says that nothing matches, and a few of the names that there are."""
-    there = examples('images', names)
+    there = available_names('images', names)
     return ImageNotFound(f'docker://{pattern}: no image of the daemon at {address} matches; {there}')

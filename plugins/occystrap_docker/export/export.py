@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from occystrap_core import InvalidImage
-from occystrap_core.files import ByteStream, ChunkedSource, DigestMismatch, detect, inflate
+from occystrap_core.files import ByteStream, ChunkedSource, DigestMismatch, detect_compression, inflate
 from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig
 from occystrap_core.tar import TarLayer
 from occystrap_docker.daemon.daemon import ImageFacts
@@ -137,7 +137,7 @@ class Export:
 
 
 def _is_compressed(file: StreamedFile) -> bool:
-    return detect(file.peek()) is not Compression.NONE
+    return detect_compression(file.peek()) is not Compression.NONE
 
 
 def _digest_in(name: str) -> Digest | None:

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from occystrap_core import InvalidImage, Layer
-from occystrap_core.files import ByteStream, DigestMismatch, Readable, detect, inflate
+from occystrap_core.files import ByteStream, DigestMismatch, Readable, detect_compression, inflate
 from occystrap_core.oci import (
     MANIFEST_CAP, Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest_or_index,
 )
@@ -124,5 +124,5 @@ def _opened(path: Path) -> Readable:
 
 def _descriptor(blob: Blob) -> Descriptor:
     with open(blob.path, 'rb') as file:
-        media_type = media_types.layer_media_type(media_types.OCI_MANIFEST, detect(file.read(4)))
+        media_type = media_types.layer_media_type(media_types.OCI_MANIFEST, detect_compression(file.read(4)))
     return Descriptor(media_type, blob.digest, blob.path.stat().st_size)

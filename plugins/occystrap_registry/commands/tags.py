@@ -5,7 +5,7 @@ import click
 
 from occystrap_core import Location, Settings, UsageError
 from occystrap_core.files import print_json, print_lines
-from occystrap_core.oci import has_glob, natural
+from occystrap_core.oci import has_glob, natural_key
 from occystrap_registry.distribution.catalog import PAGE, list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.plugin import CONNECTION
@@ -34,7 +34,7 @@ def tags(context: click.Context, /, location: str, limit: int | None, shape: str
     wanted = _location(location)
     settings = Settings(timeout=timeout, retries=retries, ca_file=ca_file)
     key, named, names = _listed(wanted, settings, limit)
-    names.sort(key=natural)
+    names.sort(key=natural_key)
     if (shape or getattr(context.find_root().obj, 'format', 'text')) == 'json':
         print_json({**named, key: names})
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from occystrap_core import UsageError
-from occystrap_core.files import sync_directory, writing
+from occystrap_core.files import output_errors, sync_directory
 from occystrap_registry.credentials.auth_files import AuthFile, read_document
 from occystrap_registry.credentials.credential_helpers import erase_with_helper, store_with_helper
 from occystrap_registry.credentials.logins import Login, plain_key, server_names
@@ -55,7 +55,7 @@ def _drop(auths: dict[str, Any], host: str) -> bool:
 def _change(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
     """Let `change` alter the `auths` of a file and return what it does; all else in the file stays."""
     path = Path(os.path.realpath(path))
-    with writing(str(path)), _alone_in(path.parent):
+    with output_errors(str(path)), _alone_in(path.parent):
         document = read_document(path, to_change=True)
         auths = document['auths'] = document.get('auths') or {}
         if not isinstance(auths, dict):

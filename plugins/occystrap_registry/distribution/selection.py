@@ -1,7 +1,7 @@
 """Which images a pattern means: repositories of the catalog, tags of each."""
 
 from occystrap_core import ImageNotFound
-from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order
+from occystrap_core.oci import Excluded, Reference, available_names, compile_pattern, has_glob, sort_references
 from occystrap_registry.distribution.catalog import list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 
@@ -13,7 +13,7 @@ def matching(client: RegistryClient, wanted: Reference, excluded: Excluded) -> l
 
     Raises ImageNotFound, telling what there is, when nothing matches, ServiceError.
     """
-    pattern = compiled(wanted.tag)
+    pattern = compile_pattern(wanted.tag)
     repositories = _repositories(client, wanted, excluded)
 
     def look(repository: str) -> tuple[list[Reference], list[str]]:
@@ -26,8 +26,8 @@ def matching(client: RegistryClient, wanted: Reference, excluded: Excluded) -> l
     if not matched:
         tags = list(dict.fromkeys(tag for _, tags in looks for tag in tags))
         where = f' in the {len(repositories)} repositories that match' if len(repositories) > 1 else ''
-        raise ImageNotFound(f'{wanted}: no tag matches{where}; {examples("tags", tags)}')
-    return in_order(matched)
+        raise ImageNotFound(f'{wanted}: no tag matches{where}; {available_names("tags", tags)}')
+    return sort_references(matched)
 
 
 def not_excluded(reference: Reference, excluded: Excluded) -> list[Reference]:
@@ -40,11 +40,12 @@ def not_excluded(reference: Reference, excluded: Excluded) -> list[Reference]:
 def _repositories(client: RegistryClient, wanted: Reference, excluded: Excluded) -> list[str]:
     if not has_glob(wanted.repository):
         return [wanted.repository]
-    pattern = compiled(wanted.repository)
+    pattern = compile_pattern(wanted.repository)
     catalog = list(list_repositories(client))
     found = [name for name in catalog if pattern.fullmatch(name) and not excluded.has_repository(name)]
     if not found:
-        raise ImageNotFound(f'{wanted}: no repository in the catalog matches; {examples("repositories", catalog)}')
+        raise ImageNotFound(f'{wanted}: no repository in the catalog matches; '
+                            f'{available_names("repositories", catalog)}')
     return found
 
 

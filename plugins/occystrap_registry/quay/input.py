@@ -7,7 +7,9 @@ from typing import Any
 from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, Location, Place, ServiceError, Settings, UsageError,
 )
-from occystrap_core.oci import Excluded, Reference, compiled, examples, has_glob, in_order, some
+from occystrap_core.oci import (
+    Excluded, Reference, available_names, compile_pattern, first_names, has_glob, sort_references,
+)
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.selection import not_excluded
 from occystrap_registry.input import RegistryInput
@@ -44,8 +46,8 @@ class QuayInput(ImageInput):
         matched = [reference for references in found for reference in references]
         if not matched:
             newer = f' and is newer than {self._since:%Y-%m-%d %H:%M} UTC' if self._since else ''
-            raise ImageNotFound(f'{wanted}: no tag matches{newer} in {some(repositories)}')
-        return in_order(matched)
+            raise ImageNotFound(f'{wanted}: no tag matches{newer} in {first_names(repositories)}')
+        return sort_references(matched)
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, from the registry."""
@@ -64,18 +66,18 @@ class QuayInput(ImageInput):
     def _repositories(self, wanted: Reference) -> list[str]:
         if not has_glob(wanted.repository):
             return [wanted.repository]
-        pattern, organisation = compiled(wanted.repository), wanted.repository.partition('/')[0]
+        pattern, organisation = compile_pattern(wanted.repository), wanted.repository.partition('/')[0]
         listed = list(self._api.repositories(organisation))
         found = [each.name for each in listed if pattern.fullmatch(each.name) and self._may_be_new(each)
                  and not self._excluded.has_repository(each.name)]
         if not found:
-            what = examples('repositories', [each.name for each in listed])
+            what = available_names('repositories', [each.name for each in listed])
             raise ImageNotFound(f'{wanted}: no repository of {organisation} matches; {what}')
         return found
 
     def _tagged(self, repository: str) -> list[Reference]:
         wanted = self._address.reference._replace(repository=repository)
-        pattern = compiled(wanted.tag)
+        pattern = compile_pattern(wanted.tag)
         only = '' if has_glob(wanted.tag) else wanted.tag
         tags = [(tag, wanted._replace(tag=tag.name)) for tag in self._api.tags(repository, only)
                 if pattern.fullmatch(tag.name)]

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from occystrap_core import Image, ImageNotFound, InvalidImage, Layer
-from occystrap_core.files import concerning
+from occystrap_core.files import set_error_rule
 from occystrap_core.oci import (
     AMBIGUOUS, ARCHIVE_FIELDS, MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Platform, Reference, parse_json,
     parse_name,
@@ -35,7 +35,7 @@ class ArchivedImage(NamedTuple):
 
 def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
     """Return the images of an archive; raises InvalidImage for a malformed manifest.json."""
-    with concerning('manifest'):
+    with set_error_rule('manifest'):
         _require_one_meaning(archive)
         document = parse_json(archive.read(MANIFEST, _CAP), f'{archive.name}: {MANIFEST}', _CAP, ARCHIVE_FIELDS)
         if not isinstance(document, list) or not document:
@@ -64,7 +64,7 @@ def _require_one_meaning(archive: Archive) -> None:
 
 def holds_blobs(archive: Archive, image: ArchivedImage) -> bool:
     """Return whether any layer is compressed: then `docker save` took the blobs of a containerd store as they were."""
-    with concerning('layer'):
+    with set_error_rule('layer'):
         return any(compression(archive, archive.find(name)) is not Compression.NONE for name in image.layers)
 
 
@@ -92,7 +92,7 @@ def _fitting(archive: Archive, same: Sequence[Offer[ArchivedImage]], wanted: Pla
 
 def read_config(archive: Archive, chosen: ArchivedImage) -> ImageConfig:
     """Return an image's config; raises InvalidImage when it is none, or not the one that its name promises."""
-    with concerning('config'):
+    with set_error_rule('config'):
         raw = archive.read(chosen.config, MANIFEST_CAP)
         if chosen.config_digest not in (None, Digest.of(raw)):
             raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {Digest.of(raw)}, not the one '
@@ -106,7 +106,7 @@ def open_image(archive: Archive, chosen: ArchivedImage, reference: Reference) ->
     if len(config.diff_ids) != len(chosen.layers):
         raise InvalidImage(f'{archive.name}: {MANIFEST} lists {len(chosen.layers)} layers, the config '
                            f'{len(config.diff_ids)}', 'layer-count')
-    with concerning('layer'):
+    with set_error_rule('layer'):
         members = [archive.find(name) for name in chosen.layers]
     _check_shared(archive, members, config.diff_ids)
     layers: list[Layer] = [_layer(archive, index, member, diff_id)

@@ -1,9 +1,9 @@
 """Reading OCI archives: an image layout (image-spec image-layout.md) within a tar."""
 from occystrap_core import BlobStore, Image, ImageIndex, IndexReader, Settings
-from occystrap_core.files import DigestMismatch, Readable, SizeMismatch, concerning
+from occystrap_core.files import DigestMismatch, Readable, SizeMismatch, set_error_rule
 from occystrap_core.oci import (
-    INDEX, LAYOUT, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, PlatformChoice, Reference,
-    blob_name, layout_offers, parse_manifest_or_index, require_version, select_entry,
+    INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, PlatformChoice,
+    Reference, blob_name, layout_offers, parse_manifest_or_index, require_version, select_entry,
 )
 from occystrap_core.tar import StoredLayer
 from occystrap_tar.archive.members import Archive
@@ -12,15 +12,15 @@ from occystrap_tar.archive.tar_sizes import tar_size
 
 def offers(archive: Archive) -> list[Offer[LayoutEntries]]:
     """Return the images in index.json; raises InvalidImage when it is none, or the layout's version is unknown."""
-    with concerning('archive'):
-        require_version(archive.read(LAYOUT, MANIFEST_CAP), archive.name)
+    with set_error_rule('archive'):
+        require_version(archive.read(LAYOUT_FILE, MANIFEST_CAP), archive.name)
     return layout_offers(_index(archive).manifests, told=ArchiveStore(archive).with_platform)
 
 
 def find_image(archive: Archive, config: Digest) -> LayoutEntries | None:
     """Return the image with this config, wherever in index.json it is; None when it is not there, or not whole."""
     return _below(archive, _index(archive).manifests, config) if (
-        INDEX in archive.members and LAYOUT in archive.members) else None
+        INDEX_FILE in archive.members and LAYOUT_FILE in archive.members) else None
 
 
 def _below(archive: Archive, entries: LayoutEntries, config: Digest) -> LayoutEntries | None:
@@ -41,7 +41,7 @@ def _below(archive: Archive, entries: LayoutEntries, config: Digest) -> LayoutEn
 
 def indexes(archive: Archive) -> list[Index]:
     """Return the indexes that index.json names, and those that its entries of one name make together."""
-    if INDEX not in archive.members:
+    if INDEX_FILE not in archive.members:
         return []
     images = [select_entry(offer.image) for offer in layout_offers(_index(archive).manifests)]
     found = [each if isinstance(each, Index) else ArchiveStore(archive).manifest(each) for each in images]
@@ -50,7 +50,7 @@ def indexes(archive: Archive) -> list[Index]:
 
 def find_whole(archive: Archive, config: Digest) -> LayoutEntries | None:
     """Return the image as index.json lists it, all its platforms, of which one has this config; None without one."""
-    if INDEX not in archive.members or LAYOUT not in archive.members:
+    if INDEX_FILE not in archive.members or LAYOUT_FILE not in archive.members:
         return None
     return next((offer.image for offer in offers(archive) if _below(archive, offer.image, config)), None)
 
@@ -59,7 +59,7 @@ def open_image(archive: Archive, image: LayoutEntries, reference: Reference, wan
                settings: Settings) -> Image | ImageIndex:
     """Return the image, or what is expected of an index; raises InvalidImage, ImageNotFound."""
     contents, entry = ArchiveStore(archive), select_entry(image, bool(wanted and not wanted.platforms))
-    with concerning('manifest'):
+    with set_error_rule('manifest'):
         found = entry if isinstance(entry, Index) else contents.manifest(entry)
     entries = entry if isinstance(entry, Index) else None
     return IndexReader(contents, reference, settings).choose(found, wanted, entries=entries)
@@ -94,7 +94,7 @@ class ArchiveStore(BlobStore):
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
         """Return a layer, its size checked."""
-        with concerning('layer'):
+        with set_error_rule('layer'):
             member = self._archive.find(blob_name(descriptor.digest))
             if member.size != descriptor.size:
                 raise SizeMismatch(f'{self._archive.name}: layer {descriptor.digest} has {member.size} bytes, should '
@@ -103,4 +103,4 @@ class ArchiveStore(BlobStore):
 
 
 def _index(archive: Archive) -> Index:
-    return Index.parse(archive.read(INDEX, MANIFEST_CAP))
+    return Index.parse(archive.read(INDEX_FILE, MANIFEST_CAP))

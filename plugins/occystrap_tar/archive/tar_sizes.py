@@ -1,12 +1,12 @@
 """How large a layer's tar will be, from a few of its bytes: a hint, so that writers can lay out an archive."""
-from occystrap_core.files import detect, inflated_size
+from occystrap_core.files import detect_compression, inflated_size
 from occystrap_core.oci import Compression
 from occystrap_tar.archive.members import Archive, Member
 
 
 def compression(archive: Archive, member: Member) -> Compression:
     """Tell by its first bytes how a member is compressed."""
-    return detect(archive.part(member, 0, 4))
+    return detect_compression(archive.part(member, 0, 4))
 
 
 def tar_size(archive: Archive, member: Member) -> int | None:

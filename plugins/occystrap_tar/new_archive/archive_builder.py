@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from occystrap_core import Cancelled, OutputError, Settings
-from occystrap_core.files import WRITEBACK, writing
+from occystrap_core.files import WRITEBACK, output_errors
 from occystrap_core.tar import TAR_BLOCK, TAR_END, file_header, padded_size
 from occystrap_tar.archive.members import MemberReader
 from occystrap_tar.new_archive.existing import check_destination
@@ -71,7 +71,7 @@ class ArchiveBuilder:
         `places`, in the order of the archive: the keys of one member, and how large it may be, in bytes.
         """
         check_destination(self.path, self._force)
-        with writing(self.path):
+        with output_errors(self.path):
             remove_abandoned(self.path)
             self._files.append(PartialFile(self.path, self._sync))
         for keys, hint in places:
@@ -90,7 +90,7 @@ class ArchiveBuilder:
             region = self._places.get(key) or self._appended()
             region.restart()
             for chunk in chunks:
-                with writing(self.path):
+                with output_errors(self.path):
                     self._put(region, chunk)
             if region.reserved is None:
                 self._end += TAR_BLOCK + padded_size(region.size)
@@ -111,7 +111,7 @@ class ArchiveBuilder:
 
     def finish(self, documents: Sequence[tuple[str, bytes]]) -> None:
         """Write headers, documents and the end, and let the archive appear at its path; raises OutputError."""
-        with self._working(), writing(self.path):
+        with self._working(), output_errors(self.path):
             first = {region.name: region for region in reversed(self._regions) if region.name}
             members = [region for region in self._regions if first.get(region.name) is region]
             if any(region.spill for region in members):

@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 
 from occystrap_core import OutputError
-from occystrap_core.files import ImageError, detect, inflate, writing
+from occystrap_core.files import ImageError, detect_compression, inflate, output_errors
 from occystrap_core.oci import Compression, Index
 from occystrap_core.tar import TAR_BLOCK, TarReader
 from occystrap_tar.archive import oci_archive
@@ -22,7 +22,7 @@ def is_image_archive(path: str) -> bool:
         block = file.read(TAR_BLOCK)
     if not block:
         return True
-    if detect(block[:4]) is not Compression.NONE:
+    if detect_compression(block[:4]) is not Compression.NONE:
         return _begins_as_one(_inflated(path))
     try:
         return any(map(_PARTS.fullmatch, Archive(path).counts))
@@ -64,7 +64,7 @@ def check_destination(path: str, force: bool = False) -> None:
     With `force` it may be any regular file.
     """
     directory = os.path.dirname(path)
-    with writing(path):
+    with output_errors(path):
         if os.path.islink(path):
             raise OutputError(f'{path} is a symbolic link: name the file that it leads to, or remove it')
         if os.path.isdir(path):

@@ -2,7 +2,7 @@
 import pytest
 
 from occystrap_core import Settings, UsageError
-from occystrap_core.oci import Excluded, Reference, compiled, in_order
+from occystrap_core.oci import Excluded, Reference, compile_pattern, sort_references
 from occystrap_registry.transport.address import parse_address
 from tests.unit.registry.scripted import location
 
@@ -24,8 +24,8 @@ from tests.unit.registry.scripted import location
     ('a.b+c(d|e)', ['a.b+c(d|e)'], ['axb+cd', 'a.bbcd']),
 ])
 def test_patterns(pattern: str, matches: list[str], others: list[str]) -> None:
-    assert all(compiled(pattern).fullmatch(name) for name in matches)
-    assert not any(compiled(pattern).fullmatch(name) for name in others)
+    assert all(compile_pattern(pattern).fullmatch(name) for name in matches)
+    assert not any(compile_pattern(pattern).fullmatch(name) for name in others)
 
 
 @pytest.mark.parametrize(('path', 'repository', 'tag', 'shown', 'host'), [
@@ -76,5 +76,5 @@ def test_what_nothing_can_be_excluded_by(text: str) -> None:
 
 def test_natural_order() -> None:
     names = ['b:1', 'a:v1.10', 'a:v1.9', 'a:v1.9-rc1', 'a:latest', 'a:10', 'a:9', 'a10:1', 'a9:1']
-    assert [str(each) for each in in_order(map(Reference.parse, names))] == [
+    assert [str(each) for each in sort_references(map(Reference.parse, names))] == [
         'a:9', 'a:10', 'a:latest', 'a:v1.9', 'a:v1.9-rc1', 'a:v1.10', 'a9:1', 'a10:1', 'b:1']

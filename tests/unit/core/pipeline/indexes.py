@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from occystrap_core import Expectation, ImageIndex, ImageOutput, Receipt, WrittenAttachment, WrittenImage, WrittenIndex
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image_index import Attached, Child, Content
-from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, Reference, dump, media_types
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, Reference, dump_json, media_types
 from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.memory import MemoryOutput
 
@@ -67,7 +67,7 @@ def index_of(contents: Sequence[Content], platforms: Sequence[str] = (), attache
         if platforms:
             entry['platform'] = {**Platform.parse(platforms[place]).to_json(), 'os.version': '1'}
         entries.append(entry)
-    raw = b' ' + dump({'schemaVersion': 2, 'mediaType': media_type, 'manifests': entries, 'unknown': True})
+    raw = b' ' + dump_json({'schemaVersion': 2, 'mediaType': media_type, 'manifests': entries, 'unknown': True})
     children = [Child(place, each) for place, each in enumerate(contents)]
     return ImageIndex(REFERENCE, Index.parse(raw), children, attached)
 

@@ -16,7 +16,7 @@ from occystrap_core import (
 )
 from occystrap_core.errors import PluginError
 from occystrap_core.files import DigestMismatch
-from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, Reference, dump, media_types
+from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, Reference, dump_json, media_types
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.tar import StoredLayer, TarLayer
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
@@ -460,7 +460,7 @@ def test_a_source_that_cannot_be_read_is_not_blamed_on_the_spool(size: int, shel
 
 def test_documents_with_half_a_surrogate_pair_can_be_rewritten(shelf: Shelf) -> None:
     image = sample_image(stored=False)
-    odd = dump({**image.config.document, 'author': 'x'}).replace(b'"author":"x"', rb'"author":"\ud800"')
+    odd = dump_json({**image.config.document, 'author': 'x'}).replace(b'"author":"x"', rb'"author":"\ud800"')
     copy(without('etc/', Image(REFERENCE, ImageConfig.parse(odd), image.layers)), form='tar')
     assert shelf.images[0].config.document['author'] == '\ud800'
 

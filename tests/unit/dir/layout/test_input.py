@@ -10,7 +10,7 @@ import pytest
 from occystrap_core import Image, ImageIndex, ImageNotFound, InvalidImage, Settings, UsageError, VerifyLevel
 from occystrap_core.files import ImageError
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.oci import Descriptor, Digest, Manifest, blob_name, dump, media_types
+from occystrap_core.oci import Descriptor, Digest, Manifest, blob_name, dump_json, media_types
 from occystrap_core.testing.sample import sample_image
 from occystrap_dir.layout.place import parse_place
 from tests.unit.core.pipeline.indexes import artifact, index_of as image_index
@@ -115,7 +115,7 @@ def test_as_containerd_and_buildx_name_them(tmp_path: Path) -> None:
 def test_as_oras_lists_everything(tmp_path: Path) -> None:
     """What an index lists and what refers to an image is in index.json, without names."""
     images = two(tmp_path)
-    inner = dump({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [
+    inner = dump_json({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [
         entry(each, platform={'os': 'linux', 'architecture': arch})
         for each, arch in zip(images, ('amd64', 'arm64'), strict=True)]})
     index = put_blob(tmp_path, inner, media_types.OCI_INDEX)
@@ -136,14 +136,14 @@ def put_artifact(directory: Path, subject: Descriptor | None = None) -> Descript
     put_blob(directory, b'{}')
     put_blob(directory, b'a signature')
     document = {**made, **({'subject': subject.to_json()} if subject else {})}
-    return put_blob(directory, dump(document), media_types.OCI_MANIFEST)
+    return put_blob(directory, dump_json(document), media_types.OCI_MANIFEST)
 
 
 def test_referrers_under_the_tag_that_stands_in_for_an_api(tmp_path: Path) -> None:
     image = put_image(tmp_path, sample_image())
     signature = put_artifact(tmp_path, image)
-    listed = put_blob(tmp_path, dump({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX,
-                                      'manifests': [entry(signature)]}), media_types.OCI_INDEX)
+    listed = put_blob(tmp_path, dump_json({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX,
+                                           'manifests': [entry(signature)]}), media_types.OCI_INDEX)
     put_index(tmp_path, entry(image, 'v1'), entry(listed, f'sha256-{image.digest.hex}'))
     assert [each.subject for each in opened(tmp_path, referrers=True).attached] == [image.digest]
     assert opened(tmp_path).attached == ()
@@ -266,7 +266,7 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
 def test_indexes_within_indexes_end_somewhere(tmp_path: Path, deep: int, words: str) -> None:
     pointer = put_image(tmp_path, sample_image())
     for _ in range(deep):
-        raw = dump({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [entry(pointer)]})
+        raw = dump_json({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [entry(pointer)]})
         pointer = put_blob(tmp_path, raw, media_types.OCI_INDEX)
     put_index(tmp_path, entry(pointer, 'v1'))
     if words:
