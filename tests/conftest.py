@@ -11,6 +11,7 @@ from typing import Any, Generator, NoReturn, TypeVar
 
 import pytest
 
+from tests import schedule
 from tests.services import registry as registries
 from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
@@ -172,6 +173,18 @@ def real_registry() -> Iterator[Registry]:
 def occystrap(tmp_path: Path) -> CommandLine:
     """The command line: `occystrap('check', 'dir:…').assert_success().out`; it runs in `tmp_path`."""
     return CommandLine(tmp_path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests into the order in which processes get them."""
+    items.sort(key=lambda item: schedule.rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> schedule.Schedule | None:
+    """Hand tests out as `schedule.py` has it, where `--dist loadgroup` asks for groups."""
+    return schedule.Schedule(config, log) if config.getoption('dist') == 'loadgroup' else None
 
 
 @pytest.hookimpl(wrapper=True)

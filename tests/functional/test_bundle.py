@@ -18,7 +18,6 @@ from tests.services.docker_daemon import DockerDaemon
 from tests.services.real_image import RealImage
 from tests.services.requirements import require_root
 
-pytestmark = pytest.mark.xdist_group('bundle of the real image')
 
 LOOK = 'id; id -G; pwd; grep -E "^(Groups|Cap...|NoNewPrivs):" /proc/self/status; env | grep -v ^HOSTNAME= | sort'
 """What tells a process who it is and what it may."""

@@ -20,7 +20,6 @@ LEVELS = ['fast', 'full']
 KINDS = ['manifest', 'config', 'layer']
 DAMAGES = ['removed', 'truncated', 'flipped']
 Expectation = dict[str, str]
-pytestmark = pytest.mark.xdist_group('damage')
 
 
 @pytest.fixture(scope='session')

@@ -17,7 +17,6 @@ from tests.services.registry import Registry
 from tests.services.tiny_image import put_tiny_image
 from tests.services.uploads import Descriptor, put_blob, put_manifest
 
-pytestmark = pytest.mark.xdist_group('registry')
 INDEX_TYPE = 'application/vnd.oci.image.index.v1+json'
 MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json'
 EMPTY = 'application/vnd.oci.empty.v1+json'

@@ -18,8 +18,6 @@ from tests.services.registry import Registry
 from tests.services.requirements import require_root
 from tests.services.sample import put_sample_image
 
-pytestmark = pytest.mark.xdist_group('mistakes')
-
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:

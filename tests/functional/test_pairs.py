@@ -92,7 +92,6 @@ def witness(image: MovableImage, source: str, destination: str, name: str, place
         assert f'sha256:{hashlib.sha256(config_file.read_bytes()).hexdigest()}' == image.image_id
 
 
-@pytest.mark.xdist_group('sample-pairs')
 @pytest.mark.parametrize('level', ['fast', 'full'])
 @pytest.mark.parametrize('pair', PAIRS, ids='-'.join)
 def test_sample_image(pair: tuple[str, str], level: str, sample: MovableImage, places: Places,
@@ -100,13 +99,11 @@ def test_sample_image(pair: tuple[str, str], level: str, sample: MovableImage, p
     move(sample, pair, level, level, places, occystrap)
 
 
-@pytest.mark.xdist_group('real-pairs')
 @pytest.mark.parametrize('pair', RING, ids='-'.join)
 def test_real_image(pair: tuple[str, str], real: MovableImage, places: Places, occystrap: CommandLine) -> None:
     move(real, pair, 'full', 'fast', places, occystrap)
 
 
-@pytest.mark.xdist_group('real-pairs')
 def test_archive_is_loaded_and_runs(real: MovableImage, real_image: RealImage, places: Places,
                                     occystrap: CommandLine) -> None:
     occystrap('process', real.sources['registry'],
@@ -116,7 +113,6 @@ def test_archive_is_loaded_and_runs(real: MovableImage, real_image: RealImage, p
     assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/run:v1') == real_image.greeting
 
 
-@pytest.mark.xdist_group('real-pairs')
 def test_a_normalised_image_is_the_same_each_time(real: MovableImage, places: Places, occystrap: CommandLine) -> None:
     for number, verify in ((1, '--verify=full'), (2, '--no-verify')):
         occystrap('process', real.sources['registry'], f'tar://{places.directory}/{number}.tar?tag=pairs/normal:v1',
@@ -134,7 +130,6 @@ def exported(daemon: DockerDaemon, name: str, archive: Path) -> dict[str, tuple[
             each.type, each.size, each.uid, each.gid, each.linkname, each.mtime) for each in tree}
 
 
-@pytest.mark.xdist_group('real-pairs')
 def test_filters_in_a_row_change_what_they_were_asked_to(real: MovableImage, real_image: RealImage, places: Places,
                                                          occystrap: CommandLine) -> None:
     archive = places.directory / 'out.tar'
@@ -152,7 +147,6 @@ def test_filters_in_a_row_change_what_they_were_asked_to(real: MovableImage, rea
     assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/after:v1') == real_image.greeting
 
 
-@pytest.mark.xdist_group('real-pairs')
 @pytest.mark.parametrize('level', ['fast', 'full'])
 def test_oci_archive_keeps_the_manifest_and_skopeo_reads_it(real: MovableImage, level: str, places: Places,
                                                             occystrap: CommandLine) -> None:
@@ -167,7 +161,6 @@ def test_oci_archive_keeps_the_manifest_and_skopeo_reads_it(real: MovableImage, 
     assert f'sha256:{hashlib.sha256(manifest).hexdigest()}' == real.manifest_digest
 
 
-@pytest.mark.xdist_group('sample-pairs')
 @pytest.mark.parametrize('compression', ['gzip', 'gzip-fast', 'zstd'])
 def test_compressions_are_read_by_skopeo(compression: str, sample: MovableImage, places: Places,
                                          occystrap: CommandLine) -> None:

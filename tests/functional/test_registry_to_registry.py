@@ -11,8 +11,6 @@ from tests.services.real_image import RealImage
 from tests.services.registry import Registry
 from tests.services.sample import put_sample_image
 
-pytestmark = pytest.mark.xdist_group('registries')
-
 
 def sent_blobs(registry: Registry) -> list[str]:
     """Return the requests by which blobs or manifests were put into a registry."""

@@ -8,7 +8,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECTS = {'core': ROOT, **{name: ROOT / f'plugins/occystrap_{name}' for name in ('dir', 'tar', 'registry', 'docker')}}
-pytestmark = pytest.mark.xdist_group('wheels')
 
 
 @pytest.fixture(scope='session')

@@ -18,8 +18,6 @@ from tests.services.docker_daemon import docker_daemon as start_docker
 from tests.services.podman import PodmanService
 from tests.services.ports import LOOPBACK, free_port
 
-pytestmark = pytest.mark.xdist_group('daemons')
-
 
 @dataclass(frozen=True)
 class SecuredDaemon:

@@ -24,8 +24,6 @@ from tests.services.registry import Registry
 from tests.services.requirements import require_program, require_root
 from tests.unit.docker.layouts import make_tar
 
-pytestmark = pytest.mark.xdist_group('daemons')
-
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:

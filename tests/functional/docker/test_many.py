@@ -12,7 +12,6 @@ from tests.services.registry import Registry
 from tests.services.requirements import EVERYTHING
 from tests.unit.docker.layouts import make_tar
 
-pytestmark = pytest.mark.xdist_group('daemons')
 NAMES = ['app:v1', 'app:v2', 'tool:v1']
 MANY = 50 if EVERYTHING else 15  # more than are under way at once
 

@@ -17,7 +17,6 @@ from tests.services.podman import PodmanService
 from tests.services.registry import Registry
 from tests.services.requirements import require_program
 
-pytestmark = pytest.mark.xdist_group('daemons')
 PLACES = ['registry://{host}/daemons/{mark}:v1', 'dir://dir', 'tar://docker.tar', 'tar://oci.tar?format=oci',
           'layout://layout']
 UNPACKED = ['oci://bundle', 'mounts://mounts']

@@ -23,7 +23,6 @@ from tests.services.real_image import RealImage
 from tests.services.registry import Registry
 from tests.unit.docker.layouts import make_tar
 
-pytestmark = pytest.mark.xdist_group('daemons')
 LEVELS = ['fast', 'full']
 
 

@@ -22,9 +22,6 @@ MADE_BY_DOCKER = {'.dockerenv', 'dev', 'dev/console', 'dev/pts', 'dev/shm', 'etc
 """What `docker create` puts into a container, with the directories whose times that changes."""
 
 
-pytestmark = pytest.mark.xdist_group('bundle of the real image')
-
-
 @pytest.fixture(scope='module')
 def bundle(real_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real image as a bundle; nobody changes it."""

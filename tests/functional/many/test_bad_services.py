@@ -16,8 +16,6 @@ from tests.services.sample import put_sample_image
 from tests.services.tiny_image import LAYER_TYPE, MANIFEST_TYPE
 from tests.services.uploads import put_blob
 
-pytestmark = pytest.mark.xdist_group('many')
-
 
 @pytest.fixture
 def manifest(registry: Registry) -> str:

@@ -14,7 +14,6 @@ from tests.services.command_line import CommandLine, CommandResult
 from tests.services.many_images import ManyImages
 from tests.services.registry import Registry
 
-pytestmark = pytest.mark.xdist_group('many')
 Receipts = dict[str, dict[str, Any]]
 
 

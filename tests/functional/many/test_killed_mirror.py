@@ -16,7 +16,6 @@ from tests.services.faults import FaultProxy
 from tests.services.many_images import FULL, ManyImages
 from tests.services.registry import Registry
 
-pytestmark = pytest.mark.xdist_group('many')
 IN_FLIGHT = 8
 LATENCY = 0.02
 SEEDS = range(10 if int(os.environ.get('OCCYSTRAP_TEST_MANY', '0')) >= FULL else 3)

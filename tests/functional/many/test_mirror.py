@@ -17,7 +17,6 @@ from tests.services.many_images import ManyImages
 from tests.services.measured import run_measured
 from tests.services.registry import PASSWORD, USER, Registry, token_registry
 
-pytestmark = pytest.mark.xdist_group('many')
 LOGIN = {'OCCYSTRAP_USERNAME': USER, 'OCCYSTRAP_PASSWORD': PASSWORD}
 Proxies = Callable[..., FaultProxy]
 

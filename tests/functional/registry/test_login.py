@@ -19,7 +19,6 @@ from tests.services.docker_daemon import DockerDaemon
 from tests.services.registry import PASSWORD, USER, Registry
 from tests.services.sample import put_sample_image
 
-pytestmark = pytest.mark.xdist_group('registry')
 AUTH = base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()
 
 

@@ -15,7 +15,6 @@ from tests.services.sample import put_sample_image
 from tests.services.tiny_image import put_tiny_image
 from tests.services.uploads import put_manifest
 
-pytestmark = pytest.mark.xdist_group('registry')
 INDEX_TYPE = 'application/vnd.oci.image.index.v1+json'
 LOGIN = {'OCCYSTRAP_USERNAME': USER, 'OCCYSTRAP_PASSWORD': PASSWORD}
 WRONG = {'OCCYSTRAP_USERNAME': USER, 'OCCYSTRAP_PASSWORD': 'wrong horse'}

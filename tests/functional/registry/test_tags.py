@@ -12,8 +12,6 @@ from tests.services.registry import private_registry as start_private
 from tests.services.tiny_image import MANIFEST_TYPE, put_tiny_image
 from tests.services.uploads import put_manifest
 
-pytestmark = pytest.mark.xdist_group('registry')
-
 
 @pytest.fixture
 def tagged(registry: Registry, program: Callable[..., str]) -> Registry:

@@ -13,7 +13,6 @@ from tests.services.command_line import CommandLine, CommandResult
 from tests.services.registry import Registry, certified_registry
 from tests.services.sample import put_sample_image
 
-pytestmark = pytest.mark.xdist_group('registry')
 with_clients = partial(certified_registry, clients=True)
 
 

@@ -14,8 +14,6 @@ from tests.services.command_line import CommandLine
 from tests.services.registry import Registry
 from tests.services.sample import put_sample_image
 
-pytestmark = pytest.mark.xdist_group('registry')
-
 
 def sent_blobs(requests: list[str]) -> list[str]:
     """Return the uploads that were finished with bytes, among a registry's requests."""

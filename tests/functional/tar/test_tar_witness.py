@@ -22,7 +22,6 @@ from tests.services.sample import put_sample_image
 from tests.services.trixie import run_in_trixie
 from tests.services.uploads import put_blob, put_manifest
 
-pytestmark = pytest.mark.xdist_group('tar-witness')
 FORMATS = {'docker': 'docker-archive', 'oci': 'oci-archive'}
 COMPRESSIONS = ['gzip', 'gzip-fast', 'zstd']
 

@@ -36,7 +36,7 @@ PLUGINS = installed_plugins()
 SAMPLE = 3
 """Paths of each kind that are damaged, one after the other."""
 
-pytestmark = [pytest.mark.parametrize('destination', FORMATS, indirect=True), pytest.mark.xdist_group('damage table')]
+pytestmark = pytest.mark.parametrize('destination', FORMATS, indirect=True)
 
 
 @pytest.fixture(autouse=True)
