@@ -51,7 +51,7 @@ class LayoutOutput(ImageOutput):
 
     def child(self) -> ImageOutput:
         """Return a writer for a part of an index."""
-        return _Part(self)
+        return _PartOutput(self, self._blobs, self._parts)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return the blob that is there, if it has the right size and, with full verification, the right digest."""
@@ -68,7 +68,7 @@ class LayoutOutput(ImageOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest, then the entry in index.json, then the receipt."""
-        documents = [*self._put_image(image), *sorted(self._parts, key=str), *self._listed]
+        documents = [*_put_documents(self._blobs, image), *sorted(self._parts, key=str), *self._listed]
         assert image.manifest
         return self._publish(image.manifest, image.reference, lambda entries: image.receipt(
             self.location, [*entries, *documents]))
@@ -108,10 +108,6 @@ class LayoutOutput(ImageOutput):
             for name in ('blobs', 'blobs/sha256'):
                 self._workspace.place.make(name)
 
-    def _put_image(self, image: WrittenImage) -> list[Expectation]:
-        assert image.manifest
-        return [self._blobs.put_manifest(image.manifest), self._blobs.put('config', image.config.raw)]
-
     def _publish(self, document: Manifest | Index, reference: Reference,
                  receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
         """List what was written in index.json; `receipt_of` makes the receipt that expects this, too."""
@@ -132,29 +128,53 @@ class LayoutOutput(ImageOutput):
         remove_unnamed(self._root, self._workspace.noted())
 
 
-class _Part(LayoutOutput):
-    """Writes a part of an index, or what hangs on an image; the whole lists it and leaves."""
+class _PartOutput(ImageOutput):
+    """Writes a part of an index, or a referrer: its blobs and manifests go into the layout of the whole, unlisted."""
 
-    def __init__(self, whole: LayoutOutput) -> None:
-        self.__dict__.update(whole.__dict__)
+    wants = LayerForm.STORED
+    holds_indexes = True
 
-    def _begin(self, name: str = '') -> None:
-        """Nothing: the whole has begun."""
+    def __init__(self, whole: LayoutOutput, blobs: Blobs, written: list[Expectation]) -> None:
+        """The documents that this part writes are added to `written`."""
+        super().__init__(whole.location, whole.settings)
+        self.compression, self.layer_store = whole.compression, whole.layer_store
+        self._whole, self._blobs, self._written = whole, blobs, written
+
+    def place(self, reference: Reference) -> Place:
+        """Return the place of the whole."""
+        return self._whole.place(reference)
+
+    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Return the blob that is there, as the whole does."""
+        return self._whole.has_layer(layer)
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob that is there, as the whole does."""
+        return self._whole.blob_size(digest)
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Write a blob; raises OutputError."""
+        return self._whole.write_layer(layer)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest."""
-        receipt = image.receipt(self.location, self._put_image(image))
-        self._parts.extend(receipt.expectations)
+        receipt = image.receipt(self.location, _put_documents(self._blobs, image))
+        self._written.extend(receipt.expectations)
         return receipt
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Write the index."""
         document = self._blobs.put_manifest(index.index)
-        self._parts.append(document)
+        self._written.append(document)
         return index.receipt(self.location, [document])
 
     def abort(self) -> None:
-        """Nothing: the whole is given up as well."""
+        """Do nothing: the whole is aborted as well."""
+
+
+def _put_documents(blobs: Blobs, image: WrittenImage) -> list[Expectation]:
+    assert image.manifest
+    return [blobs.put_manifest(image.manifest), blobs.put('config', image.config.raw)]
 
 
 def _with_tag_as_option(location: Location) -> Location:
