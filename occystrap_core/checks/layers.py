@@ -5,7 +5,7 @@ from occystrap_core.checks.entries import EntryChecks, text
 from occystrap_core.checks.findings import Findings, LayerFindings, rule_of
 from occystrap_core.errors import ImageError
 from occystrap_core.image.image import Image
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.tar.rewriter import RewrittenTar
 
@@ -21,16 +21,16 @@ class LayerChecks:
         self._image, self._findings, self._names = image, findings, names
         self._entries: dict[int, EntryChecks] = {}
 
-    def check(self, layer: Layer) -> None:
+    def check(self, layer: Layer, observers: ReadObservers) -> None:
         """Read a layer to its end, and note what is wrong with it. Raises nothing that the image is to blame for."""
         found = LayerFindings()
         entries = EntryChecks(found.add, self._names.share())
         try:
-            _read(layer, entries, found.add)
+            _read(layer, observers, entries, found.add)
         except ImageError as error:
             found.add(rule_of(error, 'layer-missing'), str(error))
             if layer.descriptor and error.rule in _BEFORE_THE_END:
-                _read_blob(layer, found.add)
+                _read_blob(layer, observers, found.add)
         if layer.note:
             found.add('layer-media-type', layer.note)
         index = self._index(layer)
@@ -53,9 +53,9 @@ class LayerChecks:
         return self._image.diff_ids.index(layer.diff_id) if known and layer.diff_id else layer.index
 
 
-def _read(layer: Layer, entries: EntryChecks, tell: Callable[[str, str], None]) -> None:
+def _read(layer: Layer, observers: ReadObservers, entries: EntryChecks, tell: Callable[[str, str], None]) -> None:
     """Read a layer, beyond an entry that cannot be understood too, to check its digests; raises ImageError for them."""
-    with layer.tar() as stream:
+    with layer.tar(observers) as stream:
         tar = RewrittenTar(stream, [entries.entry])
         try:
             for _ in tar.chunks():
@@ -73,10 +73,10 @@ def _read(layer: Layer, entries: EntryChecks, tell: Callable[[str, str], None]) 
         tell('tar-data-behind-end', 'something follows the end')
 
 
-def _read_blob(layer: Layer, tell: Callable[[str, str], None]) -> None:
+def _read_blob(layer: Layer, observers: ReadObservers, tell: Callable[[str, str], None]) -> None:
     """Read the blob of a layer whose tar could not be read to its end."""
     try:
-        with layer.stored() as stream:
+        with layer.stored(observers) as stream:
             stream.drain()
     except ImageError as error:
         tell(rule_of(error, 'layer-missing'), str(error))

@@ -1,6 +1,7 @@
 """The command `search`: which layers have what, and which version of it counts."""
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,7 +68,7 @@ def _search(matches: 'Matches', content: 'Content', settings: Settings, advance:
     found: 'Found' = []
     for image in images_of(content):
         searched = ImageSearch(matches, settings.names)
-        read_layers(image, settings, lambda layer: search_layer(searched, layer), advance)
+        read_layers(image, settings, partial(search_layer, searched), advance)
         found.append((str(image.config.platform), searched.results(image.diff_ids)))
     return found
 

@@ -10,7 +10,7 @@ from occystrap_core.filters.report_file import STDOUT, append, checked_target
 from occystrap_core.image.derived import DerivedImage, DerivedLayer
 from occystrap_core.image.description import steps_of_layers
 from occystrap_core.image.image import Image
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.settings import Settings
@@ -72,13 +72,13 @@ class InspectedLayer(DerivedLayer):
         """The original's."""
         return self.original.diff_id
 
-    def stored(self) -> ByteStream:
+    def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the original's blob."""
-        return self.original.stored()
+        return self.original.stored(observers)
 
-    def tar(self) -> ByteStream:
+    def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the original's tar."""
-        stream = self.original.tar()
+        stream = self.original.tar(observers)
         stream.observe(lambda count: self._seen.keep(self, stream) if stream.ended else None)
         return stream
 

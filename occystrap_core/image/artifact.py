@@ -4,7 +4,7 @@ from collections.abc import Callable
 from occystrap_core.errors import InvalidImage
 from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.image.image import Image
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.manifest import Manifest
@@ -19,16 +19,16 @@ class OpaqueBlob(Layer):
         self.index, self.descriptor, self._opener = index, descriptor, opener
         self.diff_id = descriptor.digest  # it is its own content
 
-    def stored(self) -> ByteStream:
+    def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the blob; its end checks digest and size."""
         assert self.descriptor
         stream = ByteStream(self._opener(), digest=self.descriptor.digest, size=self.descriptor.size,
                             what=f'blob {self.descriptor.digest}')
-        if self.moved:
-            stream.observe(self.moved)
+        if observers.moved:
+            stream.observe(observers.moved)
         return stream
 
-    def tar(self) -> ByteStream:
+    def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Raise InvalidImage: it is none."""
         assert self.descriptor
         raise InvalidImage(f'blob {self.descriptor.digest} is a {self.descriptor.media_type}, not a layer of an image')

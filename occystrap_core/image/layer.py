@@ -1,6 +1,7 @@
 """Layers: lazy values that open as stored bytes or as a tar."""
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import NamedTuple
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.files.compression import inflate
@@ -14,6 +15,18 @@ from occystrap_core.oci.media_types import Compression
 _WORTH_A_THREAD = 1 << 20
 
 
+class ReadObservers(NamedTuple):
+    """Callbacks for what is read of a layer at its source, on whatever thread reads it; what they raise ends it."""
+
+    moved: Callable[[int], None] | None = None
+    """Gets the number of bytes that were just read, for progress."""
+    kept: Callable[[memoryview], object] | None = None
+    """Gets the bytes of the blob, where the source has one, so that they can be had again without the source."""
+
+
+NO_OBSERVERS = ReadObservers()
+
+
 class Layer(ABC):
     """One layer of an image. Nothing is read before a stream is opened; each opening starts from the first byte."""
 
@@ -23,10 +36,6 @@ class Layer(ABC):
     """Media type, digest and size of the stored bytes, where the source holds the layer as a blob."""
     diff_id: Digest | None
     """Digest of the tar; None where only reading tells (a filter's result, a source that streams)."""
-    moved: Callable[[int], None] | None = None
-    """Hears of the bytes that are read where the layer lies, for progress."""
-    kept: Callable[[memoryview], object] | None = None
-    """Gets the bytes of the blob that is read, where its source holds one, to be had once more without the source."""
     differs = False
     """Whether what the tar that was opened last gave so far is something else than the source's tar."""
     note = ''
@@ -35,23 +44,23 @@ class Layer(ABC):
     """The layer that this one was made from, which stands in for it when nothing was changed after all."""
 
     @abstractmethod
-    def stored(self) -> ByteStream:
+    def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the blob as the source has it, checked against the descriptor; only where there is a descriptor."""
 
     @abstractmethod
-    def tar(self) -> ByteStream:
+    def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the uncompressed tar, checked against the diff_id."""
 
-    def content(self) -> ByteStream:
+    def content(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar for somebody who only looks: checked by the digest of what its source holds.
 
         Where that is a blob it settles what is in the layer, and the diff_id need not be hashed as well.
         """
-        return self.tar()
+        return self.tar(observers)
 
-    def tar_ahead(self) -> ByteStream:
+    def tar_ahead(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar for somebody who has much to do with it: received, inflated and hashed on another thread."""
-        return _hashed_ahead(self.tar())
+        return _hashed_ahead(self.tar(observers))
 
     def tar_size(self) -> int | None:
         """Return the size of the tar in bytes if it can be had cheaply: a hint, right for all but odd layers."""
@@ -100,41 +109,42 @@ class StoredLayer(Layer):
         """Return the size in bytes that the source tells of the blob."""
         return self._present()
 
-    def stored(self) -> ByteStream:
+    def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the blob; its end checks digest and size."""
         assert self.descriptor
         stream = ByteStream(self._opener(), digest=self.descriptor.digest, size=self.descriptor.size,
                             what=f'layer {self.descriptor.digest}', rule='layer-digest')
-        if self.moved:
-            stream.observe(self.moved)
-        if self.kept:
-            stream.copy_to(self.kept)
+        if observers.moved:
+            stream.observe(observers.moved)
+        if observers.kept:
+            stream.copy_to(observers.kept)
         return stream
 
-    def tar(self) -> ByteStream:
+    def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar; its end checks blob and diff_id. Large ones are received and inflated on another thread."""
         assert self.descriptor
-        source = self._inflated()
+        source = self._inflated(observers)
         return self._checked(ReadAhead(source) if self.descriptor.size > _WORTH_A_THREAD else source)
 
-    def tar_ahead(self) -> ByteStream:
+    def tar_ahead(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar, all that can be done beforehand on one other thread, without a second ring of buffers."""
-        return _hashed_ahead(self._checked(self._inflated()))
+        return _hashed_ahead(self._checked(self._inflated(observers)))
 
     def _checked(self, source: Readable) -> ByteStream:
         assert self.descriptor
         return ByteStream(source, digest=self.diff_id, what=f'the tar of layer {self.descriptor.digest}',
                           rule='layer-diff-id')
 
-    def content(self) -> ByteStream:
+    def content(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar; its end checks the blob. All on one thread, since hardly anything is left to do beside it."""
         assert self.descriptor
-        return ByteStream(self._inflated(), what=f'the tar of layer {self.descriptor.digest}', hashed=_nobody_asks)
+        return ByteStream(self._inflated(observers), what=f'the tar of layer {self.descriptor.digest}',
+                          hashed=_nobody_asks)
 
-    def _inflated(self) -> Readable:
+    def _inflated(self, observers: ReadObservers) -> Readable:
         assert self.descriptor
         what = f'layer {self.descriptor.digest}'
-        return _ToTheEnd(self.stored, lambda stored: inflate(stored, what, self._found))
+        return _ToTheEnd(lambda: self.stored(observers), lambda stored: inflate(stored, what, self._found))
 
     def _found(self, compression: Compression) -> None:
         """Note that a blob is compressed otherwise than its media type says: the diff_id proves what is in it."""
@@ -162,17 +172,17 @@ class TarLayer(Layer):
         self._opener, self._size = opener, size
         self._what = f'layer {name or diff_id or index}'
 
-    def stored(self) -> ByteStream:
+    def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Raise InvalidImage: there is no blob. The pipeline makes one where a writer wants it."""
         raise InvalidImage(f'{self._what} is held as a tar, its source has no blob of it')
 
-    def tar(self) -> ByteStream:
+    def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar; its end checks the diff_id, or tells it where it was not known."""
         stream = ByteStream(_ToTheEnd(self._opener, lambda source: inflate(source, self._what)), digest=self.diff_id,
                             what=self._what, rule='layer-diff-id')
         stream.observe(lambda count: self._learn(stream))
-        if self.moved:
-            stream.observe(self.moved)
+        if observers.moved:
+            stream.observe(observers.moved)
         return stream
 
     def _learn(self, stream: ByteStream) -> None:

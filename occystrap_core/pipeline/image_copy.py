@@ -5,12 +5,13 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from occystrap_core.api.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
 from occystrap_core.errors import Cancelled, InvalidImage, prefix_errors
 from occystrap_core.files.durability import output_errors
 from occystrap_core.image.image import Image
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.digest import Digest
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
@@ -25,6 +26,15 @@ from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.verification.receipt import Receipt
 
 
+class LayerKey(NamedTuple):
+    """What makes two layers the same below all filters."""
+
+    tar: Digest | int
+    """The diff_id at the source; the id of the source's layer where that has none yet."""
+    blob: Digest | None = None
+    """The digest of the source's blob, where the writer takes blobs."""
+
+
 class ImageCopy:
     """Moves one image into one output. After `run` the image is there whole, or, if it raised, nothing is."""
 
@@ -36,13 +46,14 @@ class ImageCopy:
         """
         self._image, self._output, self._settings, self._source = image, output, settings, source
         self._progress = progress
+        self._observers = ReadObservers() if image.sequential else ReadObservers(moved=progress)
         self._recipe = None if recipe is None else f'{output.wants.value} {recipe}'
         if output.wants is LayerForm.STORED and self._recipe:
             self._recipe += f' {output.compression}'
         self._cache: LayerCache = settings.shared.get(LayerCache, RunCache)
         self._stopped = Cancellation()
         self.abortion = Abortion(output)
-        self._placed: dict[object, PlacedLayer] = {}
+        self._placed: dict[LayerKey, PlacedLayer] = {}
         self.layers: Sequence[PlacedLayer] = ()
 
     def run(self) -> Receipt:
@@ -70,16 +81,16 @@ class ImageCopy:
 
     def _copy_in_parallel(self) -> None:
         """Copy the largest first, so that no long one is left for the end; a layer listed twice is copied once."""
-        distinct = {self._identity(layer): layer for layer in self._image.layers}
+        distinct = {self._key(layer): layer for layer in self._image.layers}
         ordered = sorted(distinct.values(), key=lambda layer: -layer.stored_size)
         turns = layers_in_turn(self._settings)
-        futures: list[Future[tuple[Layer, PlacedLayer]]] = []
+        futures: list[Future[tuple[LayerKey, PlacedLayer]]] = []
         try:
             for layer in ordered:
                 futures.append(turns.submit(self._place(layer), partial(self._copy, layer)))
             for future in completed(futures, self._settings.cancellation.check):
-                layer, placed = future.result()
-                self._placed[self._identity(layer)] = placed
+                key, placed = future.result()
+                self._placed[key] = placed
         except BaseException:
             self._stopped.cancel()
             give_up(futures)
@@ -89,18 +100,17 @@ class ImageCopy:
         """Return what is the same for a layer that another image of the run brings to the same place; None if none."""
         store = self._output.layer_store
         known = self._recipe is not None and layer.source.diff_id is not None
-        return (store, self._recipe, self._identity(layer)) if store is not None and known else None
+        return (store, self._recipe, self._key(layer)) if store is not None and known else None
 
     def _copy_arrivals(self) -> None:
         if self._output.wants is LayerForm.STORED and self._image is self._image.source:
             self._image.at_destination = self._output.blob_size
         for layer in self._image.arrivals():
-            placed = self._copy(layer)[1]
-            diff_id = layer.source.diff_id
-            if diff_id not in self._image.diff_ids:
-                raise InvalidImage(f'{self._image.reference}: the source gave layer {diff_id}, which its config does '
-                                   'not list')
-            self._placed[diff_id] = placed
+            key, placed = self._copy(layer)
+            if key.tar not in self._image.diff_ids:
+                raise InvalidImage(f'{self._image.reference}: the source gave layer {layer.source.diff_id}, which its '
+                                   'config does not list')
+            self._placed[key] = placed
 
     def _copy_in_order(self) -> None:
         """Hand over one layer at a time, on the threads that all images share."""
@@ -110,23 +120,19 @@ class ImageCopy:
                 future = turns.submit(None, partial(self._copy, layer))
                 try:
                     for each in completed([future], self._settings.cancellation.check):
-                        self._placed[self._key(layer)] = each.result()[1]
+                        key, placed = each.result()
+                        self._placed[key] = placed
                 except BaseException:
                     self._stopped.cancel()
                     give_up([future])
                     raise
 
-    def _key(self, layer: Layer) -> object:
-        return layer.source.diff_id if self._image.sequential else self._identity(layer)
-
-    def _copy(self, layer: Layer) -> tuple[Layer, PlacedLayer]:
-        """Put one layer in its place, unless it is there."""
+    def _copy(self, layer: Layer) -> tuple[LayerKey, PlacedLayer]:
+        """Put one layer in its place, unless it is there; return its key, known at the latest when it was read."""
         self._check(0)
         if placed := self._there_from_cache(layer):
             self._progress(layer.stored_size)
-            return layer, placed
-        if not self._image.sequential:
-            layer.source.moved = self._progress
+            return self._key(layer), placed
         stored = self._output.wants is LayerForm.STORED
         ready = self._with_blob(layer) if stored else layer
         try:
@@ -135,11 +141,11 @@ class ImageCopy:
             if isinstance(ready, SpooledLayer):
                 ready.release()
         self._remember(layer, placed)
-        return layer, placed
+        return self._key(layer), placed
 
     def _put(self, ready: Layer) -> PlacedLayer:
         """Have the writer find the layer or take it."""
-        outgoing = Outgoing(ready, self._output.wants, self._check, self._output.unpacks)
+        outgoing = Outgoing(ready, self._output.wants, self._check, self._observers, self._output.unpacks)
         source = ready.source
         digest = source.descriptor.digest if source.descriptor else source.diff_id
         try:
@@ -162,7 +168,7 @@ class ImageCopy:
         result = self._cache.find(made_from, self._recipe) if made_from and self._recipe else None
         if result is None:
             return None
-        outgoing = Outgoing(CachedLayer(layer, result), self._output.wants, self._check)
+        outgoing = Outgoing(CachedLayer(layer, result), self._output.wants, self._check, self._observers)
         written = self._found(outgoing)
         return outgoing.placed(written) if written else None
 
@@ -183,7 +189,7 @@ class ImageCopy:
         """Return the layer with a blob: its own, or its original's if no filter changed it, or a compressed one."""
         if layer.descriptor:
             return layer
-        spooled = spool(layer, self._check, self._output.compression, self._settings)
+        spooled = spool(layer, self._check, self._observers, self._output.compression, self._settings)
         source = layer.source
         if source.descriptor and source.diff_id == spooled.diff_id and source.descriptor != spooled.descriptor:
             spooled.release()  # one filter took back what another had done
@@ -193,10 +199,10 @@ class ImageCopy:
     def _in_order(self) -> list[PlacedLayer]:
         """Return a placed layer for each of the image's; a sequential image's are found by their source's diff_id."""
         if self._image.sequential:
-            keys: list[object] = list(self._image.diff_ids)
+            keys = [LayerKey(diff_id) for diff_id in self._image.diff_ids]
         else:
-            keys = [self._identity(layer) for layer in self._image.layers]
-        if missing := [str(key) for key in keys if key not in self._placed]:
+            keys = [self._key(layer) for layer in self._image.layers]
+        if missing := [str(key.tar) for key in keys if key not in self._placed]:
             raise InvalidImage(f'{self._image.reference}: the source did not give layer {", ".join(missing)}')
         return [replace(self._placed[key], index=index) for index, key in enumerate(keys)]
 
@@ -215,11 +221,12 @@ class ImageCopy:
         if self._image.sequential:
             self._progress(count)
 
-    def _identity(self, layer: Layer) -> object:
-        """Return what makes two layers the same below all filters: the tar, and the blob where blobs are expected."""
+    def _key(self, layer: Layer) -> LayerKey:
+        """Return the key of a layer; of a sequential image's the diff_id alone, by which its config lists it."""
         source = layer.source
-        stored = source.descriptor and self._output.wants is LayerForm.STORED
-        return source.diff_id or id(source), source.descriptor.digest if source.descriptor and stored else None
+        by_blob = self._output.wants is LayerForm.STORED and not self._image.sequential
+        blob = source.descriptor if by_blob else None
+        return LayerKey(source.diff_id or id(source), blob.digest if blob else None)
 
 
 def writing_to(output: ImageOutput) -> AbstractContextManager[None]:

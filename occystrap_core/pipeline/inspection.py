@@ -12,7 +12,7 @@ from occystrap_core.errors import Cancelled, ImageError, UsageError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Content, ImageIndex
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.reference import Reference
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.image_copy import layers_in_turn
@@ -116,8 +116,10 @@ def images_of(content: Content) -> Iterator[Image]:
         yield content
 
 
-def read_layers(image: Image, settings: Settings, read: Callable[[Layer], None], advance: Advance) -> None:
-    """Have `read` read each layer of an image: several at once, the largest first, or as they arrive.
+def read_layers(image: Image, settings: Settings, read: Callable[[Layer, ReadObservers], None],
+                advance: Advance) -> None:
+    """Have `read` read each layer of an image, with these observers: several at once, the largest first, or as they
+    arrive.
 
     A layer that is listed twice is read once, in its upper place. Raises what went wrong first.
     """
@@ -130,8 +132,7 @@ def read_layers(image: Image, settings: Settings, read: Callable[[Layer], None],
 
     def follow(layer: Layer) -> None:
         stopped.check()
-        layer.source.moved = passed
-        read(layer)
+        read(layer, ReadObservers(moved=passed))
 
     if image.sequential:
         for layer in image.arrivals():

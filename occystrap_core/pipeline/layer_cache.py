@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from occystrap_core.errors import InvalidImage, OutputError, UsageError
 from occystrap_core.files.stream import ByteStream
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 
@@ -35,14 +35,14 @@ class CachedLayer(Layer):
         self.original, self.index = original, original.index
         self.diff_id, self.descriptor = result.diff_id, result.descriptor
 
-    def stored(self) -> ByteStream:
+    def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Raise InvalidImage: nobody keeps the bytes."""
         raise InvalidImage(f'layer {self.diff_id} is remembered, not kept')
 
-    def tar(self) -> ByteStream:
+    def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar of what it is made from."""
         assert self.original
-        return self.original.tar()
+        return self.original.tar(observers)
 
 
 class RunCache:

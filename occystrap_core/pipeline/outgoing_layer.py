@@ -4,7 +4,7 @@ from collections.abc import Callable
 from occystrap_core.api.image_output import LayerForm, PlacedLayer, WrittenLayer
 from occystrap_core.errors import PluginError
 from occystrap_core.files.stream import ByteStream
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.verification.receipt import Evidence
@@ -13,9 +13,12 @@ from occystrap_core.verification.receipt import Evidence
 class Outgoing:
     """What a writer's `has_layer` and `write_layer` get: see image_output.OutgoingLayer."""
 
-    def __init__(self, layer: Layer, form: LayerForm, observer: Callable[[int], None], ahead: bool = False) -> None:
-        """`observer` hears of all bytes that pass, and stops the stream by raising; `ahead`: a tar is read ahead."""
+    def __init__(self, layer: Layer, form: LayerForm, observer: Callable[[int], None],
+                 observers: ReadObservers = NO_OBSERVERS, ahead: bool = False) -> None:
+        """`observer` gets the number of all bytes that pass, and stops the stream by raising; `observers` are those of
+        the source. `ahead`: a tar is read ahead."""
         self._layer, self._form, self._observer, self._ahead = layer, form, observer, ahead
+        self._observers = observers
         self._stream: ByteStream | None = None
 
     @property
@@ -45,9 +48,9 @@ class Outgoing:
     def open(self) -> ByteStream:
         """Open the layer; the last stream opened is the one that counts."""
         if self._form is LayerForm.STORED:
-            self._stream = self._layer.stored()
+            self._stream = self._layer.stored(self._observers)
         else:
-            self._stream = self._layer.tar_ahead() if self._ahead else self._layer.tar()
+            self._stream = (self._layer.tar_ahead if self._ahead else self._layer.tar)(self._observers)
         self._stream.observe(self._observer)
         return self._stream
 

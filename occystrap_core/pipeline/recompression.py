@@ -10,7 +10,7 @@ from occystrap_core.errors import InvalidImage
 from occystrap_core.files.compression import COMPRESSIONS, compress, inflate_cut
 from occystrap_core.files.stream import CHUNK, ByteStream, IteratorSource, Readable
 from occystrap_core.files.temporary_file import TemporaryFile
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
@@ -22,13 +22,13 @@ class KeptBlob:
     """The blob of a layer's source, written down as it is read; nothing where the source has no blob."""
 
     def __init__(self, layer: Layer, directory: str) -> None:
-        """`directory` is for the temporary file. Set this up before the layer is opened."""
+        """`directory` is for the temporary file. Open the layer with `write` as the observer that gets its blob."""
         self._layer, self._directory = layer, directory
         self._file: TemporaryFile | None = None
         self._passed = 0
-        if layer.source.descriptor:
+        self._keeps = layer.source.descriptor is not None
+        if self._keeps:
             self._file = TemporaryFile(directory)
-            layer.source.kept = self._write
 
     def first_that_differs(self, chunks: Iterator[memoryview]) -> memoryview | None:
         """Take chunks of the layer's tar as long as it is the source's; return the first that may be another one's.
@@ -37,7 +37,7 @@ class KeptBlob:
         """
         for chunk in chunks:
             if self._layer.differs or self._file is None:
-                self._layer.source.kept = None
+                self._keeps = False
                 return chunk
             self._passed += len(chunk)
         return memoryview(b'') if self._layer.differs or self._file is None else None
@@ -67,13 +67,13 @@ class KeptBlob:
 
     def close(self) -> None:
         """Give the disk space back, unless the blob was taken."""
-        self._layer.source.kept = None
+        self._keeps = False
         if self._file:
             self._file.close()
 
-    def _write(self, data: memoryview) -> None:
-        """Called on the thread that receives the blob, perhaps after it is not wanted any more."""
-        if self._layer.source.kept is not None and self._file:
+    def write(self, data: memoryview) -> None:
+        """Keep bytes of the blob, unless it is no longer needed. Called on the thread that receives it."""
+        if self._keeps and self._file:
             self._file.write(data)
 
 
@@ -85,29 +85,32 @@ class SpooledLayer(Layer):
         self.diff_id, self.descriptor = diff_id, descriptor
         self._spool = spool
 
-    def stored(self) -> ByteStream:
+    def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the blob."""
         assert self.descriptor
         return ByteStream(self._spool.reopened(), digest=self.descriptor.digest, size=self.descriptor.size,
                           what=f'the spooled layer {self.descriptor.digest}')
 
-    def tar(self) -> ByteStream:
+    def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar where it came from."""
         assert self.original
-        return self.original.tar()
+        return self.original.tar(observers)
 
     def release(self) -> None:
         """Give the disk space back."""
         self._spool.close()
 
 
-def spool(layer: Layer, observe: Callable[[int], None], compression: str, settings: Settings) -> SpooledLayer:
+def spool(layer: Layer, observe: Callable[[int], None], observers: ReadObservers, compression: str,
+          settings: Settings) -> SpooledLayer:
     """Return `layer` with a blob: its source's if no filter changed it, else its tar, compressed as `compression`.
 
-    The layer is read once; `observe` hears of it. The source's blob is kept as long as nothing differs from it; only
-    then compressing begins. Raises OutputError when the temporary directory cannot take it.
+    The layer is read once; `observe` gets the number of bytes of its tar, `observers` are for its source. The source's
+    blob is kept until the tar differs from the source's; only then does compression start. Raises OutputError when the
+    temporary directory has no room.
     """
-    with closing(KeptBlob(layer, settings.temporary)) as kept, layer.tar() as tar:
+    kept = KeptBlob(layer, settings.temporary)
+    with closing(kept), layer.tar(observers._replace(kept=kept.write)) as tar:
         tar.observe(observe)
         chunks = tar.chunks()
         first = kept.first_that_differs(chunks)

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.digest import Digest
 from occystrap_core.search.matcher import Matches, Regex
@@ -154,10 +154,10 @@ def _last_counts(index: int, matches: Sequence[Match]) -> list[Match]:
     return [match if last[match.path] is match else match._replace(state=SHADOWED, by=index) for match in matches]
 
 
-def search_layer(search: ImageSearch, layer: Layer) -> None:
+def search_layer(search: ImageSearch, layer: Layer, observers: ReadObservers) -> None:
     """Read a layer to its end, which checks it, and keep what was found."""
     found = search.begin(layer)
-    with layer.content() as stream:
+    with layer.content(observers) as stream:
         for entry in TarReader(stream.chunks()).entries():
             found.entry(entry)
     found.ended()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.derived import DerivedImage, DerivedLayer
 from occystrap_core.image.image import Image
-from occystrap_core.image.layer import Layer
+from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.digest import Digest
 from occystrap_core.settings import Settings
 from occystrap_core.tar.rewriter import EntryFunction, RewrittenTar
@@ -41,14 +41,14 @@ class RewrittenLayer(DerivedLayer):
         """The digest of the new tar, None until it was read."""
         return self._stream.digest if self._stream and self._stream.ended else None
 
-    def stored(self) -> ByteStream:
+    def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Not to be had: the pipeline compresses the tar where a writer wants a blob."""
         raise NotImplementedError('a rewritten layer has no blob')
 
-    def tar(self) -> ByteStream:
+    def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the new tar; reading it to the end also checks the original."""
         passes = [begin(self.original) for begin in self._begins]
-        tar = RewrittenTar(self.original.tar(), [each.entry for each in passes], self._settings.temporary,
+        tar = RewrittenTar(self.original.tar(observers), [each.entry for each in passes], self._settings.temporary,
                            self._settings.names)
         stream = ByteStream(tar, what=f'rewritten layer {self.index}', hashed=tar.digest.hexdigest)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from occystrap_core import InvalidImage
 from occystrap_core.files import ByteStream, ChunkedSource, DigestMismatch, detect_compression, inflate
 from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig
-from occystrap_core.tar import TarLayer
+from occystrap_core.tar import ReadObservers, TarLayer
 from occystrap_docker.daemon.daemon import ImageFacts
 from occystrap_docker.export.documents import Contained, Documents, distance
 from occystrap_docker.export.tar_stream import StreamedFile, TarStream
@@ -30,7 +30,7 @@ class ArrivingLayer(TarLayer):
         self.opened = False
         self._file, self._tell = file, learn
 
-    def tar(self) -> ByteStream:
+    def tar(self, observers: ReadObservers = ReadObservers()) -> ByteStream:
         """Open the tar; raises InvalidImage when it was opened before."""
         if self.opened:
             raise InvalidImage(f'layer {self.name} comes in a stream and can be read only once')
@@ -38,6 +38,8 @@ class ArrivingLayer(TarLayer):
         source = inflate(self._file, f'layer {self.name}') if self.compressed else self._file
         stream = ByteStream(source, digest=self.diff_id, what=f'layer {self.name}')
         stream.observe(lambda count: self._tell(self, stream.digest) if stream.ended else None)
+        if observers.moved:
+            stream.observe(observers.moved)
         return stream
 
 

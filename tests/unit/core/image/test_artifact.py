@@ -5,6 +5,7 @@ from occystrap_core import InvalidImage
 from occystrap_core.files import DigestMismatch
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.oci import Descriptor, Digest, Manifest, Reference
+from occystrap_core.tar import ReadObservers
 from tests.unit.core.image.sources import Source
 
 CONTENT = b'{"signed": true}'
@@ -30,8 +31,7 @@ def test_other_bytes_are_refused(served: bytes) -> None:
 
 def test_progress_hears_of_what_is_read() -> None:
     layer, heard = artifact().layers[0], list[int]()
-    layer.moved = heard.append
-    layer.stored().drain()
+    layer.stored(ReadObservers(moved=heard.append)).drain()
     assert sum(heard) == len(CONTENT)
 
 

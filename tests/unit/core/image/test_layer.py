@@ -7,7 +7,7 @@ import pytest
 from occystrap_core import InvalidImage, Layer
 from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Descriptor, Digest, media_types
-from occystrap_core.tar import StoredLayer, TarLayer
+from occystrap_core.tar import ReadObservers, StoredLayer, TarLayer
 from tests.unit.core.image.sources import Source
 
 TAR = b'tar ' * 700_000
@@ -84,6 +84,25 @@ def test_a_tar_of_unknown_digest_knows_it_when_it_was_read() -> None:
         next(iter(stream.chunks()))
         assert layer.diff_id is None
     assert tar_of(layer) == TAR and layer.diff_id == Digest.of(TAR)
+
+
+@pytest.mark.parametrize('opening', ['stored', 'tar', 'tar_ahead', 'content'])
+def test_observers_are_for_one_opening(opening: str) -> None:
+    blob = gzip.compress(TAR, 0)
+    layer, moved, kept = stored(blob, TAR), list[int](), list[bytes]()
+    observers = ReadObservers(moved.append, lambda piece: kept.append(bytes(piece)))
+    for given in (observers, ReadObservers()):
+        with getattr(layer, opening)(given) as stream:
+            for _ in stream.chunks():
+                pass
+    assert sum(moved) == len(blob) and b''.join(kept) == blob
+
+
+def test_observers_of_a_tar_hear_of_the_tar() -> None:
+    moved: list[int] = []
+    with TarLayer(0, Digest.of(TAR), lambda: Source(TAR)).tar(ReadObservers(moved.append)) as stream:
+        stream.drain()
+    assert sum(moved) == len(TAR)
 
 
 def test_sources_are_opened_when_read_and_closed() -> None:

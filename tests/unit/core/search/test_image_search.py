@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from occystrap_core.errors import UsageError
-from occystrap_core.image.layer import TarLayer
+from occystrap_core.image.layer import NO_OBSERVERS, TarLayer
 from occystrap_core.oci import Digest, Reference
 from occystrap_core.search.image_search import ImageSearch, Match, search_layer
 from occystrap_core.search.match_lines import counted, lines, script_lines, to_json
@@ -24,7 +24,7 @@ def searched(pattern: str, *layers: list[Entry], regex: bool = False, upside_dow
     made = [TarLayer(index, Digest.of(tar), lambda tar=tar: io.BytesIO(tar))  # type: ignore[misc]
             for index, tar in enumerate(tars)]
     for layer in reversed(made) if upside_down else made:
-        search_layer(search, layer)
+        search_layer(search, layer, NO_OBSERVERS)
     run.shared.close()
     return search.results([Digest.of(tar) for tar in tars])
 
