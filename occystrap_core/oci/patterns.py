@@ -2,7 +2,6 @@
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from occystrap_core.errors import UsageError
 from occystrap_core.oci.reference import Reference, split_tag
@@ -101,16 +100,16 @@ def _one(found: re.Match[str], pattern: str) -> str:
     return re.escape(found['text'])
 
 
-@dataclass(frozen=True)
 class Excluded:
     """What is to be left out: patterns for repositories, for `repository:tag`, or, from a colon on, for tags alone."""
 
-    patterns: tuple[re.Pattern[str], ...] = ()
+    def __init__(self, patterns: Sequence[re.Pattern[str]] = ()) -> None:
+        self.patterns = patterns
 
     @classmethod
     def parse(cls, text: str) -> 'Excluded':
         """Return what `exclude=` says, patterns with commas between; raises UsageError."""
-        return cls(tuple(_excluding(part.strip()) for part in text.split(',') if part.strip()))
+        return cls([_excluding(part.strip()) for part in text.split(',') if part.strip()])
 
     def __contains__(self, reference: Reference) -> bool:
         names = (reference.repository, f'{reference.repository}:{reference.tag}')

@@ -1,8 +1,7 @@
 """Finding, loading and asking plugins. One that fails is set aside with its reason and disturbs nobody else."""
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pluggy
 
@@ -39,14 +38,13 @@ class EntryPointLike(Protocol):
     def load(self) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Plugin:
+class Plugin(NamedTuple):
     """One entry point of one distribution; `failure` tells why it could not be used, empty if it could."""
 
     entry_point: EntryPointLike
     key: str
     failure: str = ''
-    declarations: Sequence[object] = field(default=(), repr=False)
+    declarations: Sequence[object] = ()
 
     @property
     def name(self) -> str:
@@ -166,8 +164,8 @@ def _load(manager: pluggy.PluginManager, plugin: Plugin) -> Plugin:
         if manager.has_plugin(plugin.key):
             manager.unregister(name=plugin.key)
         reason = ' '.join(str(error).split())[:400]
-        return replace(plugin, failure=f'{type(error).__name__}: {reason}')
-    return replace(plugin, declarations=declarations)
+        return plugin._replace(failure=f'{type(error).__name__}: {reason}')
+    return plugin._replace(declarations=declarations)
 
 
 def _declarations(manager: pluggy.PluginManager, module: object, hook: str) -> Iterator[object]:

@@ -1,7 +1,6 @@
 """Reading images from a registry."""
 import threading
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 
 from occystrap_core import (
@@ -54,7 +53,7 @@ class RegistryInput(ImageInput):
     def place(self, reference: Reference) -> Place:
         """Return its tag, or its digest if that chooses it."""
         named = reference._replace(tag='') if reference.digest else reference
-        return replace(self._address, reference=named).place
+        return self._address._replace(reference=named).place
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,19 +1,18 @@
 """WWW-Authenticate headers (RFC 9110, 11.6.1): several challenges, parameters in any order, quoted or not."""
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PART = re.compile(rf'\s*(?:(?P<name>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]*))'
                    rf'|(?P<scheme>{_TOKEN})(?=\s|,|$)|,)')
 
 
-@dataclass
-class Challenge:
+class Challenge(NamedTuple):
     """One way that a server offers to be authenticated; scheme and parameter names in lower case."""
 
     scheme: str
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str]
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
@@ -26,7 +25,7 @@ def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
                 break
             position = found.end()
             if found['scheme']:
-                challenges.append(Challenge(found['scheme'].lower()))
+                challenges.append(Challenge(found['scheme'].lower(), {}))
             elif found['name'] and challenges:
                 quoted = found['quoted']
                 value = re.sub(r'\\(.)', r'\1', quoted) if quoted is not None else found['plain']

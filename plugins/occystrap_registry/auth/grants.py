@@ -2,7 +2,6 @@
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import httpx
@@ -14,12 +13,15 @@ ANY = ''
 """Stands for every scope: Basic authorization has none."""
 
 
-@dataclass(frozen=True)
-class Grant:
+class Grant(NamedTuple):
     """An Authorization header, and the monotonic time until which it should be used."""
 
-    header: str = field(repr=False)
+    header: str
     until: float = float('inf')
+
+    def __repr__(self) -> str:
+        """Return the grant without the header, which is a secret."""
+        return f'Grant(until={self.until})'
 
     @property
     def holds(self) -> bool:

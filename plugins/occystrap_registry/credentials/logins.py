@@ -1,6 +1,6 @@
 """What a user logs in with, and the names under which files and helpers keep it."""
 import base64
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import quote
 
 Credentials = tuple[str, str]
@@ -12,13 +12,16 @@ HUB_KEY = 'https://index.docker.io/v1/'
 _HUB_HOSTS = (HUB, 'index.docker.io', 'registry-1.docker.io')
 
 
-@dataclass(frozen=True)
-class Login:
+class Login(NamedTuple):
     """A user with a password, or with an identity token, for which token servers give other tokens."""
 
     user: str
-    secret: str = field(repr=False)
+    secret: str
     is_identity: bool = False
+
+    def __repr__(self) -> str:
+        """Return the login without its secret."""
+        return f'Login(user={self.user!r})'
 
     @property
     def basic(self) -> str:

@@ -1,6 +1,6 @@
 """Where a registry:// path leads: the reference, the host that answers for it, and the credentials given for it."""
 import re
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from occystrap_core import Location, Place, Settings, UsageError
 from occystrap_core.oci import Digest, Reference, split_pattern
@@ -13,14 +13,17 @@ _HUB_API = 'registry-1.docker.io'
 _DIGEST = re.compile(r'sha\d+:[^/]*')
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """A reference in a registry; `host` is asked, `reference` is shown and kept."""
 
     reference: Reference
     host: str
     insecure: bool = False
-    credentials: Credentials | None = field(default=None, repr=False)
+    credentials: Credentials | None = None
+
+    def __repr__(self) -> str:
+        """Return the address without credentials."""
+        return f'Address({self.reference}, host={self.host!r}, insecure={self.insecure})'
 
     @property
     def place(self) -> Place:
