@@ -17,7 +17,7 @@ from occystrap_core import Cancelled, OutputError
 from occystrap_core.files import ImageError, output_errors, write_all
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
-from occystrap_dir.workspace.partial_file import PartialFile
+from occystrap_dir.workspace.workspace_file import WorkspaceFile
 from occystrap_dir.workspace.removal import remove_tree
 
 T = TypeVar('T')
@@ -123,7 +123,7 @@ class Workspace:
         return locks.held(self.place, LOCK)
 
     @contextmanager
-    def partial(self) -> Iterator[PartialFile]:
+    def partial(self) -> Iterator[WorkspaceFile]:
         """Give a new partial file, removed at the end unless it was moved; raises OutputError, Cancelled."""
         file = self._new_partial()
         try:
@@ -149,12 +149,12 @@ class Workspace:
             raise
         return file.name, result
 
-    def _new_partial(self, mode: int = 0o666) -> PartialFile:
+    def _new_partial(self, mode: int = 0o666) -> WorkspaceFile:
         name = f'{_TEMPORARY}/{secrets.token_hex(8)}'
         with self._mutex:
             self._check()
             self._partial.add(name)
-            return PartialFile(self.place, name, self.sync, mode & ~self._withheld)
+            return WorkspaceFile(self.place, name, self.sync, mode & ~self._withheld)
 
     def move(self, partial: str, name: str) -> None:
         """Give a complete partial file the final name `name` below the destination, by one rename."""

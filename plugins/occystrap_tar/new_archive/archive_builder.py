@@ -16,8 +16,8 @@ from occystrap_core import Cancelled, OutputError, Settings
 from occystrap_core.files import WRITEBACK, output_errors
 from occystrap_core.tar import TAR_BLOCK, TAR_END, file_header, padded_size
 from occystrap_tar.archive.members import MemberReader
+from occystrap_tar.new_archive.archive_file import ArchiveFile, remove_abandoned
 from occystrap_tar.new_archive.existing import check_destination
-from occystrap_tar.new_archive.partial_file import PartialFile, remove_abandoned
 
 _HINT_CAP = 1 << 40
 
@@ -53,7 +53,7 @@ class ArchiveBuilder:
     def __init__(self, path: str, settings: Settings) -> None:
         self.path = os.path.abspath(path)
         self._sync, self._force = settings.sync, settings.force
-        self._files: list[PartialFile] = []
+        self._files: list[ArchiveFile] = []
         self._places: dict[int, Region] = {}
         self._regions: list[Region] = []
         self._end = 0
@@ -73,7 +73,7 @@ class ArchiveBuilder:
         check_destination(self.path, self._force)
         with output_errors(self.path):
             remove_abandoned(self.path)
-            self._files.append(PartialFile(self.path, self._sync))
+            self._files.append(ArchiveFile(self.path, self._sync))
         for keys, hint in places:
             region = Region(self._end, hint if hint is not None and hint < _HINT_CAP else 0)
             self._regions.append(region)
@@ -123,7 +123,7 @@ class ArchiveBuilder:
                 for region in self._regions:
                     region.offset = first[region.name].offset if region.name else region.offset
             tail = b''.join(_whole_member(name, data) for name, data in documents if name not in first) + TAR_END
-            self._files[-1].write(tail, self._end)
+            self._files[-1].write_at(tail, self._end)
             self._files[-1].complete(self._end + len(tail))
         self._appeared = True
         try:
@@ -157,7 +157,7 @@ class ArchiveBuilder:
     def _put(self, region: Region, chunk: memoryview) -> None:
         room = len(chunk) if region.reserved is None else max(0, region.reserved - region.size)
         data = region.offset + TAR_BLOCK
-        self._files[-1].write(chunk[:room], data + region.size)
+        self._files[-1].write_at(chunk[:room], data + region.size)
         if len(chunk) > room:
             self._spill(region, chunk[room:])
         region.size += len(chunk)
@@ -179,18 +179,18 @@ class ArchiveBuilder:
             if region.offset > self._end:
                 file.move_up(region.offset + TAR_BLOCK, region.size, self._end + TAR_BLOCK)
             region.offset = self._end
-            file.write(file_header(region.name, region.size), region.offset)
-            file.write(bytes(padded_size(region.size) - region.size), region.offset + TAR_BLOCK + region.size)
+            file.write_at(file_header(region.name, region.size), region.offset)
+            file.write_at(bytes(padded_size(region.size) - region.size), region.offset + TAR_BLOCK + region.size)
             self._end += TAR_BLOCK + padded_size(region.size)
 
     def _lay_out_again(self, members: Sequence[Region]) -> None:
         """Copy the members to a new temporary file, one behind the other."""
         self._places_known = False
-        old, new = self._files[-1], PartialFile(self.path, self._sync)
+        old, new = self._files[-1], ArchiveFile(self.path, self._sync)
         self._files.append(new)
         self._end = 0
         for region in members:
-            new.write(file_header(region.name, region.size), self._end)
+            new.write_at(file_header(region.name, region.size), self._end)
             data = self._end + TAR_BLOCK
             new.copy(old.fileno(), region.offset + TAR_BLOCK, region.inside, data)
             if region.spill:

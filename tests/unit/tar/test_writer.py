@@ -16,7 +16,7 @@ from occystrap_core.tar import file_header
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
-from occystrap_tar.new_archive.partial_file import PartialFile
+from occystrap_tar.new_archive.archive_file import ArchiveFile
 from tests.unit.tar.archives import copy, verify, write
 from tests.unit.tar.images import ArrivingImage, image_of, tar_of_time, with_same_times
 
@@ -178,7 +178,7 @@ def test_a_source_that_cannot_be_read_is_not_blamed_on_the_destination(tmp_path:
 def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:
     for name in ('.a.tar.0123abcd.partial', '.b.tar.0123abcd.partial', '.a.tar.notours.partial'):
         (tmp_path / name).touch()
-    at_work = PartialFile(str(tmp_path / 'a.tar'), sync=False)
+    at_work = ArchiveFile(str(tmp_path / 'a.tar'), sync=False)
     write(sample_image(), f'tar://{tmp_path}/a.tar')
     left = set(os.listdir(tmp_path))
     assert left >= {'a.tar', '.b.tar.0123abcd.partial', '.a.tar.notours.partial'} and len(left) == 4
@@ -199,7 +199,7 @@ def test_what_is_planted_under_such_a_name_is_left_alone(tmp_path: Path, monkeyp
     def watched(path: str, *how: int, **where: int) -> int:
         opened.append(Path(path))
         return open_file(path, *how, **where)
-    monkeypatch.setattr('occystrap_tar.new_archive.partial_file.os.open', watched)
+    monkeypatch.setattr('occystrap_tar.new_archive.archive_file.os.open', watched)
     write(sample_image(), f'tar://{tmp_path}/a.tar')
     assert (tmp_path / 'key').read_text() == 'a key' and not {*planted[1:]} & {*opened}
     assert sorted(os.listdir(tmp_path)) == sorted(['a.tar', 'key', *(path.name for path in planted)])

@@ -6,37 +6,26 @@ import secrets
 import stat
 from contextlib import suppress
 
-from occystrap_core.files import CHUNK, WRITEBACK, start_writeback, sync_directory
+from occystrap_core.files import CHUNK, WRITEBACK, PartialFile, sync_directory
 
 _RANDOM = re.compile(r'[0-9a-f]{8}\.partial')
 _NAME_CAP = 200
 
 
-class PartialFile:
-    """A temporary file in the directory of its final path, locked while somebody is at work on it."""
+class ArchiveFile(PartialFile):
+    """An archive that is being written in the directory of its final path, locked until it is closed."""
 
     def __init__(self, path: str, sync: bool) -> None:
         """With `sync` the bytes are on the device before the file gets its final name. Raises OSError."""
-        self._path, self._sync = path, sync
-        self._partial, self._descriptor = _create(path)
-
-    def write(self, data: memoryview | bytes, offset: int) -> None:
-        """Write all of `data` at `offset`; from several threads at once. Raises OSError."""
-        rest = memoryview(data)
-        while rest:
-            count = os.pwrite(self._descriptor, rest, offset)
-            rest, offset = rest[count:], offset + count
-
-    def written(self, offset: int, count: int) -> None:
-        """Take note that `count` bytes are there to stay, so that they can be on their way to the device."""
-        if self._sync and count:
-            start_writeback(self._descriptor, offset, count)
+        self._path = path
+        self._partial, descriptor = _create(path)
+        super().__init__(descriptor, sync)
 
     def copy(self, source: int, start: int, count: int, offset: int) -> None:
         """Copy `count` bytes of the open file `source` from `start` on to `offset`, in the kernel. Raises OSError."""
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        os.lseek(self.fileno(), offset, os.SEEK_SET)
         while count:
-            sent = os.sendfile(self._descriptor, source, start, min(count, WRITEBACK))
+            sent = os.sendfile(self.fileno(), source, start, min(count, WRITEBACK))
             if not sent:
                 raise OSError(0, 'a temporary file ended too soon')
             self.written(offset, sent)
@@ -46,34 +35,25 @@ class PartialFile:
         """Move `count` bytes from `start` to `target`, before it; the two may overlap. Raises OSError."""
         buffer = memoryview(bytearray(CHUNK))
         while count:
-            moved = os.preadv(self._descriptor, [buffer[:count]], start)
+            moved = os.preadv(self.fileno(), [buffer[:count]], start)
             if not moved:
                 raise OSError(0, 'a temporary file ended too soon')
-            self.write(buffer[:moved], target)
+            self.write_at(buffer[:moved], target)
             self.written(target, moved)
             start, target, count = start + moved, target + moved, count - moved
 
     def complete(self, size: int) -> None:
         """Cut the file to `size` bytes, flush it and let it appear at its final path. Raises OSError."""
-        os.ftruncate(self._descriptor, size)
-        if self._sync:
-            os.fsync(self._descriptor)
+        os.ftruncate(self.fileno(), size)
+        self.flush()
         os.replace(self._partial, self._path)
         if self._sync:
             sync_directory(os.path.dirname(self._path))
-
-    def fileno(self) -> int:
-        """Return the open descriptor."""
-        return self._descriptor
 
     def remove(self) -> None:
         """Take the temporary name away, if the file still has it. Raises OSError; a later run tries again."""
         with suppress(FileNotFoundError):
             os.unlink(self._partial)
-
-    def close(self) -> None:
-        """Close and unlock the file; nobody may be using it any more."""
-        os.close(self._descriptor)
 
 
 def remove_abandoned(path: str) -> None:
