@@ -9,8 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from occystrap_core import OutputError
-from occystrap_core.files import output_errors
-from occystrap_dir.workspace import locks
+from occystrap_core.files import lock_if_current, output_errors, remove_if_abandoned
 from occystrap_dir.workspace.beneath import Beneath, WrongKind
 from occystrap_dir.workspace.destination import check_parent
 from occystrap_dir.workspace.removal import remove_tree
@@ -55,7 +54,7 @@ class Staging:
         with output_errors(self.target):
             for name in self._place.names(self._above):
                 if name.startswith(self._prefix):
-                    self._remove(self._beside(name), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._remove(self._beside(name), wait=False)
             while not self._made():
                 pass
 
@@ -65,11 +64,10 @@ class Staging:
     def _made(self) -> bool:
         """Make and lock the directory; return whether it is still there: another run may think it abandoned."""
         self._place.make(self._name, 0o700)
-        descriptor = self._locked(self._name, fcntl.LOCK_EX)
-        if descriptor is None:
-            return False
-        self._lock = descriptor
-        return True
+        descriptor = self._opened(self._name)
+        if descriptor is not None:
+            self._lock = lock_if_current(descriptor, fcntl.LOCK_EX, lambda: self._place.status(self._name))
+        return self._lock is not None
 
     def commit(self, name: str = '', mode: int | None = None) -> None:
         """Let the directory appear at its place, or under another name, and remove what it takes the place of.
@@ -87,7 +85,7 @@ class Staging:
             if self._sync:
                 self._place.sync(os.path.dirname(target))
             if replaced:  # nobody has locked it, so others may take it for abandoned
-                self._remove(self._name, fcntl.LOCK_EX)
+                self._remove(self._name, wait=True)
             self._unlock()
 
     def discard(self) -> None:
@@ -112,36 +110,24 @@ class Staging:
                 raise OutputError(f'{self._place.path}/{target} holds other things by now: name a new directory')
         return True
 
-    def _remove(self, name: str, lock: int) -> None:
-        """Remove a directory that no run holds; one that somebody else removes at the same time is gone as well.
+    def _remove(self, name: str, wait: bool) -> None:
+        """Remove a directory that no run has locked; one that somebody else removes at the same time is no error.
 
-        With LOCK_NB in `lock` it is left alone where somebody holds it, else that is waited for.
+        With `wait`, wait for the lock; without, leave a locked directory alone.
         """
-        with suppress(NotADirectoryError, BlockingIOError):
-            descriptor = self._locked(name, lock)
-            if descriptor is not None:
-                try:
-                    with suppress(FileNotFoundError):
-                        remove_tree(self._place, name)
-                finally:
-                    os.close(descriptor)
+        descriptor = self._opened(name)
+        if descriptor is not None:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                remove_if_abandoned(descriptor, lambda: self._place.status(name),
+                                    lambda: remove_tree(self._place, name), wait=wait)
 
-    def _locked(self, name: str, lock: int) -> int | None:
-        """Open and lock a directory; None if it has gone meanwhile, also where a run has made its own there."""
+    def _opened(self, name: str) -> int | None:
+        """Open a directory; None if it is gone, or something else is there."""
         try:
             with self._place.directory(name) as directory:
-                descriptor = os.dup(directory)
-        except (FileNotFoundError, WrongKind):
+                return os.dup(directory)
+        except (FileNotFoundError, NotADirectoryError, WrongKind):
             return None
-        try:
-            fcntl.flock(descriptor, lock)
-            if locks.is_still(self._place, name, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
 
 
 def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:

@@ -1,9 +1,10 @@
-"""Locks between processes (and between threads that each open their own), by flock(2)."""
+"""Lock files below a destination, for processes and for threads that each open their own."""
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from occystrap_core.files import lock_if_current
 from occystrap_dir.workspace.beneath import Beneath
 
 
@@ -13,16 +14,9 @@ def take(place: Beneath, name: str, operation: int) -> int:
     `operation` is fcntl.LOCK_SH or LOCK_EX, with LOCK_NB to raise BlockingIOError instead of waiting. Whoever holds
     a lock file exclusively may remove it: those who waited for the removed one take the new one. Raises OSError.
     """
-    while True:
-        descriptor = place.lock_file(name)
-        try:
-            fcntl.flock(descriptor, operation)
-            if is_still(place, name, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+    while (locked := lock_if_current(place.lock_file(name), operation, lambda: place.status(name))) is None:
+        pass
+    return locked
 
 
 @contextmanager
@@ -41,20 +35,18 @@ def shared_if_there(root: str, name: str) -> Iterator[None]:
 
     For readers, who cannot make one where they may not write: where nobody ever held it, nobody is at work.
     """
-    place = Beneath(root)
-    while True:
+    place, locked = Beneath(root), None
+    while locked is None:
         try:
-            descriptor = place.open(name)
+            opened = place.open(name)
         except FileNotFoundError:
-            yield
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            if is_still(place, name, descriptor):  # else its holder removed it, and the next one has made another
-                yield
-                return
-        finally:
-            os.close(descriptor)
+            break
+        locked = lock_if_current(opened, fcntl.LOCK_SH, lambda: place.status(name))
+    try:
+        yield
+    finally:
+        if locked is not None:
+            os.close(locked)
 
 
 def try_exclusive(descriptor: int) -> bool:
@@ -64,9 +56,3 @@ def try_exclusive(descriptor: int) -> bool:
         return True
     except BlockingIOError:
         return False
-
-
-def is_still(place: Beneath, name: str, descriptor: int) -> bool:
-    """Tell whether the open lock file, or locked directory, is the one of this name, not one that was removed."""
-    found = place.status(name)
-    return found is not None and os.path.samestat(os.fstat(descriptor), found)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
 from occystrap_core import Cancelled, OutputError
-from occystrap_core.files import ImageError, output_errors, write_all
+from occystrap_core.files import ImageError, is_current, output_errors, write_all
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.workspace_file import WorkspaceFile
@@ -72,7 +72,7 @@ class Workspace:
 
     def _begin_mark(self) -> None:
         """Make the mark, unless it was made and is there."""
-        if self._noted is None or not locks.is_still(self.place, self._mark, self._noted):
+        if self._noted is None or not is_current(self._noted, lambda: self.place.status(self._mark)):
             self._noted = self.place.create(self._mark)
 
     def _join(self) -> int:

@@ -6,7 +6,7 @@ import secrets
 import stat
 from contextlib import suppress
 
-from occystrap_core.files import CHUNK, WRITEBACK, PartialFile, sync_directory
+from occystrap_core.files import CHUNK, WRITEBACK, PartialFile, lock_if_current, remove_if_abandoned, sync_directory
 
 _RANDOM = re.compile(r'[0-9a-f]{8}\.partial')
 _NAME_CAP = 200
@@ -70,11 +70,7 @@ def _remove_unlocked(partial: str) -> None:
         if not stat.S_ISREG(os.lstat(partial).st_mode):  # planted: to open a device may do something
             return
         descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(partial)
-        finally:
-            os.close(descriptor)
+        remove_if_abandoned(descriptor, lambda: _status(partial), lambda: os.unlink(partial))
 
 
 def _create(path: str) -> tuple[str, int]:
@@ -85,11 +81,16 @@ def _create(path: str) -> tuple[str, int]:
             descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except FileExistsError:
             continue
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.path.lexists(partial):  # else another run took it for abandoned before it was locked
-            return partial, descriptor
-        os.close(descriptor)
+        locked = lock_if_current(descriptor, fcntl.LOCK_EX, lambda: _status(partial), optional=True)
+        if locked is not None:  # else another run removed the file, as it was not locked yet
+            return partial, locked
+
+
+def _status(partial: str) -> os.stat_result | None:
+    try:
+        return os.lstat(partial)
+    except FileNotFoundError:
+        return None
 
 
 def _prefix(path: str) -> str:

@@ -1,0 +1,59 @@
+"""Locks between processes by flock(2): work in progress is locked, so what is not locked was abandoned.
+
+A lock belongs to an open file or directory and ends when that is closed, at the latest when its process ends. Between
+threads it works if each opens the file itself.
+"""
+import fcntl
+import os
+from collections.abc import Callable
+
+
+def is_current(descriptor: int, status: Callable[[], os.stat_result | None]) -> bool:
+    """Return whether an open file or directory still has its name; raises OSError.
+
+    `status` returns the status of what has the name now (os.lstat), None where nothing has it.
+    """
+    found = status()
+    return found is not None and os.path.samestat(os.fstat(descriptor), found)
+
+
+def lock_if_current(descriptor: int, operation: int, status: Callable[[], os.stat_result | None], *,
+                    optional: bool = False) -> int | None:
+    """Lock an open file or directory and return its descriptor; close it and return None if it has lost its name.
+
+    That happens when whoever held the lock before removed it: the caller opens or makes it once more. `operation` is
+    fcntl.LOCK_SH or LOCK_EX; with LOCK_NB, BlockingIOError is raised instead of waiting. `status` is as for
+    `is_current`. With `optional`, a file system without locks is no error. Raises OSError, having closed `descriptor`.
+    """
+    current = False
+    try:
+        try:
+            fcntl.flock(descriptor, operation)
+        except OSError as error:
+            if not optional or isinstance(error, BlockingIOError):
+                raise
+        current = is_current(descriptor, status)
+    finally:
+        if not current:
+            os.close(descriptor)
+    return descriptor if current else None
+
+
+def remove_if_abandoned(descriptor: int, status: Callable[[], os.stat_result | None], remove: Callable[[], object], *,
+                        wait: bool = False) -> bool:
+    """Call `remove` for an open file or directory unless somebody has locked it; return whether it was called.
+
+    With `wait`, wait until nobody has. `status` is as for `is_current`; what has lost its name is not removed. Closes
+    `descriptor`. Raises OSError, and what `remove` raises.
+    """
+    try:
+        locked = lock_if_current(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), status)
+    except BlockingIOError:
+        return False
+    if locked is None:
+        return False
+    try:
+        remove()
+    finally:
+        os.close(locked)
+    return True
