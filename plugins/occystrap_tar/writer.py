@@ -10,8 +10,8 @@ from occystrap_core.oci import (
     INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, Descriptor, Digest, Reference, blob_name, dump_json, media_types,
 )
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
+from occystrap_tar.new_archive.destination_file import indexes_in
 from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder, same_layers
-from occystrap_tar.new_archive.existing import indexes_in
 from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 
 

@@ -17,7 +17,7 @@ from occystrap_core.files import WRITEBACK, output_errors
 from occystrap_core.tar import TAR_BLOCK, TAR_END, file_header, padded_size
 from occystrap_tar.archive.members import MemberReader
 from occystrap_tar.new_archive.archive_file import ArchiveFile, remove_abandoned
-from occystrap_tar.new_archive.existing import check_destination
+from occystrap_tar.new_archive.destination_file import check_destination
 
 _HINT_CAP = 1 << 40
 

@@ -6,7 +6,7 @@ from occystrap_core import Expectation, Image, Layer, OutgoingLayer, Settings, W
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import Digest
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
-from occystrap_tar.new_archive.existing import check_destination
+from occystrap_tar.new_archive.destination_file import check_destination
 from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 
 

@@ -1,4 +1,4 @@
-"""Whether an archive may be written to a path, and what is there: asked before anything is downloaded."""
+"""The file that a new archive is to be written to: whether it may be replaced, checked before any download."""
 import os
 import re
 from contextlib import suppress
