@@ -32,7 +32,7 @@ class BundleOutput(ImageOutput):
         self._limits = Limits(self.location.options)
         above, name = os.path.split(os.path.realpath(self.location.path))
         self._staging = Staging(Beneath(above), name, settings.sync, lambda names: may_replace(names, MARKS))
-        self._unpacking = Unpacking(self._staging, self._limits, settings.sync)
+        self._unpacking = Unpacking(self._staging, self.location.path, self._limits, settings.sync)
 
     def place(self, reference: Reference) -> Place:
         """Return the directory: a bundle is of one image."""

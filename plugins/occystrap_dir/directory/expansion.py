@@ -42,7 +42,7 @@ class Expansion:
     def __init__(self, root: str, options: Mapping[str, Any], settings: Settings) -> None:
         self._place, self._limits = Beneath(root), Limits(options)
         staging = Staging(self._place, f'{UNPACKING}/image', settings.sync)
-        self._unpacking = Unpacking(staging, self._limits, settings.sync)
+        self._unpacking = Unpacking(staging, root, self._limits, settings.sync)
         self._notes: list[str] = []
         self._listing = ''
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from occystrap_core import InvalidImage
 from occystrap_dir.extraction.record import TreeRecord
 from occystrap_dir.workspace.removal import Removal
-from occystrap_dir.workspace.root import Root, join, text
+from occystrap_dir.workspace.root import Root, join, naming_path, text
 
 
 class HardLinks:
@@ -47,7 +47,9 @@ class HardLinks:
                 chain.append((path, target))
                 path = self._plain(target)
             for path, target in reversed(chain):
-                if not self._link(path, target, layer):
+                with naming_path(path):
+                    found = self._link(path, target, layer)
+                if not found:
                     raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which is not there')
 
     def _link(self, path: bytes, target: bytes, layer: int) -> bool:

@@ -21,7 +21,7 @@ from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Marks
 from occystrap_dir.extraction.record import TreeRecord
 from occystrap_dir.workspace.removal import Removal
-from occystrap_dir.workspace.root import Root, join, text
+from occystrap_dir.workspace.root import Root, at_path, join, naming_path, text
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAJORS, _MINORS = 1 << 12, 1 << 20
@@ -129,16 +129,17 @@ class Tree:
             if any(name.startswith(_AUFS) for name in path.split(b'/')[:-1]):
                 return
         above, _, name = path.rpartition(b'/')
-        if name.startswith(b'.wh.'):
-            self._mark(path, name)
-            return
         try:
-            if path:
+            if name.startswith(b'.wh.'):
+                self._mark(path, name)
+            elif path:
                 self._put(entry, reader, self._directory(above, path), name)
             else:
                 self._root_entry(entry)
         except AttributeRefused as error:
             raise error.at(text(path) or '/') from None
+        except OSError as error:
+            raise at_path(error, path) from None
 
     def _directory(self, above: bytes, path: bytes) -> bytes:
         """Return the directory at a path, without links; raises InvalidImage, which names the path, if it is none.
@@ -156,7 +157,8 @@ class Tree:
     def _mark(self, path: bytes, name: bytes) -> None:
         mark = whiteout_of(path)
         if mark is not None:
-            self._marks.mark(mark)
+            with naming_path(mark.path):
+                self._marks.mark(mark)
         elif not name.startswith(_AUFS) and is_whiteout(path):
             raise InvalidImage(f'{text(path)} is a whiteout with an empty or invalid target name')
 

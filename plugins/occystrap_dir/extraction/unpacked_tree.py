@@ -39,9 +39,10 @@ class Limits:
 class Unpacking:
     """Unpacks layers into a directory that appears by one rename."""
 
-    def __init__(self, staging: Staging, limits: Limits, sync: bool, marks: Callable[[Tree], Marks] = Hiding) -> None:
-        """`staging` is the directory to unpack into."""
-        self.staging = staging
+    def __init__(self, staging: Staging, destination: str, limits: Limits, sync: bool,
+                 marks: Callable[[Tree], Marks] = Hiding) -> None:
+        """`staging` is the directory to unpack into, `destination` the path that errors name."""
+        self.staging, self._destination = staging, destination
         self._limits, self._sync, self._marks = limits, sync, marks
         self._record: TreeRecord | None = None
         self._tree: Tree | None = None
@@ -58,7 +59,7 @@ class Unpacking:
     def begin(self, below: str = '') -> None:
         """Make the directory, and in it, if that is expected, the one for the tree; raises OutputError."""
         self.staging.begin()
-        with output_errors(self.staging.target):
+        with output_errors(self._destination):
             if below:
                 self.staging.inside.make(below)
             self._record = TreeRecord(self.staging.above, self._limits.budget.named)
@@ -69,16 +70,16 @@ class Unpacking:
     def add(self, stream: ByteStream) -> None:
         """Put a layer over those before it, reading it to its end; raises InvalidImage, OutputError."""
         stream.observe(self._check)
-        with self._working, output_errors(self.staging.target):
+        with self._working, output_errors(self._destination):
             try:
                 self.tree.apply(len(self._layers), stream)
             except AttributeRefused as error:
-                raise error.below(self.staging.target) from None
+                raise error.below(self._destination) from None
             self._layers.append(ListedLayer(stream.digest, stream.size))
 
     def put_cover(self, layers: Sequence[ListedLayer], cover: Cover) -> None:
         """Put in what is to go on top of these layers; raises InvalidImage, OutputError."""
-        with self._working, output_errors(self.staging.target):
+        with self._working, output_errors(self._destination):
             self.tree.put_cover(cover)
             self._layers += layers
 
@@ -88,7 +89,7 @@ class Unpacking:
         The list says of which layers it is, and of which image, if that is given.
         """
         digest, size, held = hashlib.sha256(), 0, bytearray()
-        with self._working, output_errors(self.staging.target):
+        with self._working, output_errors(self._destination):
             for line in self.tree.finish(Head(self._layers, image_id)):
                 held += line
                 if len(held) >= _BUFFER:
@@ -114,7 +115,7 @@ class Unpacking:
 
     def _check(self, count: int) -> None:
         if self._ended:
-            raise Cancelled(f'writing to {self.staging.target} was given up')
+            raise Cancelled(f'writing to {self._destination} was given up')
 
     def _close(self) -> None:
         for each in (self._tree, self._record):

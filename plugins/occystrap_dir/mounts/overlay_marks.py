@@ -10,7 +10,7 @@ from occystrap_core.tar import Whiteout
 from occystrap_dir.extraction.mtree import xattr_keywords
 from occystrap_dir.extraction.tree import Tree
 from occystrap_dir.mounts.mount_files import MountCatalog
-from occystrap_dir.workspace.root import NoDirectory, join, text
+from occystrap_dir.workspace.root import NoDirectory, join, naming_path, text
 
 IMPLIED, CARRIER, MARKED = b'implied', b'carrier', b'marked'
 """Words for directories in the head of a layer's list: it has no entry, but something in it has; there is nothing in it
@@ -88,7 +88,7 @@ class OverlayMarks:
         marks, self._marks = sorted(self._marks), set()
         self._word = CARRIER
         for mark in marks:
-            with suppress(NoDirectory):
+            with suppress(NoDirectory), naming_path(mark.path):
                 self._make(mark)
 
     def notes(self) -> Sequence[tuple[bytes, bytes]]:

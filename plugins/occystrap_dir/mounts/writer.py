@@ -155,7 +155,7 @@ class MountsOutput(ImageOutput):
     def _unpacking(self) -> Iterator[Unpacking]:
         """Give a tree in the making, removed at the end unless it has taken its place."""
         staging = Staging(self._place, f'{UNPACKING}/layer', self.settings.sync)
-        unpacking = Unpacking(staging, self._limits, self.settings.sync,
+        unpacking = Unpacking(staging, self._root, self._limits, self.settings.sync,
                               lambda tree: OverlayMarks(tree, self._user_marks, self._limits.budget.named))
         self._unpackings.append(unpacking)
         with output_errors(self._root):

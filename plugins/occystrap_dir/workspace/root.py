@@ -3,10 +3,12 @@
 Symlinks on the way to a file are followed as a process in a chroot would follow them: an absolute target begins at the
 root, and `..` stops there. Every step is an openat(2) of one name with O_NOFOLLOW, so that no link can lead out.
 """
+import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage
@@ -19,6 +21,10 @@ _LINKS = 40
 """Symlinks that may be followed on one way, as on Linux (path_resolution(7))."""
 LONGEST = 4095
 """Bytes that a path may have, as on Linux: PATH_MAX without its zero byte."""
+
+
+_LONGEST_NAME = 255
+"""Bytes that one name may have, as on Linux: NAME_MAX."""
 
 
 class NoDirectory(InvalidImage):
@@ -161,6 +167,27 @@ class Root:
 def join(directory: bytes, name: bytes) -> bytes:
     """Return the path of what is called `name` in a directory."""
     return directory + b'/' + name if directory else name
+
+
+@contextmanager
+def naming_path(path: bytes) -> Iterator[None]:
+    """Have an OSError of the block name this path in the image; raises InvalidImage if a name in it is too long.
+
+    Directories are reached name by name, so the error itself has only the last name, or none.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise at_path(error, path) from None
+
+
+def at_path(error: OSError, path: bytes) -> OSError | InvalidImage:
+    """Return an error that names a path in the image: InvalidImage if no file can have this path."""
+    if error.errno == errno.ENAMETOOLONG and max(map(len, path.split(b'/'))) > _LONGEST_NAME:
+        return InvalidImage(f'{text(path)} has a name of more than {_LONGEST_NAME} bytes, which no file can have')
+    if error.filename is not None:
+        error.filename, error.filename2 = text(path), None
+    return error
 
 
 def text(path: bytes) -> str:

@@ -4,10 +4,10 @@ import tarfile
 
 import pytest
 
-from tests.hostile.extraction.ground import Extraction, Ground
+from tests.hostile.extraction.ground import Extraction, Ground, everywhere
 from tests.hostile.extraction.sparse import FORMATS, expanded
 from tests.hostile.extraction.stacks import (
-    GNU, Entry, Raw, directory, extended, file, gnu_long, hardlink, symlink, whiteout,
+    GNU, Entry, Part, Raw, directory, extended, file, gnu_long, hardlink, symlink, whiteout,
 )
 from tests.hostile.extraction.trees import names
 
@@ -51,8 +51,21 @@ def test_deep_directories_are_gone_after_an_error(ground: Ground) -> None:
     ground.extract((file('a/' * 1500 + 'f', b'deep'),), (file('../x'),)).refused('..')
 
 
-def test_a_name_longer_than_the_file_system_takes_is_refused(ground: Ground) -> None:
-    ground.extract((file('n' * 256, b'x'),)).refused('nnn')
+@everywhere
+@pytest.mark.parametrize('parts', [
+    (file('d/' + 'n' * 256, b'x'),), (file(f'd/{"n" * 256}/f'),), (hardlink('d/' + 'n' * 256, 'late'), file('late')),
+    (directory('d'), whiteout('d/' + 'n' * 256))], ids=['file', 'directory', 'waiting link', 'whiteout'])
+def test_a_name_that_no_file_can_have_is_refused_by_its_path_in_the_image(ground: Ground, parts: tuple[Part, ...],
+                                                                          ) -> None:
+    done = ground.extract(parts).refused(': d/', 'nnn', 'has a name of more than 255 bytes')
+    assert '.occystrap' not in done.err
+
+
+@everywhere
+def test_an_error_of_the_system_names_destination_and_path_in_the_image(ground: Ground) -> None:
+    done = ground.extract((symlink('d/link', 'n' * 256), file('d/link/f'))).refused(
+        f'cannot write to {ground.directory}/bundle: File name too long (at d/link/f)')
+    assert '.occystrap' not in done.err
 
 
 def test_names_that_are_no_utf8(ground: Ground) -> None:
