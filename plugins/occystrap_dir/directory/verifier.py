@@ -11,7 +11,7 @@ from occystrap_dir.directory.manifests import CAP
 from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.extraction.privacy import check_privacy
 from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
-from occystrap_dir.workspace.locks import shared_if_there
+from occystrap_dir.workspace.locks import shared_if_exists
 from occystrap_dir.workspace.names import file_size, read_document
 from occystrap_dir.workspace.workspace import LOCK, RECEIPTS, STATE
 
@@ -84,7 +84,7 @@ class DirectoryCheck:
 
     def _checksums(self, expected: Expectation, results: CheckResults) -> None:
         """Find the lines of this image's files and the catalog's; no writer is between catalog and checksums then."""
-        with shared_if_there(self._root, LOCK):
+        with shared_if_exists(self._root, LOCK):
             file_size(self._root, expected.locator)
             listed, mine = read_checksums(self._root), digests_of(self._receipt)
             with suppress(FileNotFoundError, InvalidImage):  # of which the catalog's own check tells

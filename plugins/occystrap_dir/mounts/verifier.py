@@ -12,7 +12,7 @@ from occystrap_dir.mounts.mount_files import (
 )
 from occystrap_dir.mounts.overlay_marks import mount_script
 from occystrap_dir.workspace.file_errors import is_there, reporting, unknown
-from occystrap_dir.workspace.locks import shared_if_there
+from occystrap_dir.workspace.locks import shared_if_exists
 from occystrap_dir.workspace.names import file_size, read_document
 from occystrap_dir.workspace.workspace import LOCK, RECEIPTS, STATE
 
@@ -46,7 +46,7 @@ def _seen(expected: Expectation, receipt: Receipt, full: bool, settings: Setting
 def _check(expected: Expectation, receipt: Receipt, full: bool, settings: Settings, results: CheckResults) -> None:
     root = receipt.path
     if expected.kind == 'mount':
-        with shared_if_there(root, LOCK):  # a run that adds an image changes one file after the other
+        with shared_if_exists(root, LOCK):  # a run that adds an image changes one file after the other
             _check_catalog(expected, receipt, results)
     elif expected.kind == 'layer':
         listed = listed_layer(root, expected.locator)

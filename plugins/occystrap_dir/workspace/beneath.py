@@ -1,7 +1,7 @@
-"""A directory and what lies below it, reached name by name (openat(2)), so that no link can lead out or astray.
+"""Access to what is below a directory, one path component at a time (openat(2)), without following symbolic links.
 
-Every component is opened with O_NOFOLLOW relative to the one above: to follow a link is impossible rather than checked
-for, and one that is planted between a look and the use of a name is met by the use.
+Every component is opened with O_NOFOLLOW relative to the one above. Links are not checked for in advance, they
+cannot be followed: one that is planted between a check and the use of a name does no harm.
 """
 import errno
 import os
@@ -22,36 +22,36 @@ _KINDS = {stat.S_IFLNK: 'a symbolic link', stat.S_IFDIR: 'a directory', stat.S_I
           stat.S_IFSOCK: 'a socket', stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device'}
 _MOST_LINKS = 40
 _STAYS = (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY)
-"""What tells of a directory that is not there, is none, is not empty, or is a mount point."""
+"""Errors for what is missing, is not a directory, is not empty, or is a mount point."""
 
 
 class WrongKind(OSError):
-    """Something else than the file or directory that should be at a path, which is left alone."""
+    """A path has something else than the expected file or directory, which is left alone."""
 
     def __init__(self, mode: int, expected: str) -> None:
         self._kind, self._expected = _KINDS.get(stat.S_IFMT(mode), 'something unknown'), expected
         super().__init__(errno.ENOTDIR, f'{self._kind} is in the way, where {expected} should be')
 
     def __str__(self) -> str:
-        """Return what to say of the file that was asked for."""
+        """Return what is wrong, to be put after the name of the requested file."""
         return (f'is {self._kind}, not a regular file' if self._expected == 'a regular file' else
                 f'lies in {self._kind}, not in a directory')
 
 
 class Beneath:
-    """A directory by its path, which may lead through links: that is for the user to choose. What is below may not.
+    """A directory. Its own path may contain links, since the user chose it; paths below it may not.
 
     Names are relative, with slashes. All methods raise OSError, with the whole path, and WrongKind for a link, a
     device, a pipe or anything else that is not what was expected at one of the names.
     """
 
     def __init__(self, path: str, descriptor: int | None = None) -> None:
-        """With `descriptor`, which stays open, it is that directory, whatever the path comes to lead to."""
+        """With `descriptor`, which the caller keeps open, that directory is used, wherever `path` leads later."""
         self.path, self._descriptor = path, descriptor
 
     @contextmanager
     def directory(self, name: str = '') -> Iterator[int]:
-        """Give the open descriptor of a directory."""
+        """Open a directory and yield its descriptor."""
         here = self._open(self._parts(name))
         try:
             yield here
@@ -60,7 +60,8 @@ class Beneath:
 
     @contextmanager
     def above(self, name: str) -> Iterator[tuple[int, str]]:
-        """Give the open directory that a name is in, and the last part of the name; errors tell the whole path."""
+        """Yield the descriptor of the directory that has a name, and the name's last part; errors have the whole path.
+        """
         parts = self._parts(name)
         self._require_inside(bool(parts), name)
         here = self._open(parts[:-1])
@@ -72,7 +73,7 @@ class Beneath:
             os.close(here)
 
     def make(self, name: str, mode: int = 0o777) -> bool:
-        """Make a directory if it is not there; return whether it was made."""
+        """Make a directory if it does not exist; return whether it was made."""
         with self.above(name) as (directory, last):
             try:
                 os.mkdir(last, mode, dir_fd=directory)
@@ -82,7 +83,7 @@ class Beneath:
                 return False
 
     def make_private(self, name: str, mode: int = 0o700) -> None:
-        """Make a directory that keeps others out, or see that one which is there does; `mode` lets some in."""
+        """Make a directory if it does not exist, and set its mode; the default keeps other users out."""
         self.make(name, mode)
         self.set_mode(name, mode)
 
@@ -95,21 +96,21 @@ class Beneath:
             return differs
 
     def create(self, name: str, mode: int = 0o666) -> int:
-        """Make a new file and return its descriptor, to be written to; raises FileExistsError."""
+        """Make a new file and return its descriptor, open for writing; raises FileExistsError."""
         with self.above(name) as (directory, last):
             return os.open(last, os.O_WRONLY | _CREATE, mode, dir_fd=directory)
 
     def lock_file(self, name: str) -> int:
-        """Open a file that is only there to be locked, made if need be; return its descriptor."""
+        """Open a lock file, made if it does not exist, and return its descriptor."""
         with self.above(name) as (directory, last):
             while True:
                 with suppress(FileExistsError):
                     return os.open(last, os.O_RDWR | _CREATE, 0o666, dir_fd=directory)
-                with suppress(FileNotFoundError):  # somebody removed it meanwhile
+                with suppress(FileNotFoundError):  # another process removed it meanwhile
                     return _open_regular(directory, last, _LOCK)
 
     def open(self, name: str) -> int:
-        """Open a regular file to be read, and return its descriptor; nothing else is opened, or waited for."""
+        """Open a regular file for reading and return its descriptor; pipes, devices and the like are not opened."""
         with self.above(name) as (directory, last):
             return _open_regular(directory, last, _READ)
 
@@ -122,7 +123,7 @@ class Beneath:
         return content
 
     def hash(self, name: str) -> tuple[Digest, int]:
-        """Return digest and size of a regular file, as the device has them."""
+        """Return digest and size in bytes of a regular file, read from the device."""
         descriptor = self.open(name)
         try:
             return hash_file(f'/proc/self/fd/{descriptor}')
@@ -130,7 +131,7 @@ class Beneath:
             os.close(descriptor)
 
     def status(self, name: str) -> os.stat_result | None:
-        """Return what is there, a link by itself; None where nothing is."""
+        """Return the status of a name, for a link that of the link itself; None if it does not exist."""
         try:
             with self.above(name) as (directory, last):
                 return os.lstat(last, dir_fd=directory)
@@ -138,7 +139,7 @@ class Beneath:
             return None
 
     def is_directory(self, name: str) -> bool:
-        """Tell whether a directory is there."""
+        """Return whether a name is that of a directory."""
         found = self.status(name)
         return found is not None and stat.S_ISDIR(found.st_mode)
 
@@ -150,17 +151,17 @@ class Beneath:
             return found.st_size
 
     def names(self, name: str = '') -> list[str]:
-        """Return what is in a directory, in order."""
+        """Return the names in a directory, sorted."""
         with self.directory(name) as directory:
             return sorted(os.listdir(directory))
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file another name, in place of what has it; a link that is there goes, what it leads to does not."""
+        """Rename a file, replacing what has the new name; a link is replaced itself, not its target."""
         with self.above(old) as (source, before), self.above(new) as (target, after):
             os.replace(before, after, src_dir_fd=source, dst_dir_fd=target)
 
     def unlink(self, name: str) -> None:
-        """Remove a file, or a link by itself, if it is there."""
+        """Remove a file or a link, not its target, if it exists."""
         with suppress(FileNotFoundError), self.above(name) as (directory, last):
             os.unlink(last, dir_fd=directory)
 
@@ -170,7 +171,7 @@ class Beneath:
             os.rmdir(last, dir_fd=directory)
 
     def remove_empty(self, name: str) -> None:
-        """Remove a directory if it is there and empty; what is in it, and what is none, stays."""
+        """Remove a directory if it exists and is empty; anything else is left alone."""
         try:
             self.rmdir(name)
         except OSError as error:
@@ -183,9 +184,9 @@ class Beneath:
             os.fsync(directory)
 
     def resolved(self, name: str) -> str:
-        """Return a name without links, which are followed as long as they stay below; raises InvalidImage for others.
+        """Return a name with its links resolved; raises InvalidImage if they lead out of this directory.
 
-        For what others may have made of links: the result is to be opened as any name, without following any.
+        For directories that other programs may have made of links. The result is opened without following links.
         """
         pending, here, links = self._parts(name)[::-1], list[str](), 0
         while pending:
@@ -209,7 +210,7 @@ class Beneath:
         return '/'.join(here)
 
     def _target(self, name: str) -> str | None:
-        """Return where a link leads, None for what is none."""
+        """Return the target of a link; None for anything else."""
         with self.above(name) as (directory, last):
             if not stat.S_ISLNK(os.lstat(last, dir_fd=directory).st_mode):
                 return None
@@ -220,7 +221,7 @@ class Beneath:
             raise InvalidImage(f'{self.path}: the name {name!r} leads out of the directory')
 
     def _open(self, parts: list[str]) -> int:
-        """Return the descriptor of a directory, to be closed."""
+        """Return the descriptor of a directory, which the caller closes."""
         opened = self.path if self._descriptor is None else '.'
         here = os.open(opened, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor)
         for depth, part in enumerate(parts):
@@ -234,7 +235,7 @@ class Beneath:
         return here
 
     def _with_path(self, error: OSError, name: str) -> OSError:
-        """Return an error that tells the whole path."""
+        """Return an error with the whole path."""
         if not str(error.filename or '').startswith(self.path):
             error.filename, error.filename2 = self._path(name), None
         return error
@@ -243,7 +244,7 @@ class Beneath:
         return f'{self.path}/{name}' if name else self.path
 
     def _parts(self, name: str) -> list[str]:
-        """Return the names on a way; raises InvalidImage for a name that could lead elsewhere."""
+        """Return the components of a name; raises InvalidImage for an absolute one, `..`, or what cannot be a name."""
         parts = [*PurePosixPath(name).parts]
         self._require_inside('\0' not in name and _is_encodable(name) and not name.startswith('/')
                              and '..' not in parts, name)
@@ -260,7 +261,7 @@ def _step(here: int, part: str) -> int:
 
 
 def _open_regular(directory: int, name: str, flags: int) -> int:
-    """Open a file that is looked at before, since to open a device may do something, and after."""
+    """Open a regular file; checked before, since opening a device may have effects, and again once it is open."""
     _require(os.lstat(name, dir_fd=directory), stat.S_IFREG)
     descriptor = os.open(name, flags, dir_fd=directory)
     try:
@@ -277,7 +278,7 @@ def _require(found: os.stat_result, kind: int) -> None:
 
 
 def _is_encodable(name: str) -> bool:
-    """Tell whether a file can have this name, which JSON may give any characters."""
+    """Return whether a file can have this name; one from JSON may have any characters."""
     try:
         os.fsencode(name)
         return True

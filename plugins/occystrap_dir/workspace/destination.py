@@ -1,4 +1,4 @@
-"""Whether images may be written to a directory: asked before anything is downloaded."""
+"""Checks whether images may be written to a directory, made before anything is downloaded."""
 import os
 from collections.abc import Collection
 
@@ -8,7 +8,7 @@ _HARMLESS = {'lost+found'}
 
 
 def check_directory(root: str) -> bool:
-    """Return whether `root` is a directory that may be written to, or not there but can be made; raises OutputError."""
+    """Return whether the directory `root` exists; raises OutputError unless it is writable, or can be made."""
     if not os.path.lexists(root):
         check_parent(root, os.path.dirname(root))
         return False
@@ -21,19 +21,19 @@ def check_directory(root: str) -> bool:
 
 
 def without_rebuilding(location: Location) -> Location:
-    """Return a location as receipts keep it: to make a list anew is for one run, and no part of the place."""
+    """Return a location for receipts, without rebuild_index, which concerns one run and not the destination."""
     return location._replace(given={name: text for name, text in location.given.items() if name != 'rebuild_index'})
 
 
 def not_replaced(what: str, loss: str) -> OutputError:
-    """Return what to say of a list of images that is damaged or lost, when nobody has asked to make it anew."""
+    """Return the error for a list of images that is damaged or missing and must not be rebuilt unless requested."""
     return OutputError(f'{what}: images of other programs may be listed there, so it is not replaced; repair it, or '
                        f'add --rebuild-index (or the option rebuild_index=true), with which {loss}')
 
 
 def check_empty(root: str, ours: Collection[str]) -> None:
-    """Raise OutputError if the directory has things in it, but none of `ours`."""
-    names = set(os.listdir(root))  # at once, since other writers may be at work here
+    """Raise OutputError if the directory has entries, but none of `ours`."""
+    names = set(os.listdir(root))  # read once, since other writers may be changing it
     if names.isdisjoint(ours) and (others := sorted(names - _HARMLESS)):
         raise OutputError(f'{root} holds other things, such as {others[0]!r}: name an empty directory')
 

@@ -1,4 +1,4 @@
-"""What all verifiers of this plugin have in common: what an error says of the thing that is looked at."""
+"""Shared by the verifiers of this plugin: reading files, and turning errors into observations."""
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from occystrap_dir.workspace.names import WrongKind, file_size, read_document
 
 
 def is_there(receipt: Receipt, results: CheckResults) -> bool:
-    """Tell whether the directory that a receipt is of is there; note it if not."""
+    """Return whether the directory of a receipt exists; report an error if it does not."""
     if os.path.isdir(receipt.path):
         return True
     results.error(receipt.destination, 'there is no such directory')
@@ -20,13 +20,16 @@ def is_there(receipt: Receipt, results: CheckResults) -> bool:
 
 @contextmanager
 def reporting(expected: Expectation, results: CheckResults,
-              tell_missing: Callable[[OSError], str] = lambda error: '') -> Iterator[None]:
-    """Turn what comes up while one thing is looked at into an observation: only what could not be read is unreachable.
+              explain_missing: Callable[[OSError], str] = lambda error: '') -> Iterator[None]:
+    """Turn errors of the with block, which reads one expected thing, into observations.
+
+    Missing files are missing, wrong kinds and contents differ, and only what could not be read is unreachable.
+    `explain_missing` returns the reason to report for a missing file.
     """
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        results.missing(expected, tell_missing(error))
+        results.missing(expected, explain_missing(error))
     except (WrongKind, InvalidImage) as error:
         results.differs(expected, str(error))
     except OSError as error:
@@ -34,12 +37,12 @@ def reporting(expected: Expectation, results: CheckResults,
 
 
 def unknown(expected: Expectation, results: CheckResults) -> None:
-    """Note that nobody here knows how to look at a thing, so that it is not proved."""
+    """Report that this version cannot check an expectation, so that it is not proved."""
     results.unreachable(expected, 'this version does not know how to check it')
 
 
 def report_document(expected: Expectation, root: str, results: CheckResults) -> None:
-    """Read a small document whole, unless its size tells already that it is another; raises OSError, WrongKind."""
+    """Read a small document and report it, or only its size if that differs; raises OSError, WrongKind."""
     size = file_size(root, expected.locator)
     if size == expected.size:
         results.read(expected, read_document(root, expected.locator, size))
@@ -48,14 +51,14 @@ def report_document(expected: Expectation, root: str, results: CheckResults) -> 
 
 
 def report_file(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults) -> None:
-    """Report a file's size, with `full` its digest as the device has it; raises OSError, WrongKind."""
+    """Report a file's size, with `full` also its digest, read from the device; raises OSError, WrongKind."""
     size = file_size(root, expected.locator)
     digest = device_digest(root, expected.locator, settings) if full and size == expected.size else None
     results.found(expected, size=size, digest=digest, evidence=READ)
 
 
 def device_digest(root: str, name: str, settings: Settings) -> Digest:
-    """Return the digest of a file as the device has it; raises OSError, and Cancelled when the run is to stop."""
+    """Return the digest of a file, read from the device; raises OSError, and Cancelled when the run is cancelled."""
     descriptor = Beneath(root).open(name)
     try:
         with ByteStream(ReadAhead(DeviceFile(f'/proc/self/fd/{descriptor}')), what=name) as stream:

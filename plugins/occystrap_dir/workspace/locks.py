@@ -9,10 +9,10 @@ from occystrap_dir.workspace.beneath import Beneath
 
 
 def take(place: Beneath, name: str, operation: int) -> int:
-    """Return the open descriptor of the lock file `name` in a place, made if need be, locked; closing it unlocks.
+    """Lock the lock file `name`, made if it does not exist, and return its descriptor; closing that unlocks.
 
     `operation` is fcntl.LOCK_SH or LOCK_EX, with LOCK_NB to raise BlockingIOError instead of waiting. Whoever holds
-    a lock file exclusively may remove it: those who waited for the removed one take the new one. Raises OSError.
+    a lock file exclusively may remove it: those who waited for the removed one lock a new one. Raises OSError.
     """
     while (locked := lock_if_current(place.lock_file(name), operation, lambda: place.status(name))) is None:
         pass
@@ -21,7 +21,7 @@ def take(place: Beneath, name: str, operation: int) -> int:
 
 @contextmanager
 def held(place: Beneath, name: str) -> Iterator[None]:
-    """Hold the lock file `name` in a place exclusively, waiting for it; raises OSError."""
+    """Hold the lock file `name` exclusively during the with block, waiting for it; raises OSError."""
     descriptor = take(place, name, fcntl.LOCK_EX)
     try:
         yield
@@ -30,10 +30,10 @@ def held(place: Beneath, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def shared_if_there(root: str, name: str) -> Iterator[None]:
-    """Keep others from holding the lock file `name` meanwhile, if there is one; it is not changed. Raises OSError.
+def shared_if_exists(root: str, name: str) -> Iterator[None]:
+    """Hold a shared lock on the lock file `name` during the with block, if the file exists; raises OSError.
 
-    For readers, who cannot make one where they may not write: where nobody ever held it, nobody is at work.
+    For readers, who may not be allowed to make one: where there is no lock file, no writer is at work.
     """
     place, locked = Beneath(root), None
     while locked is None:
@@ -50,7 +50,7 @@ def shared_if_there(root: str, name: str) -> Iterator[None]:
 
 
 def try_exclusive(descriptor: int) -> bool:
-    """Turn a shared lock into an exclusive one if nobody else has it, else give it up; return which."""
+    """Turn a shared lock into an exclusive one and return True; if others share it, release it and return False."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True

@@ -1,4 +1,4 @@
-"""Names within a directory, as documents or receipts give them: never trusted to stay in it."""
+"""Files by names from documents or receipts, which are not trusted to stay within the directory."""
 import os
 import re
 
@@ -8,33 +8,33 @@ __all__ = ['WrongKind', 'file_size', 'directory_name', 'open_inside', 'read_docu
 
 
 def file_size(root: str, name: str) -> int:
-    """Return the size in bytes of the regular file `name` below `root`, reached without any link.
+    """Return the size in bytes of the regular file `name` below `root`, reached without following links.
 
-    Raises WrongKind for anything that is not one, InvalidImage for a name that leads out, FileNotFoundError, OSError.
+    Raises WrongKind for anything else, InvalidImage for a name that leads out, FileNotFoundError, OSError.
     """
     return Beneath(root).size(name)
 
 
 def open_inside(root: str, name: str) -> int:
-    """Return a descriptor of the regular file `name`, whose links, if any, stay below `root`: for sources alone.
+    """Return a descriptor of the regular file `name`, following links that stay below `root`; for sources only.
 
-    Raises InvalidImage for a name or link that leads out, WrongKind for what is no file, FileNotFoundError, OSError.
+    Raises InvalidImage for a name or link that leads out, WrongKind for anything else, FileNotFoundError, OSError.
     """
     place = Beneath(root)
     return place.open(place.resolved(name))
 
 
 def read_document(root: str, name: str, cap: int, links: bool = False) -> bytes:
-    """Return the content of a small file; with `links`, for sources alone, links are followed that stay below `root`.
+    """Return the content of a small file; with `links`, for sources only, follow links that stay below `root`.
 
-    Raises InvalidImage when it has more than `cap` bytes or a name that leads out, WrongKind for what is no file, and
-    OSError.
+    Raises InvalidImage when it has more than `cap` bytes or a name that leads out, WrongKind if it is not a regular
+    file, and OSError.
     """
     place = Beneath(root)
     return place.read(place.resolved(name) if links else name, cap)
 
 
 def directory_name(root: str) -> str:
-    """Return what to call an image that has no name: like its directory, in the form of a repository."""
+    """Return a name for an image that has none: that of its directory, in the form of a repository."""
     words = re.findall(r'[a-z0-9]+', os.path.basename(os.path.realpath(root)).lower())
     return '-'.join(words) or 'image'

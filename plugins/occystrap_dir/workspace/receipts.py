@@ -1,4 +1,4 @@
-"""The receipts that a directory keeps: what is known of its images and layers from the runs that wrote them."""
+"""The receipts in a directory: what the runs that wrote its images and layers recorded."""
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +17,7 @@ _CAP = 64 << 20
 
 
 def kept_receipt(root: str, manifest: str) -> Receipt | None:
-    """Return the receipt of the image whose manifest has this name; None without a readable one."""
+    """Return the receipt of the image whose manifest has this name; None if there is no readable one."""
     try:
         return Receipt.from_json(Beneath(root).read(f'{RECEIPTS}/{manifest}', _CAP))
     except (OSError, OccystrapError):
@@ -25,7 +25,7 @@ def kept_receipt(root: str, manifest: str) -> Receipt | None:
 
 
 def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
-    """Return the receipt to keep: what an earlier run saw with its own eyes stays seen when a rerun skips it."""
+    """Return a receipt with the stronger evidence of an earlier run, which streamed what a rerun skips."""
     seen = {each for each in (earlier.expectations if earlier else ()) if each.evidence is Evidence.STREAMED}
     upgraded = (each._replace(evidence=Evidence.STREAMED) for each in receipt.expectations)
     return replace(receipt, expectations=tuple(
@@ -33,26 +33,26 @@ def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
 
 
 def recorded_sizes(root: str) -> dict[Digest, int]:
-    """Return the size in bytes of every layer that the kept receipts tell of, by diff_id."""
-    return {digest: size for each in _kept(root, _layer_sizes) for digest, size in each.items()}
+    """Return the size in bytes of every layer in the kept receipts, by diff_id."""
+    return {digest: size for each in _from_receipts(root, _layer_sizes) for digest, size in each.items()}
 
 
 def recorded_lists(root: str) -> set[tuple[str, Digest]]:
-    """Return every list of files that the kept receipts tell of: its name, and its digest."""
-    return {listing for each in _kept(root, _lists) for listing in each}
+    """Return every list of files in the kept receipts: its name, and its digest."""
+    return {listing for each in _from_receipts(root, _lists) for listing in each}
 
 
-def _kept(root: str, told: Callable[[str, str, int], T]) -> list[T]:
-    """Return what `told` has of each kept receipt, by root, name and inode; nothing without receipts."""
+def _from_receipts(root: str, extract: Callable[[str, str, int], T]) -> list[T]:
+    """Return what `extract` returns for root, name and inode of each kept receipt; nothing if there are none."""
     with suppress(OSError), Beneath(root).directory(RECEIPTS) as directory:
         with os.scandir(directory) as entries:
-            return [told(root, entry.name, entry.inode()) for entry in entries]
+            return [extract(root, entry.name, entry.inode()) for entry in entries]
     return []
 
 
 @lru_cache(maxsize=4096)
 def _layer_sizes(root: str, name: str, inode: int) -> dict[Digest, int]:
-    """Return the layers of one receipt; cached because many images go into one directory, and never wrong later on."""
+    """Return the sizes of one receipt's layers; cached by inode, since many images go into one directory."""
     receipt = kept_receipt(root, name)
     return {layer.digest: layer.size for layer in receipt.of_kind('layer')} if receipt else {}
 

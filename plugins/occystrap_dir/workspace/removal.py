@@ -1,4 +1,4 @@
-"""Removing what lower layers, or earlier entries, have brought: everything at a path, or all but what is to stay."""
+"""Removing files of lower layers or earlier entries: everything at a path, or all but what must stay."""
 import os
 from typing import Protocol
 
@@ -9,41 +9,44 @@ _Names = list[tuple[bytes, bool]]
 
 
 class Keeper(Protocol):
-    """Knows what the current layer has brought, and hears of what becomes of the rest."""
+    """Knows which paths the current layer brought, and is notified of removals."""
 
     def is_own(self, path: bytes) -> bool:
-        """Tell whether the current layer has brought a path, which stays when a mark hides it."""
+        """Return whether the current layer brought a path, so that whiteouts do not remove it."""
 
     def is_whole(self, directory: bytes) -> bool:
-        """Tell whether all that is below a directory is known to stay, so that nobody need look there."""
+        """Return whether everything below a directory is known to stay, so that it need not be searched."""
 
     def set_whole(self, directory: bytes) -> None:
-        """Know that whatever is still below a directory stays."""
+        """Record that everything that is still below a directory stays."""
 
     def gone(self, path: bytes) -> None:
-        """Know that a path was removed."""
+        """Record that a path was removed."""
 
     def left(self, path: bytes) -> None:
-        """Know that a directory is hidden, but has to be left for what stays in it."""
+        """Record that a directory was to be removed, but is left because something in it stays."""
 
 
 class Removal:
-    """Removes from one tree. Nobody looks twice at what stays of one layer, however often that is hidden."""
+    """Removes files and directories from one tree.
+
+    What stays of a layer is searched once, however many whiteouts cover it.
+    """
 
     def __init__(self, root: Root, keeper: Keeper | None = None, unlocks: bool = False) -> None:
-        """Without a keeper everything goes; `unlocks` restores the permission to read directories and to empty them."""
+        """Without a keeper everything is removed; with `unlocks`, directories are first made readable and writable."""
         self._root, self._keeper, self._unlocks = root, keeper, unlocks
 
     def everything(self, path: bytes) -> None:
-        """Remove what is at a path without links, and what is below it; raises OSError."""
+        """Remove a path, reached without following links, and all below it; raises OSError."""
         self._remove(path, None)
 
     def hidden(self, path: bytes) -> None:
-        """Remove the same, but for what stays; raises OSError."""
+        """Remove a path and all below it, except what the keeper keeps; raises OSError."""
         self._remove(path, self._keeper)
 
     def hidden_in(self, directory: bytes) -> None:
-        """Remove what is in a directory, but for what stays; raises OSError."""
+        """Remove all below a directory, except what the keeper keeps; raises OSError."""
         if self._keeper is None or not self._keeper.is_whole(directory):
             self._empty(directory, self._keeper)
 
@@ -57,7 +60,7 @@ class Removal:
             self._remove_directory(path, keeper)
 
     def _empty(self, directory: bytes, keeper: Keeper | None) -> None:
-        """Remove what is in a directory, the deepest first; memory holds only the names on one path."""
+        """Remove all below a directory, deepest first; memory holds the names of the directories on one path only."""
         self._root.gone(directory)
         levels: list[tuple[bytes, _Names]] = [(directory, self._names(directory))]
         while levels:
@@ -122,7 +125,7 @@ def _is_directory(name: bytes, directory: int) -> bool:
 
 
 def _set_open(name: bytes, directory: int) -> None:
-    """Give a directory the mode 0700; raises NotADirectoryError for anything else, a link as well."""
+    """Give a directory the mode 0700; raises NotADirectoryError for anything else, including a link."""
     descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         os.chmod(f'/proc/self/fd/{descriptor}', 0o700)
@@ -131,7 +134,7 @@ def _set_open(name: bytes, directory: int) -> None:
 
 
 def remove_tree(place: Beneath, name: str) -> None:
-    """Remove a directory of ours and all below it, however deep, or a file; raises OSError."""
+    """Remove a directory and all below it, however deep, or a file; raises OSError."""
     with place.above(name) as (above, last):
         root = Root(above)
         try:

@@ -1,7 +1,7 @@
-"""Directories below a root, opened name by name without following any link but those that are resolved here.
+"""Directories below a root, opened one path component at a time; symlinks are resolved here, within the root.
 
-Symlinks on the way to a file are followed as a process in a chroot would follow them: an absolute target begins at the
-root, and `..` stops there. Every step is an openat(2) of one name with O_NOFOLLOW, so that no link can lead out.
+Symlinks in the directories of a path are followed as in a chroot: an absolute target begins at the root, and `..` stops
+there. Every step is an openat(2) of one name with O_NOFOLLOW, so that no link can lead out.
 """
 import errno
 import os
@@ -15,10 +15,10 @@ from occystrap_core import InvalidImage
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN = 64
-"""Directories that are kept open."""
+"""How many directories are kept open."""
 _ALIASES = 4096
 _LINKS = 40
-"""Symlinks that may be followed on one way, as on Linux (path_resolution(7))."""
+"""Symlinks that are followed in one path, as on Linux (path_resolution(7))."""
 LONGEST = 4095
 """Bytes that a path may have, as on Linux: PATH_MAX without its zero byte."""
 
@@ -28,29 +28,29 @@ _LONGEST_NAME = 255
 
 
 class NoDirectory(InvalidImage):
-    """Something is below what is no directory."""
+    """A path has something else than a directory where it needs one."""
 
 
 class Directory(NamedTuple):
-    """An open directory: its path below the root, without links, and its descriptor, good until the next is opened."""
+    """An open directory: its path below the root, without links, and its descriptor, valid until the next is opened."""
 
     path: bytes
     descriptor: int
 
 
 class Root:
-    """A root directory. Paths are bytes, relative, without `.`; the root is empty."""
+    """A root directory. Paths are bytes, relative, without `.`; that of the root is empty."""
 
     def __init__(self, path: str | int, made: Callable[[bytes], None] = lambda path: None) -> None:
-        """`path` may be an open directory; `made` hears of each directory that is made on the way. Raises OSError."""
+        """`path` may be an open directory; `made` is called for each missing directory that is made. Raises OSError."""
         self._made = made
         self._open: OrderedDict[bytes, int] = OrderedDict()
         self._root = os.open('.', _DIRECTORY, dir_fd=path) if isinstance(path, int) else os.open(path, _DIRECTORY)
         self._aliases: dict[bytes, bytes] = {b'': b''}
-        """Paths as they are asked for, to paths without links."""
+        """Requested paths, and the same without links."""
 
     def directory(self, path: bytes) -> Directory:
-        """Return the directory at a path, made if missing; raises InvalidImage where something else is, OSError."""
+        """Return the directory at a path, made if missing; raises InvalidImage if something else is there, OSError."""
         known = self._aliases.get(path)
         if known is not None and known in self._open:  # as for nearly all files
             return Directory(known, self._open[known])
@@ -59,14 +59,15 @@ class Root:
         return found
 
     def existing(self, path: bytes) -> Directory | None:
-        """Return the directory at a path, None where there is none; raises OSError."""
+        """Return the directory at a path, None if there is none; raises OSError."""
         try:
             return self._find(path, make=False)
         except InvalidImage:
             return None
 
     def plain(self, path: bytes) -> int:
-        """Return the descriptor of a directory whose path has no links, valid until the next one; raises OSError."""
+        """Return the descriptor of a directory whose path has no links, valid until the next is opened; raises OSError.
+        """
         if not path:
             return self._root
         if path in self._open:
@@ -81,7 +82,7 @@ class Root:
         return descriptor
 
     def gone(self, path: bytes) -> None:
-        """Forget what was known of a path that is about to be removed, and of what is below it."""
+        """Forget a path that is about to be removed, and all below it."""
         self._aliases = {b'': b''}
         below = path + b'/'
         for each in [each for each in self._open if each == path or each.startswith(below)]:
@@ -106,9 +107,10 @@ class Root:
         return Directory(known, self.plain(known))
 
     def _walk(self, path: bytes, make: bool) -> bytes | None:
-        """Return the path without links; None where something is missing that is not to be made.
+        """Return the path without links; without `make`, None if a directory is missing.
 
-        What is missing is taken for a directory, which `..` leaves again: it is made if it is on the way at the end.
+        Missing components count as directories, so that `..` after one leads back; those still in the resolved path are
+        made.
         """
         pending, here, links = path.split(b'/')[::-1], b'', 0
         missing: list[bytes] = []
@@ -127,7 +129,7 @@ class Root:
             if target:
                 links += 1
                 if links > _LINKS:
-                    raise InvalidImage(f'{text(path)}: more than {_LINKS} links on the way')
+                    raise InvalidImage(f'{text(path)}: more than {_LINKS} links in its path')
                 here = b'' if target.startswith(b'/') else here
                 pending += target.split(b'/')[::-1]
             else:
@@ -142,7 +144,7 @@ class Root:
         return here
 
     def _step(self, here: bytes, name: bytes, child: bytes) -> bytes | None:
-        """Open a directory and return None; or return the target of the link that is there, empty where nothing is."""
+        """Open a directory and return None; return the target if it is a link, and an empty one if it is missing."""
         above = self.plain(here)
         try:
             self._keep(child, os.open(name, _DIRECTORY, dir_fd=above))
@@ -165,15 +167,15 @@ class Root:
 
 
 def join(directory: bytes, name: bytes) -> bytes:
-    """Return the path of what is called `name` in a directory."""
+    """Return the path of `name` in a directory."""
     return directory + b'/' + name if directory else name
 
 
 @contextmanager
 def naming_path(path: bytes) -> Iterator[None]:
-    """Have an OSError of the block name this path in the image; raises InvalidImage if a name in it is too long.
+    """Make an OSError in the with block name this path in the image; raises InvalidImage if no file can have it.
 
-    Directories are reached name by name, so the error itself has only the last name, or none.
+    Directories are opened one by one, so the system's error has only the last name, or none.
     """
     try:
         yield
@@ -182,7 +184,7 @@ def naming_path(path: bytes) -> Iterator[None]:
 
 
 def at_path(error: OSError, path: bytes) -> OSError | InvalidImage:
-    """Return an error that names a path in the image: InvalidImage if no file can have this path."""
+    """Return an error that names a path in the image, InvalidImage if no file can have this path."""
     if error.errno == errno.ENAMETOOLONG and max(map(len, path.split(b'/'))) > _LONGEST_NAME:
         return InvalidImage(f'{text(path)} has a name of more than {_LONGEST_NAME} bytes, which no file can have')
     if error.filename is not None:

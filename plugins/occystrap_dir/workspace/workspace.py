@@ -1,8 +1,8 @@
-"""The directory `.occystrap` in a destination: receipts, partial files, and who is at work there.
+"""The directory `.occystrap` in a destination: receipts, partial files, and the locks of the runs that write there.
 
-Each run holds a shared lock on `active` and has a mark in `temporary` while it works. Whoever is the last to leave gets
-the lock alone; marks or files that are still there then tell of a run that was killed, failed or replaced something,
-and what such runs left behind is removed. A mark can note names of files that are in question then.
+While a run writes, it holds a shared lock on `active` and has a mark, a file in `temporary`. The last run to leave gets
+the lock exclusively. Marks and partial files that are still there then belong to runs that were killed, failed or
+replaced something, and what those left is removed. A mark may list files to remove unless an image names them.
 """
 import fcntl
 import os
@@ -32,12 +32,12 @@ _LONGEST = 4096
 
 
 class Workspace:
-    """One run's share of the state directory of a destination: `enter`, write partial files, `leave`."""
+    """The state directory of a destination, as one run uses it: `enter`, write partial files, `leave`."""
 
     def __init__(self, root: str, sync: bool, mode: int | None = None) -> None:
         """`root` is the destination; with `sync` everything is flushed to the device before it becomes visible.
 
-        `mode` is that of the destination if it is made, whatever the process's umask.
+        `mode` is the mode of the destination if it is made, whatever the process's umask.
         """
         self._mode = mode
         self._withheld = 0 if mode is None else stat.S_IWOTH
@@ -49,15 +49,15 @@ class Workspace:
         self._active: int | None = None
         self._made_root = self._found_remains = self._ended = False
         self.notes: list[str] = []
-        """After `leave`: lines for people about what could not be removed."""
+        """After `leave`: lines for the user about what could not be removed."""
 
     def enter(self) -> None:
-        """Make the directories and say that a run is at work; raises OutputError."""
+        """Make the directories, take the lock and make the mark; raises OutputError."""
         with output_errors(self.root):
             for attempt in range(_ATTEMPTS):
                 try:
                     return self._enter()
-                except FileNotFoundError:  # the last of other runs has just removed the empty directories
+                except FileNotFoundError:  # another run, the last to leave, has just removed the empty directories
                     if attempt == _ATTEMPTS - 1:
                         raise
 
@@ -71,12 +71,12 @@ class Workspace:
         self._begin_mark()
 
     def _begin_mark(self) -> None:
-        """Make the mark, unless it was made and is there."""
+        """Make the mark, unless it exists."""
         if self._noted is None or not is_current(self._noted, lambda: self.place.status(self._mark)):
             self._noted = self.place.create(self._mark)
 
     def _join(self) -> int:
-        """Return the shared lock; whoever finds itself alone first removes the partial files of killed runs."""
+        """Return the shared lock; a run that is alone first removes the partial files of killed runs."""
         try:
             active = locks.take(self.place, _ACTIVE, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -90,7 +90,7 @@ class Workspace:
         return locks.take(self.place, _ACTIVE, fcntl.LOCK_SH)
 
     def _take_over(self) -> None:
-        """Remove what killed runs left here; what their marks note is in ours before theirs are gone."""
+        """Remove what killed runs left in `temporary`, having copied the names in their marks to this run's mark."""
         noted = self.noted()
         self._begin_mark()
         self.note(noted)
@@ -99,9 +99,9 @@ class Workspace:
                 remove_tree(self.place, f'{_TEMPORARY}/{name}')
 
     def note(self, names: Collection[str]) -> None:
-        """Keep the names of files that are to go unless something names them when the last run leaves.
+        """Add names to the mark: files to remove when the last run leaves, unless an image names them.
 
-        That is also known after this run was killed, and to nobody when it left clean. Raises OutputError, Cancelled.
+        They are still known if this run is killed, and forgotten if it leaves clean. Raises OutputError, Cancelled.
         """
         with self._mutex, output_errors(self.root):
             self._check()
@@ -109,7 +109,7 @@ class Workspace:
             write_all(self._noted, b''.join(os.fsencode(f'{name}\n') for name in names))
 
     def noted(self) -> set[str]:
-        """Return what the marks of all runs note, for whoever is alone here; raises OSError."""
+        """Return the names in the marks of all runs, for a run that is alone; raises OSError."""
         names: set[str] = set()
         for mark in self.place.names(_TEMPORARY):
             if mark.endswith('.run'):
@@ -119,12 +119,12 @@ class Workspace:
         return names
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold, alone among all runs, the right to change what lists the images; raises OSError."""
+        """Lock out all other runs from changing the list of images during the with block; raises OSError."""
         return locks.held(self.place, LOCK)
 
     @contextmanager
     def partial(self) -> Iterator[WorkspaceFile]:
-        """Give a new partial file, removed at the end unless it was moved; raises OutputError, Cancelled."""
+        """Yield a new partial file, removed at the end unless it was moved; raises OutputError, Cancelled."""
         file = self._new_partial()
         try:
             yield file
@@ -132,13 +132,13 @@ class Workspace:
             file.discard()
 
     def write(self, data: bytes, mode: int = 0o666) -> str:
-        """Write a small document to a partial file, flushed and closed; return its name; raises OutputError."""
+        """Write a document to a partial file, flush and close it, and return its name; raises OutputError."""
         return self.filled(lambda write: write(data), mode)[0]
 
     def filled(self, fill: Callable[[Callable[[bytes], None]], T], mode: int = 0o666) -> tuple[str, T]:
-        """Have `fill` write a partial file piece by piece; return its name, flushed and closed, and what `fill` did.
+        """Call `fill` with a function that writes to a partial file, and return the file's name and the result.
 
-        Raises OutputError, and what `fill` raises.
+        The file is flushed and closed then. Raises OutputError, and what `fill` raises.
         """
         file = self._new_partial(mode)
         try:
@@ -157,7 +157,7 @@ class Workspace:
             return WorkspaceFile(self.place, name, self.sync, mode & ~self._withheld)
 
     def move(self, partial: str, name: str) -> None:
-        """Give a complete partial file the final name `name` below the destination, by one rename."""
+        """Rename a complete partial file to `name` below the destination; raises OutputError, Cancelled."""
         above = os.path.dirname(name)
         with output_errors(self.root):
             with self._mutex:
@@ -169,16 +169,16 @@ class Workspace:
                 self.place.sync(above)
 
     def settle(self) -> None:
-        """Flush the names in the destination to the device; raises OutputError."""
+        """With sync, flush the names in the destination to the device; raises OutputError."""
         if self.sync:
             with output_errors(self.root):
                 self.place.sync()
 
     def leave(self, clean: bool, sweep: Callable[[], None]) -> None:
-        """End the run, and remove what is temporary; not `clean` when it leaves files that nothing names.
+        """End the run and remove its temporary files; `clean` is False if it leaves files that no image names.
 
-        The last run to leave calls `sweep`, which removes such files, if any run was not clean; that raises ImageError
-        where it cannot tell which they are. What cannot be removed now is told in `notes`, and removed by the next run.
+        If any run was not clean, the last to leave calls `sweep`, which removes such files, and raises ImageError if it
+        cannot determine which they are. `notes` says what cannot be removed; the next run tries again.
         """
         with self._mutex:
             self._ended = True
@@ -193,7 +193,7 @@ class Workspace:
                 self._tidy(sweep)
         for descriptor in (active, self._noted):
             if descriptor is not None:
-                with suppress(OSError):  # closed all the same, and nothing that must last was written to them
+                with suppress(OSError):  # it is closed in any case, and nothing that must last was written to it
                     os.close(descriptor)
         self._noted = None
 
@@ -205,7 +205,7 @@ class Workspace:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Have `notes` tell of an OSError in the with block, which removes something; what is gone is no failure."""
+        """Add an OSError in the with block, which removes something, to `notes`; a missing file is no error."""
         try:
             yield
         except FileNotFoundError:
@@ -216,7 +216,7 @@ class Workspace:
             self.notes += [] if note in self.notes else [note]
 
     def _tidy(self, sweep: Callable[[], None]) -> None:
-        """Leave no trace but receipts; `active` goes last, since others may begin as soon as it is gone."""
+        """Remove everything but receipts; `active` last, since another run may begin as soon as it is gone."""
         if self.place.names(_TEMPORARY):
             self._sweep_up(sweep)
         remove_tree(self.place, _TEMPORARY)
@@ -232,8 +232,8 @@ class Workspace:
         try:
             sweep()
         except ImageError as error:
-            self.notes.append(f'{self.root} keeps what no image names any more, as it cannot be told from what another '
-                              f'one names: {error}')
+            self.notes.append(f'{self.root} keeps files that no image uses any more, as it is unknown which ones other '
+                              f'images use: {error}')
 
     def _remove_root(self) -> None:
         if self._made_root and not os.listdir(self.root):
@@ -245,7 +245,7 @@ class Workspace:
 
 
 def is_idle(root: str) -> bool:
-    """Tell whether nobody is at work in a destination, nor has been killed there; raises OSError."""
+    """Return whether no run writes to a destination, or was killed while it did; raises OSError."""
     try:
         return not Beneath(root).names(_TEMPORARY)
     except FileNotFoundError:
@@ -253,14 +253,14 @@ def is_idle(root: str) -> bool:
 
 
 def was_left(root: str, name: str) -> bool:
-    """Tell whether a directory holds something that no run at work, or killed, can have put there; raises OSError."""
-    with suppress(FileNotFoundError):  # asked before and after, as a run may begin or end meanwhile
+    """Return whether a directory has entries that no running or killed run can have made; raises OSError."""
+    with suppress(FileNotFoundError):  # checked before and after, as a run may begin or end meanwhile
         return is_idle(root) and bool(Beneath(root).names(name)) and is_idle(root)
     return False
 
 
 def _made(root: str, mode: int | None) -> bool:
-    """Make a destination, unless another run is faster; return whether it was made."""
+    """Make a destination, unless another run has made it; return whether it was made."""
     with suppress(FileExistsError):
         os.mkdir(root, 0o777 if mode is None else mode)
         if mode is not None:

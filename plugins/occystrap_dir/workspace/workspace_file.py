@@ -1,4 +1,4 @@
-"""Files in the making, which become visible whole or not at all."""
+"""Files of a destination that are being written and appear when they are complete."""
 from contextlib import suppress
 
 from occystrap_core.files import PartialFile, output_errors

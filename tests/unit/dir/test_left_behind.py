@@ -35,11 +35,11 @@ def test_a_directory_with_a_manifest_that_cannot_be_read_keeps_its_orphans(tmp_p
     writer = output(tmp_path, unique=True)
     copy(sample_image('two:v1', variant='other'), writer, Settings(sync=False))
     note, = writer.notes
-    assert note.startswith(f'{tmp_path} keeps what no image names any more') and 'manifest-one-v1.json' in note
+    assert note.startswith(f'{tmp_path} keeps files that no image uses any more') and 'manifest-one-v1.json' in note
 
 
 @pytest.mark.parametrize(('damaged', 'words'), [
-    ('one:v1', 'keeps what no image names any more'), ('two:v1', 'keeps the blobs of what was replaced')])
+    ('one:v1', 'keeps files that no image uses any more'), ('two:v1', 'keeps the blobs of what was replaced')])
 def test_a_layout_with_a_manifest_that_cannot_be_read_keeps_its_blobs(damaged: str, words: str, tmp_path: Path) -> None:
     for name in ('one:v1', 'two:v1'):
         layouts.write(tmp_path, sample_image(name, variant=name))
