@@ -1,4 +1,4 @@
-"""catalog.json: which manifest belongs to which image, as {name: {tag: manifest}}, in a directory of several."""
+"""catalog.json: the manifest of each image in a directory of several, as {name: {tag: manifest}}."""
 import hashlib
 import json
 import re
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     manifest: str
 
     def canonical(self) -> bytes:
-        """Return the bytes whose digest stands for this entry in a receipt: the catalog if it had no other."""
+        """Return the bytes whose digest a receipt has for this entry: those of a catalog with this entry alone."""
         return dump_json({self.name: {self.tag: self.manifest}})
 
     def __str__(self) -> str:
@@ -43,12 +43,12 @@ class Catalog:
         return iter(self.entries.values())
 
     def put(self, entry: Entry) -> None:
-        """Add an image, in place of what had its name and tag or claimed its manifest."""
+        """Add an image, replacing entries with its name and tag, or its manifest."""
         kept = {key: each for key, each in self.entries.items() if each.manifest != entry.manifest}
         self.entries = {**kept, (entry.name, entry.tag): entry}
 
     def to_json(self) -> bytes:
-        """Return the catalog as a file: a line for each name, in order."""
+        """Return the content of the file: a line for each name, sorted."""
         document: dict[str, dict[str, str]] = {}
         for (name, tag), entry in sorted(self.entries.items()):
             document.setdefault(name, {})[tag] = entry.manifest
@@ -57,19 +57,19 @@ class Catalog:
 
 
 def parse_catalog(raw: bytes, what: str) -> Catalog:
-    """Return the catalog in `raw`; raises InvalidImage, naming `what`, when it is none."""
+    """Return the catalog in `raw`; raises InvalidImage, which names `what`, if it is malformed."""
     catalog = Catalog()
     for name, tags in parse_object(raw, what, CAP).items():
         if not isinstance(tags, dict) or not all(map(is_manifest_name, tags.values())):
-            raise InvalidImage(f'{what}: {name!r} is not followed by tags with the names of manifests')
+            raise InvalidImage(f'{what}: {name!r} does not map tags to names of manifests')
         catalog.entries.update({(name, tag): Entry(name, tag, manifest) for tag, manifest in tags.items()})
     return catalog
 
 
 def read_catalog(root: str, links: bool = False) -> Catalog:
-    """Return the catalog of a directory, empty if it has none; of a source even behind links.
+    """Return the catalog of a directory, empty if it has none; with `links`, for sources only, links are followed.
 
-    Raises InvalidImage for a damaged one, and OSError.
+    Raises InvalidImage if it is damaged, and OSError.
     """
     try:
         return parse_catalog(read_document(root, CATALOG, CAP, links), f'{root}/{CATALOG}')
@@ -78,32 +78,32 @@ def read_catalog(root: str, links: bool = False) -> Catalog:
 
 
 def is_missing(root: str) -> bool:
-    """Tell whether there are several images without a catalog; raises OSError."""
+    """Return whether a directory has several images but no catalog; raises OSError."""
     return not Beneath(root).status(CATALOG) and manifest_names(root) not in ([], [SINGLE])
 
 
 def rebuilt_catalog(root: str) -> tuple[Catalog, str]:
-    """Return a catalog of the images that are there, and a note on what is lost. Raises OSError.
+    """Return a catalog of the images in a directory, and a note on what is lost. Raises OSError.
 
-    Receipts tell their names, and their own tags those of the others.
+    Names are taken from receipts, and for images without one from the tags in their manifests.
     """
-    catalog, untold = Catalog(), list[str]()
+    catalog, unnamed = Catalog(), list[str]()
     for manifest in manifest_names(root):
         receipt = kept_receipt(root, manifest)
         found = list(_attested(receipt, manifest) if receipt else ())
-        untold += [] if found else [manifest]
+        unnamed += [] if found else [manifest]
         for entry in found:
             catalog.put(entry)
     lost = list[str]()
-    for manifest in untold:
+    for manifest in unnamed:
         tagged = list(_tagged(root, manifest))
         lost += [] if tagged else [manifest]
         for entry in tagged:
             catalog.entries.setdefault((entry.name, entry.tag), entry)
-    tagged_only = [each for each in untold if each not in lost]
-    told = f'; by their own tags alone: {", ".join(tagged_only)}' if tagged_only else ''
-    told += f'; left out, as nothing tells their names: {", ".join(lost)}' if lost else ''
-    return catalog, f'{CATALOG} was made anew from receipts, without the names that other programs gave{told}'
+    tagged_only = [each for each in unnamed if each not in lost]
+    details = f'; named by their own tags: {", ".join(tagged_only)}' if tagged_only else ''
+    details += f'; left out, as their names are unknown: {", ".join(lost)}' if lost else ''
+    return catalog, f'{CATALOG} was rebuilt from receipts, without the names that other programs gave{details}'
 
 
 def _tagged(root: str, manifest: str) -> Iterator[Entry]:
@@ -125,11 +125,11 @@ def _attested(receipt: Receipt, manifest: str) -> Iterator[Entry]:
 
 
 def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
-    """Return the entry under which an image goes into a directory of several.
+    """Return the entry for an image that is added to a directory of several.
 
-    As in 0.4.17 the name is the repository without its host; the host comes before it only when an image of that name
-    and tag from another host is there already (one without a host counts as the same). The manifest of an image that
-    is written again keeps its name.
+    As in 0.4.17 the name is the repository without its host. The host is put before it only if the directory has an
+    image of that name and tag from another host (one without a host counts as the same). An image that is written again
+    keeps the name of its manifest.
     """
     entries = [catalog.entries.get((each.name, each.tag), each) for each in _candidates(reference, '')]
     chosen = next((each for each in entries if not _is_from_another_host(each, reference, root)), entries[-1])
@@ -139,7 +139,7 @@ def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
 
 
 def named_as(reference: Reference) -> Entry:
-    """Return the entry of an image, still without a manifest, where none from another host has its name and tag."""
+    """Return the entry of an image, without a manifest, assuming that none from another host has its name and tag."""
     return _candidates(reference, '')[0]
 
 
@@ -161,7 +161,8 @@ def _is_from_another_host(entry: Entry, reference: Reference, root: str) -> bool
 
 
 def _free_name(catalog: Catalog, entry: Entry) -> str:
-    """Return manifest-NAME-TAG.json with what file names cannot hold replaced; where that is taken, with a hash."""
+    """Return manifest-NAME-TAG.json, with characters replaced that file names cannot have; with a hash if it is taken.
+    """
     stem = re.sub(r'[^A-Za-z0-9._-]', '_', f'{entry.name}-{entry.tag}')
     taken = {each.manifest.lower() for each in catalog}
     plain = f'manifest-{stem}.json'

@@ -1,4 +1,4 @@
-"""The images that a directory holds, by the names that its catalog and its manifests give them."""
+"""The images in a directory, by their names in its catalog and manifests."""
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from occystrap_dir.workspace.names import directory_name
 
 
 class Choice(NamedTuple):
-    """One image of a directory: its name and tag, empty if it has none, and its place in a manifest."""
+    """One image of a directory: its name and tag, empty if it has none, and its position in a manifest."""
 
     name: str
     tag: str
@@ -25,20 +25,20 @@ class Choice(NamedTuple):
 
     @property
     def place(self) -> tuple[str, int]:
-        """What two names of the same image have in common."""
+        """Manifest and position, which are the same for all names of one image."""
         return self.manifest, self.position
 
     def is_called(self, name: str | None, tag: str | None) -> bool:
-        """Tell whether the user means this one, by NAME, NAME:TAG or the end of either; None stands for any."""
+        """Return whether NAME, NAME:TAG, or the last components of either, name this image; None matches any."""
         named = name is None or any(f'/{each}'.endswith(f'/{name}') for each in (self.name, str(self)))
         return named and tag in (None, self.tag)
 
 
 def list_choices(root: str) -> list[Choice]:
-    """Return the images in a directory, each once for every name; raises InvalidImage, FileNotFoundError, OSError.
+    """Return the images in a directory, one entry for each name; raises InvalidImage, FileNotFoundError, OSError.
 
-    A manifest that the catalog lists under one name has that name. The others are asked themselves: version 0.4.17
-    lists one manifest under the names of all images that it ever held.
+    A manifest that the catalog lists once has that name. Names of the others are read from the manifests, since version
+    0.4.17 lists one manifest under the names of all images that it ever held.
     """
     catalog = list(read_catalog(root, links=True))
     names = Counter(entry.manifest for entry in catalog)
@@ -62,13 +62,13 @@ def saved_image(root: str, choice: Choice) -> SavedImage:
     try:
         return read_manifest(root, choice.manifest, links=True)[choice.position]
     except FileNotFoundError:
-        raise InvalidImage(f'{root}: {choice.manifest}, which the catalog names for {choice}, is missing') from None
+        raise InvalidImage(f'{root}: {choice.manifest}, which the catalog lists for {choice}, is missing') from None
     except IndexError:
         raise InvalidImage(f'{root}: {choice.manifest} has changed since it was listed') from None
 
 
 def reference_of(root: str, choice: Choice, image: SavedImage) -> Reference:
-    """Return the full name of an image, with its host where the manifest has it; raises InvalidImage."""
+    """Return the full name of an image, with its host if the manifest has it; raises InvalidImage."""
     what = f'{root}/{choice.manifest}'
     for tag in image.tags:
         named = _parse(tag, what)

@@ -1,6 +1,6 @@
 """SHA256SUMS: digests of all files of a directory's images, as sha256sum(1) writes them and `sha256sum -c` reads them.
 
-Like the catalog it changes with every image, so what a receipt tells of it is what it would be for that image alone.
+Like the catalog it changes with every image, so a receipt has the digest of that image's lines alone.
 """
 import os
 import re
@@ -30,26 +30,26 @@ Digests = Mapping[str, Digest]
 def keeps_checksums(root: str) -> bool:
     """Return whether a directory has the file, which is then kept current; raises OutputError if it is a directory."""
     if Beneath(root).is_directory(CHECKSUMS):
-        raise OutputError(f'{root}/{CHECKSUMS} is a directory, where checksums are to be kept: remove it')
+        raise OutputError(f'{root}/{CHECKSUMS} is a directory, not a file of checksums: remove it')
     return Beneath(root).status(CHECKSUMS) is not None
 
 
 def digests_of(receipt: Receipt) -> dict[str, Digest]:
-    """Return what a receipt tells of the files that belong to its image."""
+    """Return the digests of an image's files from its receipt."""
     return {each.locator: each.digest for each in receipt.of_kind('manifest', 'config', 'layer')}
 
 
 def expected_checksums(receipt: Receipt) -> Expectation:
-    """Return what to expect: the digest and size of the lines of this image's files alone."""
+    """Return the expectation for SHA256SUMS: digest and size of the lines of this image's files."""
     lines = write_checksums(digests_of(receipt))
     return Expectation('checksums', CHECKSUMS, Digest.of(lines), len(lines))
 
 
 def digests_of_others(root: str, manifests: Iterable[str]) -> dict[str, Digest]:
-    """Return the digests of the files of images that are there, given the names of their manifests.
+    """Return the digests of the files of other images in the directory, given the names of their manifests.
 
-    Receipts tell them, and of layers without one the SHA256SUMS that is there; only what neither tells of is hashed.
-    Files that are missing and names that lead out of the directory are left out. Raises OSError.
+    They are taken from receipts, or else for layers from the present SHA256SUMS; only files in neither are hashed.
+    Missing files and names that lead out of the directory are left out. Raises OSError.
     """
     found: dict[str, Digest] = {}
     for manifest in manifests:
@@ -58,14 +58,14 @@ def digests_of_others(root: str, manifests: Iterable[str]) -> dict[str, Digest]:
 
 
 def read_checksums(root: str) -> dict[str, Digest]:
-    """Return what the file says; raises InvalidImage for one that sha256sum would not take or with a name twice.
+    """Return the content of the file; raises InvalidImage if sha256sum would reject it, or a name is listed twice.
 
     Raises FileNotFoundError, another OSError.
     """
     found: dict[str, Digest] = {}
     *lines, rest = os.fsdecode(read_document(root, CHECKSUMS, _CAP)).split('\n')
     if rest or not lines:
-        raise InvalidImage('has no end')
+        raise InvalidImage('does not end with a newline')
     for number, line in enumerate(lines, 1):
         parts = _LINE.fullmatch(line)
         if parts is None:
@@ -78,30 +78,30 @@ def read_checksums(root: str) -> dict[str, Digest]:
 
 
 def lines_of_others(root: str) -> dict[str, Digest]:
-    """Return what the file says of files that belong to no image; raises OutputError for a damaged file, OSError."""
+    """Return the lines for files that belong to no image; raises OutputError if the file is damaged, OSError."""
     try:
         return {name: digest for name, digest in read_checksums(root).items() if not _OF_IMAGES.fullmatch(name)}
     except FileNotFoundError:
         return {}
     except InvalidImage as error:
-        raise OutputError(f'{root}/{CHECKSUMS} {error}: files of others may be listed there, so it is not replaced; '
-                          'repair it, or remove it and add checksums=true') from None
+        raise OutputError(f'{root}/{CHECKSUMS} {error}: it may list files that are not of this program, so it is not '
+                          'replaced; repair it, or remove it and add checksums=true') from None
 
 
 def write_checksums(digests: Digests) -> bytes:
-    """Return the content of the file: a line for each name, in order."""
+    """Return the content of the file: a line for each name, sorted."""
     return b''.join(os.fsencode(_line(name, digest)) for name, digest in sorted(digests.items()))
 
 
 def _attested(root: str, manifest: str) -> dict[str, Digest]:
     if found := Beneath(root).status(f'{RECEIPTS}/{manifest}'):
-        return _told(root, manifest, (found.st_ino, found.st_mtime_ns, found.st_size))
+        return _receipt_digests(root, manifest, (found.st_ino, found.st_mtime_ns, found.st_size))
     return {}
 
 
 @lru_cache(maxsize=4096)
-def _told(root: str, manifest: str, version: tuple[int, int, int]) -> dict[str, Digest]:
-    """Return what one version of a receipt tells; cached because many images go into one directory."""
+def _receipt_digests(root: str, manifest: str, version: tuple[int, int, int]) -> dict[str, Digest]:
+    """Return the digests in one version of a receipt; cached because many images go into one directory."""
     receipt = kept_receipt(root, manifest)
     return digests_of(receipt) if receipt else {}
 
@@ -122,7 +122,7 @@ def _hashed(root: str, manifest: str) -> dict[str, Digest]:
 
 
 def _hash(root: str, name: str) -> Digest | None:
-    """Return the digest of a file, None where there is none of that name within the directory; raises OSError."""
+    """Return the digest of a file, None if there is none of that name within the directory; raises OSError."""
     try:
         return Beneath(root).hash(Beneath(root).resolved(name))[0]
     except (FileNotFoundError, WrongKind, InvalidImage):
@@ -130,7 +130,7 @@ def _hash(root: str, name: str) -> Digest | None:
 
 
 def _line(name: str, digest: Digest) -> str:
-    """Return one line; as sha256sum has it, a backslash at its beginning tells that the name has escapes."""
+    """Return one line; as in sha256sum, a backslash at its beginning means that the name has escapes."""
     escaped = ''.join(_ESCAPES.get(each, each) for each in name)
     return f'{"" if escaped == name else chr(92)}{digest.hex}  {escaped}\n'
 

@@ -1,4 +1,4 @@
-"""Whether images may be written to a directory in the layout of docker save: asked before anything is downloaded."""
+"""Checks whether images may be written to a directory in the layout of docker save, made before any download."""
 import os
 
 from occystrap_core import InvalidImage, OutputError
@@ -13,10 +13,9 @@ _OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version', 'root
 
 
 def check_destination(root: str, unique: bool, rebuild: bool) -> None:
-    """Raise OutputError unless `root` is a directory that may be written to, or can be made.
+    """Raise OutputError unless `root` is a writable directory of this layout or empty, or can be made.
 
-    `unique`: several images are expected in it; with `rebuild` its catalog may be damaged. A directory with other
-    things in it is refused.
+    With `unique` it may have several images; with `rebuild` its catalog may be damaged.
     """
     with output_errors(root):
         if check_directory(root):
@@ -26,10 +25,10 @@ def check_destination(root: str, unique: bool, rebuild: bool) -> None:
 
 
 def require_catalog(root: str) -> None:
-    """Raise OutputError for a catalog of several images that is damaged or lost; OSError."""
-    loss = 'what they called their images is lost'
+    """Raise OutputError if the catalog of several images is damaged or missing; raises OSError."""
+    loss = 'the names that they gave to images are lost'
     if is_missing(root) and was_left(root, '') and is_missing(root):
-        raise not_replaced(f'{root}/{CATALOG} is missing, though images are there', loss)
+        raise not_replaced(f'{root}/{CATALOG} is missing, but the directory has images', loss)
     try:
         read_catalog(root)
     except InvalidImage as error:
@@ -41,14 +40,14 @@ def _check_content(root: str, unique: bool) -> None:
     check_layout(root, _OTHERS)
     _check_documents(root, unique)
     if not unique and manifest_names(root) not in ([], [SINGLE]):
-        raise OutputError(f'{root} holds several images: add ?unique_names=true to put this one beside them, '
+        raise OutputError(f'{root} holds several images: add ?unique_names=true to add this one to them, '
                           'or name an empty directory')
 
 
 def _check_documents(root: str, unique: bool) -> None:
-    """Raise OutputError if what has the names of our documents is something else, and no run of ours left its state.
+    """Raise OutputError if files with the names of our documents are something else, unless the directory is ours.
 
-    Other programs call their files manifest.json as well. A catalog that is expected is looked at by itself.
+    Other programs have files named manifest.json as well. With `unique` the catalog is checked elsewhere.
     """
     if os.path.lexists(f'{root}/{STATE}'):
         return

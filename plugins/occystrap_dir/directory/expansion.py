@@ -1,4 +1,4 @@
-"""Files of an image beside its layers: what `dir://PATH?expand=true` adds, in a directory named after the manifest."""
+"""The unpacked files of an image, which `dir://PATH?expand=true` adds in a directory named after the manifest."""
 from collections.abc import Collection, Mapping
 from io import FileIO
 from typing import Any
@@ -17,7 +17,7 @@ TREES, UNPACKING = f'{STATE}/trees', f'{STATE}/unpacking'
 
 
 def expanded_name(manifest: str) -> str:
-    """Return the name of the directory that goes with a manifest."""
+    """Return the name of the directory for the files of a manifest's image."""
     return manifest.removesuffix('.json')
 
 
@@ -27,12 +27,12 @@ def tree_name(manifest: str) -> str:
 
 
 def _coming_name(manifest: str) -> str:
-    """Return the name of the list of the files that are about to take their place: either may be there after a kill."""
+    """Return the name of the new list of files while the directory is being replaced; a killed run may leave both."""
     return f'{tree_name(manifest)}.coming'
 
 
 def _lists(place: Beneath, manifest: str) -> list[str]:
-    """Return the lists of which one is that of the directory; none where it is not ours. Raises OSError."""
+    """Return the lists one of which describes the directory; none if this program did not make it. Raises OSError."""
     return [name for name in (tree_name(manifest), _coming_name(manifest)) if place.status(name)]
 
 
@@ -48,12 +48,12 @@ class Expansion:
 
     @property
     def notes(self) -> list[str]:
-        """Lines that say what could not be set, and what of the directory was, if anything."""
+        """Lines about attributes that could not be set, and about a changed mode of the directory, if any."""
         return [*self._notes, *self._limits.notes]
 
     @property
     def mode(self) -> int:
-        """That of the directory, which keeps other users out."""
+        """The mode of the destination, which keeps other users out."""
         return self._limits.mode
 
     def begin(self) -> None:
@@ -67,30 +67,30 @@ class Expansion:
         self._unpacking.add(stream)
 
     def add_present(self, layer: OutgoingLayer, found: WrittenLayer) -> None:
-        """Unpack a layer that lies in the directory already; raises DigestMismatch, InvalidImage, OutputError."""
+        """Unpack a layer that the directory already has; raises DigestMismatch, InvalidImage, OutputError."""
         file = FileIO(self._place.open(found.locator))
         with ByteStream(file, digest=layer.diff_id, what=f'{self._place.path}/{found.locator}') as stream:
             self.add(stream)
 
     def list_files(self, workspace: Workspace, manifest: str, image: WrittenImage) -> Expectation:
-        """Write the list of files, not yet under its name; return what to expect of it. Raises OutputError, OSError.
+        """Write the list of files under a temporary name; return its expectation. Raises OutputError, OSError.
 
-        A directory of that name without a list is not ours: `appear` has a list there before the directory.
+        A directory of that name without a list is not ours, since `publish` writes the list before the directory.
         """
         name = expanded_name(manifest)
         if self._place.status(name) and not _lists(self._place, manifest):
-            raise OutputError(f'{self._place.path}/{name} is in the way, and not of this program: move it elsewhere or '
-                              'name another directory')
+            raise OutputError(f'{self._place.path}/{name} is in the way, and this program did not make it: move it '
+                              'elsewhere or name another directory')
         image_id = image.config.digest
         self._listing, (digest, size) = workspace.filled(lambda write: self._unpacking.finish(write, image_id))
         covers = (image_id, *image.config.diff_ids)
         return Expectation('files', tree_name(manifest), digest, size, covers=covers)
 
-    def appear(self, workspace: Workspace, manifest: str) -> None:
-        """Let the list and the directory take their places; raises OutputError."""
+    def publish(self, workspace: Workspace, manifest: str) -> None:
+        """Give the list and the directory their final names; raises OutputError."""
         if self._place.set_mode('', self.mode):
-            self._notes = [f'{self._place.path} has mode {self.mode:04o} now, as it may hold setuid programs: mode= '
-                           'asks for another one']
+            self._notes = [f'{self._place.path} has mode {self.mode:04o} now, as it may hold setuid programs: set '
+                           'another one with mode=']
         coming = _coming_name(manifest)
         workspace.move(self._listing, coming)
         self._unpacking.staging.commit(expanded_name(manifest))
@@ -102,14 +102,14 @@ class Expansion:
 
 
 def spare_expansions(root: str, manifests: Collection[str], settings: Settings) -> None:
-    """Raise OutputError when somebody has worked in a directory that is to be replaced or removed; raises OSError."""
+    """Raise OutputError if a directory that will be replaced or removed has been changed by others; raises OSError."""
     for manifest in manifests:
         if lists := _lists(Beneath(root), manifest):
             require_unchanged(root, expanded_name(manifest), settings, *lists)
 
 
 def remove_expansions(root: str, manifests: Collection[str]) -> None:
-    """Remove the directories that go with manifests which are replaced or gone, and their lists; raises OSError."""
+    """Remove the unpacked files of manifests that were replaced or removed, and their lists; raises OSError."""
     place = Beneath(root)
     for manifest in manifests:
         lists = _lists(place, manifest)
@@ -120,6 +120,6 @@ def remove_expansions(root: str, manifests: Collection[str]) -> None:
 
 
 def remove_if_empty(root: str) -> None:
-    """Remove what `begin` made where nothing is in it; raises OSError."""
+    """Remove the directories that `begin` made if they are empty; raises OSError."""
     for name in (UNPACKING, TREES):
         Beneath(root).remove_empty(name)

@@ -18,7 +18,7 @@ _HEX = re.compile('[0-9a-f]{64}')
 
 
 class DirInput(ImageInput):
-    """Reads one image of a directory: the only one, or the one that the options image and tag choose."""
+    """Reads one image of a directory: the only one, or the one that the options image and tag select."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
@@ -34,7 +34,7 @@ class DirInput(ImageInput):
         return [reference]
 
     def open(self, reference: Reference) -> Image:
-        """Return the image; its layers are held against their diff_ids when they are read. Raises InvalidImage."""
+        """Return the image; its layers are checked against their diff_ids as they are read. Raises InvalidImage."""
         if reference not in self._chosen and reference not in self.references():
             raise ImageNotFound(f'{self._root} holds no image {reference}')
         with set_error_rule('manifest'):
@@ -45,7 +45,7 @@ class DirInput(ImageInput):
             raise InvalidImage(f'{self._root}: the manifest has {len(saved.layers)} layers, the config '
                                f'{len(config.diff_ids)} diff_ids', 'layer-count')
         if len(set(zip(saved.layers, config.diff_ids))) > len(set(saved.layers)):
-            raise InvalidImage(f'{self._root}: one layer file stands for two diff_ids', 'layer-shared')
+            raise InvalidImage(f'{self._root}: one layer file is used for two diff_ids', 'layer-shared')
         layers = [self._layer(index, diff_id, name)
                   for index, (diff_id, name) in enumerate(zip(config.diff_ids, saved.layers, strict=True))]
         return Image(reference, config, layers)
@@ -63,17 +63,17 @@ class DirInput(ImageInput):
             raise ImageNotFound(f'{self._root} holds no image: it has neither manifest.json nor catalog.json',
                                 'manifest-missing')
         called = [choice for choice in choices if choice.is_called(name, tag)] or self._of_digest(choices, name or '')
-        there = ', '.join(sorted(map(str, choices)))
+        names = ', '.join(sorted(map(str, choices)))
         if not called:
-            raise ImageNotFound(f'{self._root} holds no image called {name or "…"}:{tag or "…"}; there is: {there}')
+            raise ImageNotFound(f'{self._root} holds no image {name or "…"}:{tag or "…"}; there is: {names}')
         if len({choice.place for choice in called}) > 1:
             raise UsageError(f'{self._root} holds several images: choose one with ?image=NAME&tag=TAG; '
-                             f'there is: {there}')
+                             f'there is: {names}')
         return called[0]
 
-    def _of_digest(self, choices: Sequence[Choice], wanted: str) -> Sequence[Choice]:
-        """Return the image whose config is named by a digest that begins so."""
-        digits = _DIGEST.fullmatch(wanted)
+    def _of_digest(self, choices: Sequence[Choice], requested: str) -> Sequence[Choice]:
+        """Return the images whose config is named by a digest that begins with the requested digits."""
+        digits = _DIGEST.fullmatch(requested)
         return [choice for choice in choices if digits and any(
             named.startswith(digits[1]) for named in _HEX.findall(saved_image(self._root, choice).config))]
 
@@ -115,7 +115,7 @@ class DirInput(ImageInput):
 
 
 def _is_reformatted(raw: bytes) -> bool:
-    """Tell whether a config is laid out as 0.4.17 writes it: with another digest than the one it names the file by."""
+    """Return whether a config is formatted as by 0.4.17, which names the file by the digest of the original bytes."""
     try:
         return raw == json.dumps(parse_json(raw, 'the config'), indent=4, sort_keys=True).encode()
     except InvalidImage as error:

@@ -14,7 +14,7 @@ from occystrap_dir.workspace.names import read_document
 
 SINGLE = 'manifest.json'
 CAP = 16 << 20
-"""Most bytes that a manifest.json or catalog.json may have."""
+"""Bytes that a manifest.json or catalog.json may have at most."""
 _NAME = re.compile(r'manifest(-.+)?\.json')
 
 
@@ -27,7 +27,7 @@ class SavedImage(NamedTuple):
 
     @classmethod
     def from_json(cls, document: object, what: str) -> 'SavedImage':
-        """Return an entry of a parsed manifest; raises InvalidImage, naming `what`, when it is malformed."""
+        """Return an entry of a parsed manifest; raises InvalidImage, which names `what`, if it is malformed."""
         if not isinstance(document, dict):
             raise InvalidImage(f'{what}: an image is not a JSON object')
         tags, layers = list_or_null(document, 'RepoTags', what), list_or_null(document, 'Layers', what)
@@ -47,12 +47,12 @@ def manifest_names(root: str) -> list[str]:
 
 
 def is_manifest_name(name: object) -> bool:
-    """Tell whether a catalog may call a manifest so."""
+    """Return whether a catalog may have a manifest of this name."""
     return isinstance(name, str) and bool(_NAME.fullmatch(name)) and '/' not in name
 
 
 def read_manifest(root: str, name: str, links: bool = False) -> list[SavedImage]:
-    """Return the images of a manifest, of a source even behind links; raises InvalidImage, OSError."""
+    """Return the images of a manifest; `links`, for sources only, follows links. Raises InvalidImage, OSError."""
     what = f'{root}/{name}'
     images = parse_json(read_document(root, name, CAP, links), what, CAP, ARCHIVE_FIELDS)
     if not isinstance(images, list) or not images:

@@ -1,4 +1,4 @@
-"""Removing what no manifest names any more: layers and configs of replaced images, or of runs that did not finish."""
+"""Removing layers and configs that no manifest names: those of replaced images, and of runs that did not finish."""
 import re
 from contextlib import suppress
 
@@ -12,8 +12,8 @@ _LAYER = re.compile(r'[0-9a-f]{64}')
 def remove_orphans(root: str) -> None:
     """Remove configs and layers that no manifest in the directory names.
 
-    Only files with the names that writers of this format give are touched. Raises OSError, and InvalidImage, having
-    removed nothing, if a manifest cannot be read.
+    Files with names that no writer of this format gives are left alone. Raises OSError, and InvalidImage, before
+    anything is removed, if a manifest cannot be read.
     """
     images = [image for name in manifest_names(root) for image in read_manifest(root, name)]
     named = {name for image in images for name in (image.config, *image.layers)}
@@ -24,4 +24,4 @@ def remove_orphans(root: str) -> None:
         if _LAYER.fullmatch(entry) and layer_name(entry) not in named:
             with suppress(WrongKind, IsADirectoryError):
                 place.unlink(layer_name(entry))
-            place.remove_empty(entry)  # somebody else's files in there stay
+            place.remove_empty(entry)  # other files in it stay

@@ -1,4 +1,4 @@
-"""Verifying dir://: holds a directory against a receipt, and knows nothing of the writer."""
+"""Verifying dir://: compares a directory with a receipt, independently of the writer."""
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,10 +17,10 @@ from occystrap_dir.workspace.workspace import LOCK, RECEIPTS, STATE
 
 
 def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Report what is there of what the receipt expects.
+    """Report what the directory has of what the receipt expects.
 
-    FAST holds manifest and config against their digests, the layers against their sizes, and looks the image up in the
-    catalog and in SHA256SUMS; FULL also hashes each layer, as the device has it.
+    FAST compares digests of manifest and config, and sizes of layers, and looks the image up in the catalog and in
+    SHA256SUMS; FULL also hashes each layer, read from the device.
     """
     results = CheckResults()
     if not is_there(receipt, results):
@@ -37,15 +37,15 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
 
 
 def _require_options(receipt: Receipt, results: CheckResults) -> None:
-    """Note it when a receipt does not expect what the options that it names ask for."""
+    """Report as unverified if a receipt lacks the expectations that its own options require."""
     for option, kind in (('expand', 'files'), ('checksums', 'checksums')):
-        asked = receipt.options.get(option, '').lower() in ('true', 'yes', 'on', '1')
-        if asked and not receipt.of_kind(kind):
-            results.unverified(receipt.destination, f'the receipt says {option}=true and expects no {kind}')
+        requested = receipt.options.get(option, '').lower() in ('true', 'yes', 'on', '1')
+        if requested and not receipt.of_kind(kind):
+            results.unverified(receipt.destination, f'the receipt has {option}=true but expects no {kind}')
 
 
 class DirectoryCheck:
-    """Checks the expectations of one receipt, each by itself."""
+    """Checks the expectations of one receipt, one by one."""
 
     def __init__(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> None:
         self._root, self._receipt, self._level, self._settings = receipt.path, receipt, level, settings
@@ -54,7 +54,7 @@ class DirectoryCheck:
             'files': self._files, 'checksums': self._checksums}
 
     def one(self, expectation: Expectation) -> CheckResults:
-        """Return what was seen of one thing."""
+        """Return what was found for one expectation."""
         results = CheckResults()
         with reporting(expectation, results):
             self._by_kind.get(expectation.kind, unknown)(expectation, results)
@@ -67,7 +67,7 @@ class DirectoryCheck:
         report_file(expected, self._root, self._level is VerifyLevel.FULL, self._settings, results)
 
     def _catalog(self, expected: Expectation, results: CheckResults) -> None:
-        """Find the entry that the receipt tells of; the catalog as a whole changes with every image."""
+        """Find the expected entry; the catalog as a whole changes with every image."""
         file_size(self._root, expected.locator)
         what = f'{self._root}/{expected.locator}'
         catalog = parse_catalog(read_document(self._root, expected.locator, CAP), what)
@@ -83,21 +83,21 @@ class DirectoryCheck:
                                           f'{self._receipt.reference}')
 
     def _checksums(self, expected: Expectation, results: CheckResults) -> None:
-        """Find the lines of this image's files and the catalog's; no writer is between catalog and checksums then."""
+        """Find the lines for this image's files and the catalog, while no writer is changing these two files."""
         with shared_if_exists(self._root, LOCK):
             file_size(self._root, expected.locator)
             listed, mine = read_checksums(self._root), digests_of(self._receipt)
-            with suppress(FileNotFoundError, InvalidImage):  # of which the catalog's own check tells
+            with suppress(FileNotFoundError, InvalidImage):  # reported by the check of the catalog itself
                 mine[CATALOG] = Digest.of(read_document(self._root, CATALOG, CAP))
         wrong = [name for name, digest in mine.items() if listed.get(name) != digest]
         for name in wrong:
-            results.differs(expected, f'what it says of {name} is {listed[name]}, expected {mine[name]}'
+            results.differs(expected, f'lists {name} with {listed[name]}, expected {mine[name]}'
                             if name in listed else f'does not list {name}')
         if not wrong:
             results.read(expected, write_checksums({name: listed[name] for name in digests_of(self._receipt)}))
 
     def _files(self, expected: Expectation, results: CheckResults) -> None:
-        """Look at what the image was unpacked to."""
+        """Compare the unpacked files with their list."""
         for manifest in self._receipt.of_kind('manifest'):
             check_files(expected, self._root, expanded_name(manifest.locator), self._level is VerifyLevel.FULL,
                         self._settings, results)

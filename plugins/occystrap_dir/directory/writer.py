@@ -26,7 +26,7 @@ from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 
 class DirOutput(ImageOutput):
-    """Writes one image into a directory that it has for itself or, with unique_names, shares with others."""
+    """Writes one image into a directory of its own or, with unique_names, one that has several images."""
 
     wants = LayerForm.TAR
 
@@ -46,13 +46,13 @@ class DirOutput(ImageOutput):
         self._replaces = False
 
     def place(self, reference: Reference) -> Place:
-        """Return the directory, with the image's name where it may hold several; hosts keep equal names apart."""
+        """Return the directory, with the image's name and host if it may hold several."""
         if not self._unique:
             return Place.at(self._root)
         return Place.at(self._root, str(named_as(reference)), reference.host)
 
     def prepare(self, image: Image) -> None:
-        """Refuse what is no directory, cannot be written to, or holds other things; raises OutputError."""
+        """Raise OutputError if the destination is not a directory of this layout, not writable, or not empty."""
         check_destination(self._root, self._unique, self._rebuild)
         with output_errors(self._root):
             spare_expansions(self._root, [] if self._unique else [SINGLE], self.settings)
@@ -62,7 +62,7 @@ class DirOutput(ImageOutput):
                 self._expansion.begin()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return the layer that is there, if it has the size that a kept receipt gives, or else the right digest."""
+        """Return the layer in the directory if it has the size in a kept receipt or, without one, the right digest."""
         if layer.diff_id is None:
             return None
         name = layer_name(layer.diff_id.hex)
@@ -77,7 +77,7 @@ class DirOutput(ImageOutput):
         return WrittenLayer(name, digest, size, Evidence.STREAMED) if digest == layer.diff_id else None
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Stream the tar to a temporary file and move it into the place that its digest gives; raises OutputError."""
+        """Stream the tar to a temporary file and rename it after its digest; raises OutputError."""
         if self._expansion and (found := self.has_layer(layer)):
             self._expansion.add_present(layer, found)
             return found
@@ -93,7 +93,7 @@ class DirOutput(ImageOutput):
         return WrittenLayer(name)
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config, manifest, catalog, checksums and receipt, in this order, and remove what they replace."""
+        """Write config, manifest, catalog, checksums and receipt, in this order, and remove the image they replace."""
         with output_errors(self._root), self._workspace.locked():
             catalog = self._catalog() if self._unique else Catalog()
             entry = self._entry(catalog, image)
@@ -115,14 +115,14 @@ class DirOutput(ImageOutput):
         return receipt
 
     def abort(self) -> None:
-        """Remove everything that this run wrote and no manifest names; raises OutputError for what stays."""
+        """Remove all that this run wrote and no manifest names; raises OutputError for what cannot be removed."""
         if self._expansion:
             with self._workspace.noting():
                 self._expansion.abort()
         self._workspace.give_up(self._sweep)
 
     def _catalog(self) -> Catalog:
-        """Return the catalog, made anew if it is damaged and that was asked for; raises OutputError, OSError."""
+        """Return the catalog, rebuilt if it is damaged and rebuilding was requested; raises OutputError, OSError."""
         try:
             if not self._rebuild or not is_missing(self._root):
                 return read_catalog(self._root)
@@ -156,10 +156,10 @@ class DirOutput(ImageOutput):
         before = self._read(entry.manifest, len(manifest) + 1)
         self._replaces = before not in (None, manifest)
         self._workspace.settle()
-        # Whatever stops us between two renames, no receipt or catalog is left that speaks of the other image.
+        # If the run is stopped between two renames, no receipt or catalog of the replaced image is left.
         self._remove(kept, *([] if self._unique or before == manifest else [CATALOG]))
         if self._expansion:
-            self._expansion.appear(self._workspace, entry.manifest)
+            self._expansion.publish(self._workspace, entry.manifest)
         else:
             remove_expansions(self._root, [entry.manifest])
         try:
@@ -172,26 +172,26 @@ class DirOutput(ImageOutput):
         return receipt
 
     def _withdraw(self, manifest: str, reason: BaseException) -> None:
-        """Take a new manifest away again that no catalog lists: among several, nobody could tell whose it is."""
+        """Remove a new manifest that no catalog lists: among several images, its name would be unknown."""
         try:
             if manifest not in {each.manifest for each in read_catalog(self._root)}:
                 self._place.unlink(manifest)
-        except (OSError, InvalidImage) as error:  # why it failed matters more
-            reason.add_note(f'{manifest} may be left there: {error}')
+        except (OSError, InvalidImage) as error:  # the first error is raised
+            reason.add_note(f'{manifest} may be left in {self._root}: {error}')
 
     def _expanded(self, entry: Entry, image: WrittenImage) -> list[Expectation]:
-        """Return what to expect of the files of the image beside its layers, if they are expected."""
+        """Return the expectation for the unpacked files of the image, if it is unpacked."""
         return [self._expansion.list_files(self._workspace, entry.manifest, image)] if self._expansion else []
 
     def _checksums(self, receipt: Receipt, catalog: bytes, replaced: Entry | None) -> bytes:
-        """Return SHA256SUMS as it is with this image in its place."""
+        """Return the content of SHA256SUMS with this image in it."""
         changed = {receipt.of_kind('manifest')[0].locator, replaced.manifest if replaced else None}
         others = [name for name in manifest_names(self._root) if name not in changed]
         return write_checksums({**lines_of_others(self._root), **digests_of_others(self._root, others),
                                 **digests_of(receipt), CATALOG: Digest.of(catalog)})
 
     def _read(self, name: str, cap: int) -> bytes | None:
-        """Return the first bytes of what is there, none of what is no file; None if there is nothing."""
+        """Return the first `cap` bytes of a file, none if it is not a regular file, None if it does not exist."""
         try:
             with open(self._place.open(name), 'rb') as file:
                 return file.read(cap)

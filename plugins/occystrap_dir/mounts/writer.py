@@ -229,7 +229,7 @@ class MountsOutput(ImageOutput):
             raise not_replaced(damage, 'images without a receipt are lost, and their layers are removed')
         catalog, unread = self._catalog_of_receipts()
         lost = f'; these cannot be read: {", ".join(unread)}' if unread else ''
-        self._made_anew = [f'{CATALOG} was made anew from receipts: layers that they do not tell of will be removed'
+        self._made_anew = [f'{CATALOG} was rebuilt from receipts: layers that they do not tell of will be removed'
                            f'{lost}']
         return catalog
 

@@ -87,7 +87,7 @@ def test_images_that_lose_their_names_in_a_layout_stay(damage: Callable[[Path], 
     foreign = entries[0]['digest']
     damage(out / listing)
     result = run_here('process', sources[2], uri, '--rebuild-index').assert_success()
-    assert f'index.json was made anew from 1 receipts, without the names that other programs gave; listed without a ' \
+    assert f'index.json was rebuilt from 1 receipts, without the names that other programs gave; listed without a ' \
         f'name: {foreign}\n' in result.err
     again = json.loads((out / listing).read_bytes())['manifests']
     names = {each['digest']: each.get('annotations', {}).get('org.opencontainers.image.ref.name') for each in again}
@@ -105,8 +105,8 @@ def test_images_in_a_directory_get_the_names_that_their_own_tags_give(
         out: Path) -> None:
     uri, listing = damaged(damage)
     result = run_here('process', sources[2], uri, '--rebuild-index').assert_success()
-    assert 'catalog.json was made anew from receipts, without the names that other programs gave; by their own tags ' \
-        'alone: manifest-t_foreign-v1.json\n' in result.err
+    assert 'catalog.json was rebuilt from receipts, without the names that other programs gave; named by their own ' \
+        'tags: manifest-t_foreign-v1.json\n' in result.err
     assert list(json.loads((out / listing).read_bytes())) == ['t/foreign', 't/ours', 't/third']
 
 
@@ -116,7 +116,7 @@ def test_mounts_that_receipts_tell_of_come_back(damage: Callable[[Path], object]
         str, str]], sources: list[str], out: Path) -> None:
     uri, listing = damaged(damage)
     result = run_here('process', sources[2], uri, '--rebuild-index').assert_success()
-    assert 'mount.json was made anew from receipts: layers that they do not tell of will be removed\n' in result.err
+    assert 'mount.json was rebuilt from receipts: layers that they do not tell of will be removed\n' in result.err
     assert list(json.loads((out / listing).read_bytes())) == ['t/ours:v1', 't/third:v1']
 
 
@@ -124,9 +124,9 @@ def test_the_option_does_the_same_and_is_no_part_of_the_place(damaged: Callable[
                                                               sources: list[str], out: Path) -> None:
     uri, listing = damaged(cut)
     asked = f'{uri}{"&" if "?" in uri else "?"}rebuild_index=true'
-    assert 'was made anew' in run_here('process', sources[2], asked).assert_success().err
+    assert 'was rebuilt' in run_here('process', sources[2], asked).assert_success().err
     assert not any('rebuild_index' in path.read_text() for path in (out / '.occystrap/receipts').iterdir())
-    assert 'was made anew' not in run_here('process', sources[2], asked).assert_success().err
+    assert 'was rebuilt' not in run_here('process', sources[2], asked).assert_success().err
 
 
 def test_where_nothing_is_damaged_nothing_is_made_anew(kind: str, sources: list[str], out: Path,

@@ -170,7 +170,7 @@ def flip_layer_line(lines: list[str]) -> list[str]:
     (lambda lines: [*lines, lines[0]], 'lists 0'),
     (lambda lines: [line for line in lines if not line.endswith(LAYER)], f'does not list {LAYER}'),
     (lambda lines: [line for line in lines if not line.endswith('catalog.json')], 'does not list catalog.json'),
-    (flip_layer_line, f'what it says of {LAYER} is sha256:aaaa'),
+    (flip_layer_line, f'lists {LAYER} with sha256:aaaa'),
     (lambda lines: [*lines, ''], 'line 7 is not a digest and a name'),
     (lambda lines: [line.replace('  ', ' *') for line in lines], 'line 1 is not a digest and a name')])
 def test_a_list_that_says_something_else_is_found(

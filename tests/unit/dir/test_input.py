@@ -50,7 +50,7 @@ def test_one_of_several_must_be_chosen(tmp_path: Path) -> None:
         read(tmp_path)
     with pytest.raises(UsageError, match='choose one'):
         read(tmp_path, 'a/one')
-    with pytest.raises(ImageNotFound, match='holds no image called two:v2; there is: a/one:v1, a/one:v2, two:v1$'):
+    with pytest.raises(ImageNotFound, match='holds no image two:v2; there is: a/one:v1, a/one:v2, two:v1$'):
         read(tmp_path, 'two', 'v2')
     assert str(read(tmp_path, 'two').reference) == 'two:v1'
     assert str(read(tmp_path, tag='v2').reference) == 'a/one:v2'
@@ -172,7 +172,7 @@ LAYERS = [f'{number:064}/layer.tar' for number in range(3)]
     (change(RepoTags=['../x:y']), 'malformed'),
     (change(Layers=LAYERS[:2]), 'the manifest has 2 layers, the config 3 diff_ids'),
     (change(Layers=[*LAYERS, LAYERS[0]]), 'the manifest has 4 layers'),
-    (change(Layers=[LAYERS[0], LAYERS[1], LAYERS[1]]), 'one layer file stands for two diff_ids'),
+    (change(Layers=[LAYERS[0], LAYERS[1], LAYERS[1]]), 'one layer file is used for two diff_ids'),
     (change(Layers=['../secret', *LAYERS[1:]]), "the name '../secret' leads out of the directory"),
     (change(Layers=['/etc/passwd', *LAYERS[1:]]), 'leads out of the directory'),
     (change(Layers=['', *LAYERS[1:]]), 'leads out of the directory'),
@@ -239,7 +239,7 @@ def test_a_catalog_that_names_a_missing_manifest_is_said(tmp_path: Path) -> None
     write_several(tmp_path, 'one:v1', 'two:v1')
     (tmp_path / 'manifest-two-v1.json').unlink()
     assert tars(read(tmp_path, 'one')) == sample_layers('one:v1')
-    with pytest.raises(InvalidImage, match='manifest-two-v1.json, which the catalog names for two:v1, is missing'):
+    with pytest.raises(InvalidImage, match='manifest-two-v1.json, which the catalog lists for two:v1, is missing'):
         read(tmp_path, 'two')
 
 

@@ -73,7 +73,7 @@ def test_a_catalog_made_anew_says_what_it_lost(tmp_path: Path) -> None:
         (tmp_path / name).write_text('[')
     catalog, note = rebuilt_catalog(str(tmp_path))
     assert [str(each) for each in catalog] == ['two:v1']
-    assert note.endswith('left out, as nothing tells their names: manifest-one-v1.json')
+    assert note.endswith('left out, as their names are unknown: manifest-one-v1.json')
 
 
 def test_an_index_made_anew_says_what_it_lost(tmp_path: Path) -> None:

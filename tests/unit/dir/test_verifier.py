@@ -133,8 +133,8 @@ def test_a_manifest_that_says_something_else_is_found(
     ({'occystrap/sample': {'v1': 'manifest-x.json'}}, 'does not list'),
     ({'occystrap/sample': {'v1': 'manifest.json', 'v2': 'manifest.json'}}, 'lists occystrap/sample:v2 with manifest'),
     ({'occystrap/sample': {'v1': 'manifest.json'}, 'evil': {'v1': 'manifest.json'}}, 'lists evil:v1 with manifest'),
-    ({'occystrap/sample': {'v1': '../manifest.json'}}, 'not followed by tags with the names of manifests'),
-    ({'occystrap/sample': 'manifest.json'}, 'not followed by tags'),
+    ({'occystrap/sample': {'v1': '../manifest.json'}}, 'does not map tags to names of manifests'),
+    ({'occystrap/sample': 'manifest.json'}, 'does not map tags'),
     ([], 'is not a JSON object')])
 def test_a_catalog_that_says_something_else_is_found(
         tmp_path: Path, receipt: Receipt, catalog: object, said: str) -> None:
