@@ -1,4 +1,4 @@
-"""The blobs of a layout, as a source reads them: never trusted to be what their names say."""
+"""The blobs of a layout that is a source; their names are not trusted but checked."""
 import io
 import os
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ from occystrap_dir.workspace.names import open_inside, read_document
 
 
 class LayoutStore(BlobStore):
-    """What lies in `blobs/sha256`."""
+    """The blobs in `blobs/sha256`."""
 
     def __init__(self, root: str) -> None:
         self.root = root
 
     def manifest(self, entry: Descriptor) -> Manifest | Index:
-        """Read a manifest; an empty media type in `entry` stands for any."""
+        """Read a manifest; an empty media type in `entry` matches any."""
         with set_error_rule('manifest'):
             raw = self._read(entry.digest, 'manifest')
             try:
@@ -44,19 +44,19 @@ class LayoutStore(BlobStore):
                                'layer-invalid') from None
 
     def blob_size(self, descriptor: Descriptor) -> int:
-        """Look at the file."""
+        """Return the size of the file in bytes."""
         with self.blob(descriptor) as file:
             return os.fstat(file.fileno()).st_size
 
     def tar_size(self, descriptor: Descriptor) -> int | None:
-        """Return what the last four bytes of a gzip blob say."""
+        """Return the size that the last four bytes of a gzip blob give."""
         if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
             return None
         with self.blob(descriptor) as file:
             return inflated_size(os.pread(file.fileno(), 4, descriptor.size - 4), descriptor.size)
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
-        """Return a layer, its size checked; one that has urls may be elsewhere, which is seen when it is read."""
+        """Return a layer, its size checked unless it has urls: it may be missing then, which is found on reading it."""
         if not descriptor.urls and (size := self.blob_size(descriptor)) != descriptor.size:
             raise SizeMismatch(f'{self.root}: layer {descriptor.digest} has {size} bytes, should have '
                                f'{descriptor.size}', 'layer-size')
@@ -75,13 +75,13 @@ class LayoutStore(BlobStore):
 
     def _missing(self, descriptor: Descriptor) -> ImageNotFound | InvalidImage:
         if descriptor.urls:
-            return InvalidImage(f'blob {descriptor.digest} is a foreign layer that {self.root} does not have: its urls '
-                                'are not followed', 'layer-missing')
+            return InvalidImage(f'blob {descriptor.digest} is a foreign layer that is not in {self.root}: its urls are '
+                                'not followed', 'layer-missing')
         return ImageNotFound(f'blob {descriptor.digest} is not in {self.root}', 'layer-missing')
 
 
 def blobs_below(contents: LayoutStore, entries: Iterable[Descriptor]) -> set[Digest]:
-    """Return the digests of all blobs that these entries lead to, their manifests among them; raises ImageError."""
+    """Return the digests of all blobs that these entries reach, including their manifests; raises ImageError."""
     found, pending = set[Digest](), list(entries)
     for entry in pending:
         if entry.digest in found:

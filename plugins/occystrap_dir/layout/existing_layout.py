@@ -1,4 +1,4 @@
-"""Whether images may be written to a layout, and what it has so far: asked before anything is downloaded."""
+"""Checks whether images may be written to a layout, made before anything is downloaded, and what it lists."""
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.files import output_errors
 from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, require_version
@@ -14,7 +14,7 @@ _OTHERS = (
 
 
 def check_destination(root: str, rebuild: bool) -> IndexFile:
-    """Return what `root` lists; raises OutputError unless it is a layout, or a directory that can become one.
+    """Return the index.json of `root`; raises OutputError unless it is a layout, or a directory that can become one.
 
     With `rebuild` its index.json may be damaged.
     """
@@ -28,9 +28,9 @@ def check_destination(root: str, rebuild: bool) -> IndexFile:
 
 
 def has_version(root: str) -> bool:
-    """Return whether the file `oci-layout` is as it must be; False if it is to be written.
+    """Return whether the file `oci-layout` has the right version, False if it must be written.
 
-    Raises OutputError for a layout of another version, or a damaged file that no run of ours wrote, and OSError.
+    Raises OutputError for a layout of another version, or a damaged file that this program did not write, and OSError.
     """
     try:
         raw = read_document(root, LAYOUT_FILE, MANIFEST_CAP)
@@ -41,34 +41,34 @@ def has_version(root: str) -> bool:
     except (InvalidImage, WrongKind) as error:
         if has_receipts(root):
             return False
-        told = f'{root}/{LAYOUT_FILE} {error}' if isinstance(error, WrongKind) else str(error)
-        raise OutputError(f'{told}: name another directory') from None
+        problem = f'{root}/{LAYOUT_FILE} {error}' if isinstance(error, WrongKind) else str(error)
+        raise OutputError(f'{problem}: name another directory') from None
 
 
 def current_index(root: str) -> IndexFile | None:
-    """Return the index.json of a layout, an empty one for a new layout, None for one that is lost or damaged.
+    """Return the index.json of a layout, an empty one for a new layout, None if it is missing or damaged.
 
     Raises OSError.
     """
-    lost = not Beneath(root).status(INDEX_FILE) and (has_receipts(root) or was_left(root, 'blobs/sha256'))
+    missing = not Beneath(root).status(INDEX_FILE) and (has_receipts(root) or was_left(root, 'blobs/sha256'))
     try:
-        return read_index(root)  # after the rest: a run that ends meanwhile has made it before that can be seen
+        return read_index(root)  # last, since a run that ends meanwhile writes it before the rest becomes visible
     except FileNotFoundError:
-        return None if lost else IndexFile.empty()
+        return None if missing else IndexFile.empty()
     except InvalidImage:
         return None
 
 
 def require_index(root: str) -> IndexFile:
-    """Return the index.json of a layout; raises OutputError for one that is damaged or lost, OSError."""
+    """Return the index.json of a layout; raises OutputError if it is damaged or missing, OSError."""
     index = current_index(root)
     if index is None:
-        damage = f'{root}/{INDEX_FILE} is missing, though images are there'
+        damage = f'{root}/{INDEX_FILE} is missing, but the directory has images'
         try:
             read_index(root)
         except InvalidImage as error:
             damage = str(error)
         except FileNotFoundError:
             pass
-        raise not_replaced(damage, 'their images lose their names')
+        raise not_replaced(damage, 'the names of their images are lost')
     return index

@@ -1,4 +1,4 @@
-"""index.json: the images of a layout, each an entry; what other programs wrote there is kept as it is."""
+"""index.json: the images of a layout, each an entry; what other programs wrote is preserved."""
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from occystrap_core.oci import (
 from occystrap_dir.workspace.names import read_document
 
 Entry = Mapping[str, Any]
-"""A parsed entry, with all fields that it has."""
+"""A parsed entry, with all its fields."""
 _NAMES = (REF_NAME, CONTAINERD_NAME)
 _FIELDS = {'schemaVersion', 'mediaType', 'artifactType', 'manifests', 'subject', 'annotations'}
 
 
 @dataclass
 class IndexFile:
-    """A parsed index.json; `index` is what it means."""
+    """A parsed index.json: the JSON document, and the index that it describes."""
 
     document: Mapping[str, Any]
     index: Index
 
     @classmethod
     def of(cls, document: Mapping[str, Any], what: str) -> 'IndexFile':
-        """Return the index in a parsed document; raises InvalidImage, naming `what`.
+        """Return the index in a parsed document; raises InvalidImage, which names `what`.
 
         Programs in Go write the list of an empty layout as null.
         """
@@ -44,23 +44,23 @@ class IndexFile:
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """The entries as they are written, in order."""
+        """The entries as in the file, in order."""
         entries: Sequence[Entry] = self.document['manifests']
         return entries
 
     @property
     def unknown_fields(self) -> list[str]:
-        """What no index has by image-spec image-index.md."""
+        """Fields that image-spec image-index.md does not define."""
         return sorted(self.document.keys() - _FIELDS)
 
-    def called(self, name: str) -> list[Entry]:
-        """Return the entries of this name, with an empty one those without."""
+    def named(self, name: str) -> list[Entry]:
+        """Return the entries with this name; with an empty one, those without a name."""
         return [entry for entry in self.entries if name in names_of(entry)]
 
     def put(self, entry: Entry) -> list[Descriptor]:
-        """Put an entry in place of those of its name; return those of them that point elsewhere.
+        """Add an entry, replacing those with its name; return replaced ones that have other manifests.
 
-        One without a name takes the place of one for the same manifest alone.
+        An entry without a name replaces only one without a name for the same manifest.
         """
         name, = names_of(entry)
         places = [place for place, each in enumerate(self.entries) if name in names_of(each)
@@ -73,18 +73,18 @@ class IndexFile:
         return replaced
 
     def to_json(self) -> bytes:
-        """Return the file: no white space, so that no bit of it is without meaning."""
+        """Return the content of the file, without white space, so that every changed bit matters."""
         return dump_json(self.document)
 
 
 def parse_index(raw: bytes, what: str) -> IndexFile:
-    """Return the index.json in `raw`; raises InvalidImage, naming `what`, when it is none."""
+    """Return the index.json in `raw`; raises InvalidImage, which names `what`, if it is malformed."""
     with set_error_rule('index'):
         return IndexFile.of(parse_object(raw, what, names=MANIFEST_FIELDS), what)
 
 
 def read_index(root: str, links: bool = False) -> IndexFile:
-    """Return the index.json of a layout, of a source even behind links.
+    """Return the index.json of a layout; with `links`, for sources only, links are followed.
 
     Raises InvalidImage, FileNotFoundError, another OSError.
     """
@@ -93,7 +93,7 @@ def read_index(root: str, links: bool = False) -> IndexFile:
 
 
 def named_entry(descriptor: Descriptor, name: str) -> Entry:
-    """Return the entry that points at a manifest, under a name if there is one."""
+    """Return the entry for a manifest, with a name unless that is empty."""
     entry = descriptor.to_json()
     annotations = {key: value for key, value in descriptor.annotations.items() if key not in _NAMES}
     if name:
@@ -103,11 +103,11 @@ def named_entry(descriptor: Descriptor, name: str) -> Entry:
 
 
 def names_of(entry: Entry) -> set[str]:
-    """Return the names of an entry; an empty one if it has none."""
+    """Return the names of an entry, an empty one if it has none."""
     annotations = entry.get('annotations') or {}
     return {annotations[key] for key in _NAMES if annotations.get(key)} or {''}
 
 
 def canonical(entry: Entry) -> bytes:
-    """Return the bytes whose digest stands for an entry in a receipt: the same however the entry is written."""
+    """Return the bytes whose digest a receipt has for an entry: the same however the entry is formatted."""
     return json.dumps(entry, sort_keys=True, separators=(',', ':')).encode()

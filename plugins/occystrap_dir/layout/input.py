@@ -1,4 +1,4 @@
-"""Reading layout://: image layouts, whoever wrote them."""
+"""Reading layout://: image layouts, of this and other programs."""
 import os
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from occystrap_core.oci import (
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
-from occystrap_dir.layout.layout_images import choose_image, found_at
+from occystrap_dir.layout.layout_images import choose_image, read_selected
 from occystrap_dir.layout.place import parse_place
 from occystrap_dir.layout.referrers import Referrers
 from occystrap_dir.workspace.names import read_document
@@ -27,7 +27,7 @@ class LayoutInput(ImageInput):
         super().__init__(location, settings)
         self._place = parse_place(location.path)
         self._contents = LayoutStore(self._place.root)
-        self._wanted = settings.platform_choice(location.options.get('platform'))
+        self._requested = settings.platform_choice(location.options.get('platform'))
         self._chosen: dict[Reference, LayoutEntries] = {}
 
     def references(self) -> Sequence[Reference]:
@@ -37,22 +37,22 @@ class LayoutInput(ImageInput):
         return [reference]
 
     def open(self, reference: Reference) -> Image | ImageIndex:
-        """Return the image, or what was asked for of an index; raises ImageNotFound, InvalidImage."""
+        """Return the image, or the requested part of an index; raises ImageNotFound, InvalidImage."""
         if reference not in self._chosen and reference not in self.references():
             raise ImageNotFound(f'{self._place.root} holds no image {reference}')
-        selected = select_entry(self._chosen[reference], bool(self._wanted and not self._wanted.platforms))
-        found = found_at(self._contents, selected)
+        selected = select_entry(self._chosen[reference], bool(self._requested and not self._requested.platforms))
+        found = read_selected(self._contents, selected)
         reader = IndexReader(self._contents, reference, self.settings)
         entries = selected if isinstance(selected, Index) else None
         referrers = Referrers(self._contents, self._entries()) if self.location.options.get('referrers') else None
         with prefix_errors(self._place.root):
-            return reader.choose(found, self._wanted, referrers.hanging_on if referrers else None, entries=entries)
+            return reader.choose(found, self._requested, referrers.of if referrers else None, entries=entries)
 
     def place(self, reference: Reference) -> Place:
-        """Return the layout, with the name that index.json has for the image, or else what the location calls it."""
+        """Return the layout, with the image's name in index.json or, without one, that in the location."""
         named = [entry.annotations.get(REF_NAME) or entry_name(entry) for entry in self._chosen.get(reference, ())]
-        told = '' if self._place.digest else self._place.tag or self.location.options['image'] or reference.familiar
-        return Place.at(self._place.root, next(filter(None, named), told))
+        given = '' if self._place.digest else self._place.tag or self.location.options['image'] or reference.familiar
+        return Place.at(self._place.root, next(filter(None, named), given))
 
     def _entries(self) -> Sequence[Descriptor]:
         root = self._place.root
@@ -64,7 +64,7 @@ class LayoutInput(ImageInput):
             return read_index(root, links=True).index.manifests
         except FileNotFoundError as error:
             name = os.path.basename(error.filename or '')
-            raise ImageNotFound(f'{root} is no image layout: it has no {name}',
+            raise ImageNotFound(f'{root} is not an image layout: it has no {name}',
                                 'archive-invalid' if name == LAYOUT_FILE else 'index-missing') from None
         except OSError as error:
             raise InvalidImage(f'{root} cannot be read: {error.strerror}') from None

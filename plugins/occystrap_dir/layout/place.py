@@ -1,4 +1,4 @@
-"""Where an image is: `PATH`, `PATH:TAG`, `PATH@sha256:…` or both, as users write it."""
+"""Locations of images in layouts: `PATH`, `PATH:TAG`, `PATH@sha256:…` or both."""
 import os
 import re
 from typing import NamedTuple
@@ -10,7 +10,7 @@ _NAME = re.compile(r'[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]
 
 
 class Place(NamedTuple):
-    """A layout by its absolute path, and which of its images is meant; without tag and digest, the only one."""
+    """The absolute path of a layout, and tag or digest of an image in it; without both, the only image."""
 
     root: str
     tag: str = ''
@@ -18,7 +18,7 @@ class Place(NamedTuple):
 
 
 def parse_place(path: str) -> Place:
-    """Return what a URI's path means: the tag is after the last colon behind the last slash.
+    """Parse the path of a URI; the tag is after the last colon in the last component.
 
     Raises UsageError for an empty tag or a malformed digest.
     """
@@ -26,8 +26,8 @@ def parse_place(path: str) -> Place:
     name, at, digest = last.partition('@sha256:')
     name, colon, tag = name.rpartition(':') if ':' in name else (name, '', '')
     if (colon and not tag) or ((colon or at) and not name):
-        raise UsageError(f'layout://{path} is not of the form layout://PATH[:TAG]: a path with a colon in a name '
-                         'is written with a slash at the end')
+        raise UsageError(f'layout://{path} is not of the form layout://PATH[:TAG]: end a path that contains a colon '
+                         'with a slash')
     try:
         return Place(os.path.abspath(directory + slash + name), tag, Digest(f'sha256:{digest}') if at else None)
     except InvalidImage as error:
@@ -35,7 +35,7 @@ def parse_place(path: str) -> Place:
 
 
 def require_name(name: str) -> str:
-    """Return a name for an image if an index.json may have it (image-spec annotations.md); raises UsageError."""
+    """Return `name` if image-spec annotations.md allows it as the name of an image; raises UsageError."""
     if not _NAME.fullmatch(name) or len(name) > 255:
         raise UsageError(f'{name[:100]!r} cannot name an image in a layout: letters, digits, and - . _ : @ + / between '
                          'them are allowed')

@@ -1,4 +1,4 @@
-"""Making what was written visible: its entry in index.json, and the receipt that the layout keeps."""
+"""Publishing an image in a layout: its entry in index.json, and its receipt."""
 import hashlib
 import re
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from occystrap_dir.workspace.receipts import kept_receipt, with_known_evidence
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 EXPECTED_LAYOUT = Expectation('layout', LAYOUT_FILE, Digest.of(LAYOUT_VERSION), len(LAYOUT_VERSION))
-"""What a receipt expects of the file `oci-layout`: that it says this, however it is written."""
+"""What a receipt expects of the file `oci-layout`: this version, however it is formatted."""
 _PLAIN = re.compile(r'[a-z0-9][a-z0-9._-]{0,200}')
 
 
 def expected_entry(entry: Entry) -> Expectation:
-    """Return what a receipt expects of index.json: this entry, however the others are; located by its name."""
+    """Return the expectation for index.json: this entry, located by its name; other entries may change."""
     name, = names_of(entry)
     content = canonical(entry)
     return Expectation('entry', name or str(entry['digest']), Digest.of(content), len(content))
 
 
 def receipt_name(name: str, digest: Digest) -> str:
-    """Return the name of the file that keeps the receipt of an image, by its name or else its digest."""
+    """Return the name of the file for the receipt of an image with this name or, without one, this digest."""
     stem = name or digest.hex
     if _PLAIN.fullmatch(stem):
         return f'{stem}.json'
@@ -35,23 +35,23 @@ def receipt_name(name: str, digest: Digest) -> str:
 
 
 class Published(NamedTuple):
-    """Whether entries took the place of others, and notes on an index.json that was made anew and blobs that stay."""
+    """Whether entries were replaced, and notes on a rebuilt index.json and on blobs that stay."""
 
     replaces: bool
     notes: Sequence[str]
 
 
 def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, kept: str, rebuild: bool) -> Published:
-    """Put entries into index.json, which with `rebuild` may be damaged, and keep the receipt.
+    """Add entries to index.json, which with `rebuild` may be damaged, and write the receipt.
 
-    For whoever holds the lock. Documents that are as they should be are left alone. Raises OutputError, OSError.
+    The caller holds the lock. Documents that would not change are not written. Raises OutputError, OSError.
     """
     root, documents = workspace.root, dict[str, bytes]()
     index, notes = _index(workspace, receipt, rebuild)
     replaced = [each for entry in entries for each in index.put(entry)]
     if not has_version(root):
         documents[LAYOUT_FILE] = LAYOUT_VERSION
-    if not _says_the_same(root, index):
+    if not _is_unchanged(root, index):
         documents[INDEX_FILE] = _checked(index.to_json(), root)
     earlier = kept_receipt(root, kept)
     if (lasting := with_known_evidence(receipt, earlier)) != earlier or INDEX_FILE in documents:
@@ -67,7 +67,7 @@ def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, ke
 
 
 def _index(workspace: Workspace, receipt: Receipt, rebuild: bool) -> tuple[IndexFile, Sequence[str]]:
-    """Return the index as it is, or made anew from all but this run's images and what other runs are writing."""
+    """Return the present index, or one rebuilt without this run's images and blobs that other runs are writing."""
     index = current_index(workspace.root)
     if index and not (rebuild and not workspace.place.status(INDEX_FILE)):
         return index, ()
@@ -76,7 +76,7 @@ def _index(workspace: Workspace, receipt: Receipt, rebuild: bool) -> tuple[Index
     return rebuilt_index(workspace.root, {*workspace.noted(), *(each.locator for each in receipt.expectations)})
 
 
-def _says_the_same(root: str, index: IndexFile) -> bool:
+def _is_unchanged(root: str, index: IndexFile) -> bool:
     try:
         return read_index(root).document == index.document
     except (FileNotFoundError, InvalidImage):
@@ -90,10 +90,10 @@ def _checked(raw: bytes, root: str) -> bytes:
 
 
 def _note_blobs(workspace: Workspace, replaced: Sequence[Descriptor]) -> list[str]:
-    """Note what these lead to, to be removed unless something else does as well; say if that cannot be told."""
+    """Note the blobs of replaced images, to be removed unless others use them; return a note if they are unknown."""
     try:
         blobs = blobs_below(LayoutStore(workspace.root), replaced)
-    except ImageError as error:  # what cannot be read may lead anywhere
+    except ImageError as error:  # a manifest that cannot be read may name any blob
         return [f'{workspace.root} keeps the blobs of what was replaced: {error}']
     workspace.note([blob_name(digest) for digest in sorted(blobs)])
     return []

@@ -1,4 +1,4 @@
-"""Making a lost or damaged index.json again, from the receipts that the layout keeps."""
+"""Rebuilding a missing or damaged index.json from the receipts in the layout."""
 import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -14,19 +14,19 @@ from occystrap_dir.workspace.workspace import RECEIPTS
 
 _HEX = re.compile('[0-9a-f]{64}')
 _MOST = 20
-"""Digests that a note tells one by one."""
+"""Digests that a note lists at most."""
 
 
 def has_receipts(root: str) -> bool:
-    """Tell whether the layout keeps receipts, so that its index.json is ours to mend; raises OSError."""
+    """Return whether the layout has receipts, so that its index.json is ours to repair; raises OSError."""
     return bool(_kept(root))
 
 
 def rebuilt_index(root: str, left_out: Collection[str]) -> tuple[IndexFile, list[str]]:
-    """Return an index of all images that are there, and notes on what is lost; raises OSError.
+    """Return an index of all images in the layout, and notes on what is lost; raises OSError.
 
-    Those that receipts tell of have their names; the others, but for blobs called `left_out`, are listed without one,
-    so that nothing removes their blobs.
+    Images with receipts have their names. The others, except blobs named in `left_out`, are listed without a name, so
+    that their blobs are not removed.
     """
     contents, receipts = LayoutStore(root), {name: kept_receipt(root, name) for name in _kept(root)}
     index = IndexFile.empty()
@@ -46,12 +46,12 @@ def rebuilt_index(root: str, left_out: Collection[str]) -> tuple[IndexFile, list
 
 
 def _nameless(contents: LayoutStore, index: IndexFile, left_out: Collection[str]) -> list[Manifest | Index]:
-    """Return the manifests and indexes that no entry leads to, nor another of them."""
+    """Return the manifests and indexes that neither an entry nor one of them reaches."""
     known, found = set[Digest](), list[Manifest | Index]()
     with suppress(ImageError):
         known = blobs_below(contents, index.index.manifests)
     for digest in _blobs(contents.root):
-        with suppress(ImageError):  # it is no manifest
+        with suppress(ImageError):  # it is not a manifest
             if digest not in known and blob_name(digest) not in left_out:
                 found.append(contents.manifest(Descriptor('', digest, -1)))
     inner = {each.digest for document in found if isinstance(document, Index) for each in document.manifests}
@@ -73,7 +73,7 @@ def _kept(root: str) -> list[str]:
 
 
 def _attested(contents: LayoutStore, receipt: Receipt) -> Iterator[Entry]:
-    """Yield the entries that a receipt was written for: they can be told by their digests."""
+    """Yield the entries that a receipt was written for, recognized by their digests."""
     documents = list(_documents(contents, receipt))
     for expected in receipt.of_kind('entry'):
         for document in documents:

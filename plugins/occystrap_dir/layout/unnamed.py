@@ -1,4 +1,4 @@
-"""Removing blobs that nothing names any more: of replaced images, or of runs that did not finish."""
+"""Removing blobs that no image names: those of replaced images, and of runs that did not finish."""
 import re
 from collections.abc import Iterable
 
@@ -13,10 +13,10 @@ _BLOB = re.compile(r'blobs/sha256/[0-9a-f]{64}')
 
 
 def remove_unnamed(root: str, noted: Iterable[str]) -> None:
-    """Remove those of the noted blobs that no entry leads to.
+    """Remove those of the noted blobs that no entry reaches.
 
-    Blobs that no run of ours wrote or replaced are not touched, though nothing may name them. Raises OSError, and
-    ImageError, having removed nothing, if a manifest cannot be read.
+    Blobs that this program did not write or replace stay, even if no image names them. Raises OSError, and ImageError,
+    before anything is removed, if a manifest cannot be read.
     """
     named = {blob_name(digest) for digest in _named(root)}
     place = Beneath(root)
@@ -25,7 +25,7 @@ def remove_unnamed(root: str, noted: Iterable[str]) -> None:
             place.unlink(name)
     if not place.status(INDEX_FILE):
         for name in ('blobs/sha256', 'blobs'):
-            place.remove_empty(name)  # somebody else's files in there stay
+            place.remove_empty(name)  # other files in it stay
 
 
 def _named(root: str) -> set[Digest]:
@@ -33,6 +33,6 @@ def _named(root: str) -> set[Digest]:
         entries = read_index(root).index.manifests
     except FileNotFoundError:
         if has_receipts(root):
-            raise ImageError(f'{root}/{INDEX_FILE} is lost') from None
+            raise ImageError(f'{root}/{INDEX_FILE} is missing') from None
         return set()
     return blobs_below(LayoutStore(root), entries)

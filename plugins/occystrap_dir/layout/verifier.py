@@ -1,4 +1,4 @@
-"""Verifying layout://: holds a layout against a receipt, and knows nothing of the writer."""
+"""Verifying layout://: compares a layout with a receipt, independently of the writer."""
 import os
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ from occystrap_dir.workspace.names import file_size, read_document
 
 
 def verify_layout(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Report what is there of what the receipt expects.
+    """Report what the layout has of what the receipt expects.
 
-    FAST looks the image up in index.json, and holds manifests, indexes and configs against their digests, layers
-    against their sizes; FULL hashes every blob, as the device has it.
+    FAST looks the image up in index.json, and compares digests of manifests, indexes and configs, and sizes of layers;
+    FULL hashes every blob, read from the device.
     """
     results = CheckResults()
     if not is_there(receipt, results):
@@ -25,7 +25,7 @@ def verify_layout(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
 
 
 class LayoutCheck:
-    """Checks the expectations of one receipt, each by itself."""
+    """Checks the expectations of one receipt, one by one."""
 
     def __init__(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> None:
         self._root, self._receipt, self._level, self._settings = receipt.path, receipt, level, settings
@@ -34,21 +34,21 @@ class LayoutCheck:
             'config': self._document, 'layer': self._blob}
 
     def one(self, expectation: Expectation) -> CheckResults:
-        """Return what was seen of one thing."""
+        """Return what was found for one expectation."""
         results = CheckResults()
         with reporting(expectation, results, lambda error: _missing(expectation, error)):
             self._by_kind.get(expectation.kind, unknown)(expectation, results)
         return results
 
     def _version(self, expected: Expectation, results: CheckResults) -> None:
-        """See that the file says the version, however it is written (image-spec image-layout.md)."""
+        """Check that the file has the right version, however it is formatted (image-spec image-layout.md)."""
         file_size(self._root, LAYOUT_FILE)
         require_version(read_document(self._root, LAYOUT_FILE, MANIFEST_CAP), self._root)
         if expected.locator == LAYOUT_FILE:
             results.read(expected, LAYOUT_VERSION)
 
     def _entry(self, expected: Expectation, results: CheckResults) -> None:
-        """Find the entry that the receipt tells of; the rest of index.json changes with every image."""
+        """Find the expected entry; the rest of index.json changes with every image."""
         index = read_index(self._root)
         if index.unknown_fields:
             results.differs(expected, f'index.json has the unknown field {index.unknown_fields[0]!r}')
@@ -57,14 +57,14 @@ class LayoutCheck:
         if found:
             results.read(expected, canonical(found[0]))
             name, = names_of(found[0])
-            rivals = [entry for entry in index.called(name) if name and entry not in found]
+            rivals = [entry for entry in index.named(name) if name and entry not in found]
             if rivals or (name and len(found) > 1):
                 results.differs(expected, f'index.json has several entries of this name, expected one: '
                                           f'{found[0]["digest"]}')
             return
-        there = [entry for entry in index.entries if expected.locator in (*names_of(entry), entry['digest'])]
-        results.missing(expected, 'is not listed in index.json' if not there else
-                        f'is in index.json as {there[0]["digest"]}, with another entry than was written')
+        others = [entry for entry in index.entries if expected.locator in (*names_of(entry), entry['digest'])]
+        results.missing(expected, 'is not listed in index.json' if not others else
+                        f'is in index.json as {others[0]["digest"]}, with another entry than was written')
 
     def _document(self, expected: Expectation, results: CheckResults) -> None:
         report_document(expected, self._root, results)
@@ -76,5 +76,5 @@ class LayoutCheck:
 
 
 def _missing(expected: Expectation, error: OSError) -> str:
-    """Return what to say of a missing file: of an entry, which is none, the name of the file that it is in."""
+    """Return the reason for a missing file; for an entry, which is not a file itself, name the file it should be in."""
     return '' if expected.kind != 'entry' else f'{os.path.basename(error.filename or "")} is missing'

@@ -20,7 +20,7 @@ from occystrap_dir.workspace.workspace import Workspace
 
 
 class LayoutOutput(ImageOutput):
-    """Writes one image, or an index of several, into a layout that it may share with others."""
+    """Writes one image, or an index of several, into a layout that may have other images."""
 
     wants = LayerForm.STORED
     holds_indexes = True
@@ -38,15 +38,15 @@ class LayoutOutput(ImageOutput):
         self._parts: list[Expectation] = []
 
     def place(self, reference: Reference) -> Place:
-        """Return the layout, with the name that index.json has for the image; one without a name replaces no other."""
+        """Return the layout, with the image's name in index.json; an image without a name replaces no other."""
         return Place.at(self._root, self._name(reference))
 
     def prepare(self, image: Image) -> None:
-        """Refuse what is no layout and cannot become one, or has an index under the name; raises OutputError."""
+        """Raise OutputError unless the destination is or can become a layout, and has no index of this name."""
         self._begin(self._name(image.reference))
 
     def prepare_index(self, index: ImageIndex) -> None:
-        """Refuse what is no layout and cannot become one; raises OutputError."""
+        """Raise OutputError unless the destination is or can become a layout."""
         self._begin()
 
     def child(self) -> ImageOutput:
@@ -54,12 +54,12 @@ class LayoutOutput(ImageOutput):
         return _PartOutput(self, self._blobs, self._parts)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return the blob that is there, if it has the right size and, with full verification, the right digest."""
+        """Return the existing blob if it has the right size and, with full verification, the right digest."""
         assert layer.descriptor
         return self._blobs.find(layer.descriptor)
 
     def blob_size(self, digest: Digest) -> int | None:
-        """Read the blob, which is still much less work than to have a daemon compress it."""
+        """Return the size in bytes of an existing blob, hashed: much less work than letting a daemon compress it."""
         return self._blobs.size(digest)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
@@ -74,34 +74,34 @@ class LayoutOutput(ImageOutput):
             self.location, [*entries, *documents]))
 
     def attach(self, attachments: Sequence[WrittenAttachment]) -> Sequence[Expectation]:
-        """Keep what is to be listed in index.json, referrers without a name, for the end; return what to expect."""
+        """Remember the entries for index.json, referrers without a name, for `finalize`; return their expectations."""
         self._attached = [named_entry(
             referrer_of(each.document) if each.subject else each.document.descriptor, each.tag) for each in attachments]
         self._listed = [expected_entry(entry) for entry in self._attached]
         return self._listed
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
-        """Write the index, everything that it lists being there, then its entry in index.json, then the receipt."""
+        """Write the index, after all that it lists, then its entry in index.json, then the receipt."""
         document = self._blobs.put_manifest(index.index)
         return self._publish(index.index, index.reference, lambda entries: index.receipt(
             self.location, [*entries, document]))
 
     def abort(self) -> None:
-        """Remove everything that this run wrote and nothing names; raises OutputError for what stays."""
+        """Remove all that this run wrote and no image names; raises OutputError for what cannot be removed."""
         self._workspace.give_up(self._sweep)
 
     def _spare_index(self, index: IndexFile, name: str) -> None:
-        """Refuse to replace several images of one name by a single one, also where each has an entry of its own."""
+        """Refuse to replace several images of one name by a single one, even if each has an entry of its own."""
         named = [each for entry, each in zip(index.entries, index.index.manifests, strict=True)
                  if name and name in names_of(entry)]
         if not named:
             return
-        with suppress(InvalidImage, ImageNotFound):  # what is damaged is to be replaced
-            there = LayoutStore(self._root).manifest(named[0]) if len(named) == 1 else Index.build(named)
-            self.spare_index(there, f'{self._root}, {name}')
+        with suppress(InvalidImage, ImageNotFound):  # a damaged one may be replaced
+            present = LayoutStore(self._root).manifest(named[0]) if len(named) == 1 else Index.build(named)
+            self.spare_index(present, f'{self._root}, {name}')
 
     def _begin(self, name: str = '') -> None:
-        """Refuse what cannot be written, an index under the name of a single image included; then begin."""
+        """Check the destination, also for an index of this name, and begin to write; raises OutputError."""
         self._spare_index(check_destination(self._root, self._rebuild), name)
         self._workspace.enter()
         with output_errors(self._root):
@@ -110,7 +110,7 @@ class LayoutOutput(ImageOutput):
 
     def _publish(self, document: Manifest | Index, reference: Reference,
                  receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
-        """List what was written in index.json; `receipt_of` makes the receipt that expects this, too."""
+        """List a document in index.json; `receipt_of` makes a receipt with the expectations for layout and entry."""
         name = self._name(reference)
         entry = named_entry(document.descriptor, name)
         receipt = receipt_of([EXPECTED_LAYOUT, expected_entry(entry)])
@@ -145,11 +145,11 @@ class _PartOutput(ImageOutput):
         return self._whole.place(reference)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return the blob that is there, as the whole does."""
+        """Return the existing blob, as the writer of the whole does."""
         return self._whole.has_layer(layer)
 
     def blob_size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of a blob that is there, as the whole does."""
+        """Return the size in bytes of an existing blob, as the writer of the whole does."""
         return self._whole.blob_size(digest)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
@@ -178,7 +178,7 @@ def _put_documents(blobs: Blobs, image: WrittenImage) -> list[Expectation]:
 
 
 def _with_tag_as_option(location: Location) -> Location:
-    """Return the location with its tag where a receipt keeps it; raises UsageError for what can be no destination."""
+    """Return the location with its tag as an option, as receipts have it; raises UsageError if it has a digest."""
     place = parse_place(location.path)
     if place.digest:
         raise UsageError(f'{location}: a destination names an image by a tag, without a digest')

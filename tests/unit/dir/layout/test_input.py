@@ -196,7 +196,7 @@ LAYER = blob_name(IMAGE.layers[0].descriptor.digest)
 
 
 @pytest.mark.parametrize(('change', 'words', 'rule'), [
-    (without('oci-layout'), 'is no image layout: it has no oci-layout', 'archive-invalid'),
+    (without('oci-layout'), 'is not an image layout: it has no oci-layout', 'archive-invalid'),
     (saying('oci-layout', b'{"imageLayoutVersion": "2.0.0"}'), "version '2.0.0', 1.0.0 is expected", 'archive-invalid'),
     (saying('oci-layout', b'1.0.0'), 'is not a JSON object|is not JSON', 'archive-invalid'),
     (without('index.json'), 'it has no index.json', 'index-missing'),
