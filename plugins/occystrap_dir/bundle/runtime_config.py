@@ -12,29 +12,29 @@ _PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 _CAPABILITIES = [f'CAP_{name}' for name in (
     'AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD', 'NET_BIND_SERVICE', 'NET_RAW',
     'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT')]
-"""Those that Docker gives: what images are made for."""
+"""Those that Docker gives to containers."""
 _SAFE = ['nosuid', 'noexec', 'nodev']
 _MASKED = ['/proc/acpi', '/proc/asound', '/proc/kcore', '/proc/keys', '/proc/latency_stats', '/proc/sched_debug',
            '/proc/scsi', '/proc/timer_list', '/proc/timer_stats', '/sys/devices/virtual/powercap', '/sys/firmware']
 _READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
 _PREFIX = 'org.opencontainers.image.'
 _UNSAFE = ('org.systemd.', 'org.criu.', 'run.oci.', 'module.wasm.image/')
-"""Beginnings of annotations by which runc and crun act on the host (runtime-spec features.md,
-potentiallyUnsafeConfigAnnotations): nothing that an image has a say in."""
+"""Prefixes of annotations that make runc and crun act on the host (runtime-spec features.md,
+potentiallyUnsafeConfigAnnotations): not for images to set."""
 
 
 def runtime_config(config: ImageConfig, accounts: Accounts, rootless: bool = False) -> bytes:
-    """Return config.json for an image whose root file system has these accounts; the same for the same image.
+    """Return config.json for an image whose root file system has these accounts; the same bytes for the same image.
 
-    `rootless` makes it for the user who asks, in a user namespace that has nobody but him: there he is root, whoever
-    the image wants. Raises InvalidImage for a user who is not there, for settings that are of another type than they
-    should be or that no runtime takes, and for images of other systems than Linux.
+    With `rootless` the process runs as root of a user namespace that maps only the current user, whatever user the
+    image sets. Raises InvalidImage for a user that the image does not have, for settings of a wrong type or that no
+    runtime accepts, and for images of other systems than Linux.
 
     Volumes stay part of the root file system, where their content is, as conversion.md allows: runtimes have no common
-    way to copy it into new ones. Limits on resources are the caller's, as with Docker.
+    way to copy it into new ones. Resource limits are left to the caller, as with Docker.
     """
     if (system := _text(config.document, 'os') or 'linux') != 'linux':
-        raise InvalidImage(f'the image is for {system}, bundles are for linux: write it to dir:// or layout://')
+        raise InvalidImage(f'the image is for {system}, but bundles are for linux: write it to dir:// or layout://')
     settings = _object(config.document, 'config')
     account = accounts.resolve(_text(settings, 'User'))
     if rootless:
@@ -48,17 +48,17 @@ def runtime_config(config: ImageConfig, accounts: Accounts, rootless: bool = Fal
         'annotations': _annotations(config, settings),
         'linux': _linux(rootless),
     }
-    # Half a character, which JSON may have and UTF-8 may not, is written as it was: \ud800.
+    # A lone surrogate, which JSON may have and UTF-8 may not, is written as an escape: \ud800.
     return json.dumps(document, indent=4, ensure_ascii=False).encode('utf-8', 'backslashreplace') + b'\n'
 
 
 def unsafe_labels(config: ImageConfig) -> list[str]:
-    """Return the labels that do not become annotations, since runtimes would act on them (image-spec conversion.md)."""
+    """Return the labels that are not made annotations, since runtimes would act on them (image-spec conversion.md)."""
     return sorted(filter(_is_unsafe, _labels(_object(config.document, 'config'))))
 
 
 def _process(settings: dict[str, Any], account: Account) -> dict[str, Any]:
-    """Return what is to run; a shell where the image does not say, as `runc spec` and umoci have it."""
+    """Return the process; a shell if the image sets no command, as with `runc spec` and umoci."""
     arguments = [*_texts(settings, 'Entrypoint'), *_texts(settings, 'Cmd')] or ['sh']
     user: dict[str, Any] = {'uid': account.uid, 'gid': account.gid}
     if account.additional_gids:
@@ -113,9 +113,9 @@ def _linux(rootless: bool) -> dict[str, Any]:
 
 
 def _annotations(config: ImageConfig, settings: dict[str, Any]) -> dict[str, str]:
-    """Return the image's labels, and what conversion.md says of annotations beside them; labels count more."""
+    """Return the annotations that conversion.md defines, and the image's labels, which take precedence."""
     document = config.document
-    told = {
+    defined = {
         'os': _text(document, 'os'), 'architecture': _text(document, 'architecture'),
         'variant': _text(document, 'variant'), 'os.version': _text(document, 'os.version'),
         'os.features': ','.join(_texts(document, 'os.features')),
@@ -123,7 +123,7 @@ def _annotations(config: ImageConfig, settings: dict[str, Any]) -> dict[str, str
         'stopSignal': _text(settings, 'StopSignal'),
         'exposedPorts': ','.join(sorted(_object(settings, 'ExposedPorts')))}
     labels = {name: value for name, value in _labels(settings).items() if not _is_unsafe(name)}
-    return dict(sorted({**{f'{_PREFIX}{name}': value for name, value in told.items() if value}, **labels}.items()))
+    return dict(sorted({**{f'{_PREFIX}{name}': value for name, value in defined.items() if value}, **labels}.items()))
 
 
 def _is_unsafe(annotation: str) -> bool:
@@ -145,19 +145,19 @@ def _directory(path: str) -> str:
 def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
     found = document.get(name)
     if found is not None and not isinstance(found, dict):
-        raise InvalidImage(f'the config of the image is malformed: {name} is no object', 'config-invalid')
+        raise InvalidImage(f'the config of the image is malformed: {name} is not an object', 'config-invalid')
     return found or {}
 
 
 def _text(document: dict[str, Any], name: str) -> str:
     found = document.get(name)
     if found is not None and not isinstance(found, str):
-        raise InvalidImage(f'the config of the image is malformed: {name} is no text', 'config-invalid')
+        raise InvalidImage(f'the config of the image is malformed: {name} is not a string', 'config-invalid')
     return found or ''
 
 
 def _texts(document: dict[str, Any], name: str) -> list[str]:
     found = document.get(name)
     if found is not None and not (isinstance(found, list) and all(isinstance(each, str) for each in found)):
-        raise InvalidImage(f'the config of the image is malformed: {name} is no list of texts', 'config-invalid')
+        raise InvalidImage(f'the config of the image is malformed: {name} is not a list of strings', 'config-invalid')
     return found or []

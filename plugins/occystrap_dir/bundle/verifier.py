@@ -1,4 +1,4 @@
-"""Verifying oci://: holds a bundle against a receipt, and knows nothing of the writer."""
+"""Verifying oci://: compares a bundle with a receipt, independently of the writer."""
 import os
 from contextlib import suppress
 
@@ -11,10 +11,10 @@ from occystrap_dir.workspace.workspace import STATE
 
 
 def verify_bundle(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Report what is there of what the receipt expects.
+    """Report what the bundle has of what the receipt expects.
 
-    FAST holds config.json and the list of files against their digests, and the rootfs against the list; FULL hashes
-    the content of every file as well, as the device has it.
+    FAST compares digests of config.json and the list of files, and the rootfs with the list; FULL also hashes the
+    content of every file, read from the device.
     """
     results = CheckResults()
     if not is_there(receipt, results):

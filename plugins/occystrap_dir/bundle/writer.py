@@ -1,4 +1,4 @@
-"""Writing oci://: the files of an image in a directory, with the config.json that a runtime needs to run them."""
+"""Writing oci://: the files of an image in a directory, with the config.json that runtimes need."""
 import os
 from typing import BinaryIO
 
@@ -35,17 +35,17 @@ class BundleOutput(ImageOutput):
         self._unpacking = Unpacking(self._staging, self.location.path, self._limits, settings.sync)
 
     def place(self, reference: Reference) -> Place:
-        """Return the directory: a bundle is of one image."""
+        """Return the directory: a bundle has one image."""
         return Place.at(self.location.path)
 
     def prepare(self, image: Image) -> None:
-        """Refuse what is no place for a bundle, and begin one beside it; raises OutputError."""
+        """Check the destination, and begin a bundle beside it; raises OutputError."""
         check_place(self.location.path, MARKS, 'bundle')
         self._spare_changes()
         self._unpacking.begin(ROOTFS)
 
     def _spare_changes(self) -> None:
-        """Refuse to replace a bundle in which somebody has worked; raises OutputError."""
+        """Refuse to replace a bundle that was changed since it was written; raises OutputError."""
         root = self.location.path
         if os.path.lexists(root):
             with output_errors(root):
@@ -55,13 +55,13 @@ class BundleOutput(ImageOutput):
                 require_documents(root, [(each.locator, each.digest) for each in configs], self.settings)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Put a layer over those before it; raises InvalidImage, OutputError."""
+        """Apply a layer over those before it; raises InvalidImage, OutputError."""
         with layer.open() as stream:
             self._unpacking.add(stream)
         return WrittenLayer(ROOTFS)
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config.json and the list of files, and let the bundle appear."""
+        """Write config.json and the list of files, and move the bundle to its destination."""
         config = self._runtime_config(image)
         with output_errors(self.location.path):
             for name in (STATE, os.path.dirname(KEPT)):
@@ -79,7 +79,7 @@ class BundleOutput(ImageOutput):
         return receipt
 
     def abort(self) -> None:
-        """Remove all that was written."""
+        """Remove all that was written; raises OSError."""
         self._unpacking.abort()
 
     def _runtime_config(self, image: WrittenImage) -> bytes:
@@ -93,4 +93,4 @@ class BundleOutput(ImageOutput):
 
 def _notes_on_labels(config: ImageConfig) -> list[str]:
     left_out = ', '.join(unsafe_labels(config))
-    return [f'labels that runtimes would act on are not in {CONFIG}: {left_out}'] if left_out else []
+    return [f'labels left out of {CONFIG}, as runtimes would act on them: {left_out}'] if left_out else []

@@ -146,18 +146,18 @@ def test_text_that_utf_8_cannot_have_is_written_as_json_had_it() -> None:
 
 
 @pytest.mark.parametrize('settings, said', [
-    ({'User': 'nobody'}, "user 'nobody', whom its /etc/passwd does not have"),
-    ({'User': 5}, 'User is no text'),
-    ({'Cmd': 'sh'}, 'Cmd is no list of texts'),
-    ({'Entrypoint': [1]}, 'Entrypoint is no list of texts'),
-    ({'Env': {'A': '1'}}, 'Env is no list of texts'),
+    ({'User': 'nobody'}, "user 'nobody', but its /etc/passwd does not have"),
+    ({'User': 5}, 'User is not a string'),
+    ({'Cmd': 'sh'}, 'Cmd is not a list of strings'),
+    ({'Entrypoint': [1]}, 'Entrypoint is not a list of strings'),
+    ({'Env': {'A': '1'}}, 'Env is not a list of strings'),
     ({'Env': ['A=1', 'secret']}, 'Env is not all NAME=VALUE'),
     ({'Env': ['=1']}, 'Env is not all NAME=VALUE'),
     ({'WorkingDir': 'srv'}, "WorkingDir 'srv' does not begin with /"),
-    ({'Labels': {'a': 1}}, 'a is no text'),
-    ({'Labels': []}, 'Labels is no object'),
-    ({'ExposedPorts': ['1']}, 'ExposedPorts is no object'),
-    ([], 'config is no object')])
+    ({'Labels': {'a': 1}}, 'a is not a string'),
+    ({'Labels': []}, 'Labels is not an object'),
+    ({'ExposedPorts': ['1']}, 'ExposedPorts is not an object'),
+    ([], 'config is not an object')])
 def test_what_cannot_be_run_is_refused_by_name(settings: Any, said: str) -> None:
     with pytest.raises(InvalidImage) as raised:
         converted(settings)
@@ -165,5 +165,5 @@ def test_what_cannot_be_run_is_refused_by_name(settings: Any, said: str) -> None
 
 
 def test_images_of_other_systems_are_refused() -> None:
-    with pytest.raises(InvalidImage, match='the image is for windows, bundles are for linux: write it to dir://'):
+    with pytest.raises(InvalidImage, match='the image is for windows, but bundles are for linux: write it to dir://'):
         converted(os='windows')

@@ -50,13 +50,13 @@ def test_users_are_resolved_as_docker_does(wanted: str, account: Account) -> Non
 
 
 @pytest.mark.parametrize('wanted, said', [
-    ('nobody', "user 'nobody', whom its /etc/passwd does not have"),
-    ('nobody:root', "user 'nobody', whom its /etc/passwd does not have"),
-    ('app:nobodies', "group 'nobodies', which its /etc/group does not have"),
-    ('app:a:b', "group 'a:b', which its /etc/group does not have"),
-    ('-1', "user '-1', whom"), (' app', "user ' app', whom"),
-    ('2147483648', 'user 2147483648, but the largest number of one is 2147483647'),
-    ('0:4294967295', 'group 4294967295, but the largest number')])
+    ('nobody', "user 'nobody', but its /etc/passwd does not have"),
+    ('nobody:root', "user 'nobody', but its /etc/passwd does not have"),
+    ('app:nobodies', "group 'nobodies', but its /etc/group does not have"),
+    ('app:a:b', "group 'a:b', but its /etc/group does not have"),
+    ('-1', "user '-1', but"), (' app', "user ' app', but"),
+    ('2147483648', 'user 2147483648, but the largest possible id is 2147483647'),
+    ('0:4294967295', 'group 4294967295, but the largest possible')])
 def test_whoever_is_not_there_is_an_error_that_says_so(wanted: str, said: str) -> None:
     with pytest.raises(InvalidImage) as raised:
         ACCOUNTS.resolve(wanted)
