@@ -1,6 +1,5 @@
 """What became of a layer by filters and compression, kept for the images and the runs to come."""
 import os
-import sqlite3
 import threading
 from typing import Any, NamedTuple, Protocol
 
@@ -72,14 +71,15 @@ class FileCache:
 
     def __init__(self, path: str) -> None:
         """Open or make the file; raises UsageError for what is no layer cache, OutputError when it cannot be used."""
-        self._path = path
+        import sqlite3  # late, as it takes milliseconds that most copies do not have
+        self._path, self._error = path, sqlite3.Error
         if os.path.lexists(path) and not os.path.isfile(path):
             raise UsageError(f'the layer cache {path} is no regular file: name another file')
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
             self._prepare()
-        except sqlite3.Error as error:
+        except self._error as error:
             raise self._unusable(error) from None
 
     def find(self, made_from: Digest, recipe: str) -> Result | None:
@@ -120,7 +120,7 @@ class FileCache:
         try:
             with self._lock:
                 return self._connection.execute(statement, plain).fetchall()
-        except sqlite3.Error as error:
+        except self._error as error:
             raise self._unusable(error) from None
 
     def _unusable(self, error: object) -> OutputError:
