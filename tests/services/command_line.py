@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -80,6 +81,12 @@ class CommandLine:
             [sys.executable, '-m', 'occystrap_core', *map(str, arguments)], cwd=self.directory, env=self.environment(),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
 
+    def start_fork(self, *arguments: str | Path) -> 'WarmRun':
+        """The same as the fork of a process that has started already, for a test to kill it where it works."""
+        process, lock = _process_of_all()
+        with lock:
+            return process.start(tuple(map(str, arguments)), self.directory, self.environment(), lock)
+
     def environment(self) -> dict[str, str]:
         """Return the variables: the machine's, but for a home of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(('OCCYSTRAP_', 'XDG_'))}
@@ -110,18 +117,35 @@ class WarmCommandLine:
         with ExitStack() as stack:
             files = [stack.enter_context(open(os.memfd_create(name), 'rb+', 0)) for name in ('in', 'out', 'err')]
             files[0].write(input.encode())
-            paths = [Path(f'/proc/{os.getpid()}/fd/{file.fileno()}') for file in files]
-            code = self._run(words, directory, environment, paths, timeout)
+            code = self._run(words, directory, environment, list(map(_shown, files)), timeout)
             said = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in files[1:]]
         return CommandResult(words, code, *(text.decode('utf-8', 'backslashreplace') for text in said))
 
+    def start(self, words: tuple[str, ...], directory: Path, environment: Mapping[str, str], lock: Lock) -> 'WarmRun':
+        """Start `occystrap` in a directory, its standard error in memory; `lock` is for whoever uses the server."""
+        errors = open(os.memfd_create('err'), 'rb+', 0)
+        nothing = Path(os.devnull)
+        self._ask(words, directory, environment, (nothing, nothing, _shown(errors)), under_way=True)
+        return WarmRun(self, self._number(), errors, lock)
+
+    def code_of(self, child: int) -> int:
+        """Return the exit code of a process that was started, and has ended."""
+        assert self.server.stdin
+        self.server.stdin.write(json.dumps({'ended': child}).encode() + b'\n')
+        return self._number()
+
+    def _ask(self, words: tuple[str, ...], directory: Path, environment: Mapping[str, str], streams: Sequence[Path],
+             **more: bool) -> None:
+        request = {'arguments': words, 'directory': str(directory), 'environment': dict(environment),
+                   'streams': list(map(str, streams)), **more}
+        assert self.server.stdin
+        self.server.stdin.write(json.dumps(request).encode() + b'\n')
+
     def _run(self, words: tuple[str, ...], directory: Path, environment: Mapping[str, str], streams: Sequence[Path],
              timeout: float = 300.0) -> int:
-        request = {'arguments': words, 'directory': str(directory), 'environment': dict(environment),
-                   'streams': list(map(str, streams))}
-        assert self.server.stdin and self.server.stdout
-        self.server.stdin.write(json.dumps(request).encode() + b'\n')
+        self._ask(words, directory, environment, streams)
         child = self._number()
+        assert self.server.stdout
         if select.select([self.server.stdout], [], [], timeout)[0]:
             return self._number()
         with suppress(ProcessLookupError):
@@ -135,6 +159,44 @@ class WarmCommandLine:
         line = self.server.stdout.readline()
         assert line, f'the process that runs occystrap ended with code {self.server.wait()}'
         return int(line)
+
+
+class WarmRun:
+    """A run of `occystrap` that is under way: what tests use of Popen. Whoever starts it must wait for it."""
+
+    def __init__(self, command: WarmCommandLine, number: int, errors: FileIO, lock: Lock) -> None:
+        self._command, self._number, self._errors, self._lock = command, number, errors, lock
+        self._handle = os.pidfd_open(number)
+        self._code: int | None = None
+
+    def kill(self) -> None:
+        """Kill it, if it has not come to its end."""
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        return self.wait() if self._code is not None or select.select([self._handle], [], [], 0)[0] else None
+
+    def wait(self) -> int:
+        """Wait for its end, and return the exit code; that of a killed one is negative."""
+        if self._code is None:
+            select.select([self._handle], [], [])
+            with self._lock:
+                self._code = self._command.code_of(self._number)
+            os.close(self._handle)
+        return self._code
+
+    def errors(self) -> str:
+        """Wait for its end, and return what it wrote to standard error."""
+        self.wait()
+        with self._errors as file:
+            return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode('utf-8', 'backslashreplace')
+
+
+def _shown(file: FileIO) -> Path:
+    """Return a path by which another process opens a file that has none."""
+    return Path(f'/proc/{os.getpid()}/fd/{file.fileno()}')
 
 
 @contextmanager

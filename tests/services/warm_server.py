@@ -1,6 +1,7 @@
 """A process that has the command line imported, and forks for each run; see `CommandLine` and `WarmCommandLine`.
 
-It reads a line of JSON for each run, and writes a line with the process's number and one with its exit code.
+It reads a line of JSON for each run, and writes a line with the process's number and one with its exit code. Where the
+request has `under_way`, the code comes only when it is asked for, by a line with `ended`: the process's number.
 """
 import functools
 import gc
@@ -40,14 +41,17 @@ def run(request: dict[str, Any]) -> None:
 
 
 def serve() -> None:
-    """Run what comes, one after the other."""
+    """Run what comes."""
     prepare()
     for line in sys.stdin:
-        child = os.fork()
+        request = json.loads(line)
+        child = request.get('ended') or os.fork()
         if not child:
-            run(json.loads(line))
-        print(child, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+            run(request)
+        if 'ended' not in request:
+            print(child, flush=True)
+        if 'under_way' not in request:
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == '__main__':

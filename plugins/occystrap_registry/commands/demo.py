@@ -20,7 +20,8 @@ _NAME = 'sample:v1'
 
 
 @click.command()
-@click.option('--folder', type=click.Path(file_okay=False), help='Where to work (default: a new temporary directory).')
+@click.option('--folder', 'directory', type=click.Path(file_okay=False),
+              help='Where to work (default: a new temporary directory).')
 def demo(directory: str | None) -> None:
     """Show what occystrap does: mirror a sample image with proof, then damage a copy and see it found."""
     from occystrap_registry.server.admission import USER

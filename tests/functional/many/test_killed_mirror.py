@@ -2,7 +2,6 @@
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ import pytest
 from tests.functional.many.mirroring import (
     AT_ONCE, DIRECTORY, assert_all_verified, counted_before, layer_reads, mirror_at,
 )
-from tests.services.command_line import CommandLine
+from tests.services.command_line import CommandLine, WarmRun
 from tests.services.faults import FaultProxy
 from tests.services.many_images import FULL, ManyImages
 from tests.services.registry import Registry
@@ -21,7 +20,7 @@ LATENCY = 0.02
 SEEDS = range(10 if int(os.environ.get('OCCYSTRAP_TEST_MANY', '0')) >= FULL else 3)
 
 
-def kill_in_the_middle(process: 'subprocess.Popen[bytes]', chances: random.Random, many: ManyImages,
+def kill_in_the_middle(process: WarmRun, chances: random.Random, many: ManyImages,
                        source: FaultProxy) -> None:
     """Kill the command at a random moment between its first layer and its last; fails if it was done before."""
     share = chances.random()
@@ -52,7 +51,7 @@ def test_killed_and_resumed(target: str, seed: int, many: ManyImages, many_sourc
                             fault_proxy: Callable[..., FaultProxy], listed: Callable[[str], str]) -> None:
     source = fault_proxy(many_source.host, latency=LATENCY)
     command = ['process', listed(source.host), target, *AT_ONCE, '--receipt', 'receipts']
-    kill_in_the_middle(occystrap.start(*command), random.Random(seed), many, source)
+    kill_in_the_middle(occystrap.start_fork(*command), random.Random(seed), many, source)
     before = whole_layers(many, source)
     resumed = ['--resume', 'receipts'] if (occystrap.directory / 'receipts').exists() else []
     source.requests.clear()

@@ -63,9 +63,9 @@ def kind_of(path: Path) -> str:
 
 
 def paths_of(place: Place, destination: str) -> list[Path]:
-    """The paths to damage: of a tree its own entries, else the files that hold the image."""
+    """The paths to damage: of a tree its own entries, else the files that hold the image, small ones first."""
     if destination not in TREES or not isinstance(place, InDirectory):
-        return place.files()
+        return sorted(place.files(), key=lambda path: (path.stat().st_size, path))  # names may be any digests
     tops = [place.path / TREES[destination]] if TREES[destination] else [
         path for path in place.path.iterdir() if path.is_dir() and (path / 'usr').is_dir()]
     return sorted(path for top in tops for path in top.rglob('*') if not _is_mark(path))

@@ -4,16 +4,14 @@ import math
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
-
 
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD, Source
 from tests.hostile.writers.places import DESTINATIONS, Place, Tree
-from tests.services.command_line import CommandLine
+from tests.services.command_line import CommandLine, WarmRun
 
 POINTS = math.ceil(int(os.environ.get('OCCYSTRAP_TEST_KILLS', '50')) / len(DESTINATIONS))
 """How often each kind of destination is killed; all together at least 50 times, or as often as the variable says."""
@@ -48,10 +46,10 @@ class Runs:
         process.kill()
         assert process.wait() in (0, -signal.SIGKILL)
 
-    def _start(self, variant: str) -> 'subprocess.Popen[bytes]':
+    def _start(self, variant: str) -> WarmRun:
         self._source.show(variant)
         self._source.proxy.requests.clear()
-        process = self._occystrap.start(*self._command)
+        process = self._occystrap.start_fork(*self._command)
         while not self._source.proxy.requests and process.poll() is None:
             time.sleep(0.001)
         return process

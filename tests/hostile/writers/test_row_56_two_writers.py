@@ -3,7 +3,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,14 +64,14 @@ def test_56_one_of_two_processes_killed_and_run_again(
     usual = time.monotonic() - started
     for round_number in range(rounds):
         place = make_place()
-        processes = [occystrap.start('process', part, place.uri) for part in parts]
+        processes = [occystrap.start_fork('process', part, place.uri) for part in parts]
         victim, after = chances.randrange(2), chances.uniform(0.2, 1) * usual
         told = f'OCCYSTRAP_TEST_SEED={SEED}, round {round_number}: {parts[victim]} killed after {after:.3f} s'
         time.sleep(after)
         processes[victim].kill()
         assert processes[victim].wait() in (0, -signal.SIGKILL)
-        processes[victim] = occystrap.start('process', parts[victim], place.uri, stderr=subprocess.PIPE)
-        said = processes[victim].communicate()[1].decode()
+        processes[victim] = occystrap.start_fork('process', parts[victim], place.uri)
+        said = processes[victim].errors()
         assert [process.wait() for process in processes] == [0, 0], f'{told}: {said}'
         if place.uri.startswith('dir:'):
             assert_complete(place, told)
@@ -101,9 +100,9 @@ def assert_complete(place: Place, told: str) -> None:
 
 def at_once(occystrap: CommandLine, place: Place, sources: Sequence[str]) -> tuple[list[int], str]:
     """Run a process for each source into one place, all at once; returns their exit codes and what they said."""
-    processes = [occystrap.start('process', source, place.uri, stderr=subprocess.PIPE) for source in sources]
-    said = [process.communicate()[1].decode() for process in processes]
-    return [process.returncode for process in processes], ''.join(said)
+    processes = [occystrap.start_fork('process', source, place.uri) for source in sources]
+    said = [process.errors() for process in processes]
+    return [process.wait() for process in processes], ''.join(said)
 
 
 @pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
