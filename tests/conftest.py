@@ -3,6 +3,7 @@
 A service that this machine lacks skips its tests; with OCCYSTRAP_REQUIRE_SERVICES=1 it fails them.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -179,6 +180,12 @@ def occystrap(tmp_path: Path) -> CommandLine:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests into the order in which processes get them."""
     items.sort(key=lambda item: schedule.rank(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """Take what was collected, which stays to the end, out of what the garbage collector looks through."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -28,14 +28,18 @@ class CoverageMap:
         return sorted(found & self.seconds.keys(), key=lambda test: (self.seconds[test], test))
 
     def save(self, path: Path) -> None:
-        """Write it to a file, for `load`."""
-        path.write_text(json.dumps({'seconds': self.seconds, 'lines': self.lines}))
+        """Write it to a file, for `load`; there tests have numbers."""
+        numbers = {test: number for number, test in enumerate(self.seconds)}
+        lines = {file: {line: [numbers[test] for test in tests if test in numbers] for line, tests in of_file.items()}
+                 for file, of_file in self.lines.items()}
+        path.write_text(json.dumps({'seconds': self.seconds, 'lines': lines}))
 
     @classmethod
     def load(cls, path: Path) -> 'CoverageMap':
         """Return what `save` wrote."""
         found = json.loads(path.read_text())
-        lines = {file: {int(line): tests for line, tests in of_file.items()}
+        names = list(found['seconds'])
+        lines = {file: {int(line): [names[number] for number in numbers] for line, numbers in of_file.items()}
                  for file, of_file in found['lines'].items()}
         return cls(found['seconds'], lines)
 

@@ -1,4 +1,5 @@
 """Trying mutants: in a copy of the tree, by forks of a process that has the libraries imported already."""
+import gc
 import importlib
 import os
 import resource
@@ -26,6 +27,7 @@ def import_libraries() -> None:
     """Import what tests need besides the sources and themselves, for the forks to come."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    gc.freeze()
 
 
 class Copy:

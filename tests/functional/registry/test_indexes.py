@@ -63,12 +63,11 @@ def everything(registry: Registry, directory: Path, name: str) -> set[str]:
     return {path.name for path in (directory / 'blobs/sha256').iterdir()}
 
 
-@pytest.mark.parametrize('level', ['fast', 'full'])
-def test_the_real_index_arrives_whole(level: str, real_registry: Registry, registry_factory: Callable[[], Registry],
+def test_the_real_index_arrives_whole(real_registry: Registry, registry_factory: Callable[[], Registry],
                                       occystrap: CommandLine) -> None:
     target = registry_factory()
     result = occystrap('process', f'registry://{real_registry.host}/multi:v1', f'registry://{target.host}/copy:v1',
-                       '--platform=all', f'--verify={level}', '--receipt', 'receipt').assert_success()
+                       '--platform=all', '--verify=fast', '--receipt', 'receipt').assert_success()
     assert result.err.splitlines()[-1].endswith(', 1/1 verified')
     assert digest(raw_manifest(target, 'copy:v1')) == digest(raw_manifest(real_registry, 'multi:v1'))
     assert everything(target, occystrap.directory / 'to', 'copy:v1') == everything(

@@ -67,4 +67,7 @@ def test_55_at_random_points(make_place: MakePlace, archives: dict[str, str], oc
         process.send_signal(number)
         ended = process.wait(20)
         assert ended in (code, 0, -number), f'point {point}'  # before Python listens to signals the system ends it
-        assert place.tree() in ([after] if ended == 0 else [before, after]), f'point {point}: half of it is there'
+        found = place.tree()
+        changed = sorted(path for path in found.keys() | before.keys() if found.get(path) != before.get(path))
+        told = f'point {point}, exit code {ended}: half of it is there: {changed}'
+        assert found in ([after] if ended == 0 else [before, after]), told
