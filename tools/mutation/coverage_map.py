@@ -93,7 +93,8 @@ def _parsed(record: str) -> tuple[int, int, str]:
 def run_tests(seconds: str, jobs: str, *tests: str) -> None:
     """Run tests in this process and its workers, and write how long each took into the file `seconds`."""
     durations = Durations()
-    code = pytest.main(['-q', '-n', jobs, '--dist', 'loadfile', '-p', 'no:cacheprovider', '--tb=line', *tests],
+    code = pytest.main(['-q', '-n', jobs, '--dist', 'loadfile', '-p', 'no:cacheprovider', '-p', 'sitecustomize',
+                        '--tb=line', *tests],
                        plugins=[durations])
     Path(seconds).write_text(json.dumps(durations.passed()))
     sys.exit(int(code))

@@ -26,8 +26,17 @@ def _line(frame: FrameType, event: str, argument: Any) -> Any:
     key = (frame.f_code, frame.f_lineno, os.environ.get('PYTEST_CURRENT_TEST', ''))
     if key not in _seen:
         _seen.add(key)
-        os.write(_file, f'{_numbers[key[0]]}\t{key[1]}\t{key[2]}\n'.encode())
+        try:
+            os.write(_file, f'{_numbers[key[0]]}\t{key[1]}\t{key[2]}\n'.encode())
+        except OSError:  # a test limits how large files may become
+            pass
     return _line
+
+
+def pytest_runtest_setup() -> None:
+    """Trace again in a process of tests, since Python stops it when a signal raises within, or a limit is met."""
+    if _traced:
+        sys.settrace(_call)
 
 
 if _traced:
