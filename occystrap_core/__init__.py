@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from occystrap_core.api.image_input import ImageInput
     from occystrap_core.api.image_list import ImageList, ListedImage
     from occystrap_core.api.image_output import (
-        ImageOutput, LayerForm, OutgoingLayer, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
+        ImageOutput, LayerForm, OutgoingLayer, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
     )
     from occystrap_core.api.options import Option, OptionType
     from occystrap_core.api.place import Place
@@ -43,7 +43,7 @@ _HOMES = {
     'api.image_filter': 'EntryFilter ImageFilter',
     'api.image_input': 'ImageInput',
     'api.image_list': 'ImageList ListedImage',
-    'api.image_output': 'ImageOutput LayerForm OutgoingLayer WrittenAttachment WrittenImage WrittenIndex '
+    'api.image_output': 'ImageOutput LayerForm OutgoingLayer WrittenReferrer WrittenImage WrittenIndex '
                         'WrittenLayer',
     'api.options': 'Option OptionType',
     'api.place': 'Place',
@@ -69,5 +69,5 @@ __all__ = [
     'ImageOutput', 'IndexReader', 'InputScheme', 'InvalidImage', 'KeptReceipts', 'Layer', 'LayerForm', 'ListedImage',
     'Location', 'Many', 'OccystrapError', 'Option', 'OptionType', 'OutgoingLayer', 'OutputError', 'Place', 'READ',
     'REPORTED', 'Receipt', 'ServiceError', 'ServiceUnavailable', 'Settings', 'UsageError', 'VerifyLevel',
-    'WriterScheme', 'WrittenAttachment', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', '__version__', 'hookimpl',
+    'WriterScheme', 'WrittenImage', 'WrittenIndex', 'WrittenLayer', 'WrittenReferrer', '__version__', 'hookimpl',
 ]

@@ -37,14 +37,14 @@ def register_commands() -> 'Iterable[CommandDeclaration]':  # type: ignore[empty
 
 @hookspec
 def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
-    """Read back what `receipt` says was written, and report what is seen of each of its expectations.
+    """Read back what `receipt` says was written, and report an observation for each of its expectations.
 
-    :param receipt: all that must be at the destination; `receipt.scheme` tells whose it is.
+    :param receipt: all that must be at the destination; `receipt.scheme` says which plugin's it is.
     :param level: FAST or FULL.
     :param settings: timeouts, threads, statistics of the run. Called once for each image, for several images at once,
-        on threads that may wait; what reads or hashes goes by `settings.in_parallel`, which keeps to --jobs threads.
-    :returns: observations, never a verdict, which is the core's; None for a receipt of another scheme. Every plugin is
-        asked: findings of all count, observations only those of the plugin that declares the scheme.
-    :raises OccystrapError: what hindered the check; the outcome is then `unverified`. Any other exception too, and the
-        plugin is named. Verification never writes.
+        on threads that may block; reading and hashing go through `settings.in_parallel`, which keeps to --jobs threads.
+    :returns: observations, never a verdict: the core judges. None for a receipt of another scheme. Every plugin is
+        called: findings of all plugins count, observations only of the plugin that declares the scheme.
+    :raises OccystrapError: why the check could not be made; the outcome is then `unverified`. Any other exception has
+        the same outcome, and the plugin is named. Verification never writes.
     """

@@ -9,13 +9,13 @@ from occystrap_core.tar.entry import TarEntry
 
 
 class ImageFilter(ABC):
-    """Makes an image from an image, lazily: nothing is read before the writer asks."""
+    """Makes an image from an image, lazily: nothing is read until the writer reads it."""
 
     repeatable = False
-    """True where what becomes of a layer depends on the layer and the options alone, and nothing else is done on the
-    way: then a result may be taken from a cache instead."""
+    """True if the result for a layer depends on the layer and the options alone, and the filter has no other effect. A
+    result may then be taken from a cache."""
     files: Sequence[str] = ()
-    """Paths of the files that it writes besides; the run refuses those of images, or below them."""
+    """Paths of other files that the filter writes. The run refuses paths of images and paths below them."""
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         self.options, self.settings = options, settings
@@ -26,14 +26,14 @@ class ImageFilter(ABC):
 
 
 class EntryFilter(ImageFilter):
-    """A filter that looks at one tar entry at a time. Neighbours are fused: all of them cost one pass over the tar.
+    """A filter that handles one tar entry at a time. Adjacent entry filters share one pass over the tar.
 
     It must be deterministic and keep no state between entries, since layers are read in parallel.
     """
 
     @abstractmethod
     def entry(self, entry: TarEntry) -> TarEntry | None:
-        """Return the entry, changed or as it is, or None to leave it out."""
+        """Return the entry, changed or unchanged, or None to leave it out."""
 
     def apply(self, image: Image) -> Image:
         """Return the image with every layer rewritten by this filter."""

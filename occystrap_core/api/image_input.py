@@ -13,14 +13,15 @@ from occystrap_core.settings import Settings
 class ImageInput(ABC):
     """Reads images from one location.
 
-    The scheme's factory is called once for each source that the user or a list names, on the main thread: it must be
-    cheap, without effects, and raises UsageError for what is wrong with the path. Then, once each, on the same thread,
-    `references`, and for each of these `location_of` and `place`; `open` once for each image, for several images at
-    once, on threads of theirs (Settings.images); `close` once, at the end of the run, after all.
+    The scheme's factory is called once for each source that the user or a list names, on the main thread. It must be
+    cheap and without side effects, and raises UsageError for a malformed path. On the same thread follow `references`,
+    once, and for each reference `location_of` and `place`. `open` is called once for each image, for several images in
+    parallel, on threads of its own (Settings.images). `close` is called once, at the end of the run.
     """
 
     gives_indexes = False
-    """Whether `open` may return an ImageIndex, when `settings.platforms` or an option of its own asks for several."""
+    """Whether `open` may return an ImageIndex, if `settings.platforms` or an option of the scheme requests several
+    images."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
@@ -29,27 +30,28 @@ class ImageInput(ABC):
     def references(self) -> Iterable[Reference]:
         """Return the images that the location names: one, or many for lists and globs.
 
-        Raises ImageNotFound when it names none, UsageError, listing the choices, when one of several must be chosen.
+        Raises ImageNotFound if there is none, and UsageError, listing the choices, if the user must choose one of
+        several.
         """
 
     @abstractmethod
     def open(self, reference: Reference) -> Image | ImageIndex:
-        """Return the image, or an index of several, a context manager, having read its metadata but no layer.
+        """Return the image, or an index of several, as a context manager. Metadata has been read, no layer has.
 
-        Its layers are read until the context ends, several at once, on the run's worker threads (Settings.jobs).
-        Raises ImageNotFound, InvalidImage, ServiceError.
+        Layers are read until the context ends, several in parallel, on the run's worker threads (Settings.jobs). Raises
+        ImageNotFound, InvalidImage, ServiceError.
         """
 
     def location_of(self, reference: Reference) -> Location:
-        """Return the location that names this one of its images alone, where there are several."""
+        """Return the location that names this image alone, if the input's location names several."""
         return self.location
 
     def place(self, reference: Reference) -> Place | None:
-        """Return the place where one of its images lies, as an output of the same kind tells it; None if nobody knows.
+        """Return the place of an image, in the form that an output of the same kind gives it; None if unknown.
 
-        The run refuses to copy an image onto itself. Asks nobody.
+        The run refuses to copy an image onto itself. Makes no requests.
         """
         return None
 
     def close(self) -> None:
-        """Let go of connections and files; called once, at the end of the run."""
+        """Close connections and files. Called once, at the end of the run."""

@@ -8,25 +8,25 @@ from occystrap_core.settings import Settings
 
 
 class ListedImage(NamedTuple):
-    """One line of a list. What is None or empty is as the command line has it."""
+    """One entry of a list. For what is None or empty, the command line applies."""
 
     source: str
     """The URI of a source, which may itself name many."""
     destination: str | None = None
-    """The URI of a destination; may hold fields such as {repository}."""
+    """The URI of a destination; may contain fields such as {repository}."""
     platform: str | None = None
     filters: Sequence[str] | None = None
     """Filters as on the command line; an empty list means none."""
     where: str = ''
-    """Where the entry stands, for messages: `mirror.toml: image 3`."""
+    """The position of the entry, for messages: `mirror.toml: image 3`."""
 
 
 class ImageList(ABC):
-    """Names sources. Declared by an InputScheme like an ImageInput; the run opens what it names."""
+    """Names sources. Declared by an InputScheme like an ImageInput; the run opens the sources."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
 
     @abstractmethod
     def entries(self) -> Iterable[ListedImage]:
-        """Return what is listed, in order. Raises UsageError, naming file and line, for what cannot be understood."""
+        """Return the entries, in order. Raises UsageError, naming file and line, for an entry that cannot be parsed."""

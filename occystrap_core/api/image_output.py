@@ -23,42 +23,44 @@ from occystrap_core.verification.receipt import MERGED, Evidence, Expectation, R
 
 
 class LayerForm(Enum):
-    """The form in which a writer wants layers."""
+    """The form in which a writer takes layers."""
 
     STORED = 'stored'
     TAR = 'tar'
 
 
 class OutgoingLayer(Protocol):
-    """A layer as a writer sees it: in the form it wants, counted and hashed by the core while it is read."""
+    """A layer as a writer sees it, in the form it takes. The core counts and hashes it while it is read."""
 
     @property
     def index(self) -> int:
-        """The place in the image, 0 the lowest; -1 while that is not known."""
+        """The position in the image, 0 for the lowest; -1 while unknown."""
 
     @property
     def diff_id(self) -> Digest | None:
-        """The digest of the tar, None while only reading can tell."""
+        """The digest of the tar; None while it is unknown."""
 
     @property
     def descriptor(self) -> Descriptor | None:
-        """The blob that `open` gives, always there in STORED form; None in TAR form."""
+        """The blob that `open` gives; always present in STORED form, None in TAR form."""
 
     @property
     def filtered(self) -> bool:
-        """Whether a filter may make another layer of it than the source has, of another size than the hint's."""
+        """Whether a filter may change the layer, so that its size may differ from the hint."""
 
     def tar_size(self) -> int | None:
-        """Return a hint of the tar's size in bytes, None without one."""
+        """Return a hint of the tar's size in bytes; None if unknown."""
 
     def open(self) -> ByteStream:
-        """Open the layer from its first byte; a writer that sends again opens again. Close it after use."""
+        """Open the layer at its first byte. A writer that sends the layer again opens it again. Close it after use."""
 
 
 class WrittenLayer(NamedTuple):
-    """What a writer says of a layer: where it is, and nothing about its bytes unless it checked them itself.
+    """What a writer returns for a layer: its locator, and nothing about its bytes unless the writer checked them
+    itself.
 
-    `size` and `digest` are given by `has_layer` alone, of what is there; the core fills them in for what it streamed.
+    Only `has_layer` and `adopt_layer` give `size` and `digest`, of what is at the destination; the core knows them of
+    what it streamed.
     """
 
     locator: str
@@ -69,7 +71,7 @@ class WrittenLayer(NamedTuple):
 
 @dataclass(frozen=True)
 class PlacedLayer:
-    """A layer of a written image: digest and size are of the bytes at `locator`, in the writer's form."""
+    """A layer of a written image. Digest and size are those of the bytes at `locator`, in the writer's form."""
 
     index: int
     diff_id: Digest
@@ -81,10 +83,10 @@ class PlacedLayer:
 
 
 class WrittenImage(NamedTuple):
-    """An image whose layers are all in place: what `finalize` gets.
+    """An image whose layers are all written: the argument of `finalize`.
 
-    `manifest` is the source's, byte for byte, where no layer changed, a new one where one did or the source has none;
-    None for writers of TAR form whose source has none. `config` holds the bytes that must be written. `place` and
+    `manifest` is the source's, byte for byte, if no layer changed; a new one if a layer changed or the source has none;
+    None for writers of TAR form if the source has none. `config` holds the bytes that must be written. `place` and
     `source_digest` are for the receipt.
     """
 
@@ -99,13 +101,13 @@ class WrittenImage(NamedTuple):
     merged: bool = False
 
     def without_layers(self) -> 'WrittenImage':
-        """Return this image for a receipt that expects no layers, as they went into one tree, which covers them."""
+        """Return this image for a receipt that expects no layers, because one tree covers all of them."""
         return self._replace(layers=(), merged=True)
 
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
                 locate: Callable[[PlacedLayer], str] = lambda layer: layer.locator,
                 ) -> Receipt:
-        """Return the receipt: `documents` as the writer made them, then each layer as the core saw it."""
+        """Return the receipt: `documents` as the writer gives them, then each layer as the core saw it."""
         layers = [Expectation('layer', locate(layer), layer.digest, layer.size, layer.evidence,
                               () if layer.diff_id == layer.digest else (layer.diff_id,)) for layer in self.layers]
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
@@ -114,8 +116,8 @@ class WrittenImage(NamedTuple):
                        self.place, self.source_digest, MERGED if self.merged else self.form.value)
 
 
-class WrittenAttachment(NamedTuple):
-    """Something that hangs on an image and lies at the destination by its digest: as a referrer, or under a tag."""
+class WrittenReferrer(NamedTuple):
+    """A referrer of an image that was written by its digest; found by its `subject` or by `tag`."""
 
     document: Manifest | Index
     subject: Digest | None = None
@@ -124,24 +126,25 @@ class WrittenAttachment(NamedTuple):
 
 @dataclass(frozen=True)
 class WrittenIndex:
-    """An index whose parts are all at the destination: what `finalize_index` gets.
+    """An index whose parts are all written: the argument of `finalize_index`.
 
-    `index` holds the bytes that must be written: the source's own where everything was taken unchanged. `parts` are
-    the receipts of all that lies below it, `attached` what to expect of what hangs on that.
+    `index` holds the bytes that must be written: the source's own if everything was copied unchanged. `parts` are the
+    receipts of all images and indexes in it, `referrers` the expectations about referrers.
     """
 
     reference: Reference
     source: str
     index: Index
     parts: Sequence[Receipt] = ()
-    attached: Sequence[Expectation] = ()
+    referrers: Sequence[Expectation] = ()
     place: str = ''
     source_digest: Digest | None = None
 
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
                 ) -> Receipt:
-        """Return one receipt for the whole: `documents` as the writer made them, then what the parts' receipts hold."""
-        expected = [*documents, *(each for part in self.parts for each in part.expectations), *self.attached]
+        """Return one receipt for the whole: `documents` as the writer gives them, then the expectations of all parts.
+        """
+        expected = [*documents, *(each for part in self.parts for each in part.expectations), *self.referrers]
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
                        self.source, self.index.digest, (), merged(expected), self.index.digest, self.place,
                        self.source_digest, LayerForm.STORED.value,
@@ -149,7 +152,7 @@ class WrittenIndex:
 
 
 def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
-    """Return each expected thing once, in order, with the better evidence where there are two."""
+    """Return each expectation once, in order; of two for the same item, with the better evidence."""
     best: dict[tuple[str, str, Digest, int], Expectation] = {}
     for each in expectations:
         key = each.kind, each.locator, each.digest, each.size
@@ -163,62 +166,63 @@ def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
 class ImageOutput(ABC):
     """Writes one image to one location.
 
-    The scheme's factory is called once for each image of a run, on the main thread, before any image is opened: it must
-    not write, connect or open anything, since an image that turns out to be there already, or whose source fails, needs
-    no output, and then nothing else is called. It raises UsageError for a location that can be none. `place` is called
-    next, on the same thread.
+    The scheme's factory is called once for each image of a run, on the main thread, before any image is opened. It must
+    not write, connect or open anything: if the image is already at the destination or its source fails, no other method
+    is called. It raises UsageError for an impossible location. `place` is called next, on the same thread.
 
-    Then, on a thread of the image: `prepare` once; `has_layer`, `adopt_layer` and `write_layer` for each layer, several
-    layers at once, on the run's worker threads (Settings.jobs); `finalize` once. After an error or a signal in any of
-    these `abort` is called in place of what would come next. Different images have different outputs, several at work
-    at once (Settings.images). A writer starts no threads for layers, draws no progress, compresses nothing and changes
-    no config. Nothing it writes may be visible at its final name before it is whole and, if `settings.sync` is true, on
-    the device: it flushes files (fsync) before their rename, and the directory that has the new name after it.
+    On a thread of the image follow `prepare`, once; `has_layer`, `adopt_layer` and `write_layer` for each layer,
+    several layers in parallel, on the run's worker threads (Settings.jobs); and `finalize`, once. After an error or a
+    signal in any of these, `abort` is called instead of the rest. Each image has an output of its own, several of which
+    work in parallel (Settings.images). A writer starts no threads for layers, shows no progress, compresses nothing and
+    changes no config. Nothing it writes may be visible at its final name before it is complete and, if `settings.sync`
+    is true, on the device: it flushes files (fsync) before renaming them, and then the directory with the new name.
     """
 
-    wants = LayerForm.TAR
-    """The form of layers that it takes; may be set in __init__ from options."""
+    layer_form = LayerForm.TAR
+    """The form of layers that the writer takes; may be set in __init__ from options."""
     compression = 'gzip'
     """For STORED: the key of COMPRESSIONS with which the core compresses a layer that has no blob."""
     in_order = False
-    """Whether layers are given one after the other, the lowest first, one that is listed twice both times; then
-    `has_layer` is not asked. With a source that streams them in another order, some wait in temporary files."""
+    """Whether layers are written one after the other, the lowest first, a layer that is listed twice both times.
+    `has_layer` is then not called. If the source streams layers in another order, some wait in temporary files."""
     unpacks = False
-    """Whether it has more to do with the bytes of a layer, in TAR form, than to move them: all that can be done with
-    them before is then done on another thread."""
+    """Whether writing a layer in TAR form takes more work than moving its bytes. Reading, inflating and hashing are
+    then done on another thread."""
     notes: Sequence[str] = ()
-    """After `finalize`: lines for people about what could not be kept, such as owners without being root."""
+    """After `finalize`: lines for the user about what could not be preserved, such as owners without being root."""
     layer_store: Hashable = None
-    """Names the place where `has_layer` or `adopt_layer` finds what other images of the run wrote, such as a directory
-    or a registry: the core then lets one of them bring a layer, and asks for it on behalf of the others. None if there
-    is no such place."""
+    """Identifies the place where `has_layer` or `adopt_layer` finds layers written for other images of the run, such as
+    a directory or a registry. The core then has a shared layer written once, and calls these methods for the other
+    images. None if there is no such place."""
     holds_indexes = False
-    """Whether it also takes an ImageIndex, artifacts, and what hangs on an image. Then the core calls `prepare_index`,
-    has each image below the index written by a writer of its own from `child`, nested indexes by `finalize_index` of
-    such a writer, calls `attach`, and at last `finalize_index`; or `abort`. With an image that something hangs on,
-    that is written by children and `attach` called before `finalize`. It must want STORED form."""
+    """Whether the writer also takes an ImageIndex, artifacts, and referrers. The core then calls `prepare_index`,
+    writes each image of the index with a writer from `child`, nested indexes with `finalize_index` of such a writer,
+    and calls `attach_referrers` and finally `finalize_index`; or `abort`. Referrers of a single image are written by
+    children, and `attach_referrers` is called before `finalize`. The writer must take STORED form."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
 
     def place(self, reference: Reference) -> Place:
-        """Return the place that an image of this name takes, the same however users write the location.
+        """Return the place of an image of this name, the same for every spelling of the location.
 
-        The run refuses two images for one place, before anything is read; the receipt keeps it. Asks nobody.
+        The run refuses two images with one place before anything is read; the receipt keeps the place. Makes no
+        requests.
         """
         return Place('', f'{self.location.scheme}://{os.path.realpath(self.location.path)}#'
                      f'{reference.with_default_tag()}')
 
     def prepare(self, image: Image) -> None:
-        """Look before anything is read whether the image can be written here; raises OutputError if not."""
+        """Check, before anything is read, whether the image can be written here; raises OutputError if not."""
 
     def prepare_index(self, index: ImageIndex) -> None:
-        """Look before any blob is read whether the index can be written here; raises OutputError if not."""
+        """Check, before any blob is read, whether the index can be written here; raises OutputError if not."""
 
     def spare_index(self, there: Manifest | Index | None, name: str) -> None:
-        """Raise OutputError if an index of several platforms is where a single image would go, unless --replace-index.
+        """Raise OutputError if a single image would replace an index of several platforms, unless --replace-index is
+        given.
 
-        For `prepare` of those that hold indexes: `there` is what has the image's name now.
+        For `prepare` of writers that hold indexes: `there` is what has the image's name now.
         """
         platforms = platforms_of(there) if isinstance(there, Index) else ()
         if len(platforms) > 1 and not self.settings.replace_index:
@@ -227,55 +231,56 @@ class ImageOutput(ABC):
                               'give --replace-index')
 
     def child(self) -> 'ImageOutput':
-        """Return a writer into the same place for a part of an index, which can be found there by its digest alone.
+        """Return a writer into the same place for a part of an index, which is found there by its digest alone.
 
-        Several of them are used at once; `has_layer` of each finds what the others brought. What they have in common,
-        such as connections, is this writer's to close.
+        Several are used in parallel; `has_layer` of each finds the layers that the others wrote. What they share, such
+        as connections, is closed by this writer.
         """
-        raise PluginError(f'{type(self).__name__} says that it holds indexes, but has no child()')
+        raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no child()')
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return where the layer already is, having checked that it is whole, with its size; None if it is not there.
+        """Return where the layer already is, with its size, having checked that it is complete; None if it is not
+        there.
 
-        Writes nothing, and may be called before `prepare`: a dry run asks too.
+        Writes nothing, and may be called before `prepare`, by a dry run.
         """
         return None
 
     def blob_size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of a blob that is there already, None if it is not, or if that cannot be told.
+        """Return the size in bytes of a blob at the destination; None if it is not there or the size is unknown.
 
-        For sources that are spared work by it, and then rely on `has_layer` to find the layer. Called on any thread.
+        For sources that can omit such blobs and rely on `has_layer` to find the layer. Called on any thread.
         """
         return None
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Have the layer put in its place from elsewhere at the destination, without its source being read.
+        """Have the destination take the layer from elsewhere in it, without reading the source.
 
-        Called when `has_layer` found nothing; returns as that does, None to be given the layer.
+        Called if `has_layer` found nothing. Returns what `has_layer` returns; after None, `write_layer` is called.
         """
         return None
 
     @abstractmethod
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Write what `layer.open()` gives, to its end, and return where it is; raises OutputError, ServiceError."""
+        """Write everything that `layer.open()` gives, and return where it is; raises OutputError, ServiceError."""
 
     @abstractmethod
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config and manifest, make all visible, and return the receipt."""
+        """Write config and manifest, make the image visible, and return the receipt."""
 
-    def attach(self, attachments: Sequence[WrittenAttachment]) -> Sequence[Expectation]:
-        """Have what was written by children found as a referrer or under its tag; return what to expect of that."""
-        raise PluginError(f'{type(self).__name__} says that it holds indexes, but has no attach()')
+    def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
+        """Make what children wrote findable as a referrer or under its tag; return what to expect of that."""
+        raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no attach_referrers()')
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Write the index, make it visible, and return `index.receipt(location, documents)`."""
-        raise PluginError(f'{type(self).__name__} says that it holds indexes, but has no finalize_index()')
+        raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no finalize_index()')
 
     def abort(self) -> None:
         """Remove everything temporary.
 
-        Called once, after an error or a signal in `prepare` or after it, on any thread; a second time only if a signal
-        broke into the first. The core waits a second for calls of `write_layer` to end. One that hangs longer, or
-        `finalize`, may still be at work on another thread, or go on later: what it does then must leave nothing, so
-        have it raise Cancelled. What is raised here is told together with the reason for the call.
+        Called once, on any thread, after an error or a signal in `prepare` or later; a second time only if a signal
+        interrupted the first call. The core waits one second for calls of `write_layer` to end. A call that takes
+        longer, or `finalize`, may still run on another thread: it must then leave nothing behind, so make it raise
+        Cancelled. An exception raised here is reported together with the reason for the call.
         """

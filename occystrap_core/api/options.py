@@ -1,4 +1,4 @@
-"""Declared options of schemes and filters: their types, how values are read, and errors that name the nearest."""
+"""Options of schemes and filters: their types, parsing of values, and errors that suggest the nearest name."""
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -7,7 +7,7 @@ from occystrap_core.errors import UnknownOption, UsageError, nearest
 
 
 class OptionType:
-    """How the text of a value is read; `parse` raises ValueError with a text that says what is expected."""
+    """The type of an option's value; `parse` raises ValueError with a text that says what is expected."""
 
     STRING: ClassVar['OptionType']
     BOOLEAN: ClassVar['OptionType']
@@ -17,7 +17,7 @@ class OptionType:
     SECONDS: ClassVar['OptionType']
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        """`name` is what lists of options show for a value."""
+        """`name` is shown for the value in lists of options."""
         self.name, self.parse = name, parse
 
     @classmethod
@@ -79,10 +79,10 @@ class Option(NamedTuple):
 
 
 def read_options(declared: Sequence[Option], given: Mapping[str, str], owner: str) -> dict[str, Any]:
-    """Return a value for every declared option: the given text read by its type, or the default.
+    """Return a value for every declared option: the given text, parsed by its type, or the default.
 
-    Raises UnknownOption, naming the nearest known one, and UsageError for a value that cannot be read; `owner` is what
-    the message says the options belong to.
+    Raises UnknownOption, suggesting the nearest known one, and UsageError for a value that cannot be parsed; `owner` is
+    the scheme or filter, for the message.
     """
     known = {option.name: option for option in declared}
     values = {option.name: option.default for option in declared}

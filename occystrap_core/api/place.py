@@ -1,4 +1,4 @@
-"""Places that images go to or lie at, each by one name however users write it."""
+"""Places of images, each in one form however users write it."""
 import os
 import re
 import stat
@@ -10,11 +10,11 @@ _HOST = re.compile(r'(?:\[(?P<inner>[^\]]*)\]|(?P<plain>[^:]*))(?::(?P<port>[0-9
 
 
 class Place(NamedTuple):
-    """Where one image goes: two images with one place would replace each other.
+    """The place of one image: two images with one place would replace each other.
 
-    `path` is the file, directory or socket, without links, empty where there is none. `name` tells the image from
-    others there: None if it takes the path for itself, empty if it lies there without a name and so replaces nobody.
-    Of images with one path and name, those are `apart` that both say so, differently, such as by their hosts.
+    `path` is the file, directory or socket with links resolved; empty if there is none. `name` identifies the image
+    among others at the path: None if the image takes the whole path, empty if it has no name there and so replaces no
+    other. Two images with the same path and name are separate if both have an `apart` and these differ, such as hosts.
     """
 
     path: str = ''
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
     @staticmethod
     def canonical_host(host: str, *default_ports: int) -> str:
-        """Return `host[:port]` in one form: lower case, addresses as usually written, this machine as localhost.
+        """Return `host[:port]` in one form: lower case, addresses in their usual notation, this machine as localhost.
 
         A port that is one of the defaults is left out.
         """
@@ -43,11 +43,11 @@ class Place(NamedTuple):
 
     @property
     def root(self) -> Hashable:
-        """What is the same for all that lies at one path, also where directories are mounted in two places."""
+        """A key that is the same for all places at one path, even if its directory is mounted twice."""
         return _identity(self.path) if self.path else None
 
     def clashes_with(self, other: Self) -> bool:
-        """Tell whether an image here and one at the other place, with the same `root`, would replace each other."""
+        """Return whether an image here and one at the other place, with the same `root`, would replace each other."""
         if self.path and (self.name is None or other.name is None):
             return True
         return bool(self.name) and self.name == other.name and not (
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 
 def _canonical_name(name: str) -> str:
-    import ipaddress  # late, as the start of a copy between directories does without these
+    import ipaddress  # late: copies between directories do not need these at start-up
     import socket
     name = name.rstrip('.')
     try:
@@ -70,9 +70,9 @@ def _canonical_name(name: str) -> str:
 
 
 def _identity(path: str) -> Hashable:
-    """Return what the file system knows a path by: what is there, or the nearest directory above and the rest.
+    """Return the file system's identity of a path: of what is there, or of the nearest directory above it and the rest.
 
-    A file is known by its name in its directory, as whoever writes it gives the name to a new one.
+    A file is identified by its name in its directory, since its writer replaces it under that name.
     """
     rest: list[str] = []
     while True:

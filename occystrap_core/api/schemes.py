@@ -9,11 +9,11 @@ from occystrap_core.errors import PluginError
 
 
 def load(target: str) -> Any:
-    """Return what the import string `package.module:name` names; raises PluginError when it cannot be had."""
+    """Return what the import string `package.module:name` names; raises PluginError if it cannot be loaded."""
     module, _, name = target.partition(':')
     try:
         return getattr(import_module(module), name)
-    except Exception as error:  # a foreign module may raise anything
+    except Exception as error:  # importing a foreign module may raise anything
         raise PluginError(f'{target} cannot be loaded: {type(error).__name__}: {error}') from error
 
 
@@ -31,9 +31,9 @@ class InputScheme(NamedTuple):
 
 
 class Many(NamedTuple):
-    """How a destination takes several images: not at all (`reason` says why), or if option `needs` is true.
+    """How a destination takes several images: not at all (`reason` says why), or only if option `needs` is true.
 
-    `unless` tells of a location that it names a place for one image alone, which `reason` is about then.
+    `unless` returns whether a location names a place for one image only; `reason` then says why.
     """
 
     accepted: bool
@@ -46,12 +46,12 @@ class WriterScheme(NamedTuple):
     """A scheme that images can be written to; `factory` names a class called with (location, settings).
 
     It returns an ImageOutput and is called once for each image, before anything is read (see ImageOutput).
-    `reports_only` is for a service, such as a daemon, that gives the bytes of a document only together with all layers:
-    fast verification then takes the digests that it reports. `kept_receipts` is for destinations that keep the
-    receipts of their images, in whatever way: it names a function that returns a KeptReceipts when `occystrap verify`
-    calls it with the Location that the user wrote, its options unread; how a path names one of several images is the
-    plugin's affair. It raises UsageError, OutputError. `expects` are the kinds of
-    expectation, besides layers, that every receipt of this scheme has: one that lacks them proves nothing.
+    `reports_only` is for a service, such as a daemon, that returns the bytes of a document only together with all
+    layers: fast verification then accepts the digests that it reports. `kept_receipts` is for destinations that keep
+    the receipts of their images. It names a function that takes the Location that the user gave `occystrap verify`, its
+    options unparsed, and returns a KeptReceipts; how a path names one of several images is up to the plugin. It raises
+    UsageError, OutputError. `expects` are the kinds of expectation, besides layers, that every receipt of this scheme
+    has: a receipt that lacks one is refused.
     """
 
     name: str
@@ -68,7 +68,8 @@ class WriterScheme(NamedTuple):
 class FilterKind(NamedTuple):
     """A filter; `factory` names a class called with (option values, settings).
 
-    It returns an ImageFilter and is called once for each source and --filter: one serves all images of the source.
+    It returns an ImageFilter and is called once for each source and --filter: one filter serves all images of the
+    source.
     """
 
     name: str

@@ -15,7 +15,7 @@ _USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)')  # a password may hold @ and /, a 
 
 
 class WrittenUri(NamedTuple):
-    """A URI taken apart, its options still text."""
+    """A parsed URI, its options still text."""
 
     scheme: str
     path: str
@@ -23,15 +23,15 @@ class WrittenUri(NamedTuple):
 
 
 def parse_uri(text: str) -> WrittenUri:
-    """Return the parts of `text`; raises UsageError when it is no `scheme://path`.
+    """Return the parts of `text`; raises UsageError if it is no `scheme://path`.
 
-    The path ends at the first `?`; a `?` or `%` of its own is written %3F or %25.
+    The path ends at the first `?`; a `?` or `%` in the path is written %3F or %25.
     """
     scheme, separator, rest = text.partition('://')
     if not separator or not _SCHEME.fullmatch(scheme):
         raise UsageError(f'{redact(text)!r} is not a URI of the form scheme://path?option=value')
     path, _, query = rest.partition('?')
-    path = unquote(path, errors='surrogateescape')  # a file's name may be any bytes
+    path = unquote(path, errors='surrogateescape')  # file names may be any bytes
     if not path:
         raise UsageError(f'{redact(text)!r} has no path after {scheme}://')
     if '\0' in path:
@@ -43,7 +43,7 @@ def parse_uri(text: str) -> WrittenUri:
 
 
 def redact(uri: str) -> str:
-    """Return `uri` without the credentials before an @ and without option values, fit to be shown."""
+    """Return `uri` without the credentials before an @ and without option values, for messages."""
     scheme, separator, rest = uri.partition('://') if '://' in uri else ('', '', uri)
     head, query, options = rest.partition('?')
     shown = re.sub(r'=[^&]*', '=…', options)
@@ -57,13 +57,13 @@ class Location(NamedTuple):
     path: str
     options: Mapping[str, Any]
     given: Mapping[str, str]
-    """The options that were given and are no secrets, as text: what a receipt may keep."""
+    """The options that were given and are not secret, as text: what a receipt may keep."""
 
     @classmethod
     def parse(cls, text: str, options: Sequence[Option], scheme: str = '') -> Self:
-        """Return the location that a URI names; `scheme` is given where `text` may have an alias of it.
+        """Return the location that a URI names; `scheme` is its scheme's name if `text` may use an alias.
 
-        Raises UsageError, and UnknownOption for an option that is not among those declared.
+        Raises UsageError, and UnknownOption for an option that is not declared.
         """
         written = parse_uri(text)
         scheme = scheme or written.scheme
@@ -90,7 +90,8 @@ class Location(NamedTuple):
 def parse_filter(text: str) -> tuple[str, dict[str, str]]:
     r"""Return name and option texts of `name:key=value,key=value`; `\,` stands for a comma within a value.
 
-    So does a comma before what has no `=`: `exclude:pattern=*.pyc,*.md`. Raises UsageError for what begins otherwise.
+    A comma before text without `=` is part of the value, too: `exclude:pattern=*.pyc,*.md`. Raises UsageError for a
+    malformed filter.
     """
     name, _, rest = text.partition(':')
     if not name:

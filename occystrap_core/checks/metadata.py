@@ -59,5 +59,5 @@ def _check_blob(layer: Layer, findings: Findings) -> None:
     with layer.stored() as stream:
         actual = detect_compression(Peeked(stream).peek())
     if actual is not promised:
-        findings.add('layer-media-type', f'it is {actual.told}, its media type says {promised.told}', layer.index,
+        findings.add('layer-media-type', f'it is {actual.text}, its media type says {promised.text}', layer.index,
                      blob.digest)

@@ -1,4 +1,4 @@
-"""Artifacts: what has the manifest of an image but is none, such as a signature, an SBOM or a chart."""
+"""Artifacts: manifests of an image's form that are no images, such as a signature, an SBOM or a chart."""
 from collections.abc import Callable
 
 from occystrap_core.errors import InvalidImage
@@ -12,12 +12,12 @@ from occystrap_core.oci.reference import Reference
 
 
 class OpaqueBlob(Layer):
-    """A blob of which nobody asks what is in it: stored bytes, never a tar."""
+    """A blob of unknown content: stored bytes, never a tar."""
 
     def __init__(self, index: int, descriptor: Descriptor, opener: Callable[[], Readable]) -> None:
         """`opener` opens the blob."""
         self.index, self.descriptor, self._opener = index, descriptor, opener
-        self.diff_id = descriptor.digest  # it is its own content
+        self.diff_id = descriptor.digest  # it has no other content
 
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the blob; its end checks digest and size."""
@@ -29,19 +29,20 @@ class OpaqueBlob(Layer):
         return stream
 
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Raise InvalidImage: it is none."""
+        """Raise InvalidImage: an opaque blob is no tar."""
         assert self.descriptor
         raise InvalidImage(f'blob {self.descriptor.digest} is a {self.descriptor.media_type}, not a layer of an image')
 
 
 class Artifact(Image):
-    """A manifest whose config and layers are opaque: it is copied as it is, to where stored blobs and manifests go."""
+    """A manifest whose config and layers are opaque. It is copied unchanged, to destinations that hold blobs and
+    manifests."""
 
     manifest: Manifest
 
     def __init__(self, reference: Reference, config: bytes, manifest: Manifest,
                  opener: Callable[[Descriptor], Readable]) -> None:
-        """`config` is the blob that the manifest names as config; `opener` opens any of the others."""
+        """`config` is the blob that the manifest has as its config; `opener` opens the other blobs."""
         def opening(descriptor: Descriptor) -> Callable[[], Readable]:
             return lambda: opener(descriptor)
         blobs = [OpaqueBlob(index, each, opening(each)) for index, each in enumerate(manifest.layers)]

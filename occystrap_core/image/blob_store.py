@@ -1,4 +1,4 @@
-"""What manifests stand for: images with their layers, or artifacts with blobs that nobody looks into."""
+"""Opening manifests as images with layers, or as artifacts with opaque blobs."""
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cache, partial
@@ -17,47 +17,47 @@ from occystrap_core.oci.reference import Reference
 
 
 class BlobStore(ABC):
-    """A place where manifests and blobs lie by their digests: a repository of a registry, an image layout.
+    """A place that holds manifests and blobs by digest: a repository of a registry, an image layout.
 
-    All of it may be called from several threads at once.
+    All methods may be called from several threads in parallel.
     """
 
     @abstractmethod
     def manifest(self, entry: Descriptor) -> Manifest | Index:
-        """Return what an entry of an index points at, held against its digest.
+        """Return the manifest or index that an entry of an index refers to, checked against its digest.
 
         Raises ImageNotFound, InvalidImage, ServiceError.
         """
 
     @abstractmethod
     def document(self, descriptor: Descriptor, what: str) -> bytes:
-        """Return a small blob, such as a config, held against digest and size; raises as `manifest` does."""
+        """Return a small blob, such as a config, checked against digest and size; raises as `manifest` does."""
 
     @abstractmethod
     def blob(self, descriptor: Descriptor) -> Readable:
-        """Open a blob; whoever reads it to its end checks it. Raises as `manifest` does."""
+        """Open a blob; reading it to its end checks it. Raises as `manifest` does."""
 
     def blob_size(self, descriptor: Descriptor) -> int | None:
-        """Return the size in bytes of the blob that is there, None if that is not told; raises if it is missing."""
+        """Return the size in bytes of the blob in the store; None if unknown. Raises ImageNotFound if it is missing."""
         return None
 
     def tar_size(self, descriptor: Descriptor) -> int | None:
-        """Return a hint of the size in bytes of what is in a compressed blob."""
+        """Return a hint of the uncompressed size in bytes of a compressed blob; None if unknown."""
         return None
 
     def with_platform(self, entry: Descriptor) -> Descriptor:
-        """Return an entry of an index with the platform of its image, where the config alone says it."""
+        """Return an entry of an index with the platform of its image, from the config if the entry has none."""
         if entry.platform and str(entry.platform):
             return entry
         try:
             found = self.manifest(entry)
             platform = self.platform(found) if isinstance(found, Manifest) else None
-        except ImageNotFound:  # what is not there cannot be what is expected
+        except ImageNotFound:  # a missing manifest cannot be of the requested platform
             return entry
         return replace(entry, platform=platform)
 
     def platform(self, manifest: Manifest) -> Platform | None:
-        """Return what the config of an image says that it is for, None if nothing, or if it is no image."""
+        """Return the platform in the config of an image; None if it has none, or the manifest is of no image."""
         if not manifest.is_image:
             return None
         platform = ImageConfig.parse(self.document(manifest.config, 'the config')).platform
@@ -72,7 +72,7 @@ class BlobStore(ABC):
         """Return the image, having read its config; raises as `manifest` does."""
         with set_error_rule('config'):
             config = ImageConfig.parse(self.document(manifest.config, f'the config of {reference}'))
-        # that there are as many layers as diff_ids is for Image to see
+        # Image checks that there are as many layers as diff_ids
         layers = [self._layer(reference, index, descriptor, diff_id)
                   for index, (descriptor, diff_id) in enumerate(zip(manifest.layers, config.diff_ids))]
         return Image(reference, config, layers, manifest)
@@ -86,10 +86,10 @@ class BlobStore(ABC):
             raise error.renamed(f'{reference}: layer {index}, {descriptor.digest}: {error}') from None
 
     def artifact(self, reference: Reference, manifest: Manifest) -> Artifact:
-        """Return the artifact, having read what its manifest calls its config; raises as `manifest` does."""
+        """Return the artifact, having read the blob that its manifest has as its config; raises as `manifest` does."""
         config = self.document(manifest.config, f'the config of {reference}')
         return Artifact(reference, config, manifest, self.blob)
 
     def open(self, reference: Reference, manifest: Manifest) -> Image:
-        """Return the image, or the artifact, as the manifest's media types tell."""
+        """Return the image, or the artifact, depending on the manifest's media types."""
         return self.image(reference, manifest) if manifest.is_image else self.artifact(reference, manifest)

@@ -1,4 +1,4 @@
-"""What an image says of itself, from its metadata alone: no layer is read."""
+"""Describing an image by its metadata alone; no layer is read."""
 from typing import Any
 
 from occystrap_core.image.artifact import Artifact
@@ -9,11 +9,11 @@ from occystrap_core.oci.config import ImageConfig
 _SETTINGS = {'entrypoint': 'Entrypoint', 'command': 'Cmd', 'environment': 'Env', 'working_directory': 'WorkingDir',
              'user': 'User', 'ports': 'ExposedPorts', 'volumes': 'Volumes', 'stop_signal': 'StopSignal',
              'labels': 'Labels'}
-"""Our names for what is under `config` (image-spec config.md)."""
+"""Our names for fields in `config` (image-spec config.md)."""
 
 
 def describe(content: Image | ImageIndex) -> dict[str, Any]:
-    """Return what is known, ready for JSON; sizes are in bytes. Of an index, what its children are."""
+    """Return a description for JSON; sizes are in bytes. An index is described by its children."""
     if isinstance(content, ImageIndex):
         return {'reference': str(content.reference), 'kind': 'index', 'digest': str(content.index.digest),
                 'media_type': content.index.media_type,
@@ -38,7 +38,7 @@ def _configured(image: Image) -> dict[str, Any]:
 
 
 def _layers(image: Image) -> list[dict[str, Any]]:
-    """Return the steps of the history with the layer that each made; layers without a step come behind."""
+    """Return the steps of the history, each with the layer it made; layers without a step come last."""
     layers = [{'diff_id': str(diff_id), **_blob(layer.descriptor), 'size': layer.stored_size}
               for diff_id, layer in zip(image.diff_ids, image.layers, strict=True)]
     described, rest = [], iter(layers)
@@ -49,7 +49,7 @@ def _layers(image: Image) -> list[dict[str, Any]]:
 
 
 def steps_of_layers(config: ImageConfig, count: int) -> list[str | None]:
-    """Return for each of `count` layers, the lowest first, the step of the history that made it, None without one."""
+    """Return for each of `count` layers, the lowest first, the step of the history that made it; None if unknown."""
     steps = [step.get('created_by') or step.get('comment') for step in config.history if not step.get('empty_layer')]
     return [*steps, *[None] * count][:count]
 

@@ -1,4 +1,4 @@
-"""What entries of an index are for, where they do not say so: the configs of the images tell it, as to containerd."""
+"""Platforms of index entries that do not have one: they are read from the configs of the images, as in containerd."""
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from occystrap_core.oci.platform import Platform, PlatformChoice
 
 
 def without_covers(reader: ManifestReader, index: Index) -> Index:
-    """Return the index that is within one that lists nothing else; raises as ManifestReader.index does."""
+    """Return the innermost index of indexes that each list only another index; raises as ManifestReader.index does."""
     for _ in range(DEEPEST):
         if len(index.manifests) != 1 or index.manifests[0].platform:
             return index
@@ -23,29 +23,29 @@ def without_covers(reader: ManifestReader, index: Index) -> Index:
 
 
 def with_platforms(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Index:
-    """Return an index whose entries say what they are for, where that is needed to find what is expected.
+    """Return an index whose entries have platforms, as far as they are needed for `choice`.
 
     Its bytes are the original's. Raises as ManifestReader.index does.
     """
     said = [entry.platform for entry in index.manifests]
-    if all(any(each and each.satisfies(wanted) for each in said) for wanted in choice.platforms):
+    if all(any(each and each.satisfies(requested) for each in said) for requested in choice.platforms):
         return index
     configs = _Platforms(reader)
-    return index._replace(manifests=tuple(replace(entry, platform=configs.wanted(entry, choice))
+    return index._replace(manifests=tuple(replace(entry, platform=configs.requested(entry, choice))
                                           for entry in index.manifests))
 
 
 class _Platforms:
-    """The platforms of what entries point at; what is listed often is read once."""
+    """The platforms of what entries refer to; a manifest that is listed several times is read once."""
 
     def __init__(self, reader: ManifestReader) -> None:
         self._reader = reader
-        self._told: dict[Digest, Sequence[Platform]] = {}
+        self._platforms: dict[Digest, Sequence[Platform]] = {}
 
-    def wanted(self, entry: Descriptor, choice: PlatformChoice) -> Platform | None:
-        """Return what an entry is for; where that is an index, what it has that is expected, else the first."""
+    def requested(self, entry: Descriptor, choice: PlatformChoice) -> Platform | None:
+        """Return the platform of an entry; of a nested index the requested one if it has that, else its first."""
         there = self._of(entry, 0)
-        return next((each for each in there for wanted in choice.platforms if each.satisfies(wanted)),
+        return next((each for each in there for requested in choice.platforms if each.satisfies(requested)),
                     next(iter(there), None))
 
     def _of(self, entry: Descriptor, depth: int) -> Sequence[Platform]:
@@ -53,10 +53,10 @@ class _Platforms:
             return [entry.platform]
         if depth > DEEPEST:
             raise InvalidImage(f'{self._reader.reference} has indexes within indexes, more than {DEEPEST} deep')
-        if entry.digest not in self._told:
-            self._told[entry.digest] = ()  # no digest leads back to itself, but for as long as it is being read
-            self._told[entry.digest] = self._read(entry, depth)
-        return self._told[entry.digest]
+        if entry.digest not in self._platforms:
+            self._platforms[entry.digest] = ()  # no digest can contain itself, except while it is being read
+            self._platforms[entry.digest] = self._read(entry, depth)
+        return self._platforms[entry.digest]
 
     def _read(self, entry: Descriptor, depth: int) -> Sequence[Platform]:
         try:
@@ -64,6 +64,6 @@ class _Platforms:
             if isinstance(found, Manifest):
                 platform = self._reader.contents.platform(found)
                 return [platform] if platform else []
-        except ImageNotFound:  # what is not there cannot be what is expected
+        except ImageNotFound:  # a missing manifest cannot be of the requested platform
             return ()
         return list(dict.fromkeys(each for inner in found.manifests for each in self._of(inner, depth + 1)))

@@ -14,31 +14,32 @@ from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from occystrap_core.image.image_index import Attached
+    from occystrap_core.image.image_index import Referrer
 
 
 class Image:
-    """One image of one platform; opening it has read metadata only. Close it, best by a with statement."""
+    """One image of one platform, of which only metadata has been read. Close it, best by a with statement."""
 
     sequential = False
-    """True where layers can only be had one after the other, as they arrive; then `arrivals` is the way."""
-    attached: Sequence['Attached'] = ()
-    """What is to be copied with it, such as signatures."""
+    """True if layers can only be read one after the other, as they arrive, from `arrivals`."""
+    referrers: Sequence['Referrer'] = ()
+    """Signatures and other referrers to copy with the image."""
     notes: Sequence[str] = ()
-    """Lines for people about what was left out on purpose."""
+    """Lines for the user about what was left out on purpose."""
     origin: Origin | None = None
-    """What its name meant at the source: its manifest, or an index that it was taken from; None where neither is kept.
-    """
+    """The manifest that the image's name refers to at the source, or the index that contains the image; None if the
+    source has neither."""
 
     at_destination: Callable[[Digest], int | None] | None = None
-    """Set before `arrivals` where blobs go as they are to a destination that can be asked for them: tells the size in
-    bytes of what it has. A layer that it has need not be brought, only be told of; its blob cannot be opened then."""
+    """Set before `arrivals` if blobs go unchanged to a destination that can be asked for them: returns the size in
+    bytes of a blob there, None if it is missing. The source may then give such a layer without its blob, which cannot
+    be opened."""
 
     def __init__(self, reference: Reference, config: ImageConfig, layers: Sequence[Layer],
                  manifest: Manifest | None = None) -> None:
-        """`manifest` is None where the source keeps none (docker archive, daemon); layers are in order, lowest first.
+        """`manifest` is None if the source has none (docker archive, daemon); layers are in order, lowest first.
 
-        Raises InvalidImage when the numbers of layers in manifest, config and `layers` differ.
+        Raises InvalidImage if the numbers of layers in manifest, config and `layers` differ.
         """
         count = len(manifest.layers) if manifest else len(layers)
         if len({len(layers), len(config.diff_ids), count}) > 1:
@@ -52,52 +53,52 @@ class Image:
 
     @property
     def config(self) -> ImageConfig:
-        """The config; a sequential source may know it only when the last layer has arrived."""
+        """The config; of a sequential image it may be known only after the last layer."""
         assert self._config is not None
         return self._config
 
     @property
     def platform(self) -> Platform | None:
-        """What it runs on; None for a sequential image whose source does not tell before the config has come."""
+        """The platform; None for a sequential image if it is unknown until the config arrives."""
         return self.config.platform
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
-        """The digests of the layers' tars, lowest first; known from the start, of a sequential image too."""
+        """The digests of the layers' tars, lowest first; known from the start, also of a sequential image."""
         return self.config.diff_ids
 
     @property
     def source(self) -> 'Image':
-        """The image as the input gave it, below all filters."""
+        """The image as the input returned it, before all filters."""
         return self
 
     @property
     def layers(self) -> Sequence[Layer]:
-        """The layers, lowest first; a sequential image has none before they arrive."""
+        """The layers, lowest first; empty for a sequential image."""
         return self._layers
 
     def arrivals(self) -> Iterator[Layer]:
-        """Yield the layers in the order in which they are best read; each must be read before the next is asked for.
+        """Yield the layers in the best order for reading; read each before asking for the next.
 
-        The layers of a sequential image may know their diff_id and index only when their tar was read to its end.
+        Layers of a sequential image may know their diff_id and index only after their tar was read to its end.
         """
         return iter(self._layers)
 
     def on_close(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when the image is closed, the last one given first."""
+        """Call `callback` when the image is closed, the last added first."""
         self._closing.callback(callback)
 
     def on_copied(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when all of the image is in its place at a destination; never after a failure."""
+        """Call `callback` when the whole image is at its destination; never after a failure."""
         self._on_copied.append(callback)
 
     def copied(self) -> None:
-        """Tell all who asked, the first first."""
+        """Call all callbacks of `on_copied`, the first added first."""
         for callback in self._on_copied:
             callback()
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -109,7 +110,7 @@ class Image:
 
 
 class SequentialImage(Image):
-    """An image whose layers arrive in a stream, in an order that its source decides, its config somewhere between."""
+    """An image whose layers arrive in a stream, in an order that the source decides, with its config among them."""
 
     sequential = True
 
@@ -123,14 +124,14 @@ class SequentialImage(Image):
 
     @property
     def config(self) -> ImageConfig:
-        """The config; raises InvalidImage when the stream has ended without one."""
+        """The config; raises InvalidImage if the stream ended without one."""
         if self._config is None:
-            raise InvalidImage(f'{self.reference} came without its config')
+            raise InvalidImage(f'{self.reference} arrived without its config')
         return self._config
 
     @property
     def platform(self) -> Platform | None:
-        """What the source said that it runs on, if it did."""
+        """The platform according to the source, if it has one."""
         return self._platform
 
     @property
@@ -139,11 +140,11 @@ class SequentialImage(Image):
         return self._diff_ids
 
     def arrivals(self) -> Iterator[Layer]:
-        """Yield each layer as its bytes arrive."""
+        """Yield each layer when its bytes arrive."""
         raise NotImplementedError
 
     def found_config(self, config: ImageConfig) -> None:
-        """Take the config that came in the stream; raises InvalidImage when it lists other layers than promised."""
+        """Take the config from the stream; raises InvalidImage if it lists other layers than `diff_ids`."""
         if config.diff_ids != self._diff_ids:
             raise InvalidImage(f'{self.reference}: the config in the stream lists other layers than were promised')
         self._config = config

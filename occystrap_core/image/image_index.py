@@ -1,4 +1,4 @@
-"""Indexes: several images under one name, and what hangs on images by their digests."""
+"""Indexes: several images under one name, and the referrers of images."""
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self, Union
@@ -12,18 +12,18 @@ from occystrap_core.oci.manifest import Index
 from occystrap_core.oci.reference import Reference
 
 Content = Union[Image, 'ImageIndex']
-"""What a manifest is behind: an image, an artifact, or an index of such."""
+"""What a manifest or index describes: an image, an artifact, or an index of these."""
 
 
 class Child(NamedTuple):
-    """What the entry at `place` of an index points at."""
+    """The content of the entry at position `place` of an index."""
 
     place: int
     content: Content
 
 
-class Attached(NamedTuple):
-    """What hangs on an image: listed as a referrer of `subject`, or found under a tag made from a digest."""
+class Referrer(NamedTuple):
+    """A referrer of an image: listed as one of `subject`, or found under a tag made from a digest."""
 
     content: Content
     subject: Digest | None = None
@@ -31,39 +31,39 @@ class Attached(NamedTuple):
 
 
 class ImageIndex:
-    """An index as its source has it, with what was chosen of it. Metadata is read, no layer is."""
+    """An index, with the selected part of its content. Metadata has been read, no layer has."""
 
     sequential = False
 
-    def __init__(self, reference: Reference, index: Index, children: Sequence[Child], attached: Sequence[Attached] = (),
-                 notes: Sequence[str] = ()) -> None:
-        """`children` may be fewer than the index has entries; a manifest listed twice is one object both times.
+    def __init__(self, reference: Reference, index: Index, children: Sequence[Child],
+                 referrers: Sequence[Referrer] = (), notes: Sequence[str] = ()) -> None:
+        """`children` may be fewer than the entries of the index; a manifest that is listed twice is one object.
 
-        `notes` are lines for people about what was left out.
+        `notes` are lines for the user about what was left out.
         """
         self.origin = Origin.of(index)
         self.reference, self.index, self.children = reference, index, tuple(children)
-        self.attached, self.notes = tuple(attached), tuple(notes)
+        self.referrers, self.notes = tuple(referrers), tuple(notes)
 
     @property
     def layers(self) -> list[Layer]:
-        """All layers of all that is to be copied."""
-        return [layer for content in below(self) if isinstance(content, Image) for layer in content.layers]
+        """All layers to copy."""
+        return [layer for content in all_contents(self) if isinstance(content, Image) for layer in content.layers]
 
     def images(self) -> Iterator[Image]:
-        """Yield all images and artifacts that are to be copied, each once."""
-        return (content for content in below(self) if isinstance(content, Image))
+        """Yield all images and artifacts to copy, each once."""
+        return (content for content in all_contents(self) if isinstance(content, Image))
 
     def filtered(self, change: Callable[[Image], Image]) -> 'ImageIndex':
-        """Return the index of what `change` makes of each image, lazily; artifacts are left out, which is noted.
+        """Return the index with `change` applied to each image, lazily; artifacts are left out, with a note.
 
-        They are about images by their digests, which are others then.
+        Artifacts refer to images by digest, and filters change the digests.
         """
         return _Filter(change).index(self)
 
     def close(self) -> None:
-        """Let go of files and connections."""
-        for content in below(self):
+        """Close files and connections."""
+        for content in all_contents(self):
             if isinstance(content, Image):
                 content.close()
 
@@ -75,8 +75,8 @@ class ImageIndex:
         self.close()
 
 
-def below(*contents: Content) -> Iterator[Content]:
-    """Yield these, what they list and what hangs on them: each once, what is pointed at before what points at it."""
+def all_contents(*contents: Content) -> Iterator[Content]:
+    """Yield these contents, their children and referrers, each once, and each after those it depends on."""
     seen: set[int] = set()
 
     def walk(content: Content) -> Iterator[Content]:
@@ -86,7 +86,7 @@ def below(*contents: Content) -> Iterator[Content]:
         if isinstance(content, ImageIndex):
             for child in content.children:
                 yield from walk(child.content)
-        for each in content.attached:
+        for each in content.referrers:
             yield from walk(each.content)
         yield content
 
@@ -95,13 +95,13 @@ def below(*contents: Content) -> Iterator[Content]:
 
 
 def layer_notes(content: Content) -> list[str]:
-    """Return what there is to say of the layers that were read, each once."""
-    notes = [layer.note for each in below(content) if isinstance(each, Image) for layer in each.layers]
+    """Return the notes of the layers that were read, each once."""
+    notes = [layer.note for each in all_contents(content) if isinstance(each, Image) for layer in each.layers]
     return list(dict.fromkeys(note for note in notes if note))
 
 
 class _Filter:
-    """Filters each image once, however often it is listed."""
+    """Filters each image once, even if it is listed several times."""
 
     def __init__(self, change: Callable[[Image], Image]) -> None:
         self._change = change

@@ -1,10 +1,10 @@
-"""What a user wants of a name: one image of it, some of its platforms, or all, with what hangs on that or without."""
+"""Opening what a user requests of a name: one image, some platforms, or all, with or without referrers."""
 from collections.abc import Callable, Iterable, Sequence
 
 from occystrap_core.errors import ImageNotFound, InvalidImage
 from occystrap_core.image.entry_platforms import with_platforms, without_covers
 from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Attached, Content, ImageIndex, below
+from occystrap_core.image.image_index import Content, ImageIndex, Referrer, all_contents
 from occystrap_core.image.manifest_reader import DEEPEST, ManifestReader
 from occystrap_core.image.origin import Origin
 from occystrap_core.oci import media_types
@@ -14,49 +14,50 @@ from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.platform import Platform, PlatformChoice
 from occystrap_core.oci.referrers import subject_of
 
-Hanging = Callable[[Digest], tuple[Sequence[Descriptor], Sequence[tuple[str, Manifest | Index]]]]
-"""Looks up what hangs on a digest: its referrers as they are listed, and what lies under tags made from it."""
+FindReferrers = Callable[[Digest], tuple[Sequence[Descriptor], Sequence[tuple[str, Manifest | Index]]]]
+"""Returns the referrers of a digest: those that are listed, and those under tags made from the digest."""
 
 
 class IndexReader(ManifestReader):
-    """Opens an image, or of an index what was asked for, from a store, in the order that asks least of it."""
+    """Opens an image, or the requested part of an index, from a store, with as few requests as possible."""
 
-    def choose(self, found: Manifest | Index, expected: PlatformChoice | None, hanging: Hanging | None = None, *,
-               entries: Index | None = None) -> Image | ImageIndex:
-        """Return what is expected of `found`, or what fits this machine, metadata read; with `hanging` referrers, too.
+    def select(self, found: Manifest | Index, requested: PlatformChoice | None,
+               find_referrers: FindReferrers | None = None, *, entries: Index | None = None) -> Image | ImageIndex:
+        """Return the requested part of `found`, by default the image for this machine; metadata has been read.
 
-        `entries` are several of one name that were made an index here, which has no digest at the source. Raises
-        ImageNotFound, InvalidImage, ServiceError.
+        With `find_referrers` its referrers are opened, too. `entries` are several entries of one name, combined to an
+        index that the source does not have. Raises ImageNotFound, InvalidImage, ServiceError.
         """
-        chosen = _chosen(self, found, expected, hanging)
+        selected = _select(self, found, requested, find_referrers)
         if entries:
-            chosen.origin = Origin.of_entries(entries)
-        return chosen
+            selected.origin = Origin.of_entries(entries)
+        return selected
 
 
-def _chosen(reader: ManifestReader, found: Manifest | Index, wanted: PlatformChoice | None,
-            hanging: Hanging | None) -> Image | ImageIndex:
-    choice = wanted or PlatformChoice((Platform.of_host(),))
+def _select(reader: ManifestReader, found: Manifest | Index, requested: PlatformChoice | None,
+            find_referrers: FindReferrers | None) -> Image | ImageIndex:
+    choice = requested or PlatformChoice((Platform.of_host(),))
     if isinstance(found, Index) and choice.platforms and not found.manifests:
         raise ImageNotFound(f'{reader.reference} holds no image: it is an index that lists none', 'manifest-missing')
     if isinstance(found, Index) and not choice.one:
-        return _several(reader, found, choice, hanging)
+        return _several(reader, found, choice, find_referrers)
     image = _one(reader, found, choice)
     image.origin = Origin.of(found)
-    if wanted and wanted.platforms and image.manifest is found:
-        _require_platforms(image, wanted)
-    if hanging and image.manifest:
-        image.attached = attached_to(reader, [image.manifest.digest], hanging)
+    if requested and requested.platforms and image.manifest is found:
+        _require_platforms(image, requested)
+    if find_referrers and image.manifest:
+        image.referrers = referrers_of(reader, [image.manifest.digest], find_referrers)
     return image
 
 
-def attached_to(reader: ManifestReader, subjects: Iterable[Digest], hanging: Hanging) -> list[Attached]:
-    """Return all that hangs on these, and on that in turn, metadata read; raises as ManifestReader.open does."""
-    found: list[Attached] = []
+def referrers_of(reader: ManifestReader, subjects: Iterable[Digest], find_referrers: FindReferrers) -> list[Referrer]:
+    """Return all referrers of these digests, and the referrers of those, metadata read; raises as ManifestReader.open
+    does."""
+    found: list[Referrer] = []
     level = list(dict.fromkeys(subjects))
     seen = set(level)
     while level:
-        looked = reader.in_parallel(lambda subject: (subject, *hanging(subject)), level)
+        looked = reader.in_parallel(lambda subject: (subject, *find_referrers(subject)), level)
         new = [each for subject, listed, tagged in looked for each in _opened(reader, subject, listed, tagged)]
         found += new
         digests = [digest for each in new for digest in _digests_of(each.content)]
@@ -65,22 +66,23 @@ def attached_to(reader: ManifestReader, subjects: Iterable[Digest], hanging: Han
     return found
 
 
-def _several(reader: ManifestReader, index: Index, choice: PlatformChoice, hanging: Hanging | None) -> ImageIndex:
-    """Return the index, or a choice of its entries: then what hangs on the whole does not fit."""
+def _several(reader: ManifestReader, index: Index, choice: PlatformChoice,
+             find_referrers: FindReferrers | None) -> ImageIndex:
+    """Return the index, or a selection of its entries; referrers of the whole index do not apply to a selection."""
     if choice.platforms:
         index = without_covers(reader, index)
     opened = reader.index(index, with_platforms(reader, index, choice).places(choice))
-    if hanging:
+    if find_referrers:
         digests = _digests_of(opened)
         complete = len(opened.children) == len(index.manifests)
-        opened.attached = tuple(attached_to(reader, digests if complete else digests[:-1], hanging))
+        opened.referrers = tuple(referrers_of(reader, digests if complete else digests[:-1], find_referrers))
     return opened
 
 
 def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice) -> Image:
     manifest = _selected(reader, found, choice) if isinstance(found, Index) else found
     if manifest.config.media_type not in media_types.CONFIGS:
-        if not choice.platforms:  # all: whatever there is
+        if not choice.platforms:  # all was requested: take whatever is there
             return reader.contents.artifact(reader.reference, manifest)
         raise InvalidImage(f'{reader.reference} is no container image: its config is a {manifest.config.media_type}')
     if not choice.platforms:
@@ -88,16 +90,16 @@ def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice
     return reader.contents.image(reader.reference, manifest)
 
 
-def _require_platforms(image: Image, wanted: PlatformChoice) -> None:
-    """Raise ImageNotFound when the one image that there is is not for all the platforms that were asked for."""
+def _require_platforms(image: Image, requested: PlatformChoice) -> None:
+    """Raise ImageNotFound if the only image is not for all requested platforms."""
     actual = image.config.platform
-    for each in wanted.platforms:
+    for each in requested.platforms:
         if not actual.may_be(each):
-            raise ImageNotFound(f'no image for platform {each}; there is: {actual.told}')
+            raise ImageNotFound(f'no image for platform {each}; there is: {actual.text}')
 
 
 def _selected(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Manifest:
-    """Return the manifest of the one platform that is expected, from an index within the index if it is there."""
+    """Return the manifest of the one requested platform, also from a nested index."""
     assert choice.one
     for _ in range(DEEPEST):
         index = without_covers(reader, index)
@@ -109,16 +111,16 @@ def _selected(reader: ManifestReader, index: Index, choice: PlatformChoice) -> M
 
 
 def _opened(reader: ManifestReader, subject: Digest, listed: Sequence[Descriptor],
-            tagged: Sequence[tuple[str, Manifest | Index]]) -> list[Attached]:
+            tagged: Sequence[tuple[str, Manifest | Index]]) -> list[Referrer]:
     contents = reader.open([*listed, *(reader.take(document) for _, document in tagged)])
     for entry in listed:
         if subject_of(reader.document(entry.digest)) != subject:
             raise InvalidImage(f'{entry.digest} is listed as referring to {subject}, but does not say so itself')
-    return [*(Attached(content, subject=subject) for content in contents[:len(listed)]),
-            *(Attached(content, tag=tag) for content, (tag, _) in zip(contents[len(listed):], tagged, strict=True))]
+    return [*(Referrer(content, subject=subject) for content in contents[:len(listed)]),
+            *(Referrer(content, tag=tag) for content, (tag, _) in zip(contents[len(listed):], tagged, strict=True))]
 
 
 def _digests_of(content: Content) -> list[Digest]:
-    """Return the digests of all manifests that an image or an index is made of."""
-    documents = [each.index if isinstance(each, ImageIndex) else each.manifest for each in below(content)]
+    """Return the digests of all manifests of an image or an index."""
+    documents = [each.index if isinstance(each, ImageIndex) else each.manifest for each in all_contents(content)]
     return [document.digest for document in documents if document]

@@ -16,58 +16,60 @@ _WORTH_A_THREAD = 1 << 20
 
 
 class ReadObservers(NamedTuple):
-    """Callbacks for what is read of a layer at its source, on whatever thread reads it; what they raise ends it."""
+    """Callbacks for reading a layer at its source, called on the thread that reads it; an exception stops the reading.
+    """
 
     moved: Callable[[int], None] | None = None
-    """Gets the number of bytes that were just read, for progress."""
+    """Called with the number of bytes just read, for progress."""
     kept: Callable[[memoryview], object] | None = None
-    """Gets the bytes of the blob, where the source has one, so that they can be had again without the source."""
+    """Called with the bytes of the blob, if the source has one, so that the caller can keep them."""
 
 
 NO_OBSERVERS = ReadObservers()
 
 
 class Layer(ABC):
-    """One layer of an image. Nothing is read before a stream is opened; each opening starts from the first byte."""
+    """One layer of an image. Nothing is read before a stream is opened; each opening starts at the first byte."""
 
     index: int
-    """The place in the image, 0 the lowest; -1 while a sequential source cannot know it."""
+    """The position in the image, 0 for the lowest; -1 while unknown for a sequential image."""
     descriptor: Descriptor | None
-    """Media type, digest and size of the stored bytes, where the source holds the layer as a blob."""
+    """Media type, digest and size of the blob; None if the source has the layer as a tar."""
     diff_id: Digest | None
-    """Digest of the tar; None where only reading tells (a filter's result, a source that streams)."""
+    """Digest of the tar; None until the tar has been read, for a filter's result or a streamed layer."""
     differs = False
-    """Whether what the tar that was opened last gave so far is something else than the source's tar."""
+    """Whether the tar opened last has differed from the source's tar so far."""
     note = ''
-    """What people are to know of it once it was read, without a full stop; empty for nothing."""
+    """A note for the user after the layer was read, without a full stop; empty for none."""
     original: 'Layer | None' = None
-    """The layer that this one was made from, which stands in for it when nothing was changed after all."""
+    """The layer that this one was made from. It is used instead if nothing was changed."""
 
     @abstractmethod
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the blob as the source has it, checked against the descriptor; only where there is a descriptor."""
+        """Open the blob, checked against the descriptor; only if there is a descriptor."""
 
     @abstractmethod
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the uncompressed tar, checked against the diff_id."""
 
     def content(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar for somebody who only looks: checked by the digest of what its source holds.
+        """Open the tar for inspection only: checked by the digest of what the source holds.
 
-        Where that is a blob it settles what is in the layer, and the diff_id need not be hashed as well.
+        If that is a blob, its digest determines the content, and the diff_id is not checked as well.
         """
         return self.tar(observers)
 
     def tar_ahead(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar for somebody who has much to do with it: received, inflated and hashed on another thread."""
+        """Open the tar for a reader with much other work: receiving, inflating and hashing are done on another thread.
+        """
         return _hashed_ahead(self.tar(observers))
 
     def tar_size(self) -> int | None:
-        """Return the size of the tar in bytes if it can be had cheaply: a hint, right for all but odd layers."""
+        """Return the size of the tar in bytes if it is cheap to get: a hint, correct for all but unusual layers."""
         return None
 
     def present_size(self) -> int | None:
-        """Ask the source for the size in bytes of what it holds, without reading it; None if it does not tell.
+        """Return the size in bytes of what the source holds, without reading it; None if unknown.
 
         Raises ImageNotFound if it holds nothing, ServiceError.
         """
@@ -75,21 +77,21 @@ class Layer(ABC):
 
     @property
     def source(self) -> 'Layer':
-        """The layer as the input gave it, below all filters."""
+        """The layer as the input returned it, before all filters."""
         return self.original.source if self.original else self
 
     @property
     def stored_size(self) -> int:
-        """Bytes that reading the layer moves, as far as known, to do the largest first; 0 if not."""
+        """Bytes to read for the layer, by which the largest layers are read first; 0 if unknown."""
         return self.descriptor.size if self.descriptor else self.tar_size() or 0
 
 
 def _hashed_ahead(tar: ByteStream) -> ByteStream:
-    """Return a stream of what another thread reads and checks."""
+    """Return a stream that another thread reads and checks."""
     return ByteStream(ReadAhead(tar), what='a layer that is read ahead', hashed=lambda: tar.digest.hex)
 
 
-def _nobody_asks() -> str:
+def _no_digest() -> str:
     raise ValueError('a tar that is checked by its blob is not hashed itself')
 
 
@@ -99,14 +101,14 @@ class StoredLayer(Layer):
     def __init__(self, index: int, descriptor: Descriptor, diff_id: Digest, opener: Callable[[], Readable],
                  size_hint: Callable[[], int | None] = lambda: None,
                  present: Callable[[], int | None] = lambda: None) -> None:
-        """`opener` opens the blob; `size_hint` tells the tar's size, such as from a gzip blob's last four bytes;
-        `present` asks the source for the blob's size, None if it does not tell, and raises if it is missing."""
+        """`opener` opens the blob; `size_hint` returns the tar's size, for example from a gzip blob's last four bytes;
+        `present` returns the blob's size at the source, None if unknown, and raises ImageNotFound if it is missing."""
         media_types.layer_compression(descriptor.media_type)
         self.index, self.descriptor, self.diff_id = index, descriptor, diff_id
         self._opener, self._size_hint, self._present = opener, size_hint, present
 
     def present_size(self) -> int | None:
-        """Return the size in bytes that the source tells of the blob."""
+        """Return the size in bytes of the blob at the source."""
         return self._present()
 
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
@@ -121,13 +123,13 @@ class StoredLayer(Layer):
         return stream
 
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar; its end checks blob and diff_id. Large ones are received and inflated on another thread."""
+        """Open the tar; its end checks blob and diff_id. Large blobs are received and inflated on another thread."""
         assert self.descriptor
         source = self._inflated(observers)
         return self._checked(ReadAhead(source) if self.descriptor.size > _WORTH_A_THREAD else source)
 
     def tar_ahead(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar, all that can be done beforehand on one other thread, without a second ring of buffers."""
+        """Open the tar; all preparation is done on one other thread, with one ring of buffers."""
         return _hashed_ahead(self._checked(self._inflated(observers)))
 
     def _checked(self, source: Readable) -> ByteStream:
@@ -136,10 +138,10 @@ class StoredLayer(Layer):
                           rule='layer-diff-id')
 
     def content(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar; its end checks the blob. All on one thread, since hardly anything is left to do beside it."""
+        """Open the tar; its end checks the blob. A second thread would have hardly anything to do."""
         assert self.descriptor
         return ByteStream(self._inflated(observers), what=f'the tar of layer {self.descriptor.digest}',
-                          hashed=_nobody_asks)
+                          hashed=_no_digest)
 
     def _inflated(self, observers: ReadObservers) -> Readable:
         assert self.descriptor
@@ -147,15 +149,15 @@ class StoredLayer(Layer):
         return _ToTheEnd(lambda: self.stored(observers), lambda stored: inflate(stored, what, self._found))
 
     def _found(self, compression: Compression) -> None:
-        """Note that a blob is compressed otherwise than its media type says: the diff_id proves what is in it."""
+        """Note a blob whose compression differs from its media type; the diff_id still proves its content."""
         assert self.descriptor
         promised = media_types.layer_compression(self.descriptor.media_type)
         if compression is not promised:
-            self.note = (f'layer {self.index}, {self.descriptor.digest}, is {compression.told}, its media type says '
-                         f'{promised.told}: it was read as what it is')
+            self.note = (f'layer {self.index}, {self.descriptor.digest}, is {compression.text}, its media type says '
+                         f'{promised.text}: it was read according to its content')
 
     def tar_size(self) -> int | None:
-        """Return what the source's hint says, or the blob's size when it is not compressed."""
+        """Return the source's hint, or the blob's size if it is not compressed."""
         assert self.descriptor
         if media_types.layer_compression(self.descriptor.media_type) is Compression.NONE:
             return self.descriptor.size
@@ -173,11 +175,11 @@ class TarLayer(Layer):
         self._what = f'layer {name or diff_id or index}'
 
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Raise InvalidImage: there is no blob. The pipeline makes one where a writer wants it."""
+        """Raise InvalidImage: there is no blob. The pipeline makes one if a writer takes blobs."""
         raise InvalidImage(f'{self._what} is held as a tar, its source has no blob of it')
 
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar; its end checks the diff_id, or tells it where it was not known."""
+        """Open the tar; its end checks the diff_id, or determines it if it was unknown."""
         stream = ByteStream(_ToTheEnd(self._opener, lambda source: inflate(source, self._what)), digest=self.diff_id,
                             what=self._what, rule='layer-diff-id')
         stream.observe(lambda count: self._learn(stream))
@@ -190,12 +192,12 @@ class TarLayer(Layer):
             self.diff_id = stream.digest
 
     def tar_size(self) -> int | None:
-        """Return the size in bytes that the source gave."""
+        """Return the size in bytes according to the source."""
         return self._size
 
 
 class _ToTheEnd:
-    """Opens a source when first read, decodes it, and reads it to its true end after the decoder has seen enough."""
+    """Opens a source at the first read and decodes it. After the decoder's end it reads the source to its own end."""
 
     def __init__(self, opener: Callable[[], Readable], decode: Callable[[Readable], Readable]) -> None:
         self._opener, self._decode = opener, decode

@@ -1,4 +1,4 @@
-"""Opening many manifests by digest: each read once, several at once, indexes with all that they list."""
+"""Opening manifests by digest: each read once, several in parallel, indexes with all their entries."""
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -12,16 +12,16 @@ from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
 
 DEEPEST = 8
-"""Indexes within indexes; real ones are two deep."""
+"""The deepest nesting of indexes; real ones have a depth of two."""
 _MOST = 4096
-"""Manifests that one image may bring."""
+"""The largest number of manifests of one image."""
 
 A = TypeVar('A')
 B = TypeVar('B')
 
 
 class ManifestReader:
-    """Opens what lies in one place, for one image; a manifest named twice is one object."""
+    """Opens the content of one store, for one image; a manifest that is listed several times is one object."""
 
     def __init__(self, contents: BlobStore, reference: Reference, settings: Settings) -> None:
         """`reference` is the image's, for messages."""
@@ -31,18 +31,18 @@ class ManifestReader:
         self._seen: dict[Digest, Manifest | Index] = {}
 
     def index(self, index: Index, places: Sequence[int]) -> ImageIndex:
-        """Return an index with the entries at these places; raises InvalidImage, ImageNotFound, ServiceError."""
+        """Return an index with the entries at these positions; raises InvalidImage, ImageNotFound, ServiceError."""
         contents = self.open([index.manifests[place] for place in places])
         return ImageIndex(self.reference, index, [
             Child(place, content) for place, content in zip(places, contents, strict=True)])
 
     def take(self, document: Manifest | Index) -> Descriptor:
-        """Keep a manifest that was read by a name; return what points at it."""
+        """Keep a manifest that was read by name; return its descriptor."""
         self._documents[document.digest] = document
         return document.descriptor
 
     def open(self, entries: Sequence[Descriptor]) -> list[Content]:
-        """Return what these point at, all metadata read; raises as `index` does."""
+        """Return the contents of these entries, all metadata read; raises as `index` does."""
         self._read_documents(entries)
         manifests = [each for digest, each in self._documents.items()
                      if isinstance(each, Manifest) and digest not in self._contents]
@@ -51,7 +51,7 @@ class ManifestReader:
         return [self._assembled(entry) for entry in entries]
 
     def read(self, entry: Descriptor) -> Manifest | Index:
-        """Return the one manifest or index that an entry points at, its size checked; raises as `index` does."""
+        """Return the one manifest or index of an entry, its size checked; raises as `index` does."""
         found = self._read(entry)
         if len(found.raw) != entry.size:
             raise SizeMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, should have {entry.size}',
@@ -62,15 +62,15 @@ class ManifestReader:
         return found
 
     def document(self, digest: Digest) -> Manifest | Index:
-        """Return a manifest that was read."""
+        """Return a manifest that was read before."""
         return self._documents[digest]
 
     def in_parallel(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
-        """Return what `work` makes of each item, on the run's threads and this one."""
+        """Return the result of `work` for each item, on the run's threads and this one."""
         return self.settings.in_parallel(work, items, helping=True)
 
     def _read_documents(self, entries: Sequence[Descriptor]) -> None:
-        """Read what these point at and what that lists, level by level."""
+        """Read the manifests of these entries and of the indexes among them, level by level."""
         level, depth = self._unread(entries), 0
         while level:
             depth += 1

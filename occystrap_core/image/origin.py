@@ -1,4 +1,4 @@
-"""What the name of an image meant at its source, whatever was taken of it."""
+"""What the name of an image refers to at its source."""
 from typing import NamedTuple, Self
 
 from occystrap_core.oci.descriptor import Descriptor
@@ -9,9 +9,9 @@ _ATTESTATION = 'vnd.docker.reference.type'
 
 
 class Origin(NamedTuple):
-    """A manifest or an index at the source; `digest` is None where that has several entries of one name instead.
+    """A manifest or an index at the source; `digest` is None if the name has several entries instead.
 
-    `platforms` of the images that an index lists, `unknown` where the entry does not say; none for a manifest.
+    `platforms` of the images in an index, `unknown` if the entry has none; empty for a manifest.
     """
 
     digest: Digest | None
@@ -19,22 +19,23 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, found: Manifest | Index) -> Self:
-        """Return the origin of what is taken from a document, in whole or in part."""
+        """Return the origin of content that is taken from a document, in whole or in part."""
         if isinstance(found, Manifest):
             return cls(found.digest)
         return cls(found.digest, platforms_of(found))
 
     @classmethod
     def of_entries(cls, entries: Index) -> Self:
-        """Return the origin of what is taken of several entries of one name, made an index that nobody has."""
+        """Return the origin of content from several entries of one name, combined to an index that the source does not
+        have."""
         return cls(None, platforms_of(entries))
 
 
 def platforms_of(index: Index) -> tuple[str, ...]:
-    """Return the platforms of the images that an index lists, without attestations about them."""
+    """Return the platforms of the images in an index, without attestations."""
     return tuple(str(entry.platform or 'unknown') for entry in index.manifests if is_image(entry))
 
 
 def is_image(entry: Descriptor) -> bool:
-    """Tell whether the entry of an index is for an image, and not an attestation about one."""
+    """Return whether an entry of an index is an image, not an attestation about one."""
     return not (entry.platform and entry.platform.os == 'unknown') and _ATTESTATION not in entry.annotations

@@ -13,14 +13,14 @@ from occystrap_core.oci.platform import Platform
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """What a runtime needs to know of an image; `raw` is kept byte for byte."""
+    """The parts of an image config that occystrap reads; `raw` is kept byte for byte."""
 
     raw: bytes
     diff_ids: tuple[Digest, ...]
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Return the config in `raw`; raises InvalidImage when it is none or has no rootfs of layers."""
+        """Return the config in `raw`; raises InvalidImage if it is no config or has no rootfs of layers."""
         with set_error_rule('config'):
             document = parse_object(raw, 'the config', names=CONFIG_FIELDS)
             rootfs = required_field(document, 'rootfs', dict, 'the config')
@@ -38,7 +38,7 @@ class ImageConfig:
 
     @property
     def platform(self) -> Platform:
-        """The platform that the image is for."""
+        """The image's platform."""
         return Platform.from_json(self.document)
 
     @property
@@ -48,9 +48,9 @@ class ImageConfig:
         return [step for step in history if isinstance(step, dict)] if isinstance(history, list) else []
 
     def with_times(self, seconds: int) -> Self:
-        """Return this config with every time that it has set to one, in seconds since 1970 (image-spec config.md:
-        RFC 3339, section 5.6), or itself, byte for byte, when they are that."""
-        from datetime import UTC, datetime  # late, as it takes milliseconds that most copies do not have
+        """Return this config with every time in it set to `seconds` since 1970 (image-spec config.md: RFC 3339, section
+        5.6); itself, byte for byte, if nothing changes."""
+        from datetime import UTC, datetime  # late: the import takes milliseconds, and most copies do not need it
         text = datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
         document = _with_time(self.document, text)
         if isinstance(steps := document.get('history'), list):
@@ -59,7 +59,7 @@ class ImageConfig:
         return self if document == self.document else type(self)(dump_json(document), self.diff_ids)
 
     def with_diff_ids(self, diff_ids: Sequence[Digest]) -> Self:
-        """Return this config with other diff_ids, or itself, byte for byte, when they are the same."""
+        """Return this config with other diff_ids; itself, byte for byte, if they are the same."""
         if tuple(diff_ids) == self.diff_ids:
             return self
         if len(diff_ids) != len(self.diff_ids):

@@ -11,7 +11,7 @@ from occystrap_core.oci.platform import Platform
 
 @dataclass(frozen=True)
 class Descriptor:
-    """Points at a blob: `size` in bytes; `urls` are foreign places that also have it."""
+    """Refers to a blob: `size` in bytes; `urls` are other places that have it, too."""
 
     media_type: str
     digest: Digest
@@ -20,11 +20,11 @@ class Descriptor:
     urls: tuple[str, ...] = ()
     annotations: Mapping[str, str] = dataclass_field(default_factory=dict, compare=False)
     artifact_type: str = dataclass_field(default='', compare=False)
-    """The kind of what the manifest behind it holds, where that is no image."""
+    """For a manifest of an artifact: the artifact's type."""
 
     @classmethod
     def from_json(cls, document: object, what: str) -> Self:
-        """Return the descriptor in a parsed document; raises InvalidImage, naming `what`, when it is malformed."""
+        """Return the descriptor in a parsed document; raises InvalidImage, naming `what`, if it is malformed."""
         if not isinstance(document, dict):
             raise InvalidImage(f'{what}: a descriptor is not a JSON object')
         size = required_field(document, 'size', int, what)
@@ -41,7 +41,7 @@ class Descriptor:
                    tuple(urls), annotations, kind)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the descriptor as a document, fields in the order that the spec lists them."""
+        """Return the descriptor as a JSON object, fields in the order of the spec."""
         document: dict[str, Any] = {'mediaType': self.media_type, 'digest': str(self.digest), 'size': self.size}
         if self.urls:
             document['urls'] = list(self.urls)

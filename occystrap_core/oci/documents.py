@@ -1,4 +1,5 @@
-"""Reading JSON that others wrote: capped, strict, names as Go reads them, errors that name document and field."""
+"""Reading JSON of other programs: size limit, strict syntax, field names as Go reads them, errors that name document
+and field."""
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -8,17 +9,19 @@ from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.field_names import AMBIGUOUS, EXACT, FieldNames, NameReader
 
 MANIFEST_CAP = 4 << 20
-"""Most bytes that a manifest, index or config may have."""
+"""The largest size of a manifest, index or config, in bytes."""
 LARGEST = (1 << 63) - 1
-"""The largest number that programs in Go can hold."""
+"""The largest integer that programs in Go can hold."""
 _DEEPEST = 128
-"""Values within values; real documents are some ten deep, and whoever walks or writes deeper ones runs out of stack."""
+"""The deepest nesting; real documents have a depth of about ten, and deeper ones exhaust the stack of programs that
+walk or write them."""
 
 T = TypeVar('T')
 
 
 def parse_object(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames = EXACT) -> dict[str, Any]:
-    """Return the JSON object in `raw`; raises InvalidImage, naming `what`, when it is none or as `parse_json` does."""
+    """Return the JSON object in `raw`; raises InvalidImage, naming `what`, if it is no object or as `parse_json` does.
+    """
     value = parse_json(raw, what, cap, names)
     if not isinstance(value, dict):
         raise InvalidImage(f'{what} is not a JSON object')
@@ -26,9 +29,9 @@ def parse_object(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNam
 
 
 def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames = EXACT) -> Any:
-    """Return the JSON value in `raw`, fields called as `names` has them, whatever the case of their letters.
+    """Return the JSON value in `raw`. Fields are spelled as in `names`, whatever their case in `raw`.
 
-    Raises InvalidImage, naming `what`, when it is none, has over `cap` bytes, or has a name twice.
+    Raises InvalidImage, naming `what`, if `raw` is not JSON, has over `cap` bytes, or has a name twice.
     """
     if len(raw) > cap:
         raise InvalidImage(f'{what} has {len(raw)} bytes, more than the {cap} allowed')
@@ -58,7 +61,7 @@ def _finite(text: str) -> float:
 
 
 def _is_too_deep(value: object) -> bool:
-    """Tell whether more than `_DEEPEST` objects and arrays are within each other, without recursion."""
+    """Return whether objects and arrays are nested more than `_DEEPEST` deep, without recursion."""
     level: Sequence[object] = [value]
     for _ in range(_DEEPEST):
         level = [inner for outer in level if isinstance(outer, dict | list)
@@ -67,7 +70,7 @@ def _is_too_deep(value: object) -> bool:
 
 
 def required_field(document: Mapping[str, Any], name: str, kind: type[T], what: str) -> T:
-    """Return field `name` of `document`, which must be a `kind`; raises InvalidImage otherwise."""
+    """Return field `name` of `document`; raises InvalidImage if it is missing or not a `kind`."""
     value = document.get(name)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InvalidImage(f'{what}: field {name!r} is missing or not a {kind.__name__}')
@@ -75,7 +78,8 @@ def required_field(document: Mapping[str, Any], name: str, kind: type[T], what: 
 
 
 def list_or_null(document: Mapping[str, Any], name: str, what: str) -> list[Any]:
-    """Return a list that is left out, or null, where it is empty, as Go writes it; raises InvalidImage for others."""
+    """Return a list field; Go writes an empty list as null or leaves it out. Raises InvalidImage for any other value.
+    """
     return [] if document.get(name) is None else required_field(document, name, list, what)
 
 
@@ -83,5 +87,5 @@ def dump_json(document: Mapping[str, Any]) -> bytes:
     """Return `document` as JSON, the same bytes for the same value on every machine."""
     try:
         return json.dumps(document, separators=(',', ':'), ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot hold
+    except UnicodeEncodeError:  # half a surrogate pair: JSON can escape it, UTF-8 cannot encode it
         return json.dumps(document, separators=(',', ':')).encode()

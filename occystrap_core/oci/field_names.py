@@ -1,27 +1,27 @@
-"""The names of fields in JSON documents, as Go's encoding/json reads them: whatever the case of their letters.
+"""The names of fields in JSON documents, matched as Go's encoding/json does: regardless of case.
 
-Programs in Go take the last of several fields that differ only in case, programs in other languages the one that is
-written as the specification has it: what the two see differs, under one digest. So that is refused.
+Of several fields that differ only in case, programs in Go take the last, programs in other languages the one spelled as
+in the specification. They would see different documents under one digest, so such documents are refused.
 """
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 AMBIGUOUS = 'document-ambiguous'
-"""The rule that such a document breaks, whichever part of an image it is."""
+"""The rule that such a document breaks, in whichever part of an image it is."""
 
 _FREE = frozenset(('annotations', 'exposedports', 'labels', 'layersources', 'volumes'))
-"""Fields whose objects have names of people's own choosing, of which case is a part."""
+"""Fields whose values are objects with arbitrary, case-sensitive names."""
 _SURROGATE = re.compile('[\ud800-\udfff]')
 
 
 def fold(name: str) -> str:
-    """Return what all names have in common that Go takes for one: Unicode's simple case folding."""
+    """Return the same string for all names that Go considers equal: Unicode's simple case folding."""
     return name.lower() if name.isascii() else ''.join(map(_folded, decoded(name)))
 
 
 def decoded(name: str) -> str:
-    """Return a name as Go decodes it, to which halves of surrogate pairs are all the same."""
+    """Return a name as Go decodes it: every half of a surrogate pair becomes the same character."""
     return name if name.isascii() else _SURROGATE.sub('\ufffd', name)
 
 
@@ -33,9 +33,9 @@ def _folded(letter: str) -> str:
 
 
 class FieldNames(NamedTuple):
-    """The fields that a kind of document has, by what they are folded to; None: all its names are free.
+    """The fields of a kind of document, by their folded names; None: all its names are arbitrary.
 
-    With `free_top` those of the outermost object alone are free.
+    With `free_top` only those of the outermost object are arbitrary.
     """
 
     known: Mapping[str, str] | None
@@ -43,7 +43,7 @@ class FieldNames(NamedTuple):
 
     @classmethod
     def of(cls, names: str, free_top: bool = False) -> 'FieldNames':
-        """Return those in a text."""
+        """Return the field names in a text, separated by spaces."""
         return cls({fold(name): name for name in names.split()}, free_top)
 
     def __or__(self, other: 'FieldNames') -> 'FieldNames':
@@ -51,9 +51,9 @@ class FieldNames(NamedTuple):
 
 
 EXACT = FieldNames(None)
-"""Of documents whose names are free: only one that is there twice is refused."""
+"""For documents with arbitrary names: only a repeated name is refused."""
 STRICT = FieldNames({})
-"""Of documents that nobody but we ourselves write and read: fields in another case alone are not known."""
+"""For documents that only occystrap writes and reads: a field in another case is unknown."""
 MANIFEST_FIELDS = FieldNames.of(
     'schemaVersion mediaType artifactType config layers manifests subject annotations digest size urls data platform '
     'architecture os os.version os.features variant')
@@ -64,14 +64,14 @@ CONFIG_FIELDS = FieldNames.of(
     'Retries OnBuild Shell StopTimeout Hostname Domainname')
 LAYOUT_FIELDS = FieldNames.of('imageLayoutVersion')
 ARCHIVE_FIELDS = FieldNames.of('Config RepoTags Layers Parent LayerSources ImageName')
-"""Of the manifest.json of a docker archive."""
+"""For the manifest.json of a docker archive."""
 
 
 class NameReader:
-    """Makes the objects of one document; for `json.loads`, which hands them over from the inside out.
+    """Makes the objects of one document for `json.loads`, which passes the innermost objects first.
 
-    So an object is read as one of fields first, and exchanged for what is written when the field that it is the value
-    of turns out to have free names.
+    Each object is first read as one with known fields. If the field that holds it turns out to have arbitrary names, it
+    is replaced by the object as written.
     """
 
     def __init__(self, names: FieldNames) -> None:
@@ -84,11 +84,11 @@ class NameReader:
 
     @property
     def ambiguous(self) -> str:
-        """What is ambiguous, empty if nothing is."""
+        """What is ambiguous; empty if nothing is."""
         return self._twice or next(iter(self._alike.values()), '')
 
     def whole(self, read: object) -> object:
-        """Return the document, given what `json.loads` made of it."""
+        """Return the document, given the result of `json.loads`."""
         if not self._free_top:
             return read
         self._alike.pop(id(read), None)
@@ -106,7 +106,7 @@ class NameReader:
         return self._read(written, shape)
 
     def _shape(self, names: tuple[str, ...]) -> '_Shape':
-        """Return what there is to say of objects with these names, of which a document has few kinds."""
+        """Return the shape of objects with these names; a document has few different ones."""
         shape = self._shapes[names] = _Shape.of(names, self._known)
         self._twice = self._twice or shape.twice
         return shape
@@ -117,13 +117,13 @@ class NameReader:
             return written
         read = dict(zip(shape.read, written.values(), strict=True))
         self._written[id(read)] = written
-        self._kept.append(read)  # as long as it lives nothing else has its id
+        self._kept.append(read)  # while it is alive nothing else has its id
         if shape.alike:
             self._alike[id(read)] = shape.alike
         return read
 
     def _free(self, written: dict[str, Any]) -> None:
-        """Put what is written in place of what was read where a field's names are free."""
+        """Replace objects by what was written, in fields with arbitrary names."""
         for name, each in written.items():
             if id(each) in self._written and fold(name) in _FREE:
                 written[name] = self._written.pop(id(each))
@@ -131,7 +131,7 @@ class NameReader:
 
 
 class _Shape(NamedTuple):
-    """The names of an object: as they are read, and what is ambiguous about them."""
+    """The names of an object: how they are read, and which are ambiguous."""
 
     usual: bool
     read: Sequence[str]
@@ -150,7 +150,7 @@ class _Shape(NamedTuple):
 
 
 def _repeated(names: Iterable[str]) -> str:
-    """Tell which name is there twice, empty if none is."""
+    """Return a name that is repeated; empty if none is."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

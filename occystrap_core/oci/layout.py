@@ -1,4 +1,4 @@
-"""The image layout: which files it has, and which images its index.json offers (image-spec image-layout.md)."""
+"""The image layout: its files, and the images in its index.json (image-spec image-layout.md)."""
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -15,65 +15,67 @@ INDEX_FILE, LAYOUT_FILE = 'index.json', 'oci-layout'
 REF_NAME = 'org.opencontainers.image.ref.name'
 CONTAINERD_NAME = 'io.containerd.image.name'
 LAYOUT_VERSION = dump_json({'imageLayoutVersion': '1.0.0'})
-"""What a layout has in the file `oci-layout`."""
+"""The content of a layout's file `oci-layout`."""
 
 LayoutEntries = Sequence[Descriptor]
-"""One image in index.json: an entry, or several of different platforms."""
+"""One image in index.json: an entry, or several for different platforms."""
 
 
 def blob_name(digest: Digest) -> str:
-    """Return where a blob is within the layout."""
+    """Return the path of a blob within the layout."""
     return f'blobs/sha256/{digest.hex}'
 
 
 def require_version(raw: bytes, place: str) -> None:
-    """Raise InvalidImage unless `raw`, the file `oci-layout`, says that `place` is a layout of a version we know."""
+    """Raise InvalidImage unless `raw`, the file `oci-layout`, says that `place` is a layout of a supported version."""
     version = parse_object(raw, f'{place}: {LAYOUT_FILE}', names=LAYOUT_FIELDS).get('imageLayoutVersion')
     if version != '1.0.0':
         raise InvalidImage(f'{place} has image layout version {version!r}, 1.0.0 is expected')
 
 
 def layout_offers(entries: Sequence[Descriptor], unnamed: Reference = UNTAGGED,
-                  told: Callable[[Descriptor], Descriptor] = lambda entry: entry) -> list[Offer[LayoutEntries]]:
+                  with_platform: Callable[[Descriptor], Descriptor] = lambda entry: entry,
+                  ) -> list[Offer[LayoutEntries]]:
     """Return the images among the entries of an index.json.
 
-    `unnamed` is the reference of an image without a name, and what a mere tag is added to. `told` looks up the platform
-    of one of several entries that have a name in common, which may not say it. Attestations of these are among them.
+    `unnamed` is the reference of an image without a name; a name that is only a tag is added to it. `with_platform`
+    adds the platform to entries that share a name, where the entry does not have it. Attestations of an image are among
+    its entries.
     """
     by_name: dict[str, list[Descriptor]] = {}
     for entry in entries:
         if not _attests(entry):
             by_name.setdefault(entry_name(entry), []).append(entry)
     offers = [offer for name, same in by_name.items()
-              for offer in _offers(name, [*map(told, same)] if name and len(same) > 1 else same, unnamed)]
+              for offer in _offers(name, [*map(with_platform, same)] if name and len(same) > 1 else same, unnamed)]
     return [offer._replace(image=[*offer.image, *_attestations(entries, offer.image)]) for offer in offers]
 
 
 def _attestations(entries: Sequence[Descriptor], image: LayoutEntries) -> list[Descriptor]:
-    """Return the entries that attest something of an image, as BuildKit writes them."""
+    """Return the entries of attestations about an image, as BuildKit writes them."""
     digests = {entry.digest for entry in image}
     return [entry for entry in entries if _attests(entry) and entry.annotations.get(ATTESTED) in digests]
 
 
 def select_entry(image: LayoutEntries, whole: bool = False) -> Descriptor | Index:
-    """Return the one entry that an image has, or an index of several; with `whole` also of one and its attestations."""
+    """Return the one entry of an image, or an index of several; with `whole` also of one and its attestations."""
     if len(image) == 1 or (not whole and sum(not _attests(entry) for entry in image) == 1):
         return image[0]
     return Index.build([_without_name(entry) for entry in image])
 
 
 def entry_name(entry: Descriptor) -> str:
-    """Return the name that an entry has, by annotation; empty if it has none."""
+    """Return the name of an entry, from its annotations; empty if it has none."""
     return entry.annotations.get(CONTAINERD_NAME) or entry.annotations.get(REF_NAME) or ''
 
 
 def _attests(entry: Descriptor) -> bool:
-    """Tell whether an entry is about an image."""
+    """Return whether an entry is an attestation about an image."""
     return bool(entry.platform and entry.platform.os == 'unknown') or ATTESTED in entry.annotations
 
 
 def _offers(name: str, entries: LayoutEntries, unnamed: Reference) -> Iterator[Offer[LayoutEntries]]:
-    """Yield entries of one name as one image if platforms tell them apart, else each by itself."""
+    """Yield entries of one name as one image if their platforms differ, else each as an image of its own."""
     platforms = {entry.platform for entry in entries}
     together = None not in platforms and len(platforms) == len(entries)
     for image in [entries] if together else [[entry] for entry in entries]:
@@ -87,6 +89,6 @@ def _without_name(entry: Descriptor) -> Descriptor:
 
 
 def _reference(name: str, unnamed: Reference) -> Reference:
-    """Return a name as a reference; image-spec annotations.md allows a mere tag as well."""
-    mere_tag = '/' not in name and ':' not in name
-    return unnamed._replace(tag=parse_name(f'untagged:{name}').tag) if mere_tag else parse_name(name)
+    """Return a name as a reference; image-spec annotations.md also allows a tag alone."""
+    is_tag = '/' not in name and ':' not in name
+    return unnamed._replace(tag=parse_name(f'untagged:{name}').tag) if is_tag else parse_name(name)

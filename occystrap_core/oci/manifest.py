@@ -11,7 +11,7 @@ from occystrap_core.oci.field_names import MANIFEST_FIELDS
 from occystrap_core.oci.platform import Platform, PlatformChoice
 
 ATTESTED = 'vnd.docker.reference.digest'
-"""The annotation by which BuildKit's entries for attestations tell what they are about."""
+"""The annotation of BuildKit's attestation entries that has the digest of what they are about."""
 
 
 _CONFUSED = 'manifest-media-type'
@@ -32,12 +32,12 @@ class Manifest(NamedTuple):
 
     @property
     def descriptor(self) -> Descriptor:
-        """Points at this manifest."""
+        """The descriptor of this manifest."""
         return Descriptor(self.media_type, self.digest, len(self.raw))
 
     @property
     def is_image(self) -> bool:
-        """Whether it is a container image, by its media types, and no artifact kept in the form of one."""
+        """Whether the media types are those of a container image, not of an artifact."""
         return self.config.media_type in media_types.CONFIGS and all(
             media_types.is_layer(layer.media_type) for layer in self.layers)
 
@@ -49,7 +49,7 @@ class Manifest(NamedTuple):
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
-        """Return the manifest in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
+        """Return the manifest in `raw`; raises InvalidImage if it is no manifest or contradicts `media_type`."""
         with set_error_rule('manifest'):
             document = _parsed(raw, 'the manifest')
             kind = _manifest_kind(document, media_type)
@@ -71,7 +71,7 @@ class Manifest(NamedTuple):
 
 
 class Index(NamedTuple):
-    """Several manifests, told apart by platform. `raw` is what the source served, byte for byte."""
+    """Several manifests, by platform. `raw` is what the source served, byte for byte."""
 
     raw: bytes
     media_type: str
@@ -84,7 +84,7 @@ class Index(NamedTuple):
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
-        """Return the index in `raw`; raises InvalidImage when it is none or contradicts `media_type`."""
+        """Return the index in `raw`; raises InvalidImage if it is no index or contradicts `media_type`."""
         with set_error_rule('index'):
             document = _parsed(raw, 'the index')
             kind = _manifest_kind(document, media_type)
@@ -102,13 +102,13 @@ class Index(NamedTuple):
 
     @property
     def descriptor(self) -> Descriptor:
-        """Points at this index."""
+        """The descriptor of this index."""
         return Descriptor(self.media_type, self.digest, len(self.raw))
 
     def replaced(self, pointers: Mapping[int, Descriptor]) -> Self:
-        """Return an index of the entries at these places alone, which point at other manifests, all else as it was.
+        """Return an index of only the entries at these positions, with these descriptors' media type, digest and size.
 
-        It is this one, byte for byte, when nothing is another.
+        If nothing changes it is this index, byte for byte.
         """
         old = {place: (entry.media_type, entry.digest, entry.size) for place, entry in enumerate(self.manifests)}
         new = {place: (each.media_type, each.digest, each.size) for place, each in sorted(pointers.items())}
@@ -119,20 +119,20 @@ class Index(NamedTuple):
         for place, (kind, digest, size) in new.items():
             entry = {**document['manifests'][place], 'mediaType': kind, 'digest': str(digest), 'size': size}
             if digest != self.manifests[place].digest:
-                entry.pop('data', None)  # the other manifest's bytes
+                entry.pop('data', None)  # of the other manifest
             entries.append(entry)
         return type(self).parse(dump_json({**document, 'manifests': entries}), self.media_type)
 
     def extended(self, more: Sequence[Descriptor]) -> Self:
-        """Return this index with further entries at its end, all else as it was."""
+        """Return this index with further entries at its end."""
         document = _parsed(self.raw, 'the index')
         entries = [*list_or_null(document, 'manifests', 'the index'), *(entry.to_json() for entry in more)]
         return type(self).parse(dump_json({**document, 'manifests': entries}), self.media_type)
 
     def places(self, choice: PlatformChoice) -> list[int]:
-        """Return where the entries stand that `choice` means, and those that attest something of them.
+        """Return the positions of the entries that `choice` selects, and of their attestations.
 
-        Raises ImageNotFound, listing what there is, for a platform that is missing.
+        Raises ImageNotFound, listing the platforms, for a platform that is missing.
         """
         if not choice.platforms:
             return list(range(len(self.manifests)))
@@ -141,15 +141,15 @@ class Index(NamedTuple):
         return [place for place, entry in enumerate(self.manifests)
                 if any(entry is each for each in chosen) or entry.annotations.get(ATTESTED) in digests]
 
-    def select(self, wanted: Platform) -> Descriptor:
-        """Return the entry of platform `wanted`; raises ImageNotFound, listing what there is, without one."""
+    def select(self, platform: Platform) -> Descriptor:
+        """Return the entry of a platform; raises ImageNotFound, listing the platforms, if there is none."""
         images = [entry for entry in self.manifests if entry.platform]
-        fitting = [entry for entry in images if entry.platform and entry.platform.satisfies(wanted)]
-        if fitting:  # as it is written before the usual variant before any other; min takes the first of equals
-            return min(fitting, key=lambda entry: (entry.platform != wanted, _usual(entry) != wanted.normal))
+        fitting = [entry for entry in images if entry.platform and entry.platform.satisfies(platform)]
+        if fitting:  # an exact match before the usual variant before any other; min takes the first of equals
+            return min(fitting, key=lambda entry: (entry.platform != platform, _usual(entry) != platform.normal))
         there = ', '.join(sorted({str(entry.platform) for entry in images
                                   if entry.platform and entry.platform.os != 'unknown'})) or 'none'
-        raise ImageNotFound(f'no image for platform {wanted}; there is: {there}')
+        raise ImageNotFound(f'no image for platform {platform}; there is: {there}')
 
 
 def _usual(entry: Descriptor) -> Platform | None:
@@ -157,7 +157,7 @@ def _usual(entry: Descriptor) -> Platform | None:
 
 
 def parse_manifest_or_index(raw: bytes, media_type: str | None = None) -> Manifest | Index:
-    """Return what `raw` holds, told by its own fields; raises InvalidImage when they contradict `media_type`."""
+    """Return the manifest or index in `raw`, by its own fields; raises InvalidImage if they contradict `media_type`."""
     with set_error_rule('manifest'):
         document = _parsed(raw, 'the manifest')
         if _manifest_kind(document, media_type) in media_types.INDEXES:
@@ -170,7 +170,7 @@ def _parsed(raw: bytes, what: str) -> dict[str, Any]:
 
 
 def _manifest_kind(document: dict[str, Any], served_as: str | None) -> str:
-    """Return the media type which field, header and shape agree on (a disagreement is CVE-2021-41190)."""
+    """Return the media type, on which field, header and structure must agree (a disagreement is CVE-2021-41190)."""
     version = document.get('schemaVersion')
     if version == 1:
         raise InvalidImage('the manifest has the obsolete schema version 1: push the image again with a newer tool')

@@ -27,8 +27,8 @@ class Compression(Enum):
     ZSTD = 'zstd'
 
     @property
-    def told(self) -> str:
-        """How a layer is compressed, for people."""
+    def text(self) -> str:
+        """The compression in words, for messages."""
         return 'not compressed' if self is Compression.NONE else f'compressed with {self.value}'
 
 
@@ -49,22 +49,22 @@ _LAYERS = {
 
 
 def is_layer(media_type: str) -> bool:
-    """Tell whether this is a layer of a container image."""
+    """Return whether this is the media type of a layer of a container image."""
     return media_type in _LAYERS
 
 
 def layer_compression(media_type: str) -> Compression:
-    """Return the compression which a layer's media type promises; raises InvalidImage for no layer's type."""
+    """Return the compression that a layer's media type declares; raises InvalidImage for any other media type."""
     try:
         return _LAYERS[media_type]
     except KeyError:
-        raise InvalidImage(f'its media type {media_type[:100]!r} is {_strange(media_type)}; to copy the image as it '
+        raise InvalidImage(f'its media type {media_type[:100]!r} is {_unreadable(media_type)}; to copy the image as it '
                            'is, give --platform=all and a destination of manifests and blobs, such as registry:// or '
                            'layout://', 'layer-media-type') from None
 
 
-def _strange(media_type: str) -> str:
-    """Tell what is wrong with a media type of no layer that can be read, and what else may be done."""
+def _unreadable(media_type: str) -> str:
+    """Return what is wrong with a layer media type that cannot be read, and what the user can do."""
     if media_type.endswith('+encrypted'):
         return 'that of an encrypted layer, which nobody can read without its key: decrypt the image first'
     if 'wasm' in media_type:
@@ -73,7 +73,7 @@ def _strange(media_type: str) -> str:
 
 
 def layer_media_type(manifest_type: str, compression: Compression) -> str:
-    """Return the layer media type of a manifest's family; zstd exists in the OCI family only."""
+    """Return the layer media type of a manifest's family; only the OCI family has zstd."""
     if manifest_type == DOCKER_MANIFEST:
         return DOCKER_LAYER if compression is Compression.NONE else f'{DOCKER_LAYER}.{compression.value}'
     return OCI_LAYER if compression is Compression.NONE else f'{OCI_LAYER}+{compression.value}'

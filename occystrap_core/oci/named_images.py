@@ -1,4 +1,4 @@
-"""Which of the images in an archive or a layout is meant: by a name that it has there, or by its digest."""
+"""Selecting one of the images in an archive or a layout, by a name in it or by digest."""
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -9,17 +9,17 @@ from occystrap_core.oci.reference import Reference
 T = TypeVar('T')
 
 UNTAGGED = Reference('untagged')
-"""What an image without a name is called."""
+"""The reference of an image without a name."""
 
 _DIGEST = re.compile(r'(?:sha(?:256|512):)?([0-9a-f]{12,128})')
 _DEFAULT_HOSTS = ('docker.io', 'index.docker.io', 'localhost')
-"""Hosts that users leave out: docker's own, and podman's for what it built itself."""
+"""Hosts that users leave out: docker's default, and podman's for images it built."""
 
 
 class Offer(NamedTuple, Generic[T]):
-    """One image that an archive or a layout has.
+    """One image in an archive or a layout.
 
-    `names`: as they are written there, and as references. `hex`: the digits of its digest, empty if unknown.
+    `names`: as they are written there, with their references. `hex`: the digits of its digest; empty if unknown.
     """
 
     image: T
@@ -28,7 +28,7 @@ class Offer(NamedTuple, Generic[T]):
 
     @property
     def reference(self) -> Reference:
-        """What to call it: its first name."""
+        """Its first name."""
         return next(iter(self.names.values()), UNTAGGED)
 
     def __str__(self) -> str:
@@ -37,13 +37,13 @@ class Offer(NamedTuple, Generic[T]):
 
 def select_offer(offers: Sequence[Offer[T]], name: str | None, place: str,
                  how: str = '?image=') -> tuple[T, Reference]:
-    """Return the image called `name`, or the only one, and its reference; raises UsageError that lists them all,
-    ImageNotFound where there is none.
+    """Return the image called `name`, or the only one, and its reference.
 
-    `how` tells users where the choice is written.
+    Raises UsageError that lists all images, ImageNotFound if there is none. `how` is the option with which users
+    choose, for messages.
     """
     if not offers:
-        raise ImageNotFound(f'{place} holds no image: what lists its images lists none', 'manifest-missing')
+        raise ImageNotFound(f'{place} holds no image: its list of images is empty', 'manifest-missing')
     listed = ', '.join(map(str, offers))
     if name is None:
         if len(offers) != 1:
@@ -59,16 +59,14 @@ def select_offer(offers: Sequence[Offer[T]], name: str | None, place: str,
 
 
 def find_offers(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:
-    """Return what `name` may mean: a name as it is written there, a digest, a name less what users leave out, a tag.
-
-    Of these the first that means anything counts.
-    """
+    """Return the images that `name` may mean: an exact name, else a digest, else a name without the parts that users
+    leave out, else a tag."""
     return (_named(offers, name) or _of_digest(offers, name) or list(_alike(offers, _plain(name)))
             or list(_tagged(offers, name)))
 
 
 def parse_name(name: str) -> Reference:
-    """Return a name as a reference, `untagged` for what is no name at all."""
+    """Return a name as a reference; `untagged` if it is no valid name."""
     try:
         return Reference.parse(name)
     except UsageError:
@@ -100,7 +98,7 @@ def _tagged(offers: Sequence[Offer[T]], tag: str) -> Iterator[tuple[Offer[T], Re
 
 
 def _plain(name: str) -> str:
-    """Return a name without what users leave out: the default host, `library/`, the tag latest."""
+    """Return a name without the parts that users leave out: the default host, `library/`, the tag latest."""
     try:
         reference = Reference.parse(name).with_default_tag()
     except UsageError:

@@ -18,12 +18,13 @@ _PART = re.compile(r'(?P<deep>(?<![^/])\*\*/)|(?P<all>\*\*+)|(?P<star>\*)|(?P<on
 
 
 def has_glob(text: str) -> bool:
-    """Tell whether `text` has marks of a pattern."""
+    """Return whether `text` contains characters of a pattern."""
     return bool(_MARKS.search(text))
 
 
 def split_pattern(text: str) -> tuple[str, str] | None:
-    """Return the patterns for repository and tag, which may be empty, in `repository:tag`; None when there are none.
+    """Return the patterns for repository and tag (which may be empty) in `repository:tag`; None if `text` is no
+    pattern.
 
     The repository may begin with a host. Raises UsageError for a pattern that can match nothing.
     """
@@ -40,10 +41,10 @@ def split_pattern(text: str) -> tuple[str, str] | None:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression of a pattern, to be used with fullmatch; raises UsageError when it is none.
+    """Return the regular expression of a pattern, for fullmatch; raises UsageError if the pattern is malformed.
 
-    What follows a `*` is looked for once, at the first place that has it (atomic groups), as in `tar.globs`, so
-    that no name makes it try without end; so is what stands between two `**`.
+    The text after a `*` is searched once, at its first occurrence (atomic groups), as in `tar.globs`, so that no name
+    causes exponential backtracking; likewise the text between two `**`.
     """
     runs: list[list[str]] = [[]]
     wide: list[str] = []
@@ -70,7 +71,7 @@ def _joined(runs: list[list[str]], wide: list[str]) -> str:
 
 
 def between_stars(parts: Sequence[str]) -> list[str]:
-    """Return the expressions that stand before, between and behind the stars among the parts of a glob."""
+    """Return the expressions before, between and after the stars among the parts of a glob."""
     pieces: list[list[str]] = [[]]
     for part in parts:
         if part == STAR:
@@ -81,7 +82,8 @@ def between_stars(parts: Sequence[str]) -> list[str]:
 
 
 def _run(parts: list[str], last: bool) -> str:
-    """Return the expression of what stands between two `**`; what comes behind the `last` star must end the name."""
+    """Return the expression of the text between two `**`; after the `last` star it must match to the end of the name.
+    """
     first, *others = between_stars(parts)
     behind = [others.pop()] if last and others else []
     return first + ''.join(f'(?>[^/]*?{piece})' for piece in others) + ''.join(f'[^/]*{piece}' for piece in behind)
@@ -101,14 +103,14 @@ def _one(found: re.Match[str], pattern: str) -> str:
 
 
 class Excluded:
-    """What is to be left out: patterns for repositories, for `repository:tag`, or, from a colon on, for tags alone."""
+    """Patterns of `exclude=`: for repositories, for `repository:tag`, or, with a leading colon, for tags."""
 
     def __init__(self, patterns: Sequence[re.Pattern[str]] = ()) -> None:
         self.patterns = patterns
 
     @classmethod
     def parse(cls, text: str) -> 'Excluded':
-        """Return what `exclude=` says, patterns with commas between; raises UsageError."""
+        """Return the comma-separated patterns in `text`; raises UsageError."""
         return cls([_excluding(part.strip()) for part in text.split(',') if part.strip()])
 
     def __contains__(self, reference: Reference) -> bool:
@@ -116,7 +118,7 @@ class Excluded:
         return any(pattern.fullmatch(name) for pattern in self.patterns for name in names)
 
     def has_repository(self, repository: str) -> bool:
-        """Tell whether all of a repository is left out."""
+        """Return whether the whole repository is excluded."""
         return any(pattern.fullmatch(repository) for pattern in self.patterns)
 
 
@@ -127,12 +129,12 @@ def _excluding(pattern: str) -> re.Pattern[str]:
 
 
 def natural_key(name: str) -> tuple[tuple[int, str, str], ...]:
-    """Return the key that sorts names as people count: v1.9 before v1.10, whatever the number of digits."""
+    """Return a sort key for natural order: v1.9 before v1.10, with any number of digits."""
     return tuple(_counted(part) for part in re.split(r'([0-9]+)', name) if part)
 
 
 def _counted(part: str) -> tuple[int, str, str]:
-    """Return the key of digits, shorter numbers first, or of other text, behind all numbers."""
+    """Return the key of digits, shorter numbers first, or of other text, which sorts after all numbers."""
     digits = part.lstrip('0')
     return (len(digits), digits, part) if part.isascii() and part.isdigit() else (sys.maxsize, part, part)
 
@@ -143,11 +145,11 @@ def sort_references(references: Iterable[Reference]) -> list[Reference]:
 
 
 def available_names(what: str, names: Sequence[str]) -> str:
-    """Return a few of the names that there are instead, for messages."""
+    """Return a text that lists a few of the names that exist, for messages."""
     return f'there is: {first_names(names)}' if names else f'there are no {what}'
 
 
 def first_names(names: Sequence[str]) -> str:
-    """Return the first few names in natural order, and how many are left."""
+    """Return the first few names in natural order, and the number of others."""
     shown = ', '.join(sorted(names, key=natural_key)[:_SHOWN])
     return shown if len(names) <= _SHOWN else f'{shown} and {len(names) - _SHOWN} more'

@@ -1,4 +1,4 @@
-"""Platforms: os/architecture[/variant], as image-spec image-index.md and containerd's normal forms have them."""
+"""Platforms: os/architecture[/variant], normalized as in image-spec image-index.md and containerd."""
 import os
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _DEFAULT_VARIANTS = {'arm64': 'v8', 'arm': 'v7', 'amd64': 'v1'}
 
 
 class Platform(NamedTuple):
-    """What an image runs on; an empty variant means the architecture's usual one."""
+    """The platform of an image; an empty variant stands for the architecture's usual one."""
 
     os: str
     architecture: str
@@ -35,9 +35,9 @@ class Platform(NamedTuple):
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Return the platform of an index entry or config; raises InvalidImage when a field is no string.
+        """Return the platform of an index entry or config; raises InvalidImage if a field is no string.
 
-        A null means that nothing is said, as it does to the programs that write these documents.
+        A null counts as missing, as in the programs that write these documents.
         """
         found = (document.get(name) for name in ('os', 'architecture', 'variant'))
         values = ['' if each is None else each for each in found]
@@ -47,13 +47,13 @@ class Platform(NamedTuple):
 
     @classmethod
     def of_host(cls) -> Self:
-        """Return linux on this machine's architecture: what an unqualified copy means."""
+        """Return linux on this machine's architecture: the default of a copy."""
         machine = os.uname().machine.lower()
         return cls('linux', _ARCHITECTURES.get(machine, machine))
 
     @property
     def normal(self) -> 'Platform':
-        """This platform with the architecture's usual variant where none is given."""
+        """This platform with the architecture's usual variant if it has none."""
         return self._replace(variant=self.variant or _DEFAULT_VARIANTS.get(self.architecture, ''))
 
     def to_json(self) -> dict[str, str]:
@@ -62,22 +62,22 @@ class Platform(NamedTuple):
         return {name: value for name, value in fields.items() if value}
 
     @property
-    def told(self) -> str:
-        """The platform, or that nothing tells it, for people."""
+    def text(self) -> str:
+        """The platform, or words for an unknown one, for messages."""
         return str(self) or 'one image that does not say its platform'
 
-    def satisfies(self, wanted: 'Platform') -> bool:
-        """Tell whether this is the platform `wanted`; a variant left out stands for the usual one."""
-        return (self.os, self.architecture) == (wanted.os, wanted.architecture) and (
-            not wanted.variant or self.normal.variant == wanted.variant)
+    def satisfies(self, requested: 'Platform') -> bool:
+        """Return whether this is the platform `requested`; a missing variant stands for the usual one."""
+        return (self.os, self.architecture) == (requested.os, requested.architecture) and (
+            not requested.variant or self.normal.variant == requested.variant)
 
-    def may_be(self, wanted: 'Platform') -> bool:
-        """Tell whether a config's platform can be `wanted`: many configs leave their variant out."""
-        return self.satisfies(wanted if self.variant else wanted._replace(variant=''))
+    def may_be(self, requested: 'Platform') -> bool:
+        """Return whether a config's platform may be `requested`: many configs leave out the variant."""
+        return self.satisfies(requested if self.variant else requested._replace(variant=''))
 
 
 class PlatformChoice(NamedTuple):
-    """What to take of an index: one platform, several, or, with none named, everything it holds."""
+    """What to take of an index: one platform, several, or, if none is named, everything."""
 
     platforms: tuple[Platform, ...] = ()
 
@@ -86,7 +86,7 @@ class PlatformChoice(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the choice written as `all`, `os/arch[/variant]` or several of these behind commas.
+        """Return the choice written as `all`, `os/arch[/variant]`, or several of these with commas.
 
         Raises UsageError for anything else.
         """
@@ -96,5 +96,5 @@ class PlatformChoice(NamedTuple):
 
     @property
     def one(self) -> Platform | None:
-        """The platform, where a single one was chosen: then an image is meant, not an index."""
+        """The platform, if a single one was chosen: the result is then an image, not an index."""
         return self.platforms[0] if len(self.platforms) == 1 else None

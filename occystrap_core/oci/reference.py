@@ -1,4 +1,4 @@
-"""References: host/repository:tag@digest, by the grammar of the distribution project (reference.go)."""
+"""References: host/repository:tag@digest, in the grammar of the distribution project (reference.go)."""
 import re
 from typing import NamedTuple, Self
 
@@ -13,7 +13,7 @@ _HOST = re.compile(r'(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9]
 
 
 class Reference(NamedTuple):
-    """Names an image; `host` is empty where a name needs none (archives, daemons, directories)."""
+    """Names an image; `host` is empty if the name has none (archives, daemons, directories)."""
 
     repository: str
     tag: str = ''
@@ -27,10 +27,10 @@ class Reference(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, with_host: bool = False) -> Self:
-        """Return the reference in `text`; raises UsageError, saying what is wrong with it.
+        """Return the reference in `text`; raises UsageError, saying what is wrong.
 
-        With `with_host` the first component is always the host, as in registry URIs. Without it a first component
-        counts as a host when it has a dot or a port or is localhost, as docker reads names.
+        With `with_host` the first component is always the host, as in registry URIs. Otherwise it is a host if it has a
+        dot or a port or is localhost, as docker reads names.
         """
         rest, digest = _split_digest(text)
         host, rest = _split_host(rest, text, with_host)
@@ -49,16 +49,16 @@ class Reference(NamedTuple):
 
     @property
     def familiar(self) -> str:
-        """`name:tag` as docker archives and daemons tag images; empty without a tag."""
+        """`name:tag`, as docker archives and daemons tag images; empty without a tag."""
         return f'{self.name}:{self.tag}' if self.tag else ''
 
     def with_default_tag(self) -> Self:
-        """Return this reference, with tag latest where it has neither tag nor digest."""
+        """Return this reference, with tag latest if it has neither tag nor digest."""
         return self if self.tag or self.digest else self._replace(tag='latest')
 
 
 def split_tag(name: str) -> tuple[str, str, str]:
-    """Return what is before the colon of a tag, the colon, and the tag; the last two are empty where there is none."""
+    """Return the name before the tag, the colon, and the tag; the last two are empty if there is no tag."""
     return name.rpartition(':') if ':' in name.rpartition('/')[2] else (name, '', '')
 
 

@@ -1,4 +1,4 @@
-"""What hangs on an image by digest: signatures, SBOMs, attestations (distribution-spec, Referrers; cosign's tags)."""
+"""Referrers of an image: signatures, SBOMs, attestations (distribution-spec, Referrers; cosign's tags)."""
 from dataclasses import replace
 from typing import Any
 
@@ -10,22 +10,22 @@ from occystrap_core.oci.field_names import MANIFEST_FIELDS
 from occystrap_core.oci.manifest import Index, Manifest
 
 COSIGN_SUFFIXES = ('.sig', '.att', '.sbom')
-"""What cosign adds to the tag of a signature, an attestation, an SBOM."""
+"""What cosign appends to the tag of a signature, an attestation, an SBOM."""
 
 
 def referrers_tag(subject: Digest) -> str:
-    """Return the tag that lists what refers to `subject` where a registry has no API for that."""
+    """Return the tag under which registries without the referrers API list the referrers of `subject`."""
     return f'sha256-{subject.hex}'
 
 
 def subject_of(document: Manifest | Index) -> Digest | None:
-    """Return what a manifest or index says that it refers to; raises InvalidImage for a malformed subject."""
+    """Return the subject that a manifest or index refers to; raises InvalidImage if it is malformed."""
     subject = _parsed(document).get('subject')
     return Descriptor.from_json(subject, 'the subject').digest if subject is not None else None
 
 
 def referrer_of(document: Manifest | Index) -> Descriptor:
-    """Return the descriptor under which a manifest is listed as a referrer: with its kind and its annotations."""
+    """Return the descriptor of a manifest in a list of referrers: with its artifact type and annotations."""
     parsed = _parsed(document)
     kind, annotations = parsed.get('artifactType'), parsed.get('annotations') or {}
     if not kind and isinstance(document, Manifest):

@@ -73,7 +73,7 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: Foreseen) -> None:
             if not image.sequential:
                 foreseen.size = sum(layer.stored_size for layer in image.layers)
             for layer in image.layers if not task.filters else ():
-                if _is_there(output, Outgoing(layer, output.wants, lambda count: None)):
+                if _is_there(output, Outgoing(layer, output.layer_form, lambda count: None)):
                     foreseen.layers_there += 1
                     foreseen.size_there += layer.stored_size
     except Exception as error:
@@ -81,5 +81,5 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: Foreseen) -> None:
 
 
 def _is_there(output: ImageOutput, outgoing: Outgoing) -> bool:
-    known = outgoing.descriptor if output.wants is LayerForm.STORED else outgoing.diff_id
+    known = outgoing.descriptor if output.layer_form is LayerForm.STORED else outgoing.diff_id
     return known is not None and output.has_layer(outgoing) is not None

@@ -47,8 +47,8 @@ class ImageCopy:
         self._image, self._output, self._settings, self._source = image, output, settings, source
         self._progress = progress
         self._observers = ReadObservers() if image.sequential else ReadObservers(moved=progress)
-        self._recipe = None if recipe is None else f'{output.wants.value} {recipe}'
-        if output.wants is LayerForm.STORED and self._recipe:
+        self._recipe = None if recipe is None else f'{output.layer_form.value} {recipe}'
+        if output.layer_form is LayerForm.STORED and self._recipe:
             self._recipe += f' {output.compression}'
         self._cache: LayerCache = settings.shared.get(LayerCache, RunCache)
         self._stopped = Cancellation()
@@ -103,7 +103,7 @@ class ImageCopy:
         return (store, self._recipe, self._key(layer)) if store is not None and known else None
 
     def _copy_arrivals(self) -> None:
-        if self._output.wants is LayerForm.STORED and self._image is self._image.source:
+        if self._output.layer_form is LayerForm.STORED and self._image is self._image.source:
             self._image.at_destination = self._output.blob_size
         for layer in self._image.arrivals():
             key, placed = self._copy(layer)
@@ -133,7 +133,7 @@ class ImageCopy:
         if placed := self._there_from_cache(layer):
             self._progress(layer.stored_size)
             return self._key(layer), placed
-        stored = self._output.wants is LayerForm.STORED
+        stored = self._output.layer_form is LayerForm.STORED
         ready = self._with_blob(layer) if stored else layer
         try:
             placed = self._put(ready)
@@ -145,7 +145,7 @@ class ImageCopy:
 
     def _put(self, ready: Layer) -> PlacedLayer:
         """Have the writer find the layer or take it."""
-        outgoing = Outgoing(ready, self._output.wants, self._check, self._observers, self._output.unpacks)
+        outgoing = Outgoing(ready, self._output.layer_form, self._check, self._observers, self._output.unpacks)
         source = ready.source
         digest = source.descriptor.digest if source.descriptor else source.diff_id
         try:
@@ -159,7 +159,7 @@ class ImageCopy:
     def _found(self, outgoing: Outgoing) -> WrittenLayer | None:
         if self._output.in_order:
             return None
-        known = outgoing.descriptor if self._output.wants is LayerForm.STORED else outgoing.diff_id
+        known = outgoing.descriptor if self._output.layer_form is LayerForm.STORED else outgoing.diff_id
         return (self._output.has_layer(outgoing) or self._output.adopt_layer(outgoing)) if known else None
 
     def _there_from_cache(self, layer: Layer) -> PlacedLayer | None:
@@ -168,7 +168,7 @@ class ImageCopy:
         result = self._cache.find(made_from, self._recipe) if made_from and self._recipe else None
         if result is None:
             return None
-        outgoing = Outgoing(CachedLayer(layer, result), self._output.wants, self._check, self._observers)
+        outgoing = Outgoing(CachedLayer(layer, result), self._output.layer_form, self._check, self._observers)
         written = self._found(outgoing)
         return outgoing.placed(written) if written else None
 
@@ -179,7 +179,7 @@ class ImageCopy:
 
     def _made_from(self, layer: Layer) -> Digest | None:
         """Return the digest of what must be read to make the layer; None if nothing is made, or nothing is known."""
-        stored = self._output.wants is LayerForm.STORED
+        stored = self._output.layer_form is LayerForm.STORED
         if (layer.descriptor if stored else layer is layer.source):
             return None
         source = layer.source
@@ -212,7 +212,7 @@ class ImageCopy:
         manifest = resulting_manifest(self._image, config, self.layers)
         reference, origin = self._image.reference, self._image.origin
         return WrittenImage(reference, self._source, manifest, config, self.layers, str(self._output.place(reference)),
-                            origin.digest if origin else None, self._output.wants)
+                            origin.digest if origin else None, self._output.layer_form)
 
     def _check(self, count: int) -> None:
         """Stop whoever moves bytes by raising, when the run or this copy is to stop."""
@@ -224,7 +224,7 @@ class ImageCopy:
     def _key(self, layer: Layer) -> LayerKey:
         """Return the key of a layer; of a sequential image's the diff_id alone, by which its config lists it."""
         source = layer.source
-        by_blob = self._output.wants is LayerForm.STORED and not self._image.sequential
+        by_blob = self._output.layer_form is LayerForm.STORED and not self._image.sequential
         blob = source.descriptor if by_blob else None
         return LayerKey(source.diff_id or id(source), blob.digest if blob else None)
 

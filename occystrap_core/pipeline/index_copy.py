@@ -6,12 +6,12 @@ from functools import partial
 
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_output import (
-    ImageOutput, LayerForm, PlacedLayer, WrittenAttachment, WrittenImage, WrittenIndex, merged,
+    ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged,
 )
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Attached, Child, Content, ImageIndex, below
+from occystrap_core.image.image_index import Child, Content, ImageIndex, Referrer, all_contents
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
@@ -57,7 +57,7 @@ class Parts:
 
     def copy(self, contents: Sequence[Content]) -> None:
         """Copy all of these and what is below them; raises what went wrong first, when all has come to a stop."""
-        everything = list(below(*contents))
+        everything = list(all_contents(*contents))
         self._order = [id(each) for each in everything]
         images = [each for each in everything if isinstance(each, Image)]
         threads = self._settings.shared.get(Parts, lambda: DaemonThreads(self._settings.jobs, 'part'))
@@ -78,10 +78,10 @@ class Parts:
         return index.index.replaced({child.place: self._documents[id(child.content)].descriptor
                                      for child in index.children})
 
-    def attach(self, attached: Sequence[Attached]) -> list[Expectation]:
+    def attach_referrers(self, referrers: Sequence[Referrer]) -> list[Expectation]:
         """Have what was copied found by what it hangs on; return what to expect of that."""
-        written = [WrittenAttachment(self._documents[id(each.content)], each.subject, each.tag) for each in attached]
-        return list(self._output.attach(written)) if written else []
+        written = [WrittenReferrer(self._documents[id(each.content)], each.subject, each.tag) for each in referrers]
+        return list(self._output.attach_referrers(written)) if written else []
 
     def _copy_image(self, image: Image) -> None:
         output = self._output.child()
@@ -89,7 +89,8 @@ class Parts:
         copy = PartCopy(image, output, self._settings, self._source, self._advance, self._recipe)
         self._receipts[id(image)] = copy.run()
         if copy.written is None:
-            raise PluginError(f'{type(self._output).__name__} holds indexes, but its child() wants no stored blobs')
+            raise PluginError(f'{type(self._output).__name__} declares holds_indexes, but its child() does not take '
+                              'STORED form')
         self._documents[id(image)] = copy.written
         self._layers.update((layer.digest, layer) for layer in copy.layers)
 
@@ -105,9 +106,9 @@ class Parts:
         self._progress(count)
 
 
-def listed(children: Sequence[Child], attached: Sequence[Attached]) -> list[Content]:
+def contents_of(children: Sequence[Child], referrers: Sequence[Referrer]) -> list[Content]:
     """Return what is listed and what hangs on it."""
-    return [*(child.content for child in children), *(each.content for each in attached)]
+    return [*(child.content for child in children), *(each.content for each in referrers)]
 
 
 def _nobody(count: int) -> None:
@@ -130,11 +131,11 @@ class IndexCopy:
         try:
             with writing_to(self._output):
                 self._output.prepare_index(self._index)
-            self._parts.copy(listed(self._index.children, self._index.attached))
-            attached = self._parts.attach(self._index.attached)
+            self._parts.copy(contents_of(self._index.children, self._index.referrers))
+            referrers = self._parts.attach_referrers(self._index.referrers)
             self.layers = self._parts.layers
             reference, index = self._index.reference, self._parts.resulting(self._index)
-            written = WrittenIndex(reference, self._source, index, self._parts.receipts, attached,
+            written = WrittenIndex(reference, self._source, index, self._parts.receipts, referrers,
                                    str(self._output.place(reference)), self._index.origin.digest)
             with writing_to(self._output):
                 receipt = self._output.finalize_index(written)
@@ -144,23 +145,23 @@ class IndexCopy:
             raise
 
 
-class AttachedCopy(ImageCopy):
+class ReferrersCopy(ImageCopy):
     """Moves an image with what hangs on it, which is there before the image's tag is."""
 
     def __init__(self, image: Image, output: ImageOutput, settings: Settings, source: str,
                  progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> None:
         """The arguments are those of ImageCopy."""
         super().__init__(image, output, settings, source, progress, recipe)
-        self._attached = image.attached
+        self._referrers = image.referrers
         self._parts = Parts(output, settings, source, progress, recipe)
 
     def _finalized(self, written: WrittenImage) -> Receipt:
-        self._parts.copy(listed((), self._attached))
-        attached = self._parts.attach(self._attached)
+        self._parts.copy(contents_of((), self._referrers))
+        referrers = self._parts.attach_referrers(self._referrers)
         self.layers = [*self.layers, *self._parts.layers]
         receipt = super()._finalized(written)
         below_it = [each for part in self._parts.receipts for each in part.expectations]
-        return replace(receipt, expectations=merged([*receipt.expectations, *below_it, *attached]),
+        return replace(receipt, expectations=merged([*receipt.expectations, *below_it, *referrers]),
                        parts=tuple(each for part in self._parts.receipts for each in part.all_parts()))
 
 
@@ -173,7 +174,7 @@ def copy_of(opened: Image | ImageIndex, output: ImageOutput, settings: Settings,
     require_room(opened, output)
     if isinstance(opened, ImageIndex):
         return IndexCopy(opened, output, settings, source, progress, recipe)
-    kind = AttachedCopy if opened.attached else ImageCopy
+    kind = ReferrersCopy if opened.referrers else ImageCopy
     return kind(opened, output, settings, source, progress, recipe)
 
 
@@ -184,28 +185,28 @@ def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Imag
     """
     if not filters:
         return opened
-    if opened.attached:
+    if opened.referrers:
         raise UsageError(f'{opened.reference}: referrers cannot be copied with filters: filtering changes the digest '
                          'they refer to; leave out the filters or referrers=true')
     if not isinstance(opened, ImageIndex):
         return _changed(opened, filters)
     index = opened.filtered(lambda image: _changed(image, filters))
-    if not any(isinstance(each, Image) for each in below(index)):
+    if not any(isinstance(each, Image) for each in all_contents(index)):
         raise UsageError(f'{opened.reference} holds no image that a filter could change')
     return index
 
 
 def size_to_move(opened: Image | ImageIndex) -> int:
     """Return the size in bytes of all layers and blobs that a copy moves, as far as it is known, for progress."""
-    images = [each for each in below(opened) if isinstance(each, Image)]
+    images = [each for each in all_contents(opened) if isinstance(each, Image)]
     return sum(layer.stored_size for image in images for layer in image.layers)
 
 
 def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
     """Raise UsageError when the output can hold one plain image only and `opened` is more, or something else."""
     if output.holds_indexes:
-        if output.wants is not LayerForm.STORED:
-            raise PluginError(f'{type(output).__name__} says that it holds indexes, but does not want stored blobs')
+        if output.layer_form is not LayerForm.STORED:
+            raise PluginError(f'{type(output).__name__} declares holds_indexes, but does not take STORED form')
         return
     place = output.location
     if isinstance(opened, ImageIndex):
@@ -214,7 +215,7 @@ def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
     if isinstance(opened, Artifact):
         raise UsageError(f'{place} holds images, and {opened.reference} is none: its config is a '
                          f'{opened.manifest.config.media_type}')
-    if opened.attached:
+    if opened.referrers:
         raise UsageError(f'{place} holds an image alone, not what hangs on it: leave out referrers=true')
 
 

@@ -11,7 +11,7 @@ from occystrap_core.api.place import Place
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.errors import Cancelled, OutputError
 from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import below, layer_notes
+from occystrap_core.image.image_index import all_contents, layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.image_copy import Abortion
@@ -126,7 +126,7 @@ class Run:
                 copy = copy_of(image, output, task.settings, task.source, advance, task.recipe)
                 with self._working(copy.abortion):
                     receipt = copy.run()
-                for each in below(image):
+                for each in all_contents(image):
                     if isinstance(each, Image):
                         each.copied()
         self._note(task.report, receipt)

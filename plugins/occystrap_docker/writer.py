@@ -38,7 +38,7 @@ class DockerWriter(ImageOutput):
     layer passes through an unnamed temporary file.
     """
 
-    wants = LayerForm.TAR
+    layer_form = LayerForm.TAR
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self._daemon = Daemon(location.options, settings)

@@ -72,7 +72,7 @@ class RegistryInput(ImageInput):
     def _open(self, reference: Reference) -> Image | ImageIndex:
         found = get_manifest(self._client, reference.digest or reference.tag)
         reader = IndexReader(RepositoryStore(self._client), reference, self.settings)
-        return reader.choose(found, self._wanted, partial(hanging_on, self._client) if self._referrers else None)
+        return reader.select(found, self._wanted, partial(hanging_on, self._client) if self._referrers else None)
 
 
 def _named(error: InvalidImage | ImageNotFound, reference: Reference) -> InvalidImage | ImageNotFound:

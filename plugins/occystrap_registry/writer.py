@@ -3,11 +3,11 @@ from collections.abc import Iterator, Sequence
 
 from occystrap_core import (
     Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt,
-    Settings, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
+    Settings, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
 from occystrap_core.oci import Digest, Index, Manifest, Reference
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.manifests import attach, now_there, put_manifest, understood
+from occystrap_registry.distribution.manifests import attach_referrers, now_there, put_manifest, understood
 from occystrap_registry.distribution.uploads import Uploads, whole
 from occystrap_registry.transport.address import parse_address
 from occystrap_registry.transport.answers import Reply
@@ -16,7 +16,7 @@ from occystrap_registry.transport.answers import Reply
 class RegistryOutput(ImageOutput):
     """Pushes one image, or an index of several; what the registry has already is not sent, and the tag moves last."""
 
-    wants = LayerForm.STORED
+    layer_form = LayerForm.STORED
     holds_indexes = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
@@ -92,9 +92,9 @@ class RegistryOutput(ImageOutput):
         self._let_go()
         return image.receipt(self.location, documents, reference=self._address.reference)
 
-    def attach(self, attachments: Sequence[WrittenAttachment]) -> Sequence[Expectation]:
+    def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
         """Push tags and lists of referrers."""
-        return attach(self._client, attachments)
+        return attach_referrers(self._client, referrers)
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Push the index under its tag, everything that it lists being there."""

@@ -88,7 +88,7 @@ class TarInput(ImageInput):
         """Raise ImageNotFound when the only form that the image has is not for all platforms that were asked for."""
         for each in self._wanted.platforms if self._wanted else ():
             if not there.may_be(each):
-                raise ImageNotFound(f'no image for platform {each} at {reference}; there is: {there.told}')
+                raise ImageNotFound(f'no image for platform {each} at {reference}; there is: {there.text}')
 
     @property
     def _docker_choice(self) -> tuple[docker_archive.ArchivedImage, Reference]:

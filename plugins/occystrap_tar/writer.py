@@ -50,7 +50,7 @@ class _ArchiveOutput(ImageOutput):
 class DockerArchiveOutput(_ArchiveOutput):
     """An archive as `docker save` writes it and `docker load` reads it."""
 
-    wants = LayerForm.TAR
+    layer_form = LayerForm.TAR
     layer_store = 'layers in docker archives'
 
     def __init__(self, location: Location, settings: Settings) -> None:
@@ -92,7 +92,7 @@ def _blob_size(layer: Layer) -> int | None:
 class OciArchiveOutput(_ArchiveOutput):
     """An image layout within a tar, manifest and blobs byte for byte as the source has them."""
 
-    wants = LayerForm.STORED
+    layer_form = LayerForm.STORED
     layer_store = 'blobs in OCI archives'
 
     def __init__(self, location: Location, settings: Settings) -> None:

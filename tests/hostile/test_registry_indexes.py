@@ -203,7 +203,7 @@ def test_referrers_that_go_round_in_circles_end(server: Scripted) -> None:
         opened(server, referrers=True, platform='linux/amd64')
     put(server, Index.build([]).raw, referrers_tag(first.digest))
     image = opened(server, referrers=True, platform='linux/amd64')
-    assert [each.subject for each in image.attached] == [MANIFEST.digest]
+    assert [each.subject for each in image.referrers] == [MANIFEST.digest]
 
 
 def test_a_listed_referrer_of_another_size(server: Scripted) -> None:

@@ -10,7 +10,7 @@ from occystrap_core import (
 from occystrap_core.files import hash_file
 
 
-class FlatOutput(ImageOutput):  # it says nothing of `wants`, so it is given uncompressed tars
+class FlatOutput(ImageOutput):  # it says nothing of `layer_form`, so it is given uncompressed tars
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location.with_path(os.path.abspath(location.path)), settings)
         self._final, self._partial = self.location.path, f'{self.location.path}.{os.getpid()}.partial'

@@ -24,7 +24,7 @@ from occystrap_dir.workspace.workspace import STATE
 class BundleOutput(ImageOutput):
     """Writes one image as a bundle of the OCI runtime specification."""
 
-    wants = LayerForm.TAR
+    layer_form = LayerForm.TAR
     in_order = unpacks = True
 
     def __init__(self, location: Location, settings: Settings) -> None:

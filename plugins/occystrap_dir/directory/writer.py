@@ -28,7 +28,7 @@ from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 class DirOutput(ImageOutput):
     """Writes one image into a directory of its own or, with unique_names, one that has several images."""
 
-    wants = LayerForm.TAR
+    layer_form = LayerForm.TAR
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(without_rebuilding(location).with_path(os.path.abspath(location.path)), settings)

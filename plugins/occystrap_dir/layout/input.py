@@ -46,7 +46,7 @@ class LayoutInput(ImageInput):
         entries = selected if isinstance(selected, Index) else None
         referrers = Referrers(self._contents, self._entries()) if self.location.options.get('referrers') else None
         with prefix_errors(self._place.root):
-            return reader.choose(found, self._requested, referrers.of if referrers else None, entries=entries)
+            return reader.select(found, self._requested, referrers.of if referrers else None, entries=entries)
 
     def place(self, reference: Reference) -> Place:
         """Return the layout, with the image's name in index.json or, without one, that in the location."""

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from occystrap_core import (
     Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
-    Receipt, Settings, UsageError, VerifyLevel, WrittenAttachment, WrittenImage, WrittenIndex, WrittenLayer,
+    Receipt, Settings, UsageError, VerifyLevel, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
 from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, Index, Manifest, Reference, referrer_of
@@ -22,7 +22,7 @@ from occystrap_dir.workspace.workspace import Workspace
 class LayoutOutput(ImageOutput):
     """Writes one image, or an index of several, into a layout that may have other images."""
 
-    wants = LayerForm.STORED
+    layer_form = LayerForm.STORED
     holds_indexes = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
@@ -33,7 +33,7 @@ class LayoutOutput(ImageOutput):
         self.layer_store = 'layout', self._root
         self._workspace = Workspace(self._root, settings.sync)
         self._blobs = Blobs(self._workspace, settings.verify is VerifyLevel.FULL)
-        self._attached: list[Entry] = []
+        self._referrers: list[Entry] = []
         self._listed: list[Expectation] = []
         self._parts: list[Expectation] = []
 
@@ -73,11 +73,11 @@ class LayoutOutput(ImageOutput):
         return self._publish(image.manifest, image.reference, lambda entries: image.receipt(
             self.location, [*entries, *documents]))
 
-    def attach(self, attachments: Sequence[WrittenAttachment]) -> Sequence[Expectation]:
+    def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
         """Remember the entries for index.json, referrers without a name, for `finalize`; return their expectations."""
-        self._attached = [named_entry(
-            referrer_of(each.document) if each.subject else each.document.descriptor, each.tag) for each in attachments]
-        self._listed = [expected_entry(entry) for entry in self._attached]
+        self._referrers = [named_entry(
+            referrer_of(each.document) if each.subject else each.document.descriptor, each.tag) for each in referrers]
+        self._listed = [expected_entry(entry) for entry in self._referrers]
         return self._listed
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
@@ -115,7 +115,7 @@ class LayoutOutput(ImageOutput):
         entry = named_entry(document.descriptor, name)
         receipt = receipt_of([EXPECTED_LAYOUT, expected_entry(entry)])
         with output_errors(self._root), self._workspace.locked():
-            replaces, self.notes = publish(self._workspace, [*self._attached, entry], receipt,
+            replaces, self.notes = publish(self._workspace, [*self._referrers, entry], receipt,
                                            receipt_name(name, document.digest), self._rebuild)
         self._workspace.leave(not replaces, self._sweep)
         self.notes = [*self.notes, *self._workspace.notes]
@@ -131,7 +131,7 @@ class LayoutOutput(ImageOutput):
 class _PartOutput(ImageOutput):
     """Writes a part of an index, or a referrer: its blobs and manifests go into the layout of the whole, unlisted."""
 
-    wants = LayerForm.STORED
+    layer_form = LayerForm.STORED
     holds_indexes = True
 
     def __init__(self, whole: LayoutOutput, blobs: Blobs, written: list[Expectation]) -> None:

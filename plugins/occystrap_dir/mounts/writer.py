@@ -35,7 +35,7 @@ _OURS = {CATALOG, SCRIPT, LAYERS, STATE}
 class MountsOutput(ImageOutput):
     """Writes one image beside others, into a directory where they share layers."""
 
-    wants = LayerForm.TAR
+    layer_form = LayerForm.TAR
     unpacks = True
 
     def __init__(self, location: Location, settings: Settings) -> None:

@@ -2,7 +2,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from occystrap_core import Expectation, InvalidImage, OutputError, WrittenAttachment
+from occystrap_core import Expectation, InvalidImage, OutputError, WrittenReferrer
 from occystrap_core.oci import Digest, Index, Manifest, parse_manifest_or_index, referrer_of, referrers_tag
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest
@@ -36,14 +36,14 @@ def put_manifest(client: RegistryClient, name: str, document: Manifest | Index, 
     return Expectation(kind, name, document.digest, len(document.raw))
 
 
-def attach(client: RegistryClient, attachments: Sequence[WrittenAttachment]) -> list[Expectation]:
+def attach_referrers(client: RegistryClient, referrers: Sequence[WrittenReferrer]) -> list[Expectation]:
     """Tag what is found by a tag; list what is found as a referrer, where the registry does not do so by itself.
 
     Everything must be there by its digest. Returns what to expect.
     """
-    expected = [put_manifest(client, each.tag, each.document) for each in attachments if each.tag]
+    expected = [put_manifest(client, each.tag, each.document) for each in referrers if each.tag]
     listed: defaultdict[Digest, list[Manifest | Index]] = defaultdict(list)
-    for each in attachments:
+    for each in referrers:
         if each.subject:
             listed[each.subject].append(each.document)
     for subject, documents in listed.items():

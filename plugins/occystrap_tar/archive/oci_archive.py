@@ -14,7 +14,7 @@ def offers(archive: Archive) -> list[Offer[LayoutEntries]]:
     """Return the images in index.json; raises InvalidImage when it is none, or the layout's version is unknown."""
     with set_error_rule('archive'):
         require_version(archive.read(LAYOUT_FILE, MANIFEST_CAP), archive.name)
-    return layout_offers(_index(archive).manifests, told=ArchiveStore(archive).with_platform)
+    return layout_offers(_index(archive).manifests, with_platform=ArchiveStore(archive).with_platform)
 
 
 def find_image(archive: Archive, config: Digest) -> LayoutEntries | None:
@@ -62,7 +62,7 @@ def open_image(archive: Archive, image: LayoutEntries, reference: Reference, wan
     with set_error_rule('manifest'):
         found = entry if isinstance(entry, Index) else contents.manifest(entry)
     entries = entry if isinstance(entry, Index) else None
-    return IndexReader(contents, reference, settings).choose(found, wanted, entries=entries)
+    return IndexReader(contents, reference, settings).select(found, wanted, entries=entries)
 
 
 class ArchiveStore(BlobStore):

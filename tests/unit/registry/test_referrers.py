@@ -120,18 +120,18 @@ def test_what_hangs_on_an_index_and_its_children(start: Start, settings: Setting
     assert [each.digest for each in receipt.of_kind('referrer')] == [on_child.digest, on_index.digest]
     assert not verify(receipt, settings).findings
     chosen = open_at(source, settings, platform='linux/amd64,linux/arm64', referrers=True)
-    assert len(chosen.attached) == 2, 'all four entries are chosen, so the index is the same'
+    assert len(chosen.referrers) == 2, 'all four entries are chosen, so the index is the same'
     put_index(source, [*entries[:2], {**entries[0], 'platform': {'os': 'linux', 'architecture': '386'}}])
     refer(source, document_at(source, 'v1').descriptor, b'new index', True)
     chosen = open_at(source, settings, platform='linux/amd64,linux/arm64', referrers=True)
-    assert isinstance(chosen, ImageIndex) and [each.subject for each in chosen.attached] == [child.digest]
+    assert isinstance(chosen, ImageIndex) and [each.subject for each in chosen.referrers] == [child.digest]
 
 
 def test_without_being_asked_nothing_is_looked_for(start: Start, settings: Settings) -> None:
     source = start('source', True)
     refer(source, image_at(source, settings), b'an sbom', True)
     before = settings.requests.requests
-    assert not open_at(source, settings).attached and settings.requests.requests - before == 2
+    assert not open_at(source, settings).referrers and settings.requests.requests - before == 2
 
 
 def written(start: Start, settings: Settings, api: bool) -> tuple[Receipt, str, Descriptor]:

@@ -1,9 +1,9 @@
 """Indexes and artifacts in memory, and a destination that takes them."""
 from collections.abc import Sequence
 
-from occystrap_core import Expectation, ImageIndex, ImageOutput, Receipt, WrittenAttachment, WrittenImage, WrittenIndex
+from occystrap_core import Expectation, ImageIndex, ImageOutput, Receipt, WrittenImage, WrittenIndex, WrittenReferrer
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.image_index import Attached, Child, Content
+from occystrap_core.image.image_index import Child, Content, Referrer
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, Reference, dump_json, media_types
 from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.memory import MemoryOutput
@@ -31,10 +31,10 @@ class IndexShelf(MemoryOutput):
         documents = [self._keep(image.manifest), *receipt.expectations]
         return image.receipt(self.location, documents)
 
-    def attach(self, attachments: Sequence[WrittenAttachment]) -> Sequence[Expectation]:
-        self.steps += [f'attach {each.tag or each.subject}' for each in attachments]
+    def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
+        self.steps += [f'attach {each.tag or each.subject}' for each in referrers]
         return [Expectation('referrer', str(each.subject), each.document.digest, len(each.document.raw))
-                for each in attachments if each.subject]
+                for each in referrers if each.subject]
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         return index.receipt(self.location, [self._keep(index.index)])
@@ -58,7 +58,7 @@ def descriptor_of(content: Content) -> Descriptor:
     return document.descriptor
 
 
-def index_of(contents: Sequence[Content], platforms: Sequence[str] = (), attached: Sequence[Attached] = (),
+def index_of(contents: Sequence[Content], platforms: Sequence[str] = (), attached: Sequence[Referrer] = (),
              media_type: str = media_types.OCI_INDEX) -> ImageIndex:
     """Return an index of these, written with a field that nobody knows."""
     entries = []

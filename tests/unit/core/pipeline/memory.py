@@ -37,11 +37,11 @@ IMAGES: dict[str, Callable[[], Image]] = {}
 class MemoryOutput(ImageOutput):
     """Keeps layers in memory, by digest; `form` as an option."""
 
-    wants = LayerForm.STORED
+    layer_form = LayerForm.STORED
 
     def __init__(self, location: Any, settings: Settings) -> None:
         super().__init__(location, settings)
-        self.wants = LayerForm(location.options.get('form', 'stored'))
+        self.layer_form = LayerForm(location.options.get('form', 'stored'))
         self.compression = location.options.get('compression', 'gzip')
         self.shelf = SHELVES.setdefault(location.path, Shelf())
 
@@ -66,7 +66,7 @@ class MemoryOutput(ImageOutput):
         self.shelf.images.append(image)
         config, manifest = image.config, image.manifest
         documents = {config.digest: ('config', config.raw)}
-        if manifest and self.wants is LayerForm.STORED:
+        if manifest and self.layer_form is LayerForm.STORED:
             documents[manifest.digest] = 'manifest', manifest.raw
         self.shelf.blobs.update((digest, raw) for digest, (_, raw) in documents.items())
         return image.receipt(self.location, [Expectation(kind, digest, digest, len(raw))

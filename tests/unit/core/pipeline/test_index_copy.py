@@ -11,7 +11,7 @@ from occystrap_core import (
 )
 from occystrap_core.errors import PluginError
 from occystrap_core.files import DigestMismatch
-from occystrap_core.image.image_index import Attached
+from occystrap_core.image.image_index import Referrer
 from occystrap_core.oci import Descriptor, Digest, Index
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.settings import VerifyLevel
@@ -99,7 +99,7 @@ def test_a_choice_is_a_new_index_with_the_entries_as_they_were(shelf: Shelf) -> 
 def test_what_hangs_on_an_image_is_there_before_its_tag(shelf: Shelf) -> None:
     image, signature, tagged = sample_image(), artifact(), artifact(b'another')
     subject = descriptor_of(image).digest
-    image.attached = [Attached(signature, subject=subject), Attached(tagged, tag='signature')]
+    image.referrers = [Referrer(signature, subject=subject), Referrer(tagged, tag='signature')]
     to = output()
     copier = copy_of(image, to, Settings(), 'memory://source')
     receipt = copier.run()
@@ -112,7 +112,7 @@ def test_what_hangs_on_an_image_is_there_before_its_tag(shelf: Shelf) -> None:
 
 def test_what_hangs_on_an_index_comes_with_it(shelf: Shelf) -> None:
     images, signature = two(), artifact()
-    index = index_of(images, PLATFORMS, [Attached(signature, subject=descriptor_of(images[0]).digest)])
+    index = index_of(images, PLATFORMS, [Referrer(signature, subject=descriptor_of(images[0]).digest)])
     receipt = copy(index)
     assert descriptor_of(signature).digest in shelf.blobs and len(receipt.of_kind('referrer')) == 1
 
@@ -141,7 +141,7 @@ def test_a_writer_that_cannot_clean_up_says_so_too() -> None:
 
 def test_a_destination_for_one_image_refuses_before_anything_is_read(shelf: Shelf) -> None:
     image = sample_image()
-    image.attached = [Attached(artifact(), tag='x')]
+    image.referrers = [Referrer(artifact(), tag='x')]
     for opened, words in [(index_of(two()), 'is an index of 2: choose one with --platform'),
                           (artifact(), 'is none: its config is a application/vnd.oci.empty'),
                           (image, 'leave out referrers=true')]:
@@ -153,9 +153,9 @@ def test_a_destination_for_one_image_refuses_before_anything_is_read(shelf: Shel
 def test_a_writer_that_promises_too_much_is_named() -> None:
     class Empty(MemoryOutput):
         holds_indexes = True
-    with pytest.raises(PluginError, match='Empty says that it holds indexes, but has no child'):
+    with pytest.raises(PluginError, match='Empty declares holds_indexes, but has no child'):
         copy(index_of(two()), output(Empty))
-    with pytest.raises(PluginError, match='does not want stored blobs'):
+    with pytest.raises(PluginError, match='does not take STORED form'):
         copy(index_of(two()), output(IndexShelf, form='tar'))
 
     class Silent(IndexShelf):
@@ -195,7 +195,7 @@ def test_filters_that_change_nothing_keep_every_byte(shelf: Shelf) -> None:
 
 def test_what_no_filter_fits_is_refused() -> None:
     filters, image = [Nothing({}, Settings())], sample_image()
-    image.attached = [Attached(artifact(), tag='x')]
+    image.referrers = [Referrer(artifact(), tag='x')]
     for opened, words in [(artifact(), 'no image that a filter could change'),
                           (index_of([artifact()]), 'holds no image that a filter could change'),
                           (image, 'leave out the filters or referrers=true')]:
@@ -242,7 +242,7 @@ def test_an_interrupted_copy_stops_soon_and_leaves_no_tag(shelf: Shelf) -> None:
 def test_progress_ends_at_what_was_said_at_the_beginning(there: bool) -> None:
     def offered() -> ImageIndex:
         image, signature = sample_image(variant='more'), artifact()
-        return index_of([*two(), image], [*PLATFORMS, 'linux/386'], [Attached(signature, tag='signature')])
+        return index_of([*two(), image], [*PLATFORMS, 'linux/386'], [Referrer(signature, tag='signature')])
     if there:
         copy(offered())
     index, heard = offered(), list[int]()

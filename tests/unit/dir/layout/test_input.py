@@ -125,7 +125,7 @@ def test_as_oras_lists_everything(tmp_path: Path) -> None:
     assert manifest_of(opened(tmp_path, platform='linux/arm64')) == images[1].digest
     whole = opened(tmp_path, platform='all', referrers=True)
     assert isinstance(whole, ImageIndex) and whole.index.raw == inner
-    assert [(each.subject, each.tag) for each in whole.attached] == [
+    assert [(each.subject, each.tag) for each in whole.referrers] == [
         (index.digest, ''), (None, f'sha256-{index.digest.hex}.sig')]
     put_index(tmp_path, *map(entry, images), entry(signature), entry(index), entry(index))
     assert manifest_of(opened(tmp_path, platform='linux/arm64')) == images[1].digest
@@ -145,8 +145,8 @@ def test_referrers_under_the_tag_that_stands_in_for_an_api(tmp_path: Path) -> No
     listed = put_blob(tmp_path, dump_json({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX,
                                            'manifests': [entry(signature)]}), media_types.OCI_INDEX)
     put_index(tmp_path, entry(image, 'v1'), entry(listed, f'sha256-{image.digest.hex}'))
-    assert [each.subject for each in opened(tmp_path, referrers=True).attached] == [image.digest]
-    assert opened(tmp_path).attached == ()
+    assert [each.subject for each in opened(tmp_path, referrers=True).referrers] == [image.digest]
+    assert opened(tmp_path).referrers == ()
 
 
 def test_platforms_side_by_side_in_index_json(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from occystrap_core import Evidence, Image, OutputError, Receipt, Settings, UsageError, VerifyLevel
 from occystrap_core.files import DigestMismatch
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.image_index import Attached
+from occystrap_core.image.image_index import Referrer
 from occystrap_core.oci import Digest, Manifest, referrer_of
 from occystrap_core.tar import StoredLayer
 from occystrap_core.testing.sample import sample_image
@@ -169,7 +169,7 @@ def test_what_hangs_on_an_image_is_listed_without_a_name(tmp_path: Path) -> None
     image = sample_image('r.example/app:v1')
     subject = descriptor_of(image).digest
     signature, tagged = referring_to(image), artifact(b'another')
-    image.attached = [Attached(signature, subject=subject), Attached(tagged, tag=f'sha256-{subject.hex}.sig')]
+    image.referrers = [Referrer(signature, subject=subject), Referrer(tagged, tag=f'sha256-{subject.hex}.sig')]
     receipt = write(tmp_path, image)
     assert names(tmp_path) == ['', f'sha256-{subject.hex}.sig', 'r.example/app:v1']
     assert index_of(tmp_path)['manifests'][0] == referrer_of(signature.manifest).to_json()
@@ -177,7 +177,7 @@ def test_what_hangs_on_an_image_is_listed_without_a_name(tmp_path: Path) -> None
     assert set(kept.expectations) == set(receipt.expectations) and len(receipt.of_kind('entry')) == 3
     assert findings(receipt, VerifyLevel.FULL) == []
     back = opened(tmp_path, referrers=True)
-    assert [(each.subject, each.tag) for each in back.attached] == [(subject, ''), (None, f'sha256-{subject.hex}.sig')]
+    assert [(each.subject, each.tag) for each in back.referrers] == [(subject, ''), (None, f'sha256-{subject.hex}.sig')]
     (tmp_path / 'index.json').write_text(json.dumps({'schemaVersion': 2, 'manifests': index_of(
         tmp_path)['manifests'][1:]}))
     found, = findings(receipt)
