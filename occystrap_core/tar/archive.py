@@ -1,4 +1,4 @@
-"""The blocks of an archive that is written: headers that depend on name and size alone, and the end."""
+"""The blocks of an archive to write: headers that depend on name and size alone, and the end."""
 from occystrap_core.tar import header as fields
 
 TAR_BLOCK = fields.BLOCK
@@ -8,8 +8,8 @@ TAR_END = bytes(2 * TAR_BLOCK)
 def file_header(name: str, size: int) -> bytes:
     """Return the header of a regular file of `size` bytes, in base 256 (as GNU tar does) from 8 GiB on.
 
-    There is one header for each name and size, so that any other one in its place tells of damage. Raises ValueError
-    for a name that does not fit in.
+    Each name and size has exactly one header, so that any other header in its place is damage. Raises ValueError for a
+    name that is too long.
     """
     text = name.encode('utf-8', 'surrogateescape')
     if len(text) > 100:

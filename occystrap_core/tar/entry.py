@@ -1,4 +1,4 @@
-"""Tar entries as filters see them: a header and what precedes it, kept byte for byte unless changed."""
+"""Tar entries as filters see them: a header and the extended headers before it, kept byte for byte unless changed."""
 import os
 from typing import Self
 
@@ -16,10 +16,10 @@ _SPARSE_MARKS = (b'GNU.sparse.major', b'GNU.sparse.map', b'GNU.sparse.offset', b
 
 
 class TarEntry:
-    """One entry: its own header and the extended headers before it. Names are bytes, as tars have them."""
+    """One entry: its own header and the extended headers before it. Names are bytes, as in the tar."""
 
     def __init__(self, raw_header: bytes, extended: list[tuple[bytes, bytes]]) -> None:
-        """`extended` are the (header, data) pairs of the PAX and GNU blocks that belong to this entry."""
+        """`extended` are the (header, data) pairs of the PAX and GNU blocks before the header."""
         flag = raw_header[fields.TYPE]
         self.type = FILE if flag == b'\0' else flag
         """The type flag, `0` for the old NUL."""
@@ -27,12 +27,12 @@ class TarEntry:
         self._extended = extended
         self._pax: dict[bytes, bytes] | None = None
         self._parsed: tuple[bytes, Records] = b'', []
-        """The data of an extended header that was read last, and its records."""
+        """The data of the extended header that was read last, and its records."""
         self.changed = False
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Return the entry whose blocks before the data these are."""
+        """Return the entry with these blocks before its data."""
         extended, place = [], 0
         while len(raw) - place > fields.BLOCK:
             data = place + fields.BLOCK
@@ -43,7 +43,8 @@ class TarEntry:
 
     @property
     def name(self) -> bytes:
-        """The path, as Go's archive/tar has it: GNU's of a sparse file, its long name, PAX record, then the header."""
+        """The path, in the order of Go's archive/tar: the GNU name of a sparse file, the GNU long name, the PAX record,
+        the header."""
         if self._extended:
             long = self._long(b'path', GNU_LONG_NAME)
             if b'GNU.sparse.name' in self.pax and self.is_pax_sparse:
@@ -64,7 +65,7 @@ class TarEntry:
 
     @property
     def size(self) -> int:
-        """Bytes of data that follow in the archive: none for links, devices and directories, whatever they claim."""
+        """Bytes of data in the archive: 0 for links, devices and directories, whatever their header says."""
         if self.type in _WITHOUT_DATA:
             return 0
         if self._extended and b'size' in self.pax:
@@ -73,11 +74,12 @@ class TarEntry:
 
     @property
     def is_pax_sparse(self) -> bool:
-        """Whether PAX records make it a sparse file: in GNU's formats 0.0, 0.1 or 1.0."""
+        """Whether PAX records make it a sparse file, in GNU's format 0.0, 0.1 or 1.0."""
         return bool(self._extended) and not self.pax.keys().isdisjoint(_SPARSE_MARKS)
 
     def require_sound(self) -> None:
-        """Raise InvalidImage for what extended headers must not say: endless names, data where none can be."""
+        """Raise InvalidImage for values that extended headers must not have: endless names, data of an entry that has
+        none."""
         for _, data in self._extended:
             if len(data) > NAME_CAP:
                 self._require_short_names()
@@ -92,24 +94,24 @@ class TarEntry:
 
     @property
     def is_bare(self) -> bool:
-        """Whether it is one header, with nothing extended before it."""
+        """Whether the entry is one header, without extended headers."""
         return not self._extended
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether extended headers say one thing twice, of which programs take either."""
+        """Whether extended headers give a value twice, so that programs differ in which one they use."""
         flags = [raw[fields.TYPE] for raw, _ in self._extended]
         names = ((GNU_LONG_NAME, b'path'), (GNU_LONG_LINK, b'linkpath'))
         return len(set(flags)) < len(flags) or any(flag in flags and key in self.pax for flag, key in names)
 
     @property
     def given_size(self) -> int:
-        """What the header itself says is the size, in bytes, whatever counts; it may be negative."""
+        """The size in bytes in the header itself, even if another one applies; may be negative."""
         return fields.read_number(bytes(self._header[fields.SIZE]), 'size')
 
     @property
     def records(self) -> Records:
-        """All PAX records, in order, repeated and empty ones too."""
+        """All PAX records, in order, including repeated and empty ones."""
         return self._own_records()
 
     @property
@@ -119,22 +121,22 @@ class TarEntry:
 
     @property
     def uid(self) -> int:
-        """The owner's number."""
+        """The owner's user id."""
         return self._number(b'uid', fields.UID)
 
     @property
     def gid(self) -> int:
-        """The group's number."""
+        """The owner's group id."""
         return self._number(b'gid', fields.GID)
 
     @property
     def mtime(self) -> float:
-        """The time of last change, in seconds since 1970."""
+        """The modification time, in seconds since 1970."""
         return self.mtime_ns / 10 ** 9
 
     @property
     def mtime_ns(self) -> int:
-        """The time of last change, in nanoseconds since 1970; raises InvalidImage for a record that is no time."""
+        """The modification time, in nanoseconds since 1970; raises InvalidImage for a malformed record."""
         record = self.pax.get(b'mtime')
         if record is None:
             return fields.read_number(bytes(self._header[fields.MTIME]), 'mtime') * 10 ** 9
@@ -146,7 +148,7 @@ class TarEntry:
 
     @property
     def attributes(self) -> tuple[int, int, int, int]:
-        """Mode, uid, gid, and mtime in nanoseconds, faster than one by one; raises InvalidImage."""
+        """Mode, uid, gid, and mtime in nanoseconds; faster than the properties. Raises InvalidImage."""
         if self._extended:
             return self.mode, self.uid, self.gid, self.mtime_ns
         mode, uid, gid, mtime = fields.read_attributes(bytes(self._header))
@@ -154,7 +156,7 @@ class TarEntry:
 
     @property
     def device(self) -> tuple[int, int]:
-        """Major and minor number of a device; V7 had no room for them."""
+        """Major and minor number of a device; 0 in V7 headers, which have no field for them."""
         if self._header[fields.MAGIC][:5] != fields.USTAR_MAGIC[:5]:
             return 0, 0
         return (fields.read_number(bytes(self._header[fields.DEVICE_MAJOR]), 'devmajor'),
@@ -167,13 +169,13 @@ class TarEntry:
 
     @property
     def pax(self) -> dict[bytes, bytes]:
-        """The entry's PAX records that count, such as extended attributes; of repeated ones that is the last."""
+        """The effective PAX records, such as extended attributes: of repeated ones the last."""
         if self._pax is None:
             self._pax = counting_records(self._own_records()) if self._extended else {}
         return self._pax
 
     def set_times(self, seconds: int) -> None:
-        """Set every time that the entry has: in the header, in PAX records, in GNU's own fields."""
+        """Set every time of the entry: in the header, in PAX records, in GNU's own fields."""
         self._set(fields.MTIME, seconds)
         for field in fields.further_times(self._header):
             if self._header[field].strip(b'\0 '):
@@ -182,7 +184,7 @@ class TarEntry:
             self._extended[index] = self._set_times_of_extended(raw, data, seconds)
 
     def set_owner(self, uid: int, gid: int) -> None:
-        """Set the owner's and the group's number, and take their names away, which may mean others elsewhere."""
+        """Set the owner's user and group id, and remove the names, which may belong to others elsewhere."""
         kept = [(key, value) for key, value in self._own_records() if key not in _OWNERS]
         self._set_own_records(kept)
         for field, value in ((fields.UID, uid), (fields.GID, gid)):
@@ -199,7 +201,7 @@ class TarEntry:
         self._put(fields.LINKNAME, target[:100].ljust(100, b'\0'))
 
     def become(self, file: 'TarEntry') -> None:
-        """Become, from a hard link to it, the file itself: its type, size, sparse map and attributes, the name kept."""
+        """Turn a hard link into a copy of its target: type, size, sparse map and attributes of `file`, its own name."""
         self.set_linkname(b'')
         own = self._own_records()
         keys = {key for key, _ in own} | {b'path', b'linkpath', *_TIMES, *_OWNERS}
@@ -215,7 +217,7 @@ class TarEntry:
 
     @property
     def raw(self) -> bytes:
-        """The blocks that go before the data."""
+        """The blocks before the data."""
         if not self._extended:
             return self._sealed
         pieces = []
@@ -225,7 +227,7 @@ class TarEntry:
 
     @property
     def _sealed(self) -> bytes:
-        """The header with its checksum, which is made anew for a changed one alone."""
+        """The header with its checksum, which is recomputed only if the header was changed."""
         if isinstance(self._header, bytearray):
             fields.seal(self._header)
         return bytes(self._header)
@@ -243,7 +245,7 @@ class TarEntry:
             self.changed = True
 
     def _own_records(self) -> Records:
-        """Return the PAX records of this entry, in order: of several extended headers those of the last."""
+        """Return the PAX records of this entry, in order: of several extended headers the last one's."""
         last = b''
         for raw, data in self._extended:
             if raw[fields.TYPE] == PAX:
@@ -251,7 +253,7 @@ class TarEntry:
         return list(self._records_in(last))
 
     def _records_in(self, data: bytes) -> Records:
-        """Return the records in an extended header's data, which nobody must change."""
+        """Return the records in an extended header's data; do not change the list."""
         if self._parsed[0] is not data:
             self._parsed = data, parse_records(data)
         return self._parsed[1]
@@ -295,7 +297,7 @@ class TarEntry:
         return bytes(header), data
 
     def _long(self, record: bytes, flag: bytes) -> bytes | None:
-        """Return a name from before the header: GNU's, as Go's archive/tar has it, before that of PAX."""
+        """Return a name from the extended headers: GNU's before that of PAX, as in Go's archive/tar."""
         last = b''
         for raw, data in self._extended:
             if raw[fields.TYPE] == flag:

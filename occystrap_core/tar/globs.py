@@ -1,14 +1,14 @@
-"""Globs over the paths within layers, as gitignore(5) has them, compiled to one regular expression.
+r"""Globs for the paths in layers, as in gitignore(5), compiled to one regular expression.
 
-A glob without a slash matches names at any depth; one with a slash, in front or within, matches from the root. `*` and
-`?` stay within a name, `**` crosses directories, `[a-z]` and `[!a-z]` are one character, `\\` takes the next one
-as it is. A slash at the end matches directories alone. Whatever lies below a matching directory matches as well, unless
-that is not wanted.
+A glob without a slash matches names at any depth; one with a slash, at the start or within, matches from the root. `*`
+and `?` stay within a name, `**` crosses directories, `[a-z]` and `[!a-z]` match one character, `\` takes the next one
+literally. A slash at the end matches directories only. Everything below a matching directory matches too, if `below` is
+true.
 
-Names are whatever the maker of an image wanted, and nothing interrupts a regular expression, so the time must not
-explode: what follows a star is looked for once, at the first place that has it, and never again further on (atomic
-groups). That finds whatever there is to find, as a later place leaves only less room to the rest of the glob. Names
-that follow one another are one piece in this between two `**`, as characters are between two `*`.
+Names come from the maker of an image, and a regular expression cannot be interrupted, so its time must not grow
+exponentially: the text after a star is searched once, at its first occurrence, and never again further on (atomic
+groups). This finds every match, as a later occurrence leaves less room for the rest of the glob. Between two `**` the
+same holds for sequences of names.
 """
 import re
 from collections.abc import Sequence
@@ -21,17 +21,18 @@ _DEEP = '**'
 
 
 class Globs:
-    """Several globs, matched at once."""
+    """Several globs, matched in one pass."""
 
     def __init__(self, patterns: Sequence[str], below: bool = True) -> None:
-        """`below`: with a directory matches what is in it. Raises UsageError for a glob that cannot be understood."""
+        """`below`: everything in a matching directory matches. Raises UsageError for a malformed glob."""
         expressions = [_expression(pattern, below) for pattern in patterns]
         self._matches = re.compile('|'.join(expressions), re.DOTALL).match
 
     def match(self, path: bytes, is_directory: bool = False) -> bool:
-        """Tell whether a path, or a directory above it, matches one of the globs; the path is as `plain_path` gives it.
+        """Return whether a path, or a directory above it, matches one of the globs; the path is in the form of
+        `plain_path`.
 
-        The root never does. Bytes that are no UTF-8 are characters of their own.
+        The root never matches. Bytes that are not UTF-8 count as characters.
         """
         text = path.decode('utf-8', 'surrogateescape')
         return bool(path) and self._matches(text + '/' if is_directory else text) is not None
@@ -52,7 +53,7 @@ def _expression(pattern: str, below: bool) -> str:
     if '/' not in text:
         names = [[_DEEP], *names]
     if names[-1] == [_DEEP]:
-        names.append([STAR])  # at the end it means whatever is below
+        names.append([STAR])  # at the end it means everything below
     end = ('(?=/)' if directories else _NAME_ENDS) if below else (r'/\Z' if directories else r'/?\Z')
     return _anywhere(_runs(names), end, below)
 
@@ -64,17 +65,17 @@ def _anywhere(runs: list[str], end: str, below: bool) -> str:
         return first + end
     start = f'{first}/' if first else ''
     middle = ''.join(f'(?>(?:[^/]++/)*?{run}/)' for run in others[:-1])
-    directories = '(?:[^/]++/)*?' if below else '(?:[^/]++/)*'  # one that must be last is looked for from behind
+    directories = '(?:[^/]++/)*?' if below else '(?:[^/]++/)*'  # the last one is searched from the end
     return f'{start}{middle}(?>{directories}{others[-1]}{end})'
 
 
 def _runs(names: list[list[str]]) -> list[str]:
-    """Return the expressions of what stands between `**`: names that follow one another."""
+    """Return the expressions between `**`: sequences of names."""
     runs: list[list[str]] = [[]]
     for name in names:
         if name != [_DEEP]:
             runs[-1].append(_name(name))
-        elif runs[-1] or len(runs) == 1:  # two in a row are one
+        elif runs[-1] or len(runs) == 1:  # two in a row count as one
             runs.append([])
     return ['/'.join(run) for run in runs]
 
@@ -82,7 +83,7 @@ def _runs(names: list[list[str]]) -> list[str]:
 def _name(parts: list[str]) -> str:
     """Return the expression of one name, from the parts of a glob."""
     if all(part == STAR for part in parts):
-        return '[^/]++' if parts else ''  # a name has a character at least
+        return '[^/]++' if parts else ''  # a name has at least one character
     first, *others = between_stars(parts)
     if not others:
         return first

@@ -5,15 +5,15 @@ from zlib import adler32
 from occystrap_core.errors import InvalidImage
 
 EXTENDED_CAP = 1 << 20
-"""Bytes of one extended header, and of one map of a sparse file: what Go's archive/tar allows."""
+"""Most bytes of an extended header, and of the map of a sparse file: the limit of Go's archive/tar."""
 EXTENDED_COUNT = 16
-"""Extended headers before one entry."""
+"""Most extended headers before an entry."""
 RECORD_COUNT = 1 << 16
-"""PAX records of one extended header."""
+"""Most PAX records in an extended header."""
 NAME_CAP = 4095
-"""Bytes of a path or of the target of a link: Linux's PATH_MAX without its zero byte."""
+"""Most bytes of a path or a link's target: Linux's PATH_MAX without its zero byte."""
 SIZE_CAP = 1 << 62
-"""Bytes that an entry may say it has (CVE-2025-8194)."""
+"""Most bytes of an entry (CVE-2025-8194)."""
 
 
 BLOCK = 512
@@ -28,13 +28,13 @@ GNU_MAGIC, USTAR_MAGIC = b'ustar  \0', b'ustar\0'
 _STAR_PREFIX, _STAR_TRAILER = slice(345, 476), slice(508, 512)
 _STAR_ATIME, _STAR_CTIME = slice(476, 488), slice(488, 500)
 OCTAL_LIMIT = 8 ** 11
-"""What a time or size written in octal must stay under."""
+"""The limit of a time or size in octal."""
 
 _ALL_OCTAL = re.compile(rb'([0-7]{7})[\0 ]([0-7]{7})[\0 ]([0-7]{7})[\0 ][0-7]{11}[\0 ]([0-7]{11})[\0 ]')
 
 
 def read_attributes(header: bytes) -> tuple[int, int, int, int]:
-    """Return mode, uid, gid and mtime; raises InvalidImage. One look suffices for the form that nearly all have."""
+    """Return mode, uid, gid and mtime; raises InvalidImage. One check suffices for the usual form."""
     if found := _ALL_OCTAL.match(header, MODE.start):
         mode, uid, gid, mtime = found.groups()
         return int(mode, 8), int(uid, 8), int(gid, 8), int(mtime, 8)
@@ -45,7 +45,7 @@ def read_attributes(header: bytes) -> tuple[int, int, int, int]:
 def read_number(field: bytes, what: str) -> int:
     """Return a number written in octal or, as GNU does, in base 256; raises InvalidImage."""
     if field[-1] in b'\0 ' and not field[:-1].strip(b'01234567'):
-        return int(field[:-1], 8)  # as nearly all are
+        return int(field[:-1], 8)  # the usual form
     if field[0] & 0x80:
         value = int.from_bytes(field, 'big', signed=False) & ~(0x80 << 8 * (len(field) - 1))
         return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
@@ -53,12 +53,12 @@ def read_number(field: bytes, what: str) -> int:
 
 
 def read_octal(field: bytes, what: str) -> int:
-    """Return a number written in octal, as Go's archive/tar reads it: blank is 0, junk may follow behind a zero byte.
+    """Return an octal number as Go's archive/tar reads it: blank is 0, anything may follow a zero byte.
 
     Raises InvalidImage.
     """
     digits = field.strip(b'\0 ').partition(b'\0')[0]
-    if not digits.strip(b'01234567'):  # int() takes signs and underscores as well, which others read otherwise
+    if not digits.strip(b'01234567'):  # int() also accepts signs and underscores, which other programs read differently
         return int(digits or b'0', 8)
     raise InvalidImage(f'a tar header has the malformed {what} {bytes(field)!r}')
 
@@ -69,12 +69,12 @@ def write_octal(value: int, width: int) -> bytes:
 
 
 def write_number(value: int, width: int) -> bytes:
-    """Return `value` in octal, or in base 256, as GNU has it, where that does not suffice."""
+    """Return `value` in octal, or in GNU's base 256 if it is too large."""
     return write_octal(value, width) if value < 8 ** (width - 1) else b'\x80' + value.to_bytes(width - 1, 'big')
 
 
 def extended_header(mtime: bytes, size: int) -> bytes:
-    """Return the header of `size` bytes of PAX records; the same whatever was there before, but for the time."""
+    """Return the header for `size` bytes of PAX records; only the time of the previous header is kept."""
     header = bytearray(BLOCK)
     header[NAME] = b'PaxHeaders/0'.ljust(100, b'\0')
     for field, value in ((MODE, 0o644), (UID, 0), (GID, 0), (SIZE, size)):
@@ -85,20 +85,20 @@ def extended_header(mtime: bytes, size: int) -> bytes:
 
 
 def read_size(header: bytes) -> int:
-    """Return the size in bytes of an entry's data; raises InvalidImage for a negative or absurd one."""
+    """Return the size in bytes of an entry's data; raises InvalidImage if it is negative or absurd."""
     size = read_number(header[SIZE], 'size')
     return checked_size(size)
 
 
 def checked_size(size: int) -> int:
-    """Return `size`; raises InvalidImage when it is negative or more than any file (CVE-2025-8194)."""
+    """Return `size`; raises InvalidImage if it is negative or larger than any file (CVE-2025-8194)."""
     if not 0 <= size < SIZE_CAP:
         raise InvalidImage(f'a tar entry claims to have {size} bytes')
     return size
 
 
 def check(header: bytes) -> None:
-    """Raise InvalidImage unless the checksum, signed or unsigned as old programs had it, is right."""
+    """Raise InvalidImage unless the checksum is right, signed (as in old programs) or unsigned."""
     total = _checksum(header)
     if header[CHECKSUM] == b'%06o\0 ' % total:
         return
@@ -117,19 +117,20 @@ def seal(header: bytearray) -> None:
 
 
 def _checksum(header: bytes | bytearray) -> int:
-    """Return the sum of all bytes, the checksum's own counted as spaces.
+    """Return the sum of all bytes, those of the checksum itself counted as spaces.
 
     The lower half of an Adler-32 is one more than the sum modulo 65521 (RFC 1950, 8.2), and 256 bytes stay below that:
-    this is twenty times faster than adding up in Python.
+    this is twenty times faster than a sum in Python.
     """
     halves = (adler32(header[:256]) & 0xffff) + (adler32(header[256:]) & 0xffff) - 2
     return halves - sum(header[CHECKSUM]) + 8 * 32
 
 
 def prefix(header: bytes | bytearray) -> bytes:
-    """Return what goes before the name, with a slash between: star has less room for it, V7 and GNU's tar none.
+    """Return the part of the path before the name, with a slash: shorter in star's headers, none in V7's and GNU's.
 
-    Go up to 1.7 wrote a prefix under GNU's magic, where times would be; as Go reads it, what is no time is a prefix.
+    Go up to 1.7 wrote a prefix under GNU's magic, in the fields of times; as in Go, a field that is no time is a
+    prefix.
     """
     if not header[PREFIX.start]:
         return b''
@@ -142,7 +143,7 @@ def prefix(header: bytes | bytearray) -> bytes:
 
 
 def further_times(header: bytes | bytearray) -> tuple[slice, ...]:
-    """Return the fields of times that GNU's and star's headers have beside that of the last change."""
+    """Return the time fields of GNU's and star's headers other than the modification time."""
     if header[MAGIC] == GNU_MAGIC:
         return (GNU_ATIME, GNU_CTIME) if _has_gnu_times(header) else ()
     return (_STAR_ATIME, _STAR_CTIME) if _is_star(header) else ()

@@ -1,4 +1,4 @@
-"""Files that filters left out, kept aside in case that hard links which stay want their content."""
+"""Files that filters left out, kept aside in case hard links that stay need their content."""
 import tempfile
 from array import array
 from collections.abc import Iterator
@@ -13,18 +13,20 @@ from occystrap_core.tar.path_keys import COST, path_key
 
 _REGULAR = (b'0', b'7', b'S')
 _FIELDS = 3
-"""Of each file: where it lies in the temporary one, the length of its headers, that of its sparse map and data."""
+"""For each file: its offset in the temporary file, the length of its headers, the length of its sparse map and data."""
 
 
 class LeftOut:
-    """What was left out of one layer so far. A hard link to it becomes the file itself; later ones link to that.
+    """The files left out of one layer so far. The first hard link to one becomes the file itself; later ones link to
+    that.
 
-    Each name that is gone stands for a file, by its number. What is known of a file lies in the temporary one: first
-    its headers and data, once a link has become it the name of that link, as of a file that never was left out.
+    Each name that was left out has the number of a file. The temporary file holds the headers and data of a file; once
+    a link has replaced the file, it holds the link's name, as it does for targets that were not left out.
     """
 
     def __init__(self, directory: str | None, share: Share) -> None:
-        """`directory` is for the temporary file, which has no name and ends with this object; None: the usual one."""
+        """`directory` is for the temporary file, which has no name and is deleted with this object; None: the default
+        one."""
         self._directory, self._share = directory, share
         self._file: BinaryIO | None = None
         self._end = 0
@@ -33,9 +35,9 @@ class LeftOut:
         self._current: int | None = None
 
     def add(self, entry: TarEntry, sparse: bytes) -> None:
-        """Take an entry that is left out; its data comes by `more`.
+        """Add an entry that is left out; its data follow by `more`.
 
-        Raises OutputError without room for it, InvalidImage when the names take too much memory.
+        Raises OutputError if there is no space, InvalidImage if the names need too much memory.
         """
         key = path_key(plain_path(entry.name))
         self._numbers.pop(key, None)
@@ -52,17 +54,17 @@ class LeftOut:
             self.more(sparse)
 
     def more(self, data: bytes | memoryview) -> None:
-        """Take a piece of the data of what was left out last; raises OutputError without room for it."""
+        """Add data of the entry that was left out last; raises OutputError if there is no space."""
         if self._current is not None:
             self._write(data)
             self._places[self._current * _FIELDS + 2] += len(data)
 
     def passes(self, entry: TarEntry) -> Iterator[memoryview] | None:
-        """Return what must follow the headers of an entry that stays, other than its own data; may change the entry."""
+        """Return the data that must follow the headers of an entry that stays, if not its own; may change the entry."""
         if not self._numbers:
             return None
         number = self._numbers.get(path_key(plain_path(entry.linkname))) if entry.type == HARD_LINK else None
-        self._numbers.pop(path_key(plain_path(entry.name)), None)  # what it was before counts no more
+        self._numbers.pop(path_key(plain_path(entry.name)), None)  # an earlier entry of this name no longer counts
         if number is None:
             return None
         offset, headers, size = self._places[number * _FIELDS:(number + 1) * _FIELDS]
@@ -87,7 +89,7 @@ class LeftOut:
         return number
 
     def _name(self, number: int, name: bytes) -> None:
-        """Have a file be known as that of an entry which stays."""
+        """Record the entry that now has a file's content."""
         place = number * _FIELDS
         self._places[place], self._places[place + 1], self._places[place + 2] = self._end, 0, len(name)
         self._write(name)
@@ -115,7 +117,7 @@ class LeftOut:
             offset, size = offset + count, size - count
 
     def close(self) -> None:
-        """Give the room back."""
+        """Free the disk space."""
         self._share.close()
         if self._file is not None:
             self._file.close()

@@ -1,4 +1,4 @@
-"""The digest of a rewritten tar: nothing is hashed twice as long as nothing has changed."""
+"""The digest of a rewritten tar: nothing is hashed twice before the first change."""
 from typing import TYPE_CHECKING
 
 from occystrap_core.files.stream import ByteStream
@@ -8,42 +8,43 @@ if TYPE_CHECKING:
 
 
 class OutputDigest:
-    """Follows what comes out. Up to the first change that is what went in, which its stream has hashed already."""
+    """Hashes the output. Up to the first change it equals the input, which its stream has hashed already."""
 
     def __init__(self, source: ByteStream) -> None:
         self._source = source
         self._before = source.hash_so_far()
-        """Hash of what went in before the current chunk."""
+        """Hash of the input before the current chunk."""
         self._held: '_Hash | None' = None
-        """Hash of what has come out, where the last chunk ended within the headers of an entry."""
+        """Hash of the output, if the last chunk ended within the headers of an entry."""
         self._own: '_Hash | None' = None
 
     @property
     def changed(self) -> bool:
-        """Whether what came out differs from what went in."""
+        """Whether the output differs from the input."""
         return self._own is not None
 
     def chunk_ended(self) -> None:
-        """Take note that the whole chunk went through, but for headers that are held back."""
+        """The whole chunk was output, except headers that are held back."""
         if self._own is None:
             self._before = self._source.hash_so_far()
 
     def hold(self, out: memoryview) -> None:
-        """Take note that of the current chunk only `out` comes out by now."""
+        """Of the current chunk only `out` has been output so far."""
         if self._own is None:
             self._held = self._with(out)
 
     def differ(self, out: memoryview, split: bool) -> None:
-        """What comes next is the first that differs; `out` of the current chunk came out before, unless it was held."""
+        """What follows is the first difference; `out` of the current chunk was output before it, unless it was held
+        back."""
         self._own = self._held if split else self._with(out)
 
     def add(self, piece: bytes | memoryview) -> None:
-        """Take what comes out."""
+        """Hash a piece of output."""
         if self._own is not None:
             self._own.update(piece)
 
     def hexdigest(self) -> str:
-        """Return the digest when all has come out, in hexadecimal."""
+        """Return the digest of the whole output, in hexadecimal."""
         return self._own.hexdigest() if self._own is not None else self._source.digest.hex
 
     def _with(self, out: memoryview) -> '_Hash':

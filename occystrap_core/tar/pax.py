@@ -4,7 +4,7 @@ from occystrap_core.tar.header import RECORD_COUNT
 
 _TEXTS = (b'path', b'linkpath', b'uname', b'gname')
 Records = list[tuple[bytes, bytes]]
-"""Keys with values, in order; GNU's sparse format 0.0 repeats keys."""
+"""Keys and values, in order; GNU's sparse format 0.0 repeats keys."""
 
 
 def parse_records(data: bytes) -> Records:
@@ -27,7 +27,8 @@ def parse_records(data: bytes) -> Records:
 
 
 def counting_records(records: Records) -> dict[bytes, bytes]:
-    """Return what counts: the last of several with one key, none that is empty, which takes a record back (POSIX pax).
+    """Return the effective records: of several with one key the last, none whose value is empty, which deletes a record
+    (POSIX pax).
 
     An extended attribute may be empty.
     """
@@ -38,7 +39,7 @@ def counting_records(records: Records) -> dict[bytes, bytes]:
 
 
 def record_number(value: bytes, what: str) -> int:
-    """Return the number that a record has; raises InvalidImage for anything else."""
+    """Return the number in a record; raises InvalidImage for anything else."""
     if not value.isdigit() or len(value) > 19:
         raise InvalidImage(f'a tar entry has the malformed {what} {value[:40]!r}', 'pax-value')
     return int(value)
@@ -50,7 +51,7 @@ def write_records(records: Records) -> bytes:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """Return one record; its length counts its own digits."""
+    """Return one record; its length includes its own digits."""
     rest = len(key) + len(value) + 3
     length = rest + len(str(rest))
     length = rest + len(str(length))

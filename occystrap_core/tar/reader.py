@@ -1,4 +1,4 @@
-"""Reading a layer's tar entry by entry, from a stream with its data, or in a file without what lies between."""
+"""Reading a tar entry by entry, from a stream, or from a file without reading skipped data."""
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -10,16 +10,16 @@ from occystrap_core.tar.sparse import SparseContent, extents
 
 
 class TarReader:
-    """Gives the entries of a tar one after the other; the data of each are to be read before the next is asked for.
+    """Yields the entries of a tar; read the data of each before asking for the next.
 
-    Global PAX headers are passed over, as Docker and containerd do. Reading all entries reads the chunks to their end,
+    Global PAX headers are ignored, as in Docker and containerd. Reading all entries reads the chunks to their end,
     which checks them.
     """
 
     def __init__(self, chunks: Iterator[memoryview], skip: Callable[[int], None] | None = None) -> None:
-        """`chunks` are the tar, each good until the next is asked for, such as `ByteStream.chunks()`.
+        """`chunks` are the tar, each valid until the next is requested, such as `ByteStream.chunks()`.
 
-        `skip`, where it is given, has the next chunk begin so many bytes further on.
+        `skip`, if given, makes the next chunk begin so many bytes later.
         """
         self._chunks, self._skip_chunks = chunks, skip
         self._chunk = memoryview(b'')
@@ -28,12 +28,12 @@ class TarReader:
 
     @property
     def ended(self) -> bool:
-        """Whether the block of zeros that ends the archive has come."""
+        """Whether the block of zeros that ends the archive was read."""
         return self._scanner.ended
 
     @property
     def has_end(self) -> bool:
-        """Whether the archive ended as it should, with two blocks of zeros."""
+        """Whether the archive ended properly, with two blocks of zeros."""
         return self._scanner.has_end
 
     @property
@@ -43,17 +43,17 @@ class TarReader:
 
     @property
     def unread(self) -> int:
-        """How many bytes of the current chunk were not read yet."""
+        """The number of unread bytes in the current chunk."""
         return len(self._chunk) - self._scanner.place
 
     @property
     def headers(self) -> bytes:
-        """All blocks of the current entry before its data, as they came."""
+        """All blocks of the current entry before its data, unchanged."""
         assert self._group
         return self._group.raw or self._group.entry.header
 
     def entries(self) -> Iterator[TarEntry]:
-        """Yield the entries; raises InvalidImage for what is no tar, and whatever the stream raises."""
+        """Yield the entries; raises InvalidImage for a malformed tar, and whatever the stream raises."""
         scanner = self._scanner
         while scanner.place < len(self._chunk) or self._next_chunk():
             group = scanner.step(self._chunk)
@@ -66,13 +66,13 @@ class TarReader:
         scanner.require_whole()
 
     def data(self) -> Iterator[memoryview]:
-        """Yield what is left of the current entry's data, each piece valid until the next is asked for."""
+        """Yield the rest of the current entry's data, each piece valid until the next is requested."""
         scanner = self._scanner
         while (data := scanner.left - scanner.padding) > 0:
             yield self._piece(data)
 
     def peek(self, count: int) -> bytes:
-        """Return the next bytes of the current entry's data, at most so many, without passing them."""
+        """Return up to `count` bytes of the current entry's data without consuming them."""
         count = min(count, self._data)
         while self.unread < count:
             begun = bytes(self._chunk[self._scanner.place:])
@@ -82,7 +82,7 @@ class TarReader:
         return bytes(self._chunk[self._scanner.place:self._scanner.place + count])
 
     def whole(self) -> memoryview | None:
-        """Return all data of the current entry if they lie in one piece, and are not those of a sparse file."""
+        """Return all data of the current entry if they are in one piece, and not of a sparse file; else None."""
         size = self._data
         assert self._group
         if self.unread < size or not self._group.entry.is_bare or self._group.entry.type != FILE:
@@ -90,9 +90,9 @@ class TarReader:
         return self._piece(size) if size else memoryview(b'')
 
     def sparse(self) -> SparseContent | None:
-        """Return what the current entry's data mean if it is a sparse file, having read the map that lies in them.
+        """Return the layout of the current entry if it is a sparse file, after reading a map in its data; else None.
 
-        Raises InvalidImage for a map that cannot be.
+        Raises InvalidImage for a malformed map.
         """
         assert self._group
         if self._group.entry.is_bare and self._group.entry.type == FILE:
@@ -112,11 +112,11 @@ class TarReader:
 
     @property
     def _data(self) -> int:
-        """Bytes of the current entry's data that were not read yet."""
+        """The number of unread bytes of the current entry's data."""
         return max(0, self._scanner.left - self._scanner.padding)
 
     def _piece(self, most: int) -> memoryview:
-        """Return some of the data that come next, at most so many bytes; raises InvalidImage at the end of the tar."""
+        """Return the next data, at most so many bytes; raises InvalidImage at the end of the tar."""
         scanner = self._scanner
         if scanner.place == len(self._chunk) and not self._advance():
             raise InvalidImage('a tar is cut off in mid entry')
@@ -126,7 +126,7 @@ class TarReader:
         return piece
 
     def _next_chunk(self) -> bool:
-        """Go to the chunk in which the next header may be; return whether there is one."""
+        """Go to the chunk that may have the next header; return whether there is one."""
         if self._skip_chunks and self._scanner.left:
             self._skip_chunks(self._scanner.left)
             self._scanner.left = 0
@@ -142,16 +142,16 @@ _MOST, _LEAST = 256 << 10, 4 << 10
 
 
 class TarFileReader(TarReader):
-    """Gives the entries of a tar in an open file; data that nobody reads are not read from the file either."""
+    """Yields the entries of a tar in an open file; data that is not read is not read from the file either."""
 
     def __init__(self, descriptor: int) -> None:
-        """`descriptor` is a regular file's, and is read from its beginning on, wherever it stands."""
+        """`descriptor` is of a regular file, which is read from its beginning, whatever its offset."""
         self._blocks = _Blocks(descriptor)
         super().__init__(self._blocks, self._blocks.skip)
 
     @property
     def offset(self) -> int:
-        """Where in the file the next byte of the current entry's data lies."""
+        """The offset in the file of the next byte of the current entry's data."""
         return self._blocks.place - self.unread
 
     def _next_chunk(self) -> bool:
@@ -161,7 +161,7 @@ class TarFileReader(TarReader):
 
 
 class _Blocks(Iterator[memoryview]):
-    """The file in pieces: small ones where much is skipped, larger ones where one follows the other."""
+    """The file in pieces: small ones after a skip, larger ones in sequential reading."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -180,14 +180,14 @@ class _Blocks(Iterator[memoryview]):
         return memoryview(piece)
 
     def skip(self, count: int) -> None:
-        """Go on `count` bytes later."""
+        """Continue `count` bytes later."""
         self.place += count
         self._size = _LEAST
 
     def _pass_hole(self) -> None:
-        """Go on where the next data are."""
+        """Continue at the next data."""
         try:
             data = os.lseek(self._descriptor, self.place, os.SEEK_DATA)
         except OSError as error:
-            data = os.lseek(self._descriptor, 0, os.SEEK_END) if error.errno == errno.ENXIO else 0  # there are none
+            data = os.lseek(self._descriptor, 0, os.SEEK_END) if error.errno == errno.ENXIO else 0  # there are no more
         self.place = max(self.place, data)

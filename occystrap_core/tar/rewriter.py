@@ -1,4 +1,4 @@
-"""Rewriting a layer's tar as it streams by: headers may change, entries may go, every other byte stays."""
+"""Rewriting a layer's tar in a stream: headers may change, entries may be left out, every other byte stays."""
 from collections.abc import Callable, Iterator, Sequence
 
 from occystrap_core.files.stream import CHUNK, ByteStream, ChunkedSource
@@ -11,18 +11,19 @@ from occystrap_core.tar.scanner import Group, TarScanner
 
 EntryFunction = Callable[[TarEntry], TarEntry | None]
 _SMALL = 32 << 10
-"""Pieces below this size are put together, larger ones handed on as they are."""
+"""Smaller pieces are combined, larger ones passed on directly."""
 
 
 class RewrittenTar(ChunkedSource):
     """A tar with every entry passed through functions, all of them in one pass.
 
-    Headers that keep their length are changed where they lie, in the buffers of the source.
+    Headers that keep their length are changed in place, in the buffers of the source.
     """
 
     def __init__(self, source: ByteStream, functions: Sequence[EntryFunction], directory: str | None = None,
                  names: NameMemory | None = None) -> None:
-        """`directory` is for what is left out, in case that a hard link wants it; `names` is memory for its names."""
+        """`directory` is for entries that are left out, in case a hard link needs them; `names` is the memory for their
+        names."""
         super().__init__()
         self._source, self._functions = source, functions
         self._left_out = LeftOut(directory, (names or NameMemory()).share())
@@ -32,7 +33,7 @@ class RewrittenTar(ChunkedSource):
         self.digest = OutputDigest(source)
 
     def chunks(self) -> Iterator[memoryview]:
-        """Yield the new tar; raises InvalidImage for what is no tar, and whatever the source raises."""
+        """Yield the new tar; raises InvalidImage for a malformed tar, and whatever the source raises."""
         buffer = memoryview(bytearray(CHUNK))
         filled = 0
         for piece in self._pieces():
@@ -58,14 +59,15 @@ class RewrittenTar(ChunkedSource):
 
     def _pieces(self) -> Iterator[bytes | memoryview]:
         for chunk in self._source.chunks():
-            for piece in self._through(chunk):
+            for piece in self._rewritten(chunk):
                 self.digest.add(piece)
                 yield piece
             self.digest.chunk_ended()
         self.scanner.require_whole()
 
-    def _through(self, chunk: memoryview) -> Iterator[bytes | memoryview]:
-        """Yield what becomes of a chunk: what stays as it is, or keeps its length, in one piece as far as it goes."""
+    def _rewritten(self, chunk: memoryview) -> Iterator[bytes | memoryview]:
+        """Yield the output for a chunk; unchanged bytes, and headers changed in place, in pieces as large as possible.
+        """
         scanner, start = self.scanner, 0
         scanner.place = 0
         while scanner.place < len(chunk):
@@ -76,14 +78,14 @@ class RewrittenTar(ChunkedSource):
             begin, end = scanner.begin, scanner.place
             if begin == end:
                 break
-            if group and not self._stays_as_it_is(group):
+            if group and not self._stays_unchanged(group):
                 if not self.digest.changed:
                     yield chunk[start:begin]
                     self.digest.differ(chunk[:begin], scanner.split)
                     start = begin
                 if not self._changed_in_place(group, chunk):
                     yield chunk[start:begin]
-                    yield from self._anew(group)
+                    yield from self._new_headers(group)
                     start = end
             elif scanner.split or not group:
                 yield chunk[start:begin]
@@ -92,7 +94,7 @@ class RewrittenTar(ChunkedSource):
         yield chunk[start:]
 
     def _leave_out_data(self, chunk: memoryview) -> int:
-        """Pass data of an entry that does not stay; return where in the chunk they end."""
+        """Skip data of an entry that is left out; return where in the chunk they end."""
         scanner = self.scanner
         data = chunk[scanner.place:scanner.place + scanner.left]
         self._left_out.more(data)
@@ -101,7 +103,8 @@ class RewrittenTar(ChunkedSource):
         return scanner.place
 
     def _untouched(self, group: Group | None, chunk: memoryview) -> Iterator[bytes]:
-        """Yield blocks that began in another chunk, or the one that ends the archive; hold what is not whole yet."""
+        """Yield unchanged headers that began in another chunk, or the block that ends the archive; hold incomplete
+        ones."""
         if group:
             yield group.raw
         elif self.scanner.ended:
@@ -109,8 +112,8 @@ class RewrittenTar(ChunkedSource):
         elif not self.scanner.split:
             self.digest.hold(chunk[:self.scanner.begin])
 
-    def _stays_as_it_is(self, group: Group) -> bool:
-        """Pass an entry through the functions; tell whether what comes out begins as what went in."""
+    def _stays_unchanged(self, group: Group) -> bool:
+        """Pass an entry through the functions; return whether its headers stay unchanged."""
         self._more = None
         if not self._passes(group):
             return False
@@ -118,7 +121,7 @@ class RewrittenTar(ChunkedSource):
         return self._more is None and not group.entry.changed
 
     def _changed_in_place(self, group: Group, chunk: memoryview) -> bool:
-        """Write changed headers over the old ones; tell whether that could be."""
+        """Write changed headers over the old ones; return whether that was possible."""
         if not self._staying or self._more is not None or self.scanner.split or chunk.readonly:
             return False
         raw = _headers(group.entry)
@@ -130,7 +133,7 @@ class RewrittenTar(ChunkedSource):
         return True
 
     def _passes(self, group: Group) -> bool:
-        """Pass an entry through the functions; tell whether it stays, which a global header must."""
+        """Pass an entry through the functions; return whether it stays. A global header always stays."""
         entry = group.entry
         for function in self._functions:
             passed = function(entry)
@@ -144,8 +147,8 @@ class RewrittenTar(ChunkedSource):
         self._staying = True
         return True
 
-    def _anew(self, group: Group) -> Iterator[bytes | memoryview]:
-        """Yield the headers of an entry that stays, and the data of a link that became a file."""
+    def _new_headers(self, group: Group) -> Iterator[bytes | memoryview]:
+        """Yield the new headers of an entry that stays, and the data of a link that became a file."""
         if self._staying:
             yield _headers(group.entry)
             yield group.sparse
@@ -153,5 +156,5 @@ class RewrittenTar(ChunkedSource):
 
 
 def _headers(entry: TarEntry) -> bytes:
-    """Return what goes before an entry's data; a global header is all extended header."""
+    """Return the blocks before an entry's data; a global header consists of its extended header."""
     return entry.raw[:-fields.BLOCK] if entry.type == GLOBAL_PAX else entry.raw

@@ -1,4 +1,4 @@
-"""Images whose layers are rewritten entry by entry; neighbouring filters share one pass."""
+"""Images whose layers are rewritten entry by entry; adjacent filters share one pass."""
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -16,15 +16,15 @@ def _nothing() -> None:
 
 
 class LayerPass(NamedTuple):
-    """What one filter does on one way through a layer."""
+    """The functions of one filter for one pass over a layer."""
 
     entry: EntryFunction
     ended: Callable[[], None] = _nothing
-    """Called when the layer was read to its end, and was what it should be."""
+    """Called when the layer was read to its end and checked."""
 
 
 class RewrittenLayer(DerivedLayer):
-    """A layer seen through filters of its entries. Its diff_id is known when its tar was read to the end once."""
+    """A layer after entry filters. Its diff_id is known once its tar was read to the end."""
 
     descriptor = None
 
@@ -38,11 +38,11 @@ class RewrittenLayer(DerivedLayer):
 
     @property
     def diff_id(self) -> Digest | None:  # type: ignore[override]
-        """The digest of the new tar, None until it was read."""
+        """The digest of the new tar; None before it was read."""
         return self._stream.digest if self._stream and self._stream.ended else None
 
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Not to be had: the pipeline compresses the tar where a writer wants a blob."""
+        """Raise NotImplementedError: the pipeline compresses the tar if a writer takes blobs."""
         raise NotImplementedError('a rewritten layer has no blob')
 
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
@@ -61,7 +61,7 @@ class RewrittenLayer(DerivedLayer):
 
     @property
     def differs(self) -> bool:  # type: ignore[override]
-        """Whether an entry was changed or left out by now."""
+        """Whether an entry has been changed or left out so far."""
         return self.original.differs or (self._tar is not None and self._tar.digest.changed)
 
     def with_pass(self, begin: Callable[[Layer], LayerPass]) -> 'RewrittenLayer':
@@ -70,9 +70,9 @@ class RewrittenLayer(DerivedLayer):
 
 
 def rewrite_layers(image: Image, begin: Callable[[Layer], LayerPass], settings: Settings) -> Image:
-    """Return `image` with every entry of every layer passed through what `begin` gives for that layer, lazily.
+    """Return `image` with the entries of each layer passed through what `begin` returns for that layer, lazily.
 
-    `begin` is called whenever a layer is opened, which happens again where sending it failed.
+    `begin` is called each time a layer is opened, so again if it is sent again.
     """
     def rewritten(layer: Layer) -> Layer:
         if isinstance(layer, RewrittenLayer):

@@ -1,4 +1,4 @@
-"""Finding the entries of a tar in chunks of any size: a header with the extended headers that belong to it."""
+"""Finding the entries of a tar in chunks of any size: each header with the extended headers before it."""
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ from occystrap_core.tar.pax import parse_records
 _END = bytes(fields.BLOCK)
 _TYPE = fields.TYPE.start
 _PLAIN = frozenset(b'01234567')
-"""Types whose header stands alone unless an extended one came before."""
+"""Types of entries with a single header, unless an extended header precedes it."""
 
 
 @dataclass(slots=True)
 class Group:
-    """An entry's blocks before its data."""
+    """The blocks of an entry before its data."""
 
     entry: TarEntry
     sparse: bytes = b''
-    """The further headers that an old GNU sparse entry has."""
+    """The further headers of an old GNU sparse entry."""
     raw: bytes = b''
-    """All blocks as they came, unless it is a lone header."""
+    """All blocks, unchanged; empty for a single header."""
 
 
 class TarScanner:
-    """Steps over the headers and data of a tar that comes in chunks of any size."""
+    """Steps over the headers and data of a tar that is given in chunks of any size."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -34,26 +34,26 @@ class TarScanner:
         self._needed = 0
         self._parser: Generator[int, bytes, Group | None] | None = None
         self._behind = 0
-        """Bytes that followed the block of zeros that ends the archive."""
+        """Bytes after the block of zeros that ends the archive."""
         self.place = 0
-        """Where in the current chunk the next step begins; set it to 0 with each new chunk."""
+        """Where in the current chunk the next step begins; set it to 0 for each new chunk."""
         self.begin = 0
-        """Where in the current chunk the headers of the last step begin; `place` if it met none."""
+        """Where in the current chunk the headers of the last step begin; equal to `place` if there were none."""
         self.left = 0
-        """Bytes of the current entry's data and padding that were not passed yet."""
+        """Unread bytes of the current entry's data and padding."""
         self.padding = 0
         """Bytes between the current entry's data and the next header."""
         self.split = False
         """Whether the headers of the last step began in an earlier chunk."""
         self.ended = False
-        """Whether the block of zeros that ends the archive has come."""
+        """Whether the block of zeros that ends the archive was found."""
         self.goes_on = False
         """Whether anything but zeros follows that block."""
 
     def step(self, chunk: memoryview) -> Group | None:
-        """Pass the data that are left, then return the headers that follow; raises InvalidImage.
+        """Skip the rest of the data, then return the headers that follow; raises InvalidImage.
 
-        None when they go on in the next chunk, when the chunk ends before them, or when the archive has ended.
+        None if the headers continue in the next chunk, if the chunk ends before them, or after the end of the archive.
         """
         self.begin = place = self.place + self.left
         end = place + fields.BLOCK
@@ -70,7 +70,7 @@ class TarScanner:
         return None if self.place == len(chunk) else self._parsed(chunk)
 
     def _pass_data(self, chunk: memoryview) -> None:
-        """Pass the data that are left, and everything behind the end of the archive."""
+        """Skip the rest of the data, and everything after the end of the archive."""
         passed = min(self.left, len(chunk) - self.place)
         self.place += passed
         self.left -= passed
@@ -80,7 +80,7 @@ class TarScanner:
         self.begin = self.place
 
     def _parsed(self, chunk: memoryview) -> Group | None:
-        """Give the parser what it needs as long as the chunk has it."""
+        """Feed the parser from the chunk."""
         self.split = self._parser is not None
         if not self._parser:
             self._parser = _parser()
@@ -112,9 +112,9 @@ class TarScanner:
         return group
 
     def _check_end(self, piece: memoryview) -> None:
-        """Take what follows the block of zeros: another one, then anything (POSIX.1-2017, ustar Interchange Format).
+        """Take what follows the block of zeros: a second one, then anything (POSIX.1-2017, ustar Interchange Format).
 
-        Raises InvalidImage where the archive goes on after a single one: some programs stop there, others do not.
+        Raises InvalidImage if the archive continues after a single one: some programs stop there, others do not.
         """
         content = piece.tobytes()
         second = content[:max(0, fields.BLOCK - self._behind)]
@@ -124,8 +124,7 @@ class TarScanner:
         self.goes_on = self.goes_on or content.strip(b'\0') != b''
 
     def require_whole(self) -> None:
-        """Raise InvalidImage when the tar ends within a block or data, or after an extended header without its entry.
-        """
+        """Raise InvalidImage if the tar ends within a block or data, or after an extended header without its entry."""
         if self.left:
             raise InvalidImage('a tar is cut off in mid entry')
         if self._held or 0 < self._behind < fields.BLOCK:
@@ -135,12 +134,12 @@ class TarScanner:
 
     @property
     def has_end(self) -> bool:
-        """Whether the archive ended as it should, with two blocks of zeros (POSIX.1-2017, ustar Interchange Format)."""
+        """Whether the archive ended properly, with two blocks of zeros (POSIX.1-2017, ustar Interchange Format)."""
         return self._behind >= fields.BLOCK
 
 
 def _parser() -> Generator[int, bytes, Group | None]:
-    """Yield how many bytes are expected next, and return the group; None for the end of the archive."""
+    """Yield how many bytes are needed next, and return the group; None for the end of the archive."""
     extended: list[tuple[bytes, bytes]] = []
     while (header := (yield fields.BLOCK)) != _END:
         fields.check(header)

@@ -1,4 +1,4 @@
-"""The maps of sparse files in tars: where their data go (GNU tar manual, Storing Sparse Files, all four formats)."""
+"""Maps of sparse files in tars: where their data belong (GNU tar manual, Storing Sparse Files, all four formats)."""
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -16,13 +16,13 @@ _ZEROS = memoryview(bytes(64 << 10))
 
 
 class SparseContent(NamedTuple):
-    """What a sparse file is made of: where its data go, and its whole size in bytes."""
+    """The layout of a sparse file: where its data belong, and its full size in bytes."""
 
     extents: Extents
     size: int
 
     def whole(self, data: Iterator[memoryview]) -> Iterator[memoryview]:
-        """Yield the file's bytes, zeros where it has holes; `data` are those of the entry."""
+        """Yield the file's bytes, with zeros for holes; `data` are those of the entry."""
         place, rest = 0, memoryview(b'')
         for offset, length in self.extents:
             yield from _zeros(offset - place)
@@ -36,10 +36,10 @@ class SparseContent(NamedTuple):
 
 
 def extents(entry: TarEntry, headers: bytes, data: int, take: Callable[[int], bytes]) -> SparseContent | None:
-    """Return the map of a sparse file, None for another one; raises InvalidImage for a map that cannot be.
+    """Return the map of a sparse file, None for any other file; raises InvalidImage for a malformed map.
 
-    `headers` are the further ones of the old GNU format; the file has `data` bytes, and `take` reads from them, where
-    the format 1.0 has its map.
+    `headers` are the further headers of the old GNU format; the entry has `data` bytes, and `take` reads from them the
+    map of format 1.0.
     """
     if entry.type == GNU_SPARSE:
         pieces, size = _old(entry.header, headers), fields.read_number(entry.header[_OLD_SIZE], 'real size')
@@ -55,7 +55,7 @@ def extents(entry: TarEntry, headers: bytes, data: int, take: Callable[[int], by
 
 
 def _version(entry: TarEntry) -> tuple[bytes, bytes]:
-    """Return the version of the format; raises InvalidImage for one that nobody knows."""
+    """Return the version of the format; raises InvalidImage for an unknown one."""
     major, minor = (entry.pax.get(b'GNU.sparse.' + part, b'') for part in (b'major', b'minor'))
     if (major, minor) not in ((b'', b''), (b'0', b'0'), (b'0', b'1'), (b'1', b'0')):
         raise InvalidImage(f'a sparse file in a tar has a map of the unknown version {major[:9]!r}.{minor[:9]!r}')
@@ -67,7 +67,7 @@ def _real_size(entry: TarEntry) -> int:
 
 
 def _in_records(entry: TarEntry) -> Extents:
-    """Return the map that stands in PAX records, all of it in one, or two for each piece."""
+    """Return the map in PAX records: all of it in one, or two records for each piece."""
     if b'GNU.sparse.map' in entry.pax:
         pieces = _pairs(entry.pax[b'GNU.sparse.map'].split(b','))
     else:
@@ -78,7 +78,7 @@ def _in_records(entry: TarEntry) -> Extents:
 
 
 def _in_turn(records: Records) -> Iterator[bytes]:
-    """Yield the numbers of the format 0.0; raises InvalidImage unless offsets and lengths take turns."""
+    """Yield the numbers of format 0.0; raises InvalidImage unless offsets and lengths alternate."""
     keys = (b'GNU.sparse.offset', b'GNU.sparse.numbytes')
     found = [(key, number) for key, number in records if key in keys]
     for place, (key, number) in enumerate(found):
@@ -88,7 +88,7 @@ def _in_turn(records: Records) -> Iterator[bytes]:
 
 
 def _old(header: bytes, further: bytes) -> Extents:
-    """Return the map of four pairs in the header, and of 21 in each block behind it."""
+    """Return the map: four pairs in the header, 21 in each further header."""
     blocks = [header[386:386 + 4 * _OLD_PAIR]]
     blocks += [further[place:place + 21 * _OLD_PAIR] for place in range(0, len(further), fields.BLOCK)]
     pieces: Extents = []
@@ -102,10 +102,10 @@ def _old(header: bytes, further: bytes) -> Extents:
 
 
 def _in_data(take: Callable[[int], bytes]) -> tuple[Extents, int]:
-    """Return the map that lies before the data, as decimal numbers a line each, and the bytes that it takes."""
+    """Return the map before the data, a decimal number on each line, and the number of its bytes."""
     numbers: list[bytes] = []
-    rest, used, wanted = b'', 0, 1
-    while len(numbers) < wanted:
+    rest, used, needed = b'', 0, 1
+    while len(numbers) < needed:
         if used >= EXTENDED_CAP:
             raise InvalidImage(f'a sparse file in a tar has a map of more than {EXTENDED_CAP} bytes')
         rest, used = rest + take(fields.BLOCK), used + fields.BLOCK
@@ -113,8 +113,8 @@ def _in_data(take: Callable[[int], bytes]) -> tuple[Extents, int]:
         numbers += lines
         if len(rest) > fields.BLOCK:
             raise InvalidImage('a sparse file in a tar has a malformed map')
-        wanted = 1 + 2 * _number(numbers[0]) if numbers else 1
-    return _pairs(numbers[1:wanted]), used
+        needed = 1 + 2 * _number(numbers[0]) if numbers else 1
+    return _pairs(numbers[1:needed]), used
 
 
 def _pairs(numbers: list[bytes]) -> Extents:
@@ -131,7 +131,7 @@ def _number(text: bytes) -> int:
 
 
 def _require_order(pieces: Extents, size: int, data: int) -> None:
-    """Raise InvalidImage unless the pieces follow each other within the file, and are all of its data."""
+    """Raise InvalidImage unless the pieces are in order, within the file, and cover all its data."""
     end = 0
     for offset, length in pieces:
         if offset < end or length < 0 or offset + length > size:

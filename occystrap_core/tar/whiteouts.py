@@ -1,4 +1,4 @@
-"""Whiteouts (image-spec layer.md), and what a layer does to the entries of the layers below it."""
+"""Whiteouts (image-spec layer.md), and the effects of a layer on the entries of lower layers."""
 from typing import NamedTuple
 
 from occystrap_core.name_memory import Share
@@ -6,26 +6,26 @@ from occystrap_core.tar.path_keys import COST, path_key, path_keys
 
 PREFIX = b'.wh.'
 OPAQUE = b'.wh..wh..opq'
-_ASKED = 4096
-"""Directories of which it is kept what became of them; a path has up to 2048."""
+_CACHED = 4096
+"""Most directories whose state is cached; a path has up to 2048."""
 
 
 class Whiteout(NamedTuple):
-    """A mark: `path` is gone, or everything below the directory `path` is, if it is `opaque`."""
+    """A whiteout: deletes `path`, or, if `opaque`, everything below the directory `path`."""
 
     path: bytes
     opaque: bool
 
 
 def is_whiteout(path: bytes) -> bool:
-    """Tell whether a plain path has the name of a mark, be it one that means something or not."""
+    """Return whether a plain path has the name of a whiteout, even one without an effect."""
     return path.rpartition(b'/')[2].startswith(PREFIX)
 
 
 def whiteout_of(path: bytes) -> Whiteout | None:
-    """Return what the mark at a plain path deletes; None if it is no mark, or one without a meaning.
+    """Return what the whiteout at a plain path deletes; None if it is none or has no effect.
 
-    Other names that begin with `.wh..wh.` are aufs's own bookkeeping.
+    Other names that begin with `.wh..wh.` are internal to aufs.
     """
     directory, slash, name = path.rpartition(b'/')
     if name == OPAQUE:
@@ -40,19 +40,19 @@ SHADOWED, DELETED = 'shadowed', 'deleted'
 
 
 class LayerEffects:
-    """The paths that one layer has and deletes: keys are all that is kept of it."""
+    """The paths that one layer has and deletes, kept as keys only."""
 
     def __init__(self, share: Share) -> None:
         self._share = share
         self._paths: set[bytes] = set()
         self._ends: set[bytes] = set()
-        """Paths below which nothing of a lower layer is left: deleted, or something else than directories now."""
+        """Paths below which no entry of a lower layer remains: deleted, or no directories any more."""
         self._deleted: set[bytes] = set()
         self._above: dict[bytes, bool] = {}
-        """Directories that were asked about: whether they, or any above them, are among these."""
+        """Directories that were looked up: whether they, or any directory above them, are among these."""
 
     def add(self, path: bytes, is_directory: bool) -> None:
-        """Take one of the layer's entries by its plain path; raises InvalidImage when all take too much memory."""
+        """Add an entry of the layer by its plain path; raises InvalidImage if the paths need too much memory."""
         if is_whiteout(path):
             if mark := whiteout_of(path):
                 key = self._kept(mark.path)
@@ -73,14 +73,14 @@ class LayerEffects:
         return key
 
     def on(self, path: bytes) -> str:
-        """Return what becomes of a lower layer's entry: SHADOWED, DELETED, or empty if nothing does."""
+        """Return the effect on a lower layer's entry: SHADOWED, DELETED, or empty for none."""
         key = path_key(path)
         if key in self._paths:
             return SHADOWED
         return DELETED if key in self._deleted or self._ends_above(path) else ''
 
     def _ends_above(self, path: bytes) -> bool:
-        """Return whether nothing of lower layers is left at a path; what is known of a directory ends the way up."""
+        """Return whether no entry of lower layers remains at a path; cached directories end the search."""
         passed, ends = list[bytes](), False
         for key in path_keys(path) if self._ends else ():
             known = self._above.get(key, key in self._ends or None)
@@ -88,7 +88,7 @@ class LayerEffects:
                 ends = known
                 break
             passed.append(key)
-        if len(self._above) > _ASKED:
+        if len(self._above) > _CACHED:
             self._above.clear()
         self._above.update(dict.fromkeys(passed, ends))
         return ends
