@@ -1,4 +1,4 @@
-"""Compression of layers, both ways; told by magic bytes, bounded in memory whatever the input claims."""
+"""Compressing and decompressing layers. The format is detected by magic bytes; memory is bounded for any input."""
 import os
 from collections.abc import Callable
 from importlib import import_module
@@ -9,7 +9,7 @@ from occystrap_core.files.stream import CHUNK, Readable
 from occystrap_core.oci.media_types import Compression
 
 COMPRESSIONS = {'gzip': Compression.GZIP, 'gzip-fast': Compression.GZIP, 'zstd': Compression.ZSTD}
-"""What a user may ask for, and what it makes. gzip: zlib-ng level 4, the same bytes on every machine. gzip-fast: isal
+"""The choices of a user, and their formats. gzip: zlib-ng level 4, the same bytes on every machine. gzip-fast: isal
 level 2, three times faster and an eighth larger, the same bytes on x86-64 only. zstd: level 3."""
 
 _MAGIC = {b'\x1f\x8b': Compression.GZIP, b'\x28\xb5\x2f\xfd': Compression.ZSTD}
@@ -20,17 +20,17 @@ _WINDOW_CAP = 1 << 27
 
 
 def detect_compression(head: bytes) -> Compression:
-    """Return the compression told by the first bytes of a file (RFC 1952 2.3.1, RFC 8878 3.1.1 and 3.1.2)."""
+    """Return the compression of a file by its first bytes (RFC 1952 2.3.1, RFC 8878 3.1.1 and 3.1.2)."""
     if head[1:4] == _SKIPPABLE and head[0] >> 4 == 5:
         return Compression.ZSTD
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), Compression.NONE)
 
 
 def inflated_size(end: bytes, size: int) -> int | None:
-    """Return a hint of how many bytes a gzip blob of `size` bytes inflates to, from its last four, `end`.
+    """Return a hint of the inflated size in bytes of a gzip blob of `size` bytes, from its last four bytes, `end`.
 
-    They tell it modulo 2^32, of the last member (RFC 1952, 2.2 and 2.3.1); None where deflate, which makes a thousandth
-    of zeros and a little more of noise, cannot have made so many bytes of so few, or the other way round.
+    They are the size of the last member modulo 2^32 (RFC 1952, 2.2 and 2.3.1). None if deflate cannot have produced
+    this ratio: it shrinks zeros to a thousandth, and makes noise slightly larger.
     """
     if len(end) != 4:
         return None
@@ -39,14 +39,14 @@ def inflated_size(end: bytes, size: int) -> int | None:
 
 
 class Peeked:
-    """A source whose first bytes can be looked at before it is read."""
+    """A source whose first bytes can be read in advance."""
 
     def __init__(self, source: Readable) -> None:
         self._source = source
         self._head = b''
 
     def peek(self, count: int = 4) -> bytes:
-        """Return the first `count` bytes, or all there are."""
+        """Return the first `count` bytes, fewer if the source is shorter."""
         while len(self._head) < count:
             buffer = bytearray(count - len(self._head))
             got = self._source.readinto(memoryview(buffer))
@@ -56,7 +56,7 @@ class Peeked:
         return self._head[:count]
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill `buffer`, first with what was peeked at."""
+        """Fill `buffer`, first with the bytes that were peeked at."""
         if not self._head:
             return self._source.readinto(buffer) or 0
         count = min(len(buffer), len(self._head))
@@ -70,7 +70,7 @@ class Peeked:
 
 
 class Inflated:
-    """A compressed source as its uncompressed bytes; what its library raises becomes InvalidImage."""
+    """The uncompressed bytes of a compressed source; errors of the library become InvalidImage."""
 
     def __init__(self, source: Readable, compression: Compression, what: str) -> None:
         self._source, self._what = source, what
@@ -89,7 +89,7 @@ class Inflated:
 
 
 def inflate(source: Readable, what: str, found: Callable[[Compression], object] = lambda _: None) -> Readable:
-    """Return `source` uncompressed, whatever its compression, which `found` is told; `what` names it in errors."""
+    """Return `source` uncompressed. `found` is called with the compression; `what` names the source in errors."""
     peeked = Peeked(source)
     compression = detect_compression(peeked.peek())
     found(compression)
@@ -97,7 +97,7 @@ def inflate(source: Readable, what: str, found: Callable[[Compression], object] 
 
 
 def inflate_cut(source: Readable, compression: Compression) -> Readable:
-    """Return the beginning of what is in the beginning of a blob: all that can be had of it, then nothing."""
+    """Return the uncompressed beginning of a truncated blob: as much as can be decompressed."""
     if compression is Compression.NONE:
         return source
     if compression is Compression.GZIP:
@@ -125,14 +125,15 @@ _READERS: dict[Compression, Callable[[Readable], tuple[Readable, tuple[type[Exce
 
 
 class _WholeFrames:
-    """zstandard's reader takes the end of its source for the end of a frame; this one raises EOFError for a cut one.
+    """zstandard's reader takes the end of its source for the end of a frame; this one raises EOFError for a truncated
+    frame.
 
-    A last frame that holds a mark is added. Only if all before it is whole does the mark come out again at the end.
+    A last frame that holds a mark is appended. The mark comes out at the end only if everything before it was complete.
     """
 
     def __init__(self, source: Readable) -> None:
         import zstandard
-        self._mark = os.urandom(8) * 16  # its frame does not hold it literally, as a cut block would let that pass
+        self._mark = os.urandom(8) * 16  # repeated: its frame must not contain it literally, for a cut block
         self._held = b''
         reading = _Reading(source, zstandard.ZstdCompressor().compress(self._mark))
         decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_CAP)
@@ -169,10 +170,11 @@ class _WholeFrames:
 
 
 class _Reading:
-    """A source with the `read` method that zstandard calls, and that isal wants to see before it calls `readinto`."""
+    """A source with the `read` method that zstandard calls, and that isal requires before it calls `readinto`."""
 
     def __init__(self, source: Readable, tail: bytes = b'') -> None:
-        """`tail` is what `read` gives behind the source's end, in pieces: zstd would take it whole for a new frame."""
+        """`tail` is returned by `read` after the source's end, in pieces: zstd would take all of it at once for a new
+        frame."""
         self._source, self._tail = source, tail
         self.readinto = source.readinto
 
@@ -188,14 +190,14 @@ class _Reading:
 def compress(tar: Readable, target: BinaryIO, name: str, threads: int) -> None:
     """Write the bytes of `tar` to `target`, compressed as `name` (a key of COMPRESSIONS) on `threads` threads.
 
-    The output never depends on `threads`: gzip is made of independent blocks of one MiB, each with the 32 KiB before
-    it as its dictionary, joined by sync flushes; zstd always runs in its multi-threaded mode. What fits into one block
-    is compressed at once, since starting threads would cost more.
+    The output never depends on `threads`: gzip consists of independent blocks of one MiB, each with the 32 KiB before
+    it as its dictionary, joined by sync flushes; zstd always runs in its multi-threaded mode. A tar of one block is
+    compressed without threads, whose start would cost more.
     """
     buffer = memoryview(bytearray(_BLOCK))
     filled = _fill(tar, buffer)
     if filled < _BLOCK and name != 'zstd':
-        target.write(_compressed_at_once(name, buffer[:filled]))
+        target.write(_compressed_block(name, buffer[:filled]))
         return
     with _writer(name, target, max(1, threads)) as writer:
         while filled:
@@ -204,14 +206,14 @@ def compress(tar: Readable, target: BinaryIO, name: str, threads: int) -> None:
 
 
 def _fill(tar: Readable, buffer: memoryview) -> int:
-    """Fill `buffer` as far as the tar goes; the end of the tar has been seen when it is not full."""
+    """Fill `buffer`; it is left partly empty only at the end of the tar."""
     filled = 0
     while filled < len(buffer) and (count := tar.readinto(buffer[filled:])):
         filled += count
     return filled
 
 
-def _compressed_at_once(name: str, data: memoryview) -> bytes:
+def _compressed_block(name: str, data: memoryview) -> bytes:
     module, level = _GZIPS[name]
     compressor: Any = import_module(module.removesuffix('_threaded')).compress
     return cast(bytes, compressor(data, level, mtime=0))

@@ -1,4 +1,4 @@
-"""Reading files back from the device: a cached re-read would prove only the page cache."""
+"""Reading files back from the device: reading the page cache would prove nothing about the device."""
 import errno
 import mmap
 import os
@@ -13,14 +13,14 @@ from occystrap_core.oci.digest import Digest
 _ALIGNMENT = 4096
 _BLOCK = 4 << 20
 _NOTHING_UNWRITTEN = (errno.EROFS, errno.EINVAL)
-"""What a read-only file system says to a flush, and what cannot be flushed at all."""
+"""Errors of a flush on a read-only file system, and of files that cannot be flushed."""
 
 
 class DeviceFile(ChunkedSource):
-    """The bytes of a file, or a part of it, past the page cache: O_DIRECT, else after its pages were dropped."""
+    """The bytes of a file, or a part of it, not from the page cache: by O_DIRECT, else after dropping its pages."""
 
     def __init__(self, path: str | os.PathLike[str], offset: int = 0, size: int | None = None) -> None:
-        """`offset` and `size` in bytes; without `size` to the end of the file. Raises OSError."""
+        """`offset` and `size` in bytes; without `size` up to the end of the file. Raises OSError."""
         super().__init__()
         self._descriptor: int | None = self._open(path)
         self._offset = offset
@@ -45,11 +45,11 @@ class DeviceFile(ChunkedSource):
         return descriptor
 
     def chunks(self) -> Iterator[memoryview]:
-        """Yield the bytes; the buffer is page-aligned, as O_DIRECT wants it."""
+        """Yield the bytes; the buffer is page-aligned, as O_DIRECT requires."""
         position = self._offset
-        wanted = self._end - position + 2 * _ALIGNMENT  # pages of a buffer that is too large would be pinned as well
-        size = min(_BLOCK, wanted - wanted % _ALIGNMENT)
-        view = memoryview(mmap.mmap(-1, size))  # never closed by hand: readers may still hold slices of it
+        needed = self._end - position + 2 * _ALIGNMENT  # O_DIRECT would pin the pages of a larger buffer, too
+        size = min(_BLOCK, needed - needed % _ALIGNMENT)
+        view = memoryview(mmap.mmap(-1, size))  # not closed: readers may still hold slices of it
         while position < self._end and self._descriptor is not None:
             aligned = position - position % _ALIGNMENT
             count = os.preadv(self._descriptor, [view], aligned)
@@ -67,17 +67,17 @@ class DeviceFile(ChunkedSource):
 
 
 def forget_cached(descriptor: int) -> None:
-    """Have an open file be read from the device from now on; raises OSError when what was written is not on it."""
+    """Drop the cached pages of an open file; raises OSError if written data cannot be flushed first."""
     try:
         os.fdatasync(descriptor)
     except OSError as error:
         if error.errno not in _NOTHING_UNWRITTEN:
             raise
-    with suppress(OSError):  # what is no file has no pages
+    with suppress(OSError):  # only regular files have pages
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def hash_file(path: str | os.PathLike[str], offset: int = 0, size: int | None = None) -> tuple[Digest, int]:
-    """Return digest and size of a file's bytes as the device has them; raises OSError."""
+    """Return digest and size of a file's bytes on the device; raises OSError."""
     with ByteStream(ReadAhead(DeviceFile(path, offset, size)), what=str(path)) as stream:
         return stream.drain(), stream.size

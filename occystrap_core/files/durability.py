@@ -1,4 +1,4 @@
-"""Writing so that it lasts: the system's refusals said in one line, names and bytes flushed to the device."""
+"""Durable writes: errors of the system with advice, names and data flushed to the device."""
 import errno
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from occystrap_core.errors import OutputError
 
 WRITEBACK = 8 << 20
-"""Bytes after which a writer does well to call `start_writeback`."""
+"""Writers should call `start_writeback` each time they have written this many bytes."""
 
 _ADVICE = {
     errno.ENOSPC: 'free some space or name another place',
@@ -23,25 +23,25 @@ _ADVICE = {
 
 @contextmanager
 def output_errors(place: str) -> Iterator[None]:
-    """Turn an OSError into an OutputError that names `place`, what is wrong, and what to do about it."""
+    """Turn an OSError into an OutputError that names `place`, what is wrong, and what to do."""
     try:
         yield
     except OSError as error:
-        name = error.filename2 or error.filename  # of a rename where it was to lead
+        name = error.filename2 or error.filename  # for a rename, the new name
         at = f' (at {name})' if name and str(name) != place else ''
         advice = _ADVICE.get(error.errno or 0, 'look into it and try again')
         raise OutputError(f'cannot write to {place}: {error.strerror or error}{at}: {advice}') from error
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write all of `data` to an open file, of which the system may take less at once; raises OSError."""
+    """Write all of `data` to an open file, in several calls if necessary; raises OSError."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest):]
 
 
 def sync_directory(path: str) -> None:
-    """Flush the names in a directory to the device, so that a rename survives a power cut; raises OSError."""
+    """Flush the names in a directory to the device, so that a rename survives a power failure; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -50,8 +50,8 @@ def sync_directory(path: str) -> None:
 
 
 def start_writeback(descriptor: int, offset: int, count: int) -> None:
-    """Let the system begin to write `count` bytes of a file to the device; the fsync at the end finds them done.
+    """Start writing `count` bytes of a file to the device, so that the fsync at the end is short.
 
-    Linux does so on the advice that they are not needed in memory, without waiting. Raises OSError.
+    Linux does so, without blocking, when advised that the pages are not needed. Raises OSError.
     """
     os.posix_fadvise(descriptor, offset, count, os.POSIX_FADV_DONTNEED)

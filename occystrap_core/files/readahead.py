@@ -1,4 +1,4 @@
-"""Reading ahead on a thread of its own, through a ring of buffers that are used again and again."""
+"""Reading ahead on another thread, through a ring of reused buffers."""
 import queue
 import threading
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ _BUFFERS = 4
 class ReadAhead(ChunkedSource):
     """Lets one thread receive and inflate while another hashes and writes.
 
-    The producer thread fills buffers from `source`; `chunks` hands them out and takes them back. What the producer
-    raises is raised to the consumer.
+    The producer thread fills buffers from `source`; `chunks` yields them and takes them back. The consumer gets the
+    producer's exception.
     """
 
     def __init__(self, source: Readable) -> None:
@@ -35,7 +35,7 @@ class ReadAhead(ChunkedSource):
             self._free.put(memoryview(item.obj))
 
     def close(self) -> None:
-        """Tell the producer to stop after what it is reading; it closes the source itself."""
+        """Stop the producer after its current read; it closes the source itself."""
         self._closed = True
         if self._thread is None:
             self._source.close()
@@ -62,7 +62,7 @@ class ReadAhead(ChunkedSource):
 
 
 def _fill(source: Readable, buffer: memoryview) -> int:
-    """Fill `buffer` as far as the source goes; return the number of bytes."""
+    """Fill `buffer` as far as the source has data; return the number of bytes."""
     filled = 0
     while filled < len(buffer):
         count = source.readinto(buffer[filled:])

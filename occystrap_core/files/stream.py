@@ -1,4 +1,4 @@
-"""Byte streams that check themselves: whoever reads one to its end has checked digest and size."""
+"""Byte streams that check themselves: reading one to its end checks digest and size."""
 import hashlib
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -8,31 +8,31 @@ from occystrap_core.errors import DigestMismatch, SizeMismatch
 from occystrap_core.oci.digest import Digest
 
 CHUNK = 512 << 10
-"""Bytes moved at once: measured as the best compromise between calls and cache (see benchmarks/)."""
+"""Bytes in one read: measured as the best compromise between the number of calls and the cache (see benchmarks/)."""
 
 
 class Readable(Protocol):
-    """What a stream is made from: any object that fills a buffer, such as a raw file."""
+    """The source of a stream: any object that fills a buffer, such as a raw file."""
 
     def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fill at most all of `buffer`; return the number of bytes, 0 only at the very end."""
+        """Fill `buffer`, perhaps in part; return the number of bytes, 0 only at the end."""
 
     def close(self) -> None:
-        """Let go of files and connections; may be called twice."""
+        """Close files and connections; may be called twice."""
 
 
 class ByteStream:
-    """A `Readable` that counts and hashes what passes, and holds it against what was promised at the end.
+    """A `Readable` that counts and hashes its bytes, and at the end compares them with the expected digest and size.
 
-    It is read once, through `readinto`, `chunks` or `drain`, and closed, best by a with statement.
+    Read it once, by `readinto`, `chunks` or `drain`, and close it, best by a with statement.
     """
 
     def __init__(self, source: Readable, *, digest: Digest | None = None, size: int | None = None, what: str = 'data',
                  hashed: Callable[[], str] | None = None, rule: str = '') -> None:
-        """`digest` and `size` (bytes) are the promise, None for what is not known; `what` names it in errors.
+        """`digest` and `size` (bytes) are expected, None if unknown; `what` names the stream in errors.
 
-        `hashed` tells the digest at the end, in hexadecimal, where the source itself hashes what it gives. `rule` is
-        that of a wrong digest, where this is a layer, for the error.
+        `hashed` returns the digest at the end, in hexadecimal, if the source hashes its bytes itself. `rule` is the
+        rule that a wrong digest breaks, for the error.
         """
         self._source = source
         self._promised_digest, self._promised_size, self._what, self._rule = digest, size, what, rule
@@ -46,25 +46,26 @@ class ByteStream:
 
     @property
     def digest(self) -> Digest:
-        """The digest of all bytes; raises ValueError before the end was reached."""
+        """The digest of all bytes; raises ValueError before the end."""
         if not self.ended:
             raise ValueError(f'{self._what} was not read to its end')
         return Digest(f'sha256:{self._hexdigest()}')
 
     def hash_so_far(self) -> 'hashlib._Hash':
-        """Return the hash of what has passed, to be gone on with by whoever makes something else of the rest."""
+        """Return a copy of the hash of all bytes so far, which the caller may update."""
         return self._hash.copy()
 
     def observe(self, observer: Callable[[int], None]) -> None:
-        """Call `observer` with the number of each bunch of bytes that passes; what it raises stops the stream."""
+        """Call `observer` with the number of bytes of each read; an exception from it stops the stream."""
         self._observers.append(observer)
 
     def copy_to(self, write: Callable[[memoryview], object]) -> None:
-        """Call `write` with all bytes that pass, as they pass; what it raises stops the stream."""
+        """Call `write` with all bytes, as they are read; an exception from it stops the stream."""
         self._copies.append(write)
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill `buffer` and return the number of bytes, 0 at the end; raises DigestMismatch for a broken promise."""
+        """Fill `buffer` and return the number of bytes, 0 at the end; raises DigestMismatch if digest or size is wrong.
+        """
         if self.ended or not buffer:
             return 0
         count = self._source.readinto(buffer) or 0
@@ -72,7 +73,7 @@ class ByteStream:
         return count
 
     def chunks(self) -> Iterator[memoryview]:
-        """Yield all bytes in large pieces, each valid until the next is asked for; raises as `readinto` does."""
+        """Yield all bytes in large pieces, each valid until the next is requested; raises as `readinto` does."""
         if isinstance(self._source, ChunkedSource):
             for chunk in self._source.remaining():
                 self._passed(chunk)
@@ -85,13 +86,13 @@ class ByteStream:
             yield buffer[:count]
 
     def drain(self) -> Digest:
-        """Read what is left, for the sake of the check, and return the digest."""
+        """Read the rest, to check it, and return the digest."""
         for _ in self.chunks():
             pass
         return self.digest
 
     def close(self) -> None:
-        """Let go of the source; closing before the end checks nothing."""
+        """Close the source; closing before the end checks nothing."""
         self._source.close()
 
     def _passed(self, data: memoryview) -> None:
@@ -108,7 +109,8 @@ class ByteStream:
             observer(len(data))
 
     def _check(self) -> None:
-        """Only a kept promise is an end: a reader that drops the exception cannot take the stream for whole."""
+        """Set `ended` only if digest and size are right, so that a caller who drops the exception cannot take the
+        stream for complete."""
         if self._promised_size not in (None, self.size):
             raise SizeMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}',
                                self._rule and 'layer-size')
@@ -125,18 +127,18 @@ class ByteStream:
 
 
 class ChunkedSource:
-    """A source that has its bytes in pieces of its own making: hands them on uncopied, or copies into a buffer."""
+    """A source that produces its bytes in pieces: it yields them uncopied, or copies them into a buffer."""
 
     def __init__(self) -> None:
         self.__pieces: Iterator[memoryview] | None = None
         self.__rest = memoryview(b'')
 
     def chunks(self) -> Iterator[memoryview]:
-        """Yield the bytes in pieces, none of them empty, each valid until the next is asked for."""
+        """Yield the bytes in pieces, none of them empty, each valid until the next is requested."""
         raise NotImplementedError
 
     def remaining(self) -> Iterator[memoryview]:
-        """Yield the pieces that have not been taken yet, beginning with what `readinto` left of the last."""
+        """Yield the pieces not yet taken, first the rest of the one that `readinto` began."""
         if self.__rest:
             rest, self.__rest = self.__rest, memoryview(b'')
             yield rest
@@ -158,11 +160,11 @@ class ChunkedSource:
         return next(self.__pieces, memoryview(b''))
 
     def close(self) -> None:
-        """Let go of what is behind."""
+        """Close the underlying source."""
 
 
 class IteratorSource(ChunkedSource):
-    """The chunks of an iterator of bytes, such as a HTTP body, as a source; `close` is called once, at the end."""
+    """The chunks of an iterator of bytes, such as an HTTP body, as a source; `close` is called once, at the end."""
 
     def __init__(self, pieces: Iterator[bytes] | Iterator[memoryview], close: Callable[[], None] = lambda: None,
                  ) -> None:
@@ -174,6 +176,6 @@ class IteratorSource(ChunkedSource):
         return (memoryview(piece) for piece in self._iterator if piece)
 
     def close(self) -> None:
-        """Call the function given for it."""
+        """Call the `close` function."""
         close, self._close = self._close, lambda: None
         close()

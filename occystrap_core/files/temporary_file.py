@@ -1,4 +1,4 @@
-"""Unnamed temporary files, gone with the process at the latest; what goes wrong with them says what to do."""
+"""Unnamed temporary files, deleted at the latest with the process; their errors say what to do."""
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -8,17 +8,17 @@ from occystrap_core.errors import OutputError
 
 
 class TemporaryFile:
-    """A file in the directory for temporary ones; its errors are OutputErrors."""
+    """A file in the directory for temporary files; its errors are OutputErrors."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         with self._explained():
-            import tempfile  # late: it takes milliseconds that most copies need not spend
+            import tempfile  # late: the import takes milliseconds that most copies do not need
             self.file = cast(BinaryIO, tempfile.TemporaryFile(dir=directory, prefix='occystrap-', buffering=0))
 
     @classmethod
     def holding(cls, chunks: Iterable[bytes | memoryview], directory: str) -> Self:
-        """Return a file that holds all chunks; raises OutputError, and what they raise."""
+        """Return a file with all chunks; raises OutputError, and the exceptions of `chunks`."""
         file = cls(directory)
         try:
             for chunk in chunks:
@@ -37,11 +37,11 @@ class TemporaryFile:
         return len(data)
 
     def reopened(self) -> FileIO:
-        """Return the file opened once more, to be read from its first byte."""
+        """Open the file once more, at its first byte."""
         return FileIO(f'/proc/self/fd/{self.file.fileno()}')
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Free the disk space."""
         with suppress(OSError):
             self.file.close()
 

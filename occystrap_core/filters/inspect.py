@@ -1,4 +1,4 @@
-"""The filter `inspect`: writes down what an image's layers are at this point of the chain."""
+"""The filter `inspect`: records the layers of an image at its position in the chain."""
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from occystrap_core.settings import Settings
 
 
 class Inspect(ImageFilter):
-    """Changes nothing; appends one line of JSON for each image when its layers have passed."""
+    """Changes nothing; appends one line of JSON for each image after its layers were read."""
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
@@ -27,7 +27,7 @@ class Inspect(ImageFilter):
         self.files = [] if self._target == STDOUT else [self._target]
 
     def apply(self, image: Image) -> Image:
-        """Return the image, its layers taken note of as they pass."""
+        """Return the image with layers that are recorded when read."""
         seen = _Seen()
         derived = DerivedImage(image, lambda layer: InspectedLayer(layer, seen))
         image.on_copied(lambda: append(self._target, json.dumps(_described(derived, seen)) + '\n'))
@@ -35,13 +35,13 @@ class Inspect(ImageFilter):
 
 
 class _Seen:
-    """The tars that passed: digest and size, by the diff_id that the layer has at its source."""
+    """The tars that were read: digest and size, by the layer's diff_id at the source."""
 
     def __init__(self) -> None:
         self._tars: dict[Digest, tuple[Digest, int]] = {}
 
     def keep(self, layer: Layer, stream: ByteStream) -> None:
-        """Take note of a tar that was read to its end."""
+        """Record a tar that was read to its end."""
         diff_id = layer.source.diff_id
         assert diff_id
         self._tars[diff_id] = stream.digest, stream.size
@@ -56,7 +56,7 @@ class _Seen:
 
 
 class InspectedLayer(DerivedLayer):
-    """A layer as it is, of whose tar note is taken when it was read to its end."""
+    """An unchanged layer whose tar is recorded when it was read to its end."""
 
     def __init__(self, original: Layer, seen: _Seen) -> None:
         super().__init__(original)
@@ -84,8 +84,8 @@ class InspectedLayer(DerivedLayer):
 
 
 def _described(image: Image, seen: _Seen) -> dict[str, Any]:
-    """Return what the layers of an image are here, and which image they belong to at the source."""
-    layers: Sequence[Layer | None] = image.layers or [None] * len(image.diff_ids)  # a sequential one's are gone by now
+    """Return a description of the image's layers at this point, and of the image at the source that they belong to."""
+    layers: Sequence[Layer | None] = image.layers or [None] * len(image.diff_ids)  # a sequential image has none left
     steps = steps_of_layers(image.config, len(layers))
     described = [{'created_by': step, **seen.described(diff_id, layer)}
                  for step, diff_id, layer in zip(steps, image.diff_ids, layers, strict=True)]

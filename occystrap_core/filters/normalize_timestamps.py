@@ -1,4 +1,4 @@
-"""The filter `normalize-timestamps`: equal content, equal layers, whenever it was built."""
+"""The filter `normalize-timestamps`: equal content gives equal layers, whenever it was built."""
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +23,7 @@ class NormalizeTimestamps(EntryFilter):
             raise UsageError(f'filter normalize-timestamps: ts={self._seconds} is not between 0 and {OCTAL_LIMIT - 1}')
 
     def apply(self, image: Image) -> Image:
-        """Return the image with its layers rewritten, and its config where that is asked for."""
+        """Return the image with its layers rewritten, and its config, too, if that was requested."""
         rewritten = super().apply(image)
         if not self.options['config']:
             return rewritten

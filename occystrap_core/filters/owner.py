@@ -1,4 +1,4 @@
-"""The filter `owner`: gives entries to other users, such as for unpacking without root."""
+"""The filter `owner`: changes the owners of entries, for example for unpacking without root."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +11,7 @@ _LIMIT = 1 << 32
 
 
 class Owner(EntryFilter):
-    """Sets the numbers of owner and group of every entry, to one each or by ranges; names are taken away."""
+    """Sets user and group id of every entry, to one value or by ranges; the names are removed."""
 
     repeatable = True
 
@@ -26,7 +26,7 @@ class Owner(EntryFilter):
             raise UsageError(f'filter owner: numbers of users and groups are 0 to {_LIMIT - 1}')
 
     def entry(self, entry: TarEntry) -> TarEntry:
-        """Return the entry with its owners set; raises InvalidImage for one that the ranges do not have."""
+        """Return the entry with its owners set; raises InvalidImage for an owner that is in no range."""
         if entry.type != GLOBAL_PAX:
             uid = self._mapped(entry, entry.uid) if self._uid is None else self._uid
             gid = self._mapped(entry, entry.gid) if self._gid is None else self._gid
@@ -43,7 +43,7 @@ class Owner(EntryFilter):
 
 
 def _range(text: str) -> Sequence[int]:
-    """Return start, target and count of `FROM:TO:COUNT`, as subuid(5) and user_namespaces(7) count."""
+    """Return start, target and count of `FROM:TO:COUNT`, as in subuid(5) and user_namespaces(7)."""
     parts = text.split(':')
     numbers = [int(part) for part in parts if part.isascii() and part.isdigit()]
     if len(numbers) != 3 or len(parts) != 3 or max(numbers[0], numbers[1]) + numbers[2] > _LIMIT:

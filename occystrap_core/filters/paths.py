@@ -1,4 +1,4 @@
-"""The filters `exclude` and `allow`: entries go or stay by their paths."""
+"""The filters `exclude` and `allow`: entries are left out or kept by their paths."""
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +11,7 @@ from occystrap_core.tar.whiteouts import is_whiteout
 
 
 def given_patterns(name: str, options: Mapping[str, Any]) -> list[str]:
-    """Return the patterns that a filter was given, separated by commas; raises UsageError without any."""
+    """Return the patterns given to a filter, separated by commas; raises UsageError if there are none."""
     patterns = [pattern for pattern in (options['pattern'] or '').split(',') if pattern]
     if not patterns:
         raise UsageError(f'filter {name}: say what to match, such as {name}:pattern=*.pyc,/var/cache')
@@ -19,7 +19,7 @@ def given_patterns(name: str, options: Mapping[str, Any]) -> list[str]:
 
 
 def is_untouchable(entry: TarEntry) -> bool:
-    """Tell whether an entry must stay: global headers, and whiteouts, without which deleted files would reappear."""
+    """Return whether an entry must stay: global headers, and whiteouts, without which deleted files would reappear."""
     return entry.type == GLOBAL_PAX or is_whiteout(plain_path(entry.name))
 
 
@@ -29,7 +29,7 @@ def path_of(entry: TarEntry) -> tuple[bytes, bool]:
 
 
 class Exclude(EntryFilter):
-    """Leaves out every entry that matches one of the patterns, whiteouts excepted."""
+    """Leaves out every entry that matches one of the patterns, except whiteouts."""
 
     repeatable = True
 
@@ -38,7 +38,7 @@ class Exclude(EntryFilter):
         self._globs = Globs(given_patterns('exclude', options))
 
     def entry(self, entry: TarEntry) -> TarEntry | None:
-        """Return the entry, None if it matches."""
+        """Return the entry; None if it matches."""
         return None if self._globs.match(*path_of(entry)) and not is_untouchable(entry) else entry
 
 
@@ -55,19 +55,19 @@ class Allow(EntryFilter):
         self._anywhere = len(self._leading) < len(patterns)
 
     def entry(self, entry: TarEntry) -> TarEntry | None:
-        """Return the entry if it is to stay, else None."""
+        """Return the entry if it matches, leads to a match, or must stay; else None."""
         path, is_directory = path_of(entry)
         stays = self._globs.match(path, is_directory) or is_untouchable(entry) or (is_directory and self._leads(path))
         return entry if stays else None
 
     def _leads(self, path: bytes) -> bool:
-        """Return whether something below a directory may match: layers list directories before what they contain."""
+        """Return whether something below a directory may match: layers list directories before their content."""
         parts = path.split(b'/') if path else []
         return self._anywhere or any(_begins(names, parts) for names in self._leading)
 
 
 def _names(pattern: str) -> list[str]:
-    """Return the names of a pattern that is anchored at the root, without its last; none if it matches anywhere."""
+    """Return the names of a pattern that is anchored at the root, except the last; empty if it is not anchored."""
     text = pattern.rstrip('/')
     return ['', *text.lstrip('/').split('/')[:-1]] if '/' in text else []
 

@@ -1,4 +1,4 @@
-"""The built-in filters, registered through the same hooks as any plugin's."""
+"""The built-in filters, registered by the same hooks as those of plugins."""
 from collections.abc import Iterable
 
 from occystrap_core.api.hookspecs import hookimpl

@@ -1,4 +1,4 @@
-"""Where filters that tell something put it: stdout, or the end of a file that holds nothing else."""
+"""The output of filters that report something: stdout, or the end of a file that contains only such reports."""
 import fcntl
 import os
 import re
@@ -24,7 +24,7 @@ _LOOKED_AT = 1 << 16
 def checked_target(name: str, target: str, settings: Settings) -> str:
     """Return where to write.
 
-    Raises UsageError when that is a stdout which holds one JSON document in the end, or a file that holds other things.
+    Raises UsageError for stdout if its content is to be one JSON document, and for a file with other content.
     """
     if target == STDOUT and settings.stdout_taken:
         raise UsageError(f'filter {name}: stdout is for the report in JSON: give {name}:file=FILE')
@@ -37,7 +37,7 @@ def checked_target(name: str, target: str, settings: Settings) -> str:
 
 
 def append(target: str, text: str) -> None:
-    """Write whole lines, which are escaped, at once, so that those of several images never mix; raises OutputError."""
+    """Write whole escaped lines in one call, so that those of several images never mix; raises OutputError."""
     if target == STDOUT:
         write_text([text])
         return
@@ -54,7 +54,7 @@ def append(target: str, text: str) -> None:
 
 
 def _opened(target: str) -> int:
-    """Return a descriptor of a new file, which no link leads to, or of what is there."""
+    """Return a descriptor of a new file, which no link leads to, or of the file that is there."""
     flags = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
     with suppress(FileExistsError):
         return os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, 0o666)
@@ -63,7 +63,7 @@ def _opened(target: str) -> int:
 
 def _append(descriptor: int, target: str, data: bytes) -> None:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # closing it lets go
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # closing it releases the lock
         _require_lines(descriptor, target)
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b'\n':  # a process that was killed left half a line
@@ -72,7 +72,7 @@ def _append(descriptor: int, target: str, data: bytes) -> None:
 
 
 def _require_reports(target: str) -> None:
-    """Raise UsageError when a file is there to which nothing should be added; other than files take what they get."""
+    """Raise UsageError for a file with other content; devices and pipes accept everything."""
     if not os.path.exists(target):
         raise UsageError(f'{target} is a link that leads nowhere: name the file itself')
     if os.path.isfile(target):

@@ -1,4 +1,4 @@
-"""The filter `search`: tells what an image holds while it passes."""
+"""The filter `search`: reports what it finds in an image that is copied."""
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +16,7 @@ from occystrap_core.terminal_text import one_line
 
 
 class Search(ImageFilter):
-    """Changes nothing; writes what it found in an image when all its layers have passed."""
+    """Changes nothing; writes what it found in an image after all its layers were read."""
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
@@ -27,7 +27,7 @@ class Search(ImageFilter):
         self.files = [] if self._target == STDOUT else [self._target]
 
     def apply(self, image: Image) -> Image:
-        """Return the image, its layers searched as they pass, in the same pass as its neighbours."""
+        """Return the image with layers that are searched when read, in the same pass as adjacent filters."""
         search = ImageSearch(self._matches, self.settings.names)
 
         def begin(layer: Layer) -> LayerPass:

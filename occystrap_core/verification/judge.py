@@ -1,7 +1,7 @@
-"""The verdict on an image: every expectation of its receipt held against what verifiers observed of it.
+"""The verdict on an image: every expectation of its receipt is compared with the observations of verifiers.
 
-This is the only place that can say `verified`. Verifiers report (results.py); comparing, wording and judging is done
-here, by one table of what each kind of expectation needs at each level.
+Only this module can return `verified`. Verifiers report (results.py); comparing, wording and judging is done here, by
+one table of what each kind of expectation needs at each level.
 """
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
@@ -19,7 +19,7 @@ from occystrap_core.verification.results import (
 
 
 class Need(Enum):
-    """What must have been observed of an expectation before it counts as proved."""
+    """What must be observed of an expectation to prove it."""
 
     DIGEST_READ = 'its bytes read and hashed'
     DIGEST = 'its digest'
@@ -29,7 +29,7 @@ class Need(Enum):
 
 
 class Kind(NamedTuple):
-    """What a kind of expectation needs at FAST and at FULL."""
+    """The needs of a kind of expectation at FAST and at FULL."""
 
     fast: Need
     full: Need
@@ -41,11 +41,11 @@ POINTER = Kind(Need.DIGEST, Need.DIGEST)
 TREE = Kind(Need.TREE, Need.TREE_READ)
 
 KINDS = {'layer': BLOB, 'tag': POINTER, 'referrer': POINTER, 'files': TREE}
-"""Any other kind is a document: manifest, index, config, catalog, and whatever a plugin calls its own."""
+"""Any other kind is a document: manifest, index, config, catalog, and kinds of plugins."""
 
 
 def need_of(expectation: Expectation, level: VerifyLevel, reports_only: bool) -> Need:
-    """Return what must be observed; `reports_only` tells of a service that gives no document but with all layers."""
+    """Return the need; `reports_only` is true for a service that returns a document only together with all layers."""
     kind = KINDS.get(expectation.kind, DOCUMENT)
     if level is VerifyLevel.FULL:
         return kind.full
@@ -53,7 +53,7 @@ def need_of(expectation: Expectation, level: VerifyLevel, reports_only: bool) ->
 
 
 class Verdict(NamedTuple):
-    """What verification says of one image: `findings` for people, `looks` what was observed of each expectation."""
+    """The result of verifying one image: `findings` for the user, `looks` the observations of each expectation."""
 
     outcome: Outcome
     findings: Sequence[CheckResult]
@@ -61,25 +61,25 @@ class Verdict(NamedTuple):
 
     @property
     def problems(self) -> list[CheckResult]:
-        """The findings that stand against success."""
+        """The findings that prevent success."""
         return problems(self.findings)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return every expectation with what was observed of it, and how."""
+        """Return every expectation with its observations, for programs."""
         return [look.to_json() for look in self.looks]
 
 
 class Look:
-    """One expectation with all observations of it, and what they come to."""
+    """One expectation with all observations of it, and their result."""
 
     def __init__(self, expectation: Expectation, need: Need, observations: Sequence[Observation]) -> None:
         self.expectation, self.need, self.observations = expectation, need, observations
         self.findings: list[CheckResult] = []
         self.is_open = False
-        """Whether nothing is wrong with it, but not all was looked at that had to be."""
+        """Whether nothing is wrong with it, but the observations do not suffice."""
 
     def judge(self) -> None:
-        """Compare, and note what is wrong or was not looked at."""
+        """Compare, and record what is wrong or was not observed."""
         for seen in self.observations:
             self._compare(seen)
         self.is_open = not self.findings and not self._is_proved()
@@ -119,7 +119,7 @@ class Look:
 
     def _note(self, severity: Severity, message: str, item: str = '') -> None:
         finding = CheckResult(severity, item or str(self.expectation), message)
-        if finding not in self.findings[-2:]:  # two looks may see the same
+        if finding not in self.findings[-2:]:  # two observations may show the same
             self.findings.append(finding)
 
     def to_json(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def judge(receipt: Receipt, level: VerifyLevel, results: CheckResults, reports_o
              if each in expected]
     for look in looks:
         look.judge()
-    findings = [*_told(looks, results), *results.results]
+    findings = [*_reported_findings(looks, results), *results.results]
     findings += [CheckResult(Severity.ERROR, str(each), 'was reported, but the receipt does not expect it')
                  for each in seen if each not in expected]
     findings += _inconsistencies(receipt, looks)
@@ -157,14 +157,14 @@ def judge(receipt: Receipt, level: VerifyLevel, results: CheckResults, reports_o
     return Verdict(outcome_of(findings), findings, looks)
 
 
-def _told(looks: Iterable[Look], results: CheckResults) -> list[CheckResult]:
-    """Return the findings of all looks; where one of the whole destination says why some are open, that is enough."""
+def _reported_findings(looks: Iterable[Look], results: CheckResults) -> list[CheckResult]:
+    """Return the findings of all looks; those that a finding about the whole destination explains are left out."""
     why = bool(problems(results.results))
     return [finding for look in looks if not (look.is_open and why) for finding in look.findings]
 
 
 def outcome_of(findings: Iterable[CheckResult]) -> Outcome:
-    """Return FAILED with an error, else UNVERIFIED with anything that could not be looked at, else VERIFIED."""
+    """Return FAILED if there is an error, else UNVERIFIED if something could not be observed, else VERIFIED."""
     severities = {each.severity for each in findings}
     if Severity.ERROR in severities:
         return Outcome.FAILED
@@ -172,7 +172,7 @@ def outcome_of(findings: Iterable[CheckResult]) -> Outcome:
 
 
 def digest_of(seen: Observation) -> Digest | None:
-    """Return the digest of what was observed, of a document the one of its bytes."""
+    """Return the observed digest; of a document that of its bytes."""
     return seen.digest if seen.document is None else Digest.of(seen.document)
 
 
@@ -181,7 +181,7 @@ def _shown(digests: Sequence[Digest]) -> str:
 
 
 def _inconsistencies(receipt: Receipt, looks: Iterable[Look]) -> list[CheckResult]:
-    """Return what documents, read and found to be the expected ones, say of the image that the receipt does not."""
+    """Return contradictions between the receipt and documents that were read and have the expected digests."""
     known = {each.digest for each in receipt.expectations}
     read = {look.expectation.digest: (look.expectation, seen.document) for look in looks if not look.findings
             for seen in look.observations if seen.document is not None}
@@ -198,7 +198,7 @@ def _inconsistencies(receipt: Receipt, looks: Iterable[Look]) -> list[CheckResul
 
 
 def _unknown(raw: bytes, known: set[Digest]) -> list[str]:
-    """Return what a manifest or index names that the receipt does not expect (image-spec manifest.md)."""
+    """Return the digests in a manifest or index that the receipt does not expect (image-spec manifest.md)."""
     try:
         document = parse_manifest_or_index(raw)
     except InvalidImage as error:
@@ -208,7 +208,7 @@ def _unknown(raw: bytes, known: set[Digest]) -> list[str]:
 
 
 def _other_layers(raw: bytes, diff_ids: Sequence[Digest]) -> list[str]:
-    """Return how a config's layers are not those of the receipt (image-spec config.md, rootfs)."""
+    """Return how a config's layers differ from those of the receipt (image-spec config.md, rootfs)."""
     try:
         listed = ImageConfig.parse(raw).diff_ids
     except InvalidImage as error:
@@ -218,13 +218,13 @@ def _other_layers(raw: bytes, diff_ids: Sequence[Digest]) -> list[str]:
 
 
 def _is_image(receipt: Receipt, part: Part, read: Mapping[Digest, tuple[Expectation, bytes]]) -> bool:
-    """Tell whether a part is an image and no artifact, whose config may hold anything."""
+    """Return whether a part is an image, not an artifact, whose config may contain anything."""
     if not receipt.keeps_manifests:
         return True
     if part.manifest_digest is None or part.manifest_digest not in read:
         return False
     try:
         document = parse_manifest_or_index(read[part.manifest_digest][1])
-    except InvalidImage:  # which _unknown tells of
+    except InvalidImage:  # which _unknown reports
         return False
     return not isinstance(document, Index) and document.is_image

@@ -1,7 +1,7 @@
-"""Receipts: what a writer meant to write, as verifiers need to know it, today or in another process.
+"""Receipts: what a writer meant to write, for verifiers in this or another process.
 
-A receipt is complete: it covers the config, the manifest where the destination keeps one, and every layer, of each
-image below an index too. It carries the digest of its own content, which tells damage, not an attacker.
+A receipt is complete: it covers the config, the manifest if the destination keeps one, and every layer, also of each
+image in an index. It has the digest of its own content, which reveals damage, but not an attacker.
 """
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,25 +15,25 @@ from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import STRICT
 
 VERSION = 2
-"""Version 1 had no seal, and did not say which blob holds which layer; it is read and said to be unsealed."""
+"""Version 1 had no seal and no mapping of blobs to layers; it can be read, and is reported as unsealed."""
 
 MERGED = 'merged'
-"""The form of an image whose layers went into one tree, which is expected in their place."""
+"""The form of an image whose layers went into one tree, which is expected instead of them."""
 FORMS = ('stored', 'tar', MERGED)
 
 
 class Evidence(Enum):
-    """How the core knows what must be there: it saw the bytes pass, or takes a descriptor's word."""
+    """How the core knows what was written: it saw the bytes pass, or relies on a descriptor."""
 
     STREAMED = 'streamed'
     DESCRIPTOR = 'descriptor'
 
 
 class Expectation(NamedTuple):
-    """One thing that must be at the destination: what it is, where, its digest, its size in bytes.
+    """One item that must be at the destination: its kind, where it is, its digest, its size in bytes.
 
-    `covers` are the digests of what it holds in another form: a compressed blob the diff_id of its layer, a tree the
-    image ID and the diff_ids of the layers that it was made from.
+    `covers` are the digests of what the item contains in another form: for a compressed blob the diff_id of its layer,
+    for a tree the image ID and the diff_ids of the layers in it.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Expectation(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One image or artifact that a receipt is of: alone, below an index, or referring to another."""
+    """One image or artifact of a receipt: a single one, one in an index, or a referrer."""
 
     manifest_digest: Digest | None
     image_id: Digest
@@ -56,7 +56,7 @@ class Part(NamedTuple):
 
 
 class RecordedVerdict(NamedTuple):
-    """What verification said when the receipt was written to a file: outcome, level, and when (RFC 3339)."""
+    """The result of verification when the receipt was written to a file: outcome, level, and time (RFC 3339)."""
 
     outcome: str
     level: str
@@ -64,7 +64,8 @@ class RecordedVerdict(NamedTuple):
 
 
 class KeptReceipts(NamedTuple):
-    """What a destination keeps of its images: receipts, and names of images without one, each with the reason."""
+    """The receipts that a destination keeps of its images, and the names of images without one, each with the reason.
+    """
 
     receipts: 'Sequence[Receipt]'
     unproved: Sequence[tuple[str, str]]
@@ -72,11 +73,11 @@ class KeptReceipts(NamedTuple):
 
 @dataclass(frozen=True)
 class Receipt:
-    """All expectations of one written image. `scheme`, `path` and `options` say where; they hold no secrets.
+    """All expectations of one written image. `scheme`, `path` and `options` are the destination, without secrets.
 
-    `form` is that of the layers there: `stored`, with the manifest, `tar`, or `merged` into one tree. `parts`
-    are the images below an index, and what refers to an image. `image_id` and `manifest_digest` of an index are its own
-    digest. `sealed` tells whether the receipt was read with a seal that fits; one made by this run needs none.
+    `form` is that of its layers: `stored`, with the manifest, `tar`, or `merged` into one tree. `parts` are the images
+    in an index, and referrers. For an index `image_id` and `manifest_digest` are its own digest. `sealed` is true if
+    the receipt was read with a correct seal; a receipt of this run needs none.
     """
 
     scheme: str
@@ -89,9 +90,9 @@ class Receipt:
     expectations: Sequence[Expectation] = field(default_factory=tuple)
     manifest_digest: Digest | None = None
     place: str = ''
-    """The canonical name of the place, which two images cannot have at once; empty in receipts of earlier versions."""
+    """The canonical name of the place, where two images cannot be; empty in receipts of earlier versions."""
     source_digest: Digest | None = None
-    """The digest of the manifest or index that the name meant at the source, of which one image may have been taken."""
+    """The digest of the manifest or index that the name referred to at the source."""
     form: str = ''
     parts: Sequence[Part] = ()
     verdict: RecordedVerdict | None = None
@@ -99,12 +100,12 @@ class Receipt:
 
     @property
     def destination(self) -> str:
-        """The URI of the destination, for people."""
+        """The URI of the destination, for messages."""
         return f'{self.scheme}://{self.path}'
 
     @property
     def identity(self) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:
-        """What makes two receipts those of one image in one place."""
+        """A key that is equal for receipts of one image in one place."""
         if self.place:
             return self.scheme, self.place, self.reference, ()
         return self.scheme, self.path, self.reference, tuple(sorted(self.options.items()))
@@ -117,12 +118,12 @@ class Receipt:
 
     @property
     def is_index(self) -> bool:
-        """Whether it is of an index."""
+        """Whether the receipt is of an index."""
         return self.manifest_digest == self.image_id
 
     @property
     def keeps_manifests(self) -> bool:
-        """Whether the destination has the image's manifest, and blobs as that lists them."""
+        """Whether the destination has the image's manifest, and the blobs that it lists."""
         return self.form == 'stored' or not self.form and any(
             each.digest == self.manifest_digest for each in self.of_kind('manifest', 'index'))
 
@@ -131,12 +132,12 @@ class Receipt:
         return [expectation for expectation in self.expectations if expectation.kind in kinds]
 
     def all_parts(self) -> list[Part]:
-        """Return each image that it is of, itself included unless it is an index."""
+        """Return each image of the receipt; that includes its own unless it is an index."""
         own = [] if self.is_index else [Part(self.manifest_digest, self.image_id, self.diff_ids)]
         return [*own, *self.parts]
 
     def gap(self) -> str:
-        """Return what the receipt should expect and does not, in words for people; empty if it is complete."""
+        """Return in words what the receipt should expect and does not; empty if it is complete."""
         if not self.expectations:
             return 'it expects nothing'
         known = set(self._covered())
@@ -146,7 +147,7 @@ class Receipt:
         return self._gap_of_merged() or self._gap_of_parts() or self._gap_of_old()
 
     def _covered(self) -> Iterator[tuple[str, Digest | None]]:
-        """Yield what is expected, and what that covers: a blob its layer, a tree or a list the image it is of."""
+        """Yield each expected digest, and those it covers: a blob its layer, a tree or a list its image."""
         for each in self.expectations:
             yield each.kind, each.digest
             if each.kind == 'layer':
@@ -166,18 +167,18 @@ class Receipt:
             yield from (('layer', each) for each in part.diff_ids)
 
     def _gap_of_merged(self) -> str:
-        """Return whether what was made from a whole image was made from another one."""
+        """Return what is missing if the tree does not cover the image that the receipt is of."""
         whole = [self.image_id, *self.diff_ids]
         other = [each for each in self.expectations if self.image_id in each.covers and list(each.covers) != whole]
         return f'{other[0]} was made from other layers' if other else ''
 
     def _gap_of_parts(self) -> str:
-        """Return whether an index is said to have no parts, though manifests are expected besides."""
+        """Return what is missing if an index has no parts although manifests are expected."""
         manifests = self.of_kind('manifest') if self.is_index and not self.parts else ()
         return f'it does not say of which image {manifests[0]} is' if manifests else ''
 
     def _gap_of_old(self) -> str:
-        """Return what is missing of a receipt of version 1, as far as that can tell."""
+        """Return what is missing in a receipt of version 1, as far as it can be determined."""
         if self.form or self.is_index or self.of_kind('files'):
             return ''
         layers = {each.digest for each in self.of_kind('layer')}
@@ -191,11 +192,11 @@ class Receipt:
         return f'{lacking_number} layers are missing' if lacking_number > 0 else ''
 
     def at(self, path: str) -> Self:
-        """Return the receipt for the same image in a destination that was moved to another path."""
+        """Return the receipt for the same image after its destination moved to another path."""
         return replace(self, path=path)
 
     def with_verdict(self, verdict: RecordedVerdict | None) -> Self:
-        """Return the receipt with what verification said of it."""
+        """Return the receipt with the result of verification."""
         return replace(self, verdict=verdict)
 
     def to_json(self) -> str:
@@ -216,7 +217,7 @@ class Receipt:
     def from_json(cls, text: str | bytes) -> Self:
         """Return the receipt in `text`.
 
-        Raises InvalidReceipt when it is none, was changed or cut since it was written, or is incomplete.
+        Raises InvalidReceipt if it is malformed, was changed or truncated, or is incomplete.
         """
         try:
             raw = text.encode('utf-8', 'surrogatepass') if isinstance(text, str) else text
@@ -251,7 +252,7 @@ class Receipt:
 
 
 def _seal(document: Mapping[str, Any]) -> Digest:
-    """Return the digest of a receipt's content, however its JSON is laid out."""
+    """Return the digest of a receipt's content, regardless of its JSON formatting."""
     return Digest.of(json.dumps(document, sort_keys=True, separators=(',', ':')).encode())
 
 
@@ -270,14 +271,14 @@ def _expectation_from_json(document: Mapping[str, Any]) -> Expectation:
 
 
 def _text(given: object) -> str:
-    """Return what must be text that can name something; a NUL or half a surrogate pair cannot."""
+    """Return a text that can be a name; one with a NUL or half a surrogate pair is refused."""
     if not isinstance(given, str) or '\0' in given:
         raise ValueError(f'{str(given)[:60]!r} is not a text')
     return given
 
 
 def _form(given: object) -> str:
-    """Return the form of the layers, which decides on what a receipt must expect."""
+    """Return the form of the layers, which determines what a receipt must expect."""
     if given not in FORMS:
         raise ValueError(f'{str(given)[:60]!r} is no form of layers')
     return str(given)

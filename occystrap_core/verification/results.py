@@ -1,4 +1,4 @@
-"""What verifiers report: observations of what a receipt expects, and findings besides. No verdict: see judge.py."""
+"""Reports of verifiers: observations of what a receipt expects, and other findings. The verdict is judge.py's."""
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from occystrap_core.verification.receipt import Expectation
 
 
 class Severity(Enum):
-    """ERROR: not as it should be. UNVERIFIED: could not be looked at, which proves nothing. Others are for people."""
+    """ERROR: not as expected. UNVERIFIED: could not be observed, which proves nothing. Others are information."""
 
     ERROR = 'error'
     UNVERIFIED = 'unverified'
@@ -17,7 +17,7 @@ class Severity(Enum):
 
 
 class Outcome(Enum):
-    """What verification says of an image; only VERIFIED is success."""
+    """The result of verifying an image; only VERIFIED is success."""
 
     VERIFIED = 'verified'
     FAILED = 'failed'
@@ -35,7 +35,7 @@ READ, REPORTED = Proof.READ, Proof.REPORTED
 
 
 class CheckResult(NamedTuple):
-    """One finding: the item by name, and what is wrong with it, with what was expected and what is there."""
+    """One finding: the item by name, and what is wrong with it, with the expected and the observed value."""
 
     severity: Severity
     item: str
@@ -46,7 +46,7 @@ class CheckResult(NamedTuple):
 
 
 class Presence(Enum):
-    """What a look at a thing came to."""
+    """Whether an observed item is there."""
 
     FOUND = 'found'
     MISSING = 'missing'
@@ -55,12 +55,12 @@ class Presence(Enum):
 
 
 class Observation(NamedTuple):
-    """One look at one expected thing.
+    """One observation of one expected item.
 
-    `size` in bytes and `digest` are None where they were not looked at. `document` holds the bytes of a small document.
-    `contents` tells of a tree whether its files' contents were read too, `covers` what it says it was made from.
-    `reason` says what was found instead, or why nothing could be; `item` names the part that it is about, such as the
-    path of a tree's entry, where that is not the expected thing itself.
+    `size` in bytes and `digest` are None if they were not determined. `document` has the bytes of a small document. For
+    a tree, `contents` is whether the contents of its files were read, too, and `covers` what its list says it was made
+    from. `reason` says what was found instead, or why nothing could be observed; `item` names the part it is about,
+    such as the path of a tree's entry, if not the expected item itself.
     """
 
     expectation: Expectation
@@ -76,9 +76,9 @@ class Observation(NamedTuple):
 
 
 class CheckResults:
-    """What one verifier reports. Nothing in it says that anything is good: an empty one proves nothing.
+    """The report of one verifier. It never says that anything is good: an empty report proves nothing.
 
-    Methods may be called from several threads at once.
+    Methods may be called from several threads in parallel.
     """
 
     def __init__(self, results: Iterable[CheckResult] = ()) -> None:
@@ -87,66 +87,67 @@ class CheckResults:
 
     @property
     def has_unreachable(self) -> bool:
-        """Whether something could not be looked at."""
+        """Whether something could not be observed."""
         return any(each.presence is Presence.UNREACHABLE for each in self.observations)
 
     def found(self, expectation: Expectation, *, size: int | None = None, digest: Digest | None = None,
               evidence: Proof) -> None:
-        """Report an expected thing with its size in bytes and its digest, as far as they were looked at."""
+        """Report that an expected item is there, with its size in bytes and its digest, as far as they were determined.
+        """
         self.observations.append(Observation(expectation, Presence.FOUND, evidence, size, digest))
 
     def read(self, expectation: Expectation, document: bytes, *, covers: Sequence[Digest] | None = None) -> None:
-        """Report a small document by all of its bytes; the core takes size and digest, and reads what it names.
+        """Report a small document with all its bytes; the core computes size and digest, and reads the digests in it.
 
-        `covers` are the digests of what it says the image was made from, where the expectation has such.
+        `covers` are the digests that the image was made from according to the document, if the expectation has any.
         """
         self.observations.append(Observation(expectation, Presence.FOUND, READ, len(document), None, document,
                                              covers=covers))
 
     def walked(self, expectation: Expectation, *, contents: bool, covers: Sequence[Digest] | None = None) -> None:
-        """Report that a tree was held against its list, every entry; `contents` tells whether files were read too.
+        """Report that every entry of a tree was compared with its list; `contents` is whether files were read, too.
 
-        `covers` are the digests that the list says the tree was made from. What differs goes to `differs`.
+        `covers` are the digests that the tree was made from according to the list. Report differences by `differs`.
         """
         self.observations.append(Observation(expectation, Presence.FOUND, READ, contents=contents, covers=covers or ()))
 
     def missing(self, expectation: Expectation, reason: str = '') -> None:
-        """Report that an expected thing is not there; `reason` names what is missing if it is not the thing itself."""
+        """Report that an expected item is not there; `reason` names what is missing if it is not the item itself."""
         self.observations.append(Observation(expectation, Presence.MISSING, reason=reason))
 
     def unreachable(self, expectation: Expectation, reason: str) -> None:
-        """Report that nothing can be said of an expected thing, and why."""
+        """Report that an expected item could not be observed, and why."""
         self.observations.append(Observation(expectation, Presence.UNREACHABLE, reason=reason))
 
     def differs(self, expectation: Expectation, reason: str, item: str = '') -> None:
-        """Report what is there instead of an expected thing, or what else is wrong with it.
+        """Report what is there instead of an expected item, or what else is wrong with it.
 
-        `item` names the part of it that differs, such as the path of a tree's entry.
+        `item` names the part that differs, such as the path of a tree's entry.
         """
         self.observations.append(Observation(expectation, Presence.DIFFERENT, reason=reason, item=item))
 
     def error(self, item: object, message: str) -> None:
-        """Note something wrong besides what the receipt expects, such as a broken policy or a file nobody wrote."""
+        """Report an error besides the expectations, such as a broken policy or a file that nobody wrote."""
         self.results.append(CheckResult(Severity.ERROR, str(item), message))
 
     def unverified(self, item: object, reason: str) -> None:
-        """Note that the destination as a whole could not be looked at."""
+        """Report that the destination as a whole could not be observed."""
         self.results.append(CheckResult(Severity.UNVERIFIED, str(item), reason))
 
     def warning(self, item: object, message: str) -> None:
-        """Note what is odd but no error."""
+        """Report something unusual that is no error."""
         self.results.append(CheckResult(Severity.WARNING, str(item), message))
 
     def info(self, item: object, message: str) -> None:
-        """Note what a person may want to know."""
+        """Report information for the user."""
         self.results.append(CheckResult(Severity.INFO, str(item), message))
 
     def extend(self, other: 'CheckResults') -> None:
-        """Take over what was reported elsewhere, of another part of the same receipt."""
+        """Add the reports of another part of the same receipt."""
         self.results.extend(other.results)
         self.observations.extend(other.observations)
 
 
 def problems(findings: Iterable[CheckResult]) -> list[CheckResult]:
-    """Return the findings that stand against success."""
+    """Return the findings that prevent success."""
     return [each for each in findings if each.severity in (Severity.ERROR, Severity.UNVERIFIED)]
