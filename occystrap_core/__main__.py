@@ -2,8 +2,8 @@
 import gc
 import signal
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the rest is imported
-gc.set_threshold(100_000)  # what is imported makes half as many objects: collecting among them finds nothing
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback during the imports
+gc.set_threshold(100_000)  # imports create many objects and hardly any garbage: collecting among them finds nothing
 
 from occystrap_core.cli.main import main  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Threads that work through what they are given; unlike an executor's they never hold up the end of the process."""
+"""Threads that work through a queue; unlike those of an executor they never delay the end of the process."""
 import itertools
 import os
 import queue
@@ -14,20 +14,21 @@ _Job = tuple[int, int, Future[Any] | None, Callable[[], Any] | None]
 _URGENT, _USUAL, _LAST = range(3)
 
 _LOOK = 0.1
-"""Seconds between two looks at whether the run was asked to stop, by whoever waits for work to be done."""
+"""Seconds between two checks for cancellation while waiting for work to be done."""
 _YIELDING = 10
-"""How nice (setpriority(2)) threads are that yield: they get a tenth of a core that another thread wants."""
+"""The nice value (setpriority(2)) of threads that yield: they get a tenth of a core that another thread uses."""
 _GRACE = 1.0
-"""Seconds that work gets to notice that it should stop; all that moves bytes looks at every chunk."""
+"""Seconds that work gets to notice a cancellation; everything that moves bytes checks for it at every chunk."""
 
 
 class DaemonThreads:
-    """Up to `count` threads, started when there is work for them; first come, first served, what is urgent first."""
+    """Up to `count` threads, started when there is work for them; urgent work first, then first come, first served."""
 
     def __init__(self, count: int, name: str, first: int | None = None) -> None:
-        """`name` begins the threads' names; those beyond the `first`, if that is given, yield to all others.
+        """`name` is the prefix of the threads' names. If `first` is given, threads beyond that number yield to all
+        others.
 
-        Of more layers at once than there are cores, that keeps the first and largest from ending last and alone.
+        With more layers in parallel than cores, this keeps the first and largest from being the last to end.
         """
         self.count, self._name = count, name
         self._first = count if first is None else first
@@ -36,17 +37,17 @@ class DaemonThreads:
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._ending = weakref.finalize(self, _end, self._todo, self._threads)  # where nobody closes it
+        self._ending = weakref.finalize(self, _end, self._todo, self._threads)  # if nobody closes it
         self._ending.atexit = False
 
     def submit(self, work: Callable[[], R], urgent: bool = False) -> Future[R]:
-        """Have `work` done; what it returns or raises is the future's."""
+        """Queue `work`; the future has its result or exception."""
         future: Future[R] = Future()
         self.start(future, work, urgent)
         return future
 
     def start(self, future: Future[R], work: Callable[[], R], urgent: bool = False) -> None:
-        """Have `work` done for a future that was made before, unless that is cancelled meanwhile."""
+        """Queue `work` for a given future, unless it is cancelled meanwhile."""
         self._todo.put((_URGENT if urgent else _USUAL, next(self._numbers), future, work))
         with self._lock:
             if not self._idle.acquire(blocking=False) and len(self._threads) < self.count:
@@ -57,11 +58,11 @@ class DaemonThreads:
                 thread.start()
 
     def is_current(self) -> bool:
-        """Tell whether it is one of these threads that asks."""
+        """Return whether the current thread is one of these."""
         return threading.current_thread() in self._threads
 
     def close(self) -> None:
-        """Let the threads end when all is done."""
+        """End the threads when all work is done."""
         self._ending()
 
 
@@ -71,8 +72,8 @@ def _end(todo: 'queue.PriorityQueue[_Job]', threads: Sequence[threading.Thread])
 
 
 def _loop(todo: 'queue.PriorityQueue[_Job]', idle: threading.Semaphore, priority: int) -> None:
-    if priority:  # on Linux a thread has a priority of its own, and the threads that it starts inherit it
-        with suppress(OSError):  # a sandbox may refuse; it is only for speed
+    if priority:  # on Linux each thread has its own priority, which the threads it starts inherit
+        with suppress(OSError):  # a sandbox may refuse; it only affects speed
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), priority)
     while True:
         _, _, future, work = todo.get()
@@ -95,7 +96,7 @@ def _do(future: Future[R], work: Callable[[], R]) -> None:
 
 
 def completed(futures: Collection[Future[R]], check: Callable[[], object]) -> Iterator[Future[R]]:
-    """Yield the futures as they are done; `check` is called in between, to stop the waiting by raising."""
+    """Yield the futures as they are done; `check` is called meanwhile, and ends the waiting by raising."""
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=_LOOK, return_when=FIRST_COMPLETED)
@@ -104,7 +105,7 @@ def completed(futures: Collection[Future[R]], check: Callable[[], object]) -> It
 
 
 def give_up(futures: Collection[Future[R]], seconds: float = _GRACE) -> bool:
-    """Cancel what has not begun, wait a moment for what has; return whether all came to an end."""
+    """Cancel work that has not begun, wait briefly for the rest; return whether all of it ended."""
     for future in futures:
         future.cancel()
     return not wait(futures, timeout=seconds).not_done

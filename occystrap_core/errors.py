@@ -4,21 +4,21 @@
     ├── UsageError                 exit code 2: the command line or a URI is wrong
     │   ├── UnknownScheme          no installed plugin brings this scheme
     │   └── UnknownOption          a scheme or filter has no such option
-    ├── InvalidReceipt             a receipt is damaged, was edited, or leaves something out
+    ├── InvalidReceipt             a receipt is damaged, was edited, or is incomplete
     ├── PluginError                a plugin is broken, or two claim one name
     ├── ImageError                 the image at the source
     │   ├── ImageNotFound          the source has no such image, tag or platform
-    │   └── InvalidImage           what the source has is no image that can be trusted
-    │       └── DigestMismatch     bytes that are not what their digest or size says
-    │           └── SizeMismatch   fewer or more of them
-    ├── ServiceError               a registry or daemon did not do what it was asked
+    │   └── InvalidImage           the image breaks the rules of its format
+    │       └── DigestMismatch     bytes with another digest or size than expected
+    │           └── SizeMismatch   fewer or more bytes
+    ├── ServiceError               a registry or daemon did not do what was requested
     │   ├── ServiceUnavailable     nobody answers, or only with errors
     │   └── AccessDenied           credentials are missing or refused
     └── OutputError                the destination could not be written
 
-    Cancelled                      exit code 130: the run was interrupted; no Exception, as it is no finding of anybody
+    Cancelled                      exit code 130: the run was interrupted; no Exception, since it is no failure
 
-A message is one line which names the thing and says what to do about it.
+A message is one line that names the item and says what to do about it.
 """
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,12 +26,12 @@ from typing import Self
 
 
 class OccystrapError(Exception):
-    """Root of all that occystrap raises on purpose; `exit_code` is what the command line ends with."""
+    """The base of all exceptions that occystrap raises on purpose; `exit_code` is that of the command line."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        """The message, and the notes that were added on the way up."""
+        """The message, with the notes that were added to it."""
         return '; '.join([super().__str__(), *getattr(self, '__notes__', ())])
 
 
@@ -42,12 +42,12 @@ class UsageError(OccystrapError):
 
     @classmethod
     def unknown(cls, what: str, name: str, known: Mapping[str, object] | Sequence[str]) -> Self:
-        """Return the error that there is no `what` of this name; it says which of `known` is the nearest."""
+        """Return the error for an unknown `what`; it suggests the nearest of `known`."""
         return cls(f'{what} {name!r}{nearest(name, known)}')
 
 
 class UnknownScheme(UsageError):
-    """No installed plugin brings this scheme or filter."""
+    """No installed plugin has this scheme or filter."""
 
 
 class UnknownOption(UsageError):
@@ -55,18 +55,18 @@ class UnknownOption(UsageError):
 
 
 class InvalidReceipt(OccystrapError):
-    """What should be a receipt is none, was changed since it was written, or does not cover its image."""
+    """A receipt is malformed, was changed after it was written, or does not cover its image."""
 
 
 class PluginError(OccystrapError):
-    """A plugin could not be loaded, breaks its contract, or claims a name that another one has."""
+    """A plugin could not be loaded, breaks its contract, or claims a name that another plugin has."""
 
 
 class ImageError(OccystrapError):
-    """The image at the source is missing or unfit.
+    """The image at the source is missing or invalid.
 
-    `rule` is the id that `occystrap check` has for what is wrong (docs/checks.md), empty where nobody said what part of
-    the image it concerns; `problem` is the second half of such an id.
+    `rule` is the id that `occystrap check` reports (docs/checks.md); empty if the affected part of the image is
+    unknown. `problem` is the second half of such an id.
     """
 
     problem = 'unfit'
@@ -82,13 +82,13 @@ class ImageError(OccystrapError):
 
 
 def system_text(error: OSError) -> str:
-    """Return what to tell of an error of the system that nobody has explained: what it concerns, what is wrong."""
+    """Return a text for an error of the system without an explanation of our own: the file, and what is wrong."""
     return f'{error.filename or "input or output"}: {error.strerror or error}'
 
 
 @contextmanager
 def set_error_rule(part: str) -> Iterator[None]:
-    """Have an ImageError that comes up in the with block say what part of an image it concerns, unless it does."""
+    """Set `rule` of an ImageError raised in the with block to that of a part of an image, unless it has a rule."""
     try:
         yield
     except ImageError as error:
@@ -98,7 +98,7 @@ def set_error_rule(part: str) -> Iterator[None]:
 
 @contextmanager
 def prefix_errors(place: str) -> Iterator[None]:
-    """Put the place of an image before an ImageError that comes up in the with block and does not name it."""
+    """Prefix the message of an ImageError raised in the with block with the image's place, unless it contains that."""
     try:
         yield
     except ImageError as error:
@@ -120,27 +120,27 @@ class InvalidImage(ImageError):
 
 
 class DigestMismatch(InvalidImage):
-    """Bytes whose digest or size is not the one that was promised."""
+    """Bytes with another digest or size than expected."""
 
     problem = 'digest'
 
 
 class SizeMismatch(DigestMismatch):
-    """Bytes that are fewer or more than was promised."""
+    """Fewer or more bytes than expected."""
 
     problem = 'size'
 
 
 class ServiceError(OccystrapError):
-    """A registry or daemon did not do what it was asked."""
+    """A registry or daemon did not do what was requested."""
 
 
 class ServiceUnavailable(ServiceError):
-    """A registry or daemon cannot be reached, or answers only with errors of its own."""
+    """A registry or daemon cannot be reached, or returns only server errors."""
 
 
 class AccessDenied(ServiceError):
-    """A registry or daemon wants credentials that are missing or wrong, or permission is refused."""
+    """Credentials are missing or wrong, or permission is denied."""
 
 
 class OutputError(OccystrapError):
@@ -148,16 +148,16 @@ class OutputError(OccystrapError):
 
 
 class Cancelled(BaseException):
-    """The run was interrupted by the user, or what was done was given up because another part of it failed.
+    """The run was interrupted by the user, or the work was abandoned because another part of it failed.
 
-    It says nothing about an image, so that no `except Exception` may take it for a failure: clean up, and let it pass.
+    It says nothing about an image, so no `except Exception` may treat it as a failure: clean up, and let it propagate.
     """
 
     exit_code = 130
 
 
 def nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
-    """Return `; did you mean …?` with the nearest of `known`, or the list of what there is."""
+    """Return `; did you mean …?` with the nearest of `known`, or the list of all."""
     import difflib
     close = difflib.get_close_matches(name, list(known), n=1)
     if close:

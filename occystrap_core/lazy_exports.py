@@ -1,15 +1,14 @@
-"""Names that a package exports and that are imported only when somebody uses them."""
+"""Names that a package exports and imports at their first use."""
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 _HOMES: dict[str, dict[str, str]] = {}
-"""Of each package, the module that defines each of its names."""
+"""For each package, the module that defines each of its names."""
 
 
 def lazy_exports(root: str, package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the `__getattr__` (PEP 562) of `package`; `homes` maps modules below `root` to the names that they define.
-    """
+    """Return the `__getattr__` (PEP 562) of `package`; `homes` maps modules below `root` to the names they define."""
     _HOMES[package] = {name: f'{root}.{module}' for module, names in homes.items() for name in names.split()}
 
     def find(name: str) -> Any:

@@ -1,26 +1,26 @@
-"""The memory that names of a layer's entries may take: a small blob can unpack to gigabytes of nothing else."""
+"""A memory limit for the names of layers' entries: a small blob can unpack to gigabytes of names."""
 import threading
 
 from occystrap_core.errors import InvalidImage
 
 MOST = 192 << 20
-"""Bytes for all layers that are looked at at once, enough for a million entries."""
+"""Bytes for all layers in work, enough for a million entries."""
 _PIECE = 64 << 10
 
 
 class NameMemory:
-    """What all parts of a run may take together."""
+    """The memory that all parts of a run may use together."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most, self._taken = most, 0
         self._lock = threading.Lock()
 
     def share(self) -> 'Share':
-        """Return what one holder of names takes from it."""
+        """Return the share of one user of this memory."""
         return Share(self)
 
     def grant(self, count: int) -> None:
-        """Hand out bytes; raises InvalidImage when there are not so many left."""
+        """Reserve bytes; raises InvalidImage if not enough are left."""
         with self._lock:
             if self._taken + count > self._most:
                 raise InvalidImage(f'the names in the layers take more than {self._most} bytes of memory: if that is '
@@ -28,27 +28,27 @@ class NameMemory:
             self._taken += count
 
     def give_back(self, count: int) -> None:
-        """Take bytes back."""
+        """Release bytes."""
         with self._lock:
             self._taken -= count
 
 
 class Share:
-    """Counts what one holder of names keeps; it is given back with the holder."""
+    """The memory used by one holder of names, released together with it."""
 
     def __init__(self, memory: NameMemory) -> None:
         self._memory, self._granted, self._used = memory, 0, 0
 
     def take(self, count: int) -> None:
-        """Take note of bytes that are kept from now on; raises InvalidImage when they are too many."""
+        """Count bytes that are kept from now on; raises InvalidImage if they are too many."""
         self._used += count
         if self._used > self._granted:
-            wanted = max(_PIECE, self._used - self._granted)
-            self._memory.grant(wanted)
-            self._granted += wanted
+            needed = max(_PIECE, self._used - self._granted)
+            self._memory.grant(needed)
+            self._granted += needed
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         self._memory.give_back(self._granted)
         self._granted = self._used = 0
 

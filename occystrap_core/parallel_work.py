@@ -1,4 +1,4 @@
-"""One piece of work for each of several items, on the worker threads of a run."""
+"""The same work for each of several items, on the worker threads of a run."""
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
@@ -12,9 +12,10 @@ B = TypeVar('B')
 
 def in_parallel(threads: DaemonThreads, work: Callable[[A], B], items: Iterable[A], check: Callable[[], None],
                 helping: bool) -> list[B]:
-    """Return what `work` makes of each item; raises what it raised for the first that failed, and what `check` does.
+    """Return the result of `work` for each item; raises the exception of the first item that failed, and that of
+    `check`.
 
-    A worker thread that calls this takes part, as does any caller that is `helping`: it never waits for work that
+    A worker thread that calls this takes part, as does any caller that is `helping`: it never waits for an item that
     nobody has begun, so worker threads cannot wait for each other. Other callers only wait.
     """
     batch = _Batch(work, list(items), check)
@@ -36,7 +37,7 @@ def in_parallel(threads: DaemonThreads, work: Callable[[A], B], items: Iterable[
 
 
 class _Batch(Generic[A, B]):
-    """Items that several threads work through; after a failure no other is begun."""
+    """Items that several threads work through; after a failure no further item is begun."""
 
     def __init__(self, work: Callable[[A], B], items: Sequence[A], check: Callable[[], None]) -> None:
         self.size = len(items)
@@ -48,7 +49,7 @@ class _Batch(Generic[A, B]):
         self._stopped = False
 
     def work_through(self) -> None:
-        """Work on items that nobody has begun, until there is none."""
+        """Work on items that nobody has begun, until none is left."""
         while claim := self._claim():
             place, item = claim
             try:
@@ -59,11 +60,11 @@ class _Batch(Generic[A, B]):
                 self.stop()
 
     def stop(self) -> None:
-        """Begin no other item."""
+        """Begin no further item."""
         self._stopped = True
 
     def results(self) -> list[B]:
-        """Return the results in the order of the items; raises what the first item that failed raised."""
+        """Return the results in the order of the items; raises the exception of the first item that failed."""
         if not self._failures:
             return [self._done[place] for place in range(self.size)]
         error = self._failures[min(self._failures)]
@@ -71,7 +72,7 @@ class _Batch(Generic[A, B]):
         try:
             raise error
         finally:
-            del error  # which refers to this frame
+            del error  # it refers to this frame
 
     def _claim(self) -> tuple[int, A] | None:
         with self._lock:

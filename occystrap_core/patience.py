@@ -1,33 +1,33 @@
-"""How long a peer is waited for."""
+"""A limit for the time that a slow or silent peer may take."""
 
 
 class Patience:
-    """The seconds that a server may be waited for; bytes of a body earn them anew, `rate` of them a second."""
+    """The seconds left for waiting for a server; bytes of a body add to them, one second for each `rate` bytes."""
 
     LEAST = 0.001
-    """Seconds that one may wait even when there are none left: what is there already is taken."""
+    """Seconds that a wait may take when none are left: data that is already there is still taken."""
     _SILENCE = 0.9
 
     def __init__(self, seconds: float, rate: float) -> None:
-        """With `rate` 0 bytes may come as slowly as they like, each within `seconds`."""
+        """With `rate` 0 there is no least speed, only the limit of `seconds` for each wait."""
         self.seconds, self.rate = seconds, rate
         self.renew()
 
     def renew(self) -> None:
-        """Begin anew: what was slow before does not count any more."""
+        """Start again: earlier slowness no longer counts."""
         self.left, self._gained = self.seconds, 0
 
     def spent(self, seconds: float) -> None:
-        """Take note of seconds in which nothing was done but wait."""
+        """Subtract seconds that were spent waiting."""
         if self.rate:
             self.left = max(self.left - seconds, self.LEAST)
 
     def gained(self, count: int) -> None:
-        """Take note of bytes of a body."""
+        """Add the time for `count` bytes of a body."""
         self._gained += count
         if self._gained >= self.rate * self.seconds:
             self.renew()
 
     def is_silence(self, left: float) -> bool:
-        """Tell whether a wait that took all that was `left` was so long that the server is silent, and not slow."""
+        """Return whether a wait that used up `left` was long enough for the server to be silent, not slow."""
         return left > self._SILENCE * self.seconds

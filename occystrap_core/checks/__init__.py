@@ -1,1 +1,1 @@
-"""What may be wrong with an image: rules with stable ids (docs/checks.md), and what holds images against them."""
+"""Checking an image: rules with stable ids (docs/checks.md), and the code that applies them."""

@@ -1,4 +1,4 @@
-"""The entries of one layer, held against the rules (image-spec layer.md; POSIX pax; what unpacking programs take)."""
+"""Checking the entries of one layer (image-spec layer.md; POSIX pax; limits of unpacking programs)."""
 from collections import Counter
 from collections.abc import Callable
 
@@ -19,21 +19,22 @@ _REPEATABLE = (b'GNU.sparse.offset', b'GNU.sparse.numbytes', b'comment')
 
 
 class EntryChecks:
-    """Looks at the entries of a layer as they pass. Keys of paths are all that is kept, and whiteouts by name."""
+    """Checks the entries of a layer while it is read. Only keys of paths are kept, and whiteouts by name."""
 
-    def __init__(self, tell: Callable[[str, str, str | None], None], share: Share) -> None:
-        """`tell` gets the rule, a message and the path for whatever is wrong; `share` is memory for names."""
-        self._tell, self._share = tell, share
+    def __init__(self, report: Callable[[str, str, str | None], None], share: Share) -> None:
+        """`report` is called with the rule, a message and the path for each finding; `share` is memory for names."""
+        self._report, self._share = report, share
         self._types: dict[bytes, bytes] = {}
-        """The type of what each path is, the last where there are several."""
+        """The type of each path's entry, the last if there are several."""
         self._directories: dict[bytes, bytes | None] = {}
-        """What paths lie in, be it an entry of the layer or not, and what that lies in: nothing for the root."""
+        """The directories that contain paths, with or without an entry, each with its own directory; nothing for the
+        root."""
         self._odd: set[bytes] = set()
-        """Which of these are something else than a directory by now."""
+        """Those of them that are no directories, so far."""
         self.whiteouts: set[bytes] = set()
 
     def entry(self, entry: TarEntry) -> TarEntry:
-        """Look at an entry; it stays as it is. Raises InvalidImage for numbers that are none."""
+        """Check an entry, and return it unchanged. Raises InvalidImage for malformed numbers."""
         if entry.type == kinds.GLOBAL_PAX:
             self._add('pax-global', entry, 'a global PAX header')
             return entry
@@ -49,17 +50,17 @@ class EntryChecks:
         return entry
 
     def has(self, path: bytes) -> bool:
-        """Tell whether the layer has a path, or something below it."""
+        """Return whether the layer has a path, or something below it."""
         key = path_key(path)
         return key in self._types or key in self._directories
 
     def ended(self) -> None:
-        """Look at what only the whole layer tells."""
+        """Check what depends on the whole layer."""
         for path in sorted(path for path in self.whiteouts if path_key(path) in self._types):
-            self._tell('whiteout-of-own-entry', 'the layer has both it and its whiteout', text(path))
+            self._report('whiteout-of-own-entry', 'the layer has both it and its whiteout', text(path))
 
     def _add(self, rule: str, entry: TarEntry, message: str) -> None:
-        self._tell(rule, message, text(entry.name) if entry.type != kinds.GLOBAL_PAX else None)
+        self._report(rule, message, text(entry.name) if entry.type != kinds.GLOBAL_PAX else None)
 
     def _check_path(self, entry: TarEntry, path: bytes) -> None:
         if not entry.name:
@@ -100,7 +101,7 @@ class EntryChecks:
             self._note(key)
 
     def _keep_directories(self, path: bytes) -> None:
-        """Keep what a path lies in, up to where that is known: above a directory that is, all are."""
+        """Keep the directories that contain a path, up to one that is known; then all above it are."""
         below = None
         for directory in path_keys(path):
             known = directory in self._directories
@@ -114,14 +115,15 @@ class EntryChecks:
             below = directory
 
     def _note(self, directory: bytes) -> None:
-        """Note whether something that paths lie in is a directory, as far as the layer tells."""
+        """Record whether the path of a directory is one, according to the layer."""
         if self._types.get(directory, kinds.DIRECTORY) == kinds.DIRECTORY:
             self._odd.discard(directory)
         else:
             self._odd.add(directory)
 
     def _check_directories(self, entry: TarEntry, path: bytes) -> None:
-        """Look at what a path lies in, from the root on; their keys are found from below, without making any anew."""
+        """Check the directories that contain a path, from the root down; their keys are found from below, without new
+        ones."""
         directory: bytes | None = path_key(path[:max(path.rfind(b'/'), 0)])
         depth, found = path.count(b'/'), list[tuple[int, bytes]]()
         while directory is not None:
@@ -149,7 +151,7 @@ class EntryChecks:
 
     def _check_time(self, entry: TarEntry) -> None:
         if not _can_be(b'mtime', entry.pax.get(b'mtime', b'0')):
-            return  # which is told already
+            return  # already reported
         seconds = entry.mtime_ns // 10 ** 9
         if not _EARLIEST <= seconds <= _LATEST:
             self._add('entry-time', entry, f'the time of change is {str(seconds)[:30]} seconds after 1970, which '
@@ -174,13 +176,13 @@ class EntryChecks:
 
 
 _LATEST = (1 << 63) // 10 ** 9
-"""Seconds after 1970 that programs in Go can count in nanoseconds: until 2262."""
+"""The latest time, in seconds after 1970, that programs in Go can count in nanoseconds: in 2262."""
 _EARLIEST = -(1 << 31)
-"""The earliest time of ext4, in 1901; real images have files of the years before 1970."""
+"""The earliest time of ext4, in 1901; real images have files from before 1970."""
 
 
 def _can_be(key: bytes, value: bytes) -> bool:
-    """Tell whether a record may have this value (POSIX pax, pax Header Keyword)."""
+    """Return whether a record may have this value (POSIX pax, pax Header Keyword)."""
     if key in (b'path', b'linkpath', b'uname', b'gname'):
         return b'\0' not in value
     if key in _NUMBERS:
@@ -192,5 +194,5 @@ def _can_be(key: bytes, value: bytes) -> bool:
 
 
 def text(name: bytes) -> str:
-    """Return a name for people and for JSON."""
+    """Return a name as text for people and for JSON."""
     return name.decode('utf-8', 'surrogateescape')

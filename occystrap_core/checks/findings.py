@@ -1,4 +1,4 @@
-"""What was found wrong, collected from several threads."""
+"""Findings, collected from several threads."""
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,13 +8,13 @@ from occystrap_core.errors import ImageError
 from occystrap_core.oci.digest import Digest
 
 _MOST = 100
-"""Findings of one rule in one layer that are told; of a damaged layer there may be any number."""
+"""Findings of one rule in one layer that are listed; a damaged layer may have any number."""
 _SHOWN = 4096
 """Characters of a path or message that are kept."""
 
 
 class Finding(NamedTuple):
-    """A broken rule: `layer` is its place in the image, None for the image as a whole; `path` is an entry's."""
+    """A broken rule: `layer` is its position in the image, None for the image as a whole; `path` is an entry's."""
 
     rule: str
     message: str
@@ -24,7 +24,7 @@ class Finding(NamedTuple):
 
     @property
     def level(self) -> Level:
-        """How bad it is."""
+        """Its severity."""
         return RULES[self.rule][0]
 
     def to_json(self) -> dict[str, Any]:
@@ -34,17 +34,18 @@ class Finding(NamedTuple):
 
 
 class LayerFindings:
-    """Findings of one layer, whose place is known when it was read: of each rule so many, of the rest the number."""
+    """Findings of one layer, whose position is known after reading: a limited number for each rule, and the number of
+    others."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str, str | None]] = []
+        self.listed: list[tuple[str, str, str | None]] = []
         self.counts: dict[str, int] = {}
 
     def add(self, rule: str, message: str, path: str | None = None) -> None:
-        """Take one."""
+        """Add a finding."""
         count = self.counts[rule] = self.counts.get(rule, 0) + 1
         if count <= _MOST:
-            self.told.append((rule, _shown(message), None if path is None else _shown(path)))
+            self.listed.append((rule, _shown(message), None if path is None else _shown(path)))
 
 
 def _shown(text: str) -> str:
@@ -52,7 +53,7 @@ def _shown(text: str) -> str:
 
 
 class Findings:
-    """Takes findings, and gives them in order."""
+    """Collects findings, and returns them in order."""
 
     def __init__(self) -> None:
         self._found: dict[Finding, None] = {}
@@ -61,37 +62,38 @@ class Findings:
 
     def add(self, rule: str, message: str, layer: int | None = None, digest: Digest | None = None,
             path: str | None = None) -> None:
-        """Take one; of too many of one kind only the number."""
-        RULES[rule]  # an unknown id is a mistake of ours
+        """Add a finding; beyond the limit for one rule only count it."""
+        RULES[rule]  # an unknown id is a programming error
         with self._lock:
             count = self._counts[rule, layer] = self._counts.get((rule, layer), 0) + 1
             if count <= _MOST:
                 self._found[Finding(rule, message, layer, digest, path)] = None
 
     def add_all(self, found: LayerFindings, layer: int, digest: Digest | None) -> None:
-        """Take those of a layer."""
-        for rule, message, path in found.told:
+        """Add the findings of a layer."""
+        for rule, message, path in found.listed:
             self.add(rule, message, layer, digest, path)
         with self._lock:
             for rule, count in found.counts.items():
                 self._counts[rule, layer] += max(0, count - _MOST)
 
     def all(self) -> Sequence[Finding]:
-        """Return all, those of the image as a whole first, then layer by layer, errors before warnings."""
-        told = list(self._found)
+        """Return all findings: those of the image as a whole first, then layer by layer, errors before warnings."""
+        listed = list(self._found)
         for (rule, layer), count in self._counts.items():
             if count > _MOST:
-                told.append(Finding(rule, f'and {count - _MOST} more of these', layer))
-        return sorted(told, key=lambda each: (-1 if each.layer is None else each.layer, each.level is not Level.ERROR))
+                listed.append(Finding(rule, f'and {count - _MOST} more of these', layer))
+        return sorted(listed, key=lambda each: (-1 if each.layer is None else each.layer,
+                                                each.level is not Level.ERROR))
 
 
 def rule_of(error: ImageError, otherwise: str) -> str:
-    """Return the rule that an error says is broken, `otherwise` where it says none that we know."""
+    """Return the rule that an error breaks; `otherwise` if it has no known rule."""
     return error.rule if error.rule in RULES else otherwise
 
 
 def of_error(error: ImageError) -> Findings:
-    """Return the finding that an image cannot be opened at all."""
+    """Return the finding for an image that cannot be opened."""
     findings = Findings()
     findings.add(rule_of(error, 'image-missing' if error.problem == 'missing' else 'image-invalid'), str(error))
     return findings

@@ -1,4 +1,4 @@
-"""Checking whatever an input opened."""
+"""Checking what an input opened."""
 from collections.abc import Callable
 
 from occystrap_core.checks.findings import Findings
@@ -12,9 +12,9 @@ from occystrap_core.settings import Settings
 
 
 def check_content(content: Content, settings: Settings, advance: Callable[[int], None], fast: bool) -> Findings:
-    """Return what is wrong with an image, or with the images of an index; `fast` reads no layer.
+    """Return the findings for an image, or for the images of an index; `fast` reads no layer.
 
-    Raises ServiceError and the like for what the image is not to blame for.
+    Raises ServiceError and others for failures that the image is not responsible for.
     """
     findings = Findings()
     for image in images_of(content):

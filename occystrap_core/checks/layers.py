@@ -1,4 +1,4 @@
-"""Layers read to their end: digests, sizes, and every entry."""
+"""Checking layers by reading them to the end: digests, sizes, and every entry."""
 from collections.abc import Callable
 
 from occystrap_core.checks.entries import EntryChecks, text
@@ -10,19 +10,19 @@ from occystrap_core.name_memory import NameMemory
 from occystrap_core.tar.rewriter import RewrittenTar
 
 _BEFORE_THE_END = ('layer-compression', 'layer-media-type')
-"""What stops reading before the digest of the blob was checked."""
+"""Rules whose violation stops reading before the blob's digest is checked."""
 
 
 class LayerChecks:
-    """Checks the layers of one image, each on whatever thread reads it."""
+    """Checks the layers of one image, each on the thread that reads it."""
 
     def __init__(self, image: Image, findings: Findings, names: NameMemory) -> None:
-        """`names` is the memory that names may take."""
+        """`names` is the memory for names."""
         self._image, self._findings, self._names = image, findings, names
         self._entries: dict[int, EntryChecks] = {}
 
     def check(self, layer: Layer, observers: ReadObservers) -> None:
-        """Read a layer to its end, and note what is wrong with it. Raises nothing that the image is to blame for."""
+        """Read a layer to its end, and record its findings. Errors of the image are not raised."""
         found = LayerFindings()
         entries = EntryChecks(found.add, self._names.share())
         try:
@@ -39,7 +39,7 @@ class LayerChecks:
         self._findings.add_all(found, index, digest)
 
     def finish(self) -> None:
-        """Note what only all layers together tell."""
+        """Record what depends on all layers together."""
         for index, entries in self._entries.items():
             below = [self._entries[lower] for lower in range(index) if lower in self._entries]
             for path in sorted(entries.whiteouts):
@@ -48,13 +48,13 @@ class LayerChecks:
                                        self._image.diff_ids[index], text(path))
 
     def _index(self, layer: Layer) -> int:
-        """Return the place of a layer; one that came in a stream is known by its digest."""
+        """Return the position of a layer; a streamed one is identified by its digest."""
         known = layer.index < 0 and layer.diff_id in self._image.diff_ids
         return self._image.diff_ids.index(layer.diff_id) if known and layer.diff_id else layer.index
 
 
-def _read(layer: Layer, observers: ReadObservers, entries: EntryChecks, tell: Callable[[str, str], None]) -> None:
-    """Read a layer, beyond an entry that cannot be understood too, to check its digests; raises ImageError for them."""
+def _read(layer: Layer, observers: ReadObservers, entries: EntryChecks, report: Callable[[str, str], None]) -> None:
+    """Read a layer, also after an entry that cannot be parsed, to check its digests; raises ImageError for these."""
     with layer.tar(observers) as stream:
         tar = RewrittenTar(stream, [entries.entry])
         try:
@@ -63,20 +63,20 @@ def _read(layer: Layer, observers: ReadObservers, entries: EntryChecks, tell: Ca
         except ImageError as error:
             if error.rule.startswith('layer-'):
                 raise
-            tell(error.rule or 'tar-invalid', str(error))
+            report(error.rule or 'tar-invalid', str(error))
             stream.drain()
             return
     entries.ended()
     if not tar.scanner.has_end:
-        tell('tar-end', 'it does not end with two blocks of zeros')
+        report('tar-end', 'it does not end with two blocks of zeros')
     if tar.scanner.goes_on:
-        tell('tar-data-behind-end', 'something follows the end')
+        report('tar-data-behind-end', 'something follows the end')
 
 
-def _read_blob(layer: Layer, observers: ReadObservers, tell: Callable[[str, str], None]) -> None:
+def _read_blob(layer: Layer, observers: ReadObservers, report: Callable[[str, str], None]) -> None:
     """Read the blob of a layer whose tar could not be read to its end."""
     try:
         with layer.stored(observers) as stream:
             stream.drain()
     except ImageError as error:
-        tell(rule_of(error, 'layer-missing'), str(error))
+        report(rule_of(error, 'layer-missing'), str(error))

@@ -1,4 +1,4 @@
-"""What metadata alone tells: config and manifest, the layers' numbers, sizes and compressions."""
+"""Checking metadata: config and manifest, the layers' numbers, sizes and compressions."""
 from occystrap_core.checks.findings import Findings, rule_of
 from occystrap_core.errors import ImageError
 from occystrap_core.files.compression import Peeked, detect_compression
@@ -8,7 +8,7 @@ from occystrap_core.oci import media_types
 
 
 def check_metadata(image: Image, findings: Findings) -> None:
-    """Hold what an image says of itself against the rules (image-spec config.md, manifest.md); reads no layer."""
+    """Check config and manifest (image-spec config.md, manifest.md); reads no layer."""
     _check_config(image, findings)
     if image.manifest:
         kinds = {media_type.startswith('application/vnd.docker.') for media_type in (
@@ -21,7 +21,7 @@ def check_metadata(image: Image, findings: Findings) -> None:
 def _check_config(image: Image, findings: Findings) -> None:
     document = image.config.document
     kind = document['rootfs'].get('type')
-    if kind != 'layers' and (kind or image.diff_ids):  # BuildKit has written {} for an image without layers
+    if kind != 'layers' and (kind or image.diff_ids):  # BuildKit wrote {} for an image without layers
         findings.add('rootfs-type', f'rootfs.type is {kind!r}, layers is expected')
     missing = [name for name in ('architecture', 'os') if not document.get(name)]
     if missing:
@@ -38,7 +38,7 @@ def _check_config(image: Image, findings: Findings) -> None:
 
 
 def check_blobs(image: Image, findings: Findings) -> None:
-    """Ask the source for each layer's size, and read the first bytes of it for its compression."""
+    """Check each layer's size at the source, and its compression by its first bytes."""
     for layer in image.layers:
         digest = layer.descriptor.digest if layer.descriptor else layer.diff_id
         try:

@@ -1,9 +1,9 @@
-"""Every rule by its id, with how bad it is to break it. Ids never change their meaning; docs/checks.md has them."""
+"""Every rule by its id, with its severity. Ids never change their meaning; they are in docs/checks.md."""
 from enum import Enum
 
 
 class Level(Enum):
-    """An error makes the image unfit, or its content another than it promises; a warning is against the custom."""
+    """An error makes the image unusable, or its content another than promised; a warning is about unusual images."""
 
     ERROR = 'error'
     WARNING = 'warning'

@@ -1,4 +1,4 @@
-"""The command `check`: whether images keep the rules, metadata and layers."""
+"""The command `check`: checks images against the rules of their format."""
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 @click.pass_context
 def check(context: click.Context, /, source: str, fast: bool, platform: str | None, jobs: int | None,
           max_names: NameMemory, **network: Any) -> None:
-    """Check the images at SOURCE against the rules of their format, and tell of each rule that is broken.
+    """Check the images at SOURCE against the rules of their format, and report each rule that is broken.
 
-    Manifest, config, history and layers are held against each other; each layer is read: digests, sizes, the tar,
+    Manifest, config, history and layers are compared with each other; each layer is read: digests, sizes, the tar,
     paths that escape, whiteouts, PAX records. docs/checks.md explains each rule. The exit code is 1 if there is an
     error, 0 if there are warnings alone.
     """
@@ -77,7 +77,7 @@ def _lines(images: 'list[ReadImage[Findings]]') -> Iterator[str]:
 
 
 def _summary(images: 'list[ReadImage[Findings]]', seconds: float) -> tuple[str, bool]:
-    """Return the last line, and whether nothing is wrong but for warnings."""
+    """Return the last line, and whether there are no errors."""
     levels = [each.level.value for image in images for each in _findings(image)]
     errors, warnings = levels.count('error'), levels.count('warning')
     failed = sum(bool(image.report.failure) for image in images)

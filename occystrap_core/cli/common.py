@@ -36,11 +36,11 @@ class Common:
     quiet: bool = False
     format: str = 'text'
     plugins: Plugins | None = None
-    """Those of this invocation, once they are loaded."""
+    """Those of this invocation, once loaded."""
     _given: set[str] = field(default_factory=set)
 
     def take(self, name: str, value: object, given: bool) -> None:
-        """Keep an option's value; one that was given wins over a default."""
+        """Keep an option's value; a given value takes precedence over a default."""
         if given or name not in self._given:
             setattr(self, name, value)
         if given:
@@ -67,7 +67,7 @@ def common_options(command: F) -> F:
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]
-    """A number of bytes, as options of schemes have it."""
+    """A number of bytes, as in options of schemes."""
 
     name = 'size'
 
@@ -80,7 +80,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 
 
 def names_option(command: F) -> F:
-    """Add the option for the memory that names of entries may take, where layers are looked into."""
+    """Add the option for the memory of entries' names, for commands that read layers' entries."""
     return click.option('--max-names', type=_Size(), default=MOST, metavar='SIZE', callback=_name_memory,
                         help=f'Memory that the names in the layers may take (default: {MOST >> 20}M).')(command)
 
@@ -90,7 +90,7 @@ def _name_memory(context: click.Context, parameter: click.Parameter, value: int)
 
 
 def _show_log() -> None:
-    """Write what occystrap's own loggers say on stderr; those of HTTP libraries would tell tokens and signed URLs."""
+    """Write occystrap's own log to stderr; logs of HTTP libraries would contain tokens and signed URLs."""
     import logging
 
     class Lines(logging.Handler):

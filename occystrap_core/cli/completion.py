@@ -7,7 +7,7 @@ from occystrap_core.plugins.manager import build_plugin_manager
 
 
 def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the schemes that fit, or after a `?` the options of the scheme."""
+    """Return the matching schemes, or after a `?` the options of the scheme."""
     plugins = build_plugin_manager()
     schemes: list[InputScheme | WriterScheme] = []
     if parameter.name == 'source':
@@ -25,7 +25,7 @@ def complete_uri(context: click.Context, parameter: click.Parameter, incomplete:
 
 
 def complete_filter(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the filters that fit, or after a `:` the options of the filter."""
+    """Return the matching filters, or after a `:` the options of the filter."""
     kinds = [kind for _, kind in build_plugin_manager().declared(FilterKind)]
     name, colon, _ = incomplete.partition(':')
     if colon:

@@ -21,7 +21,7 @@ _OWN = {declaration.name: declaration for declaration in (
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by their declarations alone."""
+    """A group of commands that are known by their declarations."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -38,12 +38,12 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, context: click.Context) -> None:
-        """Run the command; what it returns is nobody's exit code, `context.exit` sets that."""
+        """Run the command; its return value is no exit code, `context.exit` sets that."""
         super().invoke(context)
 
     def resolve_command(self, context: click.Context, args: list[str],
                         ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command to run; an unknown name is a usage error that names the nearest."""
+        """Return the command to run; raises a usage error that suggests the nearest name."""
         if args and args[0] not in _OWN and args[0] not in self._declarations(context):
             from occystrap_core.errors import nearest
             raise click.UsageError(f'there is no command {args[0]!r}{nearest(args[0], self.list_commands(context))}',
@@ -51,7 +51,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing one."""
+        """Write the list of commands without importing any."""
         rows = [(name, each.help) for name, each in sorted(self._declarations(context).items())]
         with formatter.section('Commands'):
             formatter.write_dl(rows)

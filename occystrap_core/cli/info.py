@@ -1,4 +1,4 @@
-"""The command `info`: what an image is made of, without reading a layer."""
+"""The command `info`: describes an image without reading its layers."""
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -24,9 +24,9 @@ from occystrap_core.terminal_text import size_text
 @common_options
 @click.pass_context
 def info(context: click.Context, /, source: str, platform: str | None, **network: Any) -> None:
-    """Tell what the image at SOURCE is: platform, digests, sizes, settings, and the step that made each layer.
+    """Show the image at SOURCE: platform, digests, sizes, settings, and the step that made each layer.
 
-    No layer is read. Where SOURCE names several images, each is told of.
+    No layer is read. Where SOURCE names several images, each is shown.
     """
     settings = Settings(debug=common(context).debug, **network_settings(network))
     described = _described(load_plugins(context), settings.choosing(platform) if platform else settings, source)

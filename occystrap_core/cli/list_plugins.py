@@ -1,4 +1,4 @@
-"""The command `plugins`: what is installed, what it brings, and what failed to load."""
+"""The command `plugins`: lists installed plugins, their declarations, and those that failed to load."""
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""From the process's start to its exit code: one clear line for every mistake, no traceback without --debug."""
+"""The process from its start to its exit code: one clear line for every error, no traceback without --debug."""
 import os
 import sys
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             signals.end()
-    except Interrupted as error:  # while another error was told
+    except Interrupted as error:  # while another error was reported
         code = _tell_interrupted(error)
-    with suppress(OSError):  # the error that matters has been told
+    with suppress(OSError):  # the error that matters has been reported
         sys.stdout.flush()
-    os._exit(code)  # threads that wait for a silent server must not hold up the end
+    os._exit(code)  # threads that wait for a silent server must not delay the end
 
 
 def _run(arguments: list[str]) -> int:
@@ -50,12 +50,12 @@ def _run(arguments: list[str]) -> int:
         return _exit_code(error)
     except OSError as error:
         return _tell(system_text(error), 1, shared)
-    except Exception as error:  # the last resort: whatever it is, the user gets a line and not a traceback
+    except Exception as error:  # the last resort: the user gets a line, not a traceback
         return _tell(unexpected(error, shared.plugins, '--debug shows where'), 1, shared)
 
 
 def _exit_code(error: SystemExit) -> int:
-    """Return the exit code that a command asks for; text is a message and code 1, as the interpreter has it."""
+    """Return the exit code that a command requests; a text is a message with code 1, as in Python's sys.exit."""
     if isinstance(error.code, str):
         print_message(error.code)
     return error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -69,7 +69,7 @@ def _tell(message: str, code: int, shared: Common) -> int:
 
 
 def _print_traceback() -> None:
-    """Print where the current error came from; its message, which anybody may have made up, stays one line."""
+    """Print the traceback of the current error; its untrusted message stays one line."""
     import traceback
     for piece in traceback.format_exception(*sys.exc_info()):
         for line in piece.split('\n') if piece.startswith((' ', '\n', 'Traceback')) else [piece.rstrip('\n')]:

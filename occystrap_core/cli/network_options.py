@@ -1,4 +1,4 @@
-"""Options of all commands that talk to servers, and the settings that they make."""
+"""Options of all commands that use the network, and the settings they make."""
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -29,14 +29,14 @@ _FIELDS = ('timeout', 'least_rate', 'retries', 'longest_wait', 'rate_limit', 'ca
 
 
 def network_options(command: F) -> F:
-    """Add the options to a command; `network_settings` takes them from what it is called with."""
+    """Add the options to a command; `network_settings` takes them from its arguments."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def network_settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of Settings that the options say, taken out of `options`; raises UsageError."""
+    """Return the fields of Settings for the options, which are removed from `options`; raises UsageError."""
     username, from_stdin = options.pop('username'), options.pop('password_stdin')
     if bool(username) != from_stdin:
         raise UsageError('--username and --password-stdin must be given together')

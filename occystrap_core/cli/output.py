@@ -1,8 +1,8 @@
-"""Showing what a run did, or would do: findings and summary on stderr, JSON and plans on stdout."""
+"""Showing the result or the plan of a run: findings and summary on stderr, JSON and plans on stdout."""
 from collections.abc import Sequence
 
 from occystrap_core.cli.common import Common
-from occystrap_core.pipeline.dry_run import foresee
+from occystrap_core.pipeline.dry_run import plan_copies
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
@@ -12,10 +12,10 @@ from occystrap_core.verification.receipt import Evidence
 from occystrap_core.verification.results import Severity, problems
 
 
-def rehearse(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
-             shared: Common) -> int:
-    """Show what a run would do; returns the exit code, 1 if something would fail."""
-    found = foresee(plugins, settings, source, destination, filters)
+def show_plan(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
+              shared: Common) -> int:
+    """Show what a run would do; return the exit code, 1 if something would fail."""
+    found = plan_copies(plugins, settings, source, destination, filters)
     if shared.format == 'json':
         print_json({'dry_run': True, 'images': [each.to_json() for each in found]})
     else:
@@ -33,7 +33,7 @@ _SHOWN = 20
 
 
 def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
-    """Show what went wrong, name by name, and the summary last; `evidence` adds the weaker kind of proof."""
+    """Show what went wrong, image by image, and the summary last; `evidence` adds the weakest kind of evidence."""
     if shared.format == 'json':
         print_json(report.to_json())
     for image in report.images:

@@ -1,4 +1,4 @@
-"""The command `process`: the main job."""
+"""The command `process`: copies and verifies images."""
 import os
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,17 @@ _LEVELS = click.Choice([level.value for level in VerifyLevel])
 
 
 class VerifyCommand(click.Command):
-    """A command whose `--verify` takes a level only behind `=`, so that it never swallows an argument."""
+    """A command whose `--verify` takes a level only after `=`, so that it never takes an argument for it."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Parse after `--verify` alone was spelt out."""
+        """Parse after adding the level to a plain `--verify`."""
         end = args.index('--') if '--' in args else len(args)
         spelt = ['--verify=fast' if arg == '--verify' else arg for arg in args[:end]]
         return super().parse_args(context, spelt + args[end:])
 
 
 def verify_level(given: str | None) -> VerifyLevel:
-    """Return the level asked for by option, else by OCCYSTRAP_VERIFY, else FAST; raises UsageError."""
+    """Return the level of the option, else of OCCYSTRAP_VERIFY, else FAST; raises UsageError."""
     text = given or os.environ.get('OCCYSTRAP_VERIFY') or 'fast'
     try:
         return VerifyLevel(text.lower())
@@ -52,7 +52,7 @@ def verify_level(given: str | None) -> VerifyLevel:
               '(default: what fits this machine).')
 @click.option('--replace-index', is_flag=True,
               help='Let a single image take the place of an index of several platforms at the destination.')
-@click.option('--dry-run', is_flag=True, help='Only tell what would be copied, and what is there already.')
+@click.option('--dry-run', is_flag=True, help='Only show what would be copied, and what is there already.')
 @click.option('--receipt', 'receipt', type=click.Path(dir_okay=False), metavar='FILE',
               help='Add the proof of each image, for occystrap verify: what must be there, and the verdict on it.')
 @click.option('--force', is_flag=True,
@@ -78,13 +78,13 @@ def process(context: click.Context, /, source: str, destination: str | None, **o
     Where SOURCE names many images, DEST may have the fields {host}, {repository}, {name}, {tag} and {digest}.
     """
     from occystrap_core.cli.output import show
-    wanted = verify_level(options.pop('level'))
-    settings = _settings(common(context), options, wanted)
+    level = verify_level(options.pop('level'))
+    settings = _settings(common(context), options, level)
     plugins = load_plugins(context)
     if options['dry_run']:
-        from occystrap_core.cli.output import rehearse
-        context.exit(rehearse(plugins, settings, source, destination, options['filters'], common(context)))
-    report = _run(plugins, settings, wanted, source, destination, options, common(context).quiet)
+        from occystrap_core.cli.output import show_plan
+        context.exit(show_plan(plugins, settings, source, destination, options['filters'], common(context)))
+    report = _run(plugins, settings, level, source, destination, options, common(context).quiet)
     show(report, common(context))
     context.exit(0 if report.succeeded else 1)
 
@@ -94,16 +94,16 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
     from occystrap_core.pipeline.progress import progress_for
     from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile, read_receipts
     from occystrap_core.pipeline.run import Run
-    wanted, earlier = options['receipt'], options['resume']
+    receipt_file, earlier = options['receipt'], options['resume']
     read = EarlierRun(read_receipts(earlier, cut=True) if earlier else ())
-    with closing(ReceiptFile(wanted, options['force'])) if wanted else nullcontext() as receipts:
+    with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'])
         return run.process(source, destination, options['filters'])
 
 
 def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Settings:
-    """Return the settings that the options ask for."""
+    """Return the settings of the options."""
     given: dict[str, Any] = {'sync': options['sync'], 'images': options['images'], 'debug': shared.debug,
                              'stdout_taken': shared.format == 'json', 'rebuild_index': options['rebuild_index'],
                              'replace_index': options['replace_index'], 'force': options['force'],

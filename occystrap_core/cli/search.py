@@ -1,4 +1,4 @@
-"""The command `search`: which layers have what, and which version of it counts."""
+"""The command `search`: finds entries in layers, and which version of each counts."""
 import os
 import time
 from functools import partial
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from occystrap_core.search.matcher import Matches
 
     Found = list[tuple[str, list[Match]]]
-    """For each image of what was opened its platform and its matches."""
+    """For each image its platform and its matches."""
 
 
 @click.command(short_help='Find files in the layers of images.')
@@ -39,8 +39,8 @@ def search(context: click.Context, /, source: str, pattern: str, regex: bool, sc
            platform: str | None, jobs: int | None, max_names: NameMemory, **network: Any) -> None:
     """Find in the layers of SOURCE the entries whose path matches PATTERN: a glob, or several with commas.
 
-    `*.conf` is looked for at any depth, `/etc/*.conf` from the root. Of each the layer is told, its place counted from
-    0, the lowest; and whether it is visible in the image, or shadowed or deleted by a layer above.
+    `*.conf` matches at any depth, `/etc/*.conf` from the root. Each match is shown with its layer, 0 for the lowest,
+    and whether it is visible in the image, or shadowed or deleted by a layer above.
     """
     from occystrap_core.pipeline.inspection import read_images
     from occystrap_core.pipeline.progress import progress_for

@@ -1,4 +1,4 @@
-"""Signals that ask the process to end: it does so within two seconds, or as soon as what is temporary is gone."""
+"""Signals that end the process: within two seconds, or as soon as temporary files are removed."""
 import os
 import signal
 import threading
@@ -12,13 +12,14 @@ from occystrap_core.terminal import last_words
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK = 0.1
 _STUCK = 1.6
-"""Seconds after which the main thread must have heard of a signal: else it is within something that does not return."""
+"""Seconds after which the main thread must have noticed a signal; else it is stuck in a call that does not return."""
 _AGAIN = 2.0
-"""Seconds after the first signal from which on another one ends the process at once; before it may be the same."""
+"""Seconds after the first signal from which on another one ends the process immediately; an earlier one may be the
+same."""
 
 
 class Interrupted(BaseException):
-    """A signal asked the process to end; `exit_code` is 128 and the signal's number, as shells have it."""
+    """A signal asked the process to end; `exit_code` is 128 plus the signal's number, as in shells."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -26,11 +27,10 @@ class Interrupted(BaseException):
 
 
 class Signals:
-    """Raises Interrupted in the main thread, once: nothing more is heard while everything temporary is being removed.
+    """Raises Interrupted in the main thread, once: later signals are ignored while temporary files are removed.
 
-    A thread watches over that. Python raises only between two of its own instructions: where the main thread waits in
-    a library that never returns, the thread ends the process. Where somebody swallowed what was raised, as happens in
-    finalizers, it is raised again.
+    A thread supervises this. Python raises only between two of its own instructions: if the main thread is stuck in a
+    library, the thread ends the process. If the exception was swallowed, as happens in finalizers, it is raised again.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Signals:
         self._ended = False
 
     def begin(self) -> None:
-        """Listen from now on; a hang-up that whoever started the process ignores, as nohup does, stays ignored."""
+        """Start handling signals; a hang-up that is ignored by the caller's choice, as with nohup, stays ignored."""
         heard = [each for each in _NUMBERS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -49,7 +49,7 @@ class Signals:
         threading.Thread(target=self._watch, args=(reading,), name='signals', daemon=True).start()
 
     def end(self) -> None:
-        """Listen no more: the exit code is known."""
+        """Stop handling signals: the exit code is known."""
         self._ended = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -57,7 +57,7 @@ class Signals:
             return
         if not self._is_on_its_way():
             self._since = time.monotonic()
-            raise self._interrupted(number)  # in no variable here, or its own traceback would keep it alive
+            raise self._interrupted(number)  # not kept in a variable: its own traceback would keep it alive
         if time.monotonic() - self._since > _AGAIN:
             _end_at_once(number, 'interrupted again, and ended at once: what is temporary is left to the next run')
 
@@ -75,7 +75,7 @@ class Signals:
                 self._see_to(number[0])
 
     def _see_to(self, number: int) -> None:
-        """See that the signal reaches the main thread and comes to its end there."""
+        """Make sure that the signal reaches the main thread and ends it."""
         since = time.monotonic()
         while not self._ended:
             time.sleep(_LOOK)

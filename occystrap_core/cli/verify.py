@@ -1,4 +1,4 @@
-"""The command `verify`: holds a destination against the receipt of an earlier run, reprocessing nothing."""
+"""The command `verify`: checks a destination against the receipts of an earlier run, without the source."""
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -41,21 +41,21 @@ def verify(context: click.Context, /, target: str, level: str | None, jobs: int 
     TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH.
     """
     from occystrap_core.cli.output import show
-    wanted = verify_level(level)
-    if wanted is VerifyLevel.NONE:
+    verify = verify_level(level)
+    if verify is VerifyLevel.NONE:
         raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: give --verify=fast or --verify=full')
     plugins = load_plugins(context)
     kept = _kept(plugins, target)
     settings = Settings(jobs=jobs or default_jobs(), images=images, debug=common(context).debug,
                         **network_settings(network))
-    report = verify_all(plugins, kept.receipts, wanted, settings)
+    report = verify_all(plugins, kept.receipts, verify, settings)
     report.images += [_unproved(target, name, reason) for name, reason in kept.unproved]
     show(report, common(context), evidence=True)
     context.exit(0 if report.succeeded else 1)
 
 
 def verify_all(plugins: Plugins, receipts: Sequence[Receipt], level: VerifyLevel, settings: Settings) -> RunReport:
-    """Return what verification says of each receipt's image."""
+    """Return the verdict on each receipt's image."""
     started = time.monotonic()
     report = RunReport(level, settings.requests)
     threads = DaemonThreads(max(1, min(settings.images, len(receipts))), 'verification')
@@ -81,7 +81,7 @@ def _described(receipt: Receipt) -> ImageReport:
 
 
 def _kept(plugins: Plugins, target: str) -> KeptReceipts:
-    """Return the receipts in a file, or those that a destination keeps; raises UsageError without any."""
+    """Return the receipts in a file, or those that a destination keeps; raises UsageError if there are none."""
     if '://' not in target:
         return KeptReceipts(read_receipts(target), ())
     location = parse_uri(target)

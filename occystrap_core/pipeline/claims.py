@@ -1,4 +1,4 @@
-"""The places that the images of a run are read from and written to: none may be lost to another."""
+"""The places that images of a run are read from and written to, so that none is overwritten by another."""
 import os
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ _Claim = TypeVar('_Claim')
 
 
 class Claims:
-    """The places of a run; asked by several threads."""
+    """The places of a run; used by several threads."""
 
     def __init__(self) -> None:
         self._claimed: dict[Hashable, dict[str | None, list[tuple[Place, str]]]] = {}
@@ -21,15 +21,16 @@ class Claims:
         self._lock = threading.Lock()
 
     def reads(self, location: Location, lies: Place | None, source: str) -> None:
-        """Note where an image is read, `lies` as far as that is known; called for all before the first `claim`."""
+        """Record where an image is read; `lies` is its place, if known. Called for all images before the first `claim`.
+        """
         place = lies or _place_of(location)
         self._read.setdefault(place.root, {}).setdefault(place.name, []).append((place, location, source))
 
     def claim(self, place: Place, source: str, destination: Location) -> bool:
-        """Keep a place for the image of `source`; returns False if that has been done for the same image already.
+        """Claim a place for the image of `source`; return False if it was claimed for the same image before.
 
-        `source` says all that decides on the image. Raises UsageError if another image would take the place, too, or
-        if one of the run is read there: it would be lost, or what replaced it be copied in its stead.
+        `source` has everything that determines the image. Raises UsageError if another image would take the place, or
+        if an image of the run is read there: it would be lost, or its replacement would be copied instead.
         """
         self._refuse_source(place, source, destination)
         with self._lock:
@@ -53,31 +54,32 @@ class Claims:
 
 
 def refuse_same_place(source: Location, destination: Location, lies: Place | None, goes: Place) -> None:
-    """Raise UsageError when an image would be copied onto itself; `lies` is where it is, as far as that is known."""
+    """Raise UsageError if an image would be copied onto itself; `lies` is the place it is read from, if known."""
     same = _place_of(source) == _place_of(destination) and not _is_elsewhere(source, destination)
     if same or (lies and lies.root == goes.root and _replaces(source, destination, lies, goes)):
         raise UsageError(f'source and destination are the same place: {destination}')
 
 
 def _named(there: Mapping[str | None, Sequence[_Claim]], name: str | None) -> Iterator[_Claim]:
-    """Yield what may clash with a name: what has it, and what takes the whole path; all of it with None."""
+    """Yield what may clash with a name: the images of that name, and one that takes the whole path; everything for
+    None."""
     names: Iterable[str | None] = there if name is None else (None, name)
     return chain.from_iterable(there.get(each, ()) for each in names)
 
 
 def _place_of(location: Location) -> Place:
-    """Return what a location tells by itself, for the inputs that do not know the places of their images."""
+    """Return the place by a location alone, for inputs that do not know the places of their images."""
     return Place('', f'{location.scheme}://{os.path.realpath(location.path)}')
 
 
 def _replaces(source: Location, destination: Location, lies: Place, goes: Place) -> bool:
-    """Tell whether what goes to one place replaces what lies at the other, which has the same root."""
+    """Return whether an image written to one place replaces the one at the other, which has the same root."""
     if not lies.clashes_with(goes) or (lies == _place_of(source) and _is_elsewhere(source, destination)):
         return False
     return source.scheme == destination.scheme or None not in (lies.name, goes.name)  # else of another format
 
 
 def _is_elsewhere(source: Location, destination: Location) -> bool:
-    """Tell whether options lead to different places, such as those that name a daemon's socket."""
+    """Return whether options lead to different places, such as options that name a daemon's socket."""
     shared = source.options.keys() & destination.options.keys()
     return any(source.options[name] != destination.options[name] for name in shared)

@@ -1,4 +1,4 @@
-"""Asking every plugin to look at a destination, and judging what they report."""
+"""Verifying a destination: every plugin reports, the core judges."""
 from typing import Any
 
 from occystrap_core.api.schemes import WriterScheme
@@ -11,11 +11,11 @@ from occystrap_core.verification.results import CheckResults, problems
 
 
 def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, settings: Settings) -> Verdict:
-    """Return the verdict on one image from what all plugins report together.
+    """Return the verdict on one image from the reports of all plugins.
 
     Only the plugin that declares the receipt's scheme observes what the receipt expects; others add findings of their
-    own, such as a policy. A plugin that raises does not silence the others: what it could not reach is unverified,
-    anything else an error. Raises Cancelled: a signal is no verdict.
+    own, such as a policy. An exception of one plugin does not suppress the reports of others: if it could not reach
+    something, that is unverified, anything else is an error. Raises Cancelled: a signal is no verdict.
     """
     results = CheckResults()
     owners = [(plugin, each) for plugin, each in plugins.declared(WriterScheme)
@@ -26,7 +26,7 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
             _take(reported, results, plugin, receipt, observes=plugin.key in [owner.key for owner, _ in owners])
         except OccystrapError as error:
             results.unverified(plugin.name, str(error))
-        except Exception as error:  # a foreign verifier's fault is named, not ours to crash on
+        except Exception as error:  # a foreign verifier's exception is reported with its name
             results.error(f'plugin {plugin}', f'its verifier failed: {type(error).__name__}: {error}; report it to its '
                                               'author')
     settings.cancellation.check()
@@ -40,10 +40,10 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
 
 
 def _take(reported: Any, results: CheckResults, plugin: Plugin, receipt: Receipt, *, observes: bool) -> None:
-    """Add one plugin's report; raises TypeError for what is none."""
+    """Add one plugin's report; raises TypeError if it is none."""
     if reported is None:
         return
-    if type(reported) is not CheckResults:  # a subclass could say anything
+    if type(reported) is not CheckResults:  # a subclass could behave differently
         raise TypeError(f'verify_output returned {reported!r} in place of CheckResults or None')
     results.results.extend(reported.results)
     if observes:

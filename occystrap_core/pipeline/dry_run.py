@@ -1,4 +1,4 @@
-"""What a run would do, found out without writing anything."""
+"""What a run would do, without writing anything."""
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.index_copy import require_room
 from occystrap_core.pipeline.outgoing_layer import Outgoing
 from occystrap_core.pipeline.report import failure_text
-from occystrap_core.pipeline.request_check import cut_out, require_asked
+from occystrap_core.pipeline.request_check import require_requested, selection_note
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
@@ -19,10 +19,10 @@ from occystrap_core.terminal_text import size_text
 
 
 @dataclass
-class Foreseen:
-    """One image: its layers, and those that the destination has; sizes in bytes as the source holds them.
+class PlannedCopy:
+    """The planned copy of one image: its layers, and those that the destination has; sizes in bytes at the source.
 
-    `size` is None where only reading tells, as for images of daemons.
+    `size` is None if it is unknown before reading, as for images of daemons.
     """
 
     source: str
@@ -35,7 +35,7 @@ class Foreseen:
     notes: list[str] = field(default_factory=list)
 
     def line(self) -> str:
-        """Return what would be done, in one line for people."""
+        """Return what would be done, as one line for the user."""
         if self.failure:
             return f'would fail: {self.source}: {self.failure}'
         size = 'size unknown' if self.size is None else size_text(self.size)
@@ -48,27 +48,27 @@ class Foreseen:
         return asdict(self)
 
 
-def foresee(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
-            ) -> list[Foreseen]:
-    """Return what copying `source` to `destination` would do; raises UsageError for what can never work."""
+def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: str | None,
+                filters: Sequence[str]) -> list[PlannedCopy]:
+    """Return what copying `source` to `destination` would do; raises UsageError for an impossible request."""
     with closing(settings.shared), TaskList(plugins, settings) as todo:
         todo.expand(source, destination, filters)
-        found = [Foreseen(task.source, str(task.destination)) for task in todo.tasks]
+        found = [PlannedCopy(task.source, str(task.destination)) for task in todo.tasks]
         with closing(DaemonThreads(settings.images, 'image')) as threads:
             futures = [threads.submit(partial(_look, plugins, task, foreseen))
                        for task, foreseen in zip(todo.tasks, found, strict=True)]
             for future in completed(futures, settings.cancellation.check):
                 future.result()
-        return found + [Foreseen(each.reference, each.destination, failure=each.failure) for each in todo.failed]
+        return found + [PlannedCopy(each.reference, each.destination, failure=each.failure) for each in todo.failed]
 
 
-def _look(plugins: Plugins, task: ImageTask, foreseen: Foreseen) -> None:
+def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy) -> None:
     try:
         output = task.output.taken()
         with task.images.open(task.reference) as image:
-            require_asked(image, task.reference, task.settings)
+            require_requested(image, task.reference, task.settings)
             require_room(image, output)
-            foreseen.notes += cut_out(image)
+            foreseen.notes += selection_note(image)
             foreseen.layers = len(image.layers if isinstance(image, ImageIndex) else image.diff_ids)
             if not image.sequential:
                 foreseen.size = sum(layer.stored_size for layer in image.layers)

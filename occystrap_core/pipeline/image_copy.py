@@ -20,29 +20,30 @@ from occystrap_core.pipeline.outgoing_layer import Outgoing
 from occystrap_core.pipeline.recompression import SpooledLayer, spool
 from occystrap_core.pipeline.request_check import require_platform_at_end
 from occystrap_core.pipeline.result_documents import resulting_config, resulting_manifest
-from occystrap_core.pipeline.single_flight import InTurn
+from occystrap_core.pipeline.single_flight import SingleFlight
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.verification.receipt import Receipt
 
 
 class LayerKey(NamedTuple):
-    """What makes two layers the same below all filters."""
+    """The identity of a layer, before all filters."""
 
     tar: Digest | int
-    """The diff_id at the source; the id of the source's layer where that has none yet."""
+    """The diff_id at the source; the id of the source's layer object if it has none yet."""
     blob: Digest | None = None
-    """The digest of the source's blob, where the writer takes blobs."""
+    """The digest of the source's blob, if the writer takes blobs."""
 
 
 class ImageCopy:
-    """Moves one image into one output. After `run` the image is there whole, or, if it raised, nothing is."""
+    """Copies one image into one output. After `run` the image is complete there, or, after an exception, nothing is."""
 
     def __init__(self, image: Image, output: ImageOutput, settings: Settings, source: str,
                  progress: Callable[[int], None] = lambda count: None, recipe: str | None = None) -> None:
-        """`source` is the URI to keep in the receipt; `progress` hears of the bytes that are read from the source.
+        """`source` is the URI for the receipt; `progress` is called with the number of bytes that are read from the
+        source.
 
-        `recipe` tells the filters that `image` went through, None where their results must not be taken from a cache.
+        `recipe` describes the filters that `image` went through; None if their results must not be taken from a cache.
         """
         self._image, self._output, self._settings, self._source = image, output, settings, source
         self._progress = progress
@@ -57,7 +58,7 @@ class ImageCopy:
         self.layers: Sequence[PlacedLayer] = ()
 
     def run(self) -> Receipt:
-        """Copy and return the receipt; raises what went wrong first, after the output has been aborted."""
+        """Copy and return the receipt; raises the first error, after the output was aborted."""
         try:
             with writing_to(self._output):
                 self._output.prepare(self._image)
@@ -80,10 +81,11 @@ class ImageCopy:
         return require_receipt(receipt, self._output, written.config.digest, written.layers)
 
     def _copy_in_parallel(self) -> None:
-        """Copy the largest first, so that no long one is left for the end; a layer listed twice is copied once."""
+        """Copy the largest layers first, so that none of them is left for the end; a layer listed twice is copied once.
+        """
         distinct = {self._key(layer): layer for layer in self._image.layers}
         ordered = sorted(distinct.values(), key=lambda layer: -layer.stored_size)
-        turns = layers_in_turn(self._settings)
+        turns = layer_jobs(self._settings)
         futures: list[Future[tuple[LayerKey, PlacedLayer]]] = []
         try:
             for layer in ordered:
@@ -97,7 +99,8 @@ class ImageCopy:
             raise
 
     def _place(self, layer: Layer) -> Hashable:
-        """Return what is the same for a layer that another image of the run brings to the same place; None if none."""
+        """Return a key that is equal for layers that several images of the run bring to one place; None if there is
+        none."""
         store = self._output.layer_store
         known = self._recipe is not None and layer.source.diff_id is not None
         return (store, self._recipe, self._key(layer)) if store is not None and known else None
@@ -113,8 +116,8 @@ class ImageCopy:
             self._placed[key] = placed
 
     def _copy_in_order(self) -> None:
-        """Hand over one layer at a time, on the threads that all images share."""
-        turns = layers_in_turn(self._settings)
+        """Write one layer at a time, on the threads that all images share."""
+        turns = layer_jobs(self._settings)
         with closing(ordered_layers(self._image, self._settings)) as layers:
             for layer in layers:
                 future = turns.submit(None, partial(self._copy, layer))
@@ -128,7 +131,7 @@ class ImageCopy:
                     raise
 
     def _copy(self, layer: Layer) -> tuple[LayerKey, PlacedLayer]:
-        """Put one layer in its place, unless it is there; return its key, known at the latest when it was read."""
+        """Write one layer, unless it is there; return its key, which is known at the latest when it was read."""
         self._check(0)
         if placed := self._there_from_cache(layer):
             self._progress(layer.stored_size)
@@ -144,14 +147,14 @@ class ImageCopy:
         return self._key(layer), placed
 
     def _put(self, ready: Layer) -> PlacedLayer:
-        """Have the writer find the layer or take it."""
+        """Have the writer find the layer or write it."""
         outgoing = Outgoing(ready, self._output.layer_form, self._check, self._observers, self._output.unpacks)
         source = ready.source
         digest = source.descriptor.digest if source.descriptor else source.diff_id
         try:
             if written := self._found(outgoing):
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
-            with prefix_errors(f'layer {digest or source.index}'):  # whatever in it a reader or a writer cannot take
+            with prefix_errors(f'layer {digest or source.index}'):  # for whatever a reader or a writer refuses in it
                 return outgoing.placed(written or self._output.write_layer(outgoing))
         finally:
             outgoing.close()
@@ -163,7 +166,7 @@ class ImageCopy:
         return (self._output.has_layer(outgoing) or self._output.adopt_layer(outgoing)) if known else None
 
     def _there_from_cache(self, layer: Layer) -> PlacedLayer | None:
-        """Return the layer in its place if it was made before and the destination, when asked, still has it."""
+        """Return the layer in its place if its result is in the cache and the destination still has it."""
         made_from = self._made_from(layer)
         result = self._cache.find(made_from, self._recipe) if made_from and self._recipe else None
         if result is None:
@@ -178,7 +181,8 @@ class ImageCopy:
             self._cache.keep(made_from, self._recipe, Result(placed.diff_id, placed.descriptor))
 
     def _made_from(self, layer: Layer) -> Digest | None:
-        """Return the digest of what must be read to make the layer; None if nothing is made, or nothing is known."""
+        """Return the digest of what must be read to make the layer; None if nothing is made, or the digest is unknown.
+        """
         stored = self._output.layer_form is LayerForm.STORED
         if (layer.descriptor if stored else layer is layer.source):
             return None
@@ -186,18 +190,19 @@ class ImageCopy:
         return source.descriptor.digest if source.descriptor else source.diff_id
 
     def _with_blob(self, layer: Layer) -> Layer:
-        """Return the layer with a blob: its own, or its original's if no filter changed it, or a compressed one."""
+        """Return the layer with a blob: its own, its source's if no filter changed it, or a compressed one."""
         if layer.descriptor:
             return layer
         spooled = spool(layer, self._check, self._observers, self._output.compression, self._settings)
         source = layer.source
         if source.descriptor and source.diff_id == spooled.diff_id and source.descriptor != spooled.descriptor:
-            spooled.release()  # one filter took back what another had done
+            spooled.release()  # one filter undid what another had done
             return source
         return spooled
 
     def _in_order(self) -> list[PlacedLayer]:
-        """Return a placed layer for each of the image's; a sequential image's are found by their source's diff_id."""
+        """Return the placed layer of each of the image's layers; those of a sequential image by their source's diff_id.
+        """
         if self._image.sequential:
             keys = [LayerKey(diff_id) for diff_id in self._image.diff_ids]
         else:
@@ -215,14 +220,15 @@ class ImageCopy:
                             origin.digest if origin else None, self._output.layer_form)
 
     def _check(self, count: int) -> None:
-        """Stop whoever moves bytes by raising, when the run or this copy is to stop."""
+        """Raise if the run or this copy is to stop; called with the number of bytes that pass."""
         self._settings.cancellation.check()
         self._stopped.check()
         if self._image.sequential:
             self._progress(count)
 
     def _key(self, layer: Layer) -> LayerKey:
-        """Return the key of a layer; of a sequential image's the diff_id alone, by which its config lists it."""
+        """Return the key of a layer; for a sequential image it is the diff_id alone, by which its config lists the
+        layer."""
         source = layer.source
         by_blob = self._output.layer_form is LayerForm.STORED and not self._image.sequential
         blob = source.descriptor if by_blob else None
@@ -230,12 +236,12 @@ class ImageCopy:
 
 
 def writing_to(output: ImageOutput) -> AbstractContextManager[None]:
-    """Turn what the system refuses to a writer, and that did not say so itself, into an OutputError."""
+    """Turn an unexplained OSError of a writer into an OutputError."""
     return output_errors(str(output.location))
 
 
 class Abortion:
-    """Has a writer clean up, once, whoever asks first: the copy that failed, or the run that is stopped."""
+    """Aborts a writer once, for whichever is first: the copy that failed, or the run that is stopped."""
 
     def __init__(self, output: ImageOutput) -> None:
         self._output = output
@@ -243,9 +249,9 @@ class Abortion:
         self._done = False
 
     def abort(self, reason: BaseException) -> None:
-        """Have it clean up, or wait until it has; a failure there is added to the reason.
+        """Abort, or wait until that is done; an exception there is added to the reason.
 
-        Only if a signal breaks into it is the writer asked again.
+        Only if a signal interrupts it is `abort` called again.
         """
         with self._lock:
             if self._done:
@@ -254,12 +260,12 @@ class Abortion:
             try:
                 self._output.abort()
             except (Exception, Cancelled) as error:
-                reason.add_note(f'what is temporary could not be removed: {error}')
+                reason.add_note(f'temporary files could not be removed: {error}')
             except BaseException:
                 self._output.abort()
                 raise
 
 
-def layers_in_turn(settings: Settings) -> InTurn:
-    """Return what all images of a run hand their layers to: `settings.jobs` threads, each layer to a place once."""
-    return settings.shared.get(InTurn, lambda: InTurn(settings.workers()))
+def layer_jobs(settings: Settings) -> SingleFlight:
+    """Return what runs the layers of all images: `settings.jobs` threads, each shared layer to a place once."""
+    return settings.shared.get(SingleFlight, lambda: SingleFlight(settings.workers()))

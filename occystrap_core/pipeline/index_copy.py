@@ -1,4 +1,4 @@
-"""Copying an index with all that it lists, or an image with its referrers; all or nothing, as ImageCopy does."""
+"""Copying an index with all its entries, or an image with its referrers; all or nothing, as ImageCopy does."""
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -22,7 +22,7 @@ from occystrap_core.verification.receipt import Expectation, Receipt
 
 
 class PartCopy(ImageCopy):
-    """Copies one image and remembers the manifest that it got."""
+    """Copies one image and keeps its resulting manifest."""
 
     written: Manifest | None = None
 
@@ -32,7 +32,7 @@ class PartCopy(ImageCopy):
 
 
 class Parts:
-    """Everything that goes to a destination before the index or image that it belongs to, which makes it visible."""
+    """Everything that goes to a destination before the index or image that makes it visible."""
 
     def __init__(self, output: ImageOutput, settings: Settings, source: str, progress: Callable[[int], None],
                  recipe: str | None) -> None:
@@ -47,7 +47,7 @@ class Parts:
 
     @property
     def receipts(self) -> list[Receipt]:
-        """A receipt for each part, in the order of the index, whatever was ready first."""
+        """A receipt for each part, in the order of the index."""
         return [self._receipts[each] for each in self._order]
 
     @property
@@ -56,7 +56,7 @@ class Parts:
         return list(self._layers.values())
 
     def copy(self, contents: Sequence[Content]) -> None:
-        """Copy all of these and what is below them; raises what went wrong first, when all has come to a stop."""
+        """Copy all of these and their parts; raises the first error, after all copies have stopped."""
         everything = list(all_contents(*contents))
         self._order = [id(each) for each in everything]
         images = [each for each in everything if isinstance(each, Image)]
@@ -74,12 +74,12 @@ class Parts:
                 self._write_index(index)
 
     def resulting(self, index: ImageIndex) -> Index:
-        """Return the index as it must be written: the source's own, byte for byte, if all of it was taken as it is."""
+        """Return the index to write: the source's own, byte for byte, if all of it was copied unchanged."""
         return index.index.replaced({child.place: self._documents[id(child.content)].descriptor
                                      for child in index.children})
 
     def attach_referrers(self, referrers: Sequence[Referrer]) -> list[Expectation]:
-        """Have what was copied found by what it hangs on; return what to expect of that."""
+        """Make copied referrers findable; return what to expect of that."""
         written = [WrittenReferrer(self._documents[id(each.content)], each.subject, each.tag) for each in referrers]
         return list(self._output.attach_referrers(written)) if written else []
 
@@ -101,22 +101,22 @@ class Parts:
             WrittenIndex(index.reference, self._source, document))
 
     def _advance(self, count: int) -> None:
-        """Tell of progress; raises in every part's streams when one of them has failed."""
+        """Report progress; raises in every part's streams after one of them has failed."""
         self._stopped.check()
         self._progress(count)
 
 
 def contents_of(children: Sequence[Child], referrers: Sequence[Referrer]) -> list[Content]:
-    """Return what is listed and what hangs on it."""
+    """Return the contents of children and referrers."""
     return [*(child.content for child in children), *(each.content for each in referrers)]
 
 
 def _nobody(count: int) -> None:
-    """Hear of nothing."""
+    """Ignore progress."""
 
 
 class IndexCopy:
-    """Moves an index, or what was chosen of it, into one output; the interface is that of ImageCopy."""
+    """Copies an index, or a selection of its entries, into one output; the interface is that of ImageCopy."""
 
     def __init__(self, index: ImageIndex, output: ImageOutput, settings: Settings, source: str,
                  progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> None:
@@ -127,7 +127,7 @@ class IndexCopy:
         self.layers: Sequence[PlacedLayer] = ()
 
     def run(self) -> Receipt:
-        """Copy and return the receipt of the whole; raises what went wrong first, after the output was aborted."""
+        """Copy and return the receipt of the whole; raises the first error, after the output was aborted."""
         try:
             with writing_to(self._output):
                 self._output.prepare_index(self._index)
@@ -146,7 +146,7 @@ class IndexCopy:
 
 
 class ReferrersCopy(ImageCopy):
-    """Moves an image with what hangs on it, which is there before the image's tag is."""
+    """Copies an image with its referrers, which are at the destination before the image's tag is."""
 
     def __init__(self, image: Image, output: ImageOutput, settings: Settings, source: str,
                  progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> None:
@@ -160,14 +160,15 @@ class ReferrersCopy(ImageCopy):
         referrers = self._parts.attach_referrers(self._referrers)
         self.layers = [*self.layers, *self._parts.layers]
         receipt = super()._finalized(written)
-        below_it = [each for part in self._parts.receipts for each in part.expectations]
-        return replace(receipt, expectations=merged([*receipt.expectations, *below_it, *referrers]),
+        of_parts = [each for part in self._parts.receipts for each in part.expectations]
+        return replace(receipt, expectations=merged([*receipt.expectations, *of_parts,  *referrers]),
                        parts=tuple(each for part in self._parts.receipts for each in part.all_parts()))
 
 
 def copy_of(opened: Image | ImageIndex, output: ImageOutput, settings: Settings, source: str,
             progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> ImageCopy | IndexCopy:
-    """Return what copies whatever an input opened; raises UsageError, before anything is read, if it cannot go there.
+    """Return the copy of what an input opened; raises UsageError, before anything is read, if the output cannot take
+    it.
 
     The arguments are those of ImageCopy.
     """
@@ -179,9 +180,9 @@ def copy_of(opened: Image | ImageIndex, output: ImageOutput, settings: Settings,
 
 
 def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Image | ImageIndex:
-    """Return what the filters make of an image, or of each image of an index, lazily.
+    """Return an image, or each image of an index, after the filters, lazily.
 
-    Raises UsageError for what no filter can change: an artifact, and an image that brings what hangs on its digest.
+    Raises UsageError for what no filter can change: an artifact, and an image with referrers.
     """
     if not filters:
         return opened
@@ -197,13 +198,13 @@ def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Imag
 
 
 def size_to_move(opened: Image | ImageIndex) -> int:
-    """Return the size in bytes of all layers and blobs that a copy moves, as far as it is known, for progress."""
+    """Return the size in bytes of all layers and blobs to copy, as far as it is known, for progress."""
     images = [each for each in all_contents(opened) if isinstance(each, Image)]
     return sum(layer.stored_size for image in images for layer in image.layers)
 
 
 def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
-    """Raise UsageError when the output can hold one plain image only and `opened` is more, or something else."""
+    """Raise UsageError if the output takes only plain images and `opened` is something else."""
     if output.holds_indexes:
         if output.layer_form is not LayerForm.STORED:
             raise PluginError(f'{type(output).__name__} declares holds_indexes, but does not take STORED form')
@@ -216,7 +217,7 @@ def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
         raise UsageError(f'{place} holds images, and {opened.reference} is none: its config is a '
                          f'{opened.manifest.config.media_type}')
     if opened.referrers:
-        raise UsageError(f'{place} holds an image alone, not what hangs on it: leave out referrers=true')
+        raise UsageError(f'{place} holds a single image, without referrers: leave out referrers=true')
 
 
 def _changed(image: Image, filters: Sequence[ImageFilter]) -> Image:

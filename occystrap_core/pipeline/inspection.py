@@ -1,4 +1,4 @@
-"""Reading images that are not copied: what `search`, `check` and `info` have in common."""
+"""Reading images without copying them, for `search`, `check` and `info`."""
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -15,7 +15,7 @@ from occystrap_core.image.image_index import Content, ImageIndex
 from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.reference import Reference
 from occystrap_core.daemon_threads import completed, give_up
-from occystrap_core.pipeline.image_copy import layers_in_turn
+from occystrap_core.pipeline.image_copy import layer_jobs
 from occystrap_core.pipeline.index_copy import size_to_move
 from occystrap_core.pipeline.progress import Advance, Progress
 from occystrap_core.pipeline.report import ImageReport, failure_text
@@ -27,26 +27,26 @@ T = TypeVar('T')
 
 
 Read = Callable[[Content, Settings, Advance], T]
-"""Looks at what an input opened, with the settings that it was opened with, and tells of the bytes that move."""
+"""Inspects what an input opened, with the settings it was opened with, and reports the bytes that are read."""
 
 
 @dataclass
 class ReadImage(Generic[T]):
-    """What was made of one image, or why nothing was."""
+    """The result for one image, or why there is none."""
 
     name: str
     reference: Reference | None
-    """None where the source could not even tell which images it has."""
+    """None if the source could not list its images."""
     report: ImageReport
     result: T | None = None
 
 
 def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T], progress: Progress,
                 unfit: Callable[[ImageError], T] | None = None) -> list[ReadImage[T]]:
-    """Have `read` look at every image that a source, or a list of them, names; returns what it made of each.
+    """Have `read` inspect every image of a source, or of a list of sources; return its results.
 
-    Raises what goes wrong with the only image; among several a failure is noted and the others go on. With `unfit` an
-    image that cannot be opened is no failure, but what that makes of the error.
+    Raises the error of the only image; among several images an error is recorded and the others continue. With `unfit`
+    an image that cannot be opened is no failure: `unfit` makes a result of the error.
     """
     with ExitStack() as closed:
         closed.enter_context(closing(settings.shared))
@@ -67,7 +67,7 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
             try:
                 with opened.open(image.reference) as content, settings.cancellation.by_signals():
                     _look(content, image, partial(read, content, chosen), progress)
-            except (Exception, Cancelled) as error:  # whatever it is, the other images have nothing to do with it
+            except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
                 if unfit and isinstance(error, ImageError):
                     image.result = unfit(error)
                 elif len(found) == 1 or settings.cancellation.cancelled:
@@ -108,7 +108,7 @@ def _inputs(plugins: Plugins, settings: Settings, source: str, closed: ExitStack
 
 
 def images_of(content: Content) -> Iterator[Image]:
-    """Yield the images in what an input opened, leaving out artifacts."""
+    """Yield the images in what an input opened, without artifacts."""
     if isinstance(content, ImageIndex):
         for child in content.children:
             yield from images_of(child.content)
@@ -118,10 +118,10 @@ def images_of(content: Content) -> Iterator[Image]:
 
 def read_layers(image: Image, settings: Settings, read: Callable[[Layer, ReadObservers], None],
                 advance: Advance) -> None:
-    """Have `read` read each layer of an image, with these observers: several at once, the largest first, or as they
+    """Have `read` read each layer of an image, with the given observers: in parallel, the largest first, or as they
     arrive.
 
-    A layer that is listed twice is read once, in its upper place. Raises what went wrong first.
+    A layer that is listed twice is read once, at its upper position. Raises the first error.
     """
     stopped = Cancellation()
 
@@ -139,7 +139,7 @@ def read_layers(image: Image, settings: Settings, read: Callable[[Layer, ReadObs
             follow(layer)
         return
     distinct = {layer.source.diff_id or id(layer): layer for layer in image.layers}
-    turns = layers_in_turn(settings)
+    turns = layer_jobs(settings)
     futures = [turns.submit(None, partial(follow, layer))
                for layer in sorted(distinct.values(), key=lambda layer: -layer.stored_size)]
     try:

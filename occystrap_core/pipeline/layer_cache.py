@@ -1,4 +1,4 @@
-"""What became of a layer by filters and compression, kept for the images and the runs to come."""
+"""The results of filters and compression for layers, kept for other images and later runs."""
 import os
 import threading
 from typing import Any, NamedTuple, Protocol
@@ -11,47 +11,48 @@ from occystrap_core.oci.digest import Digest
 
 
 class Result(NamedTuple):
-    """What a layer became: its diff_id, and its blob where one was made."""
+    """The result for a layer: its diff_id, and its blob if one was made."""
 
     diff_id: Digest
     descriptor: Descriptor | None = None
 
 
 class LayerCache(Protocol):
-    """Results by what they were made from (a digest) and how (filters, form, compression); used by several threads."""
+    """Results by the digest of what they were made from and the recipe (filters, form, compression); used by several
+    threads."""
 
     def find(self, made_from: Digest, recipe: str) -> Result | None:
-        """Return what became of it, None if nobody knows."""
+        """Return the result, None if unknown."""
 
     def keep(self, made_from: Digest, recipe: str, result: Result) -> None:
         """Remember a result."""
 
 
 class CachedLayer(Layer):
-    """A layer that was made before: what it is is known, not its bytes. A destination is asked whether it has it."""
+    """A layer that was made before: its digests are known, its bytes are not kept. The destination may have it."""
 
     def __init__(self, original: Layer, result: Result) -> None:
         self.original, self.index = original, original.index
         self.diff_id, self.descriptor = result.diff_id, result.descriptor
 
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Raise InvalidImage: nobody keeps the bytes."""
-        raise InvalidImage(f'layer {self.diff_id} is remembered, not kept')
+        """Raise InvalidImage: the bytes are not kept."""
+        raise InvalidImage(f'layer {self.diff_id} is in the cache without its bytes')
 
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar of what it is made from."""
+        """Open the tar of the layer it was made from."""
         assert self.original
         return self.original.tar(observers)
 
 
 class RunCache:
-    """Remembers for the length of a run."""
+    """Remembers results during a run."""
 
     def __init__(self) -> None:
         self._results: dict[tuple[Digest, str], Result] = {}
 
     def find(self, made_from: Digest, recipe: str) -> Result | None:
-        """Return what became of it, None if nobody knows."""
+        """Return the result, None if unknown."""
         return self._results.get((made_from, recipe))
 
     def keep(self, made_from: Digest, recipe: str, result: Result) -> None:
@@ -67,11 +68,11 @@ _VERSION = 1
 
 
 class FileCache:
-    """Remembers in a SQLite file, which any number of processes may use at once."""
+    """Remembers results in a SQLite file, which several processes may use in parallel."""
 
     def __init__(self, path: str) -> None:
-        """Open or make the file; raises UsageError for what is no layer cache, OutputError when it cannot be used."""
-        import sqlite3  # late, as it takes milliseconds that most copies do not have
+        """Open or create the file; raises UsageError if it is no layer cache, OutputError if it cannot be used."""
+        import sqlite3  # late: the import takes milliseconds, and few copies need it
         self._path, self._error = path, sqlite3.Error
         if os.path.lexists(path) and not os.path.isfile(path):
             raise UsageError(f'the layer cache {path} is no regular file: name another file')
@@ -83,7 +84,7 @@ class FileCache:
             raise self._unusable(error) from None
 
     def find(self, made_from: Digest, recipe: str) -> Result | None:
-        """Return what became of it, None if nobody knows; raises OutputError for a damaged file."""
+        """Return the result, None if unknown; raises OutputError for a damaged file."""
         rows = self._ask('SELECT diff_id, media_type, digest, size, seal FROM layers '
                          'WHERE made_from = ? AND recipe = ?', made_from, recipe)
         for *fields, seal in rows:
@@ -94,7 +95,7 @@ class FileCache:
         return None
 
     def keep(self, made_from: Digest, recipe: str, result: Result) -> None:
-        """Remember a result; raises OutputError when it cannot be written."""
+        """Remember a result; raises OutputError if it cannot be written."""
         blob = result.descriptor
         row = (made_from, recipe, result.diff_id,
                *((blob.media_type, blob.digest, blob.size) if blob else (None, None, None)))
@@ -128,5 +129,5 @@ class FileCache:
 
 
 def _seal(*row: object) -> str:
-    """Return what tells whether a row is as it was written: a wrong one would put another layer into an image."""
+    """Return a checksum that reveals a changed row, which would put another layer into an image."""
     return Digest.of('\n'.join(str(each) for each in row).encode())

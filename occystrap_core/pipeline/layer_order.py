@@ -1,4 +1,4 @@
-"""Layers from the lowest up, whatever the order in which their source gives them."""
+"""Layers in order, the lowest first, in whatever order their source gives them."""
 from collections.abc import Generator
 
 from occystrap_core.files.temporary_file import TemporaryFile
@@ -9,9 +9,10 @@ from occystrap_core.settings import Settings
 
 
 def ordered_layers(image: Image, settings: Settings) -> Generator[Layer, None, None]:
-    """Yield the layers of an image, the lowest first; each is to be read before the next is asked for.
+    """Yield the layers of an image, the lowest first; read each before asking for the next.
 
-    Those of a sequential image that come before their turn wait in unnamed temporary files, gone when this is closed.
+    Layers of a sequential image that arrive too early wait in unnamed temporary files, which are deleted when this is
+    closed.
     """
     if not image.sequential:
         yield from image.layers
@@ -19,7 +20,7 @@ def ordered_layers(image: Image, settings: Settings) -> Generator[Layer, None, N
     waiting = _Waiting(image, settings)
     try:
         for layer in image.arrivals():
-            if waiting.has_come_in_turn(layer):
+            if waiting.is_next(layer):
                 yield layer
                 waiting.passed += 1
             else:
@@ -30,26 +31,26 @@ def ordered_layers(image: Image, settings: Settings) -> Generator[Layer, None, N
 
 
 class _Waiting:
-    """The layers of a sequential image that came too early."""
+    """The layers of a sequential image that arrived too early."""
 
     def __init__(self, image: Image, settings: Settings) -> None:
         self._order, self._settings = image.diff_ids, settings
         self.passed = 0
-        """How many layers have been handed over."""
+        """The number of layers already handed over."""
         self._files: dict[Digest, tuple[TemporaryFile, Digest]] = {}
 
     @property
-    def wanted(self) -> Digest | None:
-        """The diff_id, as the source has it, of the layer whose turn it is."""
+    def next_diff_id(self) -> Digest | None:
+        """The diff_id, at the source, of the next layer; None after the last."""
         return self._order[self.passed] if self.passed < len(self._order) else None
 
-    def has_come_in_turn(self, layer: Layer) -> bool:
-        """Tell whether a layer may be handed over as it arrives, being wanted now and never again."""
+    def is_next(self, layer: Layer) -> bool:
+        """Return whether a layer may be handed over as it arrives: it is the next one, and is not listed again."""
         diff_id = layer.source.diff_id
-        return diff_id is not None and diff_id == self.wanted and self._order.count(diff_id) == 1
+        return diff_id is not None and diff_id == self.next_diff_id and self._order.count(diff_id) == 1
 
     def add(self, layer: Layer) -> None:
-        """Read a layer, filtered as it is to be written, into a file."""
+        """Read a layer, after its filters, into a file."""
         with layer.tar() as stream:
             stream.observe(lambda count: self._settings.cancellation.check())
             file = TemporaryFile.holding(stream.chunks(), self._settings.temporary)
@@ -57,21 +58,21 @@ class _Waiting:
         self._files[layer.source.diff_id] = file, stream.digest
 
     def ready(self) -> Generator[Layer, None, None]:
-        """Yield the layers whose turn has come; one that is listed twice is kept for the second time."""
-        while (wanted := self.wanted) in self._files:
-            assert wanted
-            file, digest = self._files[wanted]
-            yield _SpooledTar(self.passed, wanted, digest, file)
+        """Yield the layers that are next; one that is listed twice is kept for the second time."""
+        while (diff_id := self.next_diff_id) in self._files:
+            assert diff_id
+            file, digest = self._files[diff_id]
+            yield _SpooledTar(self.passed, diff_id, digest, file)
             self.passed += 1
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Free the disk space."""
         for file, _ in self._files.values():
             file.close()
 
 
 class _SpooledTar(TarLayer):
-    """A tar in a temporary file, in the place of the source's layer of another or the same digest."""
+    """A tar in a temporary file, in place of the source's layer."""
 
     def __init__(self, index: int, origin: Digest, diff_id: Digest, file: TemporaryFile) -> None:
         super().__init__(index, diff_id, file.reopened)
@@ -79,5 +80,5 @@ class _SpooledTar(TarLayer):
 
     @property
     def source(self) -> Layer:
-        """A layer with the diff_id that the source gives."""
+        """A layer with the diff_id at the source."""
         return self._origin

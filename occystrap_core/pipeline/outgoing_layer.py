@@ -1,4 +1,4 @@
-"""A layer on its way to a writer: in the form that it wants, counted and hashed by the core."""
+"""A layer on its way to a writer: in the form the writer takes, counted and hashed by the core."""
 from collections.abc import Callable
 
 from occystrap_core.api.image_output import LayerForm, PlacedLayer, WrittenLayer
@@ -11,19 +11,19 @@ from occystrap_core.verification.receipt import Evidence
 
 
 class Outgoing:
-    """What a writer's `has_layer` and `write_layer` get: see image_output.OutgoingLayer."""
+    """The argument of a writer's `has_layer` and `write_layer`: see image_output.OutgoingLayer."""
 
     def __init__(self, layer: Layer, form: LayerForm, observer: Callable[[int], None],
                  observers: ReadObservers = NO_OBSERVERS, ahead: bool = False) -> None:
-        """`observer` gets the number of all bytes that pass, and stops the stream by raising; `observers` are those of
-        the source. `ahead`: a tar is read ahead."""
+        """`observer` is called with the number of bytes of each read, and stops the stream by raising; `observers` are
+        those of the source. `ahead`: a tar is read ahead."""
         self._layer, self._form, self._observer, self._ahead = layer, form, observer, ahead
         self._observers = observers
         self._stream: ByteStream | None = None
 
     @property
     def index(self) -> int:
-        """The place in the image, -1 while unknown."""
+        """The position in the image, -1 while unknown."""
         return self._layer.index
 
     @property
@@ -38,7 +38,7 @@ class Outgoing:
 
     @property
     def filtered(self) -> bool:
-        """Whether a filter may change it."""
+        """Whether a filter may change the layer."""
         return self._layer is not self._layer.source
 
     def tar_size(self) -> int | None:
@@ -46,7 +46,7 @@ class Outgoing:
         return self._layer.tar_size()
 
     def open(self) -> ByteStream:
-        """Open the layer; the last stream opened is the one that counts."""
+        """Open the layer; the stream opened last counts."""
         if self._form is LayerForm.STORED:
             self._stream = self._layer.stored(self._observers)
         else:
@@ -55,14 +55,14 @@ class Outgoing:
         return self._stream
 
     def close(self) -> None:
-        """Close what a writer that failed may have left open."""
+        """Close what a failed writer may have left open."""
         if self._stream is not None:
             self._stream.close()
 
     def placed(self, written: WrittenLayer) -> PlacedLayer:
-        """Return the layer in its place, with what the core saw of it, or else what the writer found there already.
+        """Return the placed layer, with digest and size as the core saw them, or else as the writer found them.
 
-        Raises PluginError when neither tells, or the writer found something else than this layer.
+        Raises PluginError if neither is known, or the writer found another layer.
         """
         name = self.diff_id or self.index
         if not isinstance(written, WrittenLayer):

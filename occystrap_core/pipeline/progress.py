@@ -1,4 +1,4 @@
-"""How a run shows that it moves: bars on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+"""Progress of a run: bars on a terminal, plain lines elsewhere, nothing with --quiet."""
 import sys
 import threading
 import time
@@ -15,24 +15,24 @@ _WIDE = 120
 """Characters of a reference beside its bar."""
 
 Advance = Callable[[int], None]
-"""Notes that so many bytes have moved; called from several threads."""
+"""Called with the number of bytes just moved, on several threads."""
 
 
 class Progress:
-    """Shows nothing; the others refine it. Used by all threads of a run."""
+    """Shows nothing; subclasses do. Used by all threads of a run."""
 
     def begin(self, images: Sequence[ImageReport]) -> None:
-        """Hear of all images of the run before the first begins."""
+        """Called with all images of the run before the first begins."""
 
     def image(self, reference: str, total: int) -> AbstractContextManager[Advance]:
-        """Show one image of `total` bytes while the with block runs; 0 where the size is unknown."""
+        """Show one image of `total` bytes while the with block runs; 0 if the size is unknown."""
         return nullcontext(lambda count: None)
 
     def finished(self, image: ImageReport) -> None:
-        """Hear that an image is done, verified or failed."""
+        """Called when an image is done, verified or failed."""
 
     def end(self) -> None:
-        """Show nothing any more."""
+        """Stop showing anything."""
 
 
 class PlainProgress(Progress):
@@ -45,7 +45,7 @@ class PlainProgress(Progress):
         self._next = time.monotonic() + _INTERVAL
 
     def begin(self, images: Sequence[ImageReport]) -> None:
-        """Count them."""
+        """Count the images."""
         self._all = len(images)
 
     @contextmanager
@@ -60,7 +60,7 @@ class PlainProgress(Progress):
         yield advance
 
     def finished(self, image: ImageReport) -> None:
-        """Write its line, if there are several."""
+        """Write a line for it, if there are several."""
         if self._all > 1:
             with self._lock:
                 self._finished += 1
@@ -71,7 +71,7 @@ class PlainProgress(Progress):
 
 
 class TerminalProgress(Progress):
-    """A bar for each image in flight with bytes, rate and time left, and of several one for all."""
+    """A bar for each image in progress with bytes, rate and time left, and one for all if there are several."""
 
     def __init__(self, target: TextIO) -> None:
         from rich.progress import BarColumn, DownloadColumn, Progress as Bars, TextColumn, TimeRemainingColumn
@@ -79,12 +79,12 @@ class TerminalProgress(Progress):
         self._bars = Bars(TextColumn('{task.description}', markup=False), BarColumn(),
                           DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn(),
                           console=console(target), transient=True,
-                          redirect_stdout=False, redirect_stderr=False)  # that would take them out of its reach
+                          redirect_stdout=False, redirect_stderr=False)  # rich would otherwise redirect them
         self._lock = threading.Lock()
         self._all = self._finished = 0
 
     def begin(self, images: Sequence[ImageReport]) -> None:
-        """Add the bar for all, which counts bytes too; its size grows as images tell theirs."""
+        """Add the bar for all images, which counts bytes too; its total grows as the sizes of images become known."""
         self._all = len(images)
         self._overall = self._bars.add_task('', total=None, visible=self._all > 1)
         self._describe()
@@ -92,7 +92,7 @@ class TerminalProgress(Progress):
 
     @contextmanager
     def image(self, reference: str, total: int) -> Iterator[Advance]:
-        """Show one image's bar, gone when it is done."""
+        """Show one image's bar until it is done."""
         task = self._bars.add_task(one_line(reference, _WIDE), total=total or None)
 
         def advance(count: int) -> None:
@@ -113,7 +113,7 @@ class TerminalProgress(Progress):
             self._bars.console.print(one_line(image.line()))
 
     def end(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         self._bars.stop()
 
     def _describe(self) -> None:
@@ -121,7 +121,7 @@ class TerminalProgress(Progress):
 
 
 def progress_for(target: TextIO | None = None, quiet: bool = False) -> Progress:
-    """Return what fits the stream that messages go to, stderr unless `target` is given."""
+    """Return the kind of progress that fits the stream of messages: stderr unless `target` is given."""
     if quiet:
         return Progress()
     drawn = terminal(target)

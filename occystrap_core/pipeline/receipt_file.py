@@ -1,4 +1,4 @@
-"""The file of receipts that `--receipt` asks for: JSON lines, one image a line, each with the verdict on it."""
+"""The file of `--receipt`: JSON lines, one receipt a line, each with its verdict."""
 import fcntl
 import os
 import re
@@ -21,13 +21,13 @@ _BEGINNING = b'{"receipt": '
 
 
 class ReceiptFile:
-    """Takes receipts from several threads; nothing but receipts is ever written over."""
+    """Takes receipts from several threads; overwrites nothing but receipts."""
 
     def __init__(self, path: str, force: bool = False) -> None:
         """Open the file before anything is copied.
 
-        Raises UsageError if it is there and holds something else, unless `force` allows to replace that, and
-        OutputError if it cannot be written.
+        Raises UsageError if it exists with other content, unless `force` permits replacing it, and OutputError if it
+        cannot be written.
         """
         self.path, self._force = path, force
         self._lock = threading.Lock()
@@ -41,7 +41,7 @@ class ReceiptFile:
             raise self._unwritable(error) from None
 
     def add(self, receipt: Receipt) -> None:
-        """Write one receipt, whole or not at all, and flush it to the device; raises OutputError."""
+        """Write one receipt, completely or not at all, and flush it to the device; raises OutputError."""
         line = f'{receipt.to_json()}\n'.encode()
         with self._lock:
             try:
@@ -53,17 +53,17 @@ class ReceiptFile:
                 raise self._unwritable(error) from None
 
     def close(self) -> None:
-        """Leave out lines that newer ones replace, and close the file; an empty one that was made is removed."""
+        """Remove lines that newer ones replace, and close the file; an empty file that was created is removed."""
         if self._descriptor is None:
             return
         try:
-            with suppress(OccystrapError, OSError):  # the file is whole as it is, only longer than it need be
+            with suppress(OccystrapError, OSError):  # the file is complete, only longer than necessary
                 self._compact()
         finally:
             self._close()
 
     def _close(self) -> None:
-        """Close the file; every receipt in it was flushed to the device before, so that no error can concern them."""
+        """Close the file; every receipt in it was flushed before, so that errors are irrelevant."""
         descriptor, self._descriptor = self._opened, None
         with suppress(OSError):
             os.close(descriptor)
@@ -85,7 +85,8 @@ class ReceiptFile:
         return os.open(self.path, flags if os.path.isfile(self.path) else os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
 
     def _require_receipts(self) -> None:
-        """Raise UsageError unless the file is empty or has a receipt in each line, the last of them perhaps torn."""
+        """Raise UsageError unless the file is empty or has a receipt on each line, the last of them perhaps incomplete.
+        """
         content = _read(self._opened)
         whole = _whole_lines(content)
         try:
@@ -113,7 +114,7 @@ class ReceiptFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the file's lock; another process may have put a shorter file in its place meanwhile."""
+        """Lock the file; another process may meanwhile have replaced it by a shorter one."""
         while True:
             fcntl.flock(self._opened, fcntl.LOCK_EX)
             if self._is_current():
@@ -164,12 +165,12 @@ class ReceiptFile:
         sync_directory(above)
 
     def _partial(self) -> tuple[str, str]:
-        """Return where files in the making are, and how their names begin; only who holds the lock makes any."""
+        """Return the directory and name prefix of temporary files, which only the holder of the lock creates."""
         above, name = os.path.split(os.path.realpath(self.path))
         return above, f'.{os.fsdecode(os.fsencode(name)[:_NAME_CAP])}.'
 
     def _remove_abandoned(self) -> None:
-        """Remove what a process that was killed left in the making; whoever calls holds the lock."""
+        """Remove temporary files of a killed process; the caller holds the lock."""
         above, prefix = self._partial()
         for name in os.listdir(above):
             if name.startswith(prefix) and _ABANDONED.fullmatch(name.removeprefix(prefix)):
@@ -180,10 +181,10 @@ class ReceiptFile:
 
 
 def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
-    """Return the receipts in a file of JSON or JSON lines, of several for one image in one place the last.
+    """Return the receipts in a file of JSON or JSON lines; of several for one image in one place, the last.
 
-    With `cut` a last line that a killed process did not finish is left out. Raises UsageError when the file holds none
-    or cannot be read, InvalidReceipt when one of them is damaged or incomplete.
+    With `cut` an incomplete last line of a killed process is ignored. Raises UsageError if the file has no receipts or
+    cannot be read, InvalidReceipt if one of them is damaged or incomplete.
     """
     try:
         with open(path, 'rb') as file:
@@ -202,7 +203,7 @@ def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
 
 def _parsed(content: bytes, path: str) -> list[Receipt]:
     lines = _lines(content)
-    one = bool(lines) and lines[0].strip() == b'{'  # spread over lines, as formatters of JSON do
+    one = bool(lines) and lines[0].strip() == b'{'  # pretty-printed JSON
     try:
         return [Receipt.from_json(each) for each in ([content] if one else lines)]
     except InvalidReceipt as error:
@@ -218,7 +219,7 @@ def _whole_lines(content: bytes) -> bytes:
 
 
 def _end_of_lines(descriptor: int) -> int:
-    """Return the offset in bytes behind the last whole line."""
+    """Return the offset in bytes after the last complete line."""
     end = os.fstat(descriptor).st_size
     while end:
         start = max(0, end - 65536)
@@ -238,7 +239,7 @@ def _read(descriptor: int) -> bytes:
 
 
 class EarlierRun:
-    """Receipts by source and destination; of several the last counts, and only if it says verified."""
+    """Receipts by source and destination; of several the last counts, and only if it is verified."""
 
     def __init__(self, receipts: Iterable[Receipt] = ()) -> None:
         self._receipts = {(each.source, each.scheme, each.path, tuple(sorted(each.options.items()))): each
@@ -248,9 +249,9 @@ class EarlierRun:
         return bool(self._receipts)
 
     def find(self, source: str, destination: Location) -> Receipt | None:
-        """Return the receipt of the image of `source` (a URI, and what was asked of it) at `destination`, or None.
+        """Return the receipt of the image of `source` (a URI with what was requested of it) at `destination`, or None.
 
-        The source is not asked again: a tag that has moved since then is for the next run.
+        The source is not read: if a tag has moved since, the next run without --resume notices.
         """
         receipt = self._receipts.get((source, destination.scheme, destination.path,
                                       tuple(sorted(destination.given.items()))))

@@ -1,4 +1,4 @@
-"""The blob of a layer that has only a tar: the source's own if filters changed nothing, else compressed once."""
+"""The blob of a layer that has only a tar: the source's own if filters changed nothing, else a compressed one."""
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from occystrap_core.settings import Settings
 
 
 class KeptBlob:
-    """The blob of a layer's source, written down as it is read; nothing where the source has no blob."""
+    """The blob of a layer's source, saved while it is read; nothing if the source has no blob."""
 
     def __init__(self, layer: Layer, directory: str) -> None:
         """`directory` is for the temporary file. Open the layer with `write` as the observer that gets its blob."""
@@ -31,9 +31,9 @@ class KeptBlob:
             self._file = TemporaryFile(directory)
 
     def first_that_differs(self, chunks: Iterator[memoryview]) -> memoryview | None:
-        """Take chunks of the layer's tar as long as it is the source's; return the first that may be another one's.
+        """Take chunks of the layer's tar while they equal the source's; return the first that may differ.
 
-        Returns None when the tar has come to its end the same, and its blob is kept.
+        Returns None if the whole tar is the same and its blob is kept.
         """
         for chunk in chunks:
             if self._layer.differs or self._file is None:
@@ -43,7 +43,7 @@ class KeptBlob:
         return memoryview(b'') if self._layer.differs or self._file is None else None
 
     def tar_before(self) -> Iterator[memoryview]:
-        """Yield what was taken before the first chunk that differs; raises InvalidImage if that cannot be had."""
+        """Yield the tar before the first chunk that differs; raises InvalidImage if it cannot be recovered."""
         left = self._passed
         if not left:
             return
@@ -54,19 +54,19 @@ class KeptBlob:
         while left:
             count = source.readinto(buffer[:left])
             if not count:
-                raise InvalidImage(f'the beginning of layer {self._layer.source.descriptor.digest} is not to be had')
+                raise InvalidImage(f'the beginning of layer {self._layer.source.descriptor.digest} cannot be recovered')
             yield buffer[:count]
             left -= count
         source.close()
 
     def taken(self) -> tuple[Descriptor, TemporaryFile]:
-        """Return the whole blob; closing it is the caller's."""
+        """Return the whole blob, which the caller must close."""
         file, self._file = self._file, None
         assert file and self._layer.source.descriptor
         return self._layer.source.descriptor, file
 
     def close(self) -> None:
-        """Give the disk space back, unless the blob was taken."""
+        """Free the disk space, unless the blob was taken."""
         self._keeps = False
         if self._file:
             self._file.close()
@@ -78,7 +78,7 @@ class KeptBlob:
 
 
 class SpooledLayer(Layer):
-    """A layer whose blob lies in an unnamed temporary file."""
+    """A layer whose blob is in an unnamed temporary file."""
 
     def __init__(self, original: Layer, diff_id: Digest, descriptor: Descriptor, spool: TemporaryFile) -> None:
         self.original, self.index = original, original.index
@@ -92,12 +92,12 @@ class SpooledLayer(Layer):
                           what=f'the spooled layer {self.descriptor.digest}')
 
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar where it came from."""
+        """Open the original's tar."""
         assert self.original
         return self.original.tar(observers)
 
     def release(self) -> None:
-        """Give the disk space back."""
+        """Free the disk space."""
         self._spool.close()
 
 

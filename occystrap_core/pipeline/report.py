@@ -1,4 +1,4 @@
-"""What a run did: per image and in all, as the summary line for people and as JSON for programs."""
+"""The result of a run: per image and in total, as the summary line for the user and as JSON for programs."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from occystrap_core.verification.results import CheckResult, Outcome
 
 @dataclass
 class ImageReport:
-    """One image: `size` in bytes of its layers at the destination; `outcome` is None where nobody asked."""
+    """One image: `size` in bytes of its layers at the destination; `outcome` is None without verification."""
 
     reference: str
     destination: str
@@ -26,30 +26,30 @@ class ImageReport:
     findings: Sequence[CheckResult] = ()
     failure: str = ''
     notes: Sequence[str] = ()
-    """Lines for people about what was left out on purpose."""
+    """Lines for the user about what was left out on purpose."""
     platforms: Sequence[str] = ()
     platforms_at_source: Sequence[str] = ()
-    """Of all images in the index that these were taken from; empty where there is none."""
+    """Platforms of all images in the index at the source; empty if there is no index."""
     seconds: float = 0.0
     done_before: bool = False
-    """Copied by an earlier run, and found in its place by this one."""
+    """Whether an earlier run copied the image and it is still there."""
     verb: str = 'copied'
-    """What was done, where it was not verified."""
+    """What was done, if it was not verified."""
 
     looks: Sequence[dict[str, Any]] | None = None
-    """Every expectation with what was observed of it, where that is reported."""
+    """Every expectation with its observations, if they are to be reported."""
 
     def judged(self, verdict: Verdict) -> None:
-        """Take over what verification says."""
+        """Take over a verdict."""
         self.outcome, self.findings = verdict.outcome, verdict.findings
 
     @property
     def succeeded(self) -> bool:
-        """Whether the image was processed and, where that was asked for, proved to be there."""
+        """Whether the image was processed and, if requested, verified."""
         return not self.failure and self.outcome in (None, Outcome.VERIFIED)
 
     def line(self) -> str:
-        """Return what became of the image, in one line for people."""
+        """Return the result for the image, as one line for the user."""
         if self.failure:
             return f'{self.reference} FAILED: {self.failure}'
         fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else self.verb
@@ -88,7 +88,7 @@ class RunReport:
         return bool(self.images) and all(image.succeeded for image in self.images)
 
     def summary(self) -> str:
-        """Return the summary line, always the last that people see."""
+        """Return the summary, always the last line for the user."""
         done = [image for image in self.images if not image.failure]
         parts = [f'{len(done)}/{len(self.images)} images', f'{sum(image.layers for image in done)} layers',
                  size_text(sum(image.size for image in done)), f'{self.seconds:.1f}s', *self._network()]
@@ -122,7 +122,8 @@ class RunReport:
 
 
 def failure_text(error: BaseException, plugins: Plugins) -> str:
-    """Return what to tell of an image's failure among others; what is no OccystrapError is somebody's fault."""
+    """Return the message for the failure of one image among several; for an unexpected exception it names the plugin.
+    """
     if isinstance(error, OSError):
         return system_text(error)
     known = isinstance(error, OccystrapError | Cancelled)

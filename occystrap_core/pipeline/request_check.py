@@ -1,4 +1,5 @@
-"""What was asked for, held against what the source gave: the platform, the pinned digest, the whole index or a part."""
+"""Comparing what the source gave with what was requested: the platform, the pinned digest, the index or a part of it.
+"""
 from collections.abc import Sequence
 
 from occystrap_core.errors import DigestMismatch, ImageNotFound
@@ -11,8 +12,8 @@ from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
 
 
-def require_asked(opened: Image | ImageIndex, reference: Reference, settings: Settings) -> None:
-    """Raise DigestMismatch or ImageNotFound when an input gave something else than what the name means."""
+def require_requested(opened: Image | ImageIndex, reference: Reference, settings: Settings) -> None:
+    """Raise DigestMismatch or ImageNotFound if an input gave another image than the reference requests."""
     origin = opened.origin
     if reference.digest and origin and origin.digest not in (None, reference.digest):
         raise DigestMismatch(f'{reference}: the source gave {origin.digest} for it', 'manifest-digest')
@@ -21,16 +22,16 @@ def require_asked(opened: Image | ImageIndex, reference: Reference, settings: Se
 
 
 def require_platform_at_end(image: Image, settings: Settings) -> None:
-    """Raise ImageNotFound when the config that came last in a stream, which had told no platform, is for another one.
-    """
+    """Raise ImageNotFound if the config at the end of a stream, whose platform was unknown before, is for another
+    platform."""
     if image.sequential and image.source.platform is None:
         _require_platform(image.config.platform, image.reference, settings)
 
 
 def _require_platform(actual: Platform | None, reference: Reference, settings: Settings) -> None:
-    wanted = settings.platform
-    if wanted and actual and not actual.may_be(wanted):
-        raise ImageNotFound(f'no image for platform {wanted} at {reference}; there is: {actual}')
+    requested = settings.platform
+    if requested and actual and not actual.may_be(requested):
+        raise ImageNotFound(f'no image for platform {requested} at {reference}; there is: {actual}')
 
 
 def platforms_taken(opened: Image | ImageIndex) -> Sequence[str]:
@@ -38,17 +39,17 @@ def platforms_taken(opened: Image | ImageIndex) -> Sequence[str]:
     if isinstance(opened, ImageIndex):
         entries = [opened.index.manifests[child.place] for child in opened.children]
         return [str(entry.platform or 'unknown') for entry in entries if is_image(entry)]
-    told = None if isinstance(opened, Artifact) else opened.platform
-    return [str(told)] if told else []
+    platform = None if isinstance(opened, Artifact) else opened.platform
+    return [str(platform)] if platform else []
 
 
 def platforms_there(opened: Image | ImageIndex) -> Sequence[str]:
-    """Return the platforms of all images in the index that was meant at the source; none where there is no index."""
+    """Return the platforms of all images in the index at the source; empty if there is no index."""
     return opened.origin.platforms if opened.origin else ()
 
 
-def cut_out(opened: Image | ImageIndex) -> list[str]:
-    """Return a line that says what was taken of an index; none where all of it was, or where there is no index."""
+def selection_note(opened: Image | ImageIndex) -> list[str]:
+    """Return a note that says what part of an index was taken; empty if all of it was, or there is no index."""
     taken, there = platforms_taken(opened), platforms_there(opened)
     if not there or (isinstance(opened, ImageIndex) and len(taken) == len(there)):
         return []

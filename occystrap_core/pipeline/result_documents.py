@@ -1,4 +1,4 @@
-"""Config and manifest of the image that comes out: the source's own where nothing changed, new ones otherwise."""
+"""Config and manifest of the resulting image: the source's own if nothing changed, else new ones."""
 from collections.abc import Sequence
 
 from occystrap_core.api.image_output import PlacedLayer
@@ -11,12 +11,12 @@ from occystrap_core.oci.media_types import Compression
 
 
 def resulting_config(image: Image, layers: Sequence[PlacedLayer]) -> ImageConfig:
-    """Return the config, byte for byte the source's unless a diff_id changed; history is left alone."""
+    """Return the config, byte for byte the source's unless a diff_id changed; its history is kept."""
     return image.config.with_diff_ids([layer.diff_id for layer in layers])
 
 
 def resulting_manifest(image: Image, config: ImageConfig, layers: Sequence[PlacedLayer]) -> Manifest | None:
-    """Return the source's manifest where it still tells the truth, else a new one, else None.
+    """Return the source's manifest if it is still correct, else a new one, else None.
 
     A new one needs every layer's descriptor, which only writers of stored blobs have.
     """
@@ -35,7 +35,8 @@ def _same_blobs(descriptors: Sequence[Descriptor], source: Manifest | None) -> b
 
 
 def _build(source: Manifest | None, config: ImageConfig, layers: Sequence[Descriptor]) -> Manifest:
-    """Return a manifest in the source's family; in OCI's where there is no source, or a blob that Docker's lacks."""
+    """Return a manifest in the source's family; in OCI's if there is no source manifest, or a blob that Docker's family
+    lacks."""
     compressions = [media_types.layer_compression(layer.media_type) for layer in layers]
     kind = source.media_type if source and Compression.ZSTD not in compressions else media_types.OCI_MANIFEST
     config_type = media_types.DOCKER_CONFIG if kind == media_types.DOCKER_MANIFEST else media_types.OCI_CONFIG

@@ -1,4 +1,4 @@
-"""A run: every image that the source names, several at once, each copied, then verified while others are copied."""
+"""A run: every image of the source, several in parallel, each copied, then verified while others are copied."""
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text
-from occystrap_core.pipeline.request_check import cut_out, platforms_taken, platforms_there, require_asked
+from occystrap_core.pipeline.request_check import platforms_taken, platforms_there, require_requested, selection_note
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
@@ -29,15 +29,15 @@ from occystrap_core.verification.receipt import Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
 
 _ABORTING = 1.3
-"""Seconds that images get to notice a signal and to clean up: the process must be gone in two."""
+"""Seconds that images get to notice a signal and clean up: the process must end within two."""
 
 
 @dataclass
 class Run:
-    """Everything that one invocation of `process` works with.
+    """What one invocation of `process` works with.
 
-    `earlier`: receipts of a run that was broken off; what they prove is not copied again. `fail_fast`: begin no image
-    after one has failed. `layer_cache`: the file that remembers what filters and compression made of layers.
+    `earlier`: receipts of an interrupted run; images they prove are not copied again. `fail_fast`: begin no image after
+    one has failed. `layer_cache`: the file with results of filters and compression for layers.
     """
 
     plugins: Plugins
@@ -53,10 +53,10 @@ class Run:
     _at_work: dict[int, Abortion] = field(default_factory=dict)
 
     def process(self, source: str, destination: str | None, filters: Sequence[str] = ()) -> RunReport:
-        """Copy all images that `source` names to `destination` and verify them; returns what was done.
+        """Copy all images that `source` names to `destination` and verify them; return the report.
 
-        `destination` may be None where the source is a plan. Raises OccystrapError when the only image fails; among
-        several a failure is reported and the others go on.
+        `destination` may be None if the source is a plan. Raises OccystrapError if the only image fails; among several
+        a failure is reported and the others continue.
         """
         started = time.monotonic()
         report = RunReport(self.level, self.settings.requests)
@@ -95,7 +95,8 @@ class Run:
             verifying.close()
 
     def _process(self, task: ImageTask, checks: list[Future[None]], verifying: DaemonThreads) -> None:
-        """Copy one image, unless it is proved to be there; a failure is raised when it is the only one, else noted."""
+        """Copy one image, unless it is proved to be there; a failure of the only image is raised, others are recorded.
+        """
         if self.fail_fast and self._failed.is_set():
             task.report.failure = 'left out, as another image failed before (--fail-fast)'
             return
@@ -105,7 +106,7 @@ class Run:
                 self._finished(task, started)
                 return
             self._copy(task)
-        except (Exception, Cancelled) as error:  # whatever it is, the other images have nothing to do with it
+        except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
             if self._only or self.settings.cancellation.cancelled:
                 raise
             task.report.failure = failure_text(error, self.plugins)
@@ -119,7 +120,7 @@ class Run:
     def _copy(self, task: ImageTask) -> None:
         output = task.output.taken()
         with task.images.open(task.reference) as source:
-            require_asked(source, task.reference, task.settings)
+            require_requested(source, task.reference, task.settings)
             self._claim(task, output.place(source.reference))
             image = filtered(source, task.filters)
             with self.progress.image(str(task.reference), size_to_move(image)) as advance:
@@ -130,13 +131,14 @@ class Run:
                     if isinstance(each, Image):
                         each.copied()
         self._note(task.report, receipt)
-        task.report.notes = [*task.report.notes, *cut_out(source), *image.notes, *layer_notes(source), *output.notes]
+        task.report.notes = [*task.report.notes, *selection_note(source), *image.notes, *layer_notes(source),
+                             *output.notes]
         task.report.platforms, task.report.platforms_at_source = platforms_taken(source), platforms_there(source)
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
 
     @contextmanager
     def _working(self, abortion: Abortion) -> Iterator[None]:
-        """Keep what cleans up after a copy, for the run's end, as long as the copy may need it."""
+        """Register the abortion of a copy for the end of the run, while the copy may need it."""
         self._at_work[id(abortion)] = abortion
         try:
             yield
@@ -144,7 +146,7 @@ class Run:
             del self._at_work[id(abortion)]
 
     def _claim(self, task: ImageTask, place: Place) -> None:
-        """Keep the place of an image that turned out to have another name than was expected."""
+        """Claim the place of an image that turned out to have another name than expected."""
         if place != task.place:
             self.settings.shared.get(Claims, Claims).claim(place, task.source, task.destination)
 
@@ -152,9 +154,9 @@ class Run:
         report.receipt, report.destination = receipt, receipt.destination
 
     def _record(self, report: ImageReport) -> None:
-        """Write the receipt with the verdict on it, which is known only now; without it the image is not a success.
+        """Write the receipt with its verdict; without it the image is no success.
 
-        A failure is raised when the image is the only one, else noted.
+        A failure of the only image is raised, others are recorded.
         """
         if not self.receipts or not report.receipt:
             return
@@ -170,7 +172,7 @@ class Run:
             report.failure = f'copied, but {error}'
 
     def _is_there(self, task: ImageTask) -> bool:
-        """Tell whether an earlier run's receipt for this image still holds; then report it as done."""
+        """Return whether an earlier run's receipt for this image still holds; the image is then reported as done."""
         if not self.earlier:
             return False
         receipt = self.earlier.find(task.source, task.output.location)
@@ -206,7 +208,7 @@ class Run:
 
     @contextmanager
     def _stopping(self, copies: Sequence[Future[None]]) -> Iterator[None]:
-        """After a signal, or the failure of the only image, let everything stop and clean up before that goes on."""
+        """After a signal, or the failure of the only image, let everything stop and clean up before raising."""
         try:
             yield
         except BaseException as error:
@@ -216,12 +218,12 @@ class Run:
                 threads = DaemonThreads(max(1, len(at_work)), 'abort')
                 wait([threads.submit(partial(each.abort, error)) for each in at_work])
                 threads.close()
-            _tell_what_is_left(copies, error)
+            _add_leftovers(copies, error)
             raise
 
 
-def _tell_what_is_left(copies: Iterable[Future[None]], reason: BaseException) -> None:
-    """Add what images could not clean up to the reason for which all were stopped."""
+def _add_leftovers(copies: Iterable[Future[None]], reason: BaseException) -> None:
+    """Add what images could not clean up to the reason for the stop."""
     for copy in copies:
         error = copy.exception() if copy.done() and not copy.cancelled() else None
         if error and error is not reason:
@@ -230,6 +232,6 @@ def _tell_what_is_left(copies: Iterable[Future[None]], reason: BaseException) ->
 
 
 def _wait(futures: Iterable[Future[None]], settings: Settings) -> None:
-    """Wait until all are done; raises what the first that failed raised."""
+    """Wait until all are done; raises the first exception."""
     for future in completed(list(futures), settings.cancellation.check):
         future.result()

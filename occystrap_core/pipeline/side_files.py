@@ -1,4 +1,4 @@
-"""The files that a run writes besides images: none may be an image, or hold two things at once."""
+"""The files that a run writes besides images: none may be an image, or be used by two options."""
 import os
 from collections.abc import Hashable, Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ from occystrap_core.errors import UsageError
 
 
 class SideFiles:
-    """Files by their paths, each with the option that names it."""
+    """Files by their paths, each with its option."""
 
     def __init__(self) -> None:
         self._named: dict[str, tuple[str, str, bool]] = {}
@@ -17,9 +17,9 @@ class SideFiles:
         return bool(self._named)
 
     def add(self, option: str, path: str | None, within: bool = False) -> None:
-        """Note a file, if `path` is one: devices and pipes hold nothing that could be lost.
+        """Add a file, unless `path` is a device or pipe, which has no content to lose.
 
-        `within`: it may lie in the directory of an image. Raises UsageError when another option names the same file.
+        `within`: it may be in the directory of an image. Raises UsageError if another option names the same file.
         """
         if path is None or (os.path.exists(path) and not os.path.isfile(path)):
             return
@@ -28,7 +28,7 @@ class SideFiles:
             raise UsageError(f'{option} and {other} both write to {path}: name two files')
 
     def refuse_places(self, paths: Iterable[str]) -> None:
-        """Raise UsageError when a file is, or lies below, one of the paths that images are read from or go to."""
+        """Raise UsageError if a file is, or is below, one of the paths that images are read from or written to."""
         taken = {Place.at(path).root: path for path in paths if path}
         for real, (option, path, within) in self._named.items():
             for root in islice(_upwards(real), 1 if within else None):
@@ -38,7 +38,7 @@ class SideFiles:
 
 
 def _upwards(path: str) -> Iterator[Hashable]:
-    """Yield what tells a path, and each directory above it, from others."""
+    """Yield the identity of a path, and of each directory above it."""
     while True:
         yield Place(path).root
         above = os.path.dirname(path)

@@ -1,4 +1,4 @@
-"""Layers that several images of a run want at one place: the first brings it, the others find it there."""
+"""Shared layers of several images of a run: the first image transfers one, the others find it at the destination."""
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -10,7 +10,7 @@ from occystrap_core.daemon_threads import DaemonThreads
 R = TypeVar('R')
 
 
-class InTurn:
+class SingleFlight:
     """Single flight per key: the first job runs, the others are queued without a thread and released together when it
     succeeds. If it fails, the next one is tried alone.
     """
@@ -22,7 +22,7 @@ class InTurn:
         self._lock = threading.Lock()
 
     def submit(self, key: Hashable, work: Callable[[], R]) -> Future[R]:
-        """Have `work` done in its turn; key None waits for nobody."""
+        """Run `work` for a key; with key None it waits for no other."""
         future: Future[R] = Future()
         with self._lock:
             first = key is not None and key not in self._done

@@ -1,4 +1,4 @@
-"""What a run has to do: one task an image, found by opening the source, each with a destination of its own."""
+"""The tasks of a run: one for each image, found by opening the source, each with its own destination."""
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ _FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
 
 
 def has_fields(destination: Location) -> bool:
-    """Tell whether the path has fields to fill in."""
+    """Return whether the path has fields to fill in."""
     return any(found[1] for found in _FIELD.finditer(destination.path))
 
 
@@ -49,20 +49,20 @@ def filled_in(destination: Location, reference: Reference) -> Location:
 
 
 def _fields(reference: Reference) -> dict[str, str]:
-    """Return what can be filled in; without a tag the digest stands for it, in the form that is allowed in tags."""
+    """Return the values of the fields; without a tag its field has the digest, in the form that tags allow."""
     digest = str(reference.digest or '')
     return {'host': reference.host, 'repository': reference.repository,
             'name': reference.repository.rpartition('/')[2], 'tag': reference.tag or digest.replace(':', '-'),
             'digest': digest}
 
 
-def require_room(plugins: Plugins, wanted: Sequence[tuple[Location, Location]]) -> None:
-    """Raise UsageError when two images would go to one place that holds one.
+def require_room(plugins: Plugins, destinations: Sequence[tuple[Location, Location]]) -> None:
+    """Raise UsageError if two images would go to one place that holds one.
 
-    `wanted` has for each image the destination as it was written, and as it was filled in.
+    `destinations` has for each image the destination as written and as filled in.
     """
-    counts = Counter((filled.scheme, filled.path) for _, filled in wanted)
-    for written, filled in wanted:
+    counts = Counter((filled.scheme, filled.path) for _, filled in destinations)
+    for written, filled in destinations:
         if counts[filled.scheme, filled.path] < 2:
             continue
         if has_fields(written):
@@ -80,7 +80,7 @@ def _require_distinct(plugins: Plugins, written: Location, filled: Location) -> 
 
 
 class ImageTask(NamedTuple):
-    """One image to copy: where from, where to (as written, and filled in), how, and what is to be reported of it."""
+    """One image to copy: its source, its destination (as written, and filled in), its filters, and its report."""
 
     images: ImageInput
     reference: Reference
@@ -103,8 +103,8 @@ class _Order(NamedTuple):
     filters: Sequence[ImageFilter]
     recipe: str | None
     settings: Settings
-    asked: Sequence[str]
-    """What else than the source decides on what is copied, as on the command line."""
+    requested: Sequence[str]
+    """What else, besides the source, determines what is copied, as on the command line."""
 
 
 def _paths(task: ImageTask) -> Iterator[str]:
@@ -112,12 +112,12 @@ def _paths(task: ImageTask) -> Iterator[str]:
     source = task.images.location_of(task.reference)
     lies = task.images.place(task.reference)
     yield source.path if lies is None else lies.path
-    told = (task.place.name or '').startswith(f'{task.destination.scheme}://')  # by the location, for want of better
-    yield task.destination.path if told else task.place.path
+    unknown = (task.place.name or '').startswith(f'{task.destination.scheme}://')  # then the location has to do
+    yield task.destination.path if unknown else task.place.path
 
 
 class TaskOutput:
-    """The output of one image: made once, before anything is read, and held no longer than it is needed."""
+    """The output of one image: made once, before anything is read, and released after use."""
 
     def __init__(self, make: Callable[[], ImageOutput]) -> None:
         self._make = make
@@ -135,13 +135,13 @@ class TaskOutput:
         return self._output
 
     def taken(self) -> ImageOutput:
-        """Return the output to whoever uses it up."""
+        """Return the output to its last user."""
         output, self._output = self.made(), None
         return output
 
 
 class TaskList:
-    """The tasks of a run, all known before the first begins. Close it when the run is over."""
+    """The tasks of a run, all known before the first begins. Close it after the run."""
 
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self._plugins, self._settings = plugins, settings
@@ -149,13 +149,13 @@ class TaskList:
         self._lists: list[str] = []
         self.tasks: list[ImageTask] = []
         self.failed: list[ImageReport] = []
-        """Sources of a list that could not tell their images."""
+        """Sources of a list that could not list their images."""
 
     def expand(self, source: str, destination: str | None, filters: Sequence[str],
                files: SideFiles | None = None) -> None:
-        """Find all images that `source` names. Raises UsageError for what can never work, before an image is read.
+        """Find all images that `source` names. Raises UsageError for impossible requests, before an image is read.
 
-        `files` are those that the run writes besides; what filters write is added.
+        `files` are those that the run writes besides; the files of filters are added.
         """
         orders = list(self._orders(ListedImage(source, destination, None, filters)))
         for order in orders:
@@ -166,14 +166,14 @@ class TaskList:
         self.tasks = list(self._once_each(self.tasks))
 
     def _placed(self, task: ImageTask) -> ImageTask:
-        """Return the task with the place that its image takes; raises UsageError if that is where it lies."""
+        """Return the task with the place of its image; raises UsageError if the image is read from that place."""
         place = task.output.made().place(task.reference)
         images = task.images
         refuse_same_place(images.location_of(task.reference), task.destination, images.place(task.reference), place)
         return task._replace(place=place)
 
     def _refuse_files(self, files: SideFiles) -> None:
-        """Raise UsageError when a file that is written besides is an image, or a list of them, or lies within one."""
+        """Raise UsageError if a file that is written besides is an image, or a list of images, or is in one."""
         for task in self.tasks:
             for each in task.filters:
                 for path in each.files:
@@ -182,7 +182,7 @@ class TaskList:
             files.refuse_places([*self._lists, *chain.from_iterable(map(_paths, self.tasks))])
 
     def _once_each(self, tasks: Sequence[ImageTask]) -> Iterator[ImageTask]:
-        """Yield the tasks, one that is listed twice once.
+        """Yield the tasks, each only once.
 
         Raises UsageError for two images that would go to one place, and for one that would replace another's source.
         """
@@ -199,7 +199,7 @@ class TaskList:
                 kept.report.notes = [f'{task.source} is listed more than once, and copied once']
 
     def _orders(self, entry: ListedImage, listed: bool = False) -> Iterator[_Order]:
-        """Yield what is to be done for one entry; a list's entries take its place."""
+        """Yield what to do for one entry; the entries of a list take its place."""
         settings = self._settings.choosing(entry.platform) if entry.platform else self._settings
         opened = open_source(self._plugins, source_location(self._plugins, entry.source), settings)
         if isinstance(opened, ImageInput):
@@ -212,7 +212,7 @@ class TaskList:
             for each in opened.entries():
                 inherited = entry.filters if each.filters is None else each.filters
                 inner = each._replace(destination=each.destination or entry.destination, filters=inherited)
-                with _told_where(each):
+                with _naming_entry(each):
                     yield from self._orders(inner, listed=True)
 
     def _order(self, opened: ImageInput, entry: ListedImage, settings: Settings) -> _Order:
@@ -222,11 +222,11 @@ class TaskList:
         filters = open_filters(self._plugins, entry.filters or (), settings)
         recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None
         chosen = settings.platforms or settings.platform
-        asked = [f'--platform={chosen}'] if chosen else []
-        asked += [f'--filter={text}' for text in entry.filters or ()]
-        if option := opened.location.options.get('platform'):  # which comes before --platform
+        requested = [f'--platform={chosen}'] if chosen else []
+        requested += [f'--filter={text}' for text in entry.filters or ()]
+        if option := opened.location.options.get('platform'):  # it has precedence over --platform
             settings = settings.choosing(option)
-        return _Order(opened, destination, filters, recipe, settings, asked)
+        return _Order(opened, destination, filters, recipe, settings, requested)
 
     def _find(self, order: _Order, only: bool) -> None:
         location = order.images.location
@@ -242,7 +242,7 @@ class TaskList:
             report = ImageReport(str(reference), str(destination))
             alone = order.images.location_of(reference)
             which = [str(reference)] if len(references) > 1 and alone == location else []
-            source = ' '.join([str(alone), *which, *order.asked])
+            source = ' '.join([str(alone), *which, *order.requested])
             output = TaskOutput(partial(open_output, self._plugins, destination, order.settings))
             self.tasks.append(ImageTask(order.images, reference, source, order.destination, destination,
                                         order.filters, order.recipe, order.settings, report, output))
@@ -255,8 +255,8 @@ class TaskList:
 
 
 @contextmanager
-def _told_where(entry: ListedImage) -> Iterator[None]:
-    """Put before a UsageError where in a list the entry stands."""
+def _naming_entry(entry: ListedImage) -> Iterator[None]:
+    """Prefix a UsageError with the position of the list's entry."""
     try:
         yield
     except UsageError as error:

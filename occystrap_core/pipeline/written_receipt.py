@@ -1,4 +1,4 @@
-"""A writer's receipt is taken only if it covers the image that the core saw pass."""
+"""A writer's receipt is accepted only if it covers the image that the core streamed."""
 from collections.abc import Sequence
 
 from occystrap_core.api.image_output import ImageOutput, PlacedLayer
@@ -9,7 +9,7 @@ from occystrap_core.verification.receipt import Receipt
 
 def require_receipt(receipt: object, output: ImageOutput, image_id: Digest, layers: Sequence[PlacedLayer] = (),
                     ) -> Receipt:
-    """Return what a writer's finalize returned; raises PluginError unless it is a complete receipt of this image.
+    """Return the result of a writer's finalize; raises PluginError unless it is a complete receipt of this image.
 
     `image_id` is the digest of the config, or of the index; `layers` are as the core hashed and counted them.
     """

@@ -1,1 +1,1 @@
-"""Finding plugins, and the inputs, filters and writers that a user's words mean."""
+"""Finding plugins, and resolving URIs and filters to their inputs, filters and writers."""

@@ -1,4 +1,4 @@
-"""Whose fault an exception is that nobody expected: the plugin's in whose code it came up, or the core's."""
+"""Attributing an unexpected exception to the plugin whose code raised it, or to the core."""
 from collections.abc import Iterator
 
 from occystrap_core.plugins.manager import Plugin, Plugins
@@ -7,7 +7,8 @@ _CORE = 'occystrap_core'
 
 
 def unexpected(error: BaseException, plugins: Plugins | None, *advice: str) -> str:
-    """Return what to tell of an exception that is no OccystrapError: one line that names the plugin, if one failed."""
+    """Return the message for an exception that is no OccystrapError: one line, with the plugin's name if it is at
+    fault."""
     plugin = culprit(error, plugins) if plugins else None
     subject = f'plugin {plugin} failed' if plugin else 'internal error'
     advice = ('report it to its author', *advice) if plugin else advice
@@ -15,7 +16,7 @@ def unexpected(error: BaseException, plugins: Plugins | None, *advice: str) -> s
 
 
 def culprit(error: BaseException, plugins: Plugins) -> Plugin | None:
-    """Return the plugin whose code was the last to run, on the thread that raised; None if that was the core's."""
+    """Return the plugin whose code was the last to run on the raising thread; None if that was the core's."""
     for module in reversed(list(_modules(error))):
         if _is_in(module, _CORE):
             return None
@@ -26,7 +27,7 @@ def culprit(error: BaseException, plugins: Plugins) -> Plugin | None:
 
 
 def _modules(error: BaseException) -> Iterator[str]:
-    """Yield the modules through which an exception came, the one that raised it last."""
+    """Yield the modules that an exception passed through, the one that raised it last."""
     step = error.__traceback__
     while step:
         yield str(step.tb_frame.f_globals.get('__name__', ''))
@@ -34,7 +35,7 @@ def _modules(error: BaseException) -> Iterator[str]:
 
 
 def _places(plugin: Plugin) -> Iterator[str]:
-    """Yield where a plugin's code is: in the package of its entry point, and where it says that its classes are."""
+    """Yield the modules of a plugin's code: the package of its entry point, and those of its declared classes."""
     module = plugin.module.partition(':')[0]
     yield module.rpartition('.')[0] or module
     for declaration in plugin.declarations:

@@ -1,4 +1,4 @@
-"""Finding, loading and asking plugins. One that fails is set aside with its reason and disturbs nobody else."""
+"""Finding and loading plugins, and calling their hooks. A plugin that fails is set aside with the reason."""
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -16,7 +16,7 @@ OFFICIAL: Mapping[type, Mapping[str, str]] = {
                   'tar': 'occystrap-tar'},
     WriterScheme: {'dir': 'occystrap-dir', 'layout': 'occystrap-dir', 'mounts': 'occystrap-dir', 'oci': 'occystrap-dir',
                    'docker': 'occystrap-docker', 'registry': 'occystrap-registry', 'tar': 'occystrap-tar'}}
-"""Which distribution brings which scheme as source and as destination, for those who have not installed it."""
+"""The distribution of each official scheme, as source and as destination, for users who have not installed it."""
 
 _KINDS: Mapping[str, type] = {'register_inputs': InputScheme, 'register_filters': FilterKind,
                               'register_writers': WriterScheme, 'register_commands': CommandDeclaration}
@@ -24,7 +24,7 @@ D = TypeVar('D', bound=InputScheme | FilterKind | WriterScheme | CommandDeclarat
 
 
 class EntryPointLike(Protocol):
-    """What is expected of an entry point; those of importlib_metadata have it."""
+    """The interface of an entry point; those of importlib_metadata have it."""
 
     @property
     def name(self) -> str: ...
@@ -39,7 +39,7 @@ class EntryPointLike(Protocol):
 
 
 class Plugin(NamedTuple):
-    """One entry point of one distribution; `failure` tells why it could not be used, empty if it could."""
+    """One entry point of one distribution; `failure` is why it cannot be used, empty if it can."""
 
     entry_point: EntryPointLike
     key: str
@@ -53,12 +53,12 @@ class Plugin(NamedTuple):
 
     @property
     def module(self) -> str:
-        """The module that it names."""
+        """The module it refers to."""
         return self.entry_point.value
 
     @property
     def distribution(self) -> str:
-        """The distribution's name; read from its metadata when somebody asks, which takes milliseconds."""
+        """The distribution's name; read from its metadata on first use, which takes milliseconds."""
         return str(self.entry_point.dist.name)
 
     @property
@@ -71,7 +71,7 @@ class Plugin(NamedTuple):
 
 
 class Plugins:
-    """All plugins of a run: what they declare, and their hooks."""
+    """All plugins of a run: their declarations and hooks."""
 
     def __init__(self, manager: pluggy.PluginManager, plugins: Sequence[Plugin]) -> None:
         self._manager = manager
@@ -88,16 +88,16 @@ class Plugins:
         return [plugin for plugin in self.all if plugin.failure]
 
     def declared(self, kind: type[D]) -> Iterator[tuple[Plugin, D]]:
-        """Yield every declaration of `kind` with the plugin that makes it."""
+        """Yield every declaration of `kind`, with its plugin."""
         for plugin in self.loaded:
             for declaration in plugin.declarations:
                 if isinstance(declaration, kind):
                     yield plugin, declaration
 
     def find(self, kind: type[D], name: str) -> D:
-        """Return the declaration of `kind` called `name` or with that alias.
+        """Return the declaration of `kind` with this name or alias.
 
-        Raises UnknownScheme, saying which plugin would bring it, and PluginError when two plugins claim the name.
+        Raises UnknownScheme, saying which plugin has it, and PluginError if two plugins claim the name.
         """
         claims: list[tuple[Plugin, D]] = [
             (plugin, each) for plugin, each in self.declared(kind)
@@ -110,7 +110,7 @@ class Plugins:
         return claims[0][1]
 
     def hooks(self, name: str) -> Iterator[tuple[Plugin, Any]]:
-        """Yield, plugin by plugin, a callable for the hook `name`, to be called with keyword arguments."""
+        """Yield, plugin by plugin, a callable for the hook `name`, which takes keyword arguments."""
         by_key = {plugin.key: plugin for plugin in self.loaded}
         for implementation in reversed(getattr(self._manager.hook, name).get_hookimpls()):
             yield by_key[implementation.plugin_name], _calling(implementation)
@@ -135,7 +135,7 @@ def build_plugin_manager(entry_points: Iterable[EntryPointLike] | None = None, d
     """Return all plugins, loaded or failed; `entry_points` default to those of the installed distributions.
 
     `disabled` names entry points or distributions to leave out (default: OCCYSTRAP_DISABLE_PLUGINS, with commas).
-    Raises PluginError for the first failed plugin when OCCYSTRAP_STRICT_PLUGINS=1.
+    Raises PluginError for the first failed plugin if OCCYSTRAP_STRICT_PLUGINS=1.
     """
     if entry_points is None:
         import importlib_metadata
@@ -146,9 +146,9 @@ def build_plugin_manager(entry_points: Iterable[EntryPointLike] | None = None, d
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     found = sorted(entry_points, key=lambda entry_point: (entry_point.name, entry_point.value))
-    wanted = [each for each in found if not blocked or not blocked & {each.name, each.dist.name}]
+    enabled = [each for each in found if not blocked or not blocked & {each.name, each.dist.name}]
     plugins = Plugins(manager, [_load(manager, Plugin(entry_point, f'{number}:{entry_point.name}'))
-                                for number, entry_point in enumerate(wanted)])
+                                for number, entry_point in enumerate(enabled)])
     if plugins.failed and os.environ.get('OCCYSTRAP_STRICT_PLUGINS') == '1':
         raise PluginError(f'plugin {plugins.failed[0]} failed: {plugins.failed[0].failure}')
     return plugins
@@ -160,7 +160,7 @@ def _load(manager: pluggy.PluginManager, plugin: Plugin) -> Plugin:
         manager.register(module, plugin.key)
         manager.check_pending()
         declarations = [declaration for hook in _KINDS for declaration in _declarations(manager, module, hook)]
-    except (Exception, SystemExit) as error:  # whatever a foreign module raises must not disturb the others
+    except (Exception, SystemExit) as error:  # whatever a foreign module raises must not affect other plugins
         if manager.has_plugin(plugin.key):
             manager.unregister(name=plugin.key)
         reason = ' '.join(str(error).split())[:400]

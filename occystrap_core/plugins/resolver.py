@@ -1,4 +1,4 @@
-"""From what a user wrote (URIs, filters) to inputs, filters and outputs, by way of the plugins."""
+"""Resolving what a user wrote (URIs, filters) to inputs, filters and outputs of plugins."""
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -25,9 +25,9 @@ def destination_location(plugins: Plugins, uri: str) -> Location:
 
 
 def open_source(plugins: Plugins, location: Location, settings: Settings) -> ImageInput | ImageList:
-    """Return the input, or the list of sources, at a location; raises PluginError when its code cannot be loaded.
+    """Return the input, or the list of sources, at a location; raises PluginError if its code cannot be loaded.
 
-    Raises UsageError when several platforms are asked of an input that can supply one only.
+    Raises UsageError if several platforms are requested of an input that can supply one only.
     """
     factory = plugins.find(InputScheme, location.scheme).factory
     opened: ImageInput | ImageList = _made(ImageInput | ImageList, factory, location, settings)
@@ -38,13 +38,13 @@ def open_source(plugins: Plugins, location: Location, settings: Settings) -> Ima
 
 
 def open_output(plugins: Plugins, location: Location, settings: Settings) -> ImageOutput:
-    """Return the writer of a location, for one image; raises PluginError when its code cannot be loaded."""
+    """Return the writer of a location, for one image; raises PluginError if its code cannot be loaded."""
     opened: ImageOutput = _made(ImageOutput, plugins.find(WriterScheme, location.scheme).factory, location, settings)
     return opened
 
 
 def open_filters(plugins: Plugins, texts: Sequence[str], settings: Settings) -> list[ImageFilter]:
-    """Return the filters written as `name:key=value,…`, in order; raises UsageError for what does not exist."""
+    """Return the filters written as `name:key=value,…`, in order; raises UsageError for an unknown filter or option."""
     filters: list[ImageFilter] = []
     for text in texts:
         name, given = parse_filter(text)
@@ -64,14 +64,14 @@ def require_many(plugins: Plugins, location: Location) -> None:
         raise UsageError(f'{location} takes several images only with ?{many.needs}=true')
 
 
-def _made(wanted: Any, factory: str, *arguments: object) -> Any:
-    """Return what `factory` makes of `arguments`; raises PluginError when that is no `wanted`, or not finished."""
+def _made(expected: Any, factory: str, *arguments: object) -> Any:
+    """Return the result of `factory(*arguments)`; raises PluginError if it is not of class `expected`, or abstract."""
     try:
         made = load(factory)(*arguments)
-    except TypeError as error:  # such as an abstract method left out
+    except TypeError as error:  # such as a missing abstract method
         raise PluginError(f'{factory} cannot be used: {error}') from error
-    if not isinstance(made, wanted):
-        names = ' or '.join(each.__name__ for each in get_args(wanted) or (wanted,))
+    if not isinstance(made, expected):
+        names = ' or '.join(each.__name__ for each in get_args(expected) or (expected,))
         raise PluginError(f'{factory} made a {type(made).__name__}, a {names} is expected')
     return made
 

@@ -1,4 +1,4 @@
-"""Searching the layers of one image, in whatever order they are read."""
+"""Searching the layers of one image, in any order."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,13 +16,13 @@ from occystrap_core.tar.whiteouts import SHADOWED, LayerEffects, is_whiteout
 VISIBLE = 'visible'
 _BATCH, _BATCH_BYTES = 2000, 1 << 20
 _COST = 600
-"""Bytes of memory that a match takes besides its names, about."""
+"""Approximate bytes of memory for a match, besides its names."""
 _TYPES = {kinds.HARD_LINK: 'hard link', kinds.SYMLINK: 'symlink', kinds.CHARACTER_DEVICE: 'character device',
           kinds.BLOCK_DEVICE: 'block device', kinds.DIRECTORY: 'directory', kinds.FIFO: 'pipe'}
 
 
 class Match(NamedTuple):
-    """One entry of one layer: `layer` is its place, `size` in bytes; of what is not visible, `by` is the layer that
+    """One entry of one layer: `layer` is its position, `size` in bytes. If it is not visible, `by` is the layer that
     shadows or deletes it."""
 
     path: bytes
@@ -46,7 +46,7 @@ class Match(NamedTuple):
 
 
 class LayerSearch:
-    """What was found on one way through a layer."""
+    """The matches in one layer, while it is read."""
 
     def __init__(self, search: 'ImageSearch', layer: Layer) -> None:
         self._search, self._layer = search, layer
@@ -58,12 +58,12 @@ class LayerSearch:
         self._bytes = 0
 
     def entry(self, entry: TarEntry) -> TarEntry:
-        """Look at an entry; it stays as it is."""
+        """Look at an entry, and return it unchanged."""
         kind = entry.type
         if kind == kinds.GLOBAL_PAX:
             return entry
         path, is_directory = plain_path(entry.name), kind == kinds.DIRECTORY
-        if self._layer.index:  # nothing is below the first; of a layer that is there twice the upper one is read
+        if self._layer.index:  # nothing is below the first layer; of a layer that is listed twice the upper one is read
             self.effects.add(path, is_directory)
         if isinstance(self._search.matches, Regex):
             if path and not is_whiteout(path):
@@ -73,7 +73,7 @@ class LayerSearch:
         return entry
 
     def ended(self) -> None:
-        """Keep what was found, now that the layer proved to be what it should be."""
+        """Keep the matches, after the layer was checked."""
         self._settle()
         self._search.keep(self._layer, self)
 
@@ -82,10 +82,10 @@ class LayerSearch:
         self.matches.append(match)
 
     def _note(self, path: bytes, entry: TarEntry) -> None:
-        """Take an entry of which another program says, with many others, whether it matches."""
+        """Keep an entry for a batch in which another program decides which ones match."""
         try:
             self._unsettled.append(Match.of(path, entry))
-        except InvalidImage as error:  # which matters only if it does
+        except InvalidImage as error:  # only needed if it matches
             self._unsettled.append(error)
         self._paths.append(path)
         self._bytes += len(path)
@@ -105,29 +105,29 @@ class LayerSearch:
 
 
 class ImageSearch:
-    """Collects what is found in the layers of an image."""
+    """Collects the matches in the layers of an image."""
 
     def __init__(self, matches: Matches, names: NameMemory) -> None:
-        """`names` is the memory that names may take, those of matches and of what shadows them."""
+        """`names` is the memory for names: of matches, and of what shadows them."""
         self.matches, self.names = matches, names
         self._by_diff_id: dict[Digest, LayerSearch] = {}
 
     def begin(self, layer: Layer) -> LayerSearch:
-        """Return what is to look at the entries of a layer."""
+        """Return the search of one layer."""
         return LayerSearch(self, layer)
 
     def keep(self, layer: Layer, found: LayerSearch) -> None:
-        """Take what was found in a layer, which knows its diff_id by now."""
+        """Take the matches of a layer, whose diff_id is known by now."""
         diff_id = layer.source.diff_id
         assert diff_id
         self._by_diff_id[diff_id] = found
 
     def has(self, diff_ids: Sequence[Digest]) -> bool:
-        """Tell whether all layers with these diff_ids have been searched."""
+        """Return whether all layers with these diff_ids were searched."""
         return self._by_diff_id.keys() >= set(diff_ids)
 
     def results(self, diff_ids: Sequence[Digest]) -> list[Match]:
-        """Return all matches, the lowest layer's first, with what the layers above do to each.
+        """Return all matches, those of the lowest layer first, with the effect of upper layers on each.
 
         `diff_ids` are the source's, lowest first. Raises InvalidImage for a layer that was not searched.
         """
@@ -148,14 +148,13 @@ class ImageSearch:
 
 
 def _last_counts(index: int, matches: Sequence[Match]) -> list[Match]:
-    """Return the matches of one layer; of several with one path, which a tar may have, the last is the one that counts.
-    """
+    """Return the matches of one layer; if a tar has several entries of one path, the last one counts."""
     last = {match.path: match for match in matches}
     return [match if last[match.path] is match else match._replace(state=SHADOWED, by=index) for match in matches]
 
 
 def search_layer(search: ImageSearch, layer: Layer, observers: ReadObservers) -> None:
-    """Read a layer to its end, which checks it, and keep what was found."""
+    """Read a layer to its end, which checks it, and keep the matches."""
     found = search.begin(layer)
     with layer.content(observers) as stream:
         for entry in TarReader(stream.chunks()).entries():

@@ -1,4 +1,4 @@
-"""What was found, as lines for people and for scripts, and as JSON."""
+"""Matches as lines for people and for scripts, and as JSON."""
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,11 +8,12 @@ from occystrap_core.tar.whiteouts import DELETED, SHADOWED
 from occystrap_core.terminal_text import size_text
 
 LONGEST_PATH = 1 << 15
-"""Characters of a line with a path: four for each byte of the longest that Linux takes, all escaped, have room."""
+"""Characters of a line with a path: enough for the longest path of Linux with all bytes escaped, four characters each.
+"""
 
 
 def lines(matches: Sequence[Match]) -> Iterator[str]:
-    """Yield a line for people for each match: layer, type, size, path, and what became of it."""
+    """Yield a line for people for each match: layer, type, size, path, and its state."""
     for match in matches:
         assert match.diff_id
         target = f' -> {_text(match.linkname)}' if match.linkname else ''
@@ -30,7 +31,7 @@ def script_lines(reference: Reference, matches: Sequence[Match]) -> Iterator[str
 
 
 def to_json(match: Match) -> dict[str, Any]:
-    """Return a match for programs; bytes of names that are no UTF-8 are lone surrogates, as Python writes them."""
+    """Return a match for programs; bytes of names that are not UTF-8 are lone surrogates, as in Python."""
     return {'path': _text(match.path), 'layer': match.layer, 'diff_id': str(match.diff_id), 'type': match.type,
             'size': match.size, 'mode': f'{match.mode:04o}', 'uid': match.uid, 'gid': match.gid, 'mtime': match.mtime,
             'target': _text(match.linkname) if match.linkname else None, 'state': match.state, 'by': match.by}
@@ -41,7 +42,7 @@ def _text(name: bytes) -> str:
 
 
 def counted(matches: Sequence[Match]) -> str:
-    """Return how many there are, and how many in each state, in words."""
+    """Return the number of matches in all and in each state, in words."""
     parts = [f'{len(matches)} match{"" if len(matches) == 1 else "es"}']
     for state in (VISIBLE, SHADOWED, DELETED):
         if count := sum(match.state == state for match in matches):

@@ -1,4 +1,4 @@
-"""What to look for: globs or a regular expression, over the paths within layers."""
+"""Matching the paths in layers: by globs or a regular expression."""
 import re
 import select
 import subprocess
@@ -15,17 +15,17 @@ from occystrap_core.tar.globs import Globs
 
 _LOOK = 0.1
 _LONGEST = 30
-"""Seconds that one path may take."""
+"""Seconds for one path."""
 
 
 class Regex:
-    """A regular expression, looked for anywhere in paths, by programs that are killed when the run is to stop.
+    """A regular expression, searched in paths by programs that can be killed.
 
-    Python's own can take years over forty characters, and while it does no thread of the process gets a word in.
+    Python's own may take years for forty characters, and no other thread of the process runs meanwhile.
     """
 
     def __init__(self, pattern: str, settings: Settings) -> None:
-        """Raises UsageError for what is no regular expression."""
+        """Raises UsageError for an invalid regular expression."""
         try:
             re.compile(pattern)
         except (re.error, RecursionError, OverflowError) as error:
@@ -34,10 +34,10 @@ class Regex:
         self._idle: list[_Program] = []
         self._all: list[_Program] = []
         self._lock = threading.Lock()
-        settings.shared.get(self, lambda: self)  # which is closed when the run ends
+        settings.shared.get(self, lambda: self)  # closed at the end of the run
 
     def which(self, paths: Sequence[bytes]) -> Sequence[int]:
-        """Return for each path whether the expression is found; raises OccystrapError, Cancelled."""
+        """Return for each path whether the expression matches; raises OccystrapError, Cancelled."""
         with self._lock:
             program = self._idle.pop() if self._idle else None
         if program is None:
@@ -65,7 +65,7 @@ class _Program:
         self._send(NUMBER.pack(_LONGEST) + _sized(pattern.encode('utf-8', 'surrogateescape')))
 
     def which(self, paths: Sequence[bytes]) -> bytes:
-        """Return a byte for each path, 1 where the expression is found; raises OccystrapError, Cancelled."""
+        """Return a byte for each path, 1 if the expression matches; raises OccystrapError, Cancelled."""
         self._send(NUMBER.pack(len(paths)) + b''.join(map(_sized, paths)))
         if (said := self._read(1)) == DONE:
             return self._read(len(paths))
@@ -76,7 +76,7 @@ class _Program:
                              f'{shown!r}: write it with fewer repetitions, or as a glob')
 
     def close(self) -> None:
-        """End the program, whatever it is at."""
+        """End the program, even while it works."""
         self._process.kill()
         self._process.wait()
 
@@ -114,9 +114,9 @@ Matches = Globs | Regex
 
 
 def matcher(pattern: str, regex: bool, settings: Settings) -> Matches:
-    """Return what finds `pattern`: one regular expression, or globs with commas between; raises UsageError.
+    """Return the matcher for `pattern`: one regular expression, or globs with commas between; raises UsageError.
 
-    A regular expression is looked for anywhere in the path, which has no slash in front.
+    A regular expression may match anywhere in the path, which has no leading slash.
     """
     if regex:
         return Regex(pattern, settings)

@@ -1,8 +1,8 @@
-"""A program that looks for a regular expression in paths: it may take forever over one, and can be killed then.
+"""A program that searches a regular expression in paths: it may take forever for one, and can then be killed.
 
-It reads how many seconds one path may take, the expression, then any number of batches of paths: numbers as four bytes,
-each text as its length and its bytes, a batch begun by the number of paths. Of each batch it says DONE and a byte for
-each path, or what went wrong and at which path.
+Input: the limit of seconds for one path, the expression, then any number of batches of paths. Numbers have four bytes,
+each text is preceded by its length, each batch by its number of paths. Output for each batch: DONE and a byte for each
+path, or an error and its path.
 """
 import os
 import re
@@ -14,7 +14,7 @@ from types import FrameType
 
 DONE, TOO_SLOW, TOO_MUCH = b'\0', b'\1', b'\2'
 MEMORY = 512 << 20
-"""Bytes of memory that the program may have."""
+"""The memory limit of the program, in bytes."""
 NUMBER = struct.Struct('>I')
 
 
@@ -23,7 +23,8 @@ class TooSlow(Exception):
 
 
 class Watch:
-    """Looks every second, even while an expression is matched, at how long a path takes and whether anybody waits."""
+    """Checks every second, even while an expression is matched, how long a path takes and whether the parent still
+    lives."""
 
     def __init__(self, longest: int) -> None:
         self.path, self._seen, self._ticks, self._longest = 0, 0, 0, longest
@@ -41,7 +42,7 @@ class Watch:
 
 
 def main() -> None:
-    """Answer batch after batch until there are no more."""
+    """Answer batches until there are no more."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     watch = Watch(_number())
     search = re.compile(_text()).search

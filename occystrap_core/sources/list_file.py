@@ -10,10 +10,10 @@ _COMMENT = re.compile(r'(^|\s)#.*')
 
 
 class ListFile(ImageList):
-    """The images that a file names: `list://images.txt`, or `list://-` for stdin."""
+    """The images listed in a file: `list://images.txt`, or `list://-` for stdin."""
 
     def entries(self) -> Iterable[ListedImage]:
-        """Return what the lines name, in order; raises UsageError, naming file and lines, for all that are wrong."""
+        """Return the listed images, in order; raises UsageError, naming file and lines, for all mistakes together."""
         name = file_name(self.location.path)
         problems, found = Problems(name), []
         for number, line in enumerate(read_text(self.location.path).split('\n'), 1):

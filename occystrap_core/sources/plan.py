@@ -1,4 +1,4 @@
-"""Plans: a file with images, where each goes, and how. What it may say is in docs/plans-and-lists.md."""
+"""Plans: a file with images, their destinations, and how to copy them. The format is in docs/plans-and-lists.md."""
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ T = TypeVar('T')
 
 
 class Defaults(NamedTuple):
-    """What holds for every image that does not say otherwise; `options` are of the sources' URIs."""
+    """Values for every image without its own; `options` are of the sources' URIs."""
 
     destination: str | None = None
     platform: str | None = None
@@ -26,7 +26,7 @@ class Defaults(NamedTuple):
 
 
 def read_defaults(written: Mapping[str, Any], problems: Problems) -> Defaults:
-    """Return the table `defaults`; what is wrong goes into `problems`."""
+    """Return the table `defaults`; mistakes are added to `problems`."""
     unknown_keys(written, (*_SHARED, 'options'), 'defaults', problems)
     destination, platform, filters = _read_shared(written, 'defaults', problems)
     options = _read(_options, written.get('options'), 'defaults: options', problems)
@@ -35,7 +35,7 @@ def read_defaults(written: Mapping[str, Any], problems: Problems) -> Defaults:
 
 def read_image(written: Mapping[str, Any], defaults: Defaults, where: str, file: str, problems: Problems,
                ) -> ListedImage | None:
-    """Return one image with the defaults filled in, None if it has no proper source; `problems` has the reasons."""
+    """Return one image with the defaults filled in, None if it has no valid source; `problems` has the reasons."""
     unknown_keys(written, ('source', *_SHARED), where, problems)
     destination, platform, filters = _read_shared(written, where, problems)
     source = _read(partial(_source, defaults=defaults), written.get('source', ''), f'{where}: source', problems)
@@ -46,7 +46,7 @@ def read_image(written: Mapping[str, Any], defaults: Defaults, where: str, file:
 
 
 def unknown_keys(written: Mapping[str, Any], known: Sequence[str], where: str, problems: Problems) -> None:
-    """Note every key that is not known, with the nearest that is."""
+    """Report every unknown key, with the nearest known one."""
     for key in written:
         if key not in known:
             problems.add(f'{where}: there is no key {str(key)[:50]!r}{nearest(str(key)[:50], known)}')
@@ -54,14 +54,14 @@ def unknown_keys(written: Mapping[str, Any], known: Sequence[str], where: str, p
 
 def _read_shared(written: Mapping[str, Any], where: str, problems: Problems,
                  ) -> tuple[str | None, str | None, Sequence[str] | None]:
-    """Return destination, platform and filters; None where the table does not say."""
+    """Return destination, platform and filters; None if the table does not have them."""
     return (_read(_destination, written.get('destination'), f'{where}: destination', problems),
             _read(_platform, written.get('platform'), f'{where}: platform', problems),
             _read(_filters, written.get('filters'), f'{where}: filters', problems))
 
 
 def _read(read: Callable[[Any], T], value: object, where: str, problems: Problems) -> T | None:
-    """Return what `read` makes of a value, None where there is none, or where it is wrong, which is noted."""
+    """Return the result of `read` for a value, None if there is none, or it is malformed, which is reported."""
     try:
         return None if value is None else read(value)
     except UsageError as error:
@@ -112,19 +112,19 @@ def _option_text(value: object) -> str:
     return str(value)
 
 
-def _text(value: object, wanted: str) -> str:
+def _text(value: object, expected: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise UsageError(f'{wanted} is expected')
+        raise UsageError(f'{expected} is expected')
     return value.strip()
 
 
 _YAML = ('.yaml', '.yml')
 _YAML_CAP = 1 << 20
-"""Most bytes of YAML, which is read a hundred times slower than TOML."""
+"""Most bytes of YAML, which is parsed a hundred times more slowly than TOML."""
 
 
 class _Shape(NamedTuple):
-    """What stands at the top of a plan."""
+    """The top level of a plan."""
 
     defaults: Mapping[str, Any]
     images: list[Any]
@@ -134,7 +134,7 @@ class Plan(ImageList):
     """The images of a plan: `plan://mirror.toml`, `plan://mirror.yaml`, or TOML from stdin with `plan://-`."""
 
     def entries(self) -> Iterable[ListedImage]:
-        """Return the images, in order; raises UsageError with all that is wrong in the file."""
+        """Return the images, in order; raises UsageError with all mistakes in the file."""
         name = file_name(self.location.path)
         document, problems = _read_document(self.location.path), Problems(name)
         shape = _shape(document, problems)
@@ -165,7 +165,7 @@ def _shape(document: Mapping[str, Any], problems: Problems) -> _Shape:
 
 
 def _read_document(path: str) -> Mapping[str, Any]:
-    """Return the document; raises UsageError, telling the line, for what is no TOML or YAML."""
+    """Return the document; raises UsageError, with the line, for malformed TOML or YAML."""
     yaml = path.lower().endswith(_YAML)
     try:
         document = _parse_yaml(path) if yaml else _parse_toml(path)
@@ -179,10 +179,10 @@ def _read_document(path: str) -> Mapping[str, Any]:
 def _parse_toml(path: str) -> Any:
     try:
         return tomllib.loads(read_text(path))
-    except ValueError as error:  # TOMLDecodeError, and what int() and dates say of numbers
+    except ValueError as error:  # TOMLDecodeError, and errors of int() and dates
         raise UsageError(f'{file_name(path)} is no TOML: {error}') from None
 
 
 def _parse_yaml(path: str) -> Any:
-    from occystrap_core.sources.yaml_document import parse_yaml  # few plans are YAML, and its parser takes long to load
+    from occystrap_core.sources.yaml_document import parse_yaml  # few plans are YAML, and its parser is slow to import
     return parse_yaml(read_text(path, _YAML_CAP), file_name(path))

@@ -1,4 +1,4 @@
-"""Files that name images: read whole, within limits, every mistake reported at once."""
+"""Files that list images: read completely, within limits, all mistakes reported together."""
 import re
 import sys
 
@@ -7,11 +7,11 @@ from occystrap_core.errors import UsageError
 from occystrap_core.oci.reference import Reference
 
 _LEFT_TO_THE_INPUT = re.compile(r'[*?\[@]')
-"""Marks of globs and credentials, which only the input understands, and of digests."""
+"""Characters of globs, credentials and digests, which only the input can interpret."""
 
 
 def source_uri(text: str) -> str:
-    """Return the URI that `text` stands for; raises UsageError for what can be none.
+    """Return the URI for `text`; raises UsageError for malformed text.
 
     A reference without a scheme is in a registry, one without a host on Docker Hub, as docker reads names.
     """
@@ -35,23 +35,23 @@ def _has_host(text: str) -> bool:
 
 
 CAP = 4 << 20
-"""Most bytes of a list or plan; some 40,000 images."""
+"""Most bytes of a list or plan: some 40,000 images."""
 _SHOWN = 10
 
 
 class Problems:
-    """What is wrong with one file, collected to be told in one line."""
+    """The mistakes in one file, reported in one line."""
 
     def __init__(self, file: str) -> None:
         self._file = file
         self._found: list[str] = []
 
     def add(self, text: str) -> None:
-        """Note a problem; `text` says where in the file it is."""
+        """Add a mistake; `text` says where in the file it is."""
         self._found.append(text)
 
     def report(self) -> None:
-        """Raise UsageError with all problems, if there are any."""
+        """Raise UsageError with all mistakes, if there are any."""
         if len(self._found) == 1:
             raise UsageError(f'{self._file}: {self._found[0]}')
         if self._found:
@@ -61,12 +61,12 @@ class Problems:
 
 
 def file_name(path: str) -> str:
-    """Return what to call the file at `path`, where - stands for stdin."""
+    """Return the name of the file at `path`; - stands for stdin."""
     return 'stdin' if path == '-' else path
 
 
 def read_text(path: str, cap: int = CAP) -> str:
-    """Return the text of a file, `-` for stdin; raises UsageError when it cannot be had or is longer than `cap`."""
+    """Return the text of a file, `-` for stdin; raises UsageError if it cannot be read or is longer than `cap`."""
     try:
         if path == '-':
             raw = sys.stdin.buffer.read(cap + 1)

@@ -1,4 +1,4 @@
-"""Plans in YAML: plain data, no tags that make objects, no aliases that multiply, no key twice."""
+"""Plans in YAML: plain data, without tags that make objects, aliases that multiply, or repeated keys."""
 from typing import Any
 
 import yaml
@@ -7,7 +7,7 @@ from occystrap_core.errors import UsageError
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe loader that is stricter still."""
+    """A safe loader with further restrictions."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -26,12 +26,12 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str, name: str) -> Any:
-    """Return the document in `text`; raises UsageError, with `name` and line, for what is none."""
+    """Return the document in `text`; raises UsageError, with `name` and line, if it is malformed."""
     try:
         return yaml.load(text, _PlainLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f', line {mark.line + 1}' if mark else ''
         raise UsageError(f'{name}{where} cannot be understood: {error.problem or error.context}') from None
-    except (yaml.YAMLError, ValueError) as error:  # characters that YAML has not, dates that no calendar has
+    except (yaml.YAMLError, ValueError) as error:  # characters that YAML does not allow, dates that do not exist
         raise UsageError(f'{name} cannot be understood: {" ".join(str(error).split())}') from None

@@ -1,4 +1,4 @@
-"""A small image made in memory, the same bytes on every machine: what a plugin or a demo is tried out with."""
+"""A small image made in memory, the same bytes on every machine, for testing plugins and for demos."""
 import io
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ from occystrap_core.oci.reference import Reference
 SAMPLE = 'occystrap/sample:v1'
 LONG_NAME = 'usr/share/' + '/'.join(['a-directory-with-a-long-name'] * 6) + '/file'
 UNICODE_NAME = 'usr/share/grüße-мир-世界'
-_TIME = 1_500_000_000  # not 0, so that a filter which sets times has something to do
+_TIME = 1_500_000_000  # not 0, so that a filter which sets times has an effect
 _CREATED = '2017-07-14T02:40:00Z'
 
 Member = tuple[tarfile.TarInfo, bytes]
@@ -28,7 +28,7 @@ Member = tuple[tarfile.TarInfo, bytes]
 def sample_layers(variant: str = '') -> list[bytes]:
     """Return three tars, lowest first: files; a whiteout and a symlink; long and unicode names and a hardlink.
 
-    Another `variant` gives another third layer and the same two below it.
+    Another `variant` has another third layer and the same two below it.
     """
     return [
         _tar([_directory('etc'), _file('etc/hostname', b'sample\n'), _file('etc/old.conf', b'to be deleted\n'),
@@ -41,7 +41,7 @@ def sample_layers(variant: str = '') -> list[bytes]:
 
 
 def sample_config(layers: Sequence[bytes] | None = None, architecture: str = 'amd64') -> bytes:
-    """Return the config of an image of these tars, or of `sample_layers()`, with a history."""
+    """Return the config of an image with these tars, or with `sample_layers()`, including a history."""
     tars = sample_layers() if layers is None else layers
     return dump_json({
         'architecture': architecture, 'os': 'linux', 'created': _CREATED,
@@ -53,7 +53,7 @@ def sample_config(layers: Sequence[bytes] | None = None, architecture: str = 'am
 
 
 def sample_image(name: str = SAMPLE, *, stored: bool = True, variant: str = '', compression: str = 'gzip') -> Image:
-    """Return the image with StoredLayers and a manifest, or, unless `stored`, with TarLayers and none."""
+    """Return the image with StoredLayers and a manifest, or, unless `stored`, with TarLayers and no manifest."""
     tars = sample_layers(variant)
     config, reference = ImageConfig.parse(sample_config(tars)), Reference.parse(name)
     if not stored:

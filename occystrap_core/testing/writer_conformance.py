@@ -26,14 +26,15 @@ from occystrap_core.verification.results import CheckResults, Outcome
 
 
 class WriterConformance:
-    """What every writer of files and its verifier must do; `directory` is empty, and all is written below it."""
+    """The requirements for every writer of files and its verifier; `directory` is empty, and everything is written
+    below it."""
 
     settings = Settings(sync=False)
     private: Collection[str] = ()
-    """Names of directories that the writer keeps for itself, in which damage need not be found."""
+    """Names of directories for the writer's own use, in which damage need not be found."""
 
     def make_output(self, directory: Path, settings: Settings) -> ImageOutput:
-        """Return a new writer whose destination lies in `directory`, the same one each time."""
+        """Return a new writer whose destination is in `directory`, the same one each time."""
         raise NotImplementedError
 
     def verify(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
@@ -41,16 +42,16 @@ class WriterConformance:
         raise NotImplementedError
 
     def images(self, directory: Path) -> list[Path]:
-        """Return the files whose damage must be found: all but what the writer keeps for itself."""
+        """Return the files whose damage must be found: all except those in `private`."""
         return [path for path in sorted(directory.rglob('*'))
                 if path.is_file() and not {*self.private} & {*path.relative_to(directory).parts}]
 
     def write(self, directory: Path, image: Image) -> Receipt:
-        """Write an image the way the core does; it reads its layers in parallel."""
+        """Write an image as the core does, reading its layers in parallel."""
         return ImageCopy(image, self.make_output(directory, self.settings), self.settings, 'sample').run()
 
     def outcome(self, receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> Outcome:
-        """Return what verification says."""
+        """Return the outcome of verification."""
         results = self.verify(receipt, level, self.settings)
         assert results is not None, 'verify_output says that its own receipt is not its affair'
         return judge(receipt, level, results).outcome
@@ -106,7 +107,7 @@ class WriterConformance:
 
 
 def _breaking(image: Image) -> Image:
-    """Return the image with a last layer whose blob is not what its descriptor says."""
+    """Return the image with a last layer whose blob does not match its descriptor."""
     last = image.layers[-1]
     assert last.descriptor and last.diff_id
     broken = StoredLayer(last.index, last.descriptor, last.diff_id, lambda: io.BytesIO(b'something else'))

@@ -6,7 +6,7 @@ import pytest
 
 import occystrap_tar.writer
 from occystrap_core import Image, Settings, VerifyLevel
-from occystrap_core.pipeline.dry_run import foresee
+from occystrap_core.pipeline.dry_run import plan_copies
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.run import Run
@@ -79,7 +79,7 @@ def test_a_dry_run_names_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
     offer('one')
     monkeypatch.setattr(Input, 'open', broken)
     plugins = memory_plugins(f'{HERE}:Output', f'{HERE}:Input')
-    assert [each.failure for each in foresee(plugins, Settings(), 'memory://one', 'memory://to', ())] == [NAMED]
+    assert [each.failure for each in plan_copies(plugins, Settings(), 'memory://one', 'memory://to', ())] == [NAMED]
 
 
 def test_a_filter_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import Cancelled, OutgoingLayer, OutputError, Settings, VerifyLevel, WrittenLayer
-from occystrap_core.pipeline.dry_run import foresee
+from occystrap_core.pipeline.dry_run import plan_copies
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile, read_receipts
 from occystrap_core.pipeline.run import Run
@@ -54,7 +54,7 @@ def test_an_output_is_made_once_for_each_image(tmp_path: Path) -> None:
         assert sorted(MADE) == ['to-one', 'to-three', 'to-two']
         receipts.close()
     MADE.clear()
-    foresee(plugins, Settings(), source, 'memory://to-{name}', ())
+    plan_copies(plugins, Settings(), source, 'memory://to-{name}', ())
     assert sorted(MADE) == ['to-one', 'to-three', 'to-two']
 
 

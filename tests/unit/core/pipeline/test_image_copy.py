@@ -405,7 +405,7 @@ def test_a_failing_clean_up_does_not_hide_the_reason(shelf: Shelf) -> None:
     with pytest.raises(DigestMismatch) as caught:
         copy(broken(sample_image(), 0, lambda: Source(b'x')), output(Stuck))
     assert 'layer sha256' in str(caught.value)
-    assert str(caught.value).endswith('; what is temporary could not be removed: a file will not go')
+    assert str(caught.value).endswith('; temporary files could not be removed: a file will not go')
 
 
 def test_a_signal_in_mid_clean_up_does_not_stop_it(shelf: Shelf) -> None:

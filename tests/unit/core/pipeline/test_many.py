@@ -9,7 +9,7 @@ import pytest
 from occystrap_core import Image, Location, Many, Settings, UsageError, VerifyLevel
 from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci import Digest, Reference
-from occystrap_core.pipeline.dry_run import foresee
+from occystrap_core.pipeline.dry_run import plan_copies
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile, read_receipts
 from occystrap_core.pipeline.report import RunReport
@@ -183,7 +183,7 @@ def test_a_dry_run_tells_what_is_there_and_writes_nothing() -> None:
     offer('one', 'two')
     process('memory://one')
     writes = list(SHELVES['shelf'].writes)
-    found = foresee(memory_plugins(), Settings(), 'memory://one,two,gone', 'memory://shelf', [])
+    found = plan_copies(memory_plugins(), Settings(), 'memory://one,two,gone', 'memory://shelf', [])
     assert [(each.layers, each.layers_there) for each in found[:2]] == [(3, 3), (3, 3)]
     assert found[0].line().startswith('would copy memory://one to memory://shelf: 3 layers, ')
     assert SHELVES['shelf'].writes == writes

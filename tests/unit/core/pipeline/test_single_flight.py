@@ -5,7 +5,7 @@ from concurrent.futures import Future
 import pytest
 
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
-from occystrap_core.pipeline.single_flight import InTurn
+from occystrap_core.pipeline.single_flight import SingleFlight
 from tests.unit.core.pipeline.memory import wait_until
 
 
@@ -51,7 +51,7 @@ def test_waiting_ends_when_the_run_is_stopped() -> None:
 
 def test_the_first_goes_alone_then_all_at_once() -> None:
     threads, gate, together = DaemonThreads(8, 'test'), threading.Event(), threading.Barrier(3)
-    turns = InTurn(threads)
+    turns = SingleFlight(threads)
     first = turns.submit('key', gate.wait)
     others = [turns.submit('key', lambda: together.wait(5)) for _ in range(3)]
     free = turns.submit(None, lambda: 'free')
@@ -64,7 +64,7 @@ def test_the_first_goes_alone_then_all_at_once() -> None:
 
 def test_when_the_first_fails_the_next_is_tried_alone() -> None:
     threads, gate, order = DaemonThreads(8, 'test'), threading.Event(), []
-    turns = InTurn(threads)
+    turns = SingleFlight(threads)
 
     def failing() -> None:
         gate.wait()
@@ -84,7 +84,7 @@ def test_when_the_first_fails_the_next_is_tried_alone() -> None:
 
 def test_what_is_cancelled_does_not_hold_up_the_others() -> None:
     threads, gate = DaemonThreads(1, 'test'), threading.Event()
-    turns = InTurn(threads)
+    turns = SingleFlight(threads)
     busy = threads.submit(gate.wait)
     first, second, third = (turns.submit('key', lambda number=number: number)  # type: ignore[misc]
                             for number in range(3))
