@@ -24,7 +24,7 @@ class NameMemory:
         with self._lock:
             if self._taken + count > self._most:
                 raise InvalidImage(f'the names in the layers take more than {self._most} bytes of memory: if that is '
-                                   'as it should be, allow more with --max-names')
+                                   'intended, allow more with --max-names')
             self._taken += count
 
     def give_back(self, count: int) -> None:

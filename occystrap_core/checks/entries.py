@@ -71,8 +71,7 @@ class EntryChecks:
         if entry.name.startswith(b'/'):
             self._add('path-absolute', entry, 'the path begins with a slash')
         if len(path) > _PATH_CAP or max(map(len, names)) > _NAME_CAP:
-            self._add('path-too-long', entry, f'no file system of Linux takes names above {_NAME_CAP} bytes, paths '
-                      f'above {_PATH_CAP}')
+            self._add('path-too-long', entry, f'names on Linux have at most {_NAME_CAP} bytes, paths {_PATH_CAP}')
 
     def _check_kind(self, entry: TarEntry) -> None:
         if entry.type[0] not in _KNOWN:
@@ -84,12 +83,12 @@ class EntryChecks:
             if b'..' in target.split(b'/'):
                 self._add('link-escapes', entry, f'its target is {text(entry.linkname)}')
             elif path_key(target) not in self._types:
-                self._add('link-without-target', entry, f'nothing before it is called {text(target)}')
+                self._add('link-without-target', entry, f'no earlier entry has the name {text(target)}')
 
     def _check_place(self, entry: TarEntry, path: bytes) -> None:
         key = path_key(path)
         if key in self._types:
-            self._add('duplicate-entry', entry, 'the path was there before')
+            self._add('duplicate-entry', entry, 'the path has an earlier entry')
         if path:
             self._keep_directories(path)
             if self._odd:
@@ -141,7 +140,7 @@ class EntryChecks:
         mark = whiteout_of(path)
         if mark is None:
             if not path.rpartition(b'/')[2].startswith(_AUFS):
-                self._add('whiteout-invalid', entry, 'it names nothing that could be deleted')
+                self._add('whiteout-invalid', entry, 'its target name is empty or invalid')
             return
         if entry.type not in (kinds.FILE, b'7') or entry.size:
             self._add('whiteout-not-empty', entry, 'a whiteout is an empty file')

@@ -25,7 +25,7 @@ def check_content(content: Content, settings: Settings, advance: Callable[[int],
 def _check_image(image: Image, findings: Findings, settings: Settings, advance: Callable[[int], None], fast: bool,
                  ) -> None:
     if fast and image.sequential:
-        raise UsageError(f'{image.reference} gives its metadata only with all its layers: leave out --fast')
+        raise UsageError(f'{image.reference} provides its metadata only together with all layers: leave out --fast')
     if fast:
         check_blobs(image, findings)
     else:

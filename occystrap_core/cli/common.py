@@ -56,7 +56,7 @@ def common_options(command: F) -> F:
     """Add the common options to a command; they are kept in the context, not passed as arguments."""
     for option in (
         click.option('-O', '--output-format', 'format', type=click.Choice(['text', 'json']), default='text',
-                     expose_value=False, callback=_keep, help='What goes to stdout.'),
+                     expose_value=False, callback=_keep, help='The format of stdout.'),
         click.option('-q', '--quiet', is_flag=True, expose_value=False, callback=_keep,
                      help='No progress; errors and the summary only.'),
         click.option('--debug', is_flag=True, expose_value=False, callback=_keep,
@@ -82,7 +82,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 def names_option(command: F) -> F:
     """Add the option for the memory of entries' names, for commands that read layers' entries."""
     return click.option('--max-names', type=_Size(), default=MOST, metavar='SIZE', callback=_name_memory,
-                        help=f'Memory that the names in the layers may take (default: {MOST >> 20}M).')(command)
+                        help=f'Memory for the names in the layers (default: {MOST >> 20}M).')(command)
 
 
 def _name_memory(context: click.Context, parameter: click.Parameter, value: int) -> NameMemory:

@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
         """Return the command to run; raises a usage error that suggests the nearest name."""
         if args and args[0] not in _OWN and args[0] not in self._declarations(context):
             from occystrap_core.errors import nearest
-            raise click.UsageError(f'there is no command {args[0]!r}{nearest(args[0], self.list_commands(context))}',
+            raise click.UsageError(f'unknown command {args[0]!r}{nearest(args[0], self.list_commands(context))}',
                                    context)
         return super().resolve_command(context, args)
 

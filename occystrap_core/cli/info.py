@@ -19,7 +19,7 @@ from occystrap_core.terminal_text import size_text
 
 @click.command(short_help='Show platform, digests, layers and history of an image.')
 @click.argument('source', shell_complete=complete_uri)
-@click.option('--platform', help='Which of a multi-platform image, or all (default: what fits this machine).')
+@click.option('--platform', help='Platform of a multi-platform image, or all (default: that of this machine).')
 @network_options
 @common_options
 @click.pass_context
@@ -49,8 +49,8 @@ def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[s
         for reference in opened.references():
             with opened.open(reference) as image:
                 if image.sequential:
-                    raise UsageError(f'{source} gives what it knows only with all its layers: copy the image first, '
-                                     'such as to tar://FILE')
+                    raise UsageError(f'{source} provides its metadata only together with all layers: copy the image '
+                                     'first, such as to tar://FILE')
                 described.append(describe(image))
     return described
 

@@ -17,12 +17,12 @@ _OPTIONS = [
     click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
                  help='How often a failed request is tried again.'),
     click.option('--longest-wait', type=click.FloatRange(min=0), default=60.0, show_default=True, metavar='SECONDS',
-                 help='How long to wait for another attempt, even if a server asks for more.'),
+                 help='Longest wait before another attempt, even if a server asks for more.'),
     click.option('--rate-limit', type=click.FloatRange(min=0, min_open=True), metavar='NUMBER',
-                 help='Requests a second to one host, at most.'),
+                 help='Most requests a second to one host.'),
     click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
-                 help='Certificates of authorities to trust besides the system\'s.'),
-    click.option('--username', metavar='NAME', help='Who to log in as, with --password-stdin.'),
+                 help='Certificates of authorities to trust in addition to the system\'s.'),
+    click.option('--username', metavar='NAME', help='The user to log in as, with --password-stdin.'),
     click.option('--password-stdin', is_flag=True, help='Read the password from stdin.'),
 ]
 _FIELDS = ('timeout', 'least_rate', 'retries', 'longest_wait', 'rate_limit', 'ca_file')

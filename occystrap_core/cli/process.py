@@ -45,24 +45,24 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--verify', 'level', type=_LEVELS, metavar='[=fast|full|none]',
               help='Read back what was written (default: fast; OCCYSTRAP_VERIFY). full hashes every byte.')
 @click.option('--no-verify', 'level', flag_value='none', help='Read nothing back.')
-@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers moved at once, in all.')
+@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers copied in parallel, in total.')
 @click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
-              help='Images moved at once, where the source names several.')
-@click.option('--platform', help='What to take of a multi-platform image: linux/arm64, a list with commas, or all '
+              help='Number of images copied in parallel, if the source names several.')
+@click.option('--platform', help='Platforms of a multi-platform image: linux/arm64, a list with commas, or all '
               '(default: what fits this machine).')
 @click.option('--replace-index', is_flag=True,
-              help='Let a single image take the place of an index of several platforms at the destination.')
+              help='Let a single image replace an index of several platforms at the destination.')
 @click.option('--dry-run', is_flag=True, help='Only show what would be copied, and what is there already.')
 @click.option('--receipt', 'receipt', type=click.Path(dir_okay=False), metavar='FILE',
               help='Add the proof of each image, for occystrap verify: what must be there, and the verdict on it.')
 @click.option('--force', is_flag=True,
-              help='Write over a file that is no image archive, or, with --receipt, that holds no receipts; replace '
+              help='Overwrite a file that is no image archive, or, with --receipt, that holds no receipts; replace '
               'unpacked files that were changed since they were written.')
 @click.option('--resume', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
-              help='Leave out what this receipt file of an earlier run proves to be there still.')
+              help='Skip images that, by this receipt file of an earlier run, are still there.')
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
-              help='Remember there what filters and compression made of layers, for later runs.')
+              help='File that keeps the results of filters and compression for later runs.')
 @click.option('--rebuild-index', is_flag=True, help='Make a damaged index.json, catalog.json or mount.json anew from '
               'the receipts kept beside it, and say what is lost.')
 @click.option('--sync/--no-sync', default=True, help='Flush to the device before anything becomes visible.')

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 @click.command(short_help='Find files in the layers of images.')
 @click.argument('source', shell_complete=complete_uri)
 @click.argument('pattern')
-@click.option('--regex', is_flag=True, help='PATTERN is a regular expression, looked for anywhere in the path.')
+@click.option('--regex', is_flag=True, help='PATTERN is a regular expression, which may match anywhere in the path.')
 @click.option('--script-friendly', is_flag=True, help='Lines of the form image:tag:layer:path.')
-@click.option('--platform', help='Which of a multi-platform image, or all (default: what fits this machine).')
-@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers read at once.')
+@click.option('--platform', help='Platform of a multi-platform image, or all (default: that of this machine).')
+@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers read in parallel.')
 @names_option
 @network_options
 @common_options

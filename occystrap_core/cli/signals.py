@@ -59,7 +59,7 @@ class Signals:
             self._since = time.monotonic()
             raise self._interrupted(number)  # not kept in a variable: its own traceback would keep it alive
         if time.monotonic() - self._since > _AGAIN:
-            _end_at_once(number, 'interrupted again, and ended at once: what is temporary is left to the next run')
+            _end_at_once(number, 'interrupted again: temporary files are left for the next run to remove')
 
     def _interrupted(self, number: int) -> Interrupted:
         error = Interrupted(number)
@@ -81,7 +81,7 @@ class Signals:
             time.sleep(_LOOK)
             if self._raised is None:
                 if time.monotonic() - since > _STUCK:
-                    _end_at_once(number, 'interrupted; what was under way did not answer')
+                    _end_at_once(number, 'interrupted; the current operation did not respond')
             elif not self._is_on_its_way() and not self._ended:
                 signal.pthread_kill(threading.main_thread().ident or 0, number)
 

@@ -28,9 +28,9 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 @click.option('--verify', '--level', 'level', type=click.Choice(['fast', 'full']), metavar='[=fast|full]',
               help='fast looks at existence, sizes and small documents; full hashes every byte.')
 @click.option('--full', 'level', flag_value='full', help='The same as --verify=full.')
-@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Layers hashed at once.')
+@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers hashed in parallel.')
 @click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
-              help='Images verified at once.')
+              help='Number of images verified in parallel.')
 @network_options
 @common_options
 @click.pass_context

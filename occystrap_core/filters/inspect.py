@@ -22,7 +22,7 @@ class Inspect(ImageFilter):
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
         if not options['file']:
-            raise UsageError('filter inspect: say where to write, such as inspect:file=layers.jsonl')
+            raise UsageError('filter inspect: no file: add one, such as inspect:file=layers.jsonl')
         self._target = checked_target('inspect', options['file'], settings)
         self.files = [] if self._target == STDOUT else [self._target]
 

@@ -14,7 +14,7 @@ def given_patterns(name: str, options: Mapping[str, Any]) -> list[str]:
     """Return the patterns given to a filter, separated by commas; raises UsageError if there are none."""
     patterns = [pattern for pattern in (options['pattern'] or '').split(',') if pattern]
     if not patterns:
-        raise UsageError(f'filter {name}: say what to match, such as {name}:pattern=*.pyc,/var/cache')
+        raise UsageError(f'filter {name}: no pattern: add one, such as {name}:pattern=*.pyc,/var/cache')
     return patterns
 
 

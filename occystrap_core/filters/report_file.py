@@ -86,4 +86,4 @@ def _require_reports(target: str) -> None:
 def _require_lines(descriptor: int, target: str) -> None:
     *whole, torn = os.pread(descriptor, _LOOKED_AT, 0).split(b'\n')
     if not all(map(_LINES.fullmatch, whole)) or (torn and not whole and not torn.startswith(_BEGINNING)):
-        raise UsageError(f'{target} is there and holds no reports of inspect or search: name another file')
+        raise UsageError(f'{target} exists and holds no reports of inspect or search: name another file')

@@ -21,7 +21,7 @@ class Search(ImageFilter):
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(options, settings)
         if not options['pattern']:
-            raise UsageError('filter search: say what to look for, such as search:pattern=*.conf')
+            raise UsageError('filter search: no pattern: add one, such as search:pattern=*.conf')
         self._matches = matcher(options['pattern'], options['regex'], settings)
         self._target = checked_target('search', options['file'], settings)
         self.files = [] if self._target == STDOUT else [self._target]

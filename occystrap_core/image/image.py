@@ -146,5 +146,5 @@ class SequentialImage(Image):
     def found_config(self, config: ImageConfig) -> None:
         """Take the config from the stream; raises InvalidImage if it lists other layers than `diff_ids`."""
         if config.diff_ids != self._diff_ids:
-            raise InvalidImage(f'{self.reference}: the config in the stream lists other layers than were promised')
+            raise InvalidImage(f'{self.reference}: the config in the stream lists other layers than expected')
         self._config = config

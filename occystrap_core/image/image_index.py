@@ -115,7 +115,7 @@ class _Filter:
                 notes += changed.notes if isinstance(changed, ImageIndex) else ()
             else:
                 entry = index.index.manifests[child.place]
-                notes.append(f'{index.reference}: {entry.digest} is no image, and so is left out of the filtered index')
+                notes.append(f'{index.reference}: {entry.digest} is no image: it is left out of the filtered index')
         filtered = ImageIndex(index.reference, index.index, children, (), notes)
         filtered.origin = index.origin
         return filtered

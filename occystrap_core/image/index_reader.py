@@ -115,7 +115,7 @@ def _opened(reader: ManifestReader, subject: Digest, listed: Sequence[Descriptor
     contents = reader.open([*listed, *(reader.take(document) for _, document in tagged)])
     for entry in listed:
         if subject_of(reader.document(entry.digest)) != subject:
-            raise InvalidImage(f'{entry.digest} is listed as referring to {subject}, but does not say so itself')
+            raise InvalidImage(f'{entry.digest} is listed as a referrer of {subject}, but has another subject')
     return [*(Referrer(content, subject=subject) for content in contents[:len(listed)]),
             *(Referrer(content, tag=tag) for content, (tag, _) in zip(contents[len(listed):], tagged, strict=True))]
 

@@ -29,7 +29,7 @@ class Descriptor:
             raise InvalidImage(f'{what}: a descriptor is not a JSON object')
         size = required_field(document, 'size', int, what)
         if not 0 <= size <= LARGEST:
-            raise InvalidImage(f'{what}: a descriptor has the size {str(size)[:30]}, which nothing can have')
+            raise InvalidImage(f'{what}: a descriptor has the size {str(size)[:30]}, which is impossible')
         platform = document.get('platform')
         urls, annotations = document.get('urls') or (), document.get('annotations') or {}
         kind = document.get('artifactType') or ''

@@ -44,8 +44,8 @@ def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames
     except (ValueError, RecursionError) as error:
         raise InvalidImage(f'{what} is not JSON that can be read: {error}') from None
     if reader.ambiguous:
-        raise InvalidImage(f'{what} is ambiguous: {reader.ambiguous}, and programs differ in which they take; have it '
-                           'written again with one of them', AMBIGUOUS)
+        raise InvalidImage(f'{what} is ambiguous: {reader.ambiguous}, and programs differ in which they use; write '
+                           'it again with only one of them', AMBIGUOUS)
     return value
 
 

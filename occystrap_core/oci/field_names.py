@@ -163,7 +163,7 @@ def _alike(names: Iterable[str]) -> str:
     seen: dict[str, str] = {}
     for name in names:
         if (first := seen.setdefault(fold(name), name)) != name:
-            return f'{_quoted(first)} and {_quoted(name)} are one name to programs in Go'
+            return f'{_quoted(first)} and {_quoted(name)} are the same name to programs in Go'
     raise AssertionError('no two names are alike')
 
 

@@ -188,5 +188,5 @@ def _manifest_kind(document: dict[str, Any], served_as: str | None) -> str:
         raise InvalidImage(f'the manifest says it is {declared!r} but was served as {served!r}', _CONFUSED)
     kind = declared or served or (media_types.OCI_INDEX if 'manifests' in document else media_types.OCI_MANIFEST)
     if (kind in media_types.INDEXES) != ('manifests' in document) and kind in known:
-        raise InvalidImage(f'the manifest says it is {kind!r} but has not the fields of one', _CONFUSED)
+        raise InvalidImage(f'the manifest says it is {kind!r} but lacks its fields', _CONFUSED)
     return kind

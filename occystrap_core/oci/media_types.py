@@ -66,7 +66,7 @@ def layer_compression(media_type: str) -> Compression:
 def _unreadable(media_type: str) -> str:
     """Return what is wrong with a layer media type that cannot be read, and what the user can do."""
     if media_type.endswith('+encrypted'):
-        return 'that of an encrypted layer, which nobody can read without its key: decrypt the image first'
+        return 'that of an encrypted layer, which cannot be read without its key: decrypt the image first'
     if 'wasm' in media_type:
         return 'that of a WebAssembly module, not of a layer of files'
     return 'not that of a layer of a container image that is plain, gzip or zstd'

@@ -44,9 +44,9 @@ def _take(reported: Any, results: CheckResults, plugin: Plugin, receipt: Receipt
     if reported is None:
         return
     if type(reported) is not CheckResults:  # a subclass could behave differently
-        raise TypeError(f'verify_output returned {reported!r} in place of CheckResults or None')
+        raise TypeError(f'verify_output returned {reported!r} instead of CheckResults or None')
     results.results.extend(reported.results)
     if observes:
         results.observations.extend(reported.observations)
     elif reported.observations:
-        results.warning(f'plugin {plugin}', f'what it observed does not count: {receipt.scheme}:// is not its scheme')
+        results.warning(f'plugin {plugin}', f'its observations are ignored: {receipt.scheme}:// is not its scheme')

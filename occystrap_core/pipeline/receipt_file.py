@@ -91,7 +91,7 @@ class ReceiptFile:
         whole = _whole_lines(content)
         try:
             if content and not content.startswith(_BEGINNING):
-                raise InvalidReceipt(f'{self.path} is there and holds no receipts')
+                raise InvalidReceipt(f'{self.path} exists and holds no receipts')
             _parsed(whole, self.path)
         except InvalidReceipt as error:
             if not self._force:
@@ -192,7 +192,7 @@ def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
     except (OSError, ValueError) as error:
         raise UsageError(f'cannot read the receipt {path}: {getattr(error, "strerror", error)}') from None
     if len(content) > _CAP:
-        raise UsageError(f'{path} has more than {_CAP} bytes, which no file of receipts has')
+        raise UsageError(f'{path} has more than {_CAP} bytes, the limit for a file of receipts')
     if content.strip() and not re.match(rb'\s*\{\s*"', content):
         raise UsageError(f'{path} is not a receipt, nor lines of them: name what process --receipt wrote')
     found = _parsed(_whole_lines(content) if cut else content, path)

@@ -16,7 +16,7 @@ def require_requested(opened: Image | ImageIndex, reference: Reference, settings
     """Raise DigestMismatch or ImageNotFound if an input gave another image than the reference requests."""
     origin = opened.origin
     if reference.digest and origin and origin.digest not in (None, reference.digest):
-        raise DigestMismatch(f'{reference}: the source gave {origin.digest} for it', 'manifest-digest')
+        raise DigestMismatch(f'{reference}: the source returned {origin.digest}', 'manifest-digest')
     if not isinstance(opened, ImageIndex | Artifact):
         _require_platform(opened.platform, opened.reference, settings)
 

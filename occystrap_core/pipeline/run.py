@@ -98,7 +98,7 @@ class Run:
         """Copy one image, unless it is proved to be there; a failure of the only image is raised, others are recorded.
         """
         if self.fail_fast and self._failed.is_set():
-            task.report.failure = 'left out, as another image failed before (--fail-fast)'
+            task.report.failure = 'skipped, since another image failed (--fail-fast)'
             return
         started = time.monotonic()
         try:

@@ -15,7 +15,7 @@ def require_receipt(receipt: object, output: ImageOutput, image_id: Digest, laye
     """
     writer = type(output).__name__
     if not isinstance(receipt, Receipt):
-        raise PluginError(f'{writer} returned {receipt!r} in place of a Receipt')
+        raise PluginError(f'{writer} returned {receipt!r} instead of a Receipt')
     if receipt.image_id != image_id:
         raise PluginError(f'{writer} returned a receipt of another image: {receipt.image_id}, expected {image_id}')
     if gap := receipt.gap():
@@ -24,5 +24,5 @@ def require_receipt(receipt: object, output: ImageOutput, image_id: Digest, laye
     for layer in layers:
         if sizes.get(layer.digest, layer.size) != layer.size:
             raise PluginError(f'{writer} returned a receipt with {sizes[layer.digest]} bytes for layer {layer.digest}, '
-                              f'of which {layer.size} passed')
+                              f'but {layer.size} bytes were read')
     return receipt

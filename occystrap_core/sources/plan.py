@@ -49,7 +49,7 @@ def unknown_keys(written: Mapping[str, Any], known: Sequence[str], where: str, p
     """Report every unknown key, with the nearest known one."""
     for key in written:
         if key not in known:
-            problems.add(f'{where}: there is no key {str(key)[:50]!r}{nearest(str(key)[:50], known)}')
+            problems.add(f'{where}: unknown key {str(key)[:50]!r}{nearest(str(key)[:50], known)}')
 
 
 def _read_shared(written: Mapping[str, Any], where: str, problems: Problems,
@@ -170,7 +170,7 @@ def _read_document(path: str) -> Mapping[str, Any]:
     try:
         document = _parse_yaml(path) if yaml else _parse_toml(path)
     except RecursionError:
-        raise UsageError(f'{file_name(path)}: things are nested too deep') from None
+        raise UsageError(f'{file_name(path)}: values are nested too deep') from None
     if not isinstance(document, dict):
         raise UsageError(f'{file_name(path)}: a plan is expected, with images')
     return document

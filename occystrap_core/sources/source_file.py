@@ -79,5 +79,5 @@ def read_text(path: str, cap: int = CAP) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(f'{file_name(path)} is not UTF-8 at byte {error.start}') from None
     if len(raw) > cap:
-        raise UsageError(f'{file_name(path)} has more than the {cap >> 20} MiB that a file of its kind may have')
+        raise UsageError(f'{file_name(path)} has more than the {cap >> 20} MiB allowed')
     return text

@@ -77,7 +77,7 @@ class TarReader:
         while self.unread < count:
             begun = bytes(self._chunk[self._scanner.place:])
             if not self._advance():
-                raise InvalidImage('a tar is cut off in mid entry')
+                raise InvalidImage('a tar is cut off within an entry')
             self._chunk = memoryview(begun + bytes(self._chunk))
         return bytes(self._chunk[self._scanner.place:self._scanner.place + count])
 
@@ -119,7 +119,7 @@ class TarReader:
         """Return the next data, at most so many bytes; raises InvalidImage at the end of the tar."""
         scanner = self._scanner
         if scanner.place == len(self._chunk) and not self._advance():
-            raise InvalidImage('a tar is cut off in mid entry')
+            raise InvalidImage('a tar is cut off within an entry')
         piece = self._chunk[scanner.place:scanner.place + most]
         scanner.place += len(piece)
         scanner.left -= len(piece)

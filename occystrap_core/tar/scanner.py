@@ -120,15 +120,15 @@ class TarScanner:
         second = content[:max(0, fields.BLOCK - self._behind)]
         self._behind += len(content)
         if second.strip(b'\0'):
-            raise InvalidImage('a tar goes on after a single block of zeros, where programs stop or refuse it')
+            raise InvalidImage('a tar continues after a single block of zeros, where programs stop or refuse it')
         self.goes_on = self.goes_on or content.strip(b'\0') != b''
 
     def require_whole(self) -> None:
         """Raise InvalidImage if the tar ends within a block or data, or after an extended header without its entry."""
         if self.left:
-            raise InvalidImage('a tar is cut off in mid entry')
+            raise InvalidImage('a tar is cut off within an entry')
         if self._held or 0 < self._behind < fields.BLOCK:
-            raise InvalidImage('a tar is cut off in mid block')
+            raise InvalidImage('a tar is cut off within a block')
         if self._parser is not None:
             raise InvalidImage('a tar ends after an extended header without its entry')
 

@@ -73,7 +73,7 @@ def _in_records(entry: TarEntry) -> Extents:
     else:
         pieces = _pairs(list(_in_turn(entry.records)))
     if len(pieces) != _number(entry.pax.get(b'GNU.sparse.numblocks', b'')):
-        raise InvalidImage('a sparse file in a tar has a map of another length than it says')
+        raise InvalidImage('a sparse file in a tar has a map of another length than declared')
     return pieces
 
 

@@ -53,7 +53,7 @@ class WriterConformance:
     def outcome(self, receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> Outcome:
         """Return the outcome of verification."""
         results = self.verify(receipt, level, self.settings)
-        assert results is not None, 'verify_output says that its own receipt is not its affair'
+        assert results is not None, 'verify_output says that its own receipt has another scheme'
         return judge(receipt, level, results).outcome
 
     @pytest.mark.parametrize('level', [VerifyLevel.FAST, VerifyLevel.FULL])

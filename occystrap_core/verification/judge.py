@@ -84,8 +84,8 @@ class Look:
             self._compare(seen)
         self.is_open = not self.findings and not self._is_proved()
         if self.is_open:
-            self._note(Severity.UNVERIFIED, f'only {self._known()} was looked at, not {self.need.value}' if
-                       self.observations else 'nobody looked at it')
+            self._note(Severity.UNVERIFIED, f'only {self._known()} was checked, not {self.need.value}' if
+                       self.observations else 'it was not checked')
 
     def _known(self) -> str:
         reported = all(each.proof is Proof.REPORTED for each in self.observations)
@@ -94,7 +94,7 @@ class Look:
     def _compare(self, seen: Observation) -> None:
         expected = self.expectation
         if seen.presence is Presence.UNREACHABLE:
-            self._note(Severity.UNVERIFIED, seen.reason or 'could not be looked at')
+            self._note(Severity.UNVERIFIED, seen.reason or 'could not be checked')
         elif seen.presence is Presence.MISSING:
             self._note(Severity.ERROR, seen.reason or f'is missing, expected {expected.size} bytes')
         elif seen.presence is Presence.DIFFERENT:

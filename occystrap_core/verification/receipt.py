@@ -175,7 +175,7 @@ class Receipt:
     def _gap_of_parts(self) -> str:
         """Return what is missing if an index has no parts although manifests are expected."""
         manifests = self.of_kind('manifest') if self.is_index and not self.parts else ()
-        return f'it does not say of which image {manifests[0]} is' if manifests else ''
+        return f'it does not say which image {manifests[0]} belongs to' if manifests else ''
 
     def _gap_of_old(self) -> str:
         """Return what is missing in a receipt of version 1, as far as it can be determined."""

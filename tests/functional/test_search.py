@@ -88,8 +88,8 @@ def test_a_damaged_layer_is_no_place_to_search(tmp_path: Path, registry_factory:
 def test_mistakes(source: str, occystrap: CommandLine) -> None:
     assert 'no regular expression' in occystrap('search', '--regex', source, '(').assert_code(2).err
     assert 'no command' not in occystrap('search', source).assert_code(2).err
-    assert 'say what to look for' in occystrap('process', source, 'dir://out', '-f', 'search').assert_code(2).err
-    assert 'say where to write' in occystrap('process', source, 'dir://out', '-f', 'inspect').assert_code(2).err
+    assert 'no pattern: add one' in occystrap('process', source, 'dir://out', '-f', 'search').assert_code(2).err
+    assert 'no file: add one' in occystrap('process', source, 'dir://out', '-f', 'inspect').assert_code(2).err
     done = occystrap('process', source, 'dir://out', '-f', 'search:pattern=*', '-O', 'json').assert_code(2)
     assert 'search:file=FILE' in done.err
     done = occystrap('process', source, 'dir://out', '-f', 'inspect:file=no/such/directory').assert_code(1)

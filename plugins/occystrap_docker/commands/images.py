@@ -25,7 +25,7 @@ _HEADINGS = ('NAME', 'IMAGE ID', 'SIZE', 'CREATED', 'PLATFORM')
 
 @click.command()
 @click.argument('location', metavar='[docker://[PATTERN]]', default='docker://')
-@click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='What goes to stdout.')
+@click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='The format of stdout.')
 @click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
               help='How long the daemon may stay silent.')
 @click.pass_context

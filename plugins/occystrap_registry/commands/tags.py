@@ -17,7 +17,7 @@ _SCHEME = 'registry'
 @click.command()
 @click.argument('location', metavar='registry://HOST[/REPOSITORY]')
 @click.option('--limit', type=click.IntRange(min=1), metavar='NUMBER', help='Ask for no more names than these.')
-@click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='What goes to stdout.')
+@click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='The format of stdout.')
 @click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
               help='How long the registry may stay silent.')
 @click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,

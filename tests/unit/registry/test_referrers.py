@@ -245,5 +245,5 @@ def test_a_manifest_that_does_not_refer_to_what_it_is_listed_for(start: Start, s
     image = image_at(source, settings)
     stranger = put_artifact(source, b'stranger')
     put_manifest(source, index_raw(stranger), referrers_tag(image.digest), media_types.OCI_INDEX, 'many')
-    with pytest.raises(InvalidImage, match=f'{stranger.digest} is listed as referring to {image.digest}, but'):
+    with pytest.raises(InvalidImage, match=f'{stranger.digest} is listed as a referrer of {image.digest}, but'):
         open_at(source, settings, referrers=True)

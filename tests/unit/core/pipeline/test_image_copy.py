@@ -350,7 +350,7 @@ def test_what_the_system_refuses_to_a_writer_names_the_destination(shelf: Shelf)
 @pytest.mark.parametrize(('kind', 'words'), [
     (Careless, 'did not read layer sha256:.* to its end'), (Mistaken, 'is there with another digest'),
     (Vague, 'did not read layer'), (Silent, 'returned None for layer sha256:.*WrittenLayer is expected'),
-    (Unwritten, 'Unwritten returned None in place of a Receipt')])
+    (Unwritten, 'Unwritten returned None instead of a Receipt')])
 @pytest.mark.parametrize('form', ['stored', 'tar'])
 def test_writers_that_break_their_contract_are_named(kind: type[MemoryOutput], words: str, form: str, shelf: Shelf,
                                                      ) -> None:

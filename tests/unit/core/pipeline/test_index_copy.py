@@ -161,7 +161,7 @@ def test_a_writer_that_promises_too_much_is_named() -> None:
     class Silent(IndexShelf):
         def finalize_index(self, index: object) -> Receipt:  # type: ignore[override]
             return None  # type: ignore[return-value]
-    with pytest.raises(PluginError, match='Silent returned None in place of a Receipt'):
+    with pytest.raises(PluginError, match='Silent returned None instead of a Receipt'):
         copy(index_of(two()), output(Silent))
 
 

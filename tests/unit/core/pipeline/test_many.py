@@ -129,7 +129,7 @@ def test_fail_fast_begins_no_further_image() -> None:
     offer('one', 'two')
     report = process('memory://bad,one,two', settings=Settings(images=1), fail_fast=True)
     assert [bool(image.failure) for image in report.images] == [True, True, True]
-    assert 'left out' in report.images[2].failure and not SHELVES['shelf'].images
+    assert 'skipped' in report.images[2].failure and not SHELVES['shelf'].images
     assert process('memory://bad,one,two', settings=Settings(images=1)).images[2].succeeded
 
 

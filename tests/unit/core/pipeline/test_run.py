@@ -176,7 +176,7 @@ def test_an_answer_of_the_wrong_kind_is_no_proof(answer: object) -> None:
     report = process(offer('one'), plugins=memory_plugins(verifier=lambda: answer))
     assert report.images[0].outcome is Outcome.FAILED
     assert 'occystrap-memory' in report.images[0].findings[0].item
-    assert 'in place of CheckResults or None' in report.images[0].findings[0].message
+    assert 'instead of CheckResults or None' in report.images[0].findings[0].message
 
 
 def test_an_image_is_verified_while_the_next_is_copied() -> None:
