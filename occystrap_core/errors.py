@@ -12,7 +12,7 @@
     │       └── DigestMismatch     bytes with another digest or size than expected
     │           └── SizeMismatch   fewer or more bytes
     ├── ServiceError               a registry or daemon did not do what was requested
-    │   ├── ServiceUnavailable     nobody answers, or only with errors
+    │   ├── ServiceUnavailable     no answer, or only server errors
     │   └── AccessDenied           credentials are missing or refused
     └── OutputError                the destination could not be written
 

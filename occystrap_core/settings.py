@@ -1,4 +1,4 @@
-"""What holds for a whole run: the same object reaches every input, filter, writer and verifier."""
+"""Settings of a run: one object that every input, filter, writer and verifier gets."""
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -29,7 +29,7 @@ T = TypeVar('T')
 
 
 class RequestStats:
-    """Counts what a network client did; shared by all threads of a run."""
+    """Counters of network requests, shared by all threads of a run."""
 
     def __init__(self, requests: int = 0, retries: int = 0, rate_limits: int = 0) -> None:
         self.requests, self.retries, self.rate_limits = requests, retries, rate_limits
@@ -44,7 +44,7 @@ class RequestStats:
 
 
 class Cancellation:
-    """Set once, by a signal or a failed layer, and looked at by whoever moves bytes."""
+    """A flag that a signal or a failed layer sets once, and that everything that moves bytes checks."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -69,18 +69,18 @@ class Cancellation:
             raise
 
     def check(self) -> None:
-        """Raise Cancelled when the run was asked to stop."""
+        """Raise Cancelled if the run was asked to stop."""
         if self._event.is_set():
             raise Cancelled('interrupted')
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but wake up and raise Cancelled when the run is asked to stop."""
+        """Sleep; wake up and raise Cancelled if the run is asked to stop."""
         if self._event.wait(seconds):
             raise Cancelled('interrupted')
 
 
 class Shared:
-    """What the parts of a run have in common, such as a host's connections: made once, closed at its end."""
+    """What the parts of a run share, such as connections to a host: made once, closed at its end."""
 
     def __init__(self) -> None:
         self._entries: dict[Hashable, _Entry] = {}
@@ -88,10 +88,10 @@ class Shared:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what `key` stands for, made by `make` when first asked for; use a class or a tuple with one as key.
+        """Return the value of `key`, made by `make` on first use; the key is a class, or a tuple that contains one.
 
-        Called on any thread. Others that ask for the same key wait until it is made; `make` may ask for other keys.
-        What `make` raises is raised, and the next to ask tries again.
+        Called on any thread. Other callers with the same key wait until it is made; `make` may get other keys. An
+        exception of `make` is raised, and the next caller tries again.
         """
         with self._lock:
             entry = self._entries.get(key) or self._entries.setdefault(key, _Entry())
@@ -103,7 +103,7 @@ class Shared:
             return cast(T, entry.thing)
 
     def close(self) -> None:
-        """Close all that can be closed, the last made first; what is asked for later is made anew."""
+        """Close all values that can be closed, the last made first; a value requested later is made again."""
         with self._lock:
             made, self._made, self._entries = self._made, [], {}
         for thing in reversed(made):
@@ -112,7 +112,7 @@ class Shared:
 
 
 class _Entry:
-    """One thing that parts of a run have in common; the lock is held while it is made."""
+    """One shared value; the lock is held while it is made."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -121,12 +121,13 @@ class _Entry:
 
 
 def default_jobs() -> int:
-    """Return how many layers to move at once: three on small machines, one a core up to eight on larger ones."""
+    """Return the default number of layers in parallel: three on small machines, one a core, up to eight, on larger
+    ones."""
     return min(8, max(3, len(os.sched_getaffinity(0))))
 
 
 def _temporary_directory() -> str:
-    import tempfile  # late, as it takes milliseconds that --help does not have
+    import tempfile  # late: the import takes milliseconds, and --help does not need it
     return tempfile.gettempdir()
 
 
@@ -134,20 +135,20 @@ def _temporary_directory() -> str:
 class Settings:
     """Settings of a run.
 
-    `jobs`: layers at once, `images`: images at once. `sync`: flush to the device before anything becomes visible.
-    `verify`: how much is checked, of what a writer finds at the destination too. `timeout`: seconds that a server may
-    stay silent. `least_rate`: bytes a second that it must send or take of a body, averaged over `timeout`, 0 for any.
-    `retries`: how often a failed request is tried again. `longest_wait`: seconds at most between two attempts, whatever
-    a server asks for. `rate_limit`: requests a second to one host, None for as many as it takes. `ca_file`:
-    certificates of authorities to trust besides the system's. `login`: user and password for whoever asks, from
-    --username. `platform`: what to take of an index, None for this machine's; `platforms`: the choice of several or all
-    of them, None for one. `temporary`: directory for spooled data. `credentials`: user and password by host[:port], as
-    given in URIs and options; in memory alone, so that the verifier of the same run has them and no receipt does.
-    `rebuild_index`: a damaged list of a destination's images is made anew, whatever else it told of. `replace_index`: a
-    single image may take the place of an index of several. `force`: what is no image archive may be written over,
-    and unpacked files that were changed since may be replaced.
-    `names`: the memory that names of entries may take where layers are searched, checked or filtered.
-    `stdout_taken`: a report in JSON goes to stdout, so that nothing else may. `shared`: what plugins keep for the run.
+    `jobs`: layers in parallel, `images`: images in parallel. `sync`: flush to the device before anything becomes
+    visible. `verify`: the level of verification, also for layers that a writer finds at the destination. `timeout`:
+    seconds that a server may stay silent. `least_rate`: bytes of a body that it must send or take each second, averaged
+    over `timeout`; 0 for no limit. `retries`: how often a failed request is tried again. `longest_wait`: most seconds
+    between two attempts, whatever a server asks for. `rate_limit`: requests a second to one host, None for no limit.
+    `ca_file`: certificates of authorities to trust in addition to the system's. `login`: user and password from
+    --username, for any server that needs them. `platform`: the platform to take of an index, None for this machine's;
+    `platforms`: the choice of several or all of them, None for one. `temporary`: directory for spooled data.
+    `credentials`: user and password by host[:port], from URIs and options; kept in memory only, so that the verifier of
+    the same run has them and no receipt does. `rebuild_index`: rebuild a damaged list of a destination's images, even
+    if entries are lost. `replace_index`: a single image may replace an index of several. `force`: overwrite files that
+    are no image archives, and replace unpacked files that were changed since. `names`: the memory for names of entries
+    in layers that are searched, checked or filtered. `stdout_taken`: a JSON report goes to stdout, so nothing else may.
+    `shared`: what plugins keep for the run.
     """
 
     jobs: int = field(default_factory=default_jobs)
@@ -176,24 +177,24 @@ class Settings:
     shared: Shared = field(default_factory=Shared, repr=False, compare=False)
 
     def in_parallel(self, work: Callable[[A], B], items: Iterable[A], *, helping: bool = False) -> list[B]:
-        """Return what `work` makes of each item, in their order, on the `jobs` worker threads that the run has.
+        """Return the result of `work` for each item, in order, computed on the `jobs` worker threads of the run.
 
-        For whatever verifies, hashes or asks for several things; it goes before layers that are still to be copied.
-        `helping`: the calling thread takes part, so that small requests never wait for a layer. Other callers wait
-        without working, unless they are worker threads themselves; they must hold no lock that `work` takes. Raises
-        what `work` raised for the first item that failed, having begun no other since, and Cancelled.
+        For verifying, hashing and requests; it has precedence over layers still to be copied. `helping`: the calling
+        thread takes part, so that small requests never wait for a layer. Other callers only wait, unless they are
+        worker threads themselves; they must hold no lock that `work` needs. Raises the exception of the first item that
+        failed, after which no further item is begun, and Cancelled.
         """
         from occystrap_core.parallel_work import in_parallel
         return in_parallel(self.workers(), work, items, self.cancellation.check, helping)
 
     def workers(self) -> 'DaemonThreads':
-        """Return the worker threads of the run, `jobs` of them, which all its images share; for the core."""
-        from occystrap_core.daemon_threads import DaemonThreads  # late, as --help needs no threads
+        """Return the run's `jobs` worker threads, which all its images share; for the core."""
+        from occystrap_core.daemon_threads import DaemonThreads  # late: --help needs no threads
         return self.shared.get(DaemonThreads, lambda: DaemonThreads(
             self.jobs, 'worker', first=len(os.sched_getaffinity(0))))
 
     def platform_choice(self, option: str | None) -> PlatformChoice | None:
-        """Return what to take of an index, by a scheme's option or else for the whole run; None if nobody said.
+        """Return what to take of an index, by a scheme's option or else for the whole run; None if neither is given.
 
         Raises UsageError for an option that names no platform.
         """
@@ -202,10 +203,10 @@ class Settings:
         return PlatformChoice((self.platform,)) if self.platform else self.platforms
 
     def with_jobs(self, jobs: int) -> 'Settings':
-        """Return these settings with another number of layers at once."""
+        """Return these settings with another number of layers in parallel."""
         return replace(self, jobs=jobs)
 
     def choosing(self, platforms: str) -> 'Settings':
-        """Return these settings with what to take of an index, as users write it; raises UsageError."""
+        """Return these settings with the given choice of platforms, as users write it; raises UsageError."""
         choice = PlatformChoice.parse(platforms)
         return replace(self, platform=choice.one, platforms=None if choice.one else choice)

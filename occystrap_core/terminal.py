@@ -143,7 +143,7 @@ def prompt(question: str, hidden: bool = False) -> str:
     return str(click.prompt(one_line(question), hide_input=hidden, err=True))
 
 
-def last_words(text: str) -> None:
+def print_last_line(text: str) -> None:
     """Print a line on standard error just before the process ends, without waiting for locks, and hardly for the
     reader."""
     with suppress(OSError):

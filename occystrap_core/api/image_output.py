@@ -218,7 +218,7 @@ class ImageOutput(ABC):
     def prepare_index(self, index: ImageIndex) -> None:
         """Check, before any blob is read, whether the index can be written here; raises OutputError if not."""
 
-    def spare_index(self, there: Manifest | Index | None, name: str) -> None:
+    def require_no_index(self, there: Manifest | Index | None, name: str) -> None:
         """Raise OutputError if a single image would replace an index of several platforms, unless --replace-index is
         given.
 

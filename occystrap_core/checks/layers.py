@@ -69,7 +69,7 @@ def _read(layer: Layer, observers: ReadObservers, entries: EntryChecks, report: 
     entries.ended()
     if not tar.scanner.has_end:
         report('tar-end', 'it does not end with two blocks of zeros')
-    if tar.scanner.goes_on:
+    if tar.scanner.has_trailing_data:
         report('tar-data-behind-end', 'something follows the end')
 
 

@@ -12,7 +12,7 @@ from occystrap_core.cli.group import occystrap
 from occystrap_core.cli.signals import Interrupted, Signals
 from occystrap_core.errors import Cancelled, OccystrapError, system_text
 from occystrap_core.plugins.blame import unexpected
-from occystrap_core.terminal import guard_streams, last_words, print_message
+from occystrap_core.terminal import guard_streams, print_last_line, print_message
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         finally:
             signals.end()
     except Interrupted as error:  # while another error was reported
-        code = _tell_interrupted(error)
+        code = _report_interruption(error)
     with suppress(OSError):  # the error that matters has been reported
         sys.stdout.flush()
     os._exit(code)  # threads that wait for a silent server must not delay the end
@@ -39,19 +39,19 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except click.ClickException as error:
-        return _tell_usage(error)
+        return _report_usage(error)
     except click.Abort:
-        return _tell('the input ended before the question was answered', 1, shared)
+        return _report('the input ended before the question was answered', 1, shared)
     except OccystrapError as error:
-        return _tell(str(error), error.exit_code, shared)
+        return _report(str(error), error.exit_code, shared)
     except (Interrupted, Cancelled) as error:
-        return _tell_interrupted(error)
+        return _report_interruption(error)
     except SystemExit as error:
         return _exit_code(error)
     except OSError as error:
-        return _tell(system_text(error), 1, shared)
+        return _report(system_text(error), 1, shared)
     except Exception as error:  # the last resort: the user gets a line, not a traceback
-        return _tell(unexpected(error, shared.plugins, '--debug shows where'), 1, shared)
+        return _report(unexpected(error, shared.plugins, '--debug shows where'), 1, shared)
 
 
 def _exit_code(error: SystemExit) -> int:
@@ -61,7 +61,7 @@ def _exit_code(error: SystemExit) -> int:
     return error.code if isinstance(error.code, int) else int(error.code is not None)
 
 
-def _tell(message: str, code: int, shared: Common) -> int:
+def _report(message: str, code: int, shared: Common) -> int:
     if shared.debug:
         _print_traceback()
     print_message(f'occystrap: error: {message}', whole=shared.debug)
@@ -76,7 +76,7 @@ def _print_traceback() -> None:
             print_message(line, whole=True)
 
 
-def _tell_usage(error: click.ClickException) -> int:
+def _report_usage(error: click.ClickException) -> int:
     context = getattr(error, 'ctx', None)
     path = context.command_path if context else 'occystrap'
     message = ' '.join(error.format_message().split()).rstrip('.')
@@ -84,7 +84,7 @@ def _tell_usage(error: click.ClickException) -> int:
     return error.exit_code
 
 
-def _tell_interrupted(error: Interrupted | Cancelled) -> int:
+def _report_interruption(error: Interrupted | Cancelled) -> int:
     left = '; '.join(getattr(error, '__notes__', ())) or 'nothing half-written was left behind'
-    last_words(f'occystrap: error: interrupted; {left}')
+    print_last_line(f'occystrap: error: interrupted; {left}')
     return error.exit_code

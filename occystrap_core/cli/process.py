@@ -63,8 +63,8 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
               help='File that keeps the results of filters and compression for later runs.')
-@click.option('--rebuild-index', is_flag=True, help='Make a damaged index.json, catalog.json or mount.json anew from '
-              'the receipts kept beside it, and say what is lost.')
+@click.option('--rebuild-index', is_flag=True, help='Rebuild a damaged index.json, catalog.json or mount.json from '
+              'the receipts kept beside it, and report what is lost.')
 @click.option('--sync/--no-sync', default=True, help='Flush to the device before anything becomes visible.')
 @click.option('--temp-dir', type=click.Path(exists=True, file_okay=False), help='Directory for spooled data.')
 @names_option

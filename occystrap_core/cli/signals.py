@@ -7,7 +7,7 @@ import weakref
 from types import FrameType
 from typing import NoReturn
 
-from occystrap_core.terminal import last_words
+from occystrap_core.terminal import print_last_line
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK = 0.1
@@ -72,9 +72,9 @@ class Signals:
     def _watch(self, reading: int) -> None:
         while number := os.read(reading, 1):
             if number[0] in _NUMBERS:
-                self._see_to(number[0])
+                self._deliver(number[0])
 
-    def _see_to(self, number: int) -> None:
+    def _deliver(self, number: int) -> None:
         """Make sure that the signal reaches the main thread and ends it."""
         since = time.monotonic()
         while not self._ended:
@@ -87,5 +87,5 @@ class Signals:
 
 
 def _end_at_once(number: int, message: str) -> NoReturn:
-    last_words(f'occystrap: error: {message}')
+    print_last_line(f'occystrap: error: {message}')
     os._exit(128 + number)

@@ -34,10 +34,10 @@ class Search(ImageFilter):
             looking = search.begin(layer)
             return LayerPass(looking.entry, looking.ended)
 
-        image.on_copied(lambda: self._tell(image, search))
+        image.on_copied(lambda: self._report(image, search))
         return rewrite_layers(image, begin, self.settings)
 
-    def _tell(self, image: Image, search: ImageSearch) -> None:
+    def _report(self, image: Image, search: ImageSearch) -> None:
         matches = search.results(image.diff_ids)
         if self.options['script_friendly']:
             text = list(script_lines(image.reference, matches))

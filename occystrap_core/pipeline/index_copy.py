@@ -111,7 +111,7 @@ def contents_of(children: Sequence[Child], referrers: Sequence[Referrer]) -> lis
     return [*(child.content for child in children), *(each.content for each in referrers)]
 
 
-def _nobody(count: int) -> None:
+def _ignore(count: int) -> None:
     """Ignore progress."""
 
 
@@ -119,7 +119,7 @@ class IndexCopy:
     """Copies an index, or a selection of its entries, into one output; the interface is that of ImageCopy."""
 
     def __init__(self, index: ImageIndex, output: ImageOutput, settings: Settings, source: str,
-                 progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> None:
+                 progress: Callable[[int], None] = _ignore, recipe: str | None = None) -> None:
         """The arguments are those of ImageCopy."""
         self._index, self._output, self._source = index, output, source
         self._parts = Parts(output, settings, source, progress, recipe)
@@ -149,7 +149,7 @@ class ReferrersCopy(ImageCopy):
     """Copies an image with its referrers, which are at the destination before the image's tag is."""
 
     def __init__(self, image: Image, output: ImageOutput, settings: Settings, source: str,
-                 progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> None:
+                 progress: Callable[[int], None] = _ignore, recipe: str | None = None) -> None:
         """The arguments are those of ImageCopy."""
         super().__init__(image, output, settings, source, progress, recipe)
         self._referrers = image.referrers
@@ -166,7 +166,7 @@ class ReferrersCopy(ImageCopy):
 
 
 def copy_of(opened: Image | ImageIndex, output: ImageOutput, settings: Settings, source: str,
-            progress: Callable[[int], None] = _nobody, recipe: str | None = None) -> ImageCopy | IndexCopy:
+            progress: Callable[[int], None] = _ignore, recipe: str | None = None) -> ImageCopy | IndexCopy:
     """Return the copy of what an input opened; raises UsageError, before anything is read, if the output cannot take
     it.
 

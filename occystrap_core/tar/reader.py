@@ -37,9 +37,9 @@ class TarReader:
         return self._scanner.has_end
 
     @property
-    def goes_on(self) -> bool:
+    def has_trailing_data(self) -> bool:
         """Whether anything but zeros follows the end of the archive."""
-        return self._scanner.goes_on
+        return self._scanner.has_trailing_data
 
     @property
     def unread(self) -> int:

@@ -47,7 +47,7 @@ class TarScanner:
         """Whether the headers of the last step began in an earlier chunk."""
         self.ended = False
         """Whether the block of zeros that ends the archive was found."""
-        self.goes_on = False
+        self.has_trailing_data = False
         """Whether anything but zeros follows that block."""
 
     def step(self, chunk: memoryview) -> Group | None:
@@ -121,7 +121,7 @@ class TarScanner:
         self._behind += len(content)
         if second.strip(b'\0'):
             raise InvalidImage('a tar continues after a single block of zeros, where programs stop or refuse it')
-        self.goes_on = self.goes_on or content.strip(b'\0') != b''
+        self.has_trailing_data = self.has_trailing_data or content.strip(b'\0') != b''
 
     def require_whole(self) -> None:
         """Raise InvalidImage if the tar ends within a block or data, or after an extended header without its entry."""

@@ -115,7 +115,7 @@ class RegistryOutput(ImageOutput):
     def _look_at_tag(self) -> None:
         if tag := self._address.reference.tag:
             self._tagged = now_there(self._client, tag)
-            self.spare_index(understood(self._tagged), str(self._address.reference))
+            self.require_no_index(understood(self._tagged), str(self._address.reference))
 
     def _let_go(self) -> None:
         self._client.close()

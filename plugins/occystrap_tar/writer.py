@@ -44,7 +44,7 @@ class _ArchiveOutput(ImageOutput):
         if os.path.isfile(self.location.path):
             with output_errors(self.location.path):
                 for index in indexes_in(self.location.path):
-                    self.spare_index(index, self.location.path)
+                    self.require_no_index(index, self.location.path)
 
 
 class DockerArchiveOutput(_ArchiveOutput):

@@ -199,7 +199,7 @@ def test_referrers_that_go_round_in_circles_end(server: Scripted) -> None:
     pointer = put(server, first.raw, media_type=media_types.OCI_MANIFEST)
     for digest in (MANIFEST.digest, first.digest):
         put(server, Index.build([pointer]).raw, referrers_tag(digest))
-    with pytest.raises(InvalidImage, match=f'{first.digest} is listed as referring to {first.digest}, but'):
+    with pytest.raises(InvalidImage, match=f'{first.digest} is listed as a referrer of {first.digest}, but'):
         opened(server, referrers=True, platform='linux/amd64')
     put(server, Index.build([]).raw, referrers_tag(first.digest))
     image = opened(server, referrers=True, platform='linux/amd64')

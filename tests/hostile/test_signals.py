@@ -112,7 +112,7 @@ def test_a_second_signal_ends_what_cleans_up_forever() -> None:
     time.sleep(2)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert 'left to the next run' in assert_ends(process, 143, 1.0)
+    assert 'left for the next run' in assert_ends(process, 143, 1.0)
 
 
 def test_nohup_is_respected(program: Callable[..., str]) -> None:

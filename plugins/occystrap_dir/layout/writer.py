@@ -90,7 +90,7 @@ class LayoutOutput(ImageOutput):
         """Remove all that this run wrote and no image names; raises OutputError for what cannot be removed."""
         self._workspace.give_up(self._sweep)
 
-    def _spare_index(self, index: IndexFile, name: str) -> None:
+    def _require_no_index(self, index: IndexFile, name: str) -> None:
         """Refuse to replace several images of one name by a single one, even if each has an entry of its own."""
         named = [each for entry, each in zip(index.entries, index.index.manifests, strict=True)
                  if name and name in names_of(entry)]
@@ -98,11 +98,11 @@ class LayoutOutput(ImageOutput):
             return
         with suppress(InvalidImage, ImageNotFound):  # a damaged one may be replaced
             present = LayoutStore(self._root).manifest(named[0]) if len(named) == 1 else Index.build(named)
-            self.spare_index(present, f'{self._root}, {name}')
+            self.require_no_index(present, f'{self._root}, {name}')
 
     def _begin(self, name: str = '') -> None:
         """Check the destination, also for an index of this name, and begin to write; raises OutputError."""
-        self._spare_index(check_destination(self._root, self._rebuild), name)
+        self._require_no_index(check_destination(self._root, self._rebuild), name)
         self._workspace.enter()
         with output_errors(self._root):
             for name in ('blobs', 'blobs/sha256'):

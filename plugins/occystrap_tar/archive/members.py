@@ -99,7 +99,7 @@ class Archive:
                     if number == _COUNT_CAP:
                         raise InvalidImage(f'it has more than {_COUNT_CAP} members')
                     self._add(entry, reader)
-                return reader.has_end and not reader.goes_on
+                return reader.has_end and not reader.has_trailing_data
         except InvalidImage as error:
             if self.name in str(error):
                 raise
