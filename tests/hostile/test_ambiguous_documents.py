@@ -149,7 +149,7 @@ def test_receipts_and_catalogs(tmp_path: Path, server: Scripted) -> None:
     receipt, kept = tmp_path / 'receipt', tmp_path / 'several'
     run_here('-q', 'process', source, f'tar://{tmp_path}/a.tar', '--receipt', receipt).assert_code(0)
     receipt.write_text(receipt.read_text().replace('"path":', '"Path": "/elsewhere", "path":', 1))
-    is_refused(run_here('-q', 'verify', receipt), "'Path' and 'path' are one name", code=1)
+    is_refused(run_here('-q', 'verify', receipt), "'Path' and 'path' are the same name", code=1)
     run_here('-q', 'process', source, f'dir://{kept}?unique_names=true').assert_code(0)
     catalog = (kept / 'catalog.json').read_text()
     (kept / 'catalog.json').write_text(catalog.replace('": "manifest', '": "manifest.json", "latest": "manifest'))

@@ -169,7 +169,7 @@ def test_another_digest_than_the_one_that_is_pinned() -> None:
         image.origin = Origin(Digest.of(b'another'))
         return image
     offer('app', image=given)
-    with pytest.raises(Exception, match=f'the source gave {Digest.of(b"another")}'):
+    with pytest.raises(Exception, match=f'the source returned {Digest.of(b"another")}'):
         process(f'memory://app@{Digest.of(b"pinned")}')
     assert not SHELVES['shelf'].images
 
