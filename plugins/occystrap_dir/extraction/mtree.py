@@ -60,9 +60,9 @@ class Line(NamedTuple):
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """Return what a line says; raises InvalidImage when it is none that `line` made."""
-        path, *words = raw.split()
-        pairs = dict([word.partition(b'=')[::2] for word in words])
         try:
+            path, *words = raw.split()
+            pairs = dict([word.partition(b'=')[::2] for word in words])
             return cls(
                 unescaped(path.removeprefix(b'.').removeprefix(b'/')), pairs[b'type'].decode(),
                 _number(pairs, b'mode', 8), _number(pairs, b'uid'), _number(pairs, b'gid'), _number(pairs, b'size'),

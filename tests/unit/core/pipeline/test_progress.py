@@ -1,0 +1,44 @@
+"""Bars on a terminal: one for each image in flight, of several one for all, none for text that is printed besides."""
+import io
+import sys
+
+import pytest
+
+from occystrap_core.pipeline.progress import TerminalProgress
+from occystrap_core.pipeline.report import ImageReport
+
+
+class Terminal(io.StringIO):
+    """What bars are drawn on."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize('count', [1, 2])
+def test_of_several_images_one_bar_is_for_all(count: int) -> None:
+    progress = TerminalProgress(io.StringIO())
+    progress.begin([ImageReport(str(number), 'dir://out') for number in range(count)])
+    try:
+        overall, = progress._bars.tasks
+        assert overall.visible is (count > 1) and overall.description == f'0/{count} images'
+        with progress.image('app:v1', 100) as advance:
+            advance(0)
+            advance(30)
+            mine = progress._bars.tasks[1]
+            assert (mine.description, mine.total, mine.completed, overall.completed) == ('app:v1', 100, 30, 30)
+        assert len(progress._bars.tasks) == 1
+        with progress.image('app:v2', 0):
+            assert progress._bars.tasks[1].total is None
+    finally:
+        progress.end()
+
+
+def test_standard_streams_stay_as_they_are() -> None:
+    streams = sys.stdout, sys.stderr
+    progress = TerminalProgress(Terminal())
+    progress.begin([])
+    try:
+        assert (sys.stdout, sys.stderr) == streams
+    finally:
+        progress.end()

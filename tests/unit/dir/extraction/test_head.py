@@ -1,0 +1,38 @@
+"""What a list of files says before its lines comes back as it was written; other versions are refused."""
+import io
+
+import pytest
+
+from occystrap_core import InvalidImage
+from occystrap_core.oci import Digest
+from occystrap_dir.extraction.file_system import FileSystem
+from occystrap_dir.extraction.head import Head, ListedLayer, OtherVersion, lines_of
+from occystrap_dir.extraction.mtree import line
+
+HEAD = Head([ListedLayer(Digest.of(b'one'), 10), ListedLayer(Digest.of(b'two'), 0)], Digest.of(b'config'),
+            FileSystem(100, (0x10, 0), (b'security.selinux', b'user.a b')), [(b'opaque', b'a b/c')])
+
+
+def written(head: Head, *lines: bytes) -> io.BytesIO:
+    return io.BytesIO(b''.join([*head.to_lines(), *lines]))
+
+
+def test_it_comes_back_and_the_lines_follow() -> None:
+    file = written(HEAD, line(b'', b'type=dir'), line(b'a', b'type=file'))
+    assert Head.read(file) == HEAD
+    assert [each.path for each in lines_of(file)] == [b'', b'a']
+    assert Head.read(written(Head([]))) == Head([], notes=[])
+    assert HEAD.covers == [Digest.of(b'config'), Digest.of(b'one'), Digest.of(b'two')] and Head([]).covers == []
+
+
+@pytest.mark.parametrize('first', [b'', b'#mtree v2.0\n', b'#mtree v2.0\n#occystrap 1\n', b'#mtree v3\n#occystrap 2\n'])
+def test_another_version_is_refused(first: bytes) -> None:
+    with pytest.raises(OtherVersion, match='of another version'):
+        Head.read(io.BytesIO(first + b'. type=dir\n'))
+
+
+@pytest.mark.parametrize('raw', [b'#layer sha256:0 x\n', b'#layer\n', b'#filesystem\n', b'#filesystem step=x\n',
+                                 b'#filesystem step=1 flags=1\n', b'#image none\n'])
+def test_a_malformed_line_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidImage):
+        Head.read(io.BytesIO(b'#mtree v2.0\n#occystrap 2\n' + raw + b'. type=dir\n'))
