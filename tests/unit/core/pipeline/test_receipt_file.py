@@ -11,6 +11,7 @@ import pytest
 
 from occystrap_core import OutputError, Receipt, UsageError, VerifyLevel
 from occystrap_core.errors import InvalidReceipt
+from occystrap_core.pipeline import receipt_file
 from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
 from occystrap_core.verification.receipt import RecordedVerdict
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, memory_plugins, offer
@@ -156,6 +157,7 @@ def test_an_image_whose_receipt_is_lost_is_no_success(path: Path, monkeypatch: p
 WRITER = """
 import sys
 from occystrap_core import Receipt
+from occystrap_core.pipeline import receipt_file
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from dataclasses import replace
 receipt = Receipt.from_json(open(sys.argv[2]).read())
@@ -188,3 +190,12 @@ def test_every_line_is_checked_when_it_is_read(path: Path) -> None:
     path.write_text('\n'.join([lines[0].replace('"size": ', '"size": 1', 1), lines[1]]))
     with pytest.raises(InvalidReceipt, match='receipts: the receipt was changed or damaged'):
         read_receipts(str(path))
+
+
+def test_the_directory_of_a_new_file_is_flushed_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr(receipt_file, 'sync_directory', flushed.append)
+    write(path, receipt('one'), receipt('two'))
+    assert flushed == [str(path.parent)]
+    write(path, receipt('three'))
+    assert flushed == [str(path.parent)]
