@@ -13,6 +13,8 @@ from occystrap_core.files import Patience
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.http_transport import Transport
 from occystrap_registry.transport.network import Network
+from occystrap_registry.transport.proxies import proxy_for
+from occystrap_registry.transport.tls import context_for
 
 _CONNECTING = 20.0
 
@@ -21,13 +23,15 @@ class Connection:
     """A connection to one host, for one request at a time; made with the first, made anew where it broke."""
 
     def __init__(self, url: httpx.URL, named: bool, context: ssl.SSLContext, settings: Settings) -> None:
-        """`named` tells that the user named the host of `url`, and not a server."""
+        """`named`: the user named the host of `url`, not a server. Raises UsageError for an unreadable proxy."""
         timeout = httpx.Timeout(settings.timeout, connect=min(_CONNECTING, settings.timeout))
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # the next user may be logged in as another
         patience = Patience(settings.timeout, settings.least_rate)
-        self._network = Network(url.raw_host.decode('ascii'), named, patience)
+        proxy = proxy_for(url)
+        self._network = Network(url.raw_host.decode('ascii'), named, patience, proxy)
+        proxy_context = context_for(proxy.netloc, False, False, settings) if proxy and proxy.scheme == 'https' else None
         self._client = httpx.Client(
-            transport=Transport(url, context, self._network), timeout=timeout, follow_redirects=False,
+            transport=Transport(context, self._network, proxy_context), timeout=timeout, follow_redirects=False,
             cookies=no_cookies, trust_env=False,
             headers={'User-Agent': f'occystrap/{__version__}', 'Accept-Encoding': 'identity'})
 

@@ -5,6 +5,7 @@ import ssl
 import httpx
 
 from occystrap_registry.transport.http_stream import TooSlow
+from occystrap_registry.transport.network import ProxyUnreachable
 
 _MANY = 1000
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
@@ -20,23 +21,29 @@ def attempts_worth(error: httpx.TransportError) -> int:
     cause = _cause(error)
     if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)) or _tls_trouble(cause, ''):
         return 0
-    hopeless = is_refused(error) or isinstance(cause, socket.gaierror) or isinstance(error, TooSlow)
+    hopeless = isinstance(cause, (ConnectionRefusedError, socket.gaierror)) or isinstance(error, TooSlow)
     return 1 if hopeless else _MANY
 
 
 def is_refused(error: httpx.TransportError) -> bool:
-    """Tell whether nobody listens at the port."""
-    return isinstance(_cause(error), ConnectionRefusedError)
+    """Return whether nobody listens at the port of the host itself, whatever a proxy before it does."""
+    by_proxy = isinstance(error, (ProxyUnreachable, httpx.ProxyError))
+    return not by_proxy and isinstance(_cause(error), ConnectionRefusedError)
 
 
 def explain(error: httpx.TransportError, host: str) -> str:
     """Return one line that says what is wrong with reaching `host`, and what to do."""
     cause = _cause(error)
-    if is_refused(error):
-        return f'connection refused by {host}: is a registry running there?'
+    service = 'a registry'
+    if isinstance(error, ProxyUnreachable):
+        host, service = str(error.proxy), 'a proxy'
+    if isinstance(error, httpx.ProxyError):
+        return str(error)
+    if isinstance(cause, ConnectionRefusedError):
+        return f'connection refused by {host}: is {service} running there?'
     if isinstance(error, TooSlow):
         return f'{host} {error}'
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx.TimeoutException) or getattr(error, 'timed_out', False):
         return f'{host} did not answer in time (--timeout)'
     if isinstance(cause, socket.gaierror):
         return f'{host} cannot be found: {cause.strerror}; is the name right?'

@@ -2,30 +2,29 @@
 import ssl
 from collections.abc import Iterable, Iterator
 from typing import cast
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from occystrap_core import UsageError
-from occystrap_registry.transport.hosts import is_loopback
 from occystrap_registry.transport.http_library import httpcore
 from occystrap_registry.transport.network import Network
+from occystrap_registry.transport.proxies import Proxy
 
 _IDLE = 30.0
 """Seconds after which an idle connection is not trusted any more; servers and what is before them close at 60."""
-_NAMES = ('ConnectError', 'ConnectTimeout', 'LocalProtocolError', 'PoolTimeout', 'ProxyError', 'ReadError',
+_NAMES = ('ConnectError', 'ConnectTimeout', 'LocalProtocolError', 'PoolTimeout', 'ReadError',
           'ReadTimeout', 'RemoteProtocolError', 'UnsupportedProtocol', 'WriteError', 'WriteTimeout')
 _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
     getattr(httpcore, name): getattr(httpx, name) for name in _NAMES}
 
 
 class Transport(httpx.BaseTransport):
-    """Connections to the host of one URL, by a proxy where the environment names one."""
+    """Connections to one host, by a proxy if there is one."""
 
-    def __init__(self, url: httpx.URL, context: ssl.SSLContext, network: Network) -> None:
-        """Raises UsageError for a proxy of a kind that is not known."""
+    def __init__(self, context: ssl.SSLContext, network: Network, proxy_context: ssl.SSLContext | None = None) -> None:
+        """`proxy_context` is for TLS with the proxy of `network` itself."""
+        self._proxy = network.proxy
         self._pool = httpcore.ConnectionPool(ssl_context=context, keepalive_expiry=_IDLE, network_backend=network,
-                                             proxy=_proxy(url))
+                                             proxy=_http_proxy(network.proxy, proxy_context))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer, its body unread; raises httpx.TransportError."""
@@ -35,6 +34,8 @@ class Transport(httpx.BaseTransport):
                                  content=cast(Iterable[bytes], request.stream), extensions=request.extensions)
         try:
             answer = self._pool.handle_request(asked)
+        except httpcore.ProxyError as error:
+            raise httpx.ProxyError(_refusal(self._proxy, url.netloc.decode(), str(error))) from error
         except tuple(_ERRORS) as error:
             raise _ERRORS[type(error)](str(error)) from error
         return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer),
@@ -59,16 +60,15 @@ class _Body(httpx.SyncByteStream):
         self._answer.close()
 
 
-def _proxy(url: httpx.URL) -> httpcore.Proxy | None:
-    """Return the proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY mean for a URL; none is for loopback."""
-    known = {} if is_loopback(url.host) else getproxies()
-    named = known.get(url.scheme) or known.get('all')
-    if not named or proxy_bypass(url.host):
+def _http_proxy(proxy: Proxy | None, context: ssl.SSLContext | None) -> httpcore.Proxy | None:
+    """Return the proxy for httpcore; a SOCKS proxy is the network's affair."""
+    if proxy is None or proxy.is_socks:
         return None
-    given = httpx.URL(named if '://' in named else f'http://{named}')
-    if given.scheme not in ('http', 'https') or not given.host:
-        raise UsageError(f'{given.scheme}://{given.host} cannot be used as a proxy: name one of http or https in '
-                         f'{url.scheme.upper()}_PROXY')
-    login = (given.username.encode(), given.password.encode()) if given.userinfo else None
-    place = httpcore.URL(scheme=given.raw_scheme, host=given.raw_host, port=given.port, target='/')
-    return httpcore.Proxy(place, login)
+    host = proxy.host.strip('[]').encode('idna')
+    return httpcore.Proxy(httpcore.URL(scheme=proxy.scheme, host=host, port=proxy.port, target='/'), proxy.login,
+                          ssl_context=context)
+
+
+def _refusal(proxy: Proxy | None, host: str, answer: str) -> str:
+    advice = f': put USER:PASSWORD@ into {proxy.variable}' if proxy and answer.startswith('407') else ''
+    return f'{proxy} does not connect to {host}: {answer.strip()}{advice}'

@@ -13,7 +13,10 @@ from occystrap_core.files import Patience
 from occystrap_registry.transport.hosts import is_metadata, is_metadata_service, is_numeric
 from occystrap_registry.transport.http_library import httpcore
 from occystrap_registry.transport.http_stream import Stream
+from occystrap_registry.transport.proxies import Proxy
+from occystrap_registry.transport.socks import PORT, SocksError, connect_by
 
+_PORTS = {'http': 80, 'https': 443}
 _LOOK_BESIDE_A_PROXY = 2.0
 """Seconds for this machine's own idea of a name that a proxy will resolve."""
 
@@ -22,12 +25,21 @@ class RefusedAddress(httpx.ConnectError):
     """A name stands for an address where nobody should be sent."""
 
 
+class ProxyUnreachable(httpx.ConnectError):
+    """Not the host could not be reached, but the proxy before it."""
+
+    def __init__(self, proxy: Proxy, error: Exception) -> None:
+        """`error` is what happened on the way to it."""
+        super().__init__(str(error))
+        self.proxy, self.timed_out = proxy, isinstance(error, httpcore.ConnectTimeout)
+
+
 class Network(httpcore.NetworkBackend):
     """Makes the one TCP connection below a `Connection`."""
 
-    def __init__(self, host: str, named: bool, patience: Patience) -> None:
-        """`host` is asked, perhaps by way of a proxy; `named` tells that the user did so, and not a server."""
-        self._host, self._named, self.patience = host, named, patience
+    def __init__(self, host: str, named: bool, patience: Patience, proxy: Proxy | None = None) -> None:
+        """`host` is asked, by way of `proxy` if there is one; `named`: the user named it, not a server."""
+        self._host, self._named, self.patience, self.proxy = host, named, patience, proxy
         self._tcp = httpcore.SyncBackend()
         self._socket: socket.socket | None = None
 
@@ -43,19 +55,37 @@ class Network(httpcore.NetworkBackend):
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
                     socket_options: Iterable[Any] | None = None) -> httpcore.NetworkStream:
-        """Return a connection to the first address that answers; raises RefusedAddress, httpcore's errors."""
+        """Return a connection to the first address that answers; raises RefusedAddress, httpcore's errors.
+
+        With a proxy it is the connection to that: httpcore asks for one that speaks HTTP by its own name. Raises
+        ProxyUnreachable where there is none.
+        """
         end = time.monotonic() + (timeout or self.patience.seconds)
-        if host == self._host:
+        if self.proxy is None:
             addresses = self._allowed(_resolved(host, port, end - time.monotonic()))
-        else:
-            self._look_beside_a_proxy()
-            addresses = _resolved(host, port, end - time.monotonic())
+            return Stream(self._first(addresses, port, end, local_address, socket_options), self)
+        self._look_beside_a_proxy()
+        inner = self._to_proxy(self.proxy, end, local_address, socket_options)
+        if self.proxy.is_socks:
+            _connect_by(self.proxy, host, port, inner, end)
+        return Stream(inner, self)
+
+    def _to_proxy(self, proxy: Proxy, end: float, local_address: str | None, options: Iterable[Any] | None,
+                  ) -> httpcore.NetworkStream:
+        host, port = proxy.host.strip('[]'), proxy.port or _PORTS.get(proxy.scheme, PORT)
+        try:
+            return self._first(_resolved(host, port, end - time.monotonic()), port, end, local_address, options)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            raise ProxyUnreachable(proxy, error) from error
+
+    def _first(self, addresses: list[str], port: int, end: float, local_address: str | None,
+               options: Iterable[Any] | None) -> httpcore.NetworkStream:
+        """Return a connection to the first of several addresses that answers until `end`."""
         while True:
             address, seconds = addresses.pop(0), max(end - time.monotonic(), 0.001)
             try:
-                inner = self._tcp.connect_tcp(address, port, seconds / 2 if addresses else seconds, local_address,
-                                              socket_options)
-                return Stream(inner, self)
+                seconds = seconds / 2 if addresses else seconds
+                return self._tcp.connect_tcp(address, port, seconds, local_address, options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if not addresses or time.monotonic() > end:
                     raise
@@ -78,6 +108,23 @@ class Network(httpcore.NetworkBackend):
         if not self._named:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 self._allowed(_resolved(self._host, 0, _LOOK_BESIDE_A_PROXY))
+
+
+def _connect_by(proxy: Proxy, host: str, port: int, stream: httpcore.NetworkStream, end: float) -> None:
+    """Have a SOCKS proxy connect until `end`; raises httpcore.ProxyError and ConnectTimeout."""
+    def left() -> float:
+        return max(end - time.monotonic(), 0.001)
+    try:
+        connect_by(proxy, host, port, lambda data: stream.write(data, left()), lambda count: stream.read(count, left()))
+    except SocksError as error:
+        stream.close()
+        raise httpcore.ProxyError(str(error)) from error
+    except httpcore.TimeoutException as error:
+        stream.close()
+        raise httpcore.ProxyError('it did not answer in time (--timeout)') from error
+    except httpcore.NetworkError as error:
+        stream.close()
+        raise httpcore.ProxyError('it closed the connection') from error
 
 
 def _resolved(host: str, port: int, seconds: float) -> list[str]:

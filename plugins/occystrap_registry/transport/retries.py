@@ -25,7 +25,7 @@ class Attempts:
     def failed(self, error: httpx.TransportError) -> None:
         """Wait before the next attempt; raises ServiceUnavailable when there should be none."""
         if self._made >= min(self._settings.retries, attempts_worth(error)):
-            raise ServiceUnavailable(explain(error, self._host)) from None
+            raise ServiceUnavailable(explain(error, _asked_host(error) or self._host)) from None
         self._settings.requests.count(retries=1)
         self._wait(backoff(self._made))
 
@@ -62,6 +62,14 @@ def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL
         else:
             if not attempts.again(reply):
                 return reply
+
+
+def _asked_host(error: httpx.TransportError) -> str:
+    """Return the `host[:port]` that did not answer, which may be another one that the registry redirected to."""
+    try:
+        return error.request.url.netloc.decode()
+    except RuntimeError:  # httpx has it so where no request is known
+        return ''
 
 
 def backoff(attempt: int) -> float:
