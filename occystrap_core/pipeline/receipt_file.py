@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from occystrap_core.api.uri import Location
+from occystrap_core.api.uri import Location, redact
 from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
 from occystrap_core.files.durability import sync_directory, write_all
 from occystrap_core.verification.receipt import Receipt
@@ -190,7 +190,7 @@ def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
         with open(path, 'rb') as file:
             content = file.read(_CAP + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f'cannot read the receipt {path}: {getattr(error, "strerror", error)}') from None
+        raise UsageError(f'cannot read the receipt {redact(path)}: {getattr(error, "strerror", error)}') from None
     if len(content) > _CAP:
         raise UsageError(f'{path} has more than {_CAP} bytes, the limit for a file of receipts')
     if content.strip() and not re.match(rb'\s*\{\s*"', content):

@@ -110,17 +110,18 @@ def _check(url: str, origin: str) -> None:
         raise UsageError('the address of a Docker daemon takes no password: use keys (ssh) or certificates (tcp)')
     says = f' ({origin})' if origin else ''
     if not url.startswith(_SCHEMES):
-        raise UsageError(f'{url!r}{says} is not the address of a Docker daemon: {", ".join(_SCHEMES)} are known')
+        raise UsageError(f'{origin} is not the address of a Docker daemon: {", ".join(_SCHEMES)} are known')
     if url.startswith(UNIX):
         _check_path(url.removeprefix(UNIX), says)
     if url.startswith(('tcp://', 'http')) and not _PORT.match(url):
-        raise UsageError(f'{url!r}{says} has no port: tcp://HOST:PORT is expected, usually 2376 with TLS, 2375 without')
+        raise UsageError(f'the address of the Docker daemon{says} has no port: tcp://HOST:PORT is expected, usually '
+                         '2376 with TLS, 2375 without')
 
 
 def _check_path(path: str, says: str) -> None:
     """Raise UsageError for what can be no path of a socket (unix(7)), or what the Docker SDK takes for a URL's end."""
     if not path.startswith('/') or path.endswith('/'):
-        raise UsageError(f"'{UNIX}{path}'{says} names no socket: {UNIX}/PATH is expected, with the whole path")
+        raise UsageError(f'the address of the Docker daemon{says} names no socket: give {UNIX}/PATH, the whole path')
     if len(os.fsencode(path)) > _LONGEST:
         raise UsageError(f'{path}{says} is too long for a socket, which may have {_LONGEST} bytes: make a symlink to '
                          'it with a shorter path')

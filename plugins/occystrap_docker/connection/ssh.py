@@ -53,7 +53,7 @@ def _command(address: Address, timeout: float) -> list[str]:
     except ValueError:
         url, port = urlsplit(''), None
     if not url.hostname or url.query or url.fragment:
-        raise UsageError(f'{address.url!r} is not of the form ssh://[USER@]HOST[:PORT][/PATH/TO/SOCKET]')
+        raise UsageError('the Docker daemon\'s address is not of the form ssh://[USER@]HOST[:PORT][/PATH/TO/SOCKET]')
     user = ['-l', unquote(url.username)] if url.username else []
     return ['ssh', *_OPTIONS, '-o', f'ConnectTimeout={max(1, round(timeout))}', *user,
             *(['-p', str(port)] if port else []), '--', url.hostname, _remote(address, unquote(url.path))]

@@ -68,9 +68,11 @@ def logout(host: str, authfile: str | None, timeout: float) -> None:
 
 def _host(text: str) -> str:
     """Return the `host[:port]` of what a user calls a registry; raises UsageError."""
-    host = plain_key(text)
+    if '@' in text:
+        raise UsageError('the name of a registry holds no login: give HOST[:PORT] alone, and the user with --username')
+    host = plain_key(text.removeprefix('registry://'))
     if '/' in host:
-        raise UsageError(f'{host.partition("/")[0]} is the registry of {text}: log in there, without a repository')
+        raise UsageError(f'a login is for a registry, not for a repository of it: give {host.partition("/")[0]} alone')
     return Reference.parse(f'{host}/any', with_host=True).host
 
 

@@ -33,7 +33,11 @@ def test_what_is_no_uri(text: str) -> None:
 
 
 @pytest.mark.parametrize('text', ['registry://user:canary@host/r', 'registry://host/r?password=canary',
-                                  'registry://user:can@ary@host/r:t', 'registry://u:canary@host/r:t?token=canary'])
+                                  'registry://user:can@ary@host/r:t', 'registry://u:canary@host/r:t?token=canary',
+                                  'registry://u:canary?x@host/r', 'registry://u:canary#x/y@host', '//u:canary@host/r',
+                                  'registry:u:canary@host/r', 'registry://canary@host.example/r',
+                                  'registry://u:canary?a=canary@host/r?b=canary',
+                                  'registry://host:5000?password=x@canary', 'registry://host/r?a=x&b=canary'])
 def test_credentials_are_never_shown(text: str) -> None:
     assert 'canary' not in redact(text) and 'host' in redact(text)
 

@@ -87,14 +87,14 @@ def test_a_path_counts_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(('options', 'words'), [
-    ({'host': 'ftp://host'}, "'ftp://host' .host=. is not the address of a Docker daemon"),
+    ({'host': 'ftp://host'}, "host= is not the address of a Docker daemon"),
     ({'host': '/run/docker.sock'}, 'unix://'),
     ({'socket': 'tcp://host'}, 'has no port: tcp://HOST:PORT'),
     ({'socket': '/a', 'host': 'tcp://b:1'}, 'socket= and host= both say where'),
     ({'host': 'tcp://b:1', 'context': 'c'}, 'host= and context= both say where'),
     ({'context': 'default', 'engine': 'podman'}, 'context= is one of Docker'),
     ({'socket': '/a', 'cert_path': '/certs'}, 'cert_path= needs a daemon at tcp://'),
-    ({'host': 'unix://'}, "'unix://' .host=. names no socket: unix:///PATH is expected"),
+    ({'host': 'unix://'}, r'daemon .host=. names no socket: give unix:///PATH'),
     ({'host': 'unix://run/docker.sock'}, 'names no socket'),
     ({'socket': f'/{"a" * 107}'}, 'too long for a socket, which may have 107 bytes: make a symlink'),
     ({'socket': '/run/a#b.sock'}, '/run/a#b.sock .socket=. cannot be reached because of # in it'),
