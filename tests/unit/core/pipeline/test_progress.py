@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from occystrap_core.pipeline.progress import TerminalProgress
+from occystrap_core.pipeline.progress import PlainProgress, TerminalProgress
 from occystrap_core.pipeline.report import ImageReport
 
 
@@ -42,3 +42,14 @@ def test_standard_streams_stay_as_they_are() -> None:
         assert (sys.stdout, sys.stderr) == streams
     finally:
         progress.end()
+
+
+@pytest.mark.parametrize(('count', 'lines'), [(1, []), (2, ['[1/2]', '[2/2]'])])
+def test_without_a_terminal_each_of_several_images_has_a_numbered_line(count: int, lines: list[str]) -> None:
+    target = io.StringIO()
+    progress = PlainProgress(target)
+    images = [ImageReport(str(number), 'dir://out') for number in range(count)]
+    progress.begin(images)
+    for image in images:
+        progress.finished(image)
+    assert [line.split()[0] for line in target.getvalue().splitlines()] == lines
