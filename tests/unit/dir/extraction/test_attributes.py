@@ -141,3 +141,15 @@ def test_a_line_says_all_that_was_written() -> None:
 def test_a_malformed_line_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidImage, match='malformed line'):
         Line.parse(raw)
+
+
+@pytest.mark.parametrize('is_root', [True, False])
+def test_a_directory_without_an_entry_is_root_s_and_of_1970(is_root: bool, tmp_path: Path) -> None:
+    if is_root and os.geteuid():
+        pytest.skip('owners are for root to set')
+    setter = Setter(rootless=not is_root)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert setter.implicit_directory(descriptor) == b'mode=0755%s time=0.000000000' % (b' uid=0 gid=0' * is_root)
+    finally:
+        os.close(descriptor)
