@@ -2,8 +2,6 @@
 import time
 from collections.abc import Sequence
 
-import httpx
-
 from occystrap_core import AccessDenied, ServiceError, Settings
 from occystrap_registry.auth.challenges import parse_challenges
 from occystrap_registry.auth.grants import ANY, Grant, Grants, TokenSource
@@ -11,6 +9,7 @@ from occystrap_registry.auth.tokens import Ask, fetch_token
 from occystrap_registry.credentials.credential_search import find_login
 from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.address import Address
+from occystrap_registry.transport.http_library import httpx
 
 _SHORT = 4
 _PAUSE = 30.0

@@ -4,10 +4,9 @@ import time
 from collections import defaultdict
 from typing import NamedTuple
 
-import httpx
-
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.credentials.logins import Login
+from occystrap_registry.transport.http_library import httpx
 
 ANY = ''
 """Stands for every scope: Basic authorization has none."""

@@ -5,14 +5,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
-import httpx
-
 from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable
 from occystrap_core.oci import parse_json
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.hosts import is_loopback, is_metadata
+from occystrap_registry.transport.http_library import httpx
 
 _LIFETIME = 60.0
 """Seconds that a token lives when its server does not say."""

@@ -9,12 +9,11 @@ import tempfile
 from pathlib import Path
 
 import click
-import httpx
-
 from occystrap_core import OccystrapError
 from occystrap_core.files import print_lines
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_config, sample_layers
+from occystrap_registry.transport.http_library import httpx
 
 _NAME = 'sample:v1'
 

@@ -1,13 +1,12 @@
 """Downloading blobs: streamed, resumed where they broke off, never held whole."""
 from collections.abc import Iterator
 
-import httpx
-
 from occystrap_core import ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
 from occystrap_core.files import ChunkedSource, inflated_size
 from occystrap_core.oci import Descriptor
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport.answers import Answer
+from occystrap_registry.transport.http_library import httpx
 
 _PROGRESS = 1 << 20
 

@@ -2,13 +2,12 @@
 import re
 from collections.abc import Iterator
 
-import httpx
-
 from occystrap_core import ServiceError
 from occystrap_core.oci import Descriptor
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Body, follow
+from occystrap_registry.transport.http_library import httpx
 
 _LARGEST = 16 << 20
 _STEADY = 1 << 20

@@ -1,8 +1,6 @@
 """Requests to one registry: authorised, tried again, with errors that say what to do."""
 from collections.abc import Mapping
 
-import httpx
-
 from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import parse_json
 from occystrap_registry.auth.authentication import Authentication
@@ -11,6 +9,7 @@ from occystrap_registry.transport.answers import SMALL, Answer, Reply
 from occystrap_registry.transport.connections import LOG, Body, Connections, follow, origin
 from occystrap_registry.transport.endpoint import Endpoint
 from occystrap_registry.transport.failures import is_refused
+from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.retries import Attempts, whole_reply
 

@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from urllib.parse import quote
 
-import httpx
-
 from occystrap_core import AccessDenied, OutputError
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.chunked_upload import ChunkedUpload
@@ -13,6 +11,7 @@ from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Body, follow
+from occystrap_registry.transport.http_library import httpx
 
 _BREAKS = 2
 """Broken attempts at one large request after which smaller ones are tried."""

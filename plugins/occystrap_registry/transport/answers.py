@@ -3,11 +3,9 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import httpx
-
 from occystrap_core.files import CHUNK
 from occystrap_registry.transport.connection_pool import stream_of
-from occystrap_registry.transport.http_library import httpcore
+from occystrap_registry.transport.http_library import httpcore, httpx
 
 SMALL = 1 << 20
 """Most bytes that are read of a token, a list of tags, an error."""

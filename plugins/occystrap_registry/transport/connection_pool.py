@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
 
-import httpx
-
 from occystrap_core import Settings, __version__
 from occystrap_core.files import Patience
+from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.http_transport import Transport
 from occystrap_registry.transport.network import Network

@@ -3,14 +3,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-import httpx
-
 from occystrap_core import Cancelled, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.answers import Answer
 from occystrap_registry.transport.connection_pool import Connection, ConnectionPool
 from occystrap_registry.transport.endpoint import keep_pace
 from occystrap_registry.transport.hosts import is_loopback, is_metadata
+from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.network import RefusedAddress
 from occystrap_registry.transport.tls import context_for
 

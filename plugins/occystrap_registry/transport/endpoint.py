@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import httpx
-
 from occystrap_core import Settings
+from occystrap_registry.transport.http_library import httpx
 
 _CROWD = 64
 """Small requests to one host at once. Blobs are not counted: `Settings.jobs` is their limit, and one that is sent may

@@ -2,8 +2,7 @@
 import socket
 import ssl
 
-import httpx
-
+from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import TooSlow
 from occystrap_registry.transport.network import ProxyUnreachable
 

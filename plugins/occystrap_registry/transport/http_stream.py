@@ -4,10 +4,8 @@ import ssl
 import time
 from typing import Any, Protocol
 
-import httpx
-
 from occystrap_core.files import Patience
-from occystrap_registry.transport.http_library import httpcore
+from occystrap_registry.transport.http_library import httpcore, httpx
 
 _HEAD = 96 << 10
 """Most bytes before a body: header fields, and interim answers (RFC 9110, 15.2) before the one that counts."""

@@ -3,9 +3,7 @@ import ssl
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-import httpx
-
-from occystrap_registry.transport.http_library import httpcore
+from occystrap_registry.transport.http_library import httpcore, httpx
 from occystrap_registry.transport.network import Network
 from occystrap_registry.transport.proxies import Proxy
 

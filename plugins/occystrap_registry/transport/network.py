@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-import httpx
-
 from occystrap_core.files import Patience
 from occystrap_registry.transport.hosts import is_metadata, is_metadata_service, is_numeric
-from occystrap_registry.transport.http_library import httpcore
+from occystrap_registry.transport.http_library import httpcore, httpx
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.proxies import Proxy
 from occystrap_registry.transport.socks import PORT, SocksError, connect_by

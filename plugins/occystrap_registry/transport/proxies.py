@@ -11,10 +11,9 @@ import re
 from typing import NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-import httpx
-
 from occystrap_core import UsageError
 from occystrap_registry.transport.hosts import is_loopback
+from occystrap_registry.transport.http_library import httpx
 
 _PORTS = {'http': 80, 'https': 443}
 _SOCKS = ('socks5', 'socks5h')

@@ -5,11 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-import httpx
-
 from occystrap_core import ServiceUnavailable, Settings
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
 from occystrap_registry.transport.failures import attempts_worth, explain
+from occystrap_registry.transport.http_library import httpx
 
 _FIRST = 0.25
 
