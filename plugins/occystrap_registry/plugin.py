@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 CONNECTION = [
     Option('insecure', OptionType.BOOLEAN, False,
            'allow http, and https without checking certificates, as docker means it; always so for this machine'),
+    Option('http2', OptionType.BOOLEAN, False,
+           'read by HTTP/2 from servers that offer it (default: HTTP/1.1, which is faster here); blobs are pushed by '
+           'HTTP/1.1'),
     Option('username', help='who to log in as (default: --username, OCCYSTRAP_USERNAME, then what occystrap, docker '
                             'or podman login kept)'),
     Option('password', help='password or token (default: OCCYSTRAP_PASSWORD); ps shows it, so better not here',

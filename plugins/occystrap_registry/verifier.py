@@ -16,6 +16,8 @@ from occystrap_registry.distribution.referrers import list_referrers
 from occystrap_registry.transport.address import parse_address
 from occystrap_registry.transport.answers import Reply
 
+_SWITCHES = ('insecure', 'http2')
+
 Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
 
@@ -39,7 +41,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     A registry that answers 500 for one item, again and again, while it answers for others, does not have that item in a
     form that it could ever give: that is a difference, not a question left open.
     """
-    options = {'insecure': receipt.options.get('insecure', '').lower() in ('true', 'yes', 'on', '1')}
+    options = {name: receipt.options.get(name, '').lower() in ('true', 'yes', 'on', '1') for name in _SWITCHES}
     location = Location('registry', receipt.path, options, receipt.options)
     client = RegistryClient(parse_address(location, settings), settings)
     results = CheckResults()

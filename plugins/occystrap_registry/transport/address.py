@@ -20,6 +20,7 @@ class Address(NamedTuple):
     host: str
     insecure: bool = False
     credentials: Credentials | None = None
+    http2: bool = False
 
     def __repr__(self) -> str:
         """Return the address without credentials."""
@@ -85,7 +86,7 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
     if credentials:
         settings.credentials[host] = credentials
     return Address(reference, host, bool(location.options.get('insecure')),
-                   credentials or settings.credentials.get(host))
+                   credentials or settings.credentials.get(host), bool(location.options.get('http2')))
 
 
 def _pattern(named: str) -> Reference | None:

@@ -21,8 +21,12 @@ _CONNECTING = 20.0
 class Connection:
     """A connection to one host, for one request at a time; made with the first, made anew where it broke."""
 
-    def __init__(self, url: httpx.URL, named: bool, context: ssl.SSLContext, settings: Settings) -> None:
-        """`named`: the user named the host of `url`, not a server. Raises UsageError for an unreadable proxy."""
+    def __init__(self, url: httpx.URL, named: bool, context: ssl.SSLContext, settings: Settings,
+                 http2: bool = False) -> None:
+        """`named`: the user named the host of `url`, not a server. `http2`: speak HTTP/2 if the server offers it.
+
+        Raises UsageError for an unreadable proxy.
+        """
         timeout = httpx.Timeout(settings.timeout, connect=min(_CONNECTING, settings.timeout))
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # the next user may be logged in as another
         patience = Patience(settings.timeout, settings.least_rate)
@@ -30,7 +34,7 @@ class Connection:
         self._network = Network(url.raw_host.decode('ascii'), named, patience, proxy)
         proxy_context = context_for(proxy.netloc, False, False, settings) if proxy and proxy.scheme == 'https' else None
         self._client = httpx.Client(
-            transport=Transport(context, self._network, proxy_context), timeout=timeout, follow_redirects=False,
+            transport=Transport(context, self._network, proxy_context, http2), timeout=timeout, follow_redirects=False,
             cookies=no_cookies, trust_env=False,
             headers={'User-Agent': f'occystrap/{__version__}', 'Accept-Encoding': 'identity'})
 
@@ -38,6 +42,7 @@ class Connection:
              ) -> httpx.Response:
         """Return the answer, its body unread; raises httpx.TransportError."""
         request = self._client.build_request(method, url, headers=headers, content=cast(Iterable[bytes] | None, body))
+        self._network.begin_request()
         response = self._client.send(request, stream=True)
         try:
             stream_of(response).begin_body(_body_length(response))
@@ -82,12 +87,15 @@ class ConnectionPool:
         """Return the pool of the run."""
         return settings.shared.get(ConnectionPool, lambda: cls(settings))
 
-    def take(self, url: httpx.URL, named: bool, context: ssl.SSLContext) -> Connection:
-        """Return a connection to the host of `url`, an idle one if there is any that was made in the same trust."""
+    def take(self, url: httpx.URL, named: bool, context: ssl.SSLContext, http2: bool = False) -> Connection:
+        """Return a connection to the host of `url`, an idle one if there is any with the same `context`.
+
+        A `context` is for connections with HTTP/2 or for those without.
+        """
         with self._lock:
             if idle := self._idle[_key(url, named, context)]:
                 return idle.pop()
-        return Connection(url, named, context, self._settings)
+        return Connection(url, named, context, self._settings, http2)
 
     def give_back(self, url: httpx.URL, named: bool, context: ssl.SSLContext, connection: Connection) -> None:
         """Keep a connection for whoever is next."""

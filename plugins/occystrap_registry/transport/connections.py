@@ -56,11 +56,12 @@ class Connections:
 
     def _send_once(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None) -> Answer:
         host = url.netloc.decode()
-        context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings)
+        http2 = self._address.http2 and body is None  # while it sends, httpcore does not see that a body is refused
+        context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings, http2)
         pool = ConnectionPool.of(self._settings)
         keep_pace(host, self._settings)
         named = self._is_named(url)
-        connection = pool.take(url, named, context)
+        connection = pool.take(url, named, context, http2)
 
         def give_back() -> None:
             with self._lock:

@@ -6,7 +6,8 @@ first request, which may be made on several threads at once.
 from occystrap_registry.transport.deferred_modules import deferred
 
 with deferred('h2', 'rich', 'pygments'):
+    import h2.exceptions
     import httpcore
     import httpx
 
-__all__ = ['httpcore', 'httpx']
+__all__ = ['h2', 'httpcore', 'httpx']

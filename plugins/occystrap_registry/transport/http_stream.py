@@ -28,8 +28,8 @@ class Host(Protocol):
 
     patience: Patience
 
-    def opened(self, inner: httpcore.NetworkStream) -> None:
-        """Hear of each layer of the connection: TCP, then TLS."""
+    def opened(self, stream: 'Stream') -> None:
+        """Take note of each layer of the connection: TCP, then TLS."""
 
 
 class Stream(httpcore.NetworkStream):
@@ -44,7 +44,10 @@ class Stream(httpcore.NetworkStream):
         self._in_head, self._heard, self._head, self._head_until = False, False, 0, 0.0
         self._left: int | None = 0
         self._framed, self._payload, self._end = 0, 0, b''
-        host.opened(inner)
+        host.opened(self)
+
+    def begin_request(self) -> None:
+        """Take note that a request follows; in HTTP/1.1 the first byte that is sent says so."""
 
     def begin_body(self, length: int | None) -> None:
         """Let the body of the answer whose head was read come: `length` bytes, None where frames tell, or the end.
@@ -86,7 +89,9 @@ class Stream(httpcore.NetworkStream):
         if self._ahead:
             raise Unexpected('it sent more than its answer')
         nested = self._inner.get_extra_info('ssl_object') is not None
-        return Stream(self._inner.start_tls(ssl_context, server_hostname, timeout), self._host, nested)
+        inner = self._inner.start_tls(ssl_context, server_hostname, timeout)
+        kind = Http2Stream if inner.get_extra_info('ssl_object').selected_alpn_protocol() == 'h2' else Stream
+        return kind(inner, self._host, nested)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore asks; `is_readable`, of a connection that should be silent, means that it is of no use.
@@ -175,3 +180,37 @@ class Stream(httpcore.NetworkStream):
             kind = httpx.ReadTimeout if does == 'sends' else httpx.WriteTimeout
             return kind('nothing came or went in time')
         return TooSlow(f'{does} less than {self._patience.rate:g} bytes a second: a lower --least-rate waits longer')
+
+
+class Http2Stream(Stream):
+    """A connection of HTTP/2, used for one request without body at a time: all that comes is frames (RFC 9113)."""
+
+    def __init__(self, inner: httpcore.NetworkStream, host: Host, nested: bool = False) -> None:
+        """`nested` is TLS within TLS."""
+        super().__init__(inner, host, nested)
+        self.begin_request()
+
+    def begin_request(self) -> None:
+        """Have time and frames counted anew, for the request and the head of its answer."""
+        self._framed, self._payload = 0, 0
+        self._patience.renew()
+
+    def begin_body(self, length: int | None) -> None:
+        """Have time and frames counted anew, for the body."""
+        self.begin_request()
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return some frames; raises TooSlow, Unexpected and what httpcore's streams raise."""
+        data = self._receive(max_bytes)
+        self._look_at_frames(data)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send; raises TooSlow and what httpcore's streams raise. It earns no time, as no request has a body."""
+        rest = memoryview(buffer)
+        while rest:
+            rest = rest[self._send(rest):]
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what httpcore asks."""
+        return self._inner.get_extra_info(info)

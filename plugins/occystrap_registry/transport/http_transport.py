@@ -1,9 +1,10 @@
 """httpx upon httpcore, both by their public parts, with a network of our own below them."""
 import ssl
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
-from occystrap_registry.transport.http_library import httpcore, httpx
+from occystrap_registry.transport.http_library import h2, httpcore, httpx
 from occystrap_registry.transport.network import Network
 from occystrap_registry.transport.proxies import Proxy
 
@@ -18,11 +19,12 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 class Transport(httpx.BaseTransport):
     """Connections to one host, by a proxy if there is one."""
 
-    def __init__(self, context: ssl.SSLContext, network: Network, proxy_context: ssl.SSLContext | None = None) -> None:
-        """`proxy_context` is for TLS with the proxy of `network` itself."""
+    def __init__(self, context: ssl.SSLContext, network: Network, proxy_context: ssl.SSLContext | None = None,
+                 http2: bool = False) -> None:
+        """`proxy_context` is for TLS with the proxy of `network` itself; `http2` offers HTTP/2 over TLS."""
         self._proxy = network.proxy
         self._pool = httpcore.ConnectionPool(ssl_context=context, keepalive_expiry=_IDLE, network_backend=network,
-                                             proxy=_http_proxy(network.proxy, proxy_context))
+                                             proxy=_http_proxy(network.proxy, proxy_context), http2=http2)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer, its body unread; raises httpx.TransportError."""
@@ -30,13 +32,12 @@ class Transport(httpx.BaseTransport):
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         asked = httpcore.Request(request.method, target, headers=request.headers.raw,
                                  content=cast(Iterable[bytes], request.stream), extensions=request.extensions)
-        try:
-            answer = self._pool.handle_request(asked)
-        except httpcore.ProxyError as error:
-            raise httpx.ProxyError(_refusal(self._proxy, url.netloc.decode(), str(error))) from error
-        except tuple(_ERRORS) as error:
-            raise _ERRORS[type(error)](str(error)) from error
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer),
+        with _translated():
+            try:
+                answer = self._pool.handle_request(asked)
+            except httpcore.ProxyError as error:
+                raise httpx.ProxyError(_refusal(self._proxy, url.netloc.decode(), str(error))) from error
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer, self._pool),
                               extensions=answer.extensions)
 
     def close(self) -> None:
@@ -45,17 +46,32 @@ class Transport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
+    def __init__(self, answer: httpcore.Response, pool: httpcore.ConnectionPool) -> None:
+        self._answer, self._pool = answer, pool
+        self._is_unread = answer.extensions['http_version'] == b'HTTP/2'
 
     def __iter__(self) -> Iterator[bytes]:
-        try:
+        with _translated():
             yield from self._answer.iter_stream()
-        except tuple(_ERRORS) as error:
-            raise _ERRORS[type(error)](str(error)) from error
+        self._is_unread = False
 
     def close(self) -> None:
         self._answer.close()
+        if self._is_unread:
+            self._pool.close()  # the rest of a body of HTTP/2 would come before the next answer
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raise what httpx has for an error of httpcore; errors of HTTP/2 are the server's."""
+    try:
+        yield
+    except tuple(_ERRORS) as error:
+        is_protocol = isinstance(error.__cause__ or error.__context__, h2.exceptions.H2Error)
+        kind = httpx.RemoteProtocolError if is_protocol else _ERRORS[type(error)]
+        raise kind(str(error)) from error
+    except h2.exceptions.H2Error as error:
+        raise httpx.RemoteProtocolError(f'it breaks the rules of HTTP/2: {error}') from error
 
 
 def _http_proxy(proxy: Proxy | None, context: ssl.SSLContext | None) -> httpcore.Proxy | None:

@@ -40,10 +40,16 @@ class Network(httpcore.NetworkBackend):
         self._host, self._named, self.patience, self.proxy = host, named, patience, proxy
         self._tcp = httpcore.SyncBackend()
         self._socket: socket.socket | None = None
+        self._stream: Stream | None = None
 
-    def opened(self, inner: httpcore.NetworkStream) -> None:
-        """Take note of the socket."""
-        self._socket = inner.get_extra_info('socket')
+    def opened(self, stream: Stream) -> None:
+        """Take note of the stream, and of its socket."""
+        self._stream, self._socket = stream, stream.get_extra_info('socket')
+
+    def begin_request(self) -> None:
+        """Take note that a request follows on the connection, if there is one already."""
+        if self._stream is not None:
+            self._stream.begin_request()
 
     def interrupt(self) -> None:
         """Wake up the thread that waits: to it the connection is broken. Closing would not wake it."""

@@ -16,16 +16,17 @@ _SYSTEM = ('/etc/docker', '/etc/containers')
 _HOST = re.compile(r'[\w\[][\w.:\]-]*')
 
 
-def context_for(host: str, lenient: bool, insecure: bool, settings: Settings) -> ssl.SSLContext:
+def context_for(host: str, lenient: bool, insecure: bool, settings: Settings, http2: bool = False) -> ssl.SSLContext:
     """Return the context for connections to `host[:port]`, made once a run; raises UsageError for a bad file.
 
     `lenient`: certificates need not be good, for which `insecure` is the user's own word; without it, as for this
-    machine, an authority in certs.d is reason enough to check.
+    machine, an authority in certs.d is reason enough to check. `http2` connections have contexts of their own, in which
+    HTTP/2 is offered.
     """
     def make() -> ssl.SSLContext:
         files = CertificateFiles(host)
         return _context(files, lenient and (insecure or not files.authorities), settings.ca_file)
-    return settings.shared.get(('tls context', host, lenient, insecure), make)
+    return settings.shared.get(('tls context', host, lenient, insecure, http2), make)
 
 
 class CertificateFiles:
