@@ -1,4 +1,4 @@
-"""docker:// as a source: an image of a daemon, its layers as they stream out of it."""
+"""docker:// as a source: an image of a daemon, with layers streamed from its export."""
 import re
 from collections.abc import Iterable, Iterator
 
@@ -14,16 +14,16 @@ _ID = re.compile('[0-9a-f]{12,64}')
 
 
 class DaemonImage(SequentialImage):
-    """An image of a daemon; each walk over its arrivals is an export, from containerd's store the first time two."""
+    """An image of a daemon; each iteration over `arrivals` is an export, with containerd's store the first is two."""
 
     def __init__(self, reference: Reference, facts: ImageFacts, daemon: Daemon) -> None:
         super().__init__(reference, facts.diff_ids, facts.platform)
         self._facts, self._daemon = facts, daemon
 
     def arrivals(self) -> Iterator[Layer]:
-        """Yield the layers straight from the socket; the tar of each can be opened once, a double comes once.
+        """Yield the layers straight from the socket; each tar can be opened once, a duplicate layer comes once.
 
-        Raises ServiceError when the daemon breaks off, InvalidImage when something is missing at the end.
+        Raises ServiceError when the daemon fails, InvalidImage when something is missing at the end.
         """
         self._facts = resolved(self._daemon, self._facts, str(self.reference))
         stream = self._daemon.export(self._facts)
@@ -49,11 +49,11 @@ class DockerInput(ImageInput):
         if self._pattern:
             return matching(self._daemon, self._pattern, self._excluded)
         if self._reference in self._excluded:
-            raise ImageNotFound(f'{self._reference} is left out by exclude=')
+            raise ImageNotFound(f'{self._reference} is excluded: change exclude= to copy it')
         return [self._reference]
 
     def open(self, reference: Reference) -> Image:
-        """Return the image, having asked the daemon for its ID and its layers' digests."""
+        """Return the image, with its ID and its layers' digests from the daemon."""
         return DaemonImage(*self._found(reference), self._daemon)
 
     def location_of(self, reference: Reference) -> Location:
@@ -65,24 +65,24 @@ class DockerInput(ImageInput):
         return self._daemon.address.place(reference)
 
     def close(self) -> None:
-        """Let go of the daemon."""
+        """Close the connections to the daemon."""
         self._daemon.close()
 
     def _found(self, reference: Reference) -> tuple[Reference, ImageFacts]:
-        """Return what to call an image, and what the daemon says of it; raises ImageNotFound, ServiceError."""
+        """Return the reference and the facts of an image; raises ImageNotFound, ServiceError."""
         if facts := self._of_id():
             return _own_name(facts), self._for_platform(facts, self.location.path)
         return reference, self._for_platform(self._daemon.require(str(reference)), str(reference))
 
     def _for_platform(self, facts: ImageFacts, image: str) -> ImageFacts:
-        """Return the facts for the platform that is asked for, where the daemon has others than its own."""
-        wanted = self.settings.platform
-        if wanted is None or facts.platform is None or facts.platform.satisfies(wanted):
+        """Return the facts for the requested platform, if the daemon has the image for several."""
+        requested = self.settings.platform
+        if requested is None or facts.platform is None or facts.platform.satisfies(requested):
             return facts
-        return resolved(self._daemon, facts, image, wanted)
+        return resolved(self._daemon, facts, image, requested)
 
     def _of_id(self) -> ImageFacts | None:
-        """Return the image whose ID, whole or shortened, the location names; a name that looks like one comes first."""
+        """Return the image whose full or short ID the location names; an image with that name takes precedence."""
         path = self.location.path
         if path.startswith('sha256:'):
             return self._daemon.require(path)
@@ -93,5 +93,5 @@ class DockerInput(ImageInput):
 
 
 def _own_name(facts: ImageFacts) -> Reference:
-    """Return a name of an image that was asked for by its ID."""
+    """Return a name of an image that was requested by its ID."""
     return Reference.parse(facts.tags[0]) if facts.tags else Reference('untagged')

@@ -2,15 +2,15 @@
 from occystrap_core import Option, OptionType
 
 CONNECTION = (
-    Option('socket', help='where the daemon listens: a path, or an address as host= has it'),
-    Option('host', help='where the daemon listens: unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT][/PATH] '
-                        '(default: DOCKER_HOST, then what context= says, then the usual sockets)'),
+    Option('socket', help='socket of the daemon: a path, or an address as for host='),
+    Option('host', help='address of the daemon: unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT][/PATH] '
+                        '(default: DOCKER_HOST, then the context, then the default sockets)'),
     Option('context', help='a context of the docker command (default: DOCKER_CONTEXT, then the current one)'),
     Option('engine', OptionType.choice('docker', 'podman'), 'docker',
-           'whose usual places to look at; for podman CONTAINER_HOST, then the sockets of user and system'),
+           'whose default addresses to use; for podman CONTAINER_HOST, then the sockets of user and system'),
     Option('cert_path', help='directory with ca.pem, cert.pem, key.pem for TLS (default: DOCKER_CERT_PATH)'),
     Option('tls_verify', OptionType.BOOLEAN, None,
-           'TLS with tcp://, and whether it matters who answers (default: DOCKER_TLS_VERIFY; true with cert_path)'),
+           "use TLS with tcp://, and check the daemon's certificate (default: DOCKER_TLS_VERIFY; true with cert_path)"),
 )
 FALLBACK = Option('fallback', OptionType.BOOLEAN, False,
-                  'take the image as docker:// does where the daemon cannot push it here')
+                  'export the image as docker:// does if the daemon cannot push it')

@@ -1,4 +1,4 @@
-"""What this plugin brings; the docker SDK is imported when a scheme is opened."""
+"""The declarations of this plugin; the docker SDK is imported when a scheme is used."""
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -13,34 +13,34 @@ if TYPE_CHECKING:
 def register_inputs() -> Iterable[InputScheme]:
     """docker://NAME[:TAG]: images of a Docker or Podman daemon, exported; dockerpush://NAME[:TAG]: pushed by it."""
     exclude = Option('exclude',
-                     help='what to leave out: patterns with commas, for repositories, repository:tag or :tag')
+                     help='images to skip: comma-separated patterns for repositories, repository:tag or :tag')
     return [
         InputScheme('docker', 'occystrap_docker.input:DockerInput', [exclude, *CONNECTION],
-                    'an image of a Docker or Podman daemon, by name, digest or ID; or all that match patterns: '
+                    'an image of a Docker or Podman daemon, by name, digest or ID, or all that match a pattern: '
                     'docker://team/*:v1.*'),
         InputScheme('dockerpush', 'occystrap_docker.push.input:DockerPushInput', [exclude, *CONNECTION, FALLBACK],
-                    'the same, pushed by the daemon to a registry that exists for the length of the copy'),
+                    'the same, pushed by the daemon to a temporary registry within occystrap'),
     ]
 
 
 @hookimpl
 def register_writers() -> Iterable[WriterScheme]:
-    """docker://NAME[:TAG]: into a Docker or Podman daemon, tagged when it is whole."""
+    """docker://NAME[:TAG]: into a Docker or Podman daemon, tagged when it is complete."""
     return [WriterScheme('docker', 'occystrap_docker.writer:DockerWriter', CONNECTION,
-                         'into a Docker or Podman daemon',
+                         'load into a Docker or Podman daemon',
                          many=Many(False, reason='the tag in it names one image'), reports_only=True,
                          expects=('config', 'tag'))]
 
 
 @hookimpl
 def register_commands() -> Iterable[CommandDeclaration]:
-    """Return listing what a daemon has."""
+    """Return the command that lists images."""
     return [CommandDeclaration('images', 'occystrap_docker.commands.images:images', 'List the images of a daemon.')]
 
 
 @hookimpl
 def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
-    """Verify what DockerWriter wrote."""
+    """Verify the output of DockerWriter."""
     if receipt.scheme != 'docker':
         return None
     from occystrap_docker.verifier import verify

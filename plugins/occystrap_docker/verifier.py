@@ -1,4 +1,4 @@
-"""Holding a daemon against a receipt: names, ID and layers by inspect; every byte of layers and config by export."""
+"""Comparing a daemon with a receipt: names, ID and layers by inspect; every byte of layers and config by export."""
 import re
 from contextlib import closing
 
@@ -13,17 +13,17 @@ from occystrap_docker.export.first_pass import resolved
 from occystrap_docker.options import CONNECTION
 
 _DAMAGE = re.compile('checksum failed|no such file|blob not found|unexpected digest')
-"""What Docker and Podman say of layers that were changed or removed below them."""
+"""Error messages of Docker and Podman for layers that were changed or removed in their storage."""
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Report what the daemon has of what the receipt expects; what it hindered is unverified."""
+    """Report what the daemon has of what the receipt expects; what the daemon does not answer is unverified."""
     options = Location.of_receipt(receipt, CONNECTION).options
     with closing(Daemon(options, settings)) as daemon:
         check = _Check(receipt, daemon)
         for each in receipt.of_kind('config', 'layer'):
             if each.locator != each.digest:
-                check.results.differs(each, f'a daemon knows it by no other name than {each.digest}')
+                check.results.differs(each, f'its locator must be {each.digest}, as a daemon has no other name for it')
         try:
             if facts := check.look_up():
                 check.compare(facts)
@@ -40,16 +40,16 @@ class _Check:
         self._receipt, self._daemon = receipt, daemon
         self.results = CheckResults()
         self._by_export: list[Expectation] = []
-        """Names that point at the image, as far as its manifest's digest tells; the config is still to be seen."""
+        """Expectations that need the config from the export: the daemon's ID is the digest of a manifest."""
 
     def look_up(self) -> ImageFacts | None:
-        """Return what the daemon says of the written image, under whatever name it still has it; report the names."""
+        """Return the facts of the written image, under any name that it still has; report the names."""
         found: ImageFacts | None = None
         lost = False
         for tag in self._receipt.of_kind('tag'):
             facts = self._daemon.find(tag.locator)
             if facts is None:
-                self.results.missing(tag, f'is gone: the daemon at {self._daemon.address} has no image of this name')
+                self.results.missing(tag, f'is missing: the daemon at {self._daemon.address} has no image of this name')
             elif self._may_be(facts, tag.digest):
                 found = facts
                 self._note_id(facts, tag)
@@ -58,16 +58,16 @@ class _Check:
             lost = lost or facts is not found
         found = found or self._daemon.find(self._receipt.image_id)
         if found is None and lost and self._daemon.names_images_by_manifest:
-            self.results.unverified(f'image {self._receipt.image_id}', 'cannot be found: this daemon knows images by '
-                                                                       'their names and manifests alone')
+            self.results.unverified(f'image {self._receipt.image_id}', 'cannot be found: this daemon finds images by '
+                                                                       'name and manifest only')
         elif found is None:
-            self.results.error(f'image {self._receipt.image_id}', 'is gone: the daemon has it under no name at all')
+            self.results.error(f'image {self._receipt.image_id}', 'is missing: the daemon has it under no name')
         else:
             self._note_id(found, *self._receipt.of_kind('config'))
         return found
 
     def _note_id(self, facts: ImageFacts, *expected: Expectation) -> None:
-        """Report the image's ID where that is the digest of its config; else only the export's config tells."""
+        """Report the image's ID if it is the digest of the config; otherwise the export's config is needed."""
         if self._daemon.names_images_by_manifest and facts.id != self._receipt.image_id:
             self._by_export += expected
             return
@@ -75,7 +75,7 @@ class _Check:
             self.results.found(each, digest=facts.id, evidence=REPORTED)
 
     def compare(self, facts: ImageFacts) -> None:
-        """Report the layers that the daemon lists, and whether their order is the receipt's."""
+        """Report the layers that the daemon lists, and whether they are in the receipt's order."""
         listed, expected = list(facts.diff_ids), list(self._receipt.diff_ids)
         for layer in self._receipt.of_kind('layer'):
             if layer.digest in listed:
@@ -87,7 +87,7 @@ class _Check:
                                                     f'expected {", ".join(expected) or "none"}')
 
     def read_export(self, facts: ImageFacts, level: VerifyLevel) -> None:
-        """Read what only an export shows: all of it in full, the config where the ID is not its digest."""
+        """Read the export: everything at level full; else only the config, and only if the ID is not its digest."""
         if level is not VerifyLevel.FULL and facts.id == self._receipt.image_id:
             return
         image = str(self._receipt.reference)
@@ -108,13 +108,13 @@ class _Check:
                 self._check_config(found)
 
     def _check_layers(self, export: Export) -> None:
-        """Hash each layer as it streams by; report those that came, and those that came changed or not at all."""
+        """Hash each layer of the export; report those that match, and those that are changed or missing."""
         seen = [self._hashed(layer) for layer in export.layers()]
         for layer in self._receipt.of_kind('layer'):
             if layer.digest in seen:
                 self.results.found(layer, digest=layer.digest, evidence=READ)
             else:
-                self.results.missing(layer, 'is not in what the daemon exports, or not with these bytes')
+                self.results.missing(layer, "is missing from the daemon's export, or changed there")
 
     def _hashed(self, layer: ArrivingLayer) -> Digest | None:
         try:
@@ -131,11 +131,11 @@ class _Check:
             self.results.found(expected, digest=config.digest, evidence=READ)
 
     def _may_be(self, facts: ImageFacts, expected: Digest) -> bool:
-        """Tell whether this is the written image, as far as its ID shows: a manifest's digest leaves it open."""
+        """Return whether this may be the written image: an ID that is a manifest's digest does not decide it."""
         return facts.id == expected or (self._daemon.names_images_by_manifest
                                         and list(facts.diff_ids) == list(self._receipt.diff_ids))
 
     def _note_failed_export(self, facts: ImageFacts, error: ServiceError) -> None:
-        """Note an error when the daemon says itself that its data is damaged; anything else proves nothing."""
+        """Report an error when the daemon itself reports damage, else unverified: other failures prove nothing."""
         note = self.results.error if _DAMAGE.search(str(error)) else self.results.unverified
         note(f'image {facts.id}', str(error))

@@ -1,4 +1,4 @@
-"""docker:// as a destination: an archive streamed into a daemon without a name, tagged when it proved to be right."""
+"""docker:// as a destination: an untagged archive streamed into a daemon, tagged when the result is right."""
 import json
 import logging
 import threading
@@ -23,8 +23,9 @@ from occystrap_docker.options import CONNECTION
 
 _LOG = logging.getLogger('occystrap.docker')
 _LOOK = 0.1
+"""Seconds between checks for cancellation."""
 _CLEANING = 5.0
-"""Seconds that a daemon gets for showing, and for removing, an image that is not wanted any more."""
+"""Timeout in seconds for removing the image of a failed copy."""
 _CLEANING_AFTER_A_SIGNAL = 0.5
 _NUMBERS = count(1)
 
@@ -32,10 +33,10 @@ _CONNECTION = {option.name for option in CONNECTION}
 
 
 class DockerWriter(ImageOutput):
-    """Gives one image to a Docker or Podman daemon, as a stream of which the daemon alone keeps anything.
+    """Loads one image into a Docker or Podman daemon, as a stream that is stored nowhere else.
 
-    A layer's size must be known before its first byte is sent. Where a filter may change it, or nothing tells it, the
-    layer passes through an unnamed temporary file.
+    A layer's size must be known before its first byte is sent. If a filter may change it, or it is not known, the layer
+    goes through an unnamed temporary file.
     """
 
     layer_form = LayerForm.TAR
@@ -45,7 +46,7 @@ class DockerWriter(ImageOutput):
         super().__init__(_pinned(location, self._daemon.address), settings)
         self._reference = Reference.parse(location.path).with_default_tag()
         if self._reference.digest:
-            raise UsageError(f'docker://{location.path}: a daemon computes digests itself, name a tag only')
+            raise UsageError(f'docker://{location.path}: the daemon computes the digest itself: name a tag only')
         self._turn = threading.Lock()
         self._stream: LoadStream | None = None
         self._archive: ArchiveStream | None = None
@@ -59,23 +60,22 @@ class DockerWriter(ImageOutput):
         return self._daemon.address.place(self._reference)
 
     def prepare(self, image: Image) -> None:
-        """Ask the daemon for a sign of life."""
+        """Check that the daemon answers."""
         self._daemon.ping()
         self._diff_ids = _known_diff_ids(image)
 
     @cached_property
     def _there(self) -> Collection[Digest]:
-        """Which of the layers the daemon has; asked when there is one whose diff_id is known before it is read."""
+        """The layers that the daemon has already; empty if no diff_id is known before its layer is read."""
         try:
             if any(self._diff_ids) and self._daemon.finds_layers_by_chain:
                 return KnownLayers.of(self._daemon, self.settings).among(self._diff_ids, self._daemon)
-        except ServiceError as error:  # of another image, perhaps, that is damaged: then all is sent
-            _LOG.debug('what layers the daemon has is not known: %s', error)
+        except ServiceError as error:  # another image may be damaged: then all layers are sent
+            _LOG.debug('the layers of the daemon are not known: %s', error)
         return ()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return a layer that the daemon has upon the same lower ones: it looks there before it looks in the archive.
-        """
+        """Return a layer that the daemon has with the same lower layers: it prefers that to one in the archive."""
         size = layer.tar_size() if layer.diff_id in self._there else None
         if size is None:
             return None
@@ -83,26 +83,26 @@ class DockerWriter(ImageOutput):
         return WrittenLayer(_layer_name(layer), layer.diff_id, size)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Send a layer's tar when no other is on its way."""
+        """Send a layer's tar; one layer is sent at a time."""
         size = None if layer.filtered else layer.tar_size()
         if size is None:
             return self._spooled(layer)
         name = _layer_name(layer)
         with self._alone() as archive, layer.open() as stream:
-            right = archive.add(name, size, stream.chunks()) == size
-        return WrittenLayer(name) if right else self._spooled(layer, 'again-')
+            is_complete = archive.add(name, size, stream.chunks()) == size
+        return WrittenLayer(name) if is_complete else self._spooled(layer, 'again-')
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """End the archive, hold what the daemon made of it against the image, and tag that."""
+        """End the archive, compare the image that the daemon made of it, and tag it."""
         loaded = self._load(image)
-        self.settings.cancellation.check()  # once it is given up, the image may be removed at any time
+        self.settings.cancellation.check()  # after a cancellation the image may be removed at any time
         self._daemon.tag(loaded, self._reference)
         self._nameless = None
         self._daemon.close()
         return self._receipt(image)
 
     def abort(self) -> None:
-        """Break off, and remove the image unless something names it; raises ServiceError when it may come later."""
+        """Cancel the load, and remove the image unless it has a name; raises ServiceError when it may appear later."""
         seconds = _CLEANING_AFTER_A_SIGNAL if self.settings.cancellation.cancelled else _CLEANING
         if self._stream:
             self._stream.give_up()
@@ -114,13 +114,13 @@ class DockerWriter(ImageOutput):
                 self._daemon.remove_untagged(nameless, seconds)
         except ServiceError as error:
             raise ServiceError(f'{error}; image {nameless} is left without a name') if nameless else error from None
-        finally:  # not before: a signal may let another thread begin the same, and end the run before this one is done
+        finally:  # at the end, since after a signal another thread may do the same and end the run before this one
             self._leftover = self._nameless = None
             self._daemon.close()
 
     @contextmanager
     def _alone(self) -> Iterator[ArchiveStream]:
-        """Give the archive when no other thread writes to it; the first one has the daemon begin to load."""
+        """Yield the archive while no other thread writes to it; the first call starts the load."""
         while not self._turn.acquire(timeout=_LOOK):
             self.settings.cancellation.check()
         try:
@@ -132,9 +132,9 @@ class DockerWriter(ImageOutput):
             self._turn.release()
 
     def _spooled(self, layer: OutgoingLayer, prefix: str = '') -> WrittenLayer:
-        """Send a layer by way of a temporary file, which tells its size; raises OutputError when that has no room.
+        """Send a layer through a temporary file, whose size is known; raises OutputError when the disk is full.
 
-        `prefix` keeps its name apart from that of a first try: of two files of one name daemons take one or the other.
+        `prefix` makes its name differ from that of a first attempt: daemons take either of two files of one name.
         """
         with layer.open() as stream:
             file = TemporaryFile.holding(stream.chunks(), self.settings.temporary)
@@ -147,17 +147,17 @@ class DockerWriter(ImageOutput):
             file.close()
 
     def _load(self, image: WrittenImage) -> Digest:
-        """Return the ID under which the daemon has the image now; raises OutputError when it made something else."""
+        """Return the ID of the loaded image; raises OutputError when the daemon made another image."""
         loaded = self._finished(image)
         facts = self._daemon.require(loaded)
         same = facts.diff_ids == image.config.diff_ids
         if not same or (loaded != image.config.digest and not self._daemon.names_images_by_manifest):
-            raise OutputError(f'the daemon at {self._daemon.address} made image {loaded} of what should be '
-                              f'{image.config.digest}; it was not tagged')
+            raise OutputError(f'the daemon at {self._daemon.address} loaded image {loaded}, expected '
+                              f'{image.config.digest}: it was not tagged')
         return loaded
 
     def _finished(self, image: WrittenImage) -> Digest:
-        """Send config and manifest, and return the ID of what the daemon made of it all."""
+        """Send config and manifest, and return the ID of the image that the daemon made of the archive."""
         config = f'{image.config.digest.hex}.json'
         manifest = json.dumps([{'Config': config, 'RepoTags': None,
                                 'Layers': [layer.locator for layer in image.layers]}]).encode()
@@ -172,7 +172,7 @@ class DockerWriter(ImageOutput):
         except BaseException as error:
             self._leftover = None if self._stream.refused else leftover
             if self._leaves_out and self._stream.refused:
-                error.add_note('layers that the daemon had may have gone meanwhile: try again')
+                error.add_note('layers that the daemon had may have been removed meanwhile: try again')
             raise
         self._nameless = None if leftover.was_there(loaded) else loaded
         return loaded
@@ -186,9 +186,10 @@ class DockerWriter(ImageOutput):
 
 
 def _known_diff_ids(image: Image) -> Sequence[Digest | None]:
-    """Return what the layers will be, lowest first, as far as it is known before they are read.
+    """Return the diff_ids of the layers, lowest first, None where not known before the layer is read.
 
-    A filter may change any layer of a sequential image, and with it what the others lie upon.
+    None at all are known for a filtered sequential image: a filter may change any layer, and the daemon finds a layer
+    only together with all below it.
     """
     if image.sequential:
         return image.diff_ids if image is image.source else ()
@@ -200,6 +201,6 @@ def _layer_name(layer: OutgoingLayer) -> str:
 
 
 def _pinned(location: Location, address: Address) -> Location:
-    """Return the location with the daemon's address, so that `verify` asks this one whatever the environment says."""
+    """Return the location with the daemon's address, so that `verify` uses this daemon in any environment."""
     others = {name: text for name, text in location.given.items() if name not in _CONNECTION}
-    return location._replace(given={**others, **address.told()})
+    return location._replace(given={**others, **address.as_options()})

@@ -1,4 +1,4 @@
-"""The command `images`: what a daemon has."""
+"""The command `images`: list the images of a daemon."""
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -27,17 +27,17 @@ _HEADINGS = ('NAME', 'IMAGE ID', 'SIZE', 'CREATED', 'PLATFORM')
 @click.argument('location', metavar='[docker://[PATTERN]]', default='docker://')
 @click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='The format of stdout.')
 @click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
-              help='How long the daemon may stay silent.')
+              help='Timeout for an answer of the daemon.')
 @click.pass_context
 def images(context: click.Context, /, location: str, shape: str | None, timeout: float) -> None:
-    """List the images of a Docker or Podman daemon, a name a line, with times in UTC; <none> has lost its name.
+    """List the images of a Docker or Podman daemon, one name per line, with times in UTC; <none> means untagged.
 
-    PATTERN is a name, a name:tag, or a pattern such as team/*:v1.*; without a tag it means all tags. The options of
-    docker:// may be given, such as docker://?engine=podman.
+    PATTERN is a name, a name:tag, or a pattern such as team/*:v1.*; without a tag it matches all tags. The options of
+    docker:// are accepted, such as docker://?engine=podman.
     """
-    wanted, pattern = _wanted(location)
+    requested, pattern = _parse(location)
     settings = Settings(jobs=_JOBS, timeout=timeout)
-    with closing(settings.shared), closing(Daemon(wanted.options, settings)) as daemon:
+    with closing(settings.shared), closing(Daemon(requested.options, settings)) as daemon:
         rows = _rows(daemon, pattern)
         platforms = _platforms(daemon, rows, settings)
         address = str(daemon.address)
@@ -47,12 +47,12 @@ def images(context: click.Context, /, location: str, shape: str | None, timeout:
         print_lines(_table([_HEADINGS, *(_cells(row, platforms) for row in rows)]))
 
 
-def _wanted(text: str) -> tuple[Location, NamePattern | None]:
-    """Return the location and the pattern in it, None for all there is; raises UsageError."""
+def _parse(text: str) -> tuple[Location, NamePattern | None]:
+    """Return the location and the pattern in it, None for all images; raises UsageError."""
     scheme, separator, rest = text.partition('://')
     everything = bool(separator) and not rest.partition('?')[0]
     if separator and scheme != _SCHEME:
-        raise UsageError(f'{scheme}:// has no images to list: give {_SCHEME}:// or {_SCHEME}://PATTERN')
+        raise UsageError(f'{scheme}:// cannot be listed: give {_SCHEME}:// or {_SCHEME}://PATTERN')
     location = Location.parse(f'{scheme}://**{rest}' if everything else text, CONNECTION)
     return location, None if everything else _pattern(location.path)
 
@@ -64,7 +64,7 @@ def _pattern(path: str) -> NamePattern:
 
 
 def _rows(daemon: Daemon, pattern: NamePattern | None) -> Sequence[Listed]:
-    """Return what matches by name in natural order, images without a name last; raises ImageNotFound."""
+    """Return the matching images in natural order of their names, untagged images last; raises ImageNotFound."""
     there = daemon.images()
     rows = [row for row in there if pattern is None or (row.repository and pattern.matches(row.repository, row.tag))]
     if pattern and not rows:
@@ -74,14 +74,14 @@ def _rows(daemon: Daemon, pattern: NamePattern | None) -> Sequence[Listed]:
 
 
 def _platforms(daemon: Daemon, rows: Sequence[Listed], settings: Settings) -> Mapping[Digest, str]:
-    """Return the platform of each image; one that is gone by now has none."""
+    """Return the platform of each image; one that was removed meanwhile has none."""
     ids = list(dict.fromkeys(row.id for row in rows))
     facts = settings.in_parallel(partial(_facts, daemon), ids, helping=True)
     return {image_id: str(each.platform) for image_id, each in zip(ids, facts, strict=True) if each and each.platform}
 
 
 def _facts(daemon: Daemon, image_id: Digest) -> ImageFacts | None:
-    """Return what the daemon says of an image, None for one that it cannot describe, as when it is damaged."""
+    """Return the facts of an image, None if the daemon cannot describe it, as when it is damaged."""
     try:
         return daemon.find(image_id)
     except ServiceError as error:

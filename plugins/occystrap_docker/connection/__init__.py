@@ -1,1 +1,1 @@
-"""Ways to a daemon: addresses, contexts, certificates, sockets, ssh."""
+"""Connections to a daemon: addresses, contexts, certificates, sockets, ssh."""

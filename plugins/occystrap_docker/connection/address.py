@@ -1,4 +1,4 @@
-"""Where a daemon is: from options, from the environment, from Docker's contexts, or at the engine's usual sockets."""
+"""The address of a daemon: from options, the environment, Docker's contexts, or the engine's default sockets."""
 import os
 import re
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ _TLS = ('cert_path', 'tls_verify')
 
 
 class Address(NamedTuple):
-    """A daemon's address: its URL, what named it (empty for the usual place), where else was looked."""
+    """A daemon's address: its URL, what named it (empty for a default socket), and the default sockets tried."""
 
     url: str
     engine: Engine = DOCKER
     origin: str = ''
     certificates: Certificates | None = None
-    looked: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.url
 
     def place(self, reference: Reference) -> Place:
-        """Return the place of an image: the daemon, however it is named, and the name that daemons complete."""
+        """Return the place of an image: the daemon, independent of spelling, and the image's complete name."""
         host = 'docker.io' if reference.host.lower() in _HUB else reference.host.lower()
         short = host == 'docker.io' and '/' not in reference.repository
         name = str(reference._replace(host=host, repository='library/' * short + reference.repository))
@@ -42,24 +42,24 @@ class Address(NamedTuple):
         scheme, _, rest = self.url.partition('://')
         user, at, where = rest.partition('/')[0].rpartition('@')
         host = Place.canonical_host(where, 22) if scheme == 'ssh' else Place.canonical_host(where)
-        kind = scheme if scheme == 'ssh' else 'tcp'  # http and https are other ways to say it
+        kind = scheme if scheme == 'ssh' else 'tcp'  # http and https are synonyms
         return Place('', f'{kind}://{user}{at}{host}/{rest.partition("/")[2].strip("/")}#{name}')
 
-    def told(self) -> dict[str, str]:
-        """Return the options that lead here whatever environment and contexts say by then; they hold no secrets."""
-        told = {'host': self.url} | ({'engine': self.engine.name} if self.engine is PODMAN else {})
+    def as_options(self) -> dict[str, str]:
+        """Return options that select this daemon independently of environment and contexts; they hold no secrets."""
+        options = {'host': self.url} | ({'engine': self.engine.name} if self.engine is PODMAN else {})
         if self.certificates and self.certificates.directory:
-            told['cert_path'] = self.certificates.directory
+            options['cert_path'] = self.certificates.directory
         if self.url.startswith(('tcp://', 'https://')):
-            told['tls_verify'] = str(bool(self.certificates and self.certificates.verify)).lower()
-        return told
+            options['tls_verify'] = str(bool(self.certificates and self.certificates.verify)).lower()
+        return options
 
 
 def find_address(options: Mapping[str, Any]) -> Address:
-    """Return the address that the options lead to; raises UsageError for one that cannot be, or for two at once.
+    """Return the address that the options select; raises UsageError for an invalid address or contradicting options.
 
-    The order is that of the docker command: what is given, DOCKER_HOST, DOCKER_CONTEXT, the current context, the usual
-    socket. With engine=podman it is what is given, CONTAINER_HOST, Podman's usual sockets.
+    The order is that of the docker command: options, DOCKER_HOST, DOCKER_CONTEXT, the current context, the default
+    socket. With engine=podman: options, CONTAINER_HOST, Podman's default sockets.
     """
     engine = PODMAN if options.get('engine') == PODMAN.name else DOCKER
     _refuse_contradictions(options, engine)
@@ -82,49 +82,49 @@ def find_address(options: Mapping[str, Any]) -> Address:
 def _refuse_contradictions(options: Mapping[str, Any], engine: Engine) -> None:
     places = [name for name in _PLACES if options.get(name)]
     if len(places) > 1:
-        raise UsageError(f'docker://: {"= and ".join(places)}= both say where the daemon is: give one of them')
+        raise UsageError(f'docker://: {"= and ".join(places)}= contradict each other: give one of them')
     if 'context' in places and engine is PODMAN:
-        raise UsageError('docker://: context= is one of Docker, engine=podman has none: give one of them')
+        raise UsageError('docker://: context= does not work with engine=podman: give one of them')
 
 
-def _address(url: str, engine: Engine, origin: str, options: Mapping[str, Any], looked: tuple[str, ...] = (),
+def _address(url: str, engine: Engine, origin: str, options: Mapping[str, Any], candidates: tuple[str, ...] = (),
              ) -> Address:
     _check(url, origin)
-    return Address(url, engine, origin, find_certificates(url, options, engine is DOCKER), looked)
+    return Address(url, engine, origin, find_certificates(url, options, engine is DOCKER), candidates)
 
 
 def _of_context(name: str, origin: str, options: Mapping[str, Any]) -> Address:
-    """Return where a context leads; raises UsageError when options for certificates are given beside it."""
+    """Return the address of a context; raises UsageError when options for certificates are given as well."""
     context = read_context(name, origin)
-    told = f'context {name!r}, from {origin}'
-    _check(context.host, told)
+    source = f'context {name!r}, from {origin}'
+    _check(context.host, source)
     for option in _TLS:
         if options.get(option) is not None:
-            raise UsageError(f'docker://: {told}, has certificates of its own: leave out {option}=')
-    return Address(context.host, DOCKER, told, context.certificates)
+            raise UsageError(f'docker://: {source}, has its own certificates: leave out {option}=')
+    return Address(context.host, DOCKER, source, context.certificates)
 
 
 def _check(url: str, origin: str) -> None:
-    """Raise UsageError for what can be no address."""
+    """Raise UsageError for an invalid address."""
     if _PASSWORD.match(url):
         raise UsageError('the address of a Docker daemon takes no password: use keys (ssh) or certificates (tcp)')
-    says = f' ({origin})' if origin else ''
+    source = f' ({origin})' if origin else ''
     if not url.startswith(_SCHEMES):
-        raise UsageError(f'{origin} is not the address of a Docker daemon: {", ".join(_SCHEMES)} are known')
+        raise UsageError(f'{origin} is not the address of a Docker daemon: it must begin with {", ".join(_SCHEMES)}')
     if url.startswith(UNIX):
-        _check_path(url.removeprefix(UNIX), says)
+        _check_path(url.removeprefix(UNIX), source)
     if url.startswith(('tcp://', 'http')) and not _PORT.match(url):
-        raise UsageError(f'the address of the Docker daemon{says} has no port: tcp://HOST:PORT is expected, usually '
-                         '2376 with TLS, 2375 without')
+        raise UsageError(f'the address of the Docker daemon{source} has no port: give tcp://HOST:PORT, usually 2376 '
+                         'with TLS, 2375 without')
 
 
-def _check_path(path: str, says: str) -> None:
-    """Raise UsageError for what can be no path of a socket (unix(7)), or what the Docker SDK takes for a URL's end."""
+def _check_path(path: str, source: str) -> None:
+    """Raise UsageError for a path that no socket can have (unix(7)), or that the Docker SDK would cut off."""
     if not path.startswith('/') or path.endswith('/'):
-        raise UsageError(f'the address of the Docker daemon{says} names no socket: give {UNIX}/PATH, the whole path')
+        raise UsageError(f'the address of the Docker daemon{source} names no socket: give {UNIX}/PATH, absolute')
     if len(os.fsencode(path)) > _LONGEST:
-        raise UsageError(f'{path}{says} is too long for a socket, which may have {_LONGEST} bytes: make a symlink to '
-                         'it with a shorter path')
+        raise UsageError(f'{path}{source} is too long for a socket (limit: {_LONGEST} bytes): make a symlink to it '
+                         'with a shorter path')
     if special := set(path) & set('#?%'):
-        raise UsageError(f'{path}{says} cannot be reached because of {" and ".join(sorted(special))} in it: make a '
+        raise UsageError(f'{path}{source} cannot be reached because of {" and ".join(sorted(special))} in it: make a '
                          'symlink to it with another name')

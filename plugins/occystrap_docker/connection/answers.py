@@ -1,4 +1,4 @@
-"""What a daemon says in JSON amid its streams: the image that it made of an archive, or why it broke off."""
+"""The JSON in a daemon's streams: the ID of an image that it loaded, or the reason why it failed."""
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ _MOST_LINES = 100_000
 def loaded_image(status: int, lines: Iterable[bytes], address: str) -> Digest:
     """Return the ID in the answer to an archive of one untagged image.
 
-    Raises OutputError with the daemon's own words when it refused, ServiceUnavailable when it said nothing.
+    Raises OutputError with the daemon's own message when it refused, ServiceUnavailable when it reported no result.
     """
     loaded: Digest | None = None
     for line, _ in zip(lines, range(_MOST_LINES)):
@@ -26,20 +26,20 @@ def loaded_image(status: int, lines: Iterable[bytes], address: str) -> Digest:
     if status >= 400:
         raise OutputError(f'the daemon at {address} refused the image with status {status}')
     if loaded is None:
-        raise ServiceUnavailable(f'the daemon at {address} ended without saying that it loaded the image; see its log')
+        raise ServiceUnavailable(f'the daemon at {address} did not report that it loaded the image: see its log')
     return loaded
 
 
 def push_complaint(line: bytes) -> str:
-    """Return the daemon's words when a line of what it says of a push tells that it failed, else nothing."""
+    """Return the daemon's error message if this line of a push's progress has one, else an empty string."""
     answer = _parse(line)
     detail = answer.get('errorDetail')
-    said = answer.get('error') or (detail.get('message') if isinstance(detail, dict) else detail)
-    return _line(said) if said else ''
+    message = answer.get('error') or (detail.get('message') if isinstance(detail, dict) else detail)
+    return _line(message) if message else ''
 
 
 def appended_error(last: bytes) -> str:
-    """Return the daemon's words in the last bytes of an export, empty when it is whole.
+    """Return the daemon's error message in the last bytes of an export, empty when it is complete.
 
     Docker appends a line of JSON to an export that fails after it began, where a tar ends in zeros.
     """
@@ -56,11 +56,11 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 
 def complaint(body: bytes, status: int) -> str:
-    """Return the daemon's words in what it answers where it refuses something."""
+    """Return the daemon's message in the body of an answer that refuses something."""
     answer = _parse(body)
-    said = answer.get('error') or answer.get('message') or answer.get('cause') or body.decode(errors='replace')
-    return _line(said) or f'status {status}'
+    message = answer.get('error') or answer.get('message') or answer.get('cause') or body.decode(errors='replace')
+    return _line(message) or f'status {status}'
 
 
-def _line(said: object) -> str:
-    return ' '.join(str(said).split())[:500]
+def _line(message: object) -> str:
+    return ' '.join(str(message).split())[:500]

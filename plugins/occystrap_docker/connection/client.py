@@ -1,4 +1,4 @@
-"""A client of the docker SDK for an address, whichever way leads there."""
+"""A client of the docker SDK for an address of any kind."""
 from typing import Any
 
 import urllib3
@@ -12,7 +12,7 @@ from occystrap_docker.connection.failures import translated
 def connect(address: Address, timeout: float) -> APIClient:
     """Return a client that has asked the daemon for its version; raises UsageError, ServiceError.
 
-    A daemon may be silent for `timeout` seconds.
+    The daemon may stay silent for `timeout` seconds.
     """
     tls = {'tls': address.certificates.config(address.url)} if address.certificates else {}
     if address.certificates and not address.certificates.verify:
@@ -20,9 +20,9 @@ def connect(address: Address, timeout: float) -> APIClient:
     try:
         with translated(address, 'connecting'):
             api = _client(address, {'version': 'auto', 'timeout': timeout, **tls})
-    except (AttributeError, TypeError) as error:  # what the SDK makes of a config.json of odd shape
-        raise UsageError(f'the docker SDK cannot start: {error}; is ~/.docker/config.json well-formed?') from None
-    api.trust_env = address.url.startswith(('tcp://', 'http'))  # neither proxies nor ~/.netrc are for sockets
+    except (AttributeError, TypeError) as error:  # raised by the SDK for a malformed config.json
+        raise UsageError(f'the docker SDK cannot start: {error}; check ~/.docker/config.json') from None
+    api.trust_env = address.url.startswith(('tcp://', 'http'))  # proxies and ~/.netrc do not apply to sockets
     return api
 
 
@@ -34,9 +34,9 @@ def _client(address: Address, arguments: dict[str, Any]) -> APIClient:
 
 
 class _SecuredClient(APIClient):
-    """Trusts the daemon's own authority, and nobody else that REQUESTS_CA_BUNDLE would have requests trust instead."""
+    """Trusts the daemon's own authority only; requests would replace it by REQUESTS_CA_BUNDLE."""
 
     def merge_environment_settings(self, *arguments: Any, **more: Any) -> Any:
-        """Return what requests makes of a request's settings and the environment, but with our own authority."""
+        """Return the settings of a request merged with the environment, but with our own authority."""
         merged = super().merge_environment_settings(*arguments, **more)
         return merged if self.verify is True else {**merged, 'verify': self.verify}

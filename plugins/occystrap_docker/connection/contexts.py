@@ -1,4 +1,4 @@
-"""Docker's contexts: named daemons, kept below ~/.docker/contexts by the docker command (docker context create)."""
+"""Docker's contexts: named daemons, stored in ~/.docker/contexts by the docker command (docker context create)."""
 import hashlib
 import os
 from pathlib import Path
@@ -13,14 +13,14 @@ DEFAULT = 'default'
 
 
 class Context(NamedTuple):
-    """Where a context leads."""
+    """The daemon of a context."""
 
     host: str
     certificates: Certificates | None
 
 
 def chosen_context() -> tuple[str, str]:
-    """Return the name of the context that environment or config.json choose, and which of them; raises UsageError."""
+    """Return the name of the current context, and what selected it: environment or config.json; raises UsageError."""
     if name := os.environ.get('DOCKER_CONTEXT'):
         return name, 'DOCKER_CONTEXT'
     path = config_directory() / 'config.json'
@@ -29,7 +29,7 @@ def chosen_context() -> tuple[str, str]:
 
 
 def read_context(name: str, origin: str) -> Context:
-    """Return the context of this name; raises UsageError, naming the nearest, when there is none."""
+    """Return the context of this name; raises UsageError, with the closest name, when there is none."""
     key = hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
     path = config_directory() / 'contexts/meta' / key / 'meta.json'
     document = _read(path)
@@ -38,7 +38,7 @@ def read_context(name: str, origin: str) -> Context:
     endpoint = _part(_part(document, 'Endpoints'), 'docker')
     host, lenient = endpoint.get('Host'), bool(endpoint.get('SkipTLSVerify'))
     if not isinstance(host, str) or not host:
-        raise UsageError(f'the docker context {name!r} in {path} names no daemon: see docker context inspect {name}')
+        raise UsageError(f'the docker context {name!r} in {path} names no daemon: check docker context inspect {name}')
     directory = os.path.abspath(config_directory() / 'contexts/tls' / key / 'docker')
     if not host.startswith(('tcp://', 'https://')):
         return Context(host, None)
@@ -54,19 +54,19 @@ def _names() -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return the document, None when there is none; raises UsageError for one that cannot be read."""
+    """Return the JSON document, None if there is no file; raises UsageError when it cannot be read."""
     try:
         document = parse_json(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UsageError(f'{path} cannot be read: {error.strerror}; mend that, or say where the daemon is with ?host='
+        raise UsageError(f'{path} cannot be read: {error.strerror}; correct that, or name the daemon with ?host='
                          ) from None
     except InvalidImage:
         document = None
     if not isinstance(document, dict):
-        raise UsageError(f'{path} is not well-formed, so that nobody knows which daemon is meant: mend it, or say '
-                         'where the daemon is with ?host=')
+        raise UsageError(f'{path} is malformed, so the daemon is not known: correct it, or name the daemon with '
+                         '?host=')
     return document
 
 

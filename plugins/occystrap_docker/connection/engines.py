@@ -1,10 +1,10 @@
-"""The two engines that speak Docker's API: where each listens by default, how it is started, who may use it."""
+"""The two engines with Docker's API: their default sockets, and how to start them."""
 import os
 from typing import NamedTuple
 
 
 class Engine(NamedTuple):
-    """One engine; `variable` names its address in the environment, `help` says how to start it and to find another."""
+    """One engine; the environment variable `variable` holds its address, `start` is the command that starts it."""
 
     name: str
     title: str
@@ -12,7 +12,7 @@ class Engine(NamedTuple):
     start: str
 
     def sockets(self) -> list[str]:
-        """Return where it usually listens, the likeliest first: Podman's root uses the rootful one."""
+        """Return its default sockets in order of preference: with Podman, root prefers the system's."""
         if self is DOCKER:
             return ['/var/run/docker.sock', f'{_runtime_directory()}/docker.sock']
         directories = dict.fromkeys((_runtime_directory(), _usual_directory()))
@@ -27,7 +27,7 @@ PODMAN = Engine('podman', 'Podman service', 'CONTAINER_HOST',
 
 
 def _runtime_directory() -> str:
-    """Return the directory of the user's own sockets (XDG Base Directory specification)."""
+    """Return the directory of the user's sockets (XDG Base Directory specification)."""
     return (os.environ.get('XDG_RUNTIME_DIR') or _usual_directory()).rstrip('/')
 
 

@@ -1,7 +1,7 @@
-"""Reading from a daemon at a Unix socket with nothing but the standard library.
+"""Reading from a daemon at a Unix socket with the standard library only.
 
-To import the docker SDK takes a quarter of a second, during which the daemon could already prepare an export, and the
-SDK's way to an answer's bytes takes as much processor time as hashing them.
+Importing the docker SDK takes a quarter of a second, in which the daemon could already prepare an export, and reading
+a body through the SDK takes as much processor time as hashing it.
 """
 import http.client
 import socket
@@ -10,29 +10,29 @@ from typing import Any, Protocol
 
 from occystrap_core.files import Patience
 
-_LOOK = 0.02
+_RETRY = 0.02
+"""Seconds between attempts to connect."""
 _HEAD = 256 << 10
-"""Most bytes before a body, with interim answers; what is read ahead of the body counts."""
+"""Limit in bytes of what comes before a body, interim answers and read-ahead included."""
 
 
 class Answer(Protocol):
-    """An answer to a GET request, as both `http.client` and urllib3 have it."""
+    """An answer to a GET request: what the classes of `http.client` and urllib3 have in common."""
 
     status: int
 
     def read(self, amount: int, /) -> bytes:
-        """Return all that is left, or as many bytes."""
+        """Return up to `amount` bytes of the rest."""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill `buffer`, wholly except at the end; return the number of bytes, 0 at the end."""
+        """Fill `buffer`, completely except at the end; return the number of bytes, 0 at the end."""
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
 
 
 class PatientSocket(socket.socket):
-    """A Unix socket whose peer has to get to the end of an answer's header in time, and send its body at a least rate.
-    """
+    """A Unix socket whose peer must finish the header of its answer in time, and send the body at a minimum rate."""
 
     def __init__(self, patience: Patience) -> None:
         super().__init__(socket.AF_UNIX)
@@ -40,11 +40,11 @@ class PatientSocket(socket.socket):
         self._in_head, self._head = True, 0
 
     def begin_body(self) -> None:
-        """Take note that the header was read."""
+        """Note that the header was read."""
         self._in_head = False
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """Receive; raises TimeoutError, and HTTPException for a header without end."""
+        """Receive; raises TimeoutError, and HTTPException for a header that is too long."""
         begun = time.monotonic()
         self.settimeout(max(self._until - begun, Patience.LEAST) if self._in_head else self._patience.left)
         try:
@@ -61,7 +61,7 @@ class PatientSocket(socket.socket):
         self._patience.renew()
         self._head += count
         if self._head > _HEAD:
-            raise http.client.HTTPException('the header of an answer has no end')
+            raise http.client.HTTPException(f'the header of its answer exceeds {_HEAD >> 10} KiB')
 
 
 def get(path: str, url: str, seconds: float, least_rate: float = 0.0) -> Answer:
@@ -94,4 +94,4 @@ def _connect(connection: socket.socket, path: str, seconds: float) -> None:
         except BlockingIOError:  # more connections wait than the daemon's queue has room for (unix(7))
             if time.monotonic() > end:
                 raise TimeoutError from None
-            time.sleep(_LOOK)
+            time.sleep(_RETRY)

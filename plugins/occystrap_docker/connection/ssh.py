@@ -1,6 +1,6 @@
-"""A daemon on another machine: the ssh command, run there with the engine's own `system dial-stdio`.
+"""A daemon on another machine: the ssh command, which runs the engine's own `system dial-stdio` there.
 
-The connection to ssh is a socket, so that time limits hold as for any other daemon.
+The connection to ssh is a socket, so that timeouts work as for any other daemon.
 """
 import http.client
 import shlex
@@ -29,45 +29,45 @@ class SshClient(APIClient):
     """A client that sends everything through ssh."""
 
     def __init__(self, address: Address, timeout: float, **arguments: Any) -> None:
-        """Raises UsageError when the address is none for ssh, or when there is no ssh."""
+        """Raises UsageError when the address is invalid for ssh, or ssh is not installed."""
         self._through_ssh = _Adapter(_command(address, timeout), timeout)
         super().__init__(base_url='unix:///ssh', timeout=timeout, **arguments)  # type: ignore[arg-type]
 
     def get_adapter(self, url: str | bytes) -> HTTPAdapter:
-        """Return the way through ssh, whatever the URL."""
+        """Return the adapter for ssh, for every URL."""
         return self._through_ssh
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self._through_ssh.close()
         super().close()
 
 
 def _command(address: Address, timeout: float) -> list[str]:
-    """Return the command whose stdin and stdout are the daemon's; passwords are not asked for."""
+    """Return the command whose stdin and stdout are the daemon's; it does not ask for passwords."""
     if not shutil.which('ssh'):
-        raise UsageError(f'{address} needs the ssh command, which is not there: apt-get install openssh-client')
+        raise UsageError(f'{address} needs the ssh command, which is not installed: apt-get install openssh-client')
     try:
         url = urlsplit(address.url)
         port = url.port
     except ValueError:
         url, port = urlsplit(''), None
     if not url.hostname or url.query or url.fragment:
-        raise UsageError('the Docker daemon\'s address is not of the form ssh://[USER@]HOST[:PORT][/PATH/TO/SOCKET]')
+        raise UsageError("the Docker daemon's address is malformed: give ssh://[USER@]HOST[:PORT][/PATH/TO/SOCKET]")
     user = ['-l', unquote(url.username)] if url.username else []
     return ['ssh', *_OPTIONS, '-o', f'ConnectTimeout={max(1, round(timeout))}', *user,
             *(['-p', str(port)] if port else []), '--', url.hostname, _remote(address, unquote(url.path))]
 
 
 def _remote(address: Address, path: str) -> str:
-    """Return what to run there: the engine's own command, told of a socket if the address names one."""
+    """Return the remote command: the engine's own, with a socket if the address names one."""
     flag = '--url' if address.engine is PODMAN else '--host'
     where = [flag, f'unix://{path}'] if path.strip('/') else []
     return shlex.join([address.engine.name, *where, 'system', 'dial-stdio'])
 
 
 class _Adapter(HTTPAdapter):
-    """Has requests use our connections."""
+    """Gives requests our connections."""
 
     def __init__(self, command: list[str], timeout: float) -> None:
         super().__init__()
@@ -88,24 +88,24 @@ class _Adapter(HTTPAdapter):
 
 
 class _Connection(urllib3.connection.HTTPConnection):
-    """One ssh process; closing it leaves an answer readable that is still to come, as HTTP libraries want it."""
+    """One ssh process; an answer that is still to come can be read after `close`, as HTTP libraries require."""
 
     def __init__(self, *arguments: Any, command: list[str], made: list['_Connection'], **more: Any) -> None:
-        """`made` gets the new connection; the other arguments are those of a pool for its connections."""
+        """The new connection is appended to `made`; the other arguments are those that the pool passes."""
         super().__init__(*arguments, **more)
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
-        self._said: Any = None
+        self._stderr: Any = None
         made.append(self)
 
     def connect(self) -> None:
         self.end()
         ours, theirs = socket.socketpair()
-        self._said = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()
         with theirs:
             self._process = subprocess.Popen(
-                self._command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=self._said,
-                start_new_session=True)  # Ctrl-C is for us to handle
+                self._command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=self._stderr,
+                start_new_session=True)  # so that Ctrl-C reaches this program only
         ours.settimeout(self.timeout)
         self.sock = ours
 
@@ -118,30 +118,30 @@ class _Connection(urllib3.connection.HTTPConnection):
             raise
 
     def _complaint(self) -> str:
-        """Return the last line that ssh, or the command on the other side, wrote when it ended."""
+        """Return the last line of stderr, if ssh or the remote command has ended."""
         assert self._process
         try:
             self._process.wait(_SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             return ''
-        self._said.seek(0)
-        lines = self._said.read().decode(errors='replace').split('\n')
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors='replace').split('\n')
         return next((line.strip() for line in reversed(lines) if line.strip()), '')[:300]
 
     def end(self) -> None:
-        """End the process behind an earlier connection."""
+        """End the process of an earlier connection."""
         if self._process:
             self._process.terminate()
             try:
                 self._process.wait(_SECONDS_TO_END)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-            self._said.close()
+            self._stderr.close()
             self._process = None
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    """Keeps connections, and the processes behind them, to the end."""
+    """Keeps connections and their processes until `end`."""
 
     ConnectionCls = _Connection
 
@@ -150,7 +150,7 @@ class _Pool(urllib3.HTTPConnectionPool):
         super().__init__('localhost', timeout=timeout, maxsize=10, command=command, made=self._made)
 
     def end(self) -> None:
-        """Close what is open and end what runs."""
+        """Close all connections and end their processes."""
         self.close()
         while self._made:
             self._made.pop().end()

@@ -1,1 +1,1 @@
-"""What a daemon is asked and how it answers."""
+"""Requests to a daemon, and its answers."""

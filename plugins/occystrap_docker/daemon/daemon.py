@@ -1,4 +1,4 @@
-"""A Docker or Podman daemon: what is asked of it, with answers and errors in our own words."""
+"""A Docker or Podman daemon: its operations, with typed answers and errors."""
 import logging
 import threading
 import time
@@ -16,7 +16,7 @@ from occystrap_docker.connection.answers import loaded_image
 from occystrap_docker.connection.failures import require_success, translated
 from occystrap_docker.daemon.export_stream import Exported
 from occystrap_docker.daemon.image_list import Listed, listed
-from occystrap_docker.daemon.queries import Asking, location
+from occystrap_docker.daemon.queries import Queries, location
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger('occystrap.docker')
 _SLOWEST = 10 << 20
-"""Bytes a second that any daemon manages: it prepares a whole archive before it sends, or after it got, the bytes."""
+"""Bytes a second that any daemon processes: it prepares a whole archive before sending, or after receiving, it."""
 LOADING = 'loading the image'
 _LISTING, _DESCRIBING = 'listing its images', 'describing itself'
 _PLATFORM = ('Os', 'Architecture', 'Variant')
 _NO_CREDENTIALS = 'e30='
-"""An empty JSON object in base64: Docker refuses a push without any."""
+"""An empty JSON object in base64: Docker refuses a push without credentials."""
 _CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What a daemon says of an image; `size` in bytes, roughly.
+    """The facts that a daemon reports of an image; `size` in bytes, approximately.
 
-    With containerd's store `id` is the digest of a manifest or an index; `in_directories` shows that it is another.
-    There `manifest` may be known as well, and `blobs`: the diff_ids of the layers by the digests of their blobs.
+    With containerd's store `id` is the digest of a manifest or an index; `in_directories` is true for other stores
+    only. With containerd's, `manifest` may be known, and `blobs`: the layers' diff_ids by the digests of their blobs.
     """
 
     id: Digest
@@ -52,23 +52,23 @@ class ImageFacts:
 
     @property
     def root(self) -> Digest:
-        """The digest that leads to the image's config, and to no other's where that is known."""
+        """The digest from which the config is found: the manifest if it is known, else the ID."""
         return self.manifest or self.id
 
 
 class Daemon:
-    """Connects when first asked something. All methods raise ServiceError when the daemon does not do its part."""
+    """A daemon, connected at the first request. All methods raise ServiceError when the daemon fails or refuses."""
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
-        """`options` are those for connections, any of them may be missing; raises UsageError."""
+        """`options` are those for connections, each optional; raises UsageError."""
         self.address, self._settings = find_address(options), settings
         self._connected: 'APIClient | None' = None
         self._lock = threading.Lock()
-        self._asking = Asking(self.address, lambda: self._api, settings.timeout, settings.least_rate)
+        self._queries = Queries(self.address, lambda: self._api, settings.timeout, settings.least_rate)
 
     @property
     def _api(self) -> 'APIClient':
-        with self._lock:  # images that a pattern found are opened at once
+        with self._lock:  # several images are opened in parallel
             if self._connected is None:
                 from occystrap_docker.connection.client import connect
                 self._connected = connect(self.address, self._settings.timeout)
@@ -76,63 +76,63 @@ class Daemon:
             return self._connected
 
     def ping(self) -> None:
-        """Ask the daemon for a sign of life."""
+        """Check that the daemon answers."""
         with translated(self.address, 'connecting'):
             self._api.ping()
 
     def find(self, name: str, seconds: float | None = None) -> ImageFacts | None:
-        """Return what the daemon knows of the image with this name or ID, None if it has none.
+        """Return the facts of the image with this name or ID, None if the daemon has none.
 
-        It may take `seconds` for the answer, else as long as the user has patience.
+        The answer may take `seconds`, by default the timeout of the run.
         """
-        document = self._asking.if_there(f'inspecting {name}', 'images', name, 'json', seconds=seconds)
+        document = self._queries.find_document(f'inspecting {name}', 'images', name, 'json', seconds=seconds)
         return None if document is None else _facts(document, name)
 
     def images(self) -> list[Listed]:
-        """Return all images that have a name, by each of them, and those that have lost theirs."""
-        return listed(self._asking.document(_LISTING, 'images', 'json'), str(self.address))
+        """Return a row for each name of each image, and one for each untagged image."""
+        return listed(self._queries.document(_LISTING, 'images', 'json'), str(self.address))
 
     def require(self, name: str) -> ImageFacts:
         """Return what `find` does; raises ImageNotFound."""
         facts = self.find(name)
         if facts is None:
             command = self.address.engine.name
-            raise ImageNotFound(f'the daemon at {self.address} has no image {name}: `{command} images` lists what '
-                                f'there is, `{command} pull {name}` fetches it')
+            raise ImageNotFound(f'the daemon at {self.address} has no image {name}: `{command} images` lists its '
+                                f'images, `{command} pull {name}` fetches it')
         return facts
 
     @cached_property
     def names_images_by_manifest(self) -> bool:
-        """Whether images lie in containerd's store, where the ID is the digest of a manifest or an index."""
-        return _CONTAINERD in (self._asking.document(_DESCRIBING, 'info').get('DriverStatus') or [])
+        """Whether images are in containerd's store, where the ID is the digest of a manifest or an index."""
+        return _CONTAINERD in (self._queries.document(_DESCRIBING, 'info').get('DriverStatus') or [])
 
-    def may_keep_others(self, facts: ImageFacts) -> bool:
-        """Whether an export may hold the image for other platforms, too."""
+    def may_export_platforms(self, facts: ImageFacts) -> bool:
+        """Return whether an export may contain the image for several platforms."""
         return not facts.in_directories and self.names_images_by_manifest
 
     def image_ids(self, seconds: float | None = None) -> list[Digest]:
-        """Return the IDs of all images, those without a name too, the newest first; `seconds` as for `find`."""
-        found = self._asking.document(_LISTING, 'images', 'json', seconds=seconds, all='1')
+        """Return the IDs of all images, untagged ones included, the newest first; `seconds` as for `find`."""
+        found = self._queries.document(_LISTING, 'images', 'json', seconds=seconds, all='1')
         return list(dict.fromkeys(Digest(required_field(each, 'Id', str, 'an image of the daemon')) for each in found))
 
     @cached_property
     def finds_layers_by_chain(self) -> bool:
-        """Whether an archive may leave out layers that are there upon the same lower ones: Docker's own store looks
-        for them before it looks into the archive; containerd's and Podman do not."""
-        components = self._asking.document(_DESCRIBING, 'version').get('Components') or []
+        """Whether an archive may omit layers that the daemon has with the same lower layers: Docker's own store looks
+        for them before it reads the archive; containerd's store and Podman do not."""
+        components = self._queries.document(_DESCRIBING, 'version').get('Components') or []
         return not self.names_images_by_manifest and any(
             isinstance(each, dict) and each.get('Name') == 'Engine' for each in components)
 
     def export(self, facts: ImageFacts) -> ReadAhead:
-        """Return the image as the archive that `docker save` gives, received on a thread of its own; close it."""
+        """Return the image as an archive of `docker save`, received on a thread of its own; the caller closes it."""
         doing, seconds = f'exporting {facts.id}', self.patience(facts.size)
-        begin = partial(self._asking.stream, doing, 'images', facts.id, 'get', seconds=seconds)
+        begin = partial(self._queries.stream, doing, 'images', facts.id, 'get', seconds=seconds)
         return ReadAhead(Exported(begin, self.address, doing, self._settings.cancellation.check))
 
     def load(self, archive: Iterable[bytes]) -> Digest:
         """Send an archive to the daemon and return the ID of the image that it made of it.
 
-        Raises OutputError with the daemon's own words when it refuses. Waits for an answer as long as there is none.
+        Raises OutputError with the daemon's own message when it refuses. Waits for the answer without a timeout.
         """
         with translated(self.address, LOADING):
             response = self._api.post(
@@ -142,15 +142,15 @@ class Daemon:
                 return loaded_image(response.status_code, response.iter_lines(), str(self.address))
 
     def tag(self, image_id: Digest, reference: Reference) -> None:
-        """Let the tag point at the image, wherever it pointed before."""
+        """Set or move the tag to the image."""
         with translated(self.address, f'tagging {reference.familiar}'):
             if not self._api.tag(image_id, reference.name, reference.tag):
                 raise OutputError(f'the daemon at {self.address} did not tag {image_id} as {reference.familiar}')
 
     def begin_push(self, tag: Reference) -> 'Response':
-        """Have the daemon push what it has under this tag, by plain HTTP; the answer tells, line by line, how it goes.
+        """Have the daemon push the image with this tag, by plain HTTP; the answer reports progress line by line.
 
-        Raises what `translated` translates. Podman alone reads tlsVerify; no credentials go along.
+        Raises what `translated` translates. Only Podman reads tlsVerify; no credentials are sent.
         """
         response = self._api.post(
             self._url('images', tag.name, 'push'), params={'tag': tag.tag, 'tlsVerify': 'false'}, stream=True,
@@ -159,9 +159,9 @@ class Daemon:
         return response
 
     def untag(self, image_id: Digest, tag: Reference, seconds: float) -> bool:
-        """Take a tag off an image, within `seconds`; returns False if it has no other name.
+        """Remove a tag of an image, within `seconds`; return False, and keep the tag, if it is the only name.
 
-        Then the tag is left, since a daemon removes an image with its last name.
+        A daemon removes an image together with its last name.
         """
         with translated(self.address, f'removing the tag {tag.familiar}'):
             end = time.monotonic() + seconds
@@ -170,19 +170,19 @@ class Daemon:
                 return True
             if len(facts.tags) == 1:
                 return False
-            self._remove(tag.familiar, left(end))
+            self._remove(tag.familiar, seconds_until(end))
             return True
 
     def remove_untagged(self, image_id: Digest, seconds: float) -> None:
-        """Remove the image unless something names it, within `seconds`."""
+        """Remove the image unless it has a name, within `seconds`."""
         end = time.monotonic() + seconds
         facts = self.find(image_id, seconds)
         if facts and not facts.tags:
             with translated(self.address, f'removing {image_id}'):
-                self._remove(image_id, left(end))
+                self._remove(image_id, seconds_until(end))
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         if self._connected:
             self._connected.close()
 
@@ -194,12 +194,12 @@ class Daemon:
         return f'{self._api.base_url}/v{self._api.api_version}{location(*parts)}'
 
     def patience(self, size: int) -> float:
-        """Return for how many seconds the daemon may be silent over an image of `size` bytes."""
+        """Return how many seconds the daemon may take to process an image of `size` bytes without output."""
         return self._settings.timeout + size / _SLOWEST
 
 
-def left(end: float) -> float:
-    """Return the seconds until `end` of the monotonic clock, at least a little, as none would mean for ever."""
+def seconds_until(end: float) -> float:
+    """Return the seconds until `end` of the monotonic clock, at least 0.05, as a timeout of 0 would mean none."""
     return max(0.05, end - time.monotonic())
 
 
@@ -208,7 +208,7 @@ def _log(response: 'Response', **more: object) -> None:
 
 
 def _facts(document: dict[str, Any], name: str) -> ImageFacts:
-    what = f'what the daemon says of {name}'
+    what = f'the description of {name} by the daemon'
     layers = (document.get('RootFS') or {}).get('Layers') or []
     return ImageFacts(Digest(required_field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
                       tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),

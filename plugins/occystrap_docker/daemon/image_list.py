@@ -1,4 +1,4 @@
-"""What a daemon has, as its API lists it (Docker Engine API, ImageList): a row for each name of an image."""
+"""The image list of a daemon (Docker Engine API, ImageList): a row for each name of an image."""
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ _NOTHING = '<none>'
 
 
 class Listed(NamedTuple):
-    """One name of an image; both halves empty when it has lost its name, the tag alone when only a digest names it.
+    """One name of an image; repository and tag are empty if it is untagged, the tag alone if only a digest names it.
 
     `size` in bytes, `created` in seconds since 1970.
     """
@@ -23,12 +23,12 @@ class Listed(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the docker command would call it."""
+        """The name that the docker command shows."""
         return f'{self.repository}:{self.tag or _NOTHING}' if self.repository else _NOTHING
 
 
 def listed(answer: object, address: str) -> list[Listed]:
-    """Return the rows in a daemon's answer; raises ServiceError for what is no such list."""
+    """Return the rows of a daemon's answer; raises ServiceError when it is not a list of images."""
     try:
         if not isinstance(answer, list):
             raise TypeError('no list')

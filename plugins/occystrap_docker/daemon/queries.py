@@ -1,4 +1,4 @@
-"""Asking a daemon something, which never changes it: at a Unix socket without the SDK, elsewhere by its client."""
+"""Read-only requests to a daemon: without the SDK at a Unix socket, else with its client."""
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -18,43 +18,43 @@ if TYPE_CHECKING:
     from occystrap_docker.connection.local_socket import Answer
 
 _LONGEST = 64 << 20
-"""Most bytes of a document: one about all of ten thousand images has a tenth of them."""
+"""Limit of a document in bytes: a list of ten thousand images has a tenth of that."""
 _LOG = logging.getLogger('occystrap.docker')
 
 
-class Asking:
-    """GET requests to one daemon. `doing` says in errors what the question was for; all raise ServiceError."""
+class Queries:
+    """GET requests to one daemon. `doing` names the action in errors; all methods raise ServiceError."""
 
     def __init__(self, address: Address, client: Callable[[], 'APIClient'], timeout: float,
                  least_rate: float = 0.0) -> None:
-        """`client` gives the SDK's, when it is needed; a daemon may be silent for `timeout` seconds, and has to send
-        `least_rate` bytes a second."""
+        """`client` returns the SDK's client when it is needed; the daemon may be silent for `timeout` seconds, and must
+        send `least_rate` bytes a second."""
         self._address, self._client, self._timeout = address, client, timeout
         self._least_rate = least_rate
 
     def document(self, doing: str, *path: str, seconds: float | None = None, **parameters: str) -> Any:
         """Return the JSON at `path`, within `seconds`."""
-        found = self.if_there(doing, *path, seconds=seconds, **parameters)
+        found = self.find_document(doing, *path, seconds=seconds, **parameters)
         if found is None:
             raise ServiceError(f'the daemon at {self._address} does not know {location(*path)}: {doing} failed')
         return found
 
-    def if_there(self, doing: str, *path: str, seconds: float | None = None, **parameters: str) -> Any:
-        """Return the same, None where the daemon has nothing of this name."""
+    def find_document(self, doing: str, *path: str, seconds: float | None = None, **parameters: str) -> Any:
+        """Return the JSON at `path`, within `seconds`, None if the daemon answers 404."""
         with translated(self._address, doing), closing(self._get(*path, seconds=seconds, **parameters)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
-                answer.read(_LONGEST)  # or the connection is good for nothing more
+                answer.read(_LONGEST)  # else the connection cannot be used again
                 return None
             self._require_success(answer, doing)
-            said = answer.read(_LONGEST)
+            body = answer.read(_LONGEST)
             try:
-                return parse_json(said, 'the answer', len(said))
+                return parse_json(body, 'the answer', len(body))
             except InvalidImage:
-                raise ServiceUnavailable(f'the daemon at {self._address} broke off while {doing}, or does not speak '
-                                         "Docker's API: what it said is no JSON; see its log") from None
+                raise ServiceUnavailable(f'the daemon at {self._address} failed while {doing}, or does not have '
+                                         "Docker's API: its answer is not JSON; see its log") from None
 
     def stream(self, doing: str, *path: str, seconds: float) -> 'Answer':
-        """Return an answer to read; raises also what `translated` translates."""
+        """Return an answer with an unread body; raises also what `translated` translates."""
         answer = self._get(*path, seconds=seconds)
         try:
             self._require_success(answer, doing)
@@ -64,17 +64,17 @@ class Asking:
         return answer
 
     def _require_success(self, answer: 'Answer', doing: str) -> None:
-        """Raise what the daemon says when it refused."""
+        """Raise the daemon's error if it refused."""
         if answer.status != HTTPStatus.OK:
             raise refusal(answer, self._address, doing)
 
     def _get(self, *path: str, seconds: float | None = None, **parameters: str) -> 'Answer':
-        """Return the answer, whatever it is; raises what `translated` translates."""
+        """Return the answer with any status; raises what `translated` translates."""
         target, limit = location(*path, parameters=parameters), seconds or self._timeout
         if not self._address.url.startswith(UNIX):
             api = self._client()
             response = api.get(f'{api.base_url}/v{api.api_version}{target}', stream=True, timeout=limit,
-                               headers={'Accept-Encoding': 'identity'})  # nobody decodes what is read raw
+                               headers={'Accept-Encoding': 'identity'})  # a raw body is not decoded
             return cast('Answer', response.raw)
         answer = local_socket.get(self._address.url.removeprefix(UNIX), target, limit, self._least_rate)
         _LOG.debug('GET %s %s', target, answer.status)
@@ -82,5 +82,5 @@ class Asking:
 
 
 def location(*path: str, parameters: Mapping[str, str] | None = None) -> str:
-    """Return the URL of what has this path, without host and version."""
+    """Return the URL of this path, without host and version."""
     return ''.join(f'/{quote(part, safe="/:")}' for part in path) + (f'?{urlencode(parameters)}' if parameters else '')

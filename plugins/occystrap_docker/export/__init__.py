@@ -1,1 +1,1 @@
-"""Images as a daemon exports them: a stream of documents and layers."""
+"""Exports of a daemon: streams of documents and layers."""

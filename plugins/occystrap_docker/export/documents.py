@@ -1,4 +1,4 @@
-"""The JSON documents of an export, by their digests, and the way from an image's ID to its config."""
+"""The JSON documents of an export by digest, and how an image's config is found from its ID."""
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ from occystrap_core.oci import (
 _TOTAL_CAP = 16 << 20
 _FIELDS = CONFIG_FIELDS | MANIFEST_FIELDS
 _KINDS = {'manifests', 'layers', 'rootfs'}
-"""What an index, a manifest, or a config has; attestations and lists of packages are JSON, too, and may be large."""
+"""A field of each index, manifest, config; attestations and package lists are JSON too, have none, may be large."""
 
 
 class Contained(NamedTuple):
-    """An image whose documents are there, and what points at it, always with a platform."""
+    """An image whose documents are present, with the descriptor that refers to it, always with a platform."""
 
     descriptor: Descriptor
     manifest: Manifest
@@ -24,45 +24,45 @@ class Contained(NamedTuple):
 
 
 class Documents:
-    """Small documents of one image; what exceeds the cap in all is no config and is left out."""
+    """Small documents of one image; those beyond a total limit are skipped."""
 
     def __init__(self) -> None:
         self._raw: dict[Digest, bytes] = {}
         self._total = 0
         self.trouble = ''
-        """What is wrong with the first of the images that were left out because something is."""
+        """The first error of an invalid image that was skipped, else empty."""
 
     def add(self, raw: bytes) -> None:
-        """Keep a document that leads to an image under its true digest, whatever its name was."""
+        """Keep a document that may lead to an image under its actual digest, whatever its name was."""
         if _may_matter(raw) and self._total + len(raw) <= _TOTAL_CAP:
             self._total += len(raw)
             self._raw[Digest.of(raw)] = raw
 
     def config(self, root: Digest, diff_ids: Sequence[Digest], platform: Platform | None) -> ImageConfig | None:
-        """Return the config with these layers to which a digest leads: itself, by a manifest, or by an index too.
+        """Return the config with these layers that `root` is, or refers to by a manifest or an index.
 
-        None while it is not there. Of several with the same layers it is the one that fits the platform best. Raises
-        InvalidImage when the digest is that of a config with other layers.
+        None while it has not arrived. Of several with the same layers the best match for the platform is returned.
+        Raises InvalidImage when the digest is that of a config with other layers.
         """
-        alike = []
+        matching = []
         for digest, document in self._below(root):
             if 'rootfs' not in document:
                 continue
             config = ImageConfig.parse(self._raw[digest])
             if config.diff_ids == tuple(diff_ids):
-                alike.append(config)
+                matching.append(config)
             elif digest == root:
-                raise InvalidImage(f'the config {root} lists other layers than the daemon says the image has')
-        return min(alike, key=lambda config: distance(config, platform), default=None)
+                raise InvalidImage(f'the config {root} lists other layers than the daemon reports for the image')
+        return min(matching, key=lambda config: distance(config, platform), default=None)
 
     def images(self, root: Digest) -> Iterator[Contained]:
-        """Yield the images below a manifest or an index; what is none, or whose documents are not here, is left out."""
+        """Yield the images below a manifest or an index; those that are invalid or lack a document are skipped."""
         for entry in self._entries(root, set()):
             try:
                 manifest = Manifest.parse(self._raw[entry.digest], entry.media_type)
                 config = ImageConfig.parse(self._raw[manifest.config.digest])
-                told = entry.platform
-                platform = told if told and told.os and told.architecture else config.platform
+                listed = entry.platform
+                platform = listed if listed and listed.os and listed.architecture else config.platform
             except KeyError:
                 continue
             except InvalidImage as error:
@@ -72,7 +72,7 @@ class Documents:
                 yield Contained(replace(entry, platform=platform), manifest, config)
 
     def _entries(self, digest: Digest, seen: set[Digest]) -> Iterator[Descriptor]:
-        """Yield what points at the manifests below one, or at itself."""
+        """Yield the descriptors of the manifests below an index, or of the manifest itself."""
         if digest in seen or digest not in self._raw:
             return
         try:
@@ -89,7 +89,7 @@ class Documents:
                 yield entry if below.digest == entry.digest else below
 
     def _below(self, root: Digest) -> Iterator[tuple[Digest, dict[str, Any]]]:
-        """Yield the documents to which a digest leads, beginning with its own."""
+        """Yield the documents that can be reached from a digest, beginning with its own."""
         todo, seen = [root], set[Digest]()
         while todo:
             digest = todo.pop(0)
@@ -104,7 +104,7 @@ class Documents:
 
 
 def _may_matter(raw: bytes) -> bool:
-    """Tell whether a document may lead to an image; one that is ambiguous may, and is refused where it is expected."""
+    """Return whether a document may lead to an image; an ambiguous one may, and is refused where it is used."""
     try:
         return bool(_KINDS & parse_object(raw, 'a document', names=_FIELDS).keys())
     except InvalidImage as error:
@@ -112,7 +112,7 @@ def _may_matter(raw: bytes) -> bool:
 
 
 def distance(config: ImageConfig, platform: Platform | None) -> int:
-    """Return how far a config's platform is from one: 0 if it is that, 1 if it can be, 2 if not or nobody knows."""
+    """Return how well a config's platform matches: 0 if it is the same, 1 if it may be, 2 if not or not known."""
     try:
         found = config.platform
     except InvalidImage:

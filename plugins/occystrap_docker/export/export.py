@@ -1,8 +1,8 @@
-"""An image in a daemon's export stream: which file is a layer, which a document, in every layout that there is.
+"""An image in a daemon's export stream: finds layers and documents in every layout.
 
-- Docker up to 24 (docker image spec v1.2): `<v1 id>/layer.tar`, told by its hash alone; doubles are symlinks.
+- Docker up to 24 (docker image spec v1.2): `<v1 id>/layer.tar`, identified by its hash only; duplicates are symlinks.
 - Docker from 25 on: `blobs/sha256/<hex>`; containerd's store: the same, and layers may be compressed there.
-- Podman: `<diff_id>.tar`, the names of the old layout being symlinks.
+- Podman: `<diff_id>.tar`; the names of the old layout are symlinks.
 """
 import re
 from collections.abc import Callable, Iterator
@@ -19,35 +19,35 @@ _BY_DIGEST = re.compile(r'(?:^|/)([0-9a-f]{64})(?:\.tar|\.json)?$')
 
 
 class ArrivingLayer(TarLayer):
-    """A layer whose bytes are just passing: its tar can be opened once. Read to its end, it knows what it is."""
+    """A layer of a stream: its tar can be opened once. When it is read to the end, its diff_id is known."""
 
     def __init__(self, file: StreamedFile, diff_id: Digest | None, learn: Callable[['ArrivingLayer', Digest], None],
                  ) -> None:
-        """`learn` is called with the digest of the whole tar and sets index and diff_id, or raises."""
+        """`learn` is called with the digest of the complete tar; it sets index and diff_id, or raises."""
         self.name = f'{diff_id} ({file.name})' if diff_id else file.name
         self.compressed = _is_compressed(file)
         super().__init__(-1, diff_id, lambda: file, None if self.compressed else file.size, self.name)
         self.opened = False
-        self._file, self._tell = file, learn
+        self._file, self._report = file, learn
 
     def tar(self, observers: ReadObservers = ReadObservers()) -> ByteStream:
         """Open the tar; raises InvalidImage when it was opened before."""
         if self.opened:
-            raise InvalidImage(f'layer {self.name} comes in a stream and can be read only once')
+            raise InvalidImage(f'layer {self.name} is part of a stream and can be read only once')
         self.opened = True
         source = inflate(self._file, f'layer {self.name}') if self.compressed else self._file
         stream = ByteStream(source, digest=self.diff_id, what=f'layer {self.name}')
-        stream.observe(lambda count: self._tell(self, stream.digest) if stream.ended else None)
+        stream.observe(lambda count: self._report(self, stream.digest) if stream.ended else None)
         if observers.moved:
             stream.observe(observers.moved)
         return stream
 
 
 class Export:
-    """Sorts what a daemon exports of one image."""
+    """The layers and the config of one image in a daemon's export."""
 
     def __init__(self, source: ChunkedSource, facts: ImageFacts, image: str) -> None:
-        """`image` names it in errors; where the export may have other layers, too, see `first_pass`."""
+        """`image` names it in errors; for exports with layers of other images see `first_pass`."""
         self._tar = TarStream(source, f'the export of {image}')
         self._facts, self._image, self._blobs = facts, image, facts.blobs
         self._arrived: set[Digest] = set()
@@ -55,7 +55,7 @@ class Export:
         self._documents = Documents()
 
     def layers(self) -> Iterator[ArrivingLayer]:
-        """Yield each layer as it arrives, one that the image has twice once; keep the documents between them."""
+        """Yield each layer as it arrives, a duplicate once; keep the documents between them."""
         for file in self._tar.files():
             layer = self._layer(file)
             if layer is None:
@@ -65,14 +65,14 @@ class Export:
             self._pass(layer)
 
     def config(self) -> ImageConfig:
-        """Return the image's config from the documents so far; raises InvalidImage when it is not among them."""
+        """Return the image's config from the documents read so far; raises InvalidImage if they lack it."""
         config = self._config()
         if config is None:
             raise InvalidImage(f'the daemon exported {self._image} without the config of {self._facts.id}')
         return config
 
     def find_config(self) -> ImageConfig:
-        """Read no further than to the image's config and return it; raises InvalidImage without one."""
+        """Read up to the image's config and return it; raises InvalidImage if there is none."""
         for file in self._tar.files():
             self._look_at(file)
             config = self._config()
@@ -81,18 +81,18 @@ class Export:
         return self.config()
 
     def images(self) -> list[Contained]:
-        """Read all, and return what there is, for each platform; `trouble` tells of what was left out."""
+        """Read everything and return the images of all platforms; `trouble` is the error of one that was skipped."""
         for file in self._tar.files():
             self._look_at(file)
         return list(self._documents.images(self._facts.id))
 
     @property
     def trouble(self) -> str:
-        """What is wrong with an image that is not among `images`, empty if nothing is."""
+        """The error of an invalid image that `images` skipped, empty if there was none."""
         return self._documents.trouble
 
     def check_complete(self) -> None:
-        """Raise InvalidImage when layers did not come; one that nobody read to its end may have been any of them."""
+        """Raise InvalidImage when layers are missing; a layer that was not read to its end counts for any of them."""
         missing = [diff_id for diff_id in dict.fromkeys(self._facts.diff_ids) if diff_id not in self._arrived]
         if len(missing) > self._unknown:
             raise InvalidImage(f'the daemon exported {self._image} without layer {", ".join(missing)}')
@@ -124,7 +124,7 @@ class Export:
         self._arrived.add(diff_id)
 
     def _pass(self, layer: ArrivingLayer) -> None:
-        """Note a layer that the caller is done with; one that it left alone is read if only that tells what it is."""
+        """Note a layer that the caller has finished; an unread one without diff_id is read, to learn it."""
         if layer.diff_id is None and not layer.opened:
             with layer.tar() as tar:
                 tar.drain()

@@ -1,4 +1,4 @@
-"""Reading a tar as it streams: file by file, in the order of arrival, nothing kept."""
+"""Reading a tar from a stream: file by file, in the order of arrival, without storing it."""
 import os
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ _FILES = (FILE, b'7', b'S')
 
 
 class StreamedFile(ChunkedSource):
-    """One regular file of the stream, to be read before the next; what is not read of it is passed over."""
+    """One regular file of the stream, to be read before the next; unread bytes are skipped."""
 
     def __init__(self, name: str, reader: TarReader, size: int) -> None:
         """`size` in bytes."""
@@ -20,7 +20,7 @@ class StreamedFile(ChunkedSource):
         self.size = self._holes.size if self._holes else size
 
     def peek(self) -> bytes:
-        """Return the first four bytes, or all there are, before anything was read."""
+        """Return up to four bytes from the beginning; call it before `chunks`."""
         return b'' if self._holes else self._reader.peek(4)
 
     def chunks(self) -> Iterator[memoryview]:
@@ -30,7 +30,7 @@ class StreamedFile(ChunkedSource):
 
 
 class TarStream:
-    """The files of a tar that comes as a stream."""
+    """The files of a tar in a stream."""
 
     def __init__(self, source: ChunkedSource, what: str) -> None:
         """`what` names the archive in errors."""
@@ -39,9 +39,9 @@ class TarStream:
         self._files = self._all_files()
 
     def files(self) -> Iterator[StreamedFile]:
-        """Yield the regular files, of which whoever asked before has had some already.
+        """Return the one iterator over the regular files, which goes on where an earlier caller stopped.
 
-        Raises InvalidImage when the stream is no tar, ServiceUnavailable when it is cut.
+        Raises InvalidImage when the stream is not a tar, ServiceUnavailable when it is cut.
         """
         return self._files
 
@@ -54,7 +54,7 @@ class TarStream:
             raise error.renamed(f'{self._what} is a broken tar: {error}') from None
 
     def _pieces(self) -> Iterator[memoryview]:
-        """Yield what comes; it must not end before the archive does."""
+        """Yield the stream; raises ServiceUnavailable if it ends before the archive does."""
         yield from self._source.chunks()
         if not self._reader.ended:
             raise ServiceUnavailable(f'{self._what} ends in the middle: see the log of the daemon, then try again')

@@ -1,4 +1,4 @@
-"""A docker archive as a stream: what `docker load` takes, with nothing of it on disk."""
+"""A docker archive for `docker load`, written as a stream without a file."""
 from collections.abc import Callable, Iterable
 
 from occystrap_core.files import CHUNK
@@ -11,13 +11,13 @@ class ArchiveStream:
     """Writes regular files, one after the other, as a tar (POSIX ustar; sizes from 8 GiB on as GNU tar has them)."""
 
     def __init__(self, write: Callable[[bytes | memoryview], None]) -> None:
-        """`write` takes each piece of the archive in turn, and must be done with it when it returns."""
+        """`write` gets each piece of the archive in order, and must not use it after it returns."""
         self._write = write
 
     def add(self, name: str, size: int, chunks: Iterable[bytes | memoryview]) -> int:
-        """Write a file of `size` bytes, and return how many there were in `chunks`, which are read to their end.
+        """Write a file of `size` bytes, and return how many bytes `chunks` had, which are read to their end.
 
-        Where these are others than `size` the file is cut, or filled up with zeros, so that the archive stays one.
+        If that is not `size`, the file is cut or filled up with zeros, so that the archive stays well-formed.
         """
         self._write(file_header(name, size))
         total = 0

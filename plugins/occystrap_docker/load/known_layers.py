@@ -1,4 +1,4 @@
-"""Which layers a daemon has already: those that one of its images has, upon the same lower ones."""
+"""The layers that a daemon has already: those of its images with the same lower layers."""
 import threading
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from occystrap_core.oci import Digest
 from occystrap_docker.daemon.daemon import Daemon
 
 _MOST = 500
-"""Images that are looked at, the newest first: each is a request of a millisecond or two."""
+"""Limit of images that are inspected, the newest first; each takes a request of one or two milliseconds."""
 
 
 class KnownLayers:
-    """The layers of a daemon's images; what an image has never changes, so each is asked for once in a run."""
+    """The layers of a daemon's images; each image is inspected once in a run, since its layers never change."""
 
     def __init__(self) -> None:
         self._images: dict[Digest, tuple[Digest, ...]] = {}
@@ -19,14 +19,14 @@ class KnownLayers:
 
     @classmethod
     def of(cls, daemon: Daemon, settings: Settings) -> 'KnownLayers':
-        """Return what the run knows of this daemon."""
+        """Return the run's record of this daemon."""
         return settings.shared.get((KnownLayers, daemon.address), cls)
 
     def among(self, diff_ids: Sequence[Digest | None], daemon: Daemon) -> set[Digest]:
-        """Return those of an image's layers that the daemon has upon all that is below them; raises ServiceError.
+        """Return the layers of an image that the daemon has with all layers below them; raises ServiceError.
 
-        `diff_ids` are its layers, lowest first, None for what is not known. One that comes twice is among them only if
-        the daemon has it in both places.
+        `diff_ids` are its layers, lowest first, None where not known. A layer that the image has twice is returned only
+        if the daemon has it in both places.
         """
         with self._lock:
             images = [self._layers_of(daemon, image_id) for image_id in daemon.image_ids()[:_MOST]]
@@ -42,8 +42,8 @@ class KnownLayers:
 
 def _common(layers: Sequence[Digest], diff_ids: Sequence[Digest | None]) -> int:
     count = 0
-    for mine, wanted in zip(layers, diff_ids):
-        if mine != wanted:
+    for present, expected in zip(layers, diff_ids):
+        if present != expected:
             break
         count += 1
     return count

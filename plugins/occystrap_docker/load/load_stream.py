@@ -1,4 +1,4 @@
-"""An archive on its way into a daemon: written piece by piece on one side, sent by a thread of its own on the other."""
+"""An archive that is streamed into a daemon: written piece by piece here, sent by a thread of its own."""
 import queue
 import threading
 import time
@@ -11,16 +11,16 @@ from occystrap_docker.connection.failures import translated
 from occystrap_docker.daemon.daemon import LOADING, Daemon
 
 _PIECES = 4
-"""How many pieces may wait to be sent: as much memory as a copy may take for it."""
+"""Limit of pieces that wait to be sent, which bounds the memory."""
 _LOOK = 0.1
-"""Seconds between two looks at whether there is still any use in waiting."""
+"""Seconds between checks for cancellation."""
 
 
 class LoadStream:
-    """One request to load an archive, begun when this is made."""
+    """One request to load an archive, sent from the constructor on."""
 
     def __init__(self, daemon: Daemon, check: Callable[[], None]) -> None:
-        """`check` raises when the run is to stop."""
+        """`check` raises when the run is cancelled."""
         self._daemon, self._check = daemon, check
         self._sent = 0
         self._pieces: queue.Queue[bytes] = queue.Queue(_PIECES)
@@ -31,13 +31,13 @@ class LoadStream:
         self._thread.start()
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Send a piece, not empty, when its turn comes; raises what hinders it."""
+        """Queue a piece, not empty, for sending; raises the error of the request."""
         self._put(bytes(piece))
 
     def finish(self) -> Digest:
-        """Say that this was all, and return the ID of what the daemon made of it; raises what hinders it.
+        """End the archive and return the ID of the loaded image; raises the error of the request.
 
-        Only now is it known how much there is to unpack, and for how long the daemon may be silent over it.
+        The timeout depends on the size of the archive, which is known only now.
         """
         self._put(b'')
         self._whole = True
@@ -52,12 +52,12 @@ class LoadStream:
 
     @property
     def refused(self) -> bool:
-        """Whether the daemon has said that it makes no image of the archive."""
+        """Whether the daemon has reported that it does not load the archive."""
         error = self._loaded.exception() if self._loaded.done() else None
         return error is not None and not isinstance(error, ServiceError)
 
     def give_up(self) -> None:
-        """Break the request off, so that the daemon forgets what it got; what it has whole it does not forget."""
+        """Cancel the request, so that the daemon drops what it received; a complete archive it may still load."""
         self._given_up.set()
         if not self._whole:
             self._thread.join(1)
@@ -71,18 +71,18 @@ class LoadStream:
             except queue.Full:
                 continue
         self._loaded.result()
-        raise ServiceUnavailable('the daemon answered before it had all of the image: see its log, then try again')
+        raise ServiceUnavailable('the daemon answered before it received all of the image: see its log, then try again')
 
     def _send(self) -> None:
         try:
             self._loaded.set_result(self._daemon.load(self._all_pieces()))
-        except BaseException as error:  # whoever waits gets it
+        except BaseException as error:  # raised again by `finish` and `write`
             self._loaded.set_exception(error)
 
     def _all_pieces(self) -> Iterator[bytes]:
         while True:
             if self._given_up.is_set():
-                raise Cancelled('the archive was given up')
+                raise Cancelled('the load was cancelled')
             try:
                 piece = self._pieces.get(timeout=_LOOK)
             except queue.Empty:

@@ -1,1 +1,1 @@
-"""dockerpush://, images that a daemon pushes to a registry within this program."""
+"""dockerpush://: images that a daemon pushes to a registry within this program."""

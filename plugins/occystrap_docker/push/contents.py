@@ -1,4 +1,4 @@
-"""What a push brings, held against what the daemon said of the image: which blob is which layer, which a document."""
+"""The layers and documents of a push, compared with what the daemon reports of the image."""
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,20 +16,20 @@ from occystrap_docker.push.storage import Blob
 
 
 class PushContents:
-    """Sorts what a daemon pushes of one image."""
+    """The layers and the metadata of one image in a push."""
 
     def __init__(self, session: PushSession, facts: ImageFacts, image: str, check: Callable[[int], None]) -> None:
-        """`image` names it in errors; `check` is called as bytes are read, and stops that by raising."""
+        """`image` names it in errors; `check` is called as bytes are read, and raises to cancel."""
         self._session, self._facts, self._image, self._check = session, facts, image, check
         self._documents = Documents()
         self._diff_ids: dict[Digest, Digest] = {}
         self._left_out: dict[Digest, Layer] = {}
 
     def layers(self) -> Iterator[Layer]:
-        """Yield each layer of the image as it arrives, one that it has twice once.
+        """Yield each layer of the image as it arrives, a duplicate once.
 
-        A layer's tar is hashed before it is handed on, which tells what layer it is. Blobs that are no layer of this
-        image, such as those of other platforms, are passed over.
+        A layer's tar is hashed first, to find its diff_id. Blobs that are not layers of this image, such as those of
+        other platforms, are skipped.
         """
         for blob in self._session.blobs():
             if document := _document(blob):
@@ -42,10 +42,10 @@ class PushContents:
                 self._diff_ids[blob.digest] = layer.diff_id
 
     def metadata(self) -> tuple[ImageConfig, Manifest]:
-        """Return config and manifest, after the end.
+        """Return config and manifest, after the end of the push.
 
-        Raises InvalidImage unless the image's ID leads to the config, the tag to the manifest of that, and its layers
-        are those which arrived, in the order that the daemon gave before.
+        Raises InvalidImage unless the image's ID leads to the config, the tag to its manifest, and its layers are those
+        that arrived, in the order that the daemon reported before.
         """
         manifests = list(self._manifests())
         for each in manifests:
@@ -59,7 +59,7 @@ class PushContents:
         return config, manifest
 
     def left_out(self) -> Iterator[Layer]:
-        """Yield the layers that did not come because the destination has them; known after `metadata`."""
+        """Yield the layers that were not pushed because the destination has them; known after `metadata`."""
         yield from self._left_out.values()
 
     def _layer(self, blob: Blob) -> Layer | None:
@@ -73,10 +73,10 @@ class PushContents:
                            lambda: _opened(blob.path), lambda: tar.size)
 
     def _manifests(self) -> Iterator[Manifest]:
-        """Yield the tagged manifest, or those of the tagged index which were pushed; note that as a document."""
+        """Yield the tagged manifest, or the pushed ones of a tagged index, which is kept as a document."""
         raw = self._session.manifest()
         if raw is None:
-            raise InvalidImage(f'the daemon ended without pushing a manifest of {self._image}')
+            raise InvalidImage(f'the daemon did not push a manifest of {self._image}')
         tagged = parse_manifest_or_index(raw)
         if isinstance(tagged, Manifest):
             yield tagged
@@ -100,12 +100,12 @@ class PushContents:
                 raise InvalidImage(f'the daemon pushed {self._image} without its layer {layer.digest}')
         found = tuple(self._diff_ids[layer.digest] for layer in manifest.layers)
         if found != self._facts.diff_ids:
-            raise DigestMismatch(f'the manifest which the daemon pushed of {self._image} lists other layers than the '
-                                 'daemon says the image has')
+            raise DigestMismatch(f'the manifest that the daemon pushed of {self._image} lists other layers than it '
+                                 'reported before')
 
 
 def _document(blob: Blob) -> bytes | None:
-    """Return the content of what must be a document, being small JSON; a tar begins with a name, which { may begin."""
+    """Return the content of a blob that is small JSON, else None; a tar may begin with { as well, but not end so."""
     with open(blob.path, 'rb') as file:
         if blob.path.stat().st_size > MANIFEST_CAP or file.peek(1)[:1] != b'{':
             return None
@@ -114,7 +114,7 @@ def _document(blob: Blob) -> bytes | None:
 
 
 def _gone(layer: Descriptor) -> Readable:
-    raise InvalidImage(f'layer {layer.digest} was not pushed, since the destination had it, and is gone there now: '
+    raise InvalidImage(f'layer {layer.digest} was not pushed, as the destination had it, and was removed there since: '
                        'try again')
 
 

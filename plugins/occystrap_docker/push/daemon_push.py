@@ -1,4 +1,4 @@
-"""A daemon at its push, followed on a thread of its own, since it may be silent for long."""
+"""A push by a daemon, followed on a thread of its own, since it may be silent for long."""
 import socket
 import threading
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from occystrap_docker.daemon.daemon import Daemon
 
 
 class Push:
-    """One push: begun when made, over when it says so."""
+    """One push, started by the constructor."""
 
     def __init__(self, daemon: Daemon, tag: Reference, image: str, ended: Callable[['Push'], None]) -> None:
-        """`image` names it in errors; `ended` is called, on the thread, when the daemon has no more to say."""
+        """`image` names it in errors; `ended` is called, on the thread, when the push has ended."""
         self.lines = 0
-        """How often the daemon has said something."""
+        """How many lines of progress the daemon has sent."""
         self._daemon, self._tag, self._image, self._ended = daemon, tag, image, ended
         self._error: Exception | None = None
         self._response: Response | None = None
@@ -27,20 +27,20 @@ class Push:
         threading.Thread(target=self._run, name='push', daemon=True).start()
 
     def check(self) -> None:
-        """Raise what went wrong, after the end: ServiceError, with the daemon's own words where it gave up."""
+        """Raise the error of the push, if any, after its end: ServiceError, with the daemon's own message."""
         if self._error:
             raise self._error
 
     def stop(self) -> None:
-        """Let the daemon know, by the end of the connection, that nobody waits any more."""
+        """Cancel the push by closing the connection."""
         self._stopped = True
         if self._response is not None:
-            _hang_up(self._response)
+            _shut_down(self._response)
 
     def _run(self) -> None:
         try:
             self._follow()
-        except Exception as error:  # whatever it is, the thread that waits has to raise it
+        except Exception as error:  # raised by `check` on the waiting thread
             self._error = error
         finally:
             self._ended(self)
@@ -57,10 +57,10 @@ class Push:
                     raise ServiceError(f'the daemon at {address} could not push {self._image}: {complaint}')
 
 
-def _hang_up(response: Response) -> None:
-    """Shut the connection down below a thread that waits for it, which closing does not do."""
+def _shut_down(response: Response) -> None:
+    """Shut the connection down, which ends a read on another thread; closing does not."""
     connection = getattr(response.raw, 'connection', None)
     sock = getattr(connection, 'sock', None)
     if sock is not None:
-        with suppress(OSError):  # it has ended by itself
+        with suppress(OSError):  # it is closed already
             sock.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""dockerpush:// as a source: an image that its daemon pushes, layers in parallel, to a registry within this program."""
+"""dockerpush:// as a source: an image that its daemon pushes, layers in parallel, to a registry in this program."""
 import logging
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -16,7 +16,7 @@ _HERE = ('localhost', '127.0.0.1', '::1')
 
 
 class PushedImage(DaemonImage):
-    """An image of a daemon; each walk over its arrivals is one push, or an export where that falls back to one."""
+    """An image of a daemon; each iteration over `arrivals` is one push, or an export as fallback."""
 
     notes: Sequence[str] = ()
 
@@ -28,7 +28,7 @@ class PushedImage(DaemonImage):
     def arrivals(self) -> Iterator[Layer]:
         """Yield the layers as blobs, each when the daemon has pushed it, while it pushes others.
 
-        Raises ServiceError when the daemon cannot push, InvalidImage when it pushed something else.
+        Raises ServiceError when the daemon cannot push, InvalidImage when it pushed another image.
         """
         begun = False
         try:
@@ -39,13 +39,13 @@ class PushedImage(DaemonImage):
         except ServiceError as error:
             if begun or not self._fallback:
                 raise
-            self._note(f'{self.reference} is taken as docker:// does, since {str(error).partition(f": {INSTEAD}")[0]}')
+            self._note(f'{self.reference} is exported instead of pushed: {str(error).partition(f": {INSTEAD}")[0]}')
         yield from super().arrivals()
 
     def _pushed(self) -> Iterator[Layer]:
         _require_reachable(self._daemon, self._facts, str(self.reference))
         session = PushSession(self._daemon, self._facts, str(self.reference), self._settings, self._elsewhere)
-        self._settings.shared.get(session, lambda: session)  # closed by the run where nobody gets to it before
+        self._settings.shared.get(session, lambda: session)  # so that the run closes it at the latest
         self.on_close(lambda: self._close(session))
         try:
             with self._settings.cancellation.by_signals():
@@ -63,9 +63,9 @@ class PushedImage(DaemonImage):
         yield from contents.left_out()
 
     def _elsewhere(self, digest: Digest) -> int | None:
-        """Return the size of a blob that the destination has, None for what must come: the config, and what is unknown.
+        """Return the size of a blob that the destination has, None for one to push: the config, and unknown blobs.
 
-        With containerd's store nobody knows which digest is the config's.
+        With containerd's store the config's digest is not known.
         """
         if self.at_destination is None or digest == self._facts.id or self._daemon.names_images_by_manifest:
             return None
@@ -98,16 +98,16 @@ class DockerPushInput(DockerInput):
         self._fallback = bool(location.options['fallback'])
 
     def open(self, reference: Reference) -> Image:
-        """Return the image, having asked the daemon for its ID and its layers' digests; nothing is pushed yet."""
+        """Return the image, with its ID and its layers' digests from the daemon; nothing is pushed yet."""
         return PushedImage(*self._found(reference), self._daemon, self.settings, self._fallback)
 
 
 def _require_reachable(daemon: Daemon, facts: ImageFacts, image: str) -> None:
-    """Raise ServiceUnavailable where a push cannot come here, or would cost the image: both are known beforehand."""
+    """Raise ServiceUnavailable if a push cannot reach this program, or would have the daemon remove the image."""
     url = urlsplit(daemon.address.url)
     if url.scheme == 'ssh' or (url.scheme != 'unix' and url.hostname not in _HERE):
         raise ServiceUnavailable(f'the daemon at {daemon.address} runs on another machine, from where it cannot push '
                                  f'{image} to this program: {INSTEAD}')
     if not facts.tags:
         raise ServiceUnavailable(f'{image} has no tag, so the daemon at {daemon.address} would remove it together '
-                                 f'with the temporary one that a push needs: {INSTEAD}, or tag it')
+                                 f'with the temporary tag of the push: {INSTEAD}, or tag it')

@@ -1,4 +1,4 @@
-"""One push into a registry that exists for it alone: directory, server and tag are made for it and gone after it."""
+"""One push to a temporary registry: directory, server and tag are made for it and removed after it."""
 import queue
 import secrets
 import shutil
@@ -11,28 +11,28 @@ from pathlib import Path
 
 from occystrap_core import OutputError, ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts, left
+from occystrap_docker.daemon.daemon import Daemon, ImageFacts, seconds_until
 from occystrap_docker.push.daemon_push import Push
 from occystrap_docker.push.storage import Blob, PushStorage
 from occystrap_registry.embedded import RegistryServer
 
-INSTEAD = 'take docker:// instead, or let ?fallback=true do so'
+INSTEAD = 'use docker:// instead, or ?fallback=true'
 _INSUFFICIENT_STORAGE = 507
 _LARGEST_TIMES, _LARGEST = 4, 1 << 30
-"""How much larger than the image, whose size daemons tell roughly, no blob of it can be; bytes."""
+"""A blob may be so many times as large as the image, whose size daemons report approximately, plus so many bytes."""
 _LOOK = 0.1
-"""Seconds between two looks at a daemon that is silent."""
+"""Seconds between checks of a silent daemon."""
 _UNTAGGING = 5.0
-"""Seconds that a daemon gets to remove the temporary tag."""
+"""Timeout in seconds for removing the temporary tag."""
 _UNTAGGING_AFTER_A_SIGNAL = 0.6
 
 
 class PushSession:
-    """A push under way. `close` must be called, whatever happens; it may be called twice, and by another thread."""
+    """A push with its registry. `close` must always be called; it may be called twice, and by another thread."""
 
     def __init__(self, daemon: Daemon, facts: ImageFacts, image: str, settings: Settings,
                  elsewhere: Callable[[Digest], int | None] = lambda digest: None) -> None:
-        """`image` names it in errors; `elsewhere` tells the size of a blob that need not come. Nothing is begun."""
+        """`image` names it in errors; `elsewhere` returns the size of a blob that need not be pushed, else None."""
         self._elsewhere = elsewhere
         self._daemon, self._facts, self._image, self._settings = daemon, facts, image, settings
         self._repository = f'occystrap/{secrets.token_hex(16)}'
@@ -52,8 +52,8 @@ class PushSession:
         try:
             self._directory = tempfile.mkdtemp(prefix='occystrap-', dir=self._settings.temporary)
         except OSError as error:
-            raise OutputError(f'cannot write to {self._settings.temporary}: {error.strerror}; name another one with '
-                              '--temp-dir') from None
+            raise OutputError(f'cannot write to {self._settings.temporary}: {error.strerror}; name another directory '
+                              'with --temp-dir') from None
         self._storage = PushStorage(Path(self._directory), self._repository, self._events.put, self._elsewhere,
                                     _LARGEST_TIMES * self._facts.size + _LARGEST)
         self._server = RegistryServer(self._storage, observer=self._heard).__enter__()
@@ -65,9 +65,9 @@ class PushSession:
         self._push = Push(self._daemon, self._tag, self._image, self._events.put)
 
     def blobs(self) -> Iterator[Blob]:
-        """Yield each blob when it is whole; its file is there until the next is asked for.
+        """Yield each blob when it is complete; its file exists until the next is requested.
 
-        Ends when the daemon says that all is pushed. Raises ServiceError when it gives up, breaks off or stalls.
+        Ends when the daemon reports the end of the push. Raises ServiceError when it fails or stalls.
         """
         assert self._storage
         while isinstance(event := self._next(), Blob):
@@ -80,70 +80,70 @@ class PushSession:
             raise self._explained(error) from None
 
     def is_left_out(self, digest: Digest) -> bool:
-        """Tell whether a blob did not come because it is elsewhere."""
+        """Return whether a blob was not pushed because the destination has it."""
         assert self._storage
         return digest in self._storage.left_out
 
     def manifest(self, digest: Digest | None = None) -> bytes | None:
-        """Return a manifest or index that was pushed, the tagged one without a digest, None if it was not."""
+        """Return a pushed manifest or index, by default the tagged one, None if it was not pushed."""
         assert self._storage and self._tag
         try:
-            wanted = digest or self._storage.tagged(self._repository, self._tag.tag)
-            return self._storage.blob(wanted).read_bytes()
+            found = digest or self._storage.tagged(self._repository, self._tag.tag)
+            return self._storage.blob(found).read_bytes()
         except FileNotFoundError:
             return None
 
     def close(self) -> str:
-        """Let the daemon stop, and remove tag, server and directory; return what could not be removed, for people."""
+        """Cancel the push and remove tag, server and directory; return a message about what could not be removed."""
         with self._closing:
             if self._push:
                 self._push.stop()
-            if self._server:  # before the tag goes: a push that ends now would leave the daemon another name
+            if self._server:  # before the tag: a push that ends now would give the image another name
                 self._server.stop(at_once=True)
                 self._server = None
-            left = self._untag()
+            message = self._untag()
             if self._directory:
                 shutil.rmtree(self._directory, ignore_errors=True)
                 self._directory = ''
-            return left
+            return message
 
     def _heard(self, method: str, path: str, status: int) -> None:
         self._requests += 1
         self._full = self._full or status == _INSUFFICIENT_STORAGE
 
     def _next(self) -> Blob | Push:
-        """Return what happens next; raises ServiceUnavailable when nothing does for too long."""
-        silent_since, signs = time.monotonic(), self._signs_of_life()
+        """Return the next blob, or the push at its end; raises ServiceUnavailable when the daemon stalls."""
+        silent_since, progress = time.monotonic(), self._progress()
         while True:
             self._settings.cancellation.check()
             self._check_room()
             try:
                 return self._events.get(timeout=_LOOK)
             except queue.Empty:
-                if (now := self._signs_of_life()) != signs:
-                    silent_since, signs = time.monotonic(), now
+                if (now := self._progress()) != progress:
+                    silent_since, progress = time.monotonic(), now
                 elif time.monotonic() - silent_since > self._daemon.patience(self._facts.size):
                     raise ServiceUnavailable(
                         f'the daemon at {self._daemon.address} stopped while pushing {self._image}: see its log, or '
-                        'give it more time with --timeout') from None
+                        'raise --timeout') from None
 
     def _check_room(self) -> None:
-        """Raise OutputError when the disk has refused a blob: the daemon would try again and again."""
+        """Raise OutputError when the disk is full: the daemon would retry for long."""
         if self._full:
-            raise OutputError(f'{self._settings.temporary} cannot take what the daemon pushes of {self._image}: name a '
-                              'roomier directory with --temp-dir')
+            raise OutputError(f'{self._settings.temporary} has no room for the blobs of {self._image}: name a larger '
+                              'directory with --temp-dir')
 
-    def _signs_of_life(self) -> tuple[int, ...]:
+    def _progress(self) -> tuple[int, ...]:
         assert self._push and self._storage
         return self._push.lines, self._requests, self._storage.under_way()
 
     def _explained(self, error: ServiceError) -> ServiceError:
-        """Return the error, or a better one when the daemon never reached the registry."""
+        """Return the error, or a clearer one if the daemon never reached the registry."""
         if self._requests or not self._server or self._server.host not in str(error):
             return error
         return ServiceUnavailable(
-            f'{error}; it did not reach the registry that was started for it at {self._server.host}: perhaps it runs '
-            f'elsewhere, in a virtual machine, or rootless with a network of its own: {INSTEAD}')
+            f'{error}; it did not reach the registry at {self._server.host} that was started for it: it may run on '
+            f'another machine, in a virtual machine, or rootless with its own network: {INSTEAD}')
 
     def _untag(self) -> str:
         tag, self._tag = self._tag, None
@@ -152,10 +152,10 @@ class PushSession:
         seconds = _UNTAGGING_AFTER_A_SIGNAL if self._settings.cancellation.cancelled else _UNTAGGING
         end = time.monotonic() + seconds
         if not self._tagged.wait(seconds / 2):  # another thread waits for the daemon, which may do it yet
-            return f'the daemon had not answered when it was to set the temporary tag {tag.familiar}: look for it later'
+            return f'the daemon did not answer in time and may still set the temporary tag {tag.familiar}: remove it'
         try:
-            if self._daemon.untag(self._facts.id, tag, left(end)):
+            if self._daemon.untag(self._facts.id, tag, seconds_until(end)):
                 return ''
         except ServiceError as error:
             return f'the temporary tag {tag.familiar} may be left: {error}'
-        return f'the image has lost its other names meanwhile, so its temporary tag was left to it: {tag.familiar}'
+        return f'the temporary tag {tag.familiar} was kept, as the image has lost its other names: tag it again'

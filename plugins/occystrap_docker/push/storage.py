@@ -1,4 +1,4 @@
-"""What a daemon pushes, on its way through a temporary directory: told of as it arrives, gone when it was taken."""
+"""The storage of a temporary registry: reports blobs as they arrive, and removes them when they are used."""
 import hmac
 import os
 import threading
@@ -11,36 +11,35 @@ from occystrap_registry.embedded import Problem, Storage
 
 
 class Blob(NamedTuple):
-    """A blob that has arrived whole: the registry held its bytes against the digest."""
+    """A complete blob, whose digest the registry has checked."""
 
     digest: Digest
     path: Path
 
 
 class PushStorage(Storage):
-    """Takes one repository, whose name nobody can guess, tells of each blob, and gives up those that were taken."""
+    """Accepts one repository with a secret name, reports each blob, and removes those that were used."""
 
     def __init__(self, root: Path, repository: str, arrived: Callable[[Blob], None],
                  elsewhere: Callable[[Digest], int | None], largest: float = float('inf')) -> None:
-        """`arrived` is called, on the registry's thread, with each new blob; `elsewhere` tells the size in bytes of a
-        blob that need not be pushed. A blob may have `largest` bytes."""
+        """`arrived` is called, on the registry's thread, with each new blob; `elsewhere` returns the size in bytes of a
+        blob that need not be pushed, else None. A blob may have `largest` bytes."""
         super().__init__(root)
         self.largest = largest
         self._repository, self._arrived, self._elsewhere = repository, arrived, elsewhere
         self.left_out: dict[Digest, int] = {}
-        """The blobs that the daemon was told are here, which they are not, and their sizes in bytes."""
+        """Blobs that are reported as present but were not pushed, since the destination has them; sizes in bytes."""
         self._taken: dict[Digest, int] = {}
         self._taking = threading.Lock()
         self._adding = threading.Lock()
 
     def admits(self, path: str) -> bool:
-        """Tell whether a path begins with the repository's name, which is the secret, without telling how far it does.
-        """
+        """Return whether a path begins with the repository's secret name; compares in constant time."""
         mine = f'/v2/{self._repository}/'
         return hmac.compare_digest(path[:len(mine)].encode(), mine.encode())
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
-        """Take over a complete file and tell of it, unless it was here before."""
+        """Take over a complete file and report it, unless it was here before."""
         self._require(repository, complete)
         with self._adding:
             self.left_out.pop(digest, None)
@@ -51,7 +50,7 @@ class PushStorage(Storage):
         self._arrived(Blob(digest, self.blob(digest)))
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
-        """Tell whether a blob is here, or was and has been taken, or is not needed."""
+        """Return whether a blob is here, was here, or is not needed."""
         with self._taking:
             return repository == self._repository and (
                 digest in self._taken or digest in self.left_out or super().has_blob(repository, digest))
@@ -59,7 +58,7 @@ class PushStorage(Storage):
     def blob_size(self, repository: str, digest: Digest) -> int:
         """Return the size in bytes of a blob that is here, was here, or is not needed.
 
-        Daemons ask before an upload, if they know the digest by then, and Docker after it too.
+        Daemons ask before an upload, if they know the digest by then, and Docker also after it.
         """
         if not self.has_blob(repository, digest) and repository == self._repository:
             if size := self._elsewhere(digest):
@@ -74,18 +73,18 @@ class PushStorage(Storage):
         super().add_manifest(repository, digest, raw, media_type, tag)
 
     def take(self, blob: Blob) -> None:
-        """Give up a blob's file."""
+        """Remove the file of a blob that was used."""
         with self._taking:
             self._taken[blob.digest] = blob.path.stat().st_size
             blob.path.unlink()
 
     def under_way(self) -> int:
-        """Return how many bytes have arrived of what is not complete, a sign that a silent daemon is at work."""
+        """Return how many bytes of incomplete blobs have arrived, which shows whether a silent daemon is active."""
         total = 0
         for entry in os.scandir(self.temporary):
             try:
                 total += entry.stat().st_size
-            except FileNotFoundError:  # it is complete by now
+            except FileNotFoundError:  # completed meanwhile
                 continue
         return total
 

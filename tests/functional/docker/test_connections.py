@@ -122,7 +122,7 @@ def test_podman_is_found_by_itself(podman: PodmanService, archive: Path, occystr
 @pytest.mark.parametrize(('options', 'code', 'words'), [
     ('engine=podman', 1, ['no Podman service answers at unix://', 'nor is there ', 'podman/podman.sock',
                           'systemctl --user start podman.socket', 'CONTAINER_HOST']),
-    ('socket=/no.sock&host=tcp://a:1', 2, ['socket= and host= both say where the daemon is']),
+    ('socket=/no.sock&host=tcp://a:1', 2, ['socket= and host= contradict each other the daemon is']),
     ('host=tcp://127.0.0.1:1', 1, ['answers at tcp://127.0.0.1:1', 'host and port']),
 ])
 def test_mistakes(options: str, code: int, words: list[str], archive: Path, occystrap: CommandLine) -> None:

@@ -171,6 +171,6 @@ def test_a_daemon_that_cannot_come_here(name: str, occystrap: CommandLine, tmp_p
         assert 'did not reach the registry' in failed.err and 'docker://' in failed.err
         assert 'fallback=true' in failed.err and len(failed.err.splitlines()) == 1
         done = occystrap('process', uri(name, daemon, 'fallback=true'), f'tar://{tmp_path}/out.tar').assert_success()
-        assert f'{name}:v1 is taken as docker:// does, since the daemon at ' in done.err
+        assert f'{name}:v1 is exported instead of pushed: the daemon at ' in done.err
         assert len(done.err.splitlines()) == 2
         assert_nothing_is_left(daemon, name)

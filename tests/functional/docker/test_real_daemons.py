@@ -63,7 +63,7 @@ def test_a_removed_image_is_found(level: str, daemon: DockerDaemon, archive: Pat
     occystrap('process', f'tar://{archive}', uri(target, daemon), '--receipt', 'receipt').assert_success()
     daemon.run('rmi', '-f', target)
     result = occystrap('verify', 'receipt', f'--verify={level}').assert_code(1)
-    assert f'tag {target}: is gone' in result.err and '1 FAILED' in result.err
+    assert f'tag {target}: is missing' in result.err and '1 FAILED' in result.err
 
 
 @pytest.mark.parametrize('level', LEVELS)
@@ -140,7 +140,7 @@ def test_a_daemon_stopped_in_mid_load(killable: tuple[DockerDaemon, Callable[[],
         return written
 
     monkeypatch.setattr(output, 'write_layer', kill_and_write)
-    with pytest.raises(ServiceUnavailable, match='broke off while loading|no Docker or Podman daemon'):
+    with pytest.raises(ServiceUnavailable, match='failed while loading|no Docker or Podman daemon'):
         ImageCopy(sample_image(), output, settings, 'sample').run()
     assert not list(tmp_path.iterdir())
 

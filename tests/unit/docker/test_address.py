@@ -89,17 +89,17 @@ def test_a_path_counts_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(('options', 'words'), [
     ({'host': 'ftp://host'}, "host= is not the address of a Docker daemon"),
     ({'host': '/run/docker.sock'}, 'unix://'),
-    ({'socket': 'tcp://host'}, 'has no port: tcp://HOST:PORT'),
-    ({'socket': '/a', 'host': 'tcp://b:1'}, 'socket= and host= both say where'),
-    ({'host': 'tcp://b:1', 'context': 'c'}, 'host= and context= both say where'),
-    ({'context': 'default', 'engine': 'podman'}, 'context= is one of Docker'),
+    ({'socket': 'tcp://host'}, 'has no port: give tcp://HOST:PORT'),
+    ({'socket': '/a', 'host': 'tcp://b:1'}, 'socket= and host= contradict each other'),
+    ({'host': 'tcp://b:1', 'context': 'c'}, 'host= and context= contradict each other'),
+    ({'context': 'default', 'engine': 'podman'}, 'context= does not work with engine=podman'),
     ({'socket': '/a', 'cert_path': '/certs'}, 'cert_path= needs a daemon at tcp://'),
     ({'host': 'unix://'}, r'daemon .host=. names no socket: give unix:///PATH'),
     ({'host': 'unix://run/docker.sock'}, 'names no socket'),
-    ({'socket': f'/{"a" * 107}'}, 'too long for a socket, which may have 107 bytes: make a symlink'),
+    ({'socket': f'/{"a" * 107}'}, 'too long for a socket .limit: 107 bytes.: make a symlink'),
     ({'socket': '/run/a#b.sock'}, '/run/a#b.sock .socket=. cannot be reached because of # in it'),
     ({'host': 'ssh://a', 'tls_verify': True}, 'tls_verify= needs a daemon at tcp://'),
-    ({'context': 'build', 'cert_path': '/certs'}, 'certificates of its own: leave out cert_path='),
+    ({'context': 'build', 'cert_path': '/certs'}, 'has its own certificates: leave out cert_path='),
     ({'context': 'bild'}, "context=: there is no docker context 'bild'; did you mean 'build'?"),
     ({'context': 'empty'}, "the docker context 'empty' in .* names no daemon"),
 ])
@@ -122,7 +122,7 @@ def test_passwords_are_refused_and_not_shown(address: str, monkeypatch: pytest.M
 
 def test_a_broken_config_hides_which_daemon_is_meant(config: Path) -> None:
     (config / 'config.json').write_text('{"currentContext"')
-    with pytest.raises(UsageError, match='config.json is not well-formed'):
+    with pytest.raises(UsageError, match='config.json is malformed'):
         found()
     assert found(host='tcp://given:2375') == 'tcp://given:2375'
     (config / 'config.json').unlink()
@@ -190,5 +190,5 @@ def test_what_is_told_leads_to_the_same_daemon_whatever_changes(
     monkeypatch.setenv('DOCKER_HOST', 'tcp://elsewhere:1')
     monkeypatch.setenv('CONTAINER_HOST', 'tcp://elsewhere:1')
     monkeypatch.setenv('DOCKER_TLS_VERIFY', '1')
-    again = find_address(read_options(CONNECTION, address.told(), 'docker://'))
+    again = find_address(read_options(CONNECTION, address.as_options(), 'docker://'))
     assert (again.url, again.engine, again.certificates) == (address.url, address.engine, address.certificates)

@@ -25,7 +25,7 @@ def test_the_daemon_s_own_words_reach_the_user(status: int, line: bytes) -> None
 
 
 def test_silence_is_no_success() -> None:
-    with pytest.raises(ServiceUnavailable, match='without saying that it loaded'):
+    with pytest.raises(ServiceUnavailable, match='did not report that it loaded'):
         loaded_image(200, [], 'unix:///d')
     with pytest.raises(OutputError, match='status 502'):
         loaded_image(502, [], 'unix:///d')

@@ -89,7 +89,7 @@ def test_a_daemon_without_images_has_headings_alone(daemon: FakeDaemon) -> None:
 
 @pytest.mark.parametrize(('arguments', 'kind', 'words'), [
     (['docker://nothing/*?socket={}'], ImageNotFound, 'docker://nothing/.: no image of the daemon at .* there is: deb'),
-    (['registry://host'], UsageError, 'registry:// has no images to list'),
+    (['registry://host'], UsageError, 'registry:// cannot be listed'),
     (['docker'], UsageError, 'not a URI'),
     (['docker://?sokcet={}'], UsageError, "no option 'sokcet'; did you mean 'socket'"),
     (['docker://?socket={}.no'], ServiceUnavailable, 'no Docker or Podman daemon answers'),
@@ -131,13 +131,13 @@ def test_without_a_tag_a_pattern_means_latest_as_everywhere(full: FakeDaemon) ->
 
 
 def test_that_latest_was_meant_is_said(full: FakeDaemon) -> None:
-    with pytest.raises(ImageNotFound, match='no tag was given, so latest was looked for: :. stands for every one'):
+    with pytest.raises(ImageNotFound, match='no tag was given, so latest was looked for: :. matches every tag'):
         matched(full, 'team/*')
 
 
 @pytest.mark.parametrize(('pattern', 'exclude'), [('team/*:v2', None), ('team/app', 'team/*'), ('*:12', 'deb*')])
 def test_nothing_that_matches_is_an_error(pattern: str, exclude: str | None, full: FakeDaemon) -> None:
-    with pytest.raises(ImageNotFound, match='no image of the daemon at unix://.*there is: debian:12|left out by excl'):
+    with pytest.raises(ImageNotFound, match='no image of the daemon at unix://.*there is: debian:12|is excluded: change excl'):
         matched(full, pattern, exclude)
 
 

@@ -103,8 +103,8 @@ def test_a_socket_of_others_says_what_to_do(daemon: FakeDaemon, directory: Path)
     ('500 no space left', ServiceUnavailable, 'refused inspecting sample:v1: no space left'),
     ('403 not you', AccessDenied, 'refused inspecting sample:v1: not you'),
     ('400 bad name', ServiceError, 'refused inspecting sample:v1: bad name'),
-    ('hang', ServiceUnavailable, 'stayed silent while inspecting sample:v1: .*--timeout'),
-    ('close', ServiceUnavailable, 'broke off while inspecting sample:v1'),
+    ('hang', ServiceUnavailable, 'did not answer in time while inspecting sample:v1: .*--timeout'),
+    ('close', ServiceUnavailable, 'failed while inspecting sample:v1'),
     ('garbage', ServiceError, 'inspecting sample:v1'),
 ])
 def test_faults_while_inspecting(fault: str, kind: type[OccystrapError], words: str, daemon: FakeDaemon) -> None:
@@ -117,12 +117,12 @@ def test_faults_while_inspecting(fault: str, kind: type[OccystrapError], words: 
 
 @pytest.mark.parametrize(('fault', 'kind', 'words'), [
     ('500 file integrity checksum failed', ServiceUnavailable, 'refused exporting sha256:.*integrity checksum failed'),
-    ('close', ServiceUnavailable, 'broke off while exporting'),
-    ('hang', ServiceUnavailable, 'stayed silent while exporting'),
-    ('cut 40000', ServiceUnavailable, 'broke off while exporting'),
+    ('close', ServiceUnavailable, 'failed while exporting'),
+    ('hang', ServiceUnavailable, 'did not answer in time while exporting'),
+    ('cut 40000', ServiceUnavailable, 'failed while exporting'),
     ('end 40000', ServiceUnavailable, 'the export of sample:v1 ends in the middle'),
     ('end 0', ServiceUnavailable, 'the export of sample:v1 ends in the middle'),
-    ('complain blob not found', ServiceError, 'broke off exporting sha256:.*: blob not found'),
+    ('complain blob not found', ServiceError, 'failed while exporting sha256:.*: blob not found'),
 ])
 @pytest.mark.parametrize('layout', [legacy, blobs, containerd])
 def test_faults_while_exporting(layout: Callable[[], Exported], fault: str, kind: type[OccystrapError], words: str,
@@ -149,7 +149,7 @@ def test_an_odd_config_of_docker_says_what_to_look_at(config: str, daemon: FakeD
 def test_large_images_may_take_longer(daemon: FakeDaemon) -> None:
     image = daemon.add(legacy([bytes(40 << 20)]), 'sample:v1')  # four more seconds
     daemon.faults['get'] = 'hang'
-    with pytest.raises(ServiceUnavailable, match='broke off'):  # after its second of silence, longer than our timeout
+    with pytest.raises(ServiceUnavailable, match='failed while'):  # after its second of silence, longer than our timeout
         read(source(daemon))
     assert len(image.archive) > 40 << 20
 
@@ -211,7 +211,7 @@ def test_an_export_without_the_manifest_of_what_the_daemon_lists(daemon: FakeDae
     daemon.containerd = True
     here, other = containerd(), containerd([make_tar([('a', b'b')])])
     daemon.add(replace(other, archive=here.archive, id=here.id), 'sample:v1')
-    with pytest.raises(InvalidImage, match='without the manifest of the layers that it says the image has'):
+    with pytest.raises(InvalidImage, match='without the manifest of the layers that it reports'):
         read(source(daemon))
 
 

@@ -82,7 +82,7 @@ def test_an_image_that_lost_its_names_is_not_removed_with_the_last(daemon: FakeD
             daemon.tags.pop('sample:v1', None)
     temporary, = daemon.tags
     assert daemon.images[expected.id] and len(image.notes) == 1
-    assert image.notes[0].endswith(f'temporary tag was left to it: {temporary}')
+    assert image.notes[0].startswith(f'the temporary tag {temporary} was kept, as the image has lost its other names')
     daemon.tags = {'sample:v1': expected.id}
 
 

@@ -58,7 +58,7 @@ def test_what_is_left_out_cannot_be_opened(at_destination: Callable[[Digest], in
     assert [layer.diff_id for layer in layers] == list(dict.fromkeys(expected.diff_ids))
     assert image.config.raw == expected.config
     for layer in layers if there else ():
-        with pytest.raises(InvalidImage, match='was not pushed, since the destination had it, and is gone'):
+        with pytest.raises(InvalidImage, match='was not pushed, as the destination had it, and was removed'):
             layer.stored()
 
 

@@ -75,7 +75,7 @@ def test_what_is_run_there(options: dict[str, str], end: str, make_ssh: MakeSsh)
 @pytest.mark.parametrize(('body', 'words'), [
     ('echo "me@build: Permission denied (publickey)." >&2; exit 255',
      r'daemon at ssh://me@build: ssh says: me@build: Permission denied \(publickey\).'),
-    ('exec sleep 60', 'the daemon at ssh://me@build stayed silent while connecting: .*--timeout'),
+    ('exec sleep 60', 'the daemon at ssh://me@build did not answer in time while connecting: .*--timeout'),
 ])
 def test_what_ssh_complains_of_is_told_in_one_line(body: str, words: str, make_ssh: MakeSsh) -> None:
     make_ssh(body)
@@ -87,7 +87,7 @@ def test_what_ssh_complains_of_is_told_in_one_line(body: str, words: str, make_s
 @pytest.mark.parametrize('host', ['ssh://', 'ssh://a:port', 'ssh://a?b=c'])
 def test_what_is_no_address_for_ssh(host: str, make_ssh: MakeSsh) -> None:
     make_ssh('exit 1')
-    with pytest.raises(UsageError, match=r'is not of the form ssh://'):
+    with pytest.raises(UsageError, match=r'is malformed: give ssh://'):
         connect(find_address({'host': host}), 2)
 
 

@@ -53,8 +53,8 @@ def test_an_image_that_is_gone(layout: Callable[[], Exported], level: VerifyLeve
     have(daemon, layout())
     daemon.images.clear()
     found = findings(receipt(daemon), level)
-    assert found[0].startswith(f'error tag {NAME}: is gone')
-    assert daemon.containerd or found[1].startswith(f'error image {receipt(daemon).image_id}: is gone')
+    assert found[0].startswith(f'error tag {NAME}: is missing')
+    assert daemon.containerd or found[1].startswith(f'error image {receipt(daemon).image_id}: is missing')
 
 
 @both_levels
@@ -63,7 +63,7 @@ def test_a_tag_that_is_gone(layout: Callable[[], Exported], level: VerifyLevel, 
     have(daemon, layout())
     daemon.tags.clear()
     assert [line.partition(' the ')[0] for line in findings(receipt(daemon), level)] == [
-        f'error tag {NAME}: is gone:']
+        f'error tag {NAME}: is missing:']
 
 
 @both_levels
@@ -74,7 +74,7 @@ def test_a_tag_that_moved(layout: Callable[[], Exported], level: VerifyLevel, da
     expected = receipt(daemon)
     found = findings(expected, level)
     assert found[0] == f'error tag {NAME}: points at {other.id}, expected {expected.image_id}'
-    assert not found[1:] or 'cannot be found: this daemon knows images by' in found[1]
+    assert not found[1:] or 'cannot be found: this daemon finds images by' in found[1]
 
 
 @both_levels
@@ -104,7 +104,7 @@ def test_a_changed_layer_is_found_by_full(layout: Callable[[], Exported], daemon
     assert findings(receipt(daemon), FAST) == []
     found = findings(receipt(daemon), FULL)
     assert all(line.startswith('error layer') for line in found)
-    assert any(f'layer {image.diff_ids[0]}: is not in what the daemon exports' in line for line in found)
+    assert any(f'layer {image.diff_ids[0]}: is missing from the daemon' in line for line in found)
 
 
 @by_config
@@ -134,7 +134,7 @@ def test_a_layer_that_is_not_exported_is_found_by_full(layout: Callable[[], Expo
     have(daemon, replace(image, tars=image.tars))
     expected = receipt(daemon)
     expected = replace(expected, expectations=(*expected.expectations, Expectation('layer', lost, lost, 4)))
-    assert any(line.startswith(f'error layer {lost}: is not in what the daemon exports')
+    assert any(line.startswith(f'error layer {lost}: is missing from the daemon')
                for line in findings(expected, FULL))
 
 

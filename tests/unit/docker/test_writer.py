@@ -147,7 +147,7 @@ def test_without_a_daemon_nothing_is_read(directory: Path, tmp_path: Path) -> No
 
 def test_a_file_that_is_no_socket_is_named(tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
-    with pytest.raises(ServiceUnavailable, match=f'unix://{tmp_path}/file is no socket: name the one on which'):
+    with pytest.raises(ServiceUnavailable, match=f'unix://{tmp_path}/file is not a socket: name the socket'):
         DockerWriter(at(f'{tmp_path}/file', 'sample:v1'), SETTINGS).prepare(sample_image())
 
 
@@ -158,10 +158,10 @@ def test_a_temporary_directory_that_is_not_there_says_what_to_do(daemon: FakeDae
 
 @pytest.mark.parametrize(('where', 'fault', 'kind', 'words'), [
     ('load', '500 no space left on device', OutputError, 'refused the image: no space left on device'),
-    ('load', 'close', ServiceUnavailable, 'broke off while loading the image'),
-    ('load', 'hang', ServiceUnavailable, 'stayed silent while loading the image'),
-    ('load', 'garbage', ServiceUnavailable, 'without saying that it loaded'),
-    ('made', 'another', OutputError, f'of what should be {ID}; it was not tagged'),
+    ('load', 'close', ServiceUnavailable, 'failed while loading the image'),
+    ('load', 'hang', ServiceUnavailable, 'did not answer in time while loading the image'),
+    ('load', 'garbage', ServiceUnavailable, 'did not report that it loaded'),
+    ('made', 'another', OutputError, f'loaded image sha256:.*, expected {ID}: it was not tagged'),
     ('tag', '500 no tags today', ServiceUnavailable, 'refused tagging team/sample:v1: no tags today'),
     ('inspect', '500 broken', ServiceUnavailable, 'refused inspecting'),
 ])
@@ -187,9 +187,9 @@ def test_an_image_that_cannot_be_removed_is_told_of(daemon: FakeDaemon, tmp_path
 
 def test_an_image_that_comes_when_nobody_waits_any_more_is_removed(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.faults['load'] = 'late'
-    with pytest.raises(ServiceUnavailable, match='stayed silent while loading the image: see') as error:
+    with pytest.raises(ServiceUnavailable, match='did not answer in time while loading the image: see') as error:
         write(daemon, tmp_path)
-    assert 'may still make' not in str(error.value) and not daemon.images
+    assert 'may still load' not in str(error.value) and not daemon.images
     assert [each for each in daemon.requests if each.startswith('DELETE')]
 
 
@@ -218,7 +218,7 @@ def test_an_image_that_may_still_come_is_told_of(there: bool, daemon: FakeDaemon
     daemon.faults['load'], daemon.hang = 'late', 3
     with pytest.raises(ServiceUnavailable) as error:
         write(daemon, tmp_path)
-    told = f'may still make {ID} of it, without a name: `docker images --filter dangling=true` lists'
+    told = f'may still load it as untagged {ID}: `docker images --filter dangling=true` lists'
     assert (told in str(error.value)) is not there
     assert set(daemon.images) == ({ID} if there else set())
 
