@@ -23,7 +23,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
         check = _Check(receipt, daemon)
         for each in receipt.of_kind('config', 'layer'):
             if each.locator != each.digest:
-                check.results.differs(each, f'its locator must be {each.digest}, as a daemon has no other name for it')
+                check.results.differs(each, f'its locator must be {each.digest}, its only name in a daemon')
         try:
             if facts := check.look_up():
                 check.compare(facts)

@@ -1,4 +1,4 @@
-"""The embedded registry for other plugins: their own `Storage` may decide what becomes of what is pushed."""
+"""The embedded registry for other plugins, with the default `Storage` or their own."""
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.server.storage import Storage

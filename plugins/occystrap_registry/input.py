@@ -9,14 +9,14 @@ from occystrap_core import (
 from occystrap_core.oci import Excluded, Reference, has_glob
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import get_manifest
-from occystrap_registry.distribution.referrers import hanging_on
+from occystrap_registry.distribution.referrers import referring_to
 from occystrap_registry.distribution.repository import RepositoryStore
 from occystrap_registry.distribution.selection import matching, not_excluded
 from occystrap_registry.transport.address import parse_address
 
 
 class RegistryInput(ImageInput):
-    """Images in a registry: `registry://host/repository[:tag][@digest]`, repository and tag maybe patterns."""
+    """Images in a registry: `registry://host/repository[:tag][@digest]`; repository and tag may be patterns."""
 
     gives_indexes = True
 
@@ -26,19 +26,19 @@ class RegistryInput(ImageInput):
         super().__init__(location.with_path(str(self._address.reference)), settings)
         self._client = RegistryClient(self._address, settings)
         self._referrers = bool(location.options.get('referrers'))
-        self._wanted = settings.platform_choice(location.options.get('platform'))
+        self._platforms = settings.platform_choice(location.options.get('platform'))
         self._others: dict[str, RegistryInput] = {}
         self._lock = threading.Lock()
 
     def references(self) -> Iterable[Reference]:
         """Return the image, or all that match a pattern and are not excluded; raises ImageNotFound, ServiceError."""
-        wanted = self._address.reference
-        if has_glob(wanted.repository + wanted.tag):
-            return matching(self._client, wanted, self._excluded)
-        return not_excluded(wanted, self._excluded)
+        requested = self._address.reference
+        if has_glob(requested.repository + requested.tag):
+            return matching(self._client, requested, self._excluded)
+        return not_excluded(requested, self._excluded)
 
     def open(self, reference: Reference) -> Image | ImageIndex:
-        """Return the image, having read manifest and config; of an index, the platform or platforms asked for."""
+        """Return the image after reading manifest and config; from an index, the requested platforms."""
         if reference.repository != self._address.reference.repository:
             return self._other(reference).open(reference)
         try:
@@ -51,7 +51,7 @@ class RegistryInput(ImageInput):
         return self.location.with_path(str(reference))
 
     def place(self, reference: Reference) -> Place:
-        """Return its tag, or its digest if that chooses it."""
+        """Return its tag, or its digest if the reference has one."""
         named = reference._replace(tag='') if reference.digest else reference
         return self._address._replace(reference=named).place
 
@@ -62,7 +62,7 @@ class RegistryInput(ImageInput):
         self._client.close()
 
     def _other(self, reference: Reference) -> 'RegistryInput':
-        """Return the input for another repository that matches the pattern: tokens are for one."""
+        """Return the input for another repository that matches the pattern, as tokens are for one repository."""
         with self._lock:
             if reference.repository not in self._others:
                 location = self.location.with_path(str(reference))
@@ -72,10 +72,10 @@ class RegistryInput(ImageInput):
     def _open(self, reference: Reference) -> Image | ImageIndex:
         found = get_manifest(self._client, reference.digest or reference.tag)
         reader = IndexReader(RepositoryStore(self._client), reference, self.settings)
-        return reader.select(found, self._wanted, partial(hanging_on, self._client) if self._referrers else None)
+        return reader.select(found, self._platforms, partial(referring_to, self._client) if self._referrers else None)
 
 
 def _named(error: InvalidImage | ImageNotFound, reference: Reference) -> InvalidImage | ImageNotFound:
-    """Return the error with the image's name, where it does not say it itself."""
+    """Return the error with the image's name, added if the message lacks it."""
     text = str(error)
     return error if reference.name in text else error.renamed(f'{reference}: {text}')

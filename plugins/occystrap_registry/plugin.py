@@ -1,4 +1,4 @@
-"""What this plugin declares; cheap to import."""
+"""The declarations of this plugin; cheap to import."""
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,20 +9,21 @@ if TYPE_CHECKING:
 
 CONNECTION = [
     Option('insecure', OptionType.BOOLEAN, False,
-           'allow http, and https without checking certificates, as docker means it; always so for this machine'),
+           'allow http, and https without checking certificates; always allowed for this machine'),
     Option('http2', OptionType.BOOLEAN, False,
            'read by HTTP/2 from servers that offer it (default: HTTP/1.1, which is faster here); blobs are pushed by '
            'HTTP/1.1'),
-    Option('username', help='who to log in as (default: --username, OCCYSTRAP_USERNAME, then what occystrap, docker '
-                            'or podman login kept)'),
-    Option('password', help='password or token (default: OCCYSTRAP_PASSWORD); ps shows it, so better not here',
+    Option('username', help='user name (default: --username, OCCYSTRAP_USERNAME, then logins of occystrap, docker '
+                            'or podman login)'),
+    Option('password', help='password or token; visible in ps, so prefer OCCYSTRAP_PASSWORD (the default)',
            secret=True),
 ]
 _IMAGES = [
-    Option('platform', help='what to take of an index: linux/arm64, a list with commas, or all '
+    Option('platform', help='platform to copy from an index: linux/arm64, a comma-separated list, or all '
                             '(default: --platform)'),
-    Option('referrers', OptionType.BOOLEAN, False, 'bring what hangs on the image: signatures, SBOMs, attestations'),
-    Option('exclude', help='what to leave out: patterns with commas, for repositories, repository:tag or :tag'),
+    Option('referrers', OptionType.BOOLEAN, False,
+           'copy the referrers of the image too: signatures, SBOMs, attestations'),
+    Option('exclude', help='images to skip: comma-separated patterns for repositories, repository:tag or :tag'),
     *CONNECTION,
 ]
 
@@ -32,13 +33,13 @@ def register_inputs() -> Iterable[InputScheme]:
     """Return registry:// and quay:// as sources."""
     return [
         InputScheme('registry', 'occystrap_registry.input:RegistryInput', _IMAGES,
-                    'an image in a registry: registry://host[:port]/repository[:tag][@digest]; or all that match '
-                    'patterns: registry://host/team/*:v1.*'),
+                    'an image in a registry: registry://host[:port]/repository[:tag][@digest], or all that match a '
+                    'pattern: registry://host/team/*:v1.*'),
         InputScheme('quay', 'occystrap_registry.quay.input:QuayInput', [
-            Option('since', help='only tags made or moved since this date, such as 2024-01-31'),
-            Option('token', help='OAuth token for the API of Quay (default: OCCYSTRAP_QUAY_TOKEN); ps shows it, so '
-                                 'better not here', secret=True),
-            Option('host', default='quay.io', help='which Quay'),
+            Option('since', help='only tags created or moved since this date, such as 2024-01-31'),
+            Option('token', help='OAuth token for the API of Quay; visible in ps, so prefer OCCYSTRAP_QUAY_TOKEN (the '
+                                 'default)', secret=True),
+            Option('host', default='quay.io', help='host of the Quay registry'),
             *_IMAGES,
         ], 'images of an organisation on Quay: quay://organisation/repository:tag, repository and tag may be patterns'),
     ]
@@ -51,25 +52,25 @@ def register_writers() -> Iterable[WriterScheme]:
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                'for layers that have no blob yet'),
         *CONNECTION,
-    ], 'push to a registry, blobs that are there already left out',
+    ], 'push to a registry, except blobs that it has already',
         many=Many(False, reason='it names one tag'))]
 
 
 @hookimpl
 def register_commands() -> Iterable[CommandDeclaration]:
-    """Return the demonstration, logging in and out, listing."""
+    """Return the commands demo, login, logout and tags."""
     return [
-        CommandDeclaration('demo', 'occystrap_registry.commands.demo:demo', 'See it work, on a sample image.'),
+        CommandDeclaration('demo', 'occystrap_registry.commands.demo:demo', 'Demonstrate occystrap on a sample image.'),
         CommandDeclaration('login', 'occystrap_registry.commands.login:login', 'Log in to a registry.'),
         CommandDeclaration('tags', 'occystrap_registry.commands.tags:tags',
-                           'List tags, or repositories, of a registry.'),
-        CommandDeclaration('logout', 'occystrap_registry.commands.login:logout', 'Forget a login.'),
+                           'List the tags or the repositories of a registry.'),
+        CommandDeclaration('logout', 'occystrap_registry.commands.login:logout', 'Log out of a registry.'),
     ]
 
 
 @hookimpl
 def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
-    """Hold a registry against a receipt."""
+    """Verify the output of RegistryOutput."""
     if receipt.scheme != 'registry':
         return None
     from occystrap_registry.verifier import verify

@@ -1,4 +1,4 @@
-"""Holding a registry against a receipt: small things are read, blobs asked for their length or, in full, hashed."""
+"""Comparing a registry with a receipt: documents are read; blobs are requested by HEAD or, at level full, hashed."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
 @dataclass
 class _Finding:
-    """What was found of one item; `fault` is the 500 that was all the registry said."""
+    """The result for one item; `fault` is the message of a final answer 500, else empty."""
 
     expectation: Expectation
     results: CheckResults = field(default_factory=CheckResults)
@@ -31,15 +31,15 @@ class _Finding:
 
     @property
     def is_answer(self) -> bool:
-        """Whether the registry could tell of the item, good or bad."""
+        """Whether the registry answered the request for the item, with a good or a bad result."""
         return not self.fault and not self.results.has_unreachable
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Report what is there of what the receipt expects; what cannot be asked is unreachable.
+    """Report what the registry has of what the receipt expects; an item without an answer is unreachable.
 
-    A registry that answers 500 for one item, again and again, while it answers for others, does not have that item in a
-    form that it could ever give: that is a difference, not a question left open.
+    If a registry answers 500 for one item in all attempts, while it answers for others, it cannot deliver that item:
+    that is reported as a difference, not as unreachable.
     """
     options = {name: receipt.options.get(name, '').lower() in ('true', 'yes', 'on', '1') for name in _SWITCHES}
     location = Location('registry', receipt.path, options, receipt.options)
@@ -56,15 +56,15 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
 
 
 def _find_all(client: RegistryClient, expectations: Sequence[Expectation], level: VerifyLevel) -> list[_Finding]:
-    """Look at everything, the largest first, several at once; return the findings in the order of the receipt."""
+    """Check all items in parallel, the largest first; return the findings in the order of the receipt."""
     findings = [_Finding(expectation) for expectation in expectations]
     ordered = sorted(findings, key=lambda finding: -finding.expectation.size)
-    client.settings.in_parallel(lambda each: _look(_check_for(each.expectation, level), client, each), ordered)
+    client.settings.in_parallel(lambda each: _run(_check_for(each.expectation, level), client, each), ordered)
     return findings
 
 
 def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
-    """Return how to look at an item: small ones are always read, large ones with full."""
+    """Return the check for an item: documents are always read, layers at level full only."""
     if expectation.kind in ('manifest', 'index'):
         return _manifest
     if expectation.kind == 'referrer':
@@ -72,10 +72,10 @@ def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
     return _blob_by_get if level is VerifyLevel.FULL or expectation.kind == 'config' else _blob_by_head
 
 
-def _look(check: Check, client: RegistryClient, finding: _Finding) -> None:
+def _run(check: Check, client: RegistryClient, finding: _Finding) -> None:
     expectation, results = finding.expectation, finding.results
     if expectation.kind in ('config', 'layer') and expectation.locator != expectation.digest:
-        results.differs(expectation, f'a registry has no blob of this name: it would be {expectation.digest}')
+        results.differs(expectation, f'its locator must be {expectation.digest}, its only name in a registry')
         return
     try:
         check(client, expectation, results)
@@ -105,7 +105,7 @@ def _summed_up(findings: Sequence[_Finding]) -> CheckResults:
 
 
 def _manifest(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """GET the manifest by the name under which it was put."""
+    """GET the manifest by the name under which it was pushed."""
     reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
     _require(client, reply, expectation)
     results.read(expectation, reply.body)
@@ -114,13 +114,13 @@ def _manifest(client: RegistryClient, expectation: Expectation, results: CheckRe
 
 
 def _referrer(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """See whether a manifest, which is looked at by itself, is listed as a referrer of the locator."""
+    """Check that a manifest, which has an expectation of its own, is listed as a referrer of the locator."""
     listed = {entry.digest: entry for entry in list_referrers(client, Digest(expectation.locator))}
     if entry := listed.get(expectation.digest):
         results.found(expectation, digest=entry.digest, evidence=REPORTED)
     else:
-        results.missing(expectation, f'{expectation.digest} is not listed in {client.address.reference.name} as '
-                                     'referring to it')
+        results.missing(expectation, f'{expectation.digest} is not listed as its referrer in '
+                                     f'{client.address.reference.name}')
 
 
 def _blob_by_head(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
@@ -131,14 +131,14 @@ def _blob_by_head(client: RegistryClient, expectation: Expectation, results: Che
     if length.isascii() and length.isdigit():
         results.found(expectation, size=int(length[:20]), evidence=REPORTED)
     else:
-        results.unreachable(expectation, f'{client.address.host} does not tell its size: --verify=full reads it')
+        results.unreachable(expectation, f'{client.address.host} does not report its size: --verify=full reads it')
 
 
 def _blob_by_get(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """GET the blob and hash it; a config is small enough to be handed on whole."""
+    """GET the blob and hash it; a config is reported with its content."""
     descriptor = Descriptor('', expectation.digest, expectation.size)
     with ByteStream(BlobSource(client, descriptor), digest=expectation.digest, size=expectation.size,
-                    what='what is there') as stream:
+                    what='the blob') as stream:
         stream.observe(lambda count: client.settings.cancellation.check())
         if expectation.kind == 'config' and expectation.size <= MANIFEST_CAP:
             results.read(expectation, b''.join(bytes(chunk) for chunk in stream.chunks()))
@@ -148,8 +148,8 @@ def _blob_by_get(client: RegistryClient, expectation: Expectation, results: Chec
 
 
 def _require(client: RegistryClient, reply: Reply, expectation: Expectation) -> None:
-    """Raise ImageNotFound when the item is not there, ServiceError when the registry does not tell."""
+    """Raise ImageNotFound when the item is missing, ServiceError for any other status than 200."""
     if reply.status == 404:
         raise ImageNotFound(f'is not in {client.address.reference.name}')
     if reply.status != 200:
-        raise client.failure(reply, f'{client.address.reference.name} does not give it')
+        raise client.failure(reply, f'cannot be read from {client.address.reference.name}')

@@ -7,14 +7,14 @@ from occystrap_core import (
 )
 from occystrap_core.oci import Digest, Index, Manifest, Reference
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.manifests import attach_referrers, now_there, put_manifest, understood
+from occystrap_registry.distribution.manifests import attach_referrers, fetch_existing, parsed_or_none, put_manifest
 from occystrap_registry.distribution.uploads import Uploads, whole
 from occystrap_registry.transport.address import parse_address
 from occystrap_registry.transport.answers import Reply
 
 
 class RegistryOutput(ImageOutput):
-    """Pushes one image, or an index of several; what the registry has already is not sent, and the tag moves last."""
+    """Pushes one image, or an index of several; blobs that the registry has are not sent, the tag is moved last."""
 
     layer_form = LayerForm.STORED
     holds_indexes = True
@@ -26,32 +26,32 @@ class RegistryOutput(ImageOutput):
         self._client = RegistryClient(self._address, settings)
         self._uploads = Uploads(self._client)
         self._tagged: Reply | None = None
-        """What the registry answered when it was asked for the tag, before anything was read."""
+        """The answer to the request for the tag before the copy, None if it was not made."""
         self.layer_store = 'registry', self._address.host
 
     def place(self, reference: Reference) -> Place:
-        """Return the tag that is pushed to, by the canonical name of its host."""
+        """Return the destination tag, with the canonical name of its host."""
         return self._address.place
 
     def prepare(self, image: Image) -> None:
-        """See whether the registry is there, lets us push if it asks who we are, and has an index under the tag."""
-        self._look()
-        self._look_at_tag()
+        """Check that the registry answers and allows the push, if it requires a login, and look up the tag."""
+        self._check_access()
+        self._look_up_tag()
 
     def prepare_index(self, index: ImageIndex) -> None:
-        """See the same."""
-        self._look()
+        """Check that the registry answers and allows the push, if it requires a login."""
+        self._check_access()
 
     def child(self) -> ImageOutput:
         """Return a writer for a part of an index."""
         return _Part(self)
 
     def blob_size(self, digest: Digest) -> int | None:
-        """Ask for the blob by HEAD."""
+        """Return the size of a blob in the repository, by HEAD, None without one."""
         return self._uploads.size(digest)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Ask for the blob by HEAD."""
+        """Return the layer if the repository has its blob, by HEAD."""
         descriptor = layer.descriptor
         assert descriptor
         if not self._uploads.has(descriptor):
@@ -59,7 +59,7 @@ class RegistryOutput(ImageOutput):
         return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Have the blob mounted from a repository of the same registry that is known to have it."""
+        """Mount the blob from another repository of the registry that is known to have it."""
         descriptor = layer.descriptor
         assert descriptor
         if not self._uploads.mount(descriptor):
@@ -80,7 +80,7 @@ class RegistryOutput(ImageOutput):
         return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Push the config, then the manifest under its tag unless that is there already."""
+        """Push the config, then the manifest under its tag, unless the registry has them."""
         manifest = image.manifest
         assert manifest
         self._require_digest(manifest)
@@ -89,65 +89,65 @@ class RegistryOutput(ImageOutput):
         differs = self._tagged is not None and self._tagged.body != manifest.raw
         documents = [put_manifest(self._client, self._name(manifest), manifest, differs),
                      Expectation('config', manifest.config.digest, manifest.config.digest, manifest.config.size)]
-        self._let_go()
+        self._disconnect()
         return image.receipt(self.location, documents, reference=self._address.reference)
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
-        """Push tags and lists of referrers."""
+        """Push tags and lists of referrers, and return their expectations."""
         return attach_referrers(self._client, referrers)
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
-        """Push the index under its tag, everything that it lists being there."""
+        """Push the index under its tag, after everything that it lists."""
         self._require_digest(index.index)
         document = put_manifest(self._client, self._name(index.index), index.index)
-        self._let_go()
+        self._disconnect()
         return index.receipt(self.location, [document], reference=self._address.reference)
 
     def abort(self) -> None:
-        """Close the connections: unfinished uploads are the registry's to forget, and no tag has moved."""
-        self._let_go()
+        """Close the connections: the registry discards unfinished uploads, and no tag was moved."""
+        self._disconnect()
 
-    def _look(self) -> None:
+    def _check_access(self) -> None:
         self._client.connect_once(self._address.push_scope)
         if self._client.authentication.was_challenged:
             self._uploads.check_access()
 
-    def _look_at_tag(self) -> None:
+    def _look_up_tag(self) -> None:
         if tag := self._address.reference.tag:
-            self._tagged = now_there(self._client, tag)
-            self.require_no_index(understood(self._tagged), str(self._address.reference))
+            self._tagged = fetch_existing(self._client, tag)
+            self.require_no_index(parsed_or_none(self._tagged), str(self._address.reference))
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         self._client.close()
 
     def _name(self, document: Manifest | Index) -> str:
-        """Return the tag, or the digest, under which a manifest is put."""
+        """Return the tag, or without one the digest, under which a manifest is pushed."""
         return self._address.reference.tag or str(document.digest)
 
     def _require_digest(self, document: Manifest | Index) -> None:
-        wanted = self._address.reference.digest
-        if wanted not in (None, document.digest):
+        expected = self._address.reference.digest
+        if expected not in (None, document.digest):
             raise OutputError(f'{self._address.reference} cannot be written: the manifest has digest {document.digest}')
 
 
 class _Part(RegistryOutput):
-    """Pushes a part of an index, or what hangs on an image, under its digest; the connections are the whole's."""
+    """Pushes a part of an index, or a referrer, under its digest, over the connections of the whole."""
 
     def __init__(self, whole: RegistryOutput) -> None:
         self.__dict__.update(whole.__dict__)
         self._tagged = None
 
-    def _look(self) -> None:
-        """Nothing: the whole has looked."""
+    def _check_access(self) -> None:
+        """Do nothing: the whole has checked it."""
 
-    def _look_at_tag(self) -> None:
-        """Nothing: a part has none."""
+    def _look_up_tag(self) -> None:
+        """Do nothing: a part has no tag."""
 
-    def _let_go(self) -> None:
-        """Nothing: the whole will."""
+    def _disconnect(self) -> None:
+        """Do nothing: the whole closes the connections."""
 
     def _name(self, document: Manifest | Index) -> str:
         return str(document.digest)
 
     def _require_digest(self, document: Manifest | Index) -> None:
-        """Any digest will do."""
+        """Do nothing: the digest of the reference is that of the whole."""

@@ -149,7 +149,7 @@ def test_a_child_that_is_no_manifest(raw: bytes, words: str, choice: str, server
 def test_a_child_with_other_bytes_or_none(choice: str, server: Scripted) -> None:
     put(server, index(entry(platform='linux/amd64'), entry(platform='linux/arm64')), 'v1')
     path = f'GET /v2/app/manifests/{MANIFEST.digest}'
-    for say, words in [(Say(200, MANIFEST.raw + b' '), 'should have'), (Say(404), 'is not there')]:
+    for say, words in [(Say(200, MANIFEST.raw + b' '), 'should have'), (Say(404), 'does not exist')]:
         server.routes[path] = say
         with pytest.raises(ImageError, match=f'app@{MANIFEST.digest} .*{words}'):
             opened(server, platform=choice)
@@ -176,7 +176,7 @@ def test_a_foreign_layer_is_not_fetched_from_its_urls(server: Scripted) -> None:
     server.routes['PUT /upload'] = _drained
     settings = Settings(retries=0)
     target = RegistryOutput(location(f'{server.host}/other:v1'), settings)
-    with pytest.raises(InvalidImage, match=f'{foreign.digest} is a foreign layer .* urls are not followed'):
+    with pytest.raises(InvalidImage, match=f'{foreign.digest} is a foreign layer, .* urls are not followed'):
         copy_of(opened(server, platform='all'), target, settings, 'source').run()
     assert not server.heard('GET', '/elsewhere') and not server.heard('PUT', '/v2/other/manifests/v1')
 

@@ -50,7 +50,7 @@ def always(kind: str, names: Callable[[], object], link: Callable[[], str] | Non
 @pytest.mark.parametrize('kind', PATHS)
 def test_a_page_that_links_to_itself(kind: str, server: Scripted, client: RegistryClient) -> None:
     server.routes[f'GET {PATHS[kind]}'] = always(kind, lambda: ['a', 'b'], lambda: 'n=10&last=b')
-    with pytest.raises(ServiceError, match=f'{server.host} does not come to an end.*name the images'):
+    with pytest.raises(ServiceError, match=f'{server.host} sends an endless list.*name the images'):
         listed(kind, client)
     assert len(server.heard('GET', PATHS[kind])) == 2
 
@@ -60,7 +60,7 @@ def test_a_page_that_links_to_itself(kind: str, server: Scripted, client: Regist
 def test_ever_new_links_to_nothing_new(kind: str, names: list[str], server: Scripted, client: RegistryClient) -> None:
     numbers = count()
     server.routes[f'GET {PATHS[kind]}'] = always(kind, lambda: names, lambda: f'last={next(numbers)}')
-    with pytest.raises(ServiceError, match='does not come to an end'):
+    with pytest.raises(ServiceError, match='sends an endless list'):
         listed(kind, client)
     assert len(server.heard('GET', PATHS[kind])) < 30
 
@@ -76,7 +76,7 @@ def test_ever_new_names(kind: str, with_links: bool, server: Scripted, client: R
         return [f'name{next(numbers)}' for _ in range(10)]
     link = (lambda: f'last={next(numbers)}') if with_links else None
     server.routes[f'GET {PATHS[kind]}'] = always(kind, names, link)
-    with pytest.raises(ServiceError, match='does not come to an end.*: 10[01]0 names'):
+    with pytest.raises(ServiceError, match='sends an endless list.*: 10[01]0 names'):
         listed(kind, client)
     assert len(server.heard('GET', PATHS[kind])) <= 102
 
@@ -101,7 +101,7 @@ def test_a_page_that_does_not_end(server: Scripted, client: RegistryClient) -> N
                                   1, None, ['a'], '/a', 'a/', f'a@sha256:{"a" * 64}'])
 def test_what_is_no_name(kind: str, name: object, server: Scripted, client: RegistryClient) -> None:
     server.routes[f'GET {PATHS[kind]}'] = Say(200, json.dumps({kind: ['fine', name]}).encode())
-    with pytest.raises(ServiceError, match='which cannot be a name') as caught:
+    with pytest.raises(ServiceError, match='which is not a valid name') as caught:
         listed(kind, client)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 500
 
@@ -110,7 +110,7 @@ def test_what_is_no_name(kind: str, name: object, server: Scripted, client: Regi
                                   '<http://[>; rel="next"', f'<?{"a" * 5000}>; rel="next"'])
 def test_links_to_nowhere(link: str, server: Scripted, client: RegistryClient) -> None:
     server.routes[f'GET {PATHS["tags"]}'] = Say(200, b'{"tags": ["a"]}', [('Link', link)])
-    with pytest.raises(ServiceError, match='no address'):
+    with pytest.raises(ServiceError, match='malformed'):
         listed('tags', client)
 
 

@@ -138,7 +138,7 @@ def test_43_a_token_that_runs_out_in_a_download(server: Scripted, pull: Callable
 def test_43_tokens_that_are_never_good_enough_end(server: Scripted, pull: Callable[..., CommandResult]) -> None:
     guard(server, lambda sent: False, f'Bearer realm="http://{server.host}/token"')
     server.routes['GET /token'] = token()
-    assert 'refuses access with the credentials' in is_refused(pull())
+    assert 'refuses access with the given credentials' in is_refused(pull())
     assert len(server.heard('GET', '/token')) <= 2
 
 
@@ -147,7 +147,7 @@ def test_43_tokens_that_are_never_good_enough_end(server: Scripted, pull: Callab
 def test_44_realms_that_nobody_is_sent_to(realm: str, server: Scripted, pull: Callable[..., CommandResult]) -> None:
     guard(server, lambda sent: False, f'Bearer realm="{realm}"')
     begun = time.monotonic()
-    assert 'sends for tokens to' in is_refused(pull())
+    assert 'requires tokens from' in is_refused(pull())
     assert time.monotonic() - begun < 10 and not any(asked.authorization for asked in server.asked)
 
 
@@ -218,7 +218,7 @@ def test_71_names_of_helpers(name: str, server: Scripted, pull: Callable[..., Co
     (occystrap.directory / 'bin/docker-credential-a').mkdir()
     write_helper(occystrap, f'touch {occystrap.directory}/pwned', 'a/b')
     write_config(occystrap, {'credsStore': name})
-    assert 'is no name of a credential helper' in is_refused(pull(env=env), code=2)
+    assert 'is not the name of a credential helper' in is_refused(pull(env=env), code=2)
     assert not (occystrap.directory / 'pwned').exists()
 
 
@@ -246,10 +246,10 @@ def test_71_an_identity_token_from_a_helper(server: Scripted, pull: Callable[...
 
 @pytest.mark.parametrize(('script', 'words'), [
     ('sleep 60', 'did not end within 1 seconds'),
-    ('echo canary', 'something that is no login'),
-    ('echo \'{"Username": "canary"}\'', 'something that is no login'),
-    ('echo \'{"Username": 1, "Secret": "canary"}\'', 'something that is no login'),
-    ('echo "[]"', 'something that is no login'),
+    ('echo canary', 'malformed login'),
+    ('echo \'{"Username": "canary"}\'', 'malformed login'),
+    ('echo \'{"Username": 1, "Secret": "canary"}\'', 'malformed login'),
+    ('echo "[]"', 'malformed login'),
     ('echo canary; echo canary >&2; exit 3', 'ended with code 3'),
     ('kill -9 $$', 'ended with code -9'),
 ])
@@ -292,5 +292,5 @@ def test_72_only_the_very_host_and_port(server: Scripted, pull: Callable[..., Co
     auth = {'auth': base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}
     env = write_helper(occystrap, f'touch {occystrap.directory}/pwned')
     write_config(occystrap, {'auths': dict.fromkeys(others, auth), 'credHelpers': dict.fromkeys(others, 'box')})
-    assert 'wants credentials' in is_refused(pull(env=env))
+    assert 'requires credentials' in is_refused(pull(env=env))
     assert not any(asked.authorization for asked in server.asked) and not (occystrap.directory / 'pwned').exists()

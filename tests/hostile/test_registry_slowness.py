@@ -141,7 +141,7 @@ def test_an_upload_has_a_least_rate(tmp_path: Path) -> None:
         server.said['PUT /up'] = read_slowly
         done = ends_in_time(server, 'process', f'tar://{big}', f'registry://{server.host}/new:v1', '--timeout', '4',
                             '--least-rate', '50000000')
-        assert 'takes less than' in done.err
+        assert 'receives less than' in done.err
 
 
 def write_big(path: Path) -> Path:

@@ -1,1 +1,1 @@
-"""Who we are to a registry: credentials as users keep them, tokens as servers grant them."""
+"""Authorization of requests: challenges, tokens, and the grants of a run."""

@@ -1,4 +1,4 @@
-"""Authorization for requests: Basic, or Bearer tokens fetched once per scope and run, renewed before they run out."""
+"""Authorization of requests: Basic, or Bearer tokens that are fetched once per scope and run, and renewed in time."""
 import time
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from occystrap_registry.transport.http_library import httpx
 
 _SHORT = 4
 _PAUSE = 30.0
-"""Seconds in which a token that could not be had is not asked for again, unless the registry wants one."""
+"""Seconds before a failed token request is repeated, unless the registry sends a challenge."""
 
 
 class Authentication:
-    """Knows what to send to one registry, for each scope."""
+    """The Authorization headers for one registry, by scope."""
 
     def __init__(self, address: Address, ask: Ask, settings: Settings) -> None:
         self._address, self._ask, self._settings = address, ask, settings
@@ -25,13 +25,13 @@ class Authentication:
 
     @property
     def was_challenged(self) -> bool:
-        """Whether the registry wanted authorization for anything so far."""
+        """Whether the registry has required authorization so far."""
         return bool(self._grants)
 
     def header(self, scope: str) -> str | None:
-        """Return the Authorization for a scope, None where none was asked for yet.
+        """Return the Authorization for a scope, None before the first challenge.
 
-        Where tokens come from is known after the first; the next are fetched unasked.
+        After the first token its source is known, and further tokens are fetched without a challenge.
         """
         if not self._grants:
             return None
@@ -40,10 +40,10 @@ class Authentication:
         return held or self._renewed(login, scope)
 
     def answer(self, scope: str, registry: httpx.URL, headers: Sequence[str], refused: str | None) -> None:
-        """Get an Authorization that answers the WWW-Authenticate `headers` of `registry`.
+        """Get an Authorization that answers the challenges in the WWW-Authenticate `headers` of `registry`.
 
-        `refused` is what was sent in vain. Of several threads only the first asks for a token. Raises AccessDenied
-        when there is nothing to answer with.
+        `refused` is the Authorization that was refused. Of several threads only the first requests a token. Raises
+        AccessDenied when no challenge can be answered.
         """
         login = self._login()
         with self._grants.alone(login, scope):
@@ -59,15 +59,15 @@ class Authentication:
             self._grants.keep(login, ANY, Grant(login.basic))
 
     def advice(self) -> str:
-        """Return what to tell and do when access is denied."""
+        """Return the message for denied access, with what to do."""
         host = self._address.host
         if self._login():
-            return f'{host} refuses access with the credentials given for it: check them, and what they may do'
-        return (f'{host} wants credentials: log in with occystrap login (or docker login, podman login), '
+            return f'{host} refuses access with the given credentials: check them and their permissions'
+        return (f'{host} requires credentials: log in with occystrap login (or docker login, podman login), '
                 'set OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD, or give ?username=')
 
     def redact(self, text: str) -> str:
-        """Return `text`, which a server wrote, without the secrets that the server was told."""
+        """Return `text`, which a server sent, without the secrets that were sent to the server."""
         for secret in sorted(self._grants.secrets(), key=len, reverse=True):
             text = text.replace(secret, '…') if len(secret) >= _SHORT else text
         return text
@@ -82,7 +82,7 @@ class Authentication:
         return grant.header or None if grant and grant.holds else None
 
     def _renewed(self, login: Login | None, scope: str) -> str | None:
-        """Return a token from where the last one came from; None where there is none, which a challenge explains."""
+        """Return a token from the known source, None if that fails; then the registry's challenge is answered."""
         with self._grants.alone(login, scope):
             source, grant = self._grants.source(login, scope), self._grants.find(login, scope)
             if source and not (grant and grant.holds):

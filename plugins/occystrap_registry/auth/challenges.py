@@ -9,14 +9,14 @@ _PART = re.compile(rf'\s*(?:(?P<name>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\
 
 
 class Challenge(NamedTuple):
-    """One way that a server offers to be authenticated; scheme and parameter names in lower case."""
+    """One authentication scheme that a server offers; scheme and parameter names are in lower case."""
 
     scheme: str
     parameters: dict[str, str]
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """Return the challenges of all WWW-Authenticate headers; what cannot be read ends its header."""
+    """Return the challenges of all WWW-Authenticate headers; a malformed part ends the parsing of its header."""
     challenges: list[Challenge] = []
     for header in headers:
         position = 0

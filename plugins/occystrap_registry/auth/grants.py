@@ -1,4 +1,4 @@
-"""What one registry granted in this run: shared by all threads and all images, so that none logs in twice."""
+"""The grants of one registry in this run, shared by all threads and images, so that each login is made once."""
 import threading
 import time
 from collections import defaultdict
@@ -13,7 +13,7 @@ ANY = ''
 
 
 class Grant(NamedTuple):
-    """An Authorization header, and the monotonic time until which it should be used."""
+    """An Authorization header, and the monotonic time until which to use it."""
 
     header: str
     until: float = float('inf')
@@ -24,12 +24,12 @@ class Grant(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether it has not run out."""
+        """Whether it has not expired."""
         return self.until > time.monotonic()
 
 
 class TokenSource(NamedTuple):
-    """The challenge of a registry that a token answered: where the next one comes from."""
+    """The challenge that a token answered; further tokens are requested from the same realm."""
 
     challenge: Challenge
     registry: httpx.URL
@@ -51,19 +51,19 @@ class Grants:
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
-        """Whether the registry wanted authorization for anything so far."""
+        """Whether the registry has required authorization so far."""
         return bool(self._granted)
 
     def find(self, login: Login | None, scope: str) -> Grant | None:
-        """Return what was granted for a scope, though it may have run out, or for all of them."""
+        """Return the grant for a scope, or for all scopes; it may have expired."""
         return self._granted.get((login, scope)) or self._granted.get((login, ANY))
 
     def source(self, login: Login | None, scope: str) -> TokenSource | None:
-        """Return where tokens for a scope came from, else where this login's last token did."""
+        """Return the source of tokens for a scope, else the source of this login's last token."""
         return self._sources.get((login, scope)) or self._sources.get((login, ANY))
 
     def keep(self, login: Login | None, scope: str, grant: Grant, source: TokenSource | None = None) -> None:
-        """Keep a grant for whoever asks next."""
+        """Store a grant and its source."""
         with self._lock:
             if source:
                 self._sources[login, scope] = source
@@ -71,12 +71,12 @@ class Grants:
             self._granted[login, scope] = grant
 
     def alone(self, login: Login | None, scope: str) -> threading.Lock:
-        """Return the lock to hold while asking for a scope, so that one thread asks for all."""
+        """Return the lock to hold while requesting a token for a scope, so that one thread does it for all."""
         with self._lock:
             return self._locks[login, scope]
 
     def secrets(self) -> list[str]:
-        """Return all that was granted, and what it was granted for."""
+        """Return all granted tokens, and the secrets of the logins."""
         with self._lock:
             logins = {login for login, _ in self._granted if login}
             headers = [grant.header.partition(' ')[2] for grant in self._granted.values()]

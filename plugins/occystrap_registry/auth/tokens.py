@@ -1,4 +1,4 @@
-"""Bearer tokens (distribution, Token Authentication Specification): where to ask, whom to trust, what comes back."""
+"""Bearer tokens (distribution, Token Authentication Specification): the request, trusted realms, the answer."""
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -14,7 +14,7 @@ from occystrap_registry.transport.hosts import is_loopback, is_metadata
 from occystrap_registry.transport.http_library import httpx
 
 _LIFETIME = 60.0
-"""Seconds that a token lives when its server does not say."""
+"""Lifetime of a token in seconds if its server does not give one."""
 _CLIENT = 'occystrap'
 
 
@@ -26,7 +26,7 @@ class Ask(Protocol):
 
 
 class Token(NamedTuple):
-    """A token and the seconds for which it should be used, a little less than it lives."""
+    """A token and the seconds for which to use it, somewhat less than its lifetime."""
 
     text: str
     lifetime: float
@@ -34,12 +34,12 @@ class Token(NamedTuple):
 
 def fetch_token(ask: Ask, challenge: Challenge, scope: str, registry: httpx.URL, login: Login | None,
                 advice: Callable[[], str]) -> Token:
-    """Return a fresh token for what `scope` and the challenge want, for nobody where a login may not be told.
+    """Return a new token for `scope` and the scope of the challenge, anonymous if the realm may not get the login.
 
     Raises AccessDenied, ServiceError.
     """
     url = token_url(challenge, scope, registry)
-    login = login if login and may_be_told(url, registry) else None
+    login = login if login and may_get_login(url, registry) else None
     if login and login.is_identity:
         reply = _post(ask, challenge, scope, {'grant_type': 'refresh_token', 'refresh_token': login.secret})
     else:
@@ -51,22 +51,22 @@ def fetch_token(ask: Ask, challenge: Challenge, scope: str, registry: httpx.URL,
 
 
 def token_url(challenge: Challenge, scope: str, registry: httpx.URL) -> httpx.URL:
-    """Return where to ask for a token for `scope`; raises AccessDenied for a realm that nobody should be sent to.
+    """Return the URL that gives a token for `scope`; raises AccessDenied for a realm that is refused.
 
-    What the challenge asks for beyond `scope` is asked for as well.
+    A scope of the challenge that `scope` does not cover is requested as well.
     """
-    text = urlencode([*_service(challenge), *(('scope', each) for each in _wanted(challenge, scope))])
+    text = urlencode([*_service(challenge), *(('scope', each) for each in _requested(challenge, scope))])
     realm = challenge.parameters['realm']
     try:
         url = httpx.URL(f'{realm}{"&" if "?" in realm else "?"}{text}' if text else realm)
     except (httpx.InvalidURL, ValueError):
-        raise AccessDenied(f'{registry.host} sends for tokens to something that is no URL') from None
+        raise AccessDenied(f'{registry.host} names a malformed URL as the source of tokens') from None
     _refuse_bad_realm(url, registry)
     return url
 
 
-def may_be_told(url: httpx.URL, registry: httpx.URL) -> bool:
-    """Tell whether credentials for `registry` may go to a realm: encrypted, back to itself, or on this machine."""
+def may_get_login(url: httpx.URL, registry: httpx.URL) -> bool:
+    """Return whether a realm may get credentials for `registry`: by https, on the same host, or on this machine."""
     return url.scheme == 'https' or url.netloc == registry.netloc or is_loopback(url.host)
 
 
@@ -76,7 +76,7 @@ def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
         raise AccessDenied(advice())
     if reply.status != 200:
         kind = ServiceUnavailable if reply.status >= 500 or reply.status == 429 else ServiceError
-        raise kind(f'{reply.url.host} gives no token for {host} (HTTP {reply.status})')
+        raise kind(f'{reply.url.host} does not give a token for {host} (HTTP {reply.status})')
     try:
         document: Any = parse_json(reply.body, 'the answer')
         text = document.get('token') or document.get('access_token')
@@ -90,7 +90,7 @@ def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
 
 
 def _age(issued: object, reply: Reply) -> float:
-    """Return how many seconds ago a token was issued, by its server's clock; 0 where that cannot be told."""
+    """Return how many seconds ago a token was issued, by its server's clock; 0 if that is not known."""
     try:
         then = datetime.fromisoformat(issued) if isinstance(issued, str) else None
         now = parsedate_to_datetime(reply.headers['date']) if 'date' in reply.headers else datetime.now(timezone.utc)
@@ -100,10 +100,10 @@ def _age(issued: object, reply: Reply) -> float:
 
 
 def _post(ask: Ask, challenge: Challenge, scope: str, grant: dict[str, str]) -> Reply:
-    """Ask for a token the way of OAuth 2 (distribution, Oauth2 Token Authentication); the URL was looked at before."""
-    wanted = ' '.join(_wanted(challenge, scope))
+    """Request a token with OAuth 2 (distribution, Oauth2 Token Authentication); the URL was checked before."""
+    scopes = ' '.join(_requested(challenge, scope))
     form = urlencode([*grant.items(), *_service(challenge), ('client_id', _CLIENT),
-                      *([('scope', wanted)] if wanted else [])], errors='surrogateescape')
+                      *([('scope', scopes)] if scopes else [])], errors='surrogateescape')
     headers = {'Content-Type': 'application/x-www-form-urlencoded'}
     return ask(httpx.URL(challenge.parameters['realm']), headers, form.encode())
 
@@ -112,21 +112,21 @@ def _service(challenge: Challenge) -> list[tuple[str, str]]:
     return [('service', challenge.parameters['service'])] if 'service' in challenge.parameters else []
 
 
-def _wanted(challenge: Challenge, scope: str) -> list[str]:
+def _requested(challenge: Challenge, scope: str) -> list[str]:
     scopes = scope.split()
-    asked = challenge.parameters.get('scope', '').split()
-    return [*scopes, *(each for each in asked if not any(_covers(scope, each) for scope in scopes))]
+    required = challenge.parameters.get('scope', '').split()
+    return [*scopes, *(each for each in required if not any(_covers(scope, each) for scope in scopes))]
 
 
 def _refuse_bad_realm(url: httpx.URL, registry: httpx.URL) -> None:
     downgraded = registry.scheme == 'https' and url.scheme == 'http' and not is_loopback(url.host)
     forbidden = is_metadata(url.host) and url.host != registry.host
     if url.scheme not in ('http', 'https') or not url.host or downgraded or forbidden:
-        raise AccessDenied(f'{registry.host} sends for tokens to {url.scheme}://{url.host}, which is refused')
+        raise AccessDenied(f'{registry.host} requires tokens from {url.scheme}://{url.host}, which is refused')
 
 
 def _covers(scope: str, other: str) -> bool:
-    """Tell whether `scope` allows all that `other` does (distribution, Token Scope Documentation)."""
+    """Return whether `scope` allows all that `other` does (distribution, Token Scope Documentation)."""
     name, _, actions = scope.rpartition(':')
     other_name, _, other_actions = other.rpartition(':')
     return name == other_name and set(other_actions.split(',')) <= set(actions.split(','))

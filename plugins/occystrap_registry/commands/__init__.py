@@ -1,1 +1,1 @@
-"""Commands that this plugin adds: login, logout, tags, demo."""
+"""The commands of this plugin: login, logout, tags, demo."""

@@ -1,4 +1,4 @@
-"""The command `demo`: the newcomer's first run, on a sample image and an embedded registry, with nothing installed."""
+"""The command `demo`: a first run on a sample image and an embedded registry, without anything else installed."""
 import os
 import secrets
 import shlex
@@ -22,29 +22,29 @@ _NAME = 'sample:v1'
 @click.option('--folder', 'directory', type=click.Path(file_okay=False),
               help='Where to work (default: a new temporary directory).')
 def demo(directory: str | None) -> None:
-    """Show what occystrap does: mirror a sample image with proof, then damage a copy and see it found."""
+    """Mirror a sample image with verification, then damage copies and show that verification finds it."""
     from occystrap_registry.server.admission import USER
     from occystrap_registry.server.server_thread import RegistryServer
     place = Path(directory or tempfile.mkdtemp(prefix='occystrap-demo-')).absolute()
     place.mkdir(parents=True, exist_ok=True)
     if any(place.iterdir()):
         raise click.UsageError(f'{place} is not empty: name a new directory')
-    password = secrets.token_hex(16)  # all users of the machine reach the port
+    password = secrets.token_hex(16)  # all users of the machine can reach the port
     os.environ.update(OCCYSTRAP_USERNAME=USER, OCCYSTRAP_PASSWORD=password)
     with RegistryServer(place / 'registry', password=password) as server:
         _push_sample(server.host, (USER, password))
-        _tell(f'A registry with a sample image of three layers runs at {server.host} for the length of this demo.')
+        _print(f'A registry with a sample image of three layers runs at {server.host} during this demo.')
         _mirror(server.host, place)
-    _tell('The registry is gone. What was written can still be proved, from the receipt, in a new process:')
+    _print('The registry has stopped. The archive can still be verified with its receipt, in a new process:')
     _run(f'occystrap verify {place}/receipt.json --verify=full', expected=0)
     _damage(place)
-    _tell(f'That is all. Look around in {place}: mirror/ and sample.tar are whole, damaged/ and cut/ are not.')
+    _print(f'That is all. In {place}, mirror/ and sample.tar are intact, damaged/ and cut/ are not.')
 
 
 def _mirror(host: str, place: Path) -> None:
-    _tell('Mirror it into a directory. Verification by reading back is on by default:')
+    _print('Mirror the image into a directory. Copies are verified by default:')
     _run(f'occystrap process registry://{host}/{_NAME} dir://{place}/mirror', expected=0)
-    _tell('And into a docker archive, every layer hashed again, times set to zero on the way, with a receipt:')
+    _print('And into a docker archive, with all times set to zero, every layer hashed again, and a receipt:')
     _run(f'occystrap process registry://{host}/{_NAME} tar://{place}/sample.tar -f normalize-timestamps '
          f'--verify=full --receipt {place}/receipt.json', expected=0)
 
@@ -54,31 +54,31 @@ def _damage(place: Path) -> None:
     for copy in (flipped, cut):
         shutil.copytree(place / 'mirror', copy)
     _flip_one_byte(_largest_layer(flipped))
-    _tell('Now one byte of a layer is flipped in a copy. Its size is right, so fast verification sees nothing:')
+    _print('One byte of a layer is changed in a copy. Its size is right, so fast verification does not find it:')
     _run(f'occystrap verify dir://{flipped} --verify=fast', expected=0)
-    _tell('A full one, which hashes every byte, does:')
+    _print('Full verification, which hashes every byte, does:')
     _run(f'occystrap verify dir://{flipped} --verify=full', expected=1)
     os.truncate(_largest_layer(cut), 1024)
-    _tell('A layer that is cut short is seen by the fast one too:')
+    _print('A truncated layer is found by fast verification too:')
     _run(f'occystrap verify dir://{cut} --verify=fast', expected=1)
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print_lines(['', text])
 
 
 def _run(command: str, expected: int) -> None:
-    """Show a command, run it, and stop the demo when it does not end as it should."""
+    """Show a command and its output; raises OccystrapError for another exit code than `expected`."""
     print_lines([f'  $ {command}'])
     words = [sys.executable, '-P', '-m', 'occystrap_core', *shlex.split(command)[1:]]
     done = subprocess.run(words, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
     print_lines(f'    {line}' for line in (*done.stdout.splitlines(), f'(exit code {done.returncode})'))
     if done.returncode != expected:
-        raise OccystrapError(f'the demo expected exit code {expected} here: something is wrong with this installation')
+        raise OccystrapError(f'the demo expected exit code {expected}, got {done.returncode}: reinstall occystrap')
 
 
 def _push_sample(host: str, login: tuple[str, str]) -> None:
-    """Put the sample image into the registry, by the plain requests that the distribution spec has for it."""
+    """Push the sample image to the registry, by plain requests of the distribution spec."""
     tars = sample_layers()
     blobs = [sample_config(tars), *tars]
     config, *layers = [Descriptor(media_types.OCI_LAYER, Digest.of(blob), len(blob)) for blob in blobs]

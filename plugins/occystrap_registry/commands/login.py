@@ -1,4 +1,4 @@
-"""The commands `login` and `logout`: credentials checked, then kept where docker and Podman keep theirs."""
+"""The commands `login` and `logout`: credentials are checked, then stored in the files of docker and Podman."""
 import sys
 
 import click
@@ -16,16 +16,16 @@ from occystrap_registry.transport.address import Address
 _LONGEST = 64 << 10
 _HUB_API = 'registry-1.docker.io'
 _AUTHFILE = click.option('--authfile', type=click.Path(dir_okay=False), metavar='FILE',
-                         help='Where to keep it (default: REGISTRY_AUTH_FILE, else docker\'s config.json).')
+                         help='File for logins (default: REGISTRY_AUTH_FILE, else docker\'s config.json).')
 _TIMEOUT = click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True,
-                        metavar='SECONDS', help='How long the registry or a credential helper may stay silent.')
+                        metavar='SECONDS', help='Timeout for the registry and the credential helper.')
 
 
 @click.command()
 @click.argument('host')
-@click.option('-u', '--username', envvar='OCCYSTRAP_USERNAME', show_envvar=True, help='Who to log in as.')
+@click.option('-u', '--username', envvar='OCCYSTRAP_USERNAME', show_envvar=True, help='User name.')
 @click.option('-p', '--password', envvar='OCCYSTRAP_PASSWORD', show_envvar=True,
-              help='Password or token; on the command line ps shows it to everybody.')
+              help='Password or token; visible in ps on the command line.')
 @click.option('--password-stdin', is_flag=True, help='Read the password from standard input.')
 @click.option('--insecure', is_flag=True, help='Allow http, and https without checking certificates.')
 @click.option('--ca-file', type=click.Path(dir_okay=False), metavar='FILE',
@@ -35,9 +35,10 @@ _TIMEOUT = click.option('--timeout', type=click.FloatRange(min=0.1), default=60.
 @click.pass_context
 def login(context: click.Context, /, host: str, username: str | None, password: str | None, password_stdin: bool,
           insecure: bool, ca_file: str | None, authfile: str | None, timeout: float) -> None:
-    """Log in to the registry at HOST[:PORT], and keep the login where docker keeps its own.
+    """Log in to the registry at HOST[:PORT], and store the login where docker stores its own.
 
-    The registry is asked first; a login that it refuses is not kept. A credential helper that the file names keeps it.
+    The login is checked with the registry first; one that is refused is not stored. If the file names a credential
+    helper, the login is stored there.
     """
     host, path = _host(host), place_to_write(authfile)
     shown = context.get_parameter_source('password') is ParameterSource.COMMANDLINE
@@ -45,12 +46,12 @@ def login(context: click.Context, /, host: str, username: str | None, password: 
         raise click.UsageError('--password and --password-stdin cannot both be given', context)
     if shown:
         print_message('warning: all users of this machine can see --password in ps: --password-stdin hides it')
-    AuthFile(path)  # a broken one is better told before the password is typed
-    found = _asked_for(username, None if password_stdin else password, password_stdin)
+    AuthFile(path)  # raises for a malformed file before the password is typed
+    found = _read_login(username, None if password_stdin else password, password_stdin)
     checked = _check(host, found, insecure, Settings(timeout=timeout, ca_file=ca_file))
     place = keep_login(path, host, found, timeout)
-    doubt = '' if checked else f'; {host} lets everybody in, so that the password could not be checked'
-    print_message(f'logged in to {host} as {found.user}, kept in {place}{doubt}')
+    doubt = '' if checked else f'; {host} requires no login, so the password was not checked'
+    print_message(f'logged in to {host} as {found.user}, stored in {place}{doubt}')
 
 
 @click.command()
@@ -58,16 +59,16 @@ def login(context: click.Context, /, host: str, username: str | None, password: 
 @_AUTHFILE
 @_TIMEOUT
 def logout(host: str, authfile: str | None, timeout: float) -> None:
-    """Forget the login to HOST[:PORT] that `occystrap login`, `docker login` or `podman login` kept."""
+    """Remove the login to HOST[:PORT] that `occystrap login`, `docker login` or `podman login` stored."""
     host, path = _host(host), place_to_write(authfile)
-    gone = forget_login(path, host, timeout)
+    removed = forget_login(path, host, timeout)
     others = [each for each in places_to_read() if each != path and AuthFile(each).login(host, '')]
-    still = ''.join(f'; {each} has one still (--authfile)' for each in others)
-    print_message(f'logged out of {host}{still}' if gone else f'there was no login for {host} in {path}{still}')
+    rest = ''.join(f'; {each} still has a login (--authfile)' for each in others)
+    print_message(f'logged out of {host}{rest}' if removed else f'there was no login for {host} in {path}{rest}')
 
 
 def _host(text: str) -> str:
-    """Return the `host[:port]` of what a user calls a registry; raises UsageError."""
+    """Return the `host[:port]` of a registry as a user writes it; raises UsageError."""
     if '@' in text:
         raise UsageError('the name of a registry holds no login: give HOST[:PORT] alone, and the user with --username')
     host = plain_key(text.removeprefix('registry://'))
@@ -76,17 +77,17 @@ def _host(text: str) -> str:
     return Reference.parse(f'{host}/any', with_host=True).host
 
 
-def _asked_for(user: str | None, password: str | None, from_stdin: bool) -> Login:
-    """Return who logs in, asked for on the terminal where it was not given; raises UsageError."""
+def _read_login(user: str | None, password: str | None, from_stdin: bool) -> Login:
+    """Return the login, prompting on the terminal for what was not given; raises UsageError."""
     if from_stdin:
         if not user:
             raise UsageError('--password-stdin needs --username')
         raw = sys.stdin.buffer.read(_LONGEST)
         password = raw.decode(errors='surrogateescape').removesuffix('\n').removesuffix('\r')
         if not password:
-            raise UsageError('--password-stdin: nothing came on standard input')
+            raise UsageError('--password-stdin: standard input is empty')
     elif not (user and password) and not sys.stdin.isatty():
-        raise UsageError('there is no terminal to ask on: give --username and --password-stdin')
+        raise UsageError('there is no terminal for a prompt: give --username and --password-stdin')
     user = user or prompt('Username')
     password = password or prompt('Password', hidden=True)
     if ':' in user or not user.isprintable():
@@ -95,9 +96,9 @@ def _asked_for(user: str | None, password: str | None, from_stdin: bool) -> Logi
 
 
 def _check(host: str, login: Login, insecure: bool, settings: Settings) -> bool:
-    """Return whether the registry took the login, False where it asks for none; raises ServiceError, AccessDenied."""
-    asked = _HUB_API if host == HUB else host
-    address = Address(Reference('any', host=host), asked, insecure, (login.user, login.secret))
+    """Return whether the registry checked the login, False if it requires none; raises ServiceError, AccessDenied."""
+    api_host = _HUB_API if host == HUB else host
+    address = Address(Reference('any', host=host), api_host, insecure, (login.user, login.secret))
     client = RegistryClient(address, settings)
     try:
         reply = client.fetch('GET', '/v2/', '')

@@ -1,4 +1,4 @@
-"""The command `tags`: what a repository, or a whole registry, has."""
+"""The command `tags`: list the tags of a repository, or the repositories of a registry."""
 from itertools import islice
 
 import click
@@ -16,24 +16,23 @@ _SCHEME = 'registry'
 
 @click.command()
 @click.argument('location', metavar='registry://HOST[/REPOSITORY]')
-@click.option('--limit', type=click.IntRange(min=1), metavar='NUMBER', help='Ask for no more names than these.')
+@click.option('--limit', type=click.IntRange(min=1), metavar='NUMBER', help='Maximum number of names.')
 @click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='The format of stdout.')
 @click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
-              help='How long the registry may stay silent.')
+              help='Timeout for an answer of the registry.')
 @click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
-              help='How often a failed request is tried again.')
+              help='Number of retries of a failed request.')
 @click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='Certificates of authorities to trust besides the system\'s.')
 @click.pass_context
 def tags(context: click.Context, /, location: str, limit: int | None, shape: str | None, timeout: float, retries: int,
          ca_file: str | None) -> None:
-    """List the tags of a repository, one a line, or without a repository the repositories of a registry.
+    """List the tags of a repository, one per line, or without a repository the repositories of a registry.
 
-    The options of registry:// that are for connections may be given: registry://host/app?insecure=true.
+    The connection options of registry:// are accepted: registry://host/app?insecure=true.
     """
-    wanted = _location(location)
     settings = Settings(timeout=timeout, retries=retries, ca_file=ca_file)
-    key, named, names = _listed(wanted, settings, limit)
+    key, named, names = _listed(_location(location), settings, limit)
     names.sort(key=natural_key)
     if (shape or getattr(context.find_root().obj, 'format', 'text')) == 'json':
         print_json({**named, key: names})
@@ -42,20 +41,20 @@ def tags(context: click.Context, /, location: str, limit: int | None, shape: str
 
 
 def _location(text: str) -> Location:
-    """Return the location; raises UsageError for another scheme, or what is no repository and no host."""
+    """Return the location; raises UsageError for another scheme, a pattern, or a single image."""
     if not text.startswith(f'{_SCHEME}://') and '://' in text:
-        raise UsageError(f'{text.partition("://")[0]}:// has no tags to list: give registry://host/repository')
+        raise UsageError(f'{text.partition("://")[0]}:// cannot be listed: give registry://host/repository')
     written = Location.parse(text, CONNECTION)
     named = written.path.rpartition('@')[2]
     if has_glob(named.partition('/')[2]):
-        raise UsageError(f'{_SCHEME}://{named} has a pattern: occystrap process --dry-run tells what it means')
+        raise UsageError(f'{_SCHEME}://{named} is a pattern: occystrap process --dry-run lists what it matches')
     if '/' in named and ':' in named.rpartition('/')[2] or named.startswith('sha256:'):
         raise UsageError(f'{written} names one image: leave out its tag or digest')
     return written.with_path(written.path.removesuffix('/'))
 
 
 def _listed(location: Location, settings: Settings, limit: int | None) -> tuple[str, dict[str, str], list[str]]:
-    """Return what kind of names these are, of what, and the names."""
+    """Return the kind of the names, what they belong to as JSON fields, and the names."""
     whole = '/' not in location.path.rpartition('@')[2]
     address = parse_address(location.with_path(f'{location.path}/any') if whole else location, settings)
     client = RegistryClient(address, settings)

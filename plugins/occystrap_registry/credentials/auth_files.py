@@ -1,4 +1,4 @@
-"""Files with credentials: docker's config.json and Podman's auth.json, of one form (containers-auth.json(5))."""
+"""Files with credentials: docker's config.json and Podman's auth.json, in one format (containers-auth.json(5))."""
 import base64
 import binascii
 import os
@@ -13,19 +13,19 @@ _LARGEST = 16 << 20
 
 
 def docker_directory() -> Path:
-    """Return the directory of docker's own settings."""
+    """Return docker's configuration directory."""
     return Path(os.environ.get('DOCKER_CONFIG') or os.path.expanduser('~/.docker'))
 
 
 def containers_directory() -> Path:
-    """Return the directory of Podman's and skopeo's settings."""
+    """Return the configuration directory of Podman and skopeo."""
     return Path(os.environ.get('XDG_CONFIG_HOME') or os.path.expanduser('~/.config'), 'containers')
 
 
 def places_to_read() -> list[Path]:
-    """Return where credentials may be, in the order in which they are looked for.
+    """Return the files that may have credentials, in the order of the search.
 
-    REGISTRY_AUTH_FILE stands for itself alone, as with Podman.
+    REGISTRY_AUTH_FILE replaces all others, as with Podman.
     """
     if named := os.environ.get('REGISTRY_AUTH_FILE'):
         return [Path(named)]
@@ -38,14 +38,14 @@ def places_to_read() -> list[Path]:
 
 
 def place_to_write(named: str | None = None) -> Path:
-    """Return the file that a login goes to: the one `named`, else REGISTRY_AUTH_FILE, else docker's config.json."""
+    """Return the file for a new login: the one `named`, else REGISTRY_AUTH_FILE, else docker's config.json."""
     return Path(named or os.environ.get('REGISTRY_AUTH_FILE') or docker_directory() / 'config.json')
 
 
 def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
-    """Return what a file holds, nothing where there is none; raises UsageError for one that cannot be read.
+    """Return the JSON object in a file, empty without a file; raises UsageError for one that cannot be read.
 
-    JSON of another kind holds no logins either; `to_change` refuses it, as all of it would be lost.
+    Other JSON than an object counts as empty; `to_change` refuses it, as it would be lost.
     """
     try:
         with open(path, 'rb') as file:
@@ -56,12 +56,12 @@ def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f'{path} cannot be read: {reason}') from None
     if to_change and not isinstance(document, dict):
-        raise UsageError(f'{path} is there and holds no logins: name another file')
+        raise UsageError(f'{path} exists and is not a file for logins: name another file')
     return document if isinstance(document, dict) else {}
 
 
 class AuthFile:
-    """One such file, as it was when it was read."""
+    """The content of one such file when it was read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,19 +71,18 @@ class AuthFile:
         self._store = document.get('credsStore')
 
     def login(self, host: str, repository: str) -> Login | None:
-        """Return what the file itself holds for a repository: the longest key that fits, whole parts of it alone."""
+        """Return the login in the file for a repository: that of the longest key that is a prefix by components."""
         found = (_read(self._auths.get(key)) for key in keys_for(host, repository))
         return next((login for login in found if login), None)
 
     def helper(self, host: str) -> str | None:
-        """Return the name of the helper to ask about a host, None for none."""
+        """Return the name of the credential helper for a host, None without one."""
         name = self._helpers.get(plain_key(host), self._store)
         return name if isinstance(name, str) and name else None
 
 
 def _by_plain_key(entries: object) -> dict[str, Any]:
-    """Return the entries by what their keys mean; a key that is no URL wins over one that is, an earlier over a later.
-    """
+    """Return the entries by their plain keys; a key that is not a URL wins over a URL, an earlier one over a later."""
     if not isinstance(entries, dict):
         return {}
     ordered = sorted(entries.items(), key=lambda item: '://' in item[0])
@@ -91,7 +90,7 @@ def _by_plain_key(entries: object) -> dict[str, Any]:
 
 
 def _read(entry: object) -> Login | None:
-    """Return what an entry of `auths` holds; None for what is nothing, as docker reads it."""
+    """Return the login in an entry of `auths`; None for an empty or malformed one, as docker does."""
     if not isinstance(entry, dict):
         return None
     user, password = _decode(entry['auth']) if 'auth' in entry else (entry.get('username'), entry.get('password'))

@@ -1,4 +1,4 @@
-"""Credential helpers: programs docker-credential-NAME, which speak JSON (docker/docker-credential-helpers)."""
+"""Credential helpers: programs docker-credential-NAME with a JSON protocol (docker/docker-credential-helpers)."""
 import json
 import re
 import shutil
@@ -12,13 +12,13 @@ from occystrap_registry.credentials.logins import Login
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]*')
 _UNKNOWN = 'credentials not found'
 _IDENTITY = '<token>'
-"""The user name by which a helper says that its secret is an identity token."""
+"""The user name that marks the secret of a helper as an identity token."""
 
 
 def ask_helper(name: str, server: str, seconds: float) -> Login | None:
-    """Return what a helper has for a server, None for nothing.
+    """Return a helper's login for a server, None without one.
 
-    Raises UsageError for a helper that is not there, takes longer than `seconds`, fails, or answers nonsense.
+    Raises UsageError for a helper that is not installed, takes longer than `seconds`, fails, or answers malformed JSON.
     """
     done = _run(name, 'get', server, seconds)
     if done.returncode:
@@ -31,12 +31,12 @@ def ask_helper(name: str, server: str, seconds: float) -> Login | None:
     except (InvalidImage, TypeError, KeyError):
         user = secret = None
     if not isinstance(user, str) or not isinstance(secret, str):
-        raise UsageError(f'docker-credential-{name} answers about {server} with something that is no login')
+        raise UsageError(f'docker-credential-{name} gives a malformed login for {server}: run it by hand to see it')
     return Login(user, secret, user == _IDENTITY) if secret else None
 
 
 def store_with_helper(name: str, server: str, login: Login, seconds: float) -> None:
-    """Hand a login to a helper for keeping; raises UsageError as `ask_helper` does."""
+    """Store a login with a helper; raises UsageError as `ask_helper` does."""
     entry = {'ServerURL': server, 'Username': login.user, 'Secret': login.secret}
     done = _run(name, 'store', json.dumps(entry), seconds)
     if done.returncode:
@@ -44,7 +44,7 @@ def store_with_helper(name: str, server: str, login: Login, seconds: float) -> N
 
 
 def erase_with_helper(name: str, server: str, seconds: float) -> None:
-    """Let a helper forget a server, known to it or not; raises UsageError as `ask_helper` does."""
+    """Erase a server's login from a helper, if it has one; raises UsageError as `ask_helper` does."""
     done = _run(name, 'erase', server, seconds)
     if done.returncode and _UNKNOWN not in (done.stdout + done.stderr).decode(errors='replace').lower():
         raise _failed(name, 'erase', server, done.returncode)
@@ -52,11 +52,11 @@ def erase_with_helper(name: str, server: str, seconds: float) -> None:
 
 def _run(name: str, action: str, text: str, seconds: float) -> subprocess.CompletedProcess[bytes]:
     if not _NAME.fullmatch(name) or '..' in name:
-        raise UsageError(f'{name!r} is no name of a credential helper: a word such as pass or ecr-login is expected')
+        raise UsageError(f'{name!r} is not the name of a credential helper: give one such as pass or ecr-login')
     program = shutil.which(f'docker-credential-{name}')
     if program is None:
-        raise UsageError(f'docker-credential-{name}, which keeps the logins, is not in PATH: install it, or take '
-                         f'{name} out of credsStore and credHelpers')
+        raise UsageError(f'docker-credential-{name}, the credential helper, is not in PATH: install it, or remove '
+                         f'{name} from credsStore and credHelpers')
     try:
         return subprocess.run([program, action], input=text.encode(), capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -67,6 +67,6 @@ def _run(name: str, action: str, text: str, seconds: float) -> subprocess.Comple
 
 
 def _failed(name: str, action: str, server: str, code: int) -> UsageError:
-    """What the helper said is not repeated: it may hold the secret."""
+    """Return the error without the helper's output, which may contain the secret."""
     return UsageError(f'docker-credential-{name} {action} ended with code {code} for {server}: '
                       'run it by hand to see why')

@@ -1,4 +1,4 @@
-"""Whose credentials are used for a repository: looked for once a run, in a fixed order."""
+"""The credentials for a repository: searched once a run, in a fixed order."""
 import threading
 import time
 from pathlib import Path
@@ -10,11 +10,11 @@ from occystrap_registry.credentials.given_credentials import environment_credent
 from occystrap_registry.credentials.logins import Login, server_names
 
 _HELD = 300.0
-"""Seconds after which a helper is asked again, since some give passwords that live for an hour."""
+"""Seconds after which a helper is called again, since some give passwords that expire after an hour."""
 
 
 class Logins:
-    """The logins that are there besides those in URIs: --username, the environment, files and their helpers."""
+    """All logins except those in URIs: --username, the environment, files and their helpers."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -48,5 +48,5 @@ class Logins:
 
 
 def find_login(host: str, repository: str, settings: Settings) -> Login | None:
-    """Return what `Logins.find` does, with what was read kept for the run."""
+    """Return what `Logins.find` does; files are read once a run."""
     return settings.shared.get(Logins, lambda: Logins(settings)).find(host, repository)

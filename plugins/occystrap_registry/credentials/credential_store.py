@@ -1,4 +1,4 @@
-"""Keeping and forgetting logins, in the files of docker and Podman or with the helpers that those name."""
+"""Storing and removing logins, in the files of docker and Podman or with the helpers that they name."""
 import fcntl
 import glob
 import json
@@ -19,7 +19,7 @@ _ENDING = '.partial'
 
 
 def keep_login(path: Path, host: str, login: Login, seconds: float) -> str:
-    """Keep a login for a host where the file at `path` says: in itself, or with a helper; return the place's name.
+    """Store a login in the file at `path`, or with the helper that it names; return the name of file or helper.
 
     Raises UsageError, OutputError.
     """
@@ -37,7 +37,7 @@ def keep_login(path: Path, host: str, login: Login, seconds: float) -> str:
 
 
 def forget_login(path: Path, host: str, seconds: float) -> bool:
-    """Remove what is kept for exactly this host; return False where there was nothing. Raises as `keep_login`."""
+    """Remove the login for exactly this host; return False if there was none. Raises as `keep_login`."""
     file = AuthFile(path)
     helper = file.helper(host)
     for server in server_names(host) if helper else ():
@@ -47,19 +47,19 @@ def forget_login(path: Path, host: str, seconds: float) -> bool:
 
 
 def _drop(auths: dict[str, Any], host: str) -> bool:
-    """Remove all entries for exactly this host, and tell whether there was one."""
+    """Remove all entries for exactly this host, and return whether there was one."""
     keys = [key for key in auths if plain_key(key) == plain_key(host)]
     return bool([auths.pop(key) for key in keys])
 
 
 def _change(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
-    """Let `change` alter the `auths` of a file and return what it does; all else in the file stays."""
+    """Apply `change` to the `auths` of a file and return its result; the rest of the file is kept."""
     path = Path(os.path.realpath(path))
     with output_errors(str(path)), _alone_in(path.parent):
         document = read_document(path, to_change=True)
         auths = document['auths'] = document.get('auths') or {}
         if not isinstance(auths, dict):
-            raise UsageError(f'{path} has auths that are no object: mend it or move it away')
+            raise UsageError(f'{path} is malformed: auths is not an object; correct it or move it away')
         changed = change(auths)
         if changed:
             _replace(path, json.dumps(document, indent='\t').encode() + b'\n')
@@ -68,7 +68,7 @@ def _change(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Keep other processes of ours out of a directory, made if it is not there."""
+    """Lock a directory against other processes of occystrap; it is made if missing."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -79,9 +79,9 @@ def _alone_in(directory: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Put a file of mode 0600 in the place of another, owned by whom the other was; whoever calls is alone there."""
-    for left in path.parent.glob(f'.{glob.escape(path.name)}-????????{_ENDING}'):
-        left.unlink()  # of a process that was killed, or whose disk had gone: there are passwords in it
+    """Replace a file by one of mode 0600 with the same owner; the caller holds the lock of the directory."""
+    for leftover in path.parent.glob(f'.{glob.escape(path.name)}-????????{_ENDING}'):
+        leftover.unlink()  # of a process that was killed; it has passwords
     descriptor, temporary = tempfile.mkstemp(_ENDING, f'.{path.name}-', path.parent)  # of mode 0600
     try:
         with open(descriptor, 'wb') as file:

@@ -1,4 +1,4 @@
-"""Credentials given for this run: in a URI or its options, in the environment."""
+"""Credentials of this run: in a URI, its options, or the environment."""
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,9 @@ from occystrap_registry.credentials.logins import Credentials
 
 
 def given_credentials(host: str, userinfo: str, options: Mapping[str, Any]) -> Credentials | None:
-    """Return what the URI says: `user:password` before its @, options over it; raises UsageError for a half of it.
+    """Return the credentials of a URI: `user:password` before its @, overridden by options; None without either.
 
-    A half may come from OCCYSTRAP_USERNAME or OCCYSTRAP_PASSWORD.
+    The other half may come from OCCYSTRAP_USERNAME or OCCYSTRAP_PASSWORD; raises UsageError if it is missing.
     """
     user, _, password = userinfo.partition(':')
     user, password = str(options.get('username') or user), str(options.get('password') or password)
@@ -19,12 +19,12 @@ def given_credentials(host: str, userinfo: str, options: Mapping[str, Any]) -> C
     user = user or os.environ.get('OCCYSTRAP_USERNAME', '')
     password = password or os.environ.get('OCCYSTRAP_PASSWORD', '')
     if not user or not password:
-        raise UsageError(f'{host}: a user name and a password must be given together; the password is best given as '
-                         'OCCYSTRAP_PASSWORD in the environment')
+        raise UsageError(f'{host}: a user name and a password must be given together: set OCCYSTRAP_USERNAME and '
+                         'OCCYSTRAP_PASSWORD')
     return user, password
 
 
 def environment_credentials() -> Credentials | None:
-    """Return OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD where both are set."""
+    """Return OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD if both are set."""
     user, password = os.environ.get('OCCYSTRAP_USERNAME'), os.environ.get('OCCYSTRAP_PASSWORD')
     return (user, password) if user and password else None

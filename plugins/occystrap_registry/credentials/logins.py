@@ -1,4 +1,4 @@
-"""What a user logs in with, and the names under which files and helpers keep it."""
+"""Logins, and the keys under which files and helpers store them."""
 import base64
 from typing import NamedTuple
 from urllib.parse import quote
@@ -8,12 +8,12 @@ Credentials = tuple[str, str]
 
 HUB = 'docker.io'
 HUB_KEY = 'https://index.docker.io/v1/'
-"""The key under which docker keeps the login to Docker Hub."""
+"""The key under which docker stores the login to Docker Hub."""
 _HUB_HOSTS = (HUB, 'index.docker.io', 'registry-1.docker.io')
 
 
 class Login(NamedTuple):
-    """A user with a password, or with an identity token, for which token servers give other tokens."""
+    """A user with a password, or with an identity token, which token servers exchange for other tokens."""
 
     user: str
     secret: str
@@ -31,14 +31,14 @@ class Login(NamedTuple):
 
     @property
     def secrets(self) -> list[str]:
-        """What of it must be told to nobody, in each spelling."""
+        """The secret, in each spelling that must not be shown."""
         return [self.basic.partition(' ')[2], quote(self.secret, errors='surrogateescape'), self.secret]
 
 
 def plain_key(key: str) -> str:
-    """Return the `host[:port][/namespace…]` that a key of a file means.
+    """Return the `host[:port][/namespace…]` of a key in a file.
 
-    Keys that are URLs, as older dockers wrote them, mean their host. All names of Docker Hub are one.
+    For a URL, as older dockers wrote, that is its host. All names of Docker Hub give the same key.
     """
     scheme, separator, rest = key.partition('://')
     is_url = separator and scheme in ('http', 'https')
@@ -48,11 +48,11 @@ def plain_key(key: str) -> str:
 
 
 def keys_for(host: str, repository: str) -> list[str]:
-    """Return the keys that hold for a repository, the longest first (containers-auth.json(5))."""
+    """Return the keys that apply to a repository, the longest first (containers-auth.json(5))."""
     parts = [plain_key(host), *(part for part in repository.split('/') if part)]
     return ['/'.join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
 def server_names(host: str) -> list[str]:
-    """Return what helpers call a host, docker's name for it first."""
+    """Return the names of a host for helpers, docker's first."""
     return [HUB_KEY, HUB] if plain_key(host) == HUB else [host]

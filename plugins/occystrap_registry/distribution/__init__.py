@@ -1,1 +1,1 @@
-"""The distribution API as a client speaks it: blobs, manifests, referrers, tags."""
+"""A client of the distribution API: blobs, manifests, referrers, tags."""

@@ -1,4 +1,4 @@
-"""Downloading blobs: streamed, resumed where they broke off, never held whole."""
+"""Downloading blobs: as streams, resumed after a broken connection, never held in memory."""
 from collections.abc import Iterator
 
 from occystrap_core import ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
@@ -12,7 +12,7 @@ _PROGRESS = 1 << 20
 
 
 class BlobSource(ChunkedSource):
-    """A blob's stored bytes. A connection that breaks is made again, from the byte where it broke."""
+    """A blob's stored bytes. After a broken connection the download is resumed at the next byte."""
 
     def __init__(self, client: RegistryClient, descriptor: Descriptor) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class BlobSource(ChunkedSource):
         self._answer: Answer | None = None
 
     def chunks(self) -> Iterator[memoryview]:
-        """Yield the bytes as they come from the network."""
+        """Yield the bytes as they arrive from the network."""
         offset, begun = 0, 0
         while True:
             try:
@@ -37,12 +37,12 @@ class BlobSource(ChunkedSource):
                 begun = offset
 
     def close(self) -> None:
-        """Drop the connection if it is still in use."""
+        """Release the connection if it is still in use."""
         if self._answer is not None:
             self._answer.close()
 
     def _received(self, offset: int) -> Iterator[bytes]:
-        """Yield what follows the first `offset` bytes; a server without ranges starts over, and they are skipped."""
+        """Yield the bytes from `offset` on; if a server without ranges sends all, the first ones are skipped."""
         answer = self._answer = self._opened(offset)
         skip = offset if answer.status == 200 else 0
         received = offset - skip
@@ -52,8 +52,8 @@ class BlobSource(ChunkedSource):
             skip -= dropped
             if len(piece) > dropped:
                 yield piece[dropped:] if dropped else piece
-        if received < self._descriptor.size and not _tells_its_end(answer):
-            raise httpx.RemoteProtocolError('the connection was closed in mid blob')
+        if received < self._descriptor.size and not _has_known_end(answer):
+            raise httpx.RemoteProtocolError('the connection was closed within the blob')
         self.close()
 
     def _opened(self, offset: int) -> Answer:
@@ -71,12 +71,12 @@ class BlobSource(ChunkedSource):
                     reply, f'blob {digest} cannot be read from {address.reference.name}')
         if answer.status == 206 and not answer.headers.get('content-range', '').startswith(f'bytes {offset}-'):
             answer.close()
-            raise ServiceUnavailable(f'{address.host} resumes blob {digest} at the wrong place')
+            raise ServiceUnavailable(f'{address.host} resumes blob {digest} at a wrong offset')
         return answer
 
 
 def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
-    """Return the size in bytes that the registry tells of a blob, None if it does not.
+    """Return the size in bytes that the registry reports for a blob, None if it reports none.
 
     Raises ImageNotFound, ServiceError.
     """
@@ -91,7 +91,7 @@ def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
 
 
 def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
-    """Return a hint of the size in bytes of a gzip blob's content, from its last four."""
+    """Return a hint of the size in bytes of a gzip blob's content, from its last four bytes, None without one."""
     if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
         return None
     headers = {'Range': f'bytes={descriptor.size - 4}-{descriptor.size - 1}'}
@@ -99,17 +99,17 @@ def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
     try:
         reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, headers, cap=4)
     except ServiceError:
-        return None  # who reads the blob will hear of it
+        return None  # reading the blob will raise it
     return inflated_size(reply.body, descriptor.size) if reply.status == 206 and not reply.cut else None
 
 
 def _missing(client: RegistryClient, descriptor: Descriptor) -> ImageNotFound | InvalidImage:
     if descriptor.urls:
-        return InvalidImage(f'blob {descriptor.digest} is a foreign layer that {client.address.reference.name} does '
-                            'not have itself: its urls are not followed', 'layer-missing')
+        return InvalidImage(f'blob {descriptor.digest} is a foreign layer, which {client.address.reference.name} does '
+                            'not have: its urls are not followed', 'layer-missing')
     return ImageNotFound(f'blob {descriptor.digest} is not in {client.address.reference.name}', 'layer-missing')
 
 
-def _tells_its_end(answer: Answer) -> bool:
-    """Tell whether a body that is cut off would have been noticed (RFC 9112, 6.3)."""
+def _has_known_end(answer: Answer) -> bool:
+    """Return whether the HTTP library would have detected a truncated body (RFC 9112, 6.3)."""
     return 'content-length' in answer.headers or 'transfer-encoding' in answer.headers

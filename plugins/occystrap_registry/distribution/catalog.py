@@ -1,6 +1,6 @@
 """Names that a registry lists, page by page: the tags of a repository, the repositories of its catalog.
 
-The sources are distribution-spec, Listing Tags, and the catalog that the distribution project has besides.
+The sources are distribution-spec, Listing Tags, and the catalog of the distribution project, which is not in the spec.
 """
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -13,25 +13,25 @@ from occystrap_registry.distribution.pages import Paging, next_query
 from occystrap_registry.transport.answers import Reply
 
 PAGE = 1000
-"""Names to ask for at once: the most that some registries allow."""
-_PAGE_BYTES = 16 << 20  # many registries give all tags at once, however few are asked for
+"""Names to request per page: the maximum of some registries."""
+_PAGE_BYTES = 16 << 20  # many registries send all tags in one page
 _QUERY = 4096
 _NO_CATALOG = (400, 404, 405, 501)
-_WAY_OUT = 'name the repository, or the images in a file for list://'
+_ALTERNATIVE = 'name the repository, or list the images in a file for list://'
 
 
 def is_tag(name: object) -> bool:
-    """Tell whether `name` can be a tag."""
+    """Return whether `name` is a valid tag."""
     return isinstance(name, str) and _parses(f'any/any:{name}', Reference('any', name, host='any'))
 
 
 def is_repository(name: object) -> bool:
-    """Tell whether `name` can be a repository, without its host."""
+    """Return whether `name` is a valid repository, without its host."""
     return isinstance(name, str) and _parses(f'any/{name}', Reference(name, host='any'))
 
 
 class _Listed(NamedTuple):
-    """One listing: where it is, how the answer calls it, how a name in it is told from something else."""
+    """One listing: its description, path and scope, the key of the names in the answer, and what a valid name is."""
 
     what: str
     path: str
@@ -42,7 +42,7 @@ class _Listed(NamedTuple):
 
 
 def list_tags(client: RegistryClient, repository: str, page: int = PAGE) -> Iterator[str]:
-    """Yield the tags of a repository in the registry's order, each once, `page` of them a request.
+    """Yield the tags of a repository in the registry's order, each once, with `page` tags per request.
 
     Raises ImageNotFound when there is no such repository, ServiceError.
     """
@@ -51,7 +51,7 @@ def list_tags(client: RegistryClient, repository: str, page: int = PAGE) -> Iter
                      is_tag, page)
     reply = _first(client, listed)
     if reply.status == 404:
-        raise ImageNotFound(f'{name} is not there: {client.address.host} has no such repository')
+        raise ImageNotFound(f'{name} does not exist: {client.address.host} has no such repository')
     yield from _names(client, listed, reply)
 
 
@@ -63,23 +63,23 @@ def list_repositories(client: RegistryClient, page: int = PAGE) -> Iterator[str]
     try:
         reply = _first(client, listed)
     except AccessDenied as error:
-        raise AccessDenied(f'{host} has no catalog for everybody: {_WAY_OUT}; or {error}') from None
+        raise AccessDenied(f'{host} has no public catalog: {_ALTERNATIVE}; or {error}') from None
     if reply.status in (401, 403):
-        raise AccessDenied(f'{host} does not show its catalog (HTTP {reply.status}): {_WAY_OUT}')
+        raise AccessDenied(f'{host} denies access to its catalog (HTTP {reply.status}): {_ALTERNATIVE}')
     if reply.status in _NO_CATALOG or (reply.status != 200 and b'"UNSUPPORTED"' in reply.body[:_QUERY]):
-        raise ServiceError(f'{host} has no catalog (HTTP {reply.status}): {_WAY_OUT}')
+        raise ServiceError(f'{host} has no catalog (HTTP {reply.status}): {_ALTERNATIVE}')
     yield from _names(client, listed, reply)
 
 
-def _parses(text: str, wanted: Reference) -> bool:
+def _parses(text: str, expected: Reference) -> bool:
     try:
-        return Reference.parse(text, with_host=True) == wanted
+        return Reference.parse(text, with_host=True) == expected
     except UsageError:
         return False
 
 
 def _first(client: RegistryClient, listed: _Listed) -> Reply:
-    """Return the first page; from a registry that thinks it too large, in the size that it likes."""
+    """Return the first page; if the registry refuses its size, in the registry's default size."""
     reply = _fetch(client, listed, f'n={listed.page}')
     return _fetch(client, listed, '') if reply.status == 400 else reply
 
@@ -90,7 +90,7 @@ def _fetch(client: RegistryClient, listed: _Listed, query: str) -> Reply:
 
 
 def _names(client: RegistryClient, listed: _Listed, reply: Reply) -> Iterator[str]:
-    """Yield the names of this page and all that follow."""
+    """Yield the names of this page and all further pages."""
     paging = Paging(client.address.host, listed.what)
     while True:
         page = _page(client, listed, reply)
@@ -105,7 +105,7 @@ def _names(client: RegistryClient, listed: _Listed, reply: Reply) -> Iterator[st
 
 
 def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
-    """Return the names on a page; raises ServiceError for anything that is no list of proper names."""
+    """Return the names on a page; raises ServiceError for anything but a list of valid names."""
     if reply.status != 200:
         raise client.failure(reply, f'{listed.what} cannot be read')
     host = client.address.host
@@ -116,20 +116,20 @@ def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
     except InvalidImage:
         document = None
     names = document.get(listed.key, ()) if isinstance(document, dict) else ()
-    if names is None:  # how Go writes an empty list
+    if names is None:  # Go's JSON of an empty list
         return []
     if not isinstance(names, list):
         raise ServiceError(f'{host} does not answer with a list for {listed.what}')
     for name in names:
         if not listed.is_name(name):
-            raise ServiceError(f'{host} lists {str(name)[:80]!r} in {listed.what}, which cannot be a name')
+            raise ServiceError(f'{host} lists {str(name)[:80]!r} in {listed.what}, which is not a valid name')
     return names
 
 
 def _next_query(reply: Reply, listed: _Listed, page: list[str], fresh: list[str]) -> str | None:
     """Return the query of the next page, None after the last.
 
-    A full page without one may have been cut by a registry that knows no Link.
+    A full page without a Link may be from a registry that does not support Link: the names after it are requested.
     """
     if query := next_query(reply.headers.get('link', ''), listed.what):
         return query

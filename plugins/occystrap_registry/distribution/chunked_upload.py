@@ -1,4 +1,4 @@
-"""Uploading a blob in chunks (distribution-spec, Pushing a blob in chunks): resumed from where the server got."""
+"""Uploading a blob in chunks (distribution-spec, Pushing a blob in chunks), resumed at the server's offset."""
 import re
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ from occystrap_registry.transport.http_library import httpx
 
 _LARGEST = 16 << 20
 _STEADY = 1 << 20
-"""Chunks of this size are not made smaller because of a bad line."""
+"""Chunks of at most this size are not made smaller after a broken connection."""
 _SMALLEST = 64 << 10
 _RANGE = re.compile(r'(?:bytes=)?0-(\d+)')
 
 
 class BodyReader:
-    """Gives any part of a body; parts that follow each other cost one reading of it."""
+    """Reads any part of a body; consecutive parts need only one pass over it."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -33,7 +33,7 @@ class BodyReader:
         yield from self._read(count)
 
     def finish(self) -> None:
-        """Read what is left, for a layer checks itself at its end."""
+        """Read the rest, since a layer checks its digest at the end."""
         for _ in self.part(0, 0) if self._position < 0 else ():
             pass
         for _ in self._pieces:
@@ -49,15 +49,15 @@ class BodyReader:
 
 
 class ChunkedUpload:
-    """One blob on its way, a chunk a request."""
+    """The upload of one blob, one chunk per request."""
 
     def __init__(self, client: RegistryClient, descriptor: Descriptor, begun: Reply) -> None:
-        """`begun` is the answer that opened the upload; it may name the smallest chunk that the server takes."""
+        """`begun` is the answer that opened the upload; it may give the server's minimum size of a chunk."""
         self._client, self._scope = client, client.address.push_scope
         self._descriptor, self._offset = descriptor, 0
         self._at = follow(begun.url, begun.headers['location'])
-        told = begun.headers.get('oci-chunk-min-length', '')
-        self._least = max(_SMALLEST, int(told) if told.isdecimal() and len(told) < 12 else 0)
+        minimum = begun.headers.get('oci-chunk-min-length', '')
+        self._least = max(_SMALLEST, int(minimum) if minimum.isdecimal() and len(minimum) < 12 else 0)
         self._size = max(int(min(client.endpoint.largest, _LARGEST)), self._least)
         self._attempts = client.attempts()
 
@@ -100,15 +100,15 @@ class ChunkedUpload:
         self._attempts.progressed()
 
     def _ask_offset(self, moved: bool = False) -> None:
-        """Ask where to go on; `moved` means that this must be somewhere else than we thought."""
+        """Request the offset of the next chunk; `moved` means that it must differ from ours."""
         reply = self._client.fetch('GET', str(self._at), self._scope)
         if reply.status != 204:
             raise self._failure(reply)
-        told = _RANGE.fullmatch(reply.headers.get('range', ''))
-        last = int(told[1]) if told else 0
-        offset = last + 1 if last else 0  # 0-0 says as well that there is nothing
+        received = _RANGE.fullmatch(reply.headers.get('range', ''))
+        last = int(received[1]) if received else 0
+        offset = last + 1 if last else 0  # 0-0 may also mean that nothing was received
         if offset > self._descriptor.size or (moved and offset == self._offset):
-            raise ServiceError(f'{self._client.address.host} loses its place in the upload of blob '
+            raise ServiceError(f'{self._client.address.host} reports a wrong offset in the upload of blob '
                                f'{self._descriptor.digest}')
         self._offset = offset
         if 'location' in reply.headers:

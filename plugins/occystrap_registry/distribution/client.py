@@ -1,4 +1,4 @@
-"""Requests to one registry: authorised, tried again, with errors that say what to do."""
+"""Requests to one registry, with authorization, retries, and errors that say what to do."""
 from collections.abc import Mapping
 
 from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, Settings
@@ -13,15 +13,15 @@ from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.retries import Attempts, whole_reply
 
-_SAID = 200
+_MESSAGE = 200
 
 
 class InternalServerError(ServiceUnavailable):
-    """The registry answered 500, again and again, to one request."""
+    """The registry answered 500 to all attempts of one request."""
 
 
 class RegistryClient:
-    """Speaks to the registry of an address, for any number of threads."""
+    """A client of the registry of an address, for any number of threads."""
 
     def __init__(self, address: Address, settings: Settings) -> None:
         self.address, self.settings = address, settings
@@ -30,32 +30,32 @@ class RegistryClient:
         self.endpoint = Endpoint.of(address.host, address.insecure, settings)
 
     def connect(self, scope: str) -> None:
-        """See whether a registry is there and, as far as it tells, lets us in; raises ServiceError, AccessDenied."""
+        """Check that a registry answers `/v2/` and may grant access; raises ServiceError, AccessDenied."""
         reply = self.fetch('GET', '/v2/', scope)
         if reply.status not in (200, 401, 403):
             raise self.failure(reply, f'{self.address.host} does not answer as a registry')
         self.endpoint.answered = True
 
     def connect_once(self, scope: str) -> None:
-        """Do the same, unless the host has answered to any client of this run."""
+        """Call `connect`, unless the host has answered any client of this run."""
         if not self.endpoint.answered:
             self.connect(scope)
 
     def fetch(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
               body: Body | None = None, cap: int = SMALL) -> Reply:
-        """Return the answer, whatever its status, with the first `cap` bytes of its body.
+        """Return the answer, with any status, and up to `cap` bytes of its body.
 
-        `target` is a path or a whole URL; `body` makes the body anew for each attempt. Raises ServiceUnavailable when
-        retries are used up, AccessDenied when credentials are wanting.
+        `target` is a path or a complete URL; `body` makes the body anew for each attempt. Raises ServiceUnavailable
+        after the last attempt, AccessDenied when credentials are missing or refused.
         """
         return whole_reply(self.attempts(), lambda: self.once(method, target, scope, headers, body), cap,
                            self.endpoint.crowd)
 
     def once(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
              body: Body | None = None) -> Answer:
-        """Return the answer to one attempt, its body unread; after a 401, and after a 403, one more, better authorised.
+        """Return the answer to one attempt, its body unread; after a 401 or a 403 it is repeated with authorization.
 
-        Raises httpx.TransportError when no answer comes, AccessDenied when credentials are wanting.
+        Raises httpx.TransportError when no answer comes, AccessDenied when credentials are missing or refused.
         """
         base, refused = self.find_base(), set[int]()
         url = follow(base, target)
@@ -63,7 +63,7 @@ class RegistryClient:
             sent = self.authentication.header(scope)
             answer = self._send(method, url, headers, body, sent)
             elsewhere = origin(answer.url) != origin(base)
-            if answer.status in refused or not _wants_authorization(answer) or elsewhere:
+            if answer.status in refused or not _requires_authorization(answer) or elsewhere:
                 return answer
             refused.add(answer.status)
             with answer:
@@ -71,7 +71,7 @@ class RegistryClient:
             self.authentication.answer(scope, base, answer.headers.get_list('www-authenticate'), sent)
 
     def dismiss(self, target: str, scope: str) -> None:
-        """Ask for something to be deleted that the registry would forget by itself in time."""
+        """Delete an upload; a failure is ignored, as the registry will expire it."""
         url, authorization = follow(self.find_base(), target), self.authentication.header(scope)
         try:
             with self._send('DELETE', url, None, None, authorization) as answer:
@@ -84,9 +84,9 @@ class RegistryClient:
         return Attempts(self.settings, self.address.host)
 
     def failure(self, reply: Reply, what: str) -> ServiceError:
-        """Return the error that an unwelcome reply means; `what` says what could not be done."""
-        said = self.authentication.redact(_error_text(reply))
-        text = f'{what}: {said} (HTTP {reply.status})' if said else f'{what} (HTTP {reply.status})'
+        """Return the error for a reply with a bad status; `what` says what failed."""
+        message = self.authentication.redact(_error_text(reply))
+        text = f'{what}: {message} (HTTP {reply.status})' if message else f'{what} (HTTP {reply.status})'
         if reply.status in (401, 403):
             return AccessDenied(f'{text}; {self.authentication.advice()}')
         if reply.status == 500:
@@ -94,21 +94,18 @@ class RegistryClient:
         return ServiceUnavailable(text) if reply.status > 500 or reply.status == 429 else ServiceError(text)
 
     def close(self) -> None:
-        """Break off what is under way, and ask no more; idle connections are the run's."""
+        """Interrupt current requests and refuse further ones; idle connections belong to the run."""
         self._connections.close()
 
     def find_base(self) -> httpx.URL:
-        """Return the registry's address with its scheme, which the first to call this in a run asks the registry for.
-
-        Raises ServiceError.
-        """
+        """Return the registry's URL; the first call in a run finds its scheme by a request. Raises ServiceError."""
         with self.endpoint.lock:
             if self.endpoint.base is None:
                 self.endpoint.base = httpx.URL(f'{self._find_scheme()}://{self.address.host}/')
             return self.endpoint.base
 
     def _find_scheme(self) -> str:
-        """Return https, unless the registry may be insecure and speaks http; loopback is asked for http first."""
+        """Return https, unless the registry may be insecure and uses http; on loopback http is tried first."""
         if not (self.address.insecure or self.address.is_loopback):
             return 'https'
         first, second = ('http', 'https') if self.address.is_loopback else ('https', 'http')
@@ -125,9 +122,9 @@ class RegistryClient:
 
     def _send(self, method: str, url: httpx.URL, headers: Mapping[str, str] | None, body: Body | None,
               authorization: str | None) -> Answer:
-        """Send, with the authorization only if it is the registry's own address that is asked."""
-        mine = origin(url) == origin(self.find_base())
-        return self._connections.send(method, url, headers or {}, body, authorization if mine else None)
+        """Send, with the authorization only if the URL has the registry's own origin."""
+        is_own = origin(url) == origin(self.find_base())
+        return self._connections.send(method, url, headers or {}, body, authorization if is_own else None)
 
     def _ask_for_token(self, url: httpx.URL, headers: dict[str, str], form: bytes | None = None) -> Reply:
         attempts = Attempts(self.settings, url.netloc.decode())
@@ -137,18 +134,18 @@ class RegistryClient:
         return whole_reply(attempts, lambda: self._connections.send(method, url, headers, body, authorization))
 
 
-def _wants_authorization(answer: Answer) -> bool:
-    """Tell whether a challenge is to be answered: none was, or (RFC 6750, 3.1) the token allows too little."""
+def _requires_authorization(answer: Answer) -> bool:
+    """Return whether to answer a challenge: there was no authorization, or its scope is too small (RFC 6750, 3.1)."""
     challenged = 'www-authenticate' in answer.headers
     return answer.status == 401 or (
         answer.status == 403 and challenged and 'insufficient_scope' in answer.headers['www-authenticate'])
 
 
 def _error_text(reply: Reply) -> str:
-    """Return what the registry says in the OCI error JSON (distribution-spec, Error codes), shortened, one line."""
+    """Return the message in the OCI error JSON (distribution-spec, Error codes), shortened, in one line."""
     try:
         errors = parse_json(reply.body, 'the answer')['errors']
         text = '; '.join(str(each.get('message') or each.get('code')) for each in errors)
     except (InvalidImage, KeyError, TypeError, AttributeError):
         return ''
-    return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_SAID]
+    return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_MESSAGE]

@@ -1,4 +1,4 @@
-"""Manifests and configs: fetched whole, capped, held against their digests."""
+"""Manifests and configs: fetched completely, with a size limit, checked against their digests."""
 import difflib
 import re
 
@@ -15,35 +15,36 @@ _TAG = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}')
 _TAGS = 1000
 
 
-def get_manifest(client: RegistryClient, wanted: str | Digest) -> Manifest | Index:
-    """Return the manifest or index behind a tag or digest; raises ImageNotFound, InvalidImage, ServiceError."""
-    found = find_manifest(client, wanted)
+def get_manifest(client: RegistryClient, tag_or_digest: str | Digest) -> Manifest | Index:
+    """Return the manifest or index with a tag or digest; raises ImageNotFound, InvalidImage, ServiceError."""
+    found = find_manifest(client, tag_or_digest)
     if found is None:
-        raise ImageNotFound(_not_found(client, wanted), 'manifest-missing')
+        raise ImageNotFound(_not_found(client, tag_or_digest), 'manifest-missing')
     return found
 
 
-def find_manifest(client: RegistryClient, wanted: str | Digest) -> Manifest | Index | None:
-    """Return the manifest or index behind a tag or digest, None where there is none; raises as `get_manifest` does."""
-    what = f'the manifest of {client.address.name_of(wanted)}'
-    reply = fetch_manifest(client, wanted, client.address.pull_scope)
+def find_manifest(client: RegistryClient, tag_or_digest: str | Digest) -> Manifest | Index | None:
+    """Return the manifest or index with a tag or digest, None if there is none; raises as `get_manifest` does."""
+    name = client.address.name_of(tag_or_digest)
+    what = f'the manifest of {name}'
+    reply = fetch_manifest(client, tag_or_digest, client.address.pull_scope)
     if reply.status == 404:
         return None
     if reply.status != 200:
         raise client.failure(reply, f'{what} cannot be read')
     digest = Digest.of(_uncut(reply, what))
-    for expected in _promised(reply, wanted):
+    for expected in _expected_digests(reply, tag_or_digest):
         if digest != expected:
             raise DigestMismatch(f'{what} has digest {digest}, should have {expected}', 'manifest-digest')
     try:
         return parse_manifest_or_index(reply.body, reply.headers.get('content-type'))
     except InvalidImage as error:
-        raise error.renamed(f'{client.address.name_of(wanted)}: {error}') from None
+        raise error.renamed(f'{name}: {error}') from None
 
 
-def fetch_manifest(client: RegistryClient, wanted: str | Digest, scope: str) -> Reply:
-    """Return what the registry answers for a manifest or index."""
-    return client.fetch('GET', client.address.manifest(wanted), scope, {'Accept': ACCEPT}, cap=MANIFEST_CAP)
+def fetch_manifest(client: RegistryClient, tag_or_digest: str | Digest, scope: str) -> Reply:
+    """Return the registry's answer, with any status, to GET of a manifest or index."""
+    return client.fetch('GET', client.address.manifest(tag_or_digest), scope, {'Accept': ACCEPT}, cap=MANIFEST_CAP)
 
 
 def get_document(client: RegistryClient, descriptor: Descriptor, what: str) -> bytes:
@@ -68,23 +69,24 @@ def _uncut(reply: Reply, what: str) -> bytes:
     return reply.body
 
 
-def _promised(reply: Reply, wanted: str | Digest) -> list[Digest]:
-    """Return the digests that the body must have: the one asked for, the one that the registry tells."""
-    told = reply.headers.get('docker-content-digest')
-    return [*([wanted] if isinstance(wanted, Digest) else []), *([Digest(told)] if told else [])]
+def _expected_digests(reply: Reply, tag_or_digest: str | Digest) -> list[Digest]:
+    """Return the digests that the body must have: the requested one, and the one in the registry's answer."""
+    reported = reply.headers.get('docker-content-digest')
+    return [*([tag_or_digest] if isinstance(tag_or_digest, Digest) else []), *([Digest(reported)] if reported else [])]
 
 
-def _not_found(client: RegistryClient, wanted: str | Digest) -> str:
-    """Return what to tell of a manifest that is not there: with the nearest tags where the repository is."""
-    name, host = client.address.name_of(wanted), client.address.host
+def _not_found(client: RegistryClient, tag_or_digest: str | Digest) -> str:
+    """Return the message for a missing manifest, with the closest tags of the repository, if it exists."""
+    name, host = client.address.name_of(tag_or_digest), client.address.host
     try:
         tags = _tags(client)
     except (OccystrapError, ValueError):
-        return f'{name} is not there'
+        return f'{name} does not exist'
     if tags is None:
-        return f'{name} is not there: {host} has no such repository'
-    near = difflib.get_close_matches(wanted, tags, n=5, cutoff=0.0) if not isinstance(wanted, Digest) else tags[:5]
-    return f'{name} is not there; ' + (f'there is: {", ".join(near)}' if near else 'the repository has no tags')
+        return f'{name} does not exist: {host} has no such repository'
+    is_digest = isinstance(tag_or_digest, Digest)
+    near = tags[:5] if is_digest else difflib.get_close_matches(tag_or_digest, tags, n=5, cutoff=0.0)
+    return f'{name} does not exist; ' + (f'there is: {", ".join(near)}' if near else 'the repository has no tags')
 
 
 def _tags(client: RegistryClient) -> list[str] | None:

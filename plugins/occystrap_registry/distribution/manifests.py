@@ -1,4 +1,4 @@
-"""Putting manifests and indexes into a registry, under a tag or their digest, and what hangs on an image beside it."""
+"""Pushing manifests and indexes to a registry, under a tag or their digest, and listing referrers."""
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from occystrap_registry.distribution.uploads import whole
 from occystrap_registry.transport.answers import Reply
 
 
-def now_there(client: RegistryClient, name: str) -> Reply:
-    """Return what the registry answers when it is asked for a tag or digest that is to be pushed."""
+def fetch_existing(client: RegistryClient, name: str) -> Reply:
+    """Return the registry's answer, with any status, to GET of a tag or digest that will be pushed."""
     return fetch_manifest(client, name, client.address.push_scope)
 
 
-def understood(reply: Reply) -> Manifest | Index | None:
-    """Return the manifest or index in an answer; None if there is none, or nothing that an image could be."""
+def parsed_or_none(reply: Reply) -> Manifest | Index | None:
+    """Return the manifest or index in an answer; None if there is none, or it is malformed."""
     try:
         return parse_manifest_or_index(reply.body, reply.headers.get('content-type')) if reply.status == 200 else None
     except InvalidImage:
@@ -25,21 +25,20 @@ def understood(reply: Reply) -> Manifest | Index | None:
 
 
 def put_manifest(client: RegistryClient, name: str, document: Manifest | Index, differs: bool = False) -> Expectation:
-    """Put a manifest or index under a tag or its digest, unless it is there; return what to expect of it.
+    """Push a manifest or index under a tag or its digest, unless the registry has it; return its expectation.
 
-    It is not asked for again where it is known that something else `differs` from it there. Raises OutputError,
-    ServiceError.
+    `differs` means that the registry is known to have another document there. Raises OutputError, ServiceError.
     """
-    if differs or not _is_there(client, name, document):
+    if differs or not _exists(client, name, document):
         _push(client, name, document)
     kind = 'index' if isinstance(document, Index) else 'manifest'
     return Expectation(kind, name, document.digest, len(document.raw))
 
 
 def attach_referrers(client: RegistryClient, referrers: Sequence[WrittenReferrer]) -> list[Expectation]:
-    """Tag what is found by a tag; list what is found as a referrer, where the registry does not do so by itself.
+    """Push the tags of referrers, and list referrers if the registry does not; return the expectations.
 
-    Everything must be there by its digest. Returns what to expect.
+    The registry must have all of them by their digests.
     """
     expected = [put_manifest(client, each.tag, each.document) for each in referrers if each.tag]
     listed: defaultdict[Digest, list[Manifest | Index]] = defaultdict(list)
@@ -53,7 +52,7 @@ def attach_referrers(client: RegistryClient, referrers: Sequence[WrittenReferrer
 
 
 def _list(client: RegistryClient, subject: Digest, documents: Sequence[Manifest | Index]) -> None:
-    """Keep the tag that lists referrers (distribution-spec, Pushing Manifests with Subject) if there is no API."""
+    """Update the tag that lists referrers (distribution-spec, Pushing Manifests with Subject) if there is no API."""
     if referrers_by_api(client, subject) is not None:
         return
     index = tagged_referrers(client, subject) or Index.build(())
@@ -62,8 +61,8 @@ def _list(client: RegistryClient, subject: Digest, documents: Sequence[Manifest 
         put_manifest(client, referrers_tag(subject), index.extended(missing))
 
 
-def _is_there(client: RegistryClient, name: str, document: Manifest | Index) -> bool:
-    reply = now_there(client, name)
+def _exists(client: RegistryClient, name: str, document: Manifest | Index) -> bool:
+    reply = fetch_existing(client, name)
     return reply.status == 200 and reply.body == document.raw
 
 
@@ -74,6 +73,6 @@ def _push(client: RegistryClient, name: str, document: Manifest | Index) -> None
     if reply.status not in (200, 201, 202):
         named = address.name_of(Digest(name) if ':' in name else name)
         raise client.failure(reply, f'{named}: the registry refuses the manifest')
-    told = reply.headers.get('docker-content-digest')
-    if told not in (None, document.digest):
-        raise OutputError(f'{address.host} stored the manifest as {told}, not {document.digest}')
+    stored = reply.headers.get('docker-content-digest')
+    if stored not in (None, document.digest):
+        raise OutputError(f'{address.host} stored the manifest as {stored}, expected {document.digest}')

@@ -1,4 +1,4 @@
-"""What hangs on an image in a registry: its referrers, by API or by a tag in its place, and cosign's tags."""
+"""The referrers of an image in a registry: by the API or the tag that replaces it, and by cosign's tags."""
 from occystrap_core import InvalidImage
 from occystrap_core.oci import (
     COSIGN_SUFFIXES, MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, referrers_tag,
@@ -11,7 +11,7 @@ _NO_API = (400, 404, 405, 501)
 
 
 def list_referrers(client: RegistryClient, subject: Digest) -> list[Descriptor]:
-    """Return what the registry lists as referring to `subject`: by its API, and under the tag from before it had one.
+    """Return the referrers of `subject`: those of the API, and those under the tag, from before the API existed.
 
     Raises ServiceError, InvalidImage.
     """
@@ -21,7 +21,7 @@ def list_referrers(client: RegistryClient, subject: Digest) -> list[Descriptor]:
 
 
 def referrers_by_api(client: RegistryClient, subject: Digest) -> list[Descriptor] | None:
-    """Return what the API lists, page by page (distribution-spec, Listing Referrers); None where there is no API."""
+    """Return the referrers that the API lists (distribution-spec, Listing Referrers); None if there is no API."""
     path, entries = f'/v2/{client.address.reference.repository}/referrers/{subject}', list[Descriptor]()
     what, query = f'the referrers of {client.address.name_of(subject)}', ''
     paging = Paging(client.address.host, what)
@@ -41,16 +41,17 @@ def referrers_by_api(client: RegistryClient, subject: Digest) -> list[Descriptor
 
 
 def tagged_referrers(client: RegistryClient, subject: Digest) -> Index | None:
-    """Return the index under the tag that lists referrers where there is no API; None where there is no such tag."""
+    """Return the index under the tag that lists referrers without an API; None if there is no such tag."""
     tag = referrers_tag(subject)
     found = find_manifest(client, tag)
     if isinstance(found, Manifest):
-        raise InvalidImage(f'{client.address.name_of(tag)} should list referrers, but is no index')
+        raise InvalidImage(f'{client.address.name_of(tag)} must be an index of referrers, but is a manifest')
     return found
 
 
-def hanging_on(client: RegistryClient, subject: Digest) -> tuple[list[Descriptor], list[tuple[str, Manifest | Index]]]:
-    """Return the referrers of a digest, and what lies under cosign's tags for it; raises as `list_referrers` does."""
+def referring_to(client: RegistryClient, subject: Digest,
+                 ) -> tuple[list[Descriptor], list[tuple[str, Manifest | Index]]]:
+    """Return the referrers of a digest, and the documents under cosign's tags for it; raises as `list_referrers`."""
     client.settings.cancellation.check()
     tagged = []
     for suffix in COSIGN_SUFFIXES:

@@ -1,4 +1,4 @@
-"""A repository as the place where manifests and blobs lie."""
+"""A repository as a store of manifests and blobs."""
 from occystrap_core import BlobStore, Image
 from occystrap_core.oci import Descriptor, Index, Manifest, Reference
 from occystrap_registry.distribution.blobs import BlobSource, blob_size, tar_size_hint
@@ -8,7 +8,7 @@ from occystrap_registry.distribution.known_blobs import KnownBlobs
 
 
 class RepositoryStore(BlobStore):
-    """What one repository of a registry holds."""
+    """The manifests and blobs of one repository."""
 
     def __init__(self, client: RegistryClient) -> None:
         self._client = client
@@ -22,7 +22,7 @@ class RepositoryStore(BlobStore):
         return get_document(self._client, descriptor, what)
 
     def blob(self, descriptor: Descriptor) -> BlobSource:
-        """Open a blob, asked for when it is first read."""
+        """Return the blob, which is requested when it is first read."""
         return BlobSource(self._client, descriptor)
 
     def blob_size(self, descriptor: Descriptor) -> int | None:
@@ -34,7 +34,7 @@ class RepositoryStore(BlobStore):
         return tar_size_hint(self._client, descriptor)
 
     def image(self, reference: Reference, manifest: Manifest) -> Image:
-        """Return the image, and take note that its blobs can be mounted from here."""
+        """Return the image, and note that its blobs can be mounted from here."""
         address = self._client.address
         KnownBlobs.of(address.host, self._client.settings).add(
             address.reference.repository, (layer.digest for layer in manifest.layers if not layer.urls))

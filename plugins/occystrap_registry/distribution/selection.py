@@ -1,4 +1,4 @@
-"""Which images a pattern means: repositories of the catalog, tags of each."""
+"""Matching images with a pattern: the repositories of the catalog, and the tags of each."""
 
 from occystrap_core import ImageNotFound
 from occystrap_core.oci import Excluded, Reference, available_names, compile_pattern, has_glob, sort_references
@@ -8,49 +8,49 @@ from occystrap_registry.distribution.client import RegistryClient
 _OF_EACH = 5
 
 
-def matching(client: RegistryClient, wanted: Reference, excluded: Excluded) -> list[Reference]:
-    """Return what `wanted` means, its repository or tag a pattern or both, by repository and tag in natural order.
+def matching(client: RegistryClient, requested: Reference, excluded: Excluded) -> list[Reference]:
+    """Return the images that match `requested`, a pattern in repository or tag, in natural order.
 
-    Raises ImageNotFound, telling what there is, when nothing matches, ServiceError.
+    Raises ImageNotFound, with examples of existing names, when none matches, ServiceError.
     """
-    pattern = compile_pattern(wanted.tag)
-    repositories = _repositories(client, wanted, excluded)
+    pattern = compile_pattern(requested.tag)
+    repositories = _repositories(client, requested, excluded)
 
-    def look(repository: str) -> tuple[list[Reference], list[str]]:
-        tags = _tags(client, repository, named=repository == wanted.repository)
-        found = [wanted._replace(repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
+    def search(repository: str) -> tuple[list[Reference], list[str]]:
+        tags = _tags(client, repository, named=repository == requested.repository)
+        found = [requested._replace(repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
         return [each for each in found if each not in excluded], tags if len(repositories) == 1 else tags[:_OF_EACH]
 
-    looks = client.settings.in_parallel(look, repositories, helping=True)
-    matched = [reference for found, _ in looks for reference in found]
+    results = client.settings.in_parallel(search, repositories, helping=True)
+    matched = [reference for found, _ in results for reference in found]
     if not matched:
-        tags = list(dict.fromkeys(tag for _, tags in looks for tag in tags))
+        tags = list(dict.fromkeys(tag for _, tags in results for tag in tags))
         where = f' in the {len(repositories)} repositories that match' if len(repositories) > 1 else ''
-        raise ImageNotFound(f'{wanted}: no tag matches{where}; {available_names("tags", tags)}')
+        raise ImageNotFound(f'{requested}: no tag matches{where}; {available_names("tags", tags)}')
     return sort_references(matched)
 
 
 def not_excluded(reference: Reference, excluded: Excluded) -> list[Reference]:
-    """Return one image that was named; raises ImageNotFound when it is to be left out."""
+    """Return the one named image, as a list; raises ImageNotFound when it is excluded."""
     if reference in excluded:
-        raise ImageNotFound(f'{reference} is left out by exclude=')
+        raise ImageNotFound(f'{reference} is excluded: change exclude= to copy it')
     return [reference]
 
 
-def _repositories(client: RegistryClient, wanted: Reference, excluded: Excluded) -> list[str]:
-    if not has_glob(wanted.repository):
-        return [wanted.repository]
-    pattern = compile_pattern(wanted.repository)
+def _repositories(client: RegistryClient, requested: Reference, excluded: Excluded) -> list[str]:
+    if not has_glob(requested.repository):
+        return [requested.repository]
+    pattern = compile_pattern(requested.repository)
     catalog = list(list_repositories(client))
     found = [name for name in catalog if pattern.fullmatch(name) and not excluded.has_repository(name)]
     if not found:
-        raise ImageNotFound(f'{wanted}: no repository in the catalog matches; '
+        raise ImageNotFound(f'{requested}: no repository in the catalog matches; '
                             f'{available_names("repositories", catalog)}')
     return found
 
 
 def _tags(client: RegistryClient, repository: str, named: bool) -> list[str]:
-    """Return a repository's tags; none where a catalog, not the user, `named` one whose last image is gone."""
+    """Return a repository's tags; none if it does not exist and only a catalog, not the user, `named` it."""
     try:
         return list(list_tags(client, repository))
     except ImageNotFound:

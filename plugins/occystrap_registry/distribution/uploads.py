@@ -1,4 +1,4 @@
-"""Pushing blobs (distribution-spec, Pushing blobs): looked for, mounted, or sent, if possible in one request."""
+"""Pushing blobs (distribution-spec, Pushing blobs): found, mounted, or sent, if possible in one request."""
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ from occystrap_registry.transport.connections import Body, follow
 from occystrap_registry.transport.http_library import httpx
 
 _BREAKS = 2
-"""Broken attempts at one large request after which smaller ones are tried."""
+"""Failed attempts at one large request after which smaller ones are made."""
 _SMALL = 1 << 20
 
 
 class Uploads:
-    """Puts blobs into one repository, each once, even when several threads want it there."""
+    """Pushes blobs to one repository, each once, even if several threads push it."""
 
     def __init__(self, client: RegistryClient) -> None:
         self._client, self._address = client, client.address
@@ -30,29 +30,29 @@ class Uploads:
         self._known = KnownBlobs.of(self._address.host, client.settings)
 
     def check_access(self) -> None:
-        """Begin an upload and call it off: only so do registries tell who may push; raises AccessDenied."""
+        """Begin an upload and cancel it, since only that shows whether a push is allowed; raises AccessDenied."""
         begun = self._begin()
         self._client.dismiss(str(follow(begun.url, begun.headers['location'])), self._address.push_scope)
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Tell whether the repository has a blob of this digest and size."""
+        """Return whether the repository has a blob with this digest and size."""
         there = self.size(descriptor.digest) == descriptor.size
         if there:
             self._known.add(self._address.reference.repository, [descriptor.digest])
         return there
 
     def size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of a blob of the repository, None without one, or where the registry tells none."""
+        """Return the size in bytes of a blob of the repository, None if it is missing or the size not reported."""
         reply = self._client.fetch('HEAD', self._address.blob(digest), self._address.push_scope)
         if reply.status not in (200, 404):
             raise self._client.failure(reply, f'HEAD of blob {digest} at {self._address.host} failed')
-        told = reply.headers.get('content-length', '')
-        return int(told) if reply.status == 200 and told.isascii() and told.isdigit() else None
+        length = reply.headers.get('content-length', '')
+        return int(length) if reply.status == 200 and length.isascii() and length.isdigit() else None
 
     def put(self, descriptor: Descriptor, body: Body) -> bool:
-        """Send a blob; return False, without it, where another thread has just sent it.
+        """Send a blob; return False, without sending, if another thread has sent it.
 
-        An attempt that breaks off starts over with a new upload. Raises OutputError, ServiceError.
+        After a failed attempt a new upload is begun. Raises OutputError, ServiceError.
         """
         with self._lock:
             alone = self._locks[descriptor.digest]
@@ -60,16 +60,16 @@ class Uploads:
             if descriptor.digest in self._sent:
                 return False
             reply = self._send(descriptor, body)
-            if reply.status != 404 or not self.has(descriptor):  # an upload may be gone as its last answer was lost
+            if reply.status != 404 or not self.has(descriptor):  # 404 after success if the last answer was lost
                 self._check(reply, descriptor)
             self._sent.add(descriptor.digest)
             self._known.add(self._address.reference.repository, [descriptor.digest])
             return True
 
     def mount(self, descriptor: Descriptor) -> bool:
-        """Have the registry take the blob from another repository (distribution-spec, Mounting a blob).
+        """Mount the blob from another repository (distribution-spec, Mounting a blob).
 
-        Returns False where none is known to have it, or the registry would rather be sent it.
+        Returns False if none is known to have it, or the registry does not mount it.
         """
         source = self._known.elsewhere(self._address.reference.repository, descriptor.digest)
         if source is None:
@@ -79,7 +79,7 @@ class Uploads:
         try:
             reply = self._client.fetch('POST', target, scope, {'Content-Length': '0'})
         except AccessDenied:
-            return False  # who may push here need not be let in there
+            return False  # permission to push here does not include reading there
         if reply.status == 202 and 'location' in reply.headers:
             self._begun[descriptor.digest] = reply
         if reply.status != 201:
@@ -88,7 +88,7 @@ class Uploads:
         return True
 
     def _send(self, descriptor: Descriptor, body: Body) -> Reply:
-        """Send in one request; in chunks where the registry, or what is before it, does not take so much at once."""
+        """Send in one request; in chunks if the registry, or a proxy before it, refuses such a large body."""
         attempts, broken = self._client.attempts(), 0
         headers = {'Content-Length': str(descriptor.size), 'Content-Type': 'application/octet-stream'}
         while True:
@@ -111,22 +111,22 @@ class Uploads:
                     return reply
 
     def _begin(self) -> Reply:
-        """Open an upload; the answer says where to, whatever query and host the registry chose."""
+        """Open an upload and return the answer, whose Location is the registry's choice."""
         reply = self._client.fetch('POST', self._address.uploads, self._address.push_scope, {'Content-Length': '0'})
         if reply.status != 202 or 'location' not in reply.headers:
-            raise self._client.failure(reply, f'{self._address.reference.name} does not take blobs')
+            raise self._client.failure(reply, f'{self._address.reference.name} refuses uploads')
         return reply
 
     def _check(self, reply: Reply, descriptor: Descriptor) -> None:
         if reply.status != 201:
             raise self._client.failure(reply, f'{self._address.reference.name} refuses blob {descriptor.digest}')
-        told = reply.headers.get('docker-content-digest')
-        if told not in (None, descriptor.digest):
-            raise OutputError(f'{self._address.host} stored blob {descriptor.digest} as {told}')
+        stored = reply.headers.get('docker-content-digest')
+        if stored not in (None, descriptor.digest):
+            raise OutputError(f'{self._address.host} stored blob {descriptor.digest} as {stored}')
 
 
 def whole(data: bytes) -> Body:
-    """Return a body that is one piece of bytes."""
+    """Return a body that consists of these bytes."""
     def body() -> Iterable[memoryview]:
         return [memoryview(data)]
     return body

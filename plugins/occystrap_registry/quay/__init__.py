@@ -1,1 +1,1 @@
-"""quay://, the images of an organisation on Quay."""
+"""quay://: the images of an organisation on Quay."""

@@ -1,4 +1,4 @@
-"""Quay's own API (https://docs.quay.io/api/): what an organisation has, and since when."""
+"""Quay's own API (https://docs.quay.io/api/): repositories and tags with the times of their last changes."""
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -18,14 +18,14 @@ _TAGS = 100
 
 
 class Named(NamedTuple):
-    """A repository or tag, and when it was last changed, in seconds since 1970, None where Quay does not say."""
+    """A repository or tag, and the time of its last change in seconds since 1970, None if Quay gives none."""
 
     name: str
     modified: float | None
 
 
 class QuayApi:
-    """Asks the API of the host that `client` is for; `token` is an OAuth token, empty for what all may see."""
+    """The API on the host of `client`; `token` is an OAuth token, empty for public content."""
 
     def __init__(self, client: RegistryClient, token: str = '') -> None:
         self._client, self._token = client, token
@@ -52,12 +52,12 @@ class QuayApi:
             query = {**query, 'next_page': str(following)}
 
     def tags(self, repository: str, only: str = '') -> Iterator[Named]:
-        """Yield the tags that a repository has now, or `only` that one; raises as `repositories` does."""
+        """Yield the current tags of a repository, with `only` just that one; raises as `repositories` does."""
         what = f'the tags of {repository}'
         paging, number = Paging(self._host, what), 1
-        wanted = {'specificTag': only} if only else {}
+        selection = {'specificTag': only} if only else {}
         while True:
-            query = {'onlyActiveTags': 'true', 'limit': str(_TAGS), 'page': str(number), **wanted}
+            query = {'onlyActiveTags': 'true', 'limit': str(_TAGS), 'page': str(number), **selection}
             page = self._get(f'/api/v1/repository/{repository}/tag/', query, what)
             listed = [self._named(each, '', is_tag, what) for each in _items(page, what, 'tags')]
             yield from _fresh(paging, listed)
@@ -69,11 +69,11 @@ class QuayApi:
     def _named(self, item: Mapping[str, Any], prefix: str, is_name: Callable[[object], bool], what: str) -> Named:
         name = f'{prefix}{item.get("name")}'
         if not is_name(name):
-            raise ServiceError(f'{self._host} lists {name[:80]!r} in {what}, which cannot be a name')
+            raise ServiceError(f'{self._host} lists {name[:80]!r} in {what}, which is not a valid name')
         return Named(name, _modified(item))
 
     def _get(self, path: str, query: Mapping[str, str], what: str) -> dict[str, Any]:
-        """Return the JSON object that the API answers with; raises ImageNotFound, AccessDenied, ServiceError."""
+        """Return the JSON object in the API's answer; raises ImageNotFound, AccessDenied, ServiceError."""
         self._client.settings.cancellation.check()
         url = follow(self._client.find_base(), f'{path}?{urlencode(query)}')
         authorization = f'Bearer {self._token}' if self._token else None
@@ -86,16 +86,16 @@ class QuayApi:
         except InvalidImage:
             document = None
         if not isinstance(document, dict):
-            raise ServiceError(f'{self._host} does not answer as Quay when asked for {what}')
+            raise ServiceError(f'{self._host} does not answer as Quay to the request for {what}')
         return document
 
     def _failure(self, reply: Reply, what: str) -> ServiceError | ImageNotFound:
-        text = f'{self._host} does not tell {what} (HTTP {reply.status})'
+        text = f'{self._host} does not list {what} (HTTP {reply.status})'
         if reply.status in (401, 403):
-            advice = 'check the token' if self._token else 'give OCCYSTRAP_QUAY_TOKEN, a token of an application there'
+            advice = 'check the token' if self._token else 'set OCCYSTRAP_QUAY_TOKEN to a token of an application there'
             return AccessDenied(f'{text}: {advice}')
         if reply.status == 404:
-            return ImageNotFound(f'{text}: is the name right, and is it public?')
+            return ImageNotFound(f'{text}: check the name, and whether it is public')
         return ServiceUnavailable(text) if reply.status >= 500 or reply.status == 429 else ServiceError(text)
 
 
@@ -112,7 +112,7 @@ def _items(page: Mapping[str, Any], what: str, key: str) -> list[dict[str, Any]]
 
 
 def _modified(item: Mapping[str, Any]) -> float | None:
-    """Return when something was changed: tags have start_ts, repositories a number, old servers an RFC 5322 date."""
+    """Return the time of the last change: tags have start_ts, repositories a number, old servers an RFC 5322 date."""
     for when in (item.get('start_ts'), item.get('last_modified')):
         if isinstance(when, int | float) and not isinstance(when, bool):
             return float(when)

@@ -1,4 +1,4 @@
-"""quay://: the images of an organisation on Quay, found by Quay's own API, then read as from any registry."""
+"""quay://: the images of an organisation on Quay, listed by Quay's own API, then read as from any registry."""
 import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
@@ -21,7 +21,7 @@ _OWN = ('host', 'since', 'token')
 
 
 class QuayInput(ImageInput):
-    """Images on Quay: `quay://organisation/repository[:tag]`, repository and tag maybe patterns."""
+    """Images on Quay: `quay://organisation/repository[:tag]`; repository and tag may be patterns."""
 
     gives_indexes = True
 
@@ -38,15 +38,15 @@ class QuayInput(ImageInput):
 
     def references(self) -> Iterable[Reference]:
         """Return the images that match, are new enough and not excluded; raises ImageNotFound, ServiceError."""
-        wanted = self._address.reference
-        if not self._since and not has_glob(wanted.repository + wanted.tag):
-            return not_excluded(wanted, self._excluded)
-        repositories = self._repositories(wanted)
+        requested = self._address.reference
+        if not self._since and not has_glob(requested.repository + requested.tag):
+            return not_excluded(requested, self._excluded)
+        repositories = self._repositories(requested)
         found = self.settings.in_parallel(self._tagged, repositories, helping=True)
         matched = [reference for references in found for reference in references]
         if not matched:
             newer = f' and is newer than {self._since:%Y-%m-%d %H:%M} UTC' if self._since else ''
-            raise ImageNotFound(f'{wanted}: no tag matches{newer} in {first_names(repositories)}')
+            raise ImageNotFound(f'{requested}: no tag matches{newer} in {first_names(repositories)}')
         return sort_references(matched)
 
     def open(self, reference: Reference) -> Image | ImageIndex:
@@ -63,44 +63,44 @@ class QuayInput(ImageInput):
         self._api.close()
         self._client.close()
 
-    def _repositories(self, wanted: Reference) -> list[str]:
-        if not has_glob(wanted.repository):
-            return [wanted.repository]
-        pattern, organisation = compile_pattern(wanted.repository), wanted.repository.partition('/')[0]
+    def _repositories(self, requested: Reference) -> list[str]:
+        if not has_glob(requested.repository):
+            return [requested.repository]
+        pattern, organisation = compile_pattern(requested.repository), requested.repository.partition('/')[0]
         listed = list(self._api.repositories(organisation))
         found = [each.name for each in listed if pattern.fullmatch(each.name) and self._may_be_new(each)
                  and not self._excluded.has_repository(each.name)]
         if not found:
             what = available_names('repositories', [each.name for each in listed])
-            raise ImageNotFound(f'{wanted}: no repository of {organisation} matches; {what}')
+            raise ImageNotFound(f'{requested}: no repository of {organisation} matches; {what}')
         return found
 
     def _tagged(self, repository: str) -> list[Reference]:
-        wanted = self._address.reference._replace(repository=repository)
-        pattern = compile_pattern(wanted.tag)
-        only = '' if has_glob(wanted.tag) else wanted.tag
-        tags = [(tag, wanted._replace(tag=tag.name)) for tag in self._api.tags(repository, only)
+        requested = self._address.reference._replace(repository=repository)
+        pattern = compile_pattern(requested.tag)
+        only = '' if has_glob(requested.tag) else requested.tag
+        tags = [(tag, requested._replace(tag=tag.name)) for tag in self._api.tags(repository, only)
                 if pattern.fullmatch(tag.name)]
         return [reference for tag, reference in tags
                 if reference not in self._excluded and self._is_new(tag, repository)]
 
     def _may_be_new(self, repository: Named) -> bool:
-        """Tell whether a repository can have tags that are new enough."""
+        """Return whether a repository can have tags that are new enough."""
         return self._since is None or repository.modified is None or repository.modified >= self._since.timestamp()
 
     def _is_new(self, tag: Named, repository: str) -> bool:
-        """Tell whether a tag is new enough; raises ServiceError when nobody says."""
+        """Return whether a tag is new enough; raises ServiceError if its time is not known."""
         if self._since and tag.modified is None:
-            raise ServiceError(f'{self._address.host} does not tell when {repository}:{tag.name} was made: leave out '
-                               'since=, or exclude= it')
+            raise ServiceError(f'{self._address.host} does not report when {repository}:{tag.name} was created: leave '
+                               'out since=, or exclude= it')
         return self._may_be_new(tag)
 
 
 def _address(images: Location, settings: Settings, location: Location) -> Address:
-    """Return where the images are; raises UsageError for what is not `organisation/repository[:tag]`."""
+    """Return the address of the images; raises UsageError for anything but `organisation/repository[:tag]`."""
     organisation, slash, repository = location.path.partition('/')
     if not repository or has_glob(organisation) or '@' in organisation:
-        raise UsageError(f'{location} is not of the form quay://organisation/repository:tag; the repository and the '
+        raise UsageError(f'{location} is malformed: give quay://organisation/repository:tag; the repository and the '
                          'tag may be patterns, the organisation may not')
     return parse_address(images, settings, patterns=True)
 
@@ -110,19 +110,19 @@ def _without(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _since(text: str | None) -> datetime | None:
-    """Return the time that an ISO 8601 date says, in UTC unless it says otherwise; raises UsageError."""
+    """Return the time of an ISO 8601 date, in UTC unless it has another time zone; raises UsageError."""
     if not text:
         return None
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f'since={text!r} is no date such as 2024-01-31 or 2024-01-31T12:00:00Z') from None
+        raise UsageError(f'since={text!r} is not a date: give one such as 2024-01-31 or 2024-01-31T12:00:00Z') from None
     return when.astimezone(timezone.utc) if when.tzinfo else when.replace(tzinfo=timezone.utc)
 
 
 def _token(given: str | None) -> str:
-    """Return the token of the option or of OCCYSTRAP_QUAY_TOKEN; raises UsageError for what can be none."""
+    """Return the token of the option or of OCCYSTRAP_QUAY_TOKEN; raises UsageError for an invalid one."""
     token = given or os.environ.get('OCCYSTRAP_QUAY_TOKEN', '')
     if not token.isascii() or not token.isprintable() or ' ' in token:
-        raise UsageError('the token for Quay has characters that no token has')
+        raise UsageError('the token for Quay has invalid characters: check token= and OCCYSTRAP_QUAY_TOKEN')
     return token

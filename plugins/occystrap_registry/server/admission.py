@@ -1,4 +1,4 @@
-"""Who may ask for what: on a port that every user of the machine reaches, only who knows a secret."""
+"""Access control: every user of the machine can reach the port, so requests need a secret."""
 import base64
 import hmac
 
@@ -13,10 +13,10 @@ _OPEN = ('/v2', '/v2/')
 
 
 class Admission:
-    """Lets requests through to the registry, before anything but their header was read.
+    """Admits requests to the registry, or refuses them, by their header.
 
-    They must have the password, where there is one, and must be for what the storage admits, whose repositories may
-    have names that nobody can guess; that this is a registry (`/v2/`) is told to everybody.
+    They must have the password, if there is one, and a path that the storage admits, whose repositories may have secret
+    names. Only `/v2/` needs no secret name.
     """
 
     def __init__(self, registry: ASGIApp, storage: Storage, password: str, callers: Callers) -> None:
@@ -44,6 +44,6 @@ class Admission:
 
 
 def _refused(status: int, code: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an answer after which the connection ends: the body of the request is never read."""
-    errors = [{'code': code, 'message': 'there is no such repository, or it is another\'s', 'detail': {}}]
+    """Return an answer that closes the connection: the body of the request is not read."""
+    errors = [{'code': code, 'message': 'there is no such repository, or access is denied', 'detail': {}}]
     return JSONResponse({'errors': errors}, status, {**(headers or {}), 'Connection': 'close'})

@@ -16,22 +16,22 @@ from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.upload_files import Uploads
 
 Observer = Callable[[str, str, int], None]
-"""Hears of each answered request: method, path, status."""
+"""Called for each answered request with method, path and status."""
 
 
 async def version(request: Request) -> Response:
-    """GET /v2/: this is a registry."""
+    """GET /v2/: show that this is a registry."""
     return JSONResponse({}, headers={'Docker-Distribution-Api-Version': 'registry/2.0'})
 
 
 async def unknown(request: Request) -> Response:
-    """Anything else: no such endpoint."""
+    """Any other path: raise Problem 404."""
     raise Problem(404, 'UNSUPPORTED', 'there is no such endpoint')
 
 
 def registry_application(storage: Storage, callers: Callers, observer: Observer | None = None, password: str = '',
                          ) -> ASGIApp:
-    """Return the ASGI application that serves a storage, to who knows the `password` if there is one."""
+    """Return the ASGI application that serves a storage, protected by `password` if there is one."""
     blob, upload = '/v2/{name:path}/blobs/{digest}', '/v2/{name:path}/blobs/uploads/{upload}'
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[

@@ -17,12 +17,12 @@ _RANGE = re.compile(r'bytes=([0-9]{0,18})-([0-9]{0,18})')
 
 
 async def get_blob(request: Request) -> Response:
-    """GET and HEAD: a blob, or one range of it (RFC 9110, 14.2)."""
+    """GET and HEAD: return a blob, or one range of it (RFC 9110, 14.2)."""
     storage: Storage = request.app.state.storage
     digest = request_names.digest(request.path_params['digest'])
     repository = request_names.repository_name(request.path_params['name'])
     size = await anyio.to_thread.run_sync(storage.blob_size, repository, digest)
-    first, last = _wanted_range(request.headers.get('range'), size)
+    first, last = _requested_range(request.headers.get('range'), size)
     headers = {'Docker-Content-Digest': digest, 'Content-Type': 'application/octet-stream', 'Accept-Ranges': 'bytes',
                'Content-Length': str(last - first + 1)}
     partial = 'range' in request.headers and (first, last) != (0, size - 1)
@@ -36,15 +36,15 @@ async def get_blob(request: Request) -> Response:
 
 
 async def delete_blob(request: Request) -> Response:
-    """DELETE: the repository does not know the blob any more."""
+    """DELETE: remove the blob from the repository."""
     storage: Storage = request.app.state.storage
     storage.delete_blob(request_names.repository_name(request.path_params['name']),
                         request_names.digest(request.path_params['digest']))
     return Response(status_code=202)
 
 
-def _wanted_range(text: str | None, size: int) -> tuple[int, int]:
-    """Return first and last byte; raises Problem 416 for a range outside; what is no range means everything."""
+def _requested_range(text: str | None, size: int) -> tuple[int, int]:
+    """Return first and last byte, by default all; raises Problem 416 for a range outside; ignores malformed ones."""
     found = _RANGE.fullmatch(text) if text else None
     if not found or not (found[1] or found[2]):
         return 0, size - 1

@@ -1,4 +1,4 @@
-"""Who is connected: strangers get little time to say what they want, and the oldest make room for others."""
+"""The connections of a server: unauthenticated ones have short timeouts, and the oldest are closed for new ones."""
 import asyncio
 import time
 from dataclasses import dataclass
@@ -7,37 +7,38 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _HEADER = 10.0
-"""Seconds that a stranger gets for the header of a request, and one that was let in from one request to the next."""
+"""Timeout in seconds for the header of a request on a connection without an admitted request."""
 _IDLE = 60.0
+"""Timeout in seconds between requests on a connection with an admitted request."""
 _STRANGERS = 64
-"""Connections that may wait at once without having been let in."""
+"""Limit of waiting connections without an admitted request."""
 _CONNECTIONS = 256
-"""Connections that may be open at once, all in all."""
+"""Limit of all open connections."""
 
 Peer = tuple[str, int]
 
 
 @dataclass
 class Caller:
-    """One connection: `known` once a request of it was let in, `waiting` since then for the next, None meanwhile."""
+    """One connection: `known` after an admitted request; `waiting` since a monotonic time, None during a request."""
 
     transport: asyncio.Transport
     waiting: float | None
     known: bool = False
 
     def overdue(self, now: float) -> bool:
-        """Tell whether it has waited for longer than it may."""
+        """Return whether it has exceeded its timeout."""
         return self.waiting is not None and now - self.waiting >= (_IDLE if self.known else _HEADER)
 
 
 class Callers:
-    """The connections of one server, all on its event loop."""
+    """The connections of one server; to be used on its event loop only."""
 
     def __init__(self) -> None:
         self._callers: dict[Peer, Caller] = {}
 
     def arrived(self, transport: asyncio.Transport) -> None:
-        """Take note of a connection; too many strangers that wait, or connections, cost the oldest stranger its own."""
+        """Note a new connection; beyond a limit the oldest unauthenticated connection is closed."""
         new = Caller(transport, time.monotonic())
         self._callers[transport.get_extra_info('peername')[:2]] = new
         asyncio.get_running_loop().call_later(_HEADER, self._dismiss_overdue)
@@ -54,12 +55,12 @@ class Callers:
         caller.transport.abort()
 
     def asks(self, peer: Peer, let_in: bool) -> None:
-        """Take note of the header of a request."""
+        """Note the header of a request."""
         if caller := self._callers.get(peer):
             caller.waiting, caller.known = None, caller.known or let_in
 
     def answered(self, peer: Peer) -> None:
-        """Take note that a request is done with."""
+        """Note the end of a request."""
         if caller := self._callers.get(peer):
             caller.waiting = time.monotonic()
             asyncio.get_running_loop().call_later(_IDLE if caller.known else _HEADER, self._dismiss_overdue)
@@ -72,7 +73,7 @@ class Callers:
 
 
 class CallerProtocol(H11Protocol):
-    """HTTP/1.1, whose connections are counted; a subclass for each server has its `callers`."""
+    """HTTP/1.1 that notes its connections; each server has a subclass with its `callers`."""
 
     callers: Callers
 
@@ -82,11 +83,11 @@ class CallerProtocol(H11Protocol):
         return type('CallerProtocol', (cls,), {'callers': callers})
 
     def connection_made(self, transport: Any) -> None:
-        """Take note of it."""
+        """Note the connection."""
         super().connection_made(transport)
         self.callers.arrived(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget the connection."""
         super().connection_lost(exc)
         self.callers.left(self.transport)

@@ -19,7 +19,7 @@ _NUMBER = re.compile(r'[0-9]{1,9}')
 
 
 async def put_manifest(request: Request) -> Response:
-    """PUT: a manifest or index whose parts are all here, under a tag or under its digest."""
+    """PUT: store a manifest or index, whose parts must exist, under a tag or its digest."""
     storage, repository, reference = _addressed(request)
     raw = await _capped_body(request)
     digest = Digest.of(raw)
@@ -36,7 +36,7 @@ async def put_manifest(request: Request) -> Response:
 
 
 async def get_manifest(request: Request) -> Response:
-    """GET and HEAD: a manifest, byte for byte."""
+    """GET and HEAD: return a manifest, byte for byte."""
     storage, repository, reference = _addressed(request)
     digest, media_type, raw = storage.manifest(repository, reference)
     headers = {'Docker-Content-Digest': digest, 'Content-Type': media_type, 'Content-Length': str(len(raw))}
@@ -44,14 +44,14 @@ async def get_manifest(request: Request) -> Response:
 
 
 async def delete_manifest(request: Request) -> Response:
-    """DELETE: a tag, or a manifest."""
+    """DELETE: remove a tag, or a manifest."""
     storage, repository, reference = _addressed(request)
     storage.delete_manifest(repository, reference)
     return Response(status_code=202)
 
 
 async def list_tags(request: Request) -> Response:
-    """GET: a repository's tags, in pages."""
+    """GET: return a page of a repository's tags."""
     storage: Storage = request.app.state.storage
     repository = request_names.repository_name(request.path_params['name'])
     page, headers = _page(request, storage.tags(repository))
@@ -59,14 +59,14 @@ async def list_tags(request: Request) -> Response:
 
 
 async def catalog(request: Request) -> Response:
-    """GET: all repositories, in pages."""
+    """GET: return a page of all repositories."""
     storage: Storage = request.app.state.storage
     page, headers = _page(request, sorted(storage.repositories()))
     return JSONResponse({'repositories': page}, headers=headers)
 
 
 async def list_referrers(request: Request) -> Response:
-    """GET: what refers to a manifest, as an index, in pages, all or of one kind."""
+    """GET: return a page of a manifest's referrers as an index, all or of one artifact type."""
     storage: Storage = request.app.state.storage
     repository = request_names.repository_name(request.path_params['name'])
     subject, kind = request_names.digest(request.path_params['digest']), request.query_params.get('artifactType')
@@ -91,7 +91,7 @@ def _addressed(request: Request) -> tuple[Storage, str, Digest | str]:
 
 
 async def _capped_body(request: Request) -> bytes:
-    """Return the body; raises Problem 413 as soon as it is over the cap."""
+    """Return the body; raises Problem 413 as soon as it exceeds the limit."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
@@ -102,7 +102,7 @@ async def _capped_body(request: Request) -> bytes:
 
 def _validated(storage: Storage, repository: str, raw: bytes, content_type: str | None,
                ) -> tuple[Manifest | Index, Digest | None]:
-    """Return the manifest and its subject; raises Problem 400 for what is none or names parts that are not here."""
+    """Return the manifest and its subject; raises Problem 400 for an invalid one, or one with missing parts."""
     try:
         parsed = parse_manifest_or_index(raw, content_type)
         subject = subject_of(parsed)
@@ -122,11 +122,12 @@ def _validated(storage: Storage, repository: str, raw: bytes, content_type: str 
 
 def _page(request: Request, everything: list[str], kept: Mapping[str, str] | None = None,
           ) -> tuple[list[str], dict[str, str]]:
-    """Return the page that `n` and `last` ask for, and the Link to the next (RFC 8288), which keeps `kept`."""
-    wanted = request.query_params.get('n', str(_PAGE))
-    if not _NUMBER.fullmatch(wanted):
+    """Return the page for `n` and `last`, and a header with the Link to the next (RFC 8288), with `kept` in its query.
+    """
+    number = request.query_params.get('n', str(_PAGE))
+    if not _NUMBER.fullmatch(number):
         raise Problem(400, 'PAGINATION_NUMBER_INVALID', 'n is not a number of at most nine digits')
-    count, last = min(int(wanted), _PAGE), request.query_params.get('last', '')
+    count, last = min(int(number), _PAGE), request.query_params.get('last', '')
     rest = [each for each in everything if each > last]
     page = rest[:count]
     more = len(rest) > count and page

@@ -1,11 +1,11 @@
-"""What the server says when it refuses: the JSON of distribution-spec, Error codes."""
+"""The error answers of the server: the JSON of distribution-spec, Error codes."""
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 
 class Problem(Exception):
-    """A refusal with its HTTP status, the spec's code, and a text for people."""
+    """A refusal with its HTTP status, the spec's code, and a message."""
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -13,14 +13,14 @@ class Problem(Exception):
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:
-    """Return the response for what the router refuses, such as a method that an endpoint does not have."""
+    """Return the response for a refusal by the router, such as an unsupported method."""
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     return await answer_problem(request, Problem(error.status_code, 'UNSUPPORTED', error.detail, headers))
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
-    """Return the response for a Problem; a HEAD request gets its status alone."""
+    """Return the response for a Problem; a HEAD request gets the status only."""
     assert isinstance(error, Problem)
     if request.method == 'HEAD':
         return Response(status_code=error.status, headers=error.headers)

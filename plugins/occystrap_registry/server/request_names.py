@@ -1,4 +1,4 @@
-"""The grammar of names in requests (distribution-spec, Pulling manifests): what it refuses never reaches a path."""
+"""The grammar of names in requests (distribution-spec, Pulling manifests): invalid names never reach a path."""
 import re
 
 from occystrap_core import InvalidImage
@@ -34,12 +34,12 @@ def tag(text: str) -> str:
 
 
 def is_digest(reference: str) -> bool:
-    """Tell whether a manifest's reference is meant as a digest; a tag has no colon."""
+    """Return whether a manifest's reference is a digest; a tag has no colon."""
     return ':' in reference
 
 
 def upload_id(text: str) -> str:
-    """Return the ID of an upload; raises Problem 404 BLOB_UPLOAD_UNKNOWN for what no server gave out."""
+    """Return the ID of an upload; raises Problem 404 BLOB_UPLOAD_UNKNOWN for a malformed one."""
     if not _UPLOAD.fullmatch(text):
         raise Problem(404, 'BLOB_UPLOAD_UNKNOWN', 'there is no such upload')
     return text

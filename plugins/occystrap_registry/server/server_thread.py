@@ -1,4 +1,4 @@
-"""Running the registry inside another program: on a thread of its own, on loopback, on a port that was free."""
+"""Running the registry inside another program: on a thread of its own, on loopback, on a free port."""
 import asyncio
 import logging
 import socket
@@ -21,9 +21,9 @@ _TICK = 0.1
 
 
 class _QuietServer(uvicorn.Server):
-    """A server that reports when it is ready, and stops without the library's fixed waits of a tenth of a second.
+    """A server that reports when it is ready, and stops without the library's fixed delays of a tenth of a second.
 
-    Run on a thread other than the main one it leaves signals alone.
+    On a thread other than the main one it installs no signal handlers.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -39,10 +39,10 @@ class _QuietServer(uvicorn.Server):
         self.ready.set()
 
     def request_stop(self) -> None:
-        """Have the server stop; may be called from any thread, also when it has stopped already."""
+        """Ask the server to stop; may be called from any thread, also after it has stopped."""
         self.should_exit = True
         if self._loop:
-            with suppress(RuntimeError):  # it has ended
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def main_loop(self) -> None:
@@ -54,13 +54,13 @@ class _QuietServer(uvicorn.Server):
                 await asyncio.wait_for(self._stopping.wait(), _TICK)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close what is idle; leave it to the library to wait for requests that are under way."""
+        """Close idle connections; the library waits for current requests."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await asyncio.sleep(0)
-        await asyncio.sleep(0)  # the loop has closed the connections by now that had nothing to do
+        await asyncio.sleep(0)  # by now the loop has closed the idle connections
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)
 
@@ -70,10 +70,10 @@ class RegistryServer:
 
     def __init__(self, root: Path | Storage, port: int = 0, observer: Observer | None = None, password: str = '',
                  ) -> None:
-        """`root` keeps the content: a directory, made if missing, or a storage; port 0 takes a free one.
+        """`root` holds the content: a directory, made if missing, or a storage; port 0 selects a free one.
 
-        All users of the machine reach the port: without a `password`, which is for the user `occystrap`, they can do as
-        they like but for what the storage does not admit. Raises ServiceUnavailable when the port is taken.
+        All users of the machine can reach the port: without a `password`, for the user `occystrap`, they can do
+        whatever the storage admits. Raises ServiceUnavailable when the port is in use.
         """
         logging.getLogger('uvicorn').addHandler(logging.NullHandler())  # else its warnings go to stderr
         self._socket = socket.socket(proto=socket.IPPROTO_TCP)  # without it asyncio leaves TCP_NODELAY off
@@ -103,7 +103,7 @@ class RegistryServer:
         self.stop()
 
     def stop(self, at_once: bool = False) -> None:
-        """Serve no more; requests that are under way get a second to end, none with `at_once`."""
+        """Stop; current requests have a second to end, with `at_once` none."""
         self._server.force_exit = at_once
         self._server.request_stop()
         self._thread.join(_STOPPING)

@@ -9,12 +9,11 @@ from occystrap_registry.server.problems import Problem
 
 
 class Storage:
-    """A directory of blobs, shared by repositories that each know which of them are theirs.
+    """A directory of blobs, shared by repositories, each with marks for its own.
 
-    `blobs/sha256/<hex>` holds content; `repositories/<name>/_blobs|_manifests/<hex>` mark what belongs to a repository,
-    a manifest's mark holding its media type; `repositories/<name>/_tags/<tag>` holds a digest,
-    `repositories/<name>/_referrers/<hex>/<hex>` marks who refers to a manifest; `temporary/` holds all that is not
-    complete.
+    `blobs/sha256/<hex>` has the content; `repositories/<name>/_blobs|_manifests/<hex>` mark what a repository has, a
+    manifest's mark contains its media type; `repositories/<name>/_tags/<tag>` contains a digest,
+    `repositories/<name>/_referrers/<hex>/<hex>` marks the referrers of a manifest; `temporary/` has incomplete files.
     """
 
     def __init__(self, root: Path) -> None:
@@ -24,14 +23,14 @@ class Storage:
             directory.mkdir(parents=True, exist_ok=True)
 
     largest = float('inf')
-    """Bytes that one blob may have."""
+    """Limit of a blob in bytes."""
 
     def admits(self, path: str) -> bool:
-        """Tell whether requests for a path, such as `/v2/app/tags/list`, are for anybody who can make them."""
+        """Return whether requests for a path, such as `/v2/app/tags/list`, are admitted."""
         return True
 
     def blob(self, digest: Digest) -> Path:
-        """Return where the content of `digest` is, or would be."""
+        """Return the path for the content of `digest`, which need not exist."""
         return self._blobs / digest.hex
 
     def blob_of(self, repository: str, digest: Digest) -> Path:
@@ -46,7 +45,7 @@ class Storage:
         return self.blob_of(repository, digest).stat().st_size
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
-        """Tell whether a repository has a blob."""
+        """Return whether a repository has a blob."""
         return self._mark(repository, '_blobs', digest.hex).exists() and self.blob(digest).exists()
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
@@ -55,19 +54,19 @@ class Storage:
         self._write(self._mark(repository, '_blobs', digest.hex), '')
 
     def mount_blob(self, repository: str, digest: Digest, origin: str) -> bool:
-        """Make a blob of `origin` known in `repository`; returns whether `origin` has it."""
+        """Add a blob of `origin` to `repository`; return whether `origin` has it."""
         if not self.has_blob(origin, digest):
             return False
         self._write(self._mark(repository, '_blobs', digest.hex), '')
         return True
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
-        """Make a blob unknown in a repository; raises Problem 404. The content stays for other repositories."""
+        """Remove a blob from a repository; raises Problem 404. The content is kept for other repositories."""
         self.blob_of(repository, digest)
         self._mark(repository, '_blobs', digest.hex).unlink()
 
     def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
-        """Keep a manifest and, with `tag`, point that at it."""
+        """Store a manifest and, with `tag`, set that to it."""
         complete = self.temporary / uuid.uuid4().hex
         complete.write_bytes(raw)
         os.replace(complete, self.blob(digest))
@@ -76,11 +75,11 @@ class Storage:
             self._write(self._mark(repository, '_tags', tag), digest)
 
     def add_referrer(self, repository: str, subject: Digest, digest: Digest) -> None:
-        """Remember that a manifest refers to another, which may be here or not."""
+        """Note that a manifest refers to another, which need not exist."""
         self._write(self._mark(repository, f'_referrers/{subject.hex}', digest.hex), '')
 
     def referrers(self, repository: str, subject: Digest) -> list[Digest]:
-        """Return the manifests here that refer to another, in order of their digests."""
+        """Return the manifests of a repository that refer to another, in order of their digests."""
         names = sorted(path.name for path in (self._repositories / repository / '_referrers' / subject.hex).glob('*'))
         return [digest for digest in (Digest(f'sha256:{name}') for name in names)
                 if self.has_manifest(repository, digest)]
@@ -95,11 +94,11 @@ class Storage:
             raise Problem(404, 'MANIFEST_UNKNOWN', f'{repository} has no manifest {reference}') from None
 
     def has_manifest(self, repository: str, digest: Digest) -> bool:
-        """Tell whether a repository has a manifest."""
+        """Return whether a repository has a manifest."""
         return self._mark(repository, '_manifests', digest.hex).exists()
 
     def tagged(self, repository: str, tag: str) -> Digest:
-        """Return what a tag points at; raises FileNotFoundError."""
+        """Return the digest of a tag; raises FileNotFoundError."""
         return Digest(self._mark(repository, '_tags', tag).read_text())
 
     def delete_manifest(self, repository: str, reference: Digest | str) -> None:

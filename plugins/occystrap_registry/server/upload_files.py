@@ -14,10 +14,11 @@ from occystrap_registry.server.storage import Storage
 
 _BATCH = 512 << 10
 _LIFETIME = 600.0
-"""Seconds after which an upload that nobody continues is forgotten."""
+"""Seconds after which an idle upload is removed."""
 _IN_A_HURRY = 30.0
+"""The same when there are too many uploads."""
 _MOST = 256
-"""Uploads at once; beyond them those that nobody continued for half a minute are forgotten."""
+"""Limit of uploads at a time."""
 
 
 class Upload:
@@ -32,10 +33,10 @@ class Upload:
         path.touch()
 
     async def append(self, stream: AsyncIterator[bytes]) -> None:
-        """Take all of a request's body, in large pieces, on a thread that may wait for the disk."""
+        """Append a request's body, in large pieces, written by a thread that may wait for the disk."""
         pending: list[bytes] = []
         waiting = 0
-        with open(self.path, 'ab', buffering=0) as file:  # not longer: many uploads wait for a next request
+        with open(self.path, 'ab', buffering=0) as file:  # closed between requests, since there may be many uploads
             async for piece in stream:
                 pending.append(piece)
                 waiting += len(piece)
@@ -47,7 +48,7 @@ class Upload:
 
     @property
     def digest(self) -> Digest:
-        """The digest of what has arrived."""
+        """The digest of the bytes so far."""
         return Digest(f'sha256:{self._hash.hexdigest()}')
 
     def discard(self) -> None:
@@ -56,7 +57,7 @@ class Upload:
 
     def _write(self, file: FileIO, data: bytes) -> None:
         if self.size + len(data) > self._largest:
-            raise Problem(413, 'SIZE_INVALID', f'a blob may have {self._largest:g} bytes at most')
+            raise Problem(413, 'SIZE_INVALID', f'a blob may have at most {self._largest:g} bytes')
         self._hash.update(data)
         view = memoryview(data)
         while view:
@@ -73,10 +74,10 @@ class Uploads:
         self._uploads: dict[str, Upload] = {}
 
     def start(self, repository: str) -> Upload:
-        """Return a new upload; those that were abandoned are removed. Raises Problem 429 when there are too many."""
+        """Return a new upload, after removing abandoned ones. Raises Problem 429 when there are too many."""
         self._forget(_LIFETIME if len(self._uploads) < _MOST else _IN_A_HURRY)
         if len(self._uploads) >= _MOST:
-            raise Problem(429, 'TOOMANYREQUESTS', f'{_MOST} uploads are under way', {'Retry-After': '5'})
+            raise Problem(429, 'TOOMANYREQUESTS', f'there are {_MOST} uploads already', {'Retry-After': '5'})
         upload = Upload(repository, self._storage.temporary / uuid.uuid4().hex, self._storage.largest)
         self._uploads[upload.id] = upload
         return upload
@@ -88,21 +89,21 @@ class Uploads:
             raise Problem(404, 'BLOB_UPLOAD_UNKNOWN', 'there is no such upload')
         return upload
 
-    def finish(self, upload: Upload, promised: Digest) -> None:
-        """Make an upload a blob; raises Problem 400 DIGEST_INVALID, after which nothing is left of it."""
+    def finish(self, upload: Upload, expected: Digest) -> None:
+        """Turn an upload into a blob; raises Problem 400 DIGEST_INVALID, and removes it, for another digest."""
         self._uploads.pop(upload.id, None)
-        if upload.digest != promised:
+        if upload.digest != expected:
             upload.discard()
-            raise Problem(400, 'DIGEST_INVALID', f'the bytes have digest {upload.digest}, not {promised}')
-        self._storage.add_blob(upload.repository, promised, upload.path)
+            raise Problem(400, 'DIGEST_INVALID', f'the bytes have digest {upload.digest}, not {expected}')
+        self._storage.add_blob(upload.repository, expected, upload.path)
 
     def discard(self, upload: Upload) -> None:
-        """Forget an upload and its file."""
+        """Remove an upload and its file."""
         self._uploads.pop(upload.id, None)
         upload.discard()
 
     def _forget(self, seconds: float) -> None:
-        """Remove what nobody continued for so long."""
+        """Remove uploads that were idle for so many seconds."""
         now = time.monotonic()
         for old in [each for each in self._uploads.values() if not each.busy and now - each.touched > seconds]:
             self.discard(old)

@@ -16,7 +16,7 @@ _RANGE = re.compile(r'(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})')
 
 
 async def start_upload(request: Request) -> Response:
-    """POST: start an upload, mount a blob of another repository, or take a whole blob at once."""
+    """POST: start an upload, mount a blob of another repository, or store a complete blob."""
     storage, uploads = _parts(request)
     repository = request_names.repository_name(request.path_params['name'])
     query = request.query_params
@@ -26,16 +26,16 @@ async def start_upload(request: Request) -> Response:
             return _created(repository, digest)
     if 'digest' not in query:
         return _accepted(uploads.start(repository))
-    promised = request_names.digest(query['digest'])
+    expected = request_names.digest(query['digest'])
     upload = uploads.start(repository)
     async with _receiving(uploads, upload, keep=False):
         await upload.append(request.stream())
-    uploads.finish(upload, promised)
-    return _created(repository, promised)
+    uploads.finish(upload, expected)
+    return _created(repository, expected)
 
 
 async def continue_upload(request: Request) -> Response:
-    """PATCH: take the next chunk, which must begin where the last one ended."""
+    """PATCH: append the next chunk, which must begin where the last one ended."""
     uploads, upload = _upload(request)
     _check_range(request, upload)
     async with _receiving(uploads, upload, keep=True):
@@ -44,23 +44,23 @@ async def continue_upload(request: Request) -> Response:
 
 
 async def finish_upload(request: Request) -> Response:
-    """PUT: take the last chunk, if there is one, and hold all bytes against the digest."""
+    """PUT: append the last chunk, if there is one, and check the digest of all bytes."""
     uploads, upload = _upload(request)
-    promised = request_names.digest(request.query_params.get('digest'))
+    expected = request_names.digest(request.query_params.get('digest'))
     _check_range(request, upload)
     async with _receiving(uploads, upload, keep=False):
         await upload.append(request.stream())
-    uploads.finish(upload, promised)
-    return _created(upload.repository, promised)
+    uploads.finish(upload, expected)
+    return _created(upload.repository, expected)
 
 
 async def upload_status(request: Request) -> Response:
-    """GET: how far an upload has come."""
+    """GET: return how many bytes of an upload have arrived."""
     return Response(status_code=204, headers=_position(_upload(request)[1]))
 
 
 async def cancel_upload(request: Request) -> Response:
-    """DELETE: forget an upload."""
+    """DELETE: cancel an upload."""
     uploads, upload = _upload(request)
     uploads.discard(upload)
     return Response(status_code=204)
@@ -68,7 +68,7 @@ async def cancel_upload(request: Request) -> Response:
 
 @asynccontextmanager
 async def _receiving(uploads: Uploads, upload: Upload, keep: bool) -> AsyncIterator[None]:
-    """Let one request at a time write; what breaks off is kept for resuming only after a chunk."""
+    """Allow one writing request at a time; after a broken connection the upload is discarded unless `keep`."""
     if upload.busy:
         raise Problem(416, 'BLOB_UPLOAD_INVALID', 'another request is writing to this upload')
     upload.busy = True
@@ -83,13 +83,13 @@ async def _receiving(uploads: Uploads, upload: Upload, keep: bool) -> AsyncItera
         raise
     except OSError as error:
         uploads.discard(upload)
-        raise Problem(507, 'BLOB_UPLOAD_INVALID', f'the disk refused: {error.strerror}') from None
+        raise Problem(507, 'BLOB_UPLOAD_INVALID', f'the blob cannot be written: {error.strerror}') from None
     finally:
         upload.busy = False
 
 
 def _check_range(request: Request, upload: Upload) -> None:
-    """Raise Problem 416 unless Content-Range, where there is one, goes on from what has arrived."""
+    """Raise Problem 416 unless Content-Range, if there is one, begins after the bytes so far."""
     text = request.headers.get('content-range')
     if text is None:
         return

@@ -1,1 +1,1 @@
-"""Connections to hosts: who is spoken to, how long is waited, what is tried again."""
+"""Connections to hosts: addresses, trust, timeouts, retries."""

@@ -1,4 +1,4 @@
-"""Where a registry:// path leads: the reference, the host that answers for it, and the credentials given for it."""
+"""The address of a registry:// path: the reference, the host of its API, and the credentials given for it."""
 import re
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ _DIGEST = re.compile(r'sha\d+:[^/]*')
 
 
 class Address(NamedTuple):
-    """A reference in a registry; `host` is asked, `reference` is shown and kept."""
+    """A reference in a registry; requests go to `host`, `reference` is shown and stored."""
 
     reference: Reference
     host: str
@@ -28,7 +28,7 @@ class Address(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """The place of an image: the tag, or without one the digest, whatever the host is called."""
+        """The place of an image: the tag, or without one the digest, independent of the host's spelling."""
         host = Place.canonical_host(self.host, 443)
         return Place('', f'{host}/{self.reference.repository}' + (
             f':{self.reference.tag}' if self.reference.tag else f'@{self.reference.digest}'))
@@ -57,26 +57,26 @@ class Address(NamedTuple):
         """The path where uploads begin."""
         return f'/v2/{self.reference.repository}/blobs/uploads/'
 
-    def manifest(self, wanted: str | Digest) -> str:
-        """The path of the manifest behind a tag or digest."""
-        return f'/v2/{self.reference.repository}/manifests/{wanted}'
+    def manifest(self, tag_or_digest: str | Digest) -> str:
+        """The path of the manifest with a tag or digest."""
+        return f'/v2/{self.reference.repository}/manifests/{tag_or_digest}'
 
-    def name_of(self, wanted: str | Digest) -> str:
-        """Return what to call the manifest behind a tag or digest."""
-        return f'{self.reference.name}{"@" if isinstance(wanted, Digest) else ":"}{wanted}'
+    def name_of(self, tag_or_digest: str | Digest) -> str:
+        """Return the full name of the manifest with a tag or digest."""
+        return f'{self.reference.name}{"@" if isinstance(tag_or_digest, Digest) else ":"}{tag_or_digest}'
 
 
 def parse_address(location: Location, settings: Settings, patterns: bool = False) -> Address:
     """Return the address of a location, with tag latest if it has neither tag nor digest; raises UsageError.
 
     Repository and tag may be patterns if `patterns`. Credentials in the URI or its options are kept for the verifier
-    in `settings.credentials`, and nowhere else.
+    in `settings.credentials` only.
     """
     userinfo, named = _split_userinfo(location.path)
     pattern = _pattern(named)
     if pattern and not patterns:
-        raise UsageError(f'registry://{named} has a pattern, which is for sources: a destination has fields, such as '
-                         '{repository}:{tag}')
+        raise UsageError(f'registry://{named} is a pattern, which only sources can have: use fields such as '
+                         '{repository}:{tag} in a destination')
     reference = pattern or Reference.parse(named, with_host=True).with_default_tag()
     host = reference.host.lower()
     if host in _HUB and '/' not in reference.repository:
@@ -90,7 +90,7 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
 
 
 def _pattern(named: str) -> Reference | None:
-    """Return the reference with patterns behind a host, tag latest without one; None when there are none."""
+    """Return the reference with the patterns after the host, by default tag latest; None without a pattern."""
     host, _, rest = named.partition('/')
     found = split_pattern(rest)
     return Reference(found[0], found[1] or 'latest', None, Reference.parse(f'{host}/any', with_host=True).host
@@ -98,7 +98,7 @@ def _pattern(named: str) -> Reference | None:
 
 
 def _split_userinfo(path: str) -> tuple[str, str]:
-    """Return what is before the @ of `user:password@host/…`, and the rest; a digest has an @ of its own."""
+    """Return what is before the @ of `user:password@host/…`, and the rest; a digest has its own @."""
     head, at, tail = path.rpartition('@')
     if not (at and _DIGEST.fullmatch(tail)):
         return head, tail

@@ -1,4 +1,4 @@
-"""What a registry answers: a body that still streams, or a small one read whole."""
+"""The answers of a registry: with a body that is streamed, or with a small body read completely."""
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -8,13 +8,13 @@ from occystrap_registry.transport.connection_pool import stream_of
 from occystrap_registry.transport.http_library import httpcore, httpx
 
 SMALL = 1 << 20
-"""Most bytes that are read of a token, a list of tags, an error."""
+"""Limit in bytes of a token, a list of tags, an error."""
 _WORTH_A_CONNECTION = 8 << 20
-"""Bytes of a body that takes so long that the next request may as well make a new connection."""
+"""Size in bytes from which reading a body takes so long that a new connection for the next request is cheap."""
 
 
 class Reply(NamedTuple):
-    """An answer read whole; a body of more bytes than were allowed is `cut`."""
+    """A complete answer; `cut` means that the body exceeded the limit and is truncated."""
 
     status: int
     headers: httpx.Headers
@@ -24,7 +24,7 @@ class Reply(NamedTuple):
 
 
 class Answer:
-    """An answer whose body is still to be read. Close it, best by a with statement."""
+    """An answer with an unread body. Close it, preferably by a with statement."""
 
     def __init__(self, response: httpx.Response, release: Callable[[], None]) -> None:
         """`release` is called once, when the answer is closed."""
@@ -33,7 +33,7 @@ class Answer:
         self.status, self.headers, self.url = response.status_code, response.headers, response.request.url
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the body as it comes, in whatever Content-Encoding; raises httpx.TransportError when it breaks off.
+        """Yield the body as it arrives, without decoding; raises httpx.TransportError when the connection breaks.
 
         The connection cannot be used again after a large body, which is read past the HTTP library.
         """
@@ -43,19 +43,19 @@ class Answer:
             yield piece
 
     def _length(self) -> int:
-        """Return the body's bytes where Content-Length alone tells them (RFC 9112, 6.3), else 0."""
-        told = self.headers.get('content-length', '')
+        """Return the body's size in bytes if Content-Length alone determines it (RFC 9112, 6.3), else 0."""
+        length = self.headers.get('content-length', '')
         alone = self._response.http_version in ('HTTP/1.0', 'HTTP/1.1') and 'transfer-encoding' not in self.headers
         has_body = self._response.request.method == 'GET' and self.status in (200, 206)
-        return int(told) if alone and has_body and told.isdecimal() else 0
+        return int(length) if alone and has_body and length.isdecimal() else 0
 
     def _straight(self, length: int) -> Iterator[bytes]:
         """Yield a body of `length` bytes (RFC 9112, 6.2) in large pieces, all but the first read from the connection.
 
-        With its first piece the HTTP library has handed over all that it had read.
+        The first piece contains all that the HTTP library has read ahead.
         """
         stream = stream_of(self._response)
-        pieces = self._response.iter_raw()  # kept to the end, as dropping it would close the connection
+        pieces = self._response.iter_raw()  # referenced to the end, as its removal would close the connection
         piece = next(pieces, b'')
         length -= len(piece)
         yield piece
@@ -65,12 +65,12 @@ class Answer:
             except httpcore.NetworkError as error:
                 raise httpx.ReadError(str(error)) from error
             if not piece:
-                raise httpx.RemoteProtocolError('the connection was closed in mid body')
+                raise httpx.RemoteProtocolError('the connection was closed within the body')
             length -= len(piece)
             yield piece
 
     def whole(self, cap: int = SMALL) -> Reply:
-        """Return the answer with its body, of which no more than `cap` bytes are read; raises as `pieces` does."""
+        """Return the answer with its body, truncated at `cap` bytes; raises as `pieces` does."""
         body = bytearray()
         for piece in self.pieces():
             body += piece
@@ -79,7 +79,7 @@ class Answer:
         return Reply(self.status, self.headers, self.url, bytes(body[:cap]), len(body) > cap)
 
     def close(self) -> None:
-        """Let go of the connection, which can be used again if the body was read."""
+        """Release the connection, which can be used again if the body was read."""
         if not self._closed:
             self._closed = True
             self._response.close()

@@ -1,4 +1,4 @@
-"""The connections of a run: kept from request to request and from image to image, and woken up when it is over."""
+"""The connections of a run: reused by requests and images, interrupted when the run ends."""
 import ssl
 import threading
 from collections import defaultdict
@@ -19,7 +19,7 @@ _CONNECTING = 20.0
 
 
 class Connection:
-    """A connection to one host, for one request at a time; made with the first, made anew where it broke."""
+    """A connection to one host, for one request at a time; opened by the first, and again after it broke."""
 
     def __init__(self, url: httpx.URL, named: bool, context: ssl.SSLContext, settings: Settings,
                  http2: bool = False) -> None:
@@ -28,7 +28,7 @@ class Connection:
         Raises UsageError for an unreadable proxy.
         """
         timeout = httpx.Timeout(settings.timeout, connect=min(_CONNECTING, settings.timeout))
-        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # the next user may be logged in as another
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # the next request may have another login
         patience = Patience(settings.timeout, settings.least_rate)
         proxy = proxy_for(url)
         self._network = Network(url.raw_host.decode('ascii'), named, patience, proxy)
@@ -52,29 +52,29 @@ class Connection:
         return response
 
     def interrupt(self) -> None:
-        """Wake up the thread that waits for an answer: to it the connection is broken."""
+        """Break the connection, which wakes up a thread that waits for an answer."""
         self._network.interrupt()
 
     def close(self) -> None:
-        """Close the connection while nobody uses it."""
+        """Close an idle connection."""
         self._client.close()
 
 
 def stream_of(response: httpx.Response) -> Stream:
-    """Return the connection that an answer comes by."""
+    """Return the connection of an answer."""
     return cast(Stream, response.extensions['network_stream'])
 
 
 def _body_length(response: httpx.Response) -> int | None:
-    """Return the bytes of an answer's body (RFC 9112, 6.3), None where it tells its end in another way."""
+    """Return the size of an answer's body in bytes (RFC 9112, 6.3), None where its end is marked otherwise."""
     if response.request.method == 'HEAD' or response.status_code in (204, 304):
         return 0
-    told = response.headers.get('content-length', '')
-    return int(told) if told.isdecimal() and 'transfer-encoding' not in response.headers else None
+    length = response.headers.get('content-length', '')
+    return int(length) if length.isdecimal() and 'transfer-encoding' not in response.headers else None
 
 
 class ConnectionPool:
-    """Idle connections by host and trust. Each serves one request at a time, which measures faster than sharing."""
+    """Idle connections by host and TLS context. Each has one request at a time, which is faster than sharing."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -98,7 +98,7 @@ class ConnectionPool:
         return Connection(url, named, context, self._settings, http2)
 
     def give_back(self, url: httpx.URL, named: bool, context: ssl.SSLContext, connection: Connection) -> None:
-        """Keep a connection for whoever is next."""
+        """Keep a connection for the next request."""
         with self._lock:
             if not self._closed:
                 self._idle[_key(url, named, context)].append(connection)
@@ -106,7 +106,7 @@ class ConnectionPool:
         connection.close()
 
     def close(self) -> None:
-        """Close what is idle, and from now on what is given back."""
+        """Close idle connections, and from now on those that are given back."""
         with self._lock:
             self._closed = True
             idle = [connection for connections in self._idle.values() for connection in connections]

@@ -1,4 +1,4 @@
-"""Sending requests to a registry and to where it redirects: which connection, which trust, which way is refused."""
+"""Sending requests to a registry and following its redirects, with the connection, trust and refusals of each."""
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -15,14 +15,14 @@ from occystrap_registry.transport.tls import context_for
 
 LOG = logging.getLogger('occystrap.registry')
 _REDIRECTS = 5
-_SAID_ASIDE = 64 << 10
+_REDIRECT_BODY = 64 << 10
 
 Body = Callable[[], Iterable[memoryview]]
 """Makes the body of a request anew for each attempt."""
 
 
 class Connections:
-    """The way of one registry client to the run's connections."""
+    """The requests of one registry client over the run's connections."""
 
     def __init__(self, address: Address, settings: Settings) -> None:
         self._address, self._settings = address, settings
@@ -32,9 +32,9 @@ class Connections:
 
     def send(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None,
              authorization: str | None = None) -> Answer:
-        """Return the answer to one request, redirects of GET and HEAD followed; `authorization` goes to `url` alone.
+        """Return the answer to one request, following redirects of GET and HEAD; only `url` gets `authorization`.
 
-        Raises httpx.TransportError, and ServiceError for a redirect that leads nowhere good.
+        Raises httpx.TransportError, and ServiceError for a redirect that is refused.
         """
         target = url
         for _ in range(_REDIRECTS):
@@ -43,12 +43,12 @@ class Connections:
             if answer.status not in (301, 302, 303, 307, 308) or method not in ('GET', 'HEAD'):
                 return answer
             with answer:
-                answer.whole(_SAID_ASIDE)  # a connection whose answer was read can be used again
+                answer.whole(_REDIRECT_BODY)  # so that the connection can be used again
             target = follow(target, answer.headers.get('location', ''))
         raise ServiceError(f'{url.host} redirects more than {_REDIRECTS} times')
 
     def close(self) -> None:
-        """Wake up whoever waits for an answer, and answer nobody any more."""
+        """Interrupt threads that wait for an answer, and refuse further requests."""
         with self._lock:
             self._closed = True
             for connection in self._in_use:
@@ -76,7 +76,7 @@ class Connections:
             raise self._refusal(url, str(error)) from None
         except UnicodeError:
             give_back()
-            raise ServiceUnavailable(f'{url.host} cannot be the name of a host') from None
+            raise ServiceUnavailable(f'{url.host} is not a valid host name') from None
         except BaseException:
             give_back()
             raise
@@ -92,15 +92,15 @@ class Connections:
     def _refusal(self, url: httpx.URL, address: str) -> ServiceError:
         what = f'{url.host} has the address {address}, where clouds keep secrets for their own machines'
         if self._is_named(url):
-            return ServiceError(f'{what}: name that address instead if it is meant')
-        return ServiceError(f'{what}: {self._address.host} sends there, which is refused')
+            return ServiceError(f'{what}: give that address itself if you mean it')
+        return ServiceError(f'{what}: the redirect by {self._address.host} is refused')
 
     def _is_named(self, url: httpx.URL) -> bool:
-        """Tell whether the user named the host of a URL, or the registry did."""
+        """Return whether the user named the host of a URL, and not the registry."""
         return url.host == httpx.URL(f'//{self._address.host}').host
 
     def _is_lenient(self, url: httpx.URL) -> bool:
-        """Tell whether certificates need not be good: what a user allows for a host holds for that host alone."""
+        """Return whether certificates are not checked: a user's permission holds for the named host only."""
         return is_loopback(url.host) or self._is_insecure(url)
 
     def _is_insecure(self, url: httpx.URL) -> bool:
@@ -108,13 +108,13 @@ class Connections:
 
 
 def follow(origin_url: httpx.URL, location: str) -> httpx.URL:
-    """Return where a Location, absolute or relative, leads; raises ServiceError where no registry should send us."""
+    """Return the URL of a Location, absolute or relative; raises ServiceError for a target that is refused."""
     try:
         target = origin_url.join(location)
     except (httpx.InvalidURL, ValueError):
-        raise ServiceError(f'{origin_url.host} redirects to something that is no URL') from None
+        raise ServiceError(f'{origin_url.host} redirects to a malformed URL') from None
     if target.scheme not in ('http', 'https') or not target.host:
-        raise ServiceError(f'{origin_url.host} redirects to something that is no web address')
+        raise ServiceError(f'{origin_url.host} redirects to a URL that is not http or https')
     if origin_url.scheme == 'https' and target.scheme == 'http':
         raise ServiceError(f'{origin_url.host} redirects from https to http, which is refused')
     if is_metadata(target.host) and target.host != origin_url.host:
@@ -123,5 +123,5 @@ def follow(origin_url: httpx.URL, location: str) -> httpx.URL:
 
 
 def origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    """Return scheme, host and port: those who share them may share secrets (RFC 6454, 4)."""
+    """Return scheme, host and port: URLs with the same may get the same secrets (RFC 6454, 4)."""
     return url.scheme, url.host, url.port or {'http': 80, 'https': 443}.get(url.scheme)

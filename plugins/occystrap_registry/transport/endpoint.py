@@ -1,4 +1,4 @@
-"""What all clients of a run know of a host: how it is to be spoken to, how often, and by how many at once."""
+"""What the clients of a run share about a host: its scheme, its limits, and the rate of requests."""
 import threading
 import time
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from occystrap_core import Settings
 from occystrap_registry.transport.http_library import httpx
 
 _CROWD = 64
-"""Small requests to one host at once. Blobs are not counted: `Settings.jobs` is their limit, and one that is sent may
-be read from the same host meanwhile, so that waiting for each other could be for ever."""
+"""Limit of concurrent small requests to one host. Blobs are not counted: `Settings.jobs` limits them, and a blob that
+is sent may be read from the same host meanwhile, so that counting both could be a deadlock."""
 
 
 @dataclass
 class Endpoint:
-    """A registry's host: what one client found out is known to all of the run.
+    """A registry's host: facts that one client found, for all clients of the run.
 
-    `largest` is how many bytes of a body it may take at once, after it refused more.
+    `largest` is the limit in bytes of a body, after a larger one was refused.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -27,25 +27,25 @@ class Endpoint:
 
     @classmethod
     def of(cls, host: str, insecure: bool, settings: Settings) -> 'Endpoint':
-        """Return what the run knows of `host[:port]`."""
+        """Return the run's record of `host[:port]`."""
         return settings.shared.get((Endpoint, host, insecure), cls)
 
     def refused(self, size: int) -> None:
-        """Take note that a body of so many bytes was too large: one of a quarter of it may not be."""
+        """Note that a body of `size` bytes was too large; a quarter of it is tried next."""
         self.largest = min(self.largest, size // 4)
 
 
 class Pace:
-    """Lets no more than `rate` requests a second begin."""
+    """Limits requests to `rate` a second."""
 
     def __init__(self, rate: float, wait: Callable[[float], None]) -> None:
-        """`wait` sleeps so many seconds, or raises when the run is to stop."""
+        """`wait` sleeps for seconds, and raises when the run is cancelled."""
         self._interval, self._wait = 1 / rate, wait
         self._next = 0.0
         self._lock = threading.Lock()
 
     def keep(self) -> None:
-        """Wait until it is one's turn."""
+        """Wait until the next request may begin."""
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)

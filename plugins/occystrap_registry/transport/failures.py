@@ -1,4 +1,4 @@
-"""What it means that no answer came: what to tell, and how often it is worth to try again."""
+"""Failed requests without an answer: the message to show, and how many retries may help."""
 import socket
 import ssl
 
@@ -9,8 +9,8 @@ from occystrap_registry.transport.network import ProxyUnreachable
 _MANY = 1000
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
 """Of X509_V_ERR_… (OpenSSL, x509_vfy.h)."""
-_KNOWS_US_NOT = ('UNKNOWN_CA', 'BAD_CERTIFICATE', 'CERTIFICATE_EXPIRED', 'CERTIFICATE_UNKNOWN', 'CERTIFICATE_REVOKED',
-                 'UNSUPPORTED_CERTIFICATE', 'ACCESS_DENIED', 'HANDSHAKE_FAILURE')
+_UNKNOWN_CLIENT = ('UNKNOWN_CA', 'BAD_CERTIFICATE', 'CERTIFICATE_EXPIRED', 'CERTIFICATE_UNKNOWN', 'CERTIFICATE_REVOKED',
+                   'UNSUPPORTED_CERTIFICATE', 'ACCESS_DENIED', 'HANDSHAKE_FAILURE')
 _NO_TLS = ('WRONG_VERSION_NUMBER', 'RECORD_LAYER_FAILURE', 'HTTP_REQUEST', 'UNKNOWN_PROTOCOL', 'PACKET_LENGTH_TOO_LONG')
 _OTHER_VERSION = ('PROTOCOL_VERSION', 'UNSUPPORTED_PROTOCOL', 'VERSION_TOO_LOW', 'NO_PROTOCOLS_AVAILABLE')
 
@@ -18,20 +18,20 @@ _OTHER_VERSION = ('PROTOCOL_VERSION', 'UNSUPPORTED_PROTOCOL', 'VERSION_TOO_LOW',
 def attempts_worth(error: httpx.TransportError) -> int:
     """Return how many more attempts may help: none against a bad certificate, one against a closed port."""
     cause = _cause(error)
-    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)) or _tls_trouble(cause, ''):
+    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)) or _tls_error(cause, ''):
         return 0
     hopeless = isinstance(cause, (ConnectionRefusedError, socket.gaierror)) or isinstance(error, TooSlow)
     return 1 if hopeless else _MANY
 
 
 def is_refused(error: httpx.TransportError) -> bool:
-    """Return whether nobody listens at the port of the host itself, whatever a proxy before it does."""
+    """Return whether the port of the host itself is closed; a proxy does not count."""
     by_proxy = isinstance(error, (ProxyUnreachable, httpx.ProxyError))
     return not by_proxy and isinstance(_cause(error), ConnectionRefusedError)
 
 
 def explain(error: httpx.TransportError, host: str) -> str:
-    """Return one line that says what is wrong with reaching `host`, and what to do."""
+    """Return the message for a failed request to `host`: one line with the cause and what to do."""
     cause = _cause(error)
     service = 'a registry'
     if isinstance(error, ProxyUnreachable):
@@ -46,11 +46,11 @@ def explain(error: httpx.TransportError, host: str) -> str:
         return f'{host} did not answer in time (--timeout)'
     if isinstance(cause, socket.gaierror):
         return f'{host} cannot be found: {cause.strerror}; is the name right?'
-    return _tls_trouble(cause, host) or f'{host} cannot be reached: {str(error) or type(error).__name__}'
+    return _tls_error(cause, host) or f'{host} cannot be reached: {str(error) or type(error).__name__}'
 
 
-def _tls_trouble(cause: BaseException, host: str) -> str | None:
-    """Return what is wrong with a handshake; None for what another attempt may mend."""
+def _tls_error(cause: BaseException, host: str) -> str | None:
+    """Return the message for a failed handshake; None for a failure that a retry may cure."""
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _bad_certificate(cause, host)
     if not isinstance(cause, ssl.SSLError):
@@ -58,30 +58,30 @@ def _tls_trouble(cause: BaseException, host: str) -> str | None:
     reason = cause.reason or ''
     place = f'put NAME.cert and NAME.key into /etc/docker/certs.d/{host}/ or ~/.docker/certs.d/{host}/'
     if reason.endswith('CERTIFICATE_REQUIRED'):
-        return f'{host} wants a client certificate: {place}'
-    if 'ALERT' in reason and reason.endswith(_KNOWS_US_NOT):
-        return f'{host} wants a client certificate of an authority that it knows: {place}'
+        return f'{host} requires a client certificate: {place}'
+    if 'ALERT' in reason and reason.endswith(_UNKNOWN_CLIENT):
+        return f'{host} requires a client certificate of an authority that it trusts: {place}'
     if reason.endswith(_NO_TLS):
-        return f'{host} does not speak TLS at this port: is it the right one? ?insecure=true allows http'
+        return f'{host} does not use TLS at this port: check the port; ?insecure=true allows http'
     if reason.endswith(_OTHER_VERSION):
-        return f'{host} speaks no version of TLS that this machine accepts: the registry needs a newer one'
+        return f'{host} has no version of TLS that this machine accepts: the registry needs a newer one'
     return None
 
 
 def _bad_certificate(cause: ssl.SSLCertVerificationError, host: str) -> str:
     code = getattr(cause, 'verify_code', 0)
     if code in (_OTHER_NAME, _OTHER_ADDRESS):
-        return (f'{host} has a certificate for another name: use the name that the certificate has, '
-                '?insecure=true leaves out the check')
+        return (f'{host} has a certificate for another name: use a name that the certificate has; '
+                '?insecure=true skips the check')
     if code in (_EXPIRED, _NOT_YET):
-        when = 'ran out' if code == _EXPIRED else 'is not valid yet'
+        when = 'has expired' if code == _EXPIRED else 'is not valid yet'
         return (f'{host} has a certificate that {when}: it needs a new one, if this machine\'s clock is right; '
-                '?insecure=true leaves out the check')
-    return (f'{host} has a certificate that this machine does not trust: name its authority with --ca-file or as '
-            f'/etc/docker/certs.d/{host}/ca.crt, ?insecure=true leaves out the check')
+                '?insecure=true skips the check')
+    return (f'{host} has a certificate that this machine does not trust: give its authority with --ca-file or as '
+            f'/etc/docker/certs.d/{host}/ca.crt; ?insecure=true skips the check')
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the operating system's error below what httpx and httpcore wrapped, or the lowest there is."""
+    """Return the OSError that httpx and httpcore wrapped, or the innermost exception."""
     below = error.__cause__ or error.__context__
     return error if below is None or isinstance(error, OSError) else _cause(below)

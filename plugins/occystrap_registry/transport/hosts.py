@@ -1,4 +1,4 @@
-"""What kind of place a host is: this machine, or one where nobody should be sent."""
+"""Kinds of hosts: this machine, and addresses that no server may redirect to."""
 import ipaddress
 import socket
 from typing import TypeAlias
@@ -7,12 +7,12 @@ _IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _SERVICES = ('metadata.google.internal', '169.254.169.254', '169.254.169.253', '169.254.170.2', '169.254.170.23',
              '100.100.100.200', '168.63.129.16', '192.0.0.192', 'fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254',
              'fe80::a9fe:a9fe')
-"""Where clouds give secrets to whoever asks."""
+"""Where clouds give secrets to any program on the machine."""
 _NAT64 = ipaddress.IPv6Network('64:ff9b::/96')
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether `host[:port]` is this machine."""
+    """Return whether `host[:port]` is this machine."""
     name = _name(host)
     if name == 'localhost' or name.endswith('.localhost'):
         return True
@@ -21,19 +21,19 @@ def is_loopback(host: str) -> bool:
 
 
 def is_metadata(host: str) -> bool:
-    """Tell whether `host[:port]` is a link-local address or another one where clouds keep their metadata."""
+    """Return whether `host[:port]` is a link-local address, or another address of clouds' metadata services."""
     address = _address(_name(host))
     return is_metadata_service(host) or (address is not None and address.is_link_local)
 
 
 def is_metadata_service(host: str) -> bool:
-    """Tell whether `host[:port]` is one of the addresses that clouds are known to keep their metadata at."""
+    """Return whether `host[:port]` is a known address of a cloud's metadata service."""
     name = _name(host)
     return name in _SERVICES or str(_address(name)) in _SERVICES
 
 
 def is_numeric(host: str) -> bool:
-    """Tell whether `host` is an address, in any form that a resolver takes, rather than a name."""
+    """Return whether `host` is an address, in any form that a resolver accepts, and not a name."""
     return _address(_name(host)) is not None
 
 
@@ -45,9 +45,9 @@ def _name(host: str) -> str:
 
 
 def _address(name: str) -> _IP | None:
-    """Return the IP address that `name` is, in any form that a resolver takes, such as 0x7f.1; None for a name.
+    """Return the IP address in `name`, in any form that a resolver accepts, such as 0x7f.1; None for a host name.
 
-    Of an IPv6 address that only leads to an IPv4 one (RFC 4291, RFC 6052, RFC 3056) it is that one.
+    An IPv6 address that embeds an IPv4 address (RFC 4291, RFC 6052, RFC 3056) gives the latter.
     """
     try:
         address: _IP = ipaddress.ip_address(name.partition('%')[0])

@@ -1,4 +1,4 @@
-"""httpx upon httpcore, both by their public parts, with a network of our own below them."""
+"""The transport of httpx on httpcore, with our own network below them; only public parts of both are used."""
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from occystrap_registry.transport.network import Network
 from occystrap_registry.transport.proxies import Proxy
 
 _IDLE = 30.0
-"""Seconds after which an idle connection is not trusted any more; servers and what is before them close at 60."""
+"""Seconds after which an idle connection is not used any more; servers and proxies close theirs at 60."""
 _NAMES = ('ConnectError', 'ConnectTimeout', 'LocalProtocolError', 'PoolTimeout', 'ReadError',
           'ReadTimeout', 'RemoteProtocolError', 'UnsupportedProtocol', 'WriteError', 'WriteTimeout')
 _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
@@ -17,7 +17,7 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 
 
 class Transport(httpx.BaseTransport):
-    """Connections to one host, by a proxy if there is one."""
+    """Connections to one host, through a proxy if there is one."""
 
     def __init__(self, context: ssl.SSLContext, network: Network, proxy_context: ssl.SSLContext | None = None,
                  http2: bool = False) -> None:
@@ -41,7 +41,7 @@ class Transport(httpx.BaseTransport):
                               extensions=answer.extensions)
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close idle connections."""
         self._pool.close()
 
 
@@ -58,12 +58,12 @@ class _Body(httpx.SyncByteStream):
     def close(self) -> None:
         self._answer.close()
         if self._is_unread:
-            self._pool.close()  # the rest of a body of HTTP/2 would come before the next answer
+            self._pool.close()  # the rest of the body would arrive before the next answer
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raise what httpx has for an error of httpcore; errors of HTTP/2 are the server's."""
+    """Raise httpx's exception for one of httpcore; errors of h2 are violations by the server."""
     try:
         yield
     except tuple(_ERRORS) as error:
@@ -71,11 +71,11 @@ def _translated() -> Iterator[None]:
         kind = httpx.RemoteProtocolError if is_protocol else _ERRORS[type(error)]
         raise kind(str(error)) from error
     except h2.exceptions.H2Error as error:
-        raise httpx.RemoteProtocolError(f'it breaks the rules of HTTP/2: {error}') from error
+        raise httpx.RemoteProtocolError(f'it violates HTTP/2: {error}') from error
 
 
 def _http_proxy(proxy: Proxy | None, context: ssl.SSLContext | None) -> httpcore.Proxy | None:
-    """Return the proxy for httpcore; a SOCKS proxy is the network's affair."""
+    """Return the proxy for httpcore; a SOCKS proxy is handled by the network."""
     if proxy is None or proxy.is_socks:
         return None
     host = proxy.host.strip('[]').encode('idna')

@@ -1,4 +1,4 @@
-"""The network below the HTTP library: what a name resolves to is looked at before anything connects to just that."""
+"""The network below the HTTP library: resolved addresses are checked, and connections go to the checked ones only."""
 import queue
 import socket
 import threading
@@ -15,19 +15,19 @@ from occystrap_registry.transport.proxies import Proxy
 from occystrap_registry.transport.socks import PORT, SocksError, connect_by
 
 _PORTS = {'http': 80, 'https': 443}
-_LOOK_BESIDE_A_PROXY = 2.0
-"""Seconds for this machine's own idea of a name that a proxy will resolve."""
+_RESOLVE_FOR_PROXY = 2.0
+"""Timeout in seconds for resolving here a name that a proxy will resolve."""
 
 
 class RefusedAddress(httpx.ConnectError):
-    """A name stands for an address where nobody should be sent."""
+    """A name resolves to an address that is refused."""
 
 
 class ProxyUnreachable(httpx.ConnectError):
-    """Not the host could not be reached, but the proxy before it."""
+    """The proxy before the host cannot be reached."""
 
     def __init__(self, proxy: Proxy, error: Exception) -> None:
-        """`error` is what happened on the way to it."""
+        """`error` is the failure of the connection to it."""
         super().__init__(str(error))
         self.proxy, self.timed_out = proxy, isinstance(error, httpcore.ConnectTimeout)
 
@@ -36,39 +36,39 @@ class Network(httpcore.NetworkBackend):
     """Makes the one TCP connection below a `Connection`."""
 
     def __init__(self, host: str, named: bool, patience: Patience, proxy: Proxy | None = None) -> None:
-        """`host` is asked, by way of `proxy` if there is one; `named`: the user named it, not a server."""
+        """`host` is the destination, through `proxy` if there is one; `named`: the user named it, not a server."""
         self._host, self._named, self.patience, self.proxy = host, named, patience, proxy
         self._tcp = httpcore.SyncBackend()
         self._socket: socket.socket | None = None
         self._stream: Stream | None = None
 
     def opened(self, stream: Stream) -> None:
-        """Take note of the stream, and of its socket."""
+        """Note the stream and its socket."""
         self._stream, self._socket = stream, stream.get_extra_info('socket')
 
     def begin_request(self) -> None:
-        """Take note that a request follows on the connection, if there is one already."""
+        """Note that a request follows on the connection, if there is one already."""
         if self._stream is not None:
             self._stream.begin_request()
 
     def interrupt(self) -> None:
-        """Wake up the thread that waits: to it the connection is broken. Closing would not wake it."""
+        """Break the connection, which wakes up the waiting thread; closing would not."""
         if self._socket is not None:
             with suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # TLS sockets have one that says goodbye first
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # that of TLS sockets would send first
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
                     socket_options: Iterable[Any] | None = None) -> httpcore.NetworkStream:
         """Return a connection to the first address that answers; raises RefusedAddress, httpcore's errors.
 
-        With a proxy it is the connection to that: httpcore asks for one that speaks HTTP by its own name. Raises
-        ProxyUnreachable where there is none.
+        With a proxy the connection is to the proxy: for one that speaks HTTP, httpcore passes its own name as `host`.
+        Raises ProxyUnreachable if it cannot be reached.
         """
         end = time.monotonic() + (timeout or self.patience.seconds)
         if self.proxy is None:
             addresses = self._allowed(_resolved(host, port, end - time.monotonic()))
             return Stream(self._first(addresses, port, end, local_address, socket_options), self)
-        self._look_beside_a_proxy()
+        self._check_for_proxy()
         inner = self._to_proxy(self.proxy, end, local_address, socket_options)
         if self.proxy.is_socks:
             _connect_by(self.proxy, host, port, inner, end)
@@ -95,9 +95,9 @@ class Network(httpcore.NetworkBackend):
                     raise
 
     def _allowed(self, addresses: list[str]) -> list[str]:
-        """Return those where one may go: what the user wrote as a number always, anything else not to metadata.
+        """Return the allowed addresses: not those of metadata services, unless the user gave one as a number.
 
-        A name that the user gave may be link-local, as that of a container's host is; one that a server gave may not.
+        A name given by the user may be link-local, as that of a container's host; one given by a server may not.
         """
         if self._named and is_numeric(self._host):
             return addresses
@@ -107,11 +107,11 @@ class Network(httpcore.NetworkBackend):
             raise RefusedAddress(addresses[0])
         return allowed
 
-    def _look_beside_a_proxy(self) -> None:
-        """Refuse what this machine, too, knows to be such an address; what it cannot resolve is the proxy's affair."""
+    def _check_for_proxy(self) -> None:
+        """Refuse a host that resolves here to such an address; one that does not is left to the proxy."""
         if not self._named:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                self._allowed(_resolved(self._host, 0, _LOOK_BESIDE_A_PROXY))
+                self._allowed(_resolved(self._host, 0, _RESOLVE_FOR_PROXY))
 
 
 def _connect_by(proxy: Proxy, host: str, port: int, stream: httpcore.NetworkStream, end: float) -> None:
@@ -132,7 +132,7 @@ def _connect_by(proxy: Proxy, host: str, port: int, stream: httpcore.NetworkStre
 
 
 def _resolved(host: str, port: int, seconds: float) -> list[str]:
-    """Return the addresses of a name, on a thread: the resolver of the C library hears no signals and has no limit."""
+    """Return the addresses of a name, by a thread: the C library's resolver has no timeout and ignores signals."""
     if is_numeric(host):
         return _addresses(host, port)
     results: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
@@ -140,13 +140,13 @@ def _resolved(host: str, port: int, seconds: float) -> list[str]:
     def resolve() -> None:
         try:
             results.put(_addresses(host, port))
-        except Exception as error:  # raised again where it is waited for
+        except Exception as error:  # raised again by the waiting thread
             results.put(error)
     threading.Thread(target=resolve, name='resolver', daemon=True).start()
     try:
         result = results.get(timeout=max(seconds, 0.001))
     except queue.Empty:
-        raise httpcore.ConnectTimeout(f'no address for {host} came in time') from None
+        raise httpcore.ConnectTimeout(f'{host} was not resolved in time') from None
     if isinstance(result, Exception):
         raise result
     return result

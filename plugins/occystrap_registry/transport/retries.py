@@ -1,4 +1,4 @@
-"""When a request is tried again, and how long is waited before."""
+"""Retries of requests, and the delays before them."""
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +14,7 @@ _FIRST = 0.25
 
 
 class Attempts:
-    """The attempts at one piece of work: counts them, waits between them, says when they are enough."""
+    """The attempts at one piece of work: their count, their limit, and the delays between them."""
 
     def __init__(self, settings: Settings, host: str) -> None:
         """`host` is named in errors."""
@@ -22,14 +22,14 @@ class Attempts:
         self._made = 0
 
     def failed(self, error: httpx.TransportError) -> None:
-        """Wait before the next attempt; raises ServiceUnavailable when there should be none."""
+        """Wait before the next attempt; raises ServiceUnavailable after the last one."""
         if self._made >= min(self._settings.retries, attempts_worth(error)):
             raise ServiceUnavailable(explain(error, _asked_host(error) or self._host)) from None
         self._settings.requests.count(retries=1)
         self._wait(backoff(self._made))
 
     def again(self, answer: Answer | Reply) -> bool:
-        """Tell whether an answer asks for another attempt (5xx, 429), after having waited for it."""
+        """Return whether to retry after an answer (5xx, 429); waits first if so."""
         limited = answer.status == 429
         if not (limited or answer.status >= 500) or self._made >= self._settings.retries:
             return False
@@ -38,7 +38,7 @@ class Attempts:
         return True
 
     def progressed(self) -> None:
-        """Start counting anew: what was received since the last failure is worth as many attempts again."""
+        """Restart the count, since the last attempt made progress."""
         self._made = 0
 
     def _wait(self, seconds: float) -> None:
@@ -48,9 +48,9 @@ class Attempts:
 
 def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL,
                 crowd: AbstractContextManager[object] = nullcontext()) -> Reply:
-    """Return what `send` is answered, read whole, with as many attempts as there may be, each within `crowd`.
+    """Return the complete answer to `send`, with retries; each attempt holds `crowd`.
 
-    The last answer is returned whatever its status. Raises ServiceUnavailable when there is none.
+    The last answer is returned with any status. Raises ServiceUnavailable when there is none.
     """
     while True:
         try:
@@ -77,7 +77,7 @@ def backoff(attempt: int) -> float:
 
 
 def retry_after(text: str | None, attempt: int) -> float:
-    """Return seconds to wait for a Retry-After header (RFC 9110, 10.2.3), uncapped; garbage, or the past: `backoff`."""
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), uncapped; `backoff` if malformed or past."""
     try:
         seconds = float(text) if text and text.strip().isdecimal() else _until(text or '')
     except (TypeError, ValueError, OverflowError):

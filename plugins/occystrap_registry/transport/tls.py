@@ -1,7 +1,7 @@
-"""Trust over TLS: who vouches for a registry, and who we are to it.
+"""TLS contexts: trusted authorities and client certificates.
 
-Certificates of authorities are the system's, those of `Settings.ca_file`, and those in the directories where docker and
-Podman keep them, certs.d/HOST[:PORT] with *.crt (authorities) and pairs of *.cert and *.key (who we are).
+Authorities are the system's, those of `Settings.ca_file`, and those in the directories of docker and Podman,
+certs.d/HOST[:PORT], with *.crt (authorities) and pairs of *.cert and *.key (client certificates).
 """
 import os
 import re
@@ -19,9 +19,8 @@ _HOST = re.compile(r'[\w\[][\w.:\]-]*')
 def context_for(host: str, lenient: bool, insecure: bool, settings: Settings, http2: bool = False) -> ssl.SSLContext:
     """Return the context for connections to `host[:port]`, made once a run; raises UsageError for a bad file.
 
-    `lenient`: certificates need not be good, for which `insecure` is the user's own word; without it, as for this
-    machine, an authority in certs.d is reason enough to check. `http2` connections have contexts of their own, in which
-    HTTP/2 is offered.
+    `lenient` skips checking certificates. With `insecure`, the user's explicit choice, always; without, as for this
+    machine, only if certs.d has no authority. Connections with `http2` have their own contexts, which offer HTTP/2.
     """
     def make() -> ssl.SSLContext:
         files = CertificateFiles(host)
@@ -30,18 +29,18 @@ def context_for(host: str, lenient: bool, insecure: bool, settings: Settings, ht
 
 
 class CertificateFiles:
-    """What is in certs.d for exactly this host and port."""
+    """The files in certs.d for exactly this host and port."""
 
     def __init__(self, host: str) -> None:
         """Raises UsageError for a directory that cannot be read or has half a pair."""
         files = list(_files(host)) if _HOST.fullmatch(host) else []
         self.authorities = [path for path in files if path.suffix == '.crt']
         self.pairs = [(path, path.with_suffix('.key')) for path in files if path.suffix == '.cert']
-        wanted = {half for pair in self.pairs for half in pair}
+        paired = {half for pair in self.pairs for half in pair}
         for path in files:
-            if path.suffix == '.key' and path not in wanted:
+            if path.suffix == '.key' and path not in paired:
                 raise UsageError(f'{path} has no {path.with_suffix(".cert").name} beside it, the certificate of this '
-                                 'key: put it there, or take the key away')
+                                 'key: put it there, or remove the key')
 
 
 def _files(host: str) -> Iterator[Path]:
@@ -71,7 +70,7 @@ def _trust(context: ssl.SSLContext, path: Path) -> None:
     try:
         context.load_verify_locations(cafile=os.fspath(path))
     except OSError as error:  # SSLError is one
-        reason = 'it holds no certificates in PEM form' if isinstance(error, ssl.SSLError) else error.strerror
+        reason = 'it has no certificates in PEM form' if isinstance(error, ssl.SSLError) else error.strerror
         raise UsageError(f'{path} cannot be read as certificates of authorities: {reason}') from None
 
 
@@ -80,7 +79,7 @@ def _identify(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         raise UsageError(f'{certificate} has no {key.name} beside it: put its key there; certificates of authorities '
                          'are named .crt')
     try:
-        context.load_cert_chain(certificate, key, password=lambda: '')  # else it would be asked for on the terminal
+        context.load_cert_chain(certificate, key, password=lambda: '')  # else OpenSSL asks for it on the terminal
     except OSError as error:
         raise UsageError(f'{certificate} and {key.name} cannot be used as client certificate: '
                          f'{_wrong_pair(error)}') from None
@@ -90,5 +89,5 @@ def _wrong_pair(error: OSError) -> str:
     if not isinstance(error, ssl.SSLError):
         return str(error.strerror)
     if error.reason == 'KEY_VALUES_MISMATCH':
-        return 'the key is another certificate\'s'
+        return 'the key belongs to another certificate'
     return 'PEM without a password is expected'

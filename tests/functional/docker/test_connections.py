@@ -87,10 +87,10 @@ def test_certificates_that_do_not_fit(secured: SecuredDaemon, occystrap: Command
     def told(code: int, options: str) -> str:
         return error_of(occystrap, code, 'process', f'docker://a:v1?host={secured.host}{options}', 'tar://x.tar')
 
-    assert 'does not take our certificate' in told(1, f'&cert_path={secured.nameless}')
-    assert 'a certificate that is not to be trusted' in told(1, f'&cert_path={secured.strange}')
+    assert 'does not accept our certificate' in told(1, f'&cert_path={secured.nameless}')
+    assert 'a certificate that is not trusted' in told(1, f'&cert_path={secured.strange}')
     assert 'has no image a:v1' in told(1, f'&cert_path={secured.strange}&tls_verify=false')
-    assert 'wants TLS: give ?cert_path=DIRECTORY' in told(1, '')
+    assert 'requires TLS: give ?cert_path=DIRECTORY' in told(1, '')
     assert 'are incomplete' in told(2, '&cert_path=/')
 
 
@@ -120,9 +120,9 @@ def test_podman_is_found_by_itself(podman: PodmanService, archive: Path, occystr
 
 
 @pytest.mark.parametrize(('options', 'code', 'words'), [
-    ('engine=podman', 1, ['no Podman service answers at unix://', 'nor is there ', 'podman/podman.sock',
+    ('engine=podman', 1, ['no Podman service answers at unix://', 'nor at ', 'podman/podman.sock',
                           'systemctl --user start podman.socket', 'CONTAINER_HOST']),
-    ('socket=/no.sock&host=tcp://a:1', 2, ['socket= and host= contradict each other the daemon is']),
+    ('socket=/no.sock&host=tcp://a:1', 2, ['socket= and host= contradict each other']),
     ('host=tcp://127.0.0.1:1', 1, ['answers at tcp://127.0.0.1:1', 'host and port']),
 ])
 def test_mistakes(options: str, code: int, words: list[str], archive: Path, occystrap: CommandLine) -> None:

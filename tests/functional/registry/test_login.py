@@ -48,7 +48,7 @@ def test_in_and_out(private_registry: Registry, push: Callable[..., int], config
     host = private_registry.host
     assert push() == 1
     done = log_in(occystrap, host).assert_success()
-    assert done.err == f'logged in to {host} as {USER}, kept in {config}\n' and not done.out
+    assert done.err == f'logged in to {host} as {USER}, stored in {config}\n' and not done.out
     assert json.loads(config.read_text()) == {'auths': {host: {'auth': AUTH}}}
     assert stat.S_IMODE(config.stat().st_mode) == 0o600 and os.listdir(config.parent) == ['config.json']
     assert push() == 0
@@ -69,12 +69,12 @@ def test_a_refused_login_is_not_kept(kind: str, config: Path, occystrap: Command
 
 def test_an_open_registry_cannot_check(registry: Registry, config: Path, occystrap: CommandLine) -> None:
     done = log_in(occystrap, registry.host).assert_success()
-    assert 'could not be checked' in done.err and registry.host in json.loads(config.read_text())['auths']
+    assert 'was not checked' in done.err and registry.host in json.loads(config.read_text())['auths']
 
 
 @pytest.mark.parametrize(('words', 'expected'), [
     (['--username', USER], 'there is no terminal'), (['--password-stdin'], '--password-stdin needs --username'),
-    (['--username', USER, '--password-stdin'], 'nothing came on standard input'),
+    (['--username', USER, '--password-stdin'], 'standard input is empty'),
     (['--username', USER, '--password-stdin', '--password', 'canary'], 'cannot both be given'),
     (['--username', 'a:b', '--password', 'canary'], 'a user name has no colons')])
 def test_mistakes(words: list[str], expected: str, private_registry: Registry, config: Path, occystrap: CommandLine,
@@ -111,7 +111,7 @@ def test_the_password_is_asked_for_without_echo(private_registry: Registry, conf
         os.write(main, f'{USER}\n'.encode())
         shown += _read_until(main, 'Password: ')
         os.write(main, f'{PASSWORD}\n'.encode())
-        shown += _read_until(main, 'kept in')
+        shown += _read_until(main, 'stored in')
     assert process.returncode == 0 and PASSWORD not in shown
     assert json.loads(config.read_text())['auths'][private_registry.host] == {'auth': AUTH}
 
@@ -192,7 +192,7 @@ esac
     helper.chmod(0o755)
     env = {'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
     done = log_in(occystrap, private_registry.host, env=env).assert_success()
-    assert done.err.endswith('kept in docker-credential-box\n')
+    assert done.err.endswith('stored in docker-credential-box\n')
     assert json.loads((tmp_path / 'kept').read_text()) == {
         'ServerURL': private_registry.host, 'Username': USER, 'Secret': PASSWORD}
     assert json.loads(config.read_text()) == {'credsStore': 'box', 'auths': {private_registry.host: {}}}

@@ -132,7 +132,7 @@ def test_damage_is_named(registry: Registry, registry_factory: Callable[[], Regi
         target.damage_blob(damaged, 1)
     target.move_tag('app', tag_of(image), target.tag_digest('app', tag_of(sbom)))
     result = occystrap('verify', 'receipt').assert_code(1)
-    assert f'{sbom["digest"]} is not listed in {target.host}/app as referring to it' in result.err
+    assert f'{sbom["digest"]} is not listed as its referrer in {target.host}/app' in result.err
 
 
 @pytest.mark.parametrize(('target', 'words'), [(('dir://out',), 'leave out referrers=true'),

@@ -85,7 +85,7 @@ def test_private(way: str, source: str, private_registry: Registry, occystrap: C
     assert not secrets_in(pushed, occystrap.directory) + secrets_in(pulled, occystrap.directory)
 
 
-@pytest.mark.parametrize(('env', 'words'), [(WRONG, 'refuses access'), ({}, 'wants credentials')])
+@pytest.mark.parametrize(('env', 'words'), [(WRONG, 'refuses access'), ({}, 'requires credentials')])
 @pytest.mark.parametrize('role', ['source', 'destination'])
 def test_private_with_no_or_wrong_password(role: str, env: dict[str, str], words: str, source: str,
                                            private_registry: Registry, occystrap: CommandLine) -> None:

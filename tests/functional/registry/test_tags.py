@@ -60,13 +60,13 @@ def test_credentials(registry_factory: Callable[..., Registry], occystrap: Comma
 
 
 @pytest.mark.parametrize(('uri', 'code', 'words'), [
-    ('{host}/tags/none', 1, 'tags/none is not there'), ('{host}/tags/many:v1', 2, 'leave out its tag'),
-    ('{host}/tags/*', 2, 'has a pattern'), ('{host}/tags/many?insecrue=true', 2, "did you mean 'insecure'"),
+    ('{host}/tags/none', 1, 'tags/none does not exist'), ('{host}/tags/many:v1', 2, 'leave out its tag'),
+    ('{host}/tags/*', 2, 'is a pattern'), ('{host}/tags/many?insecrue=true', 2, "did you mean 'insecure'"),
     ('127.0.0.1:1/app', 1, '127.0.0.1:1')])
 def test_mistakes(uri: str, code: int, words: str, tagged: Registry, occystrap: CommandLine) -> None:
     result = occystrap('tags', f'registry://{uri.format(host=tagged.host)}', '--retries', '0').assert_code(code)
     assert words in result.err and not result.out and len(result.err.splitlines()) == 1
-    assert 'tar:// has no tags' in occystrap('tags', 'tar://a.tar').assert_code(2).err
+    assert 'tar:// cannot be listed' in occystrap('tags', 'tar://a.tar').assert_code(2).err
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_a_private_authority(way: str, push: Callable[..., CommandResult], regis
 
 
 @pytest.mark.parametrize(('name', 'expired', 'words'), [
-    ('other.example', False, 'has a certificate for another name'), ('', True, 'has a certificate that ran out')])
+    ('other.example', False, 'has a certificate for another name'), ('', True, 'has a certificate that has expired')])
 def test_bad_certificates_of_a_good_authority(
         name: str, expired: bool, words: str, push: Callable[..., CommandResult],
         registry_factory: Callable[..., Registry]) -> None:
@@ -72,11 +72,11 @@ def test_client_certificates(push: Callable[..., CommandResult], registry_factor
     strict = registry_factory(with_clients)
     assert strict.ca and strict.client
     put(occystrap, strict.host, strict.ca)
-    assert f'{strict.host} wants a client certificate' in only_line(push(strict).assert_code(1))
+    assert f'{strict.host} requires a client certificate' in only_line(push(strict).assert_code(1))
     stranger = Authority(tmp_path, 'stranger').sign('client')
     put(occystrap, strict.host, stranger.certificate, stranger.key)
     line = only_line(push(strict).assert_code(1))
-    assert f'{strict.host} wants a client certificate of an authority that it knows' in line
+    assert f'{strict.host} requires a client certificate of an authority that it trusts' in line
     put(occystrap, strict.host, strict.client.certificate, strict.client.key)
     push(strict, '--verify=full').assert_success()
     occystrap('process', f'registry://{strict.host}/app:v1', 'dir://out').assert_success()
@@ -124,7 +124,7 @@ def test_files_that_are_no_certificates(push: Callable[..., CommandResult], regi
     subprocess.run([*encrypt, directory / 'client.key'], check=True, capture_output=True)
     assert 'PEM without a password is expected' in only_line(push(private).assert_code(2))
     shutil.copy(Authority(tmp_path, 'stranger').sign('other').key, directory / 'client.key')
-    assert 'the key is another certificate\'s' in only_line(push(private).assert_code(2))
+    assert 'the key belongs to another certificate' in only_line(push(private).assert_code(2))
 
 
 def test_login_over_tls(registry_factory: Callable[..., Registry], occystrap: CommandLine) -> None:

@@ -149,7 +149,7 @@ def test_an_odd_config_of_docker_says_what_to_look_at(config: str, daemon: FakeD
 def test_large_images_may_take_longer(daemon: FakeDaemon) -> None:
     image = daemon.add(legacy([bytes(40 << 20)]), 'sample:v1')  # four more seconds
     daemon.faults['get'] = 'hang'
-    with pytest.raises(ServiceUnavailable, match='failed while'):  # after its second of silence, longer than our timeout
+    with pytest.raises(ServiceUnavailable, match='failed while'):  # after a second, longer than our timeout
         read(source(daemon))
     assert len(image.archive) > 40 << 20
 

@@ -9,7 +9,7 @@ import pytest
 
 from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.auth.challenges import Challenge
-from occystrap_registry.auth.tokens import may_be_told, read_token, token_url
+from occystrap_registry.auth.tokens import may_get_login, read_token, token_url
 from occystrap_registry.transport.answers import Reply
 from tests.unit.registry.scripted import Answering, Asked, Say, Scripted, client_of
 
@@ -46,7 +46,7 @@ def test_wrong_password(server: Scripted, settings: Settings) -> None:
     client = client_of(server.host, settings, USER)
     reply = client.fetch('GET', '/x', PULL)
     error = client.failure(reply, 'x cannot be read')
-    assert isinstance(error, AccessDenied) and 'refuses access with the credentials' in str(error)
+    assert isinstance(error, AccessDenied) and 'refuses access with the given credentials' in str(error)
     with pytest.raises(AccessDenied, match=server.host):
         client.fetch('GET', '/x', PULL)
     assert len(server.heard('GET', '/x')) == 3 and settings.requests.retries == 0
@@ -136,14 +136,14 @@ def test_token_server_in_trouble(server: Scripted, settings: Settings) -> None:
     server.routes['GET /token'] = [Say(503), token()]
     assert client_of(server.host, settings).fetch('GET', '/x', PULL).status == 200
     server.routes['GET /token'] = Say(503)
-    with pytest.raises(ServiceUnavailable, match='gives no token'):
+    with pytest.raises(ServiceUnavailable, match='does not give a token'):
         client_of(server.host, settings).fetch('GET', '/x', PUSH)
 
 
 def test_token_server_refuses_the_password(server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = guard({'Bearer tok'}, bearer(server))
     server.routes['GET /token'] = Say(401, b'{"details": "canary-password is wrong"}')
-    with pytest.raises(AccessDenied, match='refuses access with the credentials') as caught:
+    with pytest.raises(AccessDenied, match='refuses access with the given credentials') as caught:
         client_of(server.host, settings, USER).fetch('GET', '/x', PULL)
     assert 'canary' not in str(caught.value)
 
@@ -176,10 +176,10 @@ def test_bad_tokens(body: bytes, server: Scripted, settings: Settings) -> None:
 def test_whom_credentials_are_told(registry: str, realm: str, told: bool | None) -> None:
     challenge = Challenge('bearer', {'realm': realm})
     if told is None:
-        with pytest.raises(AccessDenied, match='registry.example sends for tokens'):
+        with pytest.raises(AccessDenied, match='registry.example (requires tokens|names a malformed URL)'):
             token_url(challenge, PULL, httpx.URL(registry))
     else:
-        assert may_be_told(token_url(challenge, PULL, httpx.URL(registry)), httpx.URL(registry)) is told
+        assert may_get_login(token_url(challenge, PULL, httpx.URL(registry)), httpx.URL(registry)) is told
 
 
 NO_NUMBER = float('nan')  # which Python writes and JSON does not have

@@ -54,7 +54,7 @@ def test_patterns_that_nothing_can_match(path: str) -> None:
 
 
 def test_a_destination_has_no_patterns() -> None:
-    with pytest.raises(UsageError, match=r'registry://host.example/team/\*:v1 has a pattern.*\{repository\}:\{tag\}'):
+    with pytest.raises(UsageError, match=r'registry://host.example/team/\*:v1 is a pattern.*\{repository\}:\{tag\}'):
         parse_address(location('user:canary@host.example/team/*:v1'), Settings())
 
 

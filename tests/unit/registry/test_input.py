@@ -59,7 +59,7 @@ def test_opening_reads_no_layer(server: Scripted, settings: Settings) -> None:
 def test_missing_tag_names_the_nearest(host: str, settings: Settings) -> None:
     for tag in ('v10', 'v11', 'latest', 'nightly', 'w'):
         push(host, settings, name=f'app:{tag}')
-    with pytest.raises(ImageNotFound, match=f'{host}/app:v12 is not there; there is: v1, v1[01], v1[01], ') as caught:
+    with pytest.raises(ImageNotFound, match=f'{host}/app:v12 does not exist; there is: v1, v1[01], v1[01], ') as caught:
         pull(host, settings, 'app:v12')
     assert str(caught.value).count(',') == 4
     with pytest.raises(ImageNotFound, match='no such repository'):
@@ -73,7 +73,7 @@ def test_missing_tag_names_the_nearest(host: str, settings: Settings) -> None:
                                   Say(200, json.dumps({'tags': ['v'] * 400_000}).encode())])
 def test_odd_lists_of_tags(tags: Say, server: Scripted) -> None:
     server.routes['GET /v2/app/tags/list'] = tags
-    with pytest.raises(ImageNotFound, match='app:v1 is not there') as caught:
+    with pytest.raises(ImageNotFound, match='app:v1 does not exist') as caught:
         pull(server.host, Settings(retries=0))
     assert '\x1b' not in str(caught.value) and len(str(caught.value)) < 200
 

@@ -108,12 +108,12 @@ def test_no_more_is_asked_for_than_is_wanted(settings: Settings) -> None:
 def test_empty_and_missing_repositories(server: Scripted, client: RegistryClient) -> None:
     server.routes[TAGS] = tags_of(None)
     assert list(list_tags(client, 'app')) == []
-    with pytest.raises(ImageNotFound, match=f'{server.host}/gone is not there'):
+    with pytest.raises(ImageNotFound, match=f'{server.host}/gone does not exist'):
         list(list_tags(client, 'gone'))
 
 
 @pytest.mark.parametrize(('said', 'words'), [
-    (Say(404), 'has no catalog .HTTP 404.'), (Say(401), 'wants credentials'), (Say(403), 'does not show its catalog'),
+    (Say(404), 'has no catalog .HTTP 404.'), (Say(401), 'requires credentials'), (Say(403), 'denies access to its'),
     (Say(405, b'{"errors": [{"code": "UNSUPPORTED"}]}'), 'has no catalog'),
     (Say(422, b'{"errors": [{"code":"UNSUPPORTED"}]}'), 'has no catalog'), (Say(501), 'has no catalog')])
 def test_no_catalog(said: Say, words: str, server: Scripted, client: RegistryClient) -> None:
@@ -153,8 +153,8 @@ def test_what_is_left_out_is_not_looked_at(team: Scripted, settings: Settings) -
     ('team/*:v9*', {}, r'no tag matches in the 3 repositories that match; there is: latest, v1.1, v1.9, v1.9-rc1, '
                        'v1.10 and 1 more'),
     ('team/*:*', {'exclude': '**'}, 'no repository in the catalog matches'),
-    ('team/app:v1.9', {'exclude': 'team/app'}, 'is left out by exclude='),
-    ('team/gone:*', {}, 'team/gone is not there')])
+    ('team/app:v1.9', {'exclude': 'team/app'}, 'is excluded: change exclude='),
+    ('team/gone:*', {}, 'team/gone does not exist')])
 def test_nothing_matches(pattern: str, options: dict[str, str], words: str, team: Scripted, settings: Settings) -> None:
     with pytest.raises(ImageNotFound, match=words) as caught:
         matched(team, pattern, settings, **options)

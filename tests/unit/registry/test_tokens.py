@@ -61,7 +61,7 @@ def test_an_identity_token_is_exchanged_by_post(guarded: Scripted, settings: Set
 def test_an_identity_token_that_ran_out(say: Say, guarded: Scripted, settings: Settings, tmp_path: Path) -> None:
     log_in({'identitytoken': 'canary'}, guarded, tmp_path)
     guarded.routes['POST /token'] = say
-    with pytest.raises(AccessDenied, match='refuses access with the credentials') as caught:
+    with pytest.raises(AccessDenied, match='refuses access with the given credentials') as caught:
         client_of(guarded.host, settings).fetch('GET', '/x', PULL)
     assert 'canary' not in str(caught.value)
 

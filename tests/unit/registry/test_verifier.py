@@ -208,7 +208,7 @@ def test_credentials_of_the_run_serve_its_verification(scripted: tuple[Scripted,
         server.routes[route] = lambda asked, said=said: (  # type: ignore[misc]
             said if asked.authorization else Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
     results = verify(receipt, settings)
-    assert results.outcome is Outcome.UNVERIFIED and 'wants credentials' in results.findings[0].message
+    assert results.outcome is Outcome.UNVERIFIED and 'requires credentials' in results.findings[0].message
     settings.credentials[server.host] = ('me', 'secret')
     assert verify(receipt, settings).outcome is Outcome.VERIFIED
 

@@ -154,7 +154,7 @@ def test_who_may_not_push_hears_it_before_anything_is_read(server: Scripted, set
     server.routes['GET /token'] = Say(200, b'{"token": "pull-only"}')
     server.routes['GET /v2/'] = lambda asked: Say(200) if asked.authorization else Say(401, headers=challenge)
     server.routes['POST /v2/app/blobs/uploads/'] = Say(401, headers=challenge)
-    with pytest.raises(AccessDenied, match=f'{server.host}/app does not take blobs.*docker login'):
+    with pytest.raises(AccessDenied, match=f'{server.host}/app refuses uploads.*docker login'):
         push(server.host, settings)
     assert {asked.path for asked in server.asked} == {'/v2/', '/token', '/v2/app/blobs/uploads/'}
 
