@@ -21,7 +21,7 @@ from tests.services.ports import LOOPBACK, free_port
 
 @dataclass(frozen=True)
 class SecuredDaemon:
-    """A daemon that listens with TLS and wants certificates; `certificates` are good, `nameless` has but the CA."""
+    """A daemon that listens with TLS and requires certificates; `certificates` are good, `nameless` has but the CA."""
 
     daemon: DockerDaemon
     host: str
@@ -84,14 +84,14 @@ def test_a_context_that_the_docker_command_made(secured: SecuredDaemon, archive:
 
 
 def test_certificates_that_do_not_fit(secured: SecuredDaemon, occystrap: CommandLine) -> None:
-    def told(code: int, options: str) -> str:
+    def message(code: int, options: str) -> str:
         return error_of(occystrap, code, 'process', f'docker://a:v1?host={secured.host}{options}', 'tar://x.tar')
 
-    assert 'does not accept our certificate' in told(1, f'&cert_path={secured.nameless}')
-    assert 'a certificate that is not trusted' in told(1, f'&cert_path={secured.strange}')
-    assert 'has no image a:v1' in told(1, f'&cert_path={secured.strange}&tls_verify=false')
-    assert 'requires TLS: give ?cert_path=DIRECTORY' in told(1, '')
-    assert 'are incomplete' in told(2, '&cert_path=/')
+    assert 'does not accept our certificate' in message(1, f'&cert_path={secured.nameless}')
+    assert 'a certificate that is not trusted' in message(1, f'&cert_path={secured.strange}')
+    assert 'has no image a:v1' in message(1, f'&cert_path={secured.strange}&tls_verify=false')
+    assert 'requires TLS: give ?cert_path=DIRECTORY' in message(1, '')
+    assert 'are incomplete' in message(2, '&cert_path=/')
 
 
 @pytest.mark.parametrize('engine', ['docker', 'podman'])

@@ -61,7 +61,7 @@ def program_layer() -> bytes:
 
 
 def run(daemon: DockerDaemon, name: str) -> str:
-    """What the program in the image says of itself; Podman's service refuses to tell Docker's command."""
+    """The output of the program in the image; Podman's service does not give it to Docker's command."""
     command = ['--rm', '--network', 'none', name, '/usr/bin/ldconfig', '--version']
     if isinstance(daemon, PodmanService):
         limits = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024']  # no more than the tests may have

@@ -99,8 +99,8 @@ def test_an_index_in_an_index(registry: Registry, occystrap: CommandLine) -> Non
 @pytest.mark.parametrize('how', ['option', 'command line'])
 def test_a_list_of_platforms(how: str, registry: Registry, occystrap: CommandLine) -> None:
     entries = put_many(registry, 'indexes/list:v1')
-    wanted = 'linux/arm64,linux/amd64'
-    options = (f'?platform={wanted}',) if how == 'option' else ('', '--platform', wanted)
+    platforms = 'linux/arm64,linux/amd64'
+    options = (f'?platform={platforms}',) if how == 'option' else ('', '--platform', platforms)
     target = f'indexes/chosen-{how.partition(" ")[0]}:v1'
     occystrap('process', f'registry://{registry.host}/indexes/list:v1{options[0]}',
               f'registry://{registry.host}/{target}', *options[1:], '--verify=full').assert_success()

@@ -1,4 +1,4 @@
-"""A daemon that speaks just enough of Docker's API, on a unix socket, and misbehaves when told to."""
+"""A daemon that speaks just enough of Docker's API, on a unix socket, with faults on request."""
 import io
 import json
 import socketserver
@@ -23,7 +23,7 @@ PIECE = 32 << 10
 @dataclass
 class FakeDaemon:
     """`images` and `digests` by ID, `tags` by name; `faults` by what they hit: get, inspect, list, load, ping, push,
-    tag, untag; `said`: what it told of pushes."""
+    tag, untag; `said`: its progress of pushes."""
 
     socket: Path
     images: dict[str, Exported] = field(default_factory=dict)
@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _fault(self, where: str) -> bool:
-        """Misbehave, if told to: `500 WORDS`, `hang`, `close`, `garbage`; `late`: hang, then do it nevertheless."""
+        """Apply a fault, if set: `500 WORDS`, `hang`, `close`, `garbage`; `late`: hang, then do it nevertheless."""
         fault = self.fake.faults.get(where)
         if fault is None:
             return False

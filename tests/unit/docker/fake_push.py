@@ -1,4 +1,4 @@
-"""A push as a daemon does it: really uploaded over HTTP, and told of line by line; or not quite as it should be."""
+"""A push as a daemon does it: really uploaded over HTTP, and reported line by line; or with faults."""
 import gzip
 import http.client
 import json

@@ -29,12 +29,12 @@ def documents(configs: list[tuple[bytes, Platform | None]]) -> tuple[Documents, 
 
 
 @pytest.mark.parametrize('turned', [False, True])
-@pytest.mark.parametrize('wanted', [Platform('linux', 'amd64'), Platform('linux', 'amd64', 'v3')])
-def test_of_configs_with_the_same_layers_the_one_that_fits_best(wanted: Platform, turned: bool) -> None:
+@pytest.mark.parametrize('requested', [Platform('linux', 'amd64'), Platform('linux', 'amd64', 'v3')])
+def test_of_configs_with_the_same_layers_the_one_that_fits_best(requested: Platform, turned: bool) -> None:
     there = [config('amd64', variant='v3'), config('amd64'), config('arm64')]
     found, root = documents([(raw, None) for raw in (there[::-1] if turned else there)])
-    chosen = found.config(root, [], wanted)
-    assert chosen and chosen.raw == there[wanted.variant == '']
+    chosen = found.config(root, [], requested)
+    assert chosen and chosen.raw == there[requested.variant == '']
 
 
 def test_a_field_that_is_null_says_nothing() -> None:

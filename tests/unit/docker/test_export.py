@@ -151,12 +151,12 @@ def test_a_config_with_other_layers_than_the_daemon_said_is_an_error() -> None:
 
 
 def test_of_an_index_the_config_with_the_right_layers_counts() -> None:
-    wanted, other = blobs(), blobs(double_tars('other'))
-    index = b'{"manifests": [{"digest": "%b"}, {"digest": "%b"}]}' % (other.id.encode(), wanted.id.encode())
-    files = [(f'blobs/sha256/{Digest.of(each).hex}', each) for each in (index, other.config, wanted.config)]
-    opened = export(Exported(Digest.of(index), wanted.config, wanted.tars, make_tar(files)))
+    expected, other = blobs(), blobs(double_tars('other'))
+    index = b'{"manifests": [{"digest": "%b"}, {"digest": "%b"}]}' % (other.id.encode(), expected.id.encode())
+    files = [(f'blobs/sha256/{Digest.of(each).hex}', each) for each in (index, other.config, expected.config)]
+    opened = export(Exported(Digest.of(index), expected.config, expected.tars, make_tar(files)))
     list(opened.layers())
-    assert opened.config().raw == wanted.config
+    assert opened.config().raw == expected.config
 
 
 def test_documents_that_name_each_other_end() -> None:

@@ -1,4 +1,4 @@
-"""Layers that the destination has are not pushed: told of, found there, never opened; the config always comes."""
+"""Layers that the destination has are not pushed: reported, found there, never opened; the config is always pushed."""
 from collections.abc import Callable
 from pathlib import Path
 

@@ -218,8 +218,8 @@ def test_an_image_that_may_still_come_is_told_of(there: bool, daemon: FakeDaemon
     daemon.faults['load'], daemon.hang = 'late', 3
     with pytest.raises(ServiceUnavailable) as error:
         write(daemon, tmp_path)
-    told = f'may still load it as untagged {ID}: `docker images --filter dangling=true` lists'
-    assert (told in str(error.value)) is not there
+    warning = f'may still load it as untagged {ID}: `docker images --filter dangling=true` lists'
+    assert (warning in str(error.value)) is not there
     assert set(daemon.images) == ({ID} if there else set())
 
 

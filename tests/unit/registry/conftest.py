@@ -27,6 +27,6 @@ def settings() -> Settings:
 
 @pytest.fixture
 def server() -> Iterator[Scripted]:
-    """A server to be told what to say."""
+    """A scripted server."""
     with Scripted() as started:
         yield started

@@ -1,4 +1,4 @@
-"""A web server that does what a test tells it: it refuses, redirects, breaks off, and remembers what it was asked."""
+"""A web server scripted by a test: it refuses, redirects, breaks connections, and records its requests."""
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress

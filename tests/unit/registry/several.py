@@ -1,4 +1,4 @@
-"""Indexes, artifacts and what hangs on images, in the embedded registry."""
+"""Indexes, artifacts and referrers, in the embedded registry."""
 import json
 from typing import Any
 
@@ -79,12 +79,12 @@ def copy(opened: Image | ImageIndex, host: str, settings: Settings, name: str = 
     return copy_of(opened, RegistryOutput(location(f'{host}/{name}'), settings), settings, 'a source', recipe='').run()
 
 
-def manifest_at(host: str, wanted: str, repository: str = 'many') -> httpx.Response:
+def manifest_at(host: str, tag_or_digest: str, repository: str = 'many') -> httpx.Response:
     """Return what a plain request gets."""
-    return httpx.get(f'http://{host}/v2/{repository}/manifests/{wanted}', trust_env=False, verify=False)
+    return httpx.get(f'http://{host}/v2/{repository}/manifests/{tag_or_digest}', trust_env=False, verify=False)
 
 
-def document_at(host: str, wanted: str, repository: str = 'many') -> Index | Manifest:
+def document_at(host: str, tag_or_digest: str, repository: str = 'many') -> Index | Manifest:
     """Return the manifest or index at a tag or digest."""
-    raw = manifest_at(host, wanted, repository).raise_for_status().content
+    raw = manifest_at(host, tag_or_digest, repository).raise_for_status().content
     return Index.parse(raw) if b'"manifests"' in raw else Manifest.parse(raw)

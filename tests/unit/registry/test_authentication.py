@@ -19,7 +19,7 @@ BASIC = f'Basic {base64.b64encode(b"me:canary-password").decode()}'
 
 
 def guard(accepted: set[str], challenge: str, answer: Say = Say(200, b'secret place')) -> Answering:
-    """Return a route that wants one of the accepted Authorization headers."""
+    """Return a route that requires one of the accepted Authorization headers."""
     def route(asked: Asked) -> Say:
         return answer if asked.authorization in accepted else Say(401, headers=[('WWW-Authenticate', challenge)])
     return route
@@ -120,9 +120,9 @@ def test_a_token_is_renewed_before_it_runs_out(server: Scripted, settings: Setti
 
 
 def test_insufficient_scope_is_asked_for_once_more(server: Scripted, settings: Settings) -> None:
-    wants = f'{bearer(server)},error="insufficient_scope",scope="{PUSH} repository:base:pull"'
+    challenge = f'{bearer(server)},error="insufficient_scope",scope="{PUSH} repository:base:pull"'
     server.routes['POST /x'] = lambda asked: (
-        Say(202) if asked.authorization == 'Bearer more' else Say(403, headers=[('WWW-Authenticate', wants)])
+        Say(202) if asked.authorization == 'Bearer more' else Say(403, headers=[('WWW-Authenticate', challenge)])
         if asked.authorization else Say(401, headers=[('WWW-Authenticate', bearer(server))]))
     server.routes['GET /token'] = [token('less'), token('more')]
     client = client_of(server.host, settings, USER)
@@ -157,7 +157,7 @@ def test_bad_tokens(body: bytes, server: Scripted, settings: Settings) -> None:
         client_of(server.host, settings).fetch('GET', '/x', PULL)
 
 
-@pytest.mark.parametrize(('registry', 'realm', 'told'), [
+@pytest.mark.parametrize(('registry', 'realm', 'gets_login'), [
     ('https://registry.example', 'https://auth.example/token', True),
     ('https://registry.example', 'https://registry.example/token', True),
     ('http://registry.example:5000', 'http://registry.example:5000/token', True),
@@ -173,13 +173,13 @@ def test_bad_tokens(body: bytes, server: Scripted, settings: Settings) -> None:
     ('https://registry.example', '/token', None),
     ('https://registry.example', 'https://a:port/', None),
 ])
-def test_whom_credentials_are_told(registry: str, realm: str, told: bool | None) -> None:
+def test_which_realms_get_credentials(registry: str, realm: str, gets_login: bool | None) -> None:
     challenge = Challenge('bearer', {'realm': realm})
-    if told is None:
+    if gets_login is None:
         with pytest.raises(AccessDenied, match='registry.example (requires tokens|names a malformed URL)'):
             token_url(challenge, PULL, httpx.URL(registry))
     else:
-        assert may_get_login(token_url(challenge, PULL, httpx.URL(registry)), httpx.URL(registry)) is told
+        assert may_get_login(token_url(challenge, PULL, httpx.URL(registry)), httpx.URL(registry)) is gets_login
 
 
 NO_NUMBER = float('nan')  # which Python writes and JSON does not have

@@ -116,10 +116,10 @@ def test_a_server_that_loses_what_it_had_is_sent_it_again(server: Scripted, monk
     assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB
 
 
-@pytest.mark.parametrize('told', ['0-99999999', 'nonsense', '0-' + '9' * 500])
-def test_a_server_that_is_lost_is_an_error(told: str, server: Scripted) -> None:
+@pytest.mark.parametrize('range_', ['0-99999999', 'nonsense', '0-' + '9' * 500])
+def test_a_server_that_is_lost_is_an_error(range_: str, server: Scripted) -> None:
     uploads = uploads_to(server, Session(1 << 30), '300000')
-    server.routes |= {'PATCH /up': Say(416), 'GET /up': Say(204, headers=[('Range', told)])}
+    server.routes |= {'PATCH /up': Say(416), 'GET /up': Say(204, headers=[('Range', range_)])}
     with pytest.raises(ServiceError, match='reports a wrong offset'):
         uploads.put(DESCRIPTOR, whole(BLOB))
 

@@ -33,9 +33,9 @@ def test_an_image_is_read_as_it_is(name: str, host: str, settings: Settings) -> 
     with pull(host, settings, name) as image:
         assert image.manifest and image.manifest.raw == MANIFEST.raw and image.config.raw == SAMPLE.config.raw
         assert str(image.reference) == f'{host}/{name}'
-        for found, wanted in zip(image.layers, SAMPLE.layers, strict=True):
-            assert found.stored().drain() == wanted.descriptor.digest if wanted.descriptor else False
-            assert found.tar().drain() == wanted.diff_id
+        for found, expected in zip(image.layers, SAMPLE.layers, strict=True):
+            assert found.stored().drain() == expected.descriptor.digest if expected.descriptor else False
+            assert found.tar().drain() == expected.diff_id
 
 
 def test_size_hints_are_asked_for_once(host: str, settings: Settings) -> None:
@@ -190,8 +190,8 @@ def test_another_manifest_than_the_one_asked_for(server: Scripted, settings: Set
 def test_headers_of_manifests(headers: list[tuple[str, str]], error: str | None, name: str, server: Scripted,
                               settings: Settings) -> None:
     serve(server, SAMPLE)
-    for wanted in ('v1', MANIFEST.digest):
-        server.routes[f'GET /v2/app/manifests/{wanted}'] = Say(200, MANIFEST.raw, headers)
+    for key in ('v1', MANIFEST.digest):
+        server.routes[f'GET /v2/app/manifests/{key}'] = Say(200, MANIFEST.raw, headers)
     if error:
         with pytest.raises(InvalidImage, match=error):
             pull(server.host, settings, name)

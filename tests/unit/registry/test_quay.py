@@ -1,4 +1,4 @@
-"""quay://, against a small Quay: what is found by its API, and what is told when it says something else."""
+"""quay://, against a small Quay: images found by its API, and errors for malformed answers."""
 import json
 from collections.abc import Mapping
 from functools import partial

@@ -28,7 +28,7 @@ def read(server: Scripted, settings: Settings) -> bytes:
 
 
 def sends_to(url: str) -> Answering:
-    """Return a route that wants a login and then redirects."""
+    """Return a route that requires a login and then redirects."""
     def route(asked: Asked) -> Say:
         if not asked.authorization:
             return Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])

@@ -1,4 +1,4 @@
-"""What hangs on an image comes along: by the API, by the tag in its place, under cosign's tags."""
+"""Referrers are copied: those of the API, of the tag that replaces it, and under cosign's tags."""
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path

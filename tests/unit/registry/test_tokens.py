@@ -24,7 +24,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
 @pytest.fixture
 def guarded(server: Scripted) -> Iterator[Scripted]:
-    """A server that wants a token for /x."""
+    """A server that requires a token for /x."""
     challenge = f'Bearer realm="http://{server.host}/token?a=b",service="s s"'
     server.routes['GET /x'] = lambda asked: (
         Say() if (asked.authorization or '').startswith('Bearer tok') else

@@ -137,13 +137,13 @@ def test_upload_of_another_repository_is_unknown(client: httpx.Client) -> None:
     assert client.get(location).status_code == 404
 
 
-@pytest.mark.parametrize(('wanted', 'status', 'first', 'last'), [
+@pytest.mark.parametrize(('requested', 'status', 'first', 'last'), [
     ('bytes=0-3', 206, 0, 3), ('bytes=5-', 206, 5, len(DATA) - 1), ('bytes=-4', 206, len(DATA) - 4, len(DATA) - 1),
     ('bytes=0-', 200, 0, len(DATA) - 1), ('lines=1-2', 200, 0, len(DATA) - 1),
     (f'bytes=10-{len(DATA) + 9}', 206, 10, len(DATA) - 1)])
-def test_ranges(client: httpx.Client, wanted: str, status: int, first: int, last: int) -> None:
+def test_ranges(client: httpx.Client, requested: str, status: int, first: int, last: int) -> None:
     push(client, DATA)
-    response = client.get(f'/v2/a/b/blobs/{DIGEST}', headers={'Range': wanted})
+    response = client.get(f'/v2/a/b/blobs/{DIGEST}', headers={'Range': requested})
     assert response.status_code == status and response.content == DATA[first:last + 1]
 
 
