@@ -24,7 +24,7 @@ def verify_bundle(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
     with suppress(FileNotFoundError):
         check_privacy(receipt, '', ['', CONFIG, FILES, KEPT, STATE, os.path.dirname(KEPT)], results)
     for name in sorted(set(os.listdir(receipt.path)) - set(MARKS)):
-        results.error(name, 'is there, but occystrap did not write it: remove it')
+        results.error(name, 'exists, but occystrap did not write it: remove it')
     return results
 
 

@@ -17,7 +17,7 @@ class Acl(NamedTuple):
 
     @classmethod
     def parse(cls, value: bytes) -> Self | None:
-        """Return the list that an attribute holds, None if it holds none."""
+        """Return the list in an attribute's value, None if that is malformed."""
         whole = len(value) >= _HEAD.size and not (len(value) - _HEAD.size) % _ENTRY.size
         if not whole or _HEAD.unpack_from(value)[0] != _VERSION:
             return None
@@ -26,29 +26,29 @@ class Acl(NamedTuple):
 
     @property
     def value(self) -> bytes:
-        """The attribute's value; equal lists have equal ones."""
+        """The attribute's value, the same for equal lists."""
         return _HEAD.pack(_VERSION) + b''.join(_ENTRY.pack(*entry) for entry in self.entries)
 
     @property
     def is_mode(self) -> bool:
-        """Whether it says no more than a mode, so that the kernel does not keep it as an access list."""
+        """Whether it grants no more than a mode, so that the kernel does not store it as an access list."""
         return all(tag in (_OWNER, _GROUP_OWNER, _OTHER) for tag, _, _ in self.entries)
 
     def with_mode(self, mode: int) -> Self:
-        """Return the list as chmod(2) leaves it: what a mode says of the group is the mask, where there is one."""
+        """Return the list as chmod(2) changes it: the mode's group bits are those of the mask, if there is one."""
         group = _MASK if any(tag == _MASK for tag, _, _ in self.entries) else _GROUP_OWNER
         bits = {_OWNER: mode >> 6 & 7, group: mode >> 3 & 7, _OTHER: mode & 7}
         return self._replace(entries=tuple((tag, bits.get(tag, old), owner) for tag, old, owner in self.entries))
 
 
 def canonical(name: bytes, value: bytes) -> bytes:
-    """Return the value of an attribute such that equal lists are equal; other attributes are as they are."""
+    """Return the value of an attribute, the same for equal access lists; other attributes are unchanged."""
     acl = Acl.parse(value) if name in ACLS else None
     return acl.value if acl else value
 
 
-def kept(name: bytes, value: bytes, mode: int) -> bytes | None:
-    """Return what the kernel keeps of an attribute on something of this mode, None if that is nothing."""
+def stored_value(name: bytes, value: bytes, mode: int) -> bytes | None:
+    """Return the value that the kernel stores for an attribute on a file of this mode, None if it stores none."""
     acl = Acl.parse(value) if name in ACLS else None
     if acl is None:
         return value

@@ -1,4 +1,4 @@
-"""Owners, modes, times and extended attributes: read from headers, and set as far as this process may."""
+"""Owners, modes, times and extended attributes: read from headers, and set as far as this process has the rights."""
 import errno
 import os
 from collections import Counter
@@ -7,50 +7,46 @@ from typing import NamedTuple, Self
 
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.tar import TarEntry
-from occystrap_dir.extraction.acl import ACLS, DEFAULT, kept
+from occystrap_dir.extraction.acl import ACLS, DEFAULT, stored_value
 from occystrap_dir.extraction.mtree import xattr_keywords
 
 ROOTLESS = b'user.rootlesscontainers'
 _XATTR = b'SCHILY.xattr.'
 _OVERLAY = (b'trusted.overlay.', b'user.overlay.')
-"""What overlayfs takes for marks of its own: never what a layer says."""
-_KEPT = (1 << 31) * 10 ** 9
-"""Nanoseconds before and after 1970 that all file systems keep; of others each keeps the nearest that it can."""
+"""Attributes that overlayfs takes for its own marks, which layers must not set."""
+_PORTABLE = (1 << 31) * 10 ** 9
+"""Nanoseconds before and after 1970 that all file systems can store; beyond, each stores the nearest that it can."""
 _LATEST = (1 << 62) * 10 ** 9
-"""What may be asked of the system at all."""
+"""The largest time that can be passed to the system."""
 _COARSE = 2 * 10 ** 9
-"""Nanoseconds by which times may differ on file systems that hold the time itself."""
+"""Nanoseconds by which a stored time may differ, on file systems with coarse times."""
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
-
-
 _TOO_LARGE = (errno.ENOSPC, errno.EDQUOT, errno.E2BIG)
 _IMPOSSIBLE = (errno.EINVAL, errno.ERANGE)
 _USER = b'user.'
-
-
 _NONE: Mapping[bytes, bytes] = {}
 
 
 class AttributeRefused(OutputError):
-    """An extended attribute could not be set; file and destination are known to whoever has it set."""
+    """An extended attribute could not be set; callers add the path of the file and the destination."""
 
     def __init__(self, name: bytes, size: int, error: OSError, path: str = 'a file') -> None:
         self._attribute, self._error, self._path = (name, size), error, path
-        super().__init__(self._told())
+        super().__init__(self._reason())
 
     def at(self, path: str) -> 'AttributeRefused | InvalidImage':
-        """Return the error that names the path."""
+        """Return the error with the path in the image."""
         impossible = self._error.errno not in _TOO_LARGE and self._error.errno in (*_IMPOSSIBLE, errno.EACCES)
         name, size = self._attribute
         if impossible:
-            return InvalidImage(f'{path} has the attribute {os.fsdecode(name)!r}, which it cannot have')
+            return InvalidImage(f'{path} has the attribute {os.fsdecode(name)!r}, which no such file can have')
         return AttributeRefused(name, size, self._error, path)
 
     def below(self, target: str) -> OutputError:
-        """Return the error that names the destination, too."""
-        return OutputError(f'cannot write to {target}: {self._told()}')
+        """Return the error with the destination."""
+        return OutputError(f'cannot write to {target}: {self._reason()}')
 
-    def _told(self) -> str:
+    def _reason(self) -> str:
         name, size = self._attribute
         what = (f'{self._path}: its attribute {os.fsdecode(name)!r} of {size} bytes cannot be set: '
                 f'{self._error.strerror}')
@@ -60,7 +56,7 @@ class AttributeRefused(OutputError):
 
 
 class Attributes(NamedTuple):
-    """What a header says of a file beside its content; `mtime` in nanoseconds."""
+    """The attributes of a file in a tar header; `mtime` in nanoseconds."""
 
     mode: int
     uid: int
@@ -70,11 +66,11 @@ class Attributes(NamedTuple):
 
     @classmethod
     def of(cls, entry: TarEntry) -> Self:
-        """Return what an entry says; raises InvalidImage for numbers that cannot be."""
+        """Return the attributes of an entry; raises InvalidImage if an owner is out of range."""
         mode, uid, gid, mtime = entry.attributes
         mtime = max(-_LATEST, min(mtime, _LATEST))
         if not (0 <= uid < 0xffffffff and 0 <= gid < 0xffffffff):
-            raise InvalidImage(f'{os.fsdecode(entry.name)} has an owner that cannot be: {uid}:{gid}')
+            raise InvalidImage(f'{os.fsdecode(entry.name)} has an owner out of range: {uid}:{gid}')
         if entry.is_bare:
             return cls(mode & 0o7777, uid, gid, mtime)
         xattrs = {key.removeprefix(_XATTR): value for key, value in entry.pax.items()
@@ -82,37 +78,37 @@ class Attributes(NamedTuple):
         return cls(mode & 0o7777, uid, gid, mtime, xattrs)
 
     def keywords(self, owner: bytes, time: bytes, xattrs: bytes) -> bytes:
-        """Return what to expect of a file or directory, with what was set of owner, time and extended attributes."""
+        """Return the keywords for a list of files, given those for owner, time and extended attributes as set."""
         return b'mode=%04o%s%s%s' % (self.mode, owner, time, xattrs)
 
 
 IMPLICIT = Attributes(0o755, 0, 0, 0)
-"""Those of a directory that no entry tells of: the same whenever it is made."""
+"""The attributes of a directory without an entry, the same whenever it is made."""
 
 
 class Setter:
-    """Sets attributes, and returns the keywords of what must be there then."""
+    """Sets attributes, and returns keywords for the list of files."""
 
     def __init__(self, rootless: bool) -> None:
-        """With `rootless` owners are kept in an extended attribute, as umoci and others do who are not root."""
+        """With `rootless` owners are stored in an extended attribute, as by umoci and others without root's rights."""
         self._rootless = rootless
         self.is_root = os.geteuid() == 0 and not rootless
         self._own = os.geteuid(), os.getegid()
         self.missed: Counter[str] = Counter()
-        """How many owners, devices and extended attributes could not be set for want of rights."""
+        """How many owners, devices and extended attributes could not be set for lack of rights."""
         self.not_held: Counter[str] = Counter()
-        """How many extended attributes nobody can set, by the reason."""
+        """How many extended attributes cannot be set by anybody, by reason."""
         self.clamped = 0
-        """How many times the file system could not hold."""
+        """How many times the file system cannot store."""
 
     @property
     def no_owner(self) -> tuple[int, int]:
-        """An owner that is not set."""
+        """The owner of files whose owner is not set."""
         return (0, 0) if self._rootless else self._own
 
     @property
     def notes(self) -> list[str]:
-        """Lines that say what could not be set, if anything."""
+        """Lines for the user about what could not be set, if anything."""
         kinds = [f'{count} extended attribute{"s" * (count > 1)} left out: {reason}'
                  for reason, count in sorted(self.not_held.items())]
         return [*self._notes_on_rights(), *kinds, *self._notes_on_times()]
@@ -121,43 +117,43 @@ class Setter:
         if not self.clamped:
             return []
         return [f'{self.clamped} time{"s" * (self.clamped > 1)} that the file system cannot hold, set to the nearest '
-                'that it can']
+                'possible']
 
     def _notes_on_rights(self) -> list[str]:
-        told = [f'{count} {what}{"s" * (count > 1)}' for what, count in sorted(self.missed.items()) if count]
+        missed = [f'{count} {what}{"s" * (count > 1)}' for what, count in sorted(self.missed.items()) if count]
         advice = '' if self._rootless or self.is_root else '; rootless=true keeps owners in extended attributes'
-        return [f'{" and ".join(told)} could not be set, not being root{advice}'] if told else []
+        return [f'{" and ".join(missed)} could not be set, not being root{advice}'] if missed else []
 
     def file(self, descriptor: int, attributes: Attributes) -> bytes:
-        """Set all of an open file, its time last, and return the keywords."""
+        """Set all attributes of an open file, its time last, and return the keywords."""
         attributes = self._readable(attributes, 0o400)
         owner = self._set_owner(descriptor, attributes)
         xattrs = self._set_xattrs(descriptor, attributes) if attributes.xattrs or self._rootless else b''
         os.fchmod(descriptor, attributes.mode)  # after an access list, whose mask it sets
         os.utime(descriptor, ns=(attributes.mtime, attributes.mtime))
-        if -_KEPT <= attributes.mtime < _KEPT:  # as of nearly all files
+        if -_PORTABLE <= attributes.mtime < _PORTABLE:  # as for nearly all files
             return attributes.keywords(owner, _time_keyword(attributes.mtime), xattrs)
         return attributes.keywords(owner, self._time(attributes, lambda: os.fstat(descriptor)), xattrs)
 
     def directory(self, descriptor: int, attributes: Attributes) -> bytes:
-        """Set what a directory may have while it is filled, and return the keywords of all."""
+        """Set what a directory may have while it is filled, and return the keywords of all its attributes."""
         attributes = self._readable(attributes, 0o700)
         owner = self._set_owner(descriptor, attributes, is_new=False)
         xattrs = self._set_xattrs(descriptor, attributes, is_directory=True)
-        if not -_KEPT <= attributes.mtime < _KEPT:
+        if not -_PORTABLE <= attributes.mtime < _PORTABLE:
             os.utime(descriptor, ns=(attributes.mtime, attributes.mtime))
         time = self._time(attributes, lambda: os.fstat(descriptor))
         return attributes.keywords(owner, time, xattrs)
 
     def implicit_directory(self, descriptor: int) -> bytes:
-        """Set the attributes of a directory without an entry, return the keywords; an owner only where one can be set.
-        """
+        """Set the attributes of a directory without an entry and return the keywords; the owner only as root."""
         if self.is_root:
             return self.directory(descriptor, IMPLICIT)
         return IMPLICIT.keywords(b'', _time_keyword(IMPLICIT.mtime), b'')
 
     def finish_directory(self, descriptor: int, mode: int, time: int | None, xattrs: Mapping[bytes, bytes]) -> None:
-        """Set what would have kept us from filling a directory, or gone over to what is in it: lists, mode and time."""
+        """Set access lists, mode and time of a complete directory: earlier they would have prevented filling it, been
+        inherited, or changed."""
         for name, value in xattrs.items():
             if name in ACLS:
                 os.setxattr(descriptor, name, value)
@@ -166,7 +162,7 @@ class Setter:
             os.utime(descriptor, ns=(time, time))
 
     def named(self, name: bytes, directory: int, attributes: Attributes, is_link: bool) -> bytes:
-        """Set all attributes of `name` in an open directory, which is no file or directory, and return the keywords."""
+        """Set all attributes of `name`, a link, device or pipe in an open directory, and return the keywords."""
         owner = b''
         if self.is_root:
             os.chown(name, attributes.uid, attributes.gid, dir_fd=directory, follow_symlinks=False)
@@ -174,7 +170,7 @@ class Setter:
         elif (attributes.uid, attributes.gid) != self._own:
             self.missed['owner'] += 1
         xattrs = self._set_xattrs(f'/proc/self/fd/{directory}/{os.fsdecode(name)}', attributes)
-        if not is_link:  # just made, and no link: there is no chmod that follows none
+        if not is_link:  # it was just made and is not a link, as chmod would follow one
             os.chmod(name, attributes.mode, dir_fd=directory)
         os.utime(name, ns=(attributes.mtime, attributes.mtime), dir_fd=directory, follow_symlinks=False)
         time = self._time(attributes, lambda: os.lstat(name, dir_fd=directory))
@@ -182,22 +178,23 @@ class Setter:
         return b'%s%s%s%s' % (mode, owner, time, xattrs)
 
     def _time(self, attributes: Attributes, status: Callable[[], os.stat_result]) -> bytes:
-        """Return the keyword of the time: what was set, or what the file system made of it, of which `status` tells."""
+        """Return the keyword of the time that was set, or that the file system stored instead, as `status` returns it.
+        """
         time = attributes.mtime
-        if not -_KEPT <= time < _KEPT:
+        if not -_PORTABLE <= time < _PORTABLE:
             time = status().st_mtime_ns
             self.clamped += abs(time - attributes.mtime) > _COARSE
         return _time_keyword(time)
 
     def _readable(self, attributes: Attributes, needed: int) -> Attributes:
-        """Return attributes with which their owner, who is not root, can still look at what must be verified."""
+        """Return attributes with which an owner who is not root can still read what must be verified."""
         if self.is_root or attributes.mode & needed == needed:
             return attributes
         self.missed['mode'] += 1
         return attributes._replace(mode=attributes.mode | needed)
 
     def _set_owner(self, descriptor: int, attributes: Attributes, is_new: bool = True) -> bytes:
-        """Set the owner, which of a new file may be right already, and return its keywords."""
+        """Set the owner, unless a new file already has it, and return its keywords."""
         uid, gid = attributes.uid, attributes.gid
         if self.is_root:
             if not is_new or (uid, gid) != self._own:
@@ -208,14 +205,16 @@ class Setter:
         return b''
 
     def _set_xattrs(self, target: int | str, attributes: Attributes, is_directory: bool = False) -> bytes:
-        """Set what the kernel keeps, return its keywords; ACLs of a directory are only tried: children inherit them.
+        """Set extended attributes and return the keywords of those that the kernel stores.
+
+        Access lists of a directory are set and removed again until it is complete, since children inherit them.
         """
-        wanted = attributes.xattrs
+        requested = attributes.xattrs
         if self._rootless and isinstance(target, int) and (attributes.uid or attributes.gid):
-            wanted = {**wanted, ROOTLESS: owner_message(attributes.uid, attributes.gid)}
-        if not wanted:
+            requested = {**requested, ROOTLESS: owner_message(attributes.uid, attributes.gid)}
+        if not requested:
             return b''
-        values = {name: kept(name, value, attributes.mode) for name, value in wanted.items()}
+        values = {name: stored_value(name, value, attributes.mode) for name, value in requested.items()}
         done = {name: value for name, value in values.items()
                 if value is not None and self._set_xattr(target, name, value)}
         if is_directory and isinstance(target, int) and (lists := [name for name in ACLS if name in done]):
@@ -225,7 +224,7 @@ class Setter:
         return xattr_keywords(done)
 
     def _set_xattr(self, target: int | str, name: bytes, value: bytes) -> bool:
-        """Set one and tell whether it could be; raises OSError where it should have been."""
+        """Set one and return whether that is possible; raises OSError if it should have been."""
         try:
             if isinstance(target, int):
                 os.setxattr(target, name, value)
@@ -251,7 +250,7 @@ def _time_keyword(time: int) -> bytes:
 
 
 def owner_message(uid: int, gid: int) -> bytes:
-    """Return an owner as the protobuf message of rootlesscontainers: uid is field 1, gid 2, zeros are left out."""
+    """Return an owner as the protobuf message of rootlesscontainers: uid is field 1, gid field 2, zeros are omitted."""
     return b''.join(bytes([number << 3]) + _varint(value) for number, value in ((1, uid), (2, gid)) if value)
 
 

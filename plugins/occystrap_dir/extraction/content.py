@@ -1,4 +1,4 @@
-"""The content of files: written and hashed as it passes, with holes where a sparse file has them."""
+"""The content of files: written and hashed in one pass, with the holes of sparse files."""
 import hashlib
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _ZEROS = memoryview(bytes(1 << 20))
 def write_content(descriptor: int, reader: TarReader, budget: Budget, sync: bool) -> bytes:
     """Write the current entry's data to an open file and return the keywords of its size and digest.
 
-    With `sync` the system begins early to write it to the device. Raises OSError, and what the reader raises.
+    With `sync` the system starts writing it to the device early. Raises OSError, and what the reader raises.
     """
     data = reader.whole()
     if data is not None:

@@ -1,4 +1,4 @@
-"""What a file system does to files by itself: attributes and flags that nobody set, and how finely it keeps times."""
+"""What a file system does to new files: attributes and flags that it sets itself, and its resolution of times."""
 import errno
 import fcntl
 import os
@@ -14,30 +14,30 @@ _GET_FLAGS = 2 << 30 | struct.calcsize('l') << 16 | ord('f') << 8 | 1
 """FS_IOC_GETFLAGS (ioctl_iflags(2))."""
 _EMPTY = bytes(8)
 _HELD = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x100000 | 0x40000000
-"""Flags that somebody must have set: all of chattr(1) but how the device keeps the bytes (compressed, copied on write,
-encrypted, DAX), which some file systems decide on by themselves."""
+"""Flags that file systems do not set by themselves: all of chattr(1) except how data is stored (compressed, copied on
+write, encrypted, DAX)."""
 _LETTERS = {0x1: 's', 0x2: 'u', 0x8: 'S', 0x10: 'i', 0x20: 'a', 0x40: 'd', 0x80: 'A', 0x4000: 'j', 0x8000: 't',
             0x10000: 'D', 0x20000: 'T', 0x100000: 'V', 0x40000000: 'F'}
 _NO_FLAGS = (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _TIME = 1_000_000_123_456_789
 _STEPS = (1, 100, 1000, 10 ** 6, 10 ** 9, 2 * 10 ** 9)
-"""Nanoseconds in which file systems count."""
+"""Resolutions of times in file systems, in nanoseconds."""
 _PROBE = b'probe'
 
 
 class FileSystem(NamedTuple):
-    """What is so of everything new in one directory."""
+    """What new files in a directory have."""
 
     step: int = 1
-    """Times are kept in multiples of so many nanoseconds."""
+    """Resolution of times, in nanoseconds."""
     flags: tuple[int, int] | None = None
-    """Those that a file, and a directory, get from the directory above; None where there are none."""
+    """Flags that a file, and a directory, inherit from the directory; None if the file system has no flags."""
     xattrs: Collection[bytes] = ()
     """Names of attributes that the system sets, such as security.selinux."""
 
     @classmethod
     def of(cls, directory: int) -> Self:
-        """Return what holds in an open, empty directory, found by making and removing entries; raises OSError."""
+        """Return what applies in an open, empty directory, found by making and removing entries; raises OSError."""
         descriptor = os.open(_PROBE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
                              dir_fd=directory)
         try:
@@ -51,24 +51,24 @@ class FileSystem(NamedTuple):
         return cls(step, both, tuple(sorted({*names, *more})))
 
     def to_words(self) -> bytes:
-        """Return it for the head of a list of files."""
+        """Return the words for the head of a list of files."""
         flags = b'' if self.flags is None else b' flags=%x,%x' % self.flags
         return b'step=%d%s%s' % (self.step, flags, b''.join(b' xattr=' + escaped(name) for name in self.xattrs))
 
     @classmethod
     def parse(cls, words: bytes) -> Self:
-        """Return what `to_words` made; raises InvalidImage."""
+        """Parse the words that `to_words` returned; raises InvalidImage."""
         pairs = [word.partition(b'=')[::2] for word in words.split()]
-        told = dict(pairs)
+        values = dict(pairs)
         try:
-            file, directory = (int(each, 16) for each in told.get(b'flags', b'0,0').split(b','))
-            return cls(int(told[b'step']), (file, directory) if b'flags' in told else None,
+            file, directory = (int(each, 16) for each in values.get(b'flags', b'0,0').split(b','))
+            return cls(int(values[b'step']), (file, directory) if b'flags' in values else None,
                        tuple(unescaped(value) for key, value in pairs if key == b'xattr'))
         except (KeyError, ValueError):
-            raise InvalidImage('the list of files does not say what its file system does') from None
+            raise InvalidImage('the list of files has a malformed line about its file system') from None
 
     def rounded(self, time: int) -> int:
-        """Return a time in nanoseconds as it is kept here."""
+        """Return a time in nanoseconds, rounded down to the resolution of the file system."""
         return time - time % self.step
 
 
@@ -88,7 +88,7 @@ def flag_letters(flags: int) -> str:
 
 
 def xattr_names(target: int | str) -> list[bytes]:
-    """Return the names of all attributes of an open file, or of what is at a path; raises OSError."""
+    """Return the names of all extended attributes of an open file or a path, links not followed; raises OSError."""
     try:
         found = os.listxattr(target) if isinstance(target, int) else os.listxattr(target, follow_symlinks=False)
     except OSError as error:
@@ -99,7 +99,7 @@ def xattr_names(target: int | str) -> list[bytes]:
 
 
 def clear_xattrs(descriptor: int, kept: Collection[bytes] = ()) -> None:
-    """Take all attributes away that can be, but for those to be `kept`; raises OSError."""
+    """Remove all extended attributes that can be removed, except those in `kept`; raises OSError."""
     for name in xattr_names(descriptor):
         if name not in kept:
             try:

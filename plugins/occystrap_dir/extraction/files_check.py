@@ -1,4 +1,4 @@
-"""Verifying a tree by the list of its files, and the list by its digest."""
+"""Verifying a tree against its list of files, and the list by its digest."""
 from occystrap_core import READ, CheckResults, Expectation, Settings
 from occystrap_dir.extraction.head import Head, OtherVersion, lines_of
 from occystrap_dir.extraction.tree_check import TreeCheck
@@ -8,7 +8,7 @@ from occystrap_dir.workspace.names import file_size
 
 def check_files(expected: Expectation, root: str, directory: str, full: bool, settings: Settings, results: CheckResults,
                 ) -> None:
-    """Note how the list that is expected, and the tree in `directory` that it is of, are not as they should be.
+    """Report how the list differs from the expectation, and the tree in `directory` from the list.
 
     `full` compares contents too. Raises FileNotFoundError without a list, WrongKind, InvalidImage, OSError.
     """
@@ -29,16 +29,16 @@ def check_files(expected: Expectation, root: str, directory: str, full: bool, se
 
 
 def read_head(root: str, listing: str) -> Head:
-    """Return what a list of files says of itself; raises OSError, InvalidImage."""
+    """Return the head of a list of files; raises OSError, InvalidImage."""
     with open(Beneath(root).open(listing), 'rb') as file:
         return Head.read(file)
 
 
 def check_tree(root: str, listing: str, name: str, full: bool, settings: Settings, results: CheckResults,
                may_miss: bool = False) -> Head:
-    """Hold the tree in a directory below a root against a list of files; return what that says of itself.
+    """Compare the tree in a directory below a root with a list of files; return the head of the list.
 
-    With `may_miss` only what was added or changed counts. Raises OSError, InvalidImage.
+    With `may_miss` only what was added or changed is reported. Raises OSError, InvalidImage.
     """
     place = Beneath(root)
     with open(place.open(listing), 'rb') as file:

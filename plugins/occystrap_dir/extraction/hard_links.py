@@ -1,4 +1,4 @@
-"""Hard links of one layer: to what is there already, or comes later in the layer."""
+"""Hard links of one layer: to existing files, or to files that come later in the layer."""
 import os
 from collections.abc import Callable
 
@@ -9,35 +9,35 @@ from occystrap_dir.workspace.root import Root, join, naming_path, text
 
 
 class HardLinks:
-    """Makes links, those whose target is missing when the layer has come to its end.
+    """Makes hard links; those whose target does not exist yet, at the end of the layer.
 
-    The attributes in a link's header are those of the file that it names, and are not set again: that would reach
-    through a link to a symlink (CVE-2021-32760).
+    The attributes in a link's header are those of its target, and are not set again: through a link to a symlink that
+    would change the symlink's target (CVE-2021-32760).
     """
 
     def __init__(self, root: Root, record: TreeRecord, removal: Removal, named: Callable[[int], None]) -> None:
-        """`named` hears of the length of what is kept in memory."""
+        """`named` is called with the length of each name that is kept in memory."""
         self._root, self._record, self._removal, self._named = root, record, removal, named
         self.waiting: dict[bytes, bytes] = {}
         """Targets by path."""
 
     def add(self, path: bytes, target: bytes, layer: int) -> None:
-        """Make a path one more name of the target; raises InvalidImage for a target that leads out, OSError."""
+        """Make a link, now or at the end; raises InvalidImage for a target that leads out, OSError."""
         if b'..' in target.split(b'/'):
-            raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which leads up by ..')
+            raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which has ..')
         self.replaced(path)
         if not self._link(path, target, layer):
             self._named(len(path) + len(target))
             self.waiting[path] = target
 
     def replaced(self, path: bytes) -> None:
-        """Know that a later entry of the layer has this path, so that no link is to be made there."""
+        """Forget a waiting link, since a later entry of the layer has its path."""
         self.waiting.pop(path, None)
 
     def finish(self, layer: int) -> None:
-        """Make the links that wait; raises InvalidImage for one whose target is not there, OSError.
+        """Make the waiting links; raises InvalidImage if the target of one does not exist, OSError.
 
-        One may be to another that waits: that is made first, so that each is looked at once.
+        The target may be another waiting link, which is made first.
         """
         for first in list(self.waiting):
             path: bytes | None = first
@@ -50,10 +50,10 @@ class HardLinks:
                 with naming_path(path):
                     found = self._link(path, target, layer)
                 if not found:
-                    raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which is not there')
+                    raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which does not exist')
 
     def _link(self, path: bytes, target: bytes, layer: int) -> bool:
-        """Make a link and tell whether its target is there."""
+        """Make a link; return False if its target does not exist."""
         source = self._existing(target)
         if source is None:
             return False
@@ -72,12 +72,12 @@ class HardLinks:
         return True
 
     def _existing(self, target: bytes) -> bytes | None:
-        """Return the target's path without links on the way, None where nothing is."""
+        """Return the target's path without links in its directories, None if it does not exist."""
         source = self._plain(target)
         return source if source is not None and self._record.layer(source) is not None else None
 
     def _plain(self, target: bytes) -> bytes | None:
-        """Return the target's path without links on the way, None where no directory has it."""
+        """Return the target's path without links in its directories, None if its directory does not exist."""
         above, _, name = target.rpartition(b'/')
         directory = self._root.existing(above)
         return join(directory.path, name) if directory and name else None

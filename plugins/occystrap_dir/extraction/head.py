@@ -1,6 +1,6 @@
-"""The first lines of a list of files: of what layers it is, and what the file system does to files by itself.
+"""The first lines of a list of files: the layers that it covers, and what the file system does to new files.
 
-They bind the list, whose digest is in the receipt, to the layers that the receipt is of.
+They bind the list, whose digest is in the receipt, to the layers of that receipt.
 """
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple, Self
@@ -14,20 +14,20 @@ _MTREE, _VERSION = b'#mtree v2.0', b'#occystrap 2'
 
 
 class OtherVersion(InvalidImage):
-    """A list that tells less of its tree, or more, than this program needs or knows."""
+    """A list of another version, with less about its tree than is needed, or more than is known."""
 
 
 class ListedLayer(NamedTuple):
-    """A layer that went into a tree: its diff_id, and the size of its tar in bytes."""
+    """A layer in a tree: its diff_id, and the size of its tar in bytes."""
 
     diff_id: Digest
     size: int
 
 
 class Head(NamedTuple):
-    """What a list says before its lines.
+    """What precedes the lines of a list.
 
-    `notes` are words about paths that whoever puts layers on each other needs, by path (see mounts/stack.py).
+    `notes` are words about paths that are needed for stacking layers (see mounts/stack.py).
     """
 
     layers: Sequence[ListedLayer]
@@ -37,12 +37,12 @@ class Head(NamedTuple):
 
     @property
     def diff_ids(self) -> list[Digest]:
-        """Those of all layers, lowest first."""
+        """The diff_ids of all layers, lowest first."""
         return [layer.diff_id for layer in self.layers]
 
     @property
     def covers(self) -> list[Digest]:
-        """The digests of what the tree was made from, as a receipt has them."""
+        """The digests of the image and the layers that the tree was made from, as in receipts."""
         return [*([self.image_id] if self.image_id else []), *self.diff_ids]
 
     def to_lines(self) -> Iterator[bytes]:
@@ -58,7 +58,7 @@ class Head(NamedTuple):
 
     @classmethod
     def read(cls, file: BinaryIO) -> Self:
-        """Return what the list in a file says, and leave the file at the first line; raises InvalidImage, OSError."""
+        """Read the head of a list, leaving the file at the first line behind it; raises InvalidImage, OSError."""
         if [file.readline(100).rstrip(), file.readline(100).rstrip()] != [_MTREE, _VERSION]:
             raise OtherVersion('is a list of files of another version, which proves less: write the image again')
         image_id, layers, file_system, notes = None, list[ListedLayer](), FileSystem(), list[tuple[bytes, bytes]]()

@@ -1,4 +1,4 @@
-"""What becomes of a layer's whiteouts: in a tree of merged layers they hide what lower layers have."""
+"""Handling of whiteouts: in a tree of merged layers they remove what lower layers have."""
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -11,35 +11,35 @@ if TYPE_CHECKING:
 
 
 class Marks(Protocol):
-    """Deals with whiteouts."""
+    """Handles the whiteouts of a layer."""
 
     def mark(self, mark: Whiteout) -> None:
-        """Take a whiteout; raises OSError."""
+        """Handle a whiteout; raises OSError."""
 
-    def made(self, path: bytes) -> None:
-        """Know that a directory was made of which no entry tells, or not yet."""
+    def implicit_directory(self, path: bytes) -> None:
+        """Record a directory that was made without an entry, or before its entry."""
 
-    def told(self, path: bytes) -> None:
-        """Know that an entry tells of a directory."""
+    def explicit_directory(self, path: bytes) -> None:
+        """Record a directory that has an entry."""
 
     def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
-        """Look whether a device may be made; raises InvalidImage if it would be taken for a mark."""
+        """Raise InvalidImage if a device would be taken for a whiteout."""
 
     def finish(self) -> None:
-        """Know that the layer has come to its end."""
+        """Handle the end of the layer; raises OSError."""
 
     def notes(self) -> Sequence[tuple[bytes, bytes]]:
-        """Return what the list of files is to say before its lines, by words and paths."""
+        """Return notes for the head of the list of files: words and paths."""
 
 
 class Hiding:
-    """Removes what lower layers have; what the whiteout's own layer brings, before and after it, stays."""
+    """Removes what lower layers have; what the whiteout's own layer brings, before or after it, stays."""
 
     def __init__(self, tree: 'Tree') -> None:
         self._tree = tree
 
     def mark(self, mark: Whiteout) -> None:
-        """Remove a path, or what is in a directory; what is not there need not be removed."""
+        """Remove a path, or all below a directory, if it exists."""
         tree = self._tree
         if mark.opaque:
             if directory := tree.root.existing(mark.path):
@@ -50,20 +50,20 @@ class Hiding:
         if found and _exists(name, found.descriptor):
             tree.removal.hidden(join(found.path, name))
 
-    def made(self, path: bytes) -> None:
-        """It is like any other."""
+    def implicit_directory(self, path: bytes) -> None:
+        """Do nothing: directories are all alike."""
 
-    def told(self, path: bytes) -> None:
-        """It is like any other."""
+    def explicit_directory(self, path: bytes) -> None:
+        """Do nothing: directories are all alike."""
 
     def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
-        """Any will do."""
+        """Accept any device."""
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing: whiteouts were applied at once."""
 
     def notes(self) -> Sequence[tuple[bytes, bytes]]:
-        """Nothing need be said."""
+        """Return no notes."""
         return ()
 
 

@@ -1,8 +1,8 @@
-"""Lines that say what a tree must be like, as mtree(5) has them: a path, then what it is by keywords.
+"""The lines of a list of files, in the format of mtree(5): a path, then keywords with its attributes.
 
 Beside the usual keywords there are `xattr.NAME` with a value in base 64, as gomtree writes it, and `inode`, a number
-that the names of one file have in common. What is not said is not there: attributes, further names. See head.py for
-the first lines.
+that hard links to one file share. Extended attributes and further links that are not listed must not exist. See head.py
+for the first lines.
 """
 import base64
 import binascii
@@ -18,17 +18,17 @@ _ESCAPED = re.compile(rb'\\([0-3][0-7]{2})')
 
 
 def escaped(name: bytes) -> bytes:
-    """Return a name with whatever is not plain as three octal digits behind a backslash (vis(3), VIS_OCTAL)."""
+    """Return a name with special characters as a backslash and three octal digits (vis(3), VIS_OCTAL)."""
     return _ODD.sub(lambda match: b'\\%03o' % match[0][0], name)
 
 
 def unescaped(name: bytes) -> bytes:
-    """Return the name that was escaped."""
+    """Return the name before it was escaped."""
     return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), name) if b'\\' in name else name
 
 
 def line(path: bytes, keywords: bytes) -> bytes:
-    """Return the line of a path below the root, or of the root itself, which is empty."""
+    """Return the line for a path below the root; the root's own path is empty."""
     return b'./%s %s\n' % (escaped(path), keywords) if path else b'. %s\n' % keywords
 
 
@@ -39,7 +39,7 @@ def xattr_keywords(xattrs: Mapping[bytes, bytes]) -> bytes:
 
 
 class Line(NamedTuple):
-    """What must be at a path; None or empty where nothing is said."""
+    """The attributes of a path; None or empty where the line has none."""
 
     path: bytes
     kind: str
@@ -48,18 +48,18 @@ class Line(NamedTuple):
     gid: int | None = None
     size: int | None = None
     time: int | None = None
-    """In nanoseconds."""
+    """Nanoseconds since 1970."""
     digest: str = ''
     target: bytes = b''
     device: tuple[int, int] | None = None
     names: int = 1
-    """How many names the file has, in this tree and elsewhere."""
+    """The number of hard links to the file, in this tree and elsewhere."""
     inode: str = ''
     xattrs: Mapping[bytes, bytes] = _NONE
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Return what a line says; raises InvalidImage when it is none that `line` made."""
+        """Parse a line that `line` made; raises InvalidImage if it is malformed."""
         try:
             path, *words = raw.split()
             pairs = dict([word.partition(b'=')[::2] for word in words])

@@ -1,4 +1,4 @@
-"""Whether other users can get at what was unpacked, with its setuid programs, or change what this program wrote."""
+"""Checks whether other users can reach unpacked files, with setuid programs, or change what this program wrote."""
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -9,42 +9,43 @@ from occystrap_dir.workspace.receipts import kept_receipt
 from occystrap_dir.workspace.workspace import RECEIPTS
 
 PRIVATE = 0o700
-"""The mode of what keeps others out, unless the option `mode` asks for another."""
+"""The mode of the directory that keeps other users out, unless the option `mode` sets another."""
 NOT_OTHERS = ~stat.S_IWOTH
-"""What files and directories of ours may have, whatever the umask."""
+"""A mask for the modes of all files and directories that this program makes, whatever the umask."""
 
 
 def check_privacy(receipt: Receipt, keeps_out: str, names: Iterable[str], results: CheckResults) -> None:
-    """Note a directory that lets in more users than it was to, and what of ours all users may write to.
+    """Report a directory that is open to more users than expected, and `names` that all users may write to.
 
-    `keeps_out` is the directory that does, empty for the destination itself, as `names` may be. Raises OSError.
+    `keeps_out` is the directory that keeps other users out. An empty name stands for the destination itself. Raises
+    OSError.
     """
     found = _mode(receipt.path, keeps_out)
-    if found is not None and found & ~_told(receipt) and found & ~_most(receipt):
+    if found is not None and found & ~_requested(receipt) and found & ~_allowed(receipt):
         results.error(keeps_out or receipt.path, f'has mode {found:04o} and lets other users in, expected '
-                      f'{_most(receipt):04o}: take their rights away (chmod)')
+                      f'{_allowed(receipt):04o}: remove their permissions (chmod)')
     for name in names:
         mode = _mode(receipt.path, name)
         if mode is not None and mode & stat.S_IWOTH:
-            results.error(name or receipt.path, f'has mode {mode:04o}, so that all users may change it: take that away '
-                          '(chmod o-w)')
+            results.error(name or receipt.path, f'has mode {mode:04o}, so that all users may change it: remove that '
+                          'permission (chmod o-w)')
 
 
 def _mode(root: str, name: str) -> int | None:
-    """Return the permissions of a file or directory, None for a link or where nothing is."""
+    """Return the permissions of a file or directory, None for a link or if it does not exist."""
     found = Beneath(root).status(name) if name else os.stat(root)
     return None if found is None or stat.S_ISLNK(found.st_mode) else stat.S_IMODE(found.st_mode)
 
 
-def _told(receipt: Receipt) -> int:
+def _requested(receipt: Receipt) -> int:
     return int(receipt.options.get('mode') or f'{PRIVATE:o}', 8)
 
 
-def _most(receipt: Receipt) -> int:
-    """Return what the images that are there ask for together: each run gives the directory the mode of its own."""
-    mode = _told(receipt)
+def _allowed(receipt: Receipt) -> int:
+    """Return the permissions that all images in the directory request together: each run sets those of its own."""
+    mode = _requested(receipt)
     for each in _others(receipt.path):
-        mode |= _told(each)
+        mode |= _requested(each)
     return mode
 
 

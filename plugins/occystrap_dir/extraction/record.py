@@ -1,4 +1,4 @@
-"""What a tree must be like when all layers are in it: written down while it is unpacked, from headers and streams."""
+"""The expected attributes of a tree of all layers, recorded from headers and streams while it is unpacked."""
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +13,8 @@ _DIRECTORY = b'type=dir'
 
 
 class _Directory:
-    """A directory: its children by name, and where its keywords are, with the number of its layer in the lower bits."""
+    """A directory: its children by name, and the offset of its keywords, with the number of its layer in the low bits.
+    """
 
     __slots__ = ('place', 'names', 'whole')
 
@@ -23,15 +24,15 @@ class _Directory:
 
 
 class TreeRecord:
-    """The keywords of each path (see mtree.py), in an unnamed file; memory holds names alone, each once.
+    """The keywords of each path (see mtree.py), in an unnamed file; memory holds only the names, each once.
 
-    `whole` of a directory is the layer that brought everything below it: marks of that layer hide nothing there.
+    `whole` of a directory is the layer that brought everything below it: its whiteouts remove nothing there.
     """
 
     def __init__(self, directory: str, named: Callable[[int], None] = lambda length: None) -> None:
-        """`directory` is for the file, gone with this object or the process. Raises OutputError.
+        """`directory` is for the file, which goes with this object or the process. Raises OutputError.
 
-        `named` hears of the length of each name that is kept in memory.
+        `named` is called with the length of each name that is kept in memory.
         """
         import tempfile
         with output_errors(directory):
@@ -43,7 +44,7 @@ class TreeRecord:
         self._linked: set[int] = set()
 
     def put(self, path: bytes, layer: int, keywords: bytes) -> None:
-        """Say what is at a path from now on."""
+        """Set the keywords of a path."""
         place = self._end * _LAYERS + layer
         self._end += self._file.write(keywords + b'\n')
         if keywords.startswith(_DIRECTORY):
@@ -52,47 +53,47 @@ class TreeRecord:
             self._put(path, place)
 
     def link(self, path: bytes, layer: int, target: bytes) -> None:
-        """Say that a path is one more name of the file that `target` is."""
+        """Make a path a hard link to the file at `target`."""
         place = self._place(target)
         assert place is not None
         self._put(path, place - place % _LAYERS + layer)
         self._linked.add(place // _LAYERS)
 
     def drop(self, path: bytes) -> None:
-        """Say that nothing is there any more, nor below it."""
+        """Forget a path and all below it."""
         above, _, name = path.rpartition(b'/')
         directory = self._directory(above)
         if directory and isinstance(directory.names.pop(name, None), _Directory):
             self._known.clear()
 
     def layer(self, path: bytes) -> int | None:
-        """Return which layer brought a path, None if there is nothing."""
+        """Return the number of the layer that brought a path, None if it does not exist."""
         place = self._place(path)
         return None if place is None else place % _LAYERS
 
     def is_directory(self, path: bytes) -> bool:
-        """Tell whether a directory is at a path."""
+        """Return whether a path is a directory."""
         return self._directory(path) is not None
 
     def keywords(self, path: bytes) -> bytes:
-        """Return what a path is."""
+        """Return the keywords of a path."""
         place = self._place(path)
         assert place is not None
         self._file.flush()
         return self._read(place // _LAYERS)
 
     def is_whole(self, path: bytes, layer: int) -> bool:
-        """Tell whether a layer brought all that is below a directory."""
+        """Return whether one layer brought all that is below a directory."""
         directory = self._directory(path)
         return directory is not None and directory.whole == layer
 
     def set_whole(self, path: bytes, layer: int) -> None:
-        """Say that of a directory there is only what a layer brought."""
+        """Record that one layer brought all that is below a directory."""
         if directory := self._directory(path):
             directory.whole = layer
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield each path with its keywords, directory by directory: children by name, then what is below."""
+        """Yield each path with its keywords, directory by directory: sorted children, then what is below them."""
         self._file.flush()
         assert self._root
         names = self._counted() if self._linked else Counter[int]()
@@ -115,13 +116,13 @@ class TreeRecord:
         """Yield the children of a directory; the names of those that have children go to `below`, the first last."""
         for name in sorted(directory.names):
             child = directory.names[name]
-            yield join(path, name), self._said(child, counts)
+            yield join(path, name), self._final_keywords(child, counts)
             if isinstance(child, _Directory) and child.names:
                 below.append(name)
         below.reverse()
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Free the disk space."""
         self._file.close()
 
     def _put(self, path: bytes, place: int) -> None:
@@ -171,7 +172,7 @@ class TreeRecord:
         return found
 
     def _counted(self) -> Counter[int]:
-        """Return how many names each file has that has several."""
+        """Return the number of links to each file that has several."""
         counts, pending = Counter[int](), [self._root]
         while directory := pending.pop() if pending else None:
             for child in directory.names.values():
@@ -181,7 +182,7 @@ class TreeRecord:
                     counts[child // _LAYERS] += 1
         return counts
 
-    def _said(self, child: 'int | _Directory', names: Counter[int]) -> bytes:
+    def _final_keywords(self, child: 'int | _Directory', names: Counter[int]) -> bytes:
         place = (child.place if isinstance(child, _Directory) else child) // _LAYERS
         if names[place] > 1:
             return self._read(place) + b' nlink=%d inode=%d' % (names[place], place)

@@ -1,4 +1,4 @@
-"""A directory in the making beside its final place, which it takes by one rename, in exchange for what was there."""
+"""A directory that is filled beside its destination, then renamed to it, replacing what was there."""
 import ctypes
 import errno
 import fcntl
@@ -21,14 +21,14 @@ _EXCHANGE = 2
 class Staging:
     """One run's directory `.NAME.occystrap-…` beside the destination, locked so that abandoned ones are recognized.
 
-    It has mode 0700 until it takes its place, whatever is in it.
+    It has mode 0700 until it is renamed.
     """
 
     def __init__(self, place: Beneath, name: str, sync: bool,
                  is_ours: Callable[[Collection[str]], bool] = lambda names: True) -> None:
-        """`name` is the destination's; with `sync` all is flushed to the device before it appears.
+        """`name` is the destination's name in `place`; with `sync` all is flushed to the device before the rename.
 
-        `is_ours` decides by the names in it whether an existing directory may be replaced when this one is complete.
+        `is_ours` returns whether a directory with these names in it may be replaced.
         """
         above, _, last = name.rpartition('/')
         self.target = f'{place.path}/{name}'
@@ -40,17 +40,17 @@ class Staging:
 
     @property
     def inside(self) -> Beneath:
-        """The directory, once it was begun."""
+        """The directory, after `begin`."""
         assert self._lock is not None
         return Beneath(f'{self._place.path}/{self._name}', self._lock)
 
     @property
     def above(self) -> str:
-        """The path of the directory that it is made in."""
+        """The path of the parent directory."""
         return f'{self._place.path}/{self._above}'
 
     def begin(self) -> None:
-        """Make the directory, having removed those of runs that were killed; raises OutputError."""
+        """Remove the directories of killed runs, and make this one; raises OutputError."""
         with output_errors(self.target):
             for name in self._place.names(self._above):
                 if name.startswith(self._prefix):
@@ -62,7 +62,7 @@ class Staging:
         return f'{self._above}/{name}' if self._above else name
 
     def _made(self) -> bool:
-        """Make and lock the directory; return whether it is still there: another run may think it abandoned."""
+        """Make and lock the directory; return False if another run removed it before it was locked."""
         self._place.make(self._name, 0o700)
         descriptor = self._opened(self._name)
         if descriptor is not None:
@@ -70,9 +70,9 @@ class Staging:
         return self._lock is not None
 
     def commit(self, name: str = '', mode: int | None = None) -> None:
-        """Let the directory appear at its place, or under another name, and remove what it takes the place of.
+        """Rename the directory to its destination, or to another name, and remove what it replaced.
 
-        With `mode` it gets that one first. Raises OutputError.
+        With `mode`, set that first. Raises OutputError.
         """
         target = name or self._target
         with self._mutex, output_errors(f'{self._place.path}/{target}'):
@@ -81,15 +81,15 @@ class Staging:
                 os.fchmod(self._lock, mode)
             if self._sync:
                 _sync_file_system(self._lock)
-            replaced = self._take_place(target)
+            replaced = self._rename_to(target)
             if self._sync:
                 self._place.sync(os.path.dirname(target))
-            if replaced:  # nobody has locked it, so others may take it for abandoned
+            if replaced:  # it is not locked, so another run may be removing it as abandoned
                 self._remove(self._name, wait=True)
             self._unlock()
 
     def discard(self) -> None:
-        """Remove the directory, if it has not taken its place; raises OSError."""
+        """Remove the directory, unless it was renamed to its destination; raises OSError."""
         with self._mutex:
             if self._lock is not None:
                 remove_tree(self._place, self._name)
@@ -100,14 +100,14 @@ class Staging:
         os.close(self._lock)
         self._lock = None
 
-    def _take_place(self, target: str) -> bool:
-        """Rename the directory to its place; return whether what was there before now has this one's name."""
+    def _rename_to(self, target: str) -> bool:
+        """Rename the directory; return whether it was exchanged with one that now has the temporary name."""
         if not _rename(self._place, self._name, target):
             return False
-        with suppress(FileNotFoundError):  # others took it for abandoned
+        with suppress(FileNotFoundError):  # another run removed it as abandoned
             if not self._is_ours(self._place.names(self._name)):
                 _exchange(self._place, self._name, target)
-                raise OutputError(f'{self._place.path}/{target} holds other things by now: name a new directory')
+                raise OutputError(f'{self._place.path}/{target} holds other things now: name a new directory')
         return True
 
     def _remove(self, name: str, wait: bool) -> None:
@@ -131,10 +131,10 @@ class Staging:
 
 
 def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
-    """Raise OutputError unless a directory can be made at `path`, in place of an empty one or a `kind` of ours.
+    """Raise OutputError unless a directory can be made at `path`, also replacing an empty one or a `kind` of ours.
 
-    One of ours, damaged or whole, holds the last of `marks`, a directory, and nothing else. Asked before anything is
-    downloaded.
+    One of ours, complete or damaged, has the last of `marks`, a directory, and no names but `marks`. Called before
+    anything is downloaded.
     """
     target = os.path.realpath(path)
     with output_errors(path):
@@ -144,18 +144,19 @@ def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
                 raise OutputError(f'{path} is a link that leads to no directory: name a directory')
             return
         if not os.path.isdir(target) or os.path.ismount(target):
-            raise OutputError(f'{path} is {"a mount point" if os.path.isdir(target) else "no directory"}: name a new '
-                              'directory, which takes its place as a whole when it is complete')
+            raise OutputError(f'{path} is {"a mount point" if os.path.isdir(target) else "not a directory"}, which '
+                              'cannot be replaced as a whole: name a new directory')
         place = Beneath(target)
         names = place.names()
         if not may_replace(names, marks):
-            raise OutputError(f'{path} holds other things, such as {names[0]!r}, and no {kind}: name a new directory')
+            raise OutputError(f'{path} holds other things, such as {names[0]!r}, and is not a {kind}: name a new '
+                              'directory')
         if names:
             _require_plain(place, marks[-1])
 
 
 def _require_plain(place: Beneath, name: str) -> None:
-    """Raise WrongKind for anything below a directory but files and directories, and where it is none itself."""
+    """Raise WrongKind unless there are only files and directories below a directory, and it is one itself."""
     for each in place.names(name):
         if place.is_directory(f'{name}/{each}'):
             _require_plain(place, f'{name}/{each}')
@@ -164,12 +165,12 @@ def _require_plain(place: Beneath, name: str) -> None:
 
 
 def may_replace(names: Collection[str], marks: tuple[str, ...]) -> bool:
-    """Tell by the names in a directory whether it is empty, or one of ours, damaged or whole."""
+    """Return whether a directory with these names in it is empty, or one of ours, complete or damaged."""
     return not names or marks[-1] in names and not set(names) - set(marks)
 
 
 def _sync_file_system(descriptor: int) -> None:
-    """Flush all of the file system that an open file is on to the device (syncfs(2)): cheaper than file by file."""
+    """Flush the whole file system of an open file to the device (syncfs(2)), which is faster than file by file."""
     if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -179,7 +180,7 @@ def _rename(place: Beneath, name: str, target: str) -> bool:
     """Rename a directory; return whether it was exchanged with one that is not empty."""
     with place.above(name) as (source, before), place.above(target) as (directory, after):
         try:
-            os.rename(before, after, src_dir_fd=source, dst_dir_fd=directory)  # in place of an empty directory too
+            os.rename(before, after, src_dir_fd=source, dst_dir_fd=directory)  # also replaces an empty directory
             return False
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):

@@ -1,4 +1,4 @@
-"""A tree of files made from layers, one after the other (image-spec layer.md, Applying Changesets)."""
+"""A tree of files, to which layers are applied one after the other (image-spec layer.md, Applying Changesets)."""
 import os
 import re
 import stat
@@ -25,16 +25,14 @@ from occystrap_dir.workspace.root import Root, at_path, join, naming_path, text
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAJORS, _MINORS = 1 << 12, 1 << 20
-"""Numbers of devices that Linux has room for."""
+"""Limits of device numbers on Linux."""
 _SIMPLE = re.compile(rb'[^/.\0][^/\0]*(?:/[^/.\0][^/\0]*)*').fullmatch
-"""Whether a path is what `plain_path` would make of it, and needs no further look."""
+"""Matches paths that `plain_path` would not change and that need no further checks."""
 _AUFS = b'.wh..wh.'
 
 
 class Cover(NamedTuple):
-    """What a layer has that is not made from a tar: directories, each after its parent, symlinks, and paths that
-    it hides.
-    """
+    """A layer that is not made from a tar: directories, each after its parent, symlinks, and paths that it hides."""
 
     directories: Sequence[tuple[bytes, Attributes]]
     links: Sequence[tuple[bytes, bytes, Attributes]]
@@ -42,29 +40,29 @@ class Cover(NamedTuple):
 
 
 class Tree:
-    """Puts layers into a directory. Everything is reached through `Root`, so that nothing comes to lie outside.
+    """Applies layers to a directory. Everything is reached through `Root`, so that nothing is written outside.
 
-    Directories are the process's own, mode 0700, until `finish`, when they get their modes and times.
+    Directories have mode 0700 until `finish`, which sets their modes and times.
     """
 
     def __init__(self, directory: int, record: TreeRecord, setter: Setter, budget: Budget,
                  marks: Callable[['Tree'], Marks], sync: bool) -> None:
-        """`directory` is open, new and empty; `marks` makes what deals with whiteouts. Raises OSError."""
+        """`directory` is open, new and empty; `marks` makes the handler of whiteouts. Raises OSError."""
         self.record, self.setter, self._budget, self._sync = record, setter, budget, sync
         self.root = Root(directory, self._made)
         self.layer = 0
-        """The number of the layer that is being put in."""
+        """The number of the layer that is being applied."""
         self.removal = Removal(self.root, self)
         self._marks = marks(self)
         self._links = HardLinks(self.root, record, self.removal, budget.named)
-        clear_xattrs(self.root.plain(b''))  # what it may have inherited from the directory above, as the mode
+        clear_xattrs(self.root.plain(b''))  # it may have inherited them from its parent, like its mode
         os.fchmod(self.root.plain(b''), 0o700)
         self.file_system = FileSystem.of(self.root.plain(b''))
-        """What is so of every new file here."""
+        """What the file system does to new files."""
         self._made(b'')
 
     def apply(self, layer: int, stream: ByteStream) -> None:
-        """Put a layer in, reading its tar to the end; raises InvalidImage, OSError."""
+        """Apply a layer, reading its tar to the end; raises InvalidImage, OSError."""
         self.layer = layer
         stream.observe(self._budget.passed)
         reader = TarReader(stream.chunks())
@@ -75,7 +73,7 @@ class Tree:
         self._marks.finish()
 
     def put_cover(self, cover: Cover) -> None:
-        """Put a layer in that is not made from a tar; raises InvalidImage, OSError."""
+        """Apply a layer that is not made from a tar; raises InvalidImage, OSError."""
         for path, attributes in cover.directories:
             self._budget.entry()
             self.root.directory(path)
@@ -87,39 +85,39 @@ class Tree:
         self._marks.finish()
 
     def finish(self, head: Head) -> Iterator[bytes]:
-        """Yield the list of all files, line by line (see mtree.py), and give directories what is set last."""
+        """Yield the list of all files, line by line (see mtree.py), and set modes and times of directories."""
         yield from head._replace(file_system=self.file_system, notes=self._marks.notes()).to_lines()
         for path, keywords in self.record.entries():
             line = mtree.line(path, keywords)
             if keywords.startswith(b'type=dir'):
-                said = mtree.Line.parse(line)
-                assert said.mode is not None
-                self.setter.finish_directory(self.root.plain(path), said.mode, said.time, said.xattrs)
+                parsed = mtree.Line.parse(line)
+                assert parsed.mode is not None
+                self.setter.finish_directory(self.root.plain(path), parsed.mode, parsed.time, parsed.xattrs)
             yield line
 
     def is_own(self, path: bytes) -> bool:
-        """Tell whether the current layer has brought a path."""
+        """Return whether the current layer brought a path."""
         return self.record.layer(path) == self.layer
 
     def is_whole(self, directory: bytes) -> bool:
-        """Tell whether the current layer has brought all that is below a directory."""
+        """Return whether the current layer brought all that is below a directory."""
         return self.record.is_whole(directory, self.layer)
 
     def set_whole(self, directory: bytes) -> None:
-        """Know that the current layer has brought all that is below a directory."""
+        """Record that the current layer brought all that is below a directory."""
         self.record.set_whole(directory, self.layer)
 
     def gone(self, path: bytes) -> None:
-        """Know that a path was removed."""
+        """Record that a path was removed."""
         self.record.drop(path)
 
     def left(self, path: bytes) -> None:
-        """A directory is hidden, but the layer has something in it: it is a new one, of which no entry tells."""
+        """Record a hidden directory that stays, since the layer has something in it: as a new one without an entry."""
         clear_xattrs(self.root.plain(path), self.file_system.xattrs)
         self._made(path)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all directories."""
         self.root.close()
 
     def _entry(self, entry: TarEntry, reader: TarReader) -> None:
@@ -142,8 +140,7 @@ class Tree:
             raise at_path(error, path) from None
 
     def _directory(self, above: bytes, path: bytes) -> bytes:
-        """Return the directory at a path, without links; raises InvalidImage, which names the path, if it is none.
-        """
+        """Return the path without links of the directory `above`; raises InvalidImage, which names `path`."""
         try:
             return self.root.directory(above).path
         except InvalidImage as error:
@@ -151,7 +148,7 @@ class Tree:
 
     def _root_entry(self, entry: TarEntry) -> None:
         if entry.type != DIRECTORY and not _is_old_directory(entry):
-            raise InvalidImage('the image has a root that is no directory')
+            raise InvalidImage('the root of the image is not a directory')
         self._set_directory(b'', Attributes.of(entry))
 
     def _mark(self, path: bytes, name: bytes) -> None:
@@ -177,7 +174,7 @@ class Tree:
         elif kind in (CHARACTER_DEVICE, BLOCK_DEVICE, FIFO):
             self._put_special(path, directory, name, entry, reader)
         else:
-            raise InvalidImage(f'{text(path)} is of type {kind!r}, which nobody knows how to unpack')
+            raise InvalidImage(f'{text(path)} is of type {kind!r}, which cannot be unpacked')
 
     def _put_directory(self, path: bytes, directory: bytes, name: bytes, attributes: Attributes) -> None:
         try:
@@ -191,7 +188,7 @@ class Tree:
         self._set_directory(path, attributes)
 
     def _set_directory(self, path: bytes, attributes: Attributes) -> None:
-        self._marks.told(path)
+        self._marks.explicit_directory(path)
         keywords = self.setter.directory(self.root.plain(path), attributes)
         self.record.put(path, self.layer, b'type=dir ' + keywords)
 
@@ -214,13 +211,13 @@ class Tree:
     def _put_symlink(self, path: bytes, target: bytes, attributes: Attributes) -> None:
         directory, _, name = path.rpartition(b'/')
         if not target:
-            raise InvalidImage(f'{text(path)} is a symlink to nothing')
+            raise InvalidImage(f'{text(path)} is a symlink with an empty target')
         self._replacing(path, directory, lambda above: os.symlink(target, name, dir_fd=above))
         keywords = self.setter.named(name, self.root.plain(directory), attributes, is_link=True)
         self.record.put(path, self.layer, b'type=link link=%s%s' % (mtree.escaped(target), keywords))
 
     def _put_special(self, path: bytes, directory: bytes, name: bytes, entry: TarEntry, reader: TarReader) -> None:
-        """Make a device or a FIFO; an empty file in the place of a device for whoever may not make any."""
+        """Make a device or a FIFO; instead of a device, an empty file if this process may not make devices."""
         attributes, kind = Attributes.of(entry), b'type=fifo'
         if entry.type == FIFO:
             self._replacing(path, directory, lambda above: os.mkfifo(name, 0o600, dir_fd=above))
@@ -240,11 +237,11 @@ class Tree:
         try:
             self._replacing(path, directory, lambda above: os.mknod(name, kind | 0o600, number, dir_fd=above))
             return True
-        except PermissionError:  # of a container's root too
+        except PermissionError:  # also for root within a container
             return False
 
     def _replacing(self, path: bytes, directory: bytes, make: Callable[[int], None]) -> None:
-        """Have something made in an open directory, in place of what may be there."""
+        """Call `make` with the open directory, having removed what is in the way."""
         try:
             make(self.root.plain(directory))
         except FileExistsError:
@@ -252,32 +249,32 @@ class Tree:
             make(self.root.plain(directory))
 
     def _made(self, path: bytes) -> None:
-        """Take note of a directory that no entry tells of."""
+        """Record a directory that was made without an entry."""
         if path:
             self._budget.entry()
-        self._marks.made(path)
+        self._marks.implicit_directory(path)
         keywords = self.setter.implicit_directory(self.root.plain(path))
         self.record.put(path, self.layer, b'type=dir ' + keywords)
 
 
 def _checked_path(entry: TarEntry) -> bytes:
-    """Return an entry's path below the root; raises InvalidImage for one that leads up or has a zero byte."""
+    """Return an entry's path below the root; raises InvalidImage if it has `..` or a zero byte."""
     path = plain_path(entry.name)
     if b'\0' in path or b'\0' in entry.linkname:
         raise InvalidImage(f'{text(path)!r}: a name has a zero byte')
     if b'..' in path.split(b'/'):
-        raise InvalidImage(f'{text(path)} leads up by ..: that is no path within an image')
+        raise InvalidImage(f'{text(path)} has .., which no path in an image may have')
     return path
 
 
 def _is_old_directory(entry: TarEntry) -> bool:
-    """Tell whether an entry is a directory as tars had them before there was a type for it."""
+    """Return whether an entry is a directory in the format of tars that had no type for directories."""
     return entry.type == FILE and entry.name.endswith(b'/') and entry.size == 0
 
 
 def _device_keywords(path: bytes, entry: TarEntry) -> bytes:
     major, minor = entry.device
     if not (0 <= major < _MAJORS and 0 <= minor < _MINORS):
-        raise InvalidImage(f'{text(path)} is a device with numbers that cannot be: {major}, {minor}')
+        raise InvalidImage(f'{text(path)} is a device with numbers out of range: {major}, {minor}')
     kind = b'char' if entry.type == CHARACTER_DEVICE else b'block'
     return b'type=%s device=native,%d,%d' % (kind, major, minor)

@@ -1,4 +1,4 @@
-"""Holding a tree of files against the list of what must be in it (see mtree.py)."""
+"""Comparing a tree of files with its list (see mtree.py)."""
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,33 +15,33 @@ _KINDS = {'file': stat.S_IFREG, 'dir': stat.S_IFDIR, 'link': stat.S_IFLNK, 'char
           'block': stat.S_IFBLK, 'fifo': stat.S_IFIFO}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _MOST = 100
-"""Differences that are told one by one."""
+"""Differences that are reported one by one."""
 _AT_ONCE = 1000
-"""Lines of one directory, which may have millions, that are in memory at once."""
+"""Lines that are in memory at once, of a directory that may have millions."""
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _Xattrs = Mapping[bytes, bytes]
 
 
 class TreeCheck:
-    """Compares types, owners, modes, sizes, times, link targets, numbers of names, attributes, flags; with `full`
-    contents too. What the list does not say must not be there.
+    """Compares types, owners, modes, sizes, times, link targets, numbers of links, extended attributes and flags; with
+    `full` contents too. What the list does not have must not exist.
     """
 
     def __init__(self, directory: int, name: str, file_system: FileSystem, full: bool, settings: Settings,
                  results: CheckResults, may_miss: bool = False) -> None:
-        """`directory` is open, messages call it `name`; `file_system` is what that does to files there.
+        """`directory` is open and called `name` in messages; `file_system` is what its file system does to new files.
 
-        `may_miss`: what is gone is not told, nor what follows from that. Raises OSError.
+        With `may_miss`, missing files and their consequences are not reported. Raises OSError.
         """
         self._may_miss = may_miss
         self._root, self._name, self._file_system = Root(directory), name, file_system
         self._full, self._settings, self._results = full, settings, results
-        self._told = 0
+        self._reported = 0
         self._inodes: dict[str, tuple[int, int]] = {}
         self._levels: list[tuple[bytes, dict[bytes, _Xattrs]]] = []
-        """The directories on the way to where we are, each with those in it that are still to be looked into."""
-        self._amiss: set[bytes] = set()
-        """Directories that are missing, or no directories: that was told, so what is in them need not be."""
+        """The current directory and those above it, each with its subdirectories that are still to be checked."""
+        self._absent: set[bytes] = set()
+        """Directories that are missing or something else, which was reported; what is below them need not be."""
 
     def check(self, lines: Iterable[Line]) -> None:
         """Compare the tree with lines, in which each directory comes before its children; raises OSError,
@@ -53,8 +53,8 @@ class TreeCheck:
             self._leave(0)
         finally:
             self._root.close()
-        if self._told > _MOST:
-            self._results.error(self._name, f'differs in {self._told - _MOST} more places')
+        if self._reported > _MOST:
+            self._results.error(self._name, f'differs in {self._reported - _MOST} more places')
 
     def _directory(self, directory: bytes, lines: Iterator[Line]) -> None:
         if not self._enter(directory):
@@ -67,7 +67,7 @@ class TreeCheck:
         self._extra(directory, names)
 
     def _enter(self, directory: bytes) -> bool:
-        """Go to a directory, having looked into those before it that must be empty; tell whether it is there."""
+        """Go to a directory, having checked that those passed over are empty; return whether it exists."""
         if not directory:
             self._levels.append((directory, {}))
             return True
@@ -77,8 +77,8 @@ class TreeCheck:
             depth -= 1
         xattrs = self._levels[depth - 1][1].pop(name, None) if depth else None
         if xattrs is None:
-            if not any(directory == each or directory.startswith(each + b'/') for each in self._amiss):
-                raise InvalidImage(f'the list of files tells of what is in {text(directory)} before it tells of that')
+            if not any(directory == each or directory.startswith(each + b'/') for each in self._absent):
+                raise InvalidImage(f'the list of files has entries in {text(directory)} before that directory itself')
             return False
         self._leave(depth)
         self._attributes(directory, self._root.plain(directory), xattrs, is_directory=True)
@@ -86,7 +86,7 @@ class TreeCheck:
         return True
 
     def _leave(self, depth: int) -> None:
-        """Look into the directories of which no more lines tell: nothing may be in them."""
+        """Check the directories without lines for what is in them: they must be empty."""
         while len(self._levels) > depth:
             directory, left = self._levels.pop()
             for name, xattrs in sorted(left.items()):
@@ -113,37 +113,37 @@ class TreeCheck:
             return os.lstat(line.path.rpartition(b'/')[2], dir_fd=self._root.plain(directory))
         except FileNotFoundError:
             if not self._may_miss:
-                self._tell(line.path, 'is missing')
-            self._amiss.update([line.path] if line.kind == 'dir' else ())
+                self._report(line.path, 'is missing')
+            self._absent.update([line.path] if line.kind == 'dir' else ())
             return None
 
     def _is_alike(self, line: Line, found: os.stat_result, directory: bytes) -> bool:
-        """Compare all but content; tell whether that may be compared as well."""
+        """Compare all but content; return whether that should be compared as well."""
         path = line.path
         kind = _NAMES.get(stat.S_IFMT(found.st_mode), 'something else')
         if not self._expect(path, 'type', line.kind, kind):
-            self._amiss.update([path] if line.kind == 'dir' else ())
+            self._absent.update([path] if line.kind == 'dir' else ())
             return False
         if line.mode is not None:
             self._expect(path, 'mode', f'{line.mode:04o}', f'{stat.S_IMODE(found.st_mode):04o}')
         if line.uid is not None and (line.uid, line.gid) != (found.st_uid, found.st_gid):
-            self._tell(path, f'owner is {found.st_uid}:{found.st_gid}, expected {line.uid}:{line.gid}')
+            self._report(path, f'owner is {found.st_uid}:{found.st_gid}, expected {line.uid}:{line.gid}')
         rounded = self._file_system.rounded
-        as_told = line.kind != 'dir' or not self._may_miss
-        if as_told and line.time is not None and rounded(line.time) != rounded(found.st_mtime_ns):
-            self._tell(path, f'time is {_seconds(found.st_mtime_ns)}, expected {_seconds(line.time)}')
+        has_time = line.kind != 'dir' or not self._may_miss  # removing files changes that of their directory
+        if has_time and line.time is not None and rounded(line.time) != rounded(found.st_mtime_ns):
+            self._report(path, f'time is {_seconds(found.st_mtime_ns)}, expected {_seconds(line.time)}')
         if line.device is not None:
             self._expect(path, 'device', line.device, (os.major(found.st_rdev), os.minor(found.st_rdev)))
         if line.kind != 'dir' and not self._may_miss and line.names != found.st_nlink:
-            self._tell(path, f'number of names is {found.st_nlink}, expected {line.names}')
+            self._report(path, f'number of links is {found.st_nlink}, expected {line.names}')
         self._contained(line, directory)
         return line.size is None or self._expect(path, 'size in bytes', line.size, found.st_size)
 
     def _contained(self, line: Line, directory: bytes) -> None:
-        """Compare what is not in the status of a thing: target, attributes, flags."""
+        """Compare what stat(2) does not return: link target, extended attributes, flags."""
         name, above = line.path.rpartition(b'/')[2], self._root.plain(directory)
         if line.kind == 'dir' and line.path:
-            self._levels[-1][1][name] = line.xattrs  # when it is opened
+            self._levels[-1][1][name] = line.xattrs  # compared when it is opened
         elif line.kind == 'dir':
             self._attributes(line.path, above, line.xattrs, is_directory=True)
         elif line.kind == 'file':
@@ -158,20 +158,20 @@ class TreeCheck:
                 self._expect(line.path, 'target', text(line.target), text(os.readlink(name, dir_fd=above)))
 
     def _is_first(self, line: Line, found: os.stat_result) -> bool:
-        """Tell whether the content was not seen under another name; the names of one file must be of one file."""
+        """Return whether the content was not compared under another name; check that hard links lead to one file."""
         if not line.inode:
             return True
         actual = found.st_dev, found.st_ino
         if line.inode in self._inodes:
             if self._inodes[line.inode] != actual:
-                self._tell(line.path, 'is no hard link to the file that it should be one of')
+                self._report(line.path, 'is not a hard link to the expected file')
                 return True
             return False
         self._inodes[line.inode] = actual
         return True
 
     def _attributes(self, path: bytes, target: int | str, expected: _Xattrs, is_directory: bool = False) -> None:
-        """Compare attributes and flags of an open file or directory, or the attributes of what is at a path."""
+        """Compare extended attributes and flags of an open file or directory, or the attributes of a path."""
         names = xattr_names(target)
         if names or expected:
             self._xattrs(path, target, expected, names)
@@ -183,17 +183,17 @@ class TreeCheck:
 
     def _xattrs(self, path: bytes, target: int | str, expected: _Xattrs, names: Sequence[bytes]) -> None:
         for name in sorted({*names} - {*expected} - {*self._file_system.xattrs}):
-            self._tell(path, f'has the attribute {text(name)}, which no layer gave it')
+            self._report(path, f'has the attribute {text(name)}, which no layer sets')
         for name, value in expected.items():
             if name not in names:
-                self._tell(path, f'has no attribute {text(name)}')
+                self._report(path, f'has no attribute {text(name)}')
                 continue
             found = os.getxattr(target, name, **({} if isinstance(target, int) else {'follow_symlinks': False}))
             self._expect(path, f'attribute {text(name)}', canonical(name, value), canonical(name, found))
 
     def _extra(self, directory: bytes, expected: set[bytes]) -> None:
         for name in sorted(name for name in self._names(directory) if name not in expected):
-            self._tell(join(directory, name), 'is there, but no layer has it')
+            self._report(join(directory, name), 'exists, but no layer has it')
 
     def _names(self, directory: bytes) -> Iterator[bytes]:
         with os.scandir(self._root.plain(directory)) as entries:
@@ -209,12 +209,12 @@ class TreeCheck:
     def _expect(self, path: bytes, what: str, expected: object, found: object) -> bool:
         if found == expected:
             return True
-        self._tell(path, f'{what} is {found}, expected {expected}')
+        self._report(path, f'{what} is {found}, expected {expected}')
         return False
 
-    def _tell(self, path: bytes, message: str) -> None:
-        self._told += 1
-        if self._told <= _MOST:
+    def _report(self, path: bytes, message: str) -> None:
+        self._reported += 1
+        if self._reported <= _MOST:
             self._results.error(f'{self._name}/{text(path)}' if path else self._name, message)
 
 

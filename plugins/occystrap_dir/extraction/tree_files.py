@@ -1,4 +1,4 @@
-"""Reading files of a tree as a process in it would find them."""
+"""Reading files of a tree, with links resolved within it."""
 import os
 import stat
 
@@ -10,7 +10,7 @@ _LINKS = 40
 
 
 def read_small(root: Root, path: bytes) -> bytes | None:
-    """Return a file of up to 16 MiB below a root, links followed within it; None where there is no regular file.
+    """Return a file of up to 16 MiB below a root, links followed within it; None if there is no regular file.
 
     Raises InvalidImage for a larger one, OSError.
     """
@@ -27,7 +27,7 @@ def read_small(root: Root, path: bytes) -> bytes | None:
             target = os.readlink(name, dir_fd=directory.descriptor)
             path = target.lstrip(b'/') if target.startswith(b'/') else join(directory.path, target)
             continue
-        if not stat.S_ISREG(kind):  # a device is not even opened: that alone may do something
+        if not stat.S_ISREG(kind):  # opening a device may have effects
             return None
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.descriptor)
         with open(descriptor, 'rb') as file:

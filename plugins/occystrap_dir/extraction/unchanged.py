@@ -1,4 +1,4 @@
-"""Sparing what was done to unpacked files since they were written: replacing them would destroy it."""
+"""Refusing to replace unpacked files that were changed since they were written."""
 from collections.abc import Iterable
 
 from occystrap_core import CheckResults, InvalidImage, OutputError, Settings
@@ -10,10 +10,10 @@ _HOW = 'move it away, or give --force'
 
 
 def require_unchanged(root: str, name: str, settings: Settings, *listings: str) -> None:
-    """Raise OutputError when anything in the tree `name`, which is to be replaced, is not as its list of files says.
+    """Raise OutputError if anything in the tree `name`, which will be replaced, differs from its list of files.
 
-    Of several lists, as a run that broke off leaves them, one must fit. Contents are not compared, and what was
-    removed is no loss. With `force` nobody looks. Raises OSError.
+    Of several lists, as left by an interrupted run, one must match. Contents are not compared, and missing files are no
+    loss. With `force` nothing is checked. Raises OSError.
     """
     place = Beneath(root)
     if settings.force or not place.status(name) or (place.is_directory(name) and not place.names(name)):
@@ -24,13 +24,13 @@ def require_unchanged(root: str, name: str, settings: Settings, *listings: str) 
 
 
 def _change(root: str, listing: str, name: str, settings: Settings) -> str:
-    """Return what to say of a tree that is not as a list says, empty if it is."""
+    """Return an error message if a tree differs from a list, else an empty one."""
     results = CheckResults()
     try:
         check_tree(root, listing, name, False, settings, results, may_miss=True)
     except (FileNotFoundError, InvalidImage):
-        return (f'{root}/{name} has no readable list of the files that were written ({listing}), so that nobody can '
-                f'tell what was changed since: {_HOW}')
+        return (f'{root}/{name} has no readable list of the files that were written ({listing}), so that changes '
+                f'cannot be detected: {_HOW}')
     if not results.results:
         return ''
     each = results.results[0]
@@ -38,7 +38,7 @@ def _change(root: str, listing: str, name: str, settings: Settings) -> str:
 
 
 def require_documents(root: str, expected: Iterable[tuple[str, Digest]], settings: Settings) -> None:
-    """Raise OutputError when a file that is to be replaced is there with another digest, unless `force` allows that."""
+    """Raise OutputError if a file that will be replaced exists with another digest, unless `force` allows that."""
     for name, digest in expected:
         if not settings.force and Beneath(root).status(name) and Beneath(root).hash(name)[0] != digest:
             raise OutputError(f'{root} was changed since it was written ({name}): {_HOW}')

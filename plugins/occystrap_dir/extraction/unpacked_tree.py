@@ -1,4 +1,4 @@
-"""One tree in the making: from an empty directory beside its place to the list of its files."""
+"""Unpacking one tree, from an empty directory to the list of its files."""
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +22,17 @@ _BUFFER = 1 << 20
 
 
 class Limits:
-    """What all trees of one image share: how much they may take, and what could not be set."""
+    """What all trees of one image share: limits, and counts of attributes that could not be set."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.budget = Budget(options['max_unpacked'], options['max_entries'], options['max_names'])
         self.setter = Setter(bool(options['rootless']))
         self.mode: int = options['mode'] or 0o700
-        """That of the directory that keeps others out of what is unpacked."""
+        """The mode of the directory that keeps other users from the unpacked files."""
 
     @property
     def notes(self) -> list[str]:
-        """A line that says what could not be set, if anything."""
+        """Lines for the user about what could not be set, if anything."""
         return self.setter.notes
 
 
@@ -52,12 +52,12 @@ class Unpacking:
 
     @property
     def tree(self) -> Tree:
-        """The tree, once it was begun."""
+        """The tree, after `begin`."""
         assert self._tree
         return self._tree
 
     def begin(self, below: str = '') -> None:
-        """Make the directory, and in it, if that is expected, the one for the tree; raises OutputError."""
+        """Make the directory, and with `below` a directory in it for the tree; raises OutputError."""
         self.staging.begin()
         with output_errors(self._destination):
             if below:
@@ -68,7 +68,7 @@ class Unpacking:
                                   self._sync)
 
     def add(self, stream: ByteStream) -> None:
-        """Put a layer over those before it, reading it to its end; raises InvalidImage, OutputError."""
+        """Apply a layer over those before it, reading it to its end; raises InvalidImage, OutputError."""
         stream.observe(self._check)
         with self._working, output_errors(self._destination):
             try:
@@ -78,15 +78,15 @@ class Unpacking:
             self._layers.append(ListedLayer(stream.digest, stream.size))
 
     def put_cover(self, layers: Sequence[ListedLayer], cover: Cover) -> None:
-        """Put in what is to go on top of these layers; raises InvalidImage, OutputError."""
+        """Apply the cover for these layers; raises InvalidImage, OutputError."""
         with self._working, output_errors(self._destination):
             self.tree.put_cover(cover)
             self._layers += layers
 
     def finish(self, write: Callable[[bytes], object], image_id: Digest | None = None) -> tuple[Digest, int]:
-        """Give directories their modes, and the list of files to `write`; return its digest, and its size in bytes.
+        """Set the modes of directories, and `write` the list of files; return its digest and its size in bytes.
 
-        The list says of which layers it is, and of which image, if that is given.
+        The list names its layers, and its image if `image_id` is given.
         """
         digest, size, held = hashlib.sha256(), 0, bytearray()
         with self._working, output_errors(self._destination):
@@ -103,7 +103,7 @@ class Unpacking:
         return Digest(f'sha256:{digest.hexdigest()}'), size + len(held)
 
     def abort(self) -> None:
-        """Remove what was unpacked, unless it has taken its place; raises OSError."""
+        """Remove what was unpacked, unless it was moved to its destination; raises OSError."""
         self._ended = True
         locked = self._working.acquire(timeout=_STOPPING)
         try:
@@ -115,7 +115,7 @@ class Unpacking:
 
     def _check(self, count: int) -> None:
         if self._ended:
-            raise Cancelled(f'writing to {self._destination} was given up')
+            raise Cancelled(f'writing to {self._destination} was cancelled')
 
     def _close(self) -> None:
         for each in (self._tree, self._record):

@@ -1,4 +1,4 @@
-"""The layers in a directory: what their lists of files say, and whether the files are like that."""
+"""The layers in a mounts:// directory, and whether their files match their lists."""
 from occystrap_core import CheckResults, InvalidImage, OutputError, Settings
 from occystrap_dir.extraction.files_check import check_tree, read_head
 from occystrap_dir.extraction.head import ListedLayer
@@ -10,7 +10,7 @@ from occystrap_dir.workspace.removal import remove_tree
 
 
 def listed_layer(root: str, directory: str) -> ListedLayer | None:
-    """Return of which layer the list of a directory says it is; None without a readable one."""
+    """Return the layer that the list of a directory names; None if there is no readable list."""
     try:
         layer, = read_head(root, tree_name(directory)).layers
         return layer
@@ -19,7 +19,7 @@ def listed_layer(root: str, directory: str) -> ListedLayer | None:
 
 
 def is_whole(root: str, listing: str, directory: str, full: bool, settings: Settings) -> bool:
-    """Tell whether a layer's files are as a list says."""
+    """Return whether a layer's files match a list."""
     results = CheckResults()
     try:
         check_tree(root, listing, directory, full, settings, results)
@@ -31,8 +31,8 @@ def is_whole(root: str, listing: str, directory: str, full: bool, settings: Sett
 def remove_unnamed(root: str, settings: Settings) -> None:
     """Remove layers that no image in mount.json has, with their lists.
 
-    A layer that was changed since it was written stays, unless `force` lets it go. Raises OSError, and InvalidImage,
-    having removed nothing, if mount.json cannot be read.
+    A layer that was changed since it was written stays, except with `force`. Raises OSError, and InvalidImage, before
+    anything is removed, if mount.json cannot be read.
     """
     try:
         catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), CATALOG)
@@ -53,7 +53,7 @@ def remove_unnamed(root: str, settings: Settings) -> None:
 
 
 def _may_go(root: str, directory: str, settings: Settings) -> bool:
-    """Tell whether a layer is as its list says; one without a list was left by a run that was killed."""
+    """Return whether a layer matches its list, or has none, since the run that wrote it was killed."""
     try:
         if Beneath(root).status(tree_name(directory)):
             require_unchanged(root, directory, settings, tree_name(directory))

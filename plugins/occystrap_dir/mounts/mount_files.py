@@ -1,4 +1,4 @@
-"""mount.json, which says what layers an image is made of, and mount.sh, which mounts them."""
+"""mount.json, which lists the layers of each image, and mount.sh, which mounts them."""
 import hashlib
 import json
 import re
@@ -13,7 +13,7 @@ CATALOG, SCRIPT, LAYERS, TREES = 'mount.json', 'mount.sh', 'layers', '.occystrap
 UNPACKING = '.occystrap/unpacking'
 EMPTY = '.occystrap/empty'
 USER_MARKS = '.occystrap/userxattr'
-"""Whose existence tells that opaque directories are marked as whoever is not root may."""
+"""A file that exists if opaque directories are marked by `user.` attributes, which do not need root."""
 CAP = 16 << 20
 _FIELDS = FieldNames.of('image_id layers', free_top=True)
 _MOST = 500
@@ -27,12 +27,12 @@ def layer_directory(diff_id: Digest) -> str:
 
 
 def cover_directory(diff_ids: Sequence[Digest]) -> str:
-    """Return the name of the directory that goes on top of these layers, if they need one (see stack.py)."""
+    """Return the name of the cover, the directory on top of these layers, if they need one (see stack.py)."""
     return f'{TREES}/{Digest.of(" ".join(diff_ids).encode()).hex[:32]}'
 
 
 def tree_name(directory: str) -> str:
-    """Return the name of the list of files in a layer's directory, or in one that goes on top of layers."""
+    """Return the name of the list of files in a layer's directory, or in a cover."""
     return f'{TREES}/{directory.rpartition("/")[2]}.mtree'
 
 
@@ -49,22 +49,22 @@ class Mounted(NamedTuple):
     image_id: str
     layers: Sequence[str]
     cover: str = ''
-    """What goes on top of them, if they need that."""
+    """The directory on top of them, if they need one."""
 
     @classmethod
     def of(cls, receipt: Receipt, name: str) -> Self:
-        """Return what an image is mounted from, as its receipt has it."""
+        """Return what an image is mounted from, according to its receipt."""
         cover = cover_directory(receipt.diff_ids)
         has_cover = any(each.locator == tree_name(cover) for each in receipt.of_kind('files'))
         return cls(name, receipt.image_id, tuple(map(layer_directory, receipt.diff_ids)), cover if has_cover else '')
 
     @property
     def directories(self) -> list[str]:
-        """All that it is mounted from, lowest first."""
+        """All directories that it is mounted from, lowest first."""
         return [*self.layers, *([self.cover] if self.cover else [])]
 
     def canonical(self) -> bytes:
-        """Return the bytes whose digest stands for this image in a receipt: mount.json if it had no other."""
+        """Return the bytes whose digest a receipt has for this image: those of a mount.json with this image alone."""
         return dump_json({self.name: self._to_json()})
 
     def _to_json(self) -> dict[str, object]:
@@ -73,12 +73,12 @@ class Mounted(NamedTuple):
 
     @classmethod
     def from_json(cls, name: str, document: object, what: str) -> Self:
-        """Return the image that an entry of mount.json is; raises InvalidImage."""
+        """Return the image of an entry of mount.json; raises InvalidImage, which names `what`."""
         given = document if isinstance(document, dict) else {}
         layers, cover = given.get('layers'), given.get('cover', '')
         if not isinstance(layers, list) or not isinstance(cover, str) or not _COVER.fullmatch(cover) or not all(
                 isinstance(each, str) and _DIRECTORY.fullmatch(each) for each in layers):
-            raise InvalidImage(f'{what}: {name!r} is not followed by an image_id and the directories of layers')
+            raise InvalidImage(f'{what}: {name!r} does not have an image_id and the directories of layers')
         return cls(name, str(given.get('image_id')), tuple(layers), cover)
 
 
@@ -90,17 +90,19 @@ class MountCatalog:
 
     @classmethod
     def parse(cls, raw: bytes, what: str) -> Self:
-        """Return the images in mount.json; raises InvalidImage, naming `what`."""
+        """Return the images in mount.json; raises InvalidImage, which names `what`."""
         entries = parse_object(raw, what, CAP, _FIELDS)
         return cls({name: Mounted.from_json(name, entry, what) for name, entry in entries.items()})
 
     def to_json(self) -> bytes:
-        """Return mount.json."""
+        """Return the content of mount.json."""
         return json.dumps({name: self.images[name]._to_json() for name in sorted(self.images)}, indent=4).encode()
 
     def script(self, user_marks: bool, hides_below: Callable[[str], bool]) -> bytes:
-        """Return mount.sh, the same for the same images; `user_marks` tells that opaque directories are marked without
-        root, `hides_below` whether a layer's own root is: overlayfs ignores that, so layers below are left out.
+        """Return the content of mount.sh, the same for the same images.
+
+        With `user_marks`, opaque directories are marked by `user.` attributes. `hides_below` returns whether the root
+        of a layer is opaque: overlayfs ignores that, so the layers below it are left out.
         """
         cases = ''.join(f'    {_quoted(name)}) layers={_quoted(_lower(image, hides_below))} ;;\n'
                         for name, image in sorted(self.images.items()))
@@ -114,7 +116,7 @@ def _only(images: dict[str, Mounted]) -> str:
 
 
 def require_mountable(image: Mounted) -> None:
-    """Raise OutputError for more layers than overlayfs can put on each other."""
+    """Raise OutputError if overlayfs cannot mount so many layers."""
     count = len(set(image.directories))
     if count > _MOST:
         raise OutputError(f'{count} layers cannot be mounted: overlayfs takes up to {_MOST}; write the image to '
@@ -122,7 +124,7 @@ def require_mountable(image: Mounted) -> None:
 
 
 def _lower(image: Mounted, hides_below: Callable[[str], bool]) -> str:
-    """Return the directories in the order that overlayfs wants, the uppermost first, each once."""
+    """Return the directories in the order of overlayfs, the uppermost first, each once."""
     seen: dict[str, None] = {}
     for directory in reversed(image.directories):
         seen[directory.removeprefix(f'{LAYERS}/') if directory != image.cover else f'../{directory}'] = None
@@ -179,5 +181,5 @@ mount -t overlay occystrap -o "lowerdir=${lower#:}$options@MARKS@" "$target"
 
 
 def kept_name(name: str) -> str:
-    """Return the name of the file that keeps the receipt of an image, by its name in mount.json."""
+    """Return the name of the file for the receipt of an image, by its name in mount.json."""
     return f'{hashlib.sha256(name.encode()).hexdigest()[:32]}.json'

@@ -13,10 +13,10 @@ from occystrap_dir.mounts.mount_files import MountCatalog
 from occystrap_dir.workspace.root import NoDirectory, join, naming_path, text
 
 IMPLIED, CARRIER, MARKED = b'implied', b'carrier', b'marked'
-"""Words for directories in the head of a layer's list: it has no entry, but something in it has; there is nothing in it
-but marks; some of the names in it are deleted."""
+"""Words for directories in the head of a layer's list: one without an entry, made for entries in it; one made only for
+marks; one in which names are deleted."""
 OPAQUE = b'trusted.overlay.opaque', b'user.overlay.opaque'
-"""The attribute as root sets it, and as others may."""
+"""The attribute that root sets, and the one that other users may set."""
 
 
 def mount_script(root: str, catalog: MountCatalog, user_marks: bool) -> bytes:
@@ -25,7 +25,7 @@ def mount_script(root: str, catalog: MountCatalog, user_marks: bool) -> bytes:
 
 
 def _hides_below(directory: str, user_marks: bool) -> bool:
-    """Tell whether a layer's own directory is marked as opaque; raises OSError."""
+    """Return whether the root of a layer is marked as opaque; raises OSError."""
     try:
         return os.getxattr(directory, _opaque(user_marks)) == b'y'
     except OSError as error:
@@ -39,51 +39,49 @@ def _opaque(user_marks: bool) -> bytes:
 
 
 class OverlayMarks:
-    """Devices 0/0 for what is deleted, an attribute for opaque directories; made when all of the layer is there.
+    """Makes devices 0/0 for deleted names and attributes for opaque directories, at the end of the layer.
 
-    Anybody may make such a device (Linux 5.8). The attribute is in `trusted.`, which only root may set, or in `user.`.
-    What only the layers below can tell is noted for whoever puts the layers on each other (stack.py).
+    Every user may make such a device (Linux 5.8). The attribute is in `trusted.`, which only root may set, or in
+    `user.`. What depends on the layers below is noted for stacking them (stack.py).
     """
 
     def __init__(self, tree: Tree, user_marks: bool, named: Callable[[int], None]) -> None:
-        """`named` hears of the length of what is kept in memory."""
+        """`named` is called with the length of each name that is kept in memory."""
         self._tree, self._named = tree, named
         self._opaque = _opaque(user_marks)
         self._marks: set[Whiteout] = set()
-        self._untold: dict[bytes, bytes] = {}
-        """Directories of which no entry tells, with the word for them."""
+        self._implicit: dict[bytes, bytes] = {}
+        """Directories without an entry, with the word for them."""
         self._word = IMPLIED
         self._marked: set[bytes] = set()
-        self._emptied: set[bytes] = set()
-        """Directories that are opaque."""
+        self._opaque_directories: set[bytes] = set()
 
     def mark(self, mark: Whiteout) -> None:
-        """Keep a whiteout for the end."""
+        """Remember a whiteout until `finish`."""
         if mark not in self._marks:
             self._named(len(mark.path))
             self._marks.add(mark)
 
-    def made(self, path: bytes) -> None:
-        """Note a directory without an entry: its attributes, and whether it is there, are for lower layers to say.
-        """
-        if path not in self._untold:
+    def implicit_directory(self, path: bytes) -> None:
+        """Note a directory without an entry: its attributes, and whether it exists, depend on lower layers."""
+        if path not in self._implicit:
             self._named(len(path))
-        self._untold[path] = self._word
+        self._implicit[path] = self._word
 
-    def told(self, path: bytes) -> None:
-        """Know that an entry tells of a directory after all."""
-        self._untold.pop(path, None)
+    def explicit_directory(self, path: bytes) -> None:
+        """Forget the note, since the directory has an entry after all."""
+        self._implicit.pop(path, None)
 
     def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
-        """Refuse what overlayfs would take for a whiteout; raises InvalidImage."""
+        """Raise InvalidImage for a device that overlayfs would take for a whiteout."""
         if numbers == (0, 0):
             raise InvalidImage(f'{text(path)} is a device 0, 0, which overlayfs takes for a whiteout')
 
     def finish(self) -> None:
-        """Make the marks: what the layer has itself is not deleted, but a directory of it not merged with lower ones.
+        """Make the marks. What the layer itself has is not deleted, but made opaque if it is a directory.
 
-        Those of directories precede those of their children, which say nothing more. A mark below something that is no
-        directory hides nothing.
+        Marks of directories come before those of their children, which then have no effect. A mark below something
+        that is not a directory hides nothing.
         """
         marks, self._marks = sorted(self._marks), set()
         self._word = CARRIER
@@ -92,9 +90,10 @@ class OverlayMarks:
                 self._make(mark)
 
     def notes(self) -> Sequence[tuple[bytes, bytes]]:
-        """Return the directories that no entry tells of, and those with deleted names in them."""
-        untold = [(word, path) for path, word in sorted(self._untold.items()) if self._tree.record.is_directory(path)]
-        return [*untold, *((MARKED, path) for path in sorted(self._marked))]
+        """Return the directories without entries, and those with deleted names in them."""
+        implicit = [(word, path) for path, word in sorted(self._implicit.items())
+                    if self._tree.record.is_directory(path)]
+        return [*implicit, *((MARKED, path) for path in sorted(self._marked))]
 
     def _make(self, mark: Whiteout) -> None:
         above, _, name = mark.path.rpartition(b'/')
@@ -110,17 +109,17 @@ class OverlayMarks:
             self._marked.add(directory.path)
         elif self._tree.record.is_directory(path):
             self._make_opaque(path)
-            self.told(path)  # a new one, of which lower layers tell nothing
+            self.explicit_directory(path)  # it does not depend on lower layers any more
 
     def _is_empty_below(self, directory: bytes) -> bool:
-        """Tell whether nothing of lower layers can be in a directory of this one."""
-        if not self._emptied:
+        """Return whether a directory, or one above it, is opaque, so that nothing of lower layers is in it."""
+        if not self._opaque_directories:
             return False
         found = self._tree.root.existing(directory)
         path = directory if found is None else found.path
-        while path and path not in self._emptied:
+        while path and path not in self._opaque_directories:
             path = path.rpartition(b'/')[0]
-        return path in self._emptied
+        return path in self._opaque_directories
 
     def _make_device(self, path: bytes, directory: int, name: bytes) -> None:
         os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=directory)
@@ -130,9 +129,9 @@ class OverlayMarks:
             path, self._tree.layer, b'type=char mode=0000%s time=0.000000000 device=native,0,0' % owner)
 
     def _make_opaque(self, path: bytes) -> None:
-        if path in self._emptied:
+        if path in self._opaque_directories:
             return
         os.setxattr(self._tree.root.plain(path), self._opaque, b'y')
         keywords = self._tree.record.keywords(path)
         self._tree.record.put(path, self._tree.layer, keywords + xattr_keywords({self._opaque: b'y'}))
-        self._emptied.add(path)
+        self._opaque_directories.add(path)

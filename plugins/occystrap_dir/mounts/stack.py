@@ -1,9 +1,9 @@
-"""What is wrong when an image's layers, each unpacked by itself, are put on each other by overlayfs, and what mends it.
+"""Finding where overlayfs would show separately unpacked layers wrongly, and the cover on top that corrects it.
 
 A layer need not have entries for the directories that its files are in. Overlayfs shows the uppermost directory of a
-path, with the attributes made up for it; a directory that only one layer has is shown as it is, deleted names included;
-and a directory made only for marks is shown even if no layer has it. So one more layer goes on top, of directories and
-marks alone.
+path, with its made-up attributes; a directory that only one layer has is shown with the marks for deleted names in it;
+and a directory made only for marks is shown even if no layer has it. The cover consists of directories, links and
+marks.
 """
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,47 +24,46 @@ _OPAQUE_MARKS = frozenset(OPAQUE)
 
 @dataclass
 class _Seen:
-    """A directory as far up as we are: what the image says of it, what overlayfs shows."""
+    """A directory in the layers stacked so far: how the image has it, and what overlayfs shows."""
 
-    said: Line | None
-    """The line that says what it is like, None for one that the image does not have."""
+    intended: Line | None
+    """The line with its attributes in the image, None if the image does not have it."""
     shown: Line
     layers: set[str]
-    """Which overlayfs merges."""
+    """The layers that overlayfs merges in it."""
     marked: bool
     """Whether names in it are deleted."""
     at: int
-    """The number of the last layer that has it."""
+    """The number of the uppermost layer that has it."""
 
     @property
     def is_wrong(self) -> bool:
         """Whether overlayfs shows something else than the image has."""
-        alone = len(self.layers) == 1 and self.marked and bool(self.shown.path)
-        return self.said is not None and (alone or _attributes(self.said) != _attributes(self.shown))
+        unmerged = len(self.layers) == 1 and self.marked and bool(self.shown.path)
+        return self.intended is not None and (unmerged or _attributes(self.intended) != _attributes(self.shown))
 
 
 @dataclass
 class Stack:
-    """The layers of one image, put on each other from the lowest up."""
+    """The layers of one image, stacked from the lowest up."""
 
     root: str
     _directories: dict[bytes, _Seen] = field(default_factory=dict)
     _emptied: dict[bytes, int] = field(default_factory=dict)
-    """Which layer was the last that hides what lower ones have in a directory."""
+    """The uppermost layer that hides what lower ones have in a directory."""
     _others: dict[bytes, tuple[int, Line]] = field(default_factory=dict)
-    """What is no directory, with the number of its layer."""
+    """Paths that are not directories, with the number of the layer."""
     _covered: set[bytes] = field(default_factory=set)
-    """Links in whose place overlayfs shows a directory that is only there to carry marks."""
+    """Links instead of which overlayfs shows a directory made only for marks."""
     _names: Sequence[str] = ()
     """The directories of the layers."""
 
     def put(self, layers: Sequence[str]) -> None:
-        """Stack the layers of these directories; raises OutputError where that would be another image, OSError.
-        """
+        """Stack the layers in these directories; raises OutputError if overlayfs cannot show the image, OSError."""
         self._names = layers
         heads = {directory: self._head(directory) for directory in layers}
-        wanted = _with_those_above(path for head in heads.values() for word, path in head.notes)
-        lines = {directory: list(self._lines(directory, wanted)) for directory in heads}
+        needed = _with_ancestors(path for head in heads.values() for word, path in head.notes)
+        lines = {directory: list(self._lines(directory, needed)) for directory in heads}
         for number, directory in enumerate(layers):
             words: dict[bytes, set[bytes]] = {}
             for word, path in heads[directory].notes:
@@ -73,27 +72,27 @@ class Stack:
                 self._put(number, directory, line, words.get(line.path, set()))
 
     def cover(self, setter: Setter) -> Cover:
-        """Return what one more layer needs: directories, links, and paths to hide; nothing if all is right."""
-        there = {path: seen for path, seen in self._directories.items() if self._current(path)}
-        ghosts = {path for path, seen in there.items() if seen.said is None}
-        hidden = sorted(path for path in ghosts if _above(path) not in ghosts)
+        """Return the directories, links and paths to hide of the cover; none if overlayfs shows the image correctly."""
+        current = {path: seen for path, seen in self._directories.items() if self._current(path)}
+        surplus = {path for path, seen in current.items() if seen.intended is None}
+        hidden = sorted(path for path in surplus if _above(path) not in surplus)
         links = sorted(path for path in self._covered if not self._is_hidden(path, self._others[path][0]))
-        wrong = [path for path, seen in there.items() if seen.is_wrong]
+        wrong = [path for path, seen in current.items() if seen.is_wrong]
         if not wrong and not hidden and not links:
             return Cover((), (), ())
-        needed = _with_those_above([*wrong, *map(_above, hidden), *map(_above, links)])
-        said = [(path, there[path].said) for path in sorted(needed)]
+        needed = _with_ancestors([*wrong, *map(_above, hidden), *map(_above, links)])
+        intended = [(path, current[path].intended) for path in sorted(needed)]
         lines = [(path, self._others[path][1]) for path in links]
-        return Cover([(path, _to_set(line, setter)) for path, line in said if line],
+        return Cover([(path, _to_set(line, setter)) for path, line in intended if line],
                      [(path, line.target, _to_set(line, setter)) for path, line in lines], hidden)
 
     def _head(self, directory: str) -> Head:
         with open(Beneath(self.root).open(tree_name(directory)), 'rb') as file:
             return Head.read(file)
 
-    def _lines(self, directory: str, wanted: set[bytes]) -> Iterator[Line]:
-        """Yield what a layer's list says of some paths; the root's line is the first."""
-        names = {b'./' + escaped(path) if path else b'.' for path in wanted}
+    def _lines(self, directory: str, paths: set[bytes]) -> Iterator[Line]:
+        """Yield the lines of a layer's list for some paths; the root's line is the first."""
+        names = {b'./' + escaped(path) if path else b'.' for path in paths}
         with open(Beneath(self.root).open(tree_name(directory)), 'rb') as file:
             Head.read(file)
             for raw in file:
@@ -119,7 +118,7 @@ class Stack:
             self._emptied[path] = number
         kept = before if before and not opaque else None
         self._directories[path] = _Seen(
-            _said(line, words, before), line, {directory, *(kept.layers if kept else ())},
+            _intended(line, words, before), line, {directory, *(kept.layers if kept else ())},
             MARKED in words or bool(kept and kept.marked), number)
 
     def _put_other(self, number: int, line: Line) -> None:
@@ -132,28 +131,27 @@ class Stack:
             self._others[line.path] = number, line
 
     def _require_link(self, path: bytes, line: Line) -> None:
-        """Raise OutputError unless marks below a path of which a layer has this line hide nothing: below a link that
-        leads nowhere."""
+        """Raise OutputError unless the path with this line is a link that leads nowhere, so that marks below it hide
+        nothing."""
         first = _first_of(path, line.target) if line.kind == 'link' else b''
         if not first or any(self._has(directory, first) for directory in self._names):
-            raise OutputError(f'{text(path)} is no directory in a lower layer, and another has marks below it, which '
-                              'overlayfs cannot show: write the image to oci://')
+            raise OutputError(f'{text(path)} is not a directory in one layer, but a higher one has whiteouts below it, '
+                              'which overlayfs cannot show: write the image to oci://')
 
     def _has(self, directory: str, first: bytes) -> bool:
-        """Tell whether a layer has anything at a name in the root."""
+        """Return whether a layer has a name in its root."""
         name = b'./' + escaped(first)
         with open(Beneath(self.root).open(tree_name(directory)), 'rb') as file:
             Head.read(file)
             return any(raw.startswith((name + b' ', name + b'/')) for raw in file)
 
     def _current(self, path: bytes) -> _Seen | None:
-        """Return the directory at a path, None if there is none."""
+        """Return the directory at a path, None if there is none so far."""
         seen = self._directories.get(path)
         return None if seen is None or self._is_hidden(path, seen.at) else seen
 
     def _is_hidden(self, path: bytes, at: int) -> bool:
-        """Return whether a higher layer hides what layer `at` has at a path, or a directory above it; -1 for none.
-        """
+        """Return whether a higher layer hides what layer `at` has at a path, or above it; -1 means no layer."""
         while at >= 0 and path:
             path = path.rpartition(b'/')[0]
             if self._emptied.get(path, -1) > at:
@@ -161,14 +159,14 @@ class Stack:
         return at < 0
 
 
-def _said(line: Line, words: set[bytes], before: _Seen | None) -> Line | None:
-    """Return what the image says of a directory of which a layer has this line."""
-    if before and before.said and (IMPLIED in words or CARRIER in words):
-        return before.said
+def _intended(line: Line, words: set[bytes], before: _Seen | None) -> Line | None:
+    """Return the line of a directory in the image, given that of the current layer."""
+    if before and before.intended and (IMPLIED in words or CARRIER in words):
+        return before.intended
     return None if CARRIER in words else line
 
 
-def _with_those_above(paths: Iterable[bytes]) -> set[bytes]:
+def _with_ancestors(paths: Iterable[bytes]) -> set[bytes]:
     """Return paths, and those of all directories that they are in."""
     found = {b''}
     for path in paths:
@@ -182,7 +180,7 @@ def _above(path: bytes) -> bytes:
 
 
 def _first_of(path: bytes, target: bytes) -> bytes:
-    """Return the name in the root at which the way of a link begins; empty for the root itself."""
+    """Return the first component of the path that a link leads to, empty for the root itself."""
     here = [] if target.startswith(b'/') else path.split(b'/')[:-1]
     for name in target.split(b'/'):
         here = here[:-1] if name == b'..' else here if name in (b'', b'.') else [*here, name]

@@ -1,4 +1,4 @@
-"""Verifying mounts://: holds directories of layers against a receipt, and knows nothing of the writer."""
+"""Verifying mounts://: compares directories of layers with a receipt, independently of the writer."""
 import os
 from contextlib import suppress
 
@@ -18,10 +18,10 @@ from occystrap_dir.workspace.workspace import LOCK, RECEIPTS, STATE
 
 
 def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Report what is there of what the receipt expects.
+    """Report what the directory has of what the receipt expects.
 
-    FAST looks the image up in mount.json, holds the lists of files against their digests, and the directories of the
-    layers, with their marks, against the lists; FULL hashes the content of every file too, as the device has it.
+    FAST looks the image up in mount.json, and compares digests of the lists of files, and the directories of the layers
+    with their lists; FULL also hashes the content of every file, read from the device.
     """
     results = CheckResults()
     if not is_there(receipt, results):
@@ -46,12 +46,12 @@ def _seen(expected: Expectation, receipt: Receipt, full: bool, settings: Setting
 def _check(expected: Expectation, receipt: Receipt, full: bool, settings: Settings, results: CheckResults) -> None:
     root = receipt.path
     if expected.kind == 'mount':
-        with shared_if_exists(root, LOCK):  # a run that adds an image changes one file after the other
+        with shared_if_exists(root, LOCK):  # a run that adds an image changes several files
             _check_catalog(expected, receipt, results)
     elif expected.kind == 'layer':
         listed = listed_layer(root, expected.locator)
         if tree_name(expected.locator) not in {each.locator for each in receipt.of_kind('files')}:
-            results.unreachable(expected, 'the receipt does not expect the list of its files')
+            results.unreachable(expected, 'the receipt does not have the list of its files')
         elif listed is None:
             results.missing(expected, 'the list of its files is missing')
         else:
@@ -63,13 +63,13 @@ def _check(expected: Expectation, receipt: Receipt, full: bool, settings: Settin
 
 
 def _made_from(image: Mounted, root: str) -> list[Digest]:
-    """Return the image ID and the diff_ids of the layers, as far as their lists tell."""
+    """Return the image ID and the diff_ids of the layers that have a readable list."""
     layers = [listed_layer(root, each) for each in image.layers]
     return [Digest(image.image_id), *(each.diff_id for each in layers if each)]
 
 
 def _check_catalog(expected: Expectation, receipt: Receipt, results: CheckResults) -> None:
-    """Find the image in mount.json, and see that mount.sh is the one that goes with it."""
+    """Find the image in mount.json, and check that mount.sh matches it."""
     root = receipt.path
     file_size(root, CATALOG)
     catalog = MountCatalog.parse(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')
@@ -83,6 +83,6 @@ def _check_catalog(expected: Expectation, receipt: Receipt, results: CheckResult
     script = mount_script(root, catalog, os.path.exists(f'{root}/{USER_MARKS}'))
     try:
         if read_document(root, SCRIPT, CAP) != script or not os.access(f'{root}/{SCRIPT}', os.X_OK):
-            results.error(SCRIPT, f'is not what goes with {CATALOG}')
+            results.error(SCRIPT, f'does not match {CATALOG}')
     except FileNotFoundError:
         results.error(SCRIPT, 'is missing')

@@ -1,4 +1,4 @@
-"""Writing mounts://: every layer unpacked into a directory of its own, in the form of overlayfs."""
+"""Writing mounts://: every layer unpacked into a directory of its own, for overlayfs."""
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ _OURS = {CATALOG, SCRIPT, LAYERS, STATE}
 
 
 class MountsOutput(ImageOutput):
-    """Writes one image beside others, into a directory where they share layers."""
+    """Writes one image into a directory of several, which share layers."""
 
     layer_form = LayerForm.TAR
     unpacks = True
@@ -41,7 +41,7 @@ class MountsOutput(ImageOutput):
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(without_rebuilding(location).with_path(os.path.abspath(location.path)), settings)
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
-        self._made_anew: list[str] = []
+        self._rebuilt: list[str] = []
         self._taken_away: list[str] = []
         self._root = self.location.path
         self._limits = Limits(self.location.options)
@@ -52,14 +52,14 @@ class MountsOutput(ImageOutput):
         self._unpackings: list[Unpacking] = []
         self._is_full = settings.verify is VerifyLevel.FULL
         self._of_run: set[tuple[str, Digest]] = settings.shared.get(('lists of files', self._root), set)
-        """The lists of the trees that this run has unpacked."""
+        """The lists of the trees that this run unpacked."""
 
     def place(self, reference: Reference) -> Place:
         """Return the directory, with the image's name in mount.json."""
         return Place.at(self._root, _name(reference))
 
     def prepare(self, image: Image) -> None:
-        """Refuse what is no directory for this, before anything is read; raises OutputError."""
+        """Check the destination and begin to write, before anything is read; raises OutputError."""
         self._check_place()
         require_mountable(Mounted('', '', [layer_directory(diff_id) for diff_id in image.diff_ids]))
         self._workspace.enter()
@@ -72,10 +72,10 @@ class MountsOutput(ImageOutput):
             self._agree_on_marks()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return the layer that is there, if its files are as its list says, and something binds that to the diff_id.
+        """Return the existing layer if its files match its list, and the list is known to be made from this diff_id.
 
-        That is what a kept receipt says of the list, or, with FULL verification, which reads the files as well, this
-        run alone: the tar that a tree was made from cannot be had again from it.
+        A kept receipt proves the latter; with FULL verification, which also reads the files, only this run does. The
+        tree alone does not prove it, since the tar that it was made from cannot be restored.
         """
         if layer.diff_id is None:
             return None
@@ -88,11 +88,11 @@ class MountsOutput(ImageOutput):
         return WrittenLayer(directory, layer.diff_id, listed.size, Evidence.DESCRIPTOR)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Unpack a layer under a temporary name, and move it to the place that its digest gives."""
+        """Unpack a layer under a temporary name, and rename it after its digest; raises InvalidImage, OutputError."""
         with self._unpacking() as unpacking, layer.open() as stream:
             unpacking.add(stream)
             directory = layer_directory(stream.digest)
-            self._take_place(unpacking, directory)
+            self._publish(unpacking, directory)
         return WrittenLayer(directory)
 
     def finalize(self, image: WrittenImage) -> Receipt:
@@ -114,11 +114,11 @@ class MountsOutput(ImageOutput):
             self._commit({CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks),
                           f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode()})
         self._workspace.leave(clean=not replaces, sweep=self._sweep)
-        self.notes = [*self._made_anew, *self._taken_away, *self._limits.notes, *self._workspace.notes]
+        self.notes = [*self._rebuilt, *self._taken_away, *self._limits.notes, *self._workspace.notes]
         return receipt
 
     def abort(self) -> None:
-        """Remove what this run wrote and no image has; raises OutputError for what stays."""
+        """Remove what this run wrote and no image has; raises OutputError for what cannot be removed."""
         for unpacking in self._unpackings:
             with self._workspace.noting():
                 unpacking.abort()
@@ -133,7 +133,7 @@ class MountsOutput(ImageOutput):
                 self._catalog()
 
     def _agree_on_marks(self) -> None:
-        """Mark opaque directories as the first run into this directory did; raises OutputError where that cannot be."""
+        """Mark opaque directories by the attribute that the first run chose; raises OutputError if that needs root."""
         with self._workspace.locked():
             begun = self._place.status(CATALOG)
             if self._place.status(USER_MARKS):
@@ -144,16 +144,16 @@ class MountsOutput(ImageOutput):
                 os.close(self._place.create(USER_MARKS))
 
     def _keep_others_from_writing(self) -> None:
-        """Take the right to write from other users where a directory was there that gives it to all of them."""
+        """Remove the permission of other users to write to an existing directory."""
         mode = stat.S_IMODE(os.stat(self._root).st_mode)
         if mode & stat.S_IWOTH:
             os.chmod(self._root, mode & NOT_OTHERS)
-            self._taken_away = [f'{self._root} is not writable for all users any more: they could have put other '
-                                'layers in place']
+            self._taken_away = [f'{self._root} is not writable for all users any more, since they could have replaced '
+                                'layers']
 
     @contextmanager
     def _unpacking(self) -> Iterator[Unpacking]:
-        """Give a tree in the making, removed at the end unless it has taken its place."""
+        """Yield an empty tree, removed at the end unless it was published."""
         staging = Staging(self._place, f'{UNPACKING}/layer', self.settings.sync)
         unpacking = Unpacking(staging, self._root, self._limits, self.settings.sync,
                               lambda tree: OverlayMarks(tree, self._user_marks, self._limits.budget.named))
@@ -165,9 +165,8 @@ class MountsOutput(ImageOutput):
             finally:
                 unpacking.abort()
 
-    def _take_place(self, unpacking: Unpacking, directory: str) -> None:
-        """Give a tree its place, unless the files there are as the list of this one says: others may have mounted them.
-        """
+    def _publish(self, unpacking: Unpacking, directory: str) -> None:
+        """Rename a tree, unless existing files already match its list, since they may be mounted."""
         with self._workspace.partial() as listing:
             digest, _ = unpacking.finish(listing.write)
             listing.complete()
@@ -181,7 +180,7 @@ class MountsOutput(ImageOutput):
         self._of_run.add((tree_name(directory), digest))
 
     def _cover(self, image: WrittenImage) -> str:
-        """Make what has to go on top of the layers for overlayfs to show the image as it is; return its directory."""
+        """Make the cover that overlayfs needs to show the image correctly; return its directory, empty without one."""
         with output_errors(self._root):
             stack = Stack(self._root)
             stack.put([layer.locator for layer in image.layers])
@@ -191,11 +190,11 @@ class MountsOutput(ImageOutput):
         directory = cover_directory(image.config.diff_ids)
         with self._unpacking() as unpacking:
             unpacking.put_cover([ListedLayer(layer.diff_id, layer.size) for layer in image.layers], top)
-            self._take_place(unpacking, directory)
+            self._publish(unpacking, directory)
         return directory
 
     def _is_bound(self, directory: str) -> bool:
-        """Tell whether the list of a layer's files is the one that was made from its tar, as far as that is known."""
+        """Return whether the list of a layer's files is known to be made from its tar."""
         try:
             listing = tree_name(directory), self._place.hash(tree_name(directory))[0]
         except OSError:
@@ -222,37 +221,36 @@ class MountsOutput(ImageOutput):
         except FileNotFoundError:
             if not self._has_lost_catalog():
                 return MountCatalog()
-            damage = f'{self._root}/{CATALOG} is missing, though images are there'
+            damage = f'{self._root}/{CATALOG} is missing, but the directory has images'
         except InvalidImage as error:
             damage = str(error)
         if not self._rebuild:
             raise not_replaced(damage, 'images without a receipt are lost, and their layers are removed')
         catalog, unread = self._catalog_of_receipts()
         lost = f'; these cannot be read: {", ".join(unread)}' if unread else ''
-        self._made_anew = [f'{CATALOG} was rebuilt from receipts: layers that they do not tell of will be removed'
-                           f'{lost}']
+        self._rebuilt = [f'{CATALOG} was rebuilt from receipts: layers that they do not list will be removed{lost}']
         return catalog
 
     def _has_lost_catalog(self) -> bool:
-        """Tell whether mount.json is missing, and not because the directory is new; raises OSError."""
+        """Return whether mount.json is missing although the directory is not new; raises OSError."""
         with suppress(FileNotFoundError):
             lost = bool(self._place.names(RECEIPTS)) or was_left(self._root, LAYERS)
             return lost and not self._place.status(CATALOG)
         return False
 
     def _catalog_of_receipts(self) -> tuple[MountCatalog, list[str]]:
-        """Return the images that the kept receipts tell of, in place of a damaged mount.json; and unreadable ones."""
+        """Return the images in the kept receipts, instead of a damaged mount.json, and names of unreadable receipts."""
         catalog, unread = MountCatalog(), list[str]()
         for name in self._place.names(RECEIPTS):
             if receipt := kept_receipt(self._root, name):
-                called = _name(Reference.parse(receipt.reference))
-                catalog.images[called] = Mounted.of(receipt, called)
+                listed = _name(Reference.parse(receipt.reference))
+                catalog.images[listed] = Mounted.of(receipt, listed)
             else:
                 unread.append(name)
         return catalog, unread
 
     def _sweep(self) -> None:
-        """Remove what no image has, and what killed runs unpacked; all of it where there is no image."""
+        """Remove layers that no image has, and what killed runs unpacked; everything if there is no image."""
         for name in self._place.names(UNPACKING):
             remove_tree(self._place, f'{UNPACKING}/{name}')
         remove_unnamed(self._root, self.settings)

@@ -48,6 +48,6 @@ def check_layout(root: str, others: Collection[str]) -> None:
 def check_parent(root: str, parent: str) -> None:
     """Raise OutputError unless `root` can be made, in the directory `parent`."""
     if not os.path.isdir(parent):
-        raise OutputError(f'cannot make the directory {root}: {parent} is no directory; make it first')
+        raise OutputError(f'cannot make the directory {root}: {parent} is not a directory; make it first')
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f'cannot make the directory {root}: {parent} is not writable')

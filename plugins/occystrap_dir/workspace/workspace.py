@@ -241,7 +241,7 @@ class Workspace:
 
     def _check(self) -> None:
         if self._ended:
-            raise Cancelled(f'writing to {self.root} was given up')
+            raise Cancelled(f'writing to {self.root} was cancelled')
 
 
 def is_idle(root: str) -> bool:

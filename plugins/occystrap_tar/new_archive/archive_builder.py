@@ -202,7 +202,7 @@ class ArchiveBuilder:
         """Keep the files open meanwhile: a descriptor closed under a thread's feet may soon be another file's."""
         with self._lock:
             if self._ended:
-                raise Cancelled(f'writing {self.path} was given up')
+                raise Cancelled(f'writing {self.path} was cancelled')
             self._at_work += 1
         try:
             yield

@@ -105,9 +105,9 @@ CHANGES = {
         replaced('n', lambda path: os.mknod(path, 0o20644, os.makedev(1, 5))), 'n: device is (1, 5)'),
     'an entry less': Change(lambda root: like(root / 'd/a', (root / 'd/a').unlink), 'd/a: is missing'),
     'an entry more': Change(
-        lambda root: like(root / 'empty/new', lambda: (root / 'empty/new').touch()), 'empty/new: is there'),
-    'a name more, elsewhere': Change(lambda root: os.link(root / 'd/a', outside(root)), 'd/a: number of names is 2'),
-    'one file made two': Change(lambda root: like(root / 'd/l', lambda: broken_link(root)), 'd/l: is no hard link'),
+        lambda root: like(root / 'empty/new', lambda: (root / 'empty/new').touch()), 'empty/new: exists'),
+    'a name more, elsewhere': Change(lambda root: os.link(root / 'd/a', outside(root)), 'd/a: number of links is 2'),
+    'one file made two': Change(lambda root: like(root / 'd/l', lambda: broken_link(root)), 'd/l: is not a hard link'),
     'capability added': Change(set_xattr('d/c', 'security.capability', CAPABILITY), 'd/c: has the attribute secur'),
     'capability removed': Change(lambda root: os.removexattr(root / 'x', 'security.capability'),
                                  'x: has no attribute security.capability'),
@@ -176,7 +176,7 @@ def test_something_more_in_a_bundle_is_seen(tmp_path: Path) -> None:
     (tmp_path / 'out/hooks').mkdir()
     result = run_here('verify', f'oci://{tmp_path}/out')
     result.assert_code(1)
-    assert 'error: hooks: is there, but occystrap did not write it' in result.err
+    assert 'error: hooks: exists, but occystrap did not write it' in result.err
 
 
 NOTHING_LOST = ('an entry less', 'time of a directory', 'a name more, elsewhere')

@@ -68,7 +68,7 @@ def test_twice_the_entries_take_twice_the_looks(name: str, looks: list[int], tmp
 
 def test_links_in_a_circle_are_refused(roots_ground: Ground) -> None:
     parts = (hardlink('a', 'b'), hardlink('b', 'c'), hardlink('c', 'a'))
-    roots_ground.extract(parts).refused('is a hard link to', 'which is not there')
+    roots_ground.extract(parts).refused('is a hard link to', 'which does not exist')
 
 
 def test_an_entry_after_a_link_that_waits_takes_its_place(roots_ground: Ground) -> None:

@@ -122,7 +122,7 @@ def test_marks_below_what_is_no_directory_of_a_lower_layer_are_refused(other: Pa
     archive = save_image(tmp_path / 'image.tar', layer(directory('a'), other), layer(whiteout('p/x'), file('x')))
     result = run_here('process', f'tar://{archive}', f'mounts://{tmp_path}/mounts')
     result.assert_code(1)
-    assert 'error: p is no directory in a lower layer' in result.err and 'oci://' in result.err
+    assert 'error: p is not a directory in one layer' in result.err and 'oci://' in result.err
     assert not (tmp_path / 'mounts').exists()
     run_here('process', f'tar://{archive}', f'oci://{tmp_path}/bundle', '--verify=full').assert_success()
 

@@ -116,7 +116,7 @@ def test_mounts_that_receipts_tell_of_come_back(damage: Callable[[Path], object]
         str, str]], sources: list[str], out: Path) -> None:
     uri, listing = damaged(damage)
     result = run_here('process', sources[2], uri, '--rebuild-index').assert_success()
-    assert 'mount.json was rebuilt from receipts: layers that they do not tell of will be removed\n' in result.err
+    assert 'mount.json was rebuilt from receipts: layers that they do not list will be removed\n' in result.err
     assert list(json.loads((out / listing).read_bytes())) == ['t/ours:v1', 't/third:v1']
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.tar import TarEntry
-from occystrap_dir.extraction.acl import ACCESS, DEFAULT, Acl, canonical, kept
+from occystrap_dir.extraction.acl import ACCESS, DEFAULT, Acl, canonical, stored_value
 from occystrap_dir.extraction.attributes import AttributeRefused, Attributes, Setter, owner_message
 from occystrap_dir.extraction.mtree import Line, line, xattr_keywords
 
@@ -43,7 +43,7 @@ def test_an_owner_that_cannot_be_is_refused(uid: int, gid: int, is_right: bool) 
     if is_right:
         assert Attributes.of(entry) == Attributes(0o4755, uid, gid, 3 * 10 ** 9)
         return
-    with pytest.raises(InvalidImage, match=f'a has an owner that cannot be: {uid}:{gid}'):
+    with pytest.raises(InvalidImage, match=f'a has an owner out of range: {uid}:{gid}'):
         Attributes.of(entry)
 
 
@@ -66,7 +66,7 @@ PLAIN = (OWNER, 7, NOBODY), (GROUP_OWNER, 5, NOBODY), (OTHER, 4, NOBODY)
 @pytest.mark.parametrize('value', [b'', b'\2\0\0', b'\3\0\0\0', b'\2\0\0\0' + bytes(7), b'\2\0\0\0' + bytes(9)])
 def test_what_is_no_access_list(value: bytes) -> None:
     assert Acl.parse(value) is None
-    assert canonical(ACCESS, value) == kept(ACCESS, value, 0o644) == value
+    assert canonical(ACCESS, value) == stored_value(ACCESS, value, 0o644) == value
 
 
 def test_lists_are_sorted_and_nameless_entries_have_no_owner() -> None:
@@ -78,15 +78,15 @@ def test_lists_are_sorted_and_nameless_entries_have_no_owner() -> None:
 
 
 def test_what_the_kernel_keeps_of_a_list() -> None:
-    assert kept(ACCESS, acl(), 0o644) is None and kept(DEFAULT, acl(), 0o644) is None
-    assert kept(ACCESS, acl(*PLAIN), 0o644) is None and kept(DEFAULT, acl(*PLAIN), 0o644) == acl(*PLAIN)
+    assert stored_value(ACCESS, acl(), 0o644) is None and stored_value(DEFAULT, acl(), 0o644) is None
+    assert stored_value(ACCESS, acl(*PLAIN), 0o644) is None and stored_value(DEFAULT, acl(*PLAIN), 0o644) == acl(*PLAIN)
     more = acl(PLAIN[0], (USER, 6, 5), PLAIN[1], (MASK, 7, NOBODY), PLAIN[2])
-    assert kept(ACCESS, more, 0o641) == acl((OWNER, 6, NOBODY), (USER, 6, 5), PLAIN[1], (MASK, 4, NOBODY),
-                                            (OTHER, 1, NOBODY))
-    assert kept(DEFAULT, more, 0o641) == more
+    assert stored_value(ACCESS, more, 0o641) == acl((OWNER, 6, NOBODY), (USER, 6, 5), PLAIN[1], (MASK, 4, NOBODY),
+                                                    (OTHER, 1, NOBODY))
+    assert stored_value(DEFAULT, more, 0o641) == more
     without = acl(PLAIN[0], (USER, 6, 5), PLAIN[1], PLAIN[2])
-    assert kept(ACCESS, without, 0o621) == acl((OWNER, 6, NOBODY), (USER, 6, 5), (GROUP_OWNER, 2, NOBODY),
-                                               (OTHER, 1, NOBODY))
+    assert stored_value(ACCESS, without, 0o621) == acl((OWNER, 6, NOBODY), (USER, 6, 5), (GROUP_OWNER, 2, NOBODY),
+                                                       (OTHER, 1, NOBODY))
 
 
 def test_notes_count_what_could_not_be_set() -> None:
@@ -97,7 +97,7 @@ def test_notes_count_what_could_not_be_set() -> None:
     setter.not_held['nobody can'] = 2
     assert setter.notes == ['2 modes and 1 owner could not be set, not being root',
                             '2 extended attributes left out: nobody can',
-                            '1 time that the file system cannot hold, set to the nearest that it can']
+                            '1 time that the file system cannot hold, set to the nearest possible']
     setter.clamped = 2
     assert setter.notes[-1].startswith('2 times that')
 

@@ -45,8 +45,8 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     'missing directory': ('usr: is missing', lambda root: shutil.rmtree(root / 'usr')),
     'cut': ('usr/bin/hello: size in bytes', lambda root: os.truncate(root / 'usr/bin/hello', 100)),
     'longer': ('etc/hostname: size in bytes', lambda root: (root / 'etc/hostname').write_text('longer than it was')),
-    'extra': ('etc/new: is there', lambda root: (root / 'etc/new').write_text('x')),
-    'extra in an emptied place': ('usr/bin/more: is there', lambda root: (root / 'usr/bin/more').mkdir()),
+    'extra': ('etc/new: exists', lambda root: (root / 'etc/new').write_text('x')),
+    'extra in an emptied place': ('usr/bin/more: exists', lambda root: (root / 'usr/bin/more').mkdir()),
     'mode': ('usr/bin/hello: mode is 0644, expected 0755', lambda root: (root / 'usr/bin/hello').chmod(0o644)),
     'mode of a directory': ('etc: mode is 0700', lambda root: (root / 'etc').chmod(0o700)),
     'time': ('etc/hostname: time', lambda root: os.utime(root / 'etc/hostname')),
@@ -94,7 +94,7 @@ def test_links_and_odd_names_are_seen(tmp_path: Path) -> None:
     (root / LONG_NAME).unlink()
     found = '\n'.join(map(str, verify(receipt, VerifyLevel.FAST).findings))
     assert 'rootfs/etc/name: target is /etc/passwd, expected hostname' in found
-    assert 'is no hard link to the file that it should be one of' in found
+    assert 'is not a hard link to the expected file' in found
     assert f'rootfs/{LONG_NAME}: is missing' in found
 
 
@@ -150,7 +150,7 @@ def test_a_damaged_layer_is_unpacked_anew_by_the_next_run_with_force(tmp_path: P
     layer = tmp_path / 'out' / receipt.of_kind('layer')[0].locator
     (layer / 'etc/hostname').unlink()
     (layer / 'etc/litter').write_text('x')
-    with pytest.raises(OutputError, match='etc/litter: is there'):
+    with pytest.raises(OutputError, match='etc/litter: exists'):
         write(sample_image(), f'mounts://{tmp_path}/out')
     again = write(sample_image(), f'mounts://{tmp_path}/out', Settings(force=True))
     assert not verify(again).findings and not (layer / 'etc/litter').exists()
