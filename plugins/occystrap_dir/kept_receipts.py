@@ -1,4 +1,4 @@
-"""What `occystrap verify` asks of a destination that keeps receipts: these, and the images that have none."""
+"""The receipts in a destination, and its images without one, for `occystrap verify`."""
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -15,10 +15,10 @@ from occystrap_dir.workspace.workspace import RECEIPTS
 
 
 class _Listed(NamedTuple):
-    """An image that the destination's own list has: its name, what else it is called, and what stands for its entry."""
+    """An image in the destination's own list: its name, other names, and the digest of its entry in receipts."""
 
     name: str
-    called: Iterable[str]
+    other_names: Iterable[str]
     digest: Digest
 
 
@@ -57,14 +57,14 @@ def _kept(path: str, listing: Callable[[str], list[_Listed]]) -> KeptReceipts:
     try:
         listed = listing(root)
     except FileNotFoundError:
-        listed = []  # each receipt's verification says so
+        listed = []  # the verification of each receipt reports that
     except (InvalidImage, WrongKind, OSError) as error:
         unproved.append((root, f'its list of images cannot be read: {error}'))
         listed = []
-    unproved += [(each.name, 'it keeps no receipt of this image: copy the image again, or name a receipt file')
-                 for each in listed if each.digest not in proved and name in ('', each.name, *each.called)]
+    unproved += [(each.name, 'the destination has no receipt of this image: copy it again, or name a receipt file')
+                 for each in listed if each.digest not in proved and name in ('', each.name, *each.other_names)]
     moved_here = os.path.abspath(root)
-    return KeptReceipts([receipt.at(moved_here) for receipt in receipts if _is_called(receipt, name)], unproved)
+    return KeptReceipts([receipt.at(moved_here) for receipt in receipts if _is_named(receipt, name)], unproved)
 
 
 def _read_receipts(root: str) -> tuple[list[Receipt], list[tuple[str, str]]]:
@@ -83,13 +83,13 @@ def _read_receipts(root: str) -> tuple[list[Receipt], list[tuple[str, str]]]:
 
 
 def _root_and_name(path: str) -> tuple[str, str]:
-    """Return a directory and the name of an image in it: what is behind a colon, or an @, of a path that is none."""
+    """Split a path that is not a directory into a directory and the name of an image behind a colon or an @."""
     named = re.fullmatch(r'(.*?)(?::([^/:@]+))?(?:@([^/@]+))?', path, re.DOTALL)
     if os.path.isdir(path) or not named:
         return path, ''
     return named[1], named[3] or named[2] or ''
 
 
-def _is_called(receipt: Receipt, name: str) -> bool:
+def _is_named(receipt: Receipt, name: str) -> bool:
     tag = receipt.options.get('tag') or Reference.parse(receipt.reference).tag
     return name in ('', tag, receipt.reference, str(receipt.manifest_digest))

@@ -1,4 +1,4 @@
-"""What the plugin declares: cheap to import, everything else is imported when it is used."""
+"""The plugin's declarations, cheap to import; everything else is imported when it is used."""
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -17,20 +17,20 @@ def _mode(text: str) -> int:
 
 
 _UNPACKING = (
-    Option('mode', OptionType('octal', _mode), None, 'of the directory that keeps other users from the setuid programs '
-                                                     'that are unpacked (default: 0700)'),
+    Option('mode', OptionType('octal', _mode), None, 'mode of the directory that keeps other users from unpacked '
+                                                     'setuid programs (default: 0700)'),
     Option('max_unpacked', SIZE, 256 << 30, 'bytes that the image may unpack to, such as 512M or 20G'),
     Option('max_entries', INTEGER, 4_000_000, 'files, directories and links that the image may have'),
     Option('max_names', SIZE, 128 << 20, 'bytes of memory that the names in the image may take, such as 512M'),
-    Option('rootless', BOOLEAN, False, 'keep owners in extended attributes, as umoci does, for whoever is not root'),
+    Option('rootless', BOOLEAN, False, 'keep owners in extended attributes, as umoci does, for users who are not root'),
 )
 
-_REBUILD = Option('rebuild_index', BOOLEAN, False, 'make a damaged list of the images anew from the kept receipts, and '
-                                                   'say what is lost (as --rebuild-index)')
+_REBUILD = Option('rebuild_index', BOOLEAN, False, 'rebuild a damaged list of images from the kept receipts, and '
+                                                   'report what is lost (as --rebuild-index)')
 
 
 def _names_a_tag(location: 'Location') -> bool:
-    """Tell whether a layout:// is for one image."""
+    """Return whether a layout:// location is for one image."""
     return bool(location.options['tag']) or ':' in location.path.rpartition('/')[2]
 
 
@@ -47,7 +47,7 @@ def register_inputs() -> Iterable[InputScheme]:
             [Option('image', STRING, None, 'which image, by name or digest, of a layout that holds several'),
              Option('platform', STRING, None, 'what to take of an index: linux/arm64, a list with commas, or all '
                                               '(default: --platform)'),
-             Option('referrers', BOOLEAN, False, 'bring what hangs on the image: signatures, SBOMs, attestations')],
+             Option('referrers', BOOLEAN, False, 'include referrers of the image: signatures, SBOMs, attestations')],
             'an OCI image layout in a directory: layout://PATH, layout://PATH:TAG, layout://PATH@DIGEST'),
     ]
 
@@ -67,7 +67,7 @@ def register_writers() -> Iterable[WriterScheme]:
         WriterScheme(
             'oci', 'occystrap_dir.bundle.writer:BundleOutput', _UNPACKING,
             'a bundle of the OCI runtime specification: a root file system, and a config.json for runc or crun',
-            many=Many(False, reason='a bundle is of one image'),
+            many=Many(False, reason='a bundle holds one image'),
             kept_receipts='occystrap_dir.kept_receipts:kept_in_bundle',
             expects=('runtime-config', 'files')),
         WriterScheme(
@@ -83,7 +83,7 @@ def register_writers() -> Iterable[WriterScheme]:
             expects=('layout', 'entry')),
         WriterScheme(
             'mounts', 'occystrap_dir.mounts.writer:MountsOutput', (_REBUILD, *_UNPACKING),
-            'a directory for each layer, as overlayfs wants them, shared between images, and a script that mounts them',
+            'a directory for each layer, for overlayfs, shared between images, and a script that mounts them',
             many=Many(True), kept_receipts='occystrap_dir.kept_receipts:kept_in_mounts',
             expects=('mount',)),
     ]
@@ -91,7 +91,7 @@ def register_writers() -> Iterable[WriterScheme]:
 
 @hookimpl
 def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
-    """Read back what a writer of this plugin wrote."""
+    """Check what a writer of this plugin wrote; None for receipts of other schemes."""
     if receipt.scheme == 'dir':
         from occystrap_dir.directory.verifier import verify_dir
         return verify_dir(receipt, level, settings)

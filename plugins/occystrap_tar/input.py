@@ -1,4 +1,4 @@
-"""Reading images from archives: what kind of archive it is, its content tells."""
+"""Reading images from archives; docker and OCI archives are distinguished by their content."""
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -19,10 +19,10 @@ class TarInput(ImageInput):
         super().__init__(location, settings)
         self._readable: ReadableArchive | None = None
         self._archive: Archive | None = None
-        self._wanted = settings.platform_choice(location.options.get('platform'))
+        self._requested = settings.platform_choice(location.options.get('platform'))
 
     def references(self) -> Iterable[Reference]:
-        """Return the image chosen, or the only one."""
+        """Return the selected or only image; raises ImageNotFound, UsageError with the choices, InvalidImage."""
         with prefix_errors(self.location.path), self._closed_if_failed():
             reference = self._docker_choice[1] if self._is_docker else self._oci_choice[1]
         if self._readable and not self._readable.may_wait():
@@ -30,7 +30,7 @@ class TarInput(ImageInput):
         return [reference]
 
     def open(self, reference: Reference) -> Image | ImageIndex:
-        """Return the image, or what is expected of an index, having read the headers and the small documents."""
+        """Return the image, or the requested part of an index; raises ImageNotFound, InvalidImage."""
         with prefix_errors(self.location.path), self._closed_if_failed():
             opened = self._open(reference)
         first = opened if isinstance(opened, Image) else next(opened.images(), None)
@@ -43,7 +43,7 @@ class TarInput(ImageInput):
         return Place.at(self.location.path)
 
     def close(self) -> None:
-        """Remove what was decompressed; it is made again for whoever asks for the image again."""
+        """Remove the uncompressed copy, if any; it is made again if the image is opened again."""
         if self._readable:
             self._readable.close()
         self._readable = self._archive = None
@@ -66,29 +66,30 @@ class TarInput(ImageInput):
         return docker_archive.open_image(self._opened, image, name)
 
     def _open_stored(self, image: LayoutEntries, reference: Reference) -> Image | ImageIndex:
-        return oci_archive.open_image(self._opened, image, reference, self._wanted, self.settings)
+        return oci_archive.open_image(self._opened, image, reference, self._requested, self.settings)
 
     def _stored_form(self, image: docker_archive.ArchivedImage) -> LayoutEntries | None:
-        """Return the image in the layout that the archive has beside manifest.json, where that is expected of it.
+        """Return the image in the archive's OCI layout if that, not manifest.json, has what is requested.
 
-        That is the whole of it where another platform is expected than manifest.json has, or several are.
+        That is the image with all its platforms if another platform than that in manifest.json, or several, are
+        requested, and otherwise the same image if its layers are compressed.
         """
         if not image.config_digest:
             return None
-        if self._wanted and not self._fits(docker_archive.read_config(self._opened, image).platform):
+        if self._requested and not self._fits(docker_archive.read_config(self._opened, image).platform):
             if whole := oci_archive.find_whole(self._opened, image.config_digest):
                 return whole
         holds_blobs = docker_archive.holds_blobs(self._opened, image)
         return oci_archive.find_image(self._opened, image.config_digest) if holds_blobs else None
 
     def _fits(self, platform: Platform) -> bool:
-        return bool(self._wanted and self._wanted.one and platform.may_be(self._wanted.one))
+        return bool(self._requested and self._requested.one and platform.may_be(self._requested.one))
 
-    def _require_platforms(self, there: Platform, reference: Reference) -> None:
-        """Raise ImageNotFound when the only form that the image has is not for all platforms that were asked for."""
-        for each in self._wanted.platforms if self._wanted else ():
-            if not there.may_be(each):
-                raise ImageNotFound(f'no image for platform {each} at {reference}; there is: {there.text}')
+    def _require_platforms(self, present: Platform, reference: Reference) -> None:
+        """Raise ImageNotFound unless the only image has all requested platforms."""
+        for each in self._requested.platforms if self._requested else ():
+            if not present.may_be(each):
+                raise ImageNotFound(f'no image for platform {each} at {reference}; there is: {present.text}')
 
     @property
     def _docker_choice(self) -> tuple[docker_archive.ArchivedImage, Reference]:
@@ -115,14 +116,14 @@ class TarInput(ImageInput):
 
     @property
     def _is_docker(self) -> bool:
-        """Whether manifest.json leads; Docker 25 and newer write both it and an OCI layout."""
+        """Whether the archive has a manifest.json, which takes precedence: Docker 25 and newer add an OCI layout."""
         names = self._opened.members
         if docker_archive.MANIFEST not in names and INDEX_FILE not in names:
-            raise InvalidImage(f'{self.location.path} is a tar but no image archive: it has neither manifest.json nor '
-                               'index.json', 'manifest-missing')
+            raise InvalidImage(f'{self.location.path} is a tar but not an image archive: it has neither manifest.json '
+                               'nor index.json', 'manifest-missing')
         return docker_archive.MANIFEST in names
 
     @property
     def _platform(self) -> Platform:
-        """The platform of the image to look for first where one name stands for several."""
-        return self._wanted.platforms[0] if self._wanted and self._wanted.platforms else Platform.of_host()
+        """The platform to prefer if several images have one name."""
+        return self._requested.platforms[0] if self._requested and self._requested.platforms else Platform.of_host()

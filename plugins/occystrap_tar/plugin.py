@@ -1,4 +1,4 @@
-"""What this plugin declares; cheap to import."""
+"""The plugin's declarations, cheap to import."""
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ def register_writers() -> Iterable[WriterScheme]:
 
 @hookimpl
 def verify_output(receipt: 'Receipt', level: 'VerifyLevel', settings: 'Settings') -> 'CheckResults | None':
-    """Hold an archive against a receipt."""
+    """Check an archive against a receipt; None for receipts of other schemes."""
     if receipt.scheme != 'tar':
         return None
     from occystrap_tar.verifier import verify

@@ -1,4 +1,4 @@
-"""Holding an archive against a receipt: its headers read afresh, small members hashed, with full all of them."""
+"""Comparing an archive with a receipt: all headers are read, small members hashed, with full verification all."""
 import os
 import stat
 
@@ -11,7 +11,7 @@ _KINDS = ('manifest', 'index', 'config', 'layer', 'layout')
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
-    """Report what is there of what the receipt expects, and what else is."""
+    """Report what the archive has of what the receipt expects, and what else it has."""
     results = CheckResults()
     archive = _opened(receipt.path, level, results)
     if archive is None:
@@ -22,10 +22,10 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
 
 
 def _opened(path: str, level: VerifyLevel, results: CheckResults) -> WrittenArchive | None:
-    """Return the archive, its structure checked, unless it cannot be read as one."""
+    """Return the archive, its structure checked; report an error and return None if it cannot be read as one."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write
-            results.error(path, 'is no regular file')
+            results.error(path, 'is not a regular file')
             return None
         if level is VerifyLevel.FULL:
             _forget_cached(path)
@@ -33,16 +33,16 @@ def _opened(path: str, level: VerifyLevel, results: CheckResults) -> WrittenArch
         _check_structure(archive, results)
         return archive if archive.counts else None
     except FileNotFoundError:
-        results.error(path, 'is not there')
+        results.error(path, 'does not exist')
     except (IsADirectoryError, NotADirectoryError) as error:
-        results.error(path, f'is no archive: {error.strerror}')
+        results.error(path, f'is not an archive: {error.strerror}')
     except OSError as error:
         results.unverified(path, f'cannot be read: {error.strerror}')
     return None
 
 
 def _forget_cached(path: str) -> None:
-    """Let headers, padding and end be read from the device as well."""
+    """Make headers, padding and end be read from the device as well; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         forget_cached(descriptor)
@@ -51,31 +51,31 @@ def _forget_cached(path: str) -> None:
 
 
 def _check_structure(archive: WrittenArchive, results: CheckResults) -> None:
-    """Every block between the members is as the format has it."""
+    """Report blocks outside of members' data that the writer would not have written."""
     if archive.trouble:
         results.error(archive.path, archive.trouble.removeprefix(f'{archive.path} '))
     elif not archive.has_end:
         results.error(archive.path, 'does not end with two zero blocks right after its last member')
     elif archive.behind:
-        results.error(archive.path, f'has {archive.behind} bytes behind its end that nobody wrote')
+        results.error(archive.path, f'has {archive.behind} bytes behind its end, which occystrap did not write')
     for name in archive.odd:
         results.error(name, f'has another header in {archive.path} than it was written with')
     for name in archive.with_dirty_padding():
-        results.error(name, f'has other bytes than zeros behind it in {archive.path}')
+        results.error(name, f'is not followed by zeros up to the next block in {archive.path}')
 
 
 def _check_names(archive: WrittenArchive, receipt: Receipt, results: CheckResults) -> None:
-    """Every member is expected, and none is there twice."""
+    """Report members that are not expected, and names that several members have."""
     expected = {each.locator for each in receipt.expectations}
     for name in sorted(set(archive.counts) - expected):
-        results.error(name, f'is in {archive.path} but nobody wrote it')
+        results.error(name, f'is in {archive.path}, but occystrap did not write it')
     for name, count in archive.counts.items():
         if count > 1:
             results.error(name, f'is {count} times in {archive.path}')
 
 
 def _look(archive: WrittenArchive, expectation: Expectation, level: VerifyLevel, results: CheckResults) -> None:
-    """Report a member's size, and its digest: of a layer with full, of what is small always."""
+    """Report a member's size and digest; the digest of a layer with full verification only."""
     member = archive.members.get(expectation.locator)
     if expectation.kind not in _KINDS:
         results.unreachable(expectation, 'this version does not know how to check it')

@@ -1,4 +1,4 @@
-"""Writing images to archives: docker archives of tars, OCI archives of blobs as stored."""
+"""Writing images to archives: docker archives with layers as tars, OCI archives with blobs as stored."""
 import os
 
 from occystrap_core import (
@@ -16,19 +16,19 @@ from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 
 
 def tar_output(location: Location, settings: Settings) -> ImageOutput:
-    """Return the writer of the format asked for."""
+    """Return the writer for the format in the location."""
     kind = OciArchiveOutput if location.options['format'] == 'oci' else DockerArchiveOutput
     return kind(location.with_path(os.path.abspath(location.path)), settings)
 
 
 def _tag(location: Location, reference: Reference) -> str:
-    """Return the name:tag to write: as asked, else the source's; empty where it has none."""
-    wanted = location.options['tag']
-    if not wanted:
+    """Return the name:tag to write: that in the location, or else the source's, empty if it has none."""
+    requested = location.options['tag']
+    if not requested:
         return reference.familiar
-    tag = Reference.parse(wanted).with_default_tag()
+    tag = Reference.parse(requested).with_default_tag()
     if tag.digest:
-        raise UsageError(f'?tag={wanted}: an archive names its image by a tag, without a digest')
+        raise UsageError(f'?tag={requested}: an archive names its image by a tag, without a digest')
     return tag.familiar
 
 
@@ -64,15 +64,15 @@ class DockerArchiveOutput(_ArchiveOutput):
         self._builder.prepare(image)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Write a layer's tar into its place."""
+        """Write a layer's tar to its place in the archive."""
         return WrittenLayer(self._builder.write_layer(layer))
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a layer that another archive of the run holds from there."""
+        """Write a layer from another archive of the run that has it."""
         return self._builder.adopt_layer(layer)
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Write the documents and let the archive appear."""
+        """Write the documents and rename the archive to its path."""
         tag = _tag(self.location, image.reference)
         documents = self._builder.finish(image, [tag] if tag else [])
         self.notes = self._builder.notes
@@ -109,12 +109,12 @@ class OciArchiveOutput(_ArchiveOutput):
                             for layers in same_layers(image))
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Write a blob into its place."""
+        """Write a blob to its place in the archive."""
         with layer.open() as stream:
             return WrittenLayer(self._write(layer.index, stream))
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a blob that another archive of the run holds from there."""
+        """Write a blob from another archive of the run that has it."""
         assert layer.descriptor
         return self._layers.adopt(layer.descriptor.digest, lambda stream: self._write(layer.index, stream),
                                   self._archive.notes.append)
@@ -126,7 +126,7 @@ class OciArchiveOutput(_ArchiveOutput):
         return region.name
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config, manifest and index, and let the archive appear."""
+        """Write config, manifest and index, and rename the archive to its path."""
         manifest = image.manifest
         assert manifest
         index = self._index(manifest.descriptor, _tag(self.location, image.reference))

@@ -53,7 +53,7 @@ def test_an_image_whose_kept_receipt_is_gone_is_unverified(occystrap: CommandLin
     content = kept[0].read_text()
     kept[0].unlink()
     result = occystrap('verify', f'{scheme}://out').assert_code(1)
-    assert 'keeps no receipt of this image' in result.err and '1/2 verified, 1 UNVERIFIED' in result.err
+    assert 'has no receipt of this image' in result.err and '1/2 verified, 1 UNVERIFIED' in result.err
     kept[0].write_text(content.replace('"size": ', '"size": 1', 1))
     result = occystrap('verify', f'{scheme}://out').assert_code(1)
     assert 'its seal does not fit' in result.err

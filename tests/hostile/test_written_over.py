@@ -70,7 +70,7 @@ def test_a_file_that_is_no_image_archive_stays(make: Make, made: str, image: str
     make(tmp_path / 'other')
     before = (tmp_path / 'other').read_bytes(), (tmp_path / 'other').stat()
     result = run_here('process', image, f'tar://{tmp_path}/other{made}')
-    is_refused(result, f'{tmp_path}/other is no image archive, and would be lost', '--force')
+    is_refused(result, f'{tmp_path}/other is not an image archive, and would be lost', '--force')
     assert ((tmp_path / 'other').read_bytes(), (tmp_path / 'other').stat()) == before
     assert sorted(os.listdir(tmp_path)) == ['image.tar', 'other']
 

@@ -1,4 +1,4 @@
-"""Archives that cannot be read where they are, compressed ones and pipes: copied once into the temporary directory."""
+"""Compressed archives and pipes, which are copied once into the temporary directory to be read."""
 import os
 import stat
 import tempfile
@@ -12,14 +12,14 @@ from occystrap_core.oci import Compression
 
 
 class WaitingCopies(threading.Semaphore):
-    """How many copies of a run may lie in the temporary directory before it is their image's turn."""
+    """Limits how many copies a run keeps in the temporary directory while their images wait to be copied."""
 
     def __init__(self) -> None:
         super().__init__(2)
 
 
 class ReadableArchive:
-    """A path at which an archive can be read as a tar: its own, or that of a copy without a name."""
+    """A path at which an archive can be read as a plain tar: its own, or that of an unnamed copy."""
 
     def __init__(self, path: str, settings: Settings) -> None:
         """Raises ImageNotFound, InvalidImage, OutputError."""
@@ -41,16 +41,16 @@ class ReadableArchive:
                 self.path = f'/proc/self/fd/{self._copy.fileno()}'
 
     def may_wait(self) -> bool:
-        """Tell whether to stay open until the image's turn comes; else it is closed, and made again then.
+        """Return whether the copy may stay open until its image is copied; else it is closed, and made again later.
 
-        So a list of a thousand compressed archives neither fills the disk nor takes a descriptor for each.
+        A list of a thousand compressed archives must neither fill the disk nor use up descriptors.
         """
         if self._copy and not self.once and not self._waiting and self._copies.acquire(blocking=False):
             self._waiting = self._copies
         return not self._copy or self.once or self._waiting is not None
 
     def close(self) -> None:
-        """Give the copy's disk space back."""
+        """Free the disk space of the copy."""
         if self._copy:
             self._copy.close()
         if self._waiting:

@@ -1,4 +1,4 @@
-"""Reading docker archives: manifest.json, configs, layers, in every layout that `docker save` has had."""
+"""Reading docker archives: manifest.json, configs, layers, in every layout of any version of `docker save`."""
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -28,7 +28,7 @@ class ArchivedImage(NamedTuple):
 
     @property
     def config_digest(self) -> Digest | None:
-        """The digest that the config's name promises."""
+        """The digest in the config's name, None if there is none."""
         named = _NAMED_BY_DIGEST.fullmatch(self.config)
         return Digest(f'sha256:{named[1]}') if named else None
 
@@ -45,7 +45,7 @@ def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
 
 
 def _hex(archive: Archive, image: ArchivedImage) -> str:
-    """Return the digits of the image's ID: those in the config's name, else of its bytes; empty if it is not there."""
+    """Return the digits of the image's ID, in the config's name or else of its bytes; empty if it is missing."""
     if image.config_digest:
         return image.config_digest.hex
     member = archive.members.get(image.config.removeprefix('./'))
@@ -53,7 +53,7 @@ def _hex(archive: Archive, image: ArchivedImage) -> str:
 
 
 def _require_one_meaning(archive: Archive) -> None:
-    """Raise InvalidImage for a file `repositories`, which only programs of old read, with one name twice."""
+    """Raise InvalidImage if the file `repositories`, which only old programs read, has a name twice."""
     if _REPOSITORIES in archive.members:
         try:
             parse_json(archive.read(_REPOSITORIES, _CAP), f'{archive.name}: {_REPOSITORIES}', _CAP)
@@ -63,45 +63,45 @@ def _require_one_meaning(archive: Archive) -> None:
 
 
 def holds_blobs(archive: Archive, image: ArchivedImage) -> bool:
-    """Return whether any layer is compressed: then `docker save` took the blobs of a containerd store as they were."""
+    """Return whether any layer is compressed: then `docker save` copied the blobs of a containerd store."""
     with set_error_rule('layer'):
         return any(compression(archive, archive.find(name)) is not Compression.NONE for name in image.layers)
 
 
-def for_platform(archive: Archive, offers: Sequence[Offer[ArchivedImage]], wanted: Platform,
+def for_platform(archive: Archive, offers: Sequence[Offer[ArchivedImage]], requested: Platform,
                  ) -> list[Offer[ArchivedImage]]:
-    """Return the images, of those that have one name for several platforms the one for `wanted` alone, if it is there.
+    """Return the images; of several with the same names, only those for the requested platform, if there are any.
 
-    Raises ImageNotFound, listing what there is, when that is all that the archive has.
+    Raises ImageNotFound, with the platforms, if the archive has no other names and none of the images fits.
     """
     by_name: dict[tuple[str, ...], list[Offer[ArchivedImage]]] = {}
     for offer in offers:
         by_name.setdefault(tuple(offer.names), []).append(offer)
     return [each for names, same in by_name.items() for each in (
-        same if len(same) == 1 or not names else _fitting(archive, same, wanted, len(by_name) == 1))]
+        same if len(same) == 1 or not names else _fitting(archive, same, requested, len(by_name) == 1))]
 
 
-def _fitting(archive: Archive, same: Sequence[Offer[ArchivedImage]], wanted: Platform, only: bool,
+def _fitting(archive: Archive, same: Sequence[Offer[ArchivedImage]], requested: Platform, only: bool,
              ) -> Sequence[Offer[ArchivedImage]]:
     platforms = [read_config(archive, offer.image).platform for offer in same]
-    fitting = [offer for offer, platform in zip(same, platforms, strict=True) if platform.satisfies(wanted)]
+    fitting = [offer for offer, platform in zip(same, platforms, strict=True) if platform.satisfies(requested)]
     if only and not fitting and len(set(platforms)) > 1:
-        raise ImageNotFound(f'no image for platform {wanted}; there is: {", ".join(sorted(map(str, platforms)))}')
+        raise ImageNotFound(f'no image for platform {requested}; there is: {", ".join(sorted(map(str, platforms)))}')
     return fitting or same
 
 
 def read_config(archive: Archive, chosen: ArchivedImage) -> ImageConfig:
-    """Return an image's config; raises InvalidImage when it is none, or not the one that its name promises."""
+    """Return an image's config; raises InvalidImage if it is malformed, or its digest is not the one in its name."""
     with set_error_rule('config'):
         raw = archive.read(chosen.config, MANIFEST_CAP)
         if chosen.config_digest not in (None, Digest.of(raw)):
             raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {Digest.of(raw)}, not the one '
-                               'in its name; make the archive again', problem='digest')
+                               'in its name: make the archive again', problem='digest')
         return ImageConfig.parse(raw)
 
 
 def open_image(archive: Archive, chosen: ArchivedImage, reference: Reference) -> Image:
-    """Return the image; raises InvalidImage when config and layers do not fit together."""
+    """Return the image; raises InvalidImage if config and layers do not match."""
     config = read_config(archive, chosen)
     if len(config.diff_ids) != len(chosen.layers):
         raise InvalidImage(f'{archive.name}: {MANIFEST} lists {len(chosen.layers)} layers, the config '
@@ -120,7 +120,7 @@ def _layer(archive: Archive, index: int, member: Member, diff_id: Digest) -> Tar
 
 
 def _check_shared(archive: Archive, members: Sequence[Member], diff_ids: Sequence[Digest]) -> None:
-    """Raise InvalidImage when one member stands for two diff_ids."""
+    """Raise InvalidImage if one member is used for two diff_ids."""
     claimed: dict[str, Digest] = {}
     for member, diff_id in zip(members, diff_ids, strict=True):
         if claimed.setdefault(member.name, diff_id) != diff_id:
@@ -130,7 +130,7 @@ def _check_shared(archive: Archive, members: Sequence[Member], diff_ids: Sequenc
 
 def _archived_image(archive: Archive, entry: object) -> ArchivedImage:
     if not isinstance(entry, dict):
-        raise InvalidImage(f'{archive.name}: {MANIFEST} has an entry that is no object')
+        raise InvalidImage(f'{archive.name}: {MANIFEST} has an entry that is not an object')
     config, tags, layers = entry.get('Config'), entry.get('RepoTags') or [], entry.get('Layers') or []
     if not isinstance(config, str) or not _is_text_list(tags) or not _is_text_list(layers):
         raise InvalidImage(f'{archive.name}: {MANIFEST} has an entry without Config, RepoTags and Layers')

@@ -1,4 +1,4 @@
-"""The table of contents of an archive: where each member's bytes are, from its headers alone."""
+"""The table of contents of an archive: where each member's bytes are, read from its headers."""
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from occystrap_core.tar import (
 
 _COUNT_CAP = 100_000
 _SPARSE_CAP = 1 << 40
-"""Bytes that a file with holes may have, which costs nobody anything to claim."""
+"""Bytes that a file with holes may have, since holes take no space in an archive."""
 _FILES = (FILE, b'7', b'S')
 _ZEROS = bytes(64 << 10)
 
 
 class Member(NamedTuple):
-    """A regular file in an archive, `size` bytes long: its data begin at `offset`, all of them unless it has holes."""
+    """A regular file in an archive, `size` bytes long. Its data begins at `offset`; holes have no data."""
 
     name: str
     offset: int
@@ -28,12 +28,12 @@ class Member(NamedTuple):
 
 
 class Archive:
-    """An open archive; parts of it can be read from several threads at once."""
+    """An archive whose members can be read by several threads at once."""
 
     def __init__(self, path: str, name: str = '') -> None:
-        """Read the table of contents; raises OSError, and InvalidImage for what is no whole tar.
+        """Read the table of contents; raises OSError, and InvalidImage if it is not a complete tar.
 
-        `name` is what messages call the archive, if that is not its path.
+        `name` is the archive's name in messages, by default its path.
         """
         self.path, self.name = path, name or path
         self.size = os.path.getsize(path)
@@ -42,7 +42,7 @@ class Archive:
         self._links: dict[str, str] = {}
         self._members: dict[str, Member] = {}
         self._end = 0
-        """Where the last member so far ends, with its padding."""
+        """The offset behind the last member so far and its padding."""
         self.has_end = self._read()
 
     @property
@@ -51,7 +51,7 @@ class Archive:
         return self._members
 
     def find(self, name: str) -> Member:
-        """Return a member, links followed; raises InvalidImage when there is none, or links go round in circles."""
+        """Return a member, following links; raises InvalidImage if it does not exist, or links form a circle."""
         seen: set[str] = set()
         current = _safe(name, self.name)
         while current in self._links:
@@ -64,7 +64,7 @@ class Archive:
         return self._members[current]
 
     def read(self, name: str, cap: int) -> bytes:
-        """Return a small member; raises InvalidImage when it is missing, twice there, or over `cap` bytes."""
+        """Return a small member; raises InvalidImage if it is missing, exists twice, or has more than `cap` bytes."""
         member = self.find(name)
         if self.counts[member.name] > 1:
             raise InvalidImage(f'{self.name} has two members {name}')
@@ -73,7 +73,7 @@ class Archive:
         return self.part(member, 0, member.size)
 
     def part(self, member: Member, start: int, count: int) -> bytes:
-        """Return `count` bytes of a member from `start` on, fewer at its end."""
+        """Return `count` bytes of a member from `start`, fewer at its end; raises InvalidImage, OSError."""
         content, buffer = self.open(member, start), bytearray(max(0, min(count, member.size - start)))
         filled = 0
         try:
@@ -84,14 +84,14 @@ class Archive:
         return bytes(buffer[:filled])
 
     def open(self, member: Member, start: int = 0) -> Readable:
-        """Return the bytes of a member, from `start` on, as a source of a stream."""
+        """Return the bytes of a member from `start`, as the source of a stream; raises OSError."""
         what = f'{member.name} of {self.name}'
         if member.holes:
             return HoledReader(self.path, member.offset, member.holes, start, what)
         return MemberReader(self.path, member.offset + start, member.size - start, what)
 
     def _read(self) -> bool:
-        """Note all members, and return whether nothing but zeros follows them, two blocks of them at least."""
+        """Record all members; return whether they are followed by at least two blocks of zeros and nothing else."""
         try:
             with open(self.path, 'rb', buffering=0) as file:
                 reader = TarFileReader(file.fileno())
@@ -110,8 +110,8 @@ class Archive:
         self.counts[name] += 1
         size, offset = entry.size, reader.offset
         if size > self.size - offset:
-            raise InvalidImage(f'it is cut off within {name}, or says that it has {size} bytes')
-        self._found(name, entry, reader)
+            raise InvalidImage(f'it is cut off within {name}, which should have {size} bytes')
+        self._check_headers(name, entry, reader)
         self._end = offset + padded_size(size)
         if entry.type in _FILES and not entry.name.endswith(b'/'):
             self._members[name] = _member(name, size, reader)
@@ -121,24 +121,24 @@ class Archive:
         elif entry.type == HARD_LINK:
             self._links[name] = _safe(os.fsdecode(entry.linkname), self.name)
 
-    def _found(self, name: str, entry: TarEntry, reader: TarFileReader) -> None:
-        """Take note of the headers of the next entry."""
+    def _check_headers(self, name: str, entry: TarEntry, reader: TarFileReader) -> None:
+        """Check the headers of the next entry: for subclasses."""
 
 
 class WrittenArchive(Archive):
-    """An archive that a writer of this plugin made, which leaves no block without a meaning: others are damage."""
+    """An archive that a writer of this plugin made: any block that it would not have written is damage."""
 
     def __init__(self, path: str) -> None:
         """Raises OSError."""
         self.trouble = ''
-        """Why it could not be read to its end, empty if it could."""
+        """Why the archive could not be read to its end, empty if it could."""
         self.odd: list[str] = []
-        """The names of members whose headers are not those that they were written with, and that nothing else has."""
+        """The names of members with other headers than the writer makes, or behind unexpected bytes."""
         super().__init__(path)
 
     @property
     def behind(self) -> int:
-        """How many bytes follow the end, two blocks of zeros behind the last member."""
+        """How many bytes follow the end, which is two blocks of zeros behind the last member."""
         return self.size - self._end - len(TAR_END)
 
     def with_dirty_padding(self) -> list[str]:
@@ -153,7 +153,7 @@ class WrittenArchive(Archive):
             self.trouble = str(error)
             return False
 
-    def _found(self, name: str, entry: TarEntry, reader: TarFileReader) -> None:
+    def _check_headers(self, name: str, entry: TarEntry, reader: TarFileReader) -> None:
         headers = reader.headers
         follows = reader.offset - len(headers) == self._end
         if not follows or len(entry.name) > 100 or headers != file_header(os.fsdecode(entry.name), entry.size):
@@ -164,7 +164,7 @@ class MemberReader:
     """The bytes of one member of an archive."""
 
     def __init__(self, path: str, offset: int, size: int, what: str) -> None:
-        """`what` names the member in errors. Raises OSError when the archive cannot be opened."""
+        """`what` names the member in errors. Raises OSError if the archive cannot be opened."""
         self._what = what
         self._file = open(path, 'rb', buffering=0)
         self._file.seek(offset)
@@ -188,7 +188,7 @@ class HoledReader:
     """The bytes of a member that has holes, which read as zeros."""
 
     def __init__(self, path: str, offset: int, content: SparseContent, start: int, what: str) -> None:
-        """`offset` is where its data lie in the archive. Raises OSError when the archive cannot be opened."""
+        """`offset` is that of its data in the archive. Raises OSError if the archive cannot be opened."""
         self._what, self._size = what, content.size
         self._file = open(path, 'rb', buffering=0)
         self._pieces = iter([*content.extents, (content.size, 0)])
@@ -222,7 +222,7 @@ class HoledReader:
 
 
 def _member(name: str, size: int, reader: TarFileReader) -> Member:
-    """Return the file whose entry the reader is at."""
+    """Return the file of the reader's current entry; raises InvalidImage if it is too large."""
     holes = reader.sparse()
     if holes and holes.size > _SPARSE_CAP:
         raise InvalidImage(f'{name} claims to have {holes.size} bytes, nearly all of them holes')

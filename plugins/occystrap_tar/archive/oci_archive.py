@@ -11,20 +11,20 @@ from occystrap_tar.archive.tar_sizes import tar_size
 
 
 def offers(archive: Archive) -> list[Offer[LayoutEntries]]:
-    """Return the images in index.json; raises InvalidImage when it is none, or the layout's version is unknown."""
+    """Return the images in index.json; raises InvalidImage if it is malformed, or the layout's version is unknown."""
     with set_error_rule('archive'):
         require_version(archive.read(LAYOUT_FILE, MANIFEST_CAP), archive.name)
     return layout_offers(_index(archive).manifests, with_platform=ArchiveStore(archive).with_platform)
 
 
 def find_image(archive: Archive, config: Digest) -> LayoutEntries | None:
-    """Return the image with this config, wherever in index.json it is; None when it is not there, or not whole."""
-    return _below(archive, _index(archive).manifests, config) if (
+    """Return the image with this config, anywhere below index.json; None if it is missing, or its manifest is."""
+    return _find_below(archive, _index(archive).manifests, config) if (
         INDEX_FILE in archive.members and LAYOUT_FILE in archive.members) else None
 
 
-def _below(archive: Archive, entries: LayoutEntries, config: Digest) -> LayoutEntries | None:
-    """Return the manifest with this config that is one of these, or that one of these leads to."""
+def _find_below(archive: Archive, entries: LayoutEntries, config: Digest) -> LayoutEntries | None:
+    """Return the manifest with this config among these entries, or in an index that they reach."""
     contents, pending = ArchiveStore(archive), list(entries)
     seen: set[Digest] = set()
     for entry in pending:
@@ -40,7 +40,7 @@ def _below(archive: Archive, entries: LayoutEntries, config: Digest) -> LayoutEn
 
 
 def indexes(archive: Archive) -> list[Index]:
-    """Return the indexes that index.json names, and those that its entries of one name make together."""
+    """Return the indexes that index.json lists, and those that several entries of one name form."""
     if INDEX_FILE not in archive.members:
         return []
     images = [select_entry(offer.image) for offer in layout_offers(_index(archive).manifests)]
@@ -49,20 +49,20 @@ def indexes(archive: Archive) -> list[Index]:
 
 
 def find_whole(archive: Archive, config: Digest) -> LayoutEntries | None:
-    """Return the image as index.json lists it, all its platforms, of which one has this config; None without one."""
+    """Return the entries of an image, with all its platforms, one of which has this config; None if there is none."""
     if INDEX_FILE not in archive.members or LAYOUT_FILE not in archive.members:
         return None
-    return next((offer.image for offer in offers(archive) if _below(archive, offer.image, config)), None)
+    return next((offer.image for offer in offers(archive) if _find_below(archive, offer.image, config)), None)
 
 
-def open_image(archive: Archive, image: LayoutEntries, reference: Reference, wanted: PlatformChoice | None,
+def open_image(archive: Archive, image: LayoutEntries, reference: Reference, requested: PlatformChoice | None,
                settings: Settings) -> Image | ImageIndex:
-    """Return the image, or what is expected of an index; raises InvalidImage, ImageNotFound."""
-    contents, entry = ArchiveStore(archive), select_entry(image, bool(wanted and not wanted.platforms))
+    """Return the image, or the requested part of an index; raises InvalidImage, ImageNotFound."""
+    contents, entry = ArchiveStore(archive), select_entry(image, bool(requested and not requested.platforms))
     with set_error_rule('manifest'):
         found = entry if isinstance(entry, Index) else contents.manifest(entry)
     entries = entry if isinstance(entry, Index) else None
-    return IndexReader(contents, reference, settings).select(found, wanted, entries=entries)
+    return IndexReader(contents, reference, settings).select(found, requested, entries=entries)
 
 
 class ArchiveStore(BlobStore):
@@ -72,7 +72,7 @@ class ArchiveStore(BlobStore):
         self._archive = archive
 
     def manifest(self, entry: Descriptor) -> Manifest | Index:
-        """Read what an entry points at."""
+        """Read the manifest of an entry."""
         return parse_manifest_or_index(self.document(entry, 'the manifest'), entry.media_type)
 
     def document(self, descriptor: Descriptor, what: str) -> bytes:
@@ -89,7 +89,7 @@ class ArchiveStore(BlobStore):
         return self._archive.open(self._archive.find(blob_name(descriptor.digest)))
 
     def tar_size(self, descriptor: Descriptor) -> int | None:
-        """Look at its first and last bytes."""
+        """Return the size of a layer's tar, from the first and last bytes of its blob."""
         return tar_size(self._archive, self._archive.find(blob_name(descriptor.digest)))
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:

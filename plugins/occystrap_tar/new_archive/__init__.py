@@ -1,1 +1,1 @@
-"""Archives in the making."""
+"""Writing new archives."""

@@ -1,8 +1,8 @@
-"""Building an archive: layers in parallel at their final places, documents after them, visible by one rename.
+"""Building an archive: layers in parallel at their final places, then documents, made visible by one rename.
 
-The places are laid out beforehand from hints of the layers' sizes. A hint may be wrong or missing: behind a member that
-is smaller the others move up at the end; of one that is larger the rest goes to a spill file, and the archive is laid
-out once more. The bytes are the same either way.
+The places are laid out beforehand from estimates of the layers' sizes. An estimate may be wrong or missing: if a member
+is smaller, those behind it are moved up at the end; if it is larger, the rest goes to a spill file, and the archive is
+laid out again. The resulting bytes are the same.
 """
 import os
 import tempfile
@@ -24,23 +24,23 @@ _HINT_CAP = 1 << 40
 
 @dataclass(eq=False)
 class Region:
-    """The place of one member: its header at `offset`, then room for `reserved` bytes, None meaning no limit."""
+    """The place of one member: its header at `offset`, then room for `reserved` bytes, None for no limit."""
 
     offset: int
     reserved: int | None
     name: str = ''
-    """To be set when the member has been written; of several with one name, so one content, the first is kept."""
+    """Set by the caller after the member was written; of several with one name and content, the first is kept."""
     size: int = 0
     flushed: int = 0
     spill: BinaryIO | None = field(default=None, repr=False)
 
     @property
     def inside(self) -> int:
-        """How many of its bytes are in its place; the others are in the spill file."""
+        """How many of its bytes are in the archive; the others are in the spill file."""
         return self.size if self.reserved is None else min(self.size, self.reserved)
 
     def restart(self) -> None:
-        """Forget what was written, to write it anew."""
+        """Forget what was written, to write it again."""
         self.size = self.flushed = 0
         if self.spill:
             self.spill.close()
@@ -48,7 +48,7 @@ class Region:
 
 
 class ArchiveBuilder:
-    """An archive that is being written beside its final path."""
+    """An archive that is being written beside its final path. Methods may be called by several threads."""
 
     def __init__(self, path: str, settings: Settings) -> None:
         self.path = os.path.abspath(path)
@@ -63,12 +63,12 @@ class ArchiveBuilder:
         self._appeared = False
         self._moves = 0
         self.notes: list[str] = []
-        """Lines for people about what did not go as it should, though the archive is whole."""
+        """Lines for the user about problems that do not affect the archive."""
 
     def begin(self, places: Iterable[tuple[Sequence[int], int | None]]) -> None:
-        """Open the temporary file and reserve places; raises OutputError for a path that cannot be written.
+        """Open the temporary file and reserve places; raises OutputError if the path cannot be written.
 
-        `places`, in the order of the archive: the keys of one member, and how large it may be, in bytes.
+        `places` has, in the order of the archive, the keys of each member and its estimated size in bytes.
         """
         check_destination(self.path, self._force)
         with output_errors(self.path):
@@ -81,10 +81,10 @@ class ArchiveBuilder:
             self._end += TAR_BLOCK + padded_size(region.reserved or 0)
 
     def write(self, key: int, chunks: Iterable[memoryview]) -> Region:
-        """Write one member's data to the place of `key`, and return the place, to be named.
+        """Write one member's data to the place of `key`, and return the place, which the caller names.
 
-        A key without a place means the end of the archive; such members must come one at a time. What was written for
-        the key before is replaced.
+        A key without a place is written to the end of the archive; such members must come one at a time. What was
+        written for the key before is replaced. Raises OutputError, Cancelled.
         """
         with self._working():
             region = self._places.get(key) or self._appended()
@@ -97,7 +97,8 @@ class ArchiveBuilder:
             return region
 
     def reread(self, region: Region) -> MemberReader | None:
-        """Open a member that was written; None if it can be had no more. Raises OSError when the archive is gone."""
+        """Open a member that was written; None if that is not possible any more. Raises OSError if the archive is gone.
+        """
         with self._lock:
             if region.spill or (self._ended and not (self._appeared and self._places_known)):
                 return None
@@ -106,11 +107,11 @@ class ArchiveBuilder:
 
     @property
     def moves(self) -> int:
-        """How often members began or ended to move to other places; odd while they do."""
+        """How often moving members to other places began or ended; odd while they are being moved."""
         return self._moves
 
     def finish(self, documents: Sequence[tuple[str, bytes]]) -> None:
-        """Write headers, documents and the end, and let the archive appear at its path; raises OutputError."""
+        """Write headers, documents and the end, and rename the archive to its path; raises OutputError, Cancelled."""
         with self._working(), output_errors(self.path):
             first = {region.name: region for region in reversed(self._regions) if region.name}
             members = [region for region in self._regions if first.get(region.name) is region]
@@ -132,23 +133,23 @@ class ArchiveBuilder:
             self.notes.append(str(error))
 
     def discard(self) -> None:
-        """Remove everything temporary; threads that still write will find that it is over, and the last one closes.
+        """Remove all temporary files; threads that still write get Cancelled, and the last one closes the files.
 
-        Raises OutputError for what cannot be removed.
+        Raises OutputError if a file cannot be removed.
         """
-        left = ''
+        problem = ''
         for file in self._files:
             try:
                 file.remove()
             except OSError as error:
-                left = (f'a temporary file stays beside {self.path}: {error.strerror}; the next run tries again to '
-                        'remove it')
+                problem = (f'a temporary file stays beside {self.path}: {error.strerror}; the next run tries again to '
+                           'remove it')
         with self._lock:
             self._ended = True
             if not self._at_work:
                 self._close()
-        if left:
-            raise OutputError(left)
+        if problem:
+            raise OutputError(problem)
 
     def _appended(self) -> Region:
         self._regions.append(Region(self._end, None))
@@ -172,8 +173,7 @@ class ArchiveBuilder:
             rest = rest[region.spill.write(rest):]
 
     def _move_up(self, members: Sequence[Region]) -> None:
-        """Close the gaps before and behind members that are smaller than their places; whoever reads one meanwhile
-        will find its digest wrong."""
+        """Close the gaps behind members that are smaller than their places; concurrent readers get wrong digests."""
         file, self._end = self._files[-1], 0
         for region in members:
             if region.offset > self._end:
@@ -199,7 +199,7 @@ class ArchiveBuilder:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Keep the files open meanwhile: a descriptor closed under a thread's feet may soon be another file's."""
+        """Keep the files open during the with block: the number of a closed descriptor may soon be another file's."""
         with self._lock:
             if self._ended:
                 raise Cancelled(f'writing {self.path} was cancelled')

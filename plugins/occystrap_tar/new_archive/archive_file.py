@@ -1,4 +1,4 @@
-"""A file in the making beside the path where it will appear, and what killed runs left of such files."""
+"""The temporary file of an archive, beside its final path, and removing those that killed runs left."""
 import fcntl
 import os
 import re
@@ -22,7 +22,7 @@ class ArchiveFile(PartialFile):
         super().__init__(descriptor, sync)
 
     def copy(self, source: int, start: int, count: int, offset: int) -> None:
-        """Copy `count` bytes of the open file `source` from `start` on to `offset`, in the kernel. Raises OSError."""
+        """Copy `count` bytes at `start` of the open file `source` to `offset`, in the kernel. Raises OSError."""
         os.lseek(self.fileno(), offset, os.SEEK_SET)
         while count:
             sent = os.sendfile(self.fileno(), source, start, min(count, WRITEBACK))
@@ -43,7 +43,7 @@ class ArchiveFile(PartialFile):
             start, target, count = start + moved, target + moved, count - moved
 
     def complete(self, size: int) -> None:
-        """Cut the file to `size` bytes, flush it and let it appear at its final path. Raises OSError."""
+        """Truncate the file to `size` bytes, flush it and rename it to its final path. Raises OSError."""
         os.ftruncate(self.fileno(), size)
         self.flush()
         os.replace(self._partial, self._path)
@@ -51,13 +51,13 @@ class ArchiveFile(PartialFile):
             sync_directory(os.path.dirname(self._path))
 
     def remove(self) -> None:
-        """Take the temporary name away, if the file still has it. Raises OSError; a later run tries again."""
+        """Remove the file, if it still has its temporary name. Raises OSError; a later run tries again."""
         with suppress(FileNotFoundError):
             os.unlink(self._partial)
 
 
 def remove_abandoned(path: str) -> None:
-    """Remove the partial files of `path` that nobody holds a lock on: those of runs that were killed."""
+    """Remove the temporary files for `path` that are not locked: those of killed runs."""
     directory, prefix = os.path.dirname(path), _prefix(path)
     with suppress(OSError):
         for name in os.listdir(directory):
@@ -66,15 +66,15 @@ def remove_abandoned(path: str) -> None:
 
 
 def _remove_unlocked(partial: str) -> None:
-    with suppress(OSError):  # locked, gone by now, not ours, or on a file system without locks: it stays
-        if not stat.S_ISREG(os.lstat(partial).st_mode):  # planted: to open a device may do something
+    with suppress(OSError):  # it is locked, gone, not ours, or on a file system without locks
+        if not stat.S_ISREG(os.lstat(partial).st_mode):  # planted: opening a device may have effects
             return
         descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         remove_if_abandoned(descriptor, lambda: _status(partial), lambda: os.unlink(partial))
 
 
 def _create(path: str) -> tuple[str, int]:
-    """Return the name and the descriptor of a new file, locked where the file system has locks."""
+    """Return the path and the descriptor of a new file, locked if the file system has locks."""
     while True:
         partial = os.path.join(os.path.dirname(path), f'{_prefix(path)}{secrets.token_hex(4)}.partial')
         try:
@@ -82,7 +82,7 @@ def _create(path: str) -> tuple[str, int]:
         except FileExistsError:
             continue
         locked = lock_if_current(descriptor, fcntl.LOCK_EX, lambda: _status(partial), optional=True)
-        if locked is not None:  # else another run removed the file, as it was not locked yet
+        if locked is not None:  # else another run removed the file before it was locked
             return partial, locked
 
 
@@ -94,5 +94,5 @@ def _status(partial: str) -> os.stat_result | None:
 
 
 def _prefix(path: str) -> str:
-    """Return how the names of its partial files begin, shortened, since a name may have 255 bytes in all."""
+    """Return the prefix of the names of its temporary files, shortened, since a name may have 255 bytes at most."""
     return f'.{os.fsdecode(os.fsencode(os.path.basename(path))[:_NAME_CAP])}.'

@@ -1,4 +1,4 @@
-"""The file that a new archive is to be written to: whether it may be replaced, checked before any download."""
+"""The file at the destination of a new archive: whether it may be replaced, checked before any download."""
 import os
 import re
 from contextlib import suppress
@@ -13,11 +13,11 @@ from occystrap_tar.archive.members import Archive
 _HEX = r'(?:sha256:)?[0-9a-f]{64}'
 _PARTS = re.compile(rf'(?:\./)?(?:manifest\.json|index\.json|oci-layout|repositories|blobs(?:/.*)?|{_HEX}'
                     rf'(?:\.json|\.tar(?:\.gz)?|/.*)?)')
-"""Names that members of image archives have, whoever wrote them."""
+"""Names of members of image archives, of any program."""
 
 
 def is_image_archive(path: str) -> bool:
-    """Tell whether a file is an image archive, damaged or cut off perhaps, or has nothing in it; raises OSError."""
+    """Return whether a file is an image archive, possibly damaged or cut off, or empty; raises OSError."""
     with open(path, 'rb') as file:
         block = file.read(TAR_BLOCK)
     if not block:
@@ -31,7 +31,7 @@ def is_image_archive(path: str) -> bool:
 
 
 def indexes_in(path: str) -> list[Index]:
-    """Return the indexes that an OCI archive has under its names, none where it cannot be read; raises OSError."""
+    """Return the indexes in an OCI archive, none if it cannot be read; raises OSError."""
     try:
         return oci_archive.indexes(Archive(path))
     except ImageError:
@@ -39,7 +39,7 @@ def indexes_in(path: str) -> list[Index]:
 
 
 def _inflated(path: str) -> bytes:
-    """Return the first block of a compressed file, less where it is damaged."""
+    """Return the first block of a compressed file, less if it is damaged."""
     buffer = memoryview(bytearray(TAR_BLOCK))
     filled = 0
     with open(path, 'rb', buffering=0) as file, suppress(ImageError):
@@ -50,7 +50,7 @@ def _inflated(path: str) -> bytes:
 
 
 def _begins_as_one(block: bytes) -> bool:
-    """Tell whether the first header is sound and for something in an image."""
+    """Return whether the first header is valid and that of a member of an image archive."""
     try:
         first = next(TarReader(iter([memoryview(block)])).entries(), None)
     except ImageError:
@@ -59,9 +59,9 @@ def _begins_as_one(block: bytes) -> bool:
 
 
 def check_destination(path: str, force: bool = False) -> None:
-    """Raise OutputError unless `path` is free or a image archive that may be replaced, in a directory that is there.
+    """Raise OutputError unless `path` is free or an image archive, which may be replaced, in an existing directory.
 
-    With `force` it may be any regular file.
+    With `force` any regular file may be replaced.
     """
     directory = os.path.dirname(path)
     with output_errors(path):
@@ -82,6 +82,6 @@ def _check_existing(path: str, force: bool) -> None:
     if not os.path.isfile(path):
         raise OutputError(f'{path} is not a regular file: name another one for the archive')
     if not os.access(path, os.W_OK):
-        raise OutputError(f'{path} is there and read-only: remove it or name another file')
+        raise OutputError(f'{path} is read-only: remove it or name another file')
     if not force and not is_image_archive(path):
-        raise OutputError(f'{path} is no image archive, and would be lost: name another file, or give --force')
+        raise OutputError(f'{path} is not an image archive, and would be lost: name another file, or give --force')

@@ -1,4 +1,4 @@
-"""Building docker archives, for files and for daemons: the public API of this plugin for other plugins."""
+"""Building docker archives of one image."""
 import json
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ class DockerArchiveBuilder:
         self._settings = settings
 
     def prepare(self, image: Image) -> None:
-        """Lay out the archive; raises OutputError when the path cannot be written."""
+        """Lay out the archive; raises OutputError if the path cannot be written."""
         check_destination(self._archive.path, self._settings.force)
         same = same_layers(image)
         hints = self._settings.in_parallel(lambda layers: layers[0].tar_size(), same, helping=True)
@@ -35,13 +35,13 @@ class DockerArchiveBuilder:
             return self._write(layer.index, stream)
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a layer's tar from another archive of the run, if one holds it; raises OutputError."""
+        """Write a layer's tar from another archive of the run, None if there is none; raises OutputError."""
         return self._layers.adopt(layer.diff_id, lambda stream: self._write(layer.index, stream),
                                   self._archive.notes.append)
 
     @property
     def notes(self) -> Sequence[str]:
-        """Lines for people about what did not go as it should, though the archive is whole."""
+        """Lines for the user about problems that do not affect the archive."""
         return self._archive.notes
 
     def _write(self, index: int, stream: ByteStream) -> str:
@@ -51,7 +51,7 @@ class DockerArchiveBuilder:
         return region.name
 
     def finish(self, image: WrittenImage, tags: Sequence[str]) -> list[Expectation]:
-        """Write config and manifest, let the archive appear, and return what must be there of these two."""
+        """Write config and manifest, rename the archive to its path, and return the expectations for these two."""
         config_name = f'{image.config.digest.hex}.json'
         manifest = json.dumps([{'Config': config_name, 'RepoTags': list(tags) or None,
                                 'Layers': [layer.locator for layer in image.layers]}]).encode()
@@ -60,12 +60,12 @@ class DockerArchiveBuilder:
                 Expectation('config', config_name, image.config.digest, len(image.config.raw))]
 
     def discard(self) -> None:
-        """Remove everything temporary; raises OutputError for what cannot be removed."""
+        """Remove all temporary files; raises OutputError if one cannot be removed."""
         self._archive.discard()
 
 
 def same_layers(image: Image) -> list[list[Layer]]:
-    """Return the image's layers in order, each with those that are the same one, which is read and written once."""
+    """Return the image's layers in order, grouped with those that are the same, which is read and written once."""
     same: dict[object, list[Layer]] = {}
     for layer in image.layers:
         same.setdefault(layer.source.diff_id or id(layer.source), []).append(layer)

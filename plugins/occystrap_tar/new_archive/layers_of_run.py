@@ -1,4 +1,4 @@
-"""Layers that archives of this run hold already: another archive takes them from there, not again from their source."""
+"""Layers in archives of this run, from which other archives copy them instead of reading their source again."""
 from collections.abc import Callable
 
 from occystrap_core import Evidence, InvalidImage, Settings, WrittenLayer
@@ -8,26 +8,26 @@ from occystrap_tar.new_archive.archive_builder import ArchiveBuilder, Region
 
 
 class LayersOfRun:
-    """Where each layer lies, by the digest of the bytes that are in the archive; used by several threads."""
+    """Archive and place of each layer, by the digest of its bytes in the archive; used by several threads."""
 
     def __init__(self) -> None:
         self._places: dict[Digest, tuple[ArchiveBuilder, Region]] = {}
 
     @classmethod
     def of(cls, settings: Settings) -> 'LayersOfRun':
-        """Return those of the run."""
+        """Return the layers of the run."""
         return settings.shared.get(LayersOfRun, cls)
 
     def keep(self, digest: Digest, archive: ArchiveBuilder, region: Region) -> None:
-        """Take note of a layer that was written whole."""
+        """Record a layer that was written completely."""
         self._places[digest] = archive, region
 
-    def adopt(self, digest: Digest | None, write: Callable[[ByteStream], str], tell: Callable[[str], None],
+    def adopt(self, digest: Digest | None, write: Callable[[ByteStream], str], note: Callable[[str], None],
               ) -> WrittenLayer | None:
-        """Have a layer written from where it lies, checked as it passes; `write` returns where to.
+        """Copy a layer from another archive, checked as it is read; `write` writes it and returns its locator.
 
-        Returns None if no archive holds it, or holds it no more, or not as it was written, of which `tell` hears: its
-        source is asked then. Raises OutputError as `write` does.
+        Returns None if no archive has it any more, or it was damaged, which is passed to `note`: the caller then reads
+        it from its source. Raises OutputError as `write` does.
         """
         place = self._places.get(digest) if digest else None
         if place is None:
@@ -44,6 +44,6 @@ class LayersOfRun:
             return None
         except (OSError, InvalidImage) as error:
             if moves == archive.moves and not moves % 2:  # else it was moved while it was read
-                tell(f'a layer that {archive.path} has too was read from its source again: {error}')
+                note(f'a layer that is also in {archive.path} was read from its source again: {error}')
             return None
         return WrittenLayer(locator, stream.digest, stream.size, Evidence.STREAMED)

@@ -106,7 +106,7 @@ def test_the_user_hears_of_an_archive_that_was_damaged_meanwhile(option: str, tm
         notes += writer.notes
         (tmp_path / f'{number}.tar').write_bytes(bytes((tmp_path / f'{number}.tar').stat().st_size))
     assert len(notes) == len(sample_layers())
-    assert all(f'a layer that {tmp_path}/0.tar has too was read from its source again' in note for note in notes)
+    assert all(f'a layer that is also in {tmp_path}/0.tar was read from its source again' in note for note in notes)
 
 
 @FORMATS
