@@ -24,7 +24,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
 def _opened(path: str, level: VerifyLevel, results: CheckResults) -> WrittenArchive | None:
     """Return the archive, its structure checked; report an error and return None if it cannot be read as one."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for somebody to write
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
             results.error(path, 'is not a regular file')
             return None
         if level is VerifyLevel.FULL:

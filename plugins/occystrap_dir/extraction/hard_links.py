@@ -66,7 +66,7 @@ class HardLinks:
         except FileExistsError:
             self._removal.everything(path)
             if self._record.layer(source) is None:
-                raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which lies in it') from None
+                raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which is in it') from None
             self._make(source, path)
         self._record.link(path, layer, source)
         return True

@@ -1,1 +1,1 @@
-"""mounts://, a directory for each layer in the form that overlayfs wants, shared between images."""
+"""mounts://, a directory for each layer for overlayfs, shared between images."""

@@ -169,7 +169,7 @@ if [ $# = 3 ]; then
     ln -s "$writable/upper" "$links/upper"
     ln -s "$writable/work" "$links/work"
     options=,upperdir=upper,workdir=work
-elif [ $count = 1 ]; then  # overlayfs wants more than one
+elif [ $count = 1 ]; then  # overlayfs needs more than one
     mkdir -p "$here/@EMPTY@"
     ln -s "$here/@EMPTY@" "$links/empty"
     lower=$lower:empty

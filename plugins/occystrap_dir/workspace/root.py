@@ -154,7 +154,7 @@ class Root:
         except OSError:
             found = os.lstat(name, dir_fd=above)
             if not stat.S_ISLNK(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-                raise NoDirectory(f'{text(child)} is not a directory, and something lies below it') from None
+                raise NoDirectory(f'{text(child)} is not a directory, but another path is below it') from None
             if stat.S_ISDIR(found.st_mode):
                 raise
             return os.readlink(name, dir_fd=above)

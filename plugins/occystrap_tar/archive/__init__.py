@@ -1,1 +1,1 @@
-"""Archives as they lie: members, docker archives, OCI archives."""
+"""Reading archives: members, docker archives, OCI archives."""
