@@ -76,14 +76,24 @@ def _is_mark(path: Path) -> bool:
     return stat.S_ISCHR(path.lstat().st_mode)
 
 
-def chosen(place: Place, destination: str, kinds: tuple[str, ...]) -> Iterator[Path]:
+def chosen(place: Place, destination: str, kinds: tuple[str, ...], receipt: Receipt) -> Iterator[Path]:
     for kind in kinds:
         if kind in (OURS, PRIVATE):
             yield from beside(place, destination, kind)
             continue
         found = [path for path in paths_of(place, destination) if kind_of(path) == kind]
         found = [path for path in found if kind != FILE or path.stat().st_size > 1]
-        yield from found[::max(1, len(found) // SAMPLE)][:SAMPLE]
+        if destination not in TREES and kind == FILE:
+            yield from layer_and_documents(found, receipt)
+        else:
+            yield from found[::max(1, len(found) // SAMPLE)][:SAMPLE]
+
+
+def layer_and_documents(found: list[Path], receipt: Receipt) -> list[Path]:
+    """Return a file of a layer, if layers have their own, and documents, whatever order their digests give them."""
+    digests = [layer.digest.hex for layer in receipt.of_kind('layer')]
+    layers = [path for path in found if any(digest in str(path) for digest in digests)]
+    return [*layers[:1], *(path for path in found if path not in layers)][:SAMPLE]
 
 
 def beside(place: Place, destination: str, kind: str) -> list[Path]:
@@ -121,7 +131,7 @@ class Copy:
 def seen(damage: Damage, place: Place, destination: str, receipt: Receipt, copy: Copy) -> str:
     """Return the least level that sees the damage wherever it is done."""
     answers = set()
-    for path in list(chosen(place, destination, tuple(damage.kinds))):
+    for path in list(chosen(place, destination, tuple(damage.kinds), receipt)):
         damage.do(path)
         levels = [level for level in (VerifyLevel.FAST, VerifyLevel.FULL)
                   if outcome(receipt, level) is not Outcome.VERIFIED]
