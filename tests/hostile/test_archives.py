@@ -169,7 +169,7 @@ def test_29_cut_at_every_block_is_refused(tmp_path: Path) -> None:
 
 
 def test_23_what_is_no_image_archive_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidImage, match='no image archive'):
+    with pytest.raises(InvalidImage, match='not an image archive'):
         read(write_tar(tmp_path / 'a.tar', [('file', b'content')]))
     with pytest.raises(ImageNotFound, match='No such file'):
         read(tmp_path / 'missing.tar')
