@@ -195,7 +195,8 @@ def test_every_line_is_checked_when_it_is_read(path: Path) -> None:
 def test_the_directory_of_a_new_file_is_flushed_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[str] = []
     monkeypatch.setattr(receipt_file, 'sync_directory', flushed.append)
-    write(path, receipt('one'), receipt('two'))
+    write(path, receipt('one'))
     assert flushed == [str(path.parent)]
-    write(path, receipt('three'))
-    assert flushed == [str(path.parent)]
+    write(path, receipt('two'))
+    write(path.with_name('other'), receipt('one'), receipt('two'))
+    assert flushed == [str(path.parent)] * 2
