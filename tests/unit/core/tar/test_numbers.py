@@ -1,0 +1,21 @@
+"""Numbers in tar headers: octal, or in base 256 with a sign, as GNU writes them."""
+import pytest
+
+from occystrap_core import InvalidImage
+from occystrap_core.tar.header import read_number
+
+
+@pytest.mark.parametrize(('field', 'number'), [
+    (b'0000755\0', 0o755), (b'0000755 ', 0o755), (b'   755 \0', 0o755), (b'7777777\0', 0o7777777), (bytes(8), 0),
+    (b'\x80' + bytes(7), 0), (b'\x80' + (300).to_bytes(7, 'big'), 300), (b'\x80' + b'\xff' * 7, (1 << 56) - 1),
+    (b'\xbf' + b'\xff' * 7, (1 << 62) - 1), (b'\x80' + (1 << 80).to_bytes(11, 'big'), 1 << 80),
+    (b'\xff' * 8, -1), (b'\xff' * 12, -1), (b'\xff' * 7 + b'\xfe', -2), (b'\xff' * 11 + b'\0', -256),
+    (b'\xc0' + bytes(7), -(1 << 62)), (b'\xc0' + bytes(11), -(1 << 94))])
+def test_a_number(field: bytes, number: int) -> None:
+    assert read_number(field, 'size') == number
+
+
+@pytest.mark.parametrize('field', [b'0000758\0', b'-000755\0', b'0x00755\0', b'755 755\0'])
+def test_what_is_none_is_refused(field: bytes) -> None:
+    with pytest.raises(InvalidImage, match='size'):
+        read_number(field, 'size')
