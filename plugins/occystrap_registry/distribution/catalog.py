@@ -17,6 +17,8 @@ PAGE = 1000
 _PAGE_BYTES = 16 << 20  # many registries send all tags in one page
 _QUERY = 4096
 _NO_CATALOG = (400, 404, 405, 501)
+_NO_SUCH_PAGE = (400, 404, 405, 501)
+"""Answers to a request for names after the last of a full page, of registries that gave all and have no `last`."""
 _ALTERNATIVE = 'name the repository, or list the images in a file for list://'
 
 
@@ -94,18 +96,23 @@ def _names(client: RegistryClient, listed: _Listed, reply: Reply) -> Iterator[st
     paging = Paging(client.address.host, listed.what)
     while True:
         page = _page(client, listed, reply)
-        fresh = paging.fresh(page)
+        fresh = paging.fresh(paging.valid(page, listed.is_name))
         yield from fresh
-        query = _next_query(reply, listed, page, fresh)
+        query = linked = next_query(reply.headers.get('link', ''), listed.what)
+        if query is None and fresh and len(page) == listed.page:
+            query = urlencode({'n': listed.page, 'last': page[-1]})  # the registry may not support Link
         if query is None:
-            return
+            break
         paging.go_on(query)
         client.settings.cancellation.check()
         reply = _fetch(client, listed, query)
+        if linked is None and reply.status in _NO_SUCH_PAGE:
+            break
+    paging.warn()
 
 
 def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
-    """Return the names on a page; raises ServiceError for anything but a list of valid names."""
+    """Return the names on a page; raises ServiceError for anything but a list of strings."""
     if reply.status != 200:
         raise client.failure(reply, f'{listed.what} cannot be read')
     host = client.address.host
@@ -121,18 +128,6 @@ def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
     if not isinstance(names, list):
         raise ServiceError(f'{host} does not answer with a list for {listed.what}')
     for name in names:
-        if not listed.is_name(name):
+        if not isinstance(name, str):
             raise ServiceError(f'{host} lists {str(name)[:80]!r} in {listed.what}, which is not a valid name')
     return names
-
-
-def _next_query(reply: Reply, listed: _Listed, page: list[str], fresh: list[str]) -> str | None:
-    """Return the query of the next page, None after the last.
-
-    A full page without a Link may be from a registry that does not support Link: the names after it are requested.
-    """
-    if query := next_query(reply.headers.get('link', ''), listed.what):
-        return query
-    if fresh and len(page) == listed.page:
-        return urlencode({'n': listed.page, 'last': page[-1]})
-    return None

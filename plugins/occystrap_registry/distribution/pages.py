@@ -1,16 +1,17 @@
 """Reading listings page by page, with limits against endless ones."""
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from occystrap_core import ServiceError
+from occystrap_core.files import print_message
 
 MOST = 250_000
 """Limit of names in one listing."""
 _IDLE = 20
 _QUERY = 4096
 _LINK = re.compile(r'<([^<>]*)>([^<>]*)')
-_NEXT = re.compile(r'\brel\s*=\s*"?next\b', re.IGNORECASE)
+_RELATIONS = re.compile(r'(?:^|;)\s*rel\s*=\s*(?:"([^"]*)"|\'([^\']*)\'|([^\s;,"]+))', re.IGNORECASE)
 
 
 class Paging:
@@ -21,7 +22,25 @@ class Paging:
         self._host, self._what = host, what
         self._names: set[str] = set()
         self._asked: set[str] = set()
-        self._idle = 0
+        self._idle, self._left_out, self._example = 0, 0, ''
+
+    def valid(self, names: Iterable[str], is_name: Callable[[str], bool]) -> list[str]:
+        """Return the names of a page that can be names; `warn` counts the others."""
+        found = []
+        for name in names:
+            if is_name(name):
+                found.append(name)
+            else:
+                self._left_out += 1
+                self._example = self._example or name
+        return found
+
+    def warn(self) -> None:
+        """Print one warning about all names that were left out."""
+        if self._left_out:
+            are = 'name is' if self._left_out == 1 else 'names are'
+            print_message(f'warning: {self._left_out} invalid {are} left out of {self._what}, '
+                          f'such as {self._example[:80]!r}')
 
     def fresh(self, names: Iterable[str]) -> list[str]:
         """Return the names of a page that are not on earlier pages, each once."""
@@ -41,12 +60,24 @@ class Paging:
 def next_query(link: str, what: str) -> str | None:
     """Return the query of the next page of `what` in a Link header (RFC 8288), None if it has none.
 
-    Only the query is used: registries behind proxies often name an unreachable host. Raises ServiceError.
+    Only the query is used: registries behind proxies often name an unreachable host. A single link without rel, and
+    one without angle brackets, is the next page too, as other clients take it. Raises ServiceError for a header that
+    cannot be read, since the list would be cut short.
     """
-    for target, parameters in _LINK.findall(link):
-        if _NEXT.search(parameters):
+    links = _LINK.findall(link)
+    if not links and link.strip():
+        target, semicolon, parameters = link.partition(';')
+        links = [(target.strip(), semicolon + parameters)]
+    for target, parameters in links:
+        relations = _relations(parameters)
+        if 'next' in relations or (not relations and len(links) == 1):
             return _query_of(target, what)
     return None
+
+
+def _relations(parameters: str) -> list[str]:
+    found = _RELATIONS.search(parameters)
+    return ''.join(filter(None, found.groups())).lower().split() if found else []
 
 
 def _query_of(target: str, what: str) -> str:
@@ -54,6 +85,7 @@ def _query_of(target: str, what: str) -> str:
         query = urlsplit(target).query
     except ValueError:
         query = ''
-    if not query or len(query) > _QUERY or not query.isascii() or not query.isprintable() or ' ' in query:
+    good = query.isascii() and query.isprintable() and ' ' not in query and '<' not in target
+    if not query or len(query) > _QUERY or not good:
         raise ServiceError(f'the link to the next page of {what} is malformed')
     return query

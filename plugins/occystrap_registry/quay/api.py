@@ -43,13 +43,14 @@ class QuayApi:
         while True:
             page = self._get('/api/v1/repository', query, what)
             images = [each for each in _items(page, what, 'repositories') if each.get('kind', 'image') == 'image']
-            listed = [self._named(each, f'{organisation}/', is_repository, what) for each in images]
-            yield from _fresh(paging, listed)
+            listed = [_named(each, f'{organisation}/') for each in images]
+            yield from _fresh(paging, listed, is_repository)
             following = page.get('next_page')
             if not following:
-                return
+                break
             paging.go_on(str(following))
             query = {**query, 'next_page': str(following)}
+        paging.warn()
 
     def tags(self, repository: str, only: str = '') -> Iterator[Named]:
         """Yield the current tags of a repository, with `only` just that one; raises as `repositories` does."""
@@ -59,18 +60,13 @@ class QuayApi:
         while True:
             query = {'onlyActiveTags': 'true', 'limit': str(_TAGS), 'page': str(number), **selection}
             page = self._get(f'/api/v1/repository/{repository}/tag/', query, what)
-            listed = [self._named(each, '', is_tag, what) for each in _items(page, what, 'tags')]
-            yield from _fresh(paging, listed)
+            listed = [_named(each, '') for each in _items(page, what, 'tags')]
+            yield from _fresh(paging, listed, is_tag)
             if not page.get('has_additional'):
-                return
+                break
             number += 1
             paging.go_on(str(number))
-
-    def _named(self, item: Mapping[str, Any], prefix: str, is_name: Callable[[object], bool], what: str) -> Named:
-        name = f'{prefix}{item.get("name")}'
-        if not is_name(name):
-            raise ServiceError(f'{self._host} lists {name[:80]!r} in {what}, which is not a valid name')
-        return Named(name, _modified(item))
+        paging.warn()
 
     def _get(self, path: str, query: Mapping[str, str], what: str) -> dict[str, Any]:
         """Return the JSON object in the API's answer; raises ImageNotFound, AccessDenied, ServiceError."""
@@ -99,9 +95,16 @@ class QuayApi:
         return ServiceUnavailable(text) if reply.status >= 500 or reply.status == 429 else ServiceError(text)
 
 
-def _fresh(paging: Paging, listed: list[Named]) -> list[Named]:
+def _named(item: Mapping[str, Any], prefix: str) -> Named:
+    name = item.get('name')
+    if not isinstance(name, str):
+        raise ServiceError(f'the answer has an item without a name, {str(item)[:80]!r}')
+    return Named(f'{prefix}{name}', _modified(item))
+
+
+def _fresh(paging: Paging, listed: list[Named], is_name: Callable[[str], bool]) -> list[Named]:
     by_name = {each.name: each for each in listed}
-    return [by_name[name] for name in paging.fresh(by_name)]
+    return [by_name[name] for name in paging.fresh(paging.valid(by_name, is_name))]
 
 
 def _items(page: Mapping[str, Any], what: str, key: str) -> list[dict[str, Any]]:

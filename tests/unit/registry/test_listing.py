@@ -66,7 +66,9 @@ def linked(pages: Sequence[Sequence[str]], link: str = '</v2/app/tags/list?last=
 @pytest.mark.parametrize('link', [
     '</v2/app/tags/list?last={last}&n=2>; rel="next"', '<?last={last}>;rel=next',
     '<http://unreachable.invalid:1/v2/app/tags/list?last={last}>; title="x"; REL="next"',
-    '</first>; rel="prev", </v2/app/tags/list?last={last}>; rel="next"'])
+    '</first>; rel="prev", </v2/app/tags/list?last={last}>; rel="next"', '</v2/app/tags/list?last={last}&n=2>',
+    '/v2/app/tags/list?last={last}&n=2; rel="next"', '/v2/app/tags/list?last={last}&n=2', "<?last={last}>; rel='next'",
+    '<?last={last}>; rel="prefetch next"', '<?last={last}>; title="a, b"; rel=next; x=y', '<?last={last}>; REL=NEXT'])
 def test_links_are_followed_to_the_end_at_the_registry_itself(link: str, settings: Settings) -> None:
     with linked([['a', 'b'], ['c', 'd'], [], ['d', 'e']], link) as server:
         client = client_of(server.host, settings)
@@ -90,6 +92,29 @@ def test_a_registry_that_gives_everything_at_once(server: Scripted, client: Regi
     server.routes[TAGS] = tags_of([f't{number}' for number in range(10)])
     assert len(list(list_tags(client, 'app', page=3))) == 10 and len(server.heard('GET', '/v2/app/tags/list')) == 1
     assert len(list(list_tags(client, 'app', page=10))) == 10, 'the same page again is the end'
+
+
+@pytest.mark.parametrize('status', [400, 404, 405, 501])
+def test_a_full_page_of_a_registry_that_knows_no_last(status: int, server: Scripted, client: RegistryClient) -> None:
+    server.routes[TAGS] = lambda asked: Say(status) if 'last' in asked.query else tags_of(['a', 'b', 'c'])
+    assert list(list_tags(client, 'app', page=3)) == ['a', 'b', 'c']
+
+
+@pytest.mark.parametrize('status', [401, 403, 404, 405, 429, 500, 503])
+def test_a_next_page_that_cannot_be_read_is_an_error(status: int, settings: Settings) -> None:
+    pages = [tags_of(['a', 'b'], ('Link', '<?last=b>; rel="next"')), Say(status)]
+    with Scripted({TAGS: pages}) as server:
+        client = client_of(server.host, settings)
+        with pytest.raises((ServiceError, AccessDenied)):
+            list(list_tags(client, 'app'))
+        client.close()
+
+
+@pytest.mark.parametrize('link', [
+    '<?last=b>; rel="prev"', '<?n=2>; rel="first", <?n=9>; rel=last', '</docs>; rel=help'])
+def test_other_links_lead_nowhere(link: str, server: Scripted, client: RegistryClient) -> None:
+    server.routes[TAGS] = tags_of(['a', 'b'], ('Link', link))
+    assert list(list_tags(client, 'app')) == ['a', 'b'] and len(server.heard('GET', '/v2/app/tags/list')) == 1
 
 
 def test_a_registry_that_likes_smaller_pages(server: Scripted, client: RegistryClient) -> None:

@@ -160,13 +160,22 @@ def test_access_denied(status: int, quay: Scripted, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize('document', [
-    [], {}, {'repositories': None}, {'repositories': ['app']}, {'repositories': [{'name': '../x'}]},
-    {'repositories': [{'name': None}]}, {'repositories': [{'name': 'a\x1b[2J'}]}])
+    [], {}, {'repositories': None}, {'repositories': ['app']}, {'repositories': [{'name': 1}]},
+    {'repositories': [{'name': None}]}, {'repositories': [{'kind': 'image'}]}])
 def test_what_is_no_quay(document: object, quay: Scripted, settings: Settings) -> None:
     quay.routes['GET /api/v1/repository'] = said(document)
     with pytest.raises(ServiceError) as caught:
         found(quay, 'org/*:*', settings)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize('name', ['../x', 'a\x1b[2J', 'App'])
+def test_what_can_be_no_repository_is_left_out(name: str, quay: Scripted, settings: Settings,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    quay.routes['GET /api/v1/repository'] = said({'repositories': [{'name': name}]})
+    with pytest.raises(ImageNotFound):
+        found(quay, 'org/*:*', settings)
+    assert capsys.readouterr().err.startswith('warning: 1 invalid name is left out of the repositories of org')
 
 
 def test_pages_that_never_end(quay: Scripted, settings: Settings) -> None:
