@@ -49,6 +49,8 @@ class Authentication:
         with self._grants.alone(login, scope):
             if self._held(login, scope) not in (None, refused):
                 return
+            if login and login.is_registry_token:
+                return self._use_registry_token(login, refused)
             challenges = parse_challenges(headers)
             for challenge in challenges:
                 if challenge.scheme == 'bearer' and 'realm' in challenge.parameters:
@@ -76,6 +78,12 @@ class Authentication:
         given = self._address.credentials
         repository = self._address.reference.repository
         return Login(*given) if given else find_login(self._address.host, repository, self._settings)
+
+    def _use_registry_token(self, login: Login, refused: str | None) -> None:
+        header = f'Bearer {login.secret}'
+        if refused == header:
+            raise AccessDenied(self.advice())
+        self._grants.keep(login, ANY, Grant(header))
 
     def _held(self, login: Login | None, scope: str) -> str | None:
         grant = self._grants.find(login, scope)

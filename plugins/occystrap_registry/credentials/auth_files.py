@@ -1,15 +1,16 @@
 """Files with credentials: docker's config.json and Podman's auth.json, in one format (containers-auth.json(5))."""
 import base64
-import binascii
 import os
 from pathlib import Path
 from typing import Any
 
 from occystrap_core import InvalidImage, UsageError
+from occystrap_core.files import print_message
 from occystrap_core.oci import parse_json
 from occystrap_registry.credentials.logins import Login, keys_for, plain_key
 
 _LARGEST = 16 << 20
+_TEXTS = ('auth', 'username', 'password', 'identitytoken', 'registrytoken')
 
 
 def docker_directory() -> Path:
@@ -72,8 +73,17 @@ class AuthFile:
 
     def login(self, host: str, repository: str) -> Login | None:
         """Return the login in the file for a repository: that of the longest key that is a prefix by components."""
-        found = (_read(self._auths.get(key)) for key in keys_for(host, repository))
+        found = (self._entry(key) for key in keys_for(host, repository))
         return next((login for login in found if login), None)
+
+    def _entry(self, key: str) -> Login | None:
+        """Return the login of an entry, None for an empty one, and for one that cannot be read, with one warning."""
+        try:
+            return _read(self._auths.get(key))
+        except ValueError as error:
+            self._auths.pop(key)
+            print_message(f'warning: {self.path}: the entry for {key} is ignored, since {error}: log in again')
+            return None
 
     def helper(self, host: str) -> str | None:
         """Return the name of the credential helper for a host, None without one."""
@@ -90,21 +100,32 @@ def _by_plain_key(entries: object) -> dict[str, Any]:
 
 
 def _read(entry: object) -> Login | None:
-    """Return the login in an entry of `auths`; None for an empty or malformed one, as docker does."""
-    if not isinstance(entry, dict):
+    """Return the login in an entry of `auths`, as docker reads it; None for an empty one, raises ValueError.
+
+    A token for the registry counts before an identity token, that before a password.
+    """
+    if entry is None:
         return None
-    user, password = _decode(entry['auth']) if 'auth' in entry else (entry.get('username'), entry.get('password'))
-    user, token = user if isinstance(user, str) else '', entry.get('identitytoken')
-    if isinstance(token, str) and token:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str | None) for name in _TEXTS):
+        raise ValueError('it is not a JSON object with texts')
+    user, password = entry.get('username') or '', entry.get('password')
+    if entry.get('auth'):
+        user, password = _decode(entry['auth'])
+    if token := entry.get('registrytoken'):
+        return Login(user, token, is_registry_token=True)
+    if token := entry.get('identitytoken'):
         return Login(user, token, is_identity=True)
-    return Login(user, password) if user and isinstance(password, str) else None
+    return Login(user, password) if user and password is not None else None
 
 
-def _decode(text: object) -> tuple[str, str | None]:
-    """Return user and password from the base64 of `user:password`."""
+def _decode(text: str) -> tuple[str, str]:
+    """Return user and password from the base64 of `user:password`, perhaps wrapped or unpadded; raises ValueError."""
+    packed = ''.join(text.split()).rstrip('=')
     try:
-        decoded = base64.b64decode(text, validate=True).decode() if isinstance(text, str) else ''
-    except (binascii.Error, ValueError):
-        return '', None
+        decoded = base64.b64decode(packed + '=' * (-len(packed) % 4), validate=True).decode()
+    except ValueError:  # binascii.Error and UnicodeDecodeError are such
+        raise ValueError('its auth is not base64') from None
     user, colon, password = decoded.rstrip('\0').partition(':')
-    return user, password if colon else None
+    if not colon:
+        raise ValueError('its auth is not USER:PASSWORD')
+    return user, password

@@ -18,6 +18,8 @@ class Login(NamedTuple):
     user: str
     secret: str
     is_identity: bool = False
+    is_registry_token: bool = False
+    """Whether the secret is a token that the registry itself takes: `registrytoken` in docker's config.json."""
 
     def __repr__(self) -> str:
         """Return the login without its secret."""
@@ -38,13 +40,14 @@ class Login(NamedTuple):
 def plain_key(key: str) -> str:
     """Return the `host[:port][/namespace…]` of a key in a file.
 
-    For a URL, as older dockers wrote, that is its host. All names of Docker Hub give the same key.
+    For a URL, as older dockers wrote, and for a host with the path of its API, that is the host. All names of Docker
+    Hub give the same key.
     """
     scheme, separator, rest = key.partition('://')
     is_url = separator and scheme in ('http', 'https')
     host, slash, path = (rest if is_url else key).rstrip('/').partition('/')
     host = HUB if host.lower() in _HUB_HOSTS else host.lower()
-    return host if is_url or not slash else f'{host}/{path}'
+    return host if is_url or not slash or path in ('v1', 'v2') else f'{host}/{path}'
 
 
 def keys_for(host: str, repository: str) -> list[str]:

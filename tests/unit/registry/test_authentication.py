@@ -3,6 +3,7 @@ import base64
 import json
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -39,6 +40,20 @@ def test_basic_is_sent_after_a_challenge_and_then_at_once(server: Scripted, sett
     assert [client.fetch('GET', '/x', scope).status for scope in (PULL, PUSH)] == [200, 200]
     assert [asked.authorization for asked in server.heard('GET', '/x')] == [None, BASIC, BASIC]
     assert server.heard('GET', '/v2/')[0].authorization is None
+
+
+@pytest.mark.parametrize('challenge', ['Basic realm="r"', 'Bearer realm="http://127.0.0.1:1/token",service="s"', ''])
+@pytest.mark.parametrize('accepted', [True, False])
+def test_a_token_for_the_registry_is_sent_as_it_is(accepted: bool, challenge: str, server: Scripted, settings: Settings,
+                                                   tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / 'auth.json'
+    file.write_text(json.dumps({'auths': {server.host: {'registrytoken': 'REGTOK'}}}))
+    monkeypatch.setenv('REGISTRY_AUTH_FILE', str(file))
+    server.routes['GET /x'] = guard({'Bearer REGTOK'} if accepted else set(), challenge)
+    client = client_of(server.host, settings)
+    status = client.fetch('GET', '/x', PULL).status
+    assert status == (200 if accepted else 401)
+    assert [asked.authorization for asked in server.heard('GET', '/x')] == [None, 'Bearer REGTOK']
 
 
 def test_wrong_password(server: Scripted, settings: Settings) -> None:

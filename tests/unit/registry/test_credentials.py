@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from occystrap_core import Settings, UsageError
-from occystrap_registry.credentials.credential_search import find_login
+from occystrap_registry.credentials.credential_search import Logins, find_login
 from occystrap_registry.credentials.logins import Login
 
 DOCKER, RUNTIME, HOME = ('DOCKER_CONFIG', 'config.json'), ('XDG_RUNTIME_DIR', 'containers/auth.json'), (
@@ -99,12 +99,44 @@ def test_user_and_password_in_plain_words() -> None:
 
 
 @pytest.mark.parametrize('document', [{}, [], {'auths': None}, {'auths': []}, {'auths': {'quay.io': None}}, '',
-                                      {'auths': {'quay.io': {}}}, {'auths': {'quay.io': {'auth': '%%%'}}},
-                                      {'auths': {'quay.io': {'auth': '\u00e9'}}}, {'credsStore': 1, 'credHelpers': []},
-                                      {'auths': {'quay.io': auth('no colon')}}, {'auths': {'quay.io': {'auth': 1}}}])
-def test_entries_without_credentials(document: Any) -> None:
+                                      {'auths': {'quay.io': {}}}, {'auths': {'quay.io': {'auth': ''}}},
+                                      {'credsStore': 1, 'credHelpers': []}])
+def test_entries_without_credentials(document: Any, capsys: pytest.CaptureFixture[str]) -> None:
     write(document)
-    assert find('quay.io') is None
+    assert find('quay.io') is None and capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize('entry', [
+    {'auth': 'canary%'}, {'auth': '\u00e9canary'}, auth('canary'), {'auth': 1}, 'canary', ['canary'],
+    {'username': 'me', 'password': ['canary']}, {'identitytoken': {'canary': 1}}, {'auth': 'Y2FuYXJ5/w=='}])
+def test_an_entry_that_cannot_be_read_is_named_once(entry: object, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write({'auths': {'quay.io': entry, 'other.example': auth('me:1')}})
+    logins = Logins(Settings())
+    assert logins.find('quay.io') is None and logins.find('quay.io') is None and logins.find('other.example')
+    warning, = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f'warning: {path}: the entry for quay.io is ignored, since it')
+    assert 'canary' not in warning
+
+
+@pytest.mark.parametrize('entry', [
+    {'auth': base64.encodebytes(f'me:{"x" * 90}'.encode()).decode()}, {'auth': auth(f'me:{"x" * 90}')['auth'] + '\n'},
+    {'auth': auth(f'me:{"x" * 90}')['auth'].rstrip('=')}, {'auth': '', 'username': 'me', 'password': 'x' * 90},
+    {'auth': None, 'username': 'me', 'password': 'x' * 90}, {**auth(f'me:{"x" * 90}'), 'password': 'other'}])
+def test_entries_as_docker_reads_them(entry: dict[str, str]) -> None:
+    write({'auths': {'quay.io': entry}})
+    assert find('quay.io') == f'me:{"x" * 90}'
+
+
+@pytest.mark.parametrize('key', [
+    'quay.io/', 'quay.io/v1/', 'quay.io/v2/', 'quay.io/v2', 'https://quay.io/v2/', 'QUAY.io/v1'])
+def test_keys_with_the_path_of_the_api(key: str) -> None:
+    write({'auths': {key: auth('me:1')}})
+    assert find('quay.io') == 'me:1'
+
+
+def test_tokens_for_the_registry() -> None:
+    write({'auths': {'quay.io': {**auth('me:1'), 'identitytoken': 'no', 'registrytoken': 'tok'}}})
+    assert find_login('quay.io', 'app', Settings()) == Login('me', 'tok', is_registry_token=True)
 
 
 @pytest.mark.parametrize('place', [DOCKER, RUNTIME, HOME])
