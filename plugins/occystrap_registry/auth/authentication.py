@@ -21,7 +21,8 @@ class Authentication:
 
     def __init__(self, address: Address, ask: Ask, settings: Settings) -> None:
         self._address, self._ask, self._settings = address, ask, settings
-        self._grants = settings.shared.get(('registry tokens', address.host, address.insecure), Grants)
+        key = 'registry tokens', address.host, address.insecure, address.is_redirected
+        self._grants = settings.shared.get(key, Grants)
 
     @property
     def was_challenged(self) -> bool:
@@ -55,7 +56,7 @@ class Authentication:
             for challenge in challenges:
                 if challenge.scheme == 'bearer' and 'realm' in challenge.parameters:
                     return self._get_token(login, scope, TokenSource(challenge, registry))
-            basic = any(each.scheme == 'basic' for each in challenges)
+            basic = not challenges or any(each.scheme == 'basic' for each in challenges)  # some 401s name no scheme
             if refused or not basic or not login or login.is_identity:
                 raise AccessDenied(self.advice())
             self._grants.keep(login, ANY, Grant(login.basic))
@@ -75,6 +76,8 @@ class Authentication:
         return text
 
     def _login(self) -> Login | None:
+        if self._address.is_redirected:
+            return None
         given = self._address.credentials
         repository = self._address.reference.repository
         return Login(*given) if given else find_login(self._address.host, repository, self._settings)

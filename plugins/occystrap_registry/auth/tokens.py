@@ -60,7 +60,7 @@ def token_url(challenge: Challenge, scope: str, registry: httpx.URL) -> httpx.UR
     try:
         url = httpx.URL(f'{realm}{"&" if "?" in realm else "?"}{text}' if text else realm)
     except (httpx.InvalidURL, ValueError):
-        raise AccessDenied(f'{registry.host} names a malformed URL as the source of tokens') from None
+        raise AccessDenied(f'{registry.netloc.decode()} names a malformed URL as the source of tokens') from None
     _refuse_bad_realm(url, registry)
     return url
 
@@ -74,7 +74,7 @@ def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
     """Return the token in a reply; raises AccessDenied, with `advice`, or ServiceError when there is none."""
     if reply.status in (401, 403) or (reply.status == 400 and b'invalid_grant' in reply.body):  # RFC 6749, 5.2
         raise AccessDenied(advice())
-    if reply.status != 200:
+    if reply.status not in (200, 201):
         kind = ServiceUnavailable if reply.status >= 500 or reply.status == 429 else ServiceError
         raise kind(f'{reply.url.host} does not give a token for {host} (HTTP {reply.status})')
     try:
@@ -122,7 +122,9 @@ def _refuse_bad_realm(url: httpx.URL, registry: httpx.URL) -> None:
     downgraded = registry.scheme == 'https' and url.scheme == 'http' and not is_loopback(url.host)
     forbidden = is_metadata(url.host) and url.host != registry.host
     if url.scheme not in ('http', 'https') or not url.host or downgraded or forbidden:
-        raise AccessDenied(f'{registry.host} requires tokens from {url.scheme}://{url.host}, which is refused')
+        realm = str(url.copy_with(query=None))[:200]
+        raise AccessDenied(f'{registry.netloc.decode()} names {realm!r} as the source of tokens, which is refused: it '
+                           'must be a URL, by https if the registry is')
 
 
 def _covers(scope: str, other: str) -> bool:

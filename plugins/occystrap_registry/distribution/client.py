@@ -1,5 +1,5 @@
 """Requests to one registry, with authorization, retries, and errors that say what to do."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import parse_json
@@ -27,6 +27,7 @@ class RegistryClient:
         self.address, self.settings = address, settings
         self.authentication = Authentication(address, self._ask_for_token, settings)
         self._connections = Connections(address, settings)
+        self._others: list[RegistryClient] = []
         self.endpoint = Endpoint.of(address.host, address.insecure, settings)
 
     def connect(self, scope: str) -> None:
@@ -35,6 +36,8 @@ class RegistryClient:
         if reply.status not in (200, 401, 403):
             raise self.failure(reply, f'{self.address.host} does not answer as a registry')
         self.endpoint.answered = True
+        if reply.status == 200 and not self.authentication.was_challenged:
+            self.endpoint.challenges = ()
 
     def connect_once(self, scope: str) -> None:
         """Call `connect`, unless the host has answered any client of this run."""
@@ -62,13 +65,61 @@ class RegistryClient:
         while True:
             sent = self.authentication.header(scope)
             answer = self._send(method, url, headers, body, sent)
-            elsewhere = origin(answer.url) != origin(base)
-            if answer.status in refused or not _requires_authorization(answer) or elsewhere:
+            if answer.status in refused or not _may_require_authorization(answer, sent):
                 return answer
+            if origin(answer.url) != origin(base):
+                return self._elsewhere(answer, method, scope, headers)
             refused.add(answer.status)
-            with answer:
-                answer.whole()
-            self.authentication.answer(scope, base, answer.headers.get_list('www-authenticate'), sent)
+            if not self._authorized(answer, scope, base, sent):
+                return answer
+
+    def _authorized(self, answer: Answer, scope: str, base: httpx.URL, sent: str | None) -> bool:
+        """Answer the challenge of an answer, or else that of `/v2/`; return whether to send the request again.
+
+        Some registries challenge at `/v2/` alone and answer 404, or a bare 401, elsewhere. Raises AccessDenied for a
+        401 or 403 without a way to log in.
+        """
+        challenges = answer.headers.get_list('www-authenticate') or self._challenges(base)
+        if answer.status != 401 and not challenges:
+            return False
+        try:
+            self.authentication.answer(scope, base, challenges, sent)
+        except AccessDenied:
+            if answer.status == 404:
+                return False
+            answer.close()
+            raise
+        with answer:
+            answer.whole()
+        return True
+
+    def _challenges(self, base: httpx.URL) -> Sequence[str]:
+        """Return the challenges of `/v2/` to a request without authorization, which one request of the run finds."""
+        if self.endpoint.challenges is None:
+            url = follow(base, '/v2/')
+            self._note_challenges(whole_reply(self.attempts(), lambda: self._send('GET', url, None, None, None)))
+        return self.endpoint.challenges or ()
+
+    def _note_challenges(self, reply: Reply) -> None:
+        self.endpoint.challenges = reply.headers.get_list('www-authenticate') if reply.status in (401, 403) else ()
+
+    def _elsewhere(self, answer: Answer, method: str, scope: str, headers: Mapping[str, str] | None) -> Answer:
+        """Return the answer of another registry, which this one redirects to, with its token for everybody.
+
+        It gets no credentials. Where it has no such token, the answer is the one that is there.
+        """
+        host, path = answer.url.netloc.decode(), answer.url.raw_path.decode()
+        if self.address.is_redirected or method not in ('GET', 'HEAD') or not path.startswith('/v2/'):
+            return answer
+        address = self.address._replace(host=host, insecure=False, credentials=None, is_redirected=True)
+        other = RegistryClient(address, self.settings)
+        self._others.append(other)
+        try:
+            answered = other.once(method, path, scope, headers)
+        except AccessDenied:
+            return answer
+        answer.close()
+        return answered
 
     def dismiss(self, target: str, scope: str) -> None:
         """Delete an upload; a failure is ignored, as the registry will expire it."""
@@ -96,6 +147,8 @@ class RegistryClient:
     def close(self) -> None:
         """Interrupt current requests and refuse further ones; idle connections belong to the run."""
         self._connections.close()
+        for other in self._others:
+            other.close()
 
     def find_base(self) -> httpx.URL:
         """Return the registry's URL; the first call in a run finds its scheme by a request. Raises ServiceError."""
@@ -118,6 +171,8 @@ class RegistryClient:
             return first if same_port or isinstance(error, httpx.TimeoutException | Unexpected) else second
         except ServiceError:
             return first
+        if origin(reply.url) == origin(url):
+            self._note_challenges(reply)
         return second if first == 'http' and reply.status == 400 and b'HTTPS' in reply.body[:200] else first
 
     def _send(self, method: str, url: httpx.URL, headers: Mapping[str, str] | None, body: Body | None,
@@ -134,11 +189,15 @@ class RegistryClient:
         return whole_reply(attempts, lambda: self._connections.send(method, url, headers, body, authorization))
 
 
-def _requires_authorization(answer: Answer) -> bool:
-    """Return whether to answer a challenge: there was no authorization, or its scope is too small (RFC 6750, 3.1)."""
-    challenged = 'www-authenticate' in answer.headers
-    return answer.status == 401 or (
-        answer.status == 403 and challenged and 'insufficient_scope' in answer.headers['www-authenticate'])
+def _may_require_authorization(answer: Answer, sent: str | None) -> bool:
+    """Return whether authorization may help: there was none, or its scope is too small (RFC 6750, 3.1).
+
+    A 404 may hide what exists from who is not logged in.
+    """
+    challenge = answer.headers.get('www-authenticate', '')
+    if answer.status == 403:
+        return bool(challenge) and (sent is None or 'insufficient_scope' in challenge)
+    return answer.status == 401 or (answer.status == 404 and sent is None)
 
 
 def _error_text(reply: Reply) -> str:

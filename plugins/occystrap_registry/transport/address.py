@@ -20,6 +20,8 @@ class Address(NamedTuple):
     host: str
     insecure: bool = False
     credentials: Credentials | None = None
+    is_redirected: bool = False
+    """Whether another registry, not the user, named the host: it gets no credentials."""
     http2: bool = False
 
     def __repr__(self) -> str:

@@ -97,7 +97,7 @@ class Connections:
 
     def _is_named(self, url: httpx.URL) -> bool:
         """Return whether the user named the host of a URL, and not the registry."""
-        return url.host == httpx.URL(f'//{self._address.host}').host
+        return not self._address.is_redirected and url.host == httpx.URL(f'//{self._address.host}').host
 
     def _is_lenient(self, url: httpx.URL) -> bool:
         """Return whether certificates are not checked: a user's permission holds for the named host only."""

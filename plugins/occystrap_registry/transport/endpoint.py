@@ -1,7 +1,7 @@
 """What the clients of a run share about a host: its scheme, its limits, and the rate of requests."""
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from occystrap_core import Settings
@@ -24,6 +24,8 @@ class Endpoint:
     base: httpx.URL | None = None
     answered: bool = False
     largest: float = float('inf')
+    challenges: Sequence[str] | None = None
+    """WWW-Authenticate of its `/v2/` for who is not logged in, None until that was requested."""
 
     @classmethod
     def of(cls, host: str, insecure: bool, settings: Settings) -> 'Endpoint':
