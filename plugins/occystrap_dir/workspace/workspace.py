@@ -47,7 +47,7 @@ class Workspace:
         self._mutex = threading.Lock()
         self._partial: set[str] = set()
         self._active: int | None = None
-        self._made_root = self._found_remains = self._ended = False
+        self._made_root = self._found_remains = self._ended = self._was_clean = False
         self.notes: list[str] = []
         """After `leave`: lines for the user about what could not be removed."""
 
@@ -178,24 +178,25 @@ class Workspace:
         """End the run and remove its temporary files; `clean` is False if it leaves files that no image names.
 
         If any run was not clean, the last to leave calls `sweep`, which removes such files, and raises ImageError if it
-        cannot determine which they are. `notes` says what cannot be removed; the next run tries again.
+        cannot determine which they are. `notes` says what cannot be removed; the next run tries again. If a signal
+        interrupts it, another call finishes it, whatever its `clean`.
         """
         with self._mutex:
             self._ended = True
-        for name in self._partial | ({self._mark} if clean and not self._found_remains else set()):
+        self._was_clean |= clean
+        for name in self._partial | ({self._mark} if self._was_clean and not self._found_remains else set()):
             with self.noting():
                 self.place.unlink(name)
-        active, self._active = self._active, None
         with self.noting():
-            if active is None:
+            if self._active is None:
                 self._remove_root()
-            elif locks.try_exclusive(active):
+            elif locks.try_exclusive(self._active):
                 self._tidy(sweep)
-        for descriptor in (active, self._noted):
+        descriptors, self._active, self._noted = (self._active, self._noted), None, None
+        for descriptor in descriptors:
             if descriptor is not None:
                 with suppress(OSError):  # it is closed in any case, and nothing that must last was written to it
                     os.close(descriptor)
-        self._noted = None
 
     def give_up(self, sweep: Callable[[], None]) -> None:
         """Leave after a failure; raises OutputError for what could not be removed."""
@@ -217,12 +218,14 @@ class Workspace:
 
     def _tidy(self, sweep: Callable[[], None]) -> None:
         """Remove everything but receipts; `active` last, since another run may begin as soon as it is gone."""
-        if self.place.names(_TEMPORARY):
-            self._sweep_up(sweep)
-        remove_tree(self.place, _TEMPORARY)
-        if self.place.names(RECEIPTS):
-            return
-        self.place.rmdir(RECEIPTS)
+        if self.place.is_directory(_TEMPORARY):
+            if self.place.names(_TEMPORARY):
+                self._sweep_up(sweep)
+            remove_tree(self.place, _TEMPORARY)
+        if self.place.is_directory(RECEIPTS):
+            if self.place.names(RECEIPTS):
+                return
+            self.place.rmdir(RECEIPTS)
         for name in (LOCK, _ACTIVE):
             self.place.unlink(name)
         self.place.remove_empty(STATE)

@@ -1,10 +1,12 @@
 """The state directory of a destination: leaving it fails nobody."""
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.workspace import Workspace
 
 
@@ -19,3 +21,42 @@ def test_an_image_that_is_there_does_not_fail_when_locks_cannot_be_closed(tmp_pa
     with monkeypatch.context() as patched:
         patched.setattr(os, 'close', failing)
         workspace.leave(clean=True, sweep=lambda: None)
+
+
+class Broken(BaseException):
+    """A signal's exception."""
+
+
+@pytest.mark.parametrize('clean', [True, False])
+@pytest.mark.parametrize('is_empty', [True, False])
+def test_a_leave_that_is_interrupted_anywhere_is_finished_by_the_next(is_empty: bool, clean: bool, tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    points, ended = 0, False
+    while not ended:
+        root = tmp_path / str(points)
+        workspace = Workspace(str(root), sync=False)
+        workspace.enter()
+        workspace.write(b'half of something')
+        if not is_empty:
+            (root / '.occystrap/receipts/kept.json').write_text('{}')
+        calls = 0
+
+        def interrupted(place: Beneath, parts: list[str], call: Callable[..., int] = Beneath._open) -> int:
+            nonlocal calls
+            calls += 1
+            if calls == points + 1:
+                raise Broken
+            return call(place, parts)
+        with monkeypatch.context() as patched:
+            patched.setattr(Beneath, '_open', interrupted)
+            try:
+                workspace.leave(clean, sweep=lambda: None)
+                ended = True
+            except Broken:
+                points += 1
+        if not ended:
+            workspace.give_up(sweep=lambda: None)
+        left = sorted(str(path.relative_to(root)) for path in root.rglob('*')) if root.exists() else []
+        assert left == ([] if is_empty else ['.occystrap', '.occystrap/active', '.occystrap/receipts',
+                                             '.occystrap/receipts/kept.json']), f'interrupted at {points}'
+    assert points > 5
