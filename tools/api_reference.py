@@ -1,10 +1,13 @@
 """Makes docs/api.md from the four public modules and their docstrings: `python tools/api_reference.py`."""
+import ast
 import enum
 import importlib
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +22,8 @@ _HEAD = """# Public API
 Made by `tools/api_reference.py` from the docstrings; change those, not this page.
 
 Plugins import these four modules; everything else may change at any time. `docs/plugins.md` shows them at work.
-`occystrap_core.testing` has what plugins are tested with.
+`occystrap_core.testing` has what plugins are tested with. What is listed without parentheses is an attribute or a
+property, not a method.
 """
 
 
@@ -58,10 +62,28 @@ def _class(found: type[Any]) -> Iterator[str]:
     yield from (_text(found), '')
     if issubclass(found, enum.Enum):
         yield from (', '.join(f'`{each.name}`' for each in found), '')
+    for name, text in _attributes(found).items():
+        yield f'- **`{name}`** {text}'
     for name, member in vars(found).items():
         if not name.startswith('_') and (function := _function(member)) and inspect.getdoc(function):
-            yield f'- **`{name}{_signature(function)}`** {_text(function, " ")}'
+            signature = '' if isinstance(member, property | cached_property) else _signature(function)
+            yield f'- **`{name}{signature}`** {_text(function, " ")}'
     yield ''
+
+
+def _attributes(found: type[Any]) -> dict[str, str]:
+    """Return the attributes of a class that have a text below them, with their default value and that text."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(found))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts = {}
+    for before, after in zip(body.body, body.body[1:]):
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+            text = ' '.join(after.value.value.split())
+            if isinstance(before, ast.Assign):
+                texts[ast.unparse(before).replace("'", '')] = text
+            elif isinstance(before, ast.AnnAssign):
+                texts[ast.unparse(before.target)] = text
+    return {name: text for name, text in texts.items() if not name.startswith('_')}
 
 
 def _constructor(found: type[Any]) -> str:
@@ -76,6 +98,8 @@ def _constructor(found: type[Any]) -> str:
 def _function(member: Any) -> Any:
     if isinstance(member, property):
         return member.fget
+    if isinstance(member, cached_property):
+        return member.func
     member = member.__func__ if isinstance(member, classmethod | staticmethod) else member
     return member if inspect.isfunction(member) else None
 
@@ -97,7 +121,8 @@ def _attribute_text(module: ModuleType, name: str) -> str:
     _, _, behind = inspect.getsource(home).partition(f'\n{name} =')
     line, _, rest = behind.partition('\n')
     said = rest.split('"""', 2)[1] if rest.startswith('"""') else ''
-    shown = repr(getattr(module, name))
+    value = getattr(module, name)
+    shown = f'bytes({len(value)})' if isinstance(value, bytes) and not any(value) else repr(value)
     if ' at 0x' in shown:
         return said or 'Makes a function a hook of a plugin (pluggy).'
     return f'`{shown}` {said}'.strip()

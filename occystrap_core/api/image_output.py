@@ -23,7 +23,11 @@ from occystrap_core.verification.receipt import MERGED, Evidence, Expectation, R
 
 
 class LayerForm(Enum):
-    """The form in which a writer takes layers."""
+    """The form in which a writer takes layers.
+
+    STORED: the blob as `layer.descriptor` describes it, always set, its size exact; `finalize` gets a manifest. The
+    core compresses layers without a blob before (`ImageOutput.compression`). TAR: the uncompressed tar.
+    """
 
     STORED = 'stored'
     TAR = 'tar'
@@ -46,7 +50,7 @@ class OutgoingLayer(Protocol):
 
     @property
     def filtered(self) -> bool:
-        """Whether a filter may change the layer, so that its size may differ from the hint."""
+        """Whether a filter or compression may change the layer, so that its size may differ from the hint."""
 
     def tar_size(self) -> int | None:
         """Return a hint of the tar's size in bytes; None if unknown."""
@@ -86,7 +90,9 @@ class WrittenImage(NamedTuple):
     """An image whose layers are all written: the argument of `finalize`.
 
     `manifest` is the source's, byte for byte, if no layer changed; a new one if a layer changed or the source has none;
-    None for writers of TAR form if the source has none. `config` holds the bytes that must be written. `place` and
+    None for writers of TAR form if the source has none. `config` holds the bytes that must be written.
+    `layers` are all layers of the image, each with `index`, `diff_id`, `descriptor`, the `locator` that the writer
+    returned, and `digest` and `size` of what it wrote; a layer that the image has twice was written once and is listed twice. `place` and
     `source_digest` are for the receipt.
     """
 
@@ -176,6 +182,9 @@ class ImageOutput(ABC):
     work in parallel (Settings.images). A writer starts no threads for layers, shows no progress, compresses nothing and
     changes no config. Nothing it writes may be visible at its final name before it is complete and, if `settings.sync`
     is true, on the device: it flushes files (fsync) before renaming them, and then the directory with the new name.
+
+    Only `write_layer` and `finalize` must be defined; a writer that makes anything temporary must define `abort`.
+    `__init__` sets `self.location` and `self.settings`.
     """
 
     layer_form = LayerForm.TAR

@@ -20,10 +20,12 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
     results = CheckResults()
     owners = [(plugin, each) for plugin, each in plugins.declared(WriterScheme)
               if receipt.scheme in (each.name, *each.aliases)]
+    silent = []
     for plugin, verify_output in plugins.hooks('verify_output'):
         try:
             reported = verify_output(receipt=receipt, level=level, settings=settings)
             _take(reported, results, plugin, receipt, observes=plugin.key in [owner.key for owner, _ in owners])
+            silent += [str(plugin)] if reported is not None else []
         except OccystrapError as error:
             results.unverified(plugin.name, str(error))
         except Exception as error:  # a foreign verifier's exception is reported with its name
@@ -34,7 +36,8 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
         results.unverified(receipt.destination, f'{receipt.scheme}:// is claimed by '
                                                 f'{" and ".join(str(owner) for owner, _ in owners)}')
     elif not results.observations and not problems(results.results):
-        results.unverified(receipt.destination, f'no installed plugin verifies {receipt.scheme}://')
+        nobody = f'no installed plugin verifies {receipt.scheme}://'
+        results.unverified(receipt.destination, f'{" and ".join(silent)} reported nothing' if silent else nobody)
     return judge(receipt, level, results, reports_only=any(each.reports_only for _, each in owners),
                  kinds=[kind for _, each in owners for kind in each.expects])
 
