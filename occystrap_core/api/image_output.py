@@ -92,8 +92,8 @@ class WrittenImage(NamedTuple):
     `manifest` is the source's, byte for byte, if no layer changed; a new one if a layer changed or the source has none;
     None for writers of TAR form if the source has none. `config` holds the bytes that must be written.
     `layers` are all layers of the image, each with `index`, `diff_id`, `descriptor`, the `locator` that the writer
-    returned, and `digest` and `size` of what it wrote; a layer that the image has twice was written once and is listed twice. `place` and
-    `source_digest` are for the receipt.
+    returned, and `digest` and `size` of what it wrote; a layer that the image has twice was written once and is listed
+    twice. `place` and `source_digest` are for the receipt.
     """
 
     reference: Reference
