@@ -147,7 +147,7 @@ def test_43_tokens_that_are_never_good_enough_end(server: Scripted, pull: Callab
 def test_44_realms_that_nobody_is_sent_to(realm: str, server: Scripted, pull: Callable[..., CommandResult]) -> None:
     guard(server, lambda sent: False, f'Bearer realm="{realm}"')
     begun = time.monotonic()
-    assert 'requires tokens from' in is_refused(pull())
+    assert 'as the source of tokens, which is refused' in is_refused(pull())
     assert time.monotonic() - begun < 10 and not any(asked.authorization for asked in server.asked)
 
 

@@ -122,9 +122,9 @@ def _refuse_bad_realm(url: httpx.URL, registry: httpx.URL) -> None:
     downgraded = registry.scheme == 'https' and url.scheme == 'http' and not is_loopback(url.host)
     forbidden = is_metadata(url.host) and url.host != registry.host
     if url.scheme not in ('http', 'https') or not url.host or downgraded or forbidden:
-        realm = str(url.copy_with(query=None))[:200]
-        raise AccessDenied(f'{registry.netloc.decode()} names {realm!r} as the source of tokens, which is refused: it '
-                           'must be a URL, by https if the registry is')
+        realm = f'{url.scheme}://{url.host}{url.path}' if url.host or url.scheme else url.path  # no login, no query
+        raise AccessDenied(f'{registry.netloc.decode()} names {realm[:200]!r} as the source of tokens, which is '
+                           'refused: it must be a URL, by https if the registry is')
 
 
 def _covers(scope: str, other: str) -> bool:

@@ -88,7 +88,7 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
     if credentials:
         settings.credentials[host] = credentials
     return Address(reference, host, bool(location.options.get('insecure')),
-                   credentials or settings.credentials.get(host), bool(location.options.get('http2')))
+                   credentials or settings.credentials.get(host), http2=bool(location.options.get('http2')))
 
 
 def _pattern(named: str) -> Reference | None:

@@ -24,7 +24,9 @@ class Attempts:
     def failed(self, error: httpx.TransportError) -> None:
         """Wait before the next attempt; raises ServiceUnavailable after the last one."""
         if self._made >= min(self._settings.retries, attempts_worth(error)):
-            raise ServiceUnavailable(explain(error, _asked_host(error) or self._host)) from None
+            asked = _asked_host(error) or self._host
+            by_redirect = '' if asked == self._host.lower() else f' ({self._host} redirects there)'
+            raise ServiceUnavailable(f'{explain(error, asked)}{by_redirect}') from None
         self._settings.requests.count(retries=1)
         self._wait(backoff(self._made))
 
