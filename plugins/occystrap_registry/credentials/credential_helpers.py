@@ -2,12 +2,14 @@
 import json
 import re
 import shutil
-import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import parse_json
 from occystrap_registry.credentials.logins import Login
+
+if TYPE_CHECKING:
+    import subprocess
 
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]*')
 _UNKNOWN = 'credentials not found'
@@ -50,9 +52,10 @@ def erase_with_helper(name: str, server: str, seconds: float) -> None:
         raise _failed(name, 'erase', server, done.returncode)
 
 
-def _run(name: str, action: str, text: str, seconds: float) -> subprocess.CompletedProcess[bytes]:
+def _run(name: str, action: str, text: str, seconds: float) -> 'subprocess.CompletedProcess[bytes]':
     if not _NAME.fullmatch(name) or '..' in name:
         raise UsageError(f'{name!r} is not the name of a credential helper: give one such as pass or ecr-login')
+    import subprocess  # late, as few runs ask a helper
     program = shutil.which(f'docker-credential-{name}')
     if program is None:
         raise UsageError(f'docker-credential-{name}, the credential helper, is not in PATH: install it, or remove '

@@ -1,5 +1,4 @@
 """Manifests and configs: fetched completely, with a size limit, checked against their digests."""
-import difflib
 import re
 
 from occystrap_core import ImageNotFound, InvalidImage, OccystrapError, ServiceError
@@ -85,6 +84,7 @@ def _not_found(client: RegistryClient, tag_or_digest: str | Digest) -> str:
     if tags is None:
         return f'{name} does not exist: {host} has no such repository'
     is_digest = isinstance(tag_or_digest, Digest)
+    import difflib  # late, as only errors need it
     near = tags[:5] if is_digest else difflib.get_close_matches(tag_or_digest, tags, n=5, cutoff=0.0)
     return f'{name} does not exist; ' + (f'there is: {", ".join(near)}' if near else 'the repository has no tags')
 
