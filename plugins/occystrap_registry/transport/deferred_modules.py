@@ -67,3 +67,6 @@ class _DeferringLoader(Loader):
             except KeyError:
                 raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}') from None
         vars(module)['__getattr__'] = find
+        module.__loader__ = self._loader  # who asks it for the module's resources needs the usual one
+        if module.__spec__:
+            module.__spec__.loader = self._loader

@@ -1,5 +1,6 @@
 """Modules whose code runs at their first use."""
 import importlib
+import importlib.resources
 import sys
 import threading
 from collections.abc import Iterator
@@ -60,3 +61,10 @@ def test_other_packages_and_later_imports_are_as_usual(package: str) -> None:
     with deferred('another'):
         importlib.import_module(f'{package}.first')
     assert runs() == 1 and not any('deferred' in type(each).__module__ for each in sys.meta_path)
+
+
+def test_files_beside_a_deferred_module_are_found(package: str, tmp_path: Path) -> None:
+    (tmp_path / package / 'data.txt').write_text('data')
+    with deferred(package):
+        importlib.import_module(package)
+    assert importlib.resources.files(package).joinpath('data.txt').read_text() == 'data'
