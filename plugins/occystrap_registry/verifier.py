@@ -8,7 +8,7 @@ from occystrap_core import (
 )
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index
-from occystrap_registry.distribution.blobs import BlobSource
+from occystrap_registry.distribution.blobs import FOUND, BlobSource, stored_size
 from occystrap_registry.distribution.client import InternalServerError, RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest
 from occystrap_registry.distribution.known_blobs import KnownBlobs
@@ -124,12 +124,12 @@ def _referrer(client: RegistryClient, expectation: Expectation, results: CheckRe
 
 
 def _blob_by_head(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """HEAD the blob for its length."""
-    reply = client.fetch('HEAD', client.address.blob(expectation.digest), client.address.pull_scope)
-    _require(client, reply, expectation)
-    length = reply.headers.get('content-length') or ''
-    if length.isascii() and length.isdigit():
-        results.found(expectation, size=int(length[:20]), evidence=REPORTED)
+    """Ask for the blob's length by HEAD, or where that is of no use by GET of one byte."""
+    reply, size = stored_size(client, expectation.digest, client.address.pull_scope)
+    if reply.status not in FOUND:
+        _require(client, reply, expectation)
+    if size is not None:
+        results.found(expectation, size=size, evidence=REPORTED)
     else:
         results.unreachable(expectation, f'{client.address.host} does not report its size: --verify=full reads it')
 

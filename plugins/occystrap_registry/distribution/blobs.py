@@ -1,14 +1,16 @@
 """Downloading blobs: as streams, resumed after a broken connection, never held in memory."""
 from collections.abc import Iterator
 
-from occystrap_core import ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
 from occystrap_core.files import ChunkedSource, inflated_size
-from occystrap_core.oci import Descriptor
+from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.transport.answers import Answer
+from occystrap_registry.transport.answers import Answer, Reply
 from occystrap_registry.transport.http_library import httpx
 
 _PROGRESS = 1 << 20
+FOUND = (200, 206, 416)
+"""Answers for a blob that is there: to a request for the first byte of an empty one it is 416."""
 
 
 class BlobSource(ChunkedSource):
@@ -81,13 +83,40 @@ def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
     Raises ImageNotFound, ServiceError.
     """
     address = client.address
-    reply = client.fetch('HEAD', address.blob(descriptor.digest), address.pull_scope)
+    reply, size = stored_size(client, descriptor.digest, address.pull_scope)
     if reply.status == 404:
         raise _missing(client, descriptor)
-    if reply.status != 200:
+    if reply.status not in FOUND:
         raise client.failure(reply, f'blob {descriptor.digest} cannot be read from {address.reference.name}')
-    length = reply.headers.get('content-length', '')
-    return int(length) if length.isdigit() else None
+    return size
+
+
+def stored_size(client: RegistryClient, digest: Digest, scope: str) -> tuple[Reply, int | None]:
+    """Return the answer for a blob and the size in bytes that it reports, None if it reports none.
+
+    Some registries answer HEAD with another status, or redirect it to a URL that is signed for GET: those are asked by
+    GET for one byte. Raises ServiceError.
+    """
+    path = client.address.blob(digest)
+    if client.endpoint.heads_blobs:
+        try:
+            reply = client.fetch('HEAD', path, scope)
+        except AccessDenied:
+            pass  # some registries never allow HEAD
+        else:
+            size = _number(reply.headers.get('content-length', ''))
+            if reply.status == 404 or reply.status >= 500 or (reply.status == 200 and size):
+                return reply, size
+    reply = client.fetch('GET', path, scope, {'Range': 'bytes=0-0'}, cap=1)
+    if reply.status in (200, 206):
+        client.endpoint.heads_blobs = False
+    if reply.status == 200:
+        return reply, _number(reply.headers.get('content-length', ''))
+    return reply, _number(reply.headers.get('content-range', '').rpartition('/')[2])
+
+
+def _number(text: str) -> int | None:
+    return int(text[:20]) if text.isascii() and text.isdigit() else None
 
 
 def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:

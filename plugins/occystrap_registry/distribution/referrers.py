@@ -1,13 +1,14 @@
 """The referrers of an image in a registry: by the API or the tag that replaces it, and by cosign's tags."""
-from occystrap_core import InvalidImage
+from occystrap_core import InvalidImage, ServiceError
 from occystrap_core.oci import (
     COSIGN_SUFFIXES, MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, referrers_tag,
 )
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import find_manifest
 from occystrap_registry.distribution.pages import Paging, next_query
+from occystrap_registry.transport.answers import Reply
 
-_NO_API = (400, 404, 405, 501)
+_NO_API = (400, 404, 405, 406, 501)
 
 
 def list_referrers(client: RegistryClient, subject: Digest) -> list[Descriptor]:
@@ -32,7 +33,12 @@ def referrers_by_api(client: RegistryClient, subject: Digest) -> list[Descriptor
             return None
         if reply.status != 200:
             raise client.failure(reply, f'{what} cannot be read')
-        page = {str(entry.digest): entry for entry in Index.parse(reply.body).manifests}
+        index = _listed(reply)
+        if index is None and not query:
+            return None
+        if index is None:
+            raise ServiceError(f'{client.address.host} does not answer with a list for {what}')
+        page = {str(entry.digest): entry for entry in index.manifests}
         entries += [page[digest] for digest in paging.fresh(page)]
         query = next_query(reply.headers.get('link', ''), what) or ''
         if not query:
@@ -40,10 +46,28 @@ def referrers_by_api(client: RegistryClient, subject: Digest) -> list[Descriptor
         paging.go_on(query)
 
 
+def _listed(reply: Reply) -> Index | None:
+    """Return the index in an answer, None for anything else, such as the web page of a registry without the API.
+
+    Raises InvalidImage for what the answer itself calls an index, and is none.
+    """
+    try:
+        return Index.parse(reply.body)
+    except InvalidImage:
+        if reply.headers.get('content-type', '').startswith(media_types.OCI_INDEX):
+            raise
+        return None
+
+
 def tagged_referrers(client: RegistryClient, subject: Digest) -> Index | None:
-    """Return the index under the tag that lists referrers without an API; None if there is no such tag."""
+    """Return the index under the tag that lists referrers without an API; None if there is no such tag.
+
+    In some registries a digest written as a tag means the subject itself.
+    """
     tag = referrers_tag(subject)
     found = find_manifest(client, tag)
+    if found and found.digest == subject:
+        return None
     if isinstance(found, Manifest):
         raise InvalidImage(f'{client.address.name_of(tag)} must be an index of referrers, but is a manifest')
     return found

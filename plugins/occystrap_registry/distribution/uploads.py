@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from occystrap_core import AccessDenied, OutputError
 from occystrap_core.oci import Descriptor, Digest
+from occystrap_registry.distribution.blobs import stored_size
 from occystrap_registry.distribution.chunked_upload import ChunkedUpload
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.known_blobs import KnownBlobs
@@ -43,11 +44,10 @@ class Uploads:
 
     def size(self, digest: Digest) -> int | None:
         """Return the size in bytes of a blob of the repository, None if it is missing or the size not reported."""
-        reply = self._client.fetch('HEAD', self._address.blob(digest), self._address.push_scope)
-        if reply.status not in (200, 404):
+        reply, size = stored_size(self._client, digest, self._address.push_scope)
+        if reply.status >= 500 or reply.status == 429:
             raise self._client.failure(reply, f'HEAD of blob {digest} at {self._address.host} failed')
-        length = reply.headers.get('content-length', '')
-        return int(length) if reply.status == 200 and length.isascii() and length.isdigit() else None
+        return size if reply.status < 300 or reply.status == 416 else None  # some hide what is not there: 401, 403
 
     def put(self, descriptor: Descriptor, body: Body) -> bool:
         """Send a blob; return False, without sending, if another thread has sent it.

@@ -24,6 +24,8 @@ class Endpoint:
     base: httpx.URL | None = None
     answered: bool = False
     largest: float = float('inf')
+    heads_blobs: bool = True
+    """Whether HEAD of a blob is of use there."""
     challenges: Sequence[str] | None = None
     """WWW-Authenticate of its `/v2/` for who is not logged in, None until that was requested."""
 

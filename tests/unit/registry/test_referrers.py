@@ -247,3 +247,49 @@ def test_a_manifest_that_does_not_refer_to_what_it_is_listed_for(start: Start, s
     put_manifest(source, index_raw(stranger), referrers_tag(image.digest), media_types.OCI_INDEX, 'many')
     with pytest.raises(InvalidImage, match=f'{stranger.digest} is listed as a referrer of {image.digest}, but'):
         open_at(source, settings, referrers=True)
+
+
+@pytest.fixture
+def client(server: Scripted) -> Iterator[RegistryClient]:
+    """A client of the scripted server."""
+    opened = client_of(server.host, Settings(retries=0))
+    yield opened
+    opened.close()
+
+
+HTML = Say(200, b'<html>Sign in</html>', headers=[('Content-Type', 'text/html')])
+JSON = [('Content-Type', 'application/json')]
+
+
+@pytest.mark.parametrize('answer', [
+    Say(400), Say(404), Say(405), Say(406), Say(501), HTML, Say(302, headers=[('Location', '/signin')]),
+    Say(200, b'{}', headers=JSON), Say(200, b'[]', headers=JSON), Say(200), Say(200, b'null', headers=JSON),
+    Say(200, b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": null}',
+        headers=[('Content-Type', media_types.OCI_INDEX)])])
+def test_an_api_that_is_none(answer: Say, server: Scripted, client: RegistryClient) -> None:
+    subject = Digest.of(b'subject')
+    server.routes['GET /signin'] = HTML
+    server.routes[f'GET /v2/app/referrers/{subject}'] = answer
+    assert list_referrers(client, subject) == []
+    listed = Descriptor(media_types.OCI_MANIFEST, Digest.of(b'referrer'), 8)
+    server.routes[f'GET /v2/app/manifests/{referrers_tag(subject)}'] = Say(
+        200, Index.build([listed]).raw, headers=[('Content-Type', media_types.OCI_INDEX)])
+    assert [entry.digest for entry in list_referrers(client, subject)] == [listed.digest]
+
+
+@pytest.mark.parametrize('answer', [Say(403), Say(500), Say(200, b'{"manifests": [', headers=[
+    ('Content-Type', media_types.OCI_INDEX)])])
+def test_a_list_that_cannot_be_read_is_an_error(answer: Say, server: Scripted, client: RegistryClient) -> None:
+    server.routes[f'GET /v2/app/referrers/{Digest.of(b"subject")}'] = answer
+    with pytest.raises((ServiceError, InvalidImage)):
+        list_referrers(client, Digest.of(b'subject'))
+
+
+def test_a_digest_written_as_tag_may_mean_the_subject_itself(server: Scripted, client: RegistryClient) -> None:
+    manifest = sample_image().manifest
+    assert manifest
+    index = Index.build([manifest.descriptor])
+    for document, kind in ((manifest, media_types.OCI_MANIFEST), (index, media_types.OCI_INDEX)):
+        server.routes[f'GET /v2/app/manifests/{referrers_tag(document.digest)}'] = Say(
+            200, document.raw, headers=[('Content-Type', kind)])
+        assert list_referrers(client, document.digest) == []

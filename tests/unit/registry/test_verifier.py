@@ -14,7 +14,7 @@ from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.plugin import verify_output
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.unit.registry.images import push, put_manifest, serve, verify
-from tests.unit.registry.scripted import Say, Scripted
+from tests.unit.registry.scripted import Asked, Say, Scripted
 
 FAST, FULL = VerifyLevel.FAST, VerifyLevel.FULL
 LEVELS = [FAST, FULL]
@@ -160,17 +160,47 @@ def test_a_500_for_one_item_alone_is_a_difference(scripted: tuple[Scripted, Rece
 def test_one_item_that_cannot_be_seen_is_not_a_success(scripted: tuple[Scripted, Receipt]) -> None:
     server, receipt = scripted
     layer = only(receipt, 'layer')
+    whole = server.routes[f'GET /v2/app/blobs/{layer.digest}']
+    assert isinstance(whole, Say)
     server.routes[f'HEAD /v2/app/blobs/{layer.digest}'] = Say(403)
+    server.routes[f'GET /v2/app/blobs/{layer.digest}'] = lambda asked: Say(403) if 'range' in asked.headers else whole
     results = verify(receipt, Settings(retries=0), FAST)
     assert results.outcome is Outcome.UNVERIFIED and [each.item for each in results.findings] == [str(layer)]
     assert verify(receipt, Settings(retries=0), FULL).outcome is Outcome.VERIFIED
 
 
+CHUNKED = Say(200, headers=[('Transfer-Encoding', 'chunked')])
+
+
 def test_a_size_that_is_not_told(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
     server, receipt = scripted
-    headers = [('Transfer-Encoding', 'chunked')]
-    server.routes[f'HEAD /v2/app/blobs/{only(receipt, "layer").digest}'] = Say(200, headers=headers)
+    for method in ('HEAD', 'GET'):
+        server.routes[f'{method} /v2/app/blobs/{only(receipt, "layer").digest}'] = CHUNKED
     assert verify(receipt, settings, FAST).outcome is Outcome.UNVERIFIED
+
+
+@pytest.mark.parametrize('ranges', [True, False])
+@pytest.mark.parametrize('head', [Say(302, headers=[('Location', '/signed')]), Say(400), Say(401), Say(403), Say(405),
+                                  CHUNKED, Say(200, headers=[('Content-Length', '0')])])
+def test_where_head_is_of_no_use_get_is(head: Say, ranges: bool, scripted: tuple[Scripted, Receipt], settings: Settings,
+                                        ) -> None:
+    server, receipt = scripted
+    server.routes['HEAD /signed'] = Say(403)
+    blobs = {f'/v2/app/blobs/{each.digest}': each.size for each in receipt.of_kind('layer')}
+    for path, size in blobs.items():
+        whole = server.routes[f'GET {path}']
+        assert isinstance(whole, Say)
+
+        def first(asked: Asked, whole: Say = whole, size: int = size) -> Say:
+            part = Say(206, whole.body[:1], headers=[('Content-Range', f'bytes 0-0/{size}')])
+            return part if ranges and 'range' in asked.headers else whole
+        server.routes[f'HEAD {path}'], server.routes[f'GET {path}'] = head, first
+    assert verify(receipt, settings, FAST).outcome is Outcome.VERIFIED
+    smaller = next(iter(blobs))
+    server.routes[f'GET {smaller}'] = Say(206, b'x', headers=[('Content-Range', f'bytes 0-0/{blobs[smaller] - 1}')])
+    assert verify(receipt, settings, FAST).outcome is Outcome.FAILED
+    server.routes[f'GET {smaller}'] = Say(404)
+    assert verify(receipt, settings, FAST).outcome is Outcome.FAILED
 
 
 def test_a_manifest_served_as_something_else(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
