@@ -1,7 +1,7 @@
 """Downloading blobs: as streams, resumed after a broken connection, never held in memory."""
 from collections.abc import Iterator
 
-from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError
 from occystrap_core.files import ChunkedSource, inflated_size
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.client import RegistryClient
@@ -9,6 +9,8 @@ from occystrap_registry.transport.answers import Answer, Reply
 from occystrap_registry.transport.http_library import httpx
 
 _PROGRESS = 1 << 20
+_NO_RANGES = (206, 400, 405, 416, 501)
+"""Answers to a request for the rest of a blob, after which it is requested as a whole; 206 is one of other bytes."""
 FOUND = (200, 206, 416)
 """Answers for a blob that is there: to a request for the first byte of an empty one it is 416."""
 
@@ -21,11 +23,13 @@ class BlobSource(ChunkedSource):
         self._client, self._descriptor = client, descriptor
         self._attempts = client.attempts()
         self._answer: Answer | None = None
+        self._ranges = True
+        """Whether the server resumes; else the download starts over, and the first bytes are skipped."""
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the bytes as they arrive from the network."""
         offset, begun = 0, 0
-        while True:
+        while not offset or offset < self._descriptor.size:  # a server may end a whole body with an error
             try:
                 for piece in self._received(offset):
                     offset += len(piece)
@@ -54,27 +58,28 @@ class BlobSource(ChunkedSource):
             skip -= dropped
             if len(piece) > dropped:
                 yield piece[dropped:] if dropped else piece
-        if received < self._descriptor.size and not _has_known_end(answer):
+        if received < self._descriptor.size and (offset or not _has_known_end(answer)):
+            self._ranges = self._ranges and not _has_known_end(answer)  # less than the rest: a server of slices
             raise httpx.RemoteProtocolError('the connection was closed within the blob')
         self.close()
 
     def _opened(self, offset: int) -> Answer:
         """Return the answer whose body begins at `offset` (RFC 9110, 14.2), or at 0."""
-        headers = {'Range': f'bytes={offset}-'} if offset else {}
         address, digest = self._client.address, self._descriptor.digest
         while True:
+            resumes = offset > 0 and self._ranges
+            headers = {'Range': f'bytes={offset}-'} if resumes else {}
             answer = self._client.once('GET', address.blob(digest), address.pull_scope, headers)
-            if answer.status == 200 or (answer.status == 206 and offset):
-                break
+            if answer.status == 200 or _resumes_at(answer, offset):
+                return answer
             with answer:
                 reply = answer.whole()
+            if resumes and reply.status in _NO_RANGES:
+                self._ranges = False
+                continue
             if not self._attempts.again(reply):
                 raise _missing(self._client, self._descriptor) if reply.status == 404 else self._client.failure(
                     reply, f'blob {digest} cannot be read from {address.reference.name}')
-        if answer.status == 206 and not answer.headers.get('content-range', '').startswith(f'bytes {offset}-'):
-            answer.close()
-            raise ServiceUnavailable(f'{address.host} resumes blob {digest} at a wrong offset')
-        return answer
 
 
 def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
@@ -137,6 +142,10 @@ def _missing(client: RegistryClient, descriptor: Descriptor) -> ImageNotFound | 
         return InvalidImage(f'blob {descriptor.digest} is a foreign layer, which {client.address.reference.name} does '
                             'not have: its urls are not followed', 'layer-missing')
     return ImageNotFound(f'blob {descriptor.digest} is not in {client.address.reference.name}', 'layer-missing')
+
+
+def _resumes_at(answer: Answer, offset: int) -> bool:
+    return answer.status == 206 and answer.headers.get('content-range', '').startswith(f'bytes {offset}-')
 
 
 def _has_known_end(answer: Answer) -> bool:

@@ -64,10 +64,36 @@ def test_a_body_without_length_that_ends_early(server: Scripted, settings: Setti
     assert read(server, settings) == BLOB
 
 
-def test_resumed_at_the_wrong_place(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), rest(3999)]
-    with pytest.raises(ServiceUnavailable, match='resumes blob'):
+@pytest.mark.parametrize('resumed', [
+    rest(3999), rest(4001), Say(206, BLOB[4000:]), Say(206, BLOB[4000:], [('Content-Range', 'Bytes 4000-')]),
+    Say(400), Say(405), Say(416), Say(501)])
+def test_what_is_no_resumption_starts_over_once(resumed: Say, server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), resumed, Say(200, BLOB, cut=5000), Say(200, BLOB)]
+    assert read(server, settings) == BLOB
+    assert ranges(server) == [None, 'bytes=4000-', None, None] and settings.requests.retries == 2
+
+
+def test_a_server_of_slices_starts_over(server: Scripted, settings: Settings) -> None:
+    part = Say(206, BLOB[4000:4100], [('Content-Range', f'bytes 4000-4099/{SIZE}')])
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), part, Say(200, BLOB)]
+    assert read(server, settings) == BLOB and ranges(server) == [None, 'bytes=4000-', None]
+
+
+def test_never_a_whole_blob_is_an_error(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), *[Say(206, b'x')] * 20]
+    with pytest.raises(ServiceError, match='HTTP 206'):
         read(server, settings)
+    assert len(ranges(server)) == 3
+
+
+def test_an_error_after_the_last_byte_is_none(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = [Say(200, BLOB, [('Content-Length', str(SIZE + 10))]), Say(416)]
+    assert read(server, settings) == BLOB and ranges(server) == [None]
+
+
+def test_a_206_that_nobody_asked_for_may_be_the_whole(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = rest(0)
+    assert read(server, settings) == BLOB
 
 
 def test_breaking_off_again_and_again(server: Scripted, settings: Settings) -> None:
