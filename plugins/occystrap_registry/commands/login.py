@@ -11,7 +11,7 @@ from occystrap_registry.credentials.auth_files import AuthFile, place_to_write, 
 from occystrap_registry.credentials.credential_store import forget_login, keep_login
 from occystrap_registry.credentials.logins import HUB, Login, plain_key
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.transport.address import Address
+from occystrap_registry.transport.address import Address, possible_host
 
 _LONGEST = 64 << 10
 _HUB_API = 'registry-1.docker.io'
@@ -74,7 +74,7 @@ def _host(text: str) -> str:
     host = plain_key(text.removeprefix('registry://'))
     if '/' in host:
         raise UsageError(f'a login is for a registry, not for a repository of it: give {host.partition("/")[0]} alone')
-    return Reference.parse(f'{host}/any', with_host=True).host
+    return possible_host(Reference.parse(f'{host}/any', with_host=True).host)
 
 
 def _read_login(user: str | None, password: str | None, from_stdin: bool) -> Login:

@@ -7,9 +7,11 @@ from occystrap_core.oci import Digest, Reference, split_pattern
 from occystrap_registry.credentials.given_credentials import given_credentials
 from occystrap_registry.credentials.logins import Credentials
 from occystrap_registry.transport.hosts import is_loopback
+from occystrap_registry.transport.http_library import httpx
 
 _HUB = ('docker.io', 'index.docker.io')
 _HUB_API = 'registry-1.docker.io'
+_LAST_PORT, _LONGEST_LABEL = 65535, 63  # RFC 9293, 3.1; RFC 1035, 2.3.4
 _DIGEST = re.compile(r'sha\d+:[^/]*')
 
 
@@ -80,7 +82,7 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
         raise UsageError(f'registry://{named} is a pattern, which only sources can have: use fields such as '
                          '{repository}:{tag} in a destination')
     reference = pattern or Reference.parse(named, with_host=True).with_default_tag()
-    host = reference.host.lower()
+    host = possible_host(reference.host)
     if host in _HUB and '/' not in reference.repository:
         reference = Reference(f'library/{reference.repository}', reference.tag, reference.digest, reference.host)
     host = _HUB_API if host in _HUB else host
@@ -89,6 +91,20 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
         settings.credentials[host] = credentials
     return Address(reference, host, bool(location.options.get('insecure')),
                    credentials or settings.credentials.get(host), http2=bool(location.options.get('http2')))
+
+
+def possible_host(host: str) -> str:
+    """Return `host[:port]` in lower case; raises UsageError for one that no machine can have."""
+    try:
+        url = httpx.URL(f'https://{host.lower()}/')
+        is_name, labels, port = bool(url.host), url.raw_host.split(b'.'), url.port
+    except (httpx.InvalidURL, UnicodeError, ValueError):  # idna's errors are UnicodeErrors
+        is_name, labels, port = False, [], None
+    if not is_name or any(len(label) > _LONGEST_LABEL for label in labels):
+        raise UsageError(f'{host[:80]!r} cannot be the name of a registry: HOST[:PORT] is expected') from None
+    if port is not None and not 0 < port <= _LAST_PORT:
+        raise UsageError(f'{host[:80]!r} has an impossible port: the highest is {_LAST_PORT}')
+    return host.lower()
 
 
 def _pattern(named: str) -> Reference | None:

@@ -82,3 +82,18 @@ def test_other_machines(host: str) -> None:
                                   'Metadata.Google.Internal.', 'user@169.254.169.254', '[fd00:ec2::254]'])
 def test_where_nobody_is_sent(host: str) -> None:
     assert is_metadata(host)
+
+
+@pytest.mark.parametrize('host', [
+    '127.0.0.1:99999', '127.0.0.1:65536', 'localhost:0', '[::1]:99999', 'xn--a:5000', '[:::]:5000', '[::g]:5000',
+    f'{"a" * 64}.example', f'{"a" * 300}.example', 'a..example', '[]:1'])
+def test_hosts_that_cannot_be(host: str) -> None:
+    with pytest.raises(UsageError):
+        parse_address(location(f'{host}/app:v1'), Settings())
+
+
+@pytest.mark.parametrize('host', [
+    '127.0.0.1:65535', '[::1]:1', '[fe80::1]', 'xn--bcher-kva.example', f'{"a" * 63}.example', 'A.Example:5000',
+    'localhost'])
+def test_hosts_that_can_be(host: str) -> None:
+    assert parse_address(location(f'{host}/app:v1'), Settings()).host == host.lower()
