@@ -10,7 +10,8 @@ from occystrap_core.tar.globs import Globs, plain_path
     ('/var/cache', b'var/cache/x'), ('var/*/apt', b'var/cache/apt'), ('**/apt', b'apt'), ('**/apt', b'var/cache/apt'),
     ('var/**/x', b'var/x'), ('var/**/x', b'var/a/b/x'), ('var/**', b'var/a/b'), ('a?c', 'aäc'.encode()),
     ('a?c', b'a\xffc'), ('[a-c]x', b'bx'), ('[!a-c]x', 'äx'.encode()), ('[ä]x', 'äx'.encode()), (r'\*', b'*'),
-    ('naïve*', 'usr/naïve.txt'.encode()), ('a.c', b'a.c'), ('[]]x', b']x'), ('x\\', b'x\\'), ('a**b', b'aXXb'),
+    ('naïve*', 'usr/naïve.txt'.encode()), ('a.c', b'a.c'), ('[]]x', b']x'), ('[]a]x', b'ax'), ('[!]a]x', b'bx'),
+    ('x\\', b'x\\'), ('a**b', b'aXXb'),
     ('new\nline', b'new\nline'), ('*', b'\n'),
 ])
 def test_matches(pattern: str, path: bytes) -> None:
@@ -20,7 +21,7 @@ def test_matches(pattern: str, path: bytes) -> None:
 @pytest.mark.parametrize(('pattern', 'path'), [
     ('*.pyc', b'a.py'), ('*.pyc', b'a.pycx'), ('var/cache', b'usr/var/cache'), ('/cache', b'var/cache'),
     ('a?c', b'a/c'), ('*', b''), ('var/**', b'var'), ('var/*/x', b'var/a/b/x'), ('a.c', b'abc'), ('[!a-c]x', b'/x'),
-    ('[!a-c]x', b'bx'), ('a**b', b'aX/Xb'), ('cache', b'caches'), (r'\*', b'x'),
+    ('[!a-c]x', b'bx'), ('[]a]x', b'a]x'), ('[!]a]x', b']x'), ('a**b', b'aX/Xb'), ('cache', b'caches'), (r'\*', b'x'),
 ])
 def test_does_not_match(pattern: str, path: bytes) -> None:
     assert not Globs([pattern]).match(path)

@@ -151,3 +151,29 @@ def test_a_stored_image_s_manifest_must_name_what_the_receipt_expects() -> None:
             else:
                 results.read(each, manifest.raw if each.kind == 'manifest' else CONFIG)
         assert receipt.gap() == '' and judge(receipt, FULL, results).outcome is verdict
+
+
+def messages(level: VerifyLevel, *reports: Report) -> list[str]:
+    """Return the findings about the first layer, of which all these observations are made."""
+    results = CheckResults()
+    for each in RECEIPT.expectations:
+        for report in reports if each == LAYERS[0] else (read,) if each.kind == 'config' else (found(READ),):
+            report(results, each)
+    return [each.message for each in judge(RECEIPT, level, results).problems]
+
+
+def test_what_was_checked_of_something_is_said() -> None:
+    assert messages(FULL, found(REPORTED)) == ['only what a service reports was checked, not its bytes read and hashed']
+    assert messages(FULL, found(READ, digest=False)) == ['only a part of it was checked, not its bytes read and hashed']
+    assert messages(FULL, found(REPORTED), found(READ, digest=False))[0].startswith('only a part of it')
+    assert messages(FULL) == ['it was not checked']
+
+
+def test_the_same_difference_is_said_once() -> None:
+    def smaller(results: CheckResults, each: Expectation) -> None:
+        results.found(each, size=each.size - 1, evidence=READ)
+
+    def other(results: CheckResults, each: Expectation) -> None:
+        results.found(each, size=each.size, digest=Digest.of(b'x'), evidence=READ)
+    said = messages(FULL, smaller, other, smaller, other)
+    assert len(said) == 2 and said[0].startswith('size in bytes is') and said[1].startswith('digest is')
