@@ -1,11 +1,13 @@
 """Docker archives made by hand, in the layout that skopeo writes."""
 import io
 import json
+import random
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from occystrap_core.oci import Digest
+from occystrap_core.testing.sample import sample_config
 
 
 def write_docker_archive(path: Path, config: bytes, layers: Sequence[bytes], *tags: str) -> Path:
@@ -19,3 +21,14 @@ def write_docker_archive(path: Path, config: bytes, layers: Sequence[bytes], *ta
             header.size = len(content)
             archive.addfile(header, io.BytesIO(content))
     return path
+
+
+def write_archive_of_noise(directory: Path, size: int) -> Path:
+    """Write an archive whose one layer, with a file of `size` bytes, does not compress."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode='w') as tar:
+        noise = tarfile.TarInfo('noise')
+        noise.size = size
+        tar.addfile(noise, io.BytesIO(random.Random('noise').randbytes(size)))
+    layer = packed.getvalue()
+    return write_docker_archive(directory / 'noise.tar', sample_config([layer]), [layer], 'noise:v1')

@@ -27,7 +27,8 @@ class RegistryClient:
         self.address, self.settings = address, settings
         self.authentication = Authentication(address, self._ask_for_token, settings)
         self._connections = Connections(address, settings)
-        self._others: list[RegistryClient] = []
+        self._others: dict[str, RegistryClient] = {}
+        """Clients of the registries that this one redirects to, by host."""
         self.endpoint = Endpoint.of(address.host, address.insecure, settings)
 
     def connect(self, scope: str) -> None:
@@ -111,11 +112,11 @@ class RegistryClient:
         host, path = answer.url.netloc.decode(), answer.url.raw_path.decode()
         if self.address.is_redirected or method not in ('GET', 'HEAD') or not path.startswith('/v2/'):
             return answer
-        address = self.address._replace(host=host, insecure=False, credentials=None, is_redirected=True)
-        other = RegistryClient(address, self.settings)
-        self._others.append(other)
+        if host not in self._others:
+            address = self.address._replace(host=host, insecure=False, credentials=None, is_redirected=True)
+            self._others.setdefault(host, RegistryClient(address, self.settings))
         try:
-            answered = other.once(method, path, scope, headers)
+            answered = self._others[host].once(method, path, scope, headers)
         except AccessDenied:
             return answer
         answer.close()
@@ -147,7 +148,7 @@ class RegistryClient:
     def close(self) -> None:
         """Interrupt current requests and refuse further ones; idle connections belong to the run."""
         self._connections.close()
-        for other in self._others:
+        for other in list(self._others.values()):
             other.close()
 
     def find_base(self) -> httpx.URL:

@@ -42,7 +42,7 @@ def explain(error: httpx.TransportError, host: str) -> str:
         return f'connection refused by {host}: is {service} running there?'
     if isinstance(error, TooSlow):
         return f'{host} {error}'
-    if isinstance(error, httpx.TimeoutException) or getattr(error, 'timed_out', False):
+    if isinstance(error, httpx.TimeoutException) or (isinstance(error, ProxyUnreachable) and error.timed_out):
         return f'{host} did not answer in time (--timeout)'
     if isinstance(cause, socket.gaierror):
         return f'{host} cannot be found: {cause.strerror}; is the name right?'

@@ -78,7 +78,7 @@ def _http_proxy(proxy: Proxy | None, context: ssl.SSLContext | None) -> httpcore
     """Return the proxy for httpcore; a SOCKS proxy is handled by the network."""
     if proxy is None or proxy.is_socks:
         return None
-    host = proxy.host.strip('[]').encode('idna')
+    host = proxy.bare_host.encode('idna')
     return httpcore.Proxy(httpcore.URL(scheme=proxy.scheme, host=host, port=proxy.port, target='/'), proxy.login,
                           ssl_context=context)
 

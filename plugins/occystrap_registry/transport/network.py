@@ -12,9 +12,8 @@ from occystrap_registry.transport.hosts import is_metadata, is_metadata_service,
 from occystrap_registry.transport.http_library import httpcore, httpx
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.proxies import Proxy
-from occystrap_registry.transport.socks import PORT, SocksError, connect_by
+from occystrap_registry.transport.socks import SocksError, connect_by
 
-_PORTS = {'http': 80, 'https': 443}
 _RESOLVE_FOR_PROXY = 2.0
 """Timeout in seconds for resolving here a name that a proxy will resolve."""
 
@@ -76,9 +75,10 @@ class Network(httpcore.NetworkBackend):
 
     def _to_proxy(self, proxy: Proxy, end: float, local_address: str | None, options: Iterable[Any] | None,
                   ) -> httpcore.NetworkStream:
-        host, port = proxy.host.strip('[]'), proxy.port or _PORTS.get(proxy.scheme, PORT)
+        port = proxy.port_or_default
         try:
-            return self._first(_resolved(host, port, end - time.monotonic()), port, end, local_address, options)
+            addresses = _resolved(proxy.bare_host, port, end - time.monotonic())
+            return self._first(addresses, port, end, local_address, options)
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
             raise ProxyUnreachable(proxy, error) from error
 

@@ -15,9 +15,9 @@ from occystrap_core import UsageError
 from occystrap_registry.transport.hosts import is_loopback
 from occystrap_registry.transport.http_library import httpx
 
-_PORTS = {'http': 80, 'https': 443}
 _SOCKS = ('socks5', 'socks5h')
 """With either, the proxy finds the host, as Go has it."""
+_PORTS = {'http': 80, 'https': 443, **dict.fromkeys(_SOCKS, 1080)}
 _PROXY = re.compile(r'(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?'
                     r'(?:(?P<user>[^@/?#:\s]*)(?::(?P<password>[^@/?#\s]*))?@)?'
                     r'(?P<host>\[[0-9A-Fa-f:.]+\]|[^][:@/?#\s]+)(?::(?P<port>[0-9]{1,5}))?/?')
@@ -46,6 +46,16 @@ class Proxy(NamedTuple):
     def is_socks(self) -> bool:
         """Whether it speaks SOCKS5, and not HTTP."""
         return self.scheme in _SOCKS
+
+    @property
+    def bare_host(self) -> str:
+        """The host, an IPv6 address without brackets."""
+        return self.host.strip('[]')
+
+    @property
+    def port_or_default(self) -> int:
+        """The port, by default that of the scheme."""
+        return self.port or _PORTS[self.scheme]
 
     @property
     def netloc(self) -> str:
@@ -83,7 +93,7 @@ def _parse(variable: str, value: str) -> Proxy:
     if not found or int(found['port'] or 0) > 65535:
         raise UsageError(f'{variable} is not the URL of a proxy, as http://USER:PASSWORD@HOST:PORT: write special '
                          'characters of USER and PASSWORD as %23 for #, %2F for /, %40 for @')
-    if scheme not in (*_PORTS, *_SOCKS):
+    if scheme not in _PORTS:
         raise UsageError(f'{variable} names a proxy of an unknown kind: name one of http, https, socks5 or socks5h')
     user, password = (unquote_to_bytes(found[part] or '') for part in ('user', 'password'))
     port = int(found['port']) if found['port'] else None

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from occystrap_registry.transport.proxies import Proxy
 
-PORT = 1080
 _VERSION, _LOGIN_VERSION, _CONNECT = 5, 1, 1
 _NO_LOGIN, _LOGIN, _NONE_ACCEPTED = 0, 2, 0xff
 _IPV4, _NAME, _IPV6 = 1, 3, 4

@@ -1,14 +1,10 @@
 """HTTP/2 with a registry behind nginx, which logs the protocol of each request."""
-import io
-import random
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from occystrap_core.testing.sample import sample_config
-from tests.functional.archives import write_docker_archive
+from tests.functional.archives import write_archive_of_noise
 from tests.services.command_line import CommandLine
 from tests.services.registry import Registry
 from tests.services.sample import put_sample_image
@@ -38,7 +34,7 @@ def test_an_image_comes_and_goes(query: str, protocol: str, registry: Registry, 
 def test_large_layers_and_several_connections(registry: Registry, nginx: Callable[..., Registry],
                                               occystrap: CommandLine, tmp_path: Path) -> None:
     front = nginx(registry)
-    archive = _archive_of_noise(tmp_path, 40 << 20)
+    archive = write_archive_of_noise(tmp_path, 40 << 20)
     for source, destination in [(f'tar://{archive}', f'registry://{front.host}/http2/large:v1?http2=true'),
                                 (f'registry://{front.host}/http2/large:v1?http2=true', 'dir://out')]:
         occystrap('process', source, destination, '--verify=full').assert_success()
@@ -56,18 +52,7 @@ def test_a_proxy_that_takes_no_large_bodies(registry_factory: Callable[[], Regis
                                             occystrap: CommandLine, tmp_path: Path) -> None:
     target = registry_factory()
     front = nginx(target, client_max_body_size='1m')
-    archive = _archive_of_noise(tmp_path, 5 << 20)
+    archive = write_archive_of_noise(tmp_path, 5 << 20)
     occystrap('process', f'tar://{archive}', f'registry://{front.host}/large/app:v1?http2=true').assert_success()
     patches = [each for each in target.requests() if each.startswith('PATCH ')]
     assert len(patches) >= 6 and all(each.endswith(' 202') for each in patches)
-
-
-def _archive_of_noise(directory: Path, size: int) -> Path:
-    """Write an archive whose one layer does not compress."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode='w') as tar:
-        noise = tarfile.TarInfo('noise')
-        noise.size = size
-        tar.addfile(noise, io.BytesIO(random.Random('noise').randbytes(size)))
-    layer = packed.getvalue()
-    return write_docker_archive(directory / 'noise.tar', sample_config([layer]), [layer], 'noise:v1')

@@ -1,14 +1,10 @@
 """How blobs travel: mounted where they can be, in chunks where they must, over few connections."""
-import io
-import random
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from occystrap_core.testing.sample import sample_config
-from tests.functional.archives import write_docker_archive
+from tests.functional.archives import write_archive_of_noise
 from tests.functional.images import raw_manifest
 from tests.services.command_line import CommandLine
 from tests.services.registry import Registry
@@ -54,7 +50,7 @@ def test_a_proxy_that_takes_no_large_bodies(registry_factory: Callable[[], Regis
                                             occystrap: CommandLine, tmp_path: Path) -> None:
     target = registry_factory()
     front = nginx(target, client_max_body_size='1m')
-    archive = _archive_of_noise(tmp_path, 5 << 20)
+    archive = write_archive_of_noise(tmp_path, 5 << 20)
     occystrap('process', f'tar://{archive}', f'registry://{front.host}/large/app:v1', '--verify=full').assert_success()
     patches = [each for each in target.requests() if each.startswith('PATCH ')]
     assert len(patches) >= 6 and all(each.endswith(' 202') for each in patches)
@@ -68,14 +64,3 @@ def test_connections_are_kept_for_the_run(registry_factory: Callable[[], Registr
     result = occystrap('process', f'registry://{source.host}/team/*:v1', 'dir://out?unique_names=true', '-J', '4',
                        wrapper=('prlimit', '--nofile=100'))
     assert result.assert_success().err.splitlines()[-1].endswith('40/40 verified')
-
-
-def _archive_of_noise(directory: Path, size: int) -> Path:
-    """Write an archive whose one layer does not compress."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode='w') as tar:
-        noise = tarfile.TarInfo('noise')
-        noise.size = size
-        tar.addfile(noise, io.BytesIO(random.Random('noise').randbytes(size)))
-    layer = packed.getvalue()
-    return write_docker_archive(directory / 'noise.tar', sample_config([layer]), [layer], 'noise:v1')
