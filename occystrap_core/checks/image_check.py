@@ -3,10 +3,10 @@ from collections.abc import Callable
 
 from occystrap_core.checks.findings import Findings
 from occystrap_core.checks.layers import LayerChecks
-from occystrap_core.checks.metadata import check_blobs, check_metadata
+from occystrap_core.checks.metadata import check_blobs, check_index, check_metadata
 from occystrap_core.errors import UsageError
 from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Content
+from occystrap_core.image.image_index import Content, ImageIndex
 from occystrap_core.pipeline.inspection import images_of, read_layers
 from occystrap_core.settings import Settings
 
@@ -17,6 +17,8 @@ def check_content(content: Content, settings: Settings, advance: Callable[[int],
     Raises ServiceError and others for failures that the image is not responsible for.
     """
     findings = Findings()
+    if isinstance(content, ImageIndex):
+        check_index(content, findings)
     for image in images_of(content):
         _check_image(image, findings, settings, advance, fast)
     return findings

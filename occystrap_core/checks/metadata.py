@@ -1,28 +1,99 @@
 """Checking metadata: config and manifest, the layers' numbers, sizes and compressions."""
+import json
+from collections.abc import Iterator
+
 from occystrap_core.checks.findings import Findings, rule_of
 from occystrap_core.errors import ImageError
 from occystrap_core.files.compression import Peeked, detect_compression
 from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci import media_types
+from occystrap_core.oci.documents import parse_json, parse_object
+from occystrap_core.oci.field_names import CONFIG_FIELDS, MANIFEST_FIELDS, FieldNames
+from occystrap_core.oci.manifest import Index, Manifest
 
 
 def check_metadata(image: Image, findings: Findings) -> None:
     """Check config and manifest (image-spec config.md, manifest.md); reads no layer."""
     _check_config(image, findings)
     if image.manifest:
-        kinds = {media_type.startswith('application/vnd.docker.') for media_type in (
-            image.manifest.media_type, image.manifest.config.media_type,
-            *(layer.media_type for layer in image.manifest.layers))}
-        if len(kinds) > 1:
-            findings.add('media-types-mixed', f'{image.reference}: media types of Docker and of OCI in one manifest')
+        check_document(image.manifest, str(image.reference), findings)
+        _check_manifest(image.manifest, str(image.reference), findings)
+    _check_platforms(image, findings)
+
+
+def check_document(document: Manifest | Index, name: str, findings: Findings) -> None:
+    """Check what a manifest or index says that it is, and as what it was served."""
+    said = parse_object(document.raw, 'the manifest', names=MANIFEST_FIELDS)
+    if not said.get('mediaType'):
+        findings.add('manifest-untyped', f'{name}: the manifest has no mediaType')
+    if said.get('schemaVersion') is None:
+        findings.add('manifest-version', f'{name}: the manifest has no schemaVersion')
+    if document.served_as is not None and media_types.essence(document.served_as) != document.media_type:
+        findings.add('manifest-content-type', f'{name}: the manifest, a {document.media_type}, is served as '
+                                              f'{document.served_as or "nothing"!r}')
+    _check_spelling(document.raw, MANIFEST_FIELDS, f'{name}: the manifest', findings)
+    if isinstance(document, Index):
+        for entry in document.manifests:
+            if media_types.is_generic(entry.media_type):
+                findings.add('entry-media-type', f'{name}: {entry.digest} is listed as {entry.media_type!r}')
+
+
+def check_index(index: ImageIndex, findings: Findings) -> None:
+    """Check an index, and the indexes in it, without their images."""
+    check_document(index.index, str(index.reference), findings)
+    _check_platforms(index, findings)
+    for child in index.children:
+        if isinstance(child.content, ImageIndex):
+            check_index(child.content, findings)
+
+
+def _check_manifest(manifest: Manifest, name: str, findings: Findings) -> None:
+    types = (manifest.media_type, manifest.config.media_type, *(layer.media_type for layer in manifest.layers))
+    families = {each.startswith('application/vnd.docker.') for each in types if not media_types.is_generic(each)}
+    if len(families) > 1:
+        findings.add('media-types-mixed', f'{name}: media types of Docker and of OCI in one manifest')
+    if manifest.config.media_type not in media_types.CONFIGS:
+        findings.add('config-media-type', f'{name}: the config is listed as {manifest.config.media_type!r}')
+    if not manifest.layers and parse_object(manifest.raw, 'the manifest', names=MANIFEST_FIELDS).get('layers') is None:
+        findings.add('layers-missing', f'{name}: the manifest has no list of layers, an empty one is expected')
+
+
+def _check_platforms(content: Image | ImageIndex, findings: Findings) -> None:
+    if content.origin and (count := content.origin.unlabelled):
+        findings.add('platform-missing', f'{content.reference}: {count} images in the index have no platform there')
+
+
+def _check_spelling(raw: bytes, names: FieldNames, what: str, findings: Findings) -> None:
+    for written, meant in respelled(json.loads(raw), parse_json(raw, what, names=names)):
+        findings.add('field-case', f'{what} has {written!r} for {meant!r}')
+
+
+def respelled(written: object, read: object) -> Iterator[tuple[str, str]]:
+    """Yield the names of fields that are written in another case than specified, and the specified ones.
+
+    `written` is a document with the names as they are, `read` the same document as core reads it.
+    """
+    if isinstance(written, dict) and isinstance(read, dict):
+        for (name, inner), (meant, other) in zip(written.items(), read.items(), strict=True):
+            if name != meant:
+                yield name, meant
+            yield from respelled(inner, other)
+    elif isinstance(written, list) and isinstance(read, list):
+        for inner, other in zip(written, read, strict=True):
+            yield from respelled(inner, other)
 
 
 def _check_config(image: Image, findings: Findings) -> None:
     document = image.config.document
-    kind = document['rootfs'].get('type')
+    rootfs = document.get('rootfs') or {}
+    kind = rootfs.get('type')
     if kind != 'layers' and (kind or image.diff_ids):  # BuildKit wrote {} for an image without layers
         findings.add('rootfs-type', f'rootfs.type is {kind!r}, layers is expected')
+    if rootfs.get('diff_ids') is None:
+        findings.add('diff-ids-missing', 'the config has no list of diff_ids, an empty one is expected')
+    _check_spelling(image.config.raw, CONFIG_FIELDS, 'the config', findings)
     missing = [name for name in ('architecture', 'os') if not document.get(name)]
     if missing:
         findings.add('config-platform', f'the config does not say {" and ".join(missing)}')
@@ -59,5 +130,5 @@ def _check_blob(layer: Layer, findings: Findings) -> None:
     with layer.stored() as stream:
         actual = detect_compression(Peeked(stream).peek())
     if actual is not promised:
-        findings.add('layer-media-type', f'it is {actual.text}, its media type says {promised.text}', layer.index,
-                     blob.digest)
+        findings.add('layer-media-type', f'it is {actual.text}, its media type '
+                                         f'{media_types.said_of_layer(blob.media_type)}', layer.index, blob.digest)

@@ -8,6 +8,7 @@ from occystrap_core.files.stream import Readable
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import StoredLayer
+from occystrap_core.oci import media_types
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
@@ -58,9 +59,12 @@ class BlobStore(ABC):
 
     def platform(self, manifest: Manifest) -> Platform | None:
         """Return the platform in the config of an image; None if it has none, or the manifest is of no image."""
-        if not manifest.is_image:
+        if not manifest.may_be_image:
             return None
-        platform = ImageConfig.parse(self.document(manifest.config, 'the config')).platform
+        raw = self.document(manifest.config, 'the config')
+        if not manifest.is_image_with(raw):
+            return None
+        platform = ImageConfig.parse(raw).platform
         return platform if str(platform) else None
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
@@ -68,10 +72,16 @@ class BlobStore(ABC):
         return StoredLayer(index, descriptor, diff_id, partial(self.blob, descriptor),
                            cache(partial(self.tar_size, descriptor)), partial(self.blob_size, descriptor))
 
-    def image(self, reference: Reference, manifest: Manifest) -> Image:
-        """Return the image, having read its config; raises as `manifest` does."""
+    def image(self, reference: Reference, manifest: Manifest, raw: bytes | None = None) -> Image:
+        """Return the image; its config is read unless it is given as `raw`. Raises as `manifest` does."""
         with set_error_rule('config'):
-            config = ImageConfig.parse(self.document(manifest.config, f'the config of {reference}'))
+            raw = self._config(reference, manifest) if raw is None else raw
+            readable = all(media_types.may_be_layer(layer.media_type) for layer in manifest.layers)
+            if readable and not manifest.is_image_with(raw):  # else its first unreadable layer is named
+                kind = manifest.config.media_type or 'blob without a media type'
+                raise InvalidImage(f'{reference} is no container image: its config is a {kind} that lists other layers '
+                                   'or has no platform; to copy it as it is, give --platform=all', 'image-invalid')
+            config = ImageConfig.parse(raw)
         # Image checks that there are as many layers as diff_ids
         layers = [self._layer(reference, index, descriptor, diff_id)
                   for index, (descriptor, diff_id) in enumerate(zip(manifest.layers, config.diff_ids))]
@@ -87,9 +97,18 @@ class BlobStore(ABC):
 
     def artifact(self, reference: Reference, manifest: Manifest) -> Artifact:
         """Return the artifact, having read the blob that its manifest has as its config; raises as `manifest` does."""
-        config = self.document(manifest.config, f'the config of {reference}')
-        return Artifact(reference, config, manifest, self.blob)
+        return Artifact(reference, self._config(reference, manifest), manifest, self.blob)
 
     def open(self, reference: Reference, manifest: Manifest) -> Image:
-        """Return the image, or the artifact, depending on the manifest's media types."""
-        return self.image(reference, manifest) if manifest.is_image else self.artifact(reference, manifest)
+        """Return the image, or the artifact, depending on the manifest's media types, and on the config if these do not
+        decide it."""
+        if not manifest.may_be_image:
+            return self.artifact(reference, manifest)
+        with set_error_rule('config'):
+            raw = self._config(reference, manifest)
+        if manifest.is_image_with(raw):
+            return self.image(reference, manifest, raw)
+        return Artifact(reference, raw, manifest, self.blob)
+
+    def _config(self, reference: Reference, manifest: Manifest) -> bytes:
+        return self.document(manifest.config, f'the config of {reference}')

@@ -81,7 +81,7 @@ def _several(reader: ManifestReader, index: Index, choice: PlatformChoice,
 
 def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice) -> Image:
     manifest = _selected(reader, found, choice) if isinstance(found, Index) else found
-    if manifest.config.media_type not in media_types.CONFIGS:
+    if not media_types.may_be_config(manifest.config.media_type):
         if not choice.platforms:  # all was requested: take whatever is there
             return reader.contents.artifact(reader.reference, manifest)
         raise InvalidImage(f'{reader.reference} is no container image: its config is a {manifest.config.media_type}')

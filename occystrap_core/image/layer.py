@@ -153,8 +153,9 @@ class StoredLayer(Layer):
         assert self.descriptor
         promised = media_types.layer_compression(self.descriptor.media_type)
         if compression is not promised:
-            self.note = (f'layer {self.index}, {self.descriptor.digest}, is {compression.text}, its media type says '
-                         f'{promised.text}: it was read according to its content')
+            said = media_types.said_of_layer(self.descriptor.media_type)
+            self.note = (f'layer {self.index}, {self.descriptor.digest}, is {compression.text}, its media type {said}: '
+                         'it was read according to its content')
 
     def tar_size(self) -> int | None:
         """Return the source's hint, or the blob's size if it is not compressed."""

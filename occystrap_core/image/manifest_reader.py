@@ -8,6 +8,7 @@ from occystrap_core.image.image_index import Child, Content, ImageIndex
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.oci.media_types import is_generic
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
 
@@ -105,7 +106,7 @@ class ManifestReader:
         if len(document.raw) != entry.size:
             raise SizeMismatch(f'{self._named(entry.digest)} has {len(document.raw)} bytes, should have {entry.size}',
                                'manifest-size')
-        if document.media_type != entry.media_type:
+        if document.media_type != entry.media_type and not is_generic(entry.media_type):
             raise InvalidImage(f'{self._named(entry.digest)} is a {document.media_type}, listed as {entry.media_type}',
                                'manifest-media-type')
         if entry.digest not in self._contents:

@@ -4,6 +4,7 @@ from typing import NamedTuple, Self
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.oci.media_types import INDEXES
 
 _ATTESTATION = 'vnd.docker.reference.type'
 
@@ -16,13 +17,15 @@ class Origin(NamedTuple):
 
     digest: Digest | None
     platforms: tuple[str, ...] = ()
+    unlabelled: int = 0
+    """The number of images in the index whose entry has no platform."""
 
     @classmethod
     def of(cls, found: Manifest | Index) -> Self:
         """Return the origin of content that is taken from a document, in whole or in part."""
         if isinstance(found, Manifest):
             return cls(found.digest)
-        return cls(found.digest, platforms_of(found))
+        return cls(found.digest, platforms_of(found), sum(map(_is_unlabelled, found.manifests)))
 
     @classmethod
     def of_entries(cls, entries: Index) -> Self:
@@ -34,6 +37,10 @@ class Origin(NamedTuple):
 def platforms_of(index: Index) -> tuple[str, ...]:
     """Return the platforms of the images in an index, without attestations."""
     return tuple(str(entry.platform or 'unknown') for entry in index.manifests if is_image(entry))
+
+
+def _is_unlabelled(entry: Descriptor) -> bool:
+    return is_image(entry) and not (entry.platform and str(entry.platform)) and entry.media_type not in INDEXES
 
 
 def is_image(entry: Descriptor) -> bool:

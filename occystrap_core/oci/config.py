@@ -7,7 +7,7 @@ from typing import Any, Self
 from occystrap_core.errors import InvalidImage, set_error_rule
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump_json, list_or_null, parse_object, required_field
-from occystrap_core.oci.field_names import CONFIG_FIELDS
+from occystrap_core.oci.field_names import AMBIGUOUS, CONFIG_FIELDS
 from occystrap_core.oci.platform import Platform
 
 
@@ -20,11 +20,28 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Return the config in `raw`; raises InvalidImage if it is no config or has no rootfs of layers."""
+        """Return the config in `raw`; raises InvalidImage if it is no config or has no rootfs of layers.
+
+        The config of an image without layers may have no rootfs, if it names a platform.
+        """
         with set_error_rule('config'):
             document = parse_object(raw, 'the config', names=CONFIG_FIELDS)
+            if document.get('rootfs') is None and _names_platform(document):
+                return cls(raw, ())
             rootfs = required_field(document, 'rootfs', dict, 'the config')
             return cls(raw, tuple(map(Digest, list_or_null(rootfs, 'diff_ids', 'the rootfs of the config'))))
+
+    @classmethod
+    def describes(cls, raw: bytes, layers: int) -> bool:
+        """Return whether `raw` is the config of an image with so many layers, whatever it is listed as.
+
+        Programs that keep other things in registries write such configs too, but without a platform.
+        """
+        try:
+            config = cls.parse(raw)
+        except InvalidImage as error:
+            return error.rule == AMBIGUOUS and b'rootfs' in raw.lower()  # it is refused as an image
+        return len(config.diff_ids) == layers and _names_platform(config.document)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -66,6 +83,10 @@ class ImageConfig:
             raise InvalidImage(f'{len(diff_ids)} diff_ids cannot replace the {len(self.diff_ids)} of the config')
         rootfs = {**self.document['rootfs'], 'diff_ids': [str(diff_id) for diff_id in diff_ids]}
         return type(self)(dump_json({**self.document, 'rootfs': rootfs}), tuple(diff_ids))
+
+
+def _names_platform(document: dict[str, Any]) -> bool:
+    return any(document.get(name) and isinstance(document[name], str) for name in ('os', 'architecture'))
 
 
 def _with_time(document: dict[str, Any], text: str) -> dict[str, Any]:

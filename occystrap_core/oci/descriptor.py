@@ -24,7 +24,10 @@ class Descriptor:
 
     @classmethod
     def from_json(cls, document: object, what: str) -> Self:
-        """Return the descriptor in a parsed document; raises InvalidImage, naming `what`, if it is malformed."""
+        """Return the descriptor in a parsed document; raises InvalidImage, naming `what`, if it is malformed.
+
+        A missing media type is read as an empty one, as by programs in Go.
+        """
         if not isinstance(document, dict):
             raise InvalidImage(f'{what}: a descriptor is not a JSON object')
         size = required_field(document, 'size', int, what)
@@ -36,7 +39,10 @@ class Descriptor:
         if not isinstance(urls, (list, tuple)) or not isinstance(annotations, dict) or not all(
                 isinstance(each, str) for each in (*urls, *annotations.values(), kind)):
             raise InvalidImage(f'{what}: a descriptor has malformed urls, annotations or artifactType')
-        return cls(required_field(document, 'mediaType', str, what), Digest(document.get('digest')), size,
+        media_type = document.get('mediaType')
+        if media_type is not None:
+            required_field(document, 'mediaType', str, what)
+        return cls(media_type or '', Digest(document.get('digest')), size,
                    Platform.from_json(platform) if isinstance(platform, dict) else None,
                    tuple(urls), annotations, kind)
 

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Self
 
 from occystrap_core.errors import ImageNotFound, InvalidImage, set_error_rule
 from occystrap_core.oci import media_types
+from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump_json, list_or_null, parse_object
@@ -24,6 +25,8 @@ class Manifest(NamedTuple):
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    served_as: str | None = None
+    """The Content-Type with which a registry served it; empty for none, None if it was not served."""
 
     @property
     def digest(self) -> Digest:
@@ -40,6 +43,20 @@ class Manifest(NamedTuple):
         """Whether the media types are those of a container image, not of an artifact."""
         return self.config.media_type in media_types.CONFIGS and all(
             media_types.is_layer(layer.media_type) for layer in self.layers)
+
+    @property
+    def may_be_image(self) -> bool:
+        """Whether it is an image, or one if its config says so: old and odd images have media types by mistake."""
+        if self.is_image:
+            return True
+        if not media_types.may_be_config(self.config.media_type) or not all(
+                media_types.may_be_layer(layer.media_type) for layer in self.layers):
+            return False
+        return not _parsed(self.raw, 'the manifest').get('artifactType')
+
+    def is_image_with(self, config: bytes) -> bool:
+        """Return whether it is an image, given its config."""
+        return self.is_image or (self.may_be_image and ImageConfig.describes(config, len(self.layers)))
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -76,6 +93,8 @@ class Index(NamedTuple):
     raw: bytes
     media_type: str
     manifests: tuple[Descriptor, ...]
+    served_as: str | None = None
+    """The Content-Type with which a registry served it; empty for none, None if it was not served."""
 
     @property
     def digest(self) -> Digest:
@@ -108,11 +127,11 @@ class Index(NamedTuple):
     def replaced(self, pointers: Mapping[int, Descriptor]) -> Self:
         """Return an index of only the entries at these positions, with these descriptors' media type, digest and size.
 
-        If nothing changes it is this index, byte for byte.
+        If no digest changes it is this index, byte for byte.
         """
-        old = {place: (entry.media_type, entry.digest, entry.size) for place, entry in enumerate(self.manifests)}
         new = {place: (each.media_type, each.digest, each.size) for place, each in sorted(pointers.items())}
-        if new == old:
+        if [(place, digest) for place, (_, digest, _) in new.items()] == [
+                (place, entry.digest) for place, entry in enumerate(self.manifests)]:
             return self
         document = _parsed(self.raw, 'the index')
         entries = []
@@ -174,7 +193,8 @@ def _manifest_kind(document: dict[str, Any], served_as: str | None) -> str:
     version = document.get('schemaVersion')
     if version == 1:
         raise InvalidImage('the manifest has the obsolete schema version 1: push the image again with a newer tool')
-    if version != 2 or not isinstance(version, int):
+    has_parts = not {'config', 'manifests'}.isdisjoint(document) and 'fsLayers' not in document
+    if version is not None and (version != 2 or not isinstance(version, int)) or (version is None and not has_parts):
         raise InvalidImage('the manifest has no schemaVersion 2')
     if 'manifests' in document and ('layers' in document or 'config' in document):
         raise InvalidImage('the manifest has both layers and manifests, so it is ambiguous', _CONFUSED)

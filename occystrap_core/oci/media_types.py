@@ -1,4 +1,5 @@
 """Media types of Docker's image manifest v2.2 and of the OCI image spec (media-types.md)."""
+import re
 from enum import Enum
 
 from occystrap_core.errors import InvalidImage
@@ -17,6 +18,17 @@ OCI_FOREIGN_LAYER = 'application/vnd.oci.image.layer.nondistributable.v1.tar'
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
+
+_GENERIC = re.compile(r'(?!.*/(vnd|prs|x)\.).*', re.DOTALL)
+"""Types that belong to no program (RFC 6838, 3.1), such as application/octet-stream and text/html, and none at all."""
+_LIKE_A_CONFIG = re.compile(r'application/vnd\.(oci\.image(\.serialization)?\.config|docker\.container\.image)'
+                            r'(\.v[0-9.]+)?([+.]json)?')
+_LIKE_A_LAYER = re.compile(
+    r'|(application|binary)/(octet-stream|(x-)?(g?tar|tgz|gzip|zstd|compress(ed)?)'
+    r'([-+.](g?tar|gz(ip)?|zstd?|compressed))?)'
+    r'|application/vnd\.(oci\.image\.(serialization\.)?|docker\.(container\.)?image\.)(layer|rootfs)[a-z0-9.]*'
+    r'[.+-](x-)?g?tar([.+-](gz(ip)?|zstd?))?(\+?:?chunked)?')
+"""Types under which layers of real images are listed by mistake; whether it is an image is up to its config."""
 
 
 class Compression(Enum):
@@ -53,14 +65,37 @@ def is_layer(media_type: str) -> bool:
     return media_type in _LAYERS
 
 
-def layer_compression(media_type: str) -> Compression:
-    """Return the compression that a layer's media type declares; raises InvalidImage for any other media type."""
-    try:
-        return _LAYERS[media_type]
-    except KeyError:
-        raise InvalidImage(f'its media type {media_type[:100]!r} is {_unreadable(media_type)}; to copy the image as it '
-                           'is, give --platform=all and a destination of manifests and blobs, such as registry:// or '
-                           'layout://', 'layer-media-type') from None
+def may_be_layer(media_type: str) -> bool:
+    """Return whether a layer of a container image may be listed with this type, if only by mistake."""
+    return media_type in _LAYERS or bool(_LIKE_A_LAYER.fullmatch(essence(media_type)))
+
+
+def may_be_config(media_type: str) -> bool:
+    """Return whether the config of a container image may be listed with this type, if only by mistake."""
+    return media_type in CONFIGS or is_generic(media_type) or bool(_LIKE_A_CONFIG.fullmatch(essence(media_type)))
+
+
+def is_generic(media_type: str) -> bool:
+    """Return whether a media type says nothing about what it is the type of: none, or one of no program's own."""
+    return bool(_GENERIC.fullmatch(essence(media_type)))
+
+
+def layer_compression(media_type: str) -> Compression | None:
+    """Return the compression that a layer's media type declares; None if it is one that layers have by mistake.
+
+    Raises InvalidImage for any other media type.
+    """
+    if may_be_layer(media_type):
+        return _LAYERS.get(media_type)
+    raise InvalidImage(f'its media type {media_type[:100]!r} is {_unreadable(media_type)}; to copy the image as it is, '
+                       'give --platform=all and a destination of manifests and blobs, such as registry:// or '
+                       'layout://', 'layer-media-type')
+
+
+def said_of_layer(media_type: str) -> str:
+    """Return what a layer's media type says about its compression, in words after `its media type`."""
+    promised = _LAYERS.get(media_type)
+    return f'says {promised.text}' if promised else f'{media_type[:100]!r} is not that of a layer'
 
 
 def _unreadable(media_type: str) -> str:

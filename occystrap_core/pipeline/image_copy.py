@@ -195,7 +195,9 @@ class ImageCopy:
             return layer
         spooled = spool(layer, self._check, self._observers, self._output.compression, self._settings)
         source = layer.source
-        if source.descriptor and source.diff_id == spooled.diff_id and source.descriptor != spooled.descriptor:
+        assert spooled.descriptor
+        other = source.descriptor and source.descriptor.digest != spooled.descriptor.digest
+        if other and source.diff_id == spooled.diff_id:
             spooled.release()  # one filter undid what another had done
             return source
         return spooled

@@ -3,18 +3,19 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 from typing import BinaryIO, cast
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.files.compression import COMPRESSIONS, compress, inflate_cut
+from occystrap_core.files.compression import COMPRESSIONS, Peeked, compress, detect_compression, inflate_cut
 from occystrap_core.files.stream import CHUNK, ByteStream, IteratorSource, Readable
 from occystrap_core.files.temporary_file import TemporaryFile
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.media_types import OCI_MANIFEST, layer_media_type
+from occystrap_core.oci.media_types import OCI_MANIFEST, Compression, layer_media_type
 from occystrap_core.settings import Settings
 
 
@@ -48,8 +49,7 @@ class KeptBlob:
         if not left:
             return
         assert self._file and self._layer.source.descriptor
-        promised = media_types.layer_compression(self._layer.source.descriptor.media_type)
-        source = inflate_cut(self._file.reopened(), promised)
+        source = inflate_cut(self._file.reopened(), self._compression(self._file))
         buffer = memoryview(bytearray(CHUNK))
         while left:
             count = source.readinto(buffer[:left])
@@ -60,10 +60,19 @@ class KeptBlob:
         source.close()
 
     def taken(self) -> tuple[Descriptor, TemporaryFile]:
-        """Return the whole blob, which the caller must close."""
+        """Return the whole blob, its media type that of its content, and the file, which the caller must close."""
         file, self._file = self._file, None
-        assert file and self._layer.source.descriptor
-        return self._layer.source.descriptor, file
+        descriptor = self._layer.source.descriptor
+        assert file and descriptor
+        actual = self._compression(file)
+        if actual is not media_types.layer_compression(descriptor.media_type):
+            descriptor = replace(descriptor, media_type=layer_media_type(OCI_MANIFEST, actual))
+        return descriptor, file
+
+    def _compression(self, file: TemporaryFile) -> Compression:
+        """Return the compression of the kept bytes, whatever their media type says."""
+        with closing(file.reopened()) as kept:
+            return detect_compression(Peeked(kept).peek())
 
     def close(self) -> None:
         """Free the disk space, unless the blob was taken."""

@@ -43,6 +43,6 @@ def _build(source: Manifest | None, config: ImageConfig, layers: Sequence[Descri
     annotations = source.annotations if source and kind == media_types.OCI_MANIFEST else {}
     return Manifest.build(
         Descriptor(config_type, config.digest, len(config.raw)),
-        [Descriptor(media_types.layer_media_type(kind, compression), layer.digest, layer.size, urls=layer.urls,
-                    annotations=layer.annotations)
+        [Descriptor(media_types.layer_media_type(kind, compression) if compression else layer.media_type, layer.digest,
+                    layer.size, urls=layer.urls, annotations=layer.annotations)
          for layer, compression in zip(layers, compressions, strict=True)], kind, annotations)

@@ -227,4 +227,4 @@ def _is_image(receipt: Receipt, part: Part, read: Mapping[Digest, tuple[Expectat
         document = parse_manifest_or_index(read[part.manifest_digest][1])
     except InvalidImage:  # which _unknown reports
         return False
-    return not isinstance(document, Index) and document.is_image
+    return not isinstance(document, Index) and document.is_image_with(read[part.image_id][1])

@@ -11,8 +11,8 @@ from occystrap_core.oci import (
 
 _TOTAL_CAP = 16 << 20
 _FIELDS = CONFIG_FIELDS | MANIFEST_FIELDS
-_KINDS = {'manifests', 'layers', 'rootfs'}
-"""A field of each index, manifest, config; attestations and package lists are JSON too, have none, may be large."""
+_KINDS = {'manifests', 'layers', 'config', 'rootfs', 'architecture', 'os'}
+"""Fields of an index, a manifest, a config; attestations and package lists are JSON too, have none, may be large."""
 
 
 class Contained(NamedTuple):
@@ -46,7 +46,7 @@ class Documents:
         """
         matching = []
         for digest, document in self._below(root):
-            if 'rootfs' not in document:
+            if 'rootfs' not in document and not ImageConfig.describes(self._raw[digest], len(diff_ids)):
                 continue
             config = ImageConfig.parse(self._raw[digest])
             if config.diff_ids == tuple(diff_ids):
@@ -68,7 +68,7 @@ class Documents:
             except InvalidImage as error:
                 self.trouble = self.trouble or str(error)
                 continue
-            if manifest.is_image and len(manifest.layers) == len(config.diff_ids):
+            if manifest.is_image_with(config.raw) and len(manifest.layers) == len(config.diff_ids):
                 yield Contained(replace(entry, platform=platform), manifest, config)
 
     def _entries(self, digest: Digest, seen: set[Digest]) -> Iterator[Descriptor]:

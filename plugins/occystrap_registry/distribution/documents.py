@@ -14,15 +14,19 @@ _TAG = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}')
 _TAGS = 1000
 
 
-def get_manifest(client: RegistryClient, tag_or_digest: str | Digest) -> Manifest | Index:
-    """Return the manifest or index with a tag or digest; raises ImageNotFound, InvalidImage, ServiceError."""
-    found = find_manifest(client, tag_or_digest)
+def get_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as: str = '') -> Manifest | Index:
+    """Return the manifest or index with a tag or digest; raises ImageNotFound, InvalidImage, ServiceError.
+
+    `listed_as` is its media type in an index, for one that neither says its own nor is served with one.
+    """
+    found = find_manifest(client, tag_or_digest, listed_as)
     if found is None:
         raise ImageNotFound(_not_found(client, tag_or_digest), 'manifest-missing')
     return found
 
 
-def find_manifest(client: RegistryClient, tag_or_digest: str | Digest) -> Manifest | Index | None:
+def find_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as: str = '',
+                  ) -> Manifest | Index | None:
     """Return the manifest or index with a tag or digest, None if there is none; raises as `get_manifest` does."""
     name = client.address.name_of(tag_or_digest)
     what = f'the manifest of {name}'
@@ -36,7 +40,9 @@ def find_manifest(client: RegistryClient, tag_or_digest: str | Digest) -> Manife
         if digest != expected:
             raise DigestMismatch(f'{what} has digest {digest}, should have {expected}', 'manifest-digest')
     try:
-        return parse_manifest_or_index(reply.body, reply.headers.get('content-type'))
+        served_as = reply.headers.get('content-type', '')
+        known = media_types.essence(served_as) in (*media_types.MANIFESTS, *media_types.INDEXES)
+        return parse_manifest_or_index(reply.body, served_as if known else listed_as)._replace(served_as=served_as)
     except InvalidImage as error:
         raise error.renamed(f'{name}: {error}') from None
 

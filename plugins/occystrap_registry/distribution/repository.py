@@ -15,7 +15,7 @@ class RepositoryStore(BlobStore):
 
     def manifest(self, entry: Descriptor) -> Manifest | Index:
         """GET a manifest by its digest."""
-        return get_manifest(self._client, entry.digest)
+        return get_manifest(self._client, entry.digest, entry.media_type)
 
     def document(self, descriptor: Descriptor, what: str) -> bytes:
         """GET a small blob."""
@@ -33,9 +33,9 @@ class RepositoryStore(BlobStore):
         """GET its last bytes."""
         return tar_size_hint(self._client, descriptor)
 
-    def image(self, reference: Reference, manifest: Manifest) -> Image:
+    def image(self, reference: Reference, manifest: Manifest, raw: bytes | None = None) -> Image:
         """Return the image, and note that its blobs can be mounted from here."""
         address = self._client.address
         KnownBlobs.of(address.host, self._client.settings).add(
             address.reference.repository, (layer.digest for layer in manifest.layers if not layer.urls))
-        return super().image(reference, manifest)
+        return super().image(reference, manifest, raw)

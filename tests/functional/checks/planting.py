@@ -51,7 +51,7 @@ class Parts:
 
     def blobs(self) -> list[bytes]:
         """Return the layers' blobs."""
-        return [gzip.compress(tar, mtime=0) for tar in self.tars[:-1]] + [self.pack(self.tars[-1])]
+        return [*(gzip.compress(tar, mtime=0) for tar in self.tars[:-1]), *map(self.pack, self.tars[-1:])]
 
     def manifest(self) -> bytes:
         """Return the manifest for sources of blobs."""
@@ -70,8 +70,8 @@ class Parts:
 def put_in_registry(parts: Parts, registry: Registry, name: str) -> str:
     """Put an image straight into a registry's storage, which takes anything, and return its URI."""
     manifest, blobs = parts.manifest(), parts.blobs()
-    items = [('config', parts.config()), *[('', blob) for blob in blobs[:-1]], ('layer', blobs[-1]),
-             ('manifest', manifest)]
+    items = [('config', parts.config()), *[('', blob) for blob in blobs[:-1]],
+             *[('layer', blob) for blob in blobs[-1:]], ('manifest', manifest)]
     for kind, content in items:
         path = registry.blob_path(digest_of(content))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,8 +146,8 @@ def _layout_files(parts: Parts, name: str) -> dict[str, bytes]:
     """Return the files of an image layout."""
     manifest, blobs = parts.manifest(), parts.blobs()
     files: dict[str, bytes] = {'oci-layout': b'{"imageLayoutVersion": "1.0.0"}'}
-    for kind, content in [('config', parts.config()), *[('', blob) for blob in blobs[:-1]], ('layer', blobs[-1]),
-                          ('manifest', manifest)]:
+    for kind, content in [('config', parts.config()), *[('', blob) for blob in blobs[:-1]],
+                          *[('layer', blob) for blob in blobs[-1:]], ('manifest', manifest)]:
         actual = parts.damaged(kind, content)
         if actual is not None:
             files[f'blobs/sha256/{digest_of(content)[7:]}'] = actual
@@ -215,6 +215,12 @@ def with_record(key: str, value: str, twice: bool = False) -> Callable[[bytes], 
     return change
 
 
+def without_layers(edit_config: Callable[[dict[str, Any]], Any],
+                   edit_manifest: Callable[[dict[str, Any]], Any] = lambda manifest: manifest) -> Parts:
+    """Return an image without layers."""
+    return Parts([], edit_config, edit_manifest)
+
+
 EVERYWHERE: dict[str, Callable[[], Parts]] = {
     'path-escapes': upper(entry('opt/../../evil', FILE)),
     'path-absolute': upper(entry('/srv', None)),
@@ -246,6 +252,9 @@ EVERYWHERE: dict[str, Callable[[], Parts]] = {
     'config-invalid': config(lambda config: {**config, 'rootfs': 'none'}),
     'config-digest': damaged(config=lambda raw: raw.replace(b'amd64', b'amd63')),
     'config-missing': damaged(config=lambda raw: None),
+    'field-case': config(lambda config: {**{name: each for name, each in config.items() if name != 'rootfs'},
+                                         'rootfS': config['rootfs']}),
+    'diff-ids-missing': lambda: without_layers(lambda config: {**config, 'rootfs': {}}),
     'rootfs-type': config(lambda config: {**config, 'rootfs': {**config['rootfs'], 'type': 'layer'}}),
     'history-invalid': config(lambda config: {**config, 'history': ['a step', 'another']}),
     'history-count': config(lambda config: {**config, 'history': config['history'][:1]}),
@@ -264,6 +273,10 @@ OF_BLOBS: dict[str, Callable[[], Parts]] = {
     'layer-media-type': lambda: Parts(pack=lambda tar: zstandard.compress(tar)),
     'manifest-invalid': lambda: Parts(edit_manifest=lambda manifest: {
         **manifest, 'config': {**manifest['config'], 'size': -1}}),
+    'manifest-untyped': lambda: Parts(edit_manifest=lambda manifest: {**manifest, 'mediaType': None}),
+    'config-media-type': lambda: Parts(edit_manifest=lambda manifest: {
+        **manifest, 'config': {**manifest['config'], 'mediaType': 'application/octet-stream'}}),
+    'layers-missing': lambda: without_layers(lambda config: config, lambda manifest: {**manifest, 'layers': None}),
     'manifest-media-type': lambda: Parts(edit_manifest=lambda manifest: {**manifest, 'manifests': []}),
     'manifest-digest': damaged(manifest=lambda raw: raw + b' '),
     'manifest-missing': damaged(manifest=lambda raw: None),

@@ -171,3 +171,4 @@ def test_media_types_of_layers() -> None:
     assert media_types.layer_media_type(media_types.DOCKER_MANIFEST, media_types.Compression.GZIP).endswith('tar.gzip')
     with pytest.raises(InvalidImage, match='text/plain'):
         media_types.layer_compression('text/plain')
+    assert media_types.layer_compression('application/octet-stream') is None
