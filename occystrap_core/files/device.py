@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from occystrap_core.files.readahead import ReadAhead
 from occystrap_core.files.stream import ByteStream, ChunkedSource
-from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.digest import SHA256, Digest
 
 _ALIGNMENT = 4096
 _BLOCK = 4 << 20
@@ -77,7 +77,8 @@ def forget_cached(descriptor: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def hash_file(path: str | os.PathLike[str], offset: int = 0, size: int | None = None) -> tuple[Digest, int]:
-    """Return digest and size of a file's bytes on the device; raises OSError."""
-    with ByteStream(ReadAhead(DeviceFile(path, offset, size)), what=str(path)) as stream:
+def hash_file(path: str | os.PathLike[str], offset: int = 0, size: int | None = None, algorithm: str = SHA256,
+              ) -> tuple[Digest, int]:
+    """Return digest, by the given algorithm, and size of a file's bytes on the device; raises OSError."""
+    with ByteStream(ReadAhead(DeviceFile(path, offset, size)), what=str(path), algorithm=algorithm) as stream:
         return stream.drain(), stream.size

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from occystrap_core.errors import DigestMismatch, SizeMismatch
-from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.digest import SHA256, Digest
 
 CHUNK = 512 << 10
 """Bytes in one read: measured as the best compromise between the number of calls and the cache (see benchmarks/)."""
@@ -28,17 +28,18 @@ class ByteStream:
     """
 
     def __init__(self, source: Readable, *, digest: Digest | None = None, size: int | None = None, what: str = 'data',
-                 hashed: Callable[[], str] | None = None, rule: str = '') -> None:
+                 hashed: Callable[[], Digest] | None = None, rule: str = '',
+                 algorithm: str = SHA256) -> None:
         """`digest` and `size` (bytes) are expected, None if unknown; `what` names the stream in errors.
 
-        `hashed` returns the digest at the end, in hexadecimal, if the source hashes its bytes itself. `rule` is the
-        rule that a wrong digest breaks, for the error.
+        `hashed` returns the digest at the end if the source hashes its bytes itself. `rule` is the rule that a wrong
+        digest breaks, for the error. `algorithm` is for the digest if none is expected.
         """
         self._source = source
         self._promised_digest, self._promised_size, self._what, self._rule = digest, size, what, rule
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.new(digest.algorithm if digest else algorithm)
         self._update = (lambda data: None) if hashed else self._hash.update
-        self._hexdigest = hashed or self._hash.hexdigest
+        self._hashed = hashed or (lambda: Digest.of_hash(self._hash))
         self._observers: list[Callable[[int], None]] = []
         self._copies: list[Callable[[memoryview], object]] = []
         self.size = 0
@@ -49,7 +50,7 @@ class ByteStream:
         """The digest of all bytes; raises ValueError before the end."""
         if not self.ended:
             raise ValueError(f'{self._what} was not read to its end')
-        return Digest(f'sha256:{self._hexdigest()}')
+        return self._hashed()
 
     def hash_so_far(self) -> 'hashlib._Hash':
         """Return a copy of the hash of all bytes so far, which the caller may update."""
@@ -114,7 +115,7 @@ class ByteStream:
         if self._promised_size not in (None, self.size):
             raise SizeMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}',
                                self._rule and 'layer-size')
-        if self._promised_digest is not None and (digest := f'sha256:{self._hexdigest()}') != self._promised_digest:
+        if self._promised_digest is not None and (digest := self._hashed()) != self._promised_digest:
             raise DigestMismatch(f'{self._what} has digest {digest}, should have {self._promised_digest}', self._rule)
         self.ended = True
 

@@ -46,5 +46,6 @@ class Artifact(Image):
         def opening(descriptor: Descriptor) -> Callable[[], Readable]:
             return lambda: opener(descriptor)
         blobs = [OpaqueBlob(index, each, opening(each)) for index, each in enumerate(manifest.layers)]
-        opaque = ImageConfig(config, tuple(each.digest for each in manifest.layers))
+        layers = tuple(each.digest for each in manifest.layers)
+        opaque = ImageConfig(config, layers, manifest.config.digest.algorithm)
         super().__init__(reference, opaque, blobs, manifest)

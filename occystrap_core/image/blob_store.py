@@ -81,7 +81,7 @@ class BlobStore(ABC):
                 kind = manifest.config.media_type or 'blob without a media type'
                 raise InvalidImage(f'{reference} is no container image: its config is a {kind} that lists other layers '
                                    'or has no platform; to copy it as it is, give --platform=all', 'image-invalid')
-            config = ImageConfig.parse(raw)
+            config = ImageConfig.parse(raw, manifest.config.digest.algorithm)
         # Image checks that there are as many layers as diff_ids
         layers = [self._layer(reference, index, descriptor, diff_id)
                   for index, (descriptor, diff_id) in enumerate(zip(manifest.layers, config.diff_ids))]

@@ -88,10 +88,10 @@ class Layer(ABC):
 
 def _hashed_ahead(tar: ByteStream) -> ByteStream:
     """Return a stream that another thread reads and checks."""
-    return ByteStream(ReadAhead(tar), what='a layer that is read ahead', hashed=lambda: tar.digest.hex)
+    return ByteStream(ReadAhead(tar), what='a layer that is read ahead', hashed=lambda: tar.digest)
 
 
-def _no_digest() -> str:
+def _no_digest() -> Digest:
     raise ValueError('a tar that is checked by its blob is not hashed itself')
 
 

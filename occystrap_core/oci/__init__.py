@@ -6,14 +6,14 @@ from occystrap_core.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from occystrap_core.oci.config import ImageConfig
     from occystrap_core.oci.descriptor import Descriptor
-    from occystrap_core.oci.digest import Digest
+    from occystrap_core.oci.digest import ALGORITHMS, SHA256, Digest
     from occystrap_core.oci.documents import (
         MANIFEST_CAP, dump_json, list_or_null, parse_json, parse_object, required_field,
     )
     from occystrap_core.oci.field_names import AMBIGUOUS, ARCHIVE_FIELDS, CONFIG_FIELDS, MANIFEST_FIELDS, FieldNames
     from occystrap_core.oci.layout import (
-        CONTAINERD_NAME, INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, LayoutEntries, blob_name, entry_name,
-        layout_offers, require_version, select_entry,
+        BLOB_DIRECTORIES, CONTAINERD_NAME, INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, LayoutEntries, blob_name,
+        entry_name, layout_offers, require_version, select_entry,
     )
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
     from occystrap_core.oci.media_types import Compression
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _HOMES = {
     'config': 'ImageConfig',
     'descriptor': 'Descriptor',
-    'digest': 'Digest',
+    'digest': 'ALGORITHMS SHA256 Digest',
     'documents': 'MANIFEST_CAP dump_json list_or_null parse_json parse_object required_field',
     'field_names': 'AMBIGUOUS ARCHIVE_FIELDS CONFIG_FIELDS MANIFEST_FIELDS FieldNames',
-    'layout': 'CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME LayoutEntries blob_name entry_name '
-              'layout_offers require_version select_entry',
+    'layout': 'BLOB_DIRECTORIES CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME LayoutEntries '
+              'blob_name entry_name layout_offers require_version select_entry',
     'manifest': 'Index Manifest parse_manifest_or_index',
     'media_types': 'Compression',
     'named_images': 'Offer find_offers parse_name select_offer',
@@ -45,11 +45,12 @@ _HOMES = {
 __getattr__ = lazy_exports(__name__, __name__, _HOMES)
 
 __all__ = [
-    'AMBIGUOUS', 'ARCHIVE_FIELDS', 'CONFIG_FIELDS', 'CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'INDEX_FILE', 'LAYOUT_FILE',
-    'LAYOUT_VERSION', 'MANIFEST_CAP', 'MANIFEST_FIELDS', 'REF_NAME', 'Compression', 'Descriptor', 'Digest', 'Excluded',
-    'FieldNames', 'ImageConfig', 'Index', 'LayoutEntries', 'Manifest', 'Offer', 'Platform', 'PlatformChoice',
-    'Reference', 'available_names', 'blob_name', 'compile_pattern', 'dump_json', 'entry_name', 'find_offers',
-    'first_names', 'has_glob', 'layout_offers', 'list_or_null', 'natural_key', 'parse_json', 'parse_manifest_or_index',
-    'parse_name', 'parse_object', 'referrer_of', 'referrers_tag', 'require_version', 'required_field', 'select_entry',
-    'select_offer', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
+    'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_FIELDS', 'CONTAINERD_NAME',
+    'COSIGN_SUFFIXES', 'INDEX_FILE', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'MANIFEST_CAP', 'MANIFEST_FIELDS', 'REF_NAME',
+    'SHA256', 'Compression', 'Descriptor', 'Digest', 'Excluded', 'FieldNames', 'ImageConfig', 'Index', 'LayoutEntries',
+    'Manifest', 'Offer', 'Platform', 'PlatformChoice', 'Reference', 'available_names', 'blob_name', 'compile_pattern',
+    'dump_json', 'entry_name', 'find_offers', 'first_names', 'has_glob', 'layout_offers', 'list_or_null', 'natural_key',
+    'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag',
+    'require_version', 'required_field', 'select_entry', 'select_offer', 'sort_references', 'split_pattern',
+    'split_tag', 'subject_of',
 ]

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage, set_error_rule
-from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.oci.documents import dump_json, list_or_null, parse_object, required_field
 from occystrap_core.oci.field_names import AMBIGUOUS, CONFIG_FIELDS
 from occystrap_core.oci.platform import Platform
@@ -17,9 +17,11 @@ class ImageConfig:
 
     raw: bytes
     diff_ids: tuple[Digest, ...]
+    algorithm: str = SHA256
+    """The algorithm of its digest in the manifest."""
 
     @classmethod
-    def parse(cls, raw: bytes) -> Self:
+    def parse(cls, raw: bytes, algorithm: str = SHA256) -> Self:
         """Return the config in `raw`; raises InvalidImage if it is no config or has no rootfs of layers.
 
         The config of an image without layers may have no rootfs, if it names a platform.
@@ -27,9 +29,10 @@ class ImageConfig:
         with set_error_rule('config'):
             document = parse_object(raw, 'the config', names=CONFIG_FIELDS)
             if document.get('rootfs') is None and _names_platform(document):
-                return cls(raw, ())
+                return cls(raw, (), algorithm)
             rootfs = required_field(document, 'rootfs', dict, 'the config')
-            return cls(raw, tuple(map(Digest, list_or_null(rootfs, 'diff_ids', 'the rootfs of the config'))))
+            return cls(raw, tuple(map(Digest, list_or_null(rootfs, 'diff_ids', 'the rootfs of the config'))),
+                       algorithm)
 
     @classmethod
     def describes(cls, raw: bytes, layers: int) -> bool:
@@ -51,7 +54,7 @@ class ImageConfig:
     @cached_property
     def digest(self) -> Digest:
         """The digest of the raw bytes: the image ID."""
-        return Digest.of(self.raw)
+        return Digest.of(self.raw, self.algorithm)
 
     @property
     def platform(self) -> Platform:

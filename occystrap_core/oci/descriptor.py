@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field as dataclass_field
 from typing import Any, Self
 
-from occystrap_core.errors import InvalidImage
+from occystrap_core.errors import DigestMismatch, InvalidImage, SizeMismatch
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import LARGEST, required_field
 from occystrap_core.oci.platform import Platform
@@ -45,6 +45,15 @@ class Descriptor:
         return cls(media_type or '', Digest(document.get('digest')), size,
                    Platform.from_json(platform) if isinstance(platform, dict) else None,
                    tuple(urls), annotations, kind)
+
+    def checked(self, raw: bytes, what: str) -> bytes:
+        """Return `raw`, a small blob in memory; raises DigestMismatch or SizeMismatch if it is not the described one.
+        """
+        digest = Digest.of(raw, self.digest.algorithm)
+        if digest == self.digest and len(raw) == self.size:
+            return raw
+        kind = DigestMismatch if digest != self.digest else SizeMismatch
+        raise kind(f'{what} has digest {digest} and {len(raw)} bytes, should have {self.digest} and {self.size}')
 
     def to_json(self) -> dict[str, Any]:
         """Return the descriptor as a JSON object, fields in the order of the spec."""

@@ -14,6 +14,8 @@ from occystrap_core.oci.reference import Reference
 INDEX_FILE, LAYOUT_FILE = 'index.json', 'oci-layout'
 REF_NAME = 'org.opencontainers.image.ref.name'
 CONTAINERD_NAME = 'io.containerd.image.name'
+BLOB_DIRECTORIES = ('blobs/sha256', 'blobs/sha512')
+"""Where the blobs of a layout are, by the algorithms of their digests."""
 LAYOUT_VERSION = dump_json({'imageLayoutVersion': '1.0.0'})
 """The content of a layout's file `oci-layout`."""
 
@@ -23,7 +25,7 @@ LayoutEntries = Sequence[Descriptor]
 
 def blob_name(digest: Digest) -> str:
     """Return the path of a blob within the layout."""
-    return f'blobs/sha256/{digest.hex}'
+    return f'blobs/{digest.algorithm}/{digest.hex}'
 
 
 def require_version(raw: bytes, place: str) -> None:

@@ -6,7 +6,7 @@ from occystrap_core.errors import ImageNotFound, InvalidImage, set_error_rule
 from occystrap_core.oci import media_types
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
-from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.oci.documents import dump_json, list_or_null, parse_object
 from occystrap_core.oci.field_names import MANIFEST_FIELDS
 from occystrap_core.oci.platform import Platform, PlatformChoice
@@ -25,13 +25,15 @@ class Manifest(NamedTuple):
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    algorithm: str = SHA256
+    """The algorithm of its digest where it was found."""
     served_as: str | None = None
     """The Content-Type with which a registry served it; empty for none, None if it was not served."""
 
     @property
     def digest(self) -> Digest:
         """The digest of the raw bytes."""
-        return Digest.of(self.raw)
+        return Digest.of(self.raw, self.algorithm)
 
     @property
     def descriptor(self) -> Descriptor:
@@ -65,7 +67,7 @@ class Manifest(NamedTuple):
         return dict(annotations) if isinstance(annotations, dict) else {}
 
     @classmethod
-    def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
+    def parse(cls, raw: bytes, media_type: str | None = None, algorithm: str = SHA256) -> Self:
         """Return the manifest in `raw`; raises InvalidImage if it is no manifest or contradicts `media_type`."""
         with set_error_rule('manifest'):
             document = _parsed(raw, 'the manifest')
@@ -74,7 +76,7 @@ class Manifest(NamedTuple):
                 raise InvalidImage(f'the manifest has media type {kind!r}, which is not that of one image', _CONFUSED)
             layers = list_or_null(document, 'layers', 'the manifest')
             return cls(raw, kind, Descriptor.from_json(document.get('config'), 'the manifest'),
-                       tuple(Descriptor.from_json(layer, 'the manifest') for layer in layers))
+                       tuple(Descriptor.from_json(layer, 'the manifest') for layer in layers), algorithm)
 
     @classmethod
     def build(cls, config: Descriptor, layers: Sequence[Descriptor], media_type: str = media_types.OCI_MANIFEST,
@@ -93,16 +95,18 @@ class Index(NamedTuple):
     raw: bytes
     media_type: str
     manifests: tuple[Descriptor, ...]
+    algorithm: str = SHA256
+    """The algorithm of its digest where it was found."""
     served_as: str | None = None
     """The Content-Type with which a registry served it; empty for none, None if it was not served."""
 
     @property
     def digest(self) -> Digest:
         """The digest of the raw bytes."""
-        return Digest.of(self.raw)
+        return Digest.of(self.raw, self.algorithm)
 
     @classmethod
-    def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
+    def parse(cls, raw: bytes, media_type: str | None = None, algorithm: str = SHA256) -> Self:
         """Return the index in `raw`; raises InvalidImage if it is no index or contradicts `media_type`."""
         with set_error_rule('index'):
             document = _parsed(raw, 'the index')
@@ -110,7 +114,7 @@ class Index(NamedTuple):
             if kind not in media_types.INDEXES:
                 raise InvalidImage(f'the index has media type {kind!r}, which is not that of an index', _CONFUSED)
             entries = list_or_null(document, 'manifests', 'the index')
-            return cls(raw, kind, tuple(Descriptor.from_json(entry, 'the index') for entry in entries))
+            return cls(raw, kind, tuple(Descriptor.from_json(entry, 'the index') for entry in entries), algorithm)
 
     @classmethod
     def build(cls, manifests: Sequence[Descriptor], media_type: str = media_types.OCI_INDEX) -> Self:
@@ -175,13 +179,16 @@ def _usual(entry: Descriptor) -> Platform | None:
     return entry.platform.normal if entry.platform else None
 
 
-def parse_manifest_or_index(raw: bytes, media_type: str | None = None) -> Manifest | Index:
-    """Return the manifest or index in `raw`, by its own fields; raises InvalidImage if they contradict `media_type`."""
+def parse_manifest_or_index(raw: bytes, media_type: str | None = None, algorithm: str = SHA256) -> Manifest | Index:
+    """Return the manifest or index in `raw`, by its own fields; raises InvalidImage if they contradict `media_type`.
+
+    `algorithm` is that of the digest by which it was found.
+    """
     with set_error_rule('manifest'):
         document = _parsed(raw, 'the manifest')
         if _manifest_kind(document, media_type) in media_types.INDEXES:
-            return Index.parse(raw, media_type)
-        return Manifest.parse(raw, media_type)
+            return Index.parse(raw, media_type, algorithm)
+        return Manifest.parse(raw, media_type, algorithm)
 
 
 def _parsed(raw: bytes, what: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from occystrap_core.errors import ImageNotFound, UsageError
+from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
 
 T = TypeVar('T')
@@ -32,7 +33,7 @@ class Offer(NamedTuple, Generic[T]):
         return next(iter(self.names.values()), UNTAGGED)
 
     def __str__(self) -> str:
-        return ', '.join(self.names) or (f'sha256:{self.hex[:12]}' if self.hex else 'one without a name')
+        return ', '.join(self.names) or (Digest.of_hex(self.hex).short if self.hex else 'one without a name')
 
 
 def select_offer(offers: Sequence[Offer[T]], name: str | None, place: str,
@@ -54,7 +55,7 @@ def select_offer(offers: Sequence[Offer[T]], name: str | None, place: str,
         raise UsageError(f'{place} has no image {name}; there is: {listed}')
     if len({offer.hex or number for number, (offer, _) in enumerate(found)}) > 1:
         raise UsageError(f'{place} has several images {name}, choose one by its digest: '
-                         f'{", ".join(f"sha256:{offer.hex}" for offer, _ in found)}')
+                         f'{", ".join(Digest.of_hex(offer.hex) for offer, _ in found)}')
     return found[0][0].image, found[0][1]
 
 

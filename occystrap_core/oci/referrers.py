@@ -13,9 +13,15 @@ COSIGN_SUFFIXES = ('.sig', '.att', '.sbom')
 """What cosign appends to the tag of a signature, an attestation, an SBOM."""
 
 
+_LONGEST = 64
+
+
 def referrers_tag(subject: Digest) -> str:
-    """Return the tag under which registries without the referrers API list the referrers of `subject`."""
-    return f'sha256-{subject.hex}'
+    """Return the tag under which registries without the referrers API list the referrers of `subject`.
+
+    A digest is cut, so that the tag has at most 128 characters (distribution-spec, Referrers tag schema).
+    """
+    return f'{subject.algorithm}-{subject.hex[:_LONGEST]}'
 
 
 def subject_of(document: Manifest | Index) -> Digest | None:

@@ -12,7 +12,7 @@ from occystrap_core.errors import Cancelled, InvalidImage, prefix_errors
 from occystrap_core.files.durability import output_errors
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, ReadObservers
-from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
 from occystrap_core.pipeline.layer_order import ordered_layers
@@ -217,6 +217,8 @@ class ImageCopy:
         require_platform_at_end(self._image, self._settings)
         config = resulting_config(self._image, self.layers)
         manifest = resulting_manifest(self._image, config, self.layers)
+        if self._output.layer_form is LayerForm.TAR:
+            config = replace(config, algorithm=SHA256)  # programs that keep tars know an image by its ID
         reference, origin = self._image.reference, self._image.origin
         return WrittenImage(reference, self._source, manifest, config, self.layers, str(self._output.place(reference)),
                             origin.digest if origin else None, self._output.layer_form)

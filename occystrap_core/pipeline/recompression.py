@@ -137,8 +137,8 @@ def _compressed(layer: Layer, tar: ByteStream, source: Readable, compression: st
         target.file.close()
         raise
     media_type = layer_media_type(OCI_MANIFEST, COMPRESSIONS[compression])
-    digest = Digest(f'sha256:{target.hash.hexdigest()}')
-    return SpooledLayer(layer, tar.digest, Descriptor(media_type, digest, target.size), target.file)
+    descriptor = Descriptor(media_type, Digest.of_hash(target.hash), target.size)
+    return SpooledLayer(layer, tar.digest, descriptor, target.file)
 
 
 class _Hashing:

@@ -2,6 +2,7 @@
 from typing import TYPE_CHECKING
 
 from occystrap_core.files.stream import ByteStream
+from occystrap_core.oci.digest import Digest
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -43,9 +44,9 @@ class OutputDigest:
         if self._own is not None:
             self._own.update(piece)
 
-    def hexdigest(self) -> str:
-        """Return the digest of the whole output, in hexadecimal."""
-        return self._own.hexdigest() if self._own is not None else self._source.digest.hex
+    def total(self) -> Digest:
+        """Return the digest of the whole output, by the algorithm of the input's."""
+        return self._source.digest if self._own is None else Digest.of_hash(self._own)
 
     def _with(self, out: memoryview) -> '_Hash':
         hashed = self._before.copy()

@@ -50,7 +50,7 @@ class RewrittenLayer(DerivedLayer):
         passes = [begin(self.original) for begin in self._begins]
         tar = RewrittenTar(self.original.tar(observers), [each.entry for each in passes], self._settings.temporary,
                            self._settings.names)
-        stream = ByteStream(tar, what=f'rewritten layer {self.index}', hashed=tar.digest.hexdigest)
+        stream = ByteStream(tar, what=f'rewritten layer {self.index}', hashed=tar.digest.total)
 
         def passed(count: int) -> None:
             for each in passes if stream.ended else ():

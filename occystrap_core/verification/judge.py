@@ -173,7 +173,7 @@ def outcome_of(findings: Iterable[CheckResult]) -> Outcome:
 
 def digest_of(seen: Observation) -> Digest | None:
     """Return the observed digest; of a document that of its bytes."""
-    return seen.digest if seen.document is None else Digest.of(seen.document)
+    return seen.digest if seen.document is None else Digest.of(seen.document, seen.expectation.digest.algorithm)
 
 
 def _shown(digests: Sequence[Digest]) -> str:

@@ -28,6 +28,8 @@ _CLEANING = 5.0
 """Timeout in seconds for removing the image of a failed copy."""
 _CLEANING_AFTER_A_SIGNAL = 0.5
 _NUMBERS = count(1)
+_DIGITS = 64
+"""Digits of a digest in the name of a layer, which has room in a header."""
 
 _CONNECTION = {option.name for option in CONNECTION}
 
@@ -139,7 +141,7 @@ class DockerWriter(ImageOutput):
         with layer.open() as stream:
             file = TemporaryFile.holding(stream.chunks(), self.settings.temporary)
         try:
-            name = f'{prefix}{stream.digest.hex}/layer.tar'
+            name = f'{prefix}{stream.digest.hex[:_DIGITS]}/layer.tar'
             with self._alone() as archive, ByteStream(file.reopened(), digest=stream.digest) as spooled:
                 archive.add(name, stream.size, spooled.chunks())
             return WrittenLayer(name)
@@ -197,7 +199,7 @@ def _known_diff_ids(image: Image) -> Sequence[Digest | None]:
 
 
 def _layer_name(layer: OutgoingLayer) -> str:
-    return f'{layer.diff_id.hex}/layer.tar' if layer.diff_id else f'layer-{next(_NUMBERS)}/layer.tar'
+    return f'{layer.diff_id.hex[:_DIGITS]}/layer.tar' if layer.diff_id else f'layer-{next(_NUMBERS)}/layer.tar'
 
 
 def _pinned(location: Location, address: Address) -> Location:

@@ -109,7 +109,7 @@ def _manifest(client: RegistryClient, expectation: Expectation, results: CheckRe
     reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
     _require(client, reply, expectation)
     results.read(expectation, reply.body)
-    if Digest.of(reply.body) == expectation.digest:
+    if Digest.of(reply.body, expectation.digest.algorithm) == expectation.digest:
         parse_manifest_or_index(reply.body, reply.headers.get('content-type'))
 
 

@@ -92,7 +92,7 @@ def _look(archive: WrittenArchive, expectation: Expectation, level: VerifyLevel,
 
 def _read(archive: WrittenArchive, member: Member, expectation: Expectation, results: CheckResults) -> None:
     if expectation.kind == 'layer' or member.size > MANIFEST_CAP:
-        digest, size = hash_file(archive.path, member.offset, member.size)
+        digest, size = hash_file(archive.path, member.offset, member.size, expectation.digest.algorithm)
         results.found(expectation, size=size, digest=digest, evidence=READ)
     else:
         with ByteStream(DeviceFile(archive.path, member.offset, member.size), what=expectation.locator) as stream:

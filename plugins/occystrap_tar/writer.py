@@ -83,10 +83,10 @@ class DockerArchiveOutput(_ArchiveOutput):
         self._builder.discard()
 
 
-def _blob_size(layer: Layer) -> int | None:
-    """Return the size of the source's blob in bytes: right unless a filter changes the layer; None without one."""
+def _size_and_name(layer: Layer) -> tuple[int | None, str]:
+    """Return the size of the source's blob in bytes and its name: right unless a filter changes the layer."""
     blob = layer.source.descriptor
-    return blob.size if blob else None
+    return (blob.size, blob_name(blob.digest)) if blob else (None, '')
 
 
 class OciArchiveOutput(_ArchiveOutput):
@@ -105,7 +105,7 @@ class OciArchiveOutput(_ArchiveOutput):
     def prepare(self, image: Image) -> None:
         """Lay out the archive."""
         self._spare_indexes()
-        self._archive.begin(([layer.index for layer in layers], _blob_size(layers[-1]))
+        self._archive.begin(([layer.index for layer in layers], *_size_and_name(layers[-1]))
                             for layers in same_layers(image))
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
@@ -130,13 +130,14 @@ class OciArchiveOutput(_ArchiveOutput):
         manifest = image.manifest
         assert manifest
         index = self._index(manifest.descriptor, _tag(self.location, image.reference))
-        documents = [('config', blob_name(manifest.config.digest), image.config.raw),
-                     ('manifest', blob_name(manifest.digest), manifest.raw),
-                     ('layout', LAYOUT_FILE, LAYOUT_VERSION), ('index', INDEX_FILE, index)]
-        self._archive.finish([(name, raw) for _, name, raw in documents])
+        documents = [('config', image.config.raw, image.config.digest), ('manifest', manifest.raw, manifest.digest)]
+        files = [('layout', LAYOUT_FILE, LAYOUT_VERSION), ('index', INDEX_FILE, index)]
+        self._archive.finish([*((blob_name(digest), raw) for _, raw, digest in documents),
+                              *((name, raw) for _, name, raw in files)])
         self.notes = self._archive.notes
-        return image.receipt(self.location, [Expectation(kind, name, Digest.of(raw), len(raw))
-                                             for kind, name, raw in documents])
+        return image.receipt(self.location, [
+            *(Expectation(kind, blob_name(digest), digest, len(raw)) for kind, raw, digest in documents),
+            *(Expectation(kind, name, Digest.of(raw), len(raw)) for kind, name, raw in files)])
 
     def abort(self) -> None:
         """Remove what was written; raises OutputError for what cannot be removed."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import lru_cache
 
 from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
-from occystrap_core.oci import Digest
+from occystrap_core.oci import SHA256, Digest
 from occystrap_dir.directory.manifests import read_manifest
 from occystrap_dir.workspace.beneath import Beneath, WrongKind
 from occystrap_dir.workspace.names import read_document
@@ -19,7 +19,7 @@ from occystrap_dir.workspace.workspace import RECEIPTS
 CHECKSUMS = 'SHA256SUMS'
 _CAP = 64 << 20
 _LINE = re.compile(r'(\\?)([0-9a-f]{64})  (.+)')
-_OF_IMAGES = re.compile(r'manifest(-.+)?\.json|catalog\.json|[0-9a-f]{64}(\.json|/.+)')
+_OF_IMAGES = re.compile(r'manifest(-.+)?\.json|catalog\.json|[0-9a-f]{64}([0-9a-f]{64})?(\.json|/.+)')
 _ESCAPES = {'\\': '\\\\', '\n': '\\n'}
 _PLAIN = {escape: plain for plain, escape in _ESCAPES.items()}
 
@@ -34,14 +34,18 @@ def keeps_checksums(root: str) -> bool:
     return Beneath(root).status(CHECKSUMS) is not None
 
 
-def digests_of(receipt: Receipt) -> dict[str, Digest]:
-    """Return the digests of an image's files from its receipt."""
-    return {each.locator: each.digest for each in receipt.of_kind('manifest', 'config', 'layer')}
+def digests_of(receipt: Receipt, root: str) -> dict[str, Digest]:
+    """Return the digests of an image's files from its receipt; a file with a digest of another kind is hashed.
+
+    Raises OSError.
+    """
+    return {each.locator: each.digest if each.digest.algorithm == SHA256 else Beneath(root).hash(each.locator)[0]
+            for each in receipt.of_kind('manifest', 'config', 'layer')}
 
 
-def expected_checksums(receipt: Receipt) -> Expectation:
+def expected_checksums(receipt: Receipt, root: str) -> Expectation:
     """Return the expectation for SHA256SUMS: digest and size of the lines of this image's files."""
-    lines = write_checksums(digests_of(receipt))
+    lines = write_checksums(digests_of(receipt, root))
     return Expectation('checksums', CHECKSUMS, Digest.of(lines), len(lines))
 
 
@@ -103,7 +107,7 @@ def _attested(root: str, manifest: str) -> dict[str, Digest]:
 def _receipt_digests(root: str, manifest: str, version: tuple[int, int, int]) -> dict[str, Digest]:
     """Return the digests in one version of a receipt; cached because many images go into one directory."""
     receipt = kept_receipt(root, manifest)
-    return digests_of(receipt) if receipt else {}
+    return digests_of(receipt, root) if receipt else {}
 
 
 def _hashed(root: str, manifest: str) -> dict[str, Digest]:

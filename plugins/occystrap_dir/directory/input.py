@@ -13,8 +13,8 @@ from occystrap_dir.directory.catalog import named_as
 from occystrap_dir.directory.catalog_images import Choice, list_choices, reference_of, saved_image
 from occystrap_dir.workspace.names import open_inside, read_document
 
-_DIGEST = re.compile(r'(?:sha256:)?([0-9a-f]{12,64})')
-_HEX = re.compile('[0-9a-f]{64}')
+_DIGEST = re.compile(r'(?:sha(?:256|512):)?([0-9a-f]{12,128})')
+_HEX = re.compile('[0-9a-f]{128}|[0-9a-f]{64}')
 
 
 class DirInput(ImageInput):
@@ -90,8 +90,9 @@ class DirInput(ImageInput):
             raise InvalidImage(f'{self._root}: config {name} cannot be read: {error.strerror}',
                                problem='missing') from None
         claimed = _HEX.search(os.path.basename(name))
-        if claimed and claimed[0] != Digest.of(raw).hex and not _is_reformatted(raw):
-            raise InvalidImage(f'{self._root}: config {name} has digest {Digest.of(raw)}, not the one in its name',
+        named = Digest.of_hex(claimed[0]) if claimed else None
+        if named and (digest := Digest.of(raw, named.algorithm)) != named and not _is_reformatted(raw):
+            raise InvalidImage(f'{self._root}: config {name} has digest {digest}, not the one in its name',
                                problem='digest')
         try:
             return ImageConfig.parse(raw)

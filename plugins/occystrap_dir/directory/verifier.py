@@ -86,7 +86,7 @@ class DirectoryCheck:
         """Find the lines for this image's files and the catalog, while no writer is changing these two files."""
         with shared_if_exists(self._root, LOCK):
             file_size(self._root, expected.locator)
-            listed, mine = read_checksums(self._root), digests_of(self._receipt)
+            listed, mine = read_checksums(self._root), digests_of(self._receipt, self._root)
             with suppress(FileNotFoundError, InvalidImage):  # reported by the check of the catalog itself
                 mine[CATALOG] = Digest.of(read_document(self._root, CATALOG, CAP))
         wrong = [name for name, digest in mine.items() if listed.get(name) != digest]
@@ -94,7 +94,7 @@ class DirectoryCheck:
             results.differs(expected, f'lists {name} with {listed[name]}, expected {mine[name]}'
                             if name in listed else f'does not list {name}')
         if not wrong:
-            results.read(expected, write_checksums({name: listed[name] for name in digests_of(self._receipt)}))
+            results.read(expected, write_checksums({name: listed[name] for name in mine if name != CATALOG}))
 
     def _files(self, expected: Expectation, results: CheckResults) -> None:
         """Compare the unpacked files with their list."""

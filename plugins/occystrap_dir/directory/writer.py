@@ -71,7 +71,7 @@ class DirOutput(ImageOutput):
             recorded = self._recorded_sizes.get(layer.diff_id)
             if recorded is not None and self.settings.verify is not VerifyLevel.FULL:
                 return WrittenLayer(name, layer.diff_id, size, Evidence.DESCRIPTOR) if size == recorded else None
-            digest, size = self._place.hash(name)
+            digest, size = self._place.hash(name, layer.diff_id.algorithm)
         except OSError:
             return None
         return WrittenLayer(name, digest, size, Evidence.STREAMED) if digest == layer.diff_id else None
@@ -148,7 +148,7 @@ class DirOutput(ImageOutput):
             *self._expanded(entry, image)])
         documents = {config: image.config.raw, entry.manifest: manifest, CATALOG: catalog.to_json()}
         if keeps_checksums(self._root) or self.location.options.get('checksums'):
-            receipt = replace(receipt, expectations=(*receipt.expectations, expected_checksums(receipt)))
+            receipt = replace(receipt, expectations=(*receipt.expectations, expected_checksums(receipt, self._root)))
             documents[CHECKSUMS] = self._checksums(receipt, documents[CATALOG], replaced)
         lasting = with_known_evidence(receipt, kept_receipt(self._root, entry.manifest))
         documents[kept] = f'{lasting.to_json()}\n'.encode()
@@ -188,7 +188,7 @@ class DirOutput(ImageOutput):
         changed = {receipt.of_kind('manifest')[0].locator, replaced.manifest if replaced else None}
         others = [name for name in manifest_names(self._root) if name not in changed]
         return write_checksums({**lines_of_others(self._root), **digests_of_others(self._root, others),
-                                **digests_of(receipt), CATALOG: Digest.of(catalog)})
+                                **digests_of(receipt, self._root), CATALOG: Digest.of(catalog)})
 
     def _read(self, name: str, cap: int) -> bytes | None:
         """Return the first `cap` bytes of a file, none if it is not a regular file, None if it does not exist."""

@@ -100,7 +100,7 @@ class Unpacking:
             digest.update(held)
             write(bytes(held))
             self._close()
-        return Digest(f'sha256:{digest.hexdigest()}'), size + len(held)
+        return Digest.of_hash(digest), size + len(held)
 
     def abort(self) -> None:
         """Remove what was unpacked, unless it was moved to its destination; raises OSError."""

@@ -11,7 +11,7 @@ from occystrap_dir.workspace.names import open_inside, read_document
 
 
 class LayoutStore(BlobStore):
-    """The blobs in `blobs/sha256`."""
+    """The blobs in `blobs/sha256` and `blobs/sha512`."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -21,7 +21,7 @@ class LayoutStore(BlobStore):
         with set_error_rule('manifest'):
             raw = self._read(entry.digest, 'manifest')
             try:
-                return parse_manifest_or_index(raw, entry.media_type)
+                return parse_manifest_or_index(raw, entry.media_type, entry.digest.algorithm)
             except InvalidImage as error:
                 raise error.renamed(f'{self.root}: manifest {entry.digest}: {error}') from None
 
@@ -69,8 +69,8 @@ class LayoutStore(BlobStore):
             raise ImageNotFound(f'{what} {digest} is not in {self.root}') from None
         except OSError as error:
             raise InvalidImage(f'{self.root}: {what} {digest} cannot be read: {error.strerror}') from None
-        if Digest.of(raw) != digest:
-            raise DigestMismatch(f'{self.root}: {what} has digest {Digest.of(raw)}, should have {digest}')
+        if (found := Digest.of(raw, digest.algorithm)) != digest:
+            raise DigestMismatch(f'{self.root}: {what} has digest {found}, should have {digest}')
         return raw
 
     def _missing(self, descriptor: Descriptor) -> ImageNotFound | InvalidImage:

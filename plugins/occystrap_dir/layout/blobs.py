@@ -30,7 +30,7 @@ class Blobs:
         if self._file_size(name) is None:
             return None
         try:
-            found, size = self._place.hash(name)
+            found, size = self._place.hash(name, digest.algorithm)
         except OSError:
             return None
         return size if found == digest else None
@@ -43,16 +43,15 @@ class Blobs:
             partial.complete()
             return WrittenLayer(self._publish(partial.name, stream.digest))
 
-    def put(self, kind: str, raw: bytes) -> Expectation:
+    def put(self, kind: str, raw: bytes, digest: Digest) -> Expectation:
         """Write a small blob unless it exists, byte for byte; return its expectation; raises OutputError."""
-        digest = Digest.of(raw)
         if not self._has(blob_name(digest), raw):
             self._publish(self._workspace.write(raw), digest)
         return Expectation(kind, blob_name(digest), digest, len(raw))
 
     def put_manifest(self, document: Manifest | Index) -> Expectation:
         """Write a manifest or an index; return its expectation; raises OutputError."""
-        return self.put('index' if isinstance(document, Index) else 'manifest', document.raw)
+        return self.put('index' if isinstance(document, Index) else 'manifest', document.raw, document.digest)
 
     def _publish(self, partial: str, digest: Digest) -> str:
         """Rename a blob after its digest, noted before, so that it is removed later if no image names it."""

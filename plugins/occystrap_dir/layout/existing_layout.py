@@ -1,7 +1,7 @@
 """Checks whether images may be written to a layout, made before anything is downloaded, and what it lists."""
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.files import output_errors
-from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, require_version
+from occystrap_core.oci import BLOB_DIRECTORIES, INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, require_version
 from occystrap_dir.layout.index_file import IndexFile, read_index
 from occystrap_dir.layout.recovery import has_receipts
 from occystrap_dir.workspace.beneath import Beneath
@@ -50,7 +50,8 @@ def current_index(root: str) -> IndexFile | None:
 
     Raises OSError.
     """
-    missing = not Beneath(root).status(INDEX_FILE) and (has_receipts(root) or was_left(root, 'blobs/sha256'))
+    missing = not Beneath(root).status(INDEX_FILE) and (
+        has_receipts(root) or any(was_left(root, name) for name in BLOB_DIRECTORIES))
     try:
         return read_index(root)  # last, since a run that ends meanwhile writes it before the rest becomes visible
     except FileNotFoundError:

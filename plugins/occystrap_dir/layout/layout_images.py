@@ -13,7 +13,7 @@ from occystrap_dir.layout.place import Place
 from occystrap_dir.workspace.names import directory_name
 
 _HOW = '?image=, or its tag behind a colon'
-_REFERRER_TAG = re.compile(r'sha256-[0-9a-f]{64}(\.[a-z]+)?')
+_REFERRER_TAG = re.compile(r'sha(?:256|512)-[0-9a-f]{64}(\.[a-z]+)?')
 """Tags that belong to a digest: lists of referrers, cosign's signatures."""
 
 

@@ -1,4 +1,4 @@
-"""Locations of images in layouts: `PATH`, `PATH:TAG`, `PATH@sha256:…` or both."""
+"""Locations of images in layouts: `PATH`, `PATH:TAG`, `PATH@DIGEST` or both."""
 import os
 import re
 from typing import NamedTuple
@@ -7,6 +7,8 @@ from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import Digest
 
 _NAME = re.compile(r'[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*')
+_PINNED = re.compile(r'(.*)@((?:sha256|sha512):.*|[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Za-z=_-]{32,})')
+"""A path and a digest, which is recognized by its algorithm or its length."""
 
 
 class Place(NamedTuple):
@@ -23,13 +25,14 @@ def parse_place(path: str) -> Place:
     Raises UsageError for an empty tag or a malformed digest.
     """
     directory, slash, last = path.rpartition('/')
-    name, at, digest = last.partition('@sha256:')
+    pinned = _PINNED.fullmatch(last)
+    name, digest = pinned.groups() if pinned else (last, '')
     name, colon, tag = name.rpartition(':') if ':' in name else (name, '', '')
-    if (colon and not tag) or ((colon or at) and not name):
+    if (colon and not tag) or ((colon or digest) and not name):
         raise UsageError(f'layout://{path} is not of the form layout://PATH[:TAG]: end a path that contains a colon '
                          'with a slash')
     try:
-        return Place(os.path.abspath(directory + slash + name), tag, Digest(f'sha256:{digest}') if at else None)
+        return Place(os.path.abspath(directory + slash + name), tag, Digest(digest) if digest else None)
     except InvalidImage as error:
         raise UsageError(f'layout://{path}: {error}') from None
 

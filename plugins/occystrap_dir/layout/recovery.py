@@ -1,18 +1,19 @@
 """Rebuilding a missing or damaged index.json from the receipts in the layout."""
-import re
+import os
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
-from occystrap_core import Receipt
+from occystrap_core import InvalidImage, Receipt
 from occystrap_core.files import ImageError
-from occystrap_core.oci import Descriptor, Digest, Index, Manifest, blob_name, referrer_of, subject_of
+from occystrap_core.oci import (
+    BLOB_DIRECTORIES, Descriptor, Digest, Index, Manifest, blob_name, referrer_of, subject_of,
+)
 from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
 from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, named_entry
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.receipts import kept_receipt
 from occystrap_dir.workspace.workspace import RECEIPTS
 
-_HEX = re.compile('[0-9a-f]{64}')
 _MOST = 20
 """Digests that a note lists at most."""
 
@@ -50,7 +51,7 @@ def _nameless(contents: LayoutStore, index: IndexFile, left_out: Collection[str]
     known, found = set[Digest](), list[Manifest | Index]()
     with suppress(ImageError):
         known = blobs_below(contents, index.index.manifests)
-    for digest in _blobs(contents.root):
+    for digest in (each for directory in BLOB_DIRECTORIES for each in _blobs(contents.root, directory)):
         with suppress(ImageError):  # it is not a manifest
             if digest not in known and blob_name(digest) not in left_out:
                 found.append(contents.manifest(Descriptor('', digest, -1)))
@@ -58,11 +59,14 @@ def _nameless(contents: LayoutStore, index: IndexFile, left_out: Collection[str]
     return [document for document in found if document.digest not in inner]
 
 
-def _blobs(root: str) -> list[Digest]:
+def _blobs(root: str, directory: str) -> Iterator[Digest]:
     try:
-        return [Digest(f'sha256:{name}') for name in Beneath(root).names('blobs/sha256') if _HEX.fullmatch(name)]
+        names = Beneath(root).names(directory)
     except FileNotFoundError:
-        return []
+        return
+    for name in names:
+        with suppress(InvalidImage):
+            yield Digest(f'{os.path.basename(directory)}:{name}')
 
 
 def _kept(root: str) -> list[str]:

@@ -3,13 +3,13 @@ import re
 from collections.abc import Iterable
 
 from occystrap_core.files import ImageError
-from occystrap_core.oci import INDEX_FILE, Digest, blob_name
+from occystrap_core.oci import BLOB_DIRECTORIES, INDEX_FILE, Digest, blob_name
 from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
 from occystrap_dir.workspace.beneath import Beneath
 
-_BLOB = re.compile(r'blobs/sha256/[0-9a-f]{64}')
+_BLOB = re.compile(rf'(?:{"|".join(BLOB_DIRECTORIES)})/[0-9a-f]{{64,128}}')
 
 
 def remove_unnamed(root: str, noted: Iterable[str]) -> None:
@@ -24,7 +24,7 @@ def remove_unnamed(root: str, noted: Iterable[str]) -> None:
         if _BLOB.fullmatch(name) and name not in named:
             place.unlink(name)
     if not place.status(INDEX_FILE):
-        for name in ('blobs/sha256', 'blobs'):
+        for name in (*BLOB_DIRECTORIES, 'blobs'):
             place.remove_empty(name)  # other files in it stay
 
 

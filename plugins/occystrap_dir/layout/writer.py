@@ -174,7 +174,7 @@ class _PartOutput(ImageOutput):
 
 def _put_documents(blobs: Blobs, image: WrittenImage) -> list[Expectation]:
     assert image.manifest
-    return [blobs.put_manifest(image.manifest), blobs.put('config', image.config.raw)]
+    return [blobs.put_manifest(image.manifest), blobs.put('config', image.config.raw, image.config.digest)]
 
 
 def _with_tag_as_option(location: Location) -> Location:

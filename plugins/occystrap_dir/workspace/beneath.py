@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from occystrap_core import InvalidImage
 from occystrap_core.files import hash_file
-from occystrap_core.oci import Digest
+from occystrap_core.oci import SHA256, Digest
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -122,11 +122,11 @@ class Beneath:
             raise InvalidImage(f'{self._path(name)} has more than the {cap} bytes allowed')
         return content
 
-    def hash(self, name: str) -> tuple[Digest, int]:
+    def hash(self, name: str, algorithm: str = SHA256) -> tuple[Digest, int]:
         """Return digest and size in bytes of a regular file, read from the device."""
         descriptor = self.open(name)
         try:
-            return hash_file(f'/proc/self/fd/{descriptor}')
+            return hash_file(f'/proc/self/fd/{descriptor}', algorithm=algorithm)
         finally:
             os.close(descriptor)
 

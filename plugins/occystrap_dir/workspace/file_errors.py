@@ -53,15 +53,18 @@ def report_document(expected: Expectation, root: str, results: CheckResults) -> 
 def report_file(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults) -> None:
     """Report a file's size, with `full` also its digest, read from the device; raises OSError, WrongKind."""
     size = file_size(root, expected.locator)
-    digest = device_digest(root, expected.locator, settings) if full and size == expected.size else None
+    digest = None
+    if full and size == expected.size:
+        digest = device_digest(root, expected.locator, settings, expected.digest.algorithm)
     results.found(expected, size=size, digest=digest, evidence=READ)
 
 
-def device_digest(root: str, name: str, settings: Settings) -> Digest:
+def device_digest(root: str, name: str, settings: Settings, algorithm: str) -> Digest:
     """Return the digest of a file, read from the device; raises OSError, and Cancelled when the run is cancelled."""
     descriptor = Beneath(root).open(name)
     try:
-        with ByteStream(ReadAhead(DeviceFile(f'/proc/self/fd/{descriptor}')), what=name) as stream:
+        with ByteStream(ReadAhead(DeviceFile(f'/proc/self/fd/{descriptor}')), what=name,
+                        algorithm=algorithm) as stream:
             stream.observe(lambda count: settings.cancellation.check())
             return stream.drain()
     finally:

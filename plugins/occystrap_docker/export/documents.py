@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from occystrap_core import InvalidImage
 from occystrap_core.oci import (
-    AMBIGUOUS, CONFIG_FIELDS, MANIFEST_FIELDS, Descriptor, Digest, ImageConfig, Manifest, Platform,
+    ALGORITHMS, AMBIGUOUS, CONFIG_FIELDS, MANIFEST_FIELDS, Descriptor, Digest, ImageConfig, Manifest, Platform,
     parse_manifest_or_index, parse_object,
 )
 
@@ -33,10 +33,10 @@ class Documents:
         """The first error of an invalid image that was skipped, else empty."""
 
     def add(self, raw: bytes) -> None:
-        """Keep a document that may lead to an image under its actual digest, whatever its name was."""
+        """Keep a document that may lead to an image under its actual digests, whatever its name was."""
         if _may_matter(raw) and self._total + len(raw) <= _TOTAL_CAP:
             self._total += len(raw)
-            self._raw[Digest.of(raw)] = raw
+            self._raw.update((Digest.of(raw, algorithm), raw) for algorithm in ALGORITHMS)
 
     def config(self, root: Digest, diff_ids: Sequence[Digest], platform: Platform | None) -> ImageConfig | None:
         """Return the config with these layers that `root` is, or refers to by a manifest or an index.
@@ -59,8 +59,9 @@ class Documents:
         """Yield the images below a manifest or an index; those that are invalid or lack a document are skipped."""
         for entry in self._entries(root, set()):
             try:
-                manifest = Manifest.parse(self._raw[entry.digest], entry.media_type)
-                config = ImageConfig.parse(self._raw[manifest.config.digest])
+                manifest = Manifest.parse(self._raw[entry.digest], entry.media_type, entry.digest.algorithm)
+                found = manifest.config.digest
+                config = ImageConfig.parse(self._raw[found], found.algorithm)
                 listed = entry.platform
                 platform = listed if listed and listed.os and listed.architecture else config.platform
             except KeyError:
@@ -76,7 +77,7 @@ class Documents:
         if digest in seen or digest not in self._raw:
             return
         try:
-            parsed = parse_manifest_or_index(self._raw[digest])
+            parsed = parse_manifest_or_index(self._raw[digest], algorithm=digest.algorithm)
         except InvalidImage as error:
             self.trouble = self.trouble or str(error)
             return

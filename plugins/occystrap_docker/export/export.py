@@ -15,7 +15,7 @@ from occystrap_docker.daemon.daemon import ImageFacts
 from occystrap_docker.export.documents import Contained, Documents, distance
 from occystrap_docker.export.tar_stream import StreamedFile, TarStream
 
-_BY_DIGEST = re.compile(r'(?:^|/)([0-9a-f]{64})(?:\.tar|\.json)?$')
+_BY_DIGEST = re.compile(r'(?:^|/)([0-9a-f]{64}(?:[0-9a-f]{64})?)(?:\.tar|\.json)?$')
 
 
 class ArrivingLayer(TarLayer):
@@ -144,4 +144,4 @@ def _is_compressed(file: StreamedFile) -> bool:
 
 def _digest_in(name: str) -> Digest | None:
     match = _BY_DIGEST.search(name)
-    return Digest(f'sha256:{match[1]}') if match else None
+    return Digest.of_hex(match[1]) if match else None

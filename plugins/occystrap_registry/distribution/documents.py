@@ -1,10 +1,11 @@
 """Manifests and configs: fetched completely, with a size limit, checked against their digests."""
 import re
+from contextlib import suppress
 
 from occystrap_core import ImageNotFound, InvalidImage, OccystrapError, ServiceError
-from occystrap_core.files import DigestMismatch, SizeMismatch
+from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import (
-    MANIFEST_CAP, Descriptor, Digest, Index, Manifest, media_types, parse_json, parse_manifest_or_index,
+    MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, media_types, parse_json, parse_manifest_or_index,
 )
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport.answers import Reply
@@ -35,14 +36,16 @@ def find_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as
         return None
     if reply.status != 200:
         raise client.failure(reply, f'{what} cannot be read')
-    digest = Digest.of(_uncut(reply, what))
-    for expected in _expected_digests(reply, tag_or_digest):
-        if digest != expected:
-            raise DigestMismatch(f'{what} has digest {digest}, should have {expected}', 'manifest-digest')
+    raw, expected = _uncut(reply, what), _expected_digests(reply, tag_or_digest)
+    for each in expected:
+        if (digest := Digest.of(raw, each.algorithm)) != each:
+            raise DigestMismatch(f'{what} has digest {digest}, should have {each}', 'manifest-digest')
     try:
+        algorithm = expected[0].algorithm if expected else SHA256
         served_as = reply.headers.get('content-type', '')
         known = media_types.essence(served_as) in (*media_types.MANIFESTS, *media_types.INDEXES)
-        return parse_manifest_or_index(reply.body, served_as if known else listed_as)._replace(served_as=served_as)
+        found = parse_manifest_or_index(raw, served_as if known else listed_as, algorithm)
+        return found._replace(served_as=served_as)
     except InvalidImage as error:
         raise error.renamed(f'{name}: {error}') from None
 
@@ -60,12 +63,7 @@ def get_document(client: RegistryClient, descriptor: Descriptor, what: str) -> b
         raise ImageNotFound(f'{what}, blob {descriptor.digest}, is not in {address.reference.name}')
     if reply.status != 200:
         raise client.failure(reply, f'{what}, blob {descriptor.digest}, cannot be read')
-    raw = _uncut(reply, what)
-    if len(raw) != descriptor.size or Digest.of(raw) != descriptor.digest:
-        kind = DigestMismatch if Digest.of(raw) != descriptor.digest else SizeMismatch
-        raise kind(f'{what} has digest {Digest.of(raw)} and {len(raw)} bytes, should have '
-                   f'{descriptor.digest} and {descriptor.size}')
-    return raw
+    return descriptor.checked(_uncut(reply, what), what)
 
 
 def _uncut(reply: Reply, what: str) -> bytes:
@@ -76,8 +74,16 @@ def _uncut(reply: Reply, what: str) -> bytes:
 
 def _expected_digests(reply: Reply, tag_or_digest: str | Digest) -> list[Digest]:
     """Return the digests that the body must have: the requested one, and the one in the registry's answer."""
-    reported = reply.headers.get('docker-content-digest')
-    return [*([tag_or_digest] if isinstance(tag_or_digest, Digest) else []), *([Digest(reported)] if reported else [])]
+    reported = reported_digest(reply)
+    return [*([tag_or_digest] if isinstance(tag_or_digest, Digest) else []), *([reported] if reported else [])]
+
+
+def reported_digest(reply: Reply) -> Digest | None:
+    """Return the digest in an answer; None if there is none, or one that cannot be compared (distribution-spec, Pulling
+    manifests: the header is optional)."""
+    with suppress(InvalidImage):
+        return Digest(reply.headers.get('docker-content-digest'))
+    return None
 
 
 def _not_found(client: RegistryClient, tag_or_digest: str | Digest) -> str:

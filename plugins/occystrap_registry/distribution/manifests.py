@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from occystrap_core import Expectation, InvalidImage, OutputError, WrittenReferrer
 from occystrap_core.oci import Digest, Index, Manifest, parse_manifest_or_index, referrer_of, referrers_tag
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.documents import fetch_manifest
+from occystrap_registry.distribution.documents import fetch_manifest, reported_digest
 from occystrap_registry.distribution.referrers import referrers_by_api, tagged_referrers
 from occystrap_registry.distribution.uploads import whole
 from occystrap_registry.transport.answers import Reply
@@ -73,6 +73,6 @@ def _push(client: RegistryClient, name: str, document: Manifest | Index) -> None
     if reply.status not in (200, 201, 202):
         named = address.name_of(Digest(name) if ':' in name else name)
         raise client.failure(reply, f'{named}: the registry refuses the manifest')
-    stored = reply.headers.get('docker-content-digest')
-    if stored not in (None, document.digest):
+    stored = reported_digest(reply)
+    if stored and stored != Digest.of(document.raw, stored.algorithm):
         raise OutputError(f'{address.host} stored the manifest as {stored}, expected {document.digest}')

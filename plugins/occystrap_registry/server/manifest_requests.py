@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from occystrap_core import InvalidImage
 from occystrap_core.oci import (
-    MANIFEST_CAP, Descriptor, Digest, Index, Manifest, parse_manifest_or_index, referrer_of, subject_of,
+    MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, parse_manifest_or_index, referrer_of, subject_of,
 )
 from occystrap_registry.server import request_names
 from occystrap_registry.server.problems import Problem
@@ -22,7 +22,7 @@ async def put_manifest(request: Request) -> Response:
     """PUT: store a manifest or index, whose parts must exist, under a tag or its digest."""
     storage, repository, reference = _addressed(request)
     raw = await _capped_body(request)
-    digest = Digest.of(raw)
+    digest = Digest.of(raw, reference.algorithm if isinstance(reference, Digest) else SHA256)
     if isinstance(reference, Digest) and reference != digest:
         raise Problem(400, 'DIGEST_INVALID', f'the manifest has digest {digest}, not {reference}')
     parsed, subject = _validated(storage, repository, raw, request.headers.get('content-type'))
@@ -80,7 +80,7 @@ async def list_referrers(request: Request) -> Response:
 
 def _referrer(storage: Storage, repository: str, digest: Digest) -> Descriptor:
     _, media_type, raw = storage.manifest(repository, digest)
-    return referrer_of(parse_manifest_or_index(raw, media_type))
+    return referrer_of(parse_manifest_or_index(raw, media_type, digest.algorithm))
 
 
 def _addressed(request: Request) -> tuple[Storage, str, Digest | str]:

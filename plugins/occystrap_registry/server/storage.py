@@ -4,22 +4,22 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from occystrap_core.oci import Digest
+from occystrap_core.oci import BLOB_DIRECTORIES, Digest, blob_name
 from occystrap_registry.server.problems import Problem
 
 
 class Storage:
     """A directory of blobs, shared by repositories, each with marks for its own.
 
-    `blobs/sha256/<hex>` has the content; `repositories/<name>/_blobs|_manifests/<hex>` mark what a repository has, a
-    manifest's mark contains its media type; `repositories/<name>/_tags/<tag>` contains a digest,
+    `blobs/<algorithm>/<hex>` has the content; `repositories/<name>/_blobs|_manifests/<hex>` mark what a repository
+    has, a manifest's mark contains its media type; `repositories/<name>/_tags/<tag>` contains a digest,
     `repositories/<name>/_referrers/<hex>/<hex>` marks the referrers of a manifest; `temporary/` has incomplete files.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.temporary = root / 'temporary'
-        for directory in (self._blobs, self._repositories, self.temporary):
+        for directory in (*(root / name for name in BLOB_DIRECTORIES), self._repositories, self.temporary):
             directory.mkdir(parents=True, exist_ok=True)
 
     largest = float('inf')
@@ -31,7 +31,7 @@ class Storage:
 
     def blob(self, digest: Digest) -> Path:
         """Return the path for the content of `digest`, which need not exist."""
-        return self._blobs / digest.hex
+        return self._root / blob_name(digest)
 
     def blob_of(self, repository: str, digest: Digest) -> Path:
         """Return the path of a repository's blob; raises Problem 404 BLOB_UNKNOWN."""
@@ -81,7 +81,7 @@ class Storage:
     def referrers(self, repository: str, subject: Digest) -> list[Digest]:
         """Return the manifests of a repository that refer to another, in order of their digests."""
         names = sorted(path.name for path in (self._repositories / repository / '_referrers' / subject.hex).glob('*'))
-        return [digest for digest in (Digest(f'sha256:{name}') for name in names)
+        return [digest for digest in (Digest.of_hex(name) for name in names)
                 if self.has_manifest(repository, digest)]
 
     def manifest(self, repository: str, reference: Digest | str) -> tuple[Digest, str, bytes]:
@@ -123,10 +123,6 @@ class Storage:
         """Yield the names of all repositories that have a manifest."""
         for directory in self._repositories.rglob('_manifests'):
             yield str(directory.parent.relative_to(self._repositories))
-
-    @property
-    def _blobs(self) -> Path:
-        return self._root / 'blobs' / 'sha256'
 
     @property
     def _repositories(self) -> Path:

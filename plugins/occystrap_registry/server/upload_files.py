@@ -3,12 +3,14 @@ import hashlib
 import time
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
 import anyio.to_thread
 
-from occystrap_core.oci import Digest
+from occystrap_core.files import hash_file
+from occystrap_core.oci import SHA256, Digest
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
@@ -48,8 +50,14 @@ class Upload:
 
     @property
     def digest(self) -> Digest:
-        """The digest of the bytes so far."""
-        return Digest(f'sha256:{self._hash.hexdigest()}')
+        """The digest of the bytes so far, by sha256."""
+        return Digest.of_hash(self._hash)
+
+    async def digest_like(self, other: Digest) -> Digest:
+        """Return the digest of the bytes so far by the algorithm of another, which is known only at the end."""
+        if other.algorithm == SHA256:
+            return self.digest
+        return (await anyio.to_thread.run_sync(partial(hash_file, self.path, algorithm=other.algorithm)))[0]
 
     def discard(self) -> None:
         """Remove the file."""
@@ -89,12 +97,13 @@ class Uploads:
             raise Problem(404, 'BLOB_UPLOAD_UNKNOWN', 'there is no such upload')
         return upload
 
-    def finish(self, upload: Upload, expected: Digest) -> None:
+    async def finish(self, upload: Upload, expected: Digest) -> None:
         """Turn an upload into a blob; raises Problem 400 DIGEST_INVALID, and removes it, for another digest."""
         self._uploads.pop(upload.id, None)
-        if upload.digest != expected:
+        digest = await upload.digest_like(expected)
+        if digest != expected:
             upload.discard()
-            raise Problem(400, 'DIGEST_INVALID', f'the bytes have digest {upload.digest}, not {expected}')
+            raise Problem(400, 'DIGEST_INVALID', f'the bytes have digest {digest}, not {expected}')
         self._storage.add_blob(upload.repository, expected, upload.path)
 
     def discard(self, upload: Upload) -> None:

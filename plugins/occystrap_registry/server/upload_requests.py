@@ -30,7 +30,7 @@ async def start_upload(request: Request) -> Response:
     upload = uploads.start(repository)
     async with _receiving(uploads, upload, keep=False):
         await upload.append(request.stream())
-    uploads.finish(upload, expected)
+    await uploads.finish(upload, expected)
     return _created(repository, expected)
 
 
@@ -50,7 +50,7 @@ async def finish_upload(request: Request) -> Response:
     _check_range(request, upload)
     async with _receiving(uploads, upload, keep=False):
         await upload.append(request.stream())
-    uploads.finish(upload, expected)
+    await uploads.finish(upload, expected)
     return _created(upload.repository, expected)
 
 

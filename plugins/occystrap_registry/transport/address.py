@@ -12,7 +12,7 @@ from occystrap_registry.transport.http_library import httpx
 _HUB = ('docker.io', 'index.docker.io')
 _HUB_API = 'registry-1.docker.io'
 _LAST_PORT, _LONGEST_LABEL = 65535, 63  # RFC 9293, 3.1; RFC 1035, 2.3.4
-_DIGEST = re.compile(r'sha\d+:[^/]*')
+_DIGEST = re.compile(r'sha\d+:[^/]*|[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Fa-f]{32,}')
 
 
 class Address(NamedTuple):

@@ -16,7 +16,7 @@ from occystrap_tar.archive.tar_sizes import compression, tar_size
 
 MANIFEST, _REPOSITORIES = 'manifest.json', 'repositories'
 _CAP = 16 << 20
-_NAMED_BY_DIGEST = re.compile(r'(?:.*/)?(?:sha256[:-])?([0-9a-f]{64})(?:\.json)?')
+_NAMED_BY_DIGEST = re.compile(r'(?:.*/)?(?:sha(?:256|512)[:-])?([0-9a-f]{64}(?:[0-9a-f]{64})?)(?:\.json)?')
 
 
 class ArchivedImage(NamedTuple):
@@ -30,7 +30,7 @@ class ArchivedImage(NamedTuple):
     def config_digest(self) -> Digest | None:
         """The digest in the config's name, None if there is none."""
         named = _NAMED_BY_DIGEST.fullmatch(self.config)
-        return Digest(f'sha256:{named[1]}') if named else None
+        return Digest.of_hex(named[1]) if named else None
 
 
 def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
@@ -94,9 +94,10 @@ def read_config(archive: Archive, chosen: ArchivedImage) -> ImageConfig:
     """Return an image's config; raises InvalidImage if it is malformed, or its digest is not the one in its name."""
     with set_error_rule('config'):
         raw = archive.read(chosen.config, MANIFEST_CAP)
-        if chosen.config_digest not in (None, Digest.of(raw)):
-            raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {Digest.of(raw)}, not the one '
-                               'in its name: make the archive again', problem='digest')
+        named = chosen.config_digest
+        if named and (digest := Digest.of(raw, named.algorithm)) != named:
+            raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {digest}, not the one in its '
+                               'name: make the archive again', problem='digest')
         return ImageConfig.parse(raw)
 
 

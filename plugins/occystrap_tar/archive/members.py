@@ -156,7 +156,7 @@ class WrittenArchive(Archive):
     def _check_headers(self, name: str, entry: TarEntry, reader: TarFileReader) -> None:
         headers = reader.headers
         follows = reader.offset - len(headers) == self._end
-        if not follows or len(entry.name) > 100 or headers != file_header(os.fsdecode(entry.name), entry.size):
+        if not follows or headers != file_header(os.fsdecode(entry.name), entry.size):
             self.odd.append(name)
 
 

@@ -73,16 +73,16 @@ class ArchiveStore(BlobStore):
 
     def manifest(self, entry: Descriptor) -> Manifest | Index:
         """Read the manifest of an entry."""
-        return parse_manifest_or_index(self.document(entry, 'the manifest'), entry.media_type)
+        raw = self.document(entry, 'the manifest')
+        return parse_manifest_or_index(raw, entry.media_type, entry.digest.algorithm)
 
     def document(self, descriptor: Descriptor, what: str) -> bytes:
         """Read a small blob."""
         raw = self._archive.read(blob_name(descriptor.digest), MANIFEST_CAP)
-        if Digest.of(raw) != descriptor.digest or len(raw) != descriptor.size:
-            kind = DigestMismatch if Digest.of(raw) != descriptor.digest else SizeMismatch
-            raise kind(f'{self._archive.name}: blob {descriptor.digest} has digest {Digest.of(raw)} and {len(raw)} '
-                       f'bytes, should have {descriptor.size}')
-        return raw
+        try:
+            return descriptor.checked(raw, f'blob {descriptor.digest}')
+        except (DigestMismatch, SizeMismatch) as error:
+            raise error.renamed(f'{self._archive.name}: {error}') from None
 
     def blob(self, descriptor: Descriptor) -> Readable:
         """Open a member."""

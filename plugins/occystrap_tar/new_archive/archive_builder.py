@@ -28,11 +28,18 @@ class Region:
 
     offset: int
     reserved: int | None
+    header: int = TAR_BLOCK
+    """Bytes reserved for the header."""
     name: str = ''
     """Set by the caller after the member was written; of several with one name and content, the first is kept."""
     size: int = 0
     flushed: int = 0
     spill: BinaryIO | None = field(default=None, repr=False)
+
+    @property
+    def data(self) -> int:
+        """The offset of its data."""
+        return self.offset + self.header
 
     @property
     def inside(self) -> int:
@@ -65,20 +72,21 @@ class ArchiveBuilder:
         self.notes: list[str] = []
         """Lines for the user about problems that do not affect the archive."""
 
-    def begin(self, places: Iterable[tuple[Sequence[int], int | None]]) -> None:
+    def begin(self, places: Iterable[tuple[Sequence[int], int | None, str]]) -> None:
         """Open the temporary file and reserve places; raises OutputError if the path cannot be written.
 
-        `places` has, in the order of the archive, the keys of each member and its estimated size in bytes.
+        `places` has, in the order of the archive, the keys of each member, its estimated size in bytes, and the name
+        that it is likely to get, empty if unknown.
         """
         check_destination(self.path, self._force)
         with output_errors(self.path):
             remove_abandoned(self.path)
             self._files.append(ArchiveFile(self.path, self._sync))
-        for keys, hint in places:
-            region = Region(self._end, hint if hint is not None and hint < _HINT_CAP else 0)
+        for keys, hint, name in places:
+            region = Region(self._end, hint if hint is not None and hint < _HINT_CAP else 0, len(file_header(name, 0)))
             self._regions.append(region)
             self._places.update(dict.fromkeys(keys, region))
-            self._end += TAR_BLOCK + padded_size(region.reserved or 0)
+            self._end = region.data + padded_size(region.reserved or 0)
 
     def write(self, key: int, chunks: Iterable[memoryview]) -> Region:
         """Write one member's data to the place of `key`, and return the place, which the caller names.
@@ -93,7 +101,7 @@ class ArchiveBuilder:
                 with output_errors(self.path):
                     self._put(region, chunk)
             if region.reserved is None:
-                self._end += TAR_BLOCK + padded_size(region.size)
+                self._end = region.data + padded_size(region.size)
             return region
 
     def reread(self, region: Region) -> MemberReader | None:
@@ -103,7 +111,7 @@ class ArchiveBuilder:
             if region.spill or (self._ended and not (self._appeared and self._places_known)):
                 return None
             path = self.path if self._ended else f'/proc/self/fd/{self._files[0].fileno()}'
-            return MemberReader(path, region.offset + TAR_BLOCK, region.size, f'{region.name} of {self.path}')
+            return MemberReader(path, region.data, region.size, f'{region.name} of {self.path}')
 
     @property
     def moves(self) -> int:
@@ -115,14 +123,15 @@ class ArchiveBuilder:
         with self._working(), output_errors(self.path):
             first = {region.name: region for region in reversed(self._regions) if region.name}
             members = [region for region in self._regions if first.get(region.name) is region]
-            if any(region.spill for region in members):
+            if any(region.spill or region.header < len(file_header(region.name, region.size)) for region in members):
                 self._lay_out_again(members)
             else:
                 self._moves += 1
                 self._move_up(members)
                 self._moves += 1
                 for region in self._regions:
-                    region.offset = first[region.name].offset if region.name else region.offset
+                    if region.name:
+                        region.offset, region.header = first[region.name].offset, first[region.name].header
             tail = b''.join(_whole_member(name, data) for name, data in documents if name not in first) + TAR_END
             self._files[-1].write_at(tail, self._end)
             self._files[-1].complete(self._end + len(tail))
@@ -157,7 +166,7 @@ class ArchiveBuilder:
 
     def _put(self, region: Region, chunk: memoryview) -> None:
         room = len(chunk) if region.reserved is None else max(0, region.reserved - region.size)
-        data = region.offset + TAR_BLOCK
+        data = region.data
         self._files[-1].write_at(chunk[:room], data + region.size)
         if len(chunk) > room:
             self._spill(region, chunk[room:])
@@ -176,12 +185,13 @@ class ArchiveBuilder:
         """Close the gaps behind members that are smaller than their places; concurrent readers get wrong digests."""
         file, self._end = self._files[-1], 0
         for region in members:
-            if region.offset > self._end:
-                file.move_up(region.offset + TAR_BLOCK, region.size, self._end + TAR_BLOCK)
-            region.offset = self._end
-            file.write_at(file_header(region.name, region.size), region.offset)
-            file.write_at(bytes(padded_size(region.size) - region.size), region.offset + TAR_BLOCK + region.size)
-            self._end += TAR_BLOCK + padded_size(region.size)
+            header = file_header(region.name, region.size)
+            if region.data > self._end + len(header):
+                file.move_up(region.data, region.size, self._end + len(header))
+            region.offset, region.header = self._end, len(header)
+            file.write_at(header, region.offset)
+            file.write_at(bytes(padded_size(region.size) - region.size), region.data + region.size)
+            self._end = region.data + padded_size(region.size)
 
     def _lay_out_again(self, members: Sequence[Region]) -> None:
         """Copy the members to a new temporary file, one behind the other."""
@@ -190,9 +200,10 @@ class ArchiveBuilder:
         self._files.append(new)
         self._end = 0
         for region in members:
-            new.write_at(file_header(region.name, region.size), self._end)
-            data = self._end + TAR_BLOCK
-            new.copy(old.fileno(), region.offset + TAR_BLOCK, region.inside, data)
+            header = file_header(region.name, region.size)
+            new.write_at(header, self._end)
+            data = self._end + len(header)
+            new.copy(old.fileno(), region.data, region.inside, data)
             if region.spill:
                 new.copy(region.spill.fileno(), 0, region.size - region.inside, data + region.inside)
             self._end = data + padded_size(region.size)

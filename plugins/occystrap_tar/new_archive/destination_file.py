@@ -10,7 +10,7 @@ from occystrap_core.tar import TAR_BLOCK, TarReader
 from occystrap_tar.archive import oci_archive
 from occystrap_tar.archive.members import Archive
 
-_HEX = r'(?:sha256:)?[0-9a-f]{64}'
+_HEX = r'(?:sha256:|sha512:)?[0-9a-f]{64}(?:[0-9a-f]{64})?'
 _PARTS = re.compile(rf'(?:\./)?(?:manifest\.json|index\.json|oci-layout|repositories|blobs(?:/.*)?|{_HEX}'
                     rf'(?:\.json|\.tar(?:\.gz)?|/.*)?)')
 """Names of members of image archives, of any program."""

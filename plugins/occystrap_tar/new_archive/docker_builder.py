@@ -9,6 +9,9 @@ from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
 from occystrap_tar.new_archive.destination_file import check_destination
 from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 
+_DIGITS = 64
+"""Digits of a digest in a layer's name, which then fits in a plain header; no program reads the digest from it."""
+
 
 class DockerArchiveBuilder:
     """A docker archive of one image: `<diff_id>/layer.tar`…, `<config>.json`, `manifest.json`.
@@ -26,7 +29,7 @@ class DockerArchiveBuilder:
         check_destination(self._archive.path, self._settings.force)
         same = same_layers(image)
         hints = self._settings.in_parallel(lambda layers: layers[0].tar_size(), same, helping=True)
-        self._archive.begin(([layer.index for layer in layers], hint)
+        self._archive.begin(([layer.index for layer in layers], hint, '')
                             for layers, hint in zip(same, hints, strict=True))
 
     def write_layer(self, layer: OutgoingLayer) -> str:
@@ -46,7 +49,7 @@ class DockerArchiveBuilder:
 
     def _write(self, index: int, stream: ByteStream) -> str:
         region = self._archive.write(index, stream.chunks())
-        region.name = f'{stream.digest.hex}/layer.tar'
+        region.name = f'{stream.digest.hex[:_DIGITS]}/layer.tar'
         self._layers.keep(stream.digest, self._archive, region)
         return region.name
 

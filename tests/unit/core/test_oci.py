@@ -1,5 +1,7 @@
 """Values of the image format: what is accepted, what is refused, and what keeps its bytes."""
+import hashlib
 import json
+import re
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from occystrap_core.errors import ImageNotFound, InvalidImage, UsageError
 from occystrap_core.oci import (
     Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media_types, parse_manifest_or_index,
+    referrers_tag,
 )
 
 HEX = 'a1' * 32
@@ -31,6 +34,22 @@ def test_what_is_no_digest_is_refused(text: object) -> None:
 def test_digest_of_bytes() -> None:
     assert Digest.of(b'') == 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
     assert Digest(DIGEST).hex == HEX and Digest(DIGEST).short == f'sha256:{HEX[:12]}'
+    longer = Digest.of(b'', 'sha512')
+    assert longer == f'sha512:{hashlib.sha512().hexdigest()}' and longer.algorithm == 'sha512'
+    assert Digest.of_hex(longer.hex) == longer and Digest.of_hex(HEX) == DIGEST and longer.short == longer[:19]
+    assert Digest.of_hash(hashlib.sha512(b'')) == longer
+
+
+@pytest.mark.parametrize('text', [f'blake3:{HEX}', f'sha384:{HEX}{HEX[:32]}', f'md5:{HEX[:32]}', 'multihash+base58:Qm'])
+def test_other_algorithms_are_named(text: str) -> None:
+    algorithm = re.escape(text.partition(':')[0])
+    with pytest.raises(InvalidImage, match=f'the digest algorithm {algorithm} is not supported: sha256 or sha512'):
+        Digest(text)
+
+
+def test_the_tag_for_referrers_of_a_longer_digest_has_room() -> None:
+    digest = Digest.of(b'', 'sha512')
+    assert referrers_tag(digest) == f'sha512-{digest.hex[:64]}'
 
 
 @pytest.mark.parametrize(('text', 'with_host', 'parts'), [

@@ -208,7 +208,7 @@ def test_what_is_planted_under_such_a_name_is_left_alone(tmp_path: Path, monkeyp
 def test_a_thread_that_is_late_writes_nowhere(tmp_path: Path) -> None:
     """Its descriptor must not be closed under its feet: the next file opened would get the number."""
     builder = ArchiveBuilder(str(tmp_path / 'a.tar'), Settings())
-    builder.begin([([0], 100), ([1], 100)])
+    builder.begin([([0], 100, ''), ([1], 100, '')])
     waiting, over = threading.Event(), threading.Event()
 
     def chunks() -> Iterator[memoryview]:

@@ -46,7 +46,7 @@ def timeless(entry: TarEntry) -> TarEntry:
 def rewrite(tar: bytes, *functions: Callable[[TarEntry], TarEntry | None], most: int = 1 << 20) -> bytes:
     """Return the tar, passed through the functions, having checked the digest that is told of it."""
     rewritten = RewrittenTar(ByteStream(Dribble(tar, most)), functions)
-    stream = ByteStream(rewritten, hashed=rewritten.digest.hexdigest)
+    stream = ByteStream(rewritten, hashed=rewritten.digest.total)
     result = b''.join(bytes(chunk) for chunk in stream.chunks())
     assert stream.digest == Digest.of(result)
     return result
