@@ -199,6 +199,9 @@ class ImageOutput(ABC):
     then done on another thread."""
     notes: Sequence[str] = ()
     """After `finalize`: lines for the user about what could not be preserved, such as owners without being root."""
+    rewritten: Manifest | Index | None = None
+    """After `finalize` or `finalize_index`: the document as it was written, if not as it was given, because a user or
+    the destination needs another form. The receipt is for this one, and an index refers to it."""
     layer_store: Hashable = None
     """Identifies the place where `has_layer` or `adopt_layer` finds layers written for other images of the run, such as
     a directory or a registry. The core then has a shared layer written once, and calls these methods for the other

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         entry_name, layout_offers, require_version, select_entry,
     )
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
+    from occystrap_core.oci.manifest_form import ManifestForm, has_annotations, has_form, in_form, index_in_form
     from occystrap_core.oci.media_types import Compression
     from occystrap_core.oci.named_images import Offer, find_offers, parse_name, select_offer
     from occystrap_core.oci.patterns import (
@@ -34,6 +35,7 @@ _HOMES = {
     'layout': 'BLOB_DIRECTORIES CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME LayoutEntries '
               'blob_name entry_name layout_offers require_version select_entry',
     'manifest': 'Index Manifest parse_manifest_or_index',
+    'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form',
     'media_types': 'Compression',
     'named_images': 'Offer find_offers parse_name select_offer',
     'patterns': 'Excluded available_names compile_pattern first_names has_glob natural_key sort_references '
@@ -48,9 +50,9 @@ __all__ = [
     'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_FIELDS', 'CONTAINERD_NAME',
     'COSIGN_SUFFIXES', 'INDEX_FILE', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'MANIFEST_CAP', 'MANIFEST_FIELDS', 'REF_NAME',
     'SHA256', 'Compression', 'Descriptor', 'Digest', 'Excluded', 'FieldNames', 'ImageConfig', 'Index', 'LayoutEntries',
-    'Manifest', 'Offer', 'Platform', 'PlatformChoice', 'Reference', 'available_names', 'blob_name', 'compile_pattern',
-    'dump_json', 'entry_name', 'find_offers', 'first_names', 'has_glob', 'layout_offers', 'list_or_null', 'natural_key',
-    'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag',
-    'require_version', 'required_field', 'select_entry', 'select_offer', 'sort_references', 'split_pattern',
-    'split_tag', 'subject_of',
+    'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice', 'Reference', 'available_names', 'blob_name',
+    'compile_pattern', 'dump_json', 'entry_name', 'find_offers', 'first_names', 'has_annotations', 'has_form',
+    'has_glob', 'in_form', 'index_in_form', 'layout_offers', 'list_or_null', 'natural_key', 'parse_json',
+    'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag', 'require_version',
+    'required_field', 'select_entry', 'select_offer', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
 ]

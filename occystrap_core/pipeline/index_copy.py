@@ -21,14 +21,20 @@ from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.verification.receipt import Expectation, Receipt
 
 
+def as_written(output: ImageOutput, document: Manifest | Index | None) -> Manifest | Index | None:
+    """Return a document in the form in which a writer has written it."""
+    return output.rewritten or document
+
+
 class PartCopy(ImageCopy):
     """Copies one image and keeps its resulting manifest."""
 
-    written: Manifest | None = None
+    written: Manifest | Index | None = None
 
     def _finalized(self, written: WrittenImage) -> Receipt:
-        self.written = written.manifest
-        return super()._finalized(written)
+        receipt = super()._finalized(written)
+        self.written = as_written(self._output, written.manifest)
+        return receipt
 
 
 class Parts:
@@ -95,10 +101,9 @@ class Parts:
         self._layers.update((layer.digest, layer) for layer in copy.layers)
 
     def _write_index(self, index: ImageIndex) -> None:
-        document = self.resulting(index)
-        self._documents[id(index)] = document
-        self._receipts[id(index)] = self._output.child().finalize_index(
-            WrittenIndex(index.reference, self._source, document))
+        document, output = self.resulting(index), self._output.child()
+        self._receipts[id(index)] = output.finalize_index(WrittenIndex(index.reference, self._source, document))
+        self._documents[id(index)] = as_written(output, document) or document
 
     def _advance(self, count: int) -> None:
         """Report progress; raises in every part's streams after one of them has failed."""
@@ -139,7 +144,7 @@ class IndexCopy:
                                    str(self._output.place(reference)), self._index.origin.digest)
             with writing_to(self._output):
                 receipt = self._output.finalize_index(written)
-            return require_receipt(receipt, self._output, index.digest)
+            return require_receipt(receipt, self._output, (as_written(self._output, index) or index).digest)
         except BaseException as error:
             self.abortion.abort(error)
             raise

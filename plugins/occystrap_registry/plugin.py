@@ -51,6 +51,9 @@ def register_writers() -> Iterable[WriterScheme]:
     return [WriterScheme('registry', 'occystrap_registry.writer:RegistryOutput', [
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                'for layers that have no blob yet'),
+        Option('format', OptionType.choice('docker', 'oci'), None,
+               'form of manifests: docker or oci (default: as it is; if the registry refuses that, and no digest is '
+               'given, the other)'),
         *CONNECTION,
     ], 'push to a registry, except blobs that it has already',
         many=Many(False, reason='it names one tag'))]

@@ -1,13 +1,15 @@
 """Writing images to a registry."""
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from occystrap_core import (
     Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt,
-    Settings, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
+    Settings, UsageError, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
-from occystrap_core.oci import Digest, Index, Manifest, Reference
+from occystrap_core.oci import Digest, Index, Manifest, ManifestForm, Reference
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.manifests import attach_referrers, fetch_existing, parsed_or_none, put_manifest
+from occystrap_registry.distribution.manifest_forms import ManifestForms
+from occystrap_registry.distribution.manifests import attach_referrers, fetch_existing, parsed_or_none
 from occystrap_registry.distribution.uploads import Uploads, whole
 from occystrap_registry.transport.address import parse_address
 from occystrap_registry.transport.answers import Reply
@@ -23,7 +25,11 @@ class RegistryOutput(ImageOutput):
         self._address = parse_address(location, settings)
         super().__init__(location.with_path(str(self._address.reference)), settings)
         self.compression = location.options.get('compression') or 'gzip'
+        form = ManifestForm(location.options['format']) if location.options.get('format') else None
+        if form is ManifestForm.DOCKER and self.compression == 'zstd':
+            raise UsageError('format=docker has no layers compressed with zstd: leave out compression=zstd')
         self._client = RegistryClient(self._address, settings)
+        self._forms = ManifestForms(self._client, form, self._address.reference.digest)
         self._uploads = Uploads(self._client)
         self._tagged: Reply | None = None
         """The answer to the request for the tag before the copy, None if it was not made."""
@@ -35,11 +41,13 @@ class RegistryOutput(ImageOutput):
 
     def prepare(self, image: Image) -> None:
         """Check that the registry answers and allows the push, if it requires a login, and look up the tag."""
+        self._forms.prepare(image)
         self._check_access()
         self._look_up_tag()
 
     def prepare_index(self, index: ImageIndex) -> None:
         """Check that the registry answers and allows the push, if it requires a login."""
+        self._forms.prepare(index)
         self._check_access()
 
     def child(self) -> ImageOutput:
@@ -83,14 +91,15 @@ class RegistryOutput(ImageOutput):
         """Push the config, then the manifest under its tag, unless the registry has them."""
         manifest = image.manifest
         assert manifest
-        self._require_digest(manifest)
         if not self._uploads.has(manifest.config):
             self._uploads.put(manifest.config, whole(image.config.raw))
-        differs = self._tagged is not None and self._tagged.body != manifest.raw
-        documents = [put_manifest(self._client, self._name(manifest), manifest, differs),
-                     Expectation('config', manifest.config.digest, manifest.config.digest, manifest.config.size)]
+        written, pushed = self._forms.put(manifest, image.config.raw, self._name, self._is_other)
+        assert isinstance(written, Manifest)
+        self.rewritten, self.notes = written, self._forms.notes
+        config = manifest.config
+        documents = [pushed, Expectation('config', config.digest, config.digest, config.size)]
         self._disconnect()
-        return image.receipt(self.location, documents, reference=self._address.reference)
+        return image._replace(manifest=written).receipt(self.location, documents, reference=self._address.reference)
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
         """Push tags and lists of referrers, and return their expectations."""
@@ -98,10 +107,11 @@ class RegistryOutput(ImageOutput):
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Push the index under its tag, after everything that it lists."""
-        self._require_digest(index.index)
-        document = put_manifest(self._client, self._name(index.index), index.index)
+        written, pushed = self._forms.put(index.index, None, self._name)
+        assert isinstance(written, Index)
+        self.rewritten, self.notes = written, self._forms.notes
         self._disconnect()
-        return index.receipt(self.location, [document], reference=self._address.reference)
+        return replace(index, index=written).receipt(self.location, [pushed], reference=self._address.reference)
 
     def abort(self) -> None:
         """Close the connections: the registry discards unfinished uploads, and no tag was moved."""
@@ -120,8 +130,13 @@ class RegistryOutput(ImageOutput):
     def _disconnect(self) -> None:
         self._client.close()
 
+    def _is_other(self, manifest: Manifest | Index) -> bool:
+        """Return whether the tag is known to be something else."""
+        return self._tagged is not None and self._tagged.body != manifest.raw
+
     def _name(self, document: Manifest | Index) -> str:
-        """Return the tag, or without one the digest, under which a manifest is pushed."""
+        """Return the tag, or without one the digest, under which a manifest is pushed; raises OutputError."""
+        self._require_digest(document)
         return self._address.reference.tag or str(document.digest)
 
     def _require_digest(self, document: Manifest | Index) -> None:

@@ -2,13 +2,23 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from occystrap_core import Expectation, InvalidImage, OutputError, WrittenReferrer
-from occystrap_core.oci import Digest, Index, Manifest, parse_manifest_or_index, referrer_of, referrers_tag
+from occystrap_core import Expectation, InvalidImage, OutputError, ServiceError, WrittenReferrer
+from occystrap_core.oci import (
+    Digest, Index, Manifest, parse_json, parse_manifest_or_index, referrer_of, referrers_tag,
+)
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest, reported_digest
 from occystrap_registry.distribution.referrers import referrers_by_api, tagged_referrers
 from occystrap_registry.distribution.uploads import whole
 from occystrap_registry.transport.answers import Reply
+
+_ABOUT_FORM = {'MANIFEST_INVALID', 'MANIFEST_UNVERIFIED', 'TAG_INVALID', 'UNSUPPORTED', 'UNKNOWN', 'INVALID_REQUEST'}
+"""Codes with which registries refuse a manifest whose form they do not take (also OpenShift, ECR, old Quay)."""
+_WITHOUT_CODE = (400, 406, 415, 422, 501)
+
+
+class ManifestRefused(ServiceError):
+    """The registry refuses a manifest or index, perhaps because it does not take its form."""
 
 
 def fetch_existing(client: RegistryClient, name: str) -> Reply:
@@ -72,7 +82,19 @@ def _push(client: RegistryClient, name: str, document: Manifest | Index) -> None
     reply = client.fetch('PUT', address.manifest(name), address.push_scope, headers, whole(document.raw))
     if reply.status not in (200, 201, 202):
         named = address.name_of(Digest(name) if ':' in name else name)
-        raise client.failure(reply, f'{named}: the registry refuses the manifest')
+        failure = client.failure(reply, f'{named}: the registry refuses the manifest')
+        raise ManifestRefused(str(failure)) if _is_about_form(reply) else failure
     stored = reported_digest(reply)
     if stored and stored != Digest.of(document.raw, stored.algorithm):
         raise OutputError(f'{address.host} stored the manifest as {stored}, expected {document.digest}')
+
+
+def _is_about_form(reply: Reply) -> bool:
+    """Return whether a refusal may be due to the form of a manifest: no code speaks of something else."""
+    try:
+        codes = {each.get('code') for each in parse_json(reply.body, 'the answer')['errors']}
+    except (InvalidImage, KeyError, TypeError, AttributeError):
+        codes = set()
+    if reply.status in (401, 403, 429):
+        return False
+    return codes <= _ABOUT_FORM if codes else reply.status in _WITHOUT_CODE

@@ -29,6 +29,13 @@ class Endpoint:
     challenges: Sequence[str] | None = None
     """WWW-Authenticate of its `/v2/` for who is not logged in, None until that was requested."""
 
+    first_manifest: threading.Lock = field(default_factory=threading.Lock)
+    """For pushing a manifest of a media type of which nothing is known."""
+    known_types: set[str] = field(default_factory=set)
+    """Media types of manifests and indexes that were pushed, as they are or in another form."""
+    refused_types: set[str] = field(default_factory=set)
+    """Media types that the registry refused, while it took the same in the other form."""
+
     @classmethod
     def of(cls, host: str, insecure: bool, settings: Settings) -> 'Endpoint':
         """Return the run's record of `host[:port]`."""

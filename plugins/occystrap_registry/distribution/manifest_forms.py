@@ -1,0 +1,151 @@
+"""The form in which a registry gets manifests: as they are, as the user requests, or as the registry accepts them."""
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from occystrap_core import Expectation, Image, ImageIndex, OutputError, UsageError
+from occystrap_core.files import detect_compression
+from occystrap_core.oci import (
+    Compression, Descriptor, Digest, Index, Manifest, ManifestForm, has_annotations, has_form, in_form, index_in_form,
+)
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.manifests import ManifestRefused, put_manifest
+
+Document = Manifest | Index
+Pushed = tuple[Document, Expectation]
+"""A document as it was pushed, and its expectation."""
+
+
+class ManifestForms:
+    """Pushes the manifests of one image or index, in another form if that is requested, or necessary and allowed."""
+
+    def __init__(self, client: RegistryClient, requested: ManifestForm | None, pinned: Digest | None) -> None:
+        """`pinned` is the digest that the result must have, if one is given."""
+        self._client, self._requested = client, requested
+        self._fixed = 'its digest is part of the destination' if pinned else ''
+        self._is_known = True
+        """Whether the source has a manifest, whose digest users may know."""
+        self._notes: dict[str, bool] = {}
+        """Notes for the user, and whether annotations were lost."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was pushed in another form than it had, and why; a line each."""
+        return [f'{note}; it has no annotations: they are left out' if lost else note
+                for note, lost in self._notes.items()]
+
+    def prepare(self, content: Image | ImageIndex) -> None:
+        """Check whether the content can have the requested form; raises UsageError, OutputError.
+
+        What has referrers keeps its digest, to which they refer.
+        """
+        self._is_known = isinstance(content, ImageIndex) or content.manifest is not None
+        if content.referrers:
+            self._fixed = self._fixed or 'its referrers refer to its digest'
+        if self._requested and self._require_form(content, self._requested) and content.referrers:
+            raise UsageError(f'{content.reference}: referrers cannot be copied with format={self._requested.value}, '
+                             'which changes the digest they refer to; leave out the format or referrers=true')
+        if content.referrers:
+            self._requested = None  # it has the form, and its referrers are pushed as they are
+
+    def put(self, document: Document, config: bytes | None, name: Callable[[Document], str],
+            differs: Callable[[Document], bool] = lambda document: False) -> Pushed:
+        """Push a manifest, with its `config`, or an index; return it as it was pushed, and its expectation.
+
+        `name` returns the tag or digest, and raises OutputError if it must not be that document; `differs` whether the
+        registry has another there. Raises OutputError, ServiceError.
+        """
+        with self._turn(document):
+            chosen = self._chosen(document, config)
+            try:
+                pushed = put_manifest(self._client, name(chosen), chosen, differs(chosen))
+            except ManifestRefused as refusal:
+                chosen, pushed = self._otherwise(refusal, chosen, config, name, differs)
+        self._client.endpoint.known_types.add(document.media_type)
+        return chosen, pushed
+
+    def _turn(self, document: Document) -> AbstractContextManager[object]:
+        """Let one manifest go first until it is known whether the registry takes its kind."""
+        endpoint = self._client.endpoint
+        return nullcontext() if document.media_type in endpoint.known_types else endpoint.first_manifest
+
+    def _chosen(self, document: Document, config: bytes | None) -> Document:
+        if self._requested:
+            chosen = self._converted(document, config, self._requested)
+            if chosen is not document and self._is_known:
+                self._note(document, self._requested, 'as requested, with another digest')
+            return chosen
+        if document.media_type not in self._client.endpoint.refused_types:
+            return document
+        try:
+            return self._accepted(document, config)
+        except OutputError:
+            return document
+
+    def _otherwise(self, refusal: ManifestRefused, refused: Document, config: bytes | None,
+                   name: Callable[[Document], str], differs: Callable[[Document], bool]) -> Pushed:
+        """Push what was refused in the other form; raises the refusal, with the reason, if that is not possible."""
+        form = ManifestForm.of(refused).other
+        try:
+            chosen = self._accepted(refused, config)
+        except OutputError as reason:
+            raise ManifestRefused(f'{refusal}; it is not converted to {form.text}: {reason}') from None
+        try:
+            pushed = put_manifest(self._client, name(chosen), chosen, differs(chosen))
+        except ManifestRefused:
+            raise refusal from None
+        self._client.endpoint.refused_types.add(refused.media_type)
+        return chosen, pushed
+
+    def _accepted(self, document: Document, config: bytes | None) -> Document:
+        """Return a document in the form that the registry accepts; raises OutputError if that must not or cannot be."""
+        if self._requested:
+            raise OutputError(f'format={self._requested.value} is requested')
+        if self._fixed:
+            raise OutputError(self._fixed)
+        form = ManifestForm.of(document)
+        chosen = self._converted(document, config, form.other)
+        self._note(document, form.other, f'{self._client.address.host} refused {form.manifests}')
+        return chosen
+
+    def _converted(self, document: Document, config: bytes | None, form: ManifestForm) -> Document:
+        if isinstance(document, Index):
+            return index_in_form(document, form)
+        if config is not None and not document.is_image_with(config):
+            self._require_same_form(document, form)
+            return document
+        return in_form(document, form, self._detect)
+
+    def _detect(self, layer: Descriptor) -> Compression:
+        """Return the compression of a layer, by its first bytes in the registry, where it is by now."""
+        address = self._client.address
+        target, range_ = address.blob(layer.digest), {'Range': 'bytes=0-3'}
+        reply = self._client.fetch('GET', target, address.pull_scope, range_, cap=4)
+        if reply.status not in (200, 206):
+            raise self._client.failure(reply, f'blob {layer.digest} cannot be read from {address.reference.name}')
+        return detect_compression(reply.body)
+
+    def _note(self, document: Document, form: ManifestForm, why: str) -> None:
+        note = f'{self._client.address.reference}: converted to {form.text}: {why}'
+        lost = form is ManifestForm.DOCKER and has_annotations(document)
+        self._notes[note] = lost or self._notes.get(note, False)
+
+    def _require_form(self, content: Image | ImageIndex, form: ManifestForm) -> bool:
+        """Return whether anything must change to have a form; raises OutputError for what cannot have it."""
+        if isinstance(content, ImageIndex):
+            inner = [self._require_form(child.content, form) for child in content.children]
+            if form is ManifestForm.DOCKER and any(isinstance(child.content, ImageIndex) for child in content.children):
+                raise OutputError(f'{content.reference}: {form.text} has no index within an index: choose one of its '
+                                  'platforms with --platform, or leave out the format')
+            return any(inner) or ManifestForm.of(content.index) is not form
+        if content.manifest is None or content is not content.source:
+            return False  # the manifest is a new one
+        if not content.manifest.is_image_with(content.config.raw):
+            return self._require_same_form(content.manifest, form)
+        in_form(content.manifest, form, lambda layer: Compression.GZIP)
+        return not has_form(content.manifest, form)
+
+    def _require_same_form(self, artifact: Manifest, form: ManifestForm) -> bool:
+        if ManifestForm.of(artifact) is not form:
+            raise OutputError(f'{form.text} is for images alone, and {artifact.digest} is none, its config is a '
+                              f'{artifact.config.media_type}: choose platforms with --platform, or keep its format')
+        return False

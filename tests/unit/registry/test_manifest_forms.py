@@ -1,0 +1,316 @@
+"""Manifests in Docker's format and in OCI's: as requested, and as a registry accepts them."""
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from occystrap_core import Image, OutputError, Settings, UsageError, VerifyLevel
+from occystrap_core.oci import (
+    Compression, Descriptor, Digest, Index, Manifest, ManifestForm, has_form, in_form, index_in_form, media_types,
+)
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.server.problems import Problem
+from occystrap_registry.server.server_thread import RegistryServer
+from occystrap_registry.server.storage import Storage
+from tests.hostile.in_process import run_here
+from tests.hostile.refusals import is_refused
+from tests.services.command_line import CommandResult
+from tests.unit.registry.images import pull, push, put_manifest, verify
+from tests.unit.registry.several import document_at, entry, manifest_at, put_artifact, put_index, put_many
+
+DOCKER = (media_types.DOCKER_MANIFEST, media_types.DOCKER_INDEX)
+OCI = (media_types.OCI_MANIFEST, media_types.OCI_INDEX)
+FAMILY = {'docker': DOCKER, 'oci': OCI}
+WORDS = {'docker': "Docker's format", 'oci': "OCI's format"}
+NAMES = {'docker': "Docker's manifests", 'oci': 'OCI manifests'}
+
+
+class Choosy(Storage):
+    """A storage that refuses manifests of some media types."""
+
+    def __init__(self, root: Path, refused: tuple[str, ...], status: int = 400, code: str = 'MANIFEST_INVALID') -> None:
+        super().__init__(root)
+        self.refused, self.status, self.code = refused, status, code
+        self.refusals = 0
+
+    def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+        """Refuse, or store."""
+        if media_type in self.refused:
+            self.refusals += 1
+            raise Problem(self.status, self.code, 'manifest invalid')
+        super().add_manifest(repository, digest, raw, media_type, tag)
+
+
+@pytest.fixture
+def choosy(tmp_path: Path) -> Iterator[Callable[..., tuple[str, Choosy]]]:
+    """Starts a registry that refuses media types; returns its host and its storage."""
+    with ExitStack() as stack:
+        def start(*refused: str, **more: Any) -> tuple[str, Choosy]:
+            storage = Choosy(tmp_path / f'choosy{len(list(tmp_path.iterdir()))}', refused, **more)
+            return stack.enter_context(RegistryServer(storage)).host, storage
+        yield start
+
+
+@pytest.fixture
+def source(tmp_path: Path, settings: Settings) -> Iterator[str]:
+    """A registry with an image as `app:oci` and `app:docker`, and an index with attestations as `many:v1`."""
+    with RegistryServer(tmp_path / 'source') as server:
+        push(server.host, settings, name='app:oci')
+        push(server.host, settings, name='app:docker', format='docker')
+        put_many(server.host, settings)
+        entries = [each for each in json.loads(manifest_at(server.host, 'v1').content)['manifests']
+                   if each['platform']['os'] != 'unknown']
+        put_index(server.host, entries, 'plain')
+        yield server.host
+
+
+def process(source: str, target: str, *more: str) -> CommandResult:
+    """Copy, and return the result with the JSON document."""
+    return run_here('process', '--verify=full', '-O', 'json', source, target, *more)
+
+
+def notes_of(result: CommandResult) -> list[str]:
+    result.assert_code(0)
+    return [str(note) for note in json.loads(result.out)['images'][0]['notes']]
+
+
+def types_at(host: str, name: str, repository: str) -> set[str]:
+    """Return the families of all media types of an image or index, and of what it lists."""
+    document = document_at(host, name, repository)
+    if isinstance(document, Index):
+        inner = [types_at(host, each.digest, repository) for each in document.manifests]
+        kinds = {'docker' if kind in DOCKER else 'oci' for kind in (
+            document.media_type, *(each.media_type for each in document.manifests))}
+        return kinds.union(*inner)
+    return {'docker' if '.docker.' in kind else 'oci' for kind in (
+        document.media_type, document.config.media_type, *(layer.media_type for layer in document.layers))}
+
+
+@pytest.mark.parametrize('form', ['docker', 'oci'])
+def test_the_requested_form(form: str, source: str, settings: Settings, choosy: Any) -> None:
+    target, _ = choosy()
+    for there in ('docker', 'oci'):
+        notes = notes_of(process(f'registry://{source}/app:{there}', f'registry://{target}/app:{there}?format={form}'))
+        assert types_at(target, there, 'app') == {form}
+        same = document_at(source, there, 'app') == document_at(target, there, 'app')
+        assert same == (there == form)
+        assert notes == ([] if same else [
+            f'{target}/app:{there}: converted to {WORDS[form]}: as requested, with another digest'])
+        assert pull(target, settings, f'app:{there}').config.raw == pull(source, settings, f'app:{there}').config.raw
+
+
+def test_there_and_back_again(source: str, choosy: Any) -> None:
+    target, _ = choosy()
+    notes_of(process(f'registry://{source}/app:oci', f'registry://{target}/app:a?format=docker'))
+    notes_of(process(f'registry://{target}/app:a', f'registry://{target}/app:b?format=oci'))
+    assert document_at(target, 'b', 'app').digest == document_at(source, 'oci', 'app').digest
+
+
+@pytest.mark.parametrize('form', ['docker', 'oci'])
+def test_an_index_in_the_requested_form(form: str, source: str, choosy: Any) -> None:
+    target, _ = choosy()
+    copied = process(f'registry://{source}/many:plain', f'registry://{target}/many:v1?format={form}', '--platform=all')
+    assert bool(notes_of(copied)) is (form == 'docker')
+    assert types_at(target, 'v1', 'many') == {form}
+    platforms = [each.platform for each in document_at(target, 'v1', 'many').manifests]  # type: ignore[union-attr]
+    assert platforms == [each.platform for each in document_at(source, 'plain').manifests]  # type: ignore[union-attr]
+    back = process(f'registry://{target}/many:v1', f'registry://{target}/many:v2?format=oci', '--platform=all')
+    assert bool(notes_of(back)) is (form == 'docker') and types_at(target, 'v2', 'many') == {'oci'}
+
+
+def test_a_tar_has_no_digest_that_changes(source: str, tmp_path: Path, choosy: Any) -> None:
+    target, _ = choosy()
+    run_here('-q', 'process', f'registry://{source}/app:oci', f'tar://{tmp_path}/a.tar').assert_code(0)
+    for form in ('docker', 'oci'):
+        assert notes_of(process(f'tar://{tmp_path}/a.tar', f'registry://{target}/app:v1?format={form}')) == []
+        assert types_at(target, 'v1', 'app') == {form}
+
+
+@pytest.mark.parametrize(('options', 'words'), [
+    ('app:zstd', ["Docker's format lacks", 'zstd', 'compression=gzip']),
+    ('many:v1?platform=all', ["Docker's format is for images alone", 'or keep its format'])])
+def test_what_docker_has_no_format_for(options: str, words: list[str], source: str, settings: Settings, choosy: Any,
+                                       ) -> None:
+    target, storage = choosy()
+    push(source, settings, sample_image(compression='zstd'), 'app:zstd')
+    is_refused(run_here('process', f'registry://{source}/{options}', f'registry://{target}/x:v1?format=docker'), *words)
+    assert not list(storage.repositories())
+
+
+def test_formats_that_contradict(source: str) -> None:
+    place = f'registry://{source}/x:v1'
+    is_refused(run_here('process', f'registry://{source}/app:oci', f'{place}?format=docker&compression=zstd'),
+               'leave out compression=zstd', code=2)
+    is_refused(run_here('process', f'registry://{source}/app:oci', f'{place}?format=v1'), 'format', code=2)
+
+
+def test_referrers_keep_what_they_refer_to(source: str, settings: Settings, choosy: Any) -> None:
+    target, _ = choosy()
+    for form in ('oci', 'docker'):
+        subject = document_at(source, form, 'app').descriptor
+        put_artifact(source, b'sbom', repository='app', subject=subject)
+        place = f'registry://{target}/app:{form}?format='
+        is_refused(run_here('process', f'registry://{source}/app:{form}?referrers=true', place + (
+            'oci' if form == 'docker' else 'docker')), 'the digest they refer to', 'referrers=true', code=2)
+        copied = process(f'registry://{source}/app:{form}?referrers=true', place + form)
+        assert notes_of(copied) == [] and types_at(target, form, 'app') == {form}
+
+
+@pytest.mark.parametrize(('status', 'code'), [
+    (400, 'MANIFEST_INVALID'), (415, 'MANIFEST_INVALID'), (415, 'UNSUPPORTED'), (400, 'UNSUPPORTED'),
+    (405, 'UNSUPPORTED'), (422, 'UNKNOWN')])
+@pytest.mark.parametrize('form', ['docker', 'oci'])
+def test_a_registry_that_takes_one_form(form: str, status: int, code: str, source: str, settings: Settings, choosy: Any,
+                                        ) -> None:
+    other = 'oci' if form == 'docker' else 'docker'
+    target, _ = choosy(*FAMILY[other], status=status, code=code)
+    for there in ('docker', 'oci'):
+        copied = process(f'registry://{source}/app:{there}', f'registry://{target}/app:{there}')
+        note = f'{target}/app:{there}: converted to {WORDS[form]}: {target} refused {NAMES[other]}'
+        assert notes_of(copied) == ([] if there == form else [note])
+        assert (f'note: {note}' in copied.err) is (there != form)
+        assert types_at(target, there, 'app') == {form}
+        assert document_at(target, there, 'app').digest in copied.out
+
+
+def test_an_index_for_a_registry_of_docker(source: str, choosy: Any) -> None:
+    target, _ = choosy(*OCI)
+    copied = process(f'registry://{source}/many:plain', f'registry://{target}/many:v1', '--platform=all')
+    assert notes_of(copied) == [f'{target}/many:v1: converted to Docker\'s format: {target} refused OCI manifests']
+    assert types_at(target, 'v1', 'many') == {'docker'}
+
+
+def test_an_index_alone_may_be_what_is_refused(source: str, choosy: Any) -> None:
+    target, _ = choosy(media_types.OCI_INDEX)
+    is_refused(run_here('process', f'registry://{source}/many:plain', f'registry://{target}/many:v1', '--platform=all'),
+               'cannot list', media_types.OCI_MANIFEST)
+
+
+@pytest.mark.parametrize('jobs', ['1', '4'])
+def test_it_is_learned_once(jobs: str, source: str, settings: Settings, choosy: Any) -> None:
+    target, storage = choosy(*OCI)
+    for number in range(20):
+        push(source, settings, sample_image(), f'mirrored:v{number}')
+    mirrored, places = f'registry://{source}/mirrored:*', f'registry://{target}/app:{{tag}}'
+    copied = run_here('process', '-J', jobs, mirrored, places, '-O', 'json')
+    copied.assert_code(0)
+    assert storage.refusals == 1
+    assert [len(image['notes']) for image in json.loads(copied.out)['images']] == [1] * 20
+
+
+def test_what_must_keep_its_digest_is_not_converted(source: str, settings: Settings, choosy: Any) -> None:
+    target, storage = choosy(*OCI)
+    digest = document_at(source, 'oci', 'app').digest
+    refused = ('the registry refuses the manifest', "not converted to Docker's format")
+    is_refused(run_here('process', f'registry://{source}/app:oci', f'registry://{target}/app@{digest}'), *refused,
+               'digest is part of the destination')
+    put_artifact(source, b'sbom', repository='app', subject=document_at(source, 'oci', 'app').descriptor)
+    is_refused(run_here('process', f'registry://{source}/app:oci?referrers=true', f'registry://{target}/app:v1'),
+               *refused)
+    is_refused(run_here('process', f'registry://{source}/app:oci', f'registry://{target}/app:v1?format=oci'), *refused,
+               'format=oci is requested')
+    is_refused(run_here('process', f'registry://{source}/many:v1', f'registry://{target}/app:v1', '--platform=all'),
+               *refused)
+    push(source, settings, sample_image(compression='zstd'), 'app:zstd')
+    is_refused(run_here('process', f'registry://{source}/app:zstd', f'registry://{target}/app:v1'), *refused, 'zstd')
+    assert 'app' not in storage.repositories() or not storage.tags('app')
+
+
+@pytest.mark.parametrize(('status', 'code'), [(400, 'MANIFEST_BLOB_UNKNOWN'), (400, 'NAME_INVALID'), (403, 'DENIED'),
+                                              (404, 'NAME_UNKNOWN'), (413, 'SIZE_INVALID')])
+def test_what_is_refused_for_another_reason(status: int, code: str, source: str, choosy: Any) -> None:
+    target, storage = choosy(*OCI, status=status, code=code)
+    is_refused(run_here('process', f'registry://{source}/app:oci', f'registry://{target}/app:v1'),
+               'the registry refuses the manifest', f'HTTP {status}')
+    assert storage.refusals == 1
+
+
+def test_a_registry_that_takes_neither(source: str, choosy: Any) -> None:
+    target, storage = choosy(*OCI, *DOCKER)
+    done = run_here('process', f'registry://{source}/app:oci', f'registry://{target}/app:v1')
+    is_refused(done, 'the registry refuses the manifest', 'manifest invalid (HTTP 400)')
+    assert storage.refusals == 2
+
+
+def test_a_pinned_destination_of_the_right_form(source: str, choosy: Any) -> None:
+    target, _ = choosy()
+    digest = document_at(source, 'docker', 'app').digest
+    notes_of(process(f'registry://{source}/app:oci', f'registry://{target}/app@{digest}?format=docker'))
+    is_refused(run_here('process', f'registry://{source}/app:oci', f'registry://{target}/app@{digest}?format=oci'),
+               'cannot be written: the manifest has digest')
+
+
+@pytest.mark.parametrize(('kind', 'compression'), [
+    ('application/octet-stream', Compression.GZIP), ('', Compression.GZIP),
+    (f'{media_types.DOCKER_LAYER}.gzip', Compression.GZIP),
+    (f'{media_types.OCI_FOREIGN_LAYER}+gzip', Compression.GZIP)])
+@pytest.mark.parametrize('form', ['docker', 'oci'])
+def test_odd_media_types_become_right(kind: str, compression: Compression, form: str, source: str, settings: Settings,
+                                      choosy: Any) -> None:
+    target, _ = choosy()
+    document = json.loads(manifest_at(source, 'oci', 'app').content)
+    document['layers'] = [{**layer, 'mediaType': kind} for layer in document['layers']]
+    document['config']['mediaType'] = 'application/octet-stream'
+    put_manifest(source, document, 'odd', media_types.OCI_MANIFEST)
+    notes_of(process(f'registry://{source}/app:odd', f'registry://{target}/app:v1?format={form}'))
+    copied = document_at(target, 'v1', 'app')
+    assert isinstance(copied, Manifest) and has_form(copied, ManifestForm(form))
+    assert all(layer.media_type.endswith('gzip') for layer in copied.layers)
+    assert all(('foreign' in layer.media_type or 'nondistributable' in layer.media_type) is (
+        'nondistributable' in kind) for layer in copied.layers)
+
+
+def test_annotations_are_said_to_be_lost(source: str, choosy: Any) -> None:
+    target, _ = choosy()
+    document = json.loads(manifest_at(source, 'oci', 'app').content)
+    put_manifest(source, {**document, 'annotations': {'a': 'b'}}, 'noted', media_types.OCI_MANIFEST)
+    note, = notes_of(process(f'registry://{source}/app:noted', f'registry://{target}/app:v1?format=docker'))
+    assert note.endswith('as requested, with another digest; it has no annotations: they are left out')
+    assert notes_of(process(f'registry://{source}/app:noted', f'registry://{target}/app:v2?format=oci')) == []
+
+
+@pytest.mark.parametrize('field', ['subject', 'artifactType'])
+def test_docker_knows_no_referrers(field: str) -> None:
+    image = sample_image()
+    assert image.manifest
+    more = {'subject': image.manifest.descriptor.to_json(), 'artifactType': 'application/vnd.example'}[field]
+    manifest = Manifest.parse(json.dumps({**json.loads(image.manifest.raw), field: more}).encode())
+    with pytest.raises(OutputError, match=f'field {field}, which Docker'):
+        in_form(manifest, ManifestForm.DOCKER, lambda layer: Compression.GZIP)
+    assert in_form(manifest, ManifestForm.OCI, lambda layer: Compression.GZIP) is manifest
+    index = Index.build([Descriptor(media_types.DOCKER_MANIFEST, manifest.digest, 1)])
+    index = Index.parse(json.dumps({**json.loads(index.raw), field: more}).encode())
+    with pytest.raises(OutputError, match=f'field {field}, which Docker'):
+        index_in_form(index, ManifestForm.DOCKER)
+
+
+def test_platforms_in_a_list_are_whole(source: str) -> None:
+    platform = {'architecture': 'amd64', 'os': 'windows', 'os.version': '10.0.1', 'os.features': ['win32k']}
+    listed = Descriptor(media_types.DOCKER_MANIFEST, Digest.of(b'x'), 1).to_json()
+    index = Index.parse(json.dumps({'schemaVersion': 2, 'manifests': [{**listed, 'platform': platform}]}).encode())
+    assert json.loads(index_in_form(index, ManifestForm.DOCKER).raw)['manifests'][0]['platform'] == platform
+
+
+def test_the_receipt_is_for_what_was_pushed(settings: Settings, choosy: Any) -> None:
+    target, _ = choosy(*OCI)
+    image: Image = sample_image()
+    receipt = push(target, settings, image)
+    assert receipt.manifest_digest == document_at(target, 'v1', 'app').digest
+    assert image.manifest and receipt.manifest_digest != image.manifest.digest
+    for level in (VerifyLevel.FAST, VerifyLevel.FULL):
+        assert not verify(receipt, settings, level).findings
+    with pytest.raises(UsageError):
+        push(target, settings, image, format='docker', compression='zstd')
+
+
+def test_an_index_within_an_index(source: str, choosy: Any) -> None:
+    target, _ = choosy()
+    inner = document_at(source, 'plain')
+    put_index(source, [entry(inner.descriptor)] * 2, 'nested')
+    is_refused(run_here('process', f'registry://{source}/many:nested', f'registry://{target}/x:v1?format=docker',
+                        '--platform=all'), 'no index within an index')
+    result = process(f'registry://{source}/many:nested', f'registry://{target}/x:v1?format=oci', '--platform=all')
+    assert notes_of(result) == []
