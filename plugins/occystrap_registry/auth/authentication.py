@@ -40,10 +40,12 @@ class Authentication:
         held = self._held(login, scope)
         return held or self._renewed(login, scope)
 
-    def answer(self, scope: str, registry: httpx.URL, headers: Sequence[str], refused: str | None) -> None:
+    def answer(self, scope: str, registry: httpx.URL, headers: Sequence[str], refused: str | None,
+               of_ping: bool = False) -> None:
         """Get an Authorization that answers the challenges in the WWW-Authenticate `headers` of `registry`.
 
-        `refused` is the Authorization that was refused. Of several threads only the first requests a token. Raises
+        `refused` is the Authorization that was refused; `of_ping` means that the headers are those of `/v2/`, whose
+        scope is a placeholder at some registries. Of several threads only the first requests a token. Raises
         AccessDenied when no challenge can be answered.
         """
         login = self._login()
@@ -55,7 +57,8 @@ class Authentication:
             challenges = parse_challenges(headers)
             for challenge in challenges:
                 if challenge.scheme == 'bearer' and 'realm' in challenge.parameters:
-                    return self._get_token(login, scope, TokenSource(challenge, registry))
+                    source = TokenSource(challenge, registry)
+                    return self._get_token(login, scope, source.bare if of_ping else source)
             basic = not challenges or any(each.scheme == 'basic' for each in challenges)  # some 401s name no scheme
             if refused or not basic or not login or login.is_identity:
                 raise AccessDenied(self.advice())

@@ -17,6 +17,8 @@ PAGE = 1000
 _PAGE_BYTES = 16 << 20  # many registries send all tags in one page
 _QUERY = 4096
 _NO_CATALOG = (400, 404, 405, 501)
+_BAD_SIZE = (400, 405, 413, 414, 416, 422)
+"""Answers of registries to a page that is larger than they give; others give a smaller one."""
 _NO_SUCH_PAGE = (400, 404, 405, 501)
 """Answers to a request for names after the last of a full page, of registries that gave all and have no `last`."""
 _ALTERNATIVE = 'name the repository, or list the images in a file for list://'
@@ -83,7 +85,7 @@ def _parses(text: str, expected: Reference) -> bool:
 def _first(client: RegistryClient, listed: _Listed) -> Reply:
     """Return the first page; if the registry refuses its size, in the registry's default size."""
     reply = _fetch(client, listed, f'n={listed.page}')
-    return _fetch(client, listed, '') if reply.status == 400 else reply
+    return _fetch(client, listed, '') if reply.status in _BAD_SIZE else reply
 
 
 def _fetch(client: RegistryClient, listed: _Listed, query: str) -> Reply:
@@ -93,22 +95,32 @@ def _fetch(client: RegistryClient, listed: _Listed, query: str) -> Reply:
 
 def _names(client: RegistryClient, listed: _Listed, reply: Reply) -> Iterator[str]:
     """Yield the names of this page and all further pages."""
-    paging = Paging(client.address.host, listed.what)
+    paging, query = Paging(client.address.host, listed.what), None
     while True:
         page = _page(client, listed, reply)
         fresh = paging.fresh(paging.valid(page, listed.is_name))
         yield from fresh
-        query = linked = next_query(reply.headers.get('link', ''), listed.what)
-        if query is None and fresh and len(page) == listed.page:
-            query = urlencode({'n': listed.page, 'last': page[-1]})  # the registry may not support Link
+        asked, query = query, next_query(reply.headers.get('link', ''), listed.what)
+        linked = query is not None
+        if not linked and len(page) == listed.page:
+            query = _unlinked(listed, page[-1], asked, bool(fresh))
         if query is None:
             break
         paging.go_on(query)
         client.settings.cancellation.check()
         reply = _fetch(client, listed, query)
-        if linked is None and reply.status in _NO_SUCH_PAGE:
+        if not linked and reply.status in _NO_SUCH_PAGE:
             break
     paging.warn()
+
+
+def _unlinked(listed: _Listed, last: str, asked: str | None, is_new: bool) -> str | None:
+    """Return the query after a full page without Link, which not all registries support; None if there is no more.
+
+    One that gives the same page again, whatever `last` was `asked` for, gives all to who sets no limit.
+    """
+    following = urlencode({'n': listed.page, 'last': last})
+    return following if is_new else '' if asked == following else None
 
 
 def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:

@@ -14,6 +14,7 @@ from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.retries import Attempts, whole_reply
 
 _MESSAGE = 200
+_PING = '/v2/'
 
 
 class InternalServerError(ServiceUnavailable):
@@ -33,7 +34,7 @@ class RegistryClient:
 
     def connect(self, scope: str) -> None:
         """Check that a registry answers `/v2/` and may grant access; raises ServiceError, AccessDenied."""
-        reply = self.fetch('GET', '/v2/', scope)
+        reply = self.fetch('GET', _PING, scope)
         if reply.status not in (200, 401, 403):
             raise self.failure(reply, f'{self.address.host} does not answer as a registry')
         self.endpoint.answered = True
@@ -80,11 +81,12 @@ class RegistryClient:
         Some registries challenge at `/v2/` alone and answer 404, or a bare 401, elsewhere. Raises AccessDenied for a
         401 or 403 without a way to log in.
         """
-        challenges = answer.headers.get_list('www-authenticate') or self._challenges(base)
+        own = answer.headers.get_list('www-authenticate')
+        challenges = own or self._challenges(base)
         if answer.status != 401 and not challenges:
             return False
         try:
-            self.authentication.answer(scope, base, challenges, sent)
+            self.authentication.answer(scope, base, challenges, sent, not own or answer.url.path == _PING)
         except AccessDenied:
             if answer.status == 404:
                 return False
@@ -97,7 +99,7 @@ class RegistryClient:
     def _challenges(self, base: httpx.URL) -> Sequence[str]:
         """Return the challenges of `/v2/` to a request without authorization, which one request of the run finds."""
         if self.endpoint.challenges is None:
-            url = follow(base, '/v2/')
+            url = follow(base, _PING)
             self._note_challenges(whole_reply(self.attempts(), lambda: self._send('GET', url, None, None, None)))
         return self.endpoint.challenges or ()
 
@@ -163,7 +165,7 @@ class RegistryClient:
         if not (self.address.insecure or self.address.is_loopback):
             return 'https'
         first, second = ('http', 'https') if self.address.is_loopback else ('https', 'http')
-        url = httpx.URL(f'{first}://{self.address.host}/v2/')
+        url = httpx.URL(f'{first}://{self.address.host}{_PING}')
         try:
             with self._connections.send('GET', url, {}) as answer:
                 reply = answer.whole()
@@ -205,7 +207,13 @@ def _error_text(reply: Reply) -> str:
     """Return the message in the OCI error JSON (distribution-spec, Error codes), shortened, in one line."""
     try:
         errors = parse_json(reply.body, 'the answer')['errors']
-        text = '; '.join(str(each.get('message') or each.get('code')) for each in errors)
+        text = '; '.join(_text_of(each) for each in errors)
     except (InvalidImage, KeyError, TypeError, AttributeError):
         return ''
     return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_MESSAGE]
+
+
+def _text_of(error: dict[str, object]) -> str:
+    """Return the message of one error, with its detail where that is text, as Nexus says what is wrong."""
+    text, detail = str(error.get('message') or error.get('code')), error.get('detail')
+    return f'{text}: {detail}' if isinstance(detail, str) and detail and detail != text else text

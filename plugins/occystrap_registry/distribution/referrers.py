@@ -6,7 +6,8 @@ from occystrap_core.oci import (
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import find_manifest
 from occystrap_registry.distribution.pages import Paging, next_query
-from occystrap_registry.transport.answers import Reply
+from occystrap_registry.transport.answers import Answer, Reply
+from occystrap_registry.transport.retries import whole_reply
 
 _NO_API = (400, 404, 405, 406, 501)
 
@@ -27,10 +28,11 @@ def referrers_by_api(client: RegistryClient, subject: Digest) -> list[Descriptor
     what, query = f'the referrers of {client.address.name_of(subject)}', ''
     paging = Paging(client.address.host, what)
     while True:
-        reply = client.fetch('GET', f'{path}?{query}' if query else path, client.address.pull_scope,
-                             {'Accept': media_types.OCI_INDEX}, cap=MANIFEST_CAP)
-        if reply.status in _NO_API and not query:
+        reply = _ask(client, f'{path}?{query}' if query else path, subject)
+        if (reply is None or reply.status in _NO_API) and not query:
             return None
+        if reply is None:
+            raise ServiceError(f'{client.address.host} redirects to something else than a list for {what}')
         if reply.status != 200:
             raise client.failure(reply, f'{what} cannot be read')
         index = _listed(reply)
@@ -44,6 +46,25 @@ def referrers_by_api(client: RegistryClient, subject: Digest) -> list[Descriptor
         if not query:
             return entries
         paging.go_on(query)
+
+
+class _NoApi(Exception):
+    pass
+
+
+def _ask(client: RegistryClient, target: str, subject: Digest) -> Reply | None:
+    """Return the answer of the API; None for a redirect to anything else, such as a website with limits of its own."""
+    def send() -> Answer:
+        answer = client.once('GET', target, client.address.pull_scope, {'Accept': media_types.OCI_INDEX})
+        path = answer.url.raw_path.decode().partition('?')[0].replace('%3A', ':')
+        if not path.endswith(f'/referrers/{subject}'):
+            answer.close()
+            raise _NoApi
+        return answer
+    try:
+        return whole_reply(client.attempts(), send, MANIFEST_CAP, client.endpoint.crowd)
+    except _NoApi:
+        return None
 
 
 def _listed(reply: Reply) -> Index | None:

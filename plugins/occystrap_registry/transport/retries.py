@@ -1,5 +1,6 @@
 """Retries of requests, and the delays before them."""
 import random
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
@@ -11,6 +12,8 @@ from occystrap_registry.transport.failures import attempts_worth, explain
 from occystrap_registry.transport.http_library import httpx
 
 _FIRST = 0.25
+_A_TIME = 1e9
+"""Seconds from which a wait is a time since 1970."""
 
 
 class Attempts:
@@ -79,9 +82,14 @@ def backoff(attempt: int) -> float:
 
 
 def retry_after(text: str | None, attempt: int) -> float:
-    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), uncapped; `backoff` if malformed or past."""
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), uncapped; `backoff` if malformed or past.
+
+    A number that no wait can have is a time, in seconds or milliseconds since 1970, as Docker Hub sends it.
+    """
     try:
         seconds = float(text) if text and text.strip().isdecimal() else _until(text or '')
+        if seconds >= _A_TIME:
+            seconds = (seconds / 1000 if seconds >= _A_TIME * 1000 else seconds) - time.time()
     except (TypeError, ValueError, OverflowError):
         seconds = -1
     return seconds if seconds >= 0 else backoff(attempt)

@@ -68,9 +68,10 @@ class Scripted:
     asked: list[Asked] = field(default_factory=list)
     address: str = '127.0.0.1'
     connections: int = 0
+    protocol: str = 'HTTP/1.1'
 
     def __enter__(self) -> Self:
-        handler = type('Handler', (_Handler,), {'script': self})
+        handler = type('Handler', (_Handler,), {'script': self, 'protocol_version': self.protocol})
         self._server = _QuietServer((self.address, 0), handler)
         self.host = f'{self.address}:{self._server.server_port}'
         self.routes.setdefault('GET /v2/', Say())
@@ -103,7 +104,6 @@ class _QuietServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     script: Scripted
-    protocol_version = 'HTTP/1.1'
     disable_nagle_algorithm = True
 
     def setup(self) -> None:

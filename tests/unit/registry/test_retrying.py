@@ -25,6 +25,11 @@ def test_retry_after_a_date(seconds: float, least: float, most: float) -> None:
     assert least <= retry_after(format_datetime(date), 0) <= most
 
 
+@pytest.mark.parametrize(('seconds', 'factor', 'least', 'most'), [(30, 1, 28, 30), (30, 1000, 28, 30), (-9, 1, 0, 1)])
+def test_retry_after_seconds_since_1970(seconds: float, factor: int, least: float, most: float) -> None:
+    assert least <= retry_after(str(int((time.time() + seconds) * factor)), 0) <= most
+
+
 def test_waits_grow() -> None:
     assert backoff(3) > 2 * backoff(0) and backoff(10000) > 0
     assert len({backoff(0) for _ in range(10)}) > 1
