@@ -1,0 +1,55 @@
+"""How many requests each registry gets, so that one more for each image is seen.
+
+The image has three layers. Its push is: two requests for `/v2/`, one for the tag, three for each blob and one for the
+manifest; then its verification, which is `/v2/`, manifest and config, and one for each layer. What a registry gets
+more is for tokens, for redirects, for its refusals, and for the question whether the login may push.
+"""
+from pathlib import Path
+
+import pytest
+
+from tests.functional.registry_profiles.conftest import Start
+from tests.hostile.in_process import run_here
+from tests.services.registry_profiles import PROFILES, Profile
+from tests.services.registry_profiles.content import content_of, put_image
+
+PLAIN = {'push': 22, 'verify': 7, 'pull': 6, 'mirror': 367}
+MOST = {
+    'docker-hub': (31, 13, 12, 580), 'ecr': (26, 9, 11, 450), 'ecr-public': (28, 10, 12, 560), 'gar': (28, 10, 12, 505),
+    'ghcr': (28, 10, 12, 505), 'gitlab': (31, 13, 12, 720), 'harbor': (27, 9, 8, 490), 'quay': (32, 12, 13, 580),
+    'quay-3.12': (28, 10, 12, 505), 'artifactory': (25, 8, 7, 425), 'nexus': (25, 8, 7, 460),
+    'nexus-tokens': (27, 9, 8, 525), 'acr': (28, 10, 12, 505), 'mcr': (26, 11, 10, 460), 'gitea': (27, 9, 8, 485),
+    'zot': (24, 7, 6, 415)}
+"""Push, verify, pull, and a mirror of 20 images that share two of their three layers."""
+
+
+def requests(profile: type[Profile], start: Start, directory: Path) -> dict[str, int]:
+    source, registry, counted = start(Profile), start(profile), {}
+
+    def run(name: str, *arguments: str) -> None:
+        registry.forget()
+        run_here(*arguments, '--retries', '6').assert_success()
+        counted[name] = len(registry.asked)
+    put_image(source.store, 'app')
+    target = f'registry://{registry.host}/team'
+    run('push', 'process', f'registry://{source.host}/app:v1', f'{target}/app:v1', '--receipt', 'receipt')
+    run('verify', 'verify', 'receipt')
+    run('pull', 'process', f'{target}/app:v1', 'dir://out')
+    names = [f'app-{number:02}' for number in range(20)]
+    for name in names:
+        put_image(source.store, name, variant=name)
+    (directory / 'images').write_text(''.join(f'{source.host}/{name}:v1\n' for name in names))
+    run('mirror', 'process', 'list://images', f'{target}/{{repository}}:{{tag}}', '-j', '4')
+    for name in names:
+        assert content_of(registry, f'team/{name}') == content_of(source, name)
+    return counted
+
+
+def test_a_registry_without_quirks(start: Start, tmp_path: Path) -> None:
+    assert requests(Profile, start, tmp_path) == PLAIN
+
+
+@pytest.mark.parametrize('profile', [each for each in PROFILES if each is not Profile], ids=lambda each: each.name)
+def test_each_registry(profile: type[Profile], start: Start, tmp_path: Path) -> None:
+    counted = requests(profile, start, tmp_path)
+    assert all(counted[name] <= most for name, most in zip(PLAIN, MOST[profile.name], strict=True)), counted

@@ -1,0 +1,187 @@
+"""A registry with a profile: HTTP on 127.0.0.1, with the hosts for tokens and for blobs that the profile has."""
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, ExitStack
+from dataclasses import replace
+from urllib.parse import unquote
+
+from tests.services.registry_profiles.access import Access, refuse
+from tests.services.registry_profiles.listings import Listings
+from tests.services.registry_profiles.profile import Profile, Refusal
+from tests.services.registry_profiles.store import Repository, Store, digest_of
+from tests.services.registry_profiles.uploads import UploadsOf
+from tests.unit.registry.scripted import Asked, Say, Scripted
+
+_RESOURCE = re.compile(r'/v2/(?P<repository>.+?)/(?P<kind>manifests|blobs|referrers|tags)/(?P<name>.+)')
+_BLOB = re.compile(r'/storage/(GET|HEAD|BOTH)/(.+)')
+_DIGEST_TAG = re.compile(r'sha256-[0-9a-f]{64}')
+
+
+class _Server(Scripted):
+    """A host that one function answers for."""
+
+    def __init__(self, respond: Callable[[Asked], Say], profile: Profile) -> None:
+        super().__init__(protocol=profile.protocol)
+        self._respond, self._profile, self._lock = respond, profile, threading.RLock()
+
+    def answer(self, asked: Asked) -> Say:
+        """Record and answer."""
+        with self._lock:
+            self.asked.append(asked)
+            say = self._respond(asked)
+        headers = [*say.headers, *self._profile.headers]
+        if self._profile.lower_case_headers:
+            headers = [(name.lower(), value) for name, value in headers]
+        return replace(say, headers=headers)
+
+
+class ProfiledRegistry:
+    """The registry; what it has is in `store`, `asked` are the requests to all of its hosts, in order of the hosts."""
+
+    def __init__(self, profile: Profile, settles: bool = False) -> None:
+        self._settles = settles
+        self.profile, self.store, self.access = profile, Store(), Access(profile)
+        self._registry = _Server(self._answer, profile)
+        self._tokens = _Server(self.access.token, profile)
+        self._storage = _Server(self._answer_of_storage, profile)
+        self._uploads = UploadsOf(profile, self.store, lambda: f'http://{self.host}')
+        self._listings = Listings(profile, self.store)
+        self._unsettled: dict[tuple[str, str], int] = {}
+        self._manifests = self._limited = 0
+
+    @property
+    def host(self) -> str:
+        """The registry's `host:port`."""
+        return self._registry.host
+
+    @property
+    def asked(self) -> list[Asked]:
+        """The requests so far."""
+        return [*self._registry.asked, *self._tokens.asked, *self._storage.asked]
+
+    def heard(self, method: str, path: str) -> list[Asked]:
+        """Return the requests by a method to paths that match a regular expression."""
+        return [each for each in self.asked if each.method == method and re.search(path, each.path)]
+
+    def forget(self) -> None:
+        """Empty the record of requests."""
+        for server in (self._registry, self._tokens, self._storage):
+            server.asked.clear()
+
+    @contextmanager
+    def running(self) -> Iterator['ProfiledRegistry']:
+        """Run it."""
+        with ExitStack() as stack:
+            for server in (self._registry, self._tokens, self._storage):
+                stack.enter_context(server)
+            tokens = self._tokens if self.profile.has_token_host else self._registry
+            self.access.realm = f'http://{tokens.host}{self.profile.realm}'
+            yield self
+
+    def _answer(self, asked: Asked) -> Say:
+        profile, count = self.profile, len(self._registry.asked)
+        if self.profile.every and count % profile.every == 0:
+            return refuse(profile.busy) if profile.busy.status else Say(silent=True)
+        if profile.realm and asked.path == profile.realm:
+            return self.access.token(asked)
+        if upload := self._uploads.find(asked.path):
+            return self.access.refusal(asked, upload[0], 'pull,push') or self._uploads.go_on(asked, *upload)
+        if asked.path == '/v2/':
+            return self.access.refusal(asked, '', 'pull') or Say(200, b'{}')
+        if asked.path == '/v2/_catalog':
+            return self.access.refusal(asked, '', 'pull') or self._listings.catalog(asked)
+        found = _RESOURCE.fullmatch(unquote(asked.path))
+        return self._resource(asked, *found.groups()) if found else Say(404)
+
+    def _resource(self, asked: Asked, repository: str, kind: str, name: str) -> Say:
+        actions = 'pull' if asked.method in ('GET', 'HEAD') else 'pull,push'
+        origin = asked.query.get('from', [''])[0]
+        if refused := self.access.refusal(asked, repository, actions, origin):
+            return refused
+        if kind == 'tags':
+            return self._listings.tags(asked, repository)
+        if kind == 'referrers':
+            return self._listings.referrers(repository, name, self._storage.host)
+        if kind == 'manifests':
+            return self._manifest(asked, repository, name)
+        if name in ('uploads', 'uploads/') and asked.method == 'POST':
+            return self._uploads.begin(asked, repository)
+        return self._blob(asked, repository, name)
+
+    def _manifest(self, asked: Asked, repository: str, name: str) -> Say:
+        if asked.method == 'PUT':
+            return self._put_manifest(asked, repository, name)
+        if asked.method == 'DELETE':
+            return refuse(Refusal(405, 'UNSUPPORTED', 'the operation is unsupported'))
+        return self._get_manifest(asked, repository, name)
+
+    def _get_manifest(self, asked: Asked, repository: str, name: str) -> Say:
+        profile = self.profile
+        if self._unsettled.get((repository, name), 0):
+            self._unsettled[repository, name] -= 1
+            return refuse(Refusal(404, 'MANIFEST_UNKNOWN', 'manifest unknown'))
+        self._manifests += 1
+        if profile.limits_after and self._manifests % (profile.limits_after + 1) == 0:
+            return refuse(profile.limited)
+        kept = self.store.repositories.get(repository, Repository())
+        if profile.digest_tag_is_subject and _DIGEST_TAG.fullmatch(name) and name not in kept.tags:
+            name = name.replace('-', ':')
+        found = kept.find(name)
+        if found is None:
+            return refuse(Refusal(404, 'MANIFEST_UNKNOWN', 'manifest unknown'))
+        if found[0] not in asked.headers.get('accept', ''):
+            return refuse(Refusal(404, 'MANIFEST_UNKNOWN', f'{found[0]} found, but Accept header does not support it'))
+        digest = [('Docker-Content-Digest', digest_of(found[1]))] if profile.has_digest_header else []
+        return Say(200, found[1], [('Content-Type', found[0] + profile.manifest_type_suffix), *digest])
+
+    def _put_manifest(self, asked: Asked, repository: str, name: str) -> Say:
+        profile, kept = self.profile, self.store.repositories[repository]
+        kind = asked.headers.get('content-type', '')
+        there = kept.find(name)
+        if kind in dict(profile.refused_types):
+            return refuse(dict(profile.refused_types)[kind])
+        changes = there is not None and (profile.is_immutable_for_same or there[1] != asked.body)
+        if profile.immutable and changes and ':' not in name:
+            return refuse(profile.immutable)
+        if kept.missing(asked.body):
+            return refuse(Refusal(400, 'MANIFEST_BLOB_UNKNOWN', 'blob unknown to registry'))
+        digest = kept.put(name, (kind, asked.body))
+        self._unsettled[repository, name] = profile.settles_after if self._settles else 0
+        subject = [('OCI-Subject', digest)] if profile.announces_subject and b'"subject"' in asked.body else []
+        return Say(201, b'', [('Location', f'/v2/{repository}/manifests/{digest}'),
+                              ('Docker-Content-Digest', digest), *subject])
+
+    def _blob(self, asked: Asked, repository: str, digest: str) -> Say:
+        profile, data = self.profile, self.store.blob(repository, digest)
+        if data is None:
+            return refuse(Refusal(404, 'BLOB_UNKNOWN', 'blob unknown to registry'))
+        if profile.redirects_blobs and (asked.method == 'GET' or profile.redirects_heads):
+            signed = 'GET' if profile.signs_for_get_only else 'BOTH'
+            target = f'http://{self._storage.host}/storage/{signed}/{digest}?X-Amz-Signature=a%2Bb%2F%3D%3D'
+            return Say(profile.redirects_blobs, b'', [('Location', target)])
+        if asked.method == 'HEAD' and profile.head_of_blob != 200:
+            return Say(profile.head_of_blob)
+        return self._content(asked, data, digest)
+
+    def _answer_of_storage(self, asked: Asked) -> Say:
+        found = _BLOB.fullmatch(asked.path)
+        if not found:
+            return refuse(Refusal(429, headers=(('Retry-After', '60'), )))
+        if asked.authorization:
+            return Say(400, b'<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message>')
+        if found[1] not in ('BOTH', asked.method) or asked.query.get('X-Amz-Signature') != ['a+b/==']:
+            return Say(403, b'<Error><Code>SignatureDoesNotMatch</Code></Error>')
+        return self._content(asked, self.store.content[found[2]], '')
+
+    def _content(self, asked: Asked, data: bytes, digest: str) -> Say:
+        headers = [('Content-Type', 'application/octet-stream'),
+                   *([('Docker-Content-Digest', digest)] if digest else [])]
+        part = re.fullmatch(r'bytes=(\d+)-(\d*)', asked.headers.get('range', ''))
+        if not part or not self.profile.answers_ranges:
+            return Say(200, data, headers)
+        start, end = int(part[1]), int(part[2] or len(data)) + 1
+        if start >= len(data):
+            return Say(416, b'', [('Content-Range', f'bytes */{len(data)}')])
+        piece = data[start:end]
+        return Say(206, piece, [*headers, ('Content-Range', f'bytes {start}-{start + len(piece) - 1}/{len(data)}')])
