@@ -19,7 +19,8 @@ write, encrypted, DAX)."""
 _LETTERS = {0x1: 's', 0x2: 'u', 0x8: 'S', 0x10: 'i', 0x20: 'a', 0x40: 'd', 0x80: 'A', 0x4000: 'j', 0x8000: 't',
             0x10000: 'D', 0x20000: 'T', 0x100000: 'V', 0x40000000: 'F'}
 _NO_FLAGS = (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-_TIME = 1_000_000_123_456_789
+_TIME = 1_000_001_123_456_789
+"""A time that each resolution rounds to another one: its seconds are odd."""
 _STEPS = (1, 100, 1000, 10 ** 6, 10 ** 9, 2 * 10 ** 9)
 """Resolutions of times in file systems, in nanoseconds."""
 _PROBE = b'probe'

@@ -2,10 +2,10 @@
 USTAR, GNU, V7 = b'ustar\x0000', b'ustar  \0', bytes(8)
 END = bytes(1024)
 FIELDS = {'mode': (100, 8), 'uid': (108, 8), 'gid': (116, 8), 'size': (124, 12), 'mtime': (136, 12),
-          'checksum': (148, 8),
+          'checksum': (148, 8), 'type': (156, 1), 'uname': (265, 32), 'gname': (297, 32),
           'linkname': (157, 100), 'magic': (257, 8), 'major': (329, 8), 'minor': (337, 8), 'prefix': (345, 155),
           'star_prefix': (345, 131), 'atime': (476, 12), 'ctime': (488, 12), 'trailer': (508, 4),
-          'gnu_atime': (345, 12),
+          'gnu_atime': (345, 12), 'gnu_ctime': (357, 12),
           'sparse': (386, 96), 'is_extended': (482, 1), 'real_size': (483, 12)}
 
 
@@ -50,3 +50,8 @@ def sparse(pieces: list[tuple[int, int]], whole: int, magic: bytes = GNU, **fiel
     """Return the header of an old GNU sparse file of at most four pieces, `whole` bytes large."""
     usual = {'sparse': b''.join(b'%011o\0%011o\0' % piece for piece in pieces), 'real_size': b'%011o\0' % whole}
     return header(b'a', sum(length for _, length in pieces), b'S', magic, **{**usual, **fields})
+
+
+def base256(value: int, width: int = 12) -> bytes:
+    """Return a number as GNU writes it where octal digits do not suffice."""
+    return bytes([0x80 if value >= 0 else 0xff]) + (value % (1 << 8 * (width - 1))).to_bytes(width - 1, 'big')

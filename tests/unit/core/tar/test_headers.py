@@ -8,7 +8,7 @@ from occystrap_core.errors import InvalidImage
 from occystrap_core.tar.entry import TarEntry
 from occystrap_core.tar.header import EXTENDED_CAP, EXTENDED_COUNT, NAME_CAP, RECORD_COUNT
 from occystrap_core.tar.reader import TarReader
-from tests.unit.core.tar.raw import END, GNU, USTAR, V7, gnu_long, header, member, pax, record, sparse
+from tests.unit.core.tar.raw import END, GNU, USTAR, V7, base256, gnu_long, header, member, pax, record, sparse
 from tests.unit.core.tar.test_reader import dribbled
 from tests.unit.core.tar.test_rewriter import rewrite, timeless, unchanged
 
@@ -68,10 +68,6 @@ NAMES: dict[str, tuple[bytes, list[bytes]]] = {
 def test_names(what: str) -> None:
     tar, expected = NAMES[what]
     assert names(tar + END) == expected
-
-
-def base256(value: int, width: int = 12) -> bytes:
-    return bytes([0x80 if value >= 0 else 0xff]) + (value % (1 << 8 * (width - 1))).to_bytes(width - 1, 'big')
 
 
 SIZES: dict[str, tuple[bytes, int]] = {
