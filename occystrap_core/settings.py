@@ -131,7 +131,7 @@ def _temporary_directory() -> str:
     return tempfile.gettempdir()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Settings:
     """Settings of a run.
 

@@ -1,11 +1,13 @@
 """The contract of a filter."""
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from occystrap_core.image.image import Image
 from occystrap_core.settings import Settings
-from occystrap_core.tar.entry import TarEntry
+
+if TYPE_CHECKING:
+    from occystrap_core.tar.entry import TarEntry
 
 
 class ImageFilter(ABC):
@@ -32,7 +34,7 @@ class EntryFilter(ImageFilter):
     """
 
     @abstractmethod
-    def entry(self, entry: TarEntry) -> TarEntry | None:
+    def entry(self, entry: 'TarEntry') -> 'TarEntry | None':
         """Return the entry, changed or unchanged, or None to leave it out."""
 
     def apply(self, image: Image) -> Image:

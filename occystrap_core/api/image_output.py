@@ -73,7 +73,7 @@ class WrittenLayer(NamedTuple):
     evidence: Evidence = Evidence.DESCRIPTOR
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlacedLayer:
     """A layer of a written image. Digest and size are those of the bytes at `locator`, in the writer's form."""
 
@@ -130,7 +130,7 @@ class WrittenReferrer(NamedTuple):
     tag: str = ''
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WrittenIndex:
     """An index whose parts are all written: the argument of `finalize_index`.
 

@@ -28,7 +28,7 @@ def load_plugins(context: click.Context, warn: bool = True) -> Plugins:
 F = TypeVar('F', bound=Callable[..., Any])
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Common:
     """The options that every command takes."""
 

@@ -1,13 +1,18 @@
 """Shell completion for schemes, filters and their options."""
+from typing import TYPE_CHECKING
+
 import click
-from click.shell_completion import CompletionItem
 
 from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme
 from occystrap_core.plugins.manager import build_plugin_manager
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
-def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+
+def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> 'list[CompletionItem]':
     """Return the matching schemes, or after a `?` the options of the scheme."""
+    from click.shell_completion import CompletionItem  # late, as only shells need it
     plugins = build_plugin_manager()
     schemes: list[InputScheme | WriterScheme] = []
     if parameter.name == 'source':
@@ -24,8 +29,9 @@ def complete_uri(context: click.Context, parameter: click.Parameter, incomplete:
             if f'{scheme.name}://'.startswith(incomplete)]
 
 
-def complete_filter(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_filter(context: click.Context, parameter: click.Parameter, incomplete: str) -> 'list[CompletionItem]':
     """Return the matching filters, or after a `:` the options of the filter."""
+    from click.shell_completion import CompletionItem  # late, as only shells need it
     kinds = [kind for _, kind in build_plugin_manager().declared(FilterKind)]
     name, colon, _ = incomplete.partition(':')
     if colon:

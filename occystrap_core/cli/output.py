@@ -2,7 +2,6 @@
 from collections.abc import Sequence
 
 from occystrap_core.cli.common import Common
-from occystrap_core.pipeline.dry_run import plan_copies
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
@@ -15,6 +14,7 @@ from occystrap_core.verification.results import Severity, problems
 def show_plan(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
               shared: Common) -> int:
     """Show what a run would do; return the exit code, 1 if something would fail."""
+    from occystrap_core.pipeline.dry_run import plan_copies  # late, as few runs need it
     found = plan_copies(plugins, settings, source, destination, filters)
     if shared.format == 'json':
         print_json({'dry_run': True, 'images': [each.to_json() for each in found]})

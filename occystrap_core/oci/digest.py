@@ -14,7 +14,7 @@ _DIGITS = {SHA256: 64, 'sha512': 128}
 ALGORITHMS = tuple(_DIGITS)
 """All algorithms of digests."""
 _GRAMMAR = re.compile('|'.join(f'{algorithm}:[0-9a-f]{{{count}}}' for algorithm, count in _DIGITS.items()))
-_ALGORITHM = re.compile(r'([a-z0-9]+(?:[+._-][a-z0-9]+)*):.+')
+_ALGORITHM = r'([a-z0-9]+(?:[+._-][a-z0-9]+)*):.+'
 
 
 class Digest(str):
@@ -67,7 +67,7 @@ class Digest(str):
 
 
 def _refusal(text: str) -> str:
-    found = _ALGORITHM.fullmatch(text)
+    found = re.fullmatch(_ALGORITHM, text)
     if found and found[1] not in _DIGITS:
         return f'{text[:100]!r}: the digest algorithm {found[1][:30]} is not supported: sha256 or sha512 expected'
     return f'{text[:100]!r} is not a digest: sha256: and 64, or sha512: and 128 lower-case hex digits expected'

@@ -1,4 +1,5 @@
 """Verifying a destination: every plugin reports, the core judges."""
+from collections.abc import Sequence
 from typing import Any
 
 from occystrap_core.api.schemes import WriterScheme
@@ -20,12 +21,12 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
     results = CheckResults()
     owners = [(plugin, each) for plugin, each in plugins.declared(WriterScheme)
               if receipt.scheme in (each.name, *each.aliases)]
-    silent = []
+    silent: list[Plugin] = []
     for plugin, verify_output in plugins.hooks('verify_output'):
         try:
             reported = verify_output(receipt=receipt, level=level, settings=settings)
             _take(reported, results, plugin, receipt, observes=plugin.key in [owner.key for owner, _ in owners])
-            silent += [str(plugin)] if reported is not None else []
+            silent += [plugin] if reported is not None else []
         except OccystrapError as error:
             results.unverified(plugin.name, str(error))
         except Exception as error:  # a foreign verifier's exception is reported with its name
@@ -34,12 +35,16 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
     settings.cancellation.check()
     if len(owners) > 1:
         results.unverified(receipt.destination, f'{receipt.scheme}:// is claimed by '
-                                                f'{" and ".join(str(owner) for owner, _ in owners)}')
+                                                f'{_names([owner for owner, _ in owners])}')
     elif not results.observations and not problems(results.results):
         nobody = f'no installed plugin verifies {receipt.scheme}://'
-        results.unverified(receipt.destination, f'{" and ".join(silent)} reported nothing' if silent else nobody)
+        results.unverified(receipt.destination, f'{_names(silent)} reported nothing' if silent else nobody)
     return judge(receipt, level, results, reports_only=any(each.reports_only for _, each in owners),
                  kinds=[kind for _, each in owners for kind in each.expects])
+
+
+def _names(plugins: Sequence[Plugin]) -> str:
+    return ' and '.join(map(str, plugins))
 
 
 def _take(reported: Any, results: CheckResults, plugin: Plugin, receipt: Receipt, *, observes: bool) -> None:

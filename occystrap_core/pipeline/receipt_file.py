@@ -2,7 +2,6 @@
 import fcntl
 import os
 import re
-import secrets
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -149,7 +148,7 @@ class ReceiptFile:
     def _replace(self, content: bytes) -> None:
         path = os.path.realpath(self.path)
         above, prefix = self._partial()
-        partial = os.path.join(above, f'{prefix}{secrets.token_hex(8)}.partial')
+        partial = os.path.join(above, f'{prefix}{os.urandom(8).hex()}.partial')
         mode = stat.S_IMODE(os.fstat(self._opened).st_mode)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:

@@ -13,7 +13,7 @@ from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResult, Outcome
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ImageReport:
     """One image: `size` in bytes of its layers at the destination; `outcome` is None without verification."""
 
@@ -73,7 +73,7 @@ class ImageReport:
                if self.platforms_at_source else {})}
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunReport:
     """All images of a run; `seconds` is wall time."""
 

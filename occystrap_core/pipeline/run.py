@@ -32,7 +32,7 @@ _ABORTING = 1.3
 """Seconds that images get to notice a signal and clean up: the process must end within two."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Run:
     """What one invocation of `process` works with.
 

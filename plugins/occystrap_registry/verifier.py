@@ -21,7 +21,7 @@ _SWITCHES = ('insecure', 'http2')
 Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Finding:
     """The result for one item; `fault` is the message of a final answer 500, else empty."""
 

@@ -18,7 +18,7 @@ import pytest
 
 from occystrap_core.sources.yaml_document import parse_yaml
 from occystrap_core.terminal import EscapedStream
-from occystrap_core.testing.sample import sample_image
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_docker.connection import local_socket
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
@@ -27,6 +27,7 @@ from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import legacy
 from tests.unit.docker.test_ssh import RELAY, MakeSsh, layers_of, make_ssh  # noqa: F401
 from tests.unit.tar.archives import write
+from tests.functional.archives import write_docker_archive
 
 PACKAGES = ('occystrap_core', 'occystrap_dir', 'occystrap_tar', 'occystrap_registry', 'occystrap_docker')
 _OURS = ('occystrap', 'builtins', 'typing', 'abc', 'collections', 'enum')
@@ -124,3 +125,14 @@ def test_modules_that_few_runs_use_are_not_run_at_the_start() -> None:
                'print([name for name in ("rich.text", "pygments.lexer", "hpack") if name in sys.modules])')
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True)
     assert done.stdout == '[]\n'
+
+
+def test_a_verified_copy_needs_few_modules(tmp_path: Path) -> None:
+    """The names of distributions, which only messages need, are in their metadata: reading that imports `email`."""
+    write_docker_archive(tmp_path / 'a.tar', sample_config(), sample_layers(), 'app:v1')
+    program = ('import sys; from occystrap_core.cli.main import _run\n'
+               f'assert _run(["process", "tar://{tmp_path}/a.tar", "dir://{tmp_path}/out"]) == 0\n'
+               'few = ["email.parser", "occystrap_core.pipeline.dry_run", "click.shell_completion", "secrets"]\n'
+               'print([name for name in few if name in sys.modules])')
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert done.stdout == '[]\n', done.stderr

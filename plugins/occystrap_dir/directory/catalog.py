@@ -33,7 +33,7 @@ class Entry(NamedTuple):
         return f'{self.name}@{self.tag}' if ':' in self.tag else f'{self.name}:{self.tag}'
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Catalog:
     """The images of a directory."""
 

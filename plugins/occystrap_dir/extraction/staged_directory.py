@@ -3,7 +3,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import secrets
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -34,7 +33,7 @@ class Staging:
         self.target = f'{place.path}/{name}'
         self._place, self._above, self._is_ours, self._sync = place, above, is_ours, sync
         self._prefix = f'.{last}.occystrap-'
-        self._target, self._name = name, self._beside(f'{self._prefix}{secrets.token_hex(8)}')
+        self._target, self._name = name, self._beside(f'{self._prefix}{os.urandom(8).hex()}')
         self._lock: int | None = None
         self._mutex = threading.Lock()
 

@@ -18,7 +18,7 @@ _NAMES = (REF_NAME, CONTAINERD_NAME)
 _FIELDS = {'schemaVersion', 'mediaType', 'artifactType', 'manifests', 'subject', 'annotations'}
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class IndexFile:
     """A parsed index.json: the JSON document, and the index that it describes."""
 

@@ -6,7 +6,6 @@ replaced something, and what those left is removed. A mark may list files to rem
 """
 import fcntl
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -42,7 +41,7 @@ class Workspace:
         self._mode = mode
         self._withheld = 0 if mode is None else stat.S_IWOTH
         self.root, self.sync, self.place = root, sync, Beneath(root)
-        self._mark = f'{_TEMPORARY}/{secrets.token_hex(8)}.run'
+        self._mark = f'{_TEMPORARY}/{os.urandom(8).hex()}.run'
         self._noted: int | None = None
         self._mutex = threading.Lock()
         self._partial: set[str] = set()
@@ -150,7 +149,7 @@ class Workspace:
         return file.name, result
 
     def _new_partial(self, mode: int = 0o666) -> WorkspaceFile:
-        name = f'{_TEMPORARY}/{secrets.token_hex(8)}'
+        name = f'{_TEMPORARY}/{os.urandom(8).hex()}'
         with self._mutex:
             self._check()
             self._partial.add(name)

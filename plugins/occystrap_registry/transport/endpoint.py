@@ -12,7 +12,7 @@ _CROWD = 64
 is sent may be read from the same host meanwhile, so that counting both could be a deadlock."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Endpoint:
     """A registry's host: facts that one client found, for all clients of the run.
 

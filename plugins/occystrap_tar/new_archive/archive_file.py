@@ -2,7 +2,6 @@
 import fcntl
 import os
 import re
-import secrets
 import stat
 from contextlib import suppress
 
@@ -76,7 +75,7 @@ def _remove_unlocked(partial: str) -> None:
 def _create(path: str) -> tuple[str, int]:
     """Return the path and the descriptor of a new file, locked if the file system has locks."""
     while True:
-        partial = os.path.join(os.path.dirname(path), f'{_prefix(path)}{secrets.token_hex(4)}.partial')
+        partial = os.path.join(os.path.dirname(path), f'{_prefix(path)}{os.urandom(4).hex()}.partial')
         try:
             descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except FileExistsError:
