@@ -139,8 +139,9 @@ class Settings:
     visible. `verify`: the level of verification, also for layers that a writer finds at the destination. `timeout`:
     seconds that a server may stay silent. `least_rate`: bytes of a body that it must send or take each second, averaged
     over `timeout`; 0 for no limit. `retries`: how often a failed request is tried again. `longest_wait`: most seconds
-    between two attempts, whatever a server asks for. `rate_limit`: requests a second to one host, None for no limit.
-    `ca_file`: certificates of authorities to trust in addition to the system's. `login`: user and password from
+    between two attempts, whatever a server asks for. `settle`: seconds that a service gets to show what was just
+    written to it, before that is an error; 0 if nothing was. `rate_limit`: requests a second to one host, None for no
+    limit. `ca_file`: certificates of authorities to trust in addition to the system's. `login`: user and password from
     --username, for any server that needs them. `platform`: the platform to take of an index, None for this machine's;
     `platforms`: the choice of several or all of them, None for one. `temporary`: directory for spooled data.
     `credentials`: user and password by host[:port], from URIs and options; kept in memory only, so that the verifier of
@@ -159,6 +160,7 @@ class Settings:
     least_rate: float = 1024.0
     retries: int = 4
     longest_wait: float = 60.0
+    settle: float = 0.0
     rate_limit: float | None = None
     ca_file: str | None = None
     login: tuple[str, str] | None = field(default=None, repr=False)
@@ -201,6 +203,10 @@ class Settings:
         if option:
             return PlatformChoice.parse(option)
         return PlatformChoice((self.platform,)) if self.platform else self.platforms
+
+    def settled(self) -> 'Settings':
+        """Return these settings for looking at what was written long ago, which has no time to settle."""
+        return replace(self, settle=0.0)
 
     def with_jobs(self, jobs: int) -> 'Settings':
         """Return these settings with another number of layers in parallel."""

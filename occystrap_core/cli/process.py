@@ -45,6 +45,8 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--verify', 'level', type=_LEVELS, metavar='[=fast|full|none]',
               help='Read back what was written (default: fast; OCCYSTRAP_VERIFY). full hashes every byte.')
 @click.option('--no-verify', 'level', flag_value='none', help='Read nothing back.')
+@click.option('--settle', type=click.FloatRange(min=0), default=10.0, show_default=True, metavar='SECONDS',
+              help='How long a registry may not show what was just pushed before that is an error.')
 @click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers copied in parallel, in total.')
 @click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
               help='Number of images copied in parallel, if the source names several.')
@@ -108,7 +110,7 @@ def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Se
                              'stdout_taken': shared.format == 'json', 'rebuild_index': options['rebuild_index'],
                              'replace_index': options['replace_index'], 'force': options['force'],
                              'names': options.pop('max_names'),
-                             'verify': level, **network_settings(options)}
+                             'verify': level, 'settle': options['settle'], **network_settings(options)}
     if options['jobs']:
         given['jobs'] = options['jobs']
     if options['temp_dir']:

@@ -56,5 +56,6 @@ def _take(reported: Any, results: CheckResults, plugin: Plugin, receipt: Receipt
     results.results.extend(reported.results)
     if observes:
         results.observations.extend(reported.observations)
+        results.settled(reported.settle_seconds)
     elif reported.observations:
         results.warning(f'plugin {plugin}', f'its observations are ignored: {receipt.scheme}:// is not its scheme')

@@ -33,6 +33,8 @@ class ImageReport:
     seconds: float = 0.0
     done_before: bool = False
     """Whether an earlier run copied the image and it is still there."""
+    settle_seconds: float = 0.0
+    """How long the destination did not show all that was written, 0 if it did at once."""
     verb: str = 'copied'
     """What was done, if it was not verified."""
 
@@ -42,6 +44,7 @@ class ImageReport:
     def judged(self, verdict: Verdict) -> None:
         """Take over a verdict."""
         self.outcome, self.findings = verdict.outcome, verdict.findings
+        self.settle_seconds = verdict.settle_seconds
 
     @property
     def succeeded(self) -> bool:
@@ -54,6 +57,7 @@ class ImageReport:
             return f'{self.reference} FAILED: {self.failure}'
         fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else self.verb
         before = ', done before' if self.done_before else ''
+        before += settled_text(self.settle_seconds)
         return (f'{self.reference} {self.layers} layers {size_text(self.size)} {self.seconds:.1f}s '
                 f'{fate.upper() if self.outcome is Outcome.UNVERIFIED else fate}{before}')
 
@@ -68,6 +72,7 @@ class ImageReport:
             'seconds': round(self.seconds, 3), 'done_before': self.done_before, 'notes': list(self.notes),
             'findings': [{'severity': each.severity.value, 'item': each.item, 'message': each.message}
                          for each in self.findings],
+            **({'settle_seconds': round(self.settle_seconds, 3)} if self.settle_seconds else {}),
             **({} if self.looks is None else {'expectations': self.looks}),
             **({'platforms': {'taken': list(self.platforms), 'at_source': list(self.platforms_at_source)}}
                if self.platforms_at_source else {})}
@@ -111,7 +116,8 @@ class RunReport:
         failed = len(self.images) - len(verified) - len(unverified)
         parts = [f'{len(verified)}/{len(self.images)} verified']
         parts += [f'{len(unverified)} UNVERIFIED'] if unverified else []
-        return parts + ([f'{failed} FAILED'] if failed else [])
+        settled = settled_text(max((image.settle_seconds for image in verified), default=0.0)).removeprefix(', ')
+        return parts + ([f'{failed} FAILED'] if failed else []) + ([settled] if settled else [])
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole report for programs."""
@@ -119,6 +125,11 @@ class RunReport:
                 'requests': self.requests.requests, 'retries': self.requests.retries,
                 'rate_limits': self.requests.rate_limits, 'summary': self.summary(),
                 'images': [image.to_json() for image in self.images]}
+
+
+def settled_text(seconds: float) -> str:
+    """Return `, settled after 1.3 s`, or an empty string for 0."""
+    return f', settled after {max(seconds, 0.1):.1f} s' if seconds else ''
 
 
 def failure_text(error: BaseException, plugins: Plugins) -> str:

@@ -179,7 +179,7 @@ class Run:
         if receipt is None:
             return False
         level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
-        verdict = verify_receipt(self.plugins, receipt, level, task.settings)
+        verdict = verify_receipt(self.plugins, receipt, level, task.settings.settled())
         if verdict.outcome is not Outcome.VERIFIED:
             return False
         self._note(task.report, receipt)

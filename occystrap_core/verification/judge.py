@@ -53,11 +53,15 @@ def need_of(expectation: Expectation, level: VerifyLevel, reports_only: bool) ->
 
 
 class Verdict(NamedTuple):
-    """The result of verifying one image: `findings` for the user, `looks` the observations of each expectation."""
+    """The result of verifying one image: `findings` for the user, `looks` the observations of each expectation.
+
+    `settle_seconds`: how long the destination did not show all that was written, 0 if it did at once.
+    """
 
     outcome: Outcome
     findings: Sequence[CheckResult]
     looks: Sequence['Look'] = ()
+    settle_seconds: float = 0.0
 
     @property
     def problems(self) -> list[CheckResult]:
@@ -101,15 +105,15 @@ class Look:
             self._note(Severity.ERROR, seen.reason, seen.item)
         elif seen.size not in (None, expected.size):
             self._note(Severity.ERROR, f'size in bytes is {seen.size}, expected {expected.size}')
-        elif (digest := digest_of(seen)) not in (None, expected.digest):
+        elif (digest := seen.digest_seen) not in (None, expected.digest):
             self._note(Severity.ERROR, f'digest is {digest}, expected {expected.digest}')
         elif seen.covers is not None and list(seen.covers) != list(expected.covers):
             self._note(Severity.ERROR, f'was made from {_shown(seen.covers)}, expected {_shown(expected.covers)}')
 
     def _is_proved(self) -> bool:
         looks = [each for each in self.observations if each.presence is Presence.FOUND]
-        hashed = any(digest_of(each) and each.proof is Proof.READ for each in looks)
-        known = any(digest_of(each) for each in looks)
+        hashed = any(each.digest_seen and each.proof is Proof.READ for each in looks)
+        known = any(each.digest_seen for each in looks)
         walked = [each.contents for each in looks if each.covers is not None]
         if self.expectation.covers and self.expectation.kind != 'layer' and all(each.covers is None for each in looks):
             return False
@@ -129,7 +133,7 @@ class Look:
                 'evidence': expected.evidence.value, 'needs': self.need.value,
                 'outcome': outcome_of(self.findings).value,
                 'observed': [{'presence': seen.presence.value, 'how': seen.proof.value, 'size': seen.size,
-                              'digest': digest_of(seen), 'contents': seen.contents, 'reason': seen.reason or None}
+                              'digest': seen.digest_seen, 'contents': seen.contents, 'reason': seen.reason or None}
                              for seen in self.observations]}
 
 
@@ -154,7 +158,7 @@ def judge(receipt: Receipt, level: VerifyLevel, results: CheckResults, reports_o
     lacking = [kind for kind in kinds if not receipt.of_kind(kind)]
     if gap := receipt.gap() or (f'it expects no {", no ".join(lacking)}' if lacking else ''):
         findings.append(CheckResult(Severity.UNVERIFIED, receipt.destination, f'the receipt is incomplete: {gap}'))
-    return Verdict(outcome_of(findings), findings, looks)
+    return Verdict(outcome_of(findings), findings, looks, results.settle_seconds)
 
 
 def _reported_findings(looks: Iterable[Look], results: CheckResults) -> list[CheckResult]:
@@ -169,11 +173,6 @@ def outcome_of(findings: Iterable[CheckResult]) -> Outcome:
     if Severity.ERROR in severities:
         return Outcome.FAILED
     return Outcome.UNVERIFIED if Severity.UNVERIFIED in severities else Outcome.VERIFIED
-
-
-def digest_of(seen: Observation) -> Digest | None:
-    """Return the observed digest; of a document that of its bytes."""
-    return seen.digest if seen.document is None else Digest.of(seen.document, seen.expectation.digest.algorithm)
 
 
 def _shown(digests: Sequence[Digest]) -> str:

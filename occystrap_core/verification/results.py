@@ -74,6 +74,18 @@ class Observation(NamedTuple):
     reason: str = ''
     item: str = ''
 
+    @property
+    def digest_seen(self) -> Digest | None:
+        """The observed digest; of a document that of its bytes."""
+        return self.digest if self.document is None else Digest.of(self.document, self.expectation.digest.algorithm)
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the item is not there, or not as it is expected."""
+        expected = self.expectation
+        return (self.presence in (Presence.MISSING, Presence.DIFFERENT) or self.size not in (None, expected.size)
+                or self.digest_seen not in (None, expected.digest))
+
 
 class CheckResults:
     """The report of one verifier. It never says that anything is good: an empty report proves nothing.
@@ -84,11 +96,17 @@ class CheckResults:
     def __init__(self, results: Iterable[CheckResult] = ()) -> None:
         self.results = list(results)
         self.observations: list[Observation] = []
+        self.settle_seconds = 0.0
 
     @property
     def has_unreachable(self) -> bool:
         """Whether something could not be observed."""
         return any(each.presence is Presence.UNREACHABLE for each in self.observations)
+
+    @property
+    def has_contradiction(self) -> bool:
+        """Whether something is missing or not as expected, by what was reported so far; the verdict is the core's."""
+        return any(each.contradicts for each in self.observations)
 
     def found(self, expectation: Expectation, *, size: int | None = None, digest: Digest | None = None,
               evidence: Proof) -> None:
@@ -126,6 +144,10 @@ class CheckResults:
         """
         self.observations.append(Observation(expectation, Presence.DIFFERENT, reason=reason, item=item))
 
+    def settled(self, seconds: float) -> None:
+        """Report that the destination showed what was written only so many seconds after it was first looked at."""
+        self.settle_seconds = max(self.settle_seconds, seconds)
+
     def error(self, item: object, message: str) -> None:
         """Report an error besides the expectations, such as a broken policy or a file that nobody wrote."""
         self.results.append(CheckResult(Severity.ERROR, str(item), message))
@@ -146,6 +168,7 @@ class CheckResults:
         """Add the reports of another part of the same receipt."""
         self.results.extend(other.results)
         self.observations.extend(other.observations)
+        self.settled(other.settle_seconds)
 
 
 def problems(findings: Iterable[CheckResult]) -> list[CheckResult]:
