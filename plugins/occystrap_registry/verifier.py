@@ -8,11 +8,12 @@ from occystrap_core import (
 )
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index
-from occystrap_registry.distribution.blobs import FOUND, BlobSource, stored_size
-from occystrap_registry.distribution.client import InternalServerError, RegistryClient
+from occystrap_registry.distribution.blobs import BlobSource, blob_size
+from occystrap_registry.distribution.client import InternalServerError, RegistryClient, speaks_as_registry
 from occystrap_registry.distribution.documents import fetch_manifest
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.referrers import list_referrers
+from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.transport.address import parse_address
 from occystrap_registry.transport.answers import Reply
 
@@ -23,16 +24,29 @@ Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
 @dataclass(eq=False, repr=False)
 class _Finding:
-    """The result for one item; `fault` is the message of a final answer 500, else empty."""
+    """The result for one item; `fault` is the message of a final answer 500, else empty.
+
+    `is_final`: what was found does not change with time.
+    """
 
     expectation: Expectation
     results: CheckResults = field(default_factory=CheckResults)
     fault: str = ''
+    is_final: bool = False
 
     @property
     def is_answer(self) -> bool:
         """Whether the registry answered the request for the item, with a good or a bad result."""
         return not self.fault and not self.results.has_unreachable
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the item is missing or different, which may be so for a time only."""
+        return not self.is_final and self.results.has_contradiction
+
+    def forget(self) -> None:
+        """Prepare for another look."""
+        self.results, self.fault = CheckResults(), ''
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -43,11 +57,15 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     """
     options = {name: receipt.options.get(name, '').lower() in ('true', 'yes', 'on', '1') for name in _SWITCHES}
     location = Location('registry', receipt.path, options, receipt.options)
-    client = RegistryClient(parse_address(location, settings), settings)
+    client = RegistryClient(parse_address(location, settings), settings.settled())
     results = CheckResults()
     try:
-        client.connect(client.address.pull_scope)
-        results.extend(_summed_up(_find_all(client, receipt.expectations, level)))
+        odd = client.connect(client.address.pull_scope)
+        if odd and not _is_registry(client, receipt):
+            raise odd
+        findings = _find_all(client, receipt.expectations, level)
+        results.settled(_settle(client, findings, level, settings))
+        results.extend(_summed_up(findings))
     except ServiceError as error:
         results.unverified(receipt.destination, str(error))
     finally:
@@ -63,6 +81,33 @@ def _find_all(client: RegistryClient, expectations: Sequence[Expectation], level
     return findings
 
 
+def _settle(client: RegistryClient, findings: Sequence[_Finding], level: VerifyLevel, settings: Settings) -> float:
+    """Look again at what is missing or different, while the registry has time to show what was just written to it.
+
+    Return after how many seconds the last of them was as expected, 0 if none became so.
+    """
+    settle, last = SettleTime(settings), 0.0
+    while (doubtful := [each for each in findings if each.is_doubtful]) and settle.again():
+        for each in doubtful:
+            each.forget()
+        client.settings.in_parallel(lambda each: _run(_check_for(each.expectation, level), client, each), doubtful)
+        if not all(each.is_doubtful for each in doubtful):
+            last = settle.passed
+    return last
+
+
+def _is_registry(client: RegistryClient, receipt: Receipt) -> bool:
+    """Return whether a registry answers, though not at `/v2/`, by one of the manifests: it has it, or says as a
+    registry that it has not.
+    """
+    for expectation in receipt.of_kind('index', 'manifest')[:1]:
+        reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
+        if speaks_as_registry(reply) or Digest.of(reply.body, expectation.digest.algorithm) == (
+                expectation.digest):
+            return True
+    return False
+
+
 def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
     """Return the check for an item: documents are always read, layers at level full only."""
     if expectation.kind in ('manifest', 'index'):
@@ -76,6 +121,7 @@ def _run(check: Check, client: RegistryClient, finding: _Finding) -> None:
     expectation, results = finding.expectation, finding.results
     if expectation.kind in ('config', 'layer') and expectation.locator != expectation.digest:
         results.differs(expectation, f'its locator must be {expectation.digest}, its only name in a registry')
+        finding.is_final = True
         return
     try:
         check(client, expectation, results)
@@ -83,6 +129,7 @@ def _run(check: Check, client: RegistryClient, finding: _Finding) -> None:
         results.missing(expectation, str(error))
     except InvalidImage as error:
         results.differs(expectation, str(error))
+        finding.is_final = expectation.kind == 'layer'
     except InternalServerError as error:
         finding.fault = str(error)
     except OccystrapError as error:
@@ -107,7 +154,7 @@ def _summed_up(findings: Sequence[_Finding]) -> CheckResults:
 def _manifest(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """GET the manifest by the name under which it was pushed."""
     reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
-    _require(client, reply, expectation)
+    _require(client, reply)
     results.read(expectation, reply.body)
     if Digest.of(reply.body, expectation.digest.algorithm) == expectation.digest:
         parse_manifest_or_index(reply.body, reply.headers.get('content-type'))
@@ -125,9 +172,7 @@ def _referrer(client: RegistryClient, expectation: Expectation, results: CheckRe
 
 def _blob_by_head(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """Ask for the blob's length by HEAD, or where that is of no use by GET of one byte."""
-    reply, size = stored_size(client, expectation.digest, client.address.pull_scope)
-    if reply.status not in FOUND:
-        _require(client, reply, expectation)
+    size = blob_size(client, Descriptor('', expectation.digest, expectation.size))
     if size is not None:
         results.found(expectation, size=size, evidence=REPORTED)
     else:
@@ -147,7 +192,7 @@ def _blob_by_get(client: RegistryClient, expectation: Expectation, results: Chec
             results.found(expectation, size=stream.size, digest=digest, evidence=READ)
 
 
-def _require(client: RegistryClient, reply: Reply, expectation: Expectation) -> None:
+def _require(client: RegistryClient, reply: Reply) -> None:
     """Raise ImageNotFound when the item is missing, ServiceError for any other status than 200."""
     if reply.status == 404:
         raise ImageNotFound(f'is not in {client.address.reference.name}')

@@ -118,9 +118,9 @@ class RegistryOutput(ImageOutput):
         self._disconnect()
 
     def _check_access(self) -> None:
-        self._client.connect_once(self._address.push_scope)
-        if self._client.authentication.was_challenged:
-            self._uploads.check_access()
+        odd = self._client.connect_once(self._address.push_scope)
+        if odd or self._client.authentication.was_challenged:
+            self._uploads.check_access(odd)
 
     def _look_up_tag(self) -> None:
         if tag := self._address.reference.tag:

@@ -5,13 +5,14 @@ from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceErr
 from occystrap_core.files import ChunkedSource, inflated_size
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.settle_time import NAMED, SettleTime
 from occystrap_registry.transport.answers import Answer, Reply
 from occystrap_registry.transport.http_library import httpx
 
 _PROGRESS = 1 << 20
 _NO_RANGES = (206, 400, 405, 416, 501)
 """Answers to a request for the rest of a blob, after which it is requested as a whole; 206 is one of other bytes."""
-FOUND = (200, 206, 416)
+_FOUND = (200, 206, 416)
 """Answers for a blob that is there: to a request for the first byte of an empty one it is 416."""
 
 
@@ -66,6 +67,7 @@ class BlobSource(ChunkedSource):
     def _opened(self, offset: int) -> Answer:
         """Return the answer whose body begins at `offset` (RFC 9110, 14.2), or at 0."""
         address, digest = self._client.address, self._descriptor.digest
+        settle = SettleTime(self._client.settings, 0 if self._descriptor.urls else NAMED)
         while True:
             resumes = offset > 0 and self._ranges
             headers = {'Range': f'bytes={offset}-'} if resumes else {}
@@ -76,6 +78,8 @@ class BlobSource(ChunkedSource):
                 reply = answer.whole()
             if resumes and reply.status in _NO_RANGES:
                 self._ranges = False
+                continue
+            if reply.status == 404 and settle.again():
                 continue
             if not self._attempts.again(reply):
                 raise _missing(self._client, self._descriptor) if reply.status == 404 else self._client.failure(
@@ -91,7 +95,7 @@ def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
     reply, size = stored_size(client, descriptor.digest, address.pull_scope)
     if reply.status == 404:
         raise _missing(client, descriptor)
-    if reply.status not in FOUND:
+    if reply.status not in _FOUND:
         raise client.failure(reply, f'blob {descriptor.digest} cannot be read from {address.reference.name}')
     return size
 

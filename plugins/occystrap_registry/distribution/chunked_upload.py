@@ -1,12 +1,13 @@
-"""Uploading a blob in chunks (distribution-spec, Pushing a blob in chunks), resumed at the server's offset."""
+"""Uploading a blob by PATCH (distribution-spec, Pushing a blob in chunks), resumed at the server's offset."""
 import re
 from collections.abc import Iterator
 
 from occystrap_core import ServiceError
 from occystrap_core.oci import Descriptor
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.upload_session import UploadSession
 from occystrap_registry.transport.answers import Reply
-from occystrap_registry.transport.connections import Body, follow
+from occystrap_registry.transport.connections import Body
 from occystrap_registry.transport.http_library import httpx
 
 _LARGEST = 16 << 20
@@ -14,6 +15,8 @@ _STEADY = 1 << 20
 """Chunks of at most this size are not made smaller after a broken connection."""
 _SMALLEST = 64 << 10
 _RANGE = re.compile(r'(?:bytes=)?0-(\d+)')
+_TAKEN = (200, 201, 202, 204)
+"""Answers to PATCH that registries give in place of 202."""
 
 
 class BodyReader:
@@ -49,61 +52,69 @@ class BodyReader:
 
 
 class ChunkedUpload:
-    """The upload of one blob, one chunk per request."""
+    """The upload of one blob, one chunk per request, or at once as docker does it."""
 
-    def __init__(self, client: RegistryClient, descriptor: Descriptor, begun: Reply) -> None:
-        """`begun` is the answer that opened the upload; it may give the server's minimum size of a chunk."""
-        self._client, self._scope = client, client.address.push_scope
-        self._descriptor, self._offset = descriptor, 0
-        self._at = follow(begun.url, begun.headers['location'])
-        minimum = begun.headers.get('oci-chunk-min-length', '')
-        self._least = max(_SMALLEST, int(minimum) if minimum.isdecimal() and len(minimum) < 12 else 0)
-        self._size = max(int(min(client.endpoint.largest, _LARGEST)), self._least)
+    def __init__(self, client: RegistryClient, descriptor: Descriptor, session: UploadSession, at_once: bool = False,
+                 ) -> None:
+        """`at_once`: one PATCH has all bytes, without Content-Range; chunks follow only if its connection breaks."""
+        self._client, self._scope, self._at_once = client, client.address.push_scope, at_once
+        self._descriptor, self._session, self._offset = descriptor, session, 0
+        self._least = max(_SMALLEST, session.least)
+        self._size = descriptor.size if at_once else max(int(min(client.endpoint.largest, _LARGEST)), self._least)
         self._attempts = client.attempts()
 
     def send(self, body: Body) -> Reply:
-        """Send all chunks and return the answer to the last request; raises ServiceError."""
+        """Send all chunks and return the answer to the last request, or to one that is refused; raises ServiceError.
+        """
         reader = BodyReader(body)
         while self._offset < self._descriptor.size:
-            self._send_chunk(reader, min(self._size, self._descriptor.size - self._offset))
+            refused = self._send_chunk(reader, min(self._size, self._descriptor.size - self._offset))
+            if refused:
+                return refused
         reader.finish()
-        target = f'{self._at}{"&" if self._at.query else "?"}digest={self._descriptor.digest}'
+        target = self._session.end(self._descriptor.digest)
         return self._client.fetch('PUT', target, self._scope, {'Content-Length': '0'})
 
-    def _send_chunk(self, reader: BodyReader, count: int) -> None:
+    def _send_chunk(self, reader: BodyReader, count: int) -> Reply | None:
+        """Send a chunk; return the answer if it is refused."""
         start = self._offset
-        headers = {'Content-Length': str(count), 'Content-Type': 'application/octet-stream',
-                   'Content-Range': f'{start}-{start + count - 1}'}
+        headers = {'Content-Length': str(count), 'Content-Type': 'application/octet-stream'}
+        if not self._at_once or count < self._descriptor.size:
+            headers['Content-Range'] = f'{start}-{start + count - 1}'
         try:
-            with self._client.once('PATCH', str(self._at), self._scope, headers,
+            with self._client.once('PATCH', str(self._session.url), self._scope, headers,
                                    lambda: reader.part(start, count)) as answer:
                 reply = answer.whole()
         except httpx.TransportError as error:
             self._attempts.failed(error)
             self._size = min(self._size, max(_STEADY, self._size // 4, self._least))
-            self._ask_offset()
-            return
-        if reply.status in (201, 202, 204):
+            return self._ask_offset()
+        if reply.status in _TAKEN:
             self._accept(reply, start + count)
         elif reply.status == 413 and self._size > self._least:
             self._client.endpoint.refused(count)
             self._size = max(self._least, count // 4)
-        elif reply.status == 416 or self._attempts.again(reply):
-            self._ask_offset(moved=reply.status == 416)
+        elif reply.status == 416 and not self._at_once:
+            return self._ask_offset(moved=True)
+        elif self._attempts.again(reply):
+            return self._ask_offset()
         else:
-            raise self._failure(reply)
+            return reply
+        return None
 
     def _accept(self, reply: Reply, offset: int) -> None:
-        if 'location' in reply.headers:
-            self._at = follow(reply.url, reply.headers['location'])
+        self._session = self._session.moved(reply)
         self._offset = offset
         self._attempts.progressed()
 
-    def _ask_offset(self, moved: bool = False) -> None:
-        """Request the offset of the next chunk; `moved` means that it must differ from ours."""
-        reply = self._client.fetch('GET', str(self._at), self._scope)
-        if reply.status != 204:
-            raise self._failure(reply)
+    def _ask_offset(self, moved: bool = False) -> Reply | None:
+        """Request the offset of the next chunk; `moved` means that it must differ from ours.
+
+        Returns the answer if it is refused.
+        """
+        reply = self._client.fetch('GET', str(self._session.url), self._scope)
+        if reply.status not in _TAKEN:
+            return reply
         received = _RANGE.fullmatch(reply.headers.get('range', ''))
         last = int(received[1]) if received else 0
         offset = last + 1 if last else 0  # 0-0 may also mean that nothing was received
@@ -111,9 +122,5 @@ class ChunkedUpload:
             raise ServiceError(f'{self._client.address.host} reports a wrong offset in the upload of blob '
                                f'{self._descriptor.digest}')
         self._offset = offset
-        if 'location' in reply.headers:
-            self._at = follow(reply.url, reply.headers['location'])
-
-    def _failure(self, reply: Reply) -> ServiceError:
-        return self._client.failure(reply, f'{self._client.address.reference.name} refuses blob '
-                                           f'{self._descriptor.digest}')
+        self._session = self._session.moved(reply)
+        return None

@@ -1,4 +1,5 @@
 """Requests to one registry, with authorization, retries, and errors that say what to do."""
+import re
 from collections.abc import Mapping, Sequence
 
 from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, Settings
@@ -11,10 +12,17 @@ from occystrap_registry.transport.endpoint import Endpoint
 from occystrap_registry.transport.failures import is_refused
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Unexpected
-from occystrap_registry.transport.retries import Attempts, whole_reply
+from occystrap_registry.transport.retries import Attempts, RedirectedNowhere, whole_reply
 
 _MESSAGE = 200
 _PING = '/v2/'
+_VERSION = 'docker-distribution-api-version'
+_CODES = {'BLOB_UNKNOWN', 'MANIFEST_BLOB_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST_UNKNOWN', 'NAME_INVALID',
+          'NAME_UNKNOWN'}
+"""Codes that tell of images (distribution-spec, Error codes); any service may have the others."""
+_STALE = (400, 401, 403, 404, 410)
+"""Answers of storages to a signed URL that is not valid, or for a blob that is not there yet."""
+_XML_MESSAGE = re.compile(rb'<Error>.{0,400}?<Message>([^<]{1,400})', re.DOTALL)
 
 
 class InternalServerError(ServiceUnavailable):
@@ -32,19 +40,38 @@ class RegistryClient:
         """Clients of the registries that this one redirects to, by host."""
         self.endpoint = Endpoint.of(address.host, address.insecure, settings)
 
-    def connect(self, scope: str) -> None:
-        """Check that a registry answers `/v2/` and may grant access; raises ServiceError, AccessDenied."""
-        reply = self.fetch('GET', _PING, scope)
-        if reply.status not in (200, 401, 403):
-            raise self.failure(reply, f'{self.address.host} does not answer as a registry')
-        self.endpoint.answered = True
-        if reply.status == 200 and not self.authentication.was_challenged:
-            self.endpoint.challenges = ()
+    def connect(self, scope: str) -> ServiceError | None:
+        """Request `/v2/`, which may ask for a login; return the error if that is not how a registry answers.
 
-    def connect_once(self, scope: str) -> None:
+        It may be a registry nevertheless: some have a web page there, or nothing. Raises ServiceUnavailable,
+        AccessDenied.
+        """
+        odd = self._oddity(scope)
+        if not self.authentication.was_challenged:
+            self.endpoint.challenges = self.endpoint.challenges or ()
+        self.endpoint.answered = self.endpoint.answered or not odd
+        return odd
+
+    def _oddity(self, scope: str) -> ServiceError | None:
+        what = f'{self.address.host} does not answer as a registry'
+        try:
+            reply = self.fetch('GET', _PING, scope)
+        except AccessDenied as error:
+            if self.endpoint.challenges is None or self.endpoint.challenges:
+                raise
+            return error  # there is no way to log in, which it may not need elsewhere
+        except ServiceUnavailable as error:
+            if not isinstance(error, RedirectedNowhere):
+                raise
+            return ServiceUnavailable(f'{what}: {error}')
+        except ServiceError as error:
+            return ServiceError(f'{what}: {error}')
+        good = _is_base(reply) if reply.status == 200 else reply.status in (401, 403)
+        return None if good else self.failure(reply, what)
+
+    def connect_once(self, scope: str) -> ServiceError | None:
         """Call `connect`, unless the host has answered any client of this run."""
-        if not self.endpoint.answered:
-            self.connect(scope)
+        return None if self.endpoint.answered else self.connect(scope)
 
     def fetch(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
               body: Body | None = None, cap: int = SMALL) -> Reply:
@@ -63,10 +90,15 @@ class RegistryClient:
         Raises httpx.TransportError when no answer comes, AccessDenied when credentials are missing or refused.
         """
         base, refused = self.find_base(), set[int]()
-        url = follow(base, target)
+        url, is_fresh = follow(base, target), False
         while True:
             sent = self.authentication.header(scope)
             answer = self._send(method, url, headers, body, sent)
+            if method == 'GET' and not is_fresh and self._is_stale(answer):
+                answer.close()
+                is_fresh = True
+                self.settings.requests.count(retries=1)
+                continue
             if answer.status in refused or not _may_require_authorization(answer, sent):
                 return answer
             if origin(answer.url) != origin(base):
@@ -74,6 +106,13 @@ class RegistryClient:
             refused.add(answer.status)
             if not self._authorized(answer, scope, base, sent):
                 return answer
+
+    def _is_stale(self, answer: Answer) -> bool:
+        """Return whether a storage refused the signed URL that the registry redirected to; a new one may do."""
+        return (answer.status in _STALE and 'www-authenticate' not in answer.headers and self._is_storage(answer.url))
+
+    def _is_storage(self, url: httpx.URL) -> bool:
+        return origin(url) != origin(self.find_base()) and not url.path.startswith('/v2/')
 
     def _authorized(self, answer: Answer, scope: str, base: httpx.URL, sent: str | None) -> bool:
         """Answer the challenge of an answer, or else that of `/v2/`; return whether to send the request again.
@@ -100,7 +139,10 @@ class RegistryClient:
         """Return the challenges of `/v2/` to a request without authorization, which one request of the run finds."""
         if self.endpoint.challenges is None:
             url = follow(base, _PING)
-            self._note_challenges(whole_reply(self.attempts(), lambda: self._send('GET', url, None, None, None)))
+            try:
+                self._note_challenges(whole_reply(self.attempts(), lambda: self._send('GET', url, None, None, None)))
+            except ServiceError:
+                self.endpoint.challenges = ()  # it redirects to where nothing is
         return self.endpoint.challenges or ()
 
     def _note_challenges(self, reply: Reply) -> None:
@@ -121,6 +163,9 @@ class RegistryClient:
             answered = self._others[host].once(method, path, scope, headers)
         except AccessDenied:
             return answer
+        except BaseException:
+            answer.close()
+            raise
         answer.close()
         return answered
 
@@ -141,6 +186,9 @@ class RegistryClient:
         """Return the error for a reply with a bad status; `what` says what failed."""
         message = self.authentication.redact(_error_text(reply))
         text = f'{what}: {message} (HTTP {reply.status})' if message else f'{what} (HTTP {reply.status})'
+        if reply.status in _STALE and self._is_storage(reply.url):
+            return ServiceError(f'{text}; {reply.url.netloc.decode()}, the storage that {self.address.host} redirects '
+                                'to, refuses the address that it got: it may have expired; check the clocks')
         if reply.status in (401, 403):
             return AccessDenied(f'{text}; {self.authentication.advice()}')
         if reply.status == 500:
@@ -182,7 +230,7 @@ class RegistryClient:
               authorization: str | None) -> Answer:
         """Send, with the authorization only if the URL has the registry's own origin."""
         is_own = origin(url) == origin(self.find_base())
-        return self._connections.send(method, url, headers or {}, body, authorization if is_own else None)
+        return self._connections.send(method, url, headers or {}, body, authorization if is_own else None, moves=True)
 
     def _ask_for_token(self, url: httpx.URL, headers: dict[str, str], form: bytes | None = None) -> Reply:
         attempts = Attempts(self.settings, url.netloc.decode())
@@ -203,17 +251,39 @@ def _may_require_authorization(answer: Answer, sent: str | None) -> bool:
     return answer.status == 401 or (answer.status == 404 and sent is None)
 
 
-def _error_text(reply: Reply) -> str:
-    """Return the message in the OCI error JSON (distribution-spec, Error codes), shortened, in one line."""
+def _is_base(reply: Reply) -> bool:
+    """Return whether an answer 200 may be that of `/v2/` in a registry: without a body, or JSON."""
+    return _VERSION in reply.headers or reply.body.strip()[:1] in (b'', b'{', b'[')
+
+
+def speaks_as_registry(reply: Reply) -> bool:
+    """Return whether an answer has what only a registry puts there: its header fields, or the codes of its errors."""
+    named = any(name in reply.headers for name in (_VERSION, 'docker-content-digest'))
+    return named or bool(_CODES & set(error_codes(reply)))
+
+
+def error_codes(reply: Reply) -> list[str]:
+    """Return the codes in an answer (distribution-spec, Error codes); none if it is not what a registry answers."""
+    return [str(each['code']) for each in _errors(reply) if each.get('code')]
+
+
+def _errors(reply: Reply) -> list[Mapping[str, object]]:
     try:
         errors = parse_json(reply.body, 'the answer')['errors']
-        text = '; '.join(_text_of(each) for each in errors)
-    except (InvalidImage, KeyError, TypeError, AttributeError):
-        return ''
+        return [each for each in errors if isinstance(each, Mapping)]
+    except (InvalidImage, KeyError, TypeError):
+        return []
+
+
+def _error_text(reply: Reply) -> str:
+    """Return the message in the OCI error JSON, or in XML that a storage answers, shortened, in one line."""
+    text = '; '.join(_text_of(each) for each in _errors(reply))
+    if not text and (said := _XML_MESSAGE.search(reply.body)):
+        text = said[1].decode(errors='replace')
     return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_MESSAGE]
 
 
-def _text_of(error: dict[str, object]) -> str:
+def _text_of(error: Mapping[str, object]) -> str:
     """Return the message of one error, with its detail where that is text, as Nexus says what is wrong."""
     text, detail = str(error.get('message') or error.get('code')), error.get('detail')
     return f'{text}: {detail}' if isinstance(detail, str) and detail and detail != text else text

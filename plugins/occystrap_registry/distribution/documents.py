@@ -1,6 +1,5 @@
 """Manifests and configs: fetched completely, with a size limit, checked against their digests."""
 import re
-from contextlib import suppress
 
 from occystrap_core import ImageNotFound, InvalidImage, OccystrapError, ServiceError
 from occystrap_core.files import DigestMismatch
@@ -8,6 +7,8 @@ from occystrap_core.oci import (
     MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, media_types, parse_json, parse_manifest_or_index,
 )
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.reported_digest import reported_digest
+from occystrap_registry.distribution.settle_time import NAMED, SettleTime
 from occystrap_registry.transport.answers import Reply
 
 ACCEPT = ', '.join((*media_types.MANIFESTS, *media_types.INDEXES))
@@ -15,12 +16,16 @@ _TAG = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}')
 _TAGS = 1000
 
 
-def get_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as: str = '') -> Manifest | Index:
+def get_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as: str = '', most: float = 0,
+                 ) -> Manifest | Index:
     """Return the manifest or index with a tag or digest; raises ImageNotFound, InvalidImage, ServiceError.
 
-    `listed_as` is its media type in an index, for one that neither says its own nor is served with one.
+    `listed_as` is its media type in an index, for one that neither says its own nor is served with one. `most` limits
+    the seconds in which it may turn up, within `Settings.settle`: for what another document names.
     """
-    found = find_manifest(client, tag_or_digest, listed_as)
+    settle = SettleTime(client.settings, most) if most else None
+    while (found := find_manifest(client, tag_or_digest, listed_as)) is None and settle and settle.again():
+        pass
     if found is None:
         raise ImageNotFound(_not_found(client, tag_or_digest), 'manifest-missing')
     return found
@@ -58,7 +63,11 @@ def fetch_manifest(client: RegistryClient, tag_or_digest: str | Digest, scope: s
 def get_document(client: RegistryClient, descriptor: Descriptor, what: str) -> bytes:
     """Return a small blob, such as a config; raises DigestMismatch, ImageNotFound, InvalidImage, ServiceError."""
     address = client.address
-    reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, cap=MANIFEST_CAP)
+    settle = SettleTime(client.settings, NAMED)
+    while True:
+        reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, cap=MANIFEST_CAP)
+        if reply.status != 404 or not settle.again():
+            break
     if reply.status == 404:
         raise ImageNotFound(f'{what}, blob {descriptor.digest}, is not in {address.reference.name}')
     if reply.status != 200:
@@ -74,16 +83,8 @@ def _uncut(reply: Reply, what: str) -> bytes:
 
 def _expected_digests(reply: Reply, tag_or_digest: str | Digest) -> list[Digest]:
     """Return the digests that the body must have: the requested one, and the one in the registry's answer."""
-    reported = reported_digest(reply)
+    reported = reported_digest(reply.headers)
     return [*([tag_or_digest] if isinstance(tag_or_digest, Digest) else []), *([reported] if reported else [])]
-
-
-def reported_digest(reply: Reply) -> Digest | None:
-    """Return the digest in an answer; None if there is none, or one that cannot be compared (distribution-spec, Pulling
-    manifests: the header is optional)."""
-    with suppress(InvalidImage):
-        return Digest(reply.headers.get('docker-content-digest'))
-    return None
 
 
 def _not_found(client: RegistryClient, tag_or_digest: str | Digest) -> str:

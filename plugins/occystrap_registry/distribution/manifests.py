@@ -3,18 +3,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from occystrap_core import Expectation, InvalidImage, OutputError, ServiceError, WrittenReferrer
-from occystrap_core.oci import (
-    Digest, Index, Manifest, parse_json, parse_manifest_or_index, referrer_of, referrers_tag,
-)
-from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.documents import fetch_manifest, reported_digest
+from occystrap_core.oci import Digest, Index, Manifest, parse_manifest_or_index, referrer_of, referrers_tag
+from occystrap_registry.distribution.client import RegistryClient, error_codes
+from occystrap_registry.distribution.documents import fetch_manifest
 from occystrap_registry.distribution.referrers import referrers_by_api, tagged_referrers
+from occystrap_registry.distribution.reported_digest import reported_digest
+from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.distribution.uploads import whole
 from occystrap_registry.transport.answers import Reply
 
 _ABOUT_FORM = {'MANIFEST_INVALID', 'MANIFEST_UNVERIFIED', 'TAG_INVALID', 'UNSUPPORTED', 'UNKNOWN', 'INVALID_REQUEST'}
 """Codes with which registries refuse a manifest whose form they do not take (also OpenShift, ECR, old Quay)."""
 _WITHOUT_CODE = (400, 406, 415, 422, 501)
+_NOT_YET = {'MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN'}
+"""Codes (distribution-spec, Error codes) for a manifest whose blobs, or parts, the registry does not see yet."""
 
 
 class ManifestRefused(ServiceError):
@@ -79,22 +81,23 @@ def _exists(client: RegistryClient, name: str, document: Manifest | Index) -> bo
 def _push(client: RegistryClient, name: str, document: Manifest | Index) -> None:
     headers = {'Content-Type': document.media_type, 'Content-Length': str(len(document.raw))}
     address = client.address
-    reply = client.fetch('PUT', address.manifest(name), address.push_scope, headers, whole(document.raw))
-    if reply.status not in (200, 201, 202):
+    settle = SettleTime(client.settings)
+    while True:
+        reply = client.fetch('PUT', address.manifest(name), address.push_scope, headers, whole(document.raw))
+        if reply.status < 400 or not _NOT_YET & set(error_codes(reply)) or not settle.again():
+            break
+    if reply.status not in (200, 201, 202, 204):
         named = address.name_of(Digest(name) if ':' in name else name)
         failure = client.failure(reply, f'{named}: the registry refuses the manifest')
         raise ManifestRefused(str(failure)) if _is_about_form(reply) else failure
-    stored = reported_digest(reply)
+    stored = reported_digest(reply.headers)
     if stored and stored != Digest.of(document.raw, stored.algorithm):
         raise OutputError(f'{address.host} stored the manifest as {stored}, expected {document.digest}')
 
 
 def _is_about_form(reply: Reply) -> bool:
     """Return whether a refusal may be due to the form of a manifest: no code speaks of something else."""
-    try:
-        codes = {each.get('code') for each in parse_json(reply.body, 'the answer')['errors']}
-    except (InvalidImage, KeyError, TypeError, AttributeError):
-        codes = set()
+    codes = set(error_codes(reply))
     if reply.status in (401, 403, 429):
         return False
     return codes <= _ABOUT_FORM if codes else reply.status in _WITHOUT_CODE

@@ -5,6 +5,7 @@ from occystrap_registry.distribution.blobs import BlobSource, blob_size, tar_siz
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import get_document, get_manifest
 from occystrap_registry.distribution.known_blobs import KnownBlobs
+from occystrap_registry.distribution.settle_time import NAMED
 
 
 class RepositoryStore(BlobStore):
@@ -15,7 +16,7 @@ class RepositoryStore(BlobStore):
 
     def manifest(self, entry: Descriptor) -> Manifest | Index:
         """GET a manifest by its digest."""
-        return get_manifest(self._client, entry.digest, entry.media_type)
+        return get_manifest(self._client, entry.digest, entry.media_type, NAMED)
 
     def document(self, descriptor: Descriptor, what: str) -> bytes:
         """GET a small blob."""

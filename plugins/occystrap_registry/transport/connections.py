@@ -16,6 +16,8 @@ from occystrap_registry.transport.tls import context_for
 LOG = logging.getLogger('occystrap.registry')
 _REDIRECTS = 5
 _REDIRECT_BODY = 64 << 10
+_MOVED = (301, 302, 307, 308)
+"""Redirects after which the same request is sent again (RFC 9110, 15.4); after 303 that is so for GET and HEAD only."""
 
 Body = Callable[[], Iterable[memoryview]]
 """Makes the body of a request anew for each attempt."""
@@ -31,20 +33,23 @@ class Connections:
         self._closed = False
 
     def send(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None,
-             authorization: str | None = None) -> Answer:
+             authorization: str | None = None, moves: bool = False) -> Answer:
         """Return the answer to one request, following redirects of GET and HEAD; only `url` gets `authorization`.
 
-        Raises httpx.TransportError, and ServiceError for a redirect that is refused.
+        With `moves` redirects of other methods are followed, too, by the same method with the same body. Raises
+        httpx.TransportError, and ServiceError for a redirect that is refused.
         """
+        reads = method in ('GET', 'HEAD')
         target = url
         for _ in range(_REDIRECTS):
             allowed = {'Authorization': authorization} if authorization and origin(target) == origin(url) else {}
             answer = self._send_once(method, target, {**headers, **allowed}, body)
-            if answer.status not in (301, 302, 303, 307, 308) or method not in ('GET', 'HEAD'):
+            location = answer.headers.get('location', '')
+            if not (reads and answer.status in (*_MOVED, 303) or moves and location and answer.status in _MOVED):
                 return answer
             with answer:
                 answer.whole(_REDIRECT_BODY)  # so that the connection can be used again
-            target = follow(target, answer.headers.get('location', ''))
+            target = follow(target, location)
         raise ServiceError(f'{url.host} redirects more than {_REDIRECTS} times')
 
     def close(self) -> None:
@@ -108,13 +113,19 @@ class Connections:
 
 
 def follow(origin_url: httpx.URL, location: str) -> httpx.URL:
-    """Return the URL of a Location, absolute or relative; raises ServiceError for a target that is refused."""
+    """Return the URL of a Location, absolute or relative; raises ServiceError for a target that is refused.
+
+    A registry behind a proxy for TLS may write http for itself: https is kept there.
+    """
     try:
         target = origin_url.join(location)
     except (httpx.InvalidURL, ValueError):
         raise ServiceError(f'{origin_url.host} redirects to a malformed URL') from None
     if target.scheme not in ('http', 'https') or not target.host:
         raise ServiceError(f'{origin_url.host} redirects to a URL that is not http or https')
+    if origin_url.scheme == 'https' and target.scheme == 'http' and target.host == origin_url.host and (
+            target.port in (None, origin_url.port)):
+        target = target.copy_with(scheme='https', port=origin_url.port)
     if origin_url.scheme == 'https' and target.scheme == 'http':
         raise ServiceError(f'{origin_url.host} redirects from https to http, which is refused')
     if is_metadata(target.host) and target.host != origin_url.host:

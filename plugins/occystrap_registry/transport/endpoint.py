@@ -26,6 +26,8 @@ class Endpoint:
     largest: float = float('inf')
     heads_blobs: bool = True
     """Whether HEAD of a blob is of use there."""
+    refused_ways: set[str] = field(default_factory=set)
+    """Ways of sending a blob that it refused, where another one worked."""
     challenges: Sequence[str] | None = None
     """WWW-Authenticate of its `/v2/` for who is not logged in, None until that was requested."""
 

@@ -16,6 +16,10 @@ _A_TIME = 1e9
 """Seconds from which a wait is a time since 1970."""
 
 
+class RedirectedNowhere(ServiceUnavailable):
+    """A host that a registry redirects to cannot be reached."""
+
+
 class Attempts:
     """The attempts at one piece of work: their count, their limit, and the delays between them."""
 
@@ -27,16 +31,22 @@ class Attempts:
     def failed(self, error: httpx.TransportError) -> None:
         """Wait before the next attempt; raises ServiceUnavailable after the last one."""
         if self._made >= min(self._settings.retries, attempts_worth(error)):
-            asked = _asked_host(error) or self._host
-            by_redirect = '' if asked == self._host.lower() else f' ({self._host} redirects there)'
-            raise ServiceUnavailable(f'{explain(error, asked)}{by_redirect}') from None
+            raise self.explained(error) from None
         self._settings.requests.count(retries=1)
         self._wait(backoff(self._made))
 
+    def explained(self, error: httpx.TransportError) -> ServiceUnavailable:
+        """Return the error for an attempt without an answer; it names the host that did not answer."""
+        asked = _asked_host(error) or self._host
+        if asked == self._host.lower():
+            return ServiceUnavailable(explain(error, asked))
+        return RedirectedNowhere(f'{explain(error, asked)} ({self._host} redirects there)')
+
     def again(self, answer: Answer | Reply) -> bool:
-        """Return whether to retry after an answer (5xx, 429); waits first if so."""
+        """Return whether to retry after an answer (429, 5xx but what is not implemented); waits first if so."""
         limited = answer.status == 429
-        if not (limited or answer.status >= 500) or self._made >= self._settings.retries:
+        passes = limited or (answer.status >= 500 and answer.status not in (501, 505))
+        if not passes or self._made >= self._settings.retries:
             return False
         self._settings.requests.count(retries=not limited, rate_limits=limited)
         self._wait(retry_after(answer.headers.get('retry-after'), self._made))

@@ -79,8 +79,8 @@ def test_circles_end(server: Scripted, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize('location', [
-    'http://registry.example/x', 'http://127.0.0.1/x', 'ftp://registry.example/x', 'file:///etc/passwd',
-    'https://169.254.169.254/x', 'https://a:port/', 'https://a/\x00', 'data:text/plain,x'])
+    'http://other.example/x', 'http://registry.example:8080/x', 'http://127.0.0.1/x', 'ftp://registry.example/x',
+    'file:///etc/passwd', 'https://169.254.169.254/x', 'https://a:port/', 'https://a/\x00', 'data:text/plain,x'])
 def test_refused_places(location: str) -> None:
     with pytest.raises(ServiceError, match='registry.example redirects'):
         follow(httpx.URL('https://registry.example/v2/'), location)
@@ -88,7 +88,8 @@ def test_refused_places(location: str) -> None:
 
 @pytest.mark.parametrize(('location', 'target'), [
     ('/a?b=c%2Fd', 'https://registry.example/a?b=c%2Fd'), ('x', 'https://registry.example/v2/x'),
-    ('//other.example/x', 'https://other.example/x'), ('https://other.example:1/?_state=a%3D%3D', None),
+    ('//other.example/x', 'https://other.example/x'), ('http://registry.example/x?y', 'https://registry.example/x?y'),
+    ('https://other.example:1/?_state=a%3D%3D', None),
 ])
 def test_accepted_places(location: str, target: str | None) -> None:
     assert str(follow(httpx.URL('https://registry.example/v2/'), location)) == (target or location)

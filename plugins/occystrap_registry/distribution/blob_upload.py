@@ -1,0 +1,133 @@
+"""Sending one blob (distribution-spec, Pushing blobs): by one PUT, or by PATCH where a registry refuses that."""
+from collections.abc import Callable
+from enum import Enum
+
+from occystrap_core import AccessDenied, OutputError, ServiceError
+from occystrap_core.oci import Descriptor
+from occystrap_registry.distribution.chunked_upload import ChunkedUpload
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.reported_digest import reported_digest
+from occystrap_registry.distribution.settle_time import SettleTime
+from occystrap_registry.distribution.upload_session import UploadSession, open_session
+from occystrap_registry.transport.answers import Reply
+from occystrap_registry.transport.connections import Body
+from occystrap_registry.transport.http_library import httpx
+
+_BREAKS = 2
+"""Broken connections during one large request after which smaller ones are made, or a small one is sent otherwise."""
+_SMALL = 1 << 20
+_ELSEWHERE = (401, 429, 502, 503, 504)
+"""Refusals that have nothing to do with the way in which a blob is sent."""
+_NO_METHOD = (404, 405, 501)
+
+
+class Way(Enum):
+    """How a blob can be sent; the second is what docker, podman and skopeo do."""
+
+    WHOLE = 'PUT'
+    AT_ONCE = 'one PATCH'
+    CHUNKS = 'PATCH in chunks'
+
+
+class _Refused(Exception):
+    """A registry refuses a blob that is sent in one of `ways`; others, unless it is `too_large`, are refused as well.
+    """
+
+    def __init__(self, error: ServiceError, *ways: Way, too_large: bool = False) -> None:
+        super().__init__(str(error))
+        self.error, self.ways, self.too_large = error, ways, too_large
+
+
+class BlobUpload:
+    """Sends one blob in the first way that the registry takes."""
+
+    def __init__(self, client: RegistryClient, descriptor: Descriptor, body: Body, has: Callable[[], bool]) -> None:
+        """`body` makes the bytes anew for each attempt; `has` asks the registry whether it has the blob."""
+        self._client, self._descriptor, self._body, self._has = client, descriptor, body, has
+
+    def send(self, session: UploadSession | None) -> None:
+        """Send, and note for the run in which ways the registry takes no blob; `session` is an upload that is open.
+
+        Raises the first refusal as ServiceError, OutputError for a blob that was stored as another.
+        """
+        refused: dict[Way, ServiceError] = {}
+        learned = set[str]()
+        while len(refused) < len(Way):
+            try:
+                session = session or open_session(self._client)
+                self._send(self._choose(session, refused), session)
+            except _Refused as refusal:
+                refused |= {way: refusal.error for way in refusal.ways if way not in refused}
+                learned |= set() if refusal.too_large else {way.value for way in refusal.ways}
+                session = None
+            except ServiceError as error:
+                raise next(iter(refused.values()), error) from None
+            else:
+                self._client.endpoint.refused_ways |= learned
+                return
+        raise next(iter(refused.values()))
+
+    def _choose(self, session: UploadSession, refused: dict[Way, ServiceError]) -> Way:
+        """Return the way to try next, one that was refused before in this run last."""
+        in_chunks = session.in_chunks or self._descriptor.size > self._client.endpoint.largest
+        order = (Way.CHUNKS, Way.WHOLE, Way.AT_ONCE) if in_chunks else (Way.WHOLE, Way.AT_ONCE, Way.CHUNKS)
+        left = [way for way in order if way not in refused]
+        return next((way for way in left if way.value not in self._client.endpoint.refused_ways), left[0])
+
+    def _send(self, way: Way, session: UploadSession) -> None:
+        if way is Way.WHOLE:
+            return self._put(session)
+        try:
+            reply = ChunkedUpload(self._client, self._descriptor, session, way is Way.AT_ONCE).send(self._body)
+        except AccessDenied:
+            raise
+        except ServiceError as error:
+            raise _Refused(error, way) from None
+        by_patch = reply.status in _NO_METHOD
+        self._require_stored(reply, *((Way.AT_ONCE, Way.CHUNKS) if by_patch else (way,)))
+
+    def _put(self, session: UploadSession) -> None:
+        """Send in one request, each time to a new upload."""
+        attempts, broken, size = self._client.attempts(), 0, self._descriptor.size
+        headers = {'Content-Length': str(size), 'Content-Type': 'application/octet-stream'}
+        large = (Way.WHOLE, Way.AT_ONCE)
+        while True:
+            target = session.end(self._descriptor.digest)
+            try:
+                with self._client.once('PUT', target, self._client.address.push_scope, headers, self._body) as answer:
+                    reply = answer.whole()
+            except httpx.TransportError as error:
+                broken += size > _SMALL or not isinstance(error, httpx.TimeoutException)
+                if broken >= _BREAKS:
+                    raise _Refused(attempts.explained(error), *(large if size > _SMALL else (Way.WHOLE,))) from None
+                attempts.failed(error)
+            else:
+                if reply.status == 413:
+                    self._client.endpoint.refused(size)
+                    raise _Refused(self._failure(reply), *large, too_large=True)
+                if not attempts.again(reply):
+                    return self._require_stored(reply, Way.WHOLE)
+            session = open_session(self._client)
+
+    def _require_stored(self, reply: Reply, *ways: Way) -> None:
+        """Raise unless the last answer says that the registry has the blob, or the registry says so when asked."""
+        expected, stored = self._descriptor.digest, reported_digest(reply.headers)
+        if reply.status < 300 and stored and stored.algorithm == expected.algorithm and stored != expected:
+            raise OutputError(f'{self._client.address.host} stored blob {expected} as {stored}')
+        if reply.status == 201 or (reply.status in (200, 202, 204, 404) and self._is_there(reply.status)):
+            return
+        if reply.status in _ELSEWHERE:
+            raise self._failure(reply)
+        raise _Refused(self._failure(reply), *ways, too_large=reply.status == 413)
+
+    def _is_there(self, status: int) -> bool:
+        """Return whether the blob is there: after 404 the answer to its upload was lost; others may take some time."""
+        settle = SettleTime(self._client.settings)
+        while not self._has():
+            if status == 404 or not settle.again():
+                return False
+        return True
+
+    def _failure(self, reply: Reply) -> ServiceError:
+        return self._client.failure(reply, f'{self._client.address.reference.name} refuses blob '
+                                           f'{self._descriptor.digest}')

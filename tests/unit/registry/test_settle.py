@@ -1,0 +1,222 @@
+"""Registries that do not show at once what was written: they are asked again for a time, and no longer."""
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from occystrap_core import Cancelled, Expectation, Receipt, ServiceError, Settings, VerifyLevel
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest, parse_manifest_or_index
+from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.results import Outcome
+from occystrap_registry.distribution import settle_time
+from occystrap_registry.distribution.manifests import put_manifest
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.services.command_line import CommandLine
+from tests.unit.registry.images import pull, push, serve, verify
+from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+
+IMAGE = sample_image()
+assert IMAGE.manifest
+MANIFEST = IMAGE.manifest
+LAYER, CONFIG = f'/v2/app/blobs/{MANIFEST.layers[0].digest}', f'/v2/app/blobs/{MANIFEST.config.digest}'
+TAG = '/v2/app/manifests/v1'
+UNKNOWN = Say(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
+OLD = sample_image(variant='other').manifest
+assert OLD
+STALE = [('GET', TAG, UNKNOWN), ('GET', TAG, Say(404)), ('GET', TAG, Say(200, OLD.raw)), ('GET', CONFIG, Say(404)),
+         ('HEAD', LAYER, Say(404)), ('HEAD', LAYER, Say(200, b'part'))]
+NAMES = ['unknown', '404', 'old', 'config', 'layer', 'part']
+LEVELS = [VerifyLevel.FAST, VerifyLevel.FULL]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again after hundredths of a second."""
+    monkeypatch.setattr(settle_time, '_FIRST', 0.01)
+
+
+@pytest.fixture
+def settling() -> Settings:
+    """Settings of a run that has just written."""
+    return Settings(timeout=5.0, retries=1, settle=3.0)
+
+
+@pytest.fixture(scope='module')
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Receipt:
+    """A receipt for the sample image in a registry that is gone."""
+    with RegistryServer(tmp_path_factory.mktemp('registry')) as real:
+        return push(real.host, Settings())
+
+
+@pytest.fixture
+def receipt(server: Scripted, elsewhere: Receipt) -> Iterator[Receipt]:
+    """A receipt for the sample image, which the server has."""
+    serve(server, IMAGE)
+    for route in list(server.routes):
+        server.routes[route.replace('GET', 'HEAD')] = server.routes[route]
+    yield replace(elsewhere, path=f'{server.host}/app:v1')
+
+
+def delay(server: Scripted, method: str, path: str, stale: Say, times: int = 2) -> None:
+    server.routes[f'{method} {path}'] = [stale] * times + [server.routes[f'{method} {path}']]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize('level', LEVELS)
+@pytest.mark.parametrize(('method', 'path', 'stale'), STALE, ids=NAMES)
+def test_it_settles(method: str, path: str, stale: Say, level: VerifyLevel, server: Scripted, receipt: Receipt,
+                    settling: Settings) -> None:
+    delay(server, method, path, stale)
+    verdict = verify(receipt, settling, level)
+    assert verdict.outcome is Outcome.VERIFIED
+    if method == 'GET' or level is VerifyLevel.FAST:
+        assert 0.03 <= verdict.settle_seconds < 2
+        assert len(server.heard(method, path)) == 3, 'only what was missing is requested again'
+        assert len(server.asked) == 7 + 2
+
+
+@pytest.mark.parametrize(('method', 'path', 'stale'), STALE, ids=NAMES)
+def test_without_time_it_fails_at_once(method: str, path: str, stale: Say, server: Scripted, receipt: Receipt,
+                                       settling: Settings) -> None:
+    delay(server, method, path, stale)
+    verdict = verify(receipt, settling.settled(), VerifyLevel.FAST)
+    assert verdict.outcome is Outcome.FAILED and verdict.settle_seconds == 0
+    assert len(server.heard(method, path)) == 1
+
+
+@pytest.mark.parametrize(('method', 'path', 'stale'), STALE, ids=NAMES)
+def test_what_stays_wrong_fails_in_the_end(method: str, path: str, stale: Say, server: Scripted, receipt: Receipt,
+                                           settling: Settings) -> None:
+    server.routes[f'{method} {path}'] = stale
+    begun = time.monotonic()
+    verdict = verify(receipt, replace(settling, settle=0.5), VerifyLevel.FAST)
+    assert verdict.outcome is Outcome.FAILED and 0.4 < time.monotonic() - begun < 3
+    assert 4 <= len(server.heard(method, path)) <= 12
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_what_is_whole_is_requested_once(level: VerifyLevel, server: Scripted, receipt: Receipt, settling: Settings,
+                                         ) -> None:
+    verdict = verify(receipt, settling, level)
+    assert verdict.outcome is Outcome.VERIFIED and verdict.settle_seconds == 0
+    assert len(server.asked) == 7, 'the scheme, /v2/, manifest, config, three layers'
+
+
+def test_a_damaged_layer_does_not_change_with_time(server: Scripted, receipt: Receipt, settling: Settings) -> None:
+    size = MANIFEST.layers[0].size
+    server.routes[f'GET {LAYER}'] = Say(200, bytes(size))
+    verdict = verify(receipt, settling, VerifyLevel.FULL)
+    assert verdict.outcome is Outcome.FAILED and len(server.heard('GET', LAYER)) == 1
+
+
+def test_a_server_that_does_not_answer_is_not_asked_again(server: Scripted, receipt: Receipt, settling: Settings,
+                                                          ) -> None:
+    server.routes[f'GET {TAG}'] = Say(403)
+    assert verify(receipt, settling, VerifyLevel.FAST).outcome is Outcome.UNVERIFIED
+    assert len(server.heard('GET', TAG)) == 1
+
+
+def test_a_referrer_that_is_listed_late(server: Scripted, receipt: Receipt, settling: Settings) -> None:
+    subject = Digest.of(b'subject')
+    listed = Index.build([Descriptor(MANIFEST.media_type, MANIFEST.digest, len(MANIFEST.raw))])
+    path = f'/v2/app/referrers/{subject}'
+    server.routes[f'GET {path}'] = [Say(200, Index.build(()).raw), Say(200, listed.raw)]
+    expected = Expectation('referrer', subject, MANIFEST.digest, len(MANIFEST.raw))
+    verdict = verify(replace(receipt, expectations=(*receipt.expectations, expected)), settling, VerifyLevel.FAST)
+    assert verdict.outcome is Outcome.VERIFIED and verdict.settle_seconds and len(server.heard('GET', path)) == 2
+
+
+def test_a_signal_ends_the_wait(server: Scripted, receipt: Receipt) -> None:
+    server.routes[f'GET {TAG}'] = UNKNOWN
+    settings = Settings(timeout=5.0, settle=60.0)
+    threading.Timer(0.3, settings.cancellation.cancel).start()
+    begun = time.monotonic()
+    with pytest.raises(Cancelled):
+        verify(receipt, settings, VerifyLevel.FAST)
+    assert time.monotonic() - begun < 2
+
+
+def codes(*names: str) -> list[Say]:
+    return [Say(status, f'{{"errors":[{{"code":"{name}"}}]}}'.encode()) for name in names for status in (400, 404)]
+
+
+def send(server: Scripted, settings: Settings, document: Manifest | Index = MANIFEST) -> None:
+    put_manifest(client_of(server.host, settings), 'v1', document, differs=True)
+
+
+@pytest.mark.parametrize('unknown', codes('MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN'),
+                         ids=str)
+def test_a_manifest_whose_blobs_are_not_seen_yet_is_pushed_again(unknown: Say, server: Scripted, settling: Settings,
+                                                                 ) -> None:
+    server.routes[f'PUT {TAG}'] = [unknown, unknown, Say(201)]
+    send(server, settling)
+    assert [asked.body for asked in server.heard('PUT', TAG)] == [MANIFEST.raw] * 3
+    server.routes[f'PUT {TAG}'] = unknown
+    with pytest.raises(ServiceError, match='the registry refuses the manifest: '):
+        send(server, replace(settling, settle=0.3))
+    before = len(server.heard('PUT', TAG))
+    with pytest.raises(ServiceError):
+        send(server, settling.settled())
+    assert len(server.heard('PUT', TAG)) == before + 1
+
+
+@pytest.mark.parametrize('refusal', [*codes('MANIFEST_INVALID', 'DENIED', 'UNSUPPORTED'), Say(400), Say(404),
+                                     Say(404, b'BLOB_UNKNOWN')], ids=str)
+def test_other_refusals_of_a_manifest_are_final(refusal: Say, server: Scripted, settling: Settings) -> None:
+    server.routes[f'PUT {TAG}'] = refusal
+    with pytest.raises(ServiceError):
+        send(server, settling)
+    assert len(server.heard('PUT', TAG)) == 1
+
+
+@pytest.mark.parametrize('path', [LAYER, CONFIG])
+def test_a_source_that_was_pushed_just_now(path: str, server: Scripted, receipt: Receipt, settling: Settings) -> None:
+    delay(server, 'GET', path, Say(404))
+    with pull(server.host, settling) as image:
+        assert [layer.tar().drain() for layer in image.layers] == list(IMAGE.diff_ids)
+    assert len(server.heard('GET', path)) == 3
+
+
+def test_what_nobody_names_is_looked_up_once(server: Scripted, settling: Settings) -> None:
+    for name in ('app:v1', f'app@{MANIFEST.digest}'):
+        with pytest.raises(Exception, match='does not exist'):
+            pull(server.host, settling, name)
+    assert len(server.heard('GET', TAG)) == len(server.heard('GET', f'/v2/app/manifests/{MANIFEST.digest}')) == 1
+
+
+@pytest.fixture
+def slow(server: Scripted) -> Callable[[int], Scripted]:
+    """A registry that takes the image, and shows each of its parts only after it was requested a number of times."""
+    def late(times: int) -> Scripted:
+        def keep(method: str, path: str, say: Say) -> Say:
+            server.routes[f'{method} {path}'] = [Say(404)] * times + [say]
+            return Say(201)
+
+        def blob(asked: Asked) -> Say:
+            path = f'/v2/app/blobs/{asked.query["digest"][0]}'
+            keep('HEAD', path, Say(200, asked.body))
+            return keep('GET', path, Say(200, asked.body))
+
+        def manifest(asked: Asked) -> Say:
+            assert isinstance(parse_manifest_or_index(asked.body), Manifest)
+            return keep('GET', TAG, Say(200, asked.body))
+        server.routes |= {'POST /v2/app/blobs/uploads/': Say(202, headers=[('Location', '/up')]), 'PUT /up': blob,
+                          f'PUT {TAG}': manifest}
+        return server
+    return late
+
+
+def test_the_command_says_how_long_it_took(slow: Callable[[int], Scripted], occystrap: CommandLine) -> None:
+    with Scripted() as source:
+        serve(source, IMAGE)
+        target = slow(3)
+        given = ('process', f'registry://{source.host}/app:v1', f'registry://{target.host}/app:v1')
+        done = occystrap(*given, '-O', 'json').assert_success()
+        assert 'verified, settled after 0.' in done.err.splitlines()[-1]
+        image, = done.json()['images']
+        assert 0.2 < image['settle_seconds'] < 5 and image['outcome'] == 'verified'
+        target = slow(3)
+        target.routes[f'GET {TAG}'] = Say(404)
+        done = occystrap(*given, '--settle', '0').assert_code(1)
+        assert '1 FAILED' in done.err.splitlines()[-1] and 'settled' not in done.err

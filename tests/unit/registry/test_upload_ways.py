@@ -1,0 +1,229 @@
+"""Uploads to registries that refuse one way of sending a blob, redirect it, or answer otherwise than the spec says."""
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from occystrap_core import OutputError, ServiceError, Settings
+from occystrap_core.oci import Descriptor, Digest
+from occystrap_registry.distribution.uploads import Uploads, whole
+from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+
+UPLOADS = '/v2/app/blobs/uploads/'
+BLOB, OTHER = b'blob' * 50_000, b'other' * 50_000
+Quirk = Callable[[Asked], Say | None]
+
+
+def described(blob: bytes) -> Descriptor:
+    return Descriptor('', Digest.of(blob), len(blob))
+
+
+@dataclass
+class Registry:
+    """A registry that takes blobs in every way; a quirk answers in its place, or says None."""
+
+    server: Scripted
+    quirk: Quirk = lambda asked: None
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    sessions: dict[str, bytearray] = field(default_factory=dict)
+    settings: Settings = Settings(timeout=5.0, retries=1, longest_wait=0.01)
+
+    def __post_init__(self) -> None:
+        self.uploads = Uploads(client_of(self.server.host, self.settings, ('me', 'secret')))
+        self.server.answer = self._answer  # type: ignore[method-assign]
+
+    def put(self, *blobs: bytes) -> list[str]:
+        """Push blobs and return the requests with a body, or that end an upload."""
+        for blob in blobs:
+            assert self.uploads.put(described(blob), whole(blob)) and self.blobs[Digest.of(blob)] == blob
+        return [asked.method for asked in self.server.asked if asked.method in ('PATCH', 'PUT')]
+
+    def _answer(self, asked: Asked) -> Say:
+        self.server.asked.append(asked)
+        return self.quirk(asked) or self.serve(asked)
+
+    def serve(self, asked: Asked) -> Say:
+        """Answer as the spec says."""
+        name = asked.path.rpartition('/')[2]
+        if asked.method == 'POST':
+            session = f's{len(self.sessions)}'
+            self.sessions[session] = bytearray()
+            return Say(202, headers=[('Location', f'{UPLOADS}{session}'), ('Docker-Upload-UUID', session)])
+        if asked.method == 'HEAD':
+            return Say(200, self.blobs[name]) if name in self.blobs else Say(404)
+        if asked.method == 'PATCH':
+            self.sessions[name] += asked.body
+            return Say(202, headers=[('Location', asked.path), ('Range', f'0-{len(self.sessions[name]) - 1}')])
+        if asked.method == 'PUT':
+            digest, blob = asked.query['digest'][0], bytes(self.sessions[name]) + asked.body
+            if digest != Digest.of(blob):
+                return Say(400, b'{"errors":[{"code":"DIGEST_INVALID","message":"digest invalid"}]}')
+            self.blobs[digest] = blob
+            return Say(201, headers=[('Docker-Content-Digest', digest)])
+        return Say(204 if asked.method == 'GET' else 404, headers=[('Range', '0-0')])
+
+
+@pytest.fixture
+def registry(server: Scripted) -> Iterator[Registry]:
+    """A registry without a quirk."""
+    yield Registry(server)
+
+
+REFUSALS = [Say(status) for status in (400, 403, 404, 405, 409, 411, 413, 415, 422, 500, 501)] + [Say(silent=True)]
+
+
+@pytest.mark.parametrize('refusal', REFUSALS, ids=str)
+def test_a_put_with_a_body_is_refused(refusal: Say, registry: Registry) -> None:
+    registry.quirk = lambda asked: refusal if asked.method == 'PUT' and asked.body else None
+    sent = registry.put(BLOB)
+    assert sent[-2:] == ['PATCH', 'PUT'] or refusal.status == 413
+    if refusal.status != 413:
+        assert 'content-range' not in registry.server.asked[-2].headers, 'one PATCH with all, as docker does it'
+        assert registry.put(OTHER)[len(sent):] == ['PATCH', 'PUT'], 'it is known for the second blob'
+
+
+def test_a_put_whose_body_is_ignored(registry: Registry) -> None:
+    def quirk(asked: Asked) -> Say | None:
+        if asked.method == 'PUT' and asked.body:
+            return registry.serve(Asked('PUT', asked.target, asked.headers, b''))
+        return None
+    registry.quirk = quirk
+    assert registry.put(BLOB, OTHER) == ['PUT', 'PATCH', 'PUT', 'PATCH', 'PUT']
+
+
+@pytest.mark.parametrize('status', [400, 404, 405, 411, 415, 416, 501])
+def test_only_chunks_with_a_range_are_taken(status: int, registry: Registry) -> None:
+    def quirk(asked: Asked) -> Say | None:
+        if (asked.method == 'PUT' and asked.body) or (asked.method == 'PATCH' and 'content-range' not in asked.headers):
+            return Say(status if asked.method == 'PATCH' else 400)
+        return None
+    registry.quirk = quirk
+    if status in (404, 405, 501):
+        with pytest.raises(ServiceError, match='HTTP 400'):
+            registry.put(BLOB)
+    else:
+        assert registry.put(BLOB, OTHER)[-4:] == ['PATCH', 'PUT', 'PATCH', 'PUT']
+
+
+@pytest.mark.parametrize('refusal', REFUSALS, ids=str)
+def test_patch_is_refused_where_chunks_are_asked_for(refusal: Say, registry: Registry) -> None:
+    def quirk(asked: Asked) -> Say | None:
+        if asked.method == 'PATCH':
+            return refusal
+        if asked.method == 'POST':
+            said = registry.serve(asked)
+            return Say(202, headers=[*said.headers, ('OCI-Chunk-Min-Length', '1000')])
+        return None
+    registry.quirk = quirk
+    sent = registry.put(BLOB)
+    assert sent[0] == 'PATCH' and sent[-1] == 'PUT' and registry.server.asked[-1].body == BLOB
+    if refusal.status != 413:
+        assert registry.put(OTHER)[len(sent):] == ['PUT']
+
+
+def test_patch_is_refused_after_a_body_was_too_large(registry: Registry) -> None:
+    registry.quirk = lambda asked: (Say(413) if len(asked.body) > len(BLOB) else
+                                    Say(405) if asked.method == 'PATCH' else None)
+    with pytest.raises(ServiceError, match='413'):
+        registry.put(BLOB + OTHER)
+    assert registry.put(BLOB)[-1] == 'PUT', 'a quarter of what was too large was a guess'
+
+
+@pytest.mark.parametrize('status', [401, 429, 502, 503, 504])
+def test_refusals_that_are_not_about_the_way(status: int, registry: Registry) -> None:
+    registry.quirk = lambda asked: Say(status) if asked.method == 'PUT' else None
+    with pytest.raises(ServiceError):
+        registry.put(BLOB)
+    assert not any(asked.method == 'PATCH' for asked in registry.server.asked)
+
+
+def test_the_first_refusal_is_the_error(registry: Registry) -> None:
+    said = iter([Say(400, b'{"errors":[{"message":"first"}]}'), Say(400, b'{"errors":[{"message":"second"}]}')])
+    registry.quirk = lambda asked: next(said, Say(404)) if asked.method in ('PUT', 'PATCH') else None
+    with pytest.raises(ServiceError, match=r'app refuses blob sha256:\w+: first \(HTTP 400\)'):
+        registry.put(BLOB)
+
+
+@pytest.mark.parametrize('status', [301, 302, 307, 308])
+@pytest.mark.parametrize('method', ['POST', 'PATCH', 'PUT'])
+@pytest.mark.parametrize('place', ['?again=1', 'HOST?again=1'])
+def test_redirects_are_followed_with_the_body(place: str, method: str, status: int, registry: Registry) -> None:
+    def quirk(asked: Asked) -> Say | None:
+        if method == 'PATCH' and asked.method == 'PUT' and asked.body:
+            return Say(405)
+        if asked.method == method and 'again' not in asked.query:
+            query = f'&{asked.target.partition("?")[2]}'
+            url = place.replace('HOST', f'http://{registry.server.host}{asked.path}')
+            return Say(status, headers=[('Location', (url if 'http' in url else f'{asked.path}{url}') + query)])
+        return None
+    registry.quirk = quirk
+    assert registry.put(BLOB)
+
+
+@pytest.mark.parametrize('status', [300, 303, 304, 307])
+def test_redirects_that_lead_nowhere_are_refusals(status: int, registry: Registry) -> None:
+    registry.quirk = lambda asked: Say(status) if asked.method == 'POST' else None
+    with pytest.raises(ServiceError, match=f'refuses uploads .HTTP {status}'):
+        registry.put(BLOB)
+
+
+def test_redirects_to_another_host_take_no_login_along(registry: Registry) -> None:
+    with Scripted({'PUT /there': Say(201)}) as elsewhere:
+        challenge = Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+        registry.quirk = lambda asked: (
+            challenge if not asked.authorization else
+            Say(307, headers=[('Location', f'http://{elsewhere.host}/there')]) if asked.method == 'PUT' else None)
+        registry.uploads.put(described(BLOB), whole(BLOB))
+        assert [(asked.body, asked.authorization) for asked in elsewhere.asked] == [(BLOB, None)]
+
+
+@pytest.mark.parametrize('status', [200, 201, 202, 204])
+@pytest.mark.parametrize('method', ['POST', 'PATCH', 'PUT'])
+def test_other_answers_of_success(method: str, status: int, registry: Registry) -> None:
+    def quirk(asked: Asked) -> Say | None:
+        if method == 'PATCH' and asked.method == 'PUT' and asked.body:
+            return Say(405)
+        return Say(status, headers=registry.serve(asked).headers) if asked.method == method else None
+    registry.quirk = quirk
+    registry.put(BLOB)
+
+
+@pytest.mark.parametrize('status', [200, 202, 204])
+def test_a_success_that_stores_nothing_is_none(status: int, registry: Registry) -> None:
+    registry.quirk = lambda asked: Say(status, b'<html>') if asked.method == 'PUT' else None
+    with pytest.raises(ServiceError, match=f'refuses blob .*HTTP {status}'):
+        registry.put(BLOB)
+
+
+@pytest.mark.parametrize('digest', ['', 'nonsense', 'sha256:1', f'sha512:{"0" * 128}', described(BLOB).digest.upper(),
+                                    'sha256:', f'md5:{"0" * 32}', f' {described(BLOB).digest} '])
+def test_reported_digests_that_say_nothing(digest: str, registry: Registry) -> None:
+    def quirk(asked: Asked) -> Say | None:
+        return Say(registry.serve(asked).status, headers=[('Docker-Content-Digest', digest)]
+                   ) if asked.method == 'PUT' else None
+    registry.quirk = quirk
+    assert registry.put(BLOB) == ['PUT']
+
+
+@pytest.mark.parametrize('digest', [Digest.of(b'x'), Digest.of(b'x').upper()])
+@pytest.mark.parametrize('status', [200, 201, 202, 204])
+def test_another_digest_is_an_error(status: int, digest: str, registry: Registry) -> None:
+    registry.quirk = lambda asked: (
+        Say(status, headers=[('Docker-Content-Digest', digest)]) if asked.method == 'PUT' else None)
+    with pytest.raises(OutputError, match=f'stored blob .* as {Digest.of(b"x")}'):
+        registry.put(BLOB)
+
+
+@pytest.mark.parametrize('headers', [[], [('Location', '')]])
+def test_a_uuid_in_place_of_a_location(headers: list[tuple[str, str]], registry: Registry) -> None:
+    def quirk(asked: Asked) -> Say | None:
+        return Say(202, headers=[*headers, registry.serve(asked).headers[1]]) if asked.method == 'POST' else None
+    registry.quirk = quirk
+    assert registry.put(BLOB) == ['PUT']
+
+
+@pytest.mark.parametrize('uuid', ['', '../../../other', 'a/b', 'a?b', '.', '..', 'a b'])
+def test_neither_is_a_refusal(uuid: str, registry: Registry) -> None:
+    registry.quirk = lambda asked: Say(202, headers=[('Docker-Upload-UUID', uuid)]) if asked.method == 'POST' else None
+    with pytest.raises(ServiceError, match='refuses uploads'):
+        registry.put(BLOB)
