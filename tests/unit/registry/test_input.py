@@ -184,17 +184,12 @@ def test_another_manifest_than_the_one_asked_for(server: Scripted, settings: Set
     ([('Content-Type', media_types.OCI_INDEX)], 'served as'),
     ([('Docker-Content-Digest', MANIFEST.digest)], None),
     ([('Docker-Content-Digest', Digest.of(b'other'))], 'should have'),
-<<<<<<< HEAD
     ([('Docker-Content-Digest', '../../x')], None), ([('Docker-Content-Digest', '')], None),
     ([('Docker-Content-Digest', f'blake3:{"a" * 64}')], None),
     ([('Docker-Content-Digest', Digest.of(MANIFEST.raw, 'sha512'))], None),
     ([('Docker-Content-Digest', Digest.of(b'other', 'sha512'))], 'should have sha512'),
-=======
     ([('Docker-Content-Digest', Digest.of(b'other').upper())], 'should have'),
-    ([('Docker-Content-Digest', MANIFEST.digest.upper())], None), ([('Docker-Content-Digest', '')], None),
-    ([('Docker-Content-Digest', '../../x')], None), ([('Docker-Content-Digest', 'sha256:1')], None),
-    ([('Docker-Content-Digest', f'sha512:{"0" * 128}')], None),
->>>>>>> d114daa (Registry: push wherever uploads work, in whatever way they do, and look again where a push is not shown at once)
+    ([('Docker-Content-Digest', MANIFEST.digest.upper())], None), ([('Docker-Content-Digest', 'sha256:1')], None),
 ])
 @pytest.mark.parametrize('name', ['app:v1', f'app@{MANIFEST.digest}'])
 def test_headers_of_manifests(headers: list[tuple[str, str]], error: str | None, name: str, server: Scripted,
