@@ -97,7 +97,6 @@ def test_a_name_that_does_not_exist(profile: type[Profile], start: Start) -> Non
     is_refused(run_here('process', f'registry://{registry.host}/team/none:v1', 'dir://out'), 'does not exist')
 
 
-@pytest.mark.xfail(strict=True, reason='verification does not wait for a new tag yet')
 @pytest.mark.parametrize('profile', [each for each in PROFILES if each.settles_after], ids=named)
 def test_new_tags_that_take_a_while(profile: type[Profile], start: Start) -> None:
     source, registry = start(Profile), start(profile, settles=True)

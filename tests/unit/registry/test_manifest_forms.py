@@ -223,7 +223,7 @@ def test_what_must_keep_its_digest_is_not_converted(source: str, settings: Setti
                                               (404, 'NAME_UNKNOWN'), (413, 'SIZE_INVALID')])
 def test_what_is_refused_for_another_reason(status: int, code: str, source: str, choosy: Any) -> None:
     target, storage = choosy(*OCI, status=status, code=code)
-    is_refused(run_here('process', f'registry://{source}/app:oci', f'registry://{target}/app:v1'),
+    is_refused(run_here('process', f'registry://{source}/app:oci', f'registry://{target}/app:v1', '--settle', '0'),
                'the registry refuses the manifest', f'HTTP {status}')
     assert storage.refusals == 1
 
