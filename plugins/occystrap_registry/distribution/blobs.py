@@ -7,6 +7,7 @@ from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.settle_time import NAMED, SettleTime
 from occystrap_registry.transport.answers import Answer, Reply
+from occystrap_registry.transport.content_codings import coding_of, decoded
 from occystrap_registry.transport.http_library import httpx
 
 _PROGRESS = 1 << 20
@@ -53,7 +54,7 @@ class BlobSource(ChunkedSource):
         answer = self._answer = self._opened(offset)
         skip = offset if answer.status == 200 else 0
         received = offset - skip
-        for piece in answer.pieces():
+        for piece in self._pieces(answer):
             received += len(piece)
             dropped = min(skip, len(piece))
             skip -= dropped
@@ -63,6 +64,17 @@ class BlobSource(ChunkedSource):
             self._ranges = self._ranges and not _has_known_end(answer)  # less than the rest: a server of slices
             raise httpx.RemoteProtocolError('the connection was closed within the blob')
         self.close()
+
+    def _pieces(self, answer: Answer) -> Iterator[bytes]:
+        """Yield the blob as it arrives, decoded if a server has compressed it for the transfer.
+
+        One of the right length is not, whatever the header says; ranges are those of the compressed form.
+        """
+        coding = coding_of(answer.headers)
+        if not coding or answer.headers.get('content-length') == str(self._descriptor.size):
+            return answer.pieces()
+        self._ranges = False
+        return decoded(answer.pieces(), coding)
 
     def _opened(self, offset: int) -> Answer:
         """Return the answer whose body begins at `offset` (RFC 9110, 14.2), or at 0."""
@@ -113,7 +125,7 @@ def stored_size(client: RegistryClient, digest: Digest, scope: str) -> tuple[Rep
         except AccessDenied:
             pass  # some registries never allow HEAD
         else:
-            size = _number(reply.headers.get('content-length', ''))
+            size = None if coding_of(reply.headers) else _number(reply.headers.get('content-length', ''))
             if reply.status == 404 or reply.status >= 500 or (reply.status == 200 and size):
                 return reply, size
     reply = client.fetch('GET', path, scope, {'Range': 'bytes=0-0'}, cap=1)

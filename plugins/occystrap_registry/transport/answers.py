@@ -5,6 +5,7 @@ from typing import NamedTuple, Self
 
 from occystrap_core.files import CHUNK
 from occystrap_registry.transport.connection_pool import stream_of
+from occystrap_registry.transport.content_codings import coding_of, decoded_document
 from occystrap_registry.transport.http_library import httpcore, httpx
 
 SMALL = 1 << 20
@@ -70,13 +71,15 @@ class Answer:
             yield piece
 
     def whole(self, cap: int = SMALL) -> Reply:
-        """Return the answer with its body, truncated at `cap` bytes; raises as `pieces` does."""
+        """Return the answer with its body, decoded, truncated at `cap` bytes; raises as `pieces` does."""
         body = bytearray()
         for piece in self.pieces():
             body += piece
             if len(body) > cap:
                 break
-        return Reply(self.status, self.headers, self.url, bytes(body[:cap]), len(body) > cap)
+        if len(body) > cap:
+            return Reply(self.status, self.headers, self.url, bytes(body[:cap]), True)
+        return Reply(self.status, self.headers, self.url, *decoded_document(bytes(body), coding_of(self.headers), cap))
 
     def close(self) -> None:
         """Release the connection, which can be used again if the body was read."""

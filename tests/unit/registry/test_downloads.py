@@ -1,5 +1,7 @@
 """Blobs over bad lines: resumed, or refused, and never half of one taken for a whole."""
 import gzip
+import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -7,6 +9,7 @@ from occystrap_core import ImageNotFound, InvalidImage, ServiceError, ServiceUna
 from occystrap_core.files import ByteStream, DigestMismatch
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.blobs import BlobSource, tar_size_hint
+from occystrap_registry.distribution.documents import get_document
 from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
 
 BLOB = bytes(range(256)) * 1000
@@ -170,3 +173,42 @@ def test_size_hint_is_left_out_where_it_cannot_be_had(say: Say, server: Scripted
     server.routes[f'GET /v2/app/blobs/{descriptor.digest}'] = say
     assert tar_size_hint(client_of(server.host, settings), descriptor) is None
     assert tar_size_hint(client_of(server.host, settings), DESCRIPTOR) is None
+
+
+CODED = {'gzip': gzip.compress(BLOB), 'x-gzip': gzip.compress(BLOB), 'deflate': zlib.compress(BLOB)}
+
+
+@pytest.mark.parametrize('coding', CODED)
+def test_a_server_that_compresses_unasked(coding: str, server: Scripted, settings: Settings) -> None:
+    whole = Say(200, CODED[coding], [('Content-Encoding', coding)])
+    server.routes[f'GET {PATH}'] = [replace(whole, cut=300), whole]
+    assert read(server, settings) == BLOB
+    assert ranges(server) == [None, None]
+    document = get_document(client_of(server.host, settings), DESCRIPTOR, 'the config')
+    assert document == BLOB
+
+
+def test_a_server_that_only_says_that_it_compresses(server: Scripted, settings: Settings) -> None:
+    blob = gzip.compress(BLOB)
+    descriptor = Descriptor('', Digest.of(blob), len(blob))
+    for route, content in (('blob', blob), ('document', b'{}')):
+        descriptor = Descriptor('', Digest.of(content), len(content))
+        path = f'/v2/app/blobs/{descriptor.digest}'
+        server.routes[f'GET {path}'] = Say(200, content, [('Content-Encoding', 'gzip')])
+        assert read(server, settings, descriptor) == content
+    assert get_document(client_of(server.host, settings), descriptor, 'the config') == b'{}'
+
+
+@pytest.mark.parametrize('damaged', [CODED['gzip'][:-100], CODED['gzip'][:20] + b'?' * 200, gzip.compress(BLOB + b'x')])
+def test_what_is_compressed_is_checked(damaged: bytes, server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = Say(200, damaged, [('Content-Encoding', 'gzip')])
+    with pytest.raises((ServiceError, InvalidImage)):
+        read(server, settings)
+    with pytest.raises((ServiceError, InvalidImage)):
+        get_document(client_of(server.host, settings), DESCRIPTOR, 'the config')
+
+
+def test_a_small_answer_that_becomes_large(server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = Say(200, gzip.compress(bytes(64 << 20)), [('Content-Encoding', 'gzip')])
+    with pytest.raises(InvalidImage, match='more than the'):
+        get_document(client_of(server.host, settings), DESCRIPTOR, 'the config')
