@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,7 @@ from occystrap_core import Receipt
 from occystrap_core.pipeline import receipt_file
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from dataclasses import replace
+from functools import cache
 receipt = Receipt.from_json(open(sys.argv[2]).read())
 file = ReceiptFile(sys.argv[1])
 for number in range(12):
@@ -200,3 +202,236 @@ def test_the_directory_of_a_new_file_is_flushed_once(path: Path, monkeypatch: py
     write(path, receipt('two'))
     write(path.with_name('other'), receipt('one'), receipt('two'))
     assert flushed == [str(path.parent)] * 2
+
+
+# Files that are odd, shared, or long
+
+@cache
+def sample() -> Receipt:
+    """Return a receipt of an image whose layers were all written."""
+    SHELVES.clear()
+    return receipt()
+
+
+def named(name: str = 'one') -> Receipt:
+    """Return the same for an image of another name."""
+    return replace(sample(), reference=name)
+
+
+def line(name: str, **changes: object) -> str:
+    """Return the receipt of an image as a line."""
+    return f'{replace(sample(), reference=name, **changes).to_json()}\n'  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize('name', ['null', 'pipe'])
+def test_a_device_or_pipe_gets_lines_and_is_not_locked_or_cut(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    reader = os.open(tmp_path / 'pipe', os.O_RDONLY | os.O_NONBLOCK)
+    one = named()
+    file = ReceiptFile('/dev/null' if name == 'null' else str(tmp_path / 'pipe'))
+    file.add(one)
+    file.add(one)
+    file.close()
+    found = os.read(reader, 1 << 16)
+    os.close(reader)
+    assert found == (f'{one.to_json()}\n'.encode() * 2 if name == 'pipe' else b'')
+
+
+def test_a_closed_file_takes_nothing_and_can_be_closed_again(path: Path) -> None:
+    file = ReceiptFile(str(path))
+    file.close()
+    file.close()
+    with pytest.raises(OutputError, match='the receipt file .*/receipts is closed'):
+        file.add(named())
+
+
+@pytest.mark.parametrize(('umask', 'mode'), [(0o022, 0o644), (0o077, 0o600), (0, 0o666)])
+def test_a_new_file_has_the_mode_of_the_umask(umask: int, mode: int, path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write(path, named('one'), named('one'))  # the second replaces the first in a new file
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o7777 == mode and len(path.read_text().splitlines()) == 1
+
+
+def test_a_compacted_file_keeps_its_mode(path: Path) -> None:
+    write(path, named('one'))
+    path.chmod(0o640)
+    write(path, named('one'))
+    assert path.stat().st_mode & 0o7777 == 0o640 and len(path.read_text().splitlines()) == 1
+
+
+def test_a_file_without_doubles_is_not_written_anew(path: Path) -> None:
+    write(path, named('one'))
+    before = path.stat().st_ino
+    write(path, named('two'))
+    assert path.stat().st_ino == before and len(path.read_text().splitlines()) == 2
+
+
+def test_temporary_files_of_killed_processes_are_removed_and_no_others(path: Path) -> None:
+    abandoned = [f'.receipts.{"0" * 16}.partial', f'.receipts.{"f" * 16}.partial']
+    kept = [f'.receipts.{"0" * 15}.partial', f'.receipts.{"0" * 17}.partial', f'.other.{"0" * 16}.partial',
+            f'.receipts.{"0" * 16}.partial2', f'receipts.{"0" * 16}.partial', f'.receipts.{"g" * 16}.partial',
+            f'{"0" * 16}.partial']
+    for name in (*abandoned, *kept):
+        (path.parent / name).touch()
+    write(path, named())
+    assert sorted(os.listdir(path.parent)) == sorted([*kept, 'receipts'])
+
+
+@pytest.mark.parametrize('failing', ['fsync', 'rename', 'open'])
+def test_a_file_that_cannot_be_compacted_stays_as_it_is(failing: str, path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    file = ReceiptFile(str(path))
+    for _ in range(2):
+        file.add(named())
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(5, 'Input/output error')
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, fail)
+        file.close()
+    assert os.listdir(path.parent) == ['receipts'] and len(path.read_text().splitlines()) == 2
+
+
+def test_compacting_flushes_the_new_file_and_its_directory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(path, named('one'))
+    done: list[str] = []
+    rename, fsync = os.rename, os.fsync
+    monkeypatch.setattr(os, 'fsync', lambda descriptor: done.append('data') or fsync(descriptor))
+    monkeypatch.setattr(os, 'rename', lambda old, new: done.append('rename') or rename(old, new))
+    monkeypatch.setattr(receipt_file, 'sync_directory', lambda above: done.append('directory'))
+    write(path, named('one'))
+    assert done == ['data', 'data', 'rename', 'directory']
+
+
+def test_long_names_have_temporary_names_too(path: Path) -> None:
+    long = path.with_name('n' * 250)
+    write(long, named(), named())
+    assert os.listdir(path.parent) == ['n' * 250] and len(long.read_text().splitlines()) == 1
+
+
+def test_a_line_cut_by_a_killed_process_is_removed_before_the_next(path: Path) -> None:
+    half = line('two')[:100]
+    path.write_text(line('one') + half)
+    file = ReceiptFile(str(path))
+    file.add(named('three'))
+    assert path.read_text() == line('one') + line('three')
+    file.close()
+
+
+@pytest.mark.parametrize('length', [1, 65_535, 65_536, 65_537, 200_000])
+def test_however_long_the_cut_line_is(length: int, path: Path) -> None:
+    path.write_text(line('one') + '{"receipt": '.ljust(length, 'x')[:length])
+    file = ReceiptFile(str(path))
+    file.add(named('three'))
+    file.close()
+    assert path.read_text() == line('one') + line('three')
+
+
+def test_a_file_with_nothing_but_a_cut_line(path: Path) -> None:
+    path.write_text('{"receipt": 2, "scheme')
+    file = ReceiptFile(str(path))
+    file.add(named('one'))
+    file.close()
+    assert path.read_text() == line('one')
+
+
+def test_an_empty_file_that_was_there_stays(path: Path) -> None:
+    path.touch()
+    ReceiptFile(str(path)).close()
+    assert path.exists()
+    path.unlink()
+    ReceiptFile(str(path)).close()
+    assert not path.exists()
+
+
+def test_a_file_that_another_process_replaces_is_opened_again(path: Path) -> None:
+    first = ReceiptFile(str(path))
+    first.add(named('one'))
+    path.rename(path.with_name('old'))
+    path.write_text(line('two'))
+    first.add(named('three'))
+    first.close()
+    assert verdicts(path) == {'two': '', 'three': ''} and verdicts(path.with_name('old')) == {'one': ''}
+
+
+def test_a_file_that_another_process_removes_is_made_again(path: Path) -> None:
+    first = ReceiptFile(str(path))
+    path.unlink()
+    before = len(os.listdir('/proc/self/fd'))
+    first.add(named('one'))
+    assert len(os.listdir('/proc/self/fd')) == before
+    first.close()
+    assert verdicts(path) == {'one': ''} and len(os.listdir('/proc/self/fd')) == before - 1
+
+
+def test_a_failed_line_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = ReceiptFile(str(path))
+    file.add(named('one'))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'fsync', lambda descriptor: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
+        with pytest.raises(OutputError, match='No space left on device'):
+            file.add(named('two'))
+    assert path.read_text() == line('one')
+    file.add(named('three'))
+    file.close()
+    assert path.read_text() == line('one') + line('three')
+
+
+def test_a_file_that_was_there_is_not_flushed_into_its_directory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.touch()
+    flushed: list[str] = []
+    monkeypatch.setattr(receipt_file, 'sync_directory', flushed.append)
+    write(path, named('one'))
+    assert flushed == []
+    monkeypatch.chdir(path.parent)
+    write(Path('new'), named('one'))
+    assert flushed == ['.']
+
+
+def test_many_lines_are_read(path: Path) -> None:
+    path.write_text(''.join(line(f'image-{number}') for number in range(1500)))  # more than is read at once
+    assert path.stat().st_size > 1 << 20
+    write(path, named('one'))
+    assert len(read_receipts(str(path))) == 1501
+
+
+@pytest.mark.parametrize(('content', 'words'), [
+    ('', 'holds no receipt'), ('\n \n', 'holds no receipt'), ('text', 'is not a receipt, nor lines of them'),
+    ('[{"a": 1}]', 'is not a receipt, nor lines of them'), ('{"receipt": 9}', 'has version 9')])
+def test_what_holds_no_receipts_is_refused(content: str, words: str, path: Path) -> None:
+    path.write_text(content)
+    with pytest.raises((UsageError, InvalidReceipt), match=words):
+        read_receipts(str(path))
+
+
+def test_without_a_whole_line_nothing_was_proved(path: Path) -> None:
+    path.write_text(line('one')[:50])
+    assert read_receipts(str(path), cut=True) == []
+    path.write_text('')
+    assert read_receipts(str(path), cut=True) == []
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for name, words in (('none', 'No such file or directory'), ('a\0b', 'embedded null byte')):
+        with pytest.raises(UsageError, match=f'cannot read the receipt .*: {words}'):
+            read_receipts(str(tmp_path / name))
+    with pytest.raises(OutputError, match='cannot write the receipt file .*: No such file or directory'):
+        ReceiptFile(str(tmp_path / 'none/receipts'))
+
+
+def test_a_file_of_receipts_has_a_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = line('one')
+    path.write_text(one)
+    monkeypatch.setattr(receipt_file, '_CAP', len(one))
+    assert len(read_receipts(str(path))) == 1
+    monkeypatch.setattr(receipt_file, '_CAP', len(one) - 1)
+    with pytest.raises(UsageError, match=f'has more than {len(one) - 1} bytes, the limit'):
+        read_receipts(str(path))
+
+
+def test_of_several_receipts_for_one_image_the_last_counts(path: Path) -> None:
+    path.write_text(line('one') + line('two') + line('one', verdict=VERIFIED))
+    assert verdicts(path) == {'one': 'verified', 'two': ''}

@@ -177,3 +177,56 @@ def test_the_same_difference_is_said_once() -> None:
         results.found(each, size=each.size, digest=Digest.of(b'x'), evidence=READ)
     said = messages(FULL, smaller, other, smaller, other)
     assert len(said) == 2 and said[0].startswith('size in bytes is') and said[1].startswith('digest is')
+
+
+def look_of(expected: Expectation, *reports: Report, level: VerifyLevel = FULL) -> list[str]:
+    """Return the findings about one expectation."""
+    results = CheckResults()
+    for report in reports:
+        report(results, expected)
+    verdict = judge(replace(RECEIPT, expectations=(expected, *RECEIPT.expectations[1:])), level, results)
+    return [str(each) for each in verdict.findings if each.item == str(expected) and 'incomplete' not in each.message]
+
+
+LAYER = LAYERS[0]
+
+
+@pytest.mark.parametrize(('reports', 'message'), [
+    ([], 'it was not checked'), ([found(REPORTED)],
+                                 'only what a service reports was checked, not its bytes read and hashed'),
+    ([found(READ, digest=False)], 'only a part of it was checked, not its bytes read and hashed'),
+    ([found(REPORTED), found(READ, digest=False)], 'only a part of it was checked, not its bytes read and hashed'),
+    ([lambda results, each: results.unreachable(each, '')], 'could not be checked'),
+    ([lambda results, each: results.missing(each)], f'is missing, expected {LAYER.size} bytes'),
+    ([lambda results, each: results.missing(each, 'is gone')], 'is gone'),
+    ([lambda results, each: results.differs(each, 'is a pipe')], 'is a pipe'),
+    ([lambda results, each: results.found(each, size=1, evidence=READ)], f'size in bytes is 1, expected {LAYER.size}'),
+    ([lambda results, each: results.found(each, digest=Digest.of(b''), evidence=READ)],
+     f'digest is {Digest.of(b"")}, expected {LAYER.digest}')])
+def test_what_is_said_of_an_expectation(reports: list[Report], message: str) -> None:
+    assert look_of(LAYER, *reports) == [f'{LAYER}: {message}']
+
+
+def test_the_same_finding_is_reported_once() -> None:
+    missing: Report = lambda results, each: results.missing(each)  # noqa: E731
+    differs: Report = lambda results, each: results.differs(each, 'is a pipe')  # noqa: E731
+    assert look_of(LAYER, missing, missing) == look_of(LAYER, missing)
+    assert len(look_of(LAYER, missing, differs, missing)) == 2
+    assert len(look_of(LAYER, missing, differs)) == 2
+
+
+def test_what_a_tree_was_made_from_is_compared() -> None:
+    tree = Expectation('files', 'rootfs.mtree', Digest.of(b'list'), 4, covers=(Digest.of(b'a'),))
+    hashed: Report = lambda results, each: results.found(each, size=4, digest=each.digest, evidence=READ)  # noqa: E731
+
+    def walked(*covers: bytes, contents: bool = True) -> Report:
+        return lambda results, each: results.walked(each, contents=contents,
+                                                    covers=[Digest.of(name) for name in covers])
+    assert look_of(tree, hashed, walked(b'a')) == [] == look_of(tree, hashed, walked(b'a', contents=False), level=FAST)
+    assert look_of(tree, hashed, walked(b'b')) == [
+        f'{tree}: was made from {Digest.of(b"b")}, expected {Digest.of(b"a")}']
+    assert look_of(tree, hashed, walked()) == [f'{tree}: was made from nothing, expected {Digest.of(b"a")}']
+    assert look_of(tree, hashed, walked(b'a', contents=False)) == [
+        f'{tree}: only a part of it was checked, not its list read, every entry compared and every file read']
+    assert look_of(tree, hashed) == look_of(tree, hashed, walked(b'a', contents=False))
+    assert look_of(tree, walked(b'a')) != [] and look_of(tree, walked(b'a'), level=FAST) != []
