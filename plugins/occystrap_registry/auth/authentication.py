@@ -12,6 +12,8 @@ from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.http_library import httpx
 
 _SHORT = 4
+_YOUNG = 5.0
+"""Seconds for which a token is certainly good."""
 _PAUSE = 30.0
 """Seconds before a failed token request is repeated, unless the registry sends a challenge."""
 
@@ -64,6 +66,22 @@ class Authentication:
                 raise AccessDenied(self.advice())
             self._grants.keep(login, ANY, Grant(login.basic))
 
+    def renew(self, scope: str, refused: str) -> bool:
+        """Replace a token that may have run out unnoticed; return whether there is another one.
+
+        Some registries answer 400 or 403 then, without a challenge.
+        """
+        login = self._login()
+        with self._grants.alone(login, scope):
+            source, grant = self._grants.source(login, scope), self._grants.find(login, scope)
+            if not source or not grant or time.time() - grant.since < _YOUNG:
+                return bool(grant and grant.header not in ('', refused))
+            try:
+                self._get_token(login, scope, source)
+            except (AccessDenied, ServiceError):
+                return False
+        return True
+
     def advice(self) -> str:
         """Return the message for denied access, with what to do."""
         host = self._address.host
@@ -108,4 +126,5 @@ class Authentication:
 
     def _get_token(self, login: Login | None, scope: str, source: TokenSource) -> None:
         token = fetch_token(self._ask, source.challenge, scope, source.registry, login, self.advice)
-        self._grants.keep(login, scope, Grant(f'Bearer {token.text}', time.monotonic() + token.lifetime), source)
+        grant = Grant(f'Bearer {token.text}', time.monotonic() + token.lifetime, time.time())
+        self._grants.keep(login, scope, grant, source)

@@ -13,10 +13,11 @@ ANY = ''
 
 
 class Grant(NamedTuple):
-    """An Authorization header, and the monotonic time until which to use it."""
+    """An Authorization header, the monotonic time until which to use it, and the time when it was given."""
 
     header: str
     until: float = float('inf')
+    since: float = 0.0
 
     def __repr__(self) -> str:
         """Return the grant without the header, which is a secret."""

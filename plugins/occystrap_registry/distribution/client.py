@@ -23,6 +23,8 @@ _CODES = {'BLOB_UNKNOWN', 'MANIFEST_BLOB_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST
 _STALE = (400, 401, 403, 404, 410)
 """Answers of storages to a signed URL that is not valid, or for a blob that is not there yet."""
 _XML_MESSAGE = re.compile(rb'<Error>.{0,400}?<Message>([^<]{1,400})', re.DOTALL)
+_RUN_OUT = (400, 403)
+"""Answers of some registries to a token that has run out: ECR Public's, and GitHub's."""
 
 
 class InternalServerError(ServiceUnavailable):
@@ -106,6 +108,8 @@ class RegistryClient:
             refused.add(answer.status)
             if not self._authorized(answer, scope, base, sent):
                 return answer
+            with answer:
+                answer.whole()
 
     def _is_stale(self, answer: Answer) -> bool:
         """Return whether a storage refused the signed URL that the registry redirected to; a new one may do."""
@@ -121,6 +125,8 @@ class RegistryClient:
         401 or 403 without a way to log in.
         """
         own = answer.headers.get_list('www-authenticate')
+        if not own and sent and answer.status in _RUN_OUT:
+            return self.authentication.renew(scope, sent)
         challenges = own or self._challenges(base)
         if answer.status != 401 and not challenges:
             return False
@@ -131,8 +137,6 @@ class RegistryClient:
                 return False
             answer.close()
             raise
-        with answer:
-            answer.whole()
         return True
 
     def _challenges(self, base: httpx.URL) -> Sequence[str]:
@@ -243,9 +247,11 @@ class RegistryClient:
 def _may_require_authorization(answer: Answer, sent: str | None) -> bool:
     """Return whether authorization may help: there was none, or its scope is too small (RFC 6750, 3.1).
 
-    A 404 may hide what exists from who is not logged in.
+    A 404 may hide what exists from who is not logged in, a 400 or 403 without a challenge be about a token's time.
     """
     challenge = answer.headers.get('www-authenticate', '')
+    if answer.status in _RUN_OUT and not challenge:
+        return bool(sent and sent.startswith('Bearer '))
     if answer.status == 403:
         return bool(challenge) and (sent is None or 'insufficient_scope' in challenge)
     return answer.status == 401 or (answer.status == 404 and sent is None)

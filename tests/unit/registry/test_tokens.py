@@ -1,6 +1,7 @@
 """Tokens: the ways to ask for one, how long they are used, and that a run asks once."""
 import base64
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -136,3 +137,19 @@ def test_the_local_clock_serves_where_the_server_tells_no_time() -> None:
     body = json.dumps({'token': 'tok', 'expires_in': 100, 'issued_at': issued}).encode()
     reply = Reply(200, httpx.Headers(), httpx.URL('https://a'), body)
     assert read_token(reply, 'a', str).lifetime == pytest.approx(40, abs=2)
+
+
+@pytest.mark.parametrize('status', [400, 403])
+@pytest.mark.parametrize(('age', 'tokens'), [(0.0, 1), (60.0, 2)])
+def test_an_old_token_is_renewed_after_a_refusal_without_a_challenge(
+        status: int, age: float, tokens: int, guarded: Scripted, settings: Settings, monkeypatch: pytest.MonkeyPatch,
+        ) -> None:
+    guarded.routes['GET /token'] = [token('tok1', expires_in=300), token('tok2', expires_in=300)]
+    guarded.routes['GET /y'] = lambda asked: Say() if asked.authorization == 'Bearer tok2' else Say(status, b'denied')
+    client = client_of(guarded.host, settings)
+    assert client.fetch('GET', '/x', PULL).status == 200
+    now = time.time()
+    monkeypatch.setattr(time, 'time', lambda: now + age)
+    reply = client.fetch('GET', '/y', PULL)
+    assert (reply.status, reply.body) == ((200, b'') if tokens == 2 else (status, b'denied'))
+    assert len(guarded.heard('GET', '/token')) == tokens
