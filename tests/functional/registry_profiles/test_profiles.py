@@ -3,13 +3,17 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_registry.auth import authentication
 from tests.functional.registry_profiles.conftest import Start
 from tests.hostile.in_process import run_here
 from tests.services.registry_profiles import PROFILES, Profile
-from tests.services.registry_profiles.content import content_of, put_image, put_sbom
+from tests.services.registry_profiles.content import content_of, put_image, put_index, put_sbom
+from tests.services.registry_profiles.profile import Refusal
 from tests.services.registry_profiles.store import digest_of
 
 every_profile = pytest.mark.parametrize('profile', PROFILES, ids=lambda each: each.name)
+each_to_push_to = pytest.mark.parametrize('profile', [each for each in PROFILES if not each.is_read_only],
+                                          ids=lambda each: each.name)
 QUICK = ('--retries', '6')
 
 
@@ -25,7 +29,7 @@ def test_pull(profile: type[Profile], start: Start, tmp_path: Path) -> None:
     assert blobs_in(tmp_path / 'out') == set(content_of(registry, 'team/app'))
 
 
-@every_profile
+@each_to_push_to
 @pytest.mark.parametrize('level', ['fast', 'full'])
 def test_push_and_pull_back(profile: type[Profile], level: str, start: Start, tmp_path: Path) -> None:
     source, registry = start(Profile), start(profile)
@@ -49,7 +53,7 @@ def test_tags(profile: type[Profile], count: int, start: Start) -> None:
     assert listed.out.split() == names
 
 
-@every_profile
+@each_to_push_to
 def test_referrers_come_along(profile: type[Profile], start: Start) -> None:
     source, registry, back = start(Profile), start(profile), start(Profile)
     sbom = put_sbom(source.store, 'app', put_image(source.store, 'app'))
@@ -59,3 +63,72 @@ def test_referrers_come_along(profile: type[Profile], start: Start) -> None:
              '--verify=full', *QUICK).assert_success()
     for each in (registry.store.repositories['team/app'], back.store.repositories['app']):
         assert each.manifests[sbom] == source.store.repositories['app'].manifests[sbom]
+
+
+@every_profile
+def test_referrers_are_read(profile: type[Profile], start: Start) -> None:
+    registry, back = start(profile), start(Profile)
+    sbom = put_sbom(registry.store, 'team/app', put_image(registry.store, 'team/app'))
+    run_here('process', f'registry://{registry.host}/team/app:v1?referrers=true', f'registry://{back.host}/app:v1',
+             *QUICK).assert_success()
+    assert sbom in back.store.repositories['app'].manifests
+
+
+@every_profile
+def test_a_pattern_of_tags(profile: type[Profile], start: Start) -> None:
+    registry = start(profile)
+    for number in range(130):
+        put_image(registry.store, 'team/app', f'v{number}')
+    result = run_here('process', f'registry://{registry.host}/team/app:v1*', 'dir://out?unique_names=true', '--dry-run',
+                      *QUICK).assert_success()
+    assert sum(f'/team/app:v{number} ' in result.out for number in range(130)) == 41, result
+
+
+@each_to_push_to
+def test_an_index(profile: type[Profile], start: Start) -> None:
+    source, registry = start(Profile), start(profile)
+    put_index(source.store, 'app')
+    run_here('process', f'registry://{source.host}/app:v1?platform=all', f'registry://{registry.host}/team/app:v1',
+             '--verify=full', *QUICK).assert_success()
+    run_here('process', f'registry://{registry.host}/team/app:v1?platform=all', 'layout://out', '--verify=full',
+             *QUICK).assert_success()
+    kept = source.store.repositories['app']
+    assert registry.store.repositories['team/app'].find('v1') == kept.find('v1')
+    assert set(kept.manifests) | kept.blobs <= blobs_in(Path('out'))
+
+
+@each_to_push_to
+def test_a_copy_within_the_registry(profile: type[Profile], start: Start) -> None:
+    registry = start(profile)
+    put_image(registry.store, 'team/app')
+    run_here('process', f'registry://{registry.host}/team/app:v1', f'registry://{registry.host}/team/other:v2',
+             *QUICK).assert_success()
+    assert content_of(registry, 'team/other', 'v2') == content_of(registry, 'team/app')
+    if profile.mounts != 'none' and not profile.keeps_last_scope_only:
+        assert len(registry.heard('PUT', 'upload')) <= 1, 'layers are mounted'
+
+
+@pytest.mark.parametrize('profile', [each for each in PROFILES if each.realm], ids=lambda each: each.name)
+def test_tokens_that_run_out_unexpectedly(profile: type[Profile], start: Start, tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    source, registry = start(Profile), start(profile)
+    monkeypatch.setattr(authentication, '_YOUNG', 0.0)
+    for name in 'abcd':
+        put_image(source.store, name, variant=name)
+    registry.access.tokens_run_out_after = 40
+    (tmp_path / 'images').write_text(''.join(f'{source.host}/{name}:v1\n' for name in 'abcd'))
+    run_here('process', 'list://images', f'registry://{registry.host}/team/{{repository}}:{{tag}}', '-J', '1', *QUICK
+             ).assert_success()
+    assert registry.access.tokens_run_out_after < 0, 'they did'
+
+
+@pytest.mark.parametrize('profile', [each for each in PROFILES if each.name in ('docker-hub', 'ecr', 'gar', 'gitlab')],
+                         ids=lambda each: each.name)
+@pytest.mark.parametrize('protocol', ['HTTP/1.0', 'HTTP/1.1'])
+def test_old_servers_that_break_off(profile: type[Profile], protocol: str, start: Start) -> None:
+    bad = type('Bad', (profile, ), {'protocol': protocol, 'every': 7, 'busy': Refusal(0)})
+    source, registry = start(Profile), start(bad)
+    put_image(source.store, 'app')
+    run_here('process', f'registry://{source.host}/app:v1', f'registry://{registry.host}/team/app:v1',
+             '--verify=full', *QUICK).assert_success()
+    assert content_of(registry, 'team/app') == content_of(source, 'app')

@@ -27,10 +27,15 @@ class Access:
         self._profile = profile
         self._tokens: dict[str, _Scopes] = {}
         self.realm = ''
+        self.tokens_run_out_after = 0
+        """The number of further requests after which all tokens are no good any more; 0 for none."""
 
     def refusal(self, asked: Asked, repository: str, actions: str, other: str = '') -> Say | None:
         """Return the refusal of a request, None if it is allowed; `other` is a repository that must be readable."""
         profile, sent = self._profile, asked.authorization
+        self.tokens_run_out_after -= 1
+        if self.tokens_run_out_after == 0:
+            self._tokens.clear()
         needed = {(repository, action) for action in actions.split(',')} | ({(other, 'pull')} if other else set())
         if not profile.realm:
             is_known = self._is_login(sent)
@@ -63,10 +68,6 @@ class Access:
         lifetime = {'expires_in': profile.token_lifetime} if profile.token_lifetime else {}
         return Say(200, json.dumps({**dict.fromkeys(profile.token_fields, text), **lifetime}).encode(),
                    [('Content-Type', 'application/json')])
-
-    def forget_tokens(self) -> None:
-        """Let all tokens run out."""
-        self._tokens.clear()
 
     def _may(self, pair: tuple[str, str], is_known: bool) -> bool:
         repository, action = pair

@@ -104,5 +104,16 @@ class Mcr(Profile):
     name = 'mcr'
     redirects_blobs, redirects_heads = 307, True
     """To hosts of regions: https://github.com/microsoft/containerregistry/blob/main/docs/client-firewall-rules.md"""
-    ignores_page = True
+    ignores_page, is_read_only = True, True
     referrers = Refusal(404)
+
+
+class Kubernetes(Profile):
+    """The registry of Kubernetes (registry.k8s.io), which redirects to Artifact Registry."""
+
+    name = 'registry.k8s.io'
+    backend, is_read_only = Gar, True
+    """https://github.com/kubernetes/registry.k8s.io/issues/116"""
+    keeps_query = False
+    """https://github.com/kubernetes/registry.k8s.io/issues/326"""
+    catalog = Refusal(404)

@@ -22,6 +22,17 @@ def put_image(store: Store, repository: str, tag: str = 'v1', variant: str = '')
     return image.manifest.descriptor
 
 
+def put_index(store: Store, repository: str, tag: str = 'v1') -> None:
+    """Put an index of two images."""
+    entries = []
+    for number in range(2):
+        put = put_image(store, repository, f'part-{number}', variant=str(number))
+        entries.append({**put.to_json(), 'platform': {'os': 'linux', 'architecture': 'amd64'}})
+        del store.repositories[repository].tags[f'part-{number}']
+    document = {'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': entries}
+    store.repositories[repository].put(tag, (media_types.OCI_INDEX, json.dumps(document).encode()))
+
+
 def put_sbom(store: Store, repository: str, subject: Descriptor) -> str:
     """Put an artifact that refers to an image, also under the tag for registries without the API."""
     kept = store.repositories[repository]

@@ -56,3 +56,12 @@ class GitHub(Profile):
     """In 2021 pages had no Link and `last` did nothing: https://github.com/google/go-containerregistry/pull/1102"""
     settles_after = 2
     """https://github.com/p2pool-starter-stack/pithead/issues/429"""
+
+
+class Scarf(Profile):
+    """Names of one's own for GitHub's registry, such as lscr.io: all of it, `/v2/` too, is redirected there."""
+
+    name = 'scarf'
+    backend, redirects_ping, is_read_only = GitHub, True, True
+    """https://github.com/nix-community/docker-nixpkgs/issues/55"""
+    catalog = GitHub.catalog

@@ -27,6 +27,12 @@ class Profile:
     headers: Headers = ()
     """Sent with every answer."""
 
+    backend: 'type[Profile] | None' = None
+    """The registry that reads are redirected to."""
+    redirects_ping = False
+    keeps_query = True
+    is_read_only = False
+
     login: tuple[str, str] | None = None
     """Who may push; None for everybody."""
     is_public = True

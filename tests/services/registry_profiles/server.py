@@ -48,7 +48,10 @@ class ProfiledRegistry:
         self._uploads = UploadsOf(profile, self.store, lambda: f'http://{self.host}')
         self._listings = Listings(profile, self.store)
         self._unsettled: dict[tuple[str, str], int] = {}
-        self._manifests = self._limited = 0
+        self._manifests = 0
+        self._backend = ProfiledRegistry(profile.backend()) if profile.backend else None
+        if self._backend:
+            self._backend.store.share(self.store)
 
     @property
     def host(self) -> str:
@@ -58,7 +61,8 @@ class ProfiledRegistry:
     @property
     def asked(self) -> list[Asked]:
         """The requests so far."""
-        return [*self._registry.asked, *self._tokens.asked, *self._storage.asked]
+        behind = self._backend.asked if self._backend else []
+        return [*self._registry.asked, *self._tokens.asked, *self._storage.asked, *behind]
 
     def heard(self, method: str, path: str) -> list[Asked]:
         """Return the requests by a method to paths that match a regular expression."""
@@ -68,6 +72,8 @@ class ProfiledRegistry:
         """Empty the record of requests."""
         for server in (self._registry, self._tokens, self._storage):
             server.asked.clear()
+        if self._backend:
+            self._backend.forget()
 
     @contextmanager
     def running(self) -> Iterator['ProfiledRegistry']:
@@ -75,6 +81,8 @@ class ProfiledRegistry:
         with ExitStack() as stack:
             for server in (self._registry, self._tokens, self._storage):
                 stack.enter_context(server)
+            if self._backend:
+                stack.enter_context(self._backend.running())
             tokens = self._tokens if self.profile.has_token_host else self._registry
             self.access.realm = f'http://{tokens.host}{self.profile.realm}'
             yield self
@@ -83,6 +91,11 @@ class ProfiledRegistry:
         profile, count = self.profile, len(self._registry.asked)
         if self.profile.every and count % profile.every == 0:
             return refuse(profile.busy) if profile.busy.status else Say(silent=True)
+        if profile.is_read_only and asked.method not in ('GET', 'HEAD'):
+            return refuse(Refusal(405, 'UNSUPPORTED', 'the operation is unsupported'))
+        if self._backend and (profile.redirects_ping or asked.path not in ('/v2/', '/v2/_catalog')):
+            target = asked.target if profile.keeps_query else asked.path
+            return Say(307, b'', [('Location', f'http://{self._backend.host}{target}')])
         if profile.realm and asked.path == profile.realm:
             return self.access.token(asked)
         if upload := self._uploads.find(asked.path):

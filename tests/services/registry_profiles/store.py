@@ -65,6 +65,10 @@ class Store:
     repositories: defaultdict[str, Repository] = field(default_factory=lambda: defaultdict(Repository))
     content: dict[str, bytes] = field(default_factory=dict)
 
+    def share(self, other: 'Store') -> None:
+        """Have what another store has."""
+        self.repositories, self.content = other.repositories, other.content
+
     def put_blob(self, repository: str, data: bytes) -> str:
         """Keep a blob and return its digest."""
         digest = digest_of(data)
