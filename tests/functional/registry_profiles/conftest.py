@@ -1,22 +1,17 @@
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
+from occystrap_registry.distribution import settle_time
 from occystrap_registry.transport import retries
 from tests.services.registry_profiles import Profile
 from tests.services.registry_profiles.server import ProfiledRegistry
 
-
-class Start(Protocol):
-    """Starts a registry; new tags take a while to appear only if it `settles`."""
-
-    def __call__(self, profile: type[Profile], settles: bool = False) -> ProfiledRegistry:
-        """Return it."""
+Start = Callable[[type[Profile]], ProfiledRegistry]
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +24,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                             ('XDG_CONFIG_HOME', 'config')):
         monkeypatch.setenv(name, str(tmp_path / directory))
     monkeypatch.setattr(retries, '_FIRST', 0.001)
+    monkeypatch.setattr(settle_time, '_FIRST', 0.001)
     monkeypatch.chdir(tmp_path)
 
 
@@ -38,8 +34,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     logins = {}
     (tmp_path / 'docker').mkdir()
     with ExitStack() as stack:
-        def started(profile: type[Profile], settles: bool = False) -> ProfiledRegistry:
-            registry = stack.enter_context(ProfiledRegistry(profile(), settles).running())
+        def started(profile: type[Profile]) -> ProfiledRegistry:
+            registry = stack.enter_context(ProfiledRegistry(profile()).running())
             if registry.profile.login:
                 auth = base64.b64encode(':'.join(registry.profile.login).encode()).decode()
                 logins[registry.host] = {'auth': auth}

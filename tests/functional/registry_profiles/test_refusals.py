@@ -99,6 +99,6 @@ def test_a_name_that_does_not_exist(profile: type[Profile], start: Start) -> Non
 
 @pytest.mark.parametrize('profile', [each for each in PROFILES if each.settles_after], ids=named)
 def test_new_tags_that_take_a_while(profile: type[Profile], start: Start) -> None:
-    source, registry = start(Profile), start(profile, settles=True)
+    source, registry = start(Profile), start(profile)
     put_image(source.store, 'app')
     run_here('process', f'registry://{source.host}/app:v1', f'registry://{registry.host}/team/app:v1').assert_success()

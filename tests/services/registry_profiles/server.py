@@ -39,8 +39,7 @@ class _Server(Scripted):
 class ProfiledRegistry:
     """The registry; what it has is in `store`, `asked` are the requests to all of its hosts, in order of the hosts."""
 
-    def __init__(self, profile: Profile, settles: bool = False) -> None:
-        self._settles = settles
+    def __init__(self, profile: Profile) -> None:
         self.profile, self.store, self.access = profile, Store(), Access(profile)
         self._registry = _Server(self._answer, profile)
         self._tokens = _Server(self.access.token, profile)
@@ -160,7 +159,7 @@ class ProfiledRegistry:
         if kept.missing(asked.body):
             return refuse(Refusal(400, 'MANIFEST_BLOB_UNKNOWN', 'blob unknown to registry'))
         digest = kept.put(name, (kind, asked.body))
-        self._unsettled[repository, name] = profile.settles_after if self._settles else 0
+        self._unsettled[repository, name] = profile.settles_after
         subject = [('OCI-Subject', digest)] if profile.announces_subject and b'"subject"' in asked.body else []
         return Say(201, b'', [('Location', f'/v2/{repository}/manifests/{digest}'),
                               ('Docker-Content-Digest', digest), *subject])
