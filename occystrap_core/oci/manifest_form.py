@@ -131,8 +131,8 @@ def _layer_type(kind: str, layer: Descriptor, detect: Detect) -> str:
 def _require_no_zstd(manifest: Manifest, types: list[str]) -> None:
     for layer, media_type in zip(manifest.layers, types, strict=True):
         if media_type.endswith('zstd'):
-            raise OutputError(f'layer {layer.digest} is compressed with zstd, which {ManifestForm.DOCKER.text} lacks: '
-                              'copy to tar:// first, and from there with format=docker&compression=gzip')
+            raise OutputError(f'layer {layer.digest} is compressed with zstd, which {ManifestForm.DOCKER.text} lacks '
+                              '(a copy by way of tar:// compresses with compression=gzip)')
 
 
 def _require_no_referrer(document: Manifest | Index) -> None:

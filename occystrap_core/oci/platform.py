@@ -11,6 +11,8 @@ _ARCHITECTURES = {
     'x86_64': 'amd64', 'x86-64': 'amd64', 'aarch64': 'arm64', 'armv8l': 'arm64', 'i386': '386', 'i686': '386',
     'armhf': 'arm', 'armv7l': 'arm', 'armel': 'arm', 'armv6l': 'arm',
 }
+_VARIANTS = {'armhf': 'v7', 'armv7l': 'v7', 'armel': 'v6', 'armv6l': 'v6'}
+"""Variants that names of architectures stand for."""
 _DEFAULT_VARIANTS = {'arm64': 'v8', 'arm': 'v7', 'amd64': 'v1'}
 
 
@@ -53,8 +55,14 @@ class Platform(NamedTuple):
 
     @property
     def normal(self) -> 'Platform':
-        """This platform with the architecture's usual variant if it has none."""
-        return self._replace(variant=self.variant or _DEFAULT_VARIANTS.get(self.architecture, ''))
+        """This platform under the names that containerd uses, with the architecture's usual variant if it has none.
+
+        Some images say x86_64 or aarch64, after the machine that they were made on, or 8 for v8.
+        """
+        written = self.architecture.lower()
+        architecture = _ARCHITECTURES.get(written, written)
+        variant = self.variant.lower() or _VARIANTS.get(written, '') or _DEFAULT_VARIANTS.get(architecture, '')
+        return type(self)(self.os.lower(), architecture, f'v{variant}' if variant.isdigit() else variant)
 
     def to_json(self) -> dict[str, str]:
         """Return the fields of an index entry; an empty variant is left out."""
@@ -68,8 +76,8 @@ class Platform(NamedTuple):
 
     def satisfies(self, requested: 'Platform') -> bool:
         """Return whether this is the platform `requested`; a missing variant stands for the usual one."""
-        return (self.os, self.architecture) == (requested.os, requested.architecture) and (
-            not requested.variant or self.normal.variant == requested.variant)
+        actual, expected = self.normal, requested.normal
+        return actual[:2] == expected[:2] and (not requested.variant or actual.variant == expected.variant)
 
     def may_be(self, requested: 'Platform') -> bool:
         """Return whether a config's platform may be `requested`: many configs leave out the variant."""

@@ -41,7 +41,7 @@ class ManifestForms:
         self._is_known = isinstance(content, ImageIndex) or content.manifest is not None
         if content.referrers:
             self._fixed = self._fixed or 'its referrers refer to its digest'
-        if self._requested and self._require_form(content, self._requested) and content.referrers:
+        if self._requested and self._changes(content, self._requested) and content.referrers:
             raise UsageError(f'{content.reference}: referrers cannot be copied with format={self._requested.value}, '
                              'which changes the digest they refer to; leave out the format or referrers=true')
         if content.referrers:
@@ -129,13 +129,21 @@ class ManifestForms:
         lost = form is ManifestForm.DOCKER and has_annotations(document)
         self._notes[note] = lost or self._notes.get(note, False)
 
+    def _changes(self, content: Image | ImageIndex, form: ManifestForm) -> bool:
+        """Return whether anything must change to have a form; raises OutputError, with advice, as `_require_form` does.
+        """
+        try:
+            return self._require_form(content, form)
+        except OutputError as error:
+            several = ', or choose platforms with --platform' if isinstance(content, ImageIndex) else ''
+            raise OutputError(f'{content.reference}: {error}; leave out format={form.value}{several}') from None
+
     def _require_form(self, content: Image | ImageIndex, form: ManifestForm) -> bool:
         """Return whether anything must change to have a form; raises OutputError for what cannot have it."""
         if isinstance(content, ImageIndex):
             inner = [self._require_form(child.content, form) for child in content.children]
             if form is ManifestForm.DOCKER and any(isinstance(child.content, ImageIndex) for child in content.children):
-                raise OutputError(f'{content.reference}: {form.text} has no index within an index: choose one of its '
-                                  'platforms with --platform, or leave out the format')
+                raise OutputError(f'{form.text} has no index within an index')
             return any(inner) or ManifestForm.of(content.index) is not form
         if content.manifest is None or content is not content.source:
             return False  # the manifest is a new one
@@ -146,6 +154,6 @@ class ManifestForms:
 
     def _require_same_form(self, artifact: Manifest, form: ManifestForm) -> bool:
         if ManifestForm.of(artifact) is not form:
-            raise OutputError(f'{form.text} is for images alone, and {artifact.digest} is none, its config is a '
-                              f'{artifact.config.media_type}: choose platforms with --platform, or keep its format')
+            raise OutputError(f'{artifact.digest} is no image, its config is a {artifact.config.media_type}, and '
+                              f'{form.text} is for images alone')
         return False

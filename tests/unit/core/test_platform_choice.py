@@ -99,3 +99,16 @@ def test_malformed_kinds_and_annotations(fields: dict[str, object]) -> None:
 def test_an_image_is_told_from_an_artifact_by_its_media_types(config: str, layer: str | None, image: bool) -> None:
     layers = [Descriptor(layer, Digest.of(b'x'), 1)] if layer else []
     assert Manifest.build(Descriptor(config, Digest.of(b'{}'), 2), layers).is_image is image
+
+
+@pytest.mark.parametrize(('said', 'requested'), [
+    ('linux x86_64', 'linux/amd64'), ('Linux AMD64', 'linux/amd64'), ('linux aarch64', 'linux/arm64'),
+    ('linux arm64 8', 'linux/arm64/v8'), ('linux arm 7', 'linux/arm/v7'), ('linux armhf', 'linux/arm/v7'),
+    ('linux armel', 'linux/arm/v6'), ('linux i386', 'linux/386'), ('linux arm64', 'linux/arm64/8')])
+def test_platforms_under_other_names(said: str, requested: str) -> None:
+    actual, other = Platform(*said.split()), Platform('linux', 's390x')
+    assert actual.satisfies(Platform.parse(requested)) and actual.may_be(Platform.parse(requested))
+    assert not other.satisfies(Platform.parse(requested)) and not actual.satisfies(other)
+    entries = [Descriptor(media_types.OCI_MANIFEST, Digest.of(each.encode()), 1, platform)
+               for each, platform in (('a', other), ('b', actual))]
+    assert Index.build(entries).select(Platform.parse(requested)).digest == Digest.of(b'b')

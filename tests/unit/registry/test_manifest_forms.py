@@ -131,7 +131,7 @@ def test_a_tar_has_no_digest_that_changes(source: str, tmp_path: Path, choosy: A
 
 @pytest.mark.parametrize(('options', 'words'), [
     ('app:zstd', ["Docker's format lacks", 'zstd', 'compression=gzip']),
-    ('many:v1?platform=all', ["Docker's format is for images alone", 'or keep its format'])])
+    ('many:v1?platform=all', ["Docker's format is for images alone", 'leave out format=docker, or choose platforms'])])
 def test_what_docker_has_no_format_for(options: str, words: list[str], source: str, settings: Settings, choosy: Any,
                                        ) -> None:
     target, storage = choosy()
