@@ -143,7 +143,8 @@ class Settings:
     written to it, before that is an error; 0 if nothing was. `rate_limit`: requests a second to one host, None for no
     limit. `ca_file`: certificates of authorities to trust in addition to the system's. `login`: user and password from
     --username, for any server that needs them. `platform`: the platform to take of an index, None for this machine's;
-    `platforms`: the choice of several or all of them, None for one. `temporary`: directory for spooled data.
+    `platforms`: the choice of several or all of them, None for one. `whole_index`: an index is taken as a whole if no
+    platform is chosen, since the destination holds indexes. `temporary`: directory for spooled data.
     `credentials`: user and password by host[:port], from URIs and options; kept in memory only, so that the verifier of
     the same run has them and no receipt does. `rebuild_index`: rebuild a damaged list of a destination's images, even
     if entries are lost. `replace_index`: a single image may replace an index of several. `force`: overwrite files that
@@ -166,6 +167,7 @@ class Settings:
     login: tuple[str, str] | None = field(default=None, repr=False)
     platform: Platform | None = None
     platforms: PlatformChoice | None = None
+    whole_index: bool = False
     temporary: str = field(default_factory=_temporary_directory)
     replace_index: bool = False
     force: bool = False
@@ -196,13 +198,16 @@ class Settings:
             self.jobs, 'worker', first=len(os.sched_getaffinity(0))))
 
     def platform_choice(self, option: str | None) -> PlatformChoice | None:
-        """Return what to take of an index, by a scheme's option or else for the whole run; None if neither is given.
+        """Return what to take of an index, by a scheme's option or else for the whole run.
 
-        Raises UsageError for an option that names no platform.
+        If neither is given that is everything for destinations that hold indexes, otherwise None. Raises UsageError for
+        an option that names no platform.
         """
         if option:
             return PlatformChoice.parse(option)
-        return PlatformChoice((self.platform,)) if self.platform else self.platforms
+        if self.platform:
+            return PlatformChoice((self.platform,))
+        return self.platforms or (PlatformChoice() if self.whole_index else None)
 
     def settled(self) -> 'Settings':
         """Return these settings for looking at what was written long ago, which has no time to settle."""

@@ -51,7 +51,8 @@ class WriterScheme(NamedTuple):
     the receipts of their images. It names a function that takes the Location that the user gave `occystrap verify`, its
     options unparsed, and returns a KeptReceipts; how a path names one of several images is up to the plugin. It raises
     UsageError, OutputError. `expects` are the kinds of expectation, besides layers, that every receipt of this scheme
-    has: a receipt that lacks one is refused.
+    has: a receipt that lacks one is refused. `whole_indexes` returns whether indexes are copied to a location as they
+    are, with all platforms, unless the user asks for one; its writer must have `holds_indexes`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class WriterScheme(NamedTuple):
     reports_only: bool = False
     kept_receipts: str = ''
     expects: Sequence[str] = ()
+    whole_indexes: Callable[[Location], bool] = lambda location: False
 
 
 class FilterKind(NamedTuple):

@@ -50,8 +50,8 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers copied in parallel, in total.')
 @click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
               help='Number of images copied in parallel, if the source names several.')
-@click.option('--platform', help='Platforms of a multi-platform image: linux/arm64, a list with commas, or all '
-              '(default: what fits this machine).')
+@click.option('--platform', help='Platforms of a multi-platform image: linux/arm64, host for this machine\'s, a list '
+              'with commas, or all (default: all where the destination holds indexes, else host).')
 @click.option('--replace-index', is_flag=True,
               help='Let a single image replace an index of several platforms at the destination.')
 @click.option('--dry-run', is_flag=True, help='Only show what would be copied, and what is there already.')

@@ -71,7 +71,12 @@ def _several(reader: ManifestReader, index: Index, choice: PlatformChoice,
     """Return the index, or a selection of its entries; referrers of the whole index do not apply to a selection."""
     if choice.platforms:
         index = without_covers(reader, index)
-    opened = reader.index(index, with_platforms(reader, index, choice).places(choice))
+    try:
+        opened = reader.index(index, with_platforms(reader, index, choice).places(choice))
+    except (ImageNotFound, InvalidImage) as error:
+        if choice.platforms:
+            raise
+        raise error.renamed(f'{error}; to take one image of the index, give --platform, such as host') from None
     if find_referrers:
         digests = _digests_of(opened)
         complete = len(opened.children) == len(index.manifests)

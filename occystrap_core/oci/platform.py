@@ -28,7 +28,12 @@ class Platform(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the platform written as `os/architecture[/variant]`; raises UsageError for anything else."""
+        """Return the platform written as `os/architecture[/variant]`, or as `host` for this machine's.
+
+        Raises UsageError for anything else.
+        """
+        if text.strip().lower() == 'host':
+            return cls.of_host()
         parts = text.strip().lower().split('/')
         if not 2 <= len(parts) <= 3 or not all(_WORD.fullmatch(part) for part in parts):
             raise UsageError(f'platform {text!r} is not of the form os/architecture[/variant], such as linux/arm64/v8')
@@ -94,7 +99,7 @@ class PlatformChoice(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the choice written as `all`, `os/arch[/variant]`, or several of these with commas.
+        """Return the choice written as `all`, `host`, `os/arch[/variant]`, or several of these with commas.
 
         Raises UsageError for anything else.
         """

@@ -55,4 +55,4 @@ def selection_note(opened: Image | ImageIndex) -> list[str]:
         return []
     index = f'index {opened.origin.digest}' if opened.origin and opened.origin.digest else 'index'
     return [f'{opened.reference}: {len(taken)} of {len(there)} platforms of the {index}: {", ".join(taken)} '
-            '(--platform=all takes all)']
+            '(--platform chooses)']

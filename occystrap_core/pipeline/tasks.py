@@ -3,6 +3,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import NamedTuple, Self
@@ -20,7 +21,7 @@ from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
-    destination_location, open_filters, open_output, open_source, require_many, source_location,
+    destination_location, open_filters, open_output, open_source, require_many, source_location, takes_whole_indexes,
 )
 from occystrap_core.settings import Settings
 from occystrap_core.version import __version__
@@ -200,7 +201,7 @@ class TaskList:
 
     def _orders(self, entry: ListedImage, listed: bool = False) -> Iterator[_Order]:
         """Yield what to do for one entry; the entries of a list take its place."""
-        settings = self._settings.choosing(entry.platform) if entry.platform else self._settings
+        settings = self._choice(entry)
         opened = open_source(self._plugins, source_location(self._plugins, entry.source), settings)
         if isinstance(opened, ImageInput):
             self._closing.callback(opened.close)
@@ -214,6 +215,16 @@ class TaskList:
                 inner = each._replace(destination=each.destination or entry.destination, filters=inherited)
                 with _naming_entry(each):
                     yield from self._orders(inner, listed=True)
+
+    def _choice(self, entry: ListedImage) -> Settings:
+        """Return the settings with the entry's choice of platforms: by default all where its destination holds indexes.
+        """
+        if entry.platform:
+            return self._settings.choosing(entry.platform)
+        if entry.destination is None:
+            return self._settings
+        destination = destination_location(self._plugins, entry.destination)
+        return replace(self._settings, whole_index=takes_whole_indexes(self._plugins, destination))
 
     def _order(self, opened: ImageInput, entry: ListedImage, settings: Settings) -> _Order:
         if entry.destination is None:

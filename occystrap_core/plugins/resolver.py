@@ -24,6 +24,11 @@ def destination_location(plugins: Plugins, uri: str) -> Location:
     return _location(plugins.find(WriterScheme, parse_uri(uri).scheme), uri)
 
 
+def takes_whole_indexes(plugins: Plugins, destination: Location) -> bool:
+    """Return whether images with indexes are copied to a destination as they are, unless the user asks for one."""
+    return plugins.find(WriterScheme, destination.scheme).whole_indexes(destination)
+
+
 def open_source(plugins: Plugins, location: Location, settings: Settings) -> ImageInput | ImageList:
     """Return the input, or the list of sources, at a location; raises PluginError if its code cannot be loaded.
 

@@ -56,7 +56,7 @@ def register_writers() -> Iterable[WriterScheme]:
                'given, the other)'),
         *CONNECTION,
     ], 'push to a registry, except blobs that it has already',
-        many=Many(False, reason='it names one tag'))]
+        many=Many(False, reason='it names one tag'), whole_indexes=lambda location: True)]
 
 
 @hookimpl

@@ -20,6 +20,12 @@ def test_choices(text: str, platforms: tuple[Platform, ...]) -> None:
     assert PlatformChoice.parse(str(choice)) == choice
 
 
+@pytest.mark.parametrize('text', ['host', ' Host '])
+def test_this_machine_is_a_choice(text: str) -> None:
+    assert PlatformChoice.parse(text).one == Platform.of_host()
+    assert PlatformChoice.parse(f'{text},linux/s390x').platforms == (Platform.of_host(), Platform('linux', 's390x'))
+
+
 @pytest.mark.parametrize('text', ['', ',', 'linux/amd64,', 'all,linux/amd64', 'linux', 'linux/amd64;linux/arm64'])
 def test_what_is_no_choice(text: str) -> None:
     with pytest.raises(UsageError, match='is not of the form os/architecture'):
