@@ -20,7 +20,8 @@ def load(target: str) -> Any:
 class InputScheme(NamedTuple):
     """A scheme that images can be read from; `factory` names a class called with (location, settings).
 
-    It returns an ImageInput or ImageList, and is called once for each source that is named (see ImageInput).
+    It returns an ImageInput or ImageList, and is called once for each source that is named (see ImageInput). `instead`
+    says what to do for who gives a scheme that is no destination as one.
     """
 
     name: str
@@ -28,6 +29,7 @@ class InputScheme(NamedTuple):
     options: Sequence[Option] = ()
     help: str = ''
     aliases: Sequence[str] = ()
+    instead: str = ''
 
 
 class Many(NamedTuple):

@@ -121,6 +121,10 @@ class Plugins:
         for plugin in self.failed:
             if name == plugin.name or official == plugin.distribution:
                 return PluginError(f'{name!r}: its plugin {plugin} failed: {plugin.failure}')
+        if kind is WriterScheme:
+            for _, each in self.declared(InputScheme):
+                if each.instead and name in (each.name, *each.aliases):
+                    return UnknownScheme(f'{name}:// is a source only: {each.instead}')
         known = sorted({declaration.name for _, declaration in self.declared(kind)})
         if official:
             return UnknownScheme(f'no installed plugin has {name}:// as {what}: pip install {official}')

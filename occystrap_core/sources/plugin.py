@@ -10,8 +10,10 @@ def register_inputs() -> Iterable[InputScheme]:
     """Return the sources that name others."""
     return [
         InputScheme('list', 'occystrap_core.sources.list_file:ListFile',
-                    help='the images that a file names, a reference or URI a line, # for comments; list://- is stdin'),
+                    help='the images that a file names, a reference or URI a line, # for comments; list://- is stdin',
+                    instead='give the destination of the images that it names'),
         InputScheme('plan', 'occystrap_core.sources.plan:Plan',
                     help='a plan in TOML, or in YAML where the name ends in .yaml or .yml: images with destinations, '
-                         'platforms and filters'),
+                         'platforms and filters',
+                    instead='its images have destinations in it; leave out DEST where it is the source'),
     ]

@@ -19,7 +19,8 @@ def register_inputs() -> Iterable[InputScheme]:
                     'an image of a Docker or Podman daemon, by name, digest or ID, or all that match a pattern: '
                     'docker://team/*:v1.*'),
         InputScheme('dockerpush', 'occystrap_docker.push.input:DockerPushInput', [exclude, *CONNECTION, FALLBACK],
-                    'the same, pushed by the daemon to a temporary registry within occystrap'),
+                    'the same, pushed by the daemon to a temporary registry within occystrap',
+                    instead='give docker:// as destination'),
     ]
 
 

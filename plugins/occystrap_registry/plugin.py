@@ -41,7 +41,8 @@ def register_inputs() -> Iterable[InputScheme]:
                                  'default)', secret=True),
             Option('host', default='quay.io', help='host of the Quay registry'),
             *_IMAGES,
-        ], 'images of an organisation on Quay: quay://organisation/repository:tag, repository and tag may be patterns'),
+        ], 'images of an organisation on Quay: quay://organisation/repository:tag, repository and tag may be patterns',
+            instead='push to registry://quay.io/ORGANISATION/REPOSITORY:TAG'),
     ]
 
 

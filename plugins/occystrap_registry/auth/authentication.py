@@ -90,6 +90,10 @@ class Authentication:
         return (f'{host} requires credentials: log in with occystrap login (or docker login, podman login), '
                 'set OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD, or give ?username=')
 
+    def hint(self) -> str:
+        """Return what to add to `it does not exist`, which may be said to who is not logged in; empty with a login."""
+        return '' if self._login() else ' for who is not logged in (occystrap login)'
+
     def redact(self, text: str) -> str:
         """Return `text`, which a server sent, without the secrets that were sent to the server."""
         for secret in sorted(self._grants.secrets(), key=len, reverse=True):

@@ -10,7 +10,7 @@ from occystrap_core.oci import parse_json
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.answers import Reply
-from occystrap_registry.transport.hosts import is_loopback, is_metadata
+from occystrap_registry.transport.hosts import is_loopback, is_metadata, is_possible_port
 from occystrap_registry.transport.http_library import httpx
 
 _LIFETIME = 60.0
@@ -59,8 +59,11 @@ def token_url(challenge: Challenge, scope: str, registry: httpx.URL) -> httpx.UR
     realm = challenge.parameters['realm']
     try:
         url = httpx.URL(f'{realm}{"&" if "?" in realm else "?"}{text}' if text else realm)
+        is_possible = is_possible_port(url.port)
     except (httpx.InvalidURL, ValueError):
-        raise AccessDenied(f'{registry.netloc.decode()} names a malformed URL as the source of tokens') from None
+        is_possible = False
+    if not is_possible:
+        raise AccessDenied(f'{registry.netloc.decode()} names a malformed URL as the source of tokens')
     _refuse_bad_realm(url, registry)
     return url
 

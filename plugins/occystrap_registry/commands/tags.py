@@ -9,7 +9,7 @@ from occystrap_core.oci import has_glob, natural_key
 from occystrap_registry.distribution.catalog import PAGE, list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.plugin import CONNECTION
-from occystrap_registry.transport.address import parse_address
+from occystrap_registry.transport.address import parse_address, split_userinfo
 
 _SCHEME = 'registry'
 
@@ -45,11 +45,11 @@ def _location(text: str) -> Location:
     if not text.startswith(f'{_SCHEME}://') and '://' in text:
         raise UsageError(f'{text.partition("://")[0]}:// cannot be listed: give registry://host/repository')
     written = Location.parse(text, CONNECTION)
-    named = written.path.rpartition('@')[2]
+    named = split_userinfo(written.path)[1]
     if has_glob(named.partition('/')[2]):
         raise UsageError(f'{_SCHEME}://{named} is a pattern: occystrap process --dry-run lists what it matches')
-    if '/' in named and ':' in named.rpartition('/')[2] or named.startswith('sha256:'):
-        raise UsageError(f'{written} names one image: leave out its tag or digest')
+    if '/' in named and (':' in named.rpartition('/')[2] or '@' in named):
+        raise UsageError(f'{_SCHEME}://{named} names one image: leave out its tag or digest')
     return written.with_path(written.path.removesuffix('/'))
 
 

@@ -55,7 +55,8 @@ def list_tags(client: RegistryClient, repository: str, page: int = PAGE) -> Iter
                      is_tag, page)
     reply = _first(client, listed)
     if reply.status == 404:
-        raise ImageNotFound(f'{name} does not exist: {client.address.host} has no such repository')
+        raise ImageNotFound(f'{name} does not exist: {client.address.host} has no such repository'
+                            f'{client.authentication.hint()}')
     yield from _names(client, listed, reply)
 
 
@@ -67,9 +68,10 @@ def list_repositories(client: RegistryClient, page: int = PAGE) -> Iterator[str]
     try:
         reply = _first(client, listed)
     except AccessDenied as error:
-        raise AccessDenied(f'{host} has no public catalog: {_ALTERNATIVE}; or {error}') from None
+        raise AccessDenied(f'the catalog of {host} cannot be read: {error}; or {_ALTERNATIVE}') from None
     if reply.status in (401, 403):
-        raise AccessDenied(f'{host} denies access to its catalog (HTTP {reply.status}): {_ALTERNATIVE}')
+        raise AccessDenied(f'{host} denies access to its catalog (HTTP {reply.status}): '
+                           f'{client.authentication.advice()}; or {_ALTERNATIVE}')
     if reply.status in _NO_CATALOG or (reply.status != 200 and b'"UNSUPPORTED"' in reply.body[:_QUERY]):
         raise ServiceError(f'{host} has no catalog (HTTP {reply.status}): {_ALTERNATIVE}')
     yield from _names(client, listed, reply)

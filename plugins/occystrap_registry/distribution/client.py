@@ -241,7 +241,13 @@ class RegistryClient:
         headers = {**headers, 'Content-Length': str(len(form))} if form else dict(headers)
         authorization = headers.pop('Authorization', None)
         method, body = ('POST', lambda: [memoryview(form)]) if form else ('GET', None)
-        return whole_reply(attempts, lambda: self._connections.send(method, url, headers, body, authorization))
+        try:
+            return whole_reply(attempts, lambda: self._connections.send(method, url, headers, body, authorization))
+        except ServiceUnavailable as error:
+            if url.netloc.decode().lower() == self.address.host:
+                raise
+            text = str(error).removesuffix(f' ({self.address.host} redirects there)')
+            raise ServiceUnavailable(f'{text} ({self.address.host} names it as the source of tokens)') from None
 
 
 def _may_require_authorization(answer: Answer, sent: str | None) -> bool:

@@ -95,7 +95,7 @@ def _not_found(client: RegistryClient, tag_or_digest: str | Digest) -> str:
     except (OccystrapError, ValueError):
         return f'{name} does not exist'
     if tags is None:
-        return f'{name} does not exist: {host} has no such repository'
+        return f'{name} does not exist: {host} has no such repository{client.authentication.hint()}'
     is_digest = isinstance(tag_or_digest, Digest)
     import difflib  # late, as only errors need it
     near = tags[:5] if is_digest else difflib.get_close_matches(tag_or_digest, tags, n=5, cutoff=0.0)

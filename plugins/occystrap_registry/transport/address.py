@@ -6,12 +6,12 @@ from occystrap_core import Location, Place, Settings, UsageError
 from occystrap_core.oci import Digest, Reference, split_pattern
 from occystrap_registry.credentials.given_credentials import given_credentials
 from occystrap_registry.credentials.logins import Credentials
-from occystrap_registry.transport.hosts import is_loopback
+from occystrap_registry.transport.hosts import is_loopback, is_possible_port
 from occystrap_registry.transport.http_library import httpx
 
 _HUB = ('docker.io', 'index.docker.io')
 _HUB_API = 'registry-1.docker.io'
-_LAST_PORT, _LONGEST_LABEL = 65535, 63  # RFC 9293, 3.1; RFC 1035, 2.3.4
+_LONGEST_LABEL = 63  # RFC 1035, 2.3.4
 _DIGEST = re.compile(r'sha\d+:[^/]*|[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Fa-f]{32,}')
 
 
@@ -76,7 +76,7 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
     Repository and tag may be patterns if `patterns`. Credentials in the URI or its options are kept for the verifier
     in `settings.credentials` only.
     """
-    userinfo, named = _split_userinfo(location.path)
+    userinfo, named = split_userinfo(location.path)
     pattern = _pattern(named)
     if pattern and not patterns:
         raise UsageError(f'registry://{named} is a pattern, which only sources can have: use fields such as '
@@ -102,8 +102,8 @@ def possible_host(host: str) -> str:
         is_name, labels, port = False, [], None
     if not is_name or any(len(label) > _LONGEST_LABEL for label in labels):
         raise UsageError(f'{host[:80]!r} cannot be the name of a registry: HOST[:PORT] is expected') from None
-    if port is not None and not 0 < port <= _LAST_PORT:
-        raise UsageError(f'{host[:80]!r} has an impossible port: the highest is {_LAST_PORT}')
+    if not is_possible_port(port):
+        raise UsageError(f'{host[:80]!r} has an impossible port: the highest is 65535')
     return host.lower()
 
 
@@ -115,7 +115,7 @@ def _pattern(named: str) -> Reference | None:
                      ) if found else None
 
 
-def _split_userinfo(path: str) -> tuple[str, str]:
+def split_userinfo(path: str) -> tuple[str, str]:
     """Return what is before the @ of `user:password@host/…`, and the rest; a digest has its own @."""
     head, at, tail = path.rpartition('@')
     if not (at and _DIGEST.fullmatch(tail)):

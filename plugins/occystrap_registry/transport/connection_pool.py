@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
 
-from occystrap_core import Settings, __version__
+from occystrap_core import ServiceError, Settings, __version__
 from occystrap_core.files import Patience
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Stream
@@ -43,7 +43,12 @@ class Connection:
         """Return the answer, its body unread; raises httpx.TransportError."""
         request = self._client.build_request(method, url, headers=headers, content=cast(Iterable[bytes] | None, body))
         self._network.begin_request()
-        response = self._client.send(request, stream=True)
+        try:
+            response = self._client.send(request, stream=True)
+        except httpx.RemoteProtocolError as error:
+            if 'in location header' in str(error):  # of httpx itself, which looks at redirects that it shall not follow
+                raise ServiceError(f'{url.netloc.decode()} redirects to a malformed URL') from None
+            raise
         try:
             stream_of(response).begin_body(_body_length(response))
         except httpx.TransportError:

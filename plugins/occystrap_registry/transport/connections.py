@@ -8,7 +8,7 @@ from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.answers import Answer
 from occystrap_registry.transport.connection_pool import Connection, ConnectionPool
 from occystrap_registry.transport.endpoint import keep_pace
-from occystrap_registry.transport.hosts import is_loopback, is_metadata
+from occystrap_registry.transport.hosts import is_loopback, is_metadata, is_possible_port
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.network import RefusedAddress
 from occystrap_registry.transport.tls import context_for
@@ -50,7 +50,7 @@ class Connections:
             with answer:
                 answer.whole(_REDIRECT_BODY)  # so that the connection can be used again
             target = follow(target, location)
-        raise ServiceError(f'{url.host} redirects more than {_REDIRECTS} times')
+        raise ServiceError(f'{url.netloc.decode()} redirects more than {_REDIRECTS} times')
 
     def close(self) -> None:
         """Interrupt threads that wait for an answer, and refuse further requests."""
@@ -81,7 +81,8 @@ class Connections:
             raise self._refusal(url, str(error)) from None
         except UnicodeError:
             give_back()
-            raise ServiceUnavailable(f'{url.host} is not a valid host name') from None
+            by_redirect = '' if self._is_named(url) else f' ({self._address.host} redirects there)'
+            raise ServiceUnavailable(f'{url.host[:80]} is not a valid host name{by_redirect}') from None
         except BaseException:
             give_back()
             raise
@@ -117,19 +118,23 @@ def follow(origin_url: httpx.URL, location: str) -> httpx.URL:
 
     A registry behind a proxy for TLS may write http for itself: https is kept there.
     """
+    host = origin_url.netloc.decode()
     try:
         target = origin_url.join(location)
+        is_possible = is_possible_port(target.port)
     except (httpx.InvalidURL, ValueError):
-        raise ServiceError(f'{origin_url.host} redirects to a malformed URL') from None
+        is_possible = False
+    if not is_possible:
+        raise ServiceError(f'{host} redirects to a malformed URL')
     if target.scheme not in ('http', 'https') or not target.host:
-        raise ServiceError(f'{origin_url.host} redirects to a URL that is not http or https')
+        raise ServiceError(f'{host} redirects to a URL that is not http or https')
     if origin_url.scheme == 'https' and target.scheme == 'http' and target.host == origin_url.host and (
             target.port in (None, origin_url.port)):
         target = target.copy_with(scheme='https', port=origin_url.port)
     if origin_url.scheme == 'https' and target.scheme == 'http':
-        raise ServiceError(f'{origin_url.host} redirects from https to http, which is refused')
+        raise ServiceError(f'{host} redirects from https to http, which is refused')
     if is_metadata(target.host) and target.host != origin_url.host:
-        raise ServiceError(f'{origin_url.host} redirects to {target.host}, which is refused')
+        raise ServiceError(f'{host} redirects to {target.host}, which is refused')
     return target
 
 

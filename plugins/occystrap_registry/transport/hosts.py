@@ -11,6 +11,11 @@ _SERVICES = ('metadata.google.internal', '169.254.169.254', '169.254.169.253', '
 _NAT64 = ipaddress.IPv6Network('64:ff9b::/96')
 
 
+def is_possible_port(port: int | None) -> bool:
+    """Return whether a URL may have this port (RFC 9293, 3.1), None for the default one."""
+    return port is None or 0 < port < 1 << 16
+
+
 def is_loopback(host: str) -> bool:
     """Return whether `host[:port]` is this machine."""
     name = _name(host)
