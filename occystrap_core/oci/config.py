@@ -44,7 +44,8 @@ class ImageConfig:
             config = cls.parse(raw)
         except InvalidImage as error:
             return error.rule == AMBIGUOUS and b'rootfs' in raw.lower()  # it is refused as an image
-        return len(config.diff_ids) == layers and _names_platform(config.document)
+        has_rootfs = isinstance(config.document.get('rootfs'), dict)
+        return has_rootfs and len(config.diff_ids) == layers and _names_platform(config.document)
 
     @cached_property
     def document(self) -> dict[str, Any]:

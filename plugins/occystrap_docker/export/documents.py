@@ -46,7 +46,7 @@ class Documents:
         """
         matching = []
         for digest, document in self._below(root):
-            if 'rootfs' not in document and not ImageConfig.describes(self._raw[digest], len(diff_ids)):
+            if 'rootfs' not in document and (diff_ids or not _may_be_config(document)):
                 continue
             config = ImageConfig.parse(self._raw[digest])
             if config.diff_ids == tuple(diff_ids):
@@ -102,6 +102,11 @@ class Documents:
             manifests = document.get('manifests')
             entries = [document.get('config'), *(manifests if isinstance(manifests, list) else [])]
             todo += [Digest(entry['digest']) for entry in entries if isinstance(entry, dict) and 'digest' in entry]
+
+
+def _may_be_config(document: dict[str, Any]) -> bool:
+    """Return whether a document may be the config of an image without layers, which may have no rootfs."""
+    return bool(document.get('architecture') or document.get('os')) and not {'layers', 'manifests'} & document.keys()
 
 
 def _may_matter(raw: bytes) -> bool:

@@ -12,7 +12,8 @@ from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.distribution.uploads import whole
 from occystrap_registry.transport.answers import Reply
 
-_ABOUT_FORM = {'MANIFEST_INVALID', 'MANIFEST_UNVERIFIED', 'TAG_INVALID', 'UNSUPPORTED', 'UNKNOWN', 'INVALID_REQUEST'}
+_SURELY_ABOUT_FORM = {'MANIFEST_INVALID', 'UNSUPPORTED'}
+_ABOUT_FORM = {*_SURELY_ABOUT_FORM, 'MANIFEST_UNVERIFIED', 'TAG_INVALID', 'UNKNOWN', 'INVALID_REQUEST'}
 """Codes with which registries refuse a manifest whose form they do not take (also OpenShift, ECR, old Quay)."""
 _WITHOUT_CODE = (400, 406, 415, 422, 501)
 _NOT_YET = {'MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN'}
@@ -100,4 +101,6 @@ def _is_about_form(reply: Reply) -> bool:
     codes = set(error_codes(reply))
     if reply.status in (401, 403, 429):
         return False
+    if reply.status >= 500 and reply.status != 501:
+        return bool(codes) and codes <= _SURELY_ABOUT_FORM
     return codes <= _ABOUT_FORM if codes else reply.status in _WITHOUT_CODE

@@ -62,17 +62,20 @@ def is_read(written: Written, tmp_path: Path, server: Scripted, *rules: str, pla
 def test_the_config_says_what_it_is(media_type: str | None, tmp_path: Path, server: Scripted) -> None:
     edit = untyped(CONFIG) if media_type is None else instead(f'"{CONFIG}"', f'"{media_type}"')
     expected = {'config-media-type', 'media-types-mixed'} if 'docker' in (media_type or '') else {'config-media-type'}
-    is_read(Written({'manifest': edit}), tmp_path, server, *expected)
+    places = PLACES if media_type == 'application/octet-stream' else ('registry',)
+    is_read(Written({'manifest': edit}), tmp_path, server, *expected, places=places)
 
 
 @pytest.mark.parametrize(('media_type', 'blob'), [
     ('application/octet-stream', BLOB), ('application/octet-stream', TAR), ('', BLOB), ('application/x-gzip', BLOB),
     ('application/gzip', zstandard.compress(TAR)), ('application/x-tar', TAR), ('application/tar+gzip', BLOB),
     (f'{OCI}.layer.v1.tar.gzip', BLOB), (f'{OCI}.layer.v1.tar+gz', BLOB), (f'{OCI}.layer.tar+gzip', BLOB),
-    (f'{OCI}.serialization.rootfs.tar.gzip', BLOB), (f'{OCI}.layer.v1.TAR+GZIP', BLOB)])
+    (f'{OCI}.serialization.rootfs.tar.gzip', BLOB), (f'{OCI}.layer.v1.TAR+GZIP', BLOB)],
+    ids=map(str, range(12)))
 def test_the_diff_id_says_what_a_layer_is(media_type: str, blob: bytes, tmp_path: Path, server: Scripted) -> None:
-    is_read(Written({'manifest': instead(f'"{LAYER}"', f'"{media_type}"')}, blob=blob), tmp_path, server,
-            'layer-media-type')
+    written = Written({'manifest': instead(f'"{LAYER}"', f'"{media_type}"')}, blob=blob)
+    places = PLACES if media_type == 'application/octet-stream' else ('registry',)
+    is_read(written, tmp_path, server, 'layer-media-type', places=places)
 
 
 def test_types_of_docker_in_a_manifest_of_oci(tmp_path: Path, server: Scripted) -> None:
@@ -127,6 +130,7 @@ def test_layers_that_the_config_does_not_list_stay_refused(tmp_path: Path, serve
 @pytest.mark.parametrize(('config', 'manifest'), [
     (lambda text: '{}', instead(f'"{CONFIG}"', '"application/octet-stream"')),
     (lambda text: '{}', instead(f'"{CONFIG}"', '""')),
+    (lambda text: '{"os": "linux", "architecture": "amd64"}', instead(f'"{CONFIG}"', '"application/json"')),
     (lambda text: '[1]', instead(f'"{CONFIG}"', '"application/json"')),
     (lambda text: 'no JSON', instead(f'"{CONFIG}"', '"text/plain"')),
     (lambda text: '{"os": "linux", "OS": "x"}', instead(f'"{CONFIG}"', '"application/json"')),
@@ -197,7 +201,7 @@ def test_an_entry_says_what_a_manifest_without_a_type_is(tmp_path: Path, server:
     assert kind in json.dumps(described)
 
 
-@pytest.mark.parametrize('blob', [gzipped(TAR), zstandard.compress(TAR), TAR])
+@pytest.mark.parametrize('blob', [gzipped(TAR), zstandard.compress(TAR), TAR], ids=['gzip', 'zstd', 'plain'])
 @pytest.mark.parametrize('media_type', [f'{OCI}.layer.v1.tar', LAYER, 'application/octet-stream'])
 def test_filters_read_what_is_there(media_type: str, blob: bytes, tmp_path: Path, server: Scripted) -> None:
     edit = instead(f'"{LAYER}"', f'"{media_type}"')
