@@ -32,7 +32,7 @@ class DeviceFile(ChunkedSource):
         self._end = end if size is None else min(end, offset + size)
 
     def _open(self, path: str | os.PathLike[str]) -> int:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block
+        flags = os.O_RDONLY | os.O_NONBLOCK  # a FIFO must not block
         try:
             return os.open(path, flags | os.O_DIRECT)
         except OSError:

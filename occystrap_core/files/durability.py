@@ -42,7 +42,7 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 
 def sync_directory(path: str) -> None:
     """Flush the names in a directory to the device, so that a rename survives a power failure; raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -55,7 +55,7 @@ def append(target: str, text: str) -> None:
 
 def _opened(target: str) -> int:
     """Return a descriptor of a new file, which no link leads to, or of the file that is there."""
-    flags = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+    flags = os.O_APPEND | os.O_NOCTTY
     with suppress(FileExistsError):
         return os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, 0o666)
     return os.open(target, flags | (os.O_RDWR if os.path.isfile(target) else os.O_WRONLY))
@@ -76,7 +76,7 @@ def _require_reports(target: str) -> None:
     if not os.path.exists(target):
         raise UsageError(f'{target} is a link that leads nowhere: name the file itself')
     if os.path.isfile(target):
-        descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(target, os.O_RDONLY)
         try:
             _require_lines(descriptor, target)
         finally:

@@ -74,14 +74,14 @@ class ReceiptFile:
         return self._descriptor
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOCTTY
         with suppress(FileExistsError):
             descriptor = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, 0o666)
             self._created = True
             return descriptor
         if not os.path.exists(self.path):
             raise UsageError(f'{self.path} is a link that leads nowhere: name the receipt file itself')
-        return os.open(self.path, flags if os.path.isfile(self.path) else os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        return os.open(self.path, flags if os.path.isfile(self.path) else os.O_WRONLY | os.O_NOCTTY)
 
     def _require_receipts(self) -> None:
         """Raise UsageError unless the file is empty or has a receipt on each line, the last of them perhaps incomplete.
@@ -150,7 +150,7 @@ class ReceiptFile:
         above, prefix = self._partial()
         partial = os.path.join(above, f'{prefix}{os.urandom(8).hex()}.partial')
         mode = stat.S_IMODE(os.fstat(self._opened).st_mode)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             write_all(descriptor, content)
             os.fsync(descriptor)

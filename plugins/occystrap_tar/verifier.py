@@ -43,7 +43,7 @@ def _opened(path: str, level: VerifyLevel, results: CheckResults) -> WrittenArch
 
 def _forget_cached(path: str) -> None:
     """Make headers, padding and end be read from the device as well; raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         forget_cached(descriptor)
     finally:

@@ -131,8 +131,6 @@ class Setter:
         xattrs = self._set_xattrs(descriptor, attributes) if attributes.xattrs or self._rootless else b''
         os.fchmod(descriptor, attributes.mode)  # after an access list, whose mask it sets
         os.utime(descriptor, ns=(attributes.mtime, attributes.mtime))
-        if -_PORTABLE <= attributes.mtime < _PORTABLE:  # as for nearly all files
-            return attributes.keywords(owner, _time_keyword(attributes.mtime), xattrs)
         return attributes.keywords(owner, self._time(attributes, lambda: os.fstat(descriptor)), xattrs)
 
     def directory(self, descriptor: int, attributes: Attributes) -> bytes:

@@ -13,11 +13,11 @@ from occystrap_dir.extraction.mtree import escaped, unescaped
 _GET_FLAGS = 2 << 30 | struct.calcsize('l') << 16 | ord('f') << 8 | 1
 """FS_IOC_GETFLAGS (ioctl_iflags(2))."""
 _EMPTY = bytes(8)
-_HELD = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x100000 | 0x40000000
-"""Flags that file systems do not set by themselves: all of chattr(1) except how data is stored (compressed, copied on
-write, encrypted, DAX)."""
 _LETTERS = {0x1: 's', 0x2: 'u', 0x8: 'S', 0x10: 'i', 0x20: 'a', 0x40: 'd', 0x80: 'A', 0x4000: 'j', 0x8000: 't',
             0x10000: 'D', 0x20000: 'T', 0x100000: 'V', 0x40000000: 'F'}
+"""Flags that file systems do not set by themselves: all of chattr(1) except how data is stored (compressed, copied on
+write, encrypted, DAX)."""
+_HELD = sum(_LETTERS)
 _NO_FLAGS = (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _TIME = 1_000_001_123_456_789
 """A time that each resolution rounds to another one: its seconds are odd."""
@@ -39,8 +39,7 @@ class FileSystem(NamedTuple):
     @classmethod
     def of(cls, directory: int) -> Self:
         """Return what applies in an open, empty directory, found by making and removing entries; raises OSError."""
-        descriptor = os.open(_PROBE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
-                             dir_fd=directory)
+        descriptor = os.open(_PROBE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=directory)
         try:
             os.utime(descriptor, ns=(_TIME, _TIME))
             step, flags, names = _step(os.fstat(descriptor).st_mtime_ns), flags_of(descriptor), xattr_names(descriptor)
@@ -113,7 +112,7 @@ def clear_xattrs(descriptor: int, kept: Collection[bytes] = ()) -> None:
 def _of_directory(above: int) -> tuple[int | None, list[bytes]]:
     os.mkdir(_PROBE, 0o700, dir_fd=above)
     try:
-        descriptor = os.open(_PROBE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        descriptor = os.open(_PROBE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
         try:
             return flags_of(descriptor), xattr_names(descriptor)
         finally:

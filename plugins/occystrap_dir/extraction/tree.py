@@ -23,7 +23,7 @@ from occystrap_dir.extraction.record import TreeRecord
 from occystrap_dir.workspace.removal import Removal
 from occystrap_dir.workspace.root import Root, at_path, join, naming_path, text
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _MAJORS, _MINORS = 1 << 12, 1 << 20
 """Limits of device numbers on Linux."""
 _SIMPLE = re.compile(rb'[^/.\0][^/\0]*(?:/[^/.\0][^/\0]*)*').fullmatch
@@ -75,7 +75,6 @@ class Tree:
     def put_cover(self, cover: Cover) -> None:
         """Apply a layer that is not made from a tar; raises InvalidImage, OSError."""
         for path, attributes in cover.directories:
-            self._budget.entry()
             self.root.directory(path)
             self._set_directory(path, attributes)
         for path, target, attributes in cover.links:

@@ -18,7 +18,7 @@ _MOST = 100
 """Differences that are reported one by one."""
 _AT_ONCE = 1000
 """Lines that are in memory at once, of a directory that may have millions."""
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _Xattrs = Mapping[bytes, bytes]
 
 

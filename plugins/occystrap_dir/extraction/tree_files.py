@@ -29,7 +29,7 @@ def read_small(root: Root, path: bytes) -> bytes | None:
             continue
         if not stat.S_ISREG(kind):  # opening a device may have effects
             return None
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.descriptor)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory.descriptor)
         with open(descriptor, 'rb') as file:
             content = file.read(_CAP + 1)
         if len(content) > _CAP:

@@ -14,10 +14,10 @@ from occystrap_core import InvalidImage
 from occystrap_core.files import hash_file
 from occystrap_core.oci import SHA256, Digest
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
 _KINDS = {stat.S_IFLNK: 'a symbolic link', stat.S_IFDIR: 'a directory', stat.S_IFREG: 'a file', stat.S_IFIFO: 'a pipe',
           stat.S_IFSOCK: 'a socket', stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device'}
 _MOST_LINKS = 40
@@ -223,7 +223,7 @@ class Beneath:
     def _open(self, parts: list[str]) -> int:
         """Return the descriptor of a directory, which the caller closes."""
         opened = self.path if self._descriptor is None else '.'
-        here = os.open(opened, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor)
+        here = os.open(opened, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._descriptor)
         for depth, part in enumerate(parts):
             above = here
             try:

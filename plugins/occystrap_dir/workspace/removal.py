@@ -118,7 +118,7 @@ class Removal:
 
 def _is_directory(name: bytes, directory: int) -> bool:
     try:
-        os.close(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory))
+        os.close(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory))
         return True
     except OSError:
         return False
@@ -126,7 +126,7 @@ def _is_directory(name: bytes, directory: int) -> bool:
 
 def _set_open(name: bytes, directory: int) -> None:
     """Give a directory the mode 0700; raises NotADirectoryError for anything else, including a link."""
-    descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
     try:
         os.chmod(f'/proc/self/fd/{descriptor}', 0o700)
     finally:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from occystrap_core import InvalidImage
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _OPEN = 64
 """How many directories are kept open."""
 _ALIASES = 4096

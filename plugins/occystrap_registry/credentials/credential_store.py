@@ -70,7 +70,7 @@ def _change(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
 def _alone_in(directory: Path) -> Iterator[None]:
     """Lock a directory against other processes of occystrap; it is made if missing."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -68,7 +68,7 @@ def _remove_unlocked(partial: str) -> None:
     with suppress(OSError):  # it is locked, gone, not ours, or on a file system without locks
         if not stat.S_ISREG(os.lstat(partial).st_mode):  # planted: opening a device may have effects
             return
-        descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         remove_if_abandoned(descriptor, lambda: _status(partial), lambda: os.unlink(partial))
 
 
@@ -77,7 +77,7 @@ def _create(path: str) -> tuple[str, int]:
     while True:
         partial = os.path.join(os.path.dirname(path), f'{_prefix(path)}{os.urandom(4).hex()}.partial')
         try:
-            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         except FileExistsError:
             continue
         locked = lock_if_current(descriptor, fcntl.LOCK_EX, lambda: _status(partial), optional=True)

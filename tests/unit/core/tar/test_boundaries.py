@@ -495,3 +495,58 @@ def test_many_directories_are_looked_up_with_bounded_memory() -> None:
     for number in range(5000):
         assert made.on(b'%d/a' % number) == '' and made.on(b'gone/%d/a' % number) == DELETED
     assert len(made._above) <= 4096 + 4
+
+
+@pytest.mark.parametrize('name', [b'\x80', b'\x7f', b'\x7f\x80\xff', b'\x7f' * 60 + b'\x80' * 30])
+@pytest.mark.parametrize('end', [b'\0 ', b'\0\x80', b'\0\x7f', b'\0\xff'])
+def test_checksums_of_signed_and_unsigned_bytes(name: bytes, end: bytes) -> None:
+    block = header(name)
+    others = block[:148] + block[156:]
+    unsigned = sum(others) + 8 * 32
+    for total in (unsigned, unsigned - 256 * sum(byte > 127 for byte in others)):
+        checked = header(name, checksum=b'%06o' % total + end)
+        assert [entry.name for entry, _ in entries(checked + END)] == [name]
+    for total in (unsigned - 1, unsigned + 1, unsigned - 256 * len(others)):
+        if total > 0:
+            refused(header(name, checksum=b'%06o' % total + end) + END, 'checksum')
+
+
+def test_names_of_what_is_left_out_take_memory_until_it_is_closed() -> None:
+    taken: list[int] = []
+
+    class Counting:
+        def take(self, count: int) -> None:
+            taken.append(count)
+
+        def close(self) -> None:
+            taken.append(-1)
+    left = LeftOut(None, Counting())  # type: ignore[arg-type]
+    left.add(parsed(header(b'abc', 1)), b'')
+    left.add(parsed(header(b'd', kind=b'5')), b'')
+    left.add(parsed(header(b'l', kind=b'1', linkname=b'elsewhere')), b'')
+    left.close()
+    assert taken == [3 + COST + 24, 1 + COST + 24, -1]
+
+
+def test_a_longer_target_with_the_same_beginning_is_a_change() -> None:
+    entry = parsed(header(b'a', kind=b'2', linkname=b't' * 100))
+    entry.set_linkname(b't' * 101)
+    assert entry.changed and TarEntry.parse(entry.raw).linkname == b't' * 101
+
+
+def test_every_place_of_an_old_map_counts() -> None:
+    pieces = [(1, 2), (4, 1), (100, 3), (2000, 4)]
+    tar = sparse(pieces, 2004) + b'aabcccdddd'.ljust(512, b'\0') + END
+    (_, content), = entries(tar)
+    expected = bytearray(2004)
+    for (offset, length), letter in zip(pieces, b'abcd', strict=True):
+        expected[offset:offset + length] = bytes([letter]) * length
+    assert content == expected
+    large = b'\x80' + (100).to_bytes(11, 'big')
+    other = sparse([], 101, size=b'%011o\0' % 1, sparse=large + b'00000000001\0')
+    (_, content), = entries(other + b'y'.ljust(512, b'\0') + END)
+    assert content == bytes(100) + b'y'
+    zero = sparse([], 1, size=b'%011o\0' % 1, sparse=b'\x80' + bytes(11) + b'00000000001\0')
+    assert entries(zero + b'y'.ljust(512, b'\0') + END)[0][1] == b'y'
+    nothing = sparse([], 5, sparse=b'00000000005\0' + bytes(12))  # an offset without a length
+    assert entries(nothing + END)[0][1] == bytes(5)
