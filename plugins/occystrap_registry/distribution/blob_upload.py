@@ -19,6 +19,10 @@ _SMALL = 1 << 20
 _ELSEWHERE = (401, 429, 502, 503, 504)
 """Refusals that have nothing to do with the way in which a blob is sent."""
 _NO_METHOD = (404, 405, 501)
+_DONE = (200, 202, 204)
+"""Answers in place of 201."""
+_NOT_AGAIN = (400, 404, 409)
+"""Answers where the blob may be there already: that to its upload was lost, or somebody else was faster (Nexus)."""
 
 
 class Way(Enum):
@@ -44,11 +48,13 @@ class BlobUpload:
     def __init__(self, client: RegistryClient, descriptor: Descriptor, body: Body, has: Callable[[], bool]) -> None:
         """`body` makes the bytes anew for each attempt; `has` asks the registry whether it has the blob."""
         self._client, self._descriptor, self._body, self._has = client, descriptor, body, has
+        self._attempts, self._broken = client.attempts(), 0
 
     def send(self, session: UploadSession | None) -> None:
         """Send, and note for the run in which ways the registry takes no blob; `session` is an upload that is open.
 
-        Raises the first refusal as ServiceError, OutputError for a blob that was stored as another.
+        Where connections broke and the registry takes no other way, the first is tried again. Raises the first refusal
+        as ServiceError, OutputError for a blob that was stored as another.
         """
         refused: dict[Way, ServiceError] = {}
         learned = set[str]()
@@ -65,7 +71,9 @@ class BlobUpload:
             else:
                 self._client.endpoint.refused_ways |= learned
                 return
-        raise next(iter(refused.values()))
+        if not self._broken:
+            raise next(iter(refused.values()))
+        self._put(open_session(self._client), patiently=True)
 
     def _choose(self, session: UploadSession, refused: dict[Way, ServiceError]) -> Way:
         """Return the way to try next, one that was refused before in this run last."""
@@ -86,9 +94,9 @@ class BlobUpload:
         by_patch = reply.status in _NO_METHOD
         self._require_stored(reply, *((Way.AT_ONCE, Way.CHUNKS) if by_patch else (way,)))
 
-    def _put(self, session: UploadSession) -> None:
-        """Send in one request, each time to a new upload."""
-        attempts, broken, size = self._client.attempts(), 0, self._descriptor.size
+    def _put(self, session: UploadSession, patiently: bool = False) -> None:
+        """Send in one request, each time to a new upload; `patiently`: until there are no more attempts."""
+        attempts, size = self._attempts, self._descriptor.size
         headers = {'Content-Length': str(size), 'Content-Type': 'application/octet-stream'}
         large = (Way.WHOLE, Way.AT_ONCE)
         while True:
@@ -97,8 +105,8 @@ class BlobUpload:
                 with self._client.once('PUT', target, self._client.address.push_scope, headers, self._body) as answer:
                     reply = answer.whole()
             except httpx.TransportError as error:
-                broken += size > _SMALL or not isinstance(error, httpx.TimeoutException)
-                if broken >= _BREAKS:
+                self._broken += size > _SMALL or not isinstance(error, httpx.TimeoutException)
+                if self._broken >= _BREAKS and not patiently:
                     raise _Refused(attempts.explained(error), *(large if size > _SMALL else (Way.WHOLE,))) from None
                 attempts.failed(error)
             else:
@@ -114,17 +122,17 @@ class BlobUpload:
         expected, stored = self._descriptor.digest, reported_digest(reply.headers)
         if reply.status < 300 and stored and stored.algorithm == expected.algorithm and stored != expected:
             raise OutputError(f'{self._client.address.host} stored blob {expected} as {stored}')
-        if reply.status == 201 or (reply.status in (200, 202, 204, 404) and self._is_there(reply.status)):
+        if reply.status == 201 or (reply.status in (*_DONE, *_NOT_AGAIN) and self._is_there(reply.status)):
             return
         if reply.status in _ELSEWHERE:
             raise self._failure(reply)
         raise _Refused(self._failure(reply), *ways, too_large=reply.status == 413)
 
     def _is_there(self, status: int) -> bool:
-        """Return whether the blob is there: after 404 the answer to its upload was lost; others may take some time."""
+        """Return whether the blob is there; one that was taken may take some time."""
         settle = SettleTime(self._client.settings)
         while not self._has():
-            if status == 404 or not settle.again():
+            if status in _NOT_AGAIN or not settle.again():
                 return False
         return True
 

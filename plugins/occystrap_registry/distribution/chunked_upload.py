@@ -95,7 +95,7 @@ class ChunkedUpload:
             self._client.endpoint.refused(count)
             self._size = max(self._least, count // 4)
         elif reply.status == 416 and not self._at_once:
-            return self._ask_offset(moved=True)
+            return self._resume(count)
         elif self._attempts.again(reply):
             return self._ask_offset()
         else:
@@ -107,20 +107,34 @@ class ChunkedUpload:
         self._offset = offset
         self._attempts.progressed()
 
-    def _ask_offset(self, moved: bool = False) -> Reply | None:
-        """Request the offset of the next chunk; `moved` means that it must differ from ours.
+    def _resume(self, count: int) -> Reply | None:
+        """Go on where the server is after a 416, which GitHub's registry also sends for too large a chunk.
 
-        Returns the answer if it is refused.
+        Returns the answer if the offset is refused; raises ServiceError if it and the size of chunks stay as they are.
         """
+        before = self._offset
+        if refused := self._ask_offset():
+            return refused
+        if self._offset == before:
+            if count <= self._least:
+                raise self._wrong_offset()
+            self._size = max(self._least, count // 4)
+        return None
+
+    def _wrong_offset(self) -> ServiceError:
+        return ServiceError(f'{self._client.address.host} reports a wrong offset in the upload of blob '
+                            f'{self._descriptor.digest}')
+
+    def _ask_offset(self) -> Reply | None:
+        """Request the offset of the next chunk; return the answer if it is refused."""
         reply = self._client.fetch('GET', str(self._session.url), self._scope)
         if reply.status not in _TAKEN:
             return reply
         received = _RANGE.fullmatch(reply.headers.get('range', ''))
         last = int(received[1]) if received else 0
         offset = last + 1 if last else 0  # 0-0 may also mean that nothing was received
-        if offset > self._descriptor.size or (moved and offset == self._offset):
-            raise ServiceError(f'{self._client.address.host} reports a wrong offset in the upload of blob '
-                               f'{self._descriptor.digest}')
+        if offset > self._descriptor.size:
+            raise self._wrong_offset()
         self._offset = offset
         self._session = self._session.moved(reply)
         return None

@@ -18,8 +18,6 @@ class Ecr(Profile):
     has_absolute_uploads = True
     range_is_stuck = True
     """https://github.com/aws/containers-roadmap/issues/2831"""
-    final_put_needs_bytes = True
-    """An empty PUT is a 500: https://github.com/openai/tart/pull/159"""
     mounts = 'referenced'
     """https://github.com/aws/containers-roadmap/issues/2860"""
     cancels_uploads = 405

@@ -54,5 +54,5 @@ def content_of(registry: ProfiledRegistry, repository: str, tag: str = 'v1') -> 
     assert found, f'{repository}:{tag} is not there'
     document = json.loads(found[1])
     blobs = [document['config']['digest'], *(each['digest'] for each in document['layers'])]
-    kept = registry.store.repositories[repository].blobs
+    kept = registry.store.content if registry.profile.has_one_store else registry.store.repositories[repository].blobs
     return {digest_of(found[1]): found[1], **{each: registry.store.content[each] for each in blobs if each in kept}}

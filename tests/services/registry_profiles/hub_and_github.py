@@ -44,7 +44,7 @@ class GitHub(Profile):
     bad_token = Refusal(403, 'DENIED', 'denied')
     """Without a challenge: https://github.com/renovatebot/renovate/issues/11446"""
     upload_path = '/v2/{repository}/blobs/upload/{upload}'
-    largest_chunk = 4096
+    largest_chunk = 256 << 10
     """4 MiB, refused with 416: https://github.com/oras-project/rust-oci-client/issues/35"""
     redirects_blobs = 307
     referrers = Refusal(303)

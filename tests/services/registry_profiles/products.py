@@ -114,6 +114,8 @@ class Nexus(Profile):
     """A path that the port does not serve: https://github.com/sonatype/nexus-public/issues/1011"""
     tags_page = 10
     mounts = 'none'
+    has_one_store = True
+    """https://github.com/sonatype/nexus-public/issues/967"""
     referrers = Refusal(404)
     announces_subject = False
     immutable = Refusal(400, 'BLOB_UPLOAD_INVALID', 'blob upload invalid',

@@ -18,7 +18,7 @@ class Profile:
     """A registry without quirks: what distribution-spec 1.1 says, open to everybody.
 
     A registry's own profile is a subclass; each field that it sets has a docstring with the source. Sizes that are
-    megabytes there are kilobytes here.
+    megabytes there are smaller here.
     """
 
     name = 'plain'
@@ -73,7 +73,12 @@ class Profile:
     takes_chunks = True
     largest_chunk = 0
     range_is_stuck = False
-    final_put_needs_bytes = False
+    breaks_bodies_over = 0
+    """Connections break while a larger body is sent; 0 for none."""
+    breaks = 1000
+    """How many connections break so."""
+    has_one_store = False
+    """Whether a blob of one repository is in all, and cannot be stored again."""
     mounts = 'all'
     """Or `referenced`, of blobs that a manifest of the other repository has, `none`."""
     cancels_uploads = 204

@@ -47,7 +47,9 @@ class ProfiledRegistry:
         self._uploads = UploadsOf(profile, self.store, lambda: f'http://{self.host}')
         self._listings = Listings(profile, self.store)
         self._unsettled: dict[tuple[str, str], int] = {}
-        self._manifests = 0
+        self.before: Callable[[Asked], None] = lambda asked: None
+        """Called with each request to the registry itself, before it is answered."""
+        self._manifests, self._breaks = 0, profile.breaks
         self._backend = ProfiledRegistry(profile.backend()) if profile.backend else None
         if self._backend:
             self._backend.store.share(self.store)
@@ -88,8 +90,12 @@ class ProfiledRegistry:
 
     def _answer(self, asked: Asked) -> Say:
         profile, count = self.profile, len(self._registry.asked)
+        self.before(asked)
         if self.profile.every and count % profile.every == 0:
             return refuse(profile.busy) if profile.busy.status else Say(silent=True)
+        if self._breaks and len(asked.body) > profile.breaks_bodies_over > 0:
+            self._breaks -= 1
+            return Say(silent=True)
         if profile.is_read_only and asked.method not in ('GET', 'HEAD'):
             return refuse(Refusal(405, 'UNSUPPORTED', 'the operation is unsupported'))
         if self._backend and (profile.redirects_ping or asked.path not in ('/v2/', '/v2/_catalog')):
@@ -156,7 +162,7 @@ class ProfiledRegistry:
         changes = there is not None and (profile.is_immutable_for_same or there[1] != asked.body)
         if profile.immutable and changes and ':' not in name:
             return refuse(profile.immutable)
-        if kept.missing(asked.body):
+        if kept.missing(asked.body, self.store.content if profile.has_one_store else ()):
             return refuse(Refusal(400, 'MANIFEST_BLOB_UNKNOWN', 'blob unknown to registry'))
         digest = kept.put(name, (kind, asked.body))
         self._unsettled[repository, name] = profile.settles_after
@@ -166,6 +172,8 @@ class ProfiledRegistry:
 
     def _blob(self, asked: Asked, repository: str, digest: str) -> Say:
         profile, data = self.profile, self.store.blob(repository, digest)
+        if data is None and profile.has_one_store and digest in self.store.content:
+            data = self.store.content[digest]
         if data is None:
             return refuse(Refusal(404, 'BLOB_UNKNOWN', 'blob unknown to registry'))
         if profile.redirects_blobs and (asked.method == 'GET' or profile.redirects_heads):

@@ -2,6 +2,7 @@
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,12 +50,13 @@ class Repository:
                 found.append({**entry, **{key: document[key] for key in ('annotations', ) if key in document}})
         return found
 
-    def missing(self, raw: bytes) -> list[str]:
-        """Return the digests that a manifest or index names and the repository does not have."""
+    def missing(self, raw: bytes, others: Container[str] = ()) -> list[str]:
+        """Return the digests that a manifest or index names and neither the repository has nor, of blobs, `others`."""
         document = json.loads(raw)
         blobs = [*([document['config']] if 'config' in document else []), *(document.get('layers') or [])]
         children = document.get('manifests') or []
-        return [each['digest'] for each in blobs if each['digest'] not in self.blobs] + [
+        return [each['digest'] for each in blobs
+                if each['digest'] not in self.blobs and each['digest'] not in others] + [
             each['digest'] for each in children if each['digest'] not in self.manifests]
 
 

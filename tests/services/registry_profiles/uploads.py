@@ -77,12 +77,13 @@ class UploadsOf:
         profile, digest = self._profile, asked.query.get('digest', [''])[0]
         if asked.body and not received and not profile.takes_whole_blobs:
             return refuse(Refusal(405, 'UNSUPPORTED', 'the operation is unsupported'))
-        if not asked.body and profile.final_put_needs_bytes:
-            return Say(500)
         data = bytes(received + asked.body)
         del self._begun[upload]
         if digest_of(data) != digest:
             return refuse(Refusal(400, 'DIGEST_INVALID', 'provided digest did not match uploaded content'))
+        if profile.has_one_store and digest in self._store.content:
+            return refuse(Refusal(400, 'BLOB_UPLOAD_INVALID', 'blob upload invalid',
+                                  detail=f'docker-hosted/v2/-/blobs/{digest} cannot be updated'))
         self._store.put_blob(repository, data)
         return Say(201, b'', [('Location', f'/v2/{repository}/blobs/{digest}'), ('Docker-Content-Digest', digest)])
 
