@@ -11,10 +11,12 @@ if TYPE_CHECKING:
         MANIFEST_CAP, dump_json, list_or_null, parse_json, parse_object, required_field,
     )
     from occystrap_core.oci.field_names import AMBIGUOUS, ARCHIVE_FIELDS, CONFIG_FIELDS, MANIFEST_FIELDS, FieldNames
+    from occystrap_core.oci.index_file import Entry, IndexFile, canonical, named_entry, names_of
     from occystrap_core.oci.layout import (
         BLOB_DIRECTORIES, CONTAINERD_NAME, INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, LayoutEntries, blob_name,
         entry_name, layout_offers, require_version, select_entry,
     )
+    from occystrap_core.oci.layout_contents import LayoutReferrers, blobs_below
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
     from occystrap_core.oci.manifest_form import ManifestForm, has_annotations, has_form, in_form, index_in_form
     from occystrap_core.oci.media_types import Compression
@@ -32,8 +34,10 @@ _HOMES = {
     'digest': 'ALGORITHMS SHA256 Digest',
     'documents': 'MANIFEST_CAP dump_json list_or_null parse_json parse_object required_field',
     'field_names': 'AMBIGUOUS ARCHIVE_FIELDS CONFIG_FIELDS MANIFEST_FIELDS FieldNames',
+    'index_file': 'Entry IndexFile canonical named_entry names_of',
     'layout': 'BLOB_DIRECTORIES CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME LayoutEntries '
               'blob_name entry_name layout_offers require_version select_entry',
+    'layout_contents': 'LayoutReferrers blobs_below',
     'manifest': 'Index Manifest parse_manifest_or_index',
     'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form',
     'media_types': 'Compression',
@@ -49,10 +53,11 @@ __getattr__ = lazy_exports(__name__, __name__, _HOMES)
 __all__ = [
     'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_FIELDS', 'CONTAINERD_NAME',
     'COSIGN_SUFFIXES', 'INDEX_FILE', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'MANIFEST_CAP', 'MANIFEST_FIELDS', 'REF_NAME',
-    'SHA256', 'Compression', 'Descriptor', 'Digest', 'Excluded', 'FieldNames', 'ImageConfig', 'Index', 'LayoutEntries',
-    'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice', 'Reference', 'available_names', 'blob_name',
-    'compile_pattern', 'dump_json', 'entry_name', 'find_offers', 'first_names', 'has_annotations', 'has_form',
-    'has_glob', 'in_form', 'index_in_form', 'layout_offers', 'list_or_null', 'natural_key', 'parse_json',
-    'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag', 'require_version',
-    'required_field', 'select_entry', 'select_offer', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
+    'SHA256', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames', 'ImageConfig', 'Index',
+    'IndexFile', 'LayoutEntries', 'LayoutReferrers', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice',
+    'Reference', 'available_names', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
+    'entry_name', 'find_offers', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form', 'index_in_form',
+    'layout_offers', 'list_or_null', 'named_entry', 'names_of', 'natural_key', 'parse_json', 'parse_manifest_or_index',
+    'parse_name', 'parse_object', 'referrer_of', 'referrers_tag', 'require_version', 'required_field', 'select_entry',
+    'select_offer', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
 ]

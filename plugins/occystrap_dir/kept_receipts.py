@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, KeptReceipts, Location, OccystrapError, Receipt
-from occystrap_core.oci import MANIFEST_CAP, Digest, Reference
+from occystrap_core.oci import MANIFEST_CAP, Digest, Reference, canonical, names_of
 from occystrap_dir.directory.catalog import CATALOG, parse_catalog
 from occystrap_dir.directory.manifests import CAP
-from occystrap_dir.layout.index_file import canonical, names_of, read_index
+from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.mounts.mount_files import CAP as MOUNTS_CAP, CATALOG as MOUNTS_CATALOG, MountCatalog
 from occystrap_dir.workspace.names import WrongKind, read_document
 from occystrap_dir.workspace.workspace import RECEIPTS

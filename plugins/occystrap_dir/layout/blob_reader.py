@@ -1,7 +1,6 @@
 """The blobs of a layout that is a source; their names are not trusted but checked."""
 import io
 import os
-from collections.abc import Iterable
 
 from occystrap_core import BlobStore, ImageNotFound, InvalidImage
 from occystrap_core.files import DigestMismatch, SizeMismatch, inflated_size, set_error_rule
@@ -78,18 +77,3 @@ class LayoutStore(BlobStore):
             return InvalidImage(f'blob {descriptor.digest} is a foreign layer that is not in {self.root}: its urls are '
                                 'not followed', 'layer-missing')
         return ImageNotFound(f'blob {descriptor.digest} is not in {self.root}', 'layer-missing')
-
-
-def blobs_below(contents: LayoutStore, entries: Iterable[Descriptor]) -> set[Digest]:
-    """Return the digests of all blobs that these entries reach, including their manifests; raises ImageError."""
-    found, pending = set[Digest](), list(entries)
-    for entry in pending:
-        if entry.digest in found:
-            continue
-        document = contents.manifest(entry)
-        found.add(entry.digest)
-        if isinstance(document, Index):
-            pending += document.manifests
-        else:
-            found.update(each.digest for each in (document.config, *document.layers))
-    return found

@@ -1,8 +1,8 @@
 """Checks whether images may be written to a layout, made before anything is downloaded, and what it lists."""
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.files import output_errors
-from occystrap_core.oci import BLOB_DIRECTORIES, INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, require_version
-from occystrap_dir.layout.index_file import IndexFile, read_index
+from occystrap_core.oci import BLOB_DIRECTORIES, INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, IndexFile, require_version
+from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.destination import check_directory, check_empty, check_layout, not_replaced

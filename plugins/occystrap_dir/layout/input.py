@@ -7,14 +7,13 @@ from occystrap_core import (
 )
 from occystrap_core.files import prefix_errors, set_error_rule
 from occystrap_core.oci import (
-    LAYOUT_FILE, MANIFEST_CAP, REF_NAME, Descriptor, Index, LayoutEntries, Reference, entry_name, require_version,
-    select_entry,
+    LAYOUT_FILE, MANIFEST_CAP, REF_NAME, Descriptor, Index, LayoutEntries, LayoutReferrers, Reference, entry_name,
+    require_version, select_entry,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.layout_images import choose_image, read_selected
 from occystrap_dir.layout.place import parse_place
-from occystrap_dir.layout.referrers import Referrers
 from occystrap_dir.workspace.names import read_document
 
 
@@ -44,9 +43,10 @@ class LayoutInput(ImageInput):
         found = read_selected(self._contents, selected)
         reader = IndexReader(self._contents, reference, self.settings)
         entries = selected if isinstance(selected, Index) else None
-        referrers = Referrers(self._contents, self._entries()) if self.location.options.get('referrers') else None
+        referrers = LayoutReferrers(self._contents.manifest, self._entries(), self._place.root)
+        wanted = referrers.of if self.location.options.get('referrers') else None
         with prefix_errors(self._place.root):
-            return reader.select(found, self._requested, referrers.of if referrers else None, entries=entries)
+            return reader.select(found, self._requested, wanted, entries=entries)
 
     def place(self, reference: Reference) -> Place:
         """Return the layout, with the image's name in index.json or, without one, that in the location."""

@@ -6,10 +6,13 @@ from typing import NamedTuple
 
 from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
 from occystrap_core.files import ImageError
-from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Descriptor, Digest, blob_name
-from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
+from occystrap_core.oci import (
+    INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Descriptor, Digest, Entry, IndexFile, blob_name, blobs_below,
+    canonical, names_of,
+)
+from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.existing_layout import current_index, has_version, require_index
-from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, names_of, read_index
+from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import rebuilt_index
 from occystrap_dir.workspace.receipts import kept_receipt, with_known_evidence
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
@@ -92,7 +95,7 @@ def _checked(raw: bytes, root: str) -> bytes:
 def _note_blobs(workspace: Workspace, replaced: Sequence[Descriptor]) -> list[str]:
     """Note the blobs of replaced images, to be removed unless others use them; return a note if they are unknown."""
     try:
-        blobs = blobs_below(LayoutStore(workspace.root), replaced)
+        blobs = blobs_below(LayoutStore(workspace.root).manifest, replaced)
     except ImageError as error:  # a manifest that cannot be read may name any blob
         return [f'{workspace.root} keeps the blobs of what was replaced: {error}']
     workspace.note([blob_name(digest) for digest in sorted(blobs)])

@@ -6,10 +6,10 @@ from contextlib import suppress
 from occystrap_core import InvalidImage, Receipt
 from occystrap_core.files import ImageError
 from occystrap_core.oci import (
-    BLOB_DIRECTORIES, Descriptor, Digest, Index, Manifest, blob_name, referrer_of, subject_of,
+    BLOB_DIRECTORIES, Descriptor, Digest, Entry, Index, IndexFile, Manifest, blob_name, blobs_below, canonical,
+    named_entry, referrer_of, subject_of,
 )
-from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
-from occystrap_dir.layout.index_file import Entry, IndexFile, canonical, named_entry
+from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.receipts import kept_receipt
 from occystrap_dir.workspace.workspace import RECEIPTS
@@ -50,7 +50,7 @@ def _nameless(contents: LayoutStore, index: IndexFile, left_out: Collection[str]
     """Return the manifests and indexes that neither an entry nor one of them reaches."""
     known, found = set[Digest](), list[Manifest | Index]()
     with suppress(ImageError):
-        known = blobs_below(contents, index.index.manifests)
+        known = blobs_below(contents.manifest, index.index.manifests)
     for digest in (each for directory in BLOB_DIRECTORIES for each in _blobs(contents.root, directory)):
         with suppress(ImageError):  # it is not a manifest
             if digest not in known and blob_name(digest) not in left_out:

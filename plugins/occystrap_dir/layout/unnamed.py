@@ -3,8 +3,8 @@ import re
 from collections.abc import Iterable
 
 from occystrap_core.files import ImageError
-from occystrap_core.oci import BLOB_DIRECTORIES, INDEX_FILE, Digest, blob_name
-from occystrap_dir.layout.blob_reader import LayoutStore, blobs_below
+from occystrap_core.oci import BLOB_DIRECTORIES, INDEX_FILE, Digest, blob_name, blobs_below
+from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
 from occystrap_dir.workspace.beneath import Beneath
@@ -35,4 +35,4 @@ def _named(root: str) -> set[Digest]:
         if has_receipts(root):
             raise ImageError(f'{root}/{INDEX_FILE} is missing') from None
         return set()
-    return blobs_below(LayoutStore(root), entries)
+    return blobs_below(LayoutStore(root).manifest, entries)

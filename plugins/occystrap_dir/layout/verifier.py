@@ -3,8 +3,8 @@ import os
 from collections.abc import Callable
 
 from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
-from occystrap_core.oci import LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Digest, require_version
-from occystrap_dir.layout.index_file import canonical, names_of, read_index
+from occystrap_core.oci import LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, require_version
+from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
 from occystrap_dir.workspace.names import file_size, read_document
 
@@ -49,22 +49,13 @@ class LayoutCheck:
 
     def _entry(self, expected: Expectation, results: CheckResults) -> None:
         """Find the expected entry; the rest of index.json changes with every image."""
-        index = read_index(self._root)
-        if index.unknown_fields:
-            results.differs(expected, f'index.json has the unknown field {index.unknown_fields[0]!r}')
-        found = [entry for entry in index.entries if Digest.of(canonical(entry)) == expected.digest
-                 and expected.locator in (*names_of(entry), entry['digest'])]
-        if found:
-            results.read(expected, canonical(found[0]))
-            name, = names_of(found[0])
-            rivals = [entry for entry in index.named(name) if name and entry not in found]
-            if rivals or (name and len(found) > 1):
-                results.differs(expected, f'index.json has several entries of this name, expected one: '
-                                          f'{found[0]["digest"]}')
+        content, problem = read_index(self._root).find(expected.locator, expected.digest)
+        if content is None:
+            results.missing(expected, problem)
             return
-        others = [entry for entry in index.entries if expected.locator in (*names_of(entry), entry['digest'])]
-        results.missing(expected, 'is not listed in index.json' if not others else
-                        f'is in index.json as {others[0]["digest"]}, with another entry than was written')
+        results.read(expected, content)
+        if problem:
+            results.differs(expected, problem)
 
     def _document(self, expected: Expectation, results: CheckResults) -> None:
         report_document(expected, self._root, results)

@@ -7,11 +7,12 @@ from occystrap_core import (
     Receipt, Settings, UsageError, VerifyLevel, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
 from occystrap_core.files import output_errors
-from occystrap_core.oci import Digest, Index, Manifest, Reference, referrer_of
+from occystrap_core.oci import (
+    Digest, Entry, Index, IndexFile, Manifest, Reference, named_entry, names_of, referrer_of,
+)
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.blobs import Blobs
 from occystrap_dir.layout.existing_layout import check_destination
-from occystrap_dir.layout.index_file import Entry, IndexFile, named_entry, names_of
 from occystrap_dir.layout.place import parse_place, require_name
 from occystrap_dir.layout.publication import EXPECTED_LAYOUT, expected_entry, publish, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
