@@ -103,7 +103,7 @@ def nginx() -> Iterator[Callable[..., Registry]]:
 
 @pytest.fixture(scope='session')
 def private_registry() -> Iterator[Registry]:
-    """A registry that wants its `user` and `password` for everything."""
+    """A registry that requires its `user` and `password` for every request."""
     with require_service(registries.private_registry) as service:
         yield service
 

@@ -20,7 +20,7 @@ from tests.services.requirements import require_root
 
 
 LOOK = 'id; id -G; pwd; grep -E "^(Groups|Cap...|NoNewPrivs):" /proc/self/status; env | grep -v ^HOSTNAME= | sort'
-"""What tells a process who it is and what it may."""
+"""The files that give a process its identity and rights."""
 
 
 @pytest.fixture(scope='module')

@@ -123,8 +123,9 @@ def test_archive(archive_format: str, kind: str, damage: str, level: str,
 
 
 @pytest.mark.parametrize('level', LEVELS)
-def test_archive_cut_or_gone(level: str, written: Callable[[str], dict[str, Expectation]], occystrap: CommandLine,
-                             tmp_path: Path) -> None:
+def test_truncated_or_missing_archive(level: str, written: Callable[[str], dict[str, Expectation]],
+                                      occystrap: CommandLine,
+                                      tmp_path: Path) -> None:
     written(f'tar://{tmp_path}/out.tar')
     damage_file(tmp_path / 'out.tar', 'truncated')
     assert_found(verify(occystrap, level), 'out.tar')
@@ -157,7 +158,7 @@ def test_registry_whose_tag_moved(level: str, damaged_registry: Registry, occyst
     assert_found(verify(occystrap, level), manifest['locator'], manifest['digest'])
 
 
-def test_registry_that_is_gone_proves_nothing(sample_uri: str, occystrap: CommandLine, tmp_path: Path) -> None:
+def test_unreachable_registry_is_unverified(sample_uri: str, occystrap: CommandLine, tmp_path: Path) -> None:
     from tests.services.registry import plain_registry
     with plain_registry() as gone:
         occystrap('process', sample_uri, f'registry://{gone.host}/x:v1', '--receipt', 'receipt').assert_success()
@@ -183,8 +184,8 @@ def test_daemon(damage: str, level: str, registry: Registry, docker_daemon: Dock
         assert_found(verify(occystrap, level), f'{name}:v1')
 
 
-def test_daemon_that_is_gone_proves_nothing(sample_uri: str, docker_daemon: DockerDaemon, occystrap: CommandLine,
-                                            tmp_path: Path) -> None:
+def test_unreachable_daemon_is_unverified(sample_uri: str, docker_daemon: DockerDaemon, occystrap: CommandLine,
+                                          tmp_path: Path) -> None:
     target = f'docker://damage/gone:v1?socket={docker_daemon.socket}'
     occystrap('process', sample_uri, target, '--receipt', 'receipt').assert_success()
     receipt = tmp_path / 'receipt'

@@ -1,4 +1,4 @@
-"""`occystrap info`: what is told of images, from metadata alone."""
+"""`occystrap info`: what it prints of images, from metadata alone."""
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -24,20 +24,20 @@ def test_no_layer_is_read(registry: Registry, fault_proxy: Callable[..., FaultPr
     made = put_sample_image(registry, 'info', 'v1')
     proxy = fault_proxy(registry.host)
     done = occystrap('info', f'registry://{proxy.host}/info:v1', '-O', 'json').assert_success()
-    told, = json.loads(done.out)['images']
+    shown, = json.loads(done.out)['images']
     assert set(proxy.blob_reads()) == {made['image_id']}
-    known = told['digest'], told['image_id'], told['platform']
+    known = shown['digest'], shown['image_id'], shown['platform']
     assert known == (made['manifest'], made['image_id'], 'linux/amd64')
-    layers = [layer for layer in told['layers'] if 'digest' in layer]
+    layers = [layer for layer in shown['layers'] if 'digest' in layer]
     assert [layer['diff_id'] for layer in layers] == [str(each) for each in IMAGE.diff_ids]
-    assert told['size'] == sum(layer['size'] for layer in layers)
+    assert shown['size'] == sum(layer['size'] for layer in layers)
 
 
 def test_the_real_image(real_registry: Registry, real_image: RealImage, occystrap: CommandLine) -> None:
-    told = occystrap('info', f'registry://{real_registry.host}/real:v1').assert_success()
-    assert real_image.config_digest in told.out and real_image.manifest_digest in told.out
-    assert 'entrypoint         /usr/local/bin/greet' in told.out and 'rm -rf /usr/share/doc' in told.out
-    assert not told.err
+    shown = occystrap('info', f'registry://{real_registry.host}/real:v1').assert_success()
+    assert real_image.config_digest in shown.out and real_image.manifest_digest in shown.out
+    assert 'entrypoint         /usr/local/bin/greet' in shown.out and 'rm -rf /usr/share/doc' in shown.out
+    assert not shown.err
 
 
 @pytest.mark.parametrize('target', ['tar://out.tar', 'tar://out.tar?format=oci', 'dir://out'])
@@ -53,8 +53,8 @@ def test_all_of_an_index(registry: Registry, occystrap: CommandLine) -> None:
     child = Descriptor(json.loads(raw)['mediaType'], Digest(made['manifest']), len(raw))
     put_manifest(registry.host, index_of([(child, 'linux/amd64')]), 'all', media_types.OCI_INDEX, 'info')
     source = f'registry://{registry.host}/info:all'
-    told, = json.loads(occystrap('info', source, '--platform=all', '-O', 'json').assert_success().out)['images']
-    assert told['kind'] == 'index' and [each['digest'] for each in told['manifests']] == [made['manifest']]
+    shown, = json.loads(occystrap('info', source, '--platform=all', '-O', 'json').assert_success().out)['images']
+    assert shown['kind'] == 'index' and [each['digest'] for each in shown['manifests']] == [made['manifest']]
     assert 'no image for platform linux/s390x' in occystrap('info', source, '--platform=linux/s390x').assert_code(1).err
 
 
@@ -68,8 +68,8 @@ def test_nothing_moves_the_cursor(registry: Registry, occystrap: CommandLine, tm
     changed = [(name, raw) if each == old else (each, body.replace(old.encode(), name.encode())
                                                 if isinstance(body, bytes) and each == 'manifest.json' else body)
                for each, body in members]
-    told = occystrap('info', f'tar://{write_tar(tmp_path / "evil.tar", changed)}').assert_success()
-    assert '\x1b' not in told.out and r'evil=a\x1b[2Jb\nc' in told.out
+    shown = occystrap('info', f'tar://{write_tar(tmp_path / "evil.tar", changed)}').assert_success()
+    assert '\x1b' not in shown.out and r'evil=a\x1b[2Jb\nc' in shown.out
 
 
 def test_mistakes(docker_daemon: DockerDaemon, registry: Registry, occystrap: CommandLine) -> None:
@@ -78,5 +78,5 @@ def test_mistakes(docker_daemon: DockerDaemon, registry: Registry, occystrap: Co
     assert 'is a list' in occystrap('info', 'list://nothing.txt').assert_code(2).err
     occystrap('process', f'registry://{registry.host}/info:v1',
               f'docker://info:v1?socket={docker_daemon.socket}').assert_success()
-    told = occystrap('info', f'docker://info:v1?socket={docker_daemon.socket}').assert_code(2)
-    assert 'copy the image first' in told.err
+    shown = occystrap('info', f'docker://info:v1?socket={docker_daemon.socket}').assert_code(2)
+    assert 'copy the image first' in shown.err

@@ -149,11 +149,11 @@ def test_truncated_tar_at_every_block(archive: Path, occystrap: CommandLine, tmp
 
 
 @pytest.mark.parametrize('target', ['dir://missing/out', 'tar://missing/out.tar', 'dir://sample.tar', 'tar://.'])
-def test_destination_that_cannot_be(target: str, archive: Path, occystrap: CommandLine) -> None:
+def test_invalid_destination(target: str, archive: Path, occystrap: CommandLine) -> None:
     one_line(occystrap('process', 'tar://sample.tar', target), 1)
 
 
-def test_receipt_file_that_cannot_be(archive: Path, occystrap: CommandLine) -> None:
+def test_invalid_receipt_file(archive: Path, occystrap: CommandLine) -> None:
     result = occystrap('process', 'tar://sample.tar', 'dir://out', '--receipt', 'missing/receipt')
     one_line(result, 1, 'missing/receipt')
 

@@ -42,8 +42,8 @@ def test_a_receipt_of_a_forced_file_verifies(occystrap: CommandLine, archive: Pa
 
 
 @pytest.mark.parametrize('scheme', ['dir', 'layout', 'mounts'])
-def test_an_image_whose_kept_receipt_is_gone_is_unverified(occystrap: CommandLine, archive: Path, tmp_path: Path,
-                                                           scheme: str) -> None:
+def test_an_image_whose_receipt_was_removed_is_unverified(occystrap: CommandLine, archive: Path, tmp_path: Path,
+                                                          scheme: str) -> None:
     options = '?unique_names=true' if scheme == 'dir' else ''
     other = write_docker_archive(tmp_path / 'other.tar', sample_config(), sample_layers(), 'other:v1')
     for each in (archive, other):
@@ -66,7 +66,7 @@ def test_a_destination_without_receipts_says_what_to_name(occystrap: CommandLine
     assert 'name the file that process --receipt wrote' in occystrap('verify', 'dir://nowhere').assert_code(2).err
 
 
-def test_verify_tells_in_json_what_was_observed_of_everything(occystrap: CommandLine, archive: Path) -> None:
+def test_verify_reports_every_observation_in_json(occystrap: CommandLine, archive: Path) -> None:
     occystrap('process', f'tar://{archive}', 'dir://out', '--receipt', 'r').assert_success()
     image, = occystrap('verify', 'r', '-O', 'json').assert_success().json()['images']
     assert {each['kind'] for each in image['expectations']} == {'manifest', 'config', 'layer', 'catalog'}

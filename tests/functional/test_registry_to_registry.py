@@ -64,8 +64,8 @@ def test_only_the_missing_blob_is_sent_again(registry: Registry, registry_factor
     assert len(posted) == 2, 'the third layer and the config are new, the other two layers are not'
 
 
-def test_what_was_skipped_is_told_by_verify(registry: Registry, registry_factory: Callable[[], Registry],
-                                            occystrap: CommandLine) -> None:
+def test_verify_reports_what_was_skipped(registry: Registry, registry_factory: Callable[[], Registry],
+                                         occystrap: CommandLine) -> None:
     target = registry_factory()
     put_sample_image(registry, 'evidence', 'v1')
     source, destination = f'registry://{registry.host}/evidence:v1', f'registry://{target.host}/copy:v1'

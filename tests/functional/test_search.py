@@ -34,8 +34,8 @@ def source(registry: Registry) -> str:
     return f'registry://{registry.host}/search:v1'
 
 
-def test_every_layer_is_read_once_and_its_fate_is_told(registry: Registry, source: str, occystrap: CommandLine,
-                                                       fault_proxy: Callable[..., FaultProxy]) -> None:
+def test_every_layer_is_read_once_and_its_result_is_reported(registry: Registry, source: str, occystrap: CommandLine,
+                                                             fault_proxy: Callable[..., FaultProxy]) -> None:
     proxy = fault_proxy(registry.host)
     done = occystrap('search', source.replace(registry.host, proxy.host), '*.conf', '-O', 'json').assert_success()
     match, = done.json()['images'][0]['found'][0]['matches']
@@ -139,7 +139,7 @@ def test_inspect_before_and_behind_a_filter(registry: Registry, source: str, occ
     assert {f'{layer["diff_id"][7:]}/layer.tar' for layer in last} <= names
 
 
-def test_nothing_is_told_of_an_image_that_failed(source: str, occystrap: CommandLine) -> None:
+def test_nothing_is_reported_for_an_image_that_failed(source: str, occystrap: CommandLine) -> None:
     inspect = ['-f', 'inspect:file=i.jsonl', '-f', 'search:pattern=*']
     done = occystrap('process', source, 'tar:///dev/full/x', *inspect)
     assert done.code and done.out == '' and not (occystrap.directory / 'i.jsonl').exists()

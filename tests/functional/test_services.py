@@ -36,7 +36,7 @@ def test_registry_holds_what_was_pushed(registry: Registry) -> None:
     assert 'GET /v2/services/tiny/manifests/v1 200' in registry.requests()
 
 
-def test_registry_shows_damage_at_once(registry_factory: Callable[[], Registry]) -> None:
+def test_registry_shows_damage_immediately(registry_factory: Callable[[], Registry]) -> None:
     registry = registry_factory()
     digest = put_tiny_image(registry, 'tiny', 'v1')['digest']
     assert inspect(registry, 'tiny:v1').returncode == 0

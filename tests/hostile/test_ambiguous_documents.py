@@ -122,7 +122,7 @@ def test_what_go_takes_for_one_name(text: str) -> None:
 @pytest.mark.parametrize('text', [
     '{"ß": 1, "ss": 2}', '{"İ": 1, "i": 2}', '{"Labels": {"a": 1, "A": 2, "ſ": 3, "s": 4}}',
     '{"annotations": {"rootfs": 1, "RootFS": 2}}', '{"volumes": {"/A": {}, "/a": {}}}'])
-def test_what_go_tells_apart(text: str) -> None:
+def test_names_that_go_treats_as_different(text: str) -> None:
     assert [len(each) if isinstance(each, dict) else each for each in parse_json(
         text.encode(), 'it', names=CONFIG_FIELDS).values()]
 

@@ -12,7 +12,7 @@ MODULES = ('click', 'enum', 'gzip', 'httpx', 'json', 'pluggy', 'signal', 'typing
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Path:
-    """A directory with modules that tell when they run."""
+    """A directory with modules that report when they run."""
     for name in MODULES:
         (tmp_path / f'{name}.py').write_text('raise SystemExit("planted code ran")\n')
     return tmp_path

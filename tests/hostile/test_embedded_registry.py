@@ -145,7 +145,7 @@ def login(user: str, password: str) -> str:
 
 
 @pytest.mark.parametrize('path', ['/v2/', '/v2', '/v2/app/blobs/uploads/', '/v2/_catalog'])
-def test_a_password_is_wanted_for_everything(path: str, tmp_path: Path) -> None:
+def test_every_request_needs_a_password(path: str, tmp_path: Path) -> None:
     with RegistryServer(tmp_path / 'registry', password='right') as server:
         for given in ({}, {'Authorization': login('occystrap', 'wrong')}, {'Authorization': login('occystrap', '')},
                       {'Authorization': login('', 'right')}, {'Authorization': 'Basic'}):
@@ -156,7 +156,7 @@ def test_a_password_is_wanted_for_everything(path: str, tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-def test_the_registry_of_the_demo_wants_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_registry_of_the_demo_needs_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = []
 
     def run(command: str, expected: int) -> None:

@@ -1,4 +1,4 @@
-"""Layers whose headers mean harm, or two things at once: refused in one line, or read as Docker does."""
+"""Layers with malicious or ambiguous headers: refused in one line, or read as Docker reads them."""
 import time
 from pathlib import Path
 

@@ -116,7 +116,7 @@ def test_keys_of_the_directories_above_are_the_keys_of_those_paths(names: list[s
 
 @pytest.mark.parametrize('target', ['', 'd/' * 1900])
 def test_what_lies_deep_is_not_hashed_anew_for_each_entry(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However deep entries lie, what is above them is looked at once."""
+    """However deep entries lie, the directories above them are checked once."""
     made = []
 
     def counting(path: bytes, digest_size: int) -> Any:
@@ -126,7 +126,7 @@ def test_what_lies_deep_is_not_hashed_anew_for_each_entry(target: str, monkeypat
     directory = 'd/' * 1900
     entries = [hard(f'l{number}', f'{target}{number}') if target else entry(f'{directory}{number}')
                for number in range(100)]
-    checks = EntryChecks(lambda *told: None, NameMemory().share())
+    checks = EntryChecks(lambda *finding: None, NameMemory().share())
     above, below = LayerEffects(NameMemory().share()), list[bytes]()
     above.add(b'other', False)
     for each in TarReader(iter([memoryview(tar_of(entries))])).entries():
@@ -136,14 +136,14 @@ def test_what_lies_deep_is_not_hashed_anew_for_each_entry(target: str, monkeypat
     assert len(made) < 2 * 1900 + 10 * len(entries)
 
 
-def test_what_lies_in_something_else_than_a_directory_is_told_from_the_root_on() -> None:
-    told: list[tuple[str, str, str | None]] = []
-    checks = EntryChecks(lambda *each: told.append(each), NameMemory().share())
+def test_an_entry_below_a_file_or_link_is_reported_from_the_root_down() -> None:
+    found: list[tuple[str, str, str | None]] = []
+    checks = EntryChecks(lambda *each: found.append(each), NameMemory().share())
     entries = [entry('a/b/c/d'), entry('a'), entry('a/b', 'x', tarfile.SYMTYPE), entry('a/b/c/e'),
                entry('a', kind=tarfile.DIRTYPE), entry('a/b/f')]
     for each in TarReader(iter([memoryview(tar_of(entries))])).entries():
         checks.entry(each)
-    assert [(rule, message, path) for rule, message, path in told if rule.startswith('path-through')] == [
+    assert [(rule, message, path) for rule, message, path in found if rule.startswith('path-through')] == [
         ('path-through-file', 'a is no directory', 'a/b'), ('path-through-file', 'a is no directory', 'a/b/c/e'),
         ('path-through-link', 'a/b is a symlink', 'a/b/c/e'), ('path-through-link', 'a/b is a symlink', 'a/b/f')]
 

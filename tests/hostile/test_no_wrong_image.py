@@ -140,10 +140,10 @@ def test_an_archive_of_several_platforms_is_not_replaced_by_one(here: Here) -> N
     run_here('process', f'registry://{here.host}/many:amd64', f'tar://{archive}', REPLACE).assert_code(0)
 
 
-@pytest.mark.parametrize('wanted', ['?platform=linux/arm64', ' --platform=linux/arm64'])
-def test_an_image_for_another_platform_is_not_taken_instead(wanted: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize('option', ['?platform=linux/arm64', ' --platform=linux/arm64'])
+def test_an_image_for_another_platform_is_not_taken_instead(option: str, tmp_path: Path) -> None:
     archive = write_docker_archive(tmp_path / 'amd64.tar', sample_config(), sample_layers(), 'sample:v1')
-    result = run_here('process', *f'tar://{archive}{wanted} dir://{tmp_path}/out'.split())
+    result = run_here('process', *f'tar://{archive}{option} dir://{tmp_path}/out'.split())
     is_refused(result, 'no image for platform linux/arm64', 'linux/amd64')
     assert not (tmp_path / 'out').exists()
 
@@ -155,7 +155,7 @@ def shelves() -> None:
 
 
 @pytest.mark.usefixtures('shelves')
-def test_a_platform_that_only_the_end_of_a_stream_tells() -> None:
+def test_a_platform_that_is_known_only_at_the_end_of_a_stream() -> None:
     def arriving(name: str) -> Image:
         return Stream(Reference.parse(name), ImageConfig.parse(sample_config()), sample_layers())
     with pytest.raises(Exception, match='no image for platform linux/arm64 at app; there is: linux/amd64'):

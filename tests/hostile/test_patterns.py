@@ -61,7 +61,7 @@ def test_patterns_of_repositories_too(pattern: str, name: str) -> None:
 
 
 def names_match(parts: Sequence[str], names: Sequence[str], below: bool) -> bool:
-    """Tell, the slow way, whether a glob's names match a path's."""
+    """Return, the slow way, whether a glob's names match a path's."""
     if not parts:
         return below or not names
     if parts[0] == '**' and len(parts) > 1:
@@ -74,7 +74,7 @@ def names_match(parts: Sequence[str], names: Sequence[str], below: bool) -> bool
 
 
 def name_matches(glob: str, name: str) -> bool:
-    """Tell, the slow way, whether a glob matches one name."""
+    """Return, the slow way, whether a glob matches one name."""
     if not glob:
         return not name
     if glob[0] == '*':  # no name is empty

@@ -31,7 +31,7 @@ def storage() -> Iterator[Scripted]:
 
 @pytest.fixture
 def server(storage: Scripted) -> Iterator[Scripted]:
-    """A registry that wants tokens and sends to signed addresses for layers."""
+    """A registry that requires tokens and redirects to signed addresses for layers."""
     with Scripted() as started:
         serve(started, sample_image())
         for layer in sample_image().layers:
@@ -114,7 +114,7 @@ def test_68_when_all_goes_well(way: str, server: Scripted, occystrap: CommandLin
 
 
 def _echo(status: int) -> Callable[[Asked], Say]:
-    """Return a route of a server that repeats what it was told."""
+    """Return a route of a server that repeats what it received."""
     def answer(asked: Asked) -> Say:
         if not asked.authorization:
             return Say(401, headers=[('WWW-Authenticate', 'Basic realm="canary"')])
@@ -207,7 +207,7 @@ def test_69_addresses_with_a_mistake(role: str, address: str, occystrap: Command
 @pytest.mark.parametrize('words', [
     ['--username', USER, '--password', PASSWORD], ['--username', USER, '--password', PASSWORD, '--bogus'],
     ['--username', f'{USER}:x', '--password', PASSWORD], ['--password', PASSWORD, '--password-stdin']])
-def test_69_login_warns_of_ps_and_tells_nothing(words: list[str], server: Scripted, occystrap: CommandLine) -> None:
+def test_69_login_warns_of_ps_and_prints_no_secret(words: list[str], server: Scripted, occystrap: CommandLine) -> None:
     done = occystrap('--debug', 'login', server.host, *words)
     assert not leaks(done, occystrap.directory, CONFIG)
     assert done.code == 0 or not (occystrap.directory / CONFIG).exists()

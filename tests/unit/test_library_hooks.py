@@ -37,7 +37,7 @@ EXCUSED = {
     ('Http2Stream', 'write'): 'called where there is HTTP/2: see tests/unit/registry/test_http2.py',
     ('_SecuredClient', 'merge_environment_settings'): 'called where there is TLS: see the tests of certificates',
     ('_Adapter', 'get_connection'): 'the name that requests before 2.32 have for get_connection_with_tls_context',
-    ('EscapedStream', 'isatty'): 'asked by whoever wants to colour, which nobody need',
+    ('EscapedStream', 'isatty'): 'asked by code that colours its output, which need not run',
     ('_Size', 'convert'): 'called for options that are given: see the tests of --max-names',
     ('VerifyCommand', 'parse_args'): 'called for verify',
 }
@@ -102,10 +102,10 @@ def test_every_override_is_called(called: set[tuple[str, str]], tmp_path: Path, 
     run_here('--help').assert_code(0)
     run_here('wrong').assert_code(2)
     print('text', file=EscapedStream(io.TextIOWrapper(io.BytesIO()), lossy=False), flush=True)
-    wanted = {(ours.__name__, name) for ours, name in overrides()}
-    uncalled = sorted(wanted - called - EXCUSED.keys())
+    overridden = {(ours.__name__, name) for ours, name in overrides()}
+    uncalled = sorted(overridden - called - EXCUSED.keys())
     assert not uncalled, 'overridden, but not called: is it still a hook of the library?'
-    assert not EXCUSED.keys() - wanted, 'excused, but overridden no more'
+    assert not EXCUSED.keys() - overridden, 'excused, but overridden no more'
 
 
 def test_no_override_has_lost_its_base() -> None:

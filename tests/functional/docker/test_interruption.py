@@ -1,4 +1,4 @@
-"""A signal while a daemon is silent: gone at once, nothing left behind."""
+"""A signal while a daemon is silent: the process ends immediately and leaves nothing behind."""
 import os
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""What real daemons have: listed, and copied by pattern and from lists, several at once."""
+"""What real daemons have: listed, and copied by pattern and from lists, several in parallel."""
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from tests.services.requirements import EVERYTHING
 from tests.unit.docker.layouts import make_tar
 
 NAMES = ['app:v1', 'app:v2', 'tool:v1']
-MANY = 50 if EVERYTHING else 15  # more than are under way at once
+MANY = 50 if EVERYTHING else 15  # more than run in parallel
 
 
 @pytest.fixture(params=['docker_daemon', 'podman'])

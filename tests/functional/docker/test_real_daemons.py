@@ -172,7 +172,7 @@ def test_only_what_the_daemon_lacks_is_sent(docker_daemon: DockerDaemon, archive
 
 def test_an_image_for_two_platforms(containerd_daemon: DockerDaemon, registry: Registry, occystrap: CommandLine,
                                     ) -> None:
-    """Of which containerd's store has both, and Docker exports both at once."""
+    """An image of which containerd's store has both, and Docker exports both at once."""
     name = f'{registry.host}/two/app:v1'
     put_index(registry, 'two/app')
     for architecture in ('arm64', 'amd64'):

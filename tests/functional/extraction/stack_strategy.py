@@ -121,7 +121,7 @@ class _Layer:
         return '/'.join(self._draw(st.lists(NAMES, min_size=1, max_size=3)))
 
     def _parents(self, path: str) -> bool:
-        """Bring the directories above a path along, if all have to be there; tell whether they can be."""
+        """Bring the directories above a path along, if all have to be there; return whether they can be."""
         above = path.split('/')[:-1]
         for depth in range(1, len(above) + 1) if self._sober else ():
             parent = '/'.join(above[:depth])

@@ -39,11 +39,11 @@ def only_root() -> None:
 
 def differences(ours: Tree, theirs: Tree) -> list[str]:
     """Return a line for every path that is not the same."""
-    return [f'{path}: {_told(ours.get(path))}, but theirs {_told(theirs.get(path))}'
-            for path in sorted({*ours, *theirs}) if _told(ours.get(path)) != _told(theirs.get(path))]
+    return [f'{path}: {_described(ours.get(path))}, but theirs {_described(theirs.get(path))}'
+            for path in sorted({*ours, *theirs}) if _described(ours.get(path)) != _described(theirs.get(path))]
 
 
-def _told(node: Node | None) -> str:
+def _described(node: Node | None) -> str:
     if node is None:
         return 'not there'
     # Times of directories differ among tools: some set them before they put in what comes later.
@@ -110,7 +110,7 @@ def test_stacks_are_what_docker_exports(many: Sequence[Stack], docker_daemon: Do
 
 
 def require_same(many: Sequence[Stack], ours: Tree, theirs: Tree) -> None:
-    """Fail unless the trees are the same, and tell which stacks are not."""
+    """Fail unless the trees are the same, and name the stacks that are not."""
     found = differences(*({path: node for path, node in tree.items() if path.startswith(STACK)}
                           for tree in (ours, theirs)))
     wrong = {int(line.removeprefix(STACK).partition('/')[0].rstrip(':')) for line in found}

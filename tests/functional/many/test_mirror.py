@@ -1,4 +1,4 @@
-"""Many images mirrored at once: all proved, what they share moved once, in little memory, over a bad network too."""
+"""Many images mirrored in parallel: all verified, shared layers transferred once, little memory, a bad network."""
 import hashlib
 import json
 import os
@@ -61,7 +61,7 @@ def test_to_archives_every_layer_crosses_the_wire_once(
     target = 'tar://{name}-{tag}.tar?format=' + kind
     assert_all_verified(occystrap('process', listed(source.host), target, '--verify=full', *AT_ONCE), many)
     sizes = {layer['digest']: layer['size'] for name in many.names for layer in many.manifest(name)['layers']}
-    hint = 4  # bytes that tell the size of the tar, asked for once for each archive
+    hint = 4  # the bytes that hold the size of the tar, requested once for each archive
     for digest, read in source.bytes_read().items():
         if digest in sizes:
             assert sizes[digest] <= read <= sizes[digest] + hint * many.uses()[digest], f'{digest} read more than once'

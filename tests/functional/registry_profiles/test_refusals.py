@@ -1,4 +1,4 @@
-"""What a registry refuses by its own rules, as its user is told, and new tags that take a while."""
+"""What a registry refuses by its own rules, how the user hears of it, and new tags that appear late."""
 import pytest
 
 from tests.functional.registry_profiles.conftest import Start

@@ -33,7 +33,7 @@ SOURCES = {'oci': 'oci://{}/out', 'mounts': 'mounts://{}/out', 'dir': 'dir://{}/
 
 
 class Change(NamedTuple):
-    """Something done to a tree; `levels` are those that see it, `words` what the line says that tells of it."""
+    """Something done to a tree; `levels` are those that report it, `words` are in the line that reports it."""
 
     make: Callable[[Path], object]
     words: str
@@ -200,7 +200,7 @@ def test_what_was_changed_is_not_replaced(name: str, destination: tuple[Path, Pa
 
 
 @pytest.mark.parametrize('name', NOTHING_LOST)
-def test_what_is_only_gone_is_written_anew(name: str, destination: tuple[Path, Path]) -> None:
+def test_missing_files_are_written_again(name: str, destination: tuple[Path, Path]) -> None:
     receipt, tree = destination
     CHANGES[name].make(tree)
     where = next(path for path in tree.parents if (path / 'image.tar').exists())

@@ -1,4 +1,4 @@
-"""HOSTILE 17-18: sizes that cannot be, archives that unpack to more than they should, memory that must not grow."""
+"""HOSTILE 17-18: impossible sizes, archives that unpack to more than they should, memory that must not grow."""
 import gzip
 import os
 import struct
@@ -41,7 +41,7 @@ SIZES: dict[str, Part] = {
 
 
 @pytest.mark.parametrize('case', SIZES)
-def test_sizes_that_cannot_be_are_refused(ground: Ground, case: str) -> None:
+def test_impossible_sizes_are_refused(ground: Ground, case: str) -> None:
     ground.extract((file('good', b'good'), SIZES[case], file('after', b'after'))).refused()
 
 

@@ -1,11 +1,11 @@
-"""What users are told of layers and files that cannot be unpacked or held: what it is, where, and why."""
+"""Messages about layers and files that cannot be unpacked or stored: what it is, where, and why."""
 import os
 
 import pytest
 
 from tests.hostile.extraction.ground import Ground
 from tests.hostile.extraction.stacks import Entry, file, fifo, layer, symlink, with_xattrs
-from tests.hostile.extraction.test_special_files import told
+from tests.hostile.extraction.test_special_files import notes_of
 
 
 @pytest.mark.parametrize('size', [40_000, 65_537])
@@ -19,7 +19,7 @@ def test_an_attribute_that_the_file_system_cannot_hold(roots_ground: Ground, siz
 
 def test_attributes_that_links_and_pipes_cannot_have(roots_ground: Ground) -> None:
     pax = with_xattrs(user__x=b'1')
-    line, = told(roots_ground.extract((symlink('s', 'x', pax=pax), fifo('p', pax=pax))))
+    line, = notes_of(roots_ground.extract((symlink('s', 'x', pax=pax), fifo('p', pax=pax))))
     assert '2 extended attributes left out: links, devices and pipes have none of user.*' in line
     assert 'root' not in line
 

@@ -47,7 +47,7 @@ def test_deep_directories_come_and_go(ground: Ground, depth: int) -> None:
         assert names(done.tree) == {'g'}
 
 
-def test_deep_directories_are_gone_after_an_error(ground: Ground) -> None:
+def test_deep_directories_are_removed_after_an_error(ground: Ground) -> None:
     ground.extract((file('a/' * 1500 + 'f', b'deep'),), (file('../x'),)).refused('..')
 
 

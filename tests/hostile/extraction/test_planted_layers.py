@@ -57,7 +57,7 @@ def test_a_layer_that_nothing_binds_to_its_tar_is_unpacked_anew(place: Path, lev
 
 
 @pytest.mark.parametrize('level', ['--verify=fast', '--verify=full'])
-def test_a_layer_whose_list_no_receipt_tells_of_is_unpacked_anew(place: Path, level: str) -> None:
+def test_a_layer_whose_list_is_in_no_receipt_is_unpacked_again(place: Path, level: str) -> None:
     path = plant(place)
     write(place, level)
     assert path.read_bytes() == b'#!/bin/sh\n'
@@ -94,6 +94,6 @@ def test_a_layer_that_a_kept_receipt_binds_is_not_read_again(place: Path) -> Non
     archive = place.parent / 'image.tar'
     data = archive.read_bytes()
     write(place)
-    archive.write_bytes(data.replace(b'#!/bin/sh\n', b'#!/bin/xx\n'))  # reading it would tell
+    archive.write_bytes(data.replace(b'#!/bin/sh\n', b'#!/bin/xx\n'))  # reading it would show the change
     write(place)
     run_here('process', f'tar://{archive}', f'mounts://{place}', '--verify=full').assert_code(1)

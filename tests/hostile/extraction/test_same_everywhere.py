@@ -90,6 +90,6 @@ def difference(one: Outcome, other: Outcome) -> str:
 
 
 def is_alike(stack: Stack, destination: Destination) -> bool:
-    """Tell whether a destination has to make of a stack what a bundle is, as far as memory and layers go."""
+    """Return whether a destination must give a stack the tree that a bundle has, as far as memory and layers go."""
     merged = stack.ground == 'merging_ground' or stack.test in REACHING_DOWN and stack.layers > 1
     return destination.merges or not merged and 'max_names' not in stack.options

@@ -1,4 +1,4 @@
-"""HOSTILE 13-14: devices, pipes, setuid, extended attributes; what an ordinary user gets instead, and is told."""
+"""HOSTILE 13-14: devices, pipes, setuid, extended attributes; what an ordinary user gets instead, and the messages."""
 import struct
 import tarfile
 
@@ -11,8 +11,8 @@ CAPABILITY = struct.pack('<IIIII', 0x02000001, 1 << 10, 0, 0, 0)
 """cap_net_bind_service=ep, version 2: linux/capability.h"""
 
 
-def told(done: Extraction) -> list[str]:
-    """Return the lines on standard error that tell what could not be had."""
+def notes_of(done: Extraction) -> list[str]:
+    """Return the lines on standard error about what could not be set."""
     done.result.assert_success()
     return [line for line in done.result.err.splitlines() if not line.startswith('Summary: ')]
 
@@ -41,21 +41,21 @@ def test_an_ordinary_user_gets_empty_files_for_devices_and_one_line(ordinary_gro
     assert {(node.kind, node.size) for node in nodes} == {('file', 0)}
     assert [node.mode for node in nodes] == [0o666, 0o660, 0o644]
     assert done.tree['null'].same == ('null', 'null2') and done.tree['pipe'].kind == 'fifo'
-    assert sum('device' in line for line in told(done)) == 1
+    assert sum('device' in line for line in notes_of(done)) == 1
 
 
-def test_an_ordinary_user_is_told_once_what_he_cannot_have(ordinary_ground: Ground) -> None:
+def test_an_ordinary_user_gets_one_line_for_each_kind_of_loss(ordinary_ground: Ground) -> None:
     many = tuple(file(f'f{number}', uid=number, gid=number) for number in range(50))
     pax = with_xattrs(security__capability=CAPABILITY)
     done = ordinary_ground.extract((*many, *DEVICES, file('ping', b'ping', pax=pax)), many)
-    lines = told(done)
+    lines = notes_of(done)
     assert len(lines) == 1, lines
     assert 'owner' in lines[0] and 'device' in lines[0] and 'attribute' in lines[0]
 
 
-def test_whoever_misses_nothing_is_told_nothing(ground: Ground) -> None:
+def test_nothing_is_printed_if_nothing_is_lost(ground: Ground) -> None:
     own = ground.user.id
-    assert not told(ground.extract((file('f', b'f', uid=own, gid=own), directory('d', uid=own, gid=own))))
+    assert not notes_of(ground.extract((file('f', b'f', uid=own, gid=own), directory('d', uid=own, gid=own))))
 
 
 NUMBERS: dict[str, dict[str, bytes]] = {
@@ -132,7 +132,7 @@ def test_attributes_that_no_file_can_have_do_not_end_in_a_traceback(roots_ground
     if done.result.code:
         done.refused('f')
     else:
-        assert done.content('f') == b'f' and len(told(done)) <= 1
+        assert done.content('f') == b'f' and len(notes_of(done)) <= 1
 
 
 def protobuf(uid: int, gid: int) -> bytes:
@@ -147,7 +147,7 @@ def test_rootless_keeps_owners_in_an_attribute(ordinary_ground: Ground) -> None:
     done = ordinary_ground.extract(parts, options='rootless=true')
     found = {path: xattrs(done, path).get('user.rootlesscontainers') for path in ('f', 'd', 'g')}
     assert found == {'f': protobuf(1000, 70000), 'd': protobuf(1, 0), 'g': protobuf(0, 5)}
-    assert not any('owner' in line for line in told(done))
+    assert not any('owner' in line for line in notes_of(done))
     assert xattrs(done, 'root') in ({}, {'user.rootlesscontainers': b''})
 
 

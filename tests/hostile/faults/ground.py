@@ -92,7 +92,7 @@ class CopyGround(Ground):
         return super().do(fault)
 
     def judge(self, result: CommandResult) -> None:
-        """Fail unless all is proved, or what failed is told and the old target whole; the next run mends the rest."""
+        """Fail unless all is verified, or the failure is reported and the old target whole; the next run repairs it."""
         if result.code == 0:
             self._is_proved(result)
         else:

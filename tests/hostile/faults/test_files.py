@@ -37,7 +37,7 @@ def receipts(path: Path) -> list[dict[str, Any]]:
 
 
 def said(path: Path) -> dict[str, tuple[str, str]]:
-    """Return the outcome and the image ID that the last receipt of each destination tells."""
+    """Return the outcome and the image ID in the last receipt of each destination."""
     return {each['path']: (each['verdict']['outcome'], each['image_id']) for each in receipts(path)}
 
 
@@ -45,10 +45,10 @@ def test_receipts(directory: Path, run: WarmCommandLine, plan: Plan, archives: d
     file, mine, others = directory / 'root/receipts.jsonl', directory / 'mine.tar', directory / 'others.tar'
 
     def judge(ground: Ground, result: CommandResult) -> None:
-        told = said(file)
+        recorded = said(file)
         old, new = (('verified', images[variant]) for variant in (OLD, NEW))
-        assert told[str(others)] == old, 'the receipt of another image is lost'
-        assert told[str(mine)] in ((new,) if result.code == 0 else (old, new)), 'the receipt is lost'
+        assert recorded[str(others)] == old, 'the receipt of another image is lost'
+        assert recorded[str(mine)] in ((new,) if result.code == 0 else (old, new)), 'the receipt is lost'
         if result.code:
             one_line(result, str(file))
         else:
@@ -88,19 +88,19 @@ def test_the_layer_cache(directory: Path, run: WarmCommandLine, plan: Plan, arch
 
 
 def test_a_run_that_goes_on(directory: Path, run: WarmCommandLine, plan: Plan, archives: dict[str, str]) -> None:
-    """Of two images one is there already, as the receipts tell; the other one, and its receipt, are added."""
+    """One of two images is there already according to the receipts; the other one, and its receipt, are added."""
     file, todo, root = directory / 'root/receipts.jsonl', directory / 'todo.toml', directory / 'root'
 
     def judge(ground: Ground, result: CommandResult) -> None:
-        told = said(file)
-        assert told[str(root / 'old')][0] == 'verified', 'the receipt of what was there is lost'
+        recorded = said(file)
+        assert recorded[str(root / 'old')][0] == 'verified', 'the receipt of what was there is lost'
         if result.code:
             reasons = [line for line in result.err.splitlines() if line.startswith(('FAILED ', 'occystrap: error: '))]
             assert result.code == 1 and len(reasons) in (1, 2), 'not one reason for each image that failed'
             assert all(str(root) in each for each in reasons), 'a reason that names no place'
             assert 'internal error' not in result.err and 'to its author' not in result.err, 'an internal error'
         else:
-            assert told[str(root / 'new')][0] == 'verified', 'a success without a receipt'
+            assert recorded[str(root / 'new')][0] == 'verified', 'a success without a receipt'
             ground.command('verify', file, '--verify=full').assert_success()
 
     todo.write_text(''.join(f'[[images]]\nsource = "{archives[each]}"\ndestination = "dir://{root}/{each}"\n'

@@ -72,7 +72,7 @@ def paths_of(place: Place, destination: str) -> list[Path]:
 
 
 def _is_mark(path: Path) -> bool:
-    """Tell whether a path is a whiteout of overlayfs, a device that no damage here is made for."""
+    """Return whether a path is a whiteout of overlayfs, a device that is not damaged here."""
     return stat.S_ISCHR(path.lstat().st_mode)
 
 

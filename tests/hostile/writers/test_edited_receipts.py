@@ -71,7 +71,7 @@ def altered(expected: Expectation) -> Iterator[tuple[str, Expectation]]:
 @pytest.mark.parametrize('level', [VerifyLevel.FAST, VerifyLevel.FULL])
 def test_no_edit_is_verified(place: Place, receipt: Receipt, level: VerifyLevel) -> None:
     assert outcome(receipt, level) == 'verified'
-    is_daemon = receipt.scheme == 'docker'  # which tells no sizes
+    is_daemon = receipt.scheme == 'docker'  # which reports no sizes
     seen = {words: outcome(edited, level) for words, edited in edits(receipt)}
     believed = [words for words, said in seen.items() if said == 'verified']
     assert not [words for words in believed if not (is_daemon and words.endswith('size'))], believed

@@ -1,5 +1,5 @@
-"""A list of images that is damaged or lost may have told of images of other programs: it is made anew on demand alone,
-and what is lost is told."""
+"""A list of images that is damaged or lost may have named images of other programs: it is written again on request
+only, and what is lost is reported."""
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_images_in_a_directory_get_the_names_that_their_own_tags_give(
 
 @pytest.mark.parametrize('damage', DAMAGE)
 @pytest.mark.parametrize('kind', ['mounts'], indirect=True)
-def test_mounts_that_receipts_tell_of_come_back(damage: Callable[[Path], object], damaged: Callable[..., tuple[
+def test_mounts_that_receipts_list_are_restored(damage: Callable[[Path], object], damaged: Callable[..., tuple[
         str, str]], sources: list[str], out: Path) -> None:
     uri, listing = damaged(damage)
     result = run_here('process', sources[2], uri, '--rebuild-index').assert_success()

@@ -70,7 +70,7 @@ def test_53_a_flipped_byte_in_each_file(place: Place, rerun: Callable[..., None]
 def test_53_a_link_instead_of_each_file(place: Place, rerun: Callable[..., None], tmp_path: Path) -> None:
     for path in place.files():
         if path.name in ('index.json', 'mount.json') or path.name == 'catalog.json' and 'unique_names' in place.uri:
-            continue  # a list that may tell of other images is not replaced
+            continue  # a list that may name other images is not replaced
         path.rename(tmp_path / 'aside')
         path.symlink_to(tmp_path / 'aside')
         content = path.read_bytes()

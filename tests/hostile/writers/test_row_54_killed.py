@@ -67,8 +67,8 @@ def test_54_killed_at_random_points_and_run_again(make_place: MakePlace, source:
     runs, before = Runs(make_place(), source, occystrap, spool), Tree()
     for point in range(POINTS):
         variant, after = [OLD, NEW][point % 2], chances.uniform(0, usual)
-        told = f'OCCYSTRAP_TEST_SEED={SEED}, point {point}: {variant} killed after {after:.3f} of {usual:.3f} s'
+        context = f'OCCYSTRAP_TEST_SEED={SEED}, point {point}: {variant} killed after {after:.3f} of {usual:.3f} s'
         runs.kill(variant, after)
-        assert runs.place.seen() in [before, seen[variant]], f'{told}: half an image is there'
-        assert runs.write(variant) == trees[variant], f'{told}: the rerun made another tree'
+        assert runs.place.seen() in [before, seen[variant]], f'{context}: half an image is there'
+        assert runs.write(variant) == trees[variant], f'{context}: the rerun made another tree'
         before = runs.place.seen()

@@ -69,5 +69,5 @@ def test_55_at_random_points(make_place: MakePlace, archives: dict[str, str], oc
         assert ended in (code, 0, -number), f'point {point}'  # before Python listens to signals the system ends it
         found = place.tree()
         changed = sorted(path for path in found.keys() | before.keys() if found.get(path) != before.get(path))
-        told = f'point {point}, exit code {ended}: half of it is there: {changed}'
-        assert found in ([after] if ended == 0 else [before, after]), told
+        context = f'point {point}, exit code {ended}: half of it is there: {changed}'
+        assert found in ([after] if ended == 0 else [before, after]), context

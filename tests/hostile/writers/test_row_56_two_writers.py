@@ -66,16 +66,16 @@ def test_56_one_of_two_processes_killed_and_run_again(
         place = make_place()
         processes = [occystrap.start_fork('process', part, place.uri) for part in parts]
         victim, after = chances.randrange(2), chances.uniform(0.2, 1) * usual
-        told = f'OCCYSTRAP_TEST_SEED={SEED}, round {round_number}: {parts[victim]} killed after {after:.3f} s'
+        context = f'OCCYSTRAP_TEST_SEED={SEED}, round {round_number}: {parts[victim]} killed after {after:.3f} s'
         time.sleep(after)
         processes[victim].kill()
         assert processes[victim].wait() in (0, -signal.SIGKILL)
         processes[victim] = occystrap.start_fork('process', parts[victim], place.uri)
         said = processes[victim].errors()
-        assert [process.wait() for process in processes] == [0, 0], f'{told}: {said}'
+        assert [process.wait() for process in processes] == [0, 0], f'{context}: {said}'
         if place.uri.startswith('dir:'):
-            assert_complete(place, told)
-        assert whole(place) == whole(expected), f'{told}: not the tree that one process alone makes'
+            assert_complete(place, context)
+        assert whole(place) == whole(expected), f'{context}: not the tree that one process alone makes'
 
 
 def whole(place: Place) -> Tree:
@@ -88,18 +88,19 @@ def whole(place: Place) -> Tree:
     return tree
 
 
-def assert_complete(place: Place, told: str) -> None:
+def assert_complete(place: Place, context: str) -> None:
     """Fail unless the catalog has every image, and every layer is what its name says."""
     assert isinstance(place, InDirectory)
     catalog = json.loads((place.path / 'catalog.json').read_bytes())
-    assert catalog == {name(number): {'v1': f'manifest-team_app-{number:02}-v1.json'} for number in range(COUNT)}, told
+    manifests = {name(number): {'v1': f'manifest-team_app-{number:02}-v1.json'} for number in range(COUNT)}
+    assert catalog == manifests, context
     there = {path.parent.name: Digest.of(path.read_bytes()).hex for path in place.path.glob('*/layer.tar')}
     assert there == {digest: digest for digest in
-                     (Digest.of(tar).hex for number in range(COUNT) for tar in layers(number))}, told
+                     (Digest.of(tar).hex for number in range(COUNT) for tar in layers(number))}, context
 
 
-def at_once(occystrap: CommandLine, place: Place, sources: Sequence[str]) -> tuple[list[int], str]:
-    """Run a process for each source into one place, all at once; returns their exit codes and what they said."""
+def in_parallel(occystrap: CommandLine, place: Place, sources: Sequence[str]) -> tuple[list[int], str]:
+    """Run a process for each source into one place, all in parallel; returns their exit codes and what they said."""
     processes = [occystrap.start_fork('process', source, place.uri) for source in sources]
     said = [process.errors() for process in processes]
     return [process.wait() for process in processes], ''.join(said)
@@ -110,7 +111,7 @@ def test_56_two_processes_with_one_image(place: Place, make_place: MakePlace, ar
                                          occystrap: CommandLine) -> None:
     alone = make_place()
     run_here('process', archives[NEW], alone.uri).assert_success()
-    codes, said = at_once(occystrap, place, [archives[NEW]] * 2)
+    codes, said = in_parallel(occystrap, place, [archives[NEW]] * 2)
     assert codes == [0, 0], said
     assert place.tree() == alone.tree()
 
@@ -136,14 +137,14 @@ def test_56_two_processes_with_two_images_of_one_name(place: Place, make_place: 
     alone = {variant: make_place() for variant in (OLD, NEW)}
     for variant, other in alone.items():
         run_here('process', archives[variant], other.uri).assert_success()
-    codes, said = at_once(occystrap, place, [archives[variant] for variant in (OLD, NEW)])
+    codes, said = in_parallel(occystrap, place, [archives[variant] for variant in (OLD, NEW)])
     assert 0 in codes and set(codes) <= {0, 1}, said  # whose image was replaced before it was verified says so
     assert place.tree() in [other.tree() for other in alone.values()]
 
 
 @pytest.mark.parametrize('destination', ['dir of several'], indirect=True)
 def test_56_two_processes_with_different_tags(place: Place, overlapping: list[str], occystrap: CommandLine) -> None:
-    codes, said = at_once(occystrap, place, [overlapping[0], overlapping[15]])
+    codes, said = in_parallel(occystrap, place, [overlapping[0], overlapping[15]])
     assert codes == [0, 0], said
     assert isinstance(place, InDirectory)
     assert json.loads((place.path / 'catalog.json').read_bytes()) == {

@@ -1,4 +1,4 @@
-"""HOSTILE 57: destinations that cannot be are refused before a byte of a layer is read, and nothing of them changes."""
+"""HOSTILE 57: invalid destinations are refused before a byte of a layer is read, and nothing in them changes."""
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -134,7 +134,7 @@ def test_57_links_planted_in_a_directory_lead_nowhere(planted: str, place: Place
     assert {path: path.read_bytes() for path in [outside, *outside.rglob('*')] if path.is_file()} == before
 
 
-def test_57_a_registry_that_wants_a_login(private_registry: Registry, copy: Copy) -> None:
+def test_57_a_registry_that_requires_a_login(private_registry: Registry, copy: Copy) -> None:
     before = private_registry.blobs()
     is_refused(copy(f'registry://{private_registry.host}/writers/app:v1'), private_registry.host)
     assert private_registry.blobs() == before

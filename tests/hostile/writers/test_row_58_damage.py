@@ -103,7 +103,7 @@ def test_58_whatever_is_cut_is_seen_fast(cut: Callable[[int], int], place: Place
     assert outcome(receipt, FULL) is Outcome.VERIFIED
 
 
-def test_58_whatever_is_gone_is_seen_fast(place: Place, receipt: Receipt, tmp_path: Path) -> None:
+def test_58_fast_verification_finds_every_missing_file(place: Place, receipt: Receipt, tmp_path: Path) -> None:
     for path in place.files():
         with with_old_times(path.parent):
             path.rename(tmp_path / 'aside')
@@ -113,7 +113,7 @@ def test_58_whatever_is_gone_is_seen_fast(place: Place, receipt: Receipt, tmp_pa
     assert outcome(receipt, FULL) is Outcome.VERIFIED
 
 
-def test_58_a_directory_that_is_gone_is_seen_fast(place: Place, receipt: Receipt, tmp_path: Path) -> None:
+def test_58_fast_verification_finds_a_missing_directory(place: Place, receipt: Receipt, tmp_path: Path) -> None:
     for directory in {path.parent for path in place.files()}:
         with with_old_times(directory.parent):
             directory.rename(tmp_path / 'aside')

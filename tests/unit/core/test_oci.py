@@ -77,13 +77,13 @@ def test_malformed_references_are_usage_errors(text: str) -> None:
         Reference.parse(text, with_host=True)
 
 
-@pytest.mark.parametrize(('text', 'wanted', 'fits'), [
+@pytest.mark.parametrize(('text', 'requested', 'fits'), [
     ('linux/amd64', 'linux/amd64', True), ('linux/arm64', 'linux/arm64/v8', True),
     ('linux/arm64/v8', 'linux/arm64', True),
     ('linux/arm/v7', 'linux/arm', True), ('linux/arm', 'linux/arm/v6', False), ('linux/amd64', 'windows/amd64', False),
     ('linux/amd64', 'linux/arm64', False), ('linux/arm/v6', 'linux/arm/v7', False)])
-def test_platforms(text: str, wanted: str, fits: bool) -> None:
-    assert Platform.parse(text).satisfies(Platform.parse(wanted)) is fits
+def test_platforms(text: str, requested: str, fits: bool) -> None:
+    assert Platform.parse(text).satisfies(Platform.parse(requested)) is fits
     assert str(Platform.parse(text)) == text
 
 

@@ -110,7 +110,8 @@ def test_two_names_of_one_archive_are_two_places(tmp_path: Path) -> None:
     ('mounts://{}/x', 'a', 'a:latest', True),
     ('mounts://{}/x', 'a:v1', f'a:v1@sha256:{"0" * 64}', False),
 ])
-def test_what_tells_images_in_one_directory_apart(uri: str, one: str, other: str, same: bool, tmp_path: Path) -> None:
+def test_which_images_in_one_directory_have_different_places(uri: str, one: str, other: str, same: bool,
+                                                             tmp_path: Path) -> None:
     there = uri.format(tmp_path)
     assert clash(place(there, Reference.parse(one)), place(there, Reference.parse(other))) is same
 

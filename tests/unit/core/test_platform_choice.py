@@ -102,7 +102,7 @@ def test_malformed_kinds_and_annotations(fields: dict[str, object]) -> None:
     (media_types.OCI_CONFIG, f'{media_types.OCI_LAYER}+gzip', True), (media_types.DOCKER_CONFIG, None, True),
     (media_types.OCI_CONFIG, 'application/vnd.in-toto+json', False),
     ('application/vnd.oci.empty.v1+json', None, False)])
-def test_an_image_is_told_from_an_artifact_by_its_media_types(config: str, layer: str | None, image: bool) -> None:
+def test_media_types_distinguish_images_from_artifacts(config: str, layer: str | None, image: bool) -> None:
     layers = [Descriptor(layer, Digest.of(b'x'), 1)] if layer else []
     assert Manifest.build(Descriptor(config, Digest.of(b'{}'), 2), layers).is_image is image
 

@@ -266,8 +266,8 @@ def test_the_public_api_is_sorted_and_can_be_imported() -> None:
 
 def test_one_version_and_what_plugins_require_of_it() -> None:
     version = occystrap_core.__version__
-    wanted = f'~={".".join(version.split(".")[:2])}.0'
+    expected = f'~={".".join(version.split(".")[:2])}.0'
     for path in [ROOT / 'pyproject.toml', *ROOT.glob('plugins/*/pyproject.toml')]:
         text = path.read_text()
         assert "dynamic = ['version']" in text and 'occystrap_core/version.py' in text
-        assert set(re.findall(r"'occystrap-\w+(~=[\d.]+)'", text)) == {wanted}
+        assert set(re.findall(r"'occystrap-\w+(~=[\d.]+)'", text)) == {expected}

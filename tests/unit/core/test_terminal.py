@@ -29,7 +29,7 @@ def test_what_moves_hides_or_turns_is_escaped(evil: str) -> None:
     assert shown.encode() and '\n' not in shown
 
 
-def test_bytes_that_are_no_utf_8_are_told_as_bytes() -> None:
+def test_bytes_that_are_not_utf_8_are_shown_as_escapes() -> None:
     assert printable('latin-\udce4') == r'latin-\xe4'
 
 

@@ -66,7 +66,7 @@ def test_option_values(given: dict[str, str], name: str, value: Any) -> None:
     ({'flag': 'perhaps'}, 'flag=.perhaps.*true or false'), ({'count': '1.5'}, 'whole number'),
     ({'size': '2X'}, 'bytes'),
     ({'wait': '-1'}, 'seconds'), ({'wait': 'nan'}, 'seconds'), ({'kind': 'c'}, 'one of a, b')])
-def test_bad_values_say_what_is_wanted(given: dict[str, str], words: str) -> None:
+def test_errors_for_bad_values_name_the_expected_form(given: dict[str, str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         read_options(DECLARED, given, 'x://')
 

@@ -1,4 +1,4 @@
-"""Several runs in one directory at once, runs that are killed, and disks that are full."""
+"""Several runs in one directory in parallel, runs that are killed, and disks that are full."""
 import os
 import random
 import resource
@@ -18,7 +18,7 @@ from tests.unit.dir.test_rerun import Whole, breaking
 
 
 def in_processes(*works: Callable[[], object]) -> list[int]:
-    """Runs functions at once, each in a process of its own; returns 0 for each that did not raise."""
+    """Runs functions in parallel, each in a process of its own; returns 0 for each that did not raise."""
     for tar in sample_layers():
         assert tar  # made before the fork, so that all start together
     children = []

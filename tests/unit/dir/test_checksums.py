@@ -121,7 +121,7 @@ def test_a_failed_run_leaves_the_list_as_it_was(tmp_path: Path) -> None:
     assert content(tmp_path) == before
 
 
-def test_processes_at_once_make_one_whole_list(tmp_path: Path) -> None:
+def test_parallel_processes_write_one_complete_list(tmp_path: Path) -> None:
     images = [sample_image(f'app{number}:v{tag}', variant=f'{number}{tag}') for number in range(4) for tag in range(2)]
 
     def writer(part: int) -> Callable[[], object]:

@@ -245,8 +245,8 @@ def test_a_catalog_that_names_a_missing_manifest_is_said(tmp_path: Path) -> None
 
 def test_an_image_is_chosen_by_the_digest_of_its_config(tmp_path: Path) -> None:
     write_several(tmp_path, 'one:v1', 'two:v1')
-    wanted = read_json(tmp_path / 'manifest-two-v1.json')[0]['Config'].removesuffix('.json')
-    for name in (wanted, f'sha256:{wanted}', wanted[:12]):
+    config = read_json(tmp_path / 'manifest-two-v1.json')[0]['Config'].removesuffix('.json')
+    for name in (config, f'sha256:{config}', config[:12]):
         assert tars(read(tmp_path, name)) == sample_layers('two:v1')
     with pytest.raises(ImageNotFound, match='there is: one:v1, two:v1'):
         read(tmp_path, f'sha256:{"0" * 64}')

@@ -1,4 +1,4 @@
-"""What a writer cannot remove, or cannot tell the use of, is told to the user and not passed over in silence."""
+"""Files that a writer cannot remove, or does not know the use of, are reported to the user."""
 import errno
 import io
 from pathlib import Path

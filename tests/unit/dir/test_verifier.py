@@ -164,13 +164,13 @@ def test_damage_to_one_image_is_no_affair_of_another(tmp_path: Path) -> None:
     assert findings(one) == [] and len(findings(two)) == 1
 
 
-def test_all_damage_is_reported_at_once(tmp_path: Path, receipt: Receipt) -> None:
+def test_all_damage_is_reported_in_one_run(tmp_path: Path, receipt: Receipt) -> None:
     for path in (LAYER, CONFIG, 'manifest.json'):
         (tmp_path / path).unlink()
     assert len(findings(receipt)) == 3
 
 
-def test_a_directory_that_is_gone_is_one_error(tmp_path: Path) -> None:
+def test_a_missing_directory_is_one_error(tmp_path: Path) -> None:
     receipt = write(tmp_path / 'x')
     shutil.rmtree(tmp_path / 'x')
     assert findings(receipt) == [f'error dir://{tmp_path}/x: there is no such directory']

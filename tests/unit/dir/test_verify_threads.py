@@ -1,4 +1,4 @@
-"""Every official verifier uses the worker threads of the run, -j of them, however many images are verified at once."""
+"""Every official verifier uses the worker threads of the run, -j of them, however many images are verified."""
 import threading
 from pathlib import Path
 

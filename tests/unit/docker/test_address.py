@@ -103,7 +103,7 @@ def test_a_path_counts_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ({'context': 'bild'}, "context=: there is no docker context 'bild'; did you mean 'build'?"),
     ({'context': 'empty'}, "the docker context 'empty' in .* names no daemon"),
 ])
-def test_what_cannot_be_is_a_usage_error(options: dict[str, Any], words: str, config: Path) -> None:
+def test_invalid_options_are_usage_errors(options: dict[str, Any], words: str, config: Path) -> None:
     make_context(config, 'build', 'tcp://build:2376')
     make_context(config, 'empty', '')
     with pytest.raises(UsageError, match=words) as error:
@@ -126,12 +126,12 @@ def test_a_broken_config_hides_which_daemon_is_meant(config: Path) -> None:
         found()
     assert found(host='tcp://given:2375') == 'tcp://given:2375'
     (config / 'config.json').unlink()
-    (config / 'config.json').mkdir()  # for whoever may read everything: something that cannot be read
+    (config / 'config.json').mkdir()  # root may read every file: a directory cannot be read as one
     with pytest.raises(UsageError, match=r'config.json cannot be read: Is a directory; .*\?host='):
         found()
 
 
-def test_a_lost_current_context_is_told_with_its_place(config: Path) -> None:
+def test_a_missing_current_context_is_reported_with_its_path(config: Path) -> None:
     (config / 'config.json').write_text('{"currentContext": "gone"}')
     with pytest.raises(UsageError, match=f"currentContext in {config}/config.json: there is no docker context 'gone'"):
         found()
@@ -179,7 +179,7 @@ def test_incomplete_certificates_are_a_usage_error(there: list[str], tmp_path: P
     {'host': 'tcp://a:1', 'tls_verify': True}, {'host': 'tcp://a:1', 'cert_path': '/c', 'tls_verify': False},
     {'engine': 'podman', 'host': 'ssh://a/b.sock'}, {},
 ])
-def test_what_is_told_leads_to_the_same_daemon_whatever_changes(
+def test_the_reported_address_leads_to_the_same_daemon(
         options: dict[str, Any], config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from occystrap_core.api.options import read_options
     from occystrap_docker.plugin import CONNECTION

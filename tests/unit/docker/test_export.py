@@ -109,7 +109,7 @@ def test_a_changed_layer_is_an_error_that_names_it(layout: Layout) -> None:
     assert named in str(error.value)
 
 
-def test_a_changed_layer_that_nobody_reads_is_found_where_only_its_hash_tells() -> None:
+def test_a_changed_layer_that_is_not_read_is_found_by_its_hash() -> None:
     image = legacy()
     with pytest.raises(DigestMismatch, match='which none of the image\'s layers has'):
         list(export(image, changed(image)).layers())

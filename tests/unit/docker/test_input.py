@@ -44,7 +44,7 @@ def test_an_archive_of_it_has_every_layer(layout: Callable[[], Exported], daemon
     assert list(receipt.diff_ids) == expected.diff_ids and receipt.image_id == Digest.of(expected.config)
 
 
-def test_nothing_is_exported_before_a_layer_is_wanted(daemon: FakeDaemon) -> None:
+def test_nothing_is_exported_before_a_layer_is_requested(daemon: FakeDaemon) -> None:
     daemon.add(legacy(), 'sample:v1')
     source(daemon)
     assert not any('/get' in request for request in daemon.requests)
@@ -199,7 +199,7 @@ def test_of_an_image_for_several_platforms_comes_the_one_asked_for(architecture:
     assert read(image) == {Digest.of(tar): len(tar) for tar in expected.tars}
 
 
-def test_a_platform_that_is_not_there_is_told_with_those_that_are(daemon: FakeDaemon) -> None:
+def test_a_missing_platform_is_reported_with_the_available_ones(daemon: FakeDaemon) -> None:
     daemon.containerd = True
     daemon.add(platforms()[0], 'sample:v1')
     with pytest.raises(ImageNotFound, match='sample:v1: no image for platform linux/s390x; there is: linux/amd64, '

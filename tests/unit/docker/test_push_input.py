@@ -49,7 +49,7 @@ def test_layers_are_blobs_that_can_be_opened_again_until_the_next_comes(daemon: 
             assert len([path for path in files if path.parent.name == 'sha256']) == 1
 
 
-def test_blobs_are_gone_when_they_were_taken(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_blobs_are_removed_after_they_were_taken(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.add(legacy(), 'sample:v1')
     with pushed(daemon, tmp_path) as image:
         taken: list[Layer] = []
@@ -60,7 +60,7 @@ def test_blobs_are_gone_when_they_were_taken(daemon: FakeDaemon, tmp_path: Path)
             taken.append(layer)
 
 
-def test_nothing_is_pushed_before_a_layer_is_wanted(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_nothing_is_pushed_before_a_layer_is_requested(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.add(legacy(), 'sample:v1')
     with pushed(daemon, tmp_path):
         assert not any('/push' in request or '/tag' in request for request in daemon.requests)
@@ -86,7 +86,7 @@ def test_an_image_that_lost_its_names_is_not_removed_with_the_last(daemon: FakeD
     daemon.tags = {'sample:v1': expected.id}
 
 
-def test_a_tag_that_could_not_be_removed_is_told(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_a_tag_that_could_not_be_removed_is_reported(daemon: FakeDaemon, tmp_path: Path) -> None:
     expected = daemon.add(legacy(), 'sample:v1')
     daemon.faults['untag'] = '500 out of order'
     image = pushed(daemon, tmp_path)
@@ -131,7 +131,7 @@ def test_into_a_daemon(daemon: FakeDaemon, tmp_path: Path, directory: Path) -> N
     assert list(daemon.images[daemon.tags.pop('team/sample:v1')].tars) == list(expected.tars)
 
 
-def test_two_pushes_at_once_do_not_meet(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_two_parallel_pushes_do_not_interfere(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.add(legacy(), 'sample:v1')
     with pushed(daemon, tmp_path, settings=Settings()) as one, pushed(daemon, tmp_path, settings=Settings()) as other:
         pairs = list(zip(one.arrivals(), other.arrivals(), strict=True))

@@ -29,7 +29,7 @@ def test_a_second_copy_to_a_registry_pushes_no_layer(daemon: FakeDaemon, tmp_pat
     assert set(daemon.tags) == {'sample:v1'} and [path.name for path in tmp_path.iterdir()] == ['registry']
 
 
-def test_a_filter_wants_the_bytes(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_a_filter_needs_the_bytes(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.add(legacy(), 'sample:v1')
     with RegistryServer(tmp_path / 'registry') as server:
         copied(daemon, tmp_path, server.host)

@@ -77,7 +77,7 @@ def test_what_is_run_there(options: dict[str, str], end: str, make_ssh: MakeSsh)
      r'daemon at ssh://me@build: ssh says: me@build: Permission denied \(publickey\).'),
     ('exec sleep 60', 'the daemon at ssh://me@build did not answer in time while connecting: .*--timeout'),
 ])
-def test_what_ssh_complains_of_is_told_in_one_line(body: str, words: str, make_ssh: MakeSsh) -> None:
+def test_errors_of_ssh_are_reported_in_one_line(body: str, words: str, make_ssh: MakeSsh) -> None:
     make_ssh(body)
     with pytest.raises(ServiceUnavailable, match=words) as error:
         layers_of(host='ssh://me@build')

@@ -49,7 +49,7 @@ def test_fast_exports_nothing_where_the_id_says_it_all(daemon: FakeDaemon) -> No
 
 @both_levels
 @every_layout
-def test_an_image_that_is_gone(layout: Callable[[], Exported], level: VerifyLevel, daemon: FakeDaemon) -> None:
+def test_a_missing_image(layout: Callable[[], Exported], level: VerifyLevel, daemon: FakeDaemon) -> None:
     have(daemon, layout())
     daemon.images.clear()
     found = findings(receipt(daemon), level)
@@ -59,7 +59,7 @@ def test_an_image_that_is_gone(layout: Callable[[], Exported], level: VerifyLeve
 
 @both_levels
 @by_config
-def test_a_tag_that_is_gone(layout: Callable[[], Exported], level: VerifyLevel, daemon: FakeDaemon) -> None:
+def test_a_missing_tag(layout: Callable[[], Exported], level: VerifyLevel, daemon: FakeDaemon) -> None:
     have(daemon, layout())
     daemon.tags.clear()
     assert [line.partition(' the ')[0] for line in findings(receipt(daemon), level)] == [
@@ -164,7 +164,7 @@ def test_a_daemon_that_does_not_answer_proves_nothing(fault: str, level: VerifyL
     assert len(found) == 1 and found[0].startswith('unverified')
 
 
-def test_a_daemon_that_is_gone_proves_nothing(daemon: FakeDaemon, directory: Path) -> None:
+def test_an_unreachable_daemon_is_unverified(daemon: FakeDaemon, directory: Path) -> None:
     gone = replace(receipt(daemon), options={'socket': str(directory / 'gone.sock')})
     found = findings(gone, FAST)
     assert len(found) == 1 and found[0].startswith('unverified') and 'gone.sock' in found[0]

@@ -102,7 +102,7 @@ def test_layers_upon_the_same_lower_ones_are_sent_only_where_they_must(
 
 
 @pytest.mark.parametrize(('layout', 'filtered', 'sent'), [(blobs, False, 1), (blobs, True, 3), (legacy, False, 3)])
-def test_from_another_daemon_come_only_layers_that_are_wanted(
+def test_only_missing_layers_are_taken_from_another_daemon(
         layout: Callable[[Sequence[bytes]], Exported], filtered: bool, sent: int, daemon: FakeDaemon, directory: Path,
         tmp_path: Path) -> None:
     tars = sample_layers()
@@ -179,7 +179,7 @@ def test_faults_leave_old_tag_and_no_new_image(where: str, fault: str, kind: typ
     assert not list(tmp_path.iterdir())
 
 
-def test_an_image_that_cannot_be_removed_is_told_of(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_removed_is_reported(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.faults |= {'tag': '500 no tags today', 'untag': '409 in use'}
     with pytest.raises(ServiceUnavailable, match=f'no tags today.*: in use; image {ID} is left without a name'):
         write(daemon, tmp_path)
@@ -209,8 +209,8 @@ def test_a_signal_while_the_daemon_names_the_image_leaves_it_without(daemon: Fak
 
 
 @pytest.mark.parametrize('there', [False, True])
-def test_an_image_that_may_still_come_is_told_of(there: bool, daemon: FakeDaemon, tmp_path: Path,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_may_still_appear_is_reported(there: bool, daemon: FakeDaemon, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('occystrap_docker.writer._CLEANING', 0.3)
     if there:
         write(daemon, tmp_path)

@@ -74,23 +74,23 @@ def layout(path: Path, entries: Sequence[dict[str, Any]], *members: Members) -> 
                             *dict(each for some in members for each in some).items()])
 
 
-@pytest.mark.parametrize(('wanted', 'found'), [
+@pytest.mark.parametrize(('name', 'found'), [
     ('registry.example/app:v1', 'registry.example/app:v1'), ('library/app:v2', 'docker.io/library/app:v2'),
     ('app:v2', 'docker.io/library/app:v2'), ('docker.io/app:v2', 'docker.io/library/app:v2'),
     ('mine', 'localhost/mine:latest'), ('bare', 'bare'), ('bare:latest', 'bare'),
     (IMAGE_ID, 'registry.example/app:v1'), (IMAGE_ID.hex[:12], 'registry.example/app:v1')])
-def test_an_image_is_chosen_by_any_of_its_names(wanted: str, found: str, tmp_path: Path) -> None:
+def test_an_image_is_chosen_by_any_of_its_names(name: str, found: str, tmp_path: Path) -> None:
     tags = ('registry.example/app:v1', 'docker.io/library/app:v2', 'localhost/mine:latest', 'bare')
     path = write_tar(tmp_path / 'a.tar', docker_members(tags=tags))
-    assert str(opened(path, wanted).reference) == found
+    assert str(opened(path, name).reference) == found
 
 
-@pytest.mark.parametrize('wanted', ['app:v1', 'registry.example/app:v2', 'example/app:v1', 'mine:v1', IMAGE_ID.hex[:11],
-                                    'sha256:' + 64 * 'a', 'Not A Name'])
-def test_other_names_do_not_do(wanted: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize('name', ['app:v1', 'registry.example/app:v2', 'example/app:v1', 'mine:v1', IMAGE_ID.hex[:11],
+                                  'sha256:' + 64 * 'a', 'Not A Name'])
+def test_other_names_are_refused(name: str, tmp_path: Path) -> None:
     path = write_tar(tmp_path / 'a.tar', docker_members(tags=('registry.example/app:v1', 'mine:latest')))
     with pytest.raises(UsageError, match='there is: registry.example/app:v1, mine:latest'):
-        opened(path, wanted)
+        opened(path, name)
 
 
 def test_an_image_without_a_usable_name_is_read_and_stays_without(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_images_without_names_are_listed_and_chosen_by_id(tmp_path: Path) -> Non
     assert opened(both, IMAGE_ID).config.digest == IMAGE_ID
 
 
-def test_two_images_of_one_name_are_told_apart_by_digest(tmp_path: Path) -> None:
+def test_two_images_with_one_name_are_chosen_by_digest(tmp_path: Path) -> None:
     (first, first_blobs), (second, second_blobs) = stored(), stored(variant='other')
     path = layout(tmp_path / 'a.tar', [entry(first, 'app:v1'), entry(second, 'app:v1')], first_blobs, second_blobs)
     with pytest.raises(UsageError, match=f'sha256:{hex_of(first)}, sha256:{hex_of(second)}'):
@@ -179,7 +179,7 @@ def test_compressed_layers_without_a_whole_layout_are_tars(lost: str, tmp_path: 
 
 
 @pytest.mark.parametrize('members', [docker_members(), oci_members()], ids=['docker', 'oci'])
-def test_layers_know_the_size_of_their_tars_and_are_read_at_once(members: Members, tmp_path: Path) -> None:
+def test_layers_know_the_size_of_their_tars_and_are_read_in_one_pass(members: Members, tmp_path: Path) -> None:
     image = opened(write_tar(tmp_path / 'a.tar', members))
     assert [layer.tar_size() for layer in image.layers] == [len(tar) for tar in sample_layers()]
     with ThreadPoolExecutor(12) as threads:

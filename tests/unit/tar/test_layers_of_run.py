@@ -69,7 +69,7 @@ def test_wrong_hints(hint: int, option: str, tmp_path: Path) -> None:
 
 
 @FORMATS
-def test_an_archive_that_is_gone(option: str, tmp_path: Path) -> None:
+def test_a_missing_archive(option: str, tmp_path: Path) -> None:
     source, settings = Source(), Settings()
     write(source.image(), f'tar://{tmp_path}/first.tar{option}', settings)
     (tmp_path / 'first.tar').unlink()

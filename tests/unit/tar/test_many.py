@@ -14,7 +14,7 @@ from tests.unit.tar.archives import docker_members, write_tar
 
 @pytest.fixture
 def most_open(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many copies there were at once, whenever one was made."""
+    """How many copies existed whenever one was made."""
     counts: list[int] = []
     copied, before = archive_copy._copied, copies()
 
@@ -66,7 +66,7 @@ def test_one_archive_is_unpacked_once(tmp_path: Path, most_open: list[int]) -> N
     assert len(most_open) == 1
 
 
-def test_archives_that_fail_are_given_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archives_that_fail_are_released_immediately(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
     close = ReadableArchive.close
     monkeypatch.setattr(ReadableArchive, 'close', lambda self: (closed.append(self.path), close(self)))

@@ -42,19 +42,21 @@ def with_layout(inner: bytes) -> Members:
     return [('oci-layout', b'{"imageLayoutVersion": "1.0.0"}'), ('index.json', outer), blob(inner)]
 
 
-TOLD = index(entry(AMD[0], architecture='amd64'), entry(ARM[0], architecture='arm64'))
-UNTOLD = index(entry(AMD[0]), entry(ARM[0]))
-COVER = index(entry(TOLD, kind='index'))
+LABELLED = index(entry(AMD[0], architecture='amd64'), entry(ARM[0], architecture='arm64'))
+UNLABELLED = index(entry(AMD[0]), entry(ARM[0]))
+COVER = index(entry(LABELLED, kind='index'))
 COVERED = index(entry(COVER, kind='index'))
 MIXED = index(entry(AMD[0], architecture='amd64'), entry(index(entry(ARM[0])), kind='index'))
 WAYS = {
-    'an index': lambda path: one_index(path, TOLD), 'an index in an index': lambda path: one_index(path, COVER, TOLD),
-    'three deep': lambda path: one_index(path, COVERED, COVER, TOLD), 'untold': lambda path: one_index(path, UNTOLD),
+    'an index': lambda path: one_index(path, LABELLED),
+    'an index in an index': lambda path: one_index(path, COVER, LABELLED),
+    'three deep': lambda path: one_index(path, COVERED, COVER, LABELLED),
+    'unlabelled': lambda path: one_index(path, UNLABELLED),
     'mixed': lambda path: one_index(path, MIXED, index(entry(ARM[0]))),
     'flat': lambda path: layout(path, [entry(AMD[0], 'v1', 'amd64'), entry(ARM[0], 'v1', 'arm64')], EVERY),
-    'flat and untold': lambda path: layout(path, [entry(AMD[0], 'v1'), entry(ARM[0], 'v1')], EVERY),
-    'docker 28': lambda path: saved(path, AMD[0], beside=with_layout(TOLD)),
-    'docker 28, both': lambda path: saved(path, AMD[0], ARM[0], beside=with_layout(TOLD)),
+    'flat and unlabelled': lambda path: layout(path, [entry(AMD[0], 'v1'), entry(ARM[0], 'v1')], EVERY),
+    'docker 28': lambda path: saved(path, AMD[0], beside=with_layout(LABELLED)),
+    'docker 28, both': lambda path: saved(path, AMD[0], ARM[0], beside=with_layout(LABELLED)),
     'docker, two of one tag': lambda path: saved(path, AMD[0], ARM[0]),
 }
 
@@ -80,8 +82,8 @@ def test_a_platform_that_is_not_there(way: str, tmp_path: Path) -> None:
 
 def test_a_plain_archive_has_one_platform(tmp_path: Path) -> None:
     source = saved(tmp_path / 'a.tar', AMD[0])
-    for wanted in ('linux/arm64', 'linux/amd64,linux/arm64'):
-        is_refused(run_here('-q', 'process', f'tar://{source}?platform={wanted}', f'layout://{tmp_path}/out'),
+    for requested in ('linux/arm64', 'linux/amd64,linux/arm64'):
+        is_refused(run_here('-q', 'process', f'tar://{source}?platform={requested}', f'layout://{tmp_path}/out'),
                    'no image for platform linux/arm64', 'there is: linux/amd64')
     run_here('-q', 'process', f'tar://{source}?platform=all', f'layout://{tmp_path}/out').assert_code(0)
 
@@ -96,7 +98,7 @@ def test_all_platforms(way: str, choice: str, tmp_path: Path) -> None:
     if choice == 'all' and not way.startswith('flat'):
         top, = json.loads((tmp_path / 'out/index.json').read_bytes())['manifests']
         bytes_there = (tmp_path / 'out/blobs/sha256' / top['digest'][7:]).read_bytes()
-        assert bytes_there in (TOLD, COVER, COVERED, UNTOLD, MIXED), 'the index is as it was, byte for byte'
+        assert bytes_there in (LABELLED, COVER, COVERED, UNLABELLED, MIXED), 'the index is as it was, byte for byte'
 
 
 @pytest.mark.parametrize('manifests', [None, []])
@@ -161,6 +163,6 @@ def test_an_image_is_found_by_its_digest_whatever_its_config_is_called(tmp_path:
         ('manifest.json', json.dumps(entries).encode()), *((f'config{number}.json', each)
                                                            for number, each in enumerate(configs)),
         *dict([*members.items(), *ARM[1]]).items()])
-    wanted = second['config']['digest']
-    assert wanted in run_here('info', f'tar://{source}?image={wanted}').assert_code(0).out
-    is_refused(run_here('-q', 'info', f'tar://{source}'), '2 images', wanted[:19], code=2)
+    requested = second['config']['digest']
+    assert requested in run_here('info', f'tar://{source}?image={requested}').assert_code(0).out
+    is_refused(run_here('-q', 'info', f'tar://{source}'), '2 images', requested[:19], code=2)

@@ -143,7 +143,7 @@ def test_data_behind_the_end(receipt: Receipt) -> None:
     assert verify(receipt, FAST).outcome is Outcome.FAILED
 
 
-def test_gone_or_another_thing(receipt: Receipt) -> None:
+def test_a_missing_archive_or_a_directory_in_its_place(receipt: Receipt) -> None:
     path = Path(receipt.path)
     path.unlink()
     results = verify(receipt, FAST)

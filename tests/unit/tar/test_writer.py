@@ -125,7 +125,7 @@ def unread(size: int) -> int | None:
     raise AssertionError('a layer was looked at')
 
 
-def test_places_that_cannot_be_written_are_refused_at_once(tmp_path: Path) -> None:
+def test_unwritable_places_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / 'directory').mkdir()
     (tmp_path / 'file').touch()
     (tmp_path / 'link').symlink_to('file')
@@ -140,7 +140,8 @@ def test_places_that_cannot_be_written_are_refused_at_once(tmp_path: Path) -> No
     assert len(os.listdir(tmp_path)) == 5
 
 
-def test_places_without_permission_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_without_permission_are_refused_before_anything_is_read(tmp_path: Path,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'kept.tar').touch()
     monkeypatch.setattr(os, 'access', lambda path, mode: path != str(tmp_path / 'kept.tar'))
     with pytest.raises(OutputError, match='read-only'):

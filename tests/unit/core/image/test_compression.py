@@ -34,12 +34,12 @@ def inflated(data: bytes, found: Callable[[Compression], object] = lambda _: Non
 
 @pytest.mark.parametrize('data', [b'', TEXT, bytes(30 * MIB), random.Random(2).randbytes(MIB)])
 @pytest.mark.parametrize('level', [0, 1, 9])
-def test_the_end_of_a_gzip_blob_tells_its_content(data: bytes, level: int) -> None:
+def test_the_end_of_a_gzip_blob_has_the_size_of_its_content(data: bytes, level: int) -> None:
     blob = gzip.compress(data, level)
     assert inflated_size(blob[-4:], len(blob)) == len(data)
 
 
-def test_an_end_that_cannot_be_is_not_believed() -> None:
+def test_an_impossible_size_at_the_end_is_ignored() -> None:
     two = gzipped(random.Random(3).randbytes(MIB)) + gzipped(b'tail')
     assert inflated_size(two[-4:], len(two)) is None
     assert inflated_size(b'\xff' * 4, 10_000) is None
@@ -82,7 +82,7 @@ def test_what_has_no_magic_is_a_tar(data: bytes) -> None:
     assert found == [Compression.NONE]
 
 
-def test_a_zstd_frame_that_wants_a_huge_window_is_refused() -> None:
+def test_a_zstd_frame_with_a_huge_window_is_refused() -> None:
     header = b'\x28\xb5\x2f\xfd' + bytes([0x00, (31 - 10) << 3])  # RFC 8878 3.1.1.1.2: a window of 2 GiB
     with pytest.raises(InvalidImage, match='cannot be decompressed'):
         inflated(header + b'\x01\x00\x00')

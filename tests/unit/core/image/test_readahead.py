@@ -54,7 +54,7 @@ def test_an_error_reaches_the_consumer_after_the_bytes_before_it(failure: BaseEx
 
 
 class Unclosable(Source):
-    """A source whose end is an error, such as a connection that is gone."""
+    """A source whose end is an error, such as a lost connection."""
 
     def close(self) -> None:
         raise OSError('cannot even be closed')

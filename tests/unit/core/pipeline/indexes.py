@@ -13,7 +13,7 @@ KIND = 'application/vnd.example.signature'
 
 
 class IndexShelf(MemoryOutput):
-    """A destination that keeps manifests and indexes too; `steps` tells the order in which they came."""
+    """A destination that keeps manifests and indexes too; `steps` has the order in which they came."""
 
     holds_indexes = True
 

@@ -42,8 +42,8 @@ def nothing_there() -> None:
     IMAGES.clear()
 
 
-def told(*names: str, filters: tuple[str, ...] = ()) -> set[str]:
-    """Return what is told of the images that fail, or of the only one."""
+def failures_of(*names: str, filters: tuple[str, ...] = ()) -> set[str]:
+    """Return the failures of several images, or the error of the only one."""
     plugins = memory_plugins(f'{HERE}:Output', f'{HERE}:Input')
     source = f'memory://{",".join(names)}'
     try:
@@ -58,21 +58,21 @@ def told(*names: str, filters: tuple[str, ...] = ()) -> set[str]:
 def test_a_writer_that_fails(method: str, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     offer(*names)
     monkeypatch.setattr(Output, method, broken)
-    assert told(*names) == {NAMED}
+    assert failures_of(*names) == {NAMED}
 
 
 @pytest.mark.parametrize('method', ['__init__', 'place'])
 def test_a_writer_that_fails_before_anything_is_copied(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     offer('one')
     monkeypatch.setattr(Output, method, broken)
-    assert told('one') == {NAMED}
+    assert failures_of('one') == {NAMED}
 
 
 @pytest.mark.parametrize('method', ['__init__', 'references', 'location_of', 'open'])
 def test_an_input_that_fails(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     offer('one')
     monkeypatch.setattr(Input, method, broken)
-    assert told('one') == {NAMED}
+    assert failures_of('one') == {NAMED}
 
 
 def test_a_dry_run_names_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_a_dry_run_names_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_filter_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     offer('one')
     monkeypatch.setattr(Without, 'entry', broken)
-    assert told('one', filters=('without:name=x',)) == {NAMED}
+    assert failures_of('one', filters=('without:name=x',)) == {NAMED}
 
 
 def test_a_source_of_a_layer_that_fails() -> None:
@@ -95,13 +95,13 @@ def test_a_source_of_a_layer_that_fails() -> None:
             layer._opener = broken  # type: ignore[attr-defined]
         return image
     offer('one', image=unreadable)
-    assert told('one') == {NAMED}
+    assert failures_of('one') == {NAMED}
 
 
 def test_a_mistake_of_the_core_is_no_plugins_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     offer('one')
     monkeypatch.setattr(ImageCopy, '_put', None)
-    text, = told('one')
+    text, = failures_of('one')
     assert text == "internal error: TypeError: 'NoneType' object is not callable"
 
 

@@ -25,7 +25,7 @@ def nothing_there() -> None:
 
 
 class Counted(MemoryOutput):
-    """Tells how often it is made."""
+    """Counts how often it is made."""
 
     def __init__(self, location: object, settings: Settings) -> None:
         super().__init__(location, settings)

@@ -229,8 +229,9 @@ def broken(image: Image, number: int, opener: Callable[[], Any]) -> Image:
 @pytest.mark.parametrize(('opener', 'error'), [
     (lambda: Source(b'other bytes'), InvalidImage), (lambda: Source(b''), InvalidImage),
     (lambda: Source(b'', fails_after=0), OSError)])
-def test_a_bad_layer_aborts_once_and_is_what_is_told(form: str, opener: Callable[[], Source], error: type[Exception],
-                                                     shelf: Shelf) -> None:
+def test_a_bad_layer_aborts_once_and_is_the_error_that_is_raised(form: str, opener: Callable[[], Source],
+                                                                 error: type[Exception],
+                                                                 shelf: Shelf) -> None:
     with pytest.raises(error):
         copy(broken(sample_image(), 1, opener), form=form)
     assert shelf.aborts == 1 and shelf.images == []

@@ -1,4 +1,4 @@
-"""Copying indexes, artifacts and what hangs on images: byte for byte, all or nothing, or a clear refusal."""
+"""Copying indexes, artifacts and referrers: byte for byte, all or nothing, or a clear refusal."""
 import json
 import threading
 import time

@@ -35,7 +35,7 @@ def test_what_is_kept_is_found_by_another_process(tmp_path: Path) -> None:
     assert first.find(ONE, 'recipe') == Result(ONE)
 
 
-def test_many_threads_and_connections_at_once(tmp_path: Path) -> None:
+def test_many_threads_and_connections_in_parallel(tmp_path: Path) -> None:
     def keep(number: int) -> None:
         cache = FileCache(str(tmp_path / 'cache'))
         for each in range(20):
@@ -61,7 +61,7 @@ def test_a_changed_row_is_an_error(column: str, tmp_path: Path) -> None:
         cache.find(Digest(str(other)) if column == 'made_from' else ONE, 'recipe2' if column == 'recipe' else 'recipe')
 
 
-def test_what_is_no_cache_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_a_layer_cache_are_refused(tmp_path: Path) -> None:
     (tmp_path / 'text').write_text('not a database, but long enough to be taken for one' * 100)
     with pytest.raises(OutputError, match='text cannot be used: file is not a database'):
         FileCache(str(tmp_path / 'text'))

@@ -1,4 +1,4 @@
-"""Several images in one run: where each goes, what is done at once, what a failure stops, what is not done again."""
+"""Several images in one run: where each goes, what runs in parallel, what a failure stops, what is not repeated."""
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -84,12 +84,12 @@ def test_a_place_for_one_is_refused_before_anything_is_read(destination: str, wo
         process('memory://one:v1,two:v1', destination, plugins=memory_plugins(many=ONE))
 
 
-def test_a_destination_is_wanted() -> None:
+def test_a_destination_is_required() -> None:
     with pytest.raises(UsageError, match='no destination for memory://one: add DEST'):
         process(offer('one'), None)
 
 
-def test_as_many_at_once_as_asked_for() -> None:
+def test_the_requested_number_of_images_is_copied_in_parallel() -> None:
     together, most, lock = [0], [0], threading.Lock()
     barrier = threading.Barrier(3)
 
@@ -133,7 +133,7 @@ def test_fail_fast_begins_no_further_image() -> None:
     assert process('memory://bad,one,two', settings=Settings(images=1)).images[2].succeeded
 
 
-def test_what_an_earlier_run_proved_is_not_copied_again(tmp_path: Path) -> None:
+def test_images_verified_by_an_earlier_run_are_not_copied_again(tmp_path: Path) -> None:
     offer('one', 'two', 'three')
     receipts = ReceiptFile(str(tmp_path / 'receipts'))
     assert process('memory://one,two', 'memory://to-{name}', receipts=receipts).succeeded
@@ -179,7 +179,7 @@ def test_a_line_that_was_cut_off_is_left_out_and_written_over(tmp_path: Path) ->
     assert read_receipts(str(path)) == [receipt, other]
 
 
-def test_a_dry_run_tells_what_is_there_and_writes_nothing() -> None:
+def test_a_dry_run_reports_what_is_there_and_writes_nothing() -> None:
     offer('one', 'two')
     process('memory://one')
     writes = list(SHELVES['shelf'].writes)

@@ -72,7 +72,7 @@ def test_an_image_that_was_not_verified_is_not_said_to_be(path: Path) -> None:
     assert [each.verdict.outcome for each in read_receipts(str(path)) if each.verdict] == ['unverified'] * 2
 
 
-def test_the_proof_of_an_image_that_fails_now_stays(path: Path) -> None:
+def test_the_receipt_of_an_image_that_fails_now_is_kept(path: Path) -> None:
     write(path, receipt('one').with_verdict(VERIFIED), receipt('two').with_verdict(VERIFIED))
     offer('one')
     offer('two', image=broken)
@@ -84,7 +84,7 @@ def test_the_proof_of_an_image_that_fails_now_stays(path: Path) -> None:
 
 
 @pytest.mark.parametrize('content', [b'#!/bin/sh\necho precious\n', b'precious', b'\0' * 512, b'{}\n', b'{"a": 1}'])
-def test_what_is_no_receipt_file_is_left_alone(path: Path, content: bytes) -> None:
+def test_other_files_are_not_overwritten(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UsageError, match='holds no receipts: name another file, or give --force'):
         ReceiptFile(str(path))
@@ -100,7 +100,7 @@ def test_a_damaged_receipt_file_is_left_alone(path: Path) -> None:
     assert path.read_text() == damaged
 
 
-def test_what_is_forced_is_replaced_when_there_is_something_to_say(path: Path) -> None:
+def test_with_force_a_file_is_replaced_by_the_first_receipt(path: Path) -> None:
     path.write_text('old')
     file = ReceiptFile(str(path), force=True)
     assert path.read_text() == 'old'

@@ -116,7 +116,7 @@ def test_mistakes_are_usage_errors(arguments: list[str], error: type[OccystrapEr
     ('tests.unit.core.pipeline.memory:SHELVES', 'cannot be used'),
     ('builtins:max', 'cannot be used|made a'), ('occystrap_core:ImageOutput', "can.t instantiate|cannot be used"),
     ('builtins:print', 'made a NoneType, a ImageOutput is expected')])
-def test_a_factory_that_is_none_is_named(factory: str, words: str) -> None:
+def test_an_invalid_factory_is_named(factory: str, words: str) -> None:
     with pytest.raises(PluginError, match=words):
         process(offer('one'), plugins=memory_plugins(factory))
 
@@ -164,7 +164,7 @@ def test_damage_fails_the_run_and_is_named() -> None:
 @pytest.mark.parametrize(('verifier', 'words'), [
     (None, 'no installed plugin verifies memory://'), (unreachable, 'nobody answers'),
     (lambda: None, 'no installed plugin verifies memory://')])
-def test_what_nobody_proved_is_no_success(verifier: Any, words: str) -> None:
+def test_an_unverified_image_is_no_success(verifier: Any, words: str) -> None:
     report = process(offer('one'), plugins=memory_plugins(verifier=verifier))
     assert not report.succeeded and report.images[0].outcome is Outcome.UNVERIFIED
     assert words in str(report.images[0].findings[0])
@@ -256,7 +256,7 @@ def test_no_image_is_no_success() -> None:
     assert not report_of().succeeded
 
 
-def test_the_json_tells_all_of_an_image() -> None:
+def test_the_json_has_all_fields_of_an_image() -> None:
     report = process(offer('one')).to_json()
     assert report['images'][0].pop('seconds') >= 0 and report['images'][0].pop('done_before') is False
     assert {key: report[key] for key in ('level', 'succeeded', 'retries', 'requests', 'rate_limits')} == {

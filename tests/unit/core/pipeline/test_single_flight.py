@@ -49,7 +49,7 @@ def test_waiting_ends_when_the_run_is_stopped() -> None:
     assert give_up(futures, 5)
 
 
-def test_the_first_goes_alone_then_all_at_once() -> None:
+def test_the_first_job_runs_alone_then_all_others_in_parallel() -> None:
     threads, gate, together = DaemonThreads(8, 'test'), threading.Event(), threading.Barrier(3)
     turns = SingleFlight(threads)
     first = turns.submit('key', gate.wait)

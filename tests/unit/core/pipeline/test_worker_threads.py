@@ -20,7 +20,7 @@ def nothing_there() -> None:
 
 
 class Counter:
-    """Tells on how many threads something was at work at once."""
+    """Counts the threads on which something runs in parallel."""
 
     def __init__(self) -> None:
         self.most, self.threads = 0, set[str]()

@@ -104,7 +104,7 @@ def test_patterns_that_mean_nothing(pattern: str, regex: bool) -> None:
         matcher(pattern, regex, Settings())
 
 
-def test_what_is_told() -> None:
+def test_fields_of_a_result() -> None:
     found = searched('*', [entry('dir', DIRECTORY, mode=0o755), entry('dir/new\nline\x1b[2J', b'12', uid=7, mtime=3)],
                      [hard('h', 'dir/x'), entry('l', '\x1btarget')])
     text = [printable(line) for line in lines(found)]
@@ -112,8 +112,8 @@ def test_what_is_told() -> None:
     assert text[3].endswith(r'l -> \x1btarget') and 'hard link' in text[2]
     script = list(script_lines(Reference.parse('registry.example/team/app:v1', with_host=True), found))
     assert script[0] == f'team/app:v1:{found[0].diff_id.hex}:dir'  # type: ignore[union-attr]
-    told = json.loads(json.dumps(to_json(found[1])))
-    assert (told['path'], told['size'], told['uid'], told['mtime']) == ('dir/new\nline\x1b[2J', 2, 7, 3)
+    document = json.loads(json.dumps(to_json(found[1])))
+    assert (document['path'], document['size'], document['uid'], document['mtime']) == ('dir/new\nline\x1b[2J', 2, 7, 3)
     assert counted(found) == '4 matches, 4 visible' and counted([]) == '0 matches'
 
 

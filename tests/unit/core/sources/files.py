@@ -16,7 +16,7 @@ def entries_of(uri: str) -> Sequence[ListedImage]:
 
 
 def entries_in(directory: Path, name: str, text: str | bytes) -> Sequence[ListedImage]:
-    """Write a file and return what it names; its suffix tells whether it is a list or a plan."""
+    """Write a file and return what it names; its suffix says whether it is a list or a plan."""
     path = directory / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return entries_of(f'{"list" if name.endswith(".txt") else "plan"}://{path}')

@@ -1,4 +1,4 @@
-"""Lists: what a line stands for, and what is told of lines that stand for nothing."""
+"""Lists: which image a line names, and the errors for malformed lines."""
 import io
 import sys
 from pathlib import Path

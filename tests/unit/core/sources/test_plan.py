@@ -1,4 +1,4 @@
-"""Plans: what they ask for, and that everything wrong with one is told before anything is copied."""
+"""Plans: what they ask for, and that all its mistakes are reported before anything is copied."""
 import sys
 from pathlib import Path
 

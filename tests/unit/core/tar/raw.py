@@ -1,4 +1,4 @@
-"""Tars made byte by byte, as no well-meaning program writes them."""
+"""Tars made byte by byte, also malformed ones."""
 USTAR, GNU, V7 = b'ustar\x0000', b'ustar  \0', bytes(8)
 END = bytes(1024)
 FIELDS = {'mode': (100, 8), 'uid': (108, 8), 'gid': (116, 8), 'size': (124, 12), 'mtime': (136, 12),

@@ -61,7 +61,7 @@ def test_what_matches_without_what_is_below() -> None:
 
 @pytest.mark.parametrize('pattern', ['', '/', '//', '[a', '[z-a]x', '[à-é]x', '[', '[]', '[!', '[!]', '[^]', '[a-é]x',
                                      'a/['])
-def test_nonsense(pattern: str) -> None:
+def test_malformed_globs_are_refused(pattern: str) -> None:
     with pytest.raises(UsageError):
         Globs([pattern])
 

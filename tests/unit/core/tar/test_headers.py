@@ -14,7 +14,7 @@ from tests.unit.core.tar.test_rewriter import rewrite, timeless, unchanged
 
 
 def entries(tar: bytes, most: int = 1 << 19) -> list[tuple[TarEntry, bytes]]:
-    """Return the entries with their content, holes filled, as whoever unpacks them gets them."""
+    """Return the entries with their content, holes filled, as a program that unpacks them gets them."""
     reader, found = TarReader(dribbled(tar, most)), []
     for entry in reader.entries():
         content = reader.sparse()
@@ -89,7 +89,7 @@ def test_sizes(what: str) -> None:
     b'10 junk'.ljust(12, b'\0'), b'0000003 \0jun', b'00000000008\0', b'0x000000003\0', b'0b00000001\0\0',
     b'-0000000001\0',
     b'+0000000001\0', b'0_0_0_0_0_3\0', b'eleventeen 1', base256(-512), base256(1 << 62), base256((1 << 87) - 1)])
-def test_sizes_that_are_none_are_refused(field: bytes) -> None:
+def test_malformed_sizes_are_refused(field: bytes) -> None:
     refused(member(b'a', size=field) + member(b'b') + END, 'size|bytes')
 
 
@@ -116,7 +116,7 @@ def test_the_pax_size_counts_and_an_empty_one_does_not() -> None:
 
 
 @pytest.mark.parametrize('size', [b'-1', b'+5', b'5 ', b'0x5', b'5.0', b'9' * 60, b'\xb2', b'5\0'])
-def test_a_pax_size_that_is_none_is_refused(size: bytes) -> None:
+def test_a_malformed_pax_size_is_refused(size: bytes) -> None:
     refused(pax((b'size', size)) + member(b'a') + END, 'size|bytes')
 
 
@@ -127,7 +127,7 @@ def test_records_of_attributes_may_be_empty_others_take_themselves_back() -> Non
 
 @pytest.mark.parametrize('key', [b'uid', b'gid', b'mtime'])
 @pytest.mark.parametrize('text', [b'junk', b'-', b'1e3', b'0x1', b'nan', b'5\0'])
-def test_numbers_in_records_that_are_none_are_refused_by_who_wants_them(key: bytes, text: bytes) -> None:
+def test_malformed_numbers_in_records_are_refused_when_they_are_used(key: bytes, text: bytes) -> None:
     with pytest.raises(InvalidImage, match='malformed'):
         only(pax((key, text)) + member(b'a')).attributes
 
@@ -206,12 +206,12 @@ LIMITS = {
 
 
 @pytest.mark.parametrize('what', LIMITS)
-def test_what_is_beyond_the_limits_is_refused(what: str) -> None:
+def test_values_beyond_the_limits_are_refused(what: str) -> None:
     before, words = LIMITS[what]
     refused(before + member(b'a') + END, words)
 
 
-def test_what_is_just_within_the_limits_is_read() -> None:
+def test_values_at_the_limits_are_read() -> None:
     assert names(pax((b'path', b'n' * NAME_CAP)) + member(b'a') + END) == [b'n' * NAME_CAP]
     assert names(pax((b'x', b'x')) * EXTENDED_COUNT + member(b'a') + END) == [b'a']
     assert names(pax(*((b'%d' % number, b'') for number in range(RECORD_COUNT))) + member(b'a') + END) == [b'a']
@@ -290,21 +290,21 @@ BAD_MAPS = {
     'a negative size': sparse([(2, 4), (10, 4)], 20, real_size=base256(-1)),
     "not GNU's header": sparse([(2, 4), (10, 4)], 20, magic=USTAR),
     'overlapping, 0.1': in_record(b'2,4,4,4', b'2'), 'odd, 0.1': in_record(b'2,4,10', b'2'),
-    'fewer than told, 0.1': in_record(b'2,8', b'2'), 'gaps, 0.1': in_record(b'2,,10,8', b'2'),
+    'fewer than declared, 0.1': in_record(b'2,8', b'2'), 'gaps, 0.1': in_record(b'2,,10,8', b'2'),
     'signs, 0.1': in_record(b'2,4,+10,4', b'2'), 'of an unknown version': in_record(b'2,4,10,4', b'2', major=b'2'),
     'beyond the size, 1.0': in_data(b'2\n2\n4\n18\n4\n', b'12345678'), 'cut off, 1.0': in_data(b'2\n2\n4\n10\n', b''),
     'no number, 1.0': in_data(b'x\n', b''), 'endless line, 1.0': in_data(b'1' * 2000, b''),
     'negative, 1.0': in_data(b'1\n-2\n8\n', b'12345678'), 'absurd size, 1.0': in_data(b'0\n', b'', realsize=b'9' * 19),
     'lengths first, 0.0': in_records(b'numbytes', b'offset', b'numbytes', b'offset'),
     'two offsets, 0.0': in_records(b'offset', b'offset', b'numbytes', b'numbytes'),
-    'fewer than told, 0.0': in_records(b'offset', b'numbytes', b'offset', b'numbytes', count=b'3'),
+    'fewer than declared, 0.0': in_records(b'offset', b'numbytes', b'offset', b'numbytes', count=b'3'),
     'of a directory': pax((b'GNU.sparse.major', b'1'), (b'GNU.sparse.minor', b'0')) + header(b'a', kind=b'5'),
     'of four billion pieces, 1.0': in_data(b'4294967296\n' + b'0\n' * (EXTENDED_CAP // 2), b''),
 }
 
 
 @pytest.mark.parametrize('what', BAD_MAPS)
-def test_maps_that_cannot_be_are_refused(what: str) -> None:
+def test_invalid_maps_are_refused(what: str) -> None:
     tar = BAD_MAPS[what] + (b'12345678'.ljust(512, b'\0') if what in list(BAD_MAPS)[:7] else b'')
     with pytest.raises(InvalidImage, match='sparse file|bytes|malformed'):
         entries(tar + member(b'b') + END)

@@ -16,6 +16,6 @@ def test_a_number(field: bytes, number: int) -> None:
 
 
 @pytest.mark.parametrize('field', [b'0000758\0', b'-000755\0', b'0x00755\0', b'755 755\0'])
-def test_what_is_none_is_refused(field: bytes) -> None:
+def test_malformed_numbers_are_refused(field: bytes) -> None:
     with pytest.raises(InvalidImage, match='size'):
         read_number(field, 'size')

@@ -64,7 +64,7 @@ def test_sparse_files_of_every_format(options: list[str], most: int, tmp_path: P
 
 
 @pytest.mark.parametrize('options', [['--format=gnu'], ['--format=pax', '--sparse-version=1.0']], ids=' '.join)
-def test_a_map_that_cannot_be_is_refused(options: list[str], tmp_path: Path) -> None:
+def test_an_invalid_map_is_refused(options: list[str], tmp_path: Path) -> None:
     tar = bytearray(tar_of(tmp_path, *options))
     place = tar.index(b'00004000000') if options == ['--format=gnu'] else tar.index(b'\n1048576\n') + 1
     tar[place:place + 7] = b'9' * 7 if options != ['--format=gnu'] else b'7777777'
@@ -78,7 +78,7 @@ def test_a_map_that_cannot_be_is_refused(options: list[str], tmp_path: Path) -> 
 
 @pytest.mark.parametrize('tar_format', [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize('most', [1, 700, 1 << 19])
-def test_what_tarfile_reads(tar_format: int, most: int) -> None:
+def test_content_equals_what_tarfile_reads(tar_format: int, most: int) -> None:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode='w', format=tar_format) as tar:
         for name, content in (('a', b''), ('b' * 90, b'x' * 511), ('c' * 60 + '/' + 'd' * 60, b'y' * 513)):

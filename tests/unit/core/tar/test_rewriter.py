@@ -44,7 +44,7 @@ def timeless(entry: TarEntry) -> TarEntry:
 
 
 def rewrite(tar: bytes, *functions: Callable[[TarEntry], TarEntry | None], most: int = 1 << 20) -> bytes:
-    """Return the tar, passed through the functions, having checked the digest that is told of it."""
+    """Return the tar, passed through the functions, having checked its reported digest."""
     rewritten = RewrittenTar(ByteStream(Dribble(tar, most)), functions)
     stream = ByteStream(rewritten, hashed=rewritten.digest.total)
     result = b''.join(bytes(chunk) for chunk in stream.chunks())
@@ -79,7 +79,7 @@ def sample_tar(tar_format: int) -> bytes:
 
 @pytest.mark.parametrize('most', [1, 511, 513, 4096, 1 << 20])
 @pytest.mark.parametrize('tar_format', FORMATS)
-def test_nothing_changed_is_byte_for_byte_the_same(tar_format: int, most: int) -> None:
+def test_an_unchanged_tar_stays_byte_for_byte_the_same(tar_format: int, most: int) -> None:
     tar = sample_tar(tar_format)
     assert rewrite(tar, unchanged, unchanged, most=most) == tar
 
@@ -87,7 +87,7 @@ def test_nothing_changed_is_byte_for_byte_the_same(tar_format: int, most: int) -
 @pytest.mark.parametrize('leaves', [False, True], ids=['is changed', 'is left out'])
 @pytest.mark.parametrize('most', [1, 511, 512, 513, 700, 3000, 1 << 20])
 @pytest.mark.parametrize('tar_format', FORMATS)
-def test_whichever_entry_is_the_first_that_differs(tar_format: int, most: int, leaves: bool) -> None:
+def test_any_entry_can_be_the_first_that_differs(tar_format: int, most: int, leaves: bool) -> None:
     tar = sample_tar(tar_format)
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         names = [name.encode() for name in archive.getnames()]
@@ -118,7 +118,7 @@ def test_times_are_set_and_nothing_else(tar_format: int) -> None:
 
 
 @pytest.mark.parametrize('tar_format', FORMATS)
-def test_twice_is_once(tar_format: int) -> None:
+def test_rewriting_twice_has_the_result_of_once(tar_format: int) -> None:
     once = rewrite(sample_tar(tar_format), timeless)
     assert rewrite(once, timeless) == once == rewrite(once, unchanged)
 

@@ -68,7 +68,7 @@ def test_a_torn_receipt_is_refused(end: int) -> None:
         Receipt.from_json(TEXT[:end])
 
 
-def test_an_older_receipt_is_read_and_said_to_be_unsealed() -> None:
+def test_an_older_receipt_is_read_and_reported_as_unsealed() -> None:
     old = Receipt.from_json(OLD)
     assert not old.sealed and old.expectations == RECEIPT.expectations and old.form == ''
 
@@ -86,6 +86,6 @@ def test_an_older_receipt_that_leaves_something_out_is_refused(lost: int) -> Non
     OLD.replace('"size": ', '"size": 1e400, "x": '), OLD.replace('"size": ', '"size": -'),
     OLD.replace('"/p"', '"/\\u0000"'),
     OLD.replace('"size": ', '"size": true, "x": '), OLD.replace('"scheme": "x"', '"scheme": ["x"]')])
-def test_what_is_no_receipt_is_refused(text: str) -> None:
+def test_documents_that_are_not_receipts_are_refused(text: str) -> None:
     with pytest.raises(InvalidReceipt):
         Receipt.from_json(text)

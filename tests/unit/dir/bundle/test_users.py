@@ -24,7 +24,7 @@ short:x:61
 ACCOUNTS = Accounts.parse(PASSWD, GROUP)
 
 
-@pytest.mark.parametrize('wanted, account', [
+@pytest.mark.parametrize('user, account', [
     ('', Account(0, 0, (0, 600), '/root')),
     ('0', Account(0, 0, (0, 600), '/root')),
     ('root', Account(0, 0, (0, 600), '/root')),
@@ -45,11 +45,11 @@ ACCOUNTS = Accounts.parse(PASSWD, GROUP)
     ('short:short', Account(1003, 61, (61,), '/')),
     ('2147483647:2147483647', Account(2147483647, 2147483647, (2147483647,), '/')),
     ('0001000', Account(1000, 1001, (1001, 50), '/home/app'))])
-def test_users_are_resolved_as_docker_does(wanted: str, account: Account) -> None:
-    assert ACCOUNTS.resolve(wanted) == account
+def test_users_are_resolved_as_docker_does(user: str, account: Account) -> None:
+    assert ACCOUNTS.resolve(user) == account
 
 
-@pytest.mark.parametrize('wanted, said', [
+@pytest.mark.parametrize('user, said', [
     ('nobody', "user 'nobody', but its /etc/passwd does not have"),
     ('nobody:root', "user 'nobody', but its /etc/passwd does not have"),
     ('app:nobodies', "group 'nobodies', but its /etc/group does not have"),
@@ -57,9 +57,9 @@ def test_users_are_resolved_as_docker_does(wanted: str, account: Account) -> Non
     ('-1', "user '-1', but"), (' app', "user ' app', but"),
     ('2147483648', 'user 2147483648, but the largest possible id is 2147483647'),
     ('0:4294967295', 'group 4294967295, but the largest possible')])
-def test_whoever_is_not_there_is_an_error_that_says_so(wanted: str, said: str) -> None:
+def test_an_unknown_user_is_an_error(user: str, said: str) -> None:
     with pytest.raises(InvalidImage) as raised:
-        ACCOUNTS.resolve(wanted)
+        ACCOUNTS.resolve(user)
     assert said in str(raised.value)
 
 

@@ -25,10 +25,10 @@ def test_owners_as_rootlesscontainers_has_them(uid: int, gid: int, message: byte
     (errno.EINVAL, InvalidImage), (errno.ERANGE, InvalidImage), (errno.EACCES, InvalidImage),
     (errno.ENOSPC, AttributeRefused), (errno.EDQUOT, AttributeRefused), (errno.E2BIG, AttributeRefused),
     (errno.EIO, AttributeRefused)])
-def test_what_refuses_an_attribute_is_said(code: int, kind: type[Exception]) -> None:
+def test_errors_for_refused_attributes(code: int, kind: type[Exception]) -> None:
     refused = AttributeRefused(b'user.x', 3, OSError(code, os.strerror(code)))
-    told = refused.at('etc/passwd')
-    assert type(told) is kind and 'etc/passwd' in str(told) and "'user.x'" in str(told)
+    error = refused.at('etc/passwd')
+    assert type(error) is kind and 'etc/passwd' in str(error) and "'user.x'" in str(error)
     below = refused.below('dir://out')
     assert type(below) is OutputError and str(below).startswith('cannot write to dir://out: a file: its attribute ')
     assert ('free some space' in str(below)) is (code in (errno.ENOSPC, errno.EDQUOT, errno.E2BIG))
@@ -36,7 +36,7 @@ def test_what_refuses_an_attribute_is_said(code: int, kind: type[Exception]) -> 
 
 @pytest.mark.parametrize(('uid', 'gid', 'is_right'), [
     (0, 0, True), (0xfffffffe, 0xfffffffe, True), (0xffffffff, 0, False), (0, 0xffffffff, False)])
-def test_an_owner_that_cannot_be_is_refused(uid: int, gid: int, is_right: bool) -> None:
+def test_an_owner_out_of_range_is_refused(uid: int, gid: int, is_right: bool) -> None:
     header = tarfile.TarInfo('a')
     header.uid, header.gid, header.mode, header.mtime = uid, gid, 0o104755, 3
     entry = TarEntry.parse(header.tobuf(tarfile.GNU_FORMAT))
@@ -64,7 +64,7 @@ PLAIN = (OWNER, 7, NOBODY), (GROUP_OWNER, 5, NOBODY), (OTHER, 4, NOBODY)
 
 
 @pytest.mark.parametrize('value', [b'', b'\2\0\0', b'\3\0\0\0', b'\2\0\0\0' + bytes(7), b'\2\0\0\0' + bytes(9)])
-def test_what_is_no_access_list(value: bytes) -> None:
+def test_values_that_are_not_access_lists(value: bytes) -> None:
     assert Acl.parse(value) is None
     assert canonical(ACCESS, value) == stored_value(ACCESS, value, 0o644) == value
 
@@ -104,7 +104,7 @@ def test_notes_count_what_could_not_be_set() -> None:
 
 @pytest.mark.parametrize(('mtime', 'keyword'), [
     (0, b'time=0.000000000'), (1_500_000_001, b'time=1.500000001'), (-1, b'time=-1.999999999')])
-def test_a_file_gets_what_its_header_says(mtime: int, keyword: bytes, tmp_path: Path) -> None:
+def test_a_file_gets_the_attributes_of_its_header(mtime: int, keyword: bytes, tmp_path: Path) -> None:
     (tmp_path / 'a').touch()
     descriptor = os.open(tmp_path / 'a', os.O_RDWR)
     try:
@@ -127,7 +127,7 @@ def test_a_directory_can_be_looked_at_by_who_is_not_root(tmp_path: Path) -> None
     assert setter.missed == {'mode': 1}
 
 
-def test_a_line_says_all_that_was_written() -> None:
+def test_a_line_has_all_keywords_that_were_written() -> None:
     keywords = (b'type=char mode=0640 uid=1 gid=2 time=-1.000000005 device=native,10,229 nlink=2 inode=7'
                 + xattr_keywords({b'user.b c': b'\0', b'user.a': b'x'}))
     found = Line.parse(line(b'dev/a b\\\n', keywords))

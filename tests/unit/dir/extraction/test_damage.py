@@ -26,7 +26,7 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Receipt, Pa
 
 
 def flip(path: Path) -> None:
-    """Change one byte, and nothing that metadata tells."""
+    """Change one byte, but no metadata."""
     found = path.stat()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -136,7 +136,7 @@ def test_a_mount_of_other_layers(tmp_path: Path) -> None:
                for found in verify(receipt, VerifyLevel.FAST).findings)
 
 
-def test_a_whiteout_that_is_gone(tmp_path: Path) -> None:
+def test_a_missing_whiteout(tmp_path: Path) -> None:
     receipt = write(sample_image(), f'mounts://{tmp_path}/out')
     mark = tmp_path / 'out' / receipt.of_kind('layer')[1].locator / 'etc/old.conf'
     found = mark.lstat()

@@ -18,11 +18,11 @@ def seen(monkeypatch: pytest.MonkeyPatch, flags: int) -> int | None:
 
 
 @pytest.mark.parametrize('letter', SET_BY_SOMEBODY)
-def test_what_somebody_set_is_seen_and_told_by_its_letter(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_that_a_user_set_are_shown_by_their_letters(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     flag = SET_BY_SOMEBODY[letter]
     assert seen(monkeypatch, flag) == flag and flag_letters(flag) == letter
 
 
 @pytest.mark.parametrize('letter', SET_BY_FILE_SYSTEMS)
-def test_what_a_file_system_sets_by_itself_is_not(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_that_a_file_system_sets_are_ignored(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen(monkeypatch, SET_BY_FILE_SYSTEMS[letter]) == 0 and flag_letters(0) == 'none'

@@ -52,7 +52,7 @@ def test_what_takes_the_place_of_a_directory_takes_what_is_below(record: TreeRec
     assert record.is_directory(b'd') and record.layer(b'd/a') is None
 
 
-def test_what_is_dropped_is_gone_with_what_is_below(record: TreeRecord) -> None:
+def test_dropping_a_directory_drops_everything_below_it(record: TreeRecord) -> None:
     record.put(b'd', 0, DIRECTORY)
     record.put(b'd/a', 0, FILE)
     record.drop(b'd')
@@ -86,7 +86,7 @@ def test_entries_come_directory_by_directory(record: TreeRecord) -> None:
         b'', b'd', b'e', b'z', b'd/a', b'd/b', b'd/f', b'd/f/x', b'e/a']
 
 
-def test_names_that_are_kept_are_told_once(tmp_path: Path) -> None:
+def test_the_length_of_each_name_is_reported_once(tmp_path: Path) -> None:
     lengths: list[int] = []
     record = TreeRecord(str(tmp_path), lengths.append)
     for path, keywords in ((b'', DIRECTORY), (b'dir', DIRECTORY), (b'dir/ab', FILE), (b'dir/ab', FILE)):

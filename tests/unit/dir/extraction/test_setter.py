@@ -46,11 +46,12 @@ def no_root(rootless: bool = False) -> Setter:
 @as_root
 @pytest.mark.parametrize(('uid', 'gid'), [(5, 7), (0, 7), (5, 0), (0, 0)])
 def test_root_sets_owners(uid: int, gid: int, opened: int, directory: int, tmp_path: Path) -> None:
-    setter, wanted = Setter(rootless=False), MINE._replace(uid=uid, gid=gid)
+    setter, requested = Setter(rootless=False), MINE._replace(uid=uid, gid=gid)
     os.symlink('x', tmp_path / 'link')
     os.chown(tmp_path / 'directory', 9, 9)
     at = os.open(tmp_path, os.O_RDONLY)
-    said = [setter.file(opened, wanted), setter.directory(directory, wanted), setter.named(b'link', at, wanted, True)]
+    said = [setter.file(opened, requested), setter.directory(directory, requested), setter.named(b'link', at,
+                                                                                                 requested, True)]
     os.close(at)
     for name in ('file', 'directory', 'link'):
         found = (tmp_path / name).lstat()
@@ -66,8 +67,8 @@ def test_others_count_owners_that_they_cannot_set(uid: int, gid: int, count: int
                                                   directory: int,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attributes.os, 'setxattr', lambda *_, **__: None)
-    setter, wanted = no_root(rootless), MINE._replace(uid=uid, gid=gid, mode=0o750)
-    assert b'uid' not in setter.file(opened, wanted) + setter.directory(directory, wanted)
+    setter, requested = no_root(rootless), MINE._replace(uid=uid, gid=gid, mode=0o750)
+    assert b'uid' not in setter.file(opened, requested) + setter.directory(directory, requested)
     assert setter.missed['owner'] == (0 if rootless else 2 * count)
     assert (os.fstat(opened).st_uid, os.fstat(opened).st_gid) == (UID, GID)
 
@@ -115,12 +116,12 @@ def test_times_that_not_all_file_systems_hold_are_read_back(kind: str, time: int
     held = 77 * 10 ** 9
     real = os.utime
     monkeypatch.setattr(os, 'utime', lambda file, ns, **options: real(file, ns=(held, held), **options))
-    setter, wanted = Setter(rootless=False), MINE._replace(mtime=time, mode=0o700)
+    setter, requested = Setter(rootless=False), MINE._replace(mtime=time, mode=0o700)
     if kind == 'named':
         os.symlink('x', tmp_path / 'directory/link')
-        said = setter.named(b'link', directory, wanted, True)
+        said = setter.named(b'link', directory, requested, True)
     else:
-        said = setter.file(opened, wanted) if kind == 'file' else setter.directory(directory, wanted)
+        said = setter.file(opened, requested) if kind == 'file' else setter.directory(directory, requested)
     assert said.endswith(b' time=%d.%09d' % divmod(held if is_asked else time, 10 ** 9))
     assert setter.clamped == is_asked
 
@@ -184,15 +185,15 @@ def test_owners_without_roots_rights_are_attributes(uid: int, gid: int, message:
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     values: list[tuple[bytes, bytes]] = []
     monkeypatch.setattr(os, 'setxattr', lambda target, name, value: values.append((name, value)))
-    setter, wanted = Setter(rootless=True), MINE._replace(uid=uid, gid=gid, mode=0o700)
-    setter.file(opened, wanted)
-    setter.directory(directory, wanted)
+    setter, requested = Setter(rootless=True), MINE._replace(uid=uid, gid=gid, mode=0o700)
+    setter.file(opened, requested)
+    setter.directory(directory, requested)
     assert values == [(ROOTLESS, message)] * 2 if message else not values
     values.clear()
-    setter.named(b'.', directory, wanted, True)
+    setter.named(b'.', directory, requested, True)
     assert values == []
     Setter(rootless=False).missed.clear()
-    no_root().file(opened, wanted)
+    no_root().file(opened, requested)
     assert values == []
 
 
@@ -250,10 +251,10 @@ def test_attributes_that_cannot_be_set(code: int, name: bytes, is_open: bool, is
     setter.is_root = is_root
     if is_root and UID:
         pytest.skip('owners are for root to set')
-    wanted = MINE._replace(xattrs={name: LIST if name == DEFAULT else b'x'})
+    requested = MINE._replace(xattrs={name: LIST if name == DEFAULT else b'x'})
 
     def run() -> bytes:
-        return setter.file(opened, wanted) if is_open else setter.named(b'pipe', directory, wanted, False)
+        return setter.file(opened, requested) if is_open else setter.named(b'pipe', directory, requested, False)
     if isinstance(outcome, type):
         with pytest.raises(outcome) as caught:
             run()
@@ -274,7 +275,7 @@ def test_notes_speak_of_one_or_several(count: int, words: str) -> None:
 
 @pytest.mark.parametrize(('rootless', 'is_root', 'advises'), [(False, False, True), (True, False, False),
                                                               (False, True, False)])
-def test_who_could_keep_owners_otherwise_is_told_how(rootless: bool, is_root: bool, advises: bool) -> None:
+def test_the_note_recommends_rootless_only_where_it_helps(rootless: bool, is_root: bool, advises: bool) -> None:
     setter = Setter(rootless)
     setter.is_root = is_root
     setter.missed['owner'], setter.missed['mode'] = 2, 0

@@ -16,7 +16,7 @@ from tests.unit.tar.archives import copy, verify, write
 
 
 def layers(mounts: Path) -> dict[str, int]:
-    """Return the directories of layers, with what tells whether they were made anew."""
+    """Return the directories of layers, with their inodes, which change when they are made again."""
     return {path.name: path.stat().st_ino for path in (mounts / 'layers').iterdir()}
 
 

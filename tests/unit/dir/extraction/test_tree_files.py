@@ -51,6 +51,6 @@ def test_so_many_links_are_followed(links: int, content: bytes | None, root: Roo
 
 
 @pytest.mark.parametrize('path', [b'etc/shadow', b'none/passwd', b'etc', b'etc/.', b'etc/..', b'', b'pipe'])
-def test_what_is_no_file_is_none(path: bytes, root: Root, tmp_path: Path) -> None:
+def test_other_kinds_of_files_return_none(path: bytes, root: Root, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'pipe')
     assert read_small(root, path) is None

@@ -1,4 +1,4 @@
-"""Several runs in one layout at once, runs that are killed, and disks that are full."""
+"""Several runs in one layout in parallel, runs that are killed, and disks that are full."""
 import os
 import random
 import signal

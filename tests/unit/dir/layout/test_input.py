@@ -45,14 +45,14 @@ def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert parse_place('x:v1').root == str(tmp_path / 'x')
 
 
-@pytest.mark.parametrize(('wanted', 'which'), [(':one', 0), (':v2', 1), ('?r.example/app:v2', 1)])
-def test_an_image_is_chosen_by_tag_or_name(tmp_path: Path, wanted: str, which: int) -> None:
+@pytest.mark.parametrize(('name', 'which'), [(':one', 0), (':v2', 1), ('?r.example/app:v2', 1)])
+def test_an_image_is_chosen_by_tag_or_name(tmp_path: Path, name: str, which: int) -> None:
     images = two(tmp_path)
     put_index(tmp_path, entry(images[0], 'one'), entry(images[1], 'r.example/app:v2'))
-    if wanted.startswith('?'):
-        assert manifest_of(opened(tmp_path, image=wanted[1:])) == images[which].digest
+    if name.startswith('?'):
+        assert manifest_of(opened(tmp_path, image=name[1:])) == images[which].digest
     else:
-        assert manifest_of(opened(f'{tmp_path}{wanted}')) == images[which].digest
+        assert manifest_of(opened(f'{tmp_path}{name}')) == images[which].digest
     assert manifest_of(opened(f'{tmp_path}@{images[which].digest}')) == images[which].digest
     assert manifest_of(opened(tmp_path, image=images[which].digest[:20])) == images[which].digest
 
@@ -107,8 +107,8 @@ def test_as_containerd_and_buildx_name_them(tmp_path: Path) -> None:
     image = entry(put_image(tmp_path, sample_image()), 'v1')
     image['annotations'][CONTAINERD] = 'docker.io/library/app:v1'
     put_index(tmp_path, image)
-    for wanted in (f'{tmp_path}', f'{tmp_path}:v1'):
-        assert str(opened(wanted).reference) == 'docker.io/library/app:v1'
+    for name in (f'{tmp_path}', f'{tmp_path}:v1'):
+        assert str(opened(name).reference) == 'docker.io/library/app:v1'
     assert str(opened(tmp_path, image='app:v1').reference) == 'docker.io/library/app:v1'
 
 
@@ -276,7 +276,7 @@ def test_indexes_within_indexes_end_somewhere(tmp_path: Path, deep: int, words: 
         assert len(opened(tmp_path, platform='all').layers) == 3
 
 
-def test_sizes_are_told_without_reading(tmp_path: Path) -> None:
+def test_sizes_are_known_without_reading(tmp_path: Path) -> None:
     write(tmp_path)
     for layer in opened(tmp_path).layers:
         assert layer.descriptor and layer.present_size() == layer.descriptor.size

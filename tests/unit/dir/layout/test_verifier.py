@@ -153,13 +153,13 @@ def test_each_part_of_an_index_is_looked_at(tmp_path: Path) -> None:
         path.write_bytes(content)
 
 
-def test_all_damage_is_reported_at_once(tmp_path: Path, receipt: Receipt) -> None:
+def test_all_damage_is_reported_in_one_run(tmp_path: Path, receipt: Receipt) -> None:
     for name in (*BLOBS.values(), 'oci-layout', 'index.json'):
         (tmp_path / name).unlink()
     assert len(findings(receipt)) == 5
 
 
-def test_a_directory_that_is_gone_is_one_error(tmp_path: Path) -> None:
+def test_a_missing_directory_is_one_error(tmp_path: Path) -> None:
     receipt = write(tmp_path / 'x')
     shutil.rmtree(tmp_path / 'x')
     assert findings(receipt) == [f'error layout://{tmp_path}/x: there is no such directory']

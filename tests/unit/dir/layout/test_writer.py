@@ -196,7 +196,7 @@ def test_a_rerun_mends_what_is_missing_or_cut(tmp_path: Path, damage: Callable[[
         assert findings(write(tmp_path, settings=settings), VerifyLevel.FULL) == [] and visible(tmp_path) == before
 
 
-def test_a_source_is_told_only_of_blobs_that_are_whole(tmp_path: Path) -> None:
+def test_a_source_is_notified_only_of_complete_blobs(tmp_path: Path) -> None:
     first, second, third = (tmp_path / layer.locator for layer in write(tmp_path).of_kind('layer'))
     to = output(str(tmp_path))
     digest = Digest(f'sha256:{first.name}')
