@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, UsageError
 from occystrap_core.oci import Reference, parse_json
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.pages import Paging, next_query
+from occystrap_registry.distribution.pages import BAD_SIZE, Paging, next_query
 from occystrap_registry.transport.answers import Reply
 
 PAGE = 1000
@@ -17,8 +17,6 @@ PAGE = 1000
 _PAGE_BYTES = 16 << 20  # many registries send all tags in one page
 _QUERY = 4096
 _NO_CATALOG = (400, 404, 405, 501)
-_BAD_SIZE = (400, 405, 413, 414, 416, 422)
-"""Answers of registries to a page that is larger than they give; others give a smaller one."""
 _NO_SUCH_PAGE = (400, 404, 405, 501)
 """Answers to a request for names after the last of a full page, of registries that gave all and have no `last`."""
 _ALTERNATIVE = 'name the repository, or list the images in a file for list://'
@@ -87,7 +85,7 @@ def _parses(text: str, expected: Reference) -> bool:
 def _first(client: RegistryClient, listed: _Listed) -> Reply:
     """Return the first page; if the registry refuses its size, in the registry's default size."""
     reply = _fetch(client, listed, f'n={listed.page}')
-    return _fetch(client, listed, '') if reply.status in _BAD_SIZE else reply
+    return _fetch(client, listed, '') if reply.status in BAD_SIZE else reply
 
 
 def _fetch(client: RegistryClient, listed: _Listed, query: str) -> Reply:

@@ -8,6 +8,8 @@ from occystrap_core.files import print_message
 
 MOST = 250_000
 """Limit of names in one listing."""
+BAD_SIZE = (400, 405, 413, 414, 416, 422)
+"""Answers of registries to a page that is larger than they give; others give a smaller one."""
 _IDLE = 20
 _QUERY = 4096
 _LINK = re.compile(r'<([^<>]*)>([^<>]*)')

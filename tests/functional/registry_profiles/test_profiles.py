@@ -7,7 +7,9 @@ from occystrap_registry.auth import authentication
 from tests.functional.registry_profiles.conftest import Start
 from tests.hostile.in_process import run_here
 from tests.services.registry_profiles import PROFILES, Profile
-from tests.services.registry_profiles.content import content_of, put_image, put_index, put_sbom
+from tests.services.registry_profiles.content import (
+    content_of, put_docker_image, put_image, put_index, put_sbom,
+)
 from tests.services.registry_profiles.profile import Refusal
 from tests.services.registry_profiles.store import digest_of
 
@@ -95,6 +97,16 @@ def test_an_index(profile: type[Profile], start: Start) -> None:
     kept = source.store.repositories['app']
     assert registry.store.repositories['team/app'].find('v1') == kept.find('v1')
     assert set(kept.manifests) | kept.blobs <= blobs_in(Path('out'))
+
+
+@each_to_push_to
+def test_an_image_in_dockers_form(profile: type[Profile], start: Start, tmp_path: Path) -> None:
+    source, registry = start(Profile), start(profile)
+    put_docker_image(source.store, 'app')
+    run_here('process', f'registry://{source.host}/app:v1', f'registry://{registry.host}/team/app:v1',
+             '--verify=full', *QUICK).assert_success()
+    sent, stored = content_of(source, 'app'), content_of(registry, 'team/app')
+    assert stored == sent if not profile.refused_types else list(stored.items())[1:] == list(sent.items())[1:]
 
 
 @each_to_push_to

@@ -89,7 +89,7 @@ def test_the_catalog(profile: type[Profile], start: Start) -> None:
         is_refused(result, registry.host, 'catalog', 'name the repository')
 
 
-@pytest.mark.parametrize('profile', [each for each in PROFILES if each.immutable or each.existing], ids=named)
+@pytest.mark.parametrize('profile', PROFILES, ids=named)
 def test_a_name_that_does_not_exist(profile: type[Profile], start: Start) -> None:
     registry = start(profile)
     put_image(registry.store, 'team/app')

@@ -56,3 +56,15 @@ def content_of(registry: ProfiledRegistry, repository: str, tag: str = 'v1') -> 
     blobs = [document['config']['digest'], *(each['digest'] for each in document['layers'])]
     kept = registry.store.content if registry.profile.has_one_store else registry.store.repositories[repository].blobs
     return {digest_of(found[1]): found[1], **{each: registry.store.content[each] for each in blobs if each in kept}}
+
+
+def put_docker_image(store: Store, repository: str, tag: str = 'v1') -> None:
+    """Put the image in Docker's form, as most images on Docker Hub are."""
+    put_image(store, repository, tag)
+    kept = store.repositories[repository]
+    document = json.loads(kept.manifests[kept.tags[tag]][1])
+    document['mediaType'] = media_types.DOCKER_MANIFEST
+    document['config']['mediaType'] = media_types.DOCKER_CONFIG
+    for layer in document['layers']:
+        layer['mediaType'] = 'application/vnd.docker.image.rootfs.diff.tar.gzip'
+    kept.put(tag, (media_types.DOCKER_MANIFEST, json.dumps(document, indent=3).encode()))
