@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     )
     from occystrap_core.oci.layout_contents import LayoutReferrers, blobs_below
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
-    from occystrap_core.oci.manifest_form import ManifestForm, has_annotations, has_form, in_form, index_in_form
+    from occystrap_core.oci.manifest_form import (
+        ManifestForm, has_annotations, has_form, in_form, index_in_form, index_made_anew, is_regular, made_anew,
+    )
     from occystrap_core.oci.media_types import Compression
     from occystrap_core.oci.named_images import Offer, find_offers, parse_name, select_offer
     from occystrap_core.oci.patterns import (
@@ -39,7 +41,7 @@ _HOMES = {
               'blob_name entry_name layout_offers require_version select_entry',
     'layout_contents': 'LayoutReferrers blobs_below',
     'manifest': 'Index Manifest parse_manifest_or_index',
-    'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form',
+    'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form index_made_anew is_regular made_anew',
     'media_types': 'Compression',
     'named_images': 'Offer find_offers parse_name select_offer',
     'patterns': 'Excluded available_names compile_pattern first_names has_glob natural_key sort_references '
@@ -57,7 +59,8 @@ __all__ = [
     'IndexFile', 'LayoutEntries', 'LayoutReferrers', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice',
     'Reference', 'available_names', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
     'entry_name', 'find_offers', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form', 'index_in_form',
-    'layout_offers', 'list_or_null', 'named_entry', 'names_of', 'natural_key', 'parse_json', 'parse_manifest_or_index',
-    'parse_name', 'parse_object', 'referrer_of', 'referrers_tag', 'require_version', 'required_field', 'select_entry',
-    'select_offer', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
+    'index_made_anew', 'is_regular', 'layout_offers', 'list_or_null', 'made_anew', 'named_entry', 'names_of',
+    'natural_key', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of',
+    'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer', 'sort_references',
+    'split_pattern', 'split_tag', 'subject_of',
 ]

@@ -47,6 +47,14 @@ class ManifestForm(Enum):
 Detect = Callable[[Descriptor], Compression]
 
 
+def is_regular(document: Manifest | Index) -> bool:
+    """Return whether a manifest or index says its media type and its schemaVersion, and all types have its form."""
+    parsed = _parsed(document)
+    if (parsed.get('mediaType'), parsed.get('schemaVersion')) != (document.media_type, 2):
+        return False
+    return isinstance(document, Index) or has_form(document, ManifestForm.of(document))
+
+
 def has_form(manifest: Manifest, form: ManifestForm) -> bool:
     """Return whether the media types of a manifest, its config and its layers are all those of a form."""
     kind, config = _types(form)
@@ -61,8 +69,11 @@ def in_form(manifest: Manifest, form: ManifestForm, detect: Detect) -> Manifest:
     `detect` returns the compression of a layer whose media type does not say it. Raises OutputError if the form lacks
     what the manifest has: Docker's lacks zstd, subject and artifactType. It lacks annotations too, which are left out.
     """
-    if has_form(manifest, form):
-        return manifest
+    return manifest if has_form(manifest, form) else made_anew(manifest, form, detect)
+
+
+def made_anew(manifest: Manifest, form: ManifestForm, detect: Detect) -> Manifest:
+    """Return a regular manifest in a form, as `in_form` does, also if it has that form already."""
     kind, config = _types(form)
     types = [_layer_type(kind, layer, detect) for layer in manifest.layers]
     if form is ManifestForm.DOCKER:
@@ -84,8 +95,11 @@ def index_in_form(index: Index, form: ManifestForm) -> Index:
     Raises OutputError if the form lacks what the index has: a list of Docker's lists Docker's manifests only. It has no
     annotations, which are left out.
     """
-    if ManifestForm.of(index) is form:
-        return index
+    return index if ManifestForm.of(index) is form else index_made_anew(index, form)
+
+
+def index_made_anew(index: Index, form: ManifestForm) -> Index:
+    """Return a regular index in a form, as `index_in_form` does, also if it has that form already."""
     if form is ManifestForm.OCI:
         return Index.parse(dump_json({**_parsed(index), 'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX}))
     _require_no_referrer(index)

@@ -6,6 +6,7 @@ from occystrap_core import Expectation, Image, ImageIndex, OutputError, UsageErr
 from occystrap_core.files import detect_compression
 from occystrap_core.oci import (
     Compression, Descriptor, Digest, Index, Manifest, ManifestForm, has_annotations, has_form, in_form, index_in_form,
+    index_made_anew, is_regular, made_anew,
 )
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.manifests import ManifestRefused, put_manifest
@@ -60,7 +61,8 @@ class ManifestForms:
                 pushed = put_manifest(self._client, name(chosen), chosen, differs(chosen))
             except ManifestRefused as refusal:
                 chosen, pushed = self._otherwise(refusal, chosen, config, name, differs)
-        self._client.endpoint.known_types.add(document.media_type)
+        if is_regular(document):
+            self._client.endpoint.known_types.add(document.media_type)
         return chosen, pushed
 
     def _turn(self, document: Document) -> AbstractContextManager[object]:
@@ -76,44 +78,54 @@ class ManifestForms:
             return chosen
         if document.media_type not in self._client.endpoint.refused_types:
             return document
+        form = ManifestForm.of(document)
         try:
-            return self._accepted(document, config)
+            chosen = self._accepted(document, config, form.other)
         except OutputError:
             return document
+        self._note(document, form.other, f'{self._client.address.host} refused {form.manifests}')
+        return chosen
 
     def _otherwise(self, refusal: ManifestRefused, refused: Document, config: bytes | None,
                    name: Callable[[Document], str], differs: Callable[[Document], bool]) -> Pushed:
-        """Push what was refused in the other form; raises the refusal, with the reason, if that is not possible."""
-        form = ManifestForm.of(refused).other
-        try:
-            chosen = self._accepted(refused, config)
-        except OutputError as reason:
-            raise ManifestRefused(f'{refusal}; it is not converted to {form.text}: {reason}') from None
-        try:
-            pushed = put_manifest(self._client, name(chosen), chosen, differs(chosen))
-        except ManifestRefused:
-            raise refusal from None
-        self._client.endpoint.refused_types.add(refused.media_type)
-        return chosen, pushed
+        """Push what was refused as a regular document of its form, or else in the other form.
 
-    def _accepted(self, document: Document, config: bytes | None) -> Document:
-        """Return a document in the form that the registry accepts; raises OutputError if that must not or cannot be."""
+        Raises the refusal, with the reason, if that must not or cannot be. Only a regular one shows that the registry
+        does not take its form.
+        """
+        form, regular, why = ManifestForm.of(refused), is_regular(refused), ''
+        for other in [form.other] if regular else [form, form.other]:
+            try:
+                chosen = self._accepted(refused, config, other)
+            except OutputError as reason:
+                why = f'; it is not converted to {other.text}: {reason}'
+                continue
+            try:
+                pushed = put_manifest(self._client, name(chosen), chosen, differs(chosen))
+            except ManifestRefused:
+                continue
+            self._note(refused, other, f'{self._client.address.host} refused '
+                                       f'{form.manifests if regular else "the manifest as it is"}')
+            if regular:
+                self._client.endpoint.refused_types.add(refused.media_type)
+            return chosen, pushed
+        raise ManifestRefused(f'{refusal}{why}') from None
+
+    def _accepted(self, document: Document, config: bytes | None, form: ManifestForm) -> Document:
+        """Return a document in a form, after a refusal; raises OutputError if that must not or cannot be."""
         if self._requested:
             raise OutputError(f'format={self._requested.value} is requested')
         if self._fixed:
             raise OutputError(self._fixed)
-        form = ManifestForm.of(document)
-        chosen = self._converted(document, config, form.other)
-        self._note(document, form.other, f'{self._client.address.host} refused {form.manifests}')
-        return chosen
+        return self._converted(document, config, form, anew=True)
 
-    def _converted(self, document: Document, config: bytes | None, form: ManifestForm) -> Document:
+    def _converted(self, document: Document, config: bytes | None, form: ManifestForm, anew: bool = False) -> Document:
         if isinstance(document, Index):
-            return index_in_form(document, form)
+            return (index_made_anew if anew else index_in_form)(document, form)
         if config is not None and not document.is_image_with(config):
             self._require_same_form(document, form)
             return document
-        return in_form(document, form, self._detect)
+        return (made_anew if anew else in_form)(document, form, self._detect)
 
     def _detect(self, layer: Descriptor) -> Compression:
         """Return the compression of a layer, by its first bytes in the registry, where it is by now."""

@@ -314,3 +314,31 @@ def test_an_index_within_an_index(source: str, choosy: Any) -> None:
                         '--platform=all'), 'no index within an index')
     result = process(f'registry://{source}/many:nested', f'registry://{target}/x:v1?format=oci', '--platform=all')
     assert notes_of(result) == []
+
+
+class Strict(Choosy):
+    """A storage that refuses manifests that leave something out."""
+
+    def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+        """Refuse, or store."""
+        if not {'schemaVersion', 'mediaType'} <= json.loads(raw).keys():
+            self.refusals += 1
+            raise Problem(400, 'MANIFEST_INVALID', 'manifest invalid')
+        super().add_manifest(repository, digest, raw, media_type, tag)
+
+
+@pytest.mark.parametrize('field', ['schemaVersion', 'mediaType'])
+def test_one_odd_manifest_says_nothing_about_the_others(field: str, source: str, settings: Settings, tmp_path: Path,
+                                                        ) -> None:
+    for number in range(1, 4):
+        push(source, settings, sample_image(), f'mirrored:v{number}')
+    document = json.loads(manifest_at(source, 'oci', 'app').content)
+    odd = {name: each for name, each in document.items() if name != field}
+    put_manifest(source, odd, 'v0', media_types.OCI_MANIFEST, 'mirrored')
+    with RegistryServer(Strict(tmp_path / 'strict', ())) as target:
+        places = f'registry://{source}/mirrored:*', f'registry://{target.host}/app:{{tag}}'
+        copied = run_here('process', '-J1', *places, '-O', 'json')
+        copied.assert_code(0)
+        note = f"{target.host}/app:v0: converted to OCI's format: {target.host} refused the manifest as it is"
+        assert [image['notes'] for image in json.loads(copied.out)['images']] == [[note], [], [], []]
+        assert json.loads(manifest_at(target.host, 'v0', 'app').content) == document
