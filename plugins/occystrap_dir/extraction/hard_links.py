@@ -25,7 +25,6 @@ class HardLinks:
         """Make a link, now or at the end; raises InvalidImage for a target that leads out, OSError."""
         if b'..' in target.split(b'/'):
             raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which has ..')
-        self.replaced(path)
         if not self._link(path, target, layer):
             self._named(len(path) + len(target))
             self.waiting[path] = target

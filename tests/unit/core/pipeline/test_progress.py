@@ -30,6 +30,8 @@ def test_of_several_images_one_bar_is_for_all(count: int) -> None:
         assert len(progress._bars.tasks) == 1
         with progress.image('app:v2', 0):
             assert progress._bars.tasks[1].total is None
+        with progress.image('x' * 200, 5):
+            assert progress._bars.tasks[1].description.count('x') == 120
     finally:
         progress.end()
 
@@ -53,3 +55,14 @@ def test_without_a_terminal_each_of_several_images_has_a_numbered_line(count: in
     for image in images:
         progress.finished(image)
     assert [line.split()[0] for line in target.getvalue().splitlines()] == lines
+
+
+@pytest.mark.parametrize('count', [1, 2])
+def test_a_failed_image_is_named_beside_the_bars_only_if_there_are_several(count: int) -> None:
+    target = Terminal()
+    progress = TerminalProgress(target)
+    progress.begin([ImageReport(str(number), 'dir://out') for number in range(count)])
+    progress.finished(ImageReport('0', 'dir://out', failure='why'))
+    assert progress._bars.tasks[0].description == f'1/{count} images'
+    progress.end()
+    assert ('0 FAILED: why' in target.getvalue()) is (count > 1)

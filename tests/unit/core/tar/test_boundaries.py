@@ -550,3 +550,33 @@ def test_every_place_of_an_old_map_counts() -> None:
     assert entries(zero + b'y'.ljust(512, b'\0') + END)[0][1] == b'y'
     nothing = sparse([], 5, sparse=b'00000000005\0' + bytes(12))  # an offset without a length
     assert entries(nothing + END)[0][1] == bytes(5)
+
+
+def test_what_was_read_already_is_seen_without_another_chunk() -> None:
+    reader = reader_of(header(b'a', 5), b'12345')
+    next(reader.entries())
+    assert reader.peek(5) == b'12345'
+
+
+def test_many_small_pieces_are_combined() -> None:
+    content = bytes(range(1, 252)) * 10_000
+
+    def owned(entry: TarEntry) -> TarEntry:
+        entry.set_owner(1, 2)
+        return entry
+    tar = member(b'a', content) + END
+    (entry, found), = entries(rewrite(tar, owned, most=1000))
+    assert found == content and entry.uid == 1
+
+
+def test_large_sizes_of_old_sparse_files() -> None:
+    reader = reader_of(sparse([(0, 1)], 0, real_size=b'17777777777\0') + b'y'.ljust(512, b'\0') + END)
+    next(reader.entries())
+    assert reader.sparse() == SparseContent([(0, 1)], 0o17777777777)
+
+
+@pytest.mark.parametrize('pair', [(-1, 1), (0, -1), (-1, 0)])
+def test_negative_numbers_of_maps_are_refused(pair: tuple[int, int]) -> None:
+    text = b''.join(base256(number) if number < 0 else b'%011o\0' % number for number in pair)
+    with pytest.raises(InvalidImage, match='overlap or lie outside'):
+        entries(sparse([], 8, sparse=text) + END)

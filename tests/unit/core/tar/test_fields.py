@@ -231,3 +231,15 @@ def test_sizes_up_to_the_limit(size: int, is_right: bool) -> None:
     else:
         with pytest.raises(InvalidImage, match=re.escape(f'claims to have {size} bytes')):
             fields.checked_size(size)
+
+
+def test_limits_have_the_values_that_are_documented() -> None:
+    assert (fields.EXTENDED_CAP, fields.EXTENDED_COUNT, fields.RECORD_COUNT) == (1048576, 16, 65536)
+    assert (fields.NAME_CAP, fields.SIZE_CAP, fields.BLOCK) == (4095, 4611686018427387904, 512)
+    assert fields.write_octal(fields.OCTAL_LIMIT - 1, 12) == b'77777777777\0'
+    assert len(fields.write_octal(fields.OCTAL_LIMIT, 12)) == 13
+
+
+def test_the_record_of_a_long_name_has_no_time() -> None:
+    assert file_header('n' * 101, 0)[136:148] == b'00000000000\0'
+    assert [len(file_header('n' * length, 0)) for length in (100, 101, 494, 495, 600)] == [512, 1536, 1536, 1536, 2048]

@@ -153,3 +153,11 @@ def test_a_directory_without_an_entry_is_root_s_and_of_1970(is_root: bool, tmp_p
         assert setter.implicit_directory(descriptor) == b'mode=0755%s time=0.000000000' % (b' uid=0 gid=0' * is_root)
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize('bit', range(12))
+def test_every_bit_of_a_mode_counts_with_and_without_extended_attributes(bit: int) -> None:
+    for xattrs in ({}, {'SCHILY.xattr.user.a': 'x'}):
+        header = tarfile.TarInfo('a')
+        header.mode, header.pax_headers = 0o100000 | 1 << bit, xattrs
+        assert Attributes.of(TarEntry.parse(header.tobuf(tarfile.PAX_FORMAT))).mode == 1 << bit

@@ -93,3 +93,18 @@ def test_the_length_of_each_name_is_reported_once(tmp_path: Path) -> None:
         record.put(path, 0, keywords)
     assert lengths == [3, 2]
     record.close()
+
+
+def test_many_directories_are_found_with_bounded_memory(record: TreeRecord) -> None:
+    for number in range(2100):
+        record.put(b'%d' % number, number % 7, DIRECTORY)
+        assert record.is_directory(b'%d' % number) and len(record._known) <= 1024
+    assert [record.layer(b'%d' % number) for number in (0, 8, 2099)] == [0, 1, 2099 % 7]
+
+
+@pytest.mark.parametrize('length', [510, 511, 512, 513, 65_536 + 511, 65_536 + 512, 65_536 + 513])
+def test_keywords_of_any_length_come_back(length: int, record: TreeRecord) -> None:
+    keywords = b'type=link link='.ljust(length, b'x')
+    record.put(b'a', 65_535, keywords)
+    record.put(b'b', 0, FILE)
+    assert record.keywords(b'a') == keywords and record.layer(b'a') == 65_535 and record.keywords(b'b') == FILE

@@ -3,6 +3,7 @@ import ctypes
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,20 @@ def test_a_long_list_is_written_in_pieces(tmp_path: Path) -> None:
     unpacking.abort()
     assert len(pieces) == 2 and all(pieces) and 1 << 20 <= len(pieces[0]) < (1 << 20) + 1000
     assert (digest, size) == (Digest.of(b''.join(pieces)), len(b''.join(pieces)))
+
+
+def test_errors_of_the_c_library_have_their_reason(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match='Bad file descriptor'):
+        staged_directory._sync_file_system(-1)
+    (tmp_path / 'tree').mkdir()
+    with pytest.raises(FileNotFoundError, match='No such file or directory'):
+        staged_directory._exchange(Beneath(str(tmp_path)), 'none', 'tree')
+
+
+def test_aborting_waits_only_briefly_for_a_thread_that_still_unpacks(tmp_path: Path) -> None:
+    unpacking = unpacking_in(tmp_path)
+    unpacking.begin()
+    with unpacking._working:
+        began = time.monotonic()
+        unpacking.abort()
+        assert 0.1 < time.monotonic() - began < 1 and os.listdir(tmp_path) == []

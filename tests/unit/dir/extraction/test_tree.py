@@ -380,3 +380,10 @@ def test_gnu_sparse_and_plain_headers_may_alternate(tmp_path: Path) -> None:
     assert (root / 'a').read_bytes() == b'abc' and (root / 'b').read_bytes() == b''
     assert by_path(lines)['c'].digest == hashlib.sha256(b'y' * 600_000).hexdigest()
     assert not differences(root, lines, full=True)
+
+
+def test_a_hard_link_to_a_symlink_is_another_name_of_the_symlink(tmp_path: Path) -> None:
+    entries = [file(b'target'), other(b'link', b'2', linkname=b'target'), other(b'hard', b'1', linkname=b'link')]
+    root, lines = unpack(tmp_path, entries)
+    assert (root / 'hard').is_symlink() and os.readlink(root / 'hard') == 'target'
+    assert (root / 'hard').lstat().st_ino == (root / 'link').lstat().st_ino and not differences(root, lines)
