@@ -1,6 +1,6 @@
 """The contract of an input."""
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
@@ -15,8 +15,8 @@ class ImageInput(ABC):
 
     The scheme's factory is called once for each source that the user or a list names, on the main thread. It must be
     cheap and without side effects, and raises UsageError for a malformed path. On the same thread follow `references`,
-    once, and for each reference `location_of` and `place`. `open` is called once for each image, for several images in
-    parallel, on threads of its own (Settings.images). `close` is called once, at the end of the run.
+    once, and for each reference `location_of`, `content_key` and `place`. `open` is called once for each image, for
+    several images in parallel, on threads of its own (Settings.images). `close` is called once, at the end of the run.
     """
 
     gives_indexes = False
@@ -45,6 +45,13 @@ class ImageInput(ABC):
     def location_of(self, reference: Reference) -> Location:
         """Return the location that names this image alone, if the input's location names several."""
         return self.location
+
+    def content_key(self, reference: Reference) -> Hashable:
+        """Return a key that is equal for all names of one image; by default each name is another image.
+
+        Called after `references`. An image goes once to a destination that does not keep its name.
+        """
+        return reference
 
     def place(self, reference: Reference) -> Place | None:
         """Return the place of an image, in the form that an output of the same kind gives it; None if unknown.

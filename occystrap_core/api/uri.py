@@ -84,6 +84,10 @@ class Location(NamedTuple):
         options = '&'.join(f'{name}={quote(value, safe="/:@,*")}' for name, value in self.given.items())
         return f'{self.scheme}://{_USER.sub("…@", path)}' + (f'?{options}' if options else '')
 
+    def with_options(self, **options: str) -> Self:
+        """Return this location with further options of type string."""
+        return self._replace(options={**self.options, **options}, given={**self.given, **options})
+
     def with_path(self, path: str) -> Self:
         """Return this location with another path."""
         return self._replace(path=path)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         ManifestForm, has_annotations, has_form, in_form, index_in_form, index_made_anew, is_regular, made_anew,
     )
     from occystrap_core.oci.media_types import Compression
-    from occystrap_core.oci.named_images import Offer, find_offers, parse_name, select_offer
+    from occystrap_core.oci.named_images import (
+        Offer, find_offers, matches_name, parse_name, select_offer, select_offers,
+    )
     from occystrap_core.oci.patterns import (
         Excluded, available_names, compile_pattern, first_names, has_glob, natural_key, sort_references, split_pattern,
     )
@@ -43,7 +45,7 @@ _HOMES = {
     'manifest': 'Index Manifest parse_manifest_or_index',
     'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form index_made_anew is_regular made_anew',
     'media_types': 'Compression',
-    'named_images': 'Offer find_offers parse_name select_offer',
+    'named_images': 'Offer find_offers matches_name parse_name select_offer select_offers',
     'patterns': 'Excluded available_names compile_pattern first_names has_glob natural_key sort_references '
                 'split_pattern',
     'platform': 'Platform PlatformChoice',
@@ -59,8 +61,8 @@ __all__ = [
     'IndexFile', 'LayoutEntries', 'LayoutReferrers', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice',
     'Reference', 'available_names', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
     'entry_name', 'find_offers', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form', 'index_in_form',
-    'index_made_anew', 'is_regular', 'layout_offers', 'list_or_null', 'made_anew', 'named_entry', 'names_of',
-    'natural_key', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of',
-    'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer', 'sort_references',
-    'split_pattern', 'split_tag', 'subject_of',
+    'index_made_anew', 'is_regular', 'layout_offers', 'list_or_null', 'made_anew', 'matches_name', 'named_entry',
+    'names_of', 'natural_key', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of',
+    'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer', 'select_offers',
+    'sort_references', 'split_pattern', 'split_tag', 'subject_of',
 ]

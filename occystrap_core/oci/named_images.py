@@ -5,6 +5,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from occystrap_core.errors import ImageNotFound, UsageError
 from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.patterns import compile_pattern, has_glob, split_pattern
 from occystrap_core.oci.reference import Reference
 
 T = TypeVar('T')
@@ -59,11 +60,46 @@ def select_offer(offers: Sequence[Offer[T]], name: str | None, place: str,
     return found[0][0].image, found[0][1]
 
 
+def select_offers(offers: Sequence[Offer[T]], name: str | None, place: str, how: str = '?image=',
+                  ) -> list[tuple[T, Reference]]:
+    """Return all images with all their names if `name` is None, those that it matches if it is a pattern, or the one
+    called so.
+
+    An image without a name is known by its digest, except if it is the only one. Raises as `select_offer` does.
+    """
+    if name is not None and has_glob(name):
+        found = [(offer.image, reference) for offer in offers for written, reference in offer.names.items()
+                 if matches_name(name, written, reference)]
+        if not found:
+            raise ImageNotFound(f'{place} has no image that matches {name}; there is: {", ".join(map(str, offers))}')
+        return found
+    if name is not None or not offers or (len(offers) == 1 and not offers[0].names):
+        return [select_offer(offers, name, place, how)]
+    return [(offer.image, reference) for offer in offers for reference in _all_names(offer)]
+
+
+def matches_name(pattern: str, name: str, reference: Reference) -> bool:
+    """Return whether a pattern matches a stored name: all of it, or the repository of its reference, with or without
+    host, and the tag, if the pattern has one. Raises UsageError for a malformed pattern."""
+    repository, tag = split_pattern(pattern) or (pattern, '')
+    fits = compile_pattern(repository).fullmatch
+    if not tag and fits(name):
+        return True
+    return bool((fits(reference.name) or fits(reference.repository)) and (
+        not tag or compile_pattern(tag).fullmatch(reference.tag)))
+
+
+def _all_names(offer: Offer[T]) -> Sequence[Reference]:
+    if offer.names:
+        return list(offer.names.values())
+    return [UNTAGGED._replace(digest=Digest.of_hex(offer.hex) if offer.hex else None)]
+
+
 def find_offers(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:
     """Return the images that `name` may mean: an exact name, else a digest, else a name without the parts that users
-    leave out, else a tag."""
+    leave out, else one without its host, else a tag."""
     return (_named(offers, name) or _of_digest(offers, name) or list(_alike(offers, _plain(name)))
-            or list(_tagged(offers, name)))
+            or _without_host(offers, name) or list(_tagged(offers, name)))
 
 
 def parse_name(name: str) -> Reference:
@@ -88,6 +124,11 @@ def _alike(offers: Sequence[Offer[T]], plain: str) -> Iterator[tuple[Offer[T], R
         alike = [reference for name, reference in offer.names.items() if _plain(name) == plain]
         if alike:
             yield offer, alike[0]
+
+
+def _without_host(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:
+    return [(offer, reference) for offer in offers for reference in offer.names.values()
+            if reference.host and str(reference._replace(host='')) == name]
 
 
 def _tagged(offers: Sequence[Offer[T]], tag: str) -> Iterator[tuple[Offer[T], Reference]]:

@@ -1,6 +1,6 @@
 """Reading images without copying them, for `search`, `check` and `info`."""
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -54,7 +54,7 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
         unopened: list[ReadImage[T]] = []
         for opened, chosen in _inputs(plugins, settings, source, closed):
             try:
-                found += [(opened, _expected(str(each), each), chosen) for each in opened.references()]
+                found += [(opened, _expected(str(each), each), chosen) for each in _once_each(opened)]
             except ImageError as error:
                 if unfit is None:
                     raise
@@ -76,6 +76,14 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
                     image.report.failure = failure_text(error, plugins)
             progress.finished(image.report)
     return [*(image for _, image, _ in found), *unopened]
+
+
+def _once_each(opened: ImageInput) -> Iterable[Reference]:
+    """Return the images of an input, each under its first name."""
+    first: dict[object, Reference] = {}
+    for reference in list(opened.references()):
+        first.setdefault(opened.content_key(reference), reference)
+    return first.values()
 
 
 def _expected(name: str, reference: Reference | None = None) -> ReadImage[T]:

@@ -1,7 +1,7 @@
 """The tasks of a run: one for each image, found by opening the source, each with its own destination."""
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import OccystrapError, UsageError, nearest
+from occystrap_core.oci.patterns import first_names
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.report import ImageReport
@@ -44,17 +45,17 @@ def filled_in(destination: Location, reference: Reference) -> Location:
         if found[1] not in fields:
             raise UsageError(f'{destination}: there is no field {{{found[1]}}}{nearest(found[1], fields)}')
         if not fields[found[1]]:
-            raise UsageError(f'{destination}: {reference} has no {found[1]} to fill in')
+            instead = '; use @{digest}' if found[1] == 'tag' and reference.digest else ''
+            raise UsageError(f'{destination}: {reference} has no {found[1]} to fill in{instead}')
         return fields[found[1]]
     return destination.with_path(_FIELD.sub(fill, destination.path))
 
 
 def _fields(reference: Reference) -> dict[str, str]:
-    """Return the values of the fields; without a tag its field has the digest, in the form that tags allow."""
-    digest = str(reference.digest or '')
+    """Return the values of the fields, empty if unknown."""
     return {'host': reference.host, 'repository': reference.repository,
-            'name': reference.repository.rpartition('/')[2], 'tag': reference.tag or digest.replace(':', '-'),
-            'digest': digest}
+            'name': reference.repository.rpartition('/')[2], 'tag': reference.tag,
+            'digest': str(reference.digest or '')}
 
 
 def require_room(plugins: Plugins, destinations: Sequence[tuple[Location, Location]]) -> None:
@@ -161,10 +162,19 @@ class TaskList:
         orders = list(self._orders(ListedImage(source, destination, None, filters)))
         for order in orders:
             self._find(order, only=len(orders) == 1)
-        self.tasks = [self._placed(task) for task in self.tasks]
+        self.tasks = list(_distinct(self._placed(task) for task in self.tasks))
         self._refuse_files(files or SideFiles())
-        require_room(self._plugins, [(task.written, task.destination) for task in self.tasks])
+        self._require_room()
         self.tasks = list(self._once_each(self.tasks))
+
+    def _require_room(self) -> None:
+        """Raise as `require_room` does, with the images of a source that one can be chosen of."""
+        try:
+            require_room(self._plugins, [(task.written, task.destination) for task in self.tasks])
+        except UsageError as error:
+            names = [str(task.reference) for task in self.tasks if 'image' in task.images.location.options]
+            raise UsageError(f'{error}; or choose one of the source with ?image=: {first_names(names)}'
+                             if names else str(error)) from None
 
     def _placed(self, task: ImageTask) -> ImageTask:
         """Return the task with the place of its image; raises UsageError if the image is read from that place."""
@@ -263,6 +273,16 @@ class TaskList:
 
     def __exit__(self, *error: object) -> None:
         self._closing.close()
+
+
+def _distinct(tasks: Iterable[ImageTask]) -> Iterator[ImageTask]:
+    """Yield the tasks; of several names of one image of a source, which go to one place, the first."""
+    seen: set[Hashable] = set()
+    for task in tasks:
+        key = id(task.images), task.place, task.images.content_key(task.reference)
+        if key not in seen:
+            seen.add(key)
+            yield task
 
 
 @contextmanager

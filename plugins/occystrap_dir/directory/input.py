@@ -3,11 +3,13 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from occystrap_core import Image, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, UsageError
 from occystrap_core.files import set_error_rule
-from occystrap_core.oci import AMBIGUOUS, MANIFEST_CAP, Digest, ImageConfig, Reference, parse_json
+from occystrap_core.oci import (
+    AMBIGUOUS, MANIFEST_CAP, Digest, ImageConfig, Reference, has_glob, matches_name, parse_json,
+)
 from occystrap_core.tar import TarLayer
 from occystrap_dir.directory.catalog import named_as
 from occystrap_dir.directory.catalog_images import Choice, list_choices, reference_of, saved_image
@@ -18,7 +20,7 @@ _HEX = re.compile('[0-9a-f]{128}|[0-9a-f]{64}')
 
 
 class DirInput(ImageInput):
-    """Reads one image of a directory: the only one, or the one that the options image and tag select."""
+    """Reads all images of a directory, or those that the options image and tag select; `?image=` may be a pattern."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
@@ -26,12 +28,14 @@ class DirInput(ImageInput):
         self._chosen: dict[Reference, Choice] = {}
 
     def references(self) -> Sequence[Reference]:
-        """Return the chosen image; raises ImageNotFound, UsageError with the choices, InvalidImage."""
+        """Return the chosen images; raises ImageNotFound, InvalidImage."""
         with set_error_rule('manifest'):
-            choice = self._choose()
-            reference = reference_of(self._root, choice, saved_image(self._root, choice))
-        self._chosen[reference] = choice
-        return [reference]
+            for choice in self._choose():
+                reference = self._reference(choice)
+                if self._chosen.setdefault(reference, choice).place != choice.place:
+                    raise UsageError(f'{self._root} has several images {reference}: choose one by the digest of its '
+                                     'config, ?image=sha256:…')
+        return list(self._chosen)
 
     def open(self, reference: Reference) -> Image:
         """Return the image; its layers are checked against their diff_ids as they are read. Raises InvalidImage."""
@@ -54,7 +58,18 @@ class DirInput(ImageInput):
         """Return the directory, with the image's name in it."""
         return Place.at(self._root, str(named_as(reference)), reference.host)
 
-    def _choose(self) -> Choice:
+    def location_of(self, reference: Reference) -> Location:
+        """Return the location of one of several images, by its name and tag."""
+        choice = self._chosen[reference]
+        if len(self._chosen) < 2 or not choice.name:
+            return self.location
+        return self.location.with_options(image=choice.name, tag=choice.tag)
+
+    def content_key(self, reference: Reference) -> Hashable:
+        """Return the image's manifest and position in it, which are the same for all its names."""
+        return self._chosen[reference].place
+
+    def _choose(self) -> Sequence[Choice]:
         if not os.path.isdir(self._root):
             raise ImageNotFound(f'there is no directory {self._root}')
         name, tag = self.location.options['image'], self.location.options['tag']
@@ -62,14 +77,18 @@ class DirInput(ImageInput):
         if not choices:
             raise ImageNotFound(f'{self._root} holds no image: it has neither manifest.json nor catalog.json',
                                 'manifest-missing')
-        called = [choice for choice in choices if choice.is_called(name, tag)] or self._of_digest(choices, name or '')
-        names = ', '.join(sorted(map(str, choices)))
+        if name and has_glob(name):
+            called = [each for each in choices if each.name and tag in (None, each.tag)
+                      and matches_name(name, each.name, self._reference(each))]
+        else:
+            called = [each for each in choices if each.is_called(name, tag)] or [*self._of_digest(choices, name or '')]
         if not called:
+            names = ', '.join(sorted(map(str, choices)))
             raise ImageNotFound(f'{self._root} holds no image {name or "…"}:{tag or "…"}; there is: {names}')
-        if len({choice.place for choice in called}) > 1:
-            raise UsageError(f'{self._root} holds several images: choose one with ?image=NAME&tag=TAG; '
-                             f'there is: {names}')
-        return called[0]
+        return called
+
+    def _reference(self, choice: Choice) -> Reference:
+        return reference_of(self._root, choice, saved_image(self._root, choice))
 
     def _of_digest(self, choices: Sequence[Choice], requested: str) -> Sequence[Choice]:
         """Return the images whose config is named by a digest that begins with the requested digits."""

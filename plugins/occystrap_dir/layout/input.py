@@ -1,9 +1,10 @@
 """Reading layout://: image layouts, of this and other programs."""
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place, Settings,
+    UsageError,
 )
 from occystrap_core.files import prefix_errors, set_error_rule
 from occystrap_core.oci import (
@@ -12,13 +13,13 @@ from occystrap_core.oci import (
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
-from occystrap_dir.layout.layout_images import choose_image, read_selected
+from occystrap_dir.layout.layout_images import choose_images, read_selected
 from occystrap_dir.layout.place import parse_place
 from occystrap_dir.workspace.names import read_document
 
 
 class LayoutInput(ImageInput):
-    """Reads one image of a layout, or an index of several platforms: `layout://PATH[:TAG][@DIGEST]`."""
+    """Reads all images of a layout, or one: `layout://PATH[:TAG][@DIGEST]`; `?image=` may be a pattern."""
 
     gives_indexes = True
 
@@ -30,10 +31,13 @@ class LayoutInput(ImageInput):
         self._chosen: dict[Reference, LayoutEntries] = {}
 
     def references(self) -> Sequence[Reference]:
-        """Return the chosen image; raises ImageNotFound, UsageError with the choices, InvalidImage."""
-        entries, reference = choose_image(self._contents, self._entries(), self._place, self.location.options['image'])
-        self._chosen[reference] = entries
-        return [reference]
+        """Return the chosen images; raises ImageNotFound, UsageError with the choices, InvalidImage."""
+        for entries, reference in choose_images(self._contents, self._entries(), self._place,
+                                                self.location.options['image']):
+            if self._chosen.setdefault(reference, entries) != entries:
+                raise UsageError(f'{self._place.root} has several images {reference}: choose one by its digest, '
+                                 '@sha256:…')
+        return list(self._chosen)
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, or the requested part of an index; raises ImageNotFound, InvalidImage."""
@@ -50,9 +54,24 @@ class LayoutInput(ImageInput):
 
     def place(self, reference: Reference) -> Place:
         """Return the layout, with the image's name in index.json or, without one, that in the location."""
+        asked = self._place.tag or self.location.options['image'] if len(self._chosen) == 1 else ''
+        given = '' if self._place.digest else asked or reference.familiar
+        return Place.at(self._place.root, self._name(reference) or given)
+
+    def location_of(self, reference: Reference) -> Location:
+        """Return the location of one of several images: by its name in the layout, or its digest."""
+        if len(self._chosen) < 2:
+            return self.location
+        return self.location.with_options(image=self._name(reference) or str(self._chosen[reference][0].digest))
+
+    def content_key(self, reference: Reference) -> Hashable:
+        """Return the digests of the image's entries, which are the same for all its names."""
+        return tuple(entry.digest for entry in self._chosen[reference])
+
+    def _name(self, reference: Reference) -> str:
+        """Return the name of an image in index.json, empty if it has none."""
         named = [entry.annotations.get(REF_NAME) or entry_name(entry) for entry in self._chosen.get(reference, ())]
-        given = '' if self._place.digest else self._place.tag or self.location.options['image'] or reference.familiar
-        return Place.at(self._place.root, next(filter(None, named), given))
+        return next(filter(None, named), '')
 
     def _entries(self) -> Sequence[Descriptor]:
         root = self._place.root

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from occystrap_core import ImageNotFound, UsageError
 from occystrap_core.files import ImageError, set_error_rule
 from occystrap_core.oci import (
-    Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Reference, find_offers, layout_offers, select_entry,
-    select_offer, subject_of,
+    Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Reference, find_offers, has_glob, layout_offers,
+    select_entry, select_offer, select_offers, subject_of,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.place import Place
@@ -17,24 +17,26 @@ _REFERRER_TAG = re.compile(r'sha(?:256|512)-[0-9a-f]{64}(\.[a-z]+)?')
 """Tags that belong to a digest: lists of referrers, cosign's signatures."""
 
 
-def choose_image(contents: LayoutStore, entries: Sequence[Descriptor], place: Place, image: str | None,
-                 ) -> tuple[LayoutEntries, Reference]:
-    """Return the requested image and its name; `image` is the option of this name.
+def choose_images(contents: LayoutStore, entries: Sequence[Descriptor], place: Place, image: str | None,
+                  ) -> list[tuple[LayoutEntries, Reference]]:
+    """Return the requested images and their names, by default all; `image` is the option of this name.
 
-    Raises ImageNotFound, and UsageError with the choices if one of several must be chosen.
+    Raises ImageNotFound, and UsageError with the choices for a name that several have.
     """
     unnamed = Reference(directory_name(place.root))
     offers = layout_offers(entries, unnamed, contents.with_platform)
     if place.tag and image:
         raise UsageError(f'{place.root}: :{place.tag} and ?image={image} both choose an image: leave out one')
+    if image and has_glob(image):
+        return select_offers(offers, image, place.root, _HOW)
     if name := place.tag or image:
-        return _by_name(offers, name, place)
+        return [_by_name(offers, name, place)]
     if place.digest:
-        return _by_digest(offers, place.digest, unnamed)
+        return [_by_digest(offers, place.digest, unnamed)]
     independent = _independent(contents, offers)
     if not independent:
         raise ImageNotFound(f'{place.root} holds no image: its index.json lists none', 'manifest-missing')
-    return select_offer(independent, None, place.root, _HOW)
+    return select_offers(independent, None, place.root, _HOW)
 
 
 def _by_name(offers: Sequence[Offer[LayoutEntries]], name: str, place: Place) -> tuple[LayoutEntries, Reference]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import Image, ImageNotFound, InvalidImage, UsageError
+from occystrap_core import Image, ImageNotFound, InvalidImage
 from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Digest
 from occystrap_core.tar import TarLayer
@@ -44,12 +44,13 @@ def test_a_copy_of_a_copy_is_the_same(tmp_path: Path) -> None:
     assert without[0] == without[1]
 
 
-def test_one_of_several_must_be_chosen(tmp_path: Path) -> None:
+def test_several_images_or_one_of_them(tmp_path: Path) -> None:
     write_several(tmp_path, 'r.example/a/one:v1', 'a/one:v2', 'two:v1')
-    with pytest.raises(UsageError, match=r'\?image=NAME&tag=TAG; there is: a/one:v1, a/one:v2, two:v1$'):
-        read(tmp_path)
-    with pytest.raises(UsageError, match='choose one'):
-        read(tmp_path, 'a/one')
+    every = ['r.example/a/one:v1', 'a/one:v2', 'two:v1']
+    for name, expected in ((None, every), ('a/one', every[:2]), ('*:v1', [every[2]]), ('**:v1', [every[0], every[2]]),
+                           ('a/*', every[:2]), ('r.example/a/*:v[0-9]', every[:1]),
+                           ('two*', every[2:])):
+        assert sorted(map(str, source(tmp_path, name).references())) == sorted(expected)
     with pytest.raises(ImageNotFound, match='holds no image two:v2; there is: a/one:v1, a/one:v2, two:v1$'):
         read(tmp_path, 'two', 'v2')
     assert str(read(tmp_path, 'two').reference) == 'two:v1'
@@ -85,9 +86,11 @@ def save(directory: Path, tags: list[str] | None, layers: list[bytes], config: b
 
 def test_an_unpacked_archive_is_read(tmp_path: Path) -> None:
     save(tmp_path, ['app:v1', 'app:latest'], sample_layers(), sample_config())
-    assert str(read(tmp_path).reference) == 'app:v1'
+    images = source(tmp_path)
+    assert [*map(str, images.references())] == ['app:v1', 'app:latest']
+    assert len({images.content_key(each) for each in images.references()}) == 1
     assert str(read(tmp_path, tag='latest').reference) == 'app:latest'
-    assert tars(read(tmp_path)) == sample_layers()
+    assert tars(read(tmp_path, 'app', 'v1')) == sample_layers()
 
 
 def test_an_image_without_a_name_is_called_by_its_directory(tmp_path: Path) -> None:

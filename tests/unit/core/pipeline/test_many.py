@@ -54,9 +54,12 @@ def test_fields_are_filled_in(path: str, filled: str) -> None:
     assert filled_in(Location('memory', path, {}, {}), reference).path == filled
 
 
-def test_a_digest_stands_for_a_tag_that_is_not_there() -> None:
+def test_a_digest_is_no_tag() -> None:
+    """A tag sha256-HEX would be that of the image's referrers."""
     reference = Reference('app', '', Digest.of(b'x'))
-    assert filled_in(Location('memory', '{tag}', {}, {}), reference).path == f'sha256-{Digest.of(b"x").hex}'
+    assert filled_in(Location('memory', '{repository}@{digest}', {}, {}), reference).path == f'app@{Digest.of(b"x")}'
+    with pytest.raises(UsageError, match='has no tag to fill in; use @{digest}$'):
+        filled_in(Location('memory', '{tag}', {}, {}), reference)
 
 
 @pytest.mark.parametrize(('path', 'words'), [('{reposiory}', "no field .*did you mean 'repository'"),

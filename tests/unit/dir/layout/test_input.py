@@ -57,18 +57,21 @@ def test_an_image_is_chosen_by_tag_or_name(tmp_path: Path, name: str, which: int
     assert manifest_of(opened(tmp_path, image=images[which].digest[:20])) == images[which].digest
 
 
-def test_several_images_are_listed(tmp_path: Path) -> None:
+def test_several_images(tmp_path: Path) -> None:
     images = two(tmp_path)
     put_index(tmp_path, entry(images[0], 'one'), entry(images[1], 'r.example/app:v2'))
-    with pytest.raises(UsageError, match=f'{tmp_path} has 2 images, choose one .*: one, r.example/app:v2$'):
-        opened(tmp_path)
+    first, second = source(tmp_path).references()
+    assert first.tag == 'one' and str(second) == 'r.example/app:v2'
+    for pattern in ('r.example/app:v*', 'app:*', 'app*', '*:v2', 'r.example/*'):
+        assert [*map(str, source(tmp_path, image=pattern).references())] == ['r.example/app:v2']
+    with pytest.raises(ImageNotFound, match=r'has no image that matches x\*; there is: one, r.example/app:v2$'):
+        opened(tmp_path, image='x*')
     with pytest.raises(ImageNotFound, match='has no image three; there is: one, r.example/app:v2$'):
         opened(f'{tmp_path}:three')
     with pytest.raises(UsageError, match='both choose an image'):
         opened(f'{tmp_path}:one', image='one')
     put_index(tmp_path, entry(images[0]), entry(images[1]))
-    with pytest.raises(UsageError, match=f'{images[0].digest[:19]}, {images[1].digest[:19]}'):
-        opened(tmp_path)
+    assert [each.digest for each in source(tmp_path).references()] == [each.digest for each in images]
 
 
 def test_a_tag_and_a_digest_must_agree(tmp_path: Path) -> None:

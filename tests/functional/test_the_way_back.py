@@ -1,0 +1,110 @@
+"""Layouts and directories of many images as sources: everything goes back to a registry, or what is chosen."""
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import Settings
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.functional.archives import write_docker_archive
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandResult
+from tests.unit.registry.images import push
+from tests.unit.registry.several import manifest_at, put_many
+
+NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1', 'many:v1']
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    """A registry with three images and an index."""
+    with RegistryServer(tmp_path / 'registry') as server:
+        for name in NAMES[:3]:
+            push(server.host, Settings(), sample_image(name, variant=name), name)
+        put_many(server.host, Settings())
+        yield server.host
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[str]:
+    """The registry on the other side."""
+    with RegistryServer(tmp_path / 'there') as server:
+        yield server.host
+
+
+def run(*arguments: str | Path, code: int = 0) -> CommandResult:
+    result = run_here(*arguments)
+    result.assert_code(code)
+    return result
+
+
+def digests(host: str) -> dict[str, bytes]:
+    """Return the manifest of each name in a registry."""
+    return {name: manifest_at(host, name.partition(':')[2], name.partition(':')[0]).content for name in NAMES}
+
+
+def carry(host: str, kind: str, tmp_path: Path) -> str:
+    """Copy all images into one place of a kind; return it as a source."""
+    place = {'layout': f'layout://{tmp_path}/gap', 'dir': f'dir://{tmp_path}/gap'}[kind]
+    options = {'layout': '', 'dir': '?unique_names=true'}[kind]
+    (tmp_path / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in NAMES))
+    run('process', f'list://{tmp_path}/list', f'{place}{options}')
+    return place
+
+
+def test_all_of_a_layout_goes_back_with_every_digest(host: str, there: str, tmp_path: Path) -> None:
+    source = carry(host, 'layout', tmp_path)
+    back = run('process', '--verify=full', '--receipt', tmp_path / 'receipts', source,
+               f'registry://{there}/{{repository}}:{{tag}}')
+    assert '4/4 verified' in back.err and digests(there) == digests(host)
+    again = run('process', '--resume', tmp_path / 'receipts', source, f'registry://{there}/{{repository}}:{{tag}}')
+    assert '4/4 verified' in again.err
+
+
+def test_all_of_a_directory_goes_back(host: str, there: str, tmp_path: Path) -> None:
+    source = carry(host, 'dir', tmp_path)
+    assert '4/4 verified' in run('process', source, f'registry://{there}/{{repository}}:{{tag}}').err
+    assert {json.loads(each)['config']['digest'] for each in digests(there).values()} >= {
+        json.loads(each)['config']['digest'] for name, each in digests(host).items() if name != 'many:v1'}
+
+
+@pytest.mark.parametrize('kind', ['layout', 'dir'])
+@pytest.mark.parametrize(('pattern', 'names'), [
+    ('team/*:v1*', NAMES[:1]), ('team/*', NAMES[:2]), ('**:v1', [NAMES[0], *NAMES[2:]]), ('**', NAMES),
+    ('x/*', []), ('team/app:v2', NAMES[1:2])])
+def test_some_of_it(kind: str, pattern: str, names: list[str], host: str, there: str, tmp_path: Path) -> None:
+    source = carry(host, kind, tmp_path)
+    result = run('process', f'{source}?image={pattern}', f'registry://{there}/{{repository}}:{{tag}}',
+                 code=0 if names else 1)
+    for name in NAMES:
+        found = manifest_at(there, name.partition(':')[2], name.partition(':')[0]).status_code
+        assert (found == 200) == (name in names), result
+
+
+@pytest.mark.parametrize('kind', ['layout', 'dir'])
+def test_info_check_and_search_take_all_or_one(kind: str, host: str, tmp_path: Path) -> None:
+    source = carry(host, kind, tmp_path)
+    for command in (['info'], ['check'], ['search']):
+        words = ['etc/*'] if command == ['search'] else []
+        documents = run(*command, source, *words, '-O', 'json').json()
+        assert len(documents['images']) == 4
+        assert len(run(*command, f'{source}?image=team/*', *words, '-O', 'json').json()['images']) == 2
+
+
+@pytest.mark.parametrize('kind', ['layout', 'dir'])
+def test_a_destination_for_one_lists_the_choices(kind: str, host: str, tmp_path: Path) -> None:
+    source = carry(host, kind, tmp_path)
+    line, = run('process', source, f'oci://{tmp_path}/out', code=2).err.splitlines()
+    assert 'choose one of the source with ?image=:' in line and 'team/app:v1' in line
+    assert not (tmp_path / 'out').exists()
+
+
+def test_every_name_of_one_image(host: str, there: str, tmp_path: Path) -> None:
+    """To a place for one image it goes once; where names are kept, each of them goes."""
+    write_docker_archive(tmp_path / 'a.tar', sample_config(), sample_layers(), 'team/app:v1', 'other/tool:v1')
+    run('process', f'tar://{tmp_path}/a.tar', f'layout://{tmp_path}/L')
+    run('process', f'tar://{tmp_path}/a.tar?image=other/tool:v1', f'layout://{tmp_path}/L')
+    assert '1/1 verified' in run('process', f'layout://{tmp_path}/L', f'dir://{tmp_path}/one').err
+    assert '2/2 verified' in run('process', f'layout://{tmp_path}/L', f'registry://{there}/{{repository}}:{{tag}}').err
