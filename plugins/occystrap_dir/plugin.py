@@ -39,12 +39,12 @@ def register_inputs() -> Iterable[InputScheme]:
     """Return the sources."""
     return [InputScheme(
         'dir', 'occystrap_dir.directory.input:DirInput',
-        [Option('image', STRING, None, 'which images, by name, pattern or digest, such as team/*:v1* (default: all)'),
+        [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
          Option('tag', STRING, None, 'which tag, of a directory that holds several')],
         'a directory in the layout of docker save'),
         InputScheme(
             'layout', 'occystrap_dir.layout.input:LayoutInput',
-            [Option('image', STRING, None, 'which images, by name, pattern or digest, such as team/*:v1* (default: all)'),
+            [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
              Option('platform', STRING, None, 'what to take of an index: linux/arm64, a list with commas, or all '
                                               '(default: --platform)'),
              Option('referrers', BOOLEAN, False, 'include referrers of the image: signatures, SBOMs, attestations')],
