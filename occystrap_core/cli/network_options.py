@@ -9,16 +9,26 @@ from occystrap_core.errors import UsageError
 
 F = TypeVar('F', bound=Callable[..., Any])
 
+
+class NumberRange(click.FloatRange):
+    """A range of numbers; nan, which compares with nothing, is not in it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; raises click.BadParameter."""
+        number = super().convert(value, param, ctx)
+        return self.fail(f'{value!r} is not a number', param, ctx) if number != number else number
+
+
 _OPTIONS = [
-    click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
+    click.option('--timeout', type=NumberRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
                  help='How long a server may stay silent, or take for the header of an answer.'),
-    click.option('--least-rate', type=click.FloatRange(min=0), default=1024.0, show_default=True, metavar='BYTES',
+    click.option('--least-rate', type=NumberRange(min=0), default=1024.0, show_default=True, metavar='BYTES',
                  help='What a server must send or take of a body each second, averaged over --timeout; 0 for any.'),
     click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
                  help='How often a failed request is tried again.'),
-    click.option('--longest-wait', type=click.FloatRange(min=0), default=60.0, show_default=True, metavar='SECONDS',
+    click.option('--longest-wait', type=NumberRange(min=0), default=60.0, show_default=True, metavar='SECONDS',
                  help='Longest wait before another attempt, even if a server asks for more.'),
-    click.option('--rate-limit', type=click.FloatRange(min=0, min_open=True), metavar='NUMBER',
+    click.option('--rate-limit', type=NumberRange(min=0, min_open=True), metavar='NUMBER',
                  help='Most requests a second to one host.'),
     click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
                  help='Certificates of authorities to trust in addition to the system\'s.'),

@@ -7,7 +7,7 @@ import click
 
 from occystrap_core.cli.common import Common, common, common_options, load_plugins, names_option
 from occystrap_core.cli.completion import complete_filter, complete_uri
-from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.cli.network_options import NumberRange, network_options, network_settings
 from occystrap_core.errors import UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
@@ -45,7 +45,7 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--verify', 'level', type=_LEVELS, metavar='[=fast|full|none]',
               help='Read back what was written (default: fast; OCCYSTRAP_VERIFY). full hashes every byte.')
 @click.option('--no-verify', 'level', flag_value='none', help='Read nothing back.')
-@click.option('--settle', type=click.FloatRange(min=0), default=10.0, show_default=True, metavar='SECONDS',
+@click.option('--settle', type=NumberRange(min=0), default=10.0, show_default=True, metavar='SECONDS',
               help='How long a registry may not show what was just pushed before that is an error.')
 @click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers copied in parallel, in total.')
 @click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,

@@ -48,11 +48,12 @@ class RegistryClient:
         It may be a registry nevertheless: some have a web page there, or nothing. Raises ServiceUnavailable,
         AccessDenied.
         """
-        odd = self._oddity(scope)
-        if not self.authentication.was_challenged:
-            self.endpoint.challenges = self.endpoint.challenges or ()
-        self.endpoint.answered = self.endpoint.answered or not odd
-        return odd
+        if self.endpoint.odd is None:
+            self.endpoint.odd = self._oddity(scope)
+            if not self.authentication.was_challenged:
+                self.endpoint.challenges = self.endpoint.challenges or ()
+        self.endpoint.answered = self.endpoint.answered or not self.endpoint.odd
+        return self.endpoint.odd
 
     def _oddity(self, scope: str) -> ServiceError | None:
         what = f'{self.address.host} does not answer as a registry'

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from occystrap_core import Settings
+from occystrap_core import ServiceError, Settings
 from occystrap_registry.transport.http_library import httpx
 
 _CROWD = 64
@@ -23,6 +23,8 @@ class Endpoint:
     crowd: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_CROWD))
     base: httpx.URL | None = None
     answered: bool = False
+    odd: ServiceError | None = None
+    """What is odd about its `/v2/`, which is not requested again then."""
     largest: float = float('inf')
     heads_blobs: bool = True
     """Whether HEAD of a blob is of use there."""

@@ -18,14 +18,17 @@ ODD = [Say(status) for status in (204, 400, 404, 405, 406, 410, 418, 500, 501, 5
     PAGE, Say(200, b'It works!'), Say(403), Say(401), Say(302, headers=[('Location', '/ui')]),
     Say(301, headers=[('Location', '/v2')]), Say(302, headers=[('Location', '/v2/')]), Say(302),
     Say(302, headers=[('Location', 'file:///etc/passwd')]), Say(302, headers=[('Location', 'http://127.0.0.1:1/')])]
-QUICK = Settings(timeout=5.0, retries=1, longest_wait=0.01)
+
+
+def quick() -> Settings:
+    return Settings(timeout=5.0, retries=1, longest_wait=0.01)
 
 
 @pytest.fixture
 def receipt(tmp_path: Path) -> Receipt:
     """A receipt for the sample image in a registry that is gone."""
     with RegistryServer(tmp_path / 'registry') as server:
-        return push(server.host, QUICK)
+        return push(server.host, quick())
 
 
 @pytest.fixture
@@ -47,22 +50,22 @@ def odd(server: Scripted, tmp_path: Path) -> Iterator[Scripted]:
 @pytest.mark.parametrize('answer', ODD, ids=str)
 def test_it_takes_a_push_which_is_verified(answer: Say, odd: Scripted) -> None:
     odd.routes['GET /v2/'] = answer
-    receipt = push(odd.host, QUICK)
+    receipt = push(odd.host, quick())
     assert len(odd.heard('PUT', '/v2/app/manifests/v1')) == 1
     for level in (VerifyLevel.FAST, VerifyLevel.FULL):
-        assert verify(receipt, QUICK, level).outcome is Outcome.VERIFIED
+        assert verify(receipt, quick(), level).outcome is Outcome.VERIFIED
 
 
 @pytest.mark.parametrize('answer', ODD, ids=str)
 def test_what_is_missing_there_is_missing(answer: Say, odd: Scripted) -> None:
     odd.routes['GET /v2/'] = answer
-    receipt = push(odd.host, QUICK)
+    receipt = push(odd.host, quick())
     for route in list(odd.routes):
         if '/blobs/sha256:' in route:
             del odd.routes[route]
-    assert verify(receipt, QUICK).outcome is Outcome.FAILED
+    assert verify(receipt, quick()).outcome is Outcome.FAILED
     odd.routes['GET /v2/app/manifests/v1'] = Say(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
-    assert verify(receipt, QUICK).outcome is Outcome.FAILED
+    assert verify(receipt, quick()).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize('answer', [*ODD, Say(404, b'{"errors":[{"code":"NOT_FOUND","message":"no page"}]}'),
@@ -70,42 +73,43 @@ def test_what_is_missing_there_is_missing(answer: Say, odd: Scripted) -> None:
 def test_something_else_that_listens(answer: Say, server: Scripted, receipt: Receipt) -> None:
     server.answer = lambda asked: answer  # type: ignore[method-assign]
     for level in (VerifyLevel.FAST, VerifyLevel.FULL):
-        verdict = verify(replace(receipt, path=f'{server.host}/app:v1'), QUICK, level)
+        verdict = verify(replace(receipt, path=f'{server.host}/app:v1'), quick(), level)
         finding, *more = verdict.findings
         assert verdict.outcome is Outcome.UNVERIFIED
         assert answer.status == 403 or not more and finding.item.startswith('registry://')
     with pytest.raises(ServiceError) as error:
-        push(server.host, QUICK)
+        push(server.host, quick())
     assert server.host in str(error.value)
 
 
 def test_one_line_says_that_it_is_no_registry(server: Scripted, receipt: Receipt) -> None:
     server.routes['GET /v2/'] = Say(404)
-    finding, = verify(replace(receipt, path=f'{server.host}/app:v1'), QUICK).findings
+    finding, = verify(replace(receipt, path=f'{server.host}/app:v1'), quick()).findings
     assert finding.message == f'{server.host} does not answer as a registry (HTTP 404)'
     assert len(server.asked) == 3, 'the scheme, /v2/, and one manifest'
     with pytest.raises(ServiceError, match=f'^{server.host} does not answer as a registry .HTTP 404.$'):
-        push(server.host, QUICK)
+        push(server.host, quick())
 
 
 def test_what_was_found_out_is_known_for_the_run(odd: Scripted) -> None:
     odd.routes['GET /v2/'] = Say(404)
-    settings = replace(QUICK)
-    push(odd.host, settings)
+    settings = quick()
+    receipt = push(odd.host, settings)
     before = len(odd.asked)
     odd.routes['PUT /v2/app/manifests/v2'] = Say(201)
     push(odd.host, settings, name='app:v2')
     assert not any(asked.path == '/v2/' or asked.method == 'DELETE' for asked in odd.asked[before:])
+    assert verify(receipt, settings).outcome is Outcome.VERIFIED and len(odd.heard('GET', '/v2/')) == 2
 
 
 def test_a_login_that_is_refused_stays_that(odd: Scripted) -> None:
     odd.routes['GET /v2/'] = Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
     with pytest.raises(AccessDenied, match='requires credentials'):
-        push(odd.host, QUICK)
+        push(odd.host, quick())
     assert not odd.heard('POST', '/v2/app/blobs/uploads/')
 
 
 def test_an_ordinary_registry_is_asked_nothing_more(odd: Scripted) -> None:
-    push(odd.host, replace(QUICK))
+    push(odd.host, quick())
     asked = [(each.method, each.path) for each in odd.asked]
     assert asked.count(('GET', '/v2/')) == 2 and not odd.heard('POST', '/v2/app/blobs/uploads/')

@@ -220,3 +220,18 @@ def test_the_command_says_how_long_it_took(slow: Callable[[int], Scripted], occy
         target.routes[f'GET {TAG}'] = Say(404)
         done = occystrap(*given, '--settle', '0').assert_code(1)
         assert '1 FAILED' in done.err.splitlines()[-1] and 'settled' not in done.err
+
+
+def test_an_odd_registry_that_shows_its_manifest_late(server: Scripted, receipt: Receipt, settling: Settings) -> None:
+    server.routes['GET /v2/'] = Say(404)
+    delay(server, 'GET', TAG, Say(404), times=3)
+    verdict = verify(receipt, settling, VerifyLevel.FAST)
+    assert verdict.outcome is Outcome.VERIFIED and verdict.settle_seconds > 0.03
+    server.routes[f'GET {TAG}'] = Say(404)
+    assert verify(receipt, replace(settling, settle=0.2), VerifyLevel.FAST).outcome is Outcome.UNVERIFIED
+
+
+@pytest.mark.parametrize('option', ['--settle', '--timeout', '--longest-wait'])
+def test_nan_is_no_time(option: str, occystrap: CommandLine) -> None:
+    line, = occystrap('process', 'registry://a/b', 'dir://c', option, 'nan').assert_code(2).err.splitlines()
+    assert f"Invalid value for '{option}': 'nan' is not a number" in line

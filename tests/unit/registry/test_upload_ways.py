@@ -26,10 +26,10 @@ class Registry:
     quirk: Quirk = lambda asked: None
     blobs: dict[str, bytes] = field(default_factory=dict)
     sessions: dict[str, bytearray] = field(default_factory=dict)
-    settings: Settings = Settings(timeout=5.0, retries=1, longest_wait=0.01)
 
     def __post_init__(self) -> None:
-        self.uploads = Uploads(client_of(self.server.host, self.settings, ('me', 'secret')))
+        settings = Settings(timeout=5.0, retries=1, longest_wait=0.01)
+        self.uploads = Uploads(client_of(self.server.host, settings, ('me', 'secret')))
         self.server.answer = self._answer  # type: ignore[method-assign]
 
     def put(self, *blobs: bytes) -> list[str]:
