@@ -71,9 +71,13 @@ class BlobUpload:
             else:
                 self._client.endpoint.refused_ways |= learned
                 return
+        first = next(iter(refused.values()))
         if not self._broken:
-            raise next(iter(refused.values()))
-        self._put(open_session(self._client), patiently=True)
+            raise first
+        try:
+            self._put(open_session(self._client), patiently=True)
+        except (_Refused, ServiceError):
+            raise first from None
 
     def _choose(self, session: UploadSession, refused: dict[Way, ServiceError]) -> Way:
         """Return the way to try next, one that was refused before in this run last."""
@@ -106,7 +110,7 @@ class BlobUpload:
                     reply = answer.whole()
             except httpx.TransportError as error:
                 self._broken += size > _SMALL or not isinstance(error, httpx.TimeoutException)
-                if self._broken >= _BREAKS and not patiently:
+                if self._broken >= min(_BREAKS, self._client.settings.retries + 1) and not patiently:
                     raise _Refused(attempts.explained(error), *(large if size > _SMALL else (Way.WHOLE,))) from None
                 attempts.failed(error)
             else:

@@ -43,7 +43,7 @@ class UploadSession(NamedTuple):
 
     def end(self, digest: Digest) -> str:
         """Return the URL of the PUT that ends the upload; the query of the registry stays as it is."""
-        url = self.url.copy_with(fragment='') if self.url.fragment else self.url
+        url = self.url.copy_with(fragment=None)
         return f'{url}{"&" if url.query else "?"}digest={digest}'
 
 

@@ -26,9 +26,10 @@ class Registry:
     quirk: Quirk = lambda asked: None
     blobs: dict[str, bytes] = field(default_factory=dict)
     sessions: dict[str, bytearray] = field(default_factory=dict)
+    retries: int = 1
 
     def __post_init__(self) -> None:
-        settings = Settings(timeout=5.0, retries=1, longest_wait=0.01)
+        settings = Settings(timeout=5.0, retries=self.retries, longest_wait=0.01)
         self.uploads = Uploads(client_of(self.server.host, settings, ('me', 'secret')))
         self.server.answer = self._answer  # type: ignore[method-assign]
 
@@ -226,4 +227,29 @@ def test_a_uuid_in_place_of_a_location(headers: list[tuple[str, str]], registry:
 def test_neither_is_a_refusal(uuid: str, registry: Registry) -> None:
     registry.quirk = lambda asked: Say(202, headers=[('Docker-Upload-UUID', uuid)]) if asked.method == 'POST' else None
     with pytest.raises(ServiceError, match='refuses uploads'):
+        registry.put(BLOB)
+
+
+@pytest.mark.parametrize('end', ['?x=1#part', '#part', '#', '?', '?x=1', '?x=1&', ''])
+def test_locations_with_other_ends(end: str, registry: Registry) -> None:
+    def quirk(asked: Asked) -> Say | None:
+        if asked.method == 'POST':
+            return Say(202, headers=[('Location', registry.serve(asked).headers[0][1] + end)])
+        return None
+    registry.quirk = quirk
+    assert registry.put(BLOB) == ['PUT'] and ('x' in registry.server.asked[-1].query) == ('x=1' in end)
+
+
+def test_a_connection_that_is_closed_without_retries(server: Scripted) -> None:
+    registry = Registry(server, lambda asked: Say(silent=True) if asked.method == 'PUT' and asked.body else None,
+                        retries=0)
+    assert registry.put(BLOB) == ['PUT', 'PATCH', 'PUT']
+
+
+@pytest.mark.parametrize('last', [Say(413), Say(400), Say(503), Say(silent=True)], ids=str)
+def test_broken_connections_then_refusals_are_one_error(last: Say, registry: Registry) -> None:
+    said = iter([Say(silent=True)] * 2)
+    registry.quirk = lambda asked: (
+        next(said, last) if asked.method == 'PUT' else Say(405) if asked.method == 'PATCH' else None)
+    with pytest.raises(ServiceError, match=registry.server.host):
         registry.put(BLOB)
