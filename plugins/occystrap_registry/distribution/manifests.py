@@ -98,7 +98,7 @@ def _push(client: RegistryClient, name: str, document: Manifest | Index) -> None
 
 def _is_about_form(reply: Reply) -> bool:
     """Return whether a refusal may be due to the form of a manifest: no code speaks of something else."""
-    codes = set(error_codes(reply))
+    codes = {code.upper() for code in error_codes(reply)}
     if reply.status in (401, 403, 429):
         return False
     if reply.status >= 500 and reply.status != 501:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import Image, OutputError, Settings, UsageError, VerifyLevel
+from occystrap_core import Image, OutputError, ServiceError, Settings, UsageError, VerifyLevel
 from occystrap_core.oci import (
     Compression, Descriptor, Digest, Index, Manifest, ManifestForm, has_form, in_form, index_in_form, media_types,
 )
@@ -19,6 +19,7 @@ from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import pull, push, put_manifest, verify
+from tests.unit.registry.scripted import Asked, Say, Scripted
 from tests.unit.registry.several import document_at, entry, manifest_at, put_artifact, put_index, put_many
 
 DOCKER = (media_types.DOCKER_MANIFEST, media_types.DOCKER_INDEX)
@@ -342,3 +343,31 @@ def test_one_odd_manifest_says_nothing_about_the_others(field: str, source: str,
         note = f"{target.host}/app:v0: converted to OCI's format: {target.host} refused the manifest as it is"
         assert [image['notes'] for image in json.loads(copied.out)['images']] == [[note], [], [], []]
         assert json.loads(manifest_at(target.host, 'v0', 'app').content) == document
+
+
+@pytest.mark.parametrize(('status', 'body', 'converted'), [
+    (415, b'', True), (400, b'<html>Bad Request</html>', True), (400, b'{"errors": []}', True), (406, b'', True),
+    (400, b'{"errors": [{"status": 400, "message": "manifest invalid"}]}', True), (501, b'', True),
+    (400, b'{"errors": [{"code": "manifest_invalid"}]}', True), (500, b'{"errors": [{"code": "UNKNOWN"}]}', False),
+    (405, b'{"errors": [{"code": "UNSUPPORTED", "message": "Invalid JSON syntax"}]}', True), (422, b'[]', True),
+    (400, b'{"errors": [{"code": "MANIFEST_INVALID"}, {"code": "BLOB_UNKNOWN"}]}', False), (404, b'', False),
+    (400, b'{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN"}]}', False), (409, b'', False), (413, b'', False)])
+def test_refusals_of_a_form(status: int, body: bytes, converted: bool, server: Scripted, settings: Settings) -> None:
+    taken: list[str] = []
+
+    def put(asked: Asked) -> Say:
+        kind = asked.headers['content-type']
+        taken.append(kind)
+        return Say(201) if kind == media_types.DOCKER_MANIFEST else Say(status, body)
+    server.routes |= {'PUT /v2/app/manifests/v1': put, 'GET /v2/app/manifests/v1': Say(404)}
+    image = sample_image()
+    assert image.manifest
+    for blob in (image.manifest.config, *image.manifest.layers):
+        server.routes[f'HEAD /v2/app/blobs/{blob.digest}'] = Say(200, headers=[('Content-Length', str(blob.size))])
+    if converted:
+        receipt = push(server.host, settings, image)
+        assert receipt.manifest_digest and taken == [media_types.OCI_MANIFEST, media_types.DOCKER_MANIFEST]
+    else:
+        with pytest.raises(ServiceError, match=f'refuses the manifest.*HTTP {status}'):
+            push(server.host, settings, image)
+        assert set(taken) == {media_types.OCI_MANIFEST}
