@@ -580,3 +580,30 @@ def test_negative_numbers_of_maps_are_refused(pair: tuple[int, int]) -> None:
     text = b''.join(base256(number) if number < 0 else b'%011o\0' % number for number in pair)
     with pytest.raises(InvalidImage, match='overlap or lie outside'):
         entries(sparse([], 8, sparse=text) + END)
+
+
+def test_data_that_end_with_the_chunk_are_in_one_piece() -> None:
+    reader = reader_of(header(b'a', 5), b'12345')
+    next(reader.entries())
+    assert bytes(reader.whole() or b'') == b'12345'
+
+
+def test_a_tar_that_ends_after_an_extended_header_is_refused() -> None:
+    refused(member(b'a') + pax((b'path', b'p')), 'ends after an extended header without its entry')
+    refused(member(b'a') + pax((b'path', b'p')) + gnu_long(b'n'), 'ends after an extended header without its entry')
+
+
+@pytest.mark.parametrize('most', [512, 1 << 20])
+def test_owners_of_sparse_files_with_further_headers_are_changed_in_place(most: int) -> None:
+    pieces = [(place * 10, 1) for place in range(30)]
+    blocks = further(*pieces[4:25], more=True) + further(*pieces[25:])
+    tar = sparse(pieces[:4], 300, size=b'%011o\0' % 30,
+                 is_extended=b'\1') + blocks + b'y' * 30 + bytes(482) + member(b'b') + END
+
+    def owned(entry: TarEntry) -> TarEntry:
+        entry.set_owner(1, 2)
+        return entry
+    result = rewrite(tar, owned, most=most)
+    (first, content), (second, _) = entries(result)
+    assert len(result) == len(tar) and content == (b'y' + bytes(9)) * 30 and (first.uid, second.uid) == (1, 1)
+    assert result[512:512 * 3] == blocks

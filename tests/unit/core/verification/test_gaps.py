@@ -202,3 +202,7 @@ def test_results_of_verifiers_add_up() -> None:
     assert two.has_unreachable
     assert [str(each) for each in problems(two.results)] == ['a: b', 'g: h'] and len(one.results) == 4
     assert KeptReceipts((), ()).receipts == ()
+
+
+def test_a_receipt_of_this_run_needs_no_seal() -> None:
+    assert receipt(CONFIG).sealed is True and receipt(CONFIG).verdict is None and receipt(CONFIG).source_digest is None

@@ -230,3 +230,30 @@ def test_what_a_tree_was_made_from_is_compared() -> None:
         f'{tree}: only a part of it was checked, not its list read, every entry compared and every file read']
     assert look_of(tree, hashed) == look_of(tree, hashed, walked(b'a', contents=False))
     assert look_of(tree, walked(b'a')) != [] and look_of(tree, walked(b'a'), level=FAST) != []
+
+
+def test_documents_that_cannot_be_parsed_are_contradictions() -> None:
+    raw = b'{"no": "manifest"}'
+    manifest = Expectation('manifest', 'm.json', Digest.of(raw), len(raw))
+    receipt = replace(RECEIPT, form='stored', manifest_digest=manifest.digest, expectations=(*RECEIPT.expectations,
+                                                                                             manifest))
+    results = CheckResults()
+    for each in receipt.expectations:
+        if each.kind == 'manifest':
+            results.read(each, raw)
+        else:
+            (read if each.kind == 'config' else found(READ))(results, each)
+    verdict = judge(receipt, FULL, results)
+    assert verdict.outcome is Outcome.FAILED and [each.item for each in verdict.findings] == [str(manifest)]
+
+
+def test_a_config_that_cannot_be_parsed_is_a_contradiction() -> None:
+    raw = b'[]'
+    config = Expectation('config', 'c.json', Digest.of(raw), len(raw))
+    receipt = replace(RECEIPT, image_id=config.digest, expectations=(config, *LAYERS))
+    results = CheckResults()
+    results.read(config, raw)
+    for each in LAYERS:
+        found(READ)(results, each)
+    verdict = judge(receipt, FULL, results)
+    assert verdict.outcome is Outcome.FAILED and [each.item for each in verdict.findings] == [str(config)]

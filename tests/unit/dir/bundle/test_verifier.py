@@ -12,7 +12,7 @@ from occystrap_core.verification.results import Outcome
 from tests.unit.tar.archives import verify, write
 
 
-@pytest.mark.parametrize('scheme', ['oci', 'mounts', 'dir'])
+@pytest.mark.parametrize('scheme', ['oci', 'mounts', 'dir', 'layout', 'tar'])
 def test_an_expectation_of_an_unknown_kind_is_unverified(scheme: str, tmp_path: Path) -> None:
     receipt = write(sample_image(), f'{scheme}://{tmp_path}/out')
     assert verify(receipt).outcome is Outcome.VERIFIED

@@ -387,3 +387,25 @@ def test_a_hard_link_to_a_symlink_is_another_name_of_the_symlink(tmp_path: Path)
     root, lines = unpack(tmp_path, entries)
     assert (root / 'hard').is_symlink() and os.readlink(root / 'hard') == 'target'
     assert (root / 'hard').lstat().st_ino == (root / 'link').lstat().st_ino and not differences(root, lines)
+
+
+def test_the_root_is_private_until_it_is_complete(tmp_path: Path) -> None:
+    unpacking = unpacking_in(tmp_path)
+    umask = os.umask(0)
+    try:
+        unpacking.begin('rootfs')
+    finally:
+        os.umask(umask)
+    root = Path(unpacking.staging.inside.path) / 'rootfs'
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    unpacking.abort()
+
+
+@pytest.mark.parametrize(('name', 'shown'), [(b'./', '/'), (b'd/', 'd')])
+def test_an_attribute_that_is_refused_names_its_directory(name: bytes, shown: str, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EINVAL, 'Invalid argument')
+    monkeypatch.setattr(os, 'setxattr', refuse)
+    with pytest.raises(InvalidImage, match=f"^{shown} has the attribute 'user.a', which no such file can have"):
+        unpack(tmp_path, [pax((b'SCHILY.xattr.user.a', b'x')) + directory(name)])
