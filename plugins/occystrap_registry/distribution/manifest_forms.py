@@ -6,7 +6,7 @@ from occystrap_core import Expectation, Image, ImageIndex, OutputError, UsageErr
 from occystrap_core.files import detect_compression
 from occystrap_core.oci import (
     Compression, Descriptor, Digest, Index, Manifest, ManifestForm, has_annotations, has_form, in_form, index_in_form,
-    index_made_anew, is_regular, made_anew,
+    index_made_anew, is_regular, made_anew, media_types,
 )
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.manifests import ManifestRefused, put_manifest
@@ -147,7 +147,7 @@ class ManifestForms:
         try:
             return self._require_form(content, form)
         except OutputError as error:
-            several = ', or choose platforms with --platform' if isinstance(content, ImageIndex) else ''
+            several = ', or choose one platform with --platform' if isinstance(content, ImageIndex) else ''
             raise OutputError(f'{content.reference}: {error}; leave out format={form.value}{several}') from None
 
     def _require_form(self, content: Image | ImageIndex, form: ManifestForm) -> bool:
@@ -166,6 +166,8 @@ class ManifestForms:
 
     def _require_same_form(self, artifact: Manifest, form: ManifestForm) -> bool:
         if ManifestForm.of(artifact) is not form:
-            raise OutputError(f'{artifact.digest} is no image, its config is a {artifact.config.media_type}, and '
-                              f'{form.text} is for images alone')
+            layer = next((each for each in artifact.layers if not media_types.may_be_layer(each.media_type)), None)
+            odd = layer or artifact.config
+            raise OutputError(f'{artifact.digest} is no image, since it has a {odd.media_type}, and {form.text} is for '
+                              'images alone')
         return False

@@ -132,7 +132,8 @@ def test_a_tar_has_no_digest_that_changes(source: str, tmp_path: Path, choosy: A
 
 @pytest.mark.parametrize(('options', 'words'), [
     ('app:zstd', ["Docker's format lacks", 'zstd', 'compression=gzip']),
-    ('many:v1?platform=all', ["Docker's format is for images alone", 'leave out format=docker, or choose platforms'])])
+    ('many:v1?platform=all', ["Docker's format is for images alone", 'has a application/vnd.example.sbom.content',
+                              'leave out format=docker, or choose one platform'])])
 def test_what_docker_has_no_format_for(options: str, words: list[str], source: str, settings: Settings, choosy: Any,
                                        ) -> None:
     target, storage = choosy()
