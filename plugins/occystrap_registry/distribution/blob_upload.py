@@ -72,7 +72,7 @@ class BlobUpload:
                 self._client.endpoint.refused_ways |= learned
                 return
         first = next(iter(refused.values()))
-        if not self._broken:
+        if not self._broken or not self._attempts.has_more:
             raise first
         try:
             self._put(open_session(self._client), patiently=True)
@@ -111,6 +111,7 @@ class BlobUpload:
             except httpx.TransportError as error:
                 self._broken += size > _SMALL or not isinstance(error, httpx.TimeoutException)
                 if self._broken >= min(_BREAKS, self._client.settings.retries + 1) and not patiently:
+                    attempts.spend()
                     raise _Refused(attempts.explained(error), *(large if size > _SMALL else (Way.WHOLE,))) from None
                 attempts.failed(error)
             else:

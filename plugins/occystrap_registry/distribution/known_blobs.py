@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from occystrap_core import Settings
 from occystrap_core.oci import Digest
 
+_DENIALS = 3
+"""Repositories that nothing may be mounted from, after which the registry is taken to allow no mounts."""
+
 
 class KnownBlobs:
     """The blobs that a run has found on one host, in sources and destinations."""
 
     def __init__(self) -> None:
         self._repositories: defaultdict[Digest, dict[str, None]] = defaultdict(dict)
+        self._denied = set[str]()
         self._lock = threading.Lock()
 
     @classmethod
@@ -25,7 +29,15 @@ class KnownBlobs:
             for digest in digests:
                 self._repositories[digest][repository] = None
 
+    def deny(self, repository: str) -> None:
+        """Note that nothing may be mounted from a repository; after some, nothing is from any."""
+        with self._lock:
+            self._denied.add(repository)
+
     def elsewhere(self, repository: str, digest: Digest) -> str | None:
         """Return another repository with the blob, the first one noted; None without one."""
         with self._lock:
-            return next((each for each in self._repositories.get(digest, ()) if each != repository), None)
+            if len(self._denied) >= _DENIALS:
+                return None
+            others = (each for each in self._repositories.get(digest, ()) if each not in self._denied)
+            return next((each for each in others if each != repository), None)

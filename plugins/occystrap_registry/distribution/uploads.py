@@ -82,7 +82,10 @@ class Uploads:
         try:
             reply = self._client.fetch('POST', target, scope, {'Content-Length': '0'})
         except AccessDenied:
-            return False  # permission to push here does not include reading there
+            self._known.deny(source)  # permission to push here does not include reading there
+            return False
+        if reply.status in (401, 403):
+            self._known.deny(source)
         if reply.status != 201:
             if session := UploadSession.opened(reply):
                 self._begun[descriptor.digest] = session

@@ -52,6 +52,15 @@ class Attempts:
         self._wait(retry_after(answer.headers.get('retry-after'), self._made))
         return True
 
+    def spend(self) -> None:
+        """Count an attempt, without a wait for the next."""
+        self._made += 1
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another attempt may be made."""
+        return self._made <= self._settings.retries
+
     def progressed(self) -> None:
         """Restart the count, since the last attempt made progress."""
         self._made = 0

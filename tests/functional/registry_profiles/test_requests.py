@@ -16,7 +16,7 @@ from tests.services.registry_profiles.content import content_of, put_image
 PLAIN = {'push': 22, 'verify': 7, 'pull': 6, 'mirror': 364}
 MOST = {
     'docker-hub': (32, 13, 12, 575), 'ecr': (26, 9, 11, 430), 'ecr-public': (28, 10, 12, 530), 'gar': (28, 10, 12, 490),
-    'ghcr': (30, 10, 12, 530), 'gitlab': (31, 13, 12, 700), 'harbor': (27, 9, 8, 470), 'quay': (33, 12, 13, 590),
+    'ghcr': (30, 10, 12, 530), 'gitlab': (31, 13, 12, 590), 'harbor': (27, 9, 8, 470), 'quay': (33, 12, 13, 590),
     'quay-3.12': (28, 10, 12, 490), 'artifactory': (25, 8, 7, 410), 'nexus': (25, 8, 7, 370),
     'nexus-tokens': (27, 9, 8, 410), 'acr': (28, 10, 12, 490), 'gitea': (27, 9, 8, 470),
     'zot': (24, 7, 6, 410)}
