@@ -136,7 +136,8 @@ def test_40_other_refusals_are_final(status: int, place: str, target: Scripted, 
     has_all_but_one_blob(target)
     target.routes[place] = Say(status)
     is_refused(push(), str(status))
-    assert attempts(target, place) == 1
+    forms = 2 if (place, status) == (TAG, 400) else 1  # a 400 that says nothing may be about the manifest's form
+    assert attempts(target, place) == forms
 
 
 @pytest.mark.parametrize('place', [UPLOADS, 'PUT /up', TAG])
