@@ -52,9 +52,11 @@ class WriterScheme(NamedTuple):
     layers: fast verification then accepts the digests that it reports. `kept_receipts` is for destinations that keep
     the receipts of their images. It names a function that takes the Location that the user gave `occystrap verify`, its
     options unparsed, and returns a KeptReceipts; how a path names one of several images is up to the plugin. It raises
-    UsageError, OutputError. `expects` are the kinds of expectation, besides layers, that every receipt of this scheme
-    has: a receipt that lacks one is refused. `whole_indexes` returns whether indexes are copied to a location as they
-    are, with all platforms, unless the user asks for one; its writer must have `holds_indexes`.
+    UsageError, OutputError. `moved` names a function that takes a Receipt and a Location and returns the receipt for
+    the same image at that place, if more than the path is another. `expects` are the kinds of expectation, besides
+    layers, that every receipt of this scheme has: a receipt that lacks one is refused. `whole_indexes` returns whether
+    indexes are copied to a location as they are, with all platforms, unless the user asks for one; its writer must have
+    `holds_indexes`.
     """
 
     name: str
@@ -65,6 +67,7 @@ class WriterScheme(NamedTuple):
     many: Many = Many(False, reason='it holds one image')
     reports_only: bool = False
     kept_receipts: str = ''
+    moved: str = ''
     expects: Sequence[str] = ()
     whole_indexes: Callable[[Location], bool] = lambda location: False
 

@@ -45,6 +45,8 @@ def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
     if evidence and any(image.receipt and image.receipt.evidence is Evidence.DESCRIPTOR for image in report.images):
         print_message('evidence: descriptor (some blobs were already there when the image was written; '
                       'their digests are taken from its manifest)')
+    if report.receipts:
+        print_message(f'Receipts: {report.receipts[0]}, {report.receipts[1]}')
     print_message(report.summary())
 
 

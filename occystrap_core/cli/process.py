@@ -60,7 +60,7 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--force', is_flag=True,
               help='Overwrite a file that is no image archive, or, with --receipt, that holds no receipts; replace '
               'unpacked files that were changed since they were written.')
-@click.option('--resume', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
+@click.option('--resume', type=click.Path(dir_okay=False), metavar='FILE',
               help='Skip images that, by this receipt file of an earlier run, are still there.')
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
@@ -87,6 +87,7 @@ def process(context: click.Context, /, source: str, destination: str | None, **o
         from occystrap_core.cli.output import show_plan
         context.exit(show_plan(plugins, settings, source, destination, options['filters'], common(context)))
     report = _run(plugins, settings, level, source, destination, options, common(context).quiet)
+    report.receipts = _receipts(options['receipt'])
     show(report, common(context))
     context.exit(0 if report.succeeded else 1)
 
@@ -97,11 +98,20 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
     from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile, read_receipts
     from occystrap_core.pipeline.run import Run
     receipt_file, earlier = options['receipt'], options['resume']
-    read = EarlierRun(read_receipts(earlier, cut=True) if earlier else ())
+    first = earlier == receipt_file and not os.path.lexists(earlier) if earlier else True
+    read = EarlierRun(() if first else read_receipts(earlier, cut=True))
     with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'])
         return run.process(source, destination, options['filters'])
+
+
+def _receipts(path: str | None) -> tuple[str, str] | None:
+    """Return the file of receipts and its digest, which `verify --expect` compares; None without a regular file."""
+    if path is None or not os.path.isfile(path):
+        return None
+    from occystrap_core.files.device import hash_file
+    return path, hash_file(path)[0]
 
 
 def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Settings:

@@ -15,7 +15,8 @@ from occystrap_core.cli.process import VerifyCommand, verify_level
 from occystrap_core.errors import UsageError
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.receipt_file import read_receipts
+from occystrap_core.pipeline.moved_receipts import receipts_at, receipts_beside
+from occystrap_core.pipeline.receipt_file import read_receipts, require_digest
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel, default_jobs
@@ -28,24 +29,29 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 @click.option('--verify', '--level', 'level', type=click.Choice(['fast', 'full']), metavar='[=fast|full]',
               help='fast looks at existence, sizes and small documents; full hashes every byte.')
 @click.option('--full', 'level', flag_value='full', help='The same as --verify=full.')
+@click.option('--at', metavar='URI', help='Where the images are now, if not where the receipts say: '
+              'layout:///mnt/usb, or registry://other.example/{repository}:{tag}.')
+@click.option('--expect', metavar='SHA256', help='The digest of the file of receipts, as process printed it: another '
+              'file is refused.')
 @click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers hashed in parallel.')
 @click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
               help='Number of images verified in parallel.')
 @network_options
 @common_options
 @click.pass_context
-def verify(context: click.Context, /, target: str, level: str | None, jobs: int | None, images: int, **network: Any,
-           ) -> None:
+def verify(context: click.Context, /, target: str, level: str | None, at: str | None, expect: str | None,
+           jobs: int | None, images: int, **network: Any) -> None:
     """Verify what an earlier run wrote, from its receipt.
 
     TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH.
+    A receipt file that was carried elsewhere finds what lies beside it; --at names any other place.
     """
     from occystrap_core.cli.output import show
     verify = verify_level(level)
     if verify is VerifyLevel.NONE:
         raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: give --verify=fast or --verify=full')
     plugins = load_plugins(context)
-    kept = _kept(plugins, target)
+    kept = _kept(plugins, target, at, expect)
     settings = Settings(jobs=jobs or default_jobs(), images=images, debug=common(context).debug,
                         **network_settings(network))
     report = verify_all(plugins, kept.receipts, verify, settings)
@@ -80,10 +86,15 @@ def _described(receipt: Receipt) -> ImageReport:
                        sum(each.size for each in receipt.of_kind('layer')), receipt, notes=notes)
 
 
-def _kept(plugins: Plugins, target: str) -> KeptReceipts:
+def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> KeptReceipts:
     """Return the receipts in a file, or those that a destination keeps; raises UsageError if there are none."""
     if '://' not in target:
-        return KeptReceipts(read_receipts(target), ())
+        if expect:
+            require_digest(target, expect)
+        receipts = read_receipts(target)
+        return KeptReceipts(receipts_at(plugins, receipts, at) if at else receipts_beside(target, receipts), ())
+    if at or expect:
+        raise UsageError(f'--{"at" if at else "expect"} is for a file of receipts: {redact(target)} is a destination')
     location = parse_uri(target)
     scheme = plugins.find(WriterScheme, location.scheme)
     kept: KeptReceipts = load(scheme.kept_receipts)(location) if scheme.kept_receipts else KeptReceipts((), ())

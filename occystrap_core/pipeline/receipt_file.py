@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from occystrap_core.api.uri import Location, redact
-from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
+from occystrap_core.errors import InvalidImage, InvalidReceipt, OccystrapError, OutputError, UsageError
+from occystrap_core.files.device import hash_file
 from occystrap_core.files.durability import sync_directory, write_all
+from occystrap_core.oci.digest import Digest
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 
@@ -198,6 +200,23 @@ def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
     if not found and not cut:
         raise UsageError(f'{path} holds no receipt')
     return list({each.identity: each for each in found}.values())
+
+
+def require_digest(path: str, expected: str) -> None:
+    """Raise InvalidReceipt unless the file has a sha256 digest, written with or without `sha256:`.
+
+    Raises UsageError for text that is no such digest, and for a file that cannot be read.
+    """
+    try:
+        digest = Digest(expected if ':' in expected else f'sha256:{expected}')
+        found = hash_file(path, algorithm=digest.algorithm)[0]
+    except InvalidImage:
+        raise UsageError(f'--expect={expected[:80]!r} is not a sha256 digest: 64 hexadecimal digits are expected'
+                         ) from None
+    except OSError as error:
+        raise UsageError(f'cannot read the receipt {redact(path)}: {error.strerror}') from None
+    if found != digest:
+        raise InvalidReceipt(f'{path} has digest {found}, expected {digest}: it is not the file that was written')
 
 
 def _parsed(content: bytes, path: str) -> list[Receipt]:

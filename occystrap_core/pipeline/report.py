@@ -86,6 +86,8 @@ class RunReport:
     requests: RequestStats
     images: list[ImageReport] = field(default_factory=list)
     seconds: float = 0.0
+    receipts: tuple[str, str] | None = None
+    """The file of receipts that was written, and its digest."""
 
     @property
     def succeeded(self) -> bool:
@@ -124,6 +126,7 @@ class RunReport:
         return {'level': self.level.value, 'succeeded': self.succeeded, 'seconds': round(self.seconds, 3),
                 'requests': self.requests.requests, 'retries': self.requests.retries,
                 'rate_limits': self.requests.rate_limits, 'summary': self.summary(),
+                **({'receipts': dict(zip(('path', 'digest'), self.receipts))} if self.receipts else {}),
                 'images': [image.to_json() for image in self.images]}
 
 

@@ -57,7 +57,8 @@ def register_writers() -> Iterable[WriterScheme]:
                'given, the other)'),
         *CONNECTION,
     ], 'push to a registry, except blobs that it has already',
-        many=Many(False, reason='it names one tag'), whole_indexes=lambda location: True)]
+        many=Many(False, reason='it names one tag'), whole_indexes=lambda location: True,
+        moved='occystrap_registry.distribution.moved_receipt:moved')]
 
 
 @hookimpl

@@ -1,0 +1,119 @@
+"""Receipts carried elsewhere: what lies beside them, at another place, and the digest that proves the receipts."""
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import Settings
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandResult
+from tests.unit.registry.images import push
+
+NAMES = ['team/app:v1', 'other/tool:v2']
+PLACES = {'layout': 'layout://{}/out', 'dir': 'dir://{}/out?unique_names=true', 'mounts': 'mounts://{}/out'}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    with RegistryServer(tmp_path / 'registry') as server:
+        for name in NAMES:
+            push(server.host, Settings(), sample_image(name, variant=name), name)
+        yield server.host
+
+
+def run(*arguments: str | Path, code: int = 0) -> CommandResult:
+    result = run_here(*arguments)
+    result.assert_code(code)
+    return result
+
+
+def copied(host: str, destination: str, path: Path) -> Path:
+    """Copy both images and return the file of receipts."""
+    (path / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in NAMES))
+    path.joinpath('site').mkdir(exist_ok=True)
+    receipts = path / 'site/receipts'
+    run('process', f'list://{path}/list', destination, '--receipt', receipts)
+    return receipts
+
+
+@pytest.mark.parametrize('kind', PLACES)
+@pytest.mark.parametrize('level', ['fast', 'full'])
+def test_what_was_carried_with_its_receipts(kind: str, level: str, host: str, tmp_path: Path) -> None:
+    receipts = copied(host, PLACES[kind].format(tmp_path / 'site'), tmp_path)
+    (tmp_path / 'site').rename(tmp_path / 'usb')
+    result = run('verify', f'--verify={level}', tmp_path / 'usb/receipts')
+    assert '2/2 verified' in result.err
+    (tmp_path / 'usb/out').rename(tmp_path / 'elsewhere')
+    assert '2/2 verified' in run('verify', tmp_path / 'usb/receipts', '--at', f'{kind}://{tmp_path}/elsewhere').err
+    shutil.rmtree(tmp_path / 'elsewhere')
+    run('verify', tmp_path / 'usb/receipts', '--at', f'{kind}://{tmp_path}/elsewhere', code=1)
+    run('verify', receipts.name, code=2)
+
+
+def test_damage_at_the_other_place_is_found(host: str, tmp_path: Path) -> None:
+    receipts = copied(host, f'layout://{tmp_path}/site/out', tmp_path)
+    (tmp_path / 'site/out').rename(tmp_path / 'usb')
+    blob = max((tmp_path / 'usb/blobs/sha256').iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(blob.read_bytes())
+    content[-1] ^= 1
+    blob.write_bytes(content)
+    result = run('verify', '--full', receipts, '--at', f'layout://{tmp_path}/usb', code=1)
+    assert blob.name[:12] in result.err
+
+
+@pytest.mark.parametrize(('at', 'good'), [
+    ('{}/mirror/{{repository}}', True), ('{}/mirror/{{repository}}:{{tag}}', True),
+    ('{}/mirror/{{repository}}:other', False), ('{}/{{repository}}', False)])
+def test_another_registry(at: str, good: bool, host: str, tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / 'other') as other:
+        receipts = copied(host, f'registry://{host}/copy/{{repository}}:{{tag}}', tmp_path)
+        (tmp_path / 'names').write_text(''.join(f'registry://{host}/copy/{name}\n' for name in NAMES))
+        for name in NAMES:
+            run('process', f'registry://{host}/copy/{name}', f'registry://{other.host}/mirror/copy/{name}')
+        result = run('verify', '--full', receipts, '--at', f'registry://{at.format(other.host)}', code=0 if good else 1)
+        assert ('2/2 verified' in result.err) == good
+
+
+def test_the_digest_proves_the_receipts(host: str, tmp_path: Path) -> None:
+    """Another image, swapped in together with a receipt of its own, is not what the digest on paper says."""
+    receipts = copied(host, f'layout://{tmp_path}/site/out', tmp_path)
+    source, place = f'list://{tmp_path}/list', f'layout://{tmp_path}/site/out'
+    again = run('process', source, place, '--receipt', receipts, '-O', 'json')
+    found = again.json()['receipts']
+    assert found['path'] == str(receipts) and f'Receipts: {receipts}, {found["digest"]}' in again.err.splitlines()[-2]
+    for digest in (found['digest'], found['digest'].removeprefix('sha256:')):
+        assert '2/2 verified' in run('verify', receipts, '--expect', digest).err
+    run('process', f'registry://{host}/other/tool:v2', f'layout://{tmp_path}/site/out:v1', '--receipt', receipts)
+    run('verify', receipts)
+    result = run('verify', receipts, '--expect', found['digest'], code=1)
+    assert 'it is not the file that was written' in result.err and result.err.count('\n') == 1
+
+
+def test_one_file_for_receipts_and_for_resuming(host: str, tmp_path: Path) -> None:
+    file, place = tmp_path / 'done', f'layout://{tmp_path}/out'
+    (tmp_path / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in NAMES))
+    first = run('process', f'list://{tmp_path}/list', place, '--receipt', file, '--resume', file)
+    assert 'done before' not in first.err
+    assert '2 done before' in run('process', f'list://{tmp_path}/list', place, '--receipt', file, '--resume', file).err
+    assert len(file.read_text().splitlines()) == 2
+    assert 'cannot read the receipt' in run('process', f'list://{tmp_path}/list', place, '--resume', tmp_path / 'no',
+                                            code=2).err
+
+
+@pytest.mark.parametrize(('arguments', 'words'), [
+    (['--expect', 'abc'], 'is not a sha256 digest'), (['--expect', 'sha1:abc'], 'is not a sha256 digest'),
+    (['--at', 'dir:///x'], 'which cannot be at dir:///x: give --at=layout://'), (['--at', 'nowhere'], 'is not a URI'),
+    (['--at', 'layout:///x/{colour}'], 'there is no field {colour}')])
+def test_mistakes(arguments: list[str], words: str, host: str, tmp_path: Path) -> None:
+    receipts = copied(host, f'layout://{tmp_path}/site/out', tmp_path)
+    result = run('verify', receipts, *arguments, code=2)
+    assert words in result.err and result.err.count('\n') == 1
+
+
+@pytest.mark.parametrize('option', ['--at', '--expect'])
+def test_a_destination_needs_neither(option: str, tmp_path: Path) -> None:
+    result = run('verify', f'layout://{tmp_path}', option, 'layout:///x', code=2)
+    assert f'{option} is for a file of receipts' in result.err
