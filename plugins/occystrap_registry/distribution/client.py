@@ -12,7 +12,7 @@ from occystrap_registry.transport.endpoint import Endpoint
 from occystrap_registry.transport.failures import is_refused
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Unexpected
-from occystrap_registry.transport.retries import Attempts, RedirectedNowhere, whole_reply
+from occystrap_registry.transport.retries import Attempts, RedirectedNowhere, asked_host, whole_reply
 
 _MESSAGE = 200
 _PING = '/v2/'
@@ -223,6 +223,8 @@ class RegistryClient:
             with self._connections.send('GET', url, {}) as answer:
                 reply = answer.whole()
         except httpx.TransportError as error:
+            if asked_host(error) not in ('', self.address.host):
+                return first  # it answered, with a redirect to where nothing is
             same_port = url.port is not None and is_refused(error)
             return first if same_port or isinstance(error, httpx.TimeoutException | Unexpected) else second
         except ServiceError:

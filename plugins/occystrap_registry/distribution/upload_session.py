@@ -52,5 +52,6 @@ def open_session(client: RegistryClient) -> UploadSession:
     reply = client.fetch('POST', client.address.uploads, client.address.push_scope, {'Content-Length': '0'})
     session = UploadSession.opened(reply)
     if session is None:
-        raise client.failure(reply, f'{client.address.reference.name} refuses uploads')
+        lacks = 'opens an upload without a Location' if reply.status in _OPENED else 'refuses uploads'
+        raise client.failure(reply, f'{client.address.reference.name} {lacks}')
     return session

@@ -37,7 +37,7 @@ class Attempts:
 
     def explained(self, error: httpx.TransportError) -> ServiceUnavailable:
         """Return the error for an attempt without an answer; it names the host that did not answer."""
-        asked = _asked_host(error) or self._host
+        asked = asked_host(error) or self._host
         if asked == self._host.lower():
             return ServiceUnavailable(explain(error, asked))
         return RedirectedNowhere(f'{explain(error, asked)} ({self._host} redirects there)')
@@ -87,7 +87,7 @@ def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL
                 return reply
 
 
-def _asked_host(error: httpx.TransportError) -> str:
+def asked_host(error: httpx.TransportError) -> str:
     """Return the `host[:port]` that did not answer, which may be another one that the registry redirected to."""
     try:
         return error.request.url.netloc.decode()

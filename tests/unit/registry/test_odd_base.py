@@ -17,6 +17,7 @@ PAGE = Say(200, b'<html>hello</html>', [('Content-Type', 'text/html; charset=utf
 ODD = [Say(status) for status in (204, 400, 404, 405, 406, 410, 418, 500, 501, 503)] + [
     PAGE, Say(200, b'It works!'), Say(403), Say(401), Say(302, headers=[('Location', '/ui')]),
     Say(301, headers=[('Location', '/v2')]), Say(302, headers=[('Location', '/v2/')]), Say(302),
+    Say(302, headers=[('Location', 'http://nothing.invalid/')]),
     Say(302, headers=[('Location', 'file:///etc/passwd')]), Say(302, headers=[('Location', 'http://127.0.0.1:1/')])]
 
 

@@ -95,6 +95,13 @@ def test_what_stays_wrong_fails_in_the_end(method: str, path: str, stale: Say, s
     assert 4 <= len(server.heard(method, path)) <= 12
 
 
+def test_a_layer_that_is_not_there_yet_is_hashed_when_it_is(server: Scripted, receipt: Receipt, settling: Settings,
+                                                            ) -> None:
+    delay(server, 'GET', LAYER, Say(404))
+    verdict = verify(receipt, settling, VerifyLevel.FULL)
+    assert verdict.outcome is Outcome.VERIFIED and verdict.settle_seconds and len(server.heard('GET', LAYER)) == 3
+
+
 @pytest.mark.parametrize('level', LEVELS)
 def test_what_is_whole_is_requested_once(level: VerifyLevel, server: Scripted, receipt: Receipt, settling: Settings,
                                          ) -> None:
