@@ -212,6 +212,13 @@ class ImageOutput(ABC):
     and calls `attach_referrers` and finally `finalize_index`; or `abort`. Referrers of a single image are written by
     children, and `attach_referrers` is called before `finalize`. The writer must take STORED form."""
 
+    together: Hashable = None
+    """Equal for outputs whose images can only become visible together, such as those in one file; None for all others.
+    """
+    deferred = False
+    """Set by the core, before `prepare`, if several images of the run have this output's `together`. `finalize` then
+    makes nothing visible, and when all of them are copied or have failed, `publish` is called once."""
+
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
 
@@ -287,6 +294,14 @@ class ImageOutput(ABC):
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Write the index, make it visible, and return `index.receipt(location, documents)`."""
         raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no finalize_index()')
+
+    def publish(self, outputs: Sequence['ImageOutput']) -> None:
+        """Make images visible that only become so together: those of `outputs`, in the order of the run.
+
+        They have been finalized and not aborted; this one is the first. If it raises, all of them have failed, and
+        `abort` of each is called.
+        """
+        raise PluginError(f'{type(self).__name__} declares together, but has no publish()')
 
     def abort(self) -> None:
         """Remove everything temporary.

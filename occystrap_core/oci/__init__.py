@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from occystrap_core.oci.platform import Platform, PlatformChoice
     from occystrap_core.oci.reference import Reference, split_tag
-    from occystrap_core.oci.referrers import COSIGN_SUFFIXES, referrer_of, referrers_tag, subject_of
+    from occystrap_core.oci.referrers import COSIGN_SUFFIXES, is_referrer_tag, referrer_of, referrers_tag, subject_of
 
 _HOMES = {
     'config': 'ImageConfig',
@@ -50,7 +50,7 @@ _HOMES = {
                 'split_pattern',
     'platform': 'Platform PlatformChoice',
     'reference': 'Reference split_tag',
-    'referrers': 'COSIGN_SUFFIXES referrer_of referrers_tag subject_of',
+    'referrers': 'COSIGN_SUFFIXES is_referrer_tag referrer_of referrers_tag subject_of',
 }
 __getattr__ = lazy_exports(__name__, __name__, _HOMES)
 
@@ -61,8 +61,8 @@ __all__ = [
     'IndexFile', 'LayoutEntries', 'LayoutReferrers', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice',
     'Reference', 'available_names', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
     'entry_name', 'find_offers', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form', 'index_in_form',
-    'index_made_anew', 'is_regular', 'layout_offers', 'list_or_null', 'made_anew', 'matches_name', 'named_entry',
-    'names_of', 'natural_key', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of',
-    'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer', 'select_offers',
-    'sort_references', 'split_pattern', 'split_tag', 'subject_of',
+    'index_made_anew', 'is_referrer_tag', 'is_regular', 'layout_offers', 'list_or_null', 'made_anew', 'matches_name',
+    'named_entry', 'names_of', 'natural_key', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object',
+    'referrer_of', 'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer',
+    'select_offers', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
 ]

@@ -1,4 +1,5 @@
 """Referrers of an image: signatures, SBOMs, attestations (distribution-spec, Referrers; cosign's tags)."""
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ COSIGN_SUFFIXES = ('.sig', '.att', '.sbom')
 
 
 _LONGEST = 64
+_REFERRER_TAG = re.compile(r'(?:.*:)?sha(?:256|512)-[0-9a-f]{64}(\.[a-z]+)?')
 
 
 def referrers_tag(subject: Digest) -> str:
@@ -22,6 +24,12 @@ def referrers_tag(subject: Digest) -> str:
     A digest is cut, so that the tag has at most 128 characters (distribution-spec, Referrers tag schema).
     """
     return f'{subject.algorithm}-{subject.hex[:_LONGEST]}'
+
+
+def is_referrer_tag(*names: str) -> bool:
+    """Return whether there are names and all of them are tags that belong to a digest: lists of referrers, cosign's
+    signatures."""
+    return bool(names) and all(map(_REFERRER_TAG.fullmatch, names))
 
 
 def subject_of(document: Manifest | Index) -> Digest | None:

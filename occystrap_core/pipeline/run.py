@@ -1,7 +1,7 @@
 """A run: every image of the source, several in parallel, each copied, then verified while others are copied."""
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -11,11 +11,12 @@ from occystrap_core.api.place import Place
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.errors import Cancelled, OutputError
 from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import all_contents, layer_notes
+from occystrap_core.image.image_index import Content, all_contents, layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.image_copy import Abortion
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
+from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile
@@ -25,6 +26,7 @@ from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
 
@@ -51,6 +53,7 @@ class Run:
     _only: bool = False
     _failed: threading.Event = field(default_factory=threading.Event)
     _at_work: dict[int, Abortion] = field(default_factory=dict)
+    _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
 
     def process(self, source: str, destination: str | None, filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names to `destination` and verify them; return the report.
@@ -83,8 +86,12 @@ class Run:
         for image in report.images[len(tasks):]:
             self._ended(image)
         checks: list[Future[None]] = []
-        self._only = len(tasks) == 1
-        copies = [threads.submit(partial(self._process, task, checks, verifying)) for task in tasks]
+        self._only, self._joint = len(tasks) == 1, JointImages(tasks)
+
+        def verify(task: ImageTask, started: float) -> None:
+            checks.append(verifying.submit(partial(self._verify, task, started)))
+
+        copies = [threads.submit(partial(self._process, task, verify)) for task in tasks]
         try:
             with self._stopping(copies):
                 _wait(copies, self.settings)
@@ -94,7 +101,16 @@ class Run:
             threads.close()
             verifying.close()
 
-    def _process(self, task: ImageTask, checks: list[Future[None]], verifying: DaemonThreads) -> None:
+    def _process(self, task: ImageTask, verify: Callable[[ImageTask, float], None]) -> None:
+        """Copy one image, and make it visible with others if it is the last of them to end."""
+        try:
+            self._process_alone(task, verify)
+        finally:
+            copied = self._joint.ended(task)
+            if copied and not self.settings.cancellation.cancelled:
+                self._publish(copied, verify)
+
+    def _process_alone(self, task: ImageTask, verify: Callable[[ImageTask, float], None]) -> None:
         """Copy one image, unless it is proved to be there; a failure of the only image is raised, others are recorded.
         """
         if self.fail_fast and self._failed.is_set():
@@ -105,19 +121,48 @@ class Run:
             if self._is_there(task):
                 self._finished(task, started)
                 return
-            self._copy(task)
+            self._copy(task, started)
         except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
             if self._only or self.settings.cancellation.cancelled:
                 raise
-            task.report.failure = failure_text(error, self.plugins)
-            self._finished(task, started)
+            self._failed_with(task, started, error)
             return
+        if not self._joint.has(task):
+            self._visible(task, started, verify)
+
+    def _visible(self, task: ImageTask, started: float, verify: Callable[[ImageTask, float], None]) -> None:
+        """Have an image verified that is at its destination."""
         if self.level is VerifyLevel.NONE:
             self._finished(task, started)
         else:
-            checks.append(verifying.submit(partial(self._verify, task, started)))
+            verify(task, started)
 
-    def _copy(self, task: ImageTask) -> None:
+    def _publish(self, images: Sequence[CopiedImage], verify: Callable[[ImageTask, float], None]) -> None:
+        """Make images visible that only become so together; a failure is that of each."""
+        try:
+            publish(images)
+        except (Exception, Cancelled) as error:
+            if self.settings.cancellation.cancelled:
+                raise
+            for each in images:
+                each.task.report.receipt = None
+                self._failed_with(each.task, each.started, error)
+            return
+        first = images[0]
+        first.task.report.notes = list(dict.fromkeys([*first.task.report.notes, *first.output.notes]))
+        for each in images:
+            try:
+                each.copied()
+            except Exception as error:
+                self._failed_with(each.task, each.started, error)
+            else:
+                self._visible(each.task, each.started, verify)
+
+    def _failed_with(self, task: ImageTask, started: float, error: BaseException) -> None:
+        task.report.failure = failure_text(error, self.plugins)
+        self._finished(task, started)
+
+    def _copy(self, task: ImageTask, started: float) -> None:
         output = task.output.taken()
         with task.images.open(task.reference) as source:
             require_requested(source, task.reference, task.settings)
@@ -127,14 +172,16 @@ class Run:
                 copy = copy_of(image, output, task.settings, task.source, advance, task.recipe)
                 with self._working(copy.abortion):
                     receipt = copy.run()
-                for each in all_contents(image):
-                    if isinstance(each, Image):
-                        each.copied()
+                copied = partial(_tell_filters, image if task.filters else None)
+                if not self._joint.has(task):
+                    copied()
         self._note(task.report, receipt)
         task.report.notes = [*task.report.notes, *selection_note(source), *image.notes, *layer_notes(source),
                              *output.notes]
         task.report.platforms, task.report.platforms_at_source = platforms_taken(source), platforms_there(source)
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
+        if self._joint.has(task):
+            self._joint.add(CopiedImage(task, output, copy.abortion, started, copied))
 
     @contextmanager
     def _working(self, abortion: Abortion) -> Iterator[None]:
@@ -175,13 +222,10 @@ class Run:
         """Return whether an earlier run's receipt for this image still holds; the image is then reported as done."""
         if not self.earlier:
             return False
-        receipt = self.earlier.find(task.source, task.output.location)
-        if receipt is None:
+        found = self._joint.if_all(task, self._found)
+        if found is None:
             return False
-        level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
-        verdict = verify_receipt(self.plugins, receipt, level, task.settings.settled())
-        if verdict.outcome is not Outcome.VERIFIED:
-            return False
+        receipt, verdict = found
         self._note(task.report, receipt)
         layers = receipt.of_kind('layer')
         task.report.layers, task.report.size = len(layers), sum(layer.size for layer in layers)
@@ -189,6 +233,15 @@ class Run:
         if self.level is not VerifyLevel.NONE:
             task.report.judged(verdict)
         return True
+
+    def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
+        """Return the receipt of an earlier run that still holds, and its verdict."""
+        receipt = self.earlier.find(task.source, task.output.location)
+        if receipt is None:
+            return None
+        level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
+        verdict = verify_receipt(self.plugins, receipt, level, task.settings.settled())
+        return (receipt, verdict) if verdict.outcome is Outcome.VERIFIED else None
 
     def _verify(self, task: ImageTask, started: float) -> None:
         assert task.report.receipt
@@ -218,8 +271,16 @@ class Run:
                 threads = DaemonThreads(max(1, len(at_work)), 'abort')
                 wait([threads.submit(partial(each.abort, error)) for each in at_work])
                 threads.close()
+            self._joint.abort(error)
             _add_leftovers(copies, error)
             raise
+
+
+def _tell_filters(image: Content | None) -> None:
+    """Tell the filters of an image, or of all images of an index, that it has arrived."""
+    for each in all_contents(image) if image else ():
+        if isinstance(each, Image):
+            each.copied()
 
 
 def _add_leftovers(copies: Iterable[Future[None]], reason: BaseException) -> None:

@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 from occystrap_core import InputScheme, Many, Option, OptionType, WriterScheme, hookimpl
 
 if TYPE_CHECKING:
-    from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
+    from occystrap_core import CheckResults, Location, Receipt, Settings, VerifyLevel
+
+
+def _is_oci(location: 'Location') -> bool:
+    return bool(location.options['format'] == 'oci')
 
 
 @hookimpl
@@ -27,7 +31,9 @@ def register_writers() -> Iterable[WriterScheme]:
         Option('tag', help='the name:tag in the archive (default: the source\'s)'),
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                'with format=oci, for layers that have no blob yet'),
-    ], 'an archive of one image', many=Many(False, reason='an archive holds one image'))]
+    ], 'a docker archive of one image, or an OCI archive of many', whole_indexes=_is_oci,
+        many=Many(True, reason='an archive holds one image, but for one with format=oci and without a tag',
+                  unless=lambda location: not _is_oci(location) or bool(location.options['tag'])))]
 
 
 @hookimpl

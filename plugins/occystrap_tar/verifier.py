@@ -1,37 +1,52 @@
 """Comparing an archive with a receipt: all headers are read, small members hashed, with full verification all."""
 import os
 import stat
+from collections.abc import Collection
+from typing import NamedTuple
 
 from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
-from occystrap_core.files import ByteStream, DeviceFile, forget_cached, hash_file
-from occystrap_core.oci import MANIFEST_CAP
+from occystrap_core.files import ByteStream, DeviceFile, ImageError, forget_cached, hash_file
+from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, IndexFile, blob_name, blobs_below
 from occystrap_tar.archive.members import Member, WrittenArchive
+from occystrap_tar.archive.oci_archive import ArchiveStore
 
-_KINDS = ('manifest', 'index', 'config', 'layer', 'layout')
+_KINDS = ('manifest', 'index', 'config', 'layer', 'layout', 'entry')
+
+
+class _Contents(NamedTuple):
+    """What receipts of one archive are compared with, read once in a run."""
+
+    archive: WrittenArchive
+    findings: CheckResults
+    """What is wrong with the archive as a whole."""
+    listed: IndexFile | str
+    """Its index.json, or in words why there is none."""
+    unnamed: Collection[str]
+    """Members that no image in index.json has."""
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
     """Report what the archive has of what the receipt expects, and what else it has."""
     results = CheckResults()
-    archive = _opened(receipt.path, level, results)
-    if archive is None:
+    contents = _opened(receipt.path, level, settings, results)
+    if contents is None:
         return results
-    _check_names(archive, receipt, results)
-    settings.in_parallel(lambda each: _look(archive, each, level, results), receipt.expectations)
+    _check_names(contents, receipt, results)
+    settings.in_parallel(lambda each: _look(contents, each, level, results), receipt.expectations)
     return results
 
 
-def _opened(path: str, level: VerifyLevel, results: CheckResults) -> WrittenArchive | None:
+def _opened(path: str, level: VerifyLevel, settings: Settings, results: CheckResults) -> _Contents | None:
     """Return the archive, its structure checked; report an error and return None if it cannot be read as one."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for a writer
             results.error(path, 'is not a regular file')
             return None
-        if level is VerifyLevel.FULL:
-            _forget_cached(path)
-        archive = WrittenArchive(path)
-        _check_structure(archive, results)
-        return archive if archive.counts else None
+        state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        contents = settings.shared.get((_Contents, path, level, state), lambda: _contents(path, level))
+        results.extend(contents.findings)
+        return contents if contents.archive.counts else None
     except FileNotFoundError:
         results.error(path, 'does not exist')
     except (IsADirectoryError, NotADirectoryError) as error:
@@ -39,6 +54,42 @@ def _opened(path: str, level: VerifyLevel, results: CheckResults) -> WrittenArch
     except OSError as error:
         results.unverified(path, f'cannot be read: {error.strerror}')
     return None
+
+
+def _contents(path: str, level: VerifyLevel) -> _Contents:
+    """Read headers, padding, end and index.json; raises OSError."""
+    if level is VerifyLevel.FULL:
+        _forget_cached(path)
+    archive, findings = WrittenArchive(path), CheckResults()
+    _check_structure(archive, findings)
+    listed = _listed(archive, findings)
+    for name, count in archive.counts.items():
+        if count > 1:
+            findings.error(name, f'is {count} times in {path}')
+    return _Contents(archive, findings, listed, _unnamed(archive, listed))
+
+
+def _listed(archive: WrittenArchive, findings: CheckResults) -> IndexFile | str:
+    if INDEX_FILE not in archive.members:
+        return f'{INDEX_FILE} is missing'
+    try:
+        raw = archive.read(INDEX_FILE, MANIFEST_CAP)
+        index = IndexFile.parse(raw, INDEX_FILE)
+        if IndexFile.listing(index.entries).to_json() != raw:
+            findings.error(INDEX_FILE, f'is not as occystrap writes it in {archive.path}')
+        return index
+    except (ImageError, ValueError) as error:
+        return str(error)
+
+
+def _unnamed(archive: WrittenArchive, listed: IndexFile | str) -> Collection[str]:
+    """Return the members that no image names; if a manifest is damaged, which may name any blob, only other files."""
+    others = set(archive.counts) - {INDEX_FILE, LAYOUT_FILE}
+    try:
+        entries = () if isinstance(listed, str) else listed.index.manifests
+        return others - set(map(blob_name, blobs_below(ArchiveStore(archive).manifest, entries)))
+    except ImageError:
+        return {name for name in others if not name.startswith('blobs/')}
 
 
 def _forget_cached(path: str) -> None:
@@ -64,21 +115,22 @@ def _check_structure(archive: WrittenArchive, results: CheckResults) -> None:
         results.error(name, f'is not followed by zeros up to the next block in {archive.path}')
 
 
-def _check_names(archive: WrittenArchive, receipt: Receipt, results: CheckResults) -> None:
-    """Report members that are not expected, and names that several members have."""
+def _check_names(contents: _Contents, receipt: Receipt, results: CheckResults) -> None:
+    """Report members that are neither expected nor, in an archive that lists images, those of another image."""
     expected = {each.locator for each in receipt.expectations}
-    for name in sorted(set(archive.counts) - expected):
-        results.error(name, f'is in {archive.path}, but occystrap did not write it')
-    for name, count in archive.counts.items():
-        if count > 1:
-            results.error(name, f'is {count} times in {archive.path}')
+    path, shared = contents.archive.path, receipt.of_kind('entry')
+    for name in sorted(set(contents.unnamed if shared else contents.archive.counts) - expected):
+        results.error(name, f'is in {path}, but occystrap did not write it')
 
 
-def _look(archive: WrittenArchive, expectation: Expectation, level: VerifyLevel, results: CheckResults) -> None:
+def _look(contents: _Contents, expectation: Expectation, level: VerifyLevel, results: CheckResults) -> None:
     """Report a member's size and digest; the digest of a layer with full verification only."""
+    archive = contents.archive
     member = archive.members.get(expectation.locator)
     if expectation.kind not in _KINDS:
         results.unreachable(expectation, 'this version does not know how to check it')
+    elif expectation.kind == 'entry':
+        _look_up(contents.listed, expectation, results)
     elif member is None:
         results.missing(expectation, f'is not in {archive.path}')
     elif member.size != expectation.size or (expectation.kind == 'layer' and level is not VerifyLevel.FULL):
@@ -88,6 +140,17 @@ def _look(archive: WrittenArchive, expectation: Expectation, level: VerifyLevel,
             _read(archive, member, expectation, results)
         except OSError as error:
             results.unreachable(expectation, f'cannot be read: {error.strerror}')
+
+
+def _look_up(listed: IndexFile | str, expected: Expectation, results: CheckResults) -> None:
+    """Report the entry of index.json; the others are those of other images."""
+    content, problem = (None, listed) if isinstance(listed, str) else listed.find(expected.locator, expected.digest)
+    if content is None:
+        results.missing(expected, problem)
+        return
+    results.read(expected, content)
+    if problem:
+        results.differs(expected, problem)
 
 
 def _read(archive: WrittenArchive, member: Member, expectation: Expectation, results: CheckResults) -> None:

@@ -1,18 +1,21 @@
 """Writing images to archives: docker archives with layers as tars, OCI archives with blobs as stored."""
 import os
+from collections.abc import Callable, Iterator, Sequence
 
 from occystrap_core import (
-    Expectation, Image, ImageOutput, Layer, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings, UsageError,
-    WrittenImage, WrittenLayer,
+    Evidence, Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
+    UsageError, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
 from occystrap_core.files import ByteStream, output_errors
 from occystrap_core.oci import (
-    INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, Descriptor, Digest, Reference, blob_name, dump_json, media_types,
+    LAYOUT_FILE, LAYOUT_VERSION, Descriptor, Digest, Entry, ImageConfig, Index, IndexFile, Manifest, Reference,
+    canonical, named_entry, names_of, referrer_of,
 )
-from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
-from occystrap_tar.new_archive.destination_file import indexes_in
-from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder, same_layers
+from occystrap_tar.archive.oci_archive import PresentImage
+from occystrap_tar.new_archive.destination_file import images_in
+from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder
 from occystrap_tar.new_archive.layers_of_run import LayersOfRun
+from occystrap_tar.new_archive.oci_bundle import OciBundle
 
 
 def tar_output(location: Location, settings: Settings) -> ImageOutput:
@@ -35,16 +38,10 @@ def _tag(location: Location, reference: Reference) -> str:
 class _ArchiveOutput(ImageOutput):
     """What both formats have in common."""
 
-    def place(self, reference: Reference) -> Place:
-        """Return the file: an archive holds one image."""
-        return Place.at(self.location.path)
-
-    def _spare_indexes(self) -> None:
-        """Refuse to replace an archive of several platforms; raises OutputError."""
-        if os.path.isfile(self.location.path):
-            with output_errors(self.location.path):
-                for index in indexes_in(self.location.path):
-                    self.require_no_index(index, self.location.path)
+    def _spare_index(self, present: PresentImage) -> None:
+        """Refuse to replace an image of several platforms in the archive; raises OutputError."""
+        if present.several:
+            self.require_no_index(present.several, self.location.path)
 
 
 class DockerArchiveOutput(_ArchiveOutput):
@@ -57,6 +54,10 @@ class DockerArchiveOutput(_ArchiveOutput):
         super().__init__(location, settings)
         _tag(location, Reference('checked'))
         self._builder = DockerArchiveBuilder(location.path, settings)
+
+    def place(self, reference: Reference) -> Place:
+        """Return the file: an archive holds one image."""
+        return Place.at(self.location.path)
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive."""
@@ -82,69 +83,184 @@ class DockerArchiveOutput(_ArchiveOutput):
         """Remove what was written; raises OutputError for what cannot be removed."""
         self._builder.discard()
 
-
-def _size_and_name(layer: Layer) -> tuple[int | None, str]:
-    """Return the size of the source's blob in bytes and its name: right unless a filter changes the layer."""
-    blob = layer.source.descriptor
-    return (blob.size, blob_name(blob.digest)) if blob else (None, '')
+    def _spare_indexes(self) -> None:
+        with output_errors(self.location.path):
+            for each in images_in(self.location.path):
+                self._spare_index(each)
 
 
 class OciArchiveOutput(_ArchiveOutput):
-    """An image layout within a tar, manifest and blobs byte for byte as the source has them."""
+    """An image layout within a tar, manifests and blobs byte for byte as the source has them; it may hold many images.
+    """
 
     layer_form = LayerForm.STORED
     layer_store = 'blobs in OCI archives'
+    holds_indexes = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
         _tag(location, Reference('checked'))
         self.compression = location.options['compression']
-        self._archive = ArchiveBuilder(location.path, settings)
+        self.together = self._bundle = OciBundle.of(location.path, settings)
         self._layers = LayersOfRun.of(settings)
+        self._notes: list[str] = []
+        self._entries: list[Entry] = []
+        self._parts: list[Expectation] = []
+        self._receipt: Receipt | None = None
+
+    def place(self, reference: Reference) -> Place:
+        """Return the file, with the image's name in index.json; an image without a name replaces no other."""
+        name = _tag(self.location, reference)
+        self._bundle.names.add(name)
+        return Place.at(self.location.path, name)
 
     def prepare(self, image: Image) -> None:
-        """Lay out the archive."""
-        self._spare_indexes()
-        self._archive.begin(([layer.index for layer in layers], *_size_and_name(layers[-1]))
-                            for layers in same_layers(image))
+        """Lay out the image and its referrers; raises OutputError if the archive may not be replaced."""
+        self._bundle.begin(self)
+        name = _tag(self.location, image.reference)
+        for each in self._bundle.present:
+            if name in each.names or self._bundle.names.isdisjoint(each.names):
+                self._spare_index(each)
+        self._bundle.reserve(_known_blobs(image))
 
-    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Write a blob to its place in the archive."""
-        with layer.open() as stream:
-            return WrittenLayer(self._write(layer.index, stream))
+    def prepare_index(self, index: ImageIndex) -> None:
+        """Lay out all images of the index; raises OutputError if the archive may not be replaced."""
+        self._bundle.begin(self)
+        self._bundle.reserve(_known_blobs(*index.images()))
+
+    def child(self) -> ImageOutput:
+        """Return a writer for a part of an index."""
+        return _PartOutput(self, self._parts)
+
+    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Return the blob if another image of the run has brought it."""
+        assert layer.descriptor
+        blob = self._bundle.find(layer.descriptor.digest)
+        return blob and WrittenLayer(blob.name, layer.descriptor.digest, blob.region.size, Evidence.STREAMED)
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob that another image of the run has brought."""
+        blob = self._bundle.find(digest)
+        return blob and blob.region.size
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Write a blob from another archive of the run that has it."""
-        assert layer.descriptor
-        return self._layers.adopt(layer.descriptor.digest, lambda stream: self._write(layer.index, stream),
-                                  self._archive.notes.append)
+        descriptor = layer.descriptor
+        assert descriptor
+        return self._layers.adopt(descriptor.digest, lambda stream: self._write(descriptor, stream), self._notes.append)
 
-    def _write(self, index: int, stream: ByteStream) -> str:
-        region = self._archive.write(index, stream.chunks())
-        region.name = blob_name(stream.digest)
-        self._layers.keep(stream.digest, self._archive, region)
-        return region.name
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Write a blob to its place in the archive."""
+        assert layer.descriptor
+        with layer.open() as stream:
+            return WrittenLayer(self._write(layer.descriptor, stream))
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config, manifest and index, and rename the archive to its path."""
-        manifest = image.manifest
-        assert manifest
-        index = self._index(manifest.descriptor, _tag(self.location, image.reference))
-        documents = [('config', image.config.raw, image.config.digest), ('manifest', manifest.raw, manifest.digest)]
-        files = [('layout', LAYOUT_FILE, LAYOUT_VERSION), ('index', INDEX_FILE, index)]
-        self._archive.finish([*((blob_name(digest), raw) for _, raw, digest in documents),
-                              *((name, raw) for _, name, raw in files)])
-        self.notes = self._archive.notes
-        return image.receipt(self.location, [
-            *(Expectation(kind, blob_name(digest), digest, len(raw)) for kind, raw, digest in documents),
-            *(Expectation(kind, name, Digest.of(raw), len(raw)) for kind, name, raw in files)])
+        """Write config and manifest; the image becomes visible with the others of the run."""
+        assert image.manifest
+        documents = [*self._put_documents(image), *sorted(self._parts, key=str)]
+        return self._finished(image.manifest, image.reference, lambda listed: image.receipt(
+            self.location, [*listed, *documents]))
+
+    def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
+        """Remember the entries for index.json, referrers without a name; return their expectations."""
+        self._entries = [named_entry(
+            referrer_of(each.document) if each.subject else each.document.descriptor, each.tag) for each in referrers]
+        return [_expected_entry(entry) for entry in self._entries]
+
+    def finalize_index(self, index: WrittenIndex) -> Receipt:
+        """Write the index; it becomes visible with the other images of the run."""
+        document = self._put('index', index.index)
+        return self._finished(index.index, index.reference, lambda listed: index.receipt(
+            self.location, [*listed, document]))
+
+    def publish(self, outputs: Sequence[ImageOutput]) -> None:
+        """Write index.json and rename the archive to its path."""
+        written = [each for each in outputs if isinstance(each, OciArchiveOutput)]
+        entries = [entry for each in written for entry in each._entries]
+        expected = [each for output in written if output._receipt for each in output._receipt.expectations]
+        blobs = sorted((each for each in expected if each.kind not in ('layout', 'entry')),
+                       key=lambda each: each.kind != 'layer')
+        self._bundle.publish([*dict.fromkeys(each.locator for each in blobs)], IndexFile.listing(entries).to_json(),
+                             alone=not self.deferred)
+        self.notes = [*self.notes, *self._bundle.notes]
 
     def abort(self) -> None:
-        """Remove what was written; raises OutputError for what cannot be removed."""
-        self._archive.discard()
+        """Remove what was written, if no other image needs it; raises OutputError for what cannot be removed."""
+        self._bundle.leave(self)
 
-    def _index(self, manifest: Descriptor, tag: str) -> bytes:
-        """Return index.json, naming the image by tag as skopeo and podman do (image-spec annotations.md)."""
-        entry = Descriptor(manifest.media_type, manifest.digest, manifest.size,
-                           annotations={REF_NAME: tag} if tag else {})
-        return dump_json({'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX, 'manifests': [entry.to_json()]})
+    def _write(self, descriptor: Descriptor, stream: ByteStream) -> str:
+        blob = self._bundle.write(descriptor.digest, descriptor.size, stream.chunks())
+        self._layers.keep(stream.digest, blob.archive, blob.region)
+        return blob.name
+
+    def _put(self, kind: str, document: Manifest | Index | ImageConfig) -> Expectation:
+        """Write a small blob, unless it is there; return its expectation."""
+        digest, size = document.digest, len(document.raw)
+        blob = self._bundle.find(digest) or self._bundle.write(digest, size, [memoryview(document.raw)])
+        return Expectation(kind, blob.name, digest, size)
+
+    def _put_documents(self, image: WrittenImage) -> list[Expectation]:
+        assert image.manifest
+        return [self._put('config', image.config), self._put('manifest', image.manifest)]
+
+    def _finished(self, document: Manifest | Index, reference: Reference,
+                  receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
+        """List a document in index.json; `receipt_of` makes a receipt with the expectations for layout and entries."""
+        listed = [_expected_entry(entry) for entry in self._entries]
+        entry = named_entry(document.descriptor, _tag(self.location, reference))
+        self._entries.append(entry)
+        self._receipt = receipt_of([_LAYOUT, _expected_entry(entry), *listed])
+        self.notes = self._notes
+        if not self.deferred:
+            self.publish([self])
+        return self._receipt
+
+
+class _PartOutput(OciArchiveOutput):
+    """Writes a part of an index, or a referrer: its blobs and manifests go into the archive of the whole, unlisted."""
+
+    def __init__(self, whole: OciArchiveOutput, written: list[Expectation]) -> None:
+        """The documents that this part writes are added to `written`."""
+        super().__init__(whole.location, whole.settings)
+        self._written = written
+
+    def prepare(self, image: Image) -> None:
+        """Do nothing: the whole has laid out everything."""
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Write config and manifest."""
+        receipt = image.receipt(self.location, self._put_documents(image))
+        self._written.extend(receipt.expectations)
+        return receipt
+
+    def finalize_index(self, index: WrittenIndex) -> Receipt:
+        """Write the index."""
+        document = self._put('index', index.index)
+        self._written.append(document)
+        return index.receipt(self.location, [document])
+
+    def abort(self) -> None:
+        """Do nothing: the whole is aborted as well."""
+
+
+_LAYOUT = Expectation('layout', LAYOUT_FILE, Digest.of(LAYOUT_VERSION), len(LAYOUT_VERSION))
+
+
+def _expected_entry(entry: Entry) -> Expectation:
+    """Return the expectation for an entry of index.json, located by its name or digest; others may differ."""
+    name, = names_of(entry)
+    content = canonical(entry)
+    return Expectation('entry', name or str(entry['digest']), Digest.of(content), len(content))
+
+
+def _known_blobs(*images: Image) -> Iterator[tuple[Digest, int]]:
+    """Yield digest and size of the blobs that are known beforehand, unless a filter changes them, in their order."""
+    for image in images:
+        blobs = [layer.source.descriptor for layer in image.layers]
+        yield from ((blob.digest, blob.size) for blob in blobs if blob)
+        if image.manifest and image is image.source and not image.sequential:
+            yield from ((each.digest, len(each.raw)) for each in (image.config, image.manifest))
+        for referrer in image.referrers:
+            content = referrer.content
+            yield from _known_blobs(*(content.images() if isinstance(content, ImageIndex) else [content]))

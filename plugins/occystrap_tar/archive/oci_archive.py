@@ -1,9 +1,13 @@
 """Reading OCI archives: an image layout (image-spec image-layout.md) within a tar."""
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from occystrap_core import BlobStore, Image, ImageIndex, IndexReader, Settings
-from occystrap_core.files import DigestMismatch, Readable, SizeMismatch, set_error_rule
+from occystrap_core.files import DigestMismatch, ImageError, Readable, SizeMismatch, set_error_rule
 from occystrap_core.oci import (
     INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, PlatformChoice,
-    Reference, blob_name, layout_offers, parse_manifest_or_index, require_version, select_entry,
+    Reference, blob_name, is_referrer_tag, layout_offers, parse_manifest_or_index, require_version, select_entry,
+    subject_of,
 )
 from occystrap_core.tar import StoredLayer
 from occystrap_tar.archive.members import Archive
@@ -39,13 +43,29 @@ def _find_below(archive: Archive, entries: LayoutEntries, config: Digest) -> Lay
     return None
 
 
-def indexes(archive: Archive) -> list[Index]:
-    """Return the indexes that index.json lists, and those that several entries of one name form."""
+class PresentImage(NamedTuple):
+    """An image in an archive that is to be replaced: its names, and its index if it has several platforms."""
+
+    names: Sequence[str]
+    several: Index | None
+
+
+def present_images(archive: Archive) -> list[PresentImage]:
+    """Return what index.json lists, without referrers; several entries of one name form an index."""
     if INDEX_FILE not in archive.members:
         return []
-    images = [select_entry(offer.image) for offer in layout_offers(_index(archive).manifests)]
-    found = [each if isinstance(each, Index) else ArchiveStore(archive).manifest(each) for each in images]
-    return [each for each in found if isinstance(each, Index)]
+    found = [(list(offer.names), _document(archive, select_entry(offer.image)))
+             for offer in layout_offers(_index(archive).manifests) if not is_referrer_tag(*offer.names)]
+    return [PresentImage(names, document if isinstance(document, Index) else None) for names, document in found
+            if names or not (document and subject_of(document))]
+
+
+def _document(archive: Archive, entry: Descriptor | Index) -> Manifest | Index | None:
+    """Return the manifest of an entry, None if it is missing or damaged."""
+    try:
+        return entry if isinstance(entry, Index) else ArchiveStore(archive).manifest(entry)
+    except ImageError:
+        return None
 
 
 def find_whole(archive: Archive, config: Digest) -> LayoutEntries | None:

@@ -7,9 +7,10 @@ laid out again. The resulting bytes are the same.
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import BinaryIO
 
 from occystrap_core import Cancelled, OutputError, Settings
@@ -35,6 +36,9 @@ class Region:
     size: int = 0
     flushed: int = 0
     spill: BinaryIO | None = field(default=None, repr=False)
+    dropped: bool = False
+    """Whether its bytes are another member's: a thread that is late must not write them."""
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def data(self) -> int:
@@ -94,21 +98,33 @@ class ArchiveBuilder:
         A key without a place is written to the end of the archive; such members must come one at a time. What was
         written for the key before is replaced. Raises OutputError, Cancelled.
         """
+        region = self._places.get(key) or self._appended()
+        self.fill(region, chunks)
+        if region.reserved is None:
+            self._end = region.data + padded_size(region.size)
+        return region
+
+    def reserve(self, name: str, size: int) -> Region:
+        """Return a new place at the end for a member of this name and size in bytes."""
+        with self._lock:
+            region = Region(self._end, size if size < _HINT_CAP else 0, len(file_header(name, size)))
+            self._regions.append(region)
+            self._end = region.data + padded_size(region.reserved or 0)
+        return region
+
+    def fill(self, region: Region, chunks: Iterable[memoryview]) -> None:
+        """Write one member's data to its place, instead of what was written there before; raises as `write` does."""
         with self._working():
-            region = self._places.get(key) or self._appended()
             region.restart()
             for chunk in chunks:
-                with output_errors(self.path):
+                with output_errors(self.path), region.lock:
                     self._put(region, chunk)
-            if region.reserved is None:
-                self._end = region.data + padded_size(region.size)
-            return region
 
     def reread(self, region: Region) -> MemberReader | None:
         """Open a member that was written; None if that is not possible any more. Raises OSError if the archive is gone.
         """
         with self._lock:
-            if region.spill or (self._ended and not (self._appeared and self._places_known)):
+            if region.spill or region.dropped or (self._ended and not (self._appeared and self._places_known)):
                 return None
             path = self.path if self._ended else f'/proc/self/fd/{self._files[0].fileno()}'
             return MemberReader(path, region.data, region.size, f'{region.name} of {self.path}')
@@ -118,19 +134,27 @@ class ArchiveBuilder:
         """How often moving members to other places began or ended; odd while they are being moved."""
         return self._moves
 
-    def finish(self, documents: Sequence[tuple[str, bytes]]) -> None:
-        """Write headers, documents and the end, and rename the archive to its path; raises OutputError, Cancelled."""
+    def finish(self, documents: Sequence[tuple[str, bytes]], members: Sequence[Region] | None = None) -> None:
+        """Write headers, documents and the end, and rename the archive to its path; raises OutputError, Cancelled.
+
+        `members` are those that the archive keeps, in this order; by default all that have a name.
+        """
         with self._working(), output_errors(self.path):
-            first = {region.name: region for region in reversed(self._regions) if region.name}
-            members = [region for region in self._regions if first.get(region.name) is region]
-            if any(region.spill or region.header < len(file_header(region.name, region.size)) for region in members):
+            if members is None:
+                first = {region.name: region for region in reversed(self._regions) if region.name}
+                members = [region for region in self._regions if first.get(region.name) is region]
+            else:
+                first = {region.name: region for region in members}
+            self._drop_all_but(first)
+            if any(region.spill or region.header < len(file_header(region.name, region.size)) for region in members
+                   ) or any(before.offset > after.offset for before, after in pairwise(members)):
                 self._lay_out_again(members)
             else:
                 self._moves += 1
                 self._move_up(members)
                 self._moves += 1
                 for region in self._regions:
-                    if region.name:
+                    if not region.dropped:
                         region.offset, region.header = first[region.name].offset, first[region.name].header
             tail = b''.join(_whole_member(name, data) for name, data in documents if name not in first) + TAR_END
             self._files[-1].write_at(tail, self._end)
@@ -160,11 +184,19 @@ class ArchiveBuilder:
         if problem:
             raise OutputError(problem)
 
+    def _drop_all_but(self, kept: Mapping[str, Region]) -> None:
+        """Let nobody write or read places whose content the archive does not keep."""
+        for region in self._regions:
+            with region.lock:
+                region.dropped = region.name not in kept
+
     def _appended(self) -> Region:
         self._regions.append(Region(self._end, None))
         return self._regions[-1]
 
     def _put(self, region: Region, chunk: memoryview) -> None:
+        if region.dropped:
+            raise Cancelled(f'writing {self.path} was cancelled')
         room = len(chunk) if region.reserved is None else max(0, region.reserved - region.size)
         data = region.data
         self._files[-1].write_at(chunk[:room], data + region.size)

@@ -5,10 +5,11 @@ from contextlib import suppress
 
 from occystrap_core import OutputError
 from occystrap_core.files import ImageError, detect_compression, inflate, output_errors
-from occystrap_core.oci import Compression, Index
+from occystrap_core.oci import Compression
 from occystrap_core.tar import TAR_BLOCK, TarReader
 from occystrap_tar.archive import oci_archive
 from occystrap_tar.archive.members import Archive
+from occystrap_tar.archive.oci_archive import PresentImage
 
 _HEX = r'(?:sha256:|sha512:)?[0-9a-f]{64}(?:[0-9a-f]{64})?'
 _PARTS = re.compile(rf'(?:\./)?(?:manifest\.json|index\.json|oci-layout|repositories|blobs(?:/.*)?|{_HEX}'
@@ -30,10 +31,10 @@ def is_image_archive(path: str) -> bool:
         return _begins_as_one(block)
 
 
-def indexes_in(path: str) -> list[Index]:
-    """Return the indexes in an OCI archive, none if it cannot be read; raises OSError."""
+def images_in(path: str) -> list[PresentImage]:
+    """Return the images in an OCI archive, none if there is none or it cannot be read; raises OSError."""
     try:
-        return oci_archive.indexes(Archive(path))
+        return oci_archive.present_images(Archive(path)) if os.path.isfile(path) else []
     except ImageError:
         return []
 

@@ -1,0 +1,109 @@
+"""Images of a run that become visible at their destination together, when the last of them has ended."""
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.pipeline.image_copy import Abortion, writing_to
+from occystrap_core.pipeline.tasks import ImageTask
+
+T = TypeVar('T')
+
+
+class CopiedImage(NamedTuple):
+    """An image that is copied and not yet visible; `copied` tells filters that it has arrived."""
+
+    task: ImageTask
+    output: ImageOutput
+    abortion: Abortion
+    started: float
+    copied: Callable[[], object]
+
+
+@dataclass(eq=False)
+class _Group(Generic[T]):
+    """The tasks of one file; `left` of them have not ended."""
+
+    tasks: list[ImageTask] = field(default_factory=list)
+    left: int = 0
+    copied: list[CopiedImage] = field(default_factory=list)
+    there: dict[int, T] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class JointImages(Generic[T]):
+    """All images of a run whose outputs have a `together` that others have, too; used by several threads."""
+
+    def __init__(self, tasks: Sequence[ImageTask]) -> None:
+        groups: dict[Hashable, _Group[T]] = {}
+        for task in tasks:
+            groups.setdefault(task.output.made().together, _Group()).tasks.append(task)
+        groups.pop(None, None)
+        self._groups = [group for group in groups.values() if len(group.tasks) > 1]
+        self._of = {id(task.report): group for group in self._groups for task in group.tasks}
+        for group in self._groups:
+            group.left = len(group.tasks)
+            for task in group.tasks:
+                task.output.made().deferred = True
+
+    def has(self, task: ImageTask) -> bool:
+        """Return whether an image becomes visible with others."""
+        return id(task.report) in self._of
+
+    def add(self, image: CopiedImage) -> None:
+        """Record an image that is copied."""
+        group = self._of[id(image.task.report)]
+        with group.lock:
+            group.copied.append(image)
+
+    def ended(self, task: ImageTask) -> Sequence[CopiedImage]:
+        """Record that a task has ended, however; after the last of its group return what was copied, in order."""
+        group = self._of.get(id(task.report))
+        if group is None:
+            return ()
+        with group.lock:
+            group.left -= 1
+            if group.left:
+                return ()
+            order = {id(task.report): place for place, task in enumerate(group.tasks)}
+            copied, group.copied = sorted(group.copied, key=lambda each: order[id(each.task.report)]), []
+            return copied
+
+    def if_all(self, task: ImageTask, find: Callable[[ImageTask], T | None]) -> T | None:
+        """Return what `find` returns for a task, but None if it returns that for another task of the group.
+
+        The whole group is replaced at its destination: if one of them must be copied, all of them must.
+        """
+        group = self._of.get(id(task.report))
+        if group is None:
+            return find(task)
+        with group.lock:
+            if group.there is None:
+                group.there = {}
+                found = {id(each.report): find(each) for each in group.tasks}
+                if all(each is not None for each in found.values()):
+                    group.there = {key: each for key, each in found.items() if each is not None}
+            return group.there.get(id(task.report))
+
+    def abort(self, reason: BaseException) -> None:
+        """Abort the outputs of images that were copied and will not be published."""
+        for group in self._groups:
+            give_up(group.copied, reason)
+
+
+def publish(images: Sequence[CopiedImage]) -> None:
+    """Make images visible; after an error all are aborted, and it is raised."""
+    output = images[0].output
+    try:
+        with writing_to(output):
+            output.publish([each.output for each in images])
+    except BaseException as error:
+        give_up(images, error)
+        raise
+
+
+def give_up(images: Sequence[CopiedImage], reason: BaseException) -> None:
+    """Abort the outputs of these images."""
+    for each in images:
+        each.abortion.abort(reason)

@@ -1,0 +1,145 @@
+"""An OCI archive of all images that a run writes to one path: shared blobs once, visible together."""
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from occystrap_core import Cancelled, OutputError, Settings
+from occystrap_core.files import output_errors
+from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Digest, blob_name, first_names
+from occystrap_tar.archive.oci_archive import PresentImage
+from occystrap_tar.new_archive.archive_builder import ArchiveBuilder, Region
+from occystrap_tar.new_archive.destination_file import images_in
+
+
+class Blob(NamedTuple):
+    """A blob that is in the archive in the making."""
+
+    name: str
+    archive: ArchiveBuilder
+    region: Region
+
+
+class OciBundle:
+    """The archive in the making: begun by the first image that is written, discarded when the last one fails.
+
+    Used by several threads. Images are added by `begin`, and removed by `leave`.
+    """
+
+    def __init__(self, path: str, settings: Settings) -> None:
+        self._path, self._settings = path, settings
+        self.names: set[str] = set()
+        """The names of all images of the run, known before the first is written."""
+        self.present: Sequence[PresentImage] = ()
+        """The images in the archive that this one replaces."""
+        self.notes: Sequence[str] = ()
+        self._lock = threading.Lock()
+        self._archive: ArchiveBuilder | None = None
+        self._writers: set[object] = set()
+        self._places: dict[str, Region] = {}
+        self._reserved: set[Region] = set()
+        self._taken: set[Region] = set()
+        self._blobs: dict[str, Blob] = {}
+
+    @classmethod
+    def of(cls, path: str, settings: Settings) -> 'OciBundle':
+        """Return what the images of a run at one path share."""
+        return settings.shared.get((cls, os.path.realpath(path)), lambda: cls(path, settings))
+
+    def begin(self, writer: object) -> None:
+        """Take part; raises OutputError if the archive cannot be written, or would replace other images."""
+        with self._lock:
+            if self._archive is None:
+                with output_errors(self._path):
+                    self.present = images_in(self._path)
+                self._spare_others()
+                archive = ArchiveBuilder(self._path, self._settings)
+                archive.begin(())
+                self._archive = archive
+            self._writers.add(writer)
+
+    def leave(self, writer: object) -> None:
+        """Take part no more; when nobody does, everything is removed. Raises OutputError if that fails."""
+        with self._lock:
+            self._writers.discard(writer)
+            archive = None if self._writers else self._archive
+            if archive:
+                self._end()
+        if archive:
+            archive.discard()
+
+    def reserve(self, blobs: Iterable[tuple[Digest, int]]) -> None:
+        """Reserve places for blobs of these sizes in bytes, in this order, so that equal images give equal archives."""
+        with self._lock:
+            archive = self._begun()
+            for digest, size in blobs:
+                name = blob_name(digest)
+                if name not in self._places:
+                    self._places[name] = archive.reserve(name, size)
+                    self._reserved.add(self._places[name])
+
+    def find(self, digest: Digest) -> Blob | None:
+        """Return a blob that is there completely."""
+        with self._lock:
+            return self._blobs.get(blob_name(digest))
+
+    def write(self, digest: Digest, size: int, chunks: Iterable[memoryview]) -> Blob:
+        """Write a blob, whose chunks raise an error unless they have this digest and size."""
+        name = blob_name(digest)
+        with self._lock:
+            archive = self._begun()
+            region = self._places.get(name)
+            if region is None or region in self._taken:  # another image is writing it, or has done so
+                region = archive.reserve(name, size)
+                self._places.setdefault(name, region)
+            self._taken.add(region)
+        try:
+            archive.fill(region, chunks)
+        except BaseException:
+            with self._lock:
+                self._taken.discard(region)
+            raise
+        with self._lock:
+            region.name = name
+            blob = Blob(name, archive, region)
+            return self._blobs.setdefault(name, blob) if archive is self._archive else blob
+
+    def publish(self, named: Sequence[str], index: bytes, alone: bool) -> None:
+        """Write the archive of these blobs and this index.json; raises OutputError.
+
+        With `alone`, for a single image, blobs are in the order of `named` if their places were not reserved: those
+        that had to be compressed come in any order.
+        """
+        if len(index) > MANIFEST_CAP:
+            raise OutputError(f'{self._path}: its {INDEX_FILE} would exceed the {MANIFEST_CAP} bytes allowed: write '
+                              'fewer images to one archive')
+        with self._lock:
+            archive = self._begun()
+            rank = dict(zip(named, range(len(named)), strict=True))
+            members = sorted((self._blobs[name].region for name in rank), key=lambda region: (
+                self._order(region, rank) if alone else (0, region.offset)))
+        archive.finish([(LAYOUT_FILE, LAYOUT_VERSION), (INDEX_FILE, index)], members)
+        with self._lock:
+            self.notes = archive.notes
+            self._end()
+
+    def _order(self, region: Region, rank: Mapping[str, int]) -> tuple[int, int]:
+        return (0, region.offset) if region in self._reserved else (1, rank[region.name])
+
+    def _begun(self) -> ArchiveBuilder:
+        if self._archive is None:
+            raise Cancelled(f'writing {self._path} was cancelled')
+        return self._archive
+
+    def _end(self) -> None:
+        """Forget the archive: it is complete, or discarded."""
+        self._archive = None
+        self._writers, self._reserved, self._taken = set(), set(), set()
+        self._places, self._blobs = {}, {}
+
+    def _spare_others(self) -> None:
+        """Refuse to replace an archive of several images by one without some of them; raises OutputError."""
+        lost = [each.names[0] for each in self.present if each.names and self.names.isdisjoint(each.names)]
+        if len(self.present) > 1 and lost and not self._settings.force:
+            raise OutputError(f'{self._path} has images that this run does not write, and they would be lost: '
+                              f'{first_names(lost)}; name another file, or give --force to replace all of it')
