@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.files import ByteStream, DeviceFile, ImageError, forget_cached, hash_file
-from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, IndexFile, blob_name, blobs_below
+from occystrap_core.oci import INDEX_FILE, MANIFEST_CAP, IndexFile, blob_name, blobs_below
 from occystrap_tar.archive.members import Member, WrittenArchive
 from occystrap_tar.archive.oci_archive import ArchiveStore
 
@@ -84,7 +84,7 @@ def _listed(archive: WrittenArchive, findings: CheckResults) -> IndexFile | str:
 
 def _unnamed(archive: WrittenArchive, listed: IndexFile | str) -> Collection[str]:
     """Return the members that no image names; if a manifest is damaged, which may name any blob, only other files."""
-    others = set(archive.counts) - {INDEX_FILE, LAYOUT_FILE}
+    others = set(archive.counts) - {INDEX_FILE}
     try:
         entries = () if isinstance(listed, str) else listed.index.manifests
         return others - set(map(blob_name, blobs_below(ArchiveStore(archive).manifest, entries)))
