@@ -187,6 +187,10 @@ class ImageOutput(ABC):
     `__init__` sets `self.location` and `self.settings`.
     """
 
+    class LeftOut(OutputError):
+        """Raised by `finalize` of a child for a part that the destination has no form for, such as an attestation: the
+        index is written without it, and `notes` say so."""
+
     layer_form = LayerForm.TAR
     """The form of layers that the writer takes; may be set in __init__ from options."""
     compression = 'gzip'

@@ -128,6 +128,11 @@ class Index(NamedTuple):
         """The descriptor of this index."""
         return Descriptor(self.media_type, self.digest, len(self.raw))
 
+    @property
+    def attestations(self) -> list[Digest]:
+        """The digests of BuildKit's attestations, which refer to other entries by digest."""
+        return [entry.digest for entry in self.manifests if ATTESTED in entry.annotations]
+
     def replaced(self, pointers: Mapping[int, Descriptor]) -> Self:
         """Return an index of only the entries at these positions, with these descriptors' media type, digest and size.
 

@@ -53,8 +53,8 @@ class Parts:
 
     @property
     def receipts(self) -> list[Receipt]:
-        """A receipt for each part, in the order of the index."""
-        return [self._receipts[each] for each in self._order]
+        """A receipt for each part that was written, in the order of the index."""
+        return [self._receipts[each] for each in self._order if each in self._receipts]
 
     @property
     def layers(self) -> list[PlacedLayer]:
@@ -82,7 +82,7 @@ class Parts:
     def resulting(self, index: ImageIndex) -> Index:
         """Return the index to write: the source's own, byte for byte, if all of it was copied unchanged."""
         return index.index.replaced({child.place: self._documents[id(child.content)].descriptor
-                                     for child in index.children})
+                                     for child in index.children if id(child.content) in self._documents})
 
     def attach_referrers(self, referrers: Sequence[Referrer]) -> list[Expectation]:
         """Make copied referrers findable; return what to expect of that."""
@@ -93,7 +93,10 @@ class Parts:
         output = self._output.child()
         output.layer_store = output.layer_store or (Parts, id(self))
         copy = PartCopy(image, output, self._settings, self._source, self._advance, self._recipe)
-        self._receipts[id(image)] = copy.run()
+        try:
+            self._receipts[id(image)] = copy.run()
+        except ImageOutput.LeftOut:
+            return
         if copy.written is None:
             raise PluginError(f'{type(self._output).__name__} declares holds_indexes, but its child() does not take '
                               'STORED form')

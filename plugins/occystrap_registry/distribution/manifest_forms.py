@@ -2,7 +2,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from occystrap_core import Expectation, Image, ImageIndex, OutputError, UsageError
+from occystrap_core import Expectation, Image, ImageIndex, ImageOutput, OutputError, UsageError
 from occystrap_core.files import detect_compression
 from occystrap_core.oci import (
     Compression, Descriptor, Digest, Index, Manifest, ManifestForm, has_annotations, has_form, in_form, index_in_form,
@@ -23,6 +23,9 @@ class ManifestForms:
         """`pinned` is the digest that the result must have, if one is given."""
         self._client, self._requested = client, requested
         self._fixed = 'its digest is part of the destination' if pinned else ''
+        self._attestations: set[Digest] = set()
+        self._left_out: list[ManifestRefused | None] = []
+        """The refusals of attestations that are left out; None for one that was not pushed at all."""
         self._is_known = True
         """Whether the source has a manifest, whose digest users may know."""
         self._notes: dict[str, bool] = {}
@@ -31,17 +34,28 @@ class ManifestForms:
     @property
     def notes(self) -> list[str]:
         """What was pushed in another form than it had, and why; a line each."""
-        return [f'{note}; it has no annotations: they are left out' if lost else note
-                for note, lost in self._notes.items()]
+        found = [f'{note}; it has no annotations: they are left out' if lost else note
+                 for note, lost in self._notes.items()]
+        if self._left_out:
+            found.append(f'{self._client.address.reference}: attestations that are left out, since '
+                         f'{ManifestForm.DOCKER.text} has none: {len(self._left_out)}')
+        return found
 
     def prepare(self, content: Image | ImageIndex) -> None:
         """Check whether the content can have the requested form; raises UsageError, OutputError.
 
         What has referrers keeps its digest, to which they refer.
         """
+        if self._is_attestation(content):
+            return
         self._is_known = isinstance(content, ImageIndex) or content.manifest is not None
         if content.referrers:
             self._fixed = self._fixed or 'its referrers refer to its digest'
+        if isinstance(content, ImageIndex):
+            self._attestations.update(content.index.attestations)
+            kinds = {entry.media_type for entry in content.index.manifests}
+            if self._attestations and media_types.DOCKER_MANIFEST in kinds:
+                self._fixed = self._fixed or 'its attestations refer to its images by digest'
         if self._requested and self._changes(content, self._requested) and content.referrers:
             raise UsageError(f'{content.reference}: referrers cannot be copied with format={self._requested.value}, '
                              'which changes the digest they refer to; leave out the format or referrers=true')
@@ -55,15 +69,37 @@ class ManifestForms:
         `name` returns the tag or digest, and raises OutputError if it must not be that document; `differs` whether the
         registry has another there. Raises OutputError, ServiceError.
         """
+        if isinstance(document, Index):
+            self._require_reason()
         with self._turn(document):
+            self._leave_out(document, self._requested is ManifestForm.DOCKER or (
+                document.media_type in self._client.endpoint.refused_types))
             chosen = self._chosen(document, config)
             try:
                 pushed = put_manifest(self._client, name(chosen), chosen, differs(chosen))
             except ManifestRefused as refusal:
+                self._leave_out(document, True, refusal)
                 chosen, pushed = self._otherwise(refusal, chosen, config, name, differs)
         if is_regular(document):
             self._client.endpoint.known_types.add(document.media_type)
         return chosen, pushed
+
+    def _is_attestation(self, content: Image | ImageIndex) -> bool:
+        manifest = content.manifest if isinstance(content, Image) else None
+        return manifest is not None and manifest.digest in self._attestations
+
+    def _leave_out(self, document: Document, lacks_form: bool, refusal: ManifestRefused | None = None) -> None:
+        """Raise LeftOut if a document is an attestation, for which Docker's format has no place."""
+        is_oci = ManifestForm.of(document) is ManifestForm.OCI
+        if lacks_form and is_oci and document.digest in self._attestations and not self._fixed:
+            self._left_out.append(refusal)
+            raise ImageOutput.LeftOut(f'{document.digest} is an attestation')
+
+    def _require_reason(self) -> None:
+        """Raise the refusal of an attestation unless the registry refuses OCI manifests altogether."""
+        known = self._client.endpoint.refused_types or self._requested is ManifestForm.DOCKER
+        if refusals := [each for each in self._left_out if each and not known]:
+            raise refusals[0]
 
     def _turn(self, document: Document) -> AbstractContextManager[object]:
         """Let one manifest go first until it is known whether the registry takes its kind."""
@@ -153,9 +189,12 @@ class ManifestForms:
     def _require_form(self, content: Image | ImageIndex, form: ManifestForm) -> bool:
         """Return whether anything must change to have a form; raises OutputError for what cannot have it."""
         if isinstance(content, ImageIndex):
-            inner = [self._require_form(child.content, form) for child in content.children]
+            inner = [self._require_form(child.content, form) for child in content.children
+                     if form is ManifestForm.OCI or not self._is_attestation(child.content)]
             if form is ManifestForm.DOCKER and any(isinstance(child.content, ImageIndex) for child in content.children):
                 raise OutputError(f'{form.text} has no index within an index')
+            if any(inner) and content.index.attestations and form is ManifestForm.OCI:
+                raise OutputError('its attestations refer to its images by digest, and these would change')
             return any(inner) or ManifestForm.of(content.index) is not form
         if content.manifest is None or content is not content.source:
             return False  # the manifest is a new one

@@ -131,9 +131,7 @@ def test_a_tar_has_no_digest_that_changes(source: str, tmp_path: Path, choosy: A
 
 
 @pytest.mark.parametrize(('options', 'words'), [
-    ('app:zstd', ["Docker's format lacks", 'zstd', 'compression=gzip']),
-    ('many:v1?platform=all', ["Docker's format is for images alone", 'has a application/vnd.example.sbom.content',
-                              'leave out format=docker, or choose one platform'])])
+    ('app:zstd', ["Docker's format lacks", 'zstd', 'compression=gzip'])])
 def test_what_docker_has_no_format_for(options: str, words: list[str], source: str, settings: Settings, choosy: Any,
                                        ) -> None:
     target, storage = choosy()
@@ -214,8 +212,6 @@ def test_what_must_keep_its_digest_is_not_converted(source: str, settings: Setti
                *refused)
     is_refused(run_here('process', f'registry://{source}/app:oci', f'registry://{target}/app:v1?format=oci'), *refused,
                'format=oci is requested')
-    is_refused(run_here('process', f'registry://{source}/many:v1', f'registry://{target}/app:v1', '--platform=all'),
-               *refused)
     push(source, settings, sample_image(compression='zstd'), 'app:zstd')
     is_refused(run_here('process', f'registry://{source}/app:zstd', f'registry://{target}/app:v1'), *refused, 'zstd')
     assert 'app' not in storage.repositories() or not storage.tags('app')
@@ -372,3 +368,56 @@ def test_refusals_of_a_form(status: int, body: bytes, converted: bool, server: S
         with pytest.raises(ServiceError, match=f'refuses the manifest.*HTTP {status}'):
             push(server.host, settings, image)
         assert set(taken) == {media_types.OCI_MANIFEST}
+
+
+def test_attestations_keep_what_they_refer_to(source: str, settings: Settings, choosy: Any) -> None:
+    push(source, settings, sample_image(), 'many:docker', format='docker')
+    image = document_at(source, 'docker').descriptor
+    attestation = put_artifact(source, b'attested', config=media_types.OCI_CONFIG)
+    put_index(source, [entry(image, 'linux/amd64'), entry(attestation, 'unknown/unknown', image.digest)], 'attested')
+    for target, options in ((choosy()[0], '?format=oci'), (choosy(*DOCKER)[0], '')):
+        done = run_here('process', f'registry://{source}/many:attested', f'registry://{target}/app:v1{options}',
+                        '--platform=all')
+        is_refused(done, 'its attestations refer to its images by digest')
+        copied = process(f'registry://{source}/many:attested', f'registry://{target}/app:one{options}',
+                         '--platform=linux/amd64')
+        assert len(notes_of(copied)) == 2 and types_at(target, 'one', 'app') == {'oci'}
+
+
+@pytest.mark.parametrize(('refused', 'options'), [((), '?format=docker'), (OCI, '')])
+@pytest.mark.parametrize('jobs', ['1', '4'])
+def test_attestations_are_left_out_where_docker_has_none(jobs: str, refused: tuple[str, ...], options: str, source: str,
+                                                         choosy: Any) -> None:
+    target, _ = choosy(*refused)
+    place = f'registry://{target}/many:v1{options}'
+    copied = process(f'registry://{source}/many:v1', place, '--platform=all', '-j', jobs)
+    converted, left_out = notes_of(copied)
+    assert converted.startswith(f"{target}/many:v1: converted to Docker's format: ")
+    assert left_out == f"{target}/many:v1: attestations that are left out, since Docker's format has none: 2"
+    assert types_at(target, 'v1', 'many') == {'docker'}
+    index, before = document_at(target, 'v1'), document_at(source, 'plain')
+    assert isinstance(index, Index) and isinstance(before, Index)
+    assert [each.platform for each in index.manifests] == [each.platform for each in before.manifests]
+
+
+def test_a_registry_that_refuses_attestations_alone(source: str, tmp_path: Path) -> None:
+    class Picky(Choosy):
+        def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+            """Refuse what is no image, or store."""
+            if b'sbom' in raw:
+                raise Problem(400, 'MANIFEST_INVALID', 'manifest invalid')
+            super().add_manifest(repository, digest, raw, media_type, tag)
+    with RegistryServer(Picky(tmp_path / 'picky', ())) as target:
+        place = f'registry://{target.host}/many:v1'
+        done = run_here('process', f'registry://{source}/many:v1', place, '--platform=all')
+        is_refused(done, 'the registry refuses the manifest', 'manifest invalid (HTTP 400)')
+
+
+def test_other_artifacts_of_an_index_are_not_left_out(source: str, choosy: Any) -> None:
+    image = document_at(source, 'amd64').descriptor
+    put_index(source, [entry(image, 'linux/amd64'), entry(put_artifact(source, b'sbom'))], 'mixed')
+    words = ("Docker's format is for images alone", 'has a application/vnd.example.sbom.content')
+    is_refused(run_here('process', f'registry://{source}/many:mixed', f'registry://{choosy()[0]}/x:v1?format=docker',
+                        '--platform=all'), *words, 'leave out format=docker, or choose one platform')
+    is_refused(run_here('process', f'registry://{source}/many:mixed', f'registry://{choosy(*OCI)[0]}/x:v1',
+                        '--platform=all'), 'the registry refuses the manifest', *words)
