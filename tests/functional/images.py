@@ -33,7 +33,7 @@ class Places:
     directory: Path
 
     def uri(self, scheme: str, name: str) -> str:
-        """Return a destination that nobody else uses; `name` is a repository's."""
+        """Return a destination for one test; `name` is a repository's."""
         return {
             'registry': f'registry://{self.registry.host}/{name}:v1',
             'docker': f'docker://{name}:v1?socket={self.daemon.socket}',

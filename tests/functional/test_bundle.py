@@ -25,7 +25,7 @@ LOOK = 'id; id -G; pwd; grep -E "^(Groups|Cap...|NoNewPrivs):" /proc/self/status
 
 @pytest.fixture(scope='module')
 def bundle(real_image: RealImage, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real image as a bundle; nobody changes it."""
+    """The real image as a bundle; tests do not change it."""
     with require_service(lambda: nullcontext(require_root('owners of files'))):
         directory = tmp_path_factory.mktemp('bundle')
     source = f'tar://{real_image.archive}'

@@ -24,7 +24,7 @@ Expectation = dict[str, str]
 
 @pytest.fixture(scope='session')
 def sample_uri(registry: Registry) -> str:
-    """The sample image in a registry that nobody damages."""
+    """The sample image in a registry that tests do not damage."""
     put_sample_image(registry, 'damage/sample', 'v1')
     return f'registry://{registry.host}/damage/sample:v1'
 

@@ -1,4 +1,4 @@
-"""Plugins of other people: a good one from its own distribution, and broken ones that disturb nobody."""
+"""Third-party plugins: a good one from its own distribution, and broken ones that do not stop others."""
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def foreign(tmp_path: Path) -> Callable[[str], dict[str, str]]:
 
 @pytest.mark.parametrize(('code', 'reason'), [(IMPORT_ERROR, 'a_module_that_does_not_exist'),
                                               (MISSPELT, 'register_wrtiers')], ids=['import error', 'misspelt hook'])
-def test_broken_plugin_is_named_and_disturbs_nobody(
+def test_a_broken_plugin_is_named_and_does_not_stop_others(
         code: str, reason: str, foreign: Callable[[str], dict[str, str]], sample_archive: Path,
         occystrap: CommandLine, tmp_path: Path) -> None:
     env = foreign(code)

@@ -27,7 +27,7 @@ def digest(data: bytes) -> str:
 
 
 def put_index(registry: Registry, repository: str, tag: str = 'v1') -> Descriptor:
-    """Put an index of two platforms, laid out as nobody would by chance."""
+    """Put an index of two platforms, in an unusual layout."""
     entries = [put_tiny_image(registry, repository, architecture=each) for each in ('amd64', 'arm64')]
     raw = json.dumps({'manifests': entries, 'mediaType': INDEX_TYPE, 'schemaVersion': 2}, indent=3).encode()
     return put_manifest(registry, repository, raw, INDEX_TYPE, tag)

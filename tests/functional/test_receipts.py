@@ -1,4 +1,4 @@
-"""Receipts as users meet them: what is not replaced, what is not believed, what a destination cannot prove."""
+"""Receipts on the command line: what is not replaced, what is refused, what a destination cannot prove."""
 import json
 import os
 import shutil

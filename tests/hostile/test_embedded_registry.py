@@ -78,7 +78,7 @@ def test_the_body_of_a_stranger_is_not_taken(server: RegistryServer, tmp_path: P
     assert files(tmp_path) == []
 
 
-def test_half_open_connections_keep_nobody_out(server: RegistryServer) -> None:
+def test_half_open_connections_do_not_block_others(server: RegistryServer) -> None:
     host, _, port = server.host.partition(':')
     daemon = http.client.HTTPConnection(host, int(port), timeout=5)
     with ExitStack() as stack:
@@ -119,8 +119,8 @@ def test_abandoned_uploads_cost_no_descriptors_and_end(server: RegistryServer, t
     assert ask(server.host, 'POST', f'{MINE}/blobs/uploads/')[0] == 202 and len(files(tmp_path)) == 1
 
 
-def test_an_upload_that_nobody_continues_is_forgotten(server: RegistryServer, tmp_path: Path,
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_abandoned_upload_is_removed(server: RegistryServer, tmp_path: Path,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
     location = ask(server.host, 'POST', f'{MINE}/blobs/uploads/')[1]['location']
     assert ask(server.host, 'PATCH', location, b'begun')[0] == 202
     monkeypatch.setattr(uploads, '_LIFETIME', 0.0)

@@ -115,7 +115,7 @@ def test_keys_of_the_directories_above_are_the_keys_of_those_paths(names: list[s
 
 
 @pytest.mark.parametrize('target', ['', 'd/' * 1900])
-def test_what_lies_deep_is_not_hashed_anew_for_each_entry(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_above_deep_entries_is_hashed_once(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However deep entries lie, the directories above them are checked once."""
     made = []
 

@@ -140,7 +140,7 @@ def test_a_signal_breaks_into_a_regular_expression(words: list[str], number: sig
     assert not list(occystrap.directory.glob('o.tar*'))
 
 
-def test_nobody_s_program_ends_by_itself(catastrophe: str, occystrap: CommandLine) -> None:
+def test_a_program_ends_after_its_parent(catastrophe: str, occystrap: CommandLine) -> None:
     process = occystrap.start('search', catastrophe, '(a+)+$', '--regex')
     while not (children := children_of(process.pid)):
         time.sleep(0.02)

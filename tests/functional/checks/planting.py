@@ -181,7 +181,7 @@ def damaged(**damage: Callable[[bytes], bytes | None]) -> Callable[[], Parts]:
 
 
 def patched(name: str, start: int, value: bytes) -> Callable[[bytes], bytes]:
-    """Return what changes a field of the header of an entry, and makes its checksum anew."""
+    """Return a function that changes a field of an entry header and recomputes its checksum."""
     def change(tar: bytes) -> bytes:
         place = tar.index(name.encode().ljust(100, b'\0'))
         header = bytearray(tar[place:place + 512])

@@ -113,9 +113,9 @@ class _Layer:
                        mtime=self._draw(TIMES), pax=self._draw(XATTRS) if is_file else {})
 
     def _accepts(self, path: str) -> bool:
-        """Whether a path makes sense here; for directories that come anew real tools have an opaque mark, no other."""
-        anew = any(f'{path}/'.startswith(f'{marked}/') for marked in self._marked)
-        return self._model.accepts(path, self._sober) and not (self._sober and anew)
+        """Whether a path makes sense here; real tools put only opaque marks into directories created again."""
+        created_again = any(f'{path}/'.startswith(f'{marked}/') for marked in self._marked)
+        return self._model.accepts(path, self._sober) and not (self._sober and created_again)
 
     def _path(self) -> str:
         return '/'.join(self._draw(st.lists(NAMES, min_size=1, max_size=3)))

@@ -27,7 +27,7 @@ MADE_BY_DOCKER = {'.dockerenv', 'dev', 'dev/console', 'dev/pts', 'dev/shm', 'etc
 
 @pytest.fixture(scope='module')
 def bundle(real_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real image as a bundle; nobody changes it."""
+    """The real image as a bundle; tests do not change it."""
     with require_service(lambda: nullcontext(require_root('owners and devices of a real image'))):
         directory = tmp_path_factory.mktemp('bundle')
     source = f'registry://{real_registry.host}/real:v1'

@@ -27,7 +27,7 @@ UMOCI_STACKS = int(os.environ.get('OCCYSTRAP_TEST_STACKS', '150' if EVERYTHING e
 SOBER_STACKS = int(os.environ.get('OCCYSTRAP_TEST_STACKS', '120'))
 DOCKER_STACKS = int(os.environ.get('OCCYSTRAP_TEST_STACKS', '40'))
 AT_ONCE = 20
-"""Stacks in one image, where they are side by side: those that nobody refuses."""
+"""Stacks in one image, where they are side by side: those that no program refuses."""
 
 
 @pytest.fixture(autouse=True)

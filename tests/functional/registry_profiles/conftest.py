@@ -16,7 +16,7 @@ Start = Callable[[type[Profile]], ProfiledRegistry]
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No credentials of whoever runs the tests, no long waits, and a directory of the test's own."""
+    """No credentials of the user who runs the tests, no long waits, and a directory of the test's own."""
     for name in ('OCCYSTRAP_USERNAME', 'OCCYSTRAP_PASSWORD', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY',
                  'REGISTRY_AUTH_FILE'):
         monkeypatch.delenv(name, raising=False)

@@ -49,7 +49,7 @@ def test_repositories_that_must_exist(profile: type[Profile], start: Start) -> N
 
 
 @pytest.mark.parametrize('profile', LIMITED, ids=named)
-def test_nobody_pushes_without_a_login(profile: type[Profile], start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pushing_needs_a_login(profile: type[Profile], start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     source, registry = start(Profile), start(profile)
     put_image(source.store, 'app')
     monkeypatch.setenv('DOCKER_CONFIG', '/nonexistent')

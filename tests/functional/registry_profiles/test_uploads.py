@@ -32,7 +32,7 @@ def test_large_bodies_that_break_off(profile: type[Profile], breaks: int, start:
 
 
 @pytest.mark.parametrize('profile', [Nexus], ids=lambda each: each.name)
-def test_somebody_else_is_faster(profile: type[Profile], start: Start) -> None:
+def test_another_client_uploads_the_blob_first(profile: type[Profile], start: Start) -> None:
     source, registry = start(Profile), start(profile)
     put_image(source.store, 'app')
 

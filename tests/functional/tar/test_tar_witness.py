@@ -121,7 +121,7 @@ def test_what_skopeo_writes_is_read(kind: str, archive: Path, mark: str, occystr
                                     tmp_path: Path) -> None:
     witness = f'{FORMATS[kind]}:{tmp_path}/witness.tar'
     skopeo('copy', f'docker-archive:{archive}', f'{witness}:named/{mark}:v1')
-    image_id = Digest.of(skopeo('inspect', '--config', '--raw', witness).encode())  # skopeo lays configs out anew
+    image_id = Digest.of(skopeo('inspect', '--config', '--raw', witness).encode())  # skopeo reformats configs
     assert read_image_id(f'tar://{tmp_path}/witness.tar', occystrap) == image_id
     assert read_image_id(f'tar://{tmp_path}/witness.tar?image=named/{mark}:v1', occystrap) == image_id
 

@@ -129,7 +129,7 @@ class Ground:
 
     @property
     def least_of_directories(self) -> int:
-        """The least mode that a directory gets: whoever is not root could not look into one of mode 0 to verify it."""
+        """The least mode of a directory: an ordinary user could not read one of mode 0 to verify it."""
         return 0 if self.user.is_root else 0o700
 
     @property

@@ -1,6 +1,6 @@
 """Time that grows as the image does, and memory that is bounded, for layers made to be slow or large to unpack.
 
-What is counted are system calls by which directories are listed and entries looked at, not seconds, which vary.
+System calls that list directories and stat entries are counted, not seconds, which vary.
 """
 import os
 from collections.abc import Callable, Iterator

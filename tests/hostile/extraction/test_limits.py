@@ -70,7 +70,7 @@ LIMITS: dict[str, tuple[tuple[tuple[Part, ...], ...], str, str]] = {
     'symlinks': ((tuple(symlink(f's{number}', 'x') for number in range(100)),), 'max_entries=50', 'max_entries'),
     'marks': ((tuple(whiteout(f's{number}') for number in range(100)),), 'max_entries=50', 'max_entries'),
     'one name again and again': (((file('f'),) * 100,), 'max_entries=50', 'max_entries'),
-    'parents that nobody brought': (((file('a/' * 100 + 'f'),),), 'max_entries=50', 'max_entries'),
+    'parents without entries': (((file('a/' * 100 + 'f'),),), 'max_entries=50', 'max_entries'),
 }
 
 

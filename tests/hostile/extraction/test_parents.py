@@ -1,4 +1,4 @@
-"""HOSTILE 16: directories on the way that are missing, are no directories, or let nobody in."""
+"""HOSTILE 16: directories on the way that are missing, are not directories, or have no permissions."""
 import pytest
 
 from tests.hostile.extraction.ground import Ground, everywhere

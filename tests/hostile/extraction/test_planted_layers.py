@@ -46,7 +46,7 @@ def plant(place: Path) -> Path:
 
 
 @pytest.mark.parametrize('level', ['--verify=fast', '--verify=full'])
-def test_a_layer_that_nothing_binds_to_its_tar_is_unpacked_anew(place: Path, level: str) -> None:
+def test_a_layer_without_a_record_of_its_tar_is_unpacked_again(place: Path, level: str) -> None:
     path = plant(place)
     shutil.rmtree(place / '.occystrap/receipts')
     (place / 'mount.json').unlink()

@@ -20,7 +20,7 @@ MakePlace = Callable[..., Place]
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings or logins of whoever runs the tests."""
+    """No settings or logins of the user who runs the tests."""
     for name in ('HOME', 'DOCKER_CONFIG'):
         monkeypatch.setenv(name, str(tmp_path / 'home'))
 
@@ -33,7 +33,7 @@ def destination(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make_place(destination: str, registry: Registry, tmp_path: Path) -> Iterator[MakePlace]:
-    """Makes places of that kind that nobody else uses: `make_place()`, or `make_place(disk)` in a given directory."""
+    """Makes places of that kind for one test: `make_place()`, or `make_place(disk)` in a given directory."""
     with ExitStack() as stack:
         daemon = stack.enter_context(own_daemon()) if destination == 'docker' else None
 

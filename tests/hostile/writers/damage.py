@@ -151,7 +151,7 @@ def make_immutable_flag(path: Path) -> None:
 
 
 def rewrite_equal(path: Path) -> None:
-    """Write the same bytes anew, so that they lie elsewhere on the disk, without the holes they may have had."""
+    """Write the same bytes again, so that they lie elsewhere on the disk, without the holes they may have had."""
     with _times_kept(path), path.open('r+b') as file:
         content = file.read()
         file.seek(0)

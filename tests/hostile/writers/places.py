@@ -29,7 +29,7 @@ class Place(Protocol):
         """All that there is, temporary things as well; the same for the same images written in the same order."""
 
     def seen(self) -> Tree:
-        """What somebody who uses the destination now comes to see of it; empty if that is no image."""
+        """What a user of the destination sees of it now; empty if that is no image."""
 
     def files(self) -> list[Path]:
         """The files that hold what was written, which verification speaks for; none if they are out of reach."""

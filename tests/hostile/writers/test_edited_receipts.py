@@ -1,4 +1,4 @@
-"""No edit of a receipt that takes out or alters an expectation ends in verified, not even one that is sealed anew."""
+"""No edit of a receipt that takes out or alters an expectation ends in verified, not even one with a new seal."""
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace

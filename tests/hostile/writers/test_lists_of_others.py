@@ -129,8 +129,8 @@ def test_the_option_does_the_same_and_is_no_part_of_the_place(damaged: Callable[
     assert 'was rebuilt' not in run_here('process', sources[2], asked).assert_success().err
 
 
-def test_where_nothing_is_damaged_nothing_is_made_anew(kind: str, sources: list[str], out: Path,
-                                                       tmp_path: Path) -> None:
+def test_undamaged_files_are_not_written_again(kind: str, sources: list[str], out: Path,
+                                               tmp_path: Path) -> None:
     uri, listing = KINDS[kind][0].format(out), KINDS[kind][1]
     for source in sources[:2]:
         result = run_here('process', source, uri, '--rebuild-index').assert_success()

@@ -1,4 +1,4 @@
-"""A destination from somebody else, in which links, pipes and names of other files are planted wherever this program
+"""A destination of another user, in which links, pipes and names of other files are planted wherever this program
 works: what they lead to is never read into the image, changed or removed, and nothing is waited for."""
 import os
 import signal

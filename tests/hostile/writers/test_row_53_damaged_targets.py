@@ -1,4 +1,4 @@
-"""HOSTILE 53: what is there is looked at before it is trusted: a rerun over a damaged target makes it whole again."""
+"""HOSTILE 53: existing files are checked before they are trusted: a rerun repairs a damaged target."""
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +14,8 @@ from tests.hostile.writers.places import DESTINATIONS, IN_DIRECTORIES, InDirecto
 def rerun(place: Place, archives: dict[str, str]) -> Callable[..., None]:
     """Writes the image; then again, after damage, which must give the same tree as before.
 
-    A damaged list of images is made anew only on demand, see test_lists_of_others.py, and so are unpacked files that
-    are not as they were written, see test_changed_trees.py: somebody may have worked there.
+    A damaged list of images is rebuilt on request only, see test_lists_of_others.py, and so are unpacked files that
+    are not as they were written, see test_changed_trees.py: a user may have worked there.
     """
     run_here('process', archives[OLD], place.uri).assert_success()
     whole = place.tree()

@@ -116,6 +116,6 @@ def test_which_images_in_one_directory_have_different_places(uri: str, one: str,
     assert clash(place(there, Reference.parse(one)), place(there, Reference.parse(other))) is same
 
 
-def test_whoever_takes_a_directory_for_itself_clashes_with_all_in_it(tmp_path: Path) -> None:
+def test_an_image_that_takes_a_whole_directory_clashes_with_all_in_it(tmp_path: Path) -> None:
     assert clash(place(f'dir://{tmp_path}/x'), place(f'layout://{tmp_path}/x'))
     assert clash(place(f'dir://{tmp_path}/x?unique_names=true'), place(f'oci://{tmp_path}/./x'))

@@ -1,4 +1,4 @@
-"""Plugins, good and bad: one that fails is named and disturbs nobody; the hooks are documented and used."""
+"""Plugins, good and bad: one that fails is named and does not stop others; the hooks are documented and used."""
 import inspect
 import re
 import types
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass(frozen=True)
 class Distribution:
-    """The part of a distribution that is looked at."""
+    """The part of a distribution that is used."""
 
     name: str
     version: str = '1.0'

@@ -68,7 +68,7 @@ def stream(lossy: bool = False) -> tuple[EscapedStream, io.BytesIO]:
     return EscapedStream(io.TextIOWrapper(out, 'latin-1', 'strict'), lossy), out
 
 
-def test_whoever_writes_to_a_guarded_stream_is_escaped() -> None:
+def test_all_output_to_a_guarded_stream_is_escaped() -> None:
     guarded, out = stream()
     print('a\x1b[31m\x9b\u202e\tb\nc\r漢', file=guarded, flush=True)
     click.echo(click.style('red', 'red') + '\x07', file=guarded)

@@ -22,7 +22,7 @@ USES: dict[str, Callable[[Beneath, str], object]] = {
 
 @pytest.fixture
 def place(tmp_path: Path) -> Beneath:
-    """A directory with a file of its own, beside one with a file of somebody else."""
+    """A directory with a file of its own, beside one with a file of another user."""
     for name in ('place', 'home'):
         (tmp_path / name).mkdir()
     (tmp_path / 'place/own').write_text('own')
@@ -113,7 +113,7 @@ def test_what_links_lead_to_stays_when_a_tree_is_removed(name: str, place: Benea
     for link in ('x/link', 'x/deep/link', 'link'):
         (tmp_path / 'place' / link).symlink_to(tmp_path / 'home')
     (tmp_path / 'home').chmod(0o755)
-    monkeypatch.setattr(removal.os, 'geteuid', lambda: 1000)  # whoever is not root makes directories passable first
+    monkeypatch.setattr(removal.os, 'geteuid', lambda: 1000)  # an ordinary user makes directories accessible first
     remove_tree(place, name)
     assert not os.path.lexists(tmp_path / 'place' / name) and (tmp_path / 'home/key').read_text() == 'a key'
     assert stat.S_IMODE((tmp_path / 'home').stat().st_mode) == 0o755

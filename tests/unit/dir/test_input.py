@@ -107,7 +107,7 @@ def test_a_layer_that_is_a_link_within_the_directory_is_read(tmp_path: Path) -> 
 
 
 def as_old_version(directory: Path, images: dict[str, str], unique: bool) -> None:
-    """Writes what version 0.4.17 writes: a config laid out anew, layers named by their blobs, one catalog for all."""
+    """Writes what version 0.4.17 writes: a reformatted config, layers named by their blobs, one catalog for all."""
     catalog: dict[str, dict[str, str]] = {}
     for reference, variant in images.items():
         name, _, tag = reference.rpartition(':')

@@ -67,7 +67,7 @@ def test_what_a_failure_leaves_behind_is_said_with_its_reason(tmp_path: Path, mo
         copy(failing(sample_image('two:v1', variant='two')), writer, Settings(sync=False))
 
 
-def test_a_catalog_made_anew_says_what_it_lost(tmp_path: Path) -> None:
+def test_a_rebuilt_catalog_reports_what_it_lost(tmp_path: Path) -> None:
     write_several(tmp_path, 'one:v1', 'two:v1')
     for name in ('.occystrap/receipts/manifest-one-v1.json', 'manifest-one-v1.json'):
         (tmp_path / name).write_text('[')
@@ -76,7 +76,7 @@ def test_a_catalog_made_anew_says_what_it_lost(tmp_path: Path) -> None:
     assert note.endswith('left out, as their names are unknown: manifest-one-v1.json')
 
 
-def test_an_index_made_anew_says_what_it_lost(tmp_path: Path) -> None:
+def test_a_rebuilt_index_reports_what_it_lost(tmp_path: Path) -> None:
     for name in ('one:v1', 'two:v1', 'three:v1'):
         layouts.write(tmp_path, sample_image(name, variant=name))
     receipts = sorted((tmp_path / '.occystrap/receipts').iterdir())
@@ -87,7 +87,7 @@ def test_an_index_made_anew_says_what_it_lost(tmp_path: Path) -> None:
     assert f'lost, as receipt or manifest cannot be read: {lost}' in note
 
 
-def test_a_list_of_mounts_made_anew_says_what_it_lost(tmp_path: Path) -> None:
+def test_a_rebuilt_list_of_mounts_reports_what_it_lost(tmp_path: Path) -> None:
     for name in ('one:v1', 'two:v1'):
         write_tar(tmp_path / 'image.tar', docker_members(tags=(name,)))
         run_here('process', f'tar://{tmp_path}/image.tar', f'mounts://{tmp_path}/out').assert_code(0)

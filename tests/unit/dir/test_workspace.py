@@ -1,4 +1,4 @@
-"""The state directory of a destination: leaving it fails nobody."""
+"""The state directory of a destination: errors of leaving it are ignored."""
 import errno
 import os
 from collections.abc import Callable

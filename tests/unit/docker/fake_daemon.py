@@ -255,6 +255,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header('Content-Type', kind)
         self.send_header('Content-Length', str(len(answer)))
-        with suppress(ConnectionError):  # nobody waits any more
+        with suppress(ConnectionError):  # the client has gone
             self.end_headers()
             self.wfile.write(answer)

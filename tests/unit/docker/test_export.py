@@ -58,7 +58,7 @@ def test_layers_named_by_digest_are_known_before_they_are_read(layout: Layout) -
 
 
 @every_layout
-def test_layers_that_nobody_reads_count_as_there(layout: Layout) -> None:
+def test_unread_layers_count_as_present(layout: Layout) -> None:
     opened = export(layout())
     assert [layer.opened for layer in opened.layers()]
     opened.check_complete()

@@ -1,4 +1,4 @@
-"""Reading over a socket, from whoever answers in whatever way HTTP has."""
+"""Reading over a socket, in every way in which HTTP can answer."""
 import http.client
 import socket
 import threading
@@ -102,7 +102,7 @@ def go_on(listener: socket.socket, start: bytes, data: bytes) -> None:
     (b'HTTP/1.1 200 OK\r\nX: ', b'x'), (b'HTTP/1.1 200 OK\r\n', b'X: y\r\n'), (b'HTTP/1.1 200 ', b'x' * 10_000),
     (b'HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n', b' '), (b'HTTP/1.0 200 OK\r\n\r\n', b' '),
     (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', b'1;x\r\n \r\n')], ids=range(8))
-def test_nobody_is_listened_to_for_ever(start: bytes, data: bytes, listening: socket.socket) -> None:
+def test_reading_from_a_socket_has_a_time_limit(start: bytes, data: bytes, listening: socket.socket) -> None:
     thread = threading.Thread(target=go_on, args=(listening, start, data))
     thread.start()
     before = time.monotonic()

@@ -185,7 +185,7 @@ def test_an_image_that_cannot_be_removed_is_reported(daemon: FakeDaemon, tmp_pat
         write(daemon, tmp_path)
 
 
-def test_an_image_that_comes_when_nobody_waits_any_more_is_removed(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_an_image_that_appears_after_the_timeout_is_removed(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.faults['load'] = 'late'
     with pytest.raises(ServiceUnavailable, match='did not answer in time while loading the image: see') as error:
         write(daemon, tmp_path)

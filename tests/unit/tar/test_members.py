@@ -56,8 +56,8 @@ def test_members_with_holes_are_read(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('form', FORMATS)
 @pytest.mark.parametrize('members', [docker_members, oci_members])
-def test_an_archive_packed_anew_with_holes_is_copied(members: Callable[[], list[tuple[str, bytes | str]]], form: str,
-                                                     tmp_path: Path) -> None:
+def test_a_repacked_archive_with_holes_is_copied(members: Callable[[], list[tuple[str, bytes | str]]], form: str,
+                                                 tmp_path: Path) -> None:
     receipt = copy(f'tar://{with_holes(tmp_path, members(), FORMATS[form], BIG)}', f'dir://{tmp_path}/out')
     assert verify(receipt).outcome is Outcome.VERIFIED
     assert sorted(path.read_bytes() for path in (tmp_path / 'out').rglob('*.tar')) == sorted(sample_layers())

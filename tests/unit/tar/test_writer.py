@@ -122,7 +122,7 @@ def test_failure_leaves_the_old_archive_and_nothing_else(option: str, tmp_path: 
 
 
 def unread(size: int) -> int | None:
-    raise AssertionError('a layer was looked at')
+    raise AssertionError('a layer was read')
 
 
 def test_unwritable_places_are_refused_before_anything_is_read(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_what_is_planted_under_such_a_name_is_left_alone(tmp_path: Path, monkeyp
     planted[0].symlink_to('key')
     os.mkfifo(planted[1])
     os.mknod(planted[2], stat.S_IFCHR | 0o600, os.makedev(1, 7))
-    names, random = iter(['01234560']), secrets.token_hex  # as if somebody had guessed the name that is to come
+    names, random = iter(['01234560']), secrets.token_hex  # as if the next name had been guessed
     monkeypatch.setattr(secrets, 'token_hex', lambda size: next(names, random(size)))
     opened, open_file = [], os.open
 

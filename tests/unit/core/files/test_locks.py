@@ -1,4 +1,4 @@
-"""Locks on work in progress: what has lost its name is not locked, and what nobody has locked is removed."""
+"""Locks on work in progress: files that have lost their name are not locked, and unlocked ones are removed."""
 import fcntl
 import os
 import threading
@@ -63,7 +63,7 @@ def test_removal_can_wait_for_the_lock(work: Path) -> None:
 
 
 @pytest.mark.parametrize('optional', [False, True])
-def test_a_lock_that_somebody_holds_is_no_lack_of_locks(work: Path, optional: bool) -> None:
+def test_a_held_lock_is_not_a_file_system_without_locks(work: Path, optional: bool) -> None:
     holder, other = opened(work), opened(work)
     fcntl.flock(holder, fcntl.LOCK_EX)
     with pytest.raises(BlockingIOError):

@@ -20,7 +20,7 @@ PLACES = ('layout', 'oci-tar', 'registry')
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
-    """A registry to put images into, for which nobody has credentials."""
+    """A registry to put images into, which needs no credentials."""
     monkeypatch.setenv('DOCKER_CONFIG', str(tmp_path))
     with Scripted() as started:
         yield started

@@ -1,4 +1,4 @@
-"""Streams that check themselves: only whoever read a kept promise to its end gets a digest."""
+"""Streams that check themselves: only a stream that was read to its end and is as expected has a digest."""
 from collections.abc import Callable
 
 import pytest

@@ -60,7 +60,7 @@ def descriptor_of(content: Content) -> Descriptor:
 
 def index_of(contents: Sequence[Content], platforms: Sequence[str] = (), attached: Sequence[Referrer] = (),
              media_type: str = media_types.OCI_INDEX) -> ImageIndex:
-    """Return an index of these, written with a field that nobody knows."""
+    """Return an index of these, with an unknown field."""
     entries = []
     for place, content in enumerate(contents):
         entry = descriptor_of(content).to_json()

@@ -126,7 +126,7 @@ def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> C
 
 @dataclass(frozen=True)
 class Distribution:
-    """The part of a distribution that is looked at."""
+    """The part of a distribution that is used."""
 
     name: str
     version: str = '1.0'

@@ -1,4 +1,4 @@
-"""An exception that nobody expected names the plugin in whose code it came up."""
+"""An unexpected exception names the plugin in whose code it was raised."""
 from pathlib import Path
 from typing import Any, NoReturn
 

@@ -33,7 +33,7 @@ class Counted(MemoryOutput):
 
 
 class Stuck(MemoryOutput):
-    """Fails for one image, and for another hears of nothing while it writes."""
+    """Fails for one image, and for another does not notice cancellation while it writes."""
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         if self.location.path == 'to-bad':

@@ -1,4 +1,4 @@
-"""Copying one image: what is kept, what is made anew, and what is left when it goes wrong."""
+"""Copying one image: what is kept, what is created, and what is left after an error."""
 import errno
 import gzip
 import os
@@ -314,7 +314,7 @@ class Mistaken(MemoryOutput):
 
 
 class Vague(MemoryOutput):
-    """Finds a layer without having looked at it."""
+    """Reports a layer as present without checking it."""
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         return WrittenLayer('there')

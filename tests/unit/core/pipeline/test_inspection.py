@@ -1,4 +1,4 @@
-"""What is looked at without being written: each image has its own outcome."""
+"""Inspections: each image has its own outcome."""
 import json
 from pathlib import Path
 

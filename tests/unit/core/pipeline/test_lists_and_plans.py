@@ -88,7 +88,7 @@ def test_a_platform_of_an_entry_is_that_of_its_image_alone() -> None:
     assert 'no image for platform linux/s390x' in report.images[0].failure
 
 
-def test_every_destination_is_looked_at_before_anything_is_copied() -> None:
+def test_every_destination_is_checked_before_anything_is_copied() -> None:
     write(sample_image('three:v1'), 'tar://three')
     plan = put('plan.toml', ''.join(f"""
         [[images]]

@@ -262,7 +262,7 @@ def test_a_compacted_file_keeps_its_mode(path: Path) -> None:
     assert path.stat().st_mode & 0o7777 == 0o640 and len(path.read_text().splitlines()) == 1
 
 
-def test_a_file_without_doubles_is_not_written_anew(path: Path) -> None:
+def test_a_file_without_duplicates_is_not_rewritten(path: Path) -> None:
     write(path, named('one'))
     before = path.stat().st_ino
     write(path, named('two'))

@@ -132,7 +132,7 @@ GATE = threading.Event()
 
 
 class Slow(MemoryOutput):
-    """Writes until it is cancelled, or, as `to-deaf`, hears of nothing."""
+    """Writes until it is cancelled; `to-deaf` does not notice that."""
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         if self.location.path == 'to-bad':

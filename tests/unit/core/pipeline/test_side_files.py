@@ -69,7 +69,7 @@ def test_by_default_a_file_may_not_be_within_an_image(tmp_path: Path) -> None:
         files.refuse_places([str(tmp_path / 'a')])
 
 
-def test_every_file_up_to_the_root_is_looked_at() -> None:
+def test_every_directory_up_to_the_root_is_checked() -> None:
     files = SideFiles()
     files.add('file=', '/a/b')
     with pytest.raises(UsageError, match='run, /: name'):

@@ -125,7 +125,7 @@ def test_a_run_that_is_interrupted_waits_for_nothing(helping: bool) -> None:
         settings.in_parallel(work, range(9), helping=helping)
 
 
-def test_threads_end_with_the_settings_that_nobody_closes() -> None:
+def test_threads_end_with_settings_that_are_not_closed() -> None:
     before = {*threading.enumerate()}
     assert Settings(jobs=2).in_parallel(str, range(9))
     wait_until(lambda: not {*threading.enumerate()} - before)

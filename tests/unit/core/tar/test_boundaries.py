@@ -276,7 +276,7 @@ def test_data_can_be_seen_before_they_are_read(most: int) -> None:
         assert reader.peek(1) == b''
 
 
-def test_a_cut_is_seen_by_whoever_looks_ahead() -> None:
+def test_peeking_finds_a_truncated_tar() -> None:
     reader = reader_of(header(b'a', 600), b'x' * 100)
     next(reader.entries())
     with pytest.raises(InvalidImage, match='cut off within an entry'):
@@ -324,8 +324,8 @@ def file_reader(path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> 
     return TarFileReader(os.open(path, os.O_RDONLY)), read
 
 
-def test_a_file_is_read_from_its_beginning_and_data_that_nobody_wants_are_not(tmp_path: Path,
-                                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_from_its_beginning_without_unused_data(tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     tar = member(b'a', bytes(1 << 20)) + member(b'b', b'12345') + END
     reader, read = file_reader(tmp_path / 'tar', tar, monkeypatch)
     offsets = {}

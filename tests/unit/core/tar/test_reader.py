@@ -89,7 +89,7 @@ def test_content_equals_what_tarfile_reads(tar_format: int, most: int) -> None:
         'a': b'', 'b' * 90: b'x' * 511, 'c' * 60 + '/' + 'd' * 60: b'y' * 513}
 
 
-def test_data_that_nobody_reads_is_passed_over_and_a_cut_is_seen() -> None:
+def test_unread_data_is_skipped_and_truncation_is_found() -> None:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode='w') as tar:
         for name in ('a', 'b'):

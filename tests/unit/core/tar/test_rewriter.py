@@ -1,4 +1,4 @@
-"""The rewriter keeps every byte that nobody changed, and what it changes other programs read as meant."""
+"""The rewriter keeps every unchanged byte, and other programs read its changes."""
 import io
 import subprocess
 import tarfile

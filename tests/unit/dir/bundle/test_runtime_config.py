@@ -57,7 +57,7 @@ def test_path_and_home_of_the_image_count_more_than_the_defaults() -> None:
     assert process()['env'] == [PATH, 'HOME=/root'] and process()['cwd'] == '/'
 
 
-def test_only_root_has_capabilities_at_hand_and_nobody_more_than_docker_gives() -> None:
+def test_only_root_has_effective_capabilities_and_none_beyond_those_of_docker() -> None:
     root, other = (process({'User': user})['capabilities'] for user in ('root', 'app'))
     assert set(root) == {'bounding', 'effective', 'permitted'} and set(other) == {'bounding'}
     assert len(root['bounding']) == 14 and root['bounding'] == root['effective'] == root['permitted']

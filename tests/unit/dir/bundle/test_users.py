@@ -1,4 +1,4 @@
-"""Whom the user of an image stands for, by the image's own accounts, as Docker 20.10 has it."""
+"""Which account the user of an image is, by the image's own accounts, as Docker 20.10 has it."""
 import pytest
 
 from occystrap_core import InvalidImage
@@ -74,7 +74,7 @@ def test_without_files_numbers_alone_will_do() -> None:
 @pytest.mark.parametrize('line', [
     b'ghost', b'ghost:x', b'ghost:x::', b'ghost:x:a:1::/:', b'ghost:x:1:-1::/:', b'ghost:x:99999999999999999999:1::/:',
     b'ghost:x:4294967296:1::/:', b'root::x:ghost\x0bghost:x:5:5::/:', b'#ghost:x:5:5::/:', b'gh\xffost:x:5:5::/:'])
-def test_malformed_lines_make_nobody_and_hide_nobody(line: bytes) -> None:
+def test_malformed_lines_add_no_user_and_hide_none(line: bytes) -> None:
     accounts = Accounts.parse(b'\n' + line + b'\n  \n' + PASSWD, GROUP)
     with pytest.raises(InvalidImage, match='ghost'):
         accounts.resolve('ghost')

@@ -22,7 +22,7 @@ def test_an_expectation_of_an_unknown_kind_is_unverified(scheme: str, tmp_path: 
 
 
 @pytest.mark.parametrize('level', [VerifyLevel.FAST, VerifyLevel.FULL])
-def test_files_that_nobody_wrote_are_errors(level: VerifyLevel, tmp_path: Path) -> None:
+def test_files_that_the_writer_did_not_write_are_errors(level: VerifyLevel, tmp_path: Path) -> None:
     receipt = write(sample_image(), f'oci://{tmp_path}/out')
     (tmp_path / 'out/b').touch()
     (tmp_path / 'out/a').mkdir()

@@ -116,7 +116,7 @@ def test_a_file_gets_the_attributes_of_its_header(mtime: int, keyword: bytes, tm
     assert said.startswith(b'mode=0640') and keyword in said
 
 
-def test_a_directory_can_be_looked_at_by_who_is_not_root(tmp_path: Path) -> None:
+def test_a_directory_stays_readable_for_an_ordinary_user(tmp_path: Path) -> None:
     setter = Setter(rootless=True)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:

@@ -63,7 +63,7 @@ def test_a_piece_of_exactly_that_size_begins_its_way(target: int, monkeypatch: p
     assert begun == [(0, 512), (512, 512), (1024, 512), (1536, 512)]
 
 
-# Links that somebody puts in the place of a file between two looks
+# Links that replace a file between two checks
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
@@ -115,7 +115,7 @@ def test_a_pipe_does_not_hold_up_the_comparison(tmp_path: Path, monkeypatch: pyt
     differences(root, lines)  # opening it does not wait for a writer
 
 
-def test_files_are_made_anew_and_never_through_a_link(tmp_path: Path, secret: Path) -> None:
+def test_new_files_are_never_opened_through_a_link(tmp_path: Path, secret: Path) -> None:
     for flags in (tree._NEW_FILE,):
         (tmp_path / 'link').symlink_to(secret)
         with pytest.raises(FileExistsError):

@@ -145,7 +145,7 @@ def test_a_missing_whiteout(tmp_path: Path) -> None:
     assert any('etc/old.conf: is missing' in str(each) for each in verify(receipt, VerifyLevel.FAST).findings)
 
 
-def test_a_damaged_layer_is_unpacked_anew_by_the_next_run_with_force(tmp_path: Path) -> None:
+def test_a_damaged_layer_is_unpacked_again_with_force(tmp_path: Path) -> None:
     receipt = write(sample_image(), f'mounts://{tmp_path}/out')
     layer = tmp_path / 'out' / receipt.of_kind('layer')[0].locator
     (layer / 'etc/hostname').unlink()

@@ -173,7 +173,7 @@ def test_a_directory_of_ours_is_replaced_and_removed(tmp_path: Path) -> None:
     assert asked == [['old']] and os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['new']
 
 
-def test_whoever_was_cancelled_writes_no_more(tmp_path: Path) -> None:
+def test_nothing_is_written_after_cancellation(tmp_path: Path) -> None:
     unpacking = unpacking_in(tmp_path)
     unpacking.begin()
     unpacking.abort()

@@ -1,4 +1,4 @@
-"""Directories in the making: abandoned ones go, those of runs at work stay, whoever looks at them when."""
+"""Staged directories: abandoned ones are removed, those of running processes stay."""
 import fcntl
 import os
 import shutil
@@ -25,8 +25,8 @@ def test_an_abandoned_directory_goes_and_one_at_work_stays(tmp_path: Path) -> No
     assert not abandoned.exists() and os.path.isdir(first.inside.path) and os.path.isdir(second.inside.path)
 
 
-def test_a_directory_made_anew_under_a_name_that_was_abandoned_stays(tmp_path: Path,
-                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_directory_with_an_abandoned_name_stays(tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / '.tree.occystrap-0'
     path.mkdir()
     lock = fcntl.flock

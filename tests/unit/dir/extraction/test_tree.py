@@ -269,7 +269,7 @@ class Watching(Setter):
         return super().named(name, directory, attributes, is_link)
 
 
-def test_nobody_else_can_open_what_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_users_cannot_open_incomplete_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[int] = []
     monkeypatch.setattr(os, 'mknod', lambda name, mode, *_, **__: modes.append(mode) or os.mkfifo(name, 0o600, **__))
     unpacking = unpacking_in(tmp_path)

@@ -226,8 +226,8 @@ def test_attributes_are_compared(name: str, tree: Unpacked, attributes: dict[str
                                   f"{path}: attribute user.a is {b'y'}, expected {b'z'}"]
 
 
-def test_attributes_that_the_system_sets_itself_are_not_looked_at(tree: Unpacked,
-                                                                  attributes: dict[str, dict[str, bytes]]) -> None:
+def test_attributes_that_the_system_sets_are_ignored(tree: Unpacked,
+                                                     attributes: dict[str, dict[str, bytes]]) -> None:
     attributes['b'] = {'security.selinux': b'label', 'user.a': b''}
     assert differences(tree.root, tree.lines, FileSystem(xattrs=(b'security.selinux',))) == [
         'tree/d/b: has the attribute user.a, which no layer sets']

@@ -140,7 +140,7 @@ def test_damage_to_one_image_is_no_affair_of_another(tmp_path: Path, receipt: Re
     assert findings(receipt) == [] and len(findings(other)) == 1
 
 
-def test_each_part_of_an_index_is_looked_at(tmp_path: Path) -> None:
+def test_each_part_of_an_index_is_verified(tmp_path: Path) -> None:
     receipt = write(tmp_path, image_index([sample_image(), sample_image(variant='arm'), artifact()],
                                           ['linux/amd64', 'linux/arm64', 'unknown/unknown']))
     assert [len(receipt.of_kind(kind)) for kind in ('index', 'manifest', 'config', 'entry')] == [1, 3, 3, 1]
