@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         BLOB_DIRECTORIES, CONTAINERD_NAME, INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, LayoutEntries, blob_name,
         entry_name, layout_offers, require_version, select_entry,
     )
-    from occystrap_core.oci.layout_contents import LayoutReferrers, blobs_below
+    from occystrap_core.oci.layout_contents import LayoutReferrers, blobs_below, independent_images
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
     from occystrap_core.oci.manifest_form import (
         ManifestForm, has_annotations, has_form, in_form, index_in_form, index_made_anew, is_regular, made_anew,
@@ -41,7 +41,7 @@ _HOMES = {
     'index_file': 'Entry IndexFile canonical named_entry names_of',
     'layout': 'BLOB_DIRECTORIES CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME LayoutEntries '
               'blob_name entry_name layout_offers require_version select_entry',
-    'layout_contents': 'LayoutReferrers blobs_below',
+    'layout_contents': 'LayoutReferrers blobs_below independent_images',
     'manifest': 'Index Manifest parse_manifest_or_index',
     'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form index_made_anew is_regular made_anew',
     'media_types': 'Compression',
@@ -60,9 +60,10 @@ __all__ = [
     'SHA256', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames', 'ImageConfig', 'Index',
     'IndexFile', 'LayoutEntries', 'LayoutReferrers', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice',
     'Reference', 'available_names', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
-    'entry_name', 'find_offers', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form', 'index_in_form',
-    'index_made_anew', 'is_referrer_tag', 'is_regular', 'layout_offers', 'list_or_null', 'made_anew', 'matches_name',
-    'named_entry', 'names_of', 'natural_key', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object',
-    'referrer_of', 'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer',
-    'select_offers', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
+    'entry_name', 'find_offers', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form',
+    'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag', 'is_regular', 'layout_offers',
+    'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of', 'natural_key', 'parse_json',
+    'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag', 'require_version',
+    'required_field', 'select_entry', 'select_offer', 'select_offers', 'sort_references', 'split_pattern', 'split_tag',
+    'subject_of',
 ]

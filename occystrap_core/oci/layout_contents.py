@@ -1,15 +1,16 @@
-"""What the entries of an index.json reach: blobs, referrers."""
+"""What the entries of an index.json reach: blobs, parts of indexes, referrers."""
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
-from occystrap_core.errors import InvalidImage
+from occystrap_core.errors import ImageError, InvalidImage
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.layout import REF_NAME
+from occystrap_core.oci.layout import REF_NAME, LayoutEntries
 from occystrap_core.oci.manifest import Index, Manifest
-from occystrap_core.oci.referrers import COSIGN_SUFFIXES, referrers_tag, subject_of
+from occystrap_core.oci.named_images import Offer
+from occystrap_core.oci.referrers import COSIGN_SUFFIXES, is_referrer_tag, referrers_tag, subject_of
 
 ReadManifest = Callable[[Descriptor], Manifest | Index]
 """Reads the manifest of an entry; raises ImageError."""
@@ -29,6 +30,48 @@ def blobs_below(manifest: ReadManifest, entries: Iterable[Descriptor]) -> set[Di
         else:
             found.update(each.digest for each in (document.config, *document.layers))
     return found
+
+
+def independent_images(manifest: ReadManifest, offers: Sequence[Offer[LayoutEntries]]) -> list[Offer[LayoutEntries]]:
+    """Return the images that are neither parts of a listed index nor referrers.
+
+    Programs may list every manifest in the layout (oras does), including parts of indexes and referrers, and list one
+    manifest under each of its names and also without a name.
+    """
+    found = [offer for offer in offers if not is_referrer_tag(*offer.names)]
+    if len(found) < 2 or all(offer.names for offer in found):
+        return found
+    others = {entry.digest for offer in found if offer.names for entry in offer.image}
+    others |= _dependent(manifest, [entry for offer in offers for entry in offer.image])
+    independent: dict[object, Offer[LayoutEntries]] = {}
+    for offer in found:
+        if offer.names or others.isdisjoint(entry.digest for entry in offer.image):
+            independent.setdefault(next(iter(offer.names), offer.hex), offer)
+    return list(independent.values())
+
+
+def _dependent(manifest: ReadManifest, entries: Sequence[Descriptor]) -> set[Digest]:
+    """Return the digests of parts of the listed indexes, and of referrers."""
+    dependent, seen, pending = set[Digest](), set[Digest](), list(entries)
+    for entry in pending:
+        if entry.digest in seen:
+            continue
+        seen.add(entry.digest)
+        document = _read(manifest, entry)
+        if document and subject_of(document):
+            dependent.add(entry.digest)
+        if isinstance(document, Index):
+            dependent.update(each.digest for each in document.manifests)
+            pending += document.manifests
+    return dependent
+
+
+def _read(manifest: ReadManifest, entry: Descriptor) -> Manifest | Index | None:
+    """Return a manifest, None if it cannot be read; that is an error only if it is selected."""
+    try:
+        return manifest(entry)
+    except ImageError:
+        return None
 
 
 class LayoutReferrers:

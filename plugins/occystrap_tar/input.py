@@ -1,52 +1,112 @@
 """Reading images from archives; docker and OCI archives are distinguished by their content."""
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from occystrap_core import Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings
+from occystrap_core import (
+    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, UsageError,
+)
 from occystrap_core.files import prefix_errors, set_error_rule
-from occystrap_core.oci import INDEX_FILE, LayoutEntries, Platform, Reference, select_offer
+from occystrap_core.oci import (
+    INDEX_FILE, LayoutEntries, LayoutReferrers, Offer, Platform, Reference, has_glob, select_offers,
+)
 from occystrap_tar.archive import docker_archive, oci_archive
 from occystrap_tar.archive.archive_copy import ReadableArchive
+from occystrap_tar.archive.docker_archive import ArchivedImage
 from occystrap_tar.archive.members import Archive
 
 
+class _Opened:
+    """An archive that is open, and what is read of it for several images."""
+
+    def __init__(self, readable: ReadableArchive, name: str) -> None:
+        with set_error_rule('archive'):
+            self.readable, self.archive = readable, Archive(readable.path, name)
+            if not self.archive.has_end:
+                raise InvalidImage(f'{name} is not a tar archive, or cut off: it does not end with two zero blocks')
+        self._stored: oci_archive.StoredImages | None = None
+        self._referrers: LayoutReferrers | None = None
+
+    @property
+    def stored(self) -> oci_archive.StoredImages:
+        """The images of the archive's layout; raises InvalidImage."""
+        self._stored = self._stored or oci_archive.StoredImages(self.archive)
+        return self._stored
+
+    @property
+    def referrers(self) -> LayoutReferrers:
+        """The referrers that index.json lists; raises InvalidImage."""
+        self._referrers = self._referrers or oci_archive.referrers(self.archive)
+        return self._referrers
+
+
 class TarInput(ImageInput):
-    """One image of an archive, or an index of several platforms: `tar://file.tar[?image=name:tag]`."""
+    """All images of an archive, each perhaps an index of several platforms, or some: `?image=` may be a pattern."""
 
     gives_indexes = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
-        self._readable: ReadableArchive | None = None
-        self._archive: Archive | None = None
+        self._open_archive: _Opened | None = None
         self._requested = settings.platform_choice(location.options.get('platform'))
+        self._chosen: dict[Reference, ArchivedImage | LayoutEntries] = {}
+        self._names: dict[Reference, str] = {}
+        self._unopened: set[Hashable] = set()
+        self._at_work = 0
+        self._lock = threading.RLock()
 
-    def references(self) -> Iterable[Reference]:
-        """Return the selected or only image; raises ImageNotFound, UsageError with the choices, InvalidImage."""
-        with prefix_errors(self.location.path), self._closed_if_failed():
-            reference = self._docker_choice[1] if self._is_docker else self._oci_choice[1]
-        if self._readable and not self._readable.may_wait():
+    def references(self) -> Sequence[Reference]:
+        """Return the selected images, by default all; raises ImageNotFound, UsageError with the choices, InvalidImage.
+        """
+        with self._lock, prefix_errors(self.location.path), self._closed_if_failed():
+            self._choose()
+        self._unopened = set(map(self.content_key, self._chosen))
+        if self._open_archive and not self._open_archive.readable.may_wait():
             self.close()
-        return [reference]
+        return list(self._chosen)
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, or the requested part of an index; raises ImageNotFound, InvalidImage."""
-        with prefix_errors(self.location.path), self._closed_if_failed():
-            opened = self._open(reference)
+        if reference not in self._chosen and reference not in self.references():
+            raise ImageNotFound(f'{self.location.path} holds no image {reference}')
+        with self._lock:
+            self._unopened.discard(self.content_key(reference))
+            self._at_work += 1
+        try:
+            with prefix_errors(self.location.path):
+                opened = self._open(reference)
+        except BaseException:
+            self._ended()
+            raise
         first = opened if isinstance(opened, Image) else next(opened.images(), None)
-        if first and self._readable and not self._readable.once:
-            first.on_close(self.close)
+        if first:
+            first.on_close(self._ended)
+        else:
+            self._ended()
         return opened
+
+    def location_of(self, reference: Reference) -> Location:
+        """Return the location of one of several images: by its name in the archive, or its digest."""
+        if len(self._chosen) < 2:
+            return self.location
+        return self.location.with_options(image=self._names.get(reference) or str(reference.digest))
+
+    def content_key(self, reference: Reference) -> Hashable:
+        """Return the name of the image's config, or the digests of its entries: the same for all its names."""
+        chosen = self._chosen[reference]
+        return chosen.config if isinstance(chosen, ArchivedImage) else tuple(entry.digest for entry in chosen)
 
     def place(self, reference: Reference) -> Place:
         """Return the file."""
         return Place.at(self.location.path)
 
     def close(self) -> None:
-        """Remove the uncompressed copy, if any; it is made again if the image is opened again."""
-        if self._readable:
-            self._readable.close()
-        self._readable = self._archive = None
+        """Remove the uncompressed copy, if any; it is made again if an image is opened again."""
+        with self._lock:
+            if self._open_archive:
+                self._open_archive.readable.close()
+            self._open_archive = None
 
     @contextmanager
     def _closed_if_failed(self) -> Iterator[None]:
@@ -56,19 +116,44 @@ class TarInput(ImageInput):
             self.close()
             raise
 
+    def _ended(self) -> None:
+        """Close the archive after its last image; a pipe cannot be read again."""
+        with self._lock:
+            self._at_work -= 1
+            over = not self._at_work and not self._unopened
+            if over and self._open_archive and not self._open_archive.readable.once:
+                self.close()
+
+    def _choose(self) -> None:
+        name, path = self.location.options['image'], self.location.path
+        archive = self._opened.archive
+        offered: list[Offer[Any]]
+        if self._is_docker:
+            offered = docker_archive.offers(archive)
+            if len(offered) > 1:
+                offered = docker_archive.for_platform(archive, offered, self._platform)
+        else:
+            offered = oci_archive.offers(archive, all_listed=bool(name and not has_glob(name)))
+        self._names = {reference: each for offer in offered for each, reference in offer.names.items()}
+        self._chosen = {}
+        for image, reference in select_offers(offered, name, path):
+            if self._chosen.setdefault(reference, image) != image:
+                raise UsageError(f'{path} has several images {reference}: choose one by its digest, ?image=sha256:…')
+
     def _open(self, reference: Reference) -> Image | ImageIndex:
-        if not self._is_docker:
-            return self._open_stored(*self._oci_choice)
-        image, name = self._docker_choice
-        if stored := self._stored_form(image):
-            return self._open_stored(stored, name)
-        self._require_platforms(docker_archive.read_config(self._opened, image).platform, name)
-        return docker_archive.open_image(self._opened, image, name)
+        image, opened = self._chosen[reference], self._opened
+        if not isinstance(image, ArchivedImage):
+            return self._open_stored(opened, image, reference)
+        if stored := self._stored_form(opened, image):
+            return self._open_stored(opened, stored, reference)
+        self._require_platforms(docker_archive.read_config(opened.archive, image).platform, reference)
+        return docker_archive.open_image(opened.archive, image, reference)
 
-    def _open_stored(self, image: LayoutEntries, reference: Reference) -> Image | ImageIndex:
-        return oci_archive.open_image(self._opened, image, reference, self._requested, self.settings)
+    def _open_stored(self, opened: _Opened, image: LayoutEntries, reference: Reference) -> Image | ImageIndex:
+        referrers = opened.referrers if self.location.options.get('referrers') else None
+        return oci_archive.open_image(opened.archive, image, reference, self._requested, self.settings, referrers)
 
-    def _stored_form(self, image: docker_archive.ArchivedImage) -> LayoutEntries | None:
+    def _stored_form(self, opened: _Opened, image: ArchivedImage) -> LayoutEntries | None:
         """Return the image in the archive's OCI layout if that, not manifest.json, has what is requested.
 
         That is the image with all its platforms if another platform than that in manifest.json, or several, are
@@ -76,11 +161,11 @@ class TarInput(ImageInput):
         """
         if not image.config_digest:
             return None
-        if self._requested and not self._fits(docker_archive.read_config(self._opened, image).platform):
-            if whole := oci_archive.find_whole(self._opened, image.config_digest):
+        if self._requested and not self._fits(docker_archive.read_config(opened.archive, image).platform):
+            if whole := opened.stored.whole(image.config_digest):
                 return whole
-        holds_blobs = docker_archive.holds_blobs(self._opened, image)
-        return oci_archive.find_image(self._opened, image.config_digest) if holds_blobs else None
+        holds_blobs = docker_archive.holds_blobs(opened.archive, image)
+        return opened.stored.image(image.config_digest) if holds_blobs else None
 
     def _fits(self, platform: Platform) -> bool:
         return bool(self._requested and self._requested.one and platform.may_be(self._requested.one))
@@ -92,32 +177,21 @@ class TarInput(ImageInput):
                 raise ImageNotFound(f'no image for platform {each} at {reference}; there is: {present.text}')
 
     @property
-    def _docker_choice(self) -> tuple[docker_archive.ArchivedImage, Reference]:
-        offers = docker_archive.offers(self._opened)
-        if len(offers) > 1:
-            offers = docker_archive.for_platform(self._opened, offers, self._platform)
-        return select_offer(offers, self.location.options['image'], self.location.path)
-
-    @property
-    def _oci_choice(self) -> tuple[LayoutEntries, Reference]:
-        return select_offer(oci_archive.offers(self._opened), self.location.options['image'], self.location.path)
-
-    @property
-    def _opened(self) -> Archive:
-        if self._archive is None:
-            path = self.location.path
-            self._readable = ReadableArchive(path, self.settings)
-            with set_error_rule('archive'):
-                archive = Archive(self._readable.path, path)
-                if not archive.has_end:
-                    raise InvalidImage(f'{path} is not a tar archive, or cut off: it does not end with two zero blocks')
-            self._archive = archive
-        return self._archive
+    def _opened(self) -> _Opened:
+        with self._lock:
+            if self._open_archive is None:
+                readable = ReadableArchive(self.location.path, self.settings)
+                try:
+                    self._open_archive = _Opened(readable, self.location.path)
+                except BaseException:
+                    readable.close()
+                    raise
+            return self._open_archive
 
     @property
     def _is_docker(self) -> bool:
         """Whether the archive has a manifest.json, which takes precedence: Docker 25 and newer add an OCI layout."""
-        names = self._opened.members
+        names = self._opened.archive.members
         if docker_archive.MANIFEST not in names and INDEX_FILE not in names:
             raise InvalidImage(f'{self.location.path} is a tar but not an image archive: it has neither manifest.json '
                                'nor index.json', 'manifest-missing')

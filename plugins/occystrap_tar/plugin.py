@@ -16,9 +16,12 @@ def _is_oci(location: 'Location') -> bool:
 def register_inputs() -> Iterable[InputScheme]:
     """Return tar:// as a source."""
     return [InputScheme('tar', 'occystrap_tar.input:TarInput', [
-        Option('image', help='which image of an archive with several: name:tag or digest'),
+        Option('image', help='which images of an archive with several: name:tag, digest, or a pattern such as '
+               'team/*:v1* (default: all)'),
         Option('platform', help='what to take of an index: linux/arm64, a list with commas, or all (default: '
                '--platform)'),
+        Option('referrers', OptionType.BOOLEAN, False,
+               'include referrers of the image in an OCI archive: signatures, SBOMs, attestations'),
     ], 'a docker archive or an OCI archive, compressed or not, or a pipe of one')]
 
 

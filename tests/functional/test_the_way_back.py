@@ -1,4 +1,4 @@
-"""Layouts and directories of many images as sources: everything goes back to a registry, or what is chosen."""
+"""Layouts, directories, archives of many images as sources: everything goes back to a registry, or what is chosen."""
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,15 +47,16 @@ def digests(host: str) -> dict[str, bytes]:
 
 def carry(host: str, kind: str, tmp_path: Path) -> str:
     """Copy all images into one place of a kind; return it as a source."""
-    place = {'layout': f'layout://{tmp_path}/gap', 'dir': f'dir://{tmp_path}/gap'}[kind]
-    options = {'layout': '', 'dir': '?unique_names=true'}[kind]
+    place = f'{kind}://{tmp_path}/gap'
+    options = {'layout': '', 'dir': '?unique_names=true', 'tar': '?format=oci'}[kind]
     (tmp_path / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in NAMES))
     run('process', f'list://{tmp_path}/list', f'{place}{options}')
     return place
 
 
-def test_all_of_a_layout_goes_back_with_every_digest(host: str, there: str, tmp_path: Path) -> None:
-    source = carry(host, 'layout', tmp_path)
+@pytest.mark.parametrize('kind', ['layout', 'tar'])
+def test_all_goes_back_with_every_digest(kind: str, host: str, there: str, tmp_path: Path) -> None:
+    source = carry(host, kind, tmp_path)
     back = run('process', '--verify=full', '--receipt', tmp_path / 'receipts', source,
                f'registry://{there}/{{repository}}:{{tag}}')
     assert '4/4 verified' in back.err and digests(there) == digests(host)
@@ -70,7 +71,7 @@ def test_all_of_a_directory_goes_back(host: str, there: str, tmp_path: Path) -> 
         json.loads(each)['config']['digest'] for name, each in digests(host).items() if name != 'many:v1'}
 
 
-@pytest.mark.parametrize('kind', ['layout', 'dir'])
+@pytest.mark.parametrize('kind', ['layout', 'dir', 'tar'])
 @pytest.mark.parametrize(('pattern', 'names'), [
     ('team/*:v1*', NAMES[:1]), ('team/*', NAMES[:2]), ('**:v1', [NAMES[0], *NAMES[2:]]), ('**', NAMES),
     ('x/*', []), ('team/app:v2', NAMES[1:2])])
@@ -83,7 +84,7 @@ def test_some_of_it(kind: str, pattern: str, names: list[str], host: str, there:
         assert (found == 200) == (name in names), result
 
 
-@pytest.mark.parametrize('kind', ['layout', 'dir'])
+@pytest.mark.parametrize('kind', ['layout', 'dir', 'tar'])
 def test_info_check_and_search_take_all_or_one(kind: str, host: str, tmp_path: Path) -> None:
     source = carry(host, kind, tmp_path)
     for command in (['info'], ['check'], ['search']):
@@ -93,7 +94,7 @@ def test_info_check_and_search_take_all_or_one(kind: str, host: str, tmp_path: P
         assert len(run(*command, f'{source}?image=team/*', *words, '-O', 'json').json()['images']) == 2
 
 
-@pytest.mark.parametrize('kind', ['layout', 'dir'])
+@pytest.mark.parametrize('kind', ['layout', 'dir', 'tar'])
 def test_a_destination_for_one_lists_the_choices(kind: str, host: str, tmp_path: Path) -> None:
     source = carry(host, kind, tmp_path)
     line, = run('process', source, f'oci://{tmp_path}/out', code=2).err.splitlines()

@@ -1,46 +1,79 @@
 """Reading OCI archives: an image layout (image-spec image-layout.md) within a tar."""
-from collections.abc import Sequence
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from occystrap_core import BlobStore, Image, ImageIndex, IndexReader, Settings
 from occystrap_core.files import DigestMismatch, ImageError, Readable, SizeMismatch, set_error_rule
 from occystrap_core.oci import (
-    INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, PlatformChoice,
-    Reference, blob_name, is_referrer_tag, layout_offers, parse_manifest_or_index, require_version, select_entry,
-    subject_of,
+    INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, LayoutReferrers, Manifest, Offer,
+    PlatformChoice, Reference, blob_name, independent_images, is_referrer_tag, layout_offers, parse_manifest_or_index,
+    require_version, select_entry, subject_of,
 )
 from occystrap_core.tar import StoredLayer
 from occystrap_tar.archive.members import Archive
 from occystrap_tar.archive.tar_sizes import tar_size
 
 
-def offers(archive: Archive) -> list[Offer[LayoutEntries]]:
-    """Return the images in index.json; raises InvalidImage if it is malformed, or the layout's version is unknown."""
+def offers(archive: Archive, all_listed: bool = False) -> list[Offer[LayoutEntries]]:
+    """Return the images in index.json, with `all_listed` also referrers and parts of indexes.
+
+    Raises InvalidImage if it is malformed, or the layout's version is unknown.
+    """
     with set_error_rule('archive'):
         require_version(archive.read(LAYOUT_FILE, MANIFEST_CAP), archive.name)
-    return layout_offers(_index(archive).manifests, with_platform=ArchiveStore(archive).with_platform)
+    store = ArchiveStore(archive)
+    listed = layout_offers(read_index(archive).manifests, with_platform=store.with_platform)
+    return listed if all_listed else independent_images(store.manifest, listed)
 
 
-def find_image(archive: Archive, config: Digest) -> LayoutEntries | None:
-    """Return the image with this config, anywhere below index.json; None if it is missing, or its manifest is."""
-    return _find_below(archive, _index(archive).manifests, config) if (
-        INDEX_FILE in archive.members and LAYOUT_FILE in archive.members) else None
+class StoredImages:
+    """The images of an OCI layout by their configs; manifests are read once, as far as needed. For several threads."""
+
+    def __init__(self, archive: Archive) -> None:
+        """An archive without a layout has none; raises InvalidImage if the layout is malformed."""
+        is_layout = INDEX_FILE in archive.members and LAYOUT_FILE in archive.members
+        self._archive, self._lock = archive, threading.Lock()
+        self._anywhere = _Configs(archive, read_index(archive).manifests if is_layout else ())
+        self._by_image: list[tuple[LayoutEntries, _Configs]] | None = None if is_layout else []
+
+    def image(self, config: Digest) -> LayoutEntries | None:
+        """Return the image with this config, anywhere below index.json; None if it is missing, or its manifest is."""
+        with self._lock:
+            found = self._anywhere.find(config)
+        return [found] if found else None
+
+    def whole(self, config: Digest) -> LayoutEntries | None:
+        """Return the entries of an image, with all its platforms, one of which has this config; None if none has."""
+        with self._lock:
+            if self._by_image is None:
+                self._by_image = [(each.image, _Configs(self._archive, each.image))
+                                  for each in offers(self._archive, all_listed=True)]
+            return next((image for image, below in self._by_image if below.find(config)), None)
 
 
-def _find_below(archive: Archive, entries: LayoutEntries, config: Digest) -> LayoutEntries | None:
-    """Return the manifest with this config among these entries, or in an index that they reach."""
-    contents, pending = ArchiveStore(archive), list(entries)
-    seen: set[Digest] = set()
-    for entry in pending:
-        if entry.digest in seen or blob_name(entry.digest) not in archive.members:
-            continue
-        seen.add(entry.digest)
-        manifest = contents.manifest(entry)
-        if isinstance(manifest, Index):
-            pending.extend(manifest.manifests)
-        elif manifest.config.digest == config:
-            return [entry]
-    return None
+class _Configs:
+    """Manifests by their configs: those of entries, and those in indexes that they reach."""
+
+    def __init__(self, archive: Archive, entries: Iterable[Descriptor]) -> None:
+        self._archive, self._pending = archive, deque(entries)
+        self._seen: set[Digest] = set()
+        self._found: dict[Digest, Descriptor] = {}
+
+    def find(self, config: Digest) -> Descriptor | None:
+        """Return the entry of the manifest with this config; raises InvalidImage."""
+        while config not in self._found and self._pending:
+            entry = self._pending.popleft()
+            if entry.digest in self._seen or blob_name(entry.digest) not in self._archive.members:
+                continue
+            self._seen.add(entry.digest)
+            manifest = ArchiveStore(self._archive).manifest(entry)
+            if isinstance(manifest, Index):
+                self._pending.extend(manifest.manifests)
+            else:
+                self._found.setdefault(manifest.config.digest, entry)
+        return self._found.get(config)
 
 
 class PresentImage(NamedTuple):
@@ -55,7 +88,7 @@ def present_images(archive: Archive) -> list[PresentImage]:
     if INDEX_FILE not in archive.members:
         return []
     found = [(list(offer.names), _document(archive, select_entry(offer.image)))
-             for offer in layout_offers(_index(archive).manifests) if not is_referrer_tag(*offer.names)]
+             for offer in layout_offers(read_index(archive).manifests) if not is_referrer_tag(*offer.names)]
     return [PresentImage(names, document if isinstance(document, Index) else None) for names, document in found
             if names or not (document and subject_of(document))]
 
@@ -68,21 +101,20 @@ def _document(archive: Archive, entry: Descriptor | Index) -> Manifest | Index |
         return None
 
 
-def find_whole(archive: Archive, config: Digest) -> LayoutEntries | None:
-    """Return the entries of an image, with all its platforms, one of which has this config; None if there is none."""
-    if INDEX_FILE not in archive.members or LAYOUT_FILE not in archive.members:
-        return None
-    return next((offer.image for offer in offers(archive) if _find_below(archive, offer.image, config)), None)
+def referrers(archive: Archive) -> LayoutReferrers:
+    """Return the referrers that index.json lists; raises InvalidImage."""
+    return LayoutReferrers(ArchiveStore(archive).manifest, read_index(archive).manifests, archive.name)
 
 
 def open_image(archive: Archive, image: LayoutEntries, reference: Reference, requested: PlatformChoice | None,
-               settings: Settings) -> Image | ImageIndex:
+               settings: Settings, referrers: LayoutReferrers | None = None) -> Image | ImageIndex:
     """Return the image, or the requested part of an index; raises InvalidImage, ImageNotFound."""
     contents, entry = ArchiveStore(archive), select_entry(image, bool(requested and not requested.platforms))
     with set_error_rule('manifest'):
         found = entry if isinstance(entry, Index) else contents.manifest(entry)
     entries = entry if isinstance(entry, Index) else None
-    return IndexReader(contents, reference, settings).select(found, requested, entries=entries)
+    return IndexReader(contents, reference, settings).select(
+        found, requested, referrers.of if referrers else None, entries=entries)
 
 
 class ArchiveStore(BlobStore):
@@ -122,5 +154,6 @@ class ArchiveStore(BlobStore):
         return super().layer(index, descriptor, diff_id)
 
 
-def _index(archive: Archive) -> Index:
+def read_index(archive: Archive) -> Index:
+    """Return what index.json lists; raises InvalidImage."""
     return Index.parse(archive.read(INDEX_FILE, MANIFEST_CAP))

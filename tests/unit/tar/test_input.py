@@ -107,8 +107,11 @@ def test_images_without_names_are_listed_and_chosen_by_id(tmp_path: Path) -> Non
     manifest = json.loads(members[-1][1])
     manifest.append({**manifest[0], 'Config': 'other.json', 'RepoTags': ['other:v1']})
     both = write_tar(tmp_path / 'a.tar', [*members[:-1], ('manifest.json', json.dumps(manifest).encode())])
-    with pytest.raises(UsageError, match=f'2 images.*{IMAGE_ID[:19]}, other:v1'):
-        opened(both)
+    archive = TarInput(Location('tar', str(both), {'image': None}, {}), Settings())
+    names = [str(each) for each in archive.references()]
+    assert names == [f'untagged@{IMAGE_ID}', 'other:v1']
+    assert [archive.location_of(each).given['image'] for each in archive.references()] == [IMAGE_ID, 'other:v1']
+    archive.close()
     assert opened(both, IMAGE_ID).config.digest == IMAGE_ID
 
 

@@ -165,4 +165,4 @@ def test_an_image_is_found_by_its_digest_whatever_its_config_is_called(tmp_path:
         *dict([*members.items(), *ARM[1]]).items()])
     requested = second['config']['digest']
     assert requested in run_here('info', f'tar://{source}?image={requested}').assert_code(0).out
-    is_refused(run_here('-q', 'info', f'tar://{source}'), '2 images', requested[:19], code=2)
+    assert len(run_here('info', f'tar://{source}', '-O', 'json').json()['images']) == 2
