@@ -130,8 +130,10 @@ class Index(NamedTuple):
 
     @property
     def attestations(self) -> list[Digest]:
-        """The digests of BuildKit's attestations, which refer to other entries by digest."""
-        return [entry.digest for entry in self.manifests if ATTESTED in entry.annotations]
+        """The digests of BuildKit's attestations, which refer to other entries by digest; in Docker's lists only
+        their platform shows them."""
+        return [entry.digest for entry in self.manifests
+                if ATTESTED in entry.annotations or (entry.platform and entry.platform.os == 'unknown')]
 
     def replaced(self, pointers: Mapping[int, Descriptor]) -> Self:
         """Return an index of only the entries at these positions, with these descriptors' media type, digest and size.

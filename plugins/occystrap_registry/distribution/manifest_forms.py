@@ -85,13 +85,15 @@ class ManifestForms:
         return chosen, pushed
 
     def _is_attestation(self, content: Image | ImageIndex) -> bool:
-        manifest = content.manifest if isinstance(content, Image) else None
-        return manifest is not None and manifest.digest in self._attestations
+        if isinstance(content, ImageIndex) or content.manifest is None:
+            return False
+        return content.manifest.digest in self._attestations and not content.manifest.is_image
 
     def _leave_out(self, document: Document, lacks_form: bool, refusal: ManifestRefused | None = None) -> None:
         """Raise LeftOut if a document is an attestation, for which Docker's format has no place."""
         is_oci = ManifestForm.of(document) is ManifestForm.OCI
-        if lacks_form and is_oci and document.digest in self._attestations and not self._fixed:
+        listed = isinstance(document, Manifest) and document.digest in self._attestations and not document.is_image
+        if lacks_form and is_oci and listed and not self._fixed:
             self._left_out.append(refusal)
             raise ImageOutput.LeftOut(f'{document.digest} is an attestation')
 

@@ -395,6 +395,9 @@ def test_attestations_are_left_out_where_docker_has_none(jobs: str, refused: tup
     assert converted.startswith(f"{target}/many:v1: converted to Docker's format: ")
     assert left_out == f"{target}/many:v1: attestations that are left out, since Docker's format has none: 2"
     assert types_at(target, 'v1', 'many') == {'docker'}
+    listed = json.loads(manifest_at(source, 'v1').content)['manifests']
+    put_index(source, [{**each, 'annotations': {}} for each in listed], 'bare')
+    assert notes_of(process(f'registry://{source}/many:bare', place, '--platform=all'))[1:] == [left_out]
     index, before = document_at(target, 'v1'), document_at(source, 'plain')
     assert isinstance(index, Index) and isinstance(before, Index)
     assert [each.platform for each in index.manifests] == [each.platform for each in before.manifests]
