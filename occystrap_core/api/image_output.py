@@ -203,6 +203,8 @@ class ImageOutput(ABC):
     then done on another thread."""
     notes: Sequence[str] = ()
     """After `finalize`: lines for the user about what could not be preserved, such as owners without being root."""
+    settle_seconds: float = 0.0
+    """After `finalize` or `finalize_index`: how long the destination did not see what had just been written to it."""
     rewritten: Manifest | Index | None = None
     """After `finalize` or `finalize_index`: the document as it was written, if not as it was given, because a user or
     the destination needs another form. The receipt is for this one, and an index refers to it."""

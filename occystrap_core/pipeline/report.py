@@ -44,7 +44,7 @@ class ImageReport:
     def judged(self, verdict: Verdict) -> None:
         """Take over a verdict."""
         self.outcome, self.findings = verdict.outcome, verdict.findings
-        self.settle_seconds = verdict.settle_seconds
+        self.settle_seconds += verdict.settle_seconds
 
     @property
     def succeeded(self) -> bool:
@@ -105,7 +105,8 @@ class RunReport:
             parts += self._verification()
         elif failed := len(self.images) - len(done):
             parts.append(f'{failed} FAILED')
-        return f'Summary: {", ".join(parts)}'
+        settled = max((image.settle_seconds for image in done if image.succeeded), default=0.0)
+        return f'Summary: {", ".join(parts)}{settled_text(settled)}'
 
     def _network(self) -> list[str]:
         counts = [(self.requests.retries, 'retry', 'retries'),
@@ -118,8 +119,7 @@ class RunReport:
         failed = len(self.images) - len(verified) - len(unverified)
         parts = [f'{len(verified)}/{len(self.images)} verified']
         parts += [f'{len(unverified)} UNVERIFIED'] if unverified else []
-        settled = settled_text(max((image.settle_seconds for image in verified), default=0.0)).removeprefix(', ')
-        return parts + ([f'{failed} FAILED'] if failed else []) + ([settled] if settled else [])
+        return parts + ([f'{failed} FAILED'] if failed else [])
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole report for programs."""

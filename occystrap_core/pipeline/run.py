@@ -176,6 +176,7 @@ class Run:
                 if not self._joint.has(task):
                     copied()
         self._note(task.report, receipt)
+        task.report.settle_seconds = output.settle_seconds
         task.report.notes = [*task.report.notes, *selection_note(source), *image.notes, *layer_notes(source),
                              *output.notes]
         task.report.platforms, task.report.platforms_at_source = platforms_taken(source), platforms_there(source)

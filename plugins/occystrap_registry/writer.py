@@ -95,7 +95,7 @@ class RegistryOutput(ImageOutput):
             self._uploads.put(manifest.config, whole(image.config.raw))
         written, pushed = self._forms.put(manifest, image.config.raw, self._name, self._is_other)
         assert isinstance(written, Manifest)
-        self.rewritten, self.notes = written, self._forms.notes
+        self.rewritten, self.notes, self.settle_seconds = written, self._forms.notes, self._client.settle_seconds
         config = manifest.config
         documents = [pushed, Expectation('config', config.digest, config.digest, config.size)]
         self._disconnect()
@@ -109,7 +109,7 @@ class RegistryOutput(ImageOutput):
         """Push the index under its tag, after everything that it lists."""
         written, pushed = self._forms.put(index.index, None, self._name)
         assert isinstance(written, Index)
-        self.rewritten, self.notes = written, self._forms.notes
+        self.rewritten, self.notes, self.settle_seconds = written, self._forms.notes, self._client.settle_seconds
         self._disconnect()
         return replace(index, index=written).receipt(self.location, [pushed], reference=self._address.reference)
 

@@ -38,6 +38,8 @@ class RegistryClient:
         self.address, self.settings = address, settings
         self.authentication = Authentication(address, self._ask_for_token, settings)
         self._connections = Connections(address, settings)
+        self.settle_seconds = 0.0
+        """How long the registry did not know the blobs of a manifest that it took in the end."""
         self._others: dict[str, RegistryClient] = {}
         """Clients of the registries that this one redirects to, by host."""
         self.endpoint = Endpoint.of(address.host, address.insecure, settings)

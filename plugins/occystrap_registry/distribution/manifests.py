@@ -82,15 +82,17 @@ def _exists(client: RegistryClient, name: str, document: Manifest | Index) -> bo
 def _push(client: RegistryClient, name: str, document: Manifest | Index) -> None:
     headers = {'Content-Type': document.media_type, 'Content-Length': str(len(document.raw))}
     address = client.address
-    settle = SettleTime(client.settings)
+    settle, waited = SettleTime(client.settings), 0.0
     while True:
         reply = client.fetch('PUT', address.manifest(name), address.push_scope, headers, whole(document.raw))
         if reply.status < 400 or not _NOT_YET & set(error_codes(reply)) or not settle.again():
             break
+        waited = settle.passed
     if reply.status not in (200, 201, 202, 204):
         named = address.name_of(Digest(name) if ':' in name else name)
         failure = client.failure(reply, f'{named}: the registry refuses the manifest')
         raise ManifestRefused(str(failure)) if _is_about_form(reply) else failure
+    client.settle_seconds = max(client.settle_seconds, waited)
     stored = reported_digest(reply.headers)
     if stored and stored != Digest.of(document.raw, stored.algorithm):
         raise OutputError(f'{address.host} stored the manifest as {stored}, expected {document.digest}')

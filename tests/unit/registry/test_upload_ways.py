@@ -253,3 +253,27 @@ def test_broken_connections_then_refusals_are_one_error(last: Say, registry: Reg
         next(said, last) if asked.method == 'PUT' else Say(405) if asked.method == 'PATCH' else None)
     with pytest.raises(ServiceError, match=registry.server.host):
         registry.put(BLOB)
+
+
+@pytest.mark.parametrize('place', ['http://169.254.169.254/up', 'http://metadata.google.internal/up', 'file:///up'])
+@pytest.mark.parametrize('method', ['POST', 'PATCH', 'PUT'])
+def test_no_body_goes_where_clouds_keep_secrets(method: str, place: str, registry: Registry) -> None:
+    def quirk(asked: Asked) -> Say | None:
+        if method == 'PATCH' and asked.method == 'PUT' and asked.body:
+            return Say(405)
+        return Say(307, headers=[('Location', place)]) if asked.method == method else None
+    registry.quirk = quirk
+    with pytest.raises(ServiceError):
+        registry.put(BLOB)
+
+
+@pytest.mark.parametrize('status', [301, 302, 303, 307, 308])
+def test_a_secret_for_a_token_is_not_sent_on(status: int, server: Scripted) -> None:
+    with Scripted({'POST /token': Say(200, b'{"token": "stolen"}')}) as elsewhere:
+        server.routes |= {
+            'GET /x': Say(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{server.host}/token"')]),
+            'GET /token': Say(405),
+            'POST /token': Say(status, headers=[('Location', f'http://{elsewhere.host}/token')])}
+        with pytest.raises(ServiceError):
+            client_of(server.host, Settings(timeout=5.0, retries=0), ('me', 'canary')).fetch('GET', '/x', '')
+        assert server.heard('POST', '/token') and not elsewhere.asked
