@@ -6,6 +6,7 @@ from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
 
@@ -52,6 +53,14 @@ class ImageInput(ABC):
         Called after `references`. An image goes once to a destination that does not keep its name.
         """
         return reference
+
+    def present_digest(self, reference: Reference) -> Digest | None:
+        """Return the digest that the name has at the source now; None if that takes reading the image.
+
+        That of the manifest or index, or, where the source has none, the image ID. Called before `open`, on the same
+        threads, to find out whether the image of an earlier run is still the source's. Raises as `open` does.
+        """
+        return None
 
     def place(self, reference: Reference) -> Place | None:
         """Return the place of an image, in the form that an output of the same kind gives it; None if unknown.

@@ -61,7 +61,10 @@ def verify_level(given: str | None) -> VerifyLevel:
               help='Overwrite a file that is no image archive, or, with --receipt, that holds no receipts; replace '
               'unpacked files that were changed since they were written.')
 @click.option('--resume', type=click.Path(dir_okay=False), metavar='FILE',
-              help='Skip images that, by this receipt file of an earlier run, are still there.')
+              help='Skip images that, by this receipt file of an earlier run, are still there, and still what the '
+              'source has.')
+@click.option('--refresh/--no-refresh', default=True,
+              help='With --resume: ask the source what each name means now, or skip that.')
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
               help='File that keeps the results of filters and compression for later runs.')
@@ -102,7 +105,7 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
     read = EarlierRun(() if first else read_receipts(earlier, cut=True))
     with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=quiet), receipts, read, options['fail_fast'],
-                  options['layer_cache'])
+                  options['layer_cache'], options['refresh'])
         return run.process(source, destination, options['filters'])
 
 

@@ -33,6 +33,8 @@ class ImageReport:
     seconds: float = 0.0
     done_before: bool = False
     """Whether an earlier run copied the image and it is still there."""
+    source_asked: bool = True
+    """Whether an image that was done before is what the source has now."""
     settle_seconds: float = 0.0
     """How long the destination did not show all that was written, 0 if it did at once."""
     verb: str = 'copied'
@@ -56,10 +58,11 @@ class ImageReport:
         if self.failure:
             return f'{self.reference} FAILED: {self.failure}'
         fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else self.verb
-        before = ', done before' if self.done_before else ''
-        before += settled_text(self.settle_seconds)
-        return (f'{self.reference} {self.layers} layers {size_text(self.size)} {self.seconds:.1f}s '
-                f'{fate.upper() if self.outcome is Outcome.UNVERIFIED else fate}{before}')
+        before = 'unchanged, ' if self.done_before and self.source_asked else ''
+        behind = ', done before, source not asked' if self.done_before and not self.source_asked else ''
+        return (f'{self.reference} {self.layers} layers {size_text(self.size)} {self.seconds:.1f}s {before}'
+                f'{fate.upper() if self.outcome is Outcome.UNVERIFIED else fate}{behind}'
+                f'{settled_text(self.settle_seconds)}')
 
     def to_json(self) -> dict[str, Any]:
         """Return the image's part of the JSON report."""
@@ -69,7 +72,8 @@ class ImageReport:
             'manifest_digest': self.receipt.manifest_digest if self.receipt else None,
             'evidence': self.receipt.evidence.value if self.receipt else None,
             'outcome': self.outcome.value if self.outcome else None, 'failure': self.failure or None,
-            'seconds': round(self.seconds, 3), 'done_before': self.done_before, 'notes': list(self.notes),
+            'seconds': round(self.seconds, 3), 'done_before': self.done_before,
+            **({'source_asked': self.source_asked} if self.done_before else {}), 'notes': list(self.notes),
             'findings': [{'severity': each.severity.value, 'item': each.item, 'message': each.message}
                          for each in self.findings],
             **({'settle_seconds': round(self.settle_seconds, 3)} if self.settle_seconds else {}),
@@ -99,8 +103,10 @@ class RunReport:
         done = [image for image in self.images if not image.failure]
         parts = [f'{len(done)}/{len(self.images)} images', f'{sum(image.layers for image in done)} layers',
                  size_text(sum(image.size for image in done)), f'{self.seconds:.1f}s', *self._network()]
-        if before := sum(image.done_before for image in done):
-            parts.append(f'{before} done before')
+        if unchanged := sum(image.done_before and image.source_asked for image in done):
+            parts.append(f'{unchanged} unchanged')
+        if before := sum(image.done_before and not image.source_asked for image in done):
+            parts.append(f'{before} done before (source not asked)')
         if self.level is not VerifyLevel.NONE:
             parts += self._verification()
         elif failed := len(self.images) - len(done):

@@ -38,8 +38,9 @@ _ABORTING = 1.3
 class Run:
     """What one invocation of `process` works with.
 
-    `earlier`: receipts of an interrupted run; images they prove are not copied again. `fail_fast`: begin no image after
-    one has failed. `layer_cache`: the file with results of filters and compression for layers.
+    `earlier`: receipts of an earlier run; images they prove are not copied again if, with `refresh`, they are still
+    what the source has. `fail_fast`: begin no image after one has failed. `layer_cache`: the file with results of
+    filters and compression for layers.
     """
 
     plugins: Plugins
@@ -50,6 +51,7 @@ class Run:
     earlier: EarlierRun = field(default_factory=EarlierRun)
     fail_fast: bool = False
     layer_cache: str | None = None
+    refresh: bool = True
     _only: bool = False
     _failed: threading.Event = field(default_factory=threading.Event)
     _at_work: dict[int, Abortion] = field(default_factory=dict)
@@ -220,7 +222,7 @@ class Run:
             report.failure = f'copied, but {error}'
 
     def _is_there(self, task: ImageTask) -> bool:
-        """Return whether an earlier run's receipt for this image still holds; the image is then reported as done."""
+        """Return whether an earlier run's receipt for this image still holds; it is then reported as unchanged."""
         if not self.earlier:
             return False
         found = self._joint.if_all(task, self._found)
@@ -230,7 +232,7 @@ class Run:
         self._note(task.report, receipt)
         layers = receipt.of_kind('layer')
         task.report.layers, task.report.size = len(layers), sum(layer.size for layer in layers)
-        task.report.done_before = True
+        task.report.done_before, task.report.source_asked = True, self.refresh
         if self.level is not VerifyLevel.NONE:
             task.report.judged(verdict)
         return True
@@ -238,7 +240,7 @@ class Run:
     def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
         """Return the receipt of an earlier run that still holds, and its verdict."""
         receipt = self.earlier.find(task.source, task.output.location)
-        if receipt is None:
+        if receipt is None or (self.refresh and not _is_current(task, receipt)):
             return None
         level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
         verdict = verify_receipt(self.plugins, receipt, level, task.settings.settled())
@@ -282,6 +284,16 @@ def _tell_filters(image: Content | None) -> None:
     for each in all_contents(image) if image else ():
         if isinstance(each, Image):
             each.copied()
+
+
+def _is_current(task: ImageTask, receipt: Receipt) -> bool:
+    """Return whether the image of a receipt is the one that the source has now; raises as opening it does.
+
+    An image that only reading can tell is not, and neither is one with referrers, which may have become more.
+    """
+    if task.images.location.options.get('referrers'):
+        return False
+    return task.images.present_digest(task.reference) in (receipt.source_digest or receipt.image_id, receipt.image_id)
 
 
 def _add_leftovers(copies: Iterable[Future[None]], reason: BaseException) -> None:

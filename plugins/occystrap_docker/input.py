@@ -3,7 +3,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, Place, Settings
-from occystrap_core.oci import Excluded, Reference
+from occystrap_core.oci import Digest, Excluded, Reference
 from occystrap_core.tar import SequentialImage
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.daemon.selection import NamePattern, matching
@@ -55,6 +55,10 @@ class DockerInput(ImageInput):
     def open(self, reference: Reference) -> Image:
         """Return the image, with its ID and its layers' digests from the daemon."""
         return DaemonImage(*self._found(reference), self._daemon)
+
+    def present_digest(self, reference: Reference) -> Digest:
+        """Return the image ID."""
+        return self._found(reference)[1].id
 
     def location_of(self, reference: Reference) -> Location:
         """Return the location of an image that matches the pattern."""

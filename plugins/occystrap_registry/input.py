@@ -6,9 +6,9 @@ from functools import partial
 from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place, Settings,
 )
-from occystrap_core.oci import Excluded, Reference, has_glob
+from occystrap_core.oci import Digest, Excluded, Reference, has_glob
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.documents import get_manifest
+from occystrap_registry.distribution.documents import get_manifest, present_digest
 from occystrap_registry.distribution.referrers import referring_to
 from occystrap_registry.distribution.repository import RepositoryStore
 from occystrap_registry.distribution.selection import matching, not_excluded
@@ -43,6 +43,15 @@ class RegistryInput(ImageInput):
             return self._other(reference).open(reference)
         try:
             return self._open(reference)
+        except (InvalidImage, ImageNotFound) as error:
+            raise _named(error, reference) from None
+
+    def present_digest(self, reference: Reference) -> Digest | None:
+        """Return the digest of the manifest or index, by a HEAD request."""
+        if reference.repository != self._address.reference.repository:
+            return self._other(reference).present_digest(reference)
+        try:
+            return present_digest(self._client, reference.digest or reference.tag)
         except (InvalidImage, ImageNotFound) as error:
             raise _named(error, reference) from None
 

@@ -96,8 +96,8 @@ def test_one_file_for_receipts_and_for_resuming(host: str, tmp_path: Path) -> No
     file, place = tmp_path / 'done', f'layout://{tmp_path}/out'
     (tmp_path / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in NAMES))
     first = run('process', f'list://{tmp_path}/list', place, '--receipt', file, '--resume', file)
-    assert 'done before' not in first.err
-    assert '2 done before' in run('process', f'list://{tmp_path}/list', place, '--receipt', file, '--resume', file).err
+    assert ' unchanged' not in first.err
+    assert '2 unchanged' in run('process', f'list://{tmp_path}/list', place, '--receipt', file, '--resume', file).err
     assert len(file.read_text().splitlines()) == 2
     assert 'cannot read the receipt' in run('process', f'list://{tmp_path}/list', place, '--resume', tmp_path / 'no',
                                             code=2).err

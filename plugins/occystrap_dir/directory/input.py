@@ -58,6 +58,11 @@ class DirInput(ImageInput):
         """Return the directory, with the image's name in it."""
         return Place.at(self._root, str(named_as(reference)), reference.host)
 
+    def present_digest(self, reference: Reference) -> Digest:
+        """Return the digest of the config: the image ID."""
+        with set_error_rule('config'):
+            return self._config(saved_image(self._root, self._chosen[reference]).config).digest
+
     def location_of(self, reference: Reference) -> Location:
         """Return the location of one of several images, by its name and tag."""
         choice = self._chosen[reference]

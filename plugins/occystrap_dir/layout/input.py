@@ -8,8 +8,8 @@ from occystrap_core import (
 )
 from occystrap_core.files import prefix_errors, set_error_rule
 from occystrap_core.oci import (
-    LAYOUT_FILE, MANIFEST_CAP, REF_NAME, Descriptor, Index, LayoutEntries, LayoutReferrers, Reference, entry_name,
-    require_version, select_entry,
+    LAYOUT_FILE, MANIFEST_CAP, REF_NAME, Descriptor, Digest, Index, LayoutEntries, LayoutReferrers, Reference,
+    entry_name, require_version, select_entry,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
@@ -57,6 +57,11 @@ class LayoutInput(ImageInput):
         asked = self._place.tag or self.location.options['image'] if len(self._chosen) == 1 else ''
         given = '' if self._place.digest else asked or reference.familiar
         return Place.at(self._place.root, self._name(reference) or given)
+
+    def present_digest(self, reference: Reference) -> Digest | None:
+        """Return the digest in index.json, None for an image of several entries."""
+        entries = self._chosen[reference]
+        return entries[0].digest if len(entries) == 1 else None
 
     def location_of(self, reference: Reference) -> Location:
         """Return the location of one of several images: by its name in the layout, or its digest."""

@@ -1,7 +1,7 @@
 """Manifests and configs: fetched completely, with a size limit, checked against their digests."""
 import re
 
-from occystrap_core import ImageNotFound, InvalidImage, OccystrapError, ServiceError
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, OccystrapError, ServiceError
 from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import (
     MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, media_types, parse_json, parse_manifest_or_index,
@@ -54,6 +54,20 @@ def find_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as
         return found._replace(served_as=served_as)
     except InvalidImage as error:
         raise error.renamed(f'{name}: {error}') from None
+
+
+def present_digest(client: RegistryClient, tag_or_digest: str | Digest) -> Digest:
+    """Return the digest of the manifest that a name means now; raises as `get_manifest` does.
+
+    HEAD is counted as no pull by registries that limit these; where it does not give the digest, the manifest is read.
+    """
+    try:
+        address = client.address
+        reply = client.fetch('HEAD', address.manifest(tag_or_digest), address.pull_scope, {'Accept': ACCEPT})
+        digest = reported_digest(reply.headers) if reply.status == 200 else None
+    except AccessDenied:  # some registries never allow HEAD
+        digest = None
+    return digest or get_manifest(client, tag_or_digest).digest
 
 
 def fetch_manifest(client: RegistryClient, tag_or_digest: str | Digest, scope: str) -> Reply:

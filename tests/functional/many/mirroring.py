@@ -33,8 +33,8 @@ def counted(result: CommandResult, what: str) -> int:
 
 
 def counted_before(result: CommandResult) -> int:
-    """Return how many images the summary counts as done by an earlier run."""
-    found = re.search(r', (\d+) done before\b', result.err.splitlines()[-1])
+    """Return how many images the summary counts as unchanged since an earlier run."""
+    found = re.search(r', (\d+) unchanged\b', result.err.splitlines()[-1])
     return int(found[1]) if found else 0
 
 

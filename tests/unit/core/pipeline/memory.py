@@ -85,6 +85,9 @@ class MemoryInput(ImageInput):
     def location_of(self, reference: Reference) -> Location:
         return self.location.with_path(reference.repository)
 
+    def present_digest(self, reference: Reference) -> Digest | None:
+        return IMAGES[reference.repository]().config.digest
+
     def open(self, reference: Reference) -> Image:
         return IMAGES[reference.repository]()
 

@@ -148,7 +148,7 @@ def test_images_verified_by_an_earlier_run_are_not_copied_again(tmp_path: Path) 
     again.close()
     assert report.succeeded and [image.done_before for image in report.images] == [True, False, False]
     assert [len(SHELVES[f'to-{name}'].images) for name in ('one', 'two', 'three')] == [1, 2, 1]
-    assert report.summary().endswith('1 done before, 3/3 verified')
+    assert report.summary().endswith('1 unchanged, 3/3 verified')
     assert len(read_receipts(str(tmp_path / 'receipts'))) == 3
 
 

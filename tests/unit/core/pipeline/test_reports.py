@@ -65,8 +65,9 @@ def run(source: str, destination: str = 'memory://shelf', level: VerifyLevel = V
     (ImageReport('a:b', 'x', outcome=Outcome.VERIFIED), 'a:b 0 layers 0 B 0.0s verified'),
     (ImageReport('a:b', 'x', outcome=Outcome.FAILED), 'a:b 0 layers 0 B 0.0s FAILED'),
     (ImageReport('a:b', 'x', outcome=Outcome.UNVERIFIED), 'a:b 0 layers 0 B 0.0s UNVERIFIED'),
-    (ImageReport('a:b', 'x', outcome=Outcome.VERIFIED, done_before=True),
-     'a:b 0 layers 0 B 0.0s verified, done before'),
+    (ImageReport('a:b', 'x', outcome=Outcome.VERIFIED, done_before=True), 'a:b 0 layers 0 B 0.0s unchanged, verified'),
+    (ImageReport('a:b', 'x', outcome=Outcome.VERIFIED, done_before=True, source_asked=False),
+     'a:b 0 layers 0 B 0.0s verified, done before, source not asked'),
     (ImageReport('a:b', 'x', outcome=Outcome.VERIFIED, failure='why'), 'a:b FAILED: why')])
 def test_the_line_of_an_image(image: ImageReport, line: str) -> None:
     assert image.line() == line
@@ -110,7 +111,9 @@ def test_the_end_of_a_summary(level: VerifyLevel, images: list[Outcome | None], 
 def test_images_done_before_are_counted() -> None:
     images = [ImageReport('a', 'x', done_before=True), ImageReport('b', 'x'), ImageReport('c', 'x', done_before=True,
                                                                                           failure='why')]
-    assert ', 1 done before, ' in RunReport(VerifyLevel.NONE, RequestStats(), images).summary()
+    assert ', 1 unchanged, ' in RunReport(VerifyLevel.NONE, RequestStats(), images).summary()
+    images[0].source_asked = False
+    assert ', 1 done before (source not asked), ' in RunReport(VerifyLevel.NONE, RequestStats(), images).summary()
 
 
 def test_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:

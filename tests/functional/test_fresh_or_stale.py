@@ -1,0 +1,99 @@
+"""--resume asks the source what each name means now: nothing that has moved since is called current."""
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from occystrap_core import Settings
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandResult
+from tests.unit.registry.images import push
+from tests.unit.registry.several import manifest_at
+
+NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1']
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    with RegistryServer(tmp_path / 'registry') as server:
+        for name in NAMES:
+            push(server.host, Settings(), sample_image(name, variant=name), name)
+        (tmp_path / 'list').write_text(''.join(f'registry://{server.host}/{name}\n' for name in NAMES))
+        yield server.host
+
+
+def night(path: Path, *more: str, code: int = 0, destination: str = 'layout://{}/mirror') -> CommandResult:
+    """Run the mirror once more, with its file of receipts."""
+    done = path / 'done'
+    result = run_here('process', f'list://{path}/list', destination.format(path), '--receipt', done, '--resume', done,
+                      '-O', 'json', *more)
+    result.assert_code(code)
+    return result
+
+
+def unchanged(result: CommandResult) -> list[str]:
+    return [image['reference'].partition('/')[2] for image in result.json()['images'] if image['done_before']]
+
+
+@pytest.mark.parametrize('destination', ['layout://{}/mirror', 'dir://{}/mirror?unique_names=true',
+                                         'mounts://{}/mirror'])
+def test_only_what_moved_is_copied(destination: str, host: str, tmp_path: Path) -> None:
+    assert unchanged(night(tmp_path, destination=destination)) == []
+    result = night(tmp_path, destination=destination)
+    assert unchanged(result) == NAMES and result.err.splitlines()[-1].endswith('3 unchanged, 3/3 verified')
+    push(host, Settings(), sample_image(NAMES[1], variant='moved'), NAMES[1])
+    result = night(tmp_path, destination=destination)
+    assert unchanged(result) == [NAMES[0], NAMES[2]] and '2 unchanged, 3/3 verified' in result.err
+    assert unchanged(night(tmp_path, destination=destination)) == NAMES
+
+
+def test_a_name_that_vanished_fails(host: str, tmp_path: Path) -> None:
+    night(tmp_path)
+    httpx.delete(f'http://{host}/v2/other/tool/manifests/v1', trust_env=False, verify=False).raise_for_status()
+    result = night(tmp_path, code=1)
+    assert unchanged(result) == NAMES[:2] and 'other/tool:v1 does not exist' in result.err
+    assert unchanged(night(tmp_path, '--no-refresh')) == NAMES
+
+
+def test_without_asking_the_old_image_is_taken_and_said_so(host: str, tmp_path: Path) -> None:
+    night(tmp_path)
+    push(host, Settings(), sample_image(NAMES[0], variant='moved'), NAMES[0])
+    result = night(tmp_path, '--no-refresh')
+    assert unchanged(result) == NAMES and '3 done before (source not asked)' in result.err
+    assert not any(image['source_asked'] for image in result.json()['images'])
+    assert unchanged(night(tmp_path)) == NAMES[1:]
+
+
+def test_an_unchanged_image_costs_one_request_at_the_source(host: str, tmp_path: Path) -> None:
+    first, again = night(tmp_path), night(tmp_path)
+    assert again.json()['requests'] == 1 + len(NAMES) < first.json()['requests']  # the first is for /v2/ or a login
+
+
+def test_an_unreachable_source_is_no_proof(tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / 'registry') as server:
+        push(server.host, Settings(), sample_image(NAMES[0]), NAMES[0])
+        (tmp_path / 'list').write_text(f'registry://{server.host}/{NAMES[0]}\n')
+        night(tmp_path)
+    result = run_here('process', f'list://{tmp_path}/list', f'layout://{tmp_path}/mirror', '--retries=0', '--resume',
+                      tmp_path / 'done')
+    result.assert_code(1)
+    assert 'unchanged' not in result.err
+
+
+def test_new_referrers_are_copied(host: str, tmp_path: Path) -> None:
+    """They leave the digest of the tag as it is."""
+    (tmp_path / 'list').write_text(f'registry://{host}/{NAMES[0]}?referrers=true\n')
+    night(tmp_path)
+    assert unchanged(night(tmp_path)) == []
+
+
+def test_a_layout_and_a_directory_are_asked_as_well(host: str, tmp_path: Path) -> None:
+    for kind in ('layout', 'dir'):
+        run_here('process', f'registry://{host}/{NAMES[0]}', f'{kind}://{tmp_path}/{kind}').assert_code(0)
+        (tmp_path / 'list').write_text(f'{kind}://{tmp_path}/{kind}\n')
+        assert unchanged(night(tmp_path)) == [] and len(unchanged(night(tmp_path))) == 1
+        run_here('process', f'registry://{host}/{NAMES[2]}', f'{kind}://{tmp_path}/{kind}').assert_code(0)
+    assert manifest_at(host, 'v1', 'other/tool').status_code == 200
