@@ -22,6 +22,8 @@ _CODES = {'BLOB_UNKNOWN', 'MANIFEST_BLOB_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST
 """Codes that tell of images (distribution-spec, Error codes); any service may have the others."""
 _STALE = (400, 401, 403, 404, 410)
 """Answers of storages to a signed URL that is not valid, or for a blob that is not there yet."""
+_STORED = re.compile('/(?:blobs|manifests)/')
+"""What registries redirect to a storage; other requests they redirect to web sites."""
 _XML_MESSAGE = re.compile(rb'<Error>.{0,400}?<Message>([^<]{1,400})', re.DOTALL)
 _RUN_OUT = (400, 403)
 """Answers of some registries to a token that has run out: ECR Public's, and GitHub's."""
@@ -99,7 +101,7 @@ class RegistryClient:
         while True:
             sent = self.authentication.header(scope)
             answer = self._send(method, url, headers, body, sent)
-            if method == 'GET' and not is_fresh and self._is_stale(answer):
+            if method == 'GET' and not is_fresh and _STORED.search(target) and self._is_stale(answer):
                 answer.close()
                 is_fresh = True
                 self.settings.requests.count(retries=1)

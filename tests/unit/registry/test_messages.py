@@ -157,3 +157,11 @@ def test_another_registry_that_breaks_off_leaves_no_answer_open(server: Scripted
         with pytest.raises(ServiceError):
             client.fetch('GET', '/v2/x', 'repository:x:pull')
         assert not client._connections._in_use
+
+
+@pytest.mark.parametrize('path', ['/v2/', '/v2/app/tags/list', f'/v2/app/referrers/{DESCRIPTOR.digest}'])
+def test_a_web_site_that_a_registry_redirects_to_is_asked_once(path: str, server: Scripted, settings: Settings) -> None:
+    with Scripted() as site:
+        server.routes[f'GET {path}'] = Say(302, headers=[('Location', f'http://{site.host}/about')])
+        assert client_of(server.host, settings).fetch('GET', path, '').status == 404
+        assert len(site.heard('GET', '/about')) <= (2 if path == '/v2/' else 1), 'once more for the scheme'
