@@ -56,7 +56,7 @@ class Profile:
     bad_token: Refusal | None = None
     """The answer to a token that is not good any more; None for a challenge."""
     denied = Refusal(401, 'UNAUTHORIZED', 'authentication required')
-    """The answer to who is logged in and may not, or to anybody where `challenges_anonymous` is off."""
+    """The body of answers with a challenge."""
 
     redirects_blobs = 0
     """The status of redirects to a storage that refuses an Authorization header."""
