@@ -21,7 +21,8 @@ class InputScheme(NamedTuple):
     """A scheme that images can be read from; `factory` names a class called with (location, settings).
 
     It returns an ImageInput or ImageList, and is called once for each source that is named (see ImageInput). `instead`
-    says what to do for who gives a scheme that is no destination as one.
+    says what to do for who gives a scheme that is no destination as one. `recognizes` returns, from the name and a look
+    at the directory alone, whether a path is that of an image of this scheme, for users who give no scheme.
     """
 
     name: str
@@ -30,6 +31,7 @@ class InputScheme(NamedTuple):
     help: str = ''
     aliases: Sequence[str] = ()
     instead: str = ''
+    recognizes: Callable[[str], bool] = lambda path: False
 
 
 class Many(NamedTuple):
@@ -56,7 +58,7 @@ class WriterScheme(NamedTuple):
     the same image at that place, if more than the path is another. `expects` are the kinds of expectation, besides
     layers, that every receipt of this scheme has: a receipt that lacks one is refused. `whole_indexes` returns whether
     indexes are copied to a location as they are, with all platforms, unless the user asks for one; its writer must have
-    `holds_indexes`.
+    `holds_indexes`. `suffix` ends the names of new files of this scheme, for users who give no scheme.
     """
 
     name: str
@@ -68,6 +70,7 @@ class WriterScheme(NamedTuple):
     reports_only: bool = False
     kept_receipts: str = ''
     moved: str = ''
+    suffix: str = ''
     expects: Sequence[str] = ()
     whole_indexes: Callable[[Location], bool] = lambda location: False
 

@@ -30,6 +30,7 @@ def parse_uri(text: str) -> WrittenUri:
     The path ends at the first `?`; a `?` or `%` in the path is written %3F or %25.
     """
     scheme, separator, rest = text.partition('://')
+    scheme = scheme.lower()  # RFC 3986, 3.1
     if not separator or not _SCHEME.fullmatch(scheme):
         raise UsageError(f'{redact(text)!r} is not a URI of the form scheme://path?option=value')
     path, _, query = rest.partition('?')

@@ -16,8 +16,22 @@ _OWN = {declaration.name: declaration for declaration in (
                        'Show platform, digests, layers and history of an image.'),
     CommandDeclaration('search', 'occystrap_core.cli.search:search', 'Find files in the layers of images.'),
     CommandDeclaration('check', 'occystrap_core.cli.check:check', 'Check images against the rules of their format.'),
+    CommandDeclaration('help', 'occystrap_core.cli.help_command:help_command', 'Show the help of a command.'),
     CommandDeclaration('plugins', 'occystrap_core.cli.list_plugins:plugins', 'List plugins, schemes, filters.'),
 )}
+
+
+_ELSEWHERE = {
+    **dict.fromkeys(('copy', 'cp', 'pull', 'push', 'save', 'load', 'sync', 'mirror', 'export', 'import', 'download'),
+                    'occystrap process SOURCE DEST does that'),
+    **dict.fromkeys(('unpack', 'extract', 'mount'), 'occystrap process SOURCE oci://DIRECTORY does that, or mounts://'),
+    **dict.fromkeys(('inspect', 'show', 'manifest', 'config', 'digest', 'history'), 'occystrap info SOURCE does that'),
+    **dict.fromkeys(('find', 'grep'), 'occystrap search SOURCE GLOB does that'),
+    **dict.fromkeys(('lint', 'validate'), 'occystrap check SOURCE does that'),
+    **dict.fromkeys(('ls', 'list', 'catalog'), 'occystrap tags registry://HOST does that, or occystrap images'),
+    'version': 'occystrap --version does that',
+}
+"""What the commands of other programs are called here."""
 
 
 class LazyGroup(click.Group):
@@ -46,8 +60,9 @@ class LazyGroup(click.Group):
         """Return the command to run; raises a usage error that suggests the nearest name."""
         if args and args[0] not in _OWN and args[0] not in self._declarations(context):
             from occystrap_core.errors import nearest
-            raise click.UsageError(f'unknown command {args[0]!r}{nearest(args[0], self.list_commands(context))}',
-                                   context)
+            known = _ELSEWHERE.get(args[0])
+            hint = f': {known}' if known else nearest(args[0], self.list_commands(context))
+            raise click.UsageError(f'unknown command {args[0]!r}{hint}', context)
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

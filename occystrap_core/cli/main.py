@@ -12,7 +12,7 @@ from occystrap_core.cli.group import occystrap
 from occystrap_core.cli.signals import Interrupted, Signals
 from occystrap_core.errors import Cancelled, OccystrapError, system_text
 from occystrap_core.plugins.blame import unexpected
-from occystrap_core.terminal import guard_streams, print_last_line, print_message
+from occystrap_core.terminal import guard_streams, print_last_line, print_lines, print_message
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -38,6 +38,9 @@ def _run(arguments: list[str]) -> int:
         code = int(occystrap.main(arguments, 'occystrap', standalone_mode=False, obj=shared) or 0)
         sys.stdout.flush()
         return code
+    except click.exceptions.NoArgsIsHelpError as error:
+        print_lines(error.format_message().splitlines())
+        return error.exit_code
     except click.ClickException as error:
         return _report_usage(error)
     except click.Abort:

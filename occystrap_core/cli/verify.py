@@ -1,4 +1,5 @@
 """The command `verify`: checks a destination against the receipts of an earlier run, without the source."""
+import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,6 +20,7 @@ from occystrap_core.pipeline.moved_receipts import receipts_at, receipts_beside
 from occystrap_core.pipeline.receipt_file import read_receipts, require_digest
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import destination_location
 from occystrap_core.settings import Settings, VerifyLevel, default_jobs
 from occystrap_core.verification.receipt import KeptReceipts, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Severity
@@ -88,6 +90,8 @@ def _described(receipt: Receipt) -> ImageReport:
 
 def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> KeptReceipts:
     """Return the receipts in a file, or those that a destination keeps; raises UsageError if there are none."""
+    if '://' not in target and os.path.isdir(target):
+        target = str(destination_location(plugins, os.path.abspath(target)))
     if '://' not in target:
         if expect:
             require_digest(target, expect)

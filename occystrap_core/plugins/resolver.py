@@ -1,4 +1,5 @@
 """Resolving what a user wrote (URIs, filters) to inputs, filters and outputs of plugins."""
+import os
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -8,20 +9,63 @@ from occystrap_core.api.image_list import ImageList
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme, load
-from occystrap_core.api.uri import Location, parse_filter, parse_uri
+from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri
+from occystrap_core.api.uri import Location, parse_filter, parse_uri, redact
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
 
 
-def source_location(plugins: Plugins, uri: str) -> Location:
-    """Return the location of a source; raises UsageError for a bad URI, an unknown scheme or option."""
-    return _location(plugins.find(InputScheme, parse_uri(uri).scheme), uri)
+def source_location(plugins: Plugins, written: str) -> Location:
+    """Return the location of a source: a URI, the name of an image in a registry, or a path.
+
+    Raises UsageError for a bad URI, an unknown scheme or option, and for a path at which no image is recognized.
+    """
+    uri = written if '://' in written else _source_uri(plugins, written)
+    return _location(plugins.find(InputScheme, _scheme(uri)), uri)
 
 
-def destination_location(plugins: Plugins, uri: str) -> Location:
+def destination_location(plugins: Plugins, written: str) -> Location:
     """Return the location of a destination; raises as `source_location` does."""
-    return _location(plugins.find(WriterScheme, parse_uri(uri).scheme), uri)
+    uri = written if '://' in written else _destination_uri(plugins, written)
+    return _location(plugins.find(WriterScheme, _scheme(uri)), uri)
+
+
+def _scheme(uri: str) -> str:
+    written = parse_uri(uri)
+    if written.scheme in ('http', 'https'):
+        raise UsageError(f'{written.scheme}:// names no image: write registry://{redact(written.path)}')
+    return written.scheme
+
+
+def _source_uri(plugins: Plugins, text: str) -> str:
+    path = text.partition('?')[0]
+    if not is_path(text):
+        if os.path.exists(path):
+            raise UsageError(f'{path} is here, and is the name of an image: write ./{text} or {registry_uri(text)}')
+        return registry_uri(text)
+    if scheme := _recognized(plugins, path):
+        return path_uri(scheme, text)
+    raise UsageError(f'{path} is no image that is recognized' if os.path.lexists(path) else f'there is no file {path}')
+
+
+def _destination_uri(plugins: Plugins, text: str) -> str:
+    path = text.partition('?')[0]
+    if is_path(text):
+        named = [each.name for _, each in plugins.declared(WriterScheme) if each.suffix and path.endswith(each.suffix)]
+        if scheme := _recognized(plugins, path) or next(iter(named), ''):
+            return path_uri(scheme, text)
+        raise UsageError(f'{path}: say in which format to write there, such as dir://{path} or layout://{path}')
+    if has_host(text):
+        return registry_uri(text)
+    raise UsageError(f'{text} does not say where to: give registry://HOST/{text}, docker://{text}, or a path in a '
+                     'format, such as layout://PATH')
+
+
+def _recognized(plugins: Plugins, path: str) -> str:
+    """Return the scheme of what is at a path, empty if none recognizes it."""
+    schemes = [each for _, each in plugins.declared(InputScheme) if each.recognizes(path)]
+    return max(schemes, key=lambda each: each.name).name if schemes else ''
 
 
 def takes_whole_indexes(plugins: Plugins, destination: Location) -> bool:

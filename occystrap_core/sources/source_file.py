@@ -1,37 +1,17 @@
 """Files that list images: read completely, within limits, all mistakes reported together."""
-import re
 import sys
 
-from occystrap_core.api.uri import parse_uri, redact
+from occystrap_core.api.short_names import registry_uri
+from occystrap_core.api.uri import parse_uri
 from occystrap_core.errors import UsageError
-from occystrap_core.oci.reference import Reference
-
-_LEFT_TO_THE_INPUT = re.compile(r'[*?\[@]')
-"""Characters of globs, credentials and digests, which only the input can interpret."""
 
 
 def source_uri(text: str) -> str:
-    """Return the URI for `text`; raises UsageError for malformed text.
-
-    A reference without a scheme is in a registry, one without a host on Docker Hub, as docker reads names.
-    """
-    if not text.isprintable():
-        raise UsageError(f'{redact(text)!r} has control characters')
-    if '://' in text:
+    """Return the URI for `text`, which may be the name of an image; raises UsageError for malformed text."""
+    if '://' in text and text.isprintable():
         parse_uri(text)
         return text
-    if re.search(r'\s', text):
-        raise UsageError(f'{redact(text)!r} is more than one reference')
-    uri = f'registry://{text}' if _has_host(text) else f'registry://docker.io/{text}'
-    path = parse_uri(uri).path
-    if not _LEFT_TO_THE_INPUT.search(path):
-        Reference.parse(path, with_host=True)
-    return uri
-
-
-def _has_host(text: str) -> bool:
-    first, slash, _ = text.partition('?')[0].partition('/')
-    return bool(slash) and (first == 'localhost' or any(mark in first for mark in '.:@'))
+    return registry_uri(text)
 
 
 CAP = 4 << 20

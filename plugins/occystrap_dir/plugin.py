@@ -1,4 +1,6 @@
 """The plugin's declarations, cheap to import; everything else is imported when it is used."""
+import os
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,15 @@ def _names_a_tag(location: 'Location') -> bool:
     return bool(location.options['tag']) or ':' in location.path.rpartition('/')[2]
 
 
+def _is_directory(path: str) -> bool:
+    return not _is_layout(path) and any(os.path.isfile(f'{path}/{name}') for name in ('manifest.json', 'catalog.json'))
+
+
+def _is_layout(path: str) -> bool:
+    above, slash, last = path.rpartition('/')
+    return any(os.path.isfile(f'{above}{slash}{name}/oci-layout') for name in (last, re.split('[:@]', last)[0]))
+
+
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
     """Return the sources."""
@@ -41,14 +52,15 @@ def register_inputs() -> Iterable[InputScheme]:
         'dir', 'occystrap_dir.directory.input:DirInput',
         [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
          Option('tag', STRING, None, 'which tag, of a directory that holds several')],
-        'a directory in the layout of docker save'),
+        'a directory in the layout of docker save', recognizes=_is_directory),
         InputScheme(
             'layout', 'occystrap_dir.layout.input:LayoutInput',
             [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
              Option('platform', STRING, None, 'what to take of an index: linux/arm64, a list with commas, or all '
                                               '(default: --platform)'),
              Option('referrers', BOOLEAN, False, 'include referrers of the image: signatures, SBOMs, attestations')],
-            'an OCI image layout in a directory: layout://PATH, layout://PATH:TAG, layout://PATH@DIGEST'),
+            'an OCI image layout in a directory: layout://PATH, layout://PATH:TAG, layout://PATH@DIGEST',
+            recognizes=_is_layout),
     ]
 
 

@@ -1,4 +1,5 @@
 """The plugin's declarations, cheap to import."""
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ def _is_oci(location: 'Location') -> bool:
     return bool(location.options['format'] == 'oci')
 
 
+def _is_file(path: str) -> bool:
+    return os.path.exists(path) and not os.path.isdir(path)
+
+
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
     """Return tar:// as a source."""
@@ -22,7 +27,7 @@ def register_inputs() -> Iterable[InputScheme]:
                '--platform)'),
         Option('referrers', OptionType.BOOLEAN, False,
                'include referrers of the image in an OCI archive: signatures, SBOMs, attestations'),
-    ], 'a docker archive or an OCI archive, compressed or not, or a pipe of one')]
+    ], 'a docker archive or an OCI archive, compressed or not, or a pipe of one', recognizes=_is_file)]
 
 
 @hookimpl
@@ -34,7 +39,7 @@ def register_writers() -> Iterable[WriterScheme]:
         Option('tag', help='the name:tag in the archive (default: the source\'s)'),
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                'with format=oci, for layers that have no blob yet'),
-    ], 'a docker archive of one image, or an OCI archive of many', whole_indexes=_is_oci,
+    ], 'a docker archive of one image, or an OCI archive of many', suffix='.tar', whole_indexes=_is_oci,
         many=Many(True, reason='an archive holds one image, but for one with format=oci and without a tag',
                   unless=lambda location: not _is_oci(location) or bool(location.options['tag'])))]
 

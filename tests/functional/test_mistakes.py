@@ -58,7 +58,7 @@ def one_line(result: CommandResult, code: int, *words: str) -> str:
 @pytest.mark.parametrize(('arguments', 'words'), [
     (['tra://sample.tar', 'dir://out'], ['tra://', "did you mean 'tar'"]),
     (['tar://sample.tar', 'layuot://out'], ['layuot://', "did you mean 'layout'"]),
-    (['sample.tar', 'dir://out'], ['sample.tar', 'scheme://path']),
+    (['sample.tar', 'dir://out'], ['sample.tar', 'write ./sample.tar']),
     (['tar://sample.tar?imgae=x', 'dir://out'], ['imgae', "did you mean 'image'"]),
     (['tar://sample.tar', 'dir://out?unique_names=perhaps'], ['unique_names', 'perhaps', 'true or false']),
     (['tar://sample.tar', 'dir://out', '-f', 'normalise-timestamps'], ["did you mean 'normalize-timestamps'"]),

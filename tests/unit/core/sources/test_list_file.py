@@ -46,7 +46,7 @@ def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_errors_in_one_line(tmp_path: Path) -> None:
-    text = 'host.example/a:1\nhost.example/App\nhost.example/a:1 host.example/b:1\nfine.example/x\nHTTP://x\na\x1b[2J'
+    text = 'host.example/a:1\nhost.example/App\nhost.example/a:1 host.example/b:1\nfine.example/x\n11x://x\na\x1b[2J'
     with pytest.raises(UsageError) as caught:
         entries_in(tmp_path, 'images.txt', text)
     said = str(caught.value)

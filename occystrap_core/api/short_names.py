@@ -1,0 +1,43 @@
+"""What users write instead of a URI: the name of an image, as for docker, or the path of a file or directory."""
+import re
+
+from occystrap_core.api.uri import parse_uri, redact
+from occystrap_core.errors import UsageError
+from occystrap_core.oci.reference import Reference
+
+_LEFT_TO_THE_INPUT = re.compile(r'[*?\[@]')
+"""Characters of globs, credentials and digests, which only the input can interpret."""
+_PATH = re.compile(r'\.{0,2}/.*|\.\.?', re.DOTALL)
+
+
+def is_path(text: str) -> bool:
+    """Return whether text is a path: it begins with `/`, `./` or `../`."""
+    return bool(_PATH.fullmatch(text))
+
+
+def path_uri(scheme: str, text: str) -> str:
+    """Return the URI of a path, which may have options behind a `?`."""
+    path, mark, options = text.partition('?')
+    return f'{scheme}://{path.replace("%", "%25")}{mark}{options}'
+
+
+def registry_uri(text: str) -> str:
+    """Return the URI of an image's name, without a host on Docker Hub, as docker reads names.
+
+    Raises UsageError for malformed text.
+    """
+    if not text.isprintable():
+        raise UsageError(f'{redact(text)!r} has control characters')
+    if re.search(r'\s', text):
+        raise UsageError(f'{redact(text)!r} is more than one reference')
+    uri = f'registry://{text}' if has_host(text) else f'registry://docker.io/{text}'
+    path = parse_uri(uri).path
+    if not _LEFT_TO_THE_INPUT.search(path):
+        Reference.parse(path, with_host=True)
+    return uri
+
+
+def has_host(text: str) -> bool:
+    """Return whether the name of an image begins with a host."""
+    first, slash, _ = text.partition('?')[0].partition('/')
+    return bool(slash) and (first == 'localhost' or any(mark in first for mark in '.:@'))
