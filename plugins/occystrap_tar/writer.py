@@ -119,7 +119,7 @@ class OciArchiveOutput(_ArchiveOutput):
         self._bundle.begin(self)
         name = _tag(self.location, image.reference)
         for each in self._bundle.present:
-            if name in each.names or self._bundle.names.isdisjoint(each.names):
+            if name in each.names or len(self._bundle.present) == 1 and self._bundle.names.isdisjoint(each.names):
                 self._spare_index(each)
         self._bundle.reserve(_known_blobs(image))
 
