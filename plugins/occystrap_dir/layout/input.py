@@ -1,6 +1,7 @@
 """Reading layout://: image layouts, of this and other programs."""
 import os
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 
 from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place, Settings,
@@ -47,8 +48,7 @@ class LayoutInput(ImageInput):
         found = read_selected(self._contents, selected)
         reader = IndexReader(self._contents, reference, self.settings)
         entries = selected if isinstance(selected, Index) else None
-        referrers = LayoutReferrers(self._contents.manifest, self._entries(), self._place.root)
-        wanted = referrers.of if self.location.options.get('referrers') else None
+        wanted = self._referrers.of if self.location.options.get('referrers') else None
         with prefix_errors(self._place.root):
             return reader.select(found, self._requested, wanted, entries=entries)
 
@@ -77,6 +77,10 @@ class LayoutInput(ImageInput):
         """Return the name of an image in index.json, empty if it has none."""
         named = [entry.annotations.get(REF_NAME) or entry_name(entry) for entry in self._chosen.get(reference, ())]
         return next(filter(None, named), '')
+
+    @cached_property
+    def _referrers(self) -> LayoutReferrers:
+        return LayoutReferrers(self._contents.manifest, self._entries(), self._place.root)
 
     def _entries(self) -> Sequence[Descriptor]:
         root = self._place.root
