@@ -1,6 +1,7 @@
 """Byte streams that check themselves: reading one to its end checks digest and size."""
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -39,7 +40,7 @@ class ByteStream:
         self._promised_digest, self._promised_size, self._what, self._rule = digest, size, what, rule
         self._hash = hashlib.new(digest.algorithm if digest else algorithm)
         self._update = (lambda data: None) if hashed else self._hash.update
-        self._hashed = hashed or (lambda: Digest.of_hash(self._hash))
+        self._hashed = hashed or partial(Digest.of_hash, self._hash)  # not of self: no circle
         self._observers: list[Callable[[int], None]] = []
         self._copies: list[Callable[[memoryview], object]] = []
         self.size = 0

@@ -1,10 +1,12 @@
 """Images of a run that become visible at their destination together, when the last of them has ended."""
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.errors import OccystrapError
 from occystrap_core.pipeline.image_copy import Abortion, writing_to
 from occystrap_core.pipeline.tasks import ImageTask
 
@@ -73,7 +75,8 @@ class JointImages(Generic[T]):
     def if_all(self, task: ImageTask, find: Callable[[ImageTask], T | None]) -> T | None:
         """Return what `find` returns for a task, but None if it returns that for another task of the group.
 
-        The whole group is replaced at its destination: if one of them must be copied, all of them must.
+        The whole group is replaced at its destination: if one of them must be copied, all of them must. So must they if
+        `find` fails for one, which is then said of that one when it is copied.
         """
         group = self._of.get(id(task.report))
         if group is None:
@@ -81,9 +84,10 @@ class JointImages(Generic[T]):
         with group.lock:
             if group.there is None:
                 group.there = {}
-                found = {id(each.report): find(each) for each in group.tasks}
-                if all(each is not None for each in found.values()):
-                    group.there = {key: each for key, each in found.items() if each is not None}
+                with suppress(OccystrapError):
+                    found = [(id(each.report), find(each)) for each in group.tasks]
+                    if all(each is not None for _, each in found):
+                        group.there = {key: each for key, each in found if each is not None}
             return group.there.get(id(task.report))
 
     def abort(self, reason: BaseException) -> None:
