@@ -9,7 +9,7 @@ from occystrap_core import (
 )
 from occystrap_core.files import prefix_errors, set_error_rule
 from occystrap_core.oci import (
-    INDEX_FILE, LayoutEntries, LayoutReferrers, Offer, Platform, Reference, has_glob, select_offers,
+    INDEX_FILE, Digest, LayoutEntries, LayoutReferrers, Offer, Platform, Reference, has_glob, select_offers,
 )
 from occystrap_tar.archive import docker_archive, oci_archive
 from occystrap_tar.archive.archive_copy import ReadableArchive
@@ -96,6 +96,14 @@ class TarInput(ImageInput):
         """Return the name of the image's config, or the digests of its entries: the same for all its names."""
         chosen = self._chosen[reference]
         return chosen.config if isinstance(chosen, ArchivedImage) else tuple(entry.digest for entry in chosen)
+
+    def present_digest(self, reference: Reference) -> Digest | None:
+        """Return the digest in index.json, or that in the name of a docker archive's config; None if there is no one.
+        """
+        chosen = self._chosen[reference]
+        if isinstance(chosen, ArchivedImage):
+            return chosen.config_digest
+        return chosen[0].digest if len(chosen) == 1 else None
 
     def place(self, reference: Reference) -> Place:
         """Return the file."""

@@ -3,8 +3,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
-    UsageError, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
+    Evidence, Expectation, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer,
+    Place, Receipt, Settings, UsageError, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
 from occystrap_core.files import ByteStream, output_errors
 from occystrap_core.oci import (
@@ -12,7 +12,7 @@ from occystrap_core.oci import (
     canonical, named_entry, names_of, referrer_of,
 )
 from occystrap_tar.archive.oci_archive import PresentImage
-from occystrap_tar.new_archive.destination_file import images_in
+from occystrap_tar.new_archive.destination_file import archive_at, images_in
 from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder
 from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 from occystrap_tar.new_archive.oci_bundle import OciBundle
@@ -85,7 +85,7 @@ class DockerArchiveOutput(_ArchiveOutput):
 
     def _spare_indexes(self) -> None:
         with output_errors(self.location.path):
-            for each in images_in(self.location.path):
+            for each in images_in(archive_at(self.location.path)):
                 self._spare_index(each)
 
 
@@ -144,10 +144,11 @@ class OciArchiveOutput(_ArchiveOutput):
         return blob and blob.region.size
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a blob from another archive of the run that has it."""
+        """Write a blob from another archive of the run that has it, or of many images from the one that is replaced."""
         descriptor = layer.descriptor
         assert descriptor
-        return self._layers.adopt(descriptor.digest, lambda stream: self._write(descriptor, stream), self._notes.append)
+        return self._layers.adopt(descriptor.digest, lambda stream: self._write(descriptor, stream), self._notes.append
+                                  ) or (self._from_earlier(descriptor) if self.deferred else None)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Write a blob to its place in the archive."""
@@ -193,6 +194,18 @@ class OciArchiveOutput(_ArchiveOutput):
         blob = self._bundle.write(descriptor.digest, descriptor.size, stream.chunks())
         self._layers.keep(stream.digest, blob.archive, blob.region)
         return blob.name
+
+    def _from_earlier(self, descriptor: Descriptor) -> WrittenLayer | None:
+        """Write a blob of the archive that is replaced; None if that has none, or a damaged one."""
+        try:
+            found = self._bundle.earlier(descriptor.digest, descriptor.size)
+            if found is None:
+                return None
+            with ByteStream(found, digest=descriptor.digest, size=descriptor.size) as stream:
+                name = self._write(descriptor, stream)
+        except (OSError, InvalidImage):
+            return None
+        return WrittenLayer(name, descriptor.digest, descriptor.size, Evidence.STREAMED)
 
     def _put(self, kind: str, document: Manifest | Index | ImageConfig) -> Expectation:
         """Write a small blob, unless it is there; return its expectation."""

@@ -31,10 +31,18 @@ def is_image_archive(path: str) -> bool:
         return _begins_as_one(block)
 
 
-def images_in(path: str) -> list[PresentImage]:
-    """Return the images in an OCI archive, none if there is none or it cannot be read; raises OSError."""
+def archive_at(path: str) -> Archive | None:
+    """Return the archive that is to be replaced, None if there is none or it cannot be read; raises OSError."""
     try:
-        return oci_archive.present_images(Archive(path)) if os.path.isfile(path) else []
+        return Archive(path) if os.path.isfile(path) else None
+    except ImageError:
+        return None
+
+
+def images_in(archive: Archive | None) -> list[PresentImage]:
+    """Return the images in an OCI archive, none if it has none or they cannot be read; raises OSError."""
+    try:
+        return oci_archive.present_images(archive) if archive else []
     except ImageError:
         return []
 

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from occystrap_core import Cancelled, OutputError, Settings
-from occystrap_core.files import output_errors
+from occystrap_core.files import Readable, output_errors
 from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Digest, blob_name, first_names
+from occystrap_tar.archive.members import Archive
 from occystrap_tar.archive.oci_archive import PresentImage
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder, Region
-from occystrap_tar.new_archive.destination_file import images_in
+from occystrap_tar.new_archive.destination_file import archive_at, images_in
 
 
 class Blob(NamedTuple):
@@ -30,6 +31,7 @@ class OciBundle:
         self._path, self._settings = path, settings
         self.names: set[str] = set()
         """The names of all images of the run, known before the first is written."""
+        self._earlier: Archive | None = None
         self.present: Sequence[PresentImage] = ()
         """The images in the archive that this one replaces."""
         self.notes: Sequence[str] = ()
@@ -51,7 +53,8 @@ class OciBundle:
         with self._lock:
             if self._archive is None:
                 with output_errors(self._path):
-                    self.present = images_in(self._path)
+                    self._earlier = archive_at(self._path)
+                    self.present = images_in(self._earlier)
                 self._spare_others()
                 archive = ArchiveBuilder(self._path, self._settings)
                 archive.begin(())
@@ -82,6 +85,12 @@ class OciBundle:
         """Return a blob that is there completely."""
         with self._lock:
             return self._blobs.get(blob_name(digest))
+
+    def earlier(self, digest: Digest, size: int) -> Readable | None:
+        """Open a blob of the archive that this one replaces, not checked; None if it has none of this size."""
+        with self._lock:
+            member = self._earlier and self._earlier.members.get(blob_name(digest))
+            return self._earlier.open(member) if self._earlier and member and member.size == size else None
 
     def write(self, digest: Digest, size: int, chunks: Iterable[memoryview]) -> Blob:
         """Write a blob, whose chunks raise an error unless they have this digest and size."""
@@ -133,7 +142,7 @@ class OciBundle:
 
     def _end(self) -> None:
         """Forget the archive: it is complete, or discarded."""
-        self._archive = None
+        self._archive = self._earlier = None
         self._writers, self._reserved, self._taken = set(), set(), set()
         self._places, self._blobs = {}, {}
 
