@@ -1,6 +1,7 @@
 """An OCI archive of many images: complete or not there, equal to a layout, read by others, and each image verified."""
 import json
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from occystrap_tar.writer import OciArchiveOutput
 from tests.functional.images import skopeo
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
+from tests.services.directories import service_directory
+from tests.services.requirements import require_program
 from tests.unit.registry.images import push
 from tests.unit.registry.several import document_at, manifest_at, put_artifact, put_many
 
@@ -120,6 +123,17 @@ def test_skopeo_reads_each_image_by_its_name(host: str, tmp_path: Path) -> None:
         assert found == json.loads(manifest_at(host, name.partition(':')[2], name.partition(':')[0]).content)
     raw = skopeo('inspect', '--raw', f'oci-archive:{tmp_path}/out.tar:{host}/many:v1')
     assert raw.encode() == manifest_at(host, 'v1').content
+
+
+def test_podman_pulls_one_by_its_name(host: str, tmp_path: Path) -> None:
+    bundle(tmp_path, host)
+    with service_directory('podman') as directory:
+        podman = [require_program('podman', 'podman'), '--root', f'{directory}/data', '--runroot', f'{directory}/run',
+                  '--storage-driver', 'vfs']
+        pulled = subprocess.run([*podman, 'pull', '-q', f'oci-archive:{tmp_path}/out.tar:{host}/team/app:v2'],
+                                capture_output=True, text=True)
+    config = json.loads(manifest_at(host, 'v2', 'team/app').content)['config']['digest']
+    assert pulled.stdout.strip() == config.removeprefix('sha256:'), pulled.stderr
 
 
 @pytest.mark.parametrize('jobs', ['1', '4'])
