@@ -9,11 +9,12 @@ from occystrap_core.api.image_input import ImageInput
 from occystrap_core.cli.common import common, common_options, load_plugins
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
-from occystrap_core.errors import UsageError
+from occystrap_core.errors import ImageError, ServiceError, UsageError
+from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.settings import Settings
-from occystrap_core.terminal import print_json, print_lines
+from occystrap_core.terminal import print_json, print_lines, print_message
 from occystrap_core.terminal_text import size_text
 
 
@@ -26,19 +27,23 @@ from occystrap_core.terminal_text import size_text
 def info(context: click.Context, /, source: str, platform: str | None, **network: Any) -> None:
     """Show the image at SOURCE: platform, digests, sizes, settings, and the step that made each layer.
 
-    No layer is read. Where SOURCE names several images, each is shown.
+    No layer is read. Of several images each is shown, also if another one cannot be read.
     """
     settings = Settings(debug=common(context).debug, **network_settings(network))
     described = _described(load_plugins(context), settings.choosing(platform) if platform else settings, source)
     if common(context).format == 'json':
         print_json({'images': described})
-        return
-    for number, image in enumerate(described):
-        print_lines([*([''] if number else []), *_lines(image)])
+    else:
+        for number, image in enumerate(each for each in described if 'failure' not in each):
+            print_lines([*([''] if number else []), *_lines(image)])
+    failed = [each for each in described if 'failure' in each]
+    for each in failed:
+        print_message(f'FAILED {each["reference"]}: {each["failure"]}')
+    context.exit(1 if failed else 0)
 
 
 def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[str, Any]]:
-    from occystrap_core.image.description import describe
+    """Return each image; of several, `failure` for one that cannot be read. Raises as opening the only image does."""
     described = []
     with ExitStack() as closing:
         closing.callback(settings.shared.close)
@@ -46,13 +51,24 @@ def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[s
         if not isinstance(opened, ImageInput):
             raise UsageError(f'{source} is a list: name an image, or a pattern of some')
         closing.callback(opened.close)
-        for reference in opened.references():
-            with opened.open(reference) as image:
-                if image.sequential:
-                    raise UsageError(f'{source} provides its metadata only together with all layers: copy the image '
-                                     'first, such as to tar://FILE')
-                described.append(describe(image))
+        references = list(opened.references())
+        for reference in references:
+            try:
+                described.append(_opened(opened, reference, source))
+            except (ImageError, ServiceError) as error:
+                if len(references) == 1:
+                    raise
+                described.append({'reference': str(reference), 'failure': str(error)})
     return described
+
+
+def _opened(images: ImageInput, reference: Reference, source: str) -> dict[str, Any]:
+    from occystrap_core.image.description import describe
+    with images.open(reference) as image:
+        if image.sequential:
+            raise UsageError(f'{source} provides its metadata only together with all layers: copy the image first, '
+                             'such as to tar://FILE')
+        return describe(image)
 
 
 def _lines(image: dict[str, Any], indent: str = '') -> Iterator[str]:

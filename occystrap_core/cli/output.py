@@ -33,7 +33,7 @@ _SHOWN = 20
 
 
 def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
-    """Show what went wrong, image by image, and the summary last; `evidence` adds the weakest kind of evidence."""
+    """Show what went wrong, image by image, and the summary last; `evidence` adds places and the weakest evidence."""
     if shared.format == 'json':
         print_json(report.to_json())
     for image in report.images:
@@ -42,6 +42,8 @@ def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
         _show_failed(report)
     elif report.images and report.images[0].failure:
         print_message(f'{report.images[0].destination}: error: {report.images[0].failure}')
+    if evidence:
+        print_message(f'Checked: {report.places()}')
     if evidence and any(image.receipt and image.receipt.evidence is Evidence.DESCRIPTOR for image in report.images):
         print_message('evidence: descriptor (some blobs were already there when the image was written; '
                       'their digests are taken from its manifest)')

@@ -53,10 +53,12 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
     if verify is VerifyLevel.NONE:
         raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: give --verify=fast or --verify=full')
     plugins = load_plugins(context)
-    kept = _kept(plugins, target, at, expect)
+    kept, written = _kept(plugins, target, at, expect)
     settings = Settings(jobs=jobs or default_jobs(), images=images, debug=common(context).debug,
                         **network_settings(network))
     report = verify_all(plugins, kept.receipts, verify, settings)
+    for image, before in zip(report.images, written):
+        image.written_to = before if before != image.destination else ''
     report.images += [_unproved(target, name, reason) for name, reason in kept.unproved]
     show(report, common(context), evidence=True)
     context.exit(0 if report.succeeded else 1)
@@ -88,15 +90,19 @@ def _described(receipt: Receipt) -> ImageReport:
                        sum(each.size for each in receipt.of_kind('layer')), receipt, notes=notes)
 
 
-def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> KeptReceipts:
-    """Return the receipts in a file, or those that a destination keeps; raises UsageError if there are none."""
+def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> tuple[KeptReceipts, Sequence[str]]:
+    """Return the receipts in a file, or those that a destination keeps, and where the former were written to.
+
+    Raises UsageError if there are none.
+    """
     if '://' not in target and os.path.isdir(target):
         target = str(destination_location(plugins, os.path.abspath(target)))
     if '://' not in target:
         if expect:
             require_digest(target, expect)
         receipts = read_receipts(target)
-        return KeptReceipts(receipts_at(plugins, receipts, at) if at else receipts_beside(target, receipts), ())
+        moved = receipts_at(plugins, receipts, at) if at else receipts_beside(target, receipts)
+        return KeptReceipts(moved, ()), [receipt.destination for receipt in receipts]
     if at or expect:
         raise UsageError(f'--{"at" if at else "expect"} is for a file of receipts: {redact(target)} is a destination')
     location = parse_uri(target)
@@ -104,7 +110,7 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
     kept: KeptReceipts = load(scheme.kept_receipts)(location) if scheme.kept_receipts else KeptReceipts((), ())
     if not kept.receipts and not kept.unproved:
         raise UsageError(f'{redact(target)} keeps no receipt: name the file that process --receipt wrote')
-    return kept
+    return kept, ()
 
 
 def _unproved(target: str, name: str, reason: str) -> ImageReport:

@@ -65,11 +65,12 @@ def select_offers(offers: Sequence[Offer[T]], name: str | None, place: str, how:
     """Return all images with all their names if `name` is None, those that it matches if it is a pattern, or the one
     called so.
 
-    An image without a name is known by its digest, except if it is the only one. Raises as `select_offer` does.
+    An image without a name, or with one that is no reference, is known by its digest, except if it is the only one and
+    has none. Raises as `select_offer` does.
     """
     if name is not None and has_glob(name):
-        found = [(offer.image, reference) for offer in offers for written, reference in offer.names.items()
-                 if matches_name(name, written, reference)]
+        found = [(offer.image, _distinct(offer, reference)) for offer in offers
+                 for written, reference in offer.names.items() if matches_name(name, written, reference)]
         if not found:
             raise ImageNotFound(f'{place} has no image that matches {name}; there is: {", ".join(map(str, offers))}')
         return found
@@ -90,9 +91,14 @@ def matches_name(pattern: str, name: str, reference: Reference) -> bool:
 
 
 def _all_names(offer: Offer[T]) -> Sequence[Reference]:
-    if offer.names:
-        return list(offer.names.values())
-    return [UNTAGGED._replace(digest=Digest.of_hex(offer.hex) if offer.hex else None)]
+    return [_distinct(offer, reference) for reference in offer.names.values() or [UNTAGGED]]
+
+
+def _distinct(offer: Offer[T], reference: Reference) -> Reference:
+    """Return the reference, with the digest if it would else be that of each image whose name is none."""
+    if reference != UNTAGGED or not offer.hex:
+        return reference
+    return UNTAGGED._replace(digest=Digest.of_hex(offer.hex))
 
 
 def find_offers(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:

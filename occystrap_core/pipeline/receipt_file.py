@@ -18,6 +18,8 @@ from occystrap_core.verification.results import Outcome
 _CAP = 1 << 30
 _NAME_CAP = 200
 _ABANDONED = re.compile(r'[0-9a-f]{16}\.partial')
+WHOLE = ' --platform=all'
+"""What a receipt's source has if an index was to be copied as a whole."""
 _BEGINNING = b'{"receipt": '
 
 
@@ -269,9 +271,13 @@ class EarlierRun:
     def find(self, source: str, destination: Location) -> Receipt | None:
         """Return the receipt of the image of `source` (a URI with what was requested of it) at `destination`, or None.
 
-        The source is not read: if a tag has moved since, the next run without --resume notices.
+        Receipts of earlier versions, which took one platform where nothing was said, stand for the whole of what a name
+        meant only if that was copied as it was. The source is not asked here.
         """
-        receipt = self._receipts.get((source, destination.scheme, destination.path,
-                                      tuple(sorted(destination.given.items()))))
+        rest = destination.scheme, destination.path, tuple(sorted(destination.given.items()))
+        receipt = self._receipts.get((source, *rest))
+        if receipt is None and source.endswith(WHOLE):
+            old = self._receipts.get((source.removesuffix(WHOLE), *rest))
+            receipt = old if old and (old.is_index or old.manifest_digest == old.source_digest) else None
         proved = receipt and receipt.verdict and receipt.verdict.outcome == Outcome.VERIFIED.value
         return receipt if proved else None

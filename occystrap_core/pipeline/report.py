@@ -13,6 +13,9 @@ from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResult, Outcome
 
 
+_PLACES = 3
+
+
 @dataclass(eq=False, repr=False)
 class ImageReport:
     """One image: `size` in bytes of its layers at the destination; `outcome` is None without verification."""
@@ -39,7 +42,8 @@ class ImageReport:
     """How long the destination did not show all that was written, 0 if it did at once."""
     verb: str = 'copied'
     """What was done, if it was not verified."""
-
+    written_to: str = ''
+    """Where the receipt says that the image was written, if another place was verified."""
     looks: Sequence[dict[str, Any]] | None = None
     """Every expectation with its observations, if they are to be reported."""
 
@@ -77,6 +81,7 @@ class ImageReport:
             'findings': [{'severity': each.severity.value, 'item': each.item, 'message': each.message}
                          for each in self.findings],
             **({'settle_seconds': round(self.settle_seconds, 3)} if self.settle_seconds else {}),
+            **({'written_to': self.written_to} if self.written_to else {}),
             **({} if self.looks is None else {'expectations': self.looks}),
             **({'platforms': {'taken': list(self.platforms), 'at_source': list(self.platforms_at_source)}}
                if self.platforms_at_source else {})}
@@ -113,6 +118,12 @@ class RunReport:
             parts.append(f'{failed} FAILED')
         settled = max((image.settle_seconds for image in done if image.succeeded), default=0.0)
         return f'Summary: {", ".join(parts)}{settled_text(settled)}'
+
+    def places(self) -> str:
+        """Return which places were looked at, and where their images were written to if that was elsewhere."""
+        found = list(dict.fromkeys((image.destination, image.written_to) for image in self.images))
+        shown = [f'{place} (written to {before})' if before else place for place, before in found[:_PLACES]]
+        return ', '.join(shown) + (f' and {len(found) - _PLACES} more' if len(found) > _PLACES else '')
 
     def _network(self) -> list[str]:
         counts = [(self.requests.retries, 'retry', 'retries'),

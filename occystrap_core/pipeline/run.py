@@ -171,7 +171,7 @@ class Run:
             self._claim(task, output.place(source.reference))
             image = filtered(source, task.filters)
             with self.progress.image(str(task.reference), size_to_move(image)) as advance:
-                copy = copy_of(image, output, task.settings, task.source, advance, task.recipe)
+                copy = copy_of(image, output, task.settings, task.recorded, advance, task.recipe)
                 with self._working(copy.abortion):
                     receipt = copy.run()
                 copied = partial(_tell_filters, image if task.filters else None)
@@ -239,7 +239,7 @@ class Run:
 
     def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
         """Return the receipt of an earlier run that still holds, and its verdict."""
-        receipt = self.earlier.find(task.source, task.output.location)
+        receipt = self.earlier.find(task.recorded, task.output.location)
         if receipt is None or (self.refresh and not _is_current(task, receipt)):
             return None
         level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level

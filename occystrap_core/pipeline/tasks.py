@@ -18,6 +18,7 @@ from occystrap_core.errors import OccystrapError, UsageError, nearest
 from occystrap_core.oci.patterns import first_names
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
+from occystrap_core.pipeline.receipt_file import WHOLE
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.plugins.manager import Plugins
@@ -77,8 +78,10 @@ def _require_distinct(plugins: Plugins, written: Location, filled: Location) -> 
     try:
         require_many(plugins, filled)
     except UsageError:
-        raise UsageError(f'several images would go to {filled}: {written} must have more fields, such as {{tag}} or '
-                         '{repository}') from None
+        present = {found[1] for found in _FIELD.finditer(written.path)}
+        lacking = [f'{{{name}}}' for name in ('tag', 'repository', 'host', 'digest') if name not in present]
+        raise UsageError(f'several images would go to {filled}: {written} must have more fields, such as '
+                         f'{" or ".join(lacking[:2])}') from None
 
 
 class ImageTask(NamedTuple):
@@ -95,6 +98,12 @@ class ImageTask(NamedTuple):
     report: ImageReport
     output: 'TaskOutput'
     place: Place = Place()
+
+    @property
+    def recorded(self) -> str:
+        """The source as receipts have it: with the choice of platforms, also if that is the destination's."""
+        whole = self.settings.whole_index and not (self.settings.platform or self.settings.platforms)
+        return self.source + (WHOLE if whole and self.images.gives_indexes else '')
 
 
 class _Order(NamedTuple):

@@ -1,17 +1,18 @@
 """--resume asks the source what each name means now: nothing that has moved since is called current."""
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from occystrap_core import Settings
+from occystrap_core import Receipt, Settings
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import push
-from tests.unit.registry.several import manifest_at
+from tests.unit.registry.several import manifest_at, put_many
 
 NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1']
 
@@ -97,3 +98,23 @@ def test_a_layout_and_a_directory_are_asked_as_well(host: str, tmp_path: Path) -
         assert unchanged(night(tmp_path)) == [] and len(unchanged(night(tmp_path))) == 1
         run_here('process', f'registry://{host}/{NAMES[2]}', f'{kind}://{tmp_path}/{kind}').assert_code(0)
     assert manifest_at(host, 'v1', 'other/tool').status_code == 200
+
+
+@pytest.mark.parametrize(('name', 'platform', 'filters', 'stands'), [
+    ('many:v1', 'linux/amd64', '', False), ('many:v1', 'linux/amd64', 'exclude:pattern=/etc/*', False),
+    ('many:v1', 'all', '', True), (NAMES[0], 'linux/amd64', '', True)])
+def test_an_old_receipt_stands_for_what_it_proves(name: str, platform: str, filters: str, stands: bool, host: str,
+                                                  tmp_path: Path) -> None:
+    """Earlier versions took one platform where nothing was said, and their receipts say nothing either."""
+    put_many(host, Settings())
+    (tmp_path / 'list').write_text(f'registry://{host}/{name}\n')
+    more = [f'--filter={filters}'] if filters else []
+    night(tmp_path, f'--platform={platform}', *more)
+    receipt = Receipt.from_json((tmp_path / 'done').read_text())
+    old = replace(receipt, source=receipt.source.replace(f' --platform={platform}', ''))
+    (tmp_path / 'done').write_text(old.to_json() + '\n')
+    for asked in ('--refresh', '--no-refresh'):
+        again = run_here('process', f'list://{tmp_path}/list', f'layout://{tmp_path}/mirror', '--resume',
+                         tmp_path / 'done', '-O', 'json', '--replace-index', asked, *more)
+        again.assert_code(0)
+        assert bool(unchanged(again)) is stands

@@ -105,7 +105,8 @@ def test_one_file_for_receipts_and_for_resuming(host: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(('arguments', 'words'), [
     (['--expect', 'abc'], 'is not a sha256 digest'), (['--expect', 'sha1:abc'], 'is not a sha256 digest'),
-    (['--at', 'dir:///x'], 'which cannot be at dir:///x: give --at=layout://'), (['--at', 'nowhere'], 'is not a URI'),
+    (['--at', 'dir:///x'], 'which cannot be at dir:///x: give --at=layout://'),
+    (['--at', 'nowhere'], 'does not say where to'),
     (['--at', 'layout:///x/{colour}'], 'there is no field {colour}')])
 def test_mistakes(arguments: list[str], words: str, host: str, tmp_path: Path) -> None:
     receipts = copied(host, f'layout://{tmp_path}/site/out', tmp_path)
@@ -117,3 +118,15 @@ def test_mistakes(arguments: list[str], words: str, host: str, tmp_path: Path) -
 def test_a_destination_needs_neither(option: str, tmp_path: Path) -> None:
     result = run('verify', f'layout://{tmp_path}', option, 'layout:///x', code=2)
     assert f'{option} is for a file of receipts' in result.err
+
+
+def test_the_place_that_was_checked_is_named(host: str, tmp_path: Path) -> None:
+    """Another directory of that name beside the file is another place, whatever it holds."""
+    receipts = copied(host, f'layout://{tmp_path}/site/out', tmp_path)
+    assert f'Checked: layout://{tmp_path}/site/out\n' in run('verify', receipts).err
+    shutil.copytree(tmp_path / 'site', tmp_path / 'usb')
+    expected = f'layout://{tmp_path}/usb/out (written to layout://{tmp_path}/site/out)'
+    assert f'Checked: {expected}\n' in run('verify', tmp_path / 'usb/receipts').err
+    said = run('verify', '-O', 'json', receipts, '--at', f'layout://{tmp_path}/usb/out').json()['images']
+    assert {(each['destination'], each['written_to']) for each in said} == {
+        (f'layout://{tmp_path}/usb/out', f'layout://{tmp_path}/site/out')}

@@ -109,3 +109,33 @@ def test_every_name_of_one_image(host: str, there: str, tmp_path: Path) -> None:
     run('process', f'tar://{tmp_path}/a.tar?image=other/tool:v1', f'layout://{tmp_path}/L')
     assert '1/1 verified' in run('process', f'layout://{tmp_path}/L', f'dir://{tmp_path}/one').err
     assert '2/2 verified' in run('process', f'layout://{tmp_path}/L', f'registry://{there}/{{repository}}:{{tag}}').err
+
+
+def test_names_that_are_none_are_known_by_digest(host: str, there: str, tmp_path: Path) -> None:
+    carry(host, 'layout', tmp_path)
+    listed = tmp_path / 'gap/index.json'
+    document = json.loads(listed.read_text())
+    for number, each in enumerate(document['manifests']):
+        each['annotations'] = {'org.opencontainers.image.ref.name': ('Team/APP:V1', '../../x', 'a b', 'x:')[number]}
+    listed.write_text(json.dumps(document))
+    source = f'layout://{tmp_path}/gap'
+    assert '4/4 images checked' in run('check', source).err
+    refused = run('process', source, f'registry://{there}/{{repository}}:{{tag}}', code=2)
+    assert 'has no tag to fill in; use @{digest}' in refused.err
+    assert '4/4 verified' in run('process', source, f'registry://{there}/x@{{digest}}').err
+
+
+def test_one_that_cannot_be_read_hides_no_other(host: str, tmp_path: Path) -> None:
+    source = carry(host, 'layout', tmp_path)
+    listed = json.loads((tmp_path / 'gap/index.json').read_text())['manifests']
+    (tmp_path / 'gap/blobs/sha256' / listed[1]['digest'].partition(':')[2]).unlink()
+    result = run('info', '-O', 'json', source, code=1)
+    said = result.json()['images']
+    assert len(said) == 4 and ['failure' in each for each in said].count(True) == 1
+    assert result.err.startswith('FAILED ') and listed[1]['digest'] in result.err
+
+
+def test_fields_that_would_tell_images_apart(host: str, there: str, tmp_path: Path) -> None:
+    source = carry(host, 'layout', tmp_path)
+    result = run('process', source, f'registry://{there}/{{repository}}', code=2)
+    assert 'more fields, such as {tag} or {host}' in result.err
