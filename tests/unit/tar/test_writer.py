@@ -230,3 +230,36 @@ def test_a_thread_that_is_late_writes_nowhere(tmp_path: Path) -> None:
         other.close()
     with pytest.raises(Cancelled):
         builder.write(1, iter([memoryview(b'x')]))
+
+
+def test_a_thread_that_is_late_writes_over_no_other_member(tmp_path: Path) -> None:
+    """Of an image that failed, while the others are made visible."""
+    builder = ArchiveBuilder(str(tmp_path / 'a.tar'), Settings())
+    builder.begin([])
+    lost, kept = builder.reserve('lost', 3000), builder.reserve('kept', 3000)
+    waiting, over = threading.Event(), threading.Event()
+    raised: list[BaseException] = []
+
+    def chunks() -> Iterator[memoryview]:
+        waiting.set()
+        over.wait(10)
+        yield memoryview(b'late' * 700)
+
+    def write_late() -> None:
+        try:
+            builder.fill(lost, chunks())
+        except Cancelled as error:
+            raised.append(error)
+
+    late = threading.Thread(target=write_late)
+    late.start()
+    waiting.wait(10)
+    builder.fill(kept, iter([memoryview(b'k' * 3000)]))
+    kept.name = 'kept'
+    builder.finish([], [kept])
+    over.set()
+    late.join()
+    assert raised and builder.reread(lost) is None
+    with tarfile.open(tmp_path / 'a.tar') as archive:
+        content = archive.extractfile('kept')
+        assert archive.getnames() == ['kept'] and content and content.read() == b'k' * 3000
