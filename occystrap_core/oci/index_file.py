@@ -2,6 +2,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from occystrap_core.errors import InvalidImage, set_error_rule
@@ -40,9 +41,12 @@ class IndexFile:
 
     @classmethod
     def parse(cls, raw: bytes, what: str) -> 'IndexFile':
-        """Return the index.json in `raw`; raises InvalidImage, which names `what`, if it is malformed."""
-        with set_error_rule('index'):
-            return cls.of(parse_object(raw, what, names=MANIFEST_FIELDS), what)
+        """Return the index.json in `raw`; raises InvalidImage, which names `what`, if it is malformed.
+
+        The same bytes are parsed once, since every image of a layout is looked up in its index.json.
+        """
+        parsed = _parsed(raw, what)
+        return cls(parsed.document, parsed.index)
 
     @classmethod
     def empty(cls) -> 'IndexFile':
@@ -72,7 +76,7 @@ class IndexFile:
 
     def named(self, name: str) -> list[Entry]:
         """Return the entries with this name; with an empty one, those without a name."""
-        return [entry for entry in self.entries if name in names_of(entry)]
+        return [entry for entry in self.entries if name in _names(entry)]
 
     def put(self, entry: Entry) -> list[Descriptor]:
         """Add an entry, replacing those with its name; return replaced ones that have other manifests.
@@ -94,7 +98,7 @@ class IndexFile:
 
         The bytes are None if there is no such entry; the words are empty if there is exactly one of its name.
         """
-        there = [entry for entry in self.entries if locator in (*names_of(entry), entry['digest'])]
+        there = [entry for entry in self.entries if entry['digest'] == locator or locator in _names(entry)]
         found = [entry for entry in there if Digest.of(canonical(entry)) == digest]
         if not found:
             return None, ('is not listed in index.json' if not there else
@@ -123,8 +127,18 @@ def named_entry(descriptor: Descriptor, name: str) -> Entry:
 
 def names_of(entry: Entry) -> set[str]:
     """Return the names of an entry, an empty one if it has none."""
+    return {*_names(entry)}
+
+
+def _names(entry: Entry) -> tuple[str, ...]:
     annotations = entry.get('annotations') or {}
-    return {annotations[key] for key in _NAMES if annotations.get(key)} or {''}
+    return tuple(annotations[key] for key in _NAMES if annotations.get(key)) or ('',)
+
+
+@lru_cache(maxsize=2)
+def _parsed(raw: bytes, what: str) -> IndexFile:
+    with set_error_rule('index'):
+        return IndexFile.of(parse_object(raw, what, names=MANIFEST_FIELDS), what)
 
 
 def canonical(entry: Entry) -> bytes:
