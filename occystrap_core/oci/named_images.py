@@ -65,8 +65,8 @@ def select_offers(offers: Sequence[Offer[T]], name: str | None, place: str, how:
     """Return all images with all their names if `name` is None, those that it matches if it is a pattern, or the one
     called so.
 
-    An image without a name, or with one that is no reference, is known by its digest, except if it is the only one and
-    has none. Raises as `select_offer` does.
+    An image without a name, or with one that is no reference, is known by its digest, except if it is the only one.
+    Raises as `select_offer` does.
     """
     if name is not None and has_glob(name):
         found = [(offer.image, _distinct(offer, reference)) for offer in offers
@@ -74,7 +74,7 @@ def select_offers(offers: Sequence[Offer[T]], name: str | None, place: str, how:
         if not found:
             raise ImageNotFound(f'{place} has no image that matches {name}; there is: {", ".join(map(str, offers))}')
         return found
-    if name is not None or not offers or (len(offers) == 1 and not offers[0].names):
+    if name is not None or not offers or (len(offers) == 1 and offers[0].reference == UNTAGGED):
         return [select_offer(offers, name, place, how)]
     return [(offer.image, reference) for offer in offers for reference in _all_names(offer)]
 
