@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from occystrap_core import AccessDenied, ServiceError, Settings
 from occystrap_registry.auth.challenges import parse_challenges
 from occystrap_registry.auth.grants import ANY, Grant, Grants, TokenSource
-from occystrap_registry.auth.tokens import Ask, fetch_token
+from occystrap_registry.auth.tokens import Ask, fetch_token, has_good_realm
 from occystrap_registry.credentials.credential_search import find_login
 from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.address import Address
@@ -57,10 +57,11 @@ class Authentication:
             if login and login.is_registry_token:
                 return self._use_registry_token(login, refused)
             challenges = parse_challenges(headers)
-            for challenge in challenges:
-                if challenge.scheme == 'bearer' and 'realm' in challenge.parameters:
-                    source = TokenSource(challenge, registry)
-                    return self._get_token(login, scope, source.bare if of_ping else source)
+            bearers = [each for each in challenges if each.scheme == 'bearer' and 'realm' in each.parameters]
+            if bearers:
+                good = next((each for each in bearers if has_good_realm(each, registry)), bearers[0])
+                source = TokenSource(good, registry)
+                return self._get_token(login, scope, source.bare if of_ping else source)
             basic = not challenges or any(each.scheme == 'basic' for each in challenges)  # some 401s name no scheme
             if refused or not basic or not login or login.is_identity:
                 raise AccessDenied(self.advice())

@@ -1,11 +1,15 @@
-"""WWW-Authenticate headers (RFC 9110, 11.6.1): several challenges, parameters in any order, quoted or not."""
+"""WWW-Authenticate headers (RFC 9110, 11.6.1): several challenges, parameters in any order, quoted or not.
+
+What servers write otherwise is read, too: `;` between parameters, single quotes.
+"""
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PART = re.compile(rf'\s*(?:(?P<name>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]*))'
-                   rf'|(?P<scheme>{_TOKEN})(?=\s|,|$)|,)')
+_PART = re.compile(rf'\s*(?:(?P<name>{_TOKEN})\s*=(?!=*\s*(?:,|$))\s*'
+                   r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|(?P<plain>[^\s,;"]*))'
+                   rf'|(?P<scheme>{_TOKEN})(?=\s|,|$)|(?P<token68>[A-Za-z0-9._~+/-]+=*)(?=\s|,|$)|[,;])')
 
 
 class Challenge(NamedTuple):
@@ -28,6 +32,7 @@ def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
                 challenges.append(Challenge(found['scheme'].lower(), {}))
             elif found['name'] and challenges:
                 quoted = found['quoted']
-                value = re.sub(r'\\(.)', r'\1', quoted) if quoted is not None else found['plain']
+                value = (re.sub(r'\\(.)', r'\1', quoted) if quoted is not None else
+                         found['single'] if found['single'] is not None else found['plain'])
                 challenges[-1].parameters.setdefault(found['name'].lower(), value)
     return challenges

@@ -68,6 +68,14 @@ def token_url(challenge: Challenge, scope: str, registry: httpx.URL) -> httpx.UR
     return url
 
 
+def has_good_realm(challenge: Challenge, registry: httpx.URL) -> bool:
+    """Return whether a token may be requested where the challenge says."""
+    try:
+        return bool(token_url(challenge, '', registry))
+    except AccessDenied:
+        return False
+
+
 def may_get_login(url: httpx.URL, registry: httpx.URL) -> bool:
     """Return whether a realm may get credentials for `registry`: by https, on the same host, or on this machine."""
     return url.scheme == 'https' or url.netloc == registry.netloc or is_loopback(url.host)
@@ -83,13 +91,21 @@ def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
     try:
         document: Any = parse_json(reply.body, 'the answer')
         text = document.get('token') or document.get('access_token')
-        lifetime = float(document.get('expires_in') or _LIFETIME)
-        age = _age(document.get('issued_at'), reply)
-    except (InvalidImage, ValueError, AttributeError, TypeError):
+        text = text.strip() if isinstance(text, str) else None
+        lifetime, age = _lifetime(document.get('expires_in')), _age(document.get('issued_at'), reply)
+    except (InvalidImage, AttributeError):
         text, lifetime, age = None, _LIFETIME, 0.0
-    if not isinstance(text, str) or not text.isascii() or not text.isprintable():
+    if not text or not text.isascii() or not text.isprintable():
         raise ServiceError(f'{reply.url.host} answered without a token for {host}')
     return Token(text, max(5.0, (lifetime - age if age < lifetime else lifetime) * 0.8))
+
+
+def _lifetime(seconds: object) -> float:
+    """Return the lifetime in seconds that a server gives, the default one if it is none."""
+    try:
+        return float(seconds) if isinstance(seconds, int | float | str) and seconds else _LIFETIME
+    except (ValueError, OverflowError):
+        return _LIFETIME
 
 
 def _age(issued: object, reply: Reply) -> float:

@@ -1,5 +1,6 @@
 """Files with credentials: docker's config.json and Podman's auth.json, in one format (containers-auth.json(5))."""
 import base64
+import codecs
 import os
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,21 @@ def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
     """
     try:
         with open(path, 'rb') as file:
-            document: Any = parse_json(file.read(_LARGEST) or b'{}', 'it', _LARGEST)
+            text = file.read(_LARGEST).removeprefix(codecs.BOM_UTF8)  # as some editors save it
+        document: Any = parse_json(text if text.strip() else b'{}', 'it', _LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, InvalidImage) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f'{path} cannot be read: {reason}') from None
+        raise UsageError(f'{_shown(path)} cannot be read: {reason}') from None
     if to_change and not isinstance(document, dict):
         raise UsageError(f'{path} exists and is not a file for logins: name another file')
     return document if isinstance(document, dict) else {}
+
+
+def _shown(path: Path) -> str:
+    """Return what messages call a file: its path if it exists, as a variable may hold logins in place of a path."""
+    return str(path) if os.path.lexists(path) else 'the file that REGISTRY_AUTH_FILE or DOCKER_CONFIG names'
 
 
 class AuthFile:

@@ -54,7 +54,8 @@ def erase_with_helper(name: str, server: str, seconds: float) -> None:
 
 def _run(name: str, action: str, text: str, seconds: float) -> 'subprocess.CompletedProcess[bytes]':
     if not _NAME.fullmatch(name) or '..' in name:
-        raise UsageError(f'{name!r} is not the name of a credential helper: give one such as pass or ecr-login')
+        raise UsageError('what credsStore or credHelpers names is not the name of a credential helper: give one such '
+                         'as pass or ecr-login')
     import subprocess  # late, as few runs ask a helper
     program = shutil.which(f'docker-credential-{name}')
     if program is None:

@@ -44,7 +44,7 @@ def plain_key(key: str) -> str:
     Hub give the same key.
     """
     scheme, separator, rest = key.partition('://')
-    is_url = separator and scheme in ('http', 'https')
+    is_url = separator and scheme.lower() in ('http', 'https')
     host, slash, path = (rest if is_url else key).rstrip('/').partition('/')
     host = HUB if host.lower() in _HUB_HOSTS else host.lower()
     return host if is_url or not slash or path in ('v1', 'v2') else f'{host}/{path}'

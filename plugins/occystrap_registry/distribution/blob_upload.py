@@ -14,7 +14,7 @@ from occystrap_registry.transport.connections import Body
 from occystrap_registry.transport.http_library import httpx
 
 _BREAKS = 2
-"""Broken connections during one large request after which smaller ones are made, or a small one is sent otherwise."""
+"""Requests without an answer after which smaller ones are made, or a small one is sent otherwise."""
 _SMALL = 1 << 20
 _ELSEWHERE = (401, 429, 502, 503, 504)
 """Refusals that have nothing to do with the way in which a blob is sent."""
@@ -109,7 +109,7 @@ class BlobUpload:
                 with self._client.once('PUT', target, self._client.address.push_scope, headers, self._body) as answer:
                     reply = answer.whole()
             except httpx.TransportError as error:
-                self._broken += size > _SMALL or not isinstance(error, httpx.TimeoutException)
+                self._broken += 1
                 if self._broken >= min(_BREAKS, self._client.settings.retries + 1) and not patiently:
                     attempts.spend()
                     raise _Refused(attempts.explained(error), *(large if size > _SMALL else (Way.WHOLE,))) from None

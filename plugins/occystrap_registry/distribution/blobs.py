@@ -1,7 +1,7 @@
 """Downloading blobs: as streams, resumed after a broken connection, never held in memory."""
 from collections.abc import Iterator
 
-from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError
+from occystrap_core import ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
 from occystrap_core.files import ChunkedSource, inflated_size
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.client import RegistryClient
@@ -9,6 +9,7 @@ from occystrap_registry.distribution.settle_time import NAMED, SettleTime
 from occystrap_registry.transport.answers import Answer, Reply
 from occystrap_registry.transport.content_codings import coding_of, decoded
 from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.retries import RedirectedNowhere
 
 _PROGRESS = 1 << 20
 _NO_RANGES = (206, 400, 405, 416, 501)
@@ -104,7 +105,7 @@ def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
     Raises ImageNotFound, ServiceError.
     """
     address = client.address
-    reply, size = stored_size(client, descriptor.digest, address.pull_scope)
+    reply, size = stored_size(client, descriptor.digest, address.pull_scope, descriptor.size)
     if reply.status == 404:
         raise _missing(client, descriptor)
     if reply.status not in _FOUND:
@@ -112,28 +113,39 @@ def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
     return size
 
 
-def stored_size(client: RegistryClient, digest: Digest, scope: str) -> tuple[Reply, int | None]:
+def stored_size(client: RegistryClient, digest: Digest, scope: str, expected: int | None = None,
+                ) -> tuple[Reply, int | None]:
     """Return the answer for a blob and the size in bytes that it reports, None if it reports none.
 
-    Some registries answer HEAD with another status, or redirect it to a URL that is signed for GET: those are asked by
-    GET for one byte. Raises ServiceError.
+    Some registries answer HEAD with another status or size, or redirect it to a URL that is signed for GET, or to
+    nowhere: those are asked by GET for one byte. Raises ServiceError.
     """
-    path = client.address.blob(digest)
+    path, size = client.address.blob(digest), None
     if client.endpoint.heads_blobs:
-        try:
-            reply = client.fetch('HEAD', path, scope)
-        except AccessDenied:
-            pass  # some registries never allow HEAD
-        else:
-            size = None if coding_of(reply.headers) else _number(reply.headers.get('content-length', ''))
-            if reply.status == 404 or reply.status >= 500 or (reply.status == 200 and size):
-                return reply, size
+        reply = _head(client, path, scope)
+        if reply and reply.status == 200 and not coding_of(reply.headers):
+            size = _number(reply.headers.get('content-length', ''))
+        is_good = size and expected in (None, size)
+        if reply and (is_good or reply.status == 404 or (reply.status >= 500 and reply.status != 501)):
+            return reply, size
     reply = client.fetch('GET', path, scope, {'Range': 'bytes=0-0'}, cap=1)
-    if reply.status in (200, 206):
+    told = (reply.headers.get('content-length', '') if reply.status == 200 else
+            reply.headers.get('content-range', '').rpartition('/')[2])
+    if reply.status in (200, 206) and (size is None or _number(told) != size):
         client.endpoint.heads_blobs = False
-    if reply.status == 200:
-        return reply, _number(reply.headers.get('content-length', ''))
-    return reply, _number(reply.headers.get('content-range', '').rpartition('/')[2])
+    return reply, _number(told)
+
+
+def _head(client: RegistryClient, path: str, scope: str) -> Reply | None:
+    """Return the answer to HEAD, None if it is refused or redirected to nowhere, as some registries do it always."""
+    try:
+        return client.fetch('HEAD', path, scope)
+    except ServiceUnavailable as error:
+        if isinstance(error, RedirectedNowhere):
+            return None
+        raise
+    except ServiceError:
+        return None
 
 
 def _number(text: str) -> int | None:

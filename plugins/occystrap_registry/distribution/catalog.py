@@ -139,6 +139,7 @@ def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
         return []
     if not isinstance(names, list):
         raise ServiceError(f'{host} does not answer with a list for {listed.what}')
+    names = ['' if name is None else name for name in names]  # as Go reads null, a name that cannot be
     for name in names:
         if not isinstance(name, str):
             raise ServiceError(f'{host} lists {str(name)[:80]!r} in {listed.what}, which is not a valid name')

@@ -14,9 +14,15 @@ _LARGEST = 16 << 20
 _STEADY = 1 << 20
 """Chunks of at most this size are not made smaller after a broken connection."""
 _SMALLEST = 64 << 10
-_RANGE = re.compile(r'(?:bytes=)?0-(\d+)')
+_RANGE = re.compile(r'(?:bytes[= ])?\s*0-(\d{1,18})(?=$|/)', re.ASCII)
 _TAKEN = (200, 201, 202, 204)
 """Answers to PATCH that registries give in place of 202."""
+
+
+def _last_byte(reply: Reply) -> int:
+    """Return the offset of the last byte that a server has, by its Range; 0 if it gives none that can be read."""
+    received = _RANGE.match(reply.headers.get('range', '').strip())
+    return int(received[1]) if received else 0
 
 
 class BodyReader:
@@ -90,7 +96,7 @@ class ChunkedUpload:
             self._size = min(self._size, max(_STEADY, self._size // 4, self._least))
             return self._ask_offset()
         if reply.status in _TAKEN:
-            self._accept(reply, start + count)
+            self._accept(reply, count)
         elif reply.status == 413 and self._size > self._least:
             self._client.endpoint.refused(count)
             self._size = max(self._least, count // 4)
@@ -102,9 +108,15 @@ class ChunkedUpload:
             return reply
         return None
 
-    def _accept(self, reply: Reply, offset: int) -> None:
+    def _accept(self, reply: Reply, count: int) -> None:
+        """Go on after `count` bytes, or after as many as the server says it has taken of them.
+
+        What is no such Range (0-0, that of the chunk alone) says nothing, and docker never reads that of one PATCH.
+        """
         self._session = self._session.moved(reply)
-        self._offset = offset
+        taken = _last_byte(reply) + 1 - self._offset
+        is_part = self._least <= taken < count and not self._at_once
+        self._offset += taken if is_part else count
         self._attempts.progressed()
 
     def _resume(self, count: int) -> Reply | None:
@@ -130,8 +142,7 @@ class ChunkedUpload:
         reply = self._client.fetch('GET', str(self._session.url), self._scope)
         if reply.status not in _TAKEN:
             return reply
-        received = _RANGE.fullmatch(reply.headers.get('range', ''))
-        last = int(received[1]) if received else 0
+        last = _last_byte(reply)
         offset = last + 1 if last else 0  # 0-0 may also mean that nothing was received
         if offset > self._descriptor.size:
             raise self._wrong_offset()

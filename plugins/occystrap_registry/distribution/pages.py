@@ -12,8 +12,8 @@ BAD_SIZE = (400, 405, 413, 414, 416, 422)
 """Answers of registries to a page that is larger than they give; others give a smaller one."""
 _IDLE = 20
 _QUERY = 4096
-_LINK = re.compile(r'<([^<>]*)>([^<>]*)')
-_RELATIONS = re.compile(r'(?:^|;)\s*rel\s*=\s*(?:"([^"]*)"|\'([^\']*)\'|([^\s;,"]+))', re.IGNORECASE)
+_LINK = re.compile(r'<([^<>]*)>((?:[^<>"]|"(?:[^"\\]|\\.)*"|")*)')
+_PARAMETER = re.compile(r';\s*([^\s;,="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|\'([^\']*)\'|([^\s;,"]*)))?')
 
 
 class Paging:
@@ -78,13 +78,13 @@ def next_query(link: str, what: str) -> str | None:
 
 
 def _relations(parameters: str) -> list[str]:
-    found = _RELATIONS.search(parameters)
-    return ''.join(filter(None, found.groups())).lower().split() if found else []
+    found = (each.groups(default='') for each in _PARAMETER.finditer(parameters))
+    return next((''.join(value).lower().split() for name, *value in found if name.lower() == 'rel'), [])
 
 
 def _query_of(target: str, what: str) -> str:
     try:
-        query = urlsplit(target).query
+        query = urlsplit(target.strip()).query
     except ValueError:
         query = ''
     good = query.isascii() and query.isprintable() and ' ' not in query and '<' not in target

@@ -9,7 +9,7 @@ from occystrap_registry.distribution.pages import Paging, next_query
 from occystrap_registry.transport.answers import Answer, Reply
 from occystrap_registry.transport.retries import whole_reply
 
-_NO_API = (400, 404, 405, 406, 501)
+_NO_API = (204, 400, 404, 405, 406, 410, 415, 422, 501)
 
 
 def list_referrers(client: RegistryClient, subject: Digest) -> list[Descriptor]:

@@ -41,14 +41,14 @@ class Uploads:
 
     def has(self, descriptor: Descriptor) -> bool:
         """Return whether the repository has a blob with this digest and size."""
-        there = self.size(descriptor.digest) == descriptor.size
+        there = self.size(descriptor.digest, descriptor.size) == descriptor.size
         if there:
             self._known.add(self._address.reference.repository, [descriptor.digest])
         return there
 
-    def size(self, digest: Digest) -> int | None:
+    def size(self, digest: Digest, expected: int | None = None) -> int | None:
         """Return the size in bytes of a blob of the repository, None if it is missing or the size not reported."""
-        reply, size = stored_size(self._client, digest, self._address.push_scope)
+        reply, size = stored_size(self._client, digest, self._address.push_scope, expected)
         if reply.status >= 500 or reply.status == 429:
             raise self._client.failure(reply, f'HEAD of blob {digest} at {self._address.host} failed')
         return size if reply.status < 300 or reply.status == 416 else None  # some hide what is not there: 401, 403

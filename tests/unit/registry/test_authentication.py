@@ -133,6 +133,13 @@ def test_a_realm_that_is_no_url_is_named(server: Scripted, settings: Settings) -
         client_of(server.host, settings, USER).fetch('GET', '/x', PULL)
 
 
+def test_a_second_realm_counts_where_the_first_is_no_url(server: Scripted, settings: Settings) -> None:
+    challenge = f'Bearer realm="/token",service="s", Bearer realm="http://{server.host}/token",service="s"'
+    server.routes['GET /token'] = Say(200, b'{"token": "good\\n"}')
+    server.routes['GET /x'] = guard({'Bearer good'}, challenge)
+    assert client_of(server.host, settings).fetch('GET', '/x', PULL).status == 200
+
+
 def test_wrong_password(server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = guard(set(), 'Basic realm="r"')
     client = client_of(server.host, settings, USER)
@@ -277,11 +284,11 @@ def test_which_realms_get_credentials(registry: str, realm: str, gets_login: boo
 NO_NUMBER = float('nan')  # which Python writes and JSON does not have
 
 
-@pytest.mark.parametrize('lifetime', [None, 0, -1, 'soon', NO_NUMBER, '300'])
+@pytest.mark.parametrize('lifetime', [None, 0, -1, 'soon', [1], NO_NUMBER, '300'])
 def test_odd_lifetimes(lifetime: object) -> None:
     reply = Reply(200, httpx.Headers(), httpx.URL('https://a'),
                   json.dumps({'token': 'tok', 'expires_in': lifetime}).encode())
-    if lifetime in ('soon', NO_NUMBER):
+    if lifetime is NO_NUMBER:
         with pytest.raises(ServiceError):
             read_token(reply, 'a', str)
     else:

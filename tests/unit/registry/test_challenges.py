@@ -15,6 +15,8 @@ REALM = 'https://auth.example/token?a=b'
     [f'Bearer realm="{REALM}",service="s",scope="repository:a:pull,push", Basic realm="x"'],
     ['Basic realm="x"', f'Bearer realm="{REALM}",service="s",scope="repository:a:pull,push"'],
     [f'Negotiate, , Bearer realm="{REALM}",service="s",scope="repository:a:pull,push"'],
+    [f'Negotiate YII/abc+d==, Bearer realm="{REALM}",service="s",scope="repository:a:pull,push"'],
+    [f'NTLM TlRM/A=, Bearer realm=\'{REALM}\'; service="s"; scope="repository:a:pull,push"'],
     ['Negotiate abc==', f'Bearer realm="{REALM}",service="s",scope="repository:a:pull,push"'],
 ])
 def test_bearer_is_found(headers: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Uploads in chunks: when, how large, and how they go on after a fault."""
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -101,6 +101,33 @@ def test_it_goes_on_where_the_server_got(fault: Say, kept: int, server: Scripted
     server.routes['PATCH /up'] = keep_some
     assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB
     assert session.patches[2].startswith(f'{300_000 + kept}-')
+
+
+def test_a_server_that_takes_less_than_it_was_sent(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunked_upload, '_LARGEST', 300_000)
+    session = Session(1 << 30)
+    uploads = uploads_to(server, session, '100000')
+
+    def take_some(asked: Asked) -> Say:
+        return session.patch(replace(asked, body=asked.body[:200_000]))
+    server.routes['PATCH /up'] = take_some
+    assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB
+    assert [int(each.partition('-')[0]) for each in session.patches] == list(range(0, 1_200_000, 200_000))
+
+
+@pytest.mark.parametrize('range_', [
+    '', '0-0', '0-1', 'bytes=0-{last}', 'bytes 0-{last}/*', '{start}-{last}', '0-{length}', '0-{end}', 'nonsense'])
+def test_ranges_that_say_nothing(range_: str, server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunked_upload, '_LARGEST', 300_000)
+    session = Session(1 << 30)
+    uploads = uploads_to(server, session, '300000')
+
+    def odd(asked: Asked) -> Say:
+        start, end = len(session.received), len(session.received) + len(asked.body)
+        said = range_.format(start=start, end=end, last=end - 1, length=len(asked.body) - 1)
+        return replace(session.patch(asked), headers=[('Range', said)])
+    server.routes['PATCH /up'] = odd
+    assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB and len(session.patches) == 4
 
 
 def test_a_server_that_loses_what_it_had_is_sent_it_again(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:

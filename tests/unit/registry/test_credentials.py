@@ -134,6 +134,26 @@ def test_keys_with_the_path_of_the_api(key: str) -> None:
     assert find('quay.io') == 'me:1'
 
 
+@pytest.mark.parametrize('text', [b'\xef\xbb\xbf%s', b' %s\n'])
+def test_files_as_editors_save_them(text: bytes) -> None:
+    path = write({'auths': {'HTTPS://quay.io/': auth('me:1')}})
+    path.write_bytes(text % path.read_bytes())
+    assert find('quay.io') == 'me:1'
+
+
+@pytest.mark.parametrize('text', [b'\xef\xbb\xbf', b' \n'])
+def test_files_with_nothing_in_them(text: bytes) -> None:
+    write('').write_bytes(text)
+    assert find('quay.io') is None
+
+
+def test_a_login_in_place_of_a_path_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('REGISTRY_AUTH_FILE', 'canary' * 100)
+    with pytest.raises(UsageError, match='REGISTRY_AUTH_FILE') as caught:
+        find('quay.io')
+    assert 'canary' not in str(caught.value)
+
+
 def test_tokens_for_the_registry() -> None:
     write({'auths': {'quay.io': {**auth('me:1'), 'identitytoken': 'no', 'registrytoken': 'tok'}}})
     assert find_login('quay.io', 'app', Settings()) == Login('me', 'tok', is_registry_token=True)

@@ -68,7 +68,9 @@ def linked(pages: Sequence[Sequence[str]], link: str = '</v2/app/tags/list?last=
     '<http://unreachable.invalid:1/v2/app/tags/list?last={last}>; title="x"; REL="next"',
     '</first>; rel="prev", </v2/app/tags/list?last={last}>; rel="next"', '</v2/app/tags/list?last={last}&n=2>',
     '/v2/app/tags/list?last={last}&n=2; rel="next"', '/v2/app/tags/list?last={last}&n=2', "<?last={last}>; rel='next'",
-    '<?last={last}>; rel="prefetch next"', '<?last={last}>; title="a, b"; rel=next; x=y', '<?last={last}>; REL=NEXT'])
+    '<?last={last}>; rel="prefetch next"', '<?last={last}>; title="a, b"; rel=next; x=y', '<?last={last}>; REL=NEXT',
+    '</first?last=9>; title="; rel=next"; rel=prev, <?last={last}>; title="<a \\" b>"; rel="next"',
+    '< ?last={last} >; anchor="#x"; rel="next"'])
 def test_links_are_followed_to_the_end_at_the_registry_itself(link: str, settings: Settings) -> None:
     with linked([['a', 'b'], ['c', 'd'], [], ['d', 'e']], link) as server:
         client = client_of(server.host, settings)

@@ -262,7 +262,8 @@ JSON = [('Content-Type', 'application/json')]
 
 
 @pytest.mark.parametrize('answer', [
-    Say(400), Say(404), Say(405), Say(406), Say(501), HTML, Say(302, headers=[('Location', '/signin')]),
+    Say(400), Say(404), Say(405), Say(406), Say(410), Say(415), Say(204),
+    Say(501), HTML, Say(302, headers=[('Location', '/signin')]),
     Say(200, b'{}', headers=JSON), Say(200, b'[]', headers=JSON), Say(200), Say(200, b'null', headers=JSON),
     Say(200, b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": null}',
         headers=[('Content-Type', media_types.OCI_INDEX)])])

@@ -1,6 +1,7 @@
 """Uploads to registries that refuse one way of sending a blob, redirect it, or answer otherwise than the spec says."""
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import sleep
 
 import pytest
 
@@ -27,9 +28,10 @@ class Registry:
     blobs: dict[str, bytes] = field(default_factory=dict)
     sessions: dict[str, bytearray] = field(default_factory=dict)
     retries: int = 1
+    timeout: float = 5.0
 
     def __post_init__(self) -> None:
-        settings = Settings(timeout=5.0, retries=self.retries, longest_wait=0.01)
+        settings = Settings(timeout=self.timeout, retries=self.retries, longest_wait=0.01)
         self.uploads = Uploads(client_of(self.server.host, settings, ('me', 'secret')))
         self.server.answer = self._answer  # type: ignore[method-assign]
 
@@ -81,6 +83,15 @@ def test_a_put_with_a_body_is_refused(refusal: Say, registry: Registry) -> None:
     if refusal.status != 413:
         assert 'content-range' not in registry.server.asked[-2].headers, 'one PATCH with all, as docker does it'
         assert registry.put(OTHER)[len(sent):] == ['PATCH', 'PUT'], 'it is known for the second blob'
+
+
+def test_a_put_that_is_never_answered(server: Scripted) -> None:
+    def hang(asked: Asked) -> Say | None:
+        if asked.method == 'PUT' and asked.body:
+            sleep(0.6)
+            return Say(silent=True)
+        return None
+    assert Registry(server, hang, timeout=0.3).put(b'small') == ['PUT', 'PUT', 'PATCH', 'PUT']
 
 
 def test_a_put_whose_body_is_ignored(registry: Registry) -> None:

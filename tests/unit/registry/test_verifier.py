@@ -181,7 +181,9 @@ def test_a_size_that_is_not_told(scripted: tuple[Scripted, Receipt], settings: S
 
 @pytest.mark.parametrize('ranges', [True, False])
 @pytest.mark.parametrize('head', [Say(302, headers=[('Location', '/signed')]), Say(400), Say(401), Say(403), Say(405),
-                                  CHUNKED, Say(200, headers=[('Content-Length', '0')])])
+                                  CHUNKED, Say(200, headers=[('Content-Length', '0')]), Say(501), Say(307),
+                                  Say(200, headers=[('Content-Length', '7')]),
+                                  Say(302, headers=[('Location', 'http://127.0.0.1:1/')])])
 def test_where_head_is_of_no_use_get_is(head: Say, ranges: bool, scripted: tuple[Scripted, Receipt], settings: Settings,
                                         ) -> None:
     server, receipt = scripted
