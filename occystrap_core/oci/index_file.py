@@ -1,11 +1,10 @@
 """index.json: the images of a layout, each an entry; what other programs wrote is preserved."""
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, Self
 
 from occystrap_core.errors import InvalidImage, set_error_rule
+from occystrap_core.parsed_contents import ParsedContents
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump_json, parse_object
@@ -20,41 +19,60 @@ _NAMES = (REF_NAME, CONTAINERD_NAME)
 _FIELDS = {'schemaVersion', 'mediaType', 'artifactType', 'manifests', 'subject', 'annotations'}
 
 
-@dataclass(eq=False, repr=False)
-class IndexFile:
-    """A parsed index.json: the JSON document, and the index that it describes."""
+class _Row(NamedTuple):
+    """An entry, parsed and as text."""
 
-    document: Mapping[str, Any]
-    index: Index
+    entry: Entry
+    descriptor: Descriptor
+    names: frozenset[str]
+    text: bytes
 
     @classmethod
-    def of(cls, document: Mapping[str, Any], what: str) -> 'IndexFile':
+    def of(cls, entry: Entry) -> Self:
+        """Return the row of an entry; raises InvalidImage if it is malformed."""
+        return cls(entry, Descriptor.from_json(entry, 'the index'), frozenset(names_of(entry)), dump_json(entry))
+
+
+class IndexFile:
+    """A parsed index.json. An image is added to one of thousands without parsing or writing the others again."""
+
+    _parsed: ClassVar[ParsedContents[tuple[Mapping[str, Any], tuple[_Row, ...]]]] = ParsedContents()
+    """Each image of a run reads the file several times."""
+
+    def __init__(self, fields: Mapping[str, Any], rows: Iterable[_Row]) -> None:
+        """`fields` are those of the file, in order; the value of `manifests` is replaced by the rows."""
+        self._fields, self._rows = fields, list(rows)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], what: str) -> Self:
         """Return the index in a parsed document; raises InvalidImage, which names `what`.
 
         Programs in Go write the list of an empty layout as null.
         """
         filled = {**document, 'manifests': []} if document.get('manifests', ()) is None else document
         try:
-            return cls(filled, Index.parse(dump_json(filled)))
+            Index.parse(dump_json(filled))
+            return cls(filled, [_Row.of(entry) for entry in filled['manifests']])
         except InvalidImage as error:
             raise error.renamed(f'{what}: {error}') from None
 
     @classmethod
-    def parse(cls, raw: bytes, what: str) -> 'IndexFile':
-        """Return the index.json in `raw`; raises InvalidImage, which names `what`, if it is malformed.
-
-        The same bytes are parsed once, since every image of a layout is looked up in its index.json.
-        """
-        parsed = _parsed(raw, what)
-        return cls(parsed.document, parsed.index)
+    def parse(cls, raw: bytes, what: str) -> Self:
+        """Return the index.json in `raw`; raises InvalidImage, which names `what`, if it is malformed."""
+        if known := cls._parsed.get(raw):
+            return cls(*known)
+        with set_error_rule('index'):
+            found = cls.of(parse_object(raw, what, names=MANIFEST_FIELDS), what)
+        cls._parsed.keep(raw, (found._fields, tuple(found._rows)))
+        return found
 
     @classmethod
-    def empty(cls) -> 'IndexFile':
+    def empty(cls) -> Self:
         """Return the index of a layout without images."""
         return cls.listing(())
 
     @classmethod
-    def listing(cls, entries: Iterable[Entry]) -> 'IndexFile':
+    def listing(cls, entries: Iterable[Entry]) -> Self:
         """Return a new index.json of these entries; of several that `put` would replace by each other, the last."""
         last: dict[tuple[str, str], Entry] = {}
         for entry in entries:
@@ -66,17 +84,30 @@ class IndexFile:
     @property
     def entries(self) -> Sequence[Entry]:
         """The entries as in the file, in order."""
-        entries: Sequence[Entry] = self.document['manifests']
-        return entries
+        return [row.entry for row in self._rows]
+
+    @property
+    def manifests(self) -> Sequence[Descriptor]:
+        """The descriptors of the entries."""
+        return [row.descriptor for row in self._rows]
 
     @property
     def unknown_fields(self) -> list[str]:
         """Fields that image-spec image-index.md does not define."""
-        return sorted(self.document.keys() - _FIELDS)
+        return sorted(self._fields.keys() - _FIELDS)
 
     def named(self, name: str) -> list[Entry]:
         """Return the entries with this name; with an empty one, those without a name."""
-        return [entry for entry in self.entries if name in _names(entry)]
+        return [row.entry for row in self._rows if name in row.names]
+
+    def named_manifests(self, name: str) -> list[Descriptor]:
+        """Return the descriptors of the entries with this name."""
+        return [row.descriptor for row in self._rows if name in row.names]
+
+    def is_same(self, other: 'IndexFile') -> bool:
+        """Return whether another file says the same, however it is formatted."""
+        mine, theirs = ({**each._fields, 'manifests': each.entries} for each in (self, other))
+        return mine == theirs
 
     def put(self, entry: Entry) -> list[Descriptor]:
         """Add an entry, replacing those with its name; return replaced ones that have other manifests.
@@ -84,21 +115,18 @@ class IndexFile:
         An entry without a name replaces only one without a name for the same manifest.
         """
         name, = names_of(entry)
-        places = [place for place, each in enumerate(self.entries) if name in names_of(each)
-                  and (name or each['digest'] == entry['digest'])]
-        replaced = [self.index.manifests[place] for place in places if self.entries[place]['digest'] != entry['digest']]
-        rest = [each for place, each in enumerate(self.entries) if place not in places]
-        first = min(places, default=len(rest))
-        changed = IndexFile.of({**self.document, 'manifests': [*rest[:first], entry, *rest[first:]]}, INDEX_FILE)
-        self.document, self.index = changed.document, changed.index
-        return replaced
+        places = [place for place, row in enumerate(self._rows) if name in row.names
+                  and (name or row.entry['digest'] == entry['digest'])]
+        old = [self._rows.pop(place) for place in reversed(places)]
+        self._rows.insert(min(places, default=len(self._rows)), _Row.of(entry))
+        return [row.descriptor for row in reversed(old) if row.entry['digest'] != entry['digest']]
 
     def find(self, locator: str, digest: Digest) -> tuple[bytes | None, str]:
         """Return the canonical bytes of the entry at a locator that have this digest, and what is wrong, in words.
 
         The bytes are None if there is no such entry; the words are empty if there is exactly one of its name.
         """
-        there = [entry for entry in self.entries if entry['digest'] == locator or locator in _names(entry)]
+        there = [row.entry for row in self._rows if locator in row.names or locator == row.entry['digest']]
         found = [entry for entry in there if Digest.of(canonical(entry)) == digest]
         if not found:
             return None, ('is not listed in index.json' if not there else
@@ -112,7 +140,12 @@ class IndexFile:
 
     def to_json(self) -> bytes:
         """Return the content of the file, without white space, so that every changed bit matters."""
-        return dump_json(self.document)
+        rows = b'[%s]' % b','.join(row.text for row in self._rows)
+        fields = ((dump_json({name: value})[1:-1] if name != 'manifests' else b'"manifests":' + rows)
+                  for name, value in self._fields.items())
+        raw = b'{%s}' % b','.join(fields)
+        self._parsed.keep(raw, (self._fields, tuple(self._rows)))
+        return raw
 
 
 def named_entry(descriptor: Descriptor, name: str) -> Entry:
@@ -127,18 +160,8 @@ def named_entry(descriptor: Descriptor, name: str) -> Entry:
 
 def names_of(entry: Entry) -> set[str]:
     """Return the names of an entry, an empty one if it has none."""
-    return {*_names(entry)}
-
-
-def _names(entry: Entry) -> tuple[str, ...]:
     annotations = entry.get('annotations') or {}
-    return tuple(annotations[key] for key in _NAMES if annotations.get(key)) or ('',)
-
-
-@lru_cache(maxsize=2)
-def _parsed(raw: bytes, what: str) -> IndexFile:
-    with set_error_rule('index'):
-        return IndexFile.of(parse_object(raw, what, names=MANIFEST_FIELDS), what)
+    return {annotations[key] for key in _NAMES if annotations.get(key)} or {''}
 
 
 def canonical(entry: Entry) -> bytes:

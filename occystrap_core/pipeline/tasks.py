@@ -242,7 +242,10 @@ class TaskList:
             return self._settings.choosing(entry.platform)
         if entry.destination is None:
             return self._settings
-        destination = destination_location(self._plugins, entry.destination)
+        try:
+            destination = destination_location(self._plugins, entry.destination)
+        except UsageError:  # which is raised if an image goes there; the entries of a list may have others
+            return self._settings
         return replace(self._settings, whole_index=takes_whole_indexes(self._plugins, destination))
 
     def _order(self, opened: ImageInput, entry: ListedImage, settings: Settings) -> _Order:

@@ -86,7 +86,7 @@ def _unnamed(archive: WrittenArchive, listed: IndexFile | str) -> Collection[str
     """Return the members that no image names; if a manifest is damaged, which may name any blob, only other files."""
     others = set(archive.counts) - {INDEX_FILE}
     try:
-        entries = () if isinstance(listed, str) else listed.index.manifests
+        entries = () if isinstance(listed, str) else listed.manifests
         return others - set(map(blob_name, blobs_below(ArchiveStore(archive).manifest, entries)))
     except ImageError:
         return {name for name in others if not name.startswith('blobs/')}

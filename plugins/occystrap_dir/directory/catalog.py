@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, Receipt, UsageError
+from occystrap_core.files import ParsedContents
 from occystrap_core.oci import Digest, Reference, dump_json, parse_object
 from occystrap_dir.directory.manifests import CAP, SINGLE, is_manifest_name, manifest_names, read_manifest
 from occystrap_dir.workspace.beneath import Beneath
@@ -52,17 +54,31 @@ class Catalog:
         document: dict[str, dict[str, str]] = {}
         for (name, tag), entry in sorted(self.entries.items()):
             document.setdefault(name, {})[tag] = entry.manifest
-        lines = [f'    {json.dumps(name)}: {json.dumps(tags)}' for name, tags in document.items()]
-        return ('{\n' + ',\n'.join(lines) + '\n}').encode()  # no newline: what is cut must not still be JSON
+        lines = [_line(name, tuple(tags.items())) for name, tags in document.items()]
+        raw = ('{\n' + ',\n'.join(lines) + '\n}').encode()  # no newline: what is cut must not still be JSON
+        _PARSED.keep(raw, dict(self.entries))
+        return raw
+
+
+_PARSED: ParsedContents[dict[tuple[str, str], Entry]] = ParsedContents()
+
+
+@lru_cache(maxsize=1 << 15)
+def _line(name: str, tags: tuple[tuple[str, str], ...]) -> str:
+    """Return the line of one name; cached because each image of a run writes those of all others again."""
+    return f'    {json.dumps(name)}: {json.dumps(dict(tags))}'
 
 
 def parse_catalog(raw: bytes, what: str) -> Catalog:
     """Return the catalog in `raw`; raises InvalidImage, which names `what`, if it is malformed."""
+    if known := _PARSED.get(raw):
+        return Catalog(dict(known))
     catalog = Catalog()
     for name, tags in parse_object(raw, what, CAP).items():
         if not isinstance(tags, dict) or not all(map(is_manifest_name, tags.values())):
             raise InvalidImage(f'{what}: {name!r} does not map tags to names of manifests')
         catalog.entries.update({(name, tag): Entry(name, tag, manifest) for tag, manifest in tags.items()})
+    _PARSED.keep(raw, dict(catalog.entries))
     return catalog
 
 

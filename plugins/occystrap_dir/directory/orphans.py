@@ -6,7 +6,7 @@ from occystrap_dir.directory.manifests import layer_name, manifest_names, read_m
 from occystrap_dir.workspace.beneath import Beneath, WrongKind
 
 _CONFIG = re.compile(r'[0-9a-f]{64}\.json')
-_LAYER = re.compile(r'[0-9a-f]{64}')
+_LAYER = re.compile(r'[0-9a-f]{64}(?:[0-9a-f]{64})?')
 
 
 def remove_orphans(root: str) -> None:

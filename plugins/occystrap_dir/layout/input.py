@@ -89,7 +89,7 @@ class LayoutInput(ImageInput):
         try:
             with set_error_rule('archive'):
                 require_version(read_document(root, LAYOUT_FILE, MANIFEST_CAP, links=True), root)
-            return read_index(root, links=True).index.manifests
+            return read_index(root, links=True).manifests
         except FileNotFoundError as error:
             name = os.path.basename(error.filename or '')
             raise ImageNotFound(f'{root} is not an image layout: it has no {name}',

@@ -81,7 +81,7 @@ def _index(workspace: Workspace, receipt: Receipt, rebuild: bool) -> tuple[Index
 
 def _is_unchanged(root: str, index: IndexFile) -> bool:
     try:
-        return read_index(root).document == index.document
+        return read_index(root).is_same(index)
     except (FileNotFoundError, InvalidImage):
         return False
 

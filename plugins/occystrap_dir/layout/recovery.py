@@ -50,7 +50,7 @@ def _nameless(contents: LayoutStore, index: IndexFile, left_out: Collection[str]
     """Return the manifests and indexes that neither an entry nor one of them reaches."""
     known, found = set[Digest](), list[Manifest | Index]()
     with suppress(ImageError):
-        known = blobs_below(contents.manifest, index.index.manifests)
+        known = blobs_below(contents.manifest, index.manifests)
     for digest in (each for directory in BLOB_DIRECTORIES for each in _blobs(contents.root, directory)):
         with suppress(ImageError):  # it is not a manifest
             if digest not in known and blob_name(digest) not in left_out:

@@ -30,7 +30,7 @@ def remove_unnamed(root: str, noted: Iterable[str]) -> None:
 
 def _named(root: str) -> set[Digest]:
     try:
-        entries = read_index(root).index.manifests
+        entries = read_index(root).manifests
     except FileNotFoundError:
         if has_receipts(root):
             raise ImageError(f'{root}/{INDEX_FILE} is missing') from None

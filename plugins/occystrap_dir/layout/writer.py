@@ -8,7 +8,7 @@ from occystrap_core import (
 )
 from occystrap_core.files import output_errors
 from occystrap_core.oci import (
-    Digest, Entry, Index, IndexFile, Manifest, Reference, named_entry, names_of, referrer_of,
+    Digest, Entry, Index, IndexFile, Manifest, Reference, named_entry, referrer_of,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.blobs import Blobs
@@ -93,8 +93,7 @@ class LayoutOutput(ImageOutput):
 
     def _require_no_index(self, index: IndexFile, name: str) -> None:
         """Refuse to replace several images of one name by a single one, even if each has an entry of its own."""
-        named = [each for entry, each in zip(index.entries, index.index.manifests, strict=True)
-                 if name and name in names_of(entry)]
+        named = index.named_manifests(name) if name else []
         if not named:
             return
         with suppress(InvalidImage, ImageNotFound):  # a damaged one may be replaced

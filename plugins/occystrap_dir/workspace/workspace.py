@@ -222,7 +222,7 @@ class Workspace:
                 self._sweep_up(sweep)
             remove_tree(self.place, _TEMPORARY)
         if self.place.is_directory(RECEIPTS):
-            if self.place.names(RECEIPTS):
+            if self.place.has_entries(RECEIPTS):
                 return
             self.place.rmdir(RECEIPTS)
         for name in (LOCK, _ACTIVE):

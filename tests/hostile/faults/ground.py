@@ -108,10 +108,15 @@ class CopyGround(Ground):
         assert tree == self._after, f'the next run leaves {_differences(tree, self._after)}'
 
     def _is_proved(self, result: CommandResult) -> None:
-        *notes, last = result.err.splitlines()
+        *notes, last = lines_of(result)
         assert last.endswith('1/1 verified') and all(map(_STAYS.fullmatch, notes)), 'a success that says more'
         verified = self.command('verify', self._proof, '--verify=full')
         assert verified.code == 0, f'exit code 0, and not proved\n{verified}'
+
+
+def lines_of(result: CommandResult) -> list[str]:
+    """Return the lines on stderr, without that of the digest of the receipts."""
+    return [line for line in result.err.splitlines() if not line.startswith('Receipts: ')]
 
 
 def one_line(result: CommandResult, name: str) -> None:
@@ -122,7 +127,7 @@ def one_line(result: CommandResult, name: str) -> None:
     assert result.code == 1, f'exit code {result.code}'
     unexpected = 'internal error', 'to its author', 'Traceback'
     assert not any(each in result.err for each in unexpected), 'an internal error'
-    *others, last = result.err.splitlines()
+    *others, last = lines_of(result)
     if last.startswith('Summary: 1/1 images, ') and last.endswith(' 0/1 verified, 1 UNVERIFIED'):
         others = [each for each in others if not _STAYS.fullmatch(each)]
         assert others and all(': cannot be read: ' in each and name in each for each in others), 'not a line for each'
