@@ -37,6 +37,8 @@ class Common:
     format: str = 'text'
     plugins: Plugins | None = None
     """Those of this invocation, once loaded."""
+    summary: str = ''
+    """The line that follows the error that ended a run of several images."""
     _given: set[str] = field(default_factory=set)
 
     def take(self, name: str, value: object, given: bool) -> None:

@@ -8,9 +8,10 @@ import click
 from occystrap_core.cli.common import Common, common, common_options, load_plugins, names_option
 from occystrap_core.cli.completion import complete_filter, complete_uri
 from occystrap_core.cli.network_options import NumberRange, network_options, network_settings
-from occystrap_core.errors import UsageError
+from occystrap_core.errors import Cancelled, UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.terminal import print_json
 
 if TYPE_CHECKING:
     from occystrap_core.pipeline.report import RunReport
@@ -89,14 +90,14 @@ def process(context: click.Context, /, source: str, destination: str | None, **o
     if options['dry_run']:
         from occystrap_core.cli.output import show_plan
         context.exit(show_plan(plugins, settings, source, destination, options['filters'], common(context)))
-    report = _run(plugins, settings, level, source, destination, options, common(context).quiet)
+    report = _run(plugins, settings, level, source, destination, options, common(context))
     report.receipts = _receipts(options['receipt'])
     show(report, common(context))
     context.exit(0 if report.succeeded else 1)
 
 
 def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destination: str | None,
-         options: dict[str, Any], quiet: bool) -> 'RunReport':
+         options: dict[str, Any], shared: Common) -> 'RunReport':
     from occystrap_core.pipeline.progress import progress_for
     from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile, read_receipts
     from occystrap_core.pipeline.run import Run
@@ -104,9 +105,27 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
     first = earlier == receipt_file and not os.path.lexists(earlier) if earlier else True
     read = EarlierRun(() if first else read_receipts(earlier, cut=True))
     with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
-        run = Run(plugins, settings, level, progress_for(quiet=quiet), receipts, read, options['fail_fast'],
+        run = Run(plugins, settings, level, progress_for(quiet=shared.quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'], options['refresh'])
-        return run.process(source, destination, options['filters'])
+        try:
+            return run.process(source, destination, options['filters'])
+        except BaseException as error:
+            if run.report and not isinstance(error, UsageError):
+                _show_stopped(run.report, error, shared)
+            raise
+
+
+def _show_stopped(report: 'RunReport', error: BaseException, shared: Common) -> None:
+    """Report a run that ends with an error: as JSON, and for several images as the summary behind the error."""
+    from occystrap_core.cli.signals import Interrupted
+    from occystrap_core.pipeline.report import failure_text
+    interrupted = isinstance(error, Cancelled | Interrupted)
+    assert shared.plugins
+    report.stopped('interrupted' if interrupted else failure_text(error, shared.plugins))
+    if len(report.images) > 1:
+        shared.summary = report.summary()
+    if shared.format == 'json':
+        print_json(report.to_json())
 
 
 def _receipts(path: str | None) -> tuple[str, str] | None:

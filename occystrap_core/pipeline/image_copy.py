@@ -155,7 +155,9 @@ class ImageCopy:
             if written := self._found(outgoing):
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
             with prefix_errors(f'layer {digest or source.index}'):  # for whatever a reader or a writer refuses in it
-                return outgoing.placed(written or self._output.write_layer(outgoing))
+                placed = outgoing.placed(written or self._output.write_layer(outgoing))
+            self._settings.requests.count(bytes_moved=0 if written else placed.size)
+            return placed
         finally:
             outgoing.close()
 

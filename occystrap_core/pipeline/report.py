@@ -64,7 +64,7 @@ class ImageReport:
         fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else self.verb
         before = 'unchanged, ' if self.done_before and self.source_asked else ''
         behind = ', done before, source not asked' if self.done_before and not self.source_asked else ''
-        return (f'{self.reference} {self.layers} layers {size_text(self.size)} {self.seconds:.1f}s {before}'
+        return (f'{self.reference} {_layers(self.layers)} {size_text(self.size)} {self.seconds:.1f}s {before}'
                 f'{fate.upper() if self.outcome is Outcome.UNVERIFIED else fate}{behind}'
                 f'{settled_text(self.settle_seconds)}')
 
@@ -97,6 +97,10 @@ class RunReport:
     seconds: float = 0.0
     receipts: tuple[str, str] | None = None
     """The file of receipts that was written, and its digest."""
+    copies: bool = False
+    """Whether images were to be copied, not only verified."""
+    error: str = ''
+    """Why the run ended early."""
 
     @property
     def succeeded(self) -> bool:
@@ -106,7 +110,7 @@ class RunReport:
     def summary(self) -> str:
         """Return the summary, always the last line for the user."""
         done = [image for image in self.images if not image.failure]
-        parts = [f'{len(done)}/{len(self.images)} images', f'{sum(image.layers for image in done)} layers',
+        parts = [f'{len(done)}/{len(self.images)} images', _layers(sum(image.layers for image in done)),
                  size_text(sum(image.size for image in done)), f'{self.seconds:.1f}s', *self._network()]
         if unchanged := sum(image.done_before and image.source_asked for image in done):
             parts.append(f'{unchanged} unchanged')
@@ -138,13 +142,33 @@ class RunReport:
         parts += [f'{len(unverified)} UNVERIFIED'] if unverified else []
         return parts + ([f'{failed} FAILED'] if failed else [])
 
+    def stopped(self, message: str) -> None:
+        """Record why the run ended early, also as the failure of each image that had not ended."""
+        self.error = message
+        for image in self.images:
+            if len(self.images) == 1 or not (image.seconds or image.failure):
+                image.failure = image.failure or message
+
+    def counts(self) -> dict[str, Any]:
+        """Return the numbers of the run: `changed` images were copied, `bytes_moved` of layers written; seconds."""
+        good = [image for image in self.images if image.succeeded]
+        return {'images': len(self.images), 'changed': sum(not image.done_before for image in good),
+                'unchanged': sum(image.done_before for image in good), 'failed': len(self.images) - len(good),
+                'bytes_moved': self.requests.bytes_moved, 'seconds': round(self.seconds, 3),
+                'retries': self.requests.retries}
+
     def to_json(self) -> dict[str, Any]:
         """Return the whole report for programs."""
         return {'level': self.level.value, 'succeeded': self.succeeded, 'seconds': round(self.seconds, 3),
                 'requests': self.requests.requests, 'retries': self.requests.retries,
                 'rate_limits': self.requests.rate_limits, 'summary': self.summary(),
+                **({'counts': self.counts()} if self.copies else {}), **({'error': self.error} if self.error else {}),
                 **({'receipts': dict(zip(('path', 'digest'), self.receipts))} if self.receipts else {}),
                 'images': [image.to_json() for image in self.images]}
+
+
+def _layers(count: int) -> str:
+    return '1 layer' if count == 1 else f'{count} layers'
 
 
 def settled_text(seconds: float) -> str:

@@ -52,6 +52,8 @@ class Run:
     fail_fast: bool = False
     layer_cache: str | None = None
     refresh: bool = True
+    report: RunReport | None = field(init=False, default=None)
+    """That of `process`, also if it raised."""
     _only: bool = False
     _failed: threading.Event = field(default_factory=threading.Event)
     _at_work: dict[int, Abortion] = field(default_factory=dict)
@@ -64,7 +66,14 @@ class Run:
         a failure is reported and the others continue.
         """
         started = time.monotonic()
-        report = RunReport(self.level, self.settings.requests)
+        report = self.report = RunReport(self.level, self.settings.requests, copies=True)
+        try:
+            self._process_source(report, source, destination, filters)
+        finally:
+            report.seconds = time.monotonic() - started
+        return report
+
+    def _process_source(self, report: RunReport, source: str, destination: str | None, filters: Sequence[str]) -> None:
         with closing(self.settings.shared) as shared, TaskList(self.plugins, self.settings) as todo:
             todo.expand(source, destination, filters, self._side_files())
             if self.layer_cache:
@@ -72,8 +81,6 @@ class Run:
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
             report.images = [*(task.report for task in todo.tasks), *todo.failed]
             self._process_all(todo.tasks, report)
-        report.seconds = time.monotonic() - started
-        return report
 
     def _side_files(self) -> SideFiles:
         files = SideFiles()

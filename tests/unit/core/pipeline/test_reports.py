@@ -61,6 +61,7 @@ def run(source: str, destination: str = 'memory://shelf', level: VerifyLevel = V
 
 @pytest.mark.parametrize(('image', 'line'), [
     (ImageReport('a:b', 'x', 3, 2048, seconds=1.25), 'a:b 3 layers 2.0 KiB 1.2s copied'),
+    (ImageReport('a:b', 'x', 1, 2048, seconds=1.25), 'a:b 1 layer 2.0 KiB 1.2s copied'),
     (ImageReport('a:b', 'x', 3, 2048, verb='read'), 'a:b 3 layers 2.0 KiB 0.0s read'),
     (ImageReport('a:b', 'x', outcome=Outcome.VERIFIED), 'a:b 0 layers 0 B 0.0s verified'),
     (ImageReport('a:b', 'x', outcome=Outcome.FAILED), 'a:b 0 layers 0 B 0.0s FAILED'),
