@@ -51,3 +51,8 @@ def size_text(count: int) -> str:
         value /= 1024
         units.pop(0)
     return f'{count} B' if units[0] == 'B' else f'{value:.1f} {units[0]}'
+
+
+def layers_text(count: int) -> str:
+    """Return `1 layer`, or `5 layers`."""
+    return '1 layer' if count == 1 else f'{count} layers'

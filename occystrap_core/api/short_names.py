@@ -7,12 +7,24 @@ from occystrap_core.oci.reference import Reference
 
 _LEFT_TO_THE_INPUT = re.compile(r'[*?\[@]')
 """Characters of globs, credentials and digests, which only the input can interpret."""
+_TRANSPORTS = {
+    'docker-archive': 'tar://{}', 'oci-archive': 'tar://{}', 'tar': 'tar://{}', 'oci': 'layout://{}',
+    'layout': 'layout://{}', 'dir': 'dir://{}', 'mounts': 'mounts://{}', 'docker-daemon': 'docker://{}',
+    'containers-storage': 'docker://{}', 'list': 'list://{}', 'plan': 'plan://{}'}
+"""What stands before a colon where other programs, or a slip, leave out `//`; no image of Docker Hub is called so."""
 _PATH = re.compile(r'\.{0,2}/.*|\.\.?', re.DOTALL)
 
 
 def is_path(text: str) -> bool:
     """Return whether text is a path: it begins with `/`, `./` or `../`."""
     return bool(_PATH.fullmatch(text))
+
+
+def require_no_transport(text: str) -> None:
+    """Raise UsageError for a location as skopeo and podman write them, such as `oci:PATH`, with what to write here."""
+    transport, colon, rest = text.partition(':')
+    if colon and transport in _TRANSPORTS and not rest.startswith('//'):
+        raise UsageError(f'{redact(text)} has no //: write {_TRANSPORTS[transport].format(redact(rest))}')
 
 
 def path_uri(scheme: str, text: str) -> str:
@@ -26,6 +38,7 @@ def registry_uri(text: str) -> str:
 
     Raises UsageError for malformed text.
     """
+    require_no_transport(text)
     if not text.isprintable():
         raise UsageError(f'{redact(text)!r} has control characters')
     if re.search(r'\s', text):

@@ -16,6 +16,8 @@ _OWN = {declaration.name: declaration for declaration in (
                        'Show platform, digests, layers and history of an image.'),
     CommandDeclaration('search', 'occystrap_core.cli.search:search', 'Find files in the layers of images.'),
     CommandDeclaration('check', 'occystrap_core.cli.check:check', 'Check images against the rules of their format.'),
+    CommandDeclaration('completion', 'occystrap_core.cli.completion_command:completion',
+                       'Print the completion script of bash, zsh or fish.'),
     CommandDeclaration('help', 'occystrap_core.cli.help_command:help_command', 'Show the help of a command.'),
     CommandDeclaration('plugins', 'occystrap_core.cli.list_plugins:plugins', 'List plugins, schemes, filters.'),
 )}

@@ -9,7 +9,7 @@ from occystrap_core.api.image_list import ImageList
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme, load
-from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri
+from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri, require_no_transport
 from occystrap_core.api.uri import Location, parse_filter, parse_uri, redact
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.plugins.manager import Plugins
@@ -51,13 +51,16 @@ def _source_uri(plugins: Plugins, text: str) -> str:
 
 def _destination_uri(plugins: Plugins, text: str) -> str:
     path = text.partition('?')[0]
+    named = [each.name for _, each in plugins.declared(WriterScheme) if each.suffix and path.endswith(each.suffix)]
+    require_no_transport(text)
     if is_path(text):
-        named = [each.name for _, each in plugins.declared(WriterScheme) if each.suffix and path.endswith(each.suffix)]
         if scheme := _recognized(plugins, path) or next(iter(named), ''):
             return path_uri(scheme, text)
         raise UsageError(f'{path}: say in which format to write there, such as dir://{path} or layout://{path}')
     if has_host(text):
         return registry_uri(text)
+    if named or os.path.lexists(path):
+        raise UsageError(f'{text} may be a file or the name of an image: write ./{text} or registry://HOST/{text}')
     raise UsageError(f'{text} does not say where to: give registry://HOST/{text}, docker://{text}, or a path in a '
                      'format, such as layout://PATH')
 

@@ -49,6 +49,12 @@ def test_destinations(written: str, uri: str, here: Path, plugins: Plugins) -> N
     ('./no.tar', 'dir://x', 'there is no file ./no.tar'), ('.', 'dir://x', '. is no image that is recognized'),
     ('a.tar', 'dir://x', 'a.tar is here, and is the name of an image: write ./a.tar or registry://docker.io/a.tar'),
     ('./a.tar', './new', './new: say in which format to write there, such as dir://./new'),
+    ('./a.tar', 'new.tar', 'new.tar may be a file or the name of an image: write ./new.tar or registry://HOST/'),
+    ('oci:layout', 'dir://x', 'oci:layout has no //: write layout://layout'),
+    ('docker-archive:a.tar', 'dir://x', 'write tar://a.tar'),
+    ('dir:./directory', 'layout://x', 'write dir://./directory'),
+    ('./a.tar', 'oci:x:v1', 'write layout://x:v1'), ('./a.tar', 'tar:./x', 'write tar://./x'),
+    ('./a.tar', 'docker-daemon:app:v1', 'write docker://app:v1'),
     ('./a.tar', 'app:v2', 'app:v2 does not say where to: give registry://HOST/app:v2, docker://app:v2'),
     ('https://r.example/app:v1', 'dir://x', 'https:// names no image: write registry://r.example/app:v1'),
     ('two words', 'dir://x', 'is more than one reference'), ('Upper/Case', 'dir://x', 'malformed repository')])
@@ -75,7 +81,7 @@ def test_a_percent_sign_in_a_path_is_one(here: Path) -> None:
     ('copy', 'occystrap process SOURCE DEST does that'), ('pull', 'occystrap process SOURCE DEST does that'),
     ('inspect', 'occystrap info SOURCE does that'), ('version', 'occystrap --version does that'),
     ('grep', 'occystrap search'), ('lint', 'occystrap check'), ('ls', 'occystrap tags'), ('extract', 'oci://'),
-    ('procss', "did you mean 'process'?"), ('xyzzy', 'there is: check, demo, help')])
+    ('procss', "did you mean 'process'?"), ('xyzzy', 'there is: check, completion, demo')])
 def test_commands_of_other_programs(command: str, words: str) -> None:
     result = run_here(command, 'x')
     result.assert_code(2)
@@ -87,3 +93,10 @@ def test_help() -> None:
     assert whole.code == 0 and 'Commands:' in whole.out and run_here().out == whole.out and run_here().code == 2
     assert run_here('help', 'process').out == run_here('process', '--help').out != whole.out
     assert "did you mean 'process'?" in run_here('help', 'procss').err
+
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
+def test_the_completion_of_a_shell(shell: str) -> None:
+    script = run_here('completion', shell)
+    assert script.code == 0 and f'_OCCYSTRAP_COMPLETE={shell}_complete' in script.out
+    assert 'occystrap' in script.out and run_here('completion', 'csh').code == 2
