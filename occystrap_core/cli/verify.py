@@ -18,7 +18,7 @@ from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.moved_receipts import receipts_at, receipts_beside
 from occystrap_core.pipeline.receipt_file import read_receipts, require_digest
-from occystrap_core.pipeline.report import ImageReport, RunReport
+from occystrap_core.pipeline.report import ImageReport, RunReport, layers_of
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location
 from occystrap_core.settings import Settings, VerifyLevel, default_jobs
@@ -86,7 +86,7 @@ def verify_all(plugins: Plugins, receipts: Sequence[Receipt], level: VerifyLevel
 
 def _described(receipt: Receipt) -> ImageReport:
     notes = () if receipt.sealed else (f'the receipt of {receipt.reference} is of an earlier version, without a seal',)
-    return ImageReport(receipt.reference, receipt.destination, len(receipt.diff_ids),
+    return ImageReport(receipt.reference, receipt.destination, layers_of(receipt),
                        sum(each.size for each in receipt.of_kind('layer')), receipt, notes=notes)
 
 

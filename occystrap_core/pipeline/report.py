@@ -179,3 +179,8 @@ def failure_text(error: BaseException, plugins: Plugins) -> str:
         return system_text(error)
     known = isinstance(error, OccystrapError | Cancelled)
     return str(error) if known else unexpected(error, plugins)
+
+
+def layers_of(receipt: Receipt) -> int:
+    """Return the number of layers of a receipt's image, or of all images in its index, each once."""
+    return len(receipt.diff_ids) or len(receipt.of_kind('layer'))

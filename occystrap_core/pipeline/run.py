@@ -20,7 +20,7 @@ from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publi
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile
-from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text
+from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text, layers_of
 from occystrap_core.pipeline.request_check import platforms_taken, platforms_there, require_requested, selection_note
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
@@ -238,7 +238,7 @@ class Run:
         receipt, verdict = found
         self._note(task.report, receipt)
         layers = receipt.of_kind('layer')
-        task.report.layers, task.report.size = len(layers), sum(layer.size for layer in layers)
+        task.report.layers, task.report.size = layers_of(receipt), sum(layer.size for layer in layers)
         task.report.done_before, task.report.source_asked = True, self.refresh
         if self.level is not VerifyLevel.NONE:
             task.report.judged(verdict)

@@ -15,6 +15,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.unit.core.pipeline.memory import wait_until
 from tests.unit.registry.images import push
+from tests.unit.registry.several import put_many
 
 NAMES = ['team/app:v1', 'team/app:v2']
 
@@ -76,3 +77,11 @@ def test_an_interrupted_run_counts_what_it_did(host: str, tmp_path: Path) -> Non
     assert [each['failure'] for each in said['images']] == [None, None, 'interrupted']
     assert (said['counts']['changed'], said['counts']['failed']) == (2, 1)
     assert 'interrupted; nothing half-written' in err and err.splitlines()[-1] == said['summary']
+
+
+def test_the_layers_of_an_index_are_counted_by_verify_too(host: str, tmp_path: Path) -> None:
+    put_many(host, Settings())
+    words = ['process', f'registry://{host}/many:v1', f'layout://{tmp_path}/x', '--receipt', str(tmp_path / 'done')]
+    said = [run_here(*words), run_here(*words, '--resume', str(tmp_path / 'done')),
+            run_here('verify', tmp_path / 'done')]
+    assert [', 6 layers, 1.3 KiB, ' in each.err.splitlines()[-1] for each in said] == [True] * 3
