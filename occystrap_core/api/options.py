@@ -78,6 +78,13 @@ class Option(NamedTuple):
     secret: bool = False
 
 
+def _may_be_secret(known: Mapping[str, Option], given: Mapping[str, str]) -> bool:
+    """Return whether unknown options may be the rest of a password with a ? before an @, or with a & in it."""
+    unknown = {name: text for name, text in given.items() if name not in known}
+    has_secret = any(known[name].secret for name in given if name in known)
+    return any('@' in name + text or (has_secret and not text) for name, text in unknown.items())
+
+
 def read_options(declared: Sequence[Option], given: Mapping[str, str], owner: str) -> dict[str, Any]:
     """Return a value for every declared option: the given text, parsed by its type, or the default.
 
@@ -88,6 +95,9 @@ def read_options(declared: Sequence[Option], given: Mapping[str, str], owner: st
     values = {option.name: option.default for option in declared}
     for name, text in given.items():
         if name not in known:
+            if _may_be_secret(known, given):
+                raise UnknownOption(f'{owner} has no such option, which is not shown since it may be part of a '
+                                    'password: write ? as %3F and & as %26 there')
             raise UnknownOption(f'{owner} has no option {name!r}{nearest(name, known)}')
         try:
             values[name] = known[name].type.parse(text)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from occystrap_core.verification.receipt import Receipt
 
 _SCHEME = re.compile(r'[a-z][a-z0-9+.-]*')
-_USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)')  # a password may hold @ and /, a digest has an @ of its own
+_USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)', re.DOTALL)  # a password may hold @ and /, a digest has an @ of its own
 _LOGIN = re.compile(r'^[^/:?]*:(?!\d+[/?]).*@(?!sha\d+:)|^[^/:?]*@(?!sha\d+:)(?=[^/]*[.:])', re.DOTALL)
 """The same in what may be malformed: a password may hold ? and # as well; digits before a slash are a port."""
 

@@ -149,6 +149,12 @@ def _storage_refuses(server: Scripted, storage: Scripted) -> None:
     storage.routes = {key: Say(403, f'<Signature>{SIGNATURE}</Signature>'.encode()) for key in storage.routes}
 
 
+def _storage_repeats_the_url(server: Scripted, storage: Scripted) -> None:
+    def refuse(asked: Asked) -> Say:
+        return Say(403, f'<Error><Message>{asked.target} has expired</Message></Error>'.encode())
+    storage.routes = dict.fromkeys(storage.routes, refuse)
+
+
 def _storage_breaks_off(server: Scripted, storage: Scripted) -> None:
     storage.routes = {key: Say(silent=True) for key in storage.routes}
 
@@ -171,7 +177,7 @@ def _realm_with_secrets(server: Scripted, storage: Scripted) -> None:
 @pytest.mark.parametrize('way', ['environment', 'uri', 'identity', 'helper'])
 @pytest.mark.parametrize('fault', [
     _wrong_password, _token_server_broken, _token_that_is_none, _manifest_refused, _manifest_broken, _storage_refuses,
-    _storage_breaks_off, _storage_sends_on, _storage_sends_nowhere, _realm_with_secrets])
+    _storage_repeats_the_url, _storage_breaks_off, _storage_sends_on, _storage_sends_nowhere, _realm_with_secrets])
 def test_68_when_something_fails(fault: Callable[[Scripted, Scripted], None], way: str, server: Scripted,
                                  storage: Scripted, occystrap: CommandLine) -> None:
     fault(server, storage)

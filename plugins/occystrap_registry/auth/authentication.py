@@ -95,9 +95,10 @@ class Authentication:
         """Return what to add to `it does not exist`, which may be said to who is not logged in; empty with a login."""
         return '' if self._login() else ' for who is not logged in (occystrap login)'
 
-    def redact(self, text: str) -> str:
-        """Return `text`, which a server sent, without the secrets that were sent to the server."""
-        for secret in sorted(self._grants.secrets(), key=len, reverse=True):
+    def redact(self, text: str, others: Sequence[str] = ()) -> str:
+        """Return `text`, which a server sent, without the secrets that were sent to the server, and without `others`.
+        """
+        for secret in sorted([*self._grants.secrets(), *others], key=len, reverse=True):
             text = text.replace(secret, '…') if len(secret) >= _SHORT else text
         return text
 

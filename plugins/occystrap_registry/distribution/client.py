@@ -1,6 +1,7 @@
 """Requests to one registry, with authorization, retries, and errors that say what to do."""
 import re
 from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qsl, quote
 
 from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import parse_json
@@ -12,6 +13,7 @@ from occystrap_registry.transport.endpoint import Endpoint
 from occystrap_registry.transport.failures import is_refused
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Unexpected
+from occystrap_registry.transport.proxies import note_of_proxy
 from occystrap_registry.transport.retries import Attempts, RedirectedNowhere, asked_host, whole_reply
 
 _MESSAGE = 200
@@ -193,8 +195,11 @@ class RegistryClient:
 
     def failure(self, reply: Reply, what: str) -> ServiceError:
         """Return the error for a reply with a bad status; `what` says what failed."""
-        message = self.authentication.redact(_error_text(reply))
+        signed = [value for _, value in parse_qsl(reply.url.query.decode())] if self._is_storage(reply.url) else []
+        message = self.authentication.redact(_error_text(reply), [*signed, *map(quote, signed)])
         text = f'{what}: {message} (HTTP {reply.status})' if message else f'{what} (HTTP {reply.status})'
+        if reply.url.scheme == 'http':  # a proxy may have answered in place of the host
+            text += note_of_proxy(reply.url)
         if reply.status in _STALE and self._is_storage(reply.url):
             return ServiceError(f'{text}; {reply.url.netloc.decode()}, the storage that {self.address.host} redirects '
                                 'to, refuses the address that it got: it may have expired; check the clocks')

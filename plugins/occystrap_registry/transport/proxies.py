@@ -77,6 +77,15 @@ def proxy_for(url: httpx.URL) -> Proxy | None:
     return _parse(variable, value)
 
 
+def note_of_proxy(url: httpx.URL) -> str:
+    """Return what to add to a message about a failed request: the proxy by which it went, empty without one."""
+    try:
+        proxy = proxy_for(url)
+    except UsageError:
+        proxy = None
+    return f'; it was asked through {proxy}' if proxy else ''
+
+
 def _variable(*names: str) -> tuple[str, str]:
     """Return name and value of the first variable that is set, in upper or lower case; the empty one is not set."""
     for name in (spelling for name in names for spelling in (name.upper(), name)):

@@ -10,6 +10,8 @@ from occystrap_core import ServiceUnavailable, Settings
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
 from occystrap_registry.transport.failures import attempts_worth, explain
 from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.network import ProxyUnreachable
+from occystrap_registry.transport.proxies import note_of_proxy
 
 _FIRST = 0.25
 _A_TIME = 1e9
@@ -38,9 +40,12 @@ class Attempts:
     def explained(self, error: httpx.TransportError) -> ServiceUnavailable:
         """Return the error for an attempt without an answer; it names the host that did not answer."""
         asked = asked_host(error) or self._host
+        text = explain(error, asked)
+        if asked_host(error) and not isinstance(error, (ProxyUnreachable, httpx.ProxyError)):
+            text = text.removesuffix('.') + note_of_proxy(error.request.url)
         if asked == self._host.lower():
-            return ServiceUnavailable(explain(error, asked))
-        return RedirectedNowhere(f'{explain(error, asked)} ({self._host} redirects there)')
+            return ServiceUnavailable(text)
+        return RedirectedNowhere(f'{text} ({self._host} redirects there)')
 
     def again(self, answer: Answer | Reply) -> bool:
         """Return whether to retry after an answer (429, 5xx but what is not implemented); waits first if so."""

@@ -71,6 +71,18 @@ def test_errors_for_bad_values_name_the_expected_form(given: dict[str, str], wor
         read_options(DECLARED, given, 'x://')
 
 
+@pytest.mark.parametrize('rest', ['a?canary@host/app', 'a??canary@host', 'a?b&canary@host', 'a?canary=x@host',
+                                  'host/app?password=a&canary', 'host/app?password=a&b&canary'])
+def test_an_option_that_may_be_part_of_a_password_is_not_shown(rest: str) -> None:
+    with pytest.raises(UnknownOption, match='write [?] as %3F') as caught:
+        Location.parse(f'x://me:{rest}', [Option('password', secret=True)])
+    assert 'canary' not in str(caught.value)
+
+
+def test_a_login_with_a_line_break_is_not_shown() -> None:
+    assert str(Location('x', 'me:a\ncanary@host/app', {}, {})) == 'x://…@host/app'
+
+
 def test_unknown_options_name_the_nearest() -> None:
     with pytest.raises(UnknownOption, match="x:// has no option 'cuont'; did you mean 'count'"):
         read_options(DECLARED, {'cuont': '1'}, 'x://')

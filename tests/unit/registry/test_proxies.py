@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from occystrap_core import ServiceUnavailable, Settings, UsageError
+from occystrap_core import ServiceError, ServiceUnavailable, Settings, UsageError
 from occystrap_core.oci import Reference
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport.address import Address
@@ -171,6 +171,23 @@ def test_a_proxy_that_makes_no_tunnel_is_named(status: str, advice: str, monkeyp
             RegistryClient(Address(Reference('app'), 'registry.invalid'), Settings(retries=0)).fetch('GET', '/x', 's')
     assert str(caught.value) == (f'the proxy {proxy.host} (HTTPS_PROXY) does not connect to registry.invalid: '
                                  f'{status}{advice}')
+
+
+@pytest.mark.parametrize('said', [b'', b'SSH-2.0\r\n\r\n', plain(b'<html>'), plain(b'', status='204 No Content'),
+                                  plain(b'', status='407 x'), plain(b'', status='502 x'), plain(b'', status='403 x')])
+@pytest.mark.parametrize('insecure', [True, False])
+def test_a_proxy_that_answers_in_place_of_the_host_is_named(said: bytes, insecure: bool,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server() as proxy:
+        proxy.said = dict.fromkeys(('GET http://registry.invalid/x', 'CONNECT registry.invalid:443'), said)
+        for variable in ('HTTPS_PROXY', 'HTTP_PROXY'):
+            monkeypatch.setenv(variable, f'http://me:{SECRET}@{proxy.host}')
+        address = Address(Reference('app'), 'registry.invalid', insecure=insecure)
+        found = RegistryClient(address, Settings(retries=0, timeout=5.0))
+        found.endpoint.base = httpx.URL(f'http{"" if insecure else "s"}://registry.invalid/')
+        with pytest.raises(ServiceError, match='the proxy') as caught:
+            raise found.failure(found.fetch('GET', '/x', 's'), 'x')
+    assert f'the proxy {proxy.host} (HTTP' in str(caught.value) and SECRET not in str(caught.value)
 
 
 def test_where_a_registry_redirects_to_is_named_when_it_is_down(server: Scripted, tmp_path: Path) -> None:
