@@ -1,5 +1,6 @@
 """Showing the result or the plan of a run: findings and summary on stderr, JSON and plans on stdout."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from occystrap_core.cli.common import Common
 from occystrap_core.pipeline.report import ImageReport, RunReport
@@ -10,12 +11,15 @@ from occystrap_core.terminal_text import layers_text, size_text
 from occystrap_core.verification.receipt import Evidence
 from occystrap_core.verification.results import Severity, problems
 
+if TYPE_CHECKING:
+    from occystrap_core.pipeline.tasks import ImageTask
+
 
 def show_plan(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
-              shared: Common) -> int:
-    """Show what a run would do; return the exit code, 1 if something would fail."""
+              shared: Common, unchanged: 'Callable[[ImageTask], bool] | None' = None) -> int:
+    """Show what a run would do, which leaves `unchanged` images; return the exit code, 1 if something would fail."""
     from occystrap_core.pipeline.dry_run import plan_copies  # late, as few runs need it
-    found = plan_copies(plugins, settings, source, destination, filters)
+    found = plan_copies(plugins, settings, source, destination, filters, unchanged)
     if shared.format == 'json':
         print_json({'dry_run': True, 'images': [each.to_json() for each in found]})
     else:

@@ -14,7 +14,11 @@ from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.terminal import print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from occystrap_core.pipeline.receipt_file import EarlierRun
     from occystrap_core.pipeline.report import RunReport
+    from occystrap_core.pipeline.tasks import ImageTask
 
 _LEVELS = click.Choice([level.value for level in VerifyLevel])
 
@@ -89,7 +93,8 @@ def process(context: click.Context, /, source: str, destination: str | None, **o
     plugins = load_plugins(context)
     if options['dry_run']:
         from occystrap_core.cli.output import show_plan
-        context.exit(show_plan(plugins, settings, source, destination, options['filters'], common(context)))
+        context.exit(show_plan(plugins, settings, source, destination, options['filters'], common(context),
+                               _unchanged(plugins, level, options)))
     report = _run(plugins, settings, level, source, destination, options, common(context))
     report.receipts = _receipts(options['receipt'])
     show(report, common(context))
@@ -99,11 +104,9 @@ def process(context: click.Context, /, source: str, destination: str | None, **o
 def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destination: str | None,
          options: dict[str, Any], shared: Common) -> 'RunReport':
     from occystrap_core.pipeline.progress import progress_for
-    from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile, read_receipts
+    from occystrap_core.pipeline.receipt_file import ReceiptFile
     from occystrap_core.pipeline.run import Run
-    receipt_file, earlier = options['receipt'], options['resume']
-    first = earlier == receipt_file and not os.path.lexists(earlier) if earlier else True
-    read = EarlierRun(() if first else read_receipts(earlier, cut=True))
+    receipt_file, read = options['receipt'], _earlier(options)
     with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=shared.quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'], options['refresh'])
@@ -113,6 +116,23 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
             if run.report and not isinstance(error, UsageError):
                 _show_stopped(run.report, error, shared)
             raise
+
+
+def _earlier(options: dict[str, Any]) -> 'EarlierRun':
+    """Return the receipts of --resume; none if it is the file of --receipt, which does not exist yet."""
+    from occystrap_core.pipeline.receipt_file import EarlierRun, read_receipts
+    path = options['resume']
+    first = path == options['receipt'] and not os.path.lexists(path) if path else True
+    return EarlierRun(() if first else read_receipts(path, cut=True))
+
+
+def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) -> 'Callable[[ImageTask], bool] | None':
+    """Return what tells whether --resume leaves an image as it is."""
+    if not options['resume']:
+        return None
+    from occystrap_core.pipeline.run import found_before
+    earlier = _earlier(options)
+    return lambda task: found_before(plugins, task, earlier, options['refresh'], level) is not None
 
 
 def _show_stopped(report: 'RunReport', error: BaseException, shared: Common) -> None:

@@ -74,7 +74,7 @@ def select_offers(offers: Sequence[Offer[T]], name: str | None, place: str, how:
         if not found:
             raise ImageNotFound(f'{place} has no image that matches {name}; there is: {", ".join(map(str, offers))}')
         return found
-    if name is not None or not offers or (len(offers) == 1 and offers[0].reference == UNTAGGED):
+    if name is not None or not offers or (len(offers) == 1 and {*offers[0].names.values()} <= {UNTAGGED}):
         return [select_offer(offers, name, place, how)]
     return [(offer.image, reference) for offer in offers for reference in _all_names(offer)]
 

@@ -1,5 +1,5 @@
 """What a run would do, without writing anything."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -33,11 +33,15 @@ class PlannedCopy:
     size_there: int = 0
     failure: str = ''
     notes: list[str] = field(default_factory=list)
+    unchanged: bool = False
+    """Whether --resume would leave it as it is."""
 
     def line(self) -> str:
         """Return what would be done, as one line for the user."""
         if self.failure:
             return f'would fail: {self.source}: {self.failure}'
+        if self.unchanged:
+            return f'would leave {self.destination}: {self.source} is unchanged, verified'
         size = 'size unknown' if self.size is None else size_text(self.size)
         notes = ''.join(f'; {note}' for note in self.notes)
         there = f', {self.layers_there} ({size_text(self.size_there)}) there already' if self.layers_there else ''
@@ -49,21 +53,28 @@ class PlannedCopy:
 
 
 def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: str | None,
-                filters: Sequence[str]) -> list[PlannedCopy]:
-    """Return what copying `source` to `destination` would do; raises UsageError for an impossible request."""
+                filters: Sequence[str], unchanged: Callable[[ImageTask], bool] | None = None) -> list[PlannedCopy]:
+    """Return what copying `source` to `destination` would do; raises UsageError for an impossible request.
+
+    `unchanged` returns whether an image would be left as it is.
+    """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
         todo.expand(source, destination, filters)
         found = [PlannedCopy(task.source, str(task.destination)) for task in todo.tasks]
         with closing(DaemonThreads(settings.images, 'image')) as threads:
-            futures = [threads.submit(partial(_look, plugins, task, foreseen))
+            futures = [threads.submit(partial(_look, plugins, task, foreseen, unchanged))
                        for task, foreseen in zip(todo.tasks, found, strict=True)]
             for future in completed(futures, settings.cancellation.check):
                 future.result()
         return found + [PlannedCopy(each.reference, each.destination, failure=each.failure) for each in todo.failed]
 
 
-def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy) -> None:
+def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy,
+          unchanged: Callable[[ImageTask], bool] | None) -> None:
     try:
+        if unchanged and unchanged(task):
+            foreseen.unchanged = True
+            return
         output = task.output.taken()
         with task.images.open(task.reference) as image:
             require_requested(image, task.reference, task.settings)

@@ -246,12 +246,7 @@ class Run:
 
     def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
         """Return the receipt of an earlier run that still holds, and its verdict."""
-        receipt = self.earlier.find(task.recorded, task.output.location)
-        if receipt is None or (self.refresh and not _is_current(task, receipt)):
-            return None
-        level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
-        verdict = verify_receipt(self.plugins, receipt, level, task.settings.settled())
-        return (receipt, verdict) if verdict.outcome is Outcome.VERIFIED else None
+        return found_before(self.plugins, task, self.earlier, self.refresh, self.level)
 
     def _verify(self, task: ImageTask, started: float) -> None:
         assert task.report.receipt
@@ -291,6 +286,17 @@ def _tell_filters(image: Content | None) -> None:
     for each in all_contents(image) if image else ():
         if isinstance(each, Image):
             each.copied()
+
+
+def found_before(plugins: Plugins, task: ImageTask, earlier: EarlierRun, refresh: bool, level: VerifyLevel,
+                 ) -> tuple[Receipt, Verdict] | None:
+    """Return the receipt of an earlier run that still holds, and its verdict; raises as opening the image does."""
+    receipt = earlier.find(task.recorded, task.output.location)
+    if receipt is None or (refresh and not _is_current(task, receipt)):
+        return None
+    level = VerifyLevel.FAST if level is VerifyLevel.NONE else level
+    verdict = verify_receipt(plugins, receipt, level, task.settings.settled())
+    return (receipt, verdict) if verdict.outcome is Outcome.VERIFIED else None
 
 
 def _is_current(task: ImageTask, receipt: Receipt) -> bool:

@@ -118,3 +118,12 @@ def test_an_old_receipt_stands_for_what_it_proves(name: str, platform: str, filt
                          tmp_path / 'done', '-O', 'json', '--replace-index', asked, *more)
         again.assert_code(0)
         assert bool(unchanged(again)) is stands
+
+
+def test_a_dry_run_tells_what_would_be_left(host: str, tmp_path: Path) -> None:
+    night(tmp_path)
+    push(host, Settings(), sample_image(NAMES[1], variant='moved'), NAMES[1])
+    planned = night(tmp_path, '--dry-run').json()['images']
+    assert [each['unchanged'] for each in planned] == [True, False, True]
+    assert night(tmp_path, '--dry-run', '-Otext').out.count('is unchanged, verified') == 2
+    assert unchanged(night(tmp_path)) == [NAMES[0], NAMES[2]]

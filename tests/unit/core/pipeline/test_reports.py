@@ -181,7 +181,7 @@ def test_the_line_of_a_planned_copy(plan: PlannedCopy, line: str) -> None:
 def test_a_plan_in_json() -> None:
     assert PlannedCopy('s', 'd').to_json() == {'source': 's', 'destination': 'd', 'layers': 0, 'size': None,
                                                'layers_there': 0,
-                                               'size_there': 0, 'failure': '', 'notes': []}
+                                               'size_there': 0, 'failure': '', 'notes': [], 'unchanged': False}
 
 
 def plan(source: str, destination: str = 'memory://shelf', filters: Sequence[str] = (),
