@@ -14,7 +14,7 @@ from occystrap_registry.transport.failures import is_refused
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.proxies import note_of_proxy
-from occystrap_registry.transport.retries import Attempts, RedirectedNowhere, asked_host, whole_reply
+from occystrap_registry.transport.retries import Attempts, RedirectedNowhere, asked_host, note_of_limit, whole_reply
 
 _MESSAGE = 200
 _PING = '/v2/'
@@ -198,6 +198,7 @@ class RegistryClient:
         signed = [value for _, value in parse_qsl(reply.url.query.decode())] if self._is_storage(reply.url) else []
         message = self.authentication.redact(_error_text(reply), [*signed, *map(quote, signed)])
         text = f'{what}: {message} (HTTP {reply.status})' if message else f'{what} (HTTP {reply.status})'
+        text += note_of_limit(reply)
         if reply.url.scheme == 'http':  # a proxy may have answered in place of the host
             text += note_of_proxy(reply.url)
         if reply.status in _STALE and self._is_storage(reply.url):

@@ -14,6 +14,8 @@ from occystrap_registry.transport.network import ProxyUnreachable
 from occystrap_registry.transport.proxies import note_of_proxy
 
 _FIRST = 0.25
+_HOPELESS = 900.0
+"""Seconds up to which a limit of requests may end sooner than a registry says."""
 _A_TIME = 1e9
 """Seconds from which a wait is a time since 1970."""
 
@@ -48,13 +50,20 @@ class Attempts:
         return RedirectedNowhere(f'{text} ({self._host} redirects there)')
 
     def again(self, answer: Answer | Reply) -> bool:
-        """Return whether to retry after an answer (429, 5xx but what is not implemented); waits first if so."""
+        """Return whether to retry after an answer (429, 5xx but what is not implemented); waits first if so.
+
+        A limit that ends long after the last attempt is not waited for.
+        """
         limited = answer.status == 429
         passes = limited or (answer.status >= 500 and answer.status not in (501, 505))
         if not passes or self._made >= self._settings.retries:
             return False
+        seconds = retry_after(answer.headers.get('retry-after'), self._made)
+        left = self._settings.longest_wait * (self._settings.retries - self._made)
+        if limited and seconds > max(_HOPELESS, left):
+            return False
         self._settings.requests.count(retries=not limited, rate_limits=limited)
-        self._wait(retry_after(answer.headers.get('retry-after'), self._made))
+        self._wait(seconds)
         return True
 
     def spend(self) -> None:
@@ -117,6 +126,12 @@ def retry_after(text: str | None, attempt: int) -> float:
     except (TypeError, ValueError, OverflowError):
         seconds = -1
     return seconds if seconds >= 0 else backoff(attempt)
+
+
+def note_of_limit(answer: Answer | Reply) -> str:
+    """Return what to add to the message about a 429: when the limit ends, empty if that is soon or not known."""
+    seconds = retry_after(answer.headers.get('retry-after'), 0) if answer.status == 429 else 0.0
+    return f'; it allows requests again in {round(seconds / 60)} minutes' if seconds > _HOPELESS else ''
 
 
 def _until(date: str) -> float:

@@ -44,6 +44,15 @@ def test_no_wait_is_longer_than_asked_for(asked: str | None, server: Scripted) -
     assert settings.requests.retries == 30 and time.monotonic() - before < 5
 
 
+def test_a_limit_of_hours_is_not_waited_for(server: Scripted) -> None:
+    settings = Settings(retries=5)
+    server.routes['GET /x'] = Say(429, headers=[('Retry-After', '7200')])
+    client = client_of(server.host, settings)
+    reply = client.fetch('GET', '/x', 's')
+    assert len(server.heard('GET', '/x')) == 1
+    assert str(client.failure(reply, 'x')) == 'x (HTTP 429); it allows requests again in 120 minutes'
+
+
 def test_requests_keep_the_pace_that_is_asked_for(server: Scripted) -> None:
     settings = Settings(rate_limit=50)
     server.routes['GET /x'] = Say(200)
