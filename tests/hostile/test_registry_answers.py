@@ -236,7 +236,7 @@ def test_49_few_layers_and_empty_ones(tars: list[bytes], server: Scripted, pull:
     for tar in tars:
         blob = gzip.compress(tar, mtime=0)
         server.routes[f'GET /v2/app/blobs/{Digest.of(blob)}'] = Say(200, blob)
-    assert f'{len(tars)} layers' in pull('--verify=full').assert_success().err
+    assert f' {len(tars)} layer' in pull('--verify=full').assert_success().err
 
 
 def test_50_a_content_encoding_nobody_asked_for(server: Scripted, pull: Pull) -> None:
