@@ -16,7 +16,7 @@ from occystrap_core.terminal import print_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from occystrap_core.pipeline.receipt_file import EarlierRun
+    from occystrap_core.pipeline.earlier_run import EarlierRun
     from occystrap_core.pipeline.report import RunReport
     from occystrap_core.pipeline.tasks import ImageTask
 
@@ -120,7 +120,8 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
 
 def _earlier(options: dict[str, Any]) -> 'EarlierRun':
     """Return the receipts of --resume; none if it is the file of --receipt, which does not exist yet."""
-    from occystrap_core.pipeline.receipt_file import EarlierRun, read_receipts
+    from occystrap_core.pipeline.earlier_run import EarlierRun
+    from occystrap_core.pipeline.receipt_file import read_receipts
     path = options['resume']
     first = path == options['receipt'] and not os.path.lexists(path) if path else True
     return EarlierRun(() if first else read_receipts(path, cut=True))
@@ -130,7 +131,7 @@ def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) ->
     """Return what tells whether --resume leaves an image as it is."""
     if not options['resume']:
         return None
-    from occystrap_core.pipeline.run import found_before
+    from occystrap_core.pipeline.earlier_run import found_before
     earlier = _earlier(options)
     return lambda task: found_before(plugins, task, earlier, options['refresh'], level) is not None
 

@@ -4,22 +4,19 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from occystrap_core.api.uri import Location, redact
+from occystrap_core.api.uri import redact
 from occystrap_core.errors import InvalidImage, InvalidReceipt, OccystrapError, OutputError, UsageError
 from occystrap_core.files.device import hash_file
 from occystrap_core.files.durability import sync_directory, write_all
 from occystrap_core.oci.digest import Digest
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import Outcome
 
 _CAP = 1 << 30
 _NAME_CAP = 200
 _ABANDONED = re.compile(r'[0-9a-f]{16}\.partial')
-WHOLE = ' --platform=all'
-"""What a receipt's source has if an index was to be copied as a whole."""
 _BEGINNING = b'{"receipt": '
 
 
@@ -256,28 +253,3 @@ def _read(descriptor: int) -> bytes:
         pieces.append(piece)
         place += len(piece)
     return b''.join(pieces)
-
-
-class EarlierRun:
-    """Receipts by source and destination; of several the last counts, and only if it is verified."""
-
-    def __init__(self, receipts: Iterable[Receipt] = ()) -> None:
-        self._receipts = {(each.source, each.scheme, each.path, tuple(sorted(each.options.items()))): each
-                          for each in receipts}
-
-    def __bool__(self) -> bool:
-        return bool(self._receipts)
-
-    def find(self, source: str, destination: Location) -> Receipt | None:
-        """Return the receipt of the image of `source` (a URI with what was requested of it) at `destination`, or None.
-
-        Receipts of earlier versions, which took one platform where nothing was said, stand for the whole of what a name
-        meant only if that was copied as it was. The source is not asked here.
-        """
-        rest = destination.scheme, destination.path, tuple(sorted(destination.given.items()))
-        receipt = self._receipts.get((source, *rest))
-        if receipt is None and source.endswith(WHOLE):
-            old = self._receipts.get((source.removesuffix(WHOLE), *rest))
-            receipt = old if old and (old.is_index or old.manifest_digest == old.source_digest) else None
-        proved = receipt and receipt.verdict and receipt.verdict.outcome == Outcome.VERIFIED.value
-        return receipt if proved else None

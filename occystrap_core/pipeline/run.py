@@ -14,12 +14,13 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Content, all_contents, layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
+from occystrap_core.pipeline.earlier_run import EarlierRun, found_before
 from occystrap_core.pipeline.image_copy import Abortion
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.receipt_file import EarlierRun, ReceiptFile
+from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text, layers_of
 from occystrap_core.pipeline.request_check import platforms_taken, platforms_there, require_requested, selection_note
 from occystrap_core.pipeline.side_files import SideFiles
@@ -286,27 +287,6 @@ def _tell_filters(image: Content | None) -> None:
     for each in all_contents(image) if image else ():
         if isinstance(each, Image):
             each.copied()
-
-
-def found_before(plugins: Plugins, task: ImageTask, earlier: EarlierRun, refresh: bool, level: VerifyLevel,
-                 ) -> tuple[Receipt, Verdict] | None:
-    """Return the receipt of an earlier run that still holds, and its verdict; raises as opening the image does."""
-    receipt = earlier.find(task.recorded, task.output.location)
-    if receipt is None or (refresh and not _is_current(task, receipt)):
-        return None
-    level = VerifyLevel.FAST if level is VerifyLevel.NONE else level
-    verdict = verify_receipt(plugins, receipt, level, task.settings.settled())
-    return (receipt, verdict) if verdict.outcome is Outcome.VERIFIED else None
-
-
-def _is_current(task: ImageTask, receipt: Receipt) -> bool:
-    """Return whether the image of a receipt is the one that the source has now; raises as opening it does.
-
-    An image that only reading can tell is not, and neither is one with referrers, which may have become more.
-    """
-    if task.images.location.options.get('referrers'):
-        return False
-    return task.images.present_digest(task.reference) in (receipt.source_digest or receipt.image_id, receipt.image_id)
 
 
 def _add_leftovers(copies: Iterable[Future[None]], reason: BaseException) -> None:

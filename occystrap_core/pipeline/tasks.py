@@ -18,7 +18,6 @@ from occystrap_core.errors import OccystrapError, UsageError, nearest
 from occystrap_core.oci.patterns import first_names
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
-from occystrap_core.pipeline.receipt_file import WHOLE
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.plugins.manager import Plugins
@@ -28,6 +27,8 @@ from occystrap_core.plugins.resolver import (
 from occystrap_core.settings import Settings
 from occystrap_core.version import __version__
 
+WHOLE = ' --platform=all'
+"""What a receipt's source has if an index was to be copied as a whole."""
 _FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
 
 
