@@ -9,8 +9,9 @@ from occystrap_core import (
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index
 from occystrap_registry.distribution.blobs import BlobSource, blob_size
-from occystrap_registry.distribution.client import InternalServerError, RegistryClient, speaks_as_registry
+from occystrap_registry.distribution.client import InternalServerError, RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest
+from occystrap_registry.distribution.error_answers import speaks_as_registry
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.referrers import list_referrers
 from occystrap_registry.distribution.settle_time import SettleTime

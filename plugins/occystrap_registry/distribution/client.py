@@ -3,9 +3,9 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, quote
 
-from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable, Settings
-from occystrap_core.oci import parse_json
+from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.auth.authentication import Authentication
+from occystrap_registry.distribution.error_answers import error_text, is_base
 from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
 from occystrap_registry.transport.connections import LOG, Body, Connections, follow, origin
@@ -16,17 +16,11 @@ from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.proxies import note_of_proxy
 from occystrap_registry.transport.retries import Attempts, RedirectedNowhere, asked_host, note_of_limit, whole_reply
 
-_MESSAGE = 200
 _PING = '/v2/'
-_VERSION = 'docker-distribution-api-version'
-_CODES = {'BLOB_UNKNOWN', 'MANIFEST_BLOB_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST_UNKNOWN', 'NAME_INVALID',
-          'NAME_UNKNOWN'}
-"""Codes that tell of images (distribution-spec, Error codes); any service may have the others."""
 _STALE = (400, 401, 403, 404, 410)
 """Answers of storages to a signed URL that is not valid, or for a blob that is not there yet."""
 _STORED = re.compile('/(?:blobs|manifests)/')
 """What registries redirect to a storage; other requests they redirect to web sites."""
-_XML_MESSAGE = re.compile(rb'<Error>.{0,400}?<Message>([^<]{1,400})', re.DOTALL)
 _RUN_OUT = (400, 403)
 """Answers of some registries to a token that has run out: ECR Public's, and GitHub's."""
 
@@ -75,7 +69,7 @@ class RegistryClient:
             return ServiceUnavailable(f'{what}: {error}')
         except ServiceError as error:
             return ServiceError(f'{what}: {error}')
-        good = _is_base(reply) if reply.status == 200 else reply.status in (401, 403)
+        good = is_base(reply) if reply.status == 200 else reply.status in (401, 403)
         return None if good else self.failure(reply, what)
 
     def connect_once(self, scope: str) -> ServiceError | None:
@@ -196,7 +190,7 @@ class RegistryClient:
     def failure(self, reply: Reply, what: str) -> ServiceError:
         """Return the error for a reply with a bad status; `what` says what failed."""
         signed = [value for _, value in parse_qsl(reply.url.query.decode())] if self._is_storage(reply.url) else []
-        message = self.authentication.redact(_error_text(reply), [*signed, *map(quote, signed)])
+        message = self.authentication.redact(error_text(reply), [*signed, *map(quote, signed)])
         text = f'{what}: {message} (HTTP {reply.status})' if message else f'{what} (HTTP {reply.status})'
         text += note_of_limit(reply)
         if reply.url.scheme == 'http':  # a proxy may have answered in place of the host
@@ -274,41 +268,3 @@ def _may_require_authorization(answer: Answer, sent: str | None) -> bool:
     if answer.status == 403:
         return bool(challenge) and (sent is None or 'insufficient_scope' in challenge)
     return answer.status == 401 or (answer.status == 404 and sent is None)
-
-
-def _is_base(reply: Reply) -> bool:
-    """Return whether an answer 200 may be that of `/v2/` in a registry: without a body, or JSON."""
-    return _VERSION in reply.headers or reply.body.strip()[:1] in (b'', b'{', b'[')
-
-
-def speaks_as_registry(reply: Reply) -> bool:
-    """Return whether an answer has what only a registry puts there: its header fields, or the codes of its errors."""
-    named = any(name in reply.headers for name in (_VERSION, 'docker-content-digest'))
-    return named or bool(_CODES & set(error_codes(reply)))
-
-
-def error_codes(reply: Reply) -> list[str]:
-    """Return the codes in an answer (distribution-spec, Error codes); none if it is not what a registry answers."""
-    return [str(each['code']) for each in _errors(reply) if each.get('code')]
-
-
-def _errors(reply: Reply) -> list[Mapping[str, object]]:
-    try:
-        errors = parse_json(reply.body, 'the answer')['errors']
-        return [each for each in errors if isinstance(each, Mapping)]
-    except (InvalidImage, KeyError, TypeError):
-        return []
-
-
-def _error_text(reply: Reply) -> str:
-    """Return the message in the OCI error JSON, or in XML that a storage answers, shortened, in one line."""
-    text = '; '.join(_text_of(each) for each in _errors(reply))
-    if not text and (said := _XML_MESSAGE.search(reply.body)):
-        text = said[1].decode(errors='replace')
-    return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_MESSAGE]
-
-
-def _text_of(error: Mapping[str, object]) -> str:
-    """Return the message of one error, with its detail where that is text, as Nexus says what is wrong."""
-    text, detail = str(error.get('message') or error.get('code')), error.get('detail')
-    return f'{text}: {detail}' if isinstance(detail, str) and detail and detail != text else text

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from occystrap_core import Expectation, InvalidImage, OutputError, ServiceError, WrittenReferrer
 from occystrap_core.oci import Digest, Index, Manifest, parse_manifest_or_index, referrer_of, referrers_tag
-from occystrap_registry.distribution.client import RegistryClient, error_codes
+from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest
+from occystrap_registry.distribution.error_answers import error_codes
 from occystrap_registry.distribution.referrers import referrers_by_api, tagged_referrers
 from occystrap_registry.distribution.reported_digest import reported_digest
 from occystrap_registry.distribution.settle_time import SettleTime

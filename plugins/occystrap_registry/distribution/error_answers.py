@@ -1,0 +1,52 @@
+"""Reading answers that are errors: what a registry, a storage behind it, or any other server says."""
+import re
+from collections.abc import Mapping
+
+from occystrap_core import InvalidImage
+from occystrap_core.oci import parse_json
+from occystrap_registry.transport.answers import Reply
+
+_MESSAGE = 200
+_VERSION = 'docker-distribution-api-version'
+_CODES = {'BLOB_UNKNOWN', 'MANIFEST_BLOB_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST_UNKNOWN', 'NAME_INVALID',
+          'NAME_UNKNOWN'}
+"""Codes that tell of images (distribution-spec, Error codes); any service may have the others."""
+_XML_MESSAGE = re.compile(rb'<Error>.{0,400}?<Message>([^<]{1,400})', re.DOTALL)
+
+
+def is_base(reply: Reply) -> bool:
+    """Return whether an answer 200 may be that of `/v2/` in a registry: without a body, or JSON."""
+    return _VERSION in reply.headers or reply.body.strip()[:1] in (b'', b'{', b'[')
+
+
+def speaks_as_registry(reply: Reply) -> bool:
+    """Return whether an answer has what only a registry puts there: its header fields, or the codes of its errors."""
+    named = any(name in reply.headers for name in (_VERSION, 'docker-content-digest'))
+    return named or bool(_CODES & set(error_codes(reply)))
+
+
+def error_codes(reply: Reply) -> list[str]:
+    """Return the codes in an answer (distribution-spec, Error codes); none if it is not what a registry answers."""
+    return [str(each['code']) for each in _errors(reply) if each.get('code')]
+
+
+def _errors(reply: Reply) -> list[Mapping[str, object]]:
+    try:
+        errors = parse_json(reply.body, 'the answer')['errors']
+        return [each for each in errors if isinstance(each, Mapping)]
+    except (InvalidImage, KeyError, TypeError):
+        return []
+
+
+def error_text(reply: Reply) -> str:
+    """Return the message in the OCI error JSON, or in XML that a storage answers, shortened, in one line."""
+    text = '; '.join(_text_of(each) for each in _errors(reply))
+    if not text and (said := _XML_MESSAGE.search(reply.body)):
+        text = said[1].decode(errors='replace')
+    return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_MESSAGE]
+
+
+def _text_of(error: Mapping[str, object]) -> str:
+    """Return the message of one error, with its detail where that is text, as Nexus says what is wrong."""
+    text, detail = str(error.get('message') or error.get('code')), error.get('detail')
+    return f'{text}: {detail}' if isinstance(detail, str) and detail and detail != text else text
