@@ -12,6 +12,7 @@ from occystrap_core.version import __version__
 _OWN = {declaration.name: declaration for declaration in (
     CommandDeclaration('process', 'occystrap_core.cli.process:process', 'Move an image through filters, and verify.'),
     CommandDeclaration('verify', 'occystrap_core.cli.verify:verify', 'Verify what an earlier run wrote.'),
+    CommandDeclaration('status', 'occystrap_core.cli.status:status', 'Compare a mirror with its source.'),
     CommandDeclaration('info', 'occystrap_core.cli.info:info',
                        'Show platform, digests, layers and history of an image.'),
     CommandDeclaration('search', 'occystrap_core.cli.search:search', 'Find files in the layers of images.'),

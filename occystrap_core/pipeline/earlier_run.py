@@ -32,8 +32,11 @@ class EarlierRun:
         if receipt is None and source.endswith(WHOLE):
             old = self._receipts.get((source.removesuffix(WHOLE), *rest))
             receipt = old if old and (old.is_index or old.manifest_digest == old.source_digest) else None
-        proved = receipt and receipt.verdict and receipt.verdict.outcome == Outcome.VERIFIED.value
-        return receipt if proved else None
+        return receipt if receipt and self.proves(receipt) else None
+
+    def proves(self, receipt: Receipt) -> bool:
+        """Return whether a receipt says that its image was verified."""
+        return receipt.verdict is not None and receipt.verdict.outcome == Outcome.VERIFIED.value
 
 
 def found_before(plugins: Plugins, task: ImageTask, earlier: EarlierRun, refresh: bool, level: VerifyLevel,

@@ -1,0 +1,123 @@
+"""Comparing a mirror with its source: what is current, stale, missing or extra. Nothing is moved."""
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
+from enum import Enum
+from functools import partial
+from typing import Any, NamedTuple
+
+from occystrap_core.api.schemes import WriterScheme, load
+from occystrap_core.api.uri import WrittenUri
+from occystrap_core.daemon_threads import DaemonThreads, completed
+from occystrap_core.errors import Cancelled, ImageNotFound
+from occystrap_core.oci.digest import Digest
+from occystrap_core.pipeline.destination_check import verify_receipt
+from occystrap_core.pipeline.earlier_run import EarlierRun
+from occystrap_core.pipeline.report import failure_text
+from occystrap_core.pipeline.tasks import ImageTask, TaskList
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.verification.receipt import Receipt, RecordedVerdict
+from occystrap_core.verification.results import Outcome, problems
+
+_KEPT = RecordedVerdict(Outcome.VERIFIED.value, VerifyLevel.NONE.value, '')
+"""For a receipt that a destination keeps: it was written before verification, which is done here anyway."""
+
+
+class State(Enum):
+    """What became of one image of a mirror."""
+
+    CURRENT = 'current'
+    STALE = 'stale'
+    MISSING = 'missing'
+    EXTRA = 'extra'
+    UNREACHABLE = 'unreachable'
+
+
+class MirroredImage(NamedTuple):
+    """One image, its state, and the digests that its name has at the source and had when it was copied."""
+
+    reference: str
+    source: str
+    destination: str
+    state: State
+    source_digest: Digest | None = None
+    copied_digest: Digest | None = None
+    reason: str = ''
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {**self._asdict(), 'state': self.state.value}
+
+
+def mirror_status(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
+                  receipts: Collection[Receipt]) -> list[MirroredImage]:
+    """Return the state of every image that `source` names, and of those that it names no longer.
+
+    `receipts` are those of a file; with none, those that the destination keeps. An image without a proof is missing.
+    Raises UsageError for an impossible request.
+    """
+    with closing(settings.shared), TaskList(plugins, settings) as todo:
+        todo.expand(source, destination, filters)
+        known = receipts or _kept(plugins, todo.tasks)
+        earlier = EarlierRun(known)
+        with closing(DaemonThreads(max(1, min(settings.images, len(todo.tasks))), 'status')) as threads:
+            futures = [threads.submit(partial(_state, plugins, task, earlier)) for task in todo.tasks]
+            found = {number: future.result() for number, future in enumerate(futures)
+                     for future in completed([future], settings.cancellation.check)}
+        failed = [MirroredImage(each.reference, each.reference, each.destination, State.UNREACHABLE,
+                                reason=each.failure) for each in todo.failed]
+        return [*found.values(), *failed, *(_extra(known, todo.tasks, earlier) if not failed else ())]
+
+
+def _state(plugins: Plugins, task: ImageTask, earlier: EarlierRun) -> MirroredImage:
+    """Return the state of one image; an error of the source or the destination is a state, too."""
+    image = MirroredImage(str(task.reference), task.source, str(task.destination), State.MISSING)
+    receipt = earlier.find(task.recorded, task.output.location)
+    try:
+        image = image._replace(source_digest=task.images.present_digest(task.reference))
+    except ImageNotFound as error:
+        return image._replace(state=State.EXTRA if receipt else State.MISSING, reason=str(error))
+    except (Exception, Cancelled) as error:
+        task.settings.cancellation.check()
+        return image._replace(state=State.UNREACHABLE, reason=failure_text(error, plugins))
+    if receipt is None:
+        return image._replace(reason='no receipt proves that it was copied')
+    image = image._replace(copied_digest=receipt.source_digest or receipt.image_id, destination=receipt.destination)
+    if image.source_digest not in (image.copied_digest, receipt.image_id):
+        return image._replace(state=State.STALE, reason=f'the source has {image.source_digest or "no digest"} now')
+    return _proved(plugins, task, receipt, image)
+
+
+def _proved(plugins: Plugins, task: ImageTask, receipt: Receipt, image: MirroredImage) -> MirroredImage:
+    """Return the image with what fast verification of the destination says."""
+    verdict = verify_receipt(plugins, receipt, VerifyLevel.FAST, task.settings.settled())
+    if verdict.outcome is Outcome.VERIFIED:
+        return image._replace(state=State.CURRENT)
+    state = State.MISSING if verdict.outcome is Outcome.FAILED else State.UNREACHABLE
+    return image._replace(state=state, reason='; '.join(map(str, problems(verdict.findings)[:2])))
+
+
+def _extra(receipts: Iterable[Receipt], tasks: Sequence[ImageTask], earlier: EarlierRun) -> Iterable[MirroredImage]:
+    """Yield the images that are proved to be at the destination, and that the source does not name any more."""
+    named = {id(earlier.find(task.recorded, task.output.location)) for task in tasks}
+    places = {(task.output.location.scheme, _root(task.output.location.path)) for task in tasks}
+    for receipt in receipts:
+        if id(receipt) not in named and (receipt.scheme, _root(receipt.path)) in places and earlier.proves(receipt):
+            yield MirroredImage(receipt.reference, receipt.source, receipt.destination, State.EXTRA,
+                                copied_digest=receipt.source_digest, reason='the source does not name it any more')
+
+
+def _root(path: str) -> str:
+    """Return what images at one destination have in common: a path in the file system, or the host of a service."""
+    return path if path.startswith('/') else path.partition('/')[0]
+
+
+def _kept(plugins: Plugins, tasks: Sequence[ImageTask]) -> list[Receipt]:
+    """Return the receipts that the destinations keep themselves; raises UsageError, OutputError."""
+    receipts: list[Receipt] = []
+    locations = {(task.output.location.scheme, task.output.location.path) for task in tasks}
+    for scheme, path in sorted(locations):
+        if kept := plugins.find(WriterScheme, scheme).kept_receipts:
+            receipts += (receipt.with_verdict(receipt.verdict or _KEPT)
+                         for receipt in load(kept)(WrittenUri(scheme, path, {})).receipts)
+    return receipts

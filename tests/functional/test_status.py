@@ -1,0 +1,97 @@
+"""status: what of a mirror is current, stale, missing, extra or unreachable; nothing is moved."""
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from occystrap_core import Settings
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandResult
+from tests.unit.registry.images import push
+from tests.unit.registry.several import put_many
+
+NAMES = ['team/app:v1', 'team/app:v2', 'team/app:v3', 'many:v1']
+DESTINATIONS = ['layout://{}/mirror', 'dir://{}/mirror?unique_names=true',
+                'registry://{host}/copy/{{repository}}:{{tag}}']
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    with RegistryServer(tmp_path / 'registry') as server:
+        for name in NAMES[:3]:
+            push(server.host, Settings(), sample_image(name, variant=name), name)
+        put_many(server.host, Settings())
+        name_all(tmp_path, server.host, NAMES)
+        yield server.host
+
+
+def name_all(path: Path, host: str, names: list[str]) -> None:
+    """Write the list of sources."""
+    (path / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in names))
+
+
+def mirror(path: Path, destination: str, host: str) -> str:
+    """Make the mirror, with a file of receipts; return the destination."""
+    place = destination.format(path, host=host)
+    run_here('process', f'list://{path}/list', place, '--receipt', path / 'done').assert_code(0)
+    return place
+
+
+def status(path: Path, place: str, *more: str | Path, code: int = 1) -> CommandResult:
+    result = run_here('status', f'list://{path}/list', place, '-O', 'json', *more)
+    result.assert_code(code)
+    return result
+
+
+def states(result: CommandResult) -> dict[str, str]:
+    return {image['reference'].partition('/')[2]: image['state'] for image in result.json()['images']}
+
+
+@pytest.mark.parametrize('destination', DESTINATIONS)
+def test_a_mirror_through_its_changes(destination: str, host: str, tmp_path: Path) -> None:
+    place = destination.format(tmp_path, host=host)
+    before = status(tmp_path, place)
+    assert set(states(before).values()) == {'missing'} and before.err.endswith('Summary: 0/4 current, 4 missing\n')
+    mirror(tmp_path, destination, host)
+    more = ['--receipt', tmp_path / 'done'] if destination.startswith('registry') else []
+    whole = status(tmp_path, place, *more, code=0)
+    assert set(states(whole).values()) == {'current'} and whole.err == 'Summary: 4/4 current\n'
+    push(host, Settings(), sample_image(NAMES[0], variant='moved'), NAMES[0])
+    httpx.delete(f'http://{host}/v2/team/app/manifests/v2', trust_env=False, verify=False).raise_for_status()
+    changed = status(tmp_path, place, *more)
+    assert states(changed) == {NAMES[0]: 'stale', NAMES[1]: 'extra', NAMES[2]: 'current', NAMES[3]: 'current'}
+    assert changed.json()['counts'] == {'current': 2, 'stale': 1, 'missing': 0, 'extra': 1, 'unreachable': 0}
+    name_all(tmp_path, host, [NAMES[0], NAMES[3]])
+    fewer = states(status(tmp_path, place, *more))
+    assert sorted(fewer.values()) == ['current', 'extra', 'extra', 'stale']
+
+
+def test_what_the_destination_lost_is_missing(host: str, tmp_path: Path) -> None:
+    place = mirror(tmp_path, DESTINATIONS[0], host)
+    shutil.rmtree(tmp_path / 'mirror/blobs')
+    assert set(states(status(tmp_path, place)).values()) == {'missing'}
+
+
+def test_an_unreachable_source_is_neither_current_nor_stale(tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / 'registry') as server:
+        push(server.host, Settings(), sample_image(NAMES[0]), NAMES[0])
+        name_all(tmp_path, server.host, NAMES[:1])
+        place = mirror(tmp_path, DESTINATIONS[0], server.host)
+    result = status(tmp_path, place, '--retries=0')
+    image, = result.json()['images']
+    assert image['state'] == 'unreachable' and 'connection refused' in image['reason']
+
+
+def test_the_table_has_what_is_not_current_first(host: str, tmp_path: Path) -> None:
+    place = mirror(tmp_path, DESTINATIONS[0], host)
+    push(host, Settings(), sample_image(NAMES[2], variant='moved'), NAMES[2])
+    result = run_here('status', f'list://{tmp_path}/list', place)
+    result.assert_code(1)
+    lines = result.out.splitlines()
+    assert lines[0].startswith('stale') and 'team/app:v3' in lines[0] and 'the source has sha256:' in lines[0]
+    assert len(lines) == 4 and all(line.startswith('current') for line in lines[1:])
+    assert result.err == 'Summary: 3/4 current, 1 stale\n'
