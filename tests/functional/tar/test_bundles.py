@@ -94,8 +94,9 @@ def test_it_is_a_layout_of_the_same_images(option: str, jobs: str, host: str, tm
               if path.is_file() and '.occystrap' not in str(path)}
     assert {name: content for name, content in there.items() if name in layout} == there
     assert {name for name in layout if name.startswith('blobs/')} == {name for name in there if 'blobs/' in name}
-    with tarfile.open(tmp_path / 'out.tar') as archive:
-        archive.extractall(tmp_path / 'X', filter='data')
+    for name, content in there.items():
+        (tmp_path / 'X' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'X' / name).write_bytes(content)
     again = run('process', f'layout://{tmp_path}/X?image=**', f'tar://{tmp_path}/again.tar?format=oci')
     assert '4/4 verified' in again.err
 

@@ -17,6 +17,7 @@ def kept(location: Location) -> KeptReceipts:
 def test_a_plugin_gets_the_location_as_it_was_written() -> None:
     plugins = build(plugin('a', register_writers=lambda: [
         WriterScheme('shelf', f'{HERE}:none', kept_receipts=f'{HERE}:kept'), WriterScheme('box', f'{HERE}:none')]))
-    assert _kept(plugins, 'shelf://here#3?image=x', None, None).unproved == [('here#3 x', 'there is no receipt')]
+    found, written = _kept(plugins, 'shelf://here#3?image=x', None, None)
+    assert found.unproved == [('here#3 x', 'there is no receipt')] and not written
     with pytest.raises(UsageError, match='box://here keeps no receipt: name the file'):
         _kept(plugins, 'box://here', None, None)

@@ -26,8 +26,8 @@ UNKNOWN = Say(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
 OLD = sample_image(variant='other').manifest
 assert OLD
 STALE = [('GET', TAG, UNKNOWN), ('GET', TAG, Say(404)), ('GET', TAG, Say(200, OLD.raw)), ('GET', CONFIG, Say(404)),
-         ('HEAD', LAYER, Say(404)), ('HEAD', LAYER, Say(200, b'part'))]
-NAMES = ['unknown', '404', 'old', 'config', 'layer', 'part']
+         ('HEAD', LAYER, Say(404))]
+NAMES = ['unknown', '404', 'old', 'config', 'layer']
 LEVELS = [VerifyLevel.FAST, VerifyLevel.FULL]
 
 
@@ -74,6 +74,16 @@ def test_it_settles(method: str, path: str, stale: Say, level: VerifyLevel, serv
         assert 0.03 <= verdict.settle_seconds < 2
         assert len(server.heard(method, path)) == 3, 'only what was missing is requested again'
         assert len(server.asked) == 7 + 2
+
+
+@pytest.mark.parametrize(('seconds', 'outcome'), [(3.0, Outcome.VERIFIED), (0.0, Outcome.FAILED)])
+def test_a_part_of_a_blob_becomes_all_of_it(seconds: float, outcome: Outcome, server: Scripted, receipt: Receipt,
+                                            settling: Settings) -> None:
+    """Where HEAD reports another size, GET is asked: only if both do is the blob a part."""
+    for method in ('HEAD', 'GET'):
+        delay(server, method, LAYER, Say(200, b'part'))
+    verdict = verify(receipt, replace(settling, settle=seconds), VerifyLevel.FAST)
+    assert verdict.outcome is outcome and (verdict.settle_seconds > 0) == bool(seconds)
 
 
 @pytest.mark.parametrize(('method', 'path', 'stale'), STALE, ids=NAMES)
