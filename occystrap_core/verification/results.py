@@ -144,6 +144,18 @@ class CheckResults:
         """
         self.observations.append(Observation(expectation, Presence.DIFFERENT, reason=reason, item=item))
 
+    def looked_up(self, expectation: Expectation, document: bytes | None, problem: str) -> None:
+        """Report what was found in a list, such as index.json: the bytes of the expected entry, or None without it.
+
+        `problem` says why there is none, or what is wrong with the list though the entry is there.
+        """
+        if document is None:
+            self.missing(expectation, problem)
+            return
+        self.read(expectation, document)
+        if problem:
+            self.differs(expectation, problem)
+
     def settled(self, seconds: float) -> None:
         """Report that the destination showed what was written only so many seconds after it was first looked at."""
         self.settle_seconds = max(self.settle_seconds, seconds)

@@ -144,13 +144,10 @@ def _look(contents: _Contents, expectation: Expectation, level: VerifyLevel, res
 
 def _look_up(listed: IndexFile | str, expected: Expectation, results: CheckResults) -> None:
     """Report the entry of index.json; the others are those of other images."""
-    content, problem = (None, listed) if isinstance(listed, str) else listed.find(expected.locator, expected.digest)
-    if content is None:
-        results.missing(expected, problem)
-        return
-    results.read(expected, content)
-    if problem:
-        results.differs(expected, problem)
+    if isinstance(listed, str):
+        results.missing(expected, listed)
+    else:
+        results.looked_up(expected, *listed.find(expected.locator, expected.digest))
 
 
 def _read(archive: WrittenArchive, member: Member, expectation: Expectation, results: CheckResults) -> None:

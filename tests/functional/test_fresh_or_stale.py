@@ -12,7 +12,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import push
-from tests.unit.registry.several import manifest_at, put_many
+from tests.unit.registry.several import manifest_at, name_all, push_all, put_many
 
 NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1']
 
@@ -20,9 +20,8 @@ NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1']
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
     with RegistryServer(tmp_path / 'registry') as server:
-        for name in NAMES:
-            push(server.host, Settings(), sample_image(name, variant=name), name)
-        (tmp_path / 'list').write_text(''.join(f'registry://{server.host}/{name}\n' for name in NAMES))
+        push_all(server.host, NAMES)
+        name_all(tmp_path, server.host, NAMES)
         yield server.host
 
 

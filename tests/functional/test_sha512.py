@@ -129,29 +129,29 @@ def test_referrers_of_a_sha512_digest(tmp_path: Path, host: str) -> None:
     assert len(found) == 1 and found[0]['artifactType'] == 'application/x.signature'
 
 
-@pytest.mark.parametrize('which', ['config', 'layers', 'manifest'])
-def test_damage_is_found(which: str, image: Descriptor, tmp_path: Path) -> None:
-    run('process', '--receipt', tmp_path / 'receipts', f'layout://{tmp_path}/source:v1', f'layout://{tmp_path}/out:v1')
-    path = tmp_path / 'out' / blob_name(image.digest)
+def damage(layout: Path, image: Descriptor, which: str) -> Path:
+    """Flip a bit of the manifest, config or second layer of an image; return its path."""
+    path = layout / blob_name(image.digest)
     if which != 'manifest':
         found = json.loads(path.read_bytes())[which]
-        path = tmp_path / 'out' / blob_name(Digest((found[1] if which == 'layers' else found)['digest']))
+        path = layout / blob_name(Digest((found[1] if which == 'layers' else found)['digest']))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize('which', ['config', 'layers', 'manifest'])
+def test_damage_is_found(which: str, image: Descriptor, tmp_path: Path) -> None:
+    run('process', '--receipt', tmp_path / 'receipts', f'layout://{tmp_path}/source:v1', f'layout://{tmp_path}/out:v1')
+    path = damage(tmp_path / 'out', image, which)
     errors = run('verify', '--full', tmp_path / 'receipts', code=1)
     assert path.name[:12] in errors
 
 
 @pytest.mark.parametrize('which', ['config', 'layers', 'manifest'])
 def test_a_damaged_source_is_refused(which: str, image: Descriptor, tmp_path: Path) -> None:
-    path = tmp_path / 'source' / blob_name(image.digest)
-    if which != 'manifest':
-        found = json.loads(path.read_bytes())[which]
-        path = tmp_path / 'source' / blob_name(Digest((found[1] if which == 'layers' else found)['digest']))
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+    damage(tmp_path / 'source', image, which)
     errors = run('process', f'layout://{tmp_path}/source:v1', f'dir://{tmp_path}/out', code=1)
     assert 'has digest sha512:' in errors and not [*(tmp_path / 'out').glob('*.json')]
 

@@ -12,7 +12,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import push
-from tests.unit.registry.several import put_many
+from tests.unit.registry.several import name_all, push_all
 
 NAMES = ['team/app:v1', 'team/app:v2', 'team/app:v3', 'many:v1']
 DESTINATIONS = ['layout://{}/mirror', 'dir://{}/mirror?unique_names=true',
@@ -22,16 +22,9 @@ DESTINATIONS = ['layout://{}/mirror', 'dir://{}/mirror?unique_names=true',
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
     with RegistryServer(tmp_path / 'registry') as server:
-        for name in NAMES[:3]:
-            push(server.host, Settings(), sample_image(name, variant=name), name)
-        put_many(server.host, Settings())
+        push_all(server.host, NAMES)
         name_all(tmp_path, server.host, NAMES)
         yield server.host
-
-
-def name_all(path: Path, host: str, names: list[str]) -> None:
-    """Write the list of sources."""
-    (path / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in names))
 
 
 def mirror(path: Path, destination: str, host: str) -> str:

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Settings
-from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_core.testing.sample import sample_config, sample_layers
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
-from tests.unit.registry.images import push
-from tests.unit.registry.several import manifest_at, put_many
+from tests.unit.registry.several import manifest_at, push_all
 
 NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1', 'many:v1']
 
@@ -21,9 +19,7 @@ NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1', 'many:v1']
 def host(tmp_path: Path) -> Iterator[str]:
     """A registry with three images and an index."""
     with RegistryServer(tmp_path / 'registry') as server:
-        for name in NAMES[:3]:
-            push(server.host, Settings(), sample_image(name, variant=name), name)
-        put_many(server.host, Settings())
+        push_all(server.host, NAMES)
         yield server.host
 
 

@@ -49,13 +49,7 @@ class LayoutCheck:
 
     def _entry(self, expected: Expectation, results: CheckResults) -> None:
         """Find the expected entry; the rest of index.json changes with every image."""
-        content, problem = read_index(self._root).find(expected.locator, expected.digest)
-        if content is None:
-            results.missing(expected, problem)
-            return
-        results.read(expected, content)
-        if problem:
-            results.differs(expected, problem)
+        results.looked_up(expected, *read_index(self._root).find(expected.locator, expected.digest))
 
     def _document(self, expected: Expectation, results: CheckResults) -> None:
         report_document(expected, self._root, results)

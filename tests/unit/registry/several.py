@@ -1,5 +1,6 @@
 """Indexes, artifacts and referrers, in the embedded registry."""
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -65,6 +66,20 @@ def put_many(host: str, settings: Settings) -> list[dict[str, Any]]:
         attestations.append(entry(attestation, 'unknown/unknown', image.manifest.digest))
     put_index(host, [*images, *attestations])
     return [*images, *attestations]
+
+
+def push_all(host: str, names: list[str]) -> None:
+    """Push a sample image to each name, each with layers of its own; `many:v1` is the index of put_many."""
+    for name in names:
+        if name == 'many:v1':
+            put_many(host, Settings())
+        else:
+            push(host, Settings(), sample_image(name, variant=name), name)
+
+
+def name_all(directory: Path, host: str, names: list[str]) -> None:
+    """Write the list of these images as sources, `list`."""
+    (directory / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in names))
 
 
 def open_at(host: str, settings: Settings, name: str = 'many:v1', **options: object) -> Image | ImageIndex:
