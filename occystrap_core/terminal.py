@@ -9,7 +9,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
@@ -102,12 +102,29 @@ def console(target: TextIO) -> 'Console':
     return Console(file=target, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
+_ABOVE: list[Callable[[str], None]] = []
+"""What prints a line above bars, while some are drawn."""
+
+
+@contextmanager
+def printed_above(show: Callable[[str], None]) -> Iterator[None]:
+    """Have `show` print messages for standard error, where bars are drawn, until the with block ends."""
+    _ABOVE.append(show)
+    try:
+        yield
+    finally:
+        _ABOVE.remove(show)
+
+
 def print_message(text: str, whole: bool = False, target: TextIO | None = None) -> None:
     """Print one line for the user on standard error, or `target`; it is cut unless `whole` or --debug is given."""
-    stream = target or sys.stderr
-    line = one_line(text, _longest(LONGEST, whole)) + '\n'
+    line = one_line(text, _longest(LONGEST, whole))
     with suppress(OSError):  # a message that cannot be written must not stop the work
-        stream.write(line)
+        if _ABOVE and target is None:
+            _ABOVE[-1](line)
+            return
+        stream = target or sys.stderr
+        stream.write(f'{line}\n')
         stream.flush()
 
 

@@ -44,15 +44,49 @@ def _escaped(letter: str) -> str:
     return letter.encode('unicode_escape').decode()
 
 
+_UNITS = ('B', 'KiB', 'MiB', 'GiB', 'TiB')
+
+
 def size_text(count: int) -> str:
     """Return a number of bytes as text: B, KiB, MiB, GiB with one decimal."""
-    value, units = float(count), ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-    while value >= 1024 and len(units) > 1:
-        value /= 1024
-        units.pop(0)
-    return f'{count} B' if units[0] == 'B' else f'{value:.1f} {units[0]}'
+    return f'{_in_unit(count, unit := _unit(count))} {_UNITS[unit]}'
 
 
-def layers_text(count: int) -> str:
-    """Return `1 layer`, or `5 layers`."""
-    return '1 layer' if count == 1 else f'{count} layers'
+def sizes_text(part: int, whole: int) -> str:
+    """Return two numbers of bytes in the unit of the second: `0.3/12.5 MiB`."""
+    unit = _unit(whole)
+    return f'{_in_unit(part, unit)}/{_in_unit(whole, unit)} {_UNITS[unit]}'
+
+
+def _unit(count: int) -> int:
+    """Return the power of 1024 in which a number of bytes is shown, so that it is less than 1024 after rounding."""
+    return next((power for power in range(len(_UNITS) - 1) if count < 1023.95 * 1024 ** power), len(_UNITS) - 1)
+
+
+def _in_unit(count: int, power: int) -> str:
+    return f'{count / 1024 ** power:.1f}' if power else str(count)
+
+
+def duration_text(seconds: float) -> str:
+    """Return `1:05`, minutes and seconds, or `2:00:01` with hours."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02}:{rest:02}' if hours else f'{minutes}:{rest:02}'
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return text of at most `longest` characters: what is left out is in the middle, where an ellipsis stands."""
+    if len(text) <= longest:
+        return text
+    end = max(longest // 2, 1)
+    return f'{text[:max(longest - end - 1, 0)]}…{text[-end:]}' if longest > 1 else '…'[:longest]
+
+
+def counted(count: int, one: str, many: str = '') -> str:
+    """Return `1 layer` or `5 layers`; `many` is the plural where an s does not make it."""
+    return f'{count} {one if count == 1 else many or one + "s"}'
+
+
+def images_text(part: int, whole: int) -> str:
+    """Return `2/13 images`, or `1/1 image`."""
+    return f'{part}/{counted(whole, "image")}'

@@ -11,7 +11,7 @@ from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
-from occystrap_core.terminal_text import layers_text
+from occystrap_core.terminal_text import counted, images_text
 
 if TYPE_CHECKING:
     from occystrap_core.checks.findings import Finding, Findings
@@ -83,7 +83,6 @@ def _summary(images: 'list[ReadImage[Findings]]', seconds: float) -> tuple[str, 
     errors, warnings = levels.count('error'), levels.count('warning')
     failed = sum(bool(image.report.failure) for image in images)
     layers = sum(image.report.layers for image in images)
-    text = (f'Summary: {len(images) - failed}/{len(images)} images checked, {layers_text(layers)}, '
-            f'{errors} error{"" if errors == 1 else "s"}, {warnings} warning{"" if warnings == 1 else "s"}, '
-            f'{seconds:.1f}s')
+    text = (f'Summary: {images_text(len(images) - failed, len(images))} checked, {counted(layers, "layer")}, '
+            f'{counted(errors, "error")}, {counted(warnings, "warning")}, {seconds:.1f}s')
     return text + (f', {failed} FAILED' if failed else ''), not failed and not errors

@@ -7,7 +7,7 @@ from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
-from occystrap_core.terminal_text import layers_text, size_text
+from occystrap_core.terminal_text import counted, images_text, size_text
 from occystrap_core.verification.receipt import Evidence
 from occystrap_core.verification.results import Severity, problems
 
@@ -28,8 +28,8 @@ def show_plan(plugins: Plugins, settings: Settings, source: str, destination: st
     layers, there = sum(each.layers for each in good), sum(each.layers_there for each in good)
     size = sum((each.size or 0) - each.size_there for each in good)
     failed = f', {len(found) - len(good)} would FAIL' if len(good) < len(found) else ''
-    print_message(f'Dry run: {len(good)}/{len(found)} images, {layers_text(layers)}, {there} there already, at most '
-                  f'{size_text(size)} to copy{failed}')
+    print_message(f'Dry run: {images_text(len(good), len(found))}, {counted(layers, "layer")}, {there} there already, '
+                  f'at most {size_text(size)} to copy{failed}')
     return 1 if failed or not found else 0
 
 

@@ -12,6 +12,7 @@ from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
+from occystrap_core.terminal_text import images_text
 
 if TYPE_CHECKING:
     from occystrap_core.image.image_index import Content
@@ -98,7 +99,7 @@ def _as_json(image: 'ReadImage[Found]') -> dict[str, Any]:
 
 
 def _summary(images: list['ReadImage[Found]'], failed: int, seconds: float) -> str:
-    from occystrap_core.search.match_lines import counted
+    from occystrap_core.search.match_lines import found_text
     matches = [match for image in images for _, found in image.result or [] for match in found]
     failures = f', {failed} FAILED' if failed else ''
-    return f'Summary: {len(images) - failed}/{len(images)} images, {counted(matches)}, {seconds:.1f}s{failures}'
+    return f'Summary: {images_text(len(images) - failed, len(images))}, {found_text(matches)}, {seconds:.1f}s{failures}'

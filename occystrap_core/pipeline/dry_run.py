@@ -15,7 +15,7 @@ from occystrap_core.pipeline.request_check import require_requested, selection_n
 from occystrap_core.pipeline.tasks import ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
-from occystrap_core.terminal_text import layers_text, size_text
+from occystrap_core.terminal_text import counted, size_text
 
 
 @dataclass
@@ -45,7 +45,7 @@ class PlannedCopy:
         size = 'size unknown' if self.size is None else size_text(self.size)
         notes = ''.join(f'; {note}' for note in self.notes)
         there = f', {self.layers_there} ({size_text(self.size_there)}) there already' if self.layers_there else ''
-        return f'would copy {self.source} to {self.destination}: {layers_text(self.layers)}, {size}{there}{notes}'
+        return f'would copy {self.source} to {self.destination}: {counted(self.layers, "layer")}, {size}{there}{notes}'
 
     def to_json(self) -> dict[str, Any]:
         """Return the same for programs."""

@@ -1,18 +1,18 @@
 """Progress of a run: bars on a terminal, plain lines elsewhere, nothing with --quiet."""
+import os
 import sys
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
 from occystrap_core.pipeline.report import ImageReport
-from occystrap_core.terminal import console, print_message, terminal
-from occystrap_core.terminal_text import one_line, size_text
+from occystrap_core.pipeline.transfer_meter import RunMeter, TransferMeter
+from occystrap_core.terminal import print_message, terminal
+from occystrap_core.terminal_text import images_text
 
 _INTERVAL = 10.0
-_WIDE = 120
-"""Characters of a reference beside its bar."""
 
 Advance = Callable[[int], None]
 """Called with the number of bytes just moved, on several threads."""
@@ -28,6 +28,10 @@ class Progress:
         """Show one image of `total` bytes while the with block runs; 0 if the size is unknown."""
         return nullcontext(lambda count: None)
 
+    def verification(self, reference: str) -> AbstractContextManager[None]:
+        """Show that an image is verified while the with block runs."""
+        return nullcontext()
+
     def finished(self, image: ImageReport) -> None:
         """Called when an image is done, verified or failed."""
 
@@ -35,94 +39,121 @@ class Progress:
         """Stop showing anything."""
 
 
-class PlainProgress(Progress):
-    """For logs: a line for each finished image of several, and one every ten seconds."""
+class MeteredProgress(Progress):
+    """Keeps the figures that are shown; what shows them adds how."""
 
-    def __init__(self, target: TextIO) -> None:
-        self._target = target
-        self._lock = threading.Lock()
-        self._all = self._finished = self._moved = 0
-        self._next = time.monotonic() + _INTERVAL
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.run = RunMeter(0)
+        self.copied: dict[int, tuple[str, TransferMeter]] = {}
+        """The images that are copied now: name and figures, by the identity of these."""
+        self.verified: list[str] = []
+        """The images that are verified now."""
+        self._begun: Counter[str] = Counter()
+        """How many images of each name have begun to be copied, and not ended."""
 
     def begin(self, images: Sequence[ImageReport]) -> None:
         """Count the images."""
-        self._all = len(images)
+        self.run = RunMeter(len(images))
 
     @contextmanager
     def image(self, reference: str, total: int) -> Iterator[Advance]:
-        """Show one image."""
+        """Count one image's bytes, for itself and for the run."""
+        meter = TransferMeter(total)
+
         def advance(count: int) -> None:
-            with self._lock:
-                self._moved += count
-                if time.monotonic() >= self._next:
-                    self._next = time.monotonic() + _INTERVAL
-                    self._say(f'{reference}: {size_text(self._moved)} so far')
-        yield advance
+            if count:
+                meter.advance(count)
+                self.run.advance(count)
+        with self.lock:
+            self._begun[reference] += 1
+            self.run.add(total)
+            self.copied[id(meter)] = reference, meter
+        try:
+            yield advance
+        finally:
+            with self.lock:
+                del self.copied[id(meter)]
+
+    @contextmanager
+    def verification(self, reference: str) -> Iterator[None]:
+        """Keep the name of one image while it is verified."""
+        with self.lock:
+            self.verified.append(reference)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.verified.remove(reference)
+
+    def finished(self, image: ImageReport) -> None:
+        """Count an image."""
+        with self.lock:
+            copied = self._begun[image.reference] > 0
+            self._begun[image.reference] -= copied
+            self.run.finish(copied)
+
+
+class PlainProgress(MeteredProgress):
+    """For logs: a line for each finished image of several, and every ten seconds one with what is under way."""
+
+    def __init__(self, target: TextIO | None = None, interval: float = _INTERVAL) -> None:
+        """`interval` is in seconds."""
+        super().__init__()
+        self._target, self._interval = target, interval
+        self._ended = threading.Event()
+
+    def begin(self, images: Sequence[ImageReport]) -> None:
+        """Count the images, and write lines from now on."""
+        super().begin(images)
+        threading.Thread(target=self._tick, daemon=True).start()
 
     def finished(self, image: ImageReport) -> None:
         """Write a line for it, if there are several."""
-        if self._all > 1:
-            with self._lock:
-                self._finished += 1
-                self._say(f'[{self._finished}/{self._all}] {image.line()}')
+        super().finished(image)
+        if self.run.images > 1:
+            self._say(f'[{self.run.finished}/{self.run.images}] {image.line()}')
+
+    def end(self) -> None:
+        """Write no more lines."""
+        self._ended.set()
+
+    def tell(self) -> None:
+        """Write a line with the state of the run, or of its only image."""
+        with self.lock:
+            self.run.sample()
+            names = [name for name, _ in self.copied.values()] or self.verified
+        if not names:
+            return
+        if self.run.images > 1:
+            name = images_text(self.run.finished, self.run.images)
+        else:
+            name = names[0]
+        self._say(f'{name}: {_state(self.run) if self.copied else "verifying"}')
+
+    def _tick(self) -> None:
+        while not self._ended.wait(self._interval):
+            self.tell()
 
     def _say(self, line: str) -> None:
         print_message(line, target=self._target)
 
 
-class TerminalProgress(Progress):
-    """A bar for each image in progress with bytes, rate and time left, and one for all if there are several."""
-
-    def __init__(self, target: TextIO) -> None:
-        from rich.progress import BarColumn, DownloadColumn, Progress as Bars, TextColumn, TimeRemainingColumn
-        from rich.progress import TransferSpeedColumn
-        self._bars = Bars(TextColumn('{task.description}', markup=False), BarColumn(),
-                          DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn(),
-                          console=console(target), transient=True,
-                          redirect_stdout=False, redirect_stderr=False)  # rich would otherwise redirect them
-        self._lock = threading.Lock()
-        self._all = self._finished = 0
-
-    def begin(self, images: Sequence[ImageReport]) -> None:
-        """Add the bar for all images, which counts bytes too; its total grows as the sizes of images become known."""
-        self._all = len(images)
-        self._overall = self._bars.add_task('', total=None, visible=self._all > 1)
-        self._describe()
-        self._bars.start()
-
-    @contextmanager
-    def image(self, reference: str, total: int) -> Iterator[Advance]:
-        """Show one image's bar until it is done."""
-        task = self._bars.add_task(one_line(reference, _WIDE), total=total or None)
-
-        def advance(count: int) -> None:
-            if count:
-                self._bars.advance(task, count)
-                self._bars.advance(self._overall, count)
-        try:
-            yield advance
-        finally:
-            self._bars.remove_task(task)
-
-    def finished(self, image: ImageReport) -> None:
-        """Count it, and name it if it failed."""
-        with self._lock:
-            self._finished += 1
-        self._describe()
-        if self._all > 1 and not image.succeeded:
-            self._bars.console.print(one_line(image.line()))
-
-    def end(self) -> None:
-        """Remove the bars."""
-        self._bars.stop()
-
-    def _describe(self) -> None:
-        self._bars.update(self._overall, description=f'{self._finished}/{self._all} images')
+def _state(meter: TransferMeter) -> str:
+    """Return `3.0/12.5 MiB, 1.5 MiB/s, 0:06 left`."""
+    left = meter.left()
+    return f'{meter.size()}, {meter.speed()}' + (f', {left} left' if left else '')
 
 
 def progress_for(target: TextIO | None = None, quiet: bool = False) -> Progress:
-    """Return the kind of progress that fits the stream of messages: stderr unless `target` is given."""
+    """Return the kind of progress that fits the stream of messages, stderr unless `target` is given.
+
+    Bars are for terminals that can move the cursor, and for users who did not ask for plain text (NO_COLOR).
+    """
     if quiet:
         return Progress()
     drawn = terminal(target)
-    return TerminalProgress(drawn) if drawn.isatty() else PlainProgress(target or sys.stderr)
+    if not drawn.isatty() or os.environ.get('NO_COLOR') or os.environ.get('TERM', 'dumb') in ('dumb', 'unknown', ''):
+        return PlainProgress(target or sys.stderr)
+    from occystrap_core.pipeline.progress_bars import TerminalProgress  # late: draws with rich, which takes long
+    return TerminalProgress(drawn)

@@ -7,7 +7,7 @@ from occystrap_core.errors import Cancelled, OccystrapError, system_text
 from occystrap_core.plugins.blame import unexpected
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import RequestStats, VerifyLevel
-from occystrap_core.terminal_text import layers_text, size_text
+from occystrap_core.terminal_text import counted, images_text, size_text
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResult, Outcome
@@ -64,7 +64,7 @@ class ImageReport:
         fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else self.verb
         before = 'unchanged, ' if self.done_before and self.source_asked else ''
         behind = ', done before, source not asked' if self.done_before and not self.source_asked else ''
-        return (f'{self.reference} {layers_text(self.layers)} {size_text(self.size)} {self.seconds:.1f}s {before}'
+        return (f'{self.reference} {counted(self.layers, "layer")} {size_text(self.size)} {self.seconds:.1f}s {before}'
                 f'{fate.upper() if self.outcome is Outcome.UNVERIFIED else fate}{behind}'
                 f'{settled_text(self.settle_seconds)}')
 
@@ -110,7 +110,7 @@ class RunReport:
     def summary(self) -> str:
         """Return the summary, always the last line for the user."""
         done = [image for image in self.images if not image.failure]
-        parts = [f'{len(done)}/{len(self.images)} images', layers_text(sum(image.layers for image in done)),
+        parts = [images_text(len(done), len(self.images)), counted(sum(image.layers for image in done), 'layer'),
                  size_text(sum(image.size for image in done)), f'{self.seconds:.1f}s', *self._network()]
         if unchanged := sum(image.done_before and image.source_asked for image in done):
             parts.append(f'{unchanged} unchanged')
@@ -132,7 +132,7 @@ class RunReport:
     def _network(self) -> list[str]:
         counts = [(self.requests.retries, 'retry', 'retries'),
                   (self.requests.rate_limits, 'rate limit', 'rate limits')]
-        return [f'{count} {one if count == 1 else many}' for count, one, many in counts if count]
+        return [counted(*each) for each in counts if each[0]]
 
     def _verification(self) -> list[str]:
         verified = [image for image in self.images if image.outcome is Outcome.VERIFIED and not image.failure]

@@ -251,7 +251,8 @@ class Run:
 
     def _verify(self, task: ImageTask, started: float) -> None:
         assert task.report.receipt
-        verdict = verify_receipt(self.plugins, task.report.receipt, self.level, task.settings)
+        with self.progress.verification(str(task.reference)):
+            verdict = verify_receipt(self.plugins, task.report.receipt, self.level, task.settings)
         task.report.judged(verdict)
         self._finished(task, started)
 

@@ -5,7 +5,7 @@ from typing import Any
 from occystrap_core.oci.reference import Reference
 from occystrap_core.search.image_search import VISIBLE, Match
 from occystrap_core.tar.whiteouts import DELETED, SHADOWED
-from occystrap_core.terminal_text import size_text
+from occystrap_core.terminal_text import counted, size_text
 
 LONGEST_PATH = 1 << 15
 """Characters of a line with a path: enough for the longest path of Linux with all bytes escaped, four characters each.
@@ -41,9 +41,9 @@ def _text(name: bytes) -> str:
     return name.decode('utf-8', 'surrogateescape')
 
 
-def counted(matches: Sequence[Match]) -> str:
+def found_text(matches: Sequence[Match]) -> str:
     """Return the number of matches in all and in each state, in words."""
-    parts = [f'{len(matches)} match{"" if len(matches) == 1 else "es"}']
+    parts = [counted(len(matches), 'match', 'matches')]
     for state in (VISIBLE, SHADOWED, DELETED):
         if count := sum(match.state == state for match in matches):
             parts.append(f'{count} {state}')

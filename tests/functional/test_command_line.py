@@ -52,7 +52,7 @@ def test_options_work_before_and_after_the_command(occystrap: CommandLine) -> No
     before = occystrap('-O', 'json', 'process', 'tar://sample.tar', 'dir://one').assert_success().json()
     after = occystrap('process', 'tar://sample.tar', 'dir://two', '-O', 'json').assert_success().json()
     assert before['images'][0]['image_id'] == after['images'][0]['image_id']
-    assert before['succeeded'] and before['summary'].startswith('Summary: 1/1 images, 3 layers, 70.0 KiB, ')
+    assert before['succeeded'] and before['summary'].startswith('Summary: 1/1 image, 3 layers, 70.0 KiB, ')
 
 
 def test_json_says_what_the_summary_says(occystrap: CommandLine, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def assert_found(result: CommandResult, *names: str) -> None:
     """The damage was found: exit code, summary, and one of the item's names in the output."""
     result.assert_code(1)
     last = result.err.splitlines()[-1]
-    assert last.startswith('Summary: 1/1 images') and last.endswith('0/1 verified, 1 FAILED'), result
+    assert last.startswith('Summary: 1/1 image') and last.endswith('0/1 verified, 1 FAILED'), result
     assert any(name in result.err for name in names), f'none of {names} is named in\n{result}'
 
 

@@ -64,7 +64,7 @@ def move(image: MovableImage, pair: tuple[str, str], level: str, again_at: str, 
                                         '--receipt', receipt)
         result.assert_success()
         last = result.err.splitlines()[-1]
-        assert last.startswith(f'Summary: 1/1 images, {image.layers} layers, '), last
+        assert last.startswith(f'Summary: 1/1 image, {image.layers} layers, '), last
         assert last.endswith(', 1/1 verified'), last
         assert json.loads(receipt.read_text())['image_id'] == image.image_id
         assert resident < MEMORY_CAP

@@ -42,7 +42,7 @@ def test_every_layer_is_read_once_and_its_result_is_reported(registry: Registry,
     assert (match['path'], match['layer'], match['state'], match['by']) == ('etc/old.conf', 0, 'deleted', 1)
     assert match['diff_id'] == IMAGE.diff_ids[0] and match['size'] == len(b'to be deleted\n')
     assert set(proxy.blob_reads().values()) == {1}
-    assert 'Summary: 1/1 images, 1 match, 1 deleted, ' in done.err
+    assert 'Summary: 1/1 image, 1 match, 1 deleted, ' in done.err
 
 
 def test_lines_for_people_and_for_scripts(source: str, occystrap: CommandLine) -> None:

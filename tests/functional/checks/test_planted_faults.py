@@ -67,7 +67,7 @@ def test_what_people_read_and_the_exit_code(rule: str, occystrap: CommandLine, t
     line = next(line for line in done.out.splitlines() if rule in line)
     assert line.startswith(RULES[rule][0].value) and 'Traceback' not in done.err
     assert ('layer 1' in line) == (rule != 'config-digest')
-    assert done.err.splitlines()[-1].startswith('Summary: 1/1 images checked, ')
+    assert done.err.splitlines()[-1].startswith('Summary: 1/1 image checked, ')
 
 
 @pytest.mark.parametrize('rule', ['layer-missing', 'layer-size', 'layer-media-type', 'config-digest', 'layer-count',

@@ -128,7 +128,7 @@ def one_line(result: CommandResult, name: str) -> None:
     unexpected = 'internal error', 'to its author', 'Traceback'
     assert not any(each in result.err for each in unexpected), 'an internal error'
     *others, last = lines_of(result)
-    if last.startswith('Summary: 1/1 images, ') and last.endswith(' 0/1 verified, 1 UNVERIFIED'):
+    if last.startswith('Summary: 1/1 image, ') and last.endswith(' 0/1 verified, 1 UNVERIFIED'):
         others = [each for each in others if not _STAYS.fullmatch(each)]
         assert others and all(': cannot be read: ' in each and name in each for each in others), 'not a line for each'
     else:

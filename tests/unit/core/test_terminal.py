@@ -95,8 +95,9 @@ def test_bars_show_no_markup_and_no_escapes() -> None:
     target = Terminal()
     progress = progress_for(target)
     progress.begin([ImageReport('a', 'x'), ImageReport('b', 'x')])
-    with progress.image('[bold]b\x1b]0;PWNED\x07\u202e\nc' + 'n' * 500, 100) as advance:
+    with progress.image('[bold]b\x1b]0;PWNED\x07\u202e', 100) as advance:
         advance(100)
+        progress.finished(ImageReport('c', 'x', failure='why'))  # draws the bars first
     progress.finished(ImageReport('[red]b\x1b]0;PWNED\x07\u202e', 'there', failure='\x9b31m :smile: [link=x]'))
     progress.end()
     shown = target.getvalue()

@@ -1,5 +1,4 @@
 """What is said of each image and of a run, and how long it took."""
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ import pytest
 from occystrap_core import Image, InvalidImage, Settings, UsageError, VerifyLevel
 from occystrap_core.oci import Platform, Reference
 from occystrap_core.pipeline.dry_run import PlannedCopy, plan_copies
-from occystrap_core.pipeline.progress import PlainProgress, Progress
+from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.pipeline.run import Run
 from occystrap_core.settings import RequestStats
@@ -152,17 +151,6 @@ def test_without_fail_fast_the_others_go_on_and_with_it_none_begins() -> None:
     assert [line.partition(' ')[0] for line in progress.done] == ['bad']
     report, _ = run('memory://bad,one')
     assert report.images[1].succeeded
-
-
-def test_plain_lines_come_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    target, clock = io.StringIO(), [100.0]
-    monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
-    progress = PlainProgress(target)
-    with progress.image('a', 0) as advance:
-        for clock[0], lines in ((109.9, 0), (110.0, 1), (119.9, 1), (120.0, 2), (150.0, 3), (151.0, 3)):
-            advance(1024)
-            assert len(target.getvalue().splitlines()) == lines
-    assert target.getvalue().splitlines()[-1] == 'a: 5.0 KiB so far'
 
 
 # Dry runs

@@ -1,5 +1,4 @@
 """A run from URIs to its report: one image or several, verified or not."""
-import io
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from occystrap_core import (
 )
 from occystrap_core.errors import PluginError, UnknownOption, UnknownScheme
 from occystrap_core.oci import Digest, ImageConfig, Platform
-from occystrap_core.pipeline.progress import PlainProgress, Progress, TerminalProgress, progress_for
+from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.pipeline.run import Run
@@ -54,7 +53,7 @@ def broken(name: str) -> Image:
 def test_one_image(level: VerifyLevel, outcome: Outcome | None, ending: str) -> None:
     report = process(offer('one'), level=level)
     assert report.succeeded and [image.outcome for image in report.images] == [outcome]
-    assert report.summary().startswith('Summary: 1/1 images, 3 layers, ') and report.summary().endswith(ending)
+    assert report.summary().startswith('Summary: 1/1 image, 3 layers, ') and report.summary().endswith(ending)
     assert ('verified' in report.summary()) is (level is not VerifyLevel.NONE)
 
 
@@ -244,7 +243,7 @@ def image(outcome: Outcome | None = Outcome.VERIFIED, failure: str = '') -> Imag
      'Summary: 2/3 images, 6 layers, 800.0 MiB, 64.1s, 1 retry, 2 rate limits, 1/3 verified, 2 FAILED'),
     (report_of(image(), image(Outcome.UNVERIFIED)),
      'Summary: 2/2 images, 6 layers, 800.0 MiB, 64.1s, 1/2 verified, 1 UNVERIFIED'),
-    (report_of(image(None), level=VerifyLevel.NONE), 'Summary: 1/1 images, 3 layers, 400.0 MiB, 64.1s'),
+    (report_of(image(None), level=VerifyLevel.NONE), 'Summary: 1/1 image, 3 layers, 400.0 MiB, 64.1s'),
     (report_of(image(None), image(None, 'oops'), level=VerifyLevel.NONE),
      'Summary: 1/2 images, 3 layers, 400.0 MiB, 64.1s, 1 FAILED'),
 ])
@@ -274,40 +273,6 @@ def test_the_json_has_all_fields_of_an_image() -> None:
     (5000 << 40, '5000.0 TiB')])
 def test_sizes_for_people(count: int, text: str) -> None:
     assert size_text(count) == text
-
-
-def test_plain_progress_writes_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    target = io.StringIO()
-    clock = [0.0]
-    monkeypatch.setattr('time.monotonic', lambda: clock[0])
-    progress = progress_for(target)
-    assert isinstance(progress, PlainProgress)
-    with progress.image('a:b', 10 << 20) as advance:
-        for clock[0] in (1.0, 11.0, 12.0, 30.0):
-            advance(1 << 20)
-    assert target.getvalue() == 'a:b: 2.0 MiB so far\na:b: 4.0 MiB so far\n'
-    assert type(progress_for(target, quiet=True)) is Progress
-
-
-def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-    target = Terminal()
-    monkeypatch.setenv('TERM', 'xterm')
-    progress = progress_for(target)
-    assert isinstance(progress, TerminalProgress)
-    progress.begin([ImageReport('one', 'there'), ImageReport('two', 'there')])
-    for name in ('one', 'two'):
-        with progress.image(name, 100) as advance:
-            advance(60)
-            progress._bars.refresh()
-            advance(40)
-        progress.finished(ImageReport(name, 'there', failure='' if name == 'one' else 'it is [broken]'))
-    progress.end()
-    shown = target.getvalue()
-    assert all(each in shown for each in ('one', 'two', '2/2 images', 'two FAILED: it is [broken]'))
-    assert '60/100 bytes' in shown and '160/? bytes' in shown
 
 
 def test_what_a_receipt_says_of_the_run() -> None:

@@ -1,0 +1,105 @@
+"""How much has been moved, how fast, and how long the rest takes: the figures of every kind of progress."""
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from occystrap_core.terminal_text import duration_text, size_text, sizes_text
+
+_WINDOW = 30.0
+"""Seconds over which the rate is measured."""
+
+
+class TransferMeter:
+    """Counts bytes, on several threads; `total` is 0 if it is unknown. The rate is measured between calls of `sample`.
+    """
+
+    def __init__(self, total: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total, self._moved, self._clock = total, 0, clock
+        self._lock = threading.Lock()
+        self._samples = deque([(clock(), 0)])
+
+    def advance(self, count: int) -> None:
+        """Count bytes that were just moved."""
+        with self._lock:
+            self._moved += count
+
+    def sample(self) -> None:
+        """Note the present state, which later rates are measured from."""
+        with self._lock:
+            now = self._clock()
+            while len(self._samples) > 1 and self._samples[1][0] <= now - _WINDOW:
+                self._samples.popleft()
+            self._samples.append((now, self._moved))
+
+    @property
+    def moved(self) -> int:
+        """The bytes moved; never more than the total, although some may have been sent twice."""
+        return min(self._moved, self.total) if self.total else self._moved
+
+    @property
+    def fraction(self) -> float:
+        """The part of the total that was moved, 0 to 1; 0 if the total is unknown."""
+        return self.moved / self.total if self.total else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second, over the last half minute."""
+        then, moved = self._samples[0]
+        seconds = self._clock() - then
+        return (self._moved - moved) / seconds if seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until all is moved at this rate; None if they cannot be known."""
+        return (self.total - self.moved) / self.rate if self.total and self.rate else None
+
+    def size(self) -> str:
+        """Return `3.0/12.5 MiB`, or `3.0 MiB` if the total is unknown."""
+        return sizes_text(self.moved, self.total) if self.total else size_text(self.moved)
+
+    def speed(self) -> str:
+        """Return `1.5 MiB/s`."""
+        return f'{size_text(int(self.rate))}/s'
+
+    def left(self) -> str:
+        """Return `1:05`, minutes and seconds, or an empty text if that cannot be known."""
+        return '' if self.seconds_left is None else duration_text(self.seconds_left)
+
+
+class RunMeter(TransferMeter):
+    """Counts all images of a run; its total is unknown until every image has told its size."""
+
+    def __init__(self, images: int, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(0, clock)
+        self.images, self.finished = images, 0
+        self._started, self._sizes, self._unsized, self._begun, self._skipped = clock(), 0, False, 0, 0
+
+    def add(self, total: int) -> None:
+        """Add an image of `total` bytes, which begins; 0 if its size is unknown."""
+        with self._lock:
+            self._sizes, self._unsized, self._begun = self._sizes + total, self._unsized or not total, self._begun + 1
+            self._know_total()
+
+    def finish(self, copied: bool) -> None:
+        """Count an image that has ended; `copied`: it was added before."""
+        with self._lock:
+            self.finished, self._skipped = self.finished + 1, self._skipped + (not copied)
+            self._know_total()
+
+    @property
+    def fraction(self) -> float:
+        """The part of the run that is done, by bytes, or as long as their total is unknown by images."""
+        return super().fraction if self.total else self.finished / self.images if self.images else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until all images are done; as long as the bytes are unknown they are estimated by images."""
+        if self.total:
+            return super().seconds_left
+        gone = self._clock() - self._started
+        return gone / self.finished * (self.images - self.finished) if self.finished else None
+
+    def _know_total(self) -> None:
+        known = self._begun + self._skipped >= self.images and not self._unsized
+        self.total = self._sizes if known else 0
