@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from occystrap_core.image.index_reader import IndexReader
     from occystrap_core.image.layer import Layer
     from occystrap_core.settings import Settings, VerifyLevel
-    from occystrap_core.verification.receipt import Evidence, Expectation, KeptReceipts, Receipt
+    from occystrap_core.verification.expectation import Evidence, Expectation
+    from occystrap_core.verification.receipt import KeptReceipts, Receipt
     from occystrap_core.verification.results import READ, REPORTED, CheckResults
     from occystrap_core.version import __version__
 
@@ -57,7 +58,8 @@ _HOMES = {
     'image.index_reader': 'IndexReader',
     'image.layer': 'Layer',
     'settings': 'Settings VerifyLevel',
-    'verification.receipt': 'Evidence Expectation KeptReceipts Receipt',
+    'verification.expectation': 'Evidence Expectation',
+    'verification.receipt': 'KeptReceipts Receipt',
     'verification.results': 'CheckResults READ REPORTED',
     'version': '__version__',
 }

@@ -55,10 +55,12 @@ class WriterScheme(NamedTuple):
     the receipts of their images. It names a function that takes the Location that the user gave `occystrap verify`, its
     options unparsed, and returns a KeptReceipts; how a path names one of several images is up to the plugin. It raises
     UsageError, OutputError. `moved` names a function that takes a Receipt and a Location and returns the receipt for
-    the same image at that place, if more than the path is another. `expects` are the kinds of expectation, besides
-    layers, that every receipt of this scheme has: a receipt that lacks one is refused. `whole_indexes` returns whether
-    indexes are copied to a location as they are, with all platforms, unless the user asks for one; its writer must have
-    `holds_indexes`. `suffix` ends the names of new files of this scheme, for users who give no scheme.
+    the same image at that place; for schemes that keep manifests and blobs, whose images are checked by receipts of any
+    such scheme (Receipt.located_by_digest). Without it receipts of this scheme alone are, at another path. `expects`
+    are the kinds of expectation, besides layers, that every receipt of this scheme has: a receipt that lacks one is
+    refused. `whole_indexes` returns whether indexes are copied to a location as they are, with all platforms, unless
+    the user asks for one; its writer must have `holds_indexes`. `suffix` ends the names of new files of this scheme,
+    for users who give no scheme.
     """
 
     name: str

@@ -8,7 +8,7 @@ from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
 from occystrap_core.terminal_text import counted, images_text, size_text
-from occystrap_core.verification.receipt import Evidence
+from occystrap_core.verification.expectation import Evidence
 from occystrap_core.verification.results import Severity, problems
 
 if TYPE_CHECKING:

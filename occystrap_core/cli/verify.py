@@ -31,8 +31,8 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 @click.option('--verify', '--level', 'level', type=click.Choice(['fast', 'full']), metavar='[=fast|full]',
               help='fast looks at existence, sizes and small documents; full hashes every byte.')
 @click.option('--full', 'level', flag_value='full', help='The same as --verify=full.')
-@click.option('--at', metavar='URI', help='Where the images are now, if not where the receipts say: '
-              'layout:///mnt/usb, or registry://other.example/{repository}:{tag}.')
+@click.option('--at', metavar='URI', help='Where the images are now, if not where the receipts say: layout:///mnt/usb, '
+              'registry://other.example/{repository}:{tag}, tar://bundle.tar?format=oci.')
 @click.option('--expect', metavar='SHA256', help='The digest of the file of receipts, as process printed it: another '
               'file is refused.')
 @click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers hashed in parallel.')
@@ -46,7 +46,8 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
     """Verify what an earlier run wrote, from its receipt.
 
     TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH.
-    A receipt file that was carried elsewhere finds what lies beside it; --at names any other place.
+    A receipt file that was carried elsewhere finds what lies beside it; --at names any other place, also of another
+    kind, if it keeps the same manifests and blobs.
     """
     from occystrap_core.cli.output import show
     verify = verify_level(level)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
         BLOB_DIRECTORIES, CONTAINERD_NAME, INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, LayoutEntries, blob_name,
         entry_name, layout_offers, require_version, select_entry,
     )
-    from occystrap_core.oci.layout_contents import LayoutReferrers, blobs_below, independent_images
+    from occystrap_core.oci.layout_contents import (
+        LayoutReferrers, blobs_below, find_named, independent_images, find_referrer,
+    )
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
     from occystrap_core.oci.manifest_form import (
         ManifestForm, has_annotations, has_form, in_form, index_in_form, index_made_anew, is_regular, made_anew,
@@ -41,7 +43,7 @@ _HOMES = {
     'index_file': 'Entry IndexFile canonical named_entry names_of',
     'layout': 'BLOB_DIRECTORIES CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME LayoutEntries '
               'blob_name entry_name layout_offers require_version select_entry',
-    'layout_contents': 'LayoutReferrers blobs_below independent_images',
+    'layout_contents': 'LayoutReferrers blobs_below find_named independent_images find_referrer',
     'manifest': 'Index Manifest parse_manifest_or_index',
     'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form index_made_anew is_regular made_anew',
     'media_types': 'Compression',
@@ -56,14 +58,14 @@ __getattr__ = lazy_exports(__name__, __name__, _HOMES)
 
 __all__ = [
     'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_FIELDS', 'CONTAINERD_NAME',
-    'COSIGN_SUFFIXES', 'INDEX_FILE', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'MANIFEST_CAP', 'MANIFEST_FIELDS', 'REF_NAME',
-    'SHA256', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames', 'ImageConfig', 'Index',
-    'IndexFile', 'LayoutEntries', 'LayoutReferrers', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice',
-    'Reference', 'available_names', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
-    'entry_name', 'find_offers', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form',
-    'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag', 'is_regular', 'layout_offers',
-    'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of', 'natural_key', 'parse_json',
-    'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag', 'require_version',
-    'required_field', 'select_entry', 'select_offer', 'select_offers', 'sort_references', 'split_pattern', 'split_tag',
-    'subject_of',
+    'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames', 'INDEX_FILE',
+    'ImageConfig', 'Index', 'IndexFile', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'LayoutEntries', 'LayoutReferrers',
+    'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice', 'REF_NAME',
+    'Reference', 'SHA256', 'available_names', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
+    'entry_name', 'find_named', 'find_offers', 'find_referrer', 'first_names', 'has_annotations', 'has_form',
+    'has_glob', 'in_form', 'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag', 'is_regular',
+    'layout_offers', 'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of', 'natural_key',
+    'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag',
+    'require_version', 'required_field', 'select_entry', 'select_offer', 'select_offers', 'sort_references',
+    'split_pattern', 'split_tag', 'subject_of',
 ]

@@ -11,6 +11,7 @@ from occystrap_core.oci.documents import dump_json, parse_object
 from occystrap_core.oci.field_names import MANIFEST_FIELDS
 from occystrap_core.oci.layout import CONTAINERD_NAME, INDEX_FILE, REF_NAME
 from occystrap_core.oci.manifest import Index
+from occystrap_core.oci.named_images import parse_name
 from occystrap_core.oci import media_types
 
 Entry = Mapping[str, Any]
@@ -137,6 +138,21 @@ class IndexFile:
         several = name and (len(found) > 1 or any(entry not in found for entry in self.named(name)))
         return canonical(found[0]), ('index.json has several entries of this name, expected one: '
                                      f'{found[0]["digest"]}' if several else '')
+
+    def find_manifest(self, name: str, digest: Digest, exact: bool) -> tuple[Descriptor | None, str]:
+        """Return the entry of a manifest, and what is wrong, in words, if there is none of this name.
+
+        Unless the name is to be `exact`, its host may be another one, and if nothing has it, the digest alone counts.
+        """
+        rows = [row for row in self._rows if name in row.names]
+        if not rows and not exact:
+            plain = parse_name(name)._replace(host='')
+            rows = [row for row in self._rows if any(parse_name(each)._replace(host='') == plain for each in row.names)]
+            rows = rows or [row for row in self._rows if row.descriptor.digest == digest]
+        if not rows:
+            return None, 'is not listed in index.json'
+        others = [row.descriptor.digest for row in rows if row.descriptor.digest != digest]
+        return rows[0].descriptor, f'is in index.json as {others[0]}, expected {digest}' if others else ''
 
     def to_json(self) -> bytes:
         """Return the content of the file, without white space, so that every changed bit matters."""

@@ -2,11 +2,13 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import chain
 
 from occystrap_core.errors import ImageError, InvalidImage
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.index_file import IndexFile
 from occystrap_core.oci.layout import REF_NAME, LayoutEntries
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.named_images import Offer
@@ -14,6 +16,7 @@ from occystrap_core.oci.referrers import COSIGN_SUFFIXES, is_referrer_tag, refer
 
 ReadManifest = Callable[[Descriptor], Manifest | Index]
 """Reads the manifest of an entry; raises ImageError."""
+_DAMAGE = ('missing', 'digest', 'size')
 _READABLE = (*media_types.MANIFESTS, *media_types.INDEXES)
 
 
@@ -30,6 +33,37 @@ def blobs_below(manifest: ReadManifest, entries: Iterable[Descriptor]) -> set[Di
         else:
             found.update(each.digest for each in (document.config, *document.layers))
     return found
+
+
+def find_named(index: IndexFile, manifest: ReadManifest, name: str, digest: Digest, exact: bool,
+               ) -> tuple[Descriptor | None, str]:
+    """Return the entry of a manifest, and what keeps programs from finding the manifest by it, in words.
+
+    See IndexFile.find_manifest. A missing or damaged manifest is not looked for here.
+    """
+    found, problem = index.find_manifest(name, digest, exact)
+    return found, _unfit(manifest, found) if found and not problem else problem
+
+
+def find_referrer(manifest: ReadManifest, entries: Sequence[Descriptor], digest: Digest,
+                  ) -> tuple[Descriptor | None, str]:
+    """Return the entry by which readers of a layout find a referrer, and what keeps them from it, as `find_named` does.
+
+    It is in index.json, or in a list under a tag for its subject.
+    """
+    lists = (_read(manifest, entry) for entry in entries if is_referrer_tag(entry.annotations.get(REF_NAME, '')))
+    listed = chain(entries, (each for found in lists if isinstance(found, Index) for each in found.manifests))
+    entry = next((each for each in listed if each.digest == digest), None)
+    return entry, _unfit(manifest, entry) if entry else 'is not listed in index.json'
+
+
+def _unfit(manifest: ReadManifest, entry: Descriptor) -> str:
+    """Return why a manifest is not what its entry says, such as its media type; damage is not reported."""
+    try:
+        manifest(entry)
+    except ImageError as error:
+        return '' if error.problem in _DAMAGE else str(error)
+    return ''
 
 
 def independent_images(manifest: ReadManifest, offers: Sequence[Offer[LayoutEntries]]) -> list[Offer[LayoutEntries]]:

@@ -40,7 +40,7 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
         nobody = f'no installed plugin verifies {receipt.scheme}://'
         results.unverified(receipt.destination, f'{_names(silent)} reported nothing' if silent else nobody)
     return judge(receipt, level, results, reports_only=any(each.reports_only for _, each in owners),
-                 kinds=[kind for _, each in owners for kind in each.expects])
+                 kinds=[kind for _, each in owners for kind in each.expects if not receipt.by_digest])
 
 
 def _names(plugins: Sequence[Plugin]) -> str:

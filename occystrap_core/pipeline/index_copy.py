@@ -18,7 +18,8 @@ from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
-from occystrap_core.verification.receipt import Expectation, Receipt
+from occystrap_core.verification.expectation import Expectation
+from occystrap_core.verification.receipt import Receipt
 
 
 def as_written(output: ImageOutput, document: Manifest | Index | None) -> Manifest | Index | None:

@@ -13,7 +13,7 @@ from occystrap_core.verification.receipt import Receipt
 
 
 def receipts_at(plugins: Plugins, receipts: Iterable[Receipt], place: str) -> list[Receipt]:
-    """Return receipts for the same images at another place of the same scheme.
+    """Return receipts for the same images elsewhere: at the same scheme, or any that keeps manifests and blobs.
 
     `place` is a URI, whose fields, such as `{repository}`, are filled in from each receipt. Raises UsageError.
     """
@@ -21,15 +21,21 @@ def receipts_at(plugins: Plugins, receipts: Iterable[Receipt], place: str) -> li
     scheme = plugins.find(WriterScheme, written.scheme)
     moved = []
     for receipt in receipts:
-        if receipt.scheme != written.scheme:
-            raise UsageError(f'the receipt of {receipt.reference} is for {receipt.scheme}://, which cannot be at '
-                             f'{written}: give --at={receipt.scheme}://…')
+        if receipt.scheme != written.scheme and not scheme.moved:
+            raise UsageError(f'the receipt of {receipt.reference} is for {receipt.scheme}://, and {written.scheme}:// '
+                             f'keeps no manifests and blobs by their digests: give --at={_where(plugins, receipt)}')
         location = filled_in(written, Reference.parse(receipt.reference))
         if scheme.moved:
             moved.append(load(scheme.moved)(receipt, location))
         else:
             moved.append(replace(receipt, path=os.path.abspath(location.path)))
     return moved
+
+
+def _where(plugins: Plugins, receipt: Receipt) -> str:
+    """Return the schemes of places where a receipt can be checked."""
+    others = [each.name for _, each in plugins.declared(WriterScheme) if each.moved] if receipt.keeps_manifests else []
+    return ' or '.join(f'{name}://…' for name in dict.fromkeys([receipt.scheme, *others]))
 
 
 def receipts_beside(file: str, receipts: Iterable[Receipt]) -> list[Receipt]:

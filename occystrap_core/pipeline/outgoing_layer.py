@@ -7,7 +7,7 @@ from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.verification.receipt import Evidence
+from occystrap_core.verification.expectation import Evidence
 
 
 class Outgoing:

@@ -12,7 +12,8 @@ from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, parse_manifest_or_index
 from occystrap_core.settings import VerifyLevel
-from occystrap_core.verification.receipt import Expectation, Part, Receipt
+from occystrap_core.verification.expectation import Expectation, Part
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import (
     CheckResult, CheckResults, Observation, Outcome, Presence, Proof, Severity, problems,
 )

@@ -4,15 +4,18 @@ A receipt is complete: it covers the config, the manifest if the destination kee
 image in an index. It has the digest of its own content, which reveals damage, but not an attacker.
 """
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Any, NamedTuple, Self
 
-from occystrap_core.errors import InvalidImage, InvalidReceipt
+from occystrap_core.errors import InvalidImage, InvalidReceipt, UsageError
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import STRICT
+from occystrap_core.verification.digest_expectations import located_by_digest
+from occystrap_core.verification.expectation import (
+    Evidence, Expectation, Part, digests_of, expectation_from_json, expectation_to_json, text_of,
+)
 
 VERSION = 2
 """Version 1 had no seal and no mapping of blobs to layers; it can be read, and is reported as unsealed."""
@@ -20,39 +23,6 @@ VERSION = 2
 MERGED = 'merged'
 """The form of an image whose layers went into one tree, which is expected instead of them."""
 FORMS = ('stored', 'tar', MERGED)
-
-
-class Evidence(Enum):
-    """How the core knows what was written: it saw the bytes pass, or relies on a descriptor."""
-
-    STREAMED = 'streamed'
-    DESCRIPTOR = 'descriptor'
-
-
-class Expectation(NamedTuple):
-    """One item that must be at the destination: its kind, where it is, its digest, its size in bytes.
-
-    `covers` are the digests of what the item contains in another form: for a compressed blob the diff_id of its layer,
-    for a tree the image ID and the diff_ids of the layers in it.
-    """
-
-    kind: str
-    locator: str
-    digest: Digest
-    size: int
-    evidence: Evidence = Evidence.STREAMED
-    covers: Sequence[Digest] = ()
-
-    def __str__(self) -> str:
-        return f'{self.kind} {self.locator}'
-
-
-class Part(NamedTuple):
-    """One image or artifact of a receipt: a single one, one in an index, or a referrer."""
-
-    manifest_digest: Digest | None
-    image_id: Digest
-    diff_ids: Sequence[Digest]
 
 
 class RecordedVerdict(NamedTuple):
@@ -77,7 +47,8 @@ class Receipt:
 
     `form` is that of its layers: `stored`, with the manifest, `tar`, or `merged` into one tree. `parts` are the images
     in an index, and referrers. For an index `image_id` and `manifest_digest` are its own digest. `sealed` is true if
-    the receipt was read with a correct seal; a receipt of this run needs none.
+    the receipt was read with a correct seal; a receipt of this run needs none. `by_digest` is true if it was made from
+    a receipt for another place (`located_by_digest`).
     """
 
     scheme: str
@@ -97,6 +68,7 @@ class Receipt:
     parts: Sequence[Part] = ()
     verdict: RecordedVerdict | None = None
     sealed: bool = field(default=True, compare=False)
+    by_digest: bool = field(default=False, compare=False)
 
     @property
     def destination(self) -> str:
@@ -152,7 +124,7 @@ class Receipt:
             yield each.kind, each.digest
             if each.kind == 'layer':
                 yield from (('layer', digest) for digest in each.covers)
-            elif each.covers:
+            elif each.covers and each.kind != 'entry':
                 yield 'config', each.covers[0]
                 yield from (('layer', digest) for digest in each.covers[1:] if self.form == MERGED)
 
@@ -195,6 +167,21 @@ class Receipt:
         """Return the receipt for the same image after its destination moved to another path."""
         return replace(self, path=path)
 
+    def located_by_digest(self, locate: Callable[[Digest], str] = str, name: str = '') -> Self:
+        """Return the receipt for any place that keeps the image's manifests and blobs.
+
+        `locate` returns where a digest is. `tag` expectations say that a name refers to a manifest: the first is the
+        image's own, located by `name` or else its reference. `referrer` ones say that a manifest can be found as a
+        referrer; they are located by its subject or, where the receipt does not say it, by the manifest itself. What
+        else its old place had is not expected. Raises UsageError if that place does not keep manifests and blobs, or
+        the receipt lacks what is needed.
+        """
+        if not self.keeps_manifests or self.manifest_digest is None:
+            raise UsageError(f'the receipt of {self.reference} is for {self.destination}, which keeps no manifests and '
+                             f'blobs by their digests: give --at={self.scheme}://…')
+        return replace(self, by_digest=True, expectations=located_by_digest(
+            self.expectations, name or self.reference, self.manifest_digest, locate))
+
     def with_verdict(self, verdict: RecordedVerdict | None) -> Self:
         """Return the receipt with the result of verification."""
         return replace(self, verdict=verdict)
@@ -208,7 +195,7 @@ class Receipt:
             'diff_ids': list(self.diff_ids), 'form': self.form,
             'parts': [{'manifest_digest': each.manifest_digest, 'image_id': each.image_id,
                        'diff_ids': list(each.diff_ids)} for each in self.parts],
-            'expectations': [_expectation_to_json(each) for each in self.expectations]}
+            'expectations': [expectation_to_json(each) for each in self.expectations]}
         if self.verdict:
             document['verdict'] = self.verdict._asdict()
         return json.dumps({**document, 'seal': _seal(document)})
@@ -240,15 +227,15 @@ class Receipt:
             raise InvalidReceipt('the receipt was changed or damaged after it was written: its seal does not fit')
         verdict = document.get('verdict') if sealed else None
         return cls(
-            _text(document['scheme']), _text(document['path']),
-            {_text(name): _text(given) for name, given in document['options'].items()},
-            _text(document['reference']), _text(document['source']), Digest(document['image_id']),
-            _digests(document['diff_ids']), tuple(_expectation_from_json(each) for each in document['expectations']),
-            _digest_or_none(document['manifest_digest']), _text(document.get('place') or ''),
+            text_of(document['scheme']), text_of(document['path']),
+            {text_of(name): text_of(given) for name, given in document['options'].items()},
+            text_of(document['reference']), text_of(document['source']), Digest(document['image_id']),
+            digests_of(document['diff_ids']), tuple(expectation_from_json(each) for each in document['expectations']),
+            _digest_or_none(document['manifest_digest']), text_of(document.get('place') or ''),
             _digest_or_none(document.get('source_digest')), _form(document['form']) if sealed else '',
-            tuple(Part(_digest_or_none(each['manifest_digest']), Digest(each['image_id']), _digests(each['diff_ids']))
+            tuple(Part(_digest_or_none(each['manifest_digest']), Digest(each['image_id']), digests_of(each['diff_ids']))
                   for each in (document['parts'] if sealed else ())),
-            RecordedVerdict(*(_text(verdict[name]) for name in RecordedVerdict._fields)) if verdict else None, sealed)
+            RecordedVerdict(*(text_of(verdict[name]) for name in RecordedVerdict._fields)) if verdict else None, sealed)
 
 
 def _seal(document: Mapping[str, Any]) -> Digest:
@@ -256,36 +243,11 @@ def _seal(document: Mapping[str, Any]) -> Digest:
     return Digest.of(json.dumps(document, sort_keys=True, separators=(',', ':')).encode())
 
 
-def _expectation_to_json(expectation: Expectation) -> dict[str, Any]:
-    document = {'kind': expectation.kind, 'locator': expectation.locator, 'digest': expectation.digest,
-                'size': expectation.size, 'evidence': expectation.evidence.value}
-    return {**document, 'covers': list(expectation.covers)} if expectation.covers else document
-
-
-def _expectation_from_json(document: Mapping[str, Any]) -> Expectation:
-    size = document['size']
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise InvalidReceipt(f'the receipt has a size that is no number of bytes: {str(size)[:40]}')
-    return Expectation(_text(document['kind']), _text(document['locator']), Digest(document['digest']), size,
-                       Evidence(document['evidence']), _digests(document.get('covers', ())))
-
-
-def _text(given: object) -> str:
-    """Return a text that can be a name; one with a NUL or half a surrogate pair is refused."""
-    if not isinstance(given, str) or '\0' in given:
-        raise ValueError(f'{str(given)[:60]!r} is not a text')
-    return given
-
-
 def _form(given: object) -> str:
     """Return the form of the layers, which determines what a receipt must expect."""
     if given not in FORMS:
         raise ValueError(f'{str(given)[:60]!r} is no form of layers')
     return str(given)
-
-
-def _digests(given: Sequence[object]) -> tuple[Digest, ...]:
-    return tuple(Digest(each) for each in given)
 
 
 def _digest_or_none(given: object) -> Digest | None:

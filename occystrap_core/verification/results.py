@@ -3,8 +3,10 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.verification.receipt import Expectation
+from occystrap_core.oci.documents import parse_object
+from occystrap_core.verification.expectation import Expectation
 
 
 class Severity(Enum):
@@ -145,16 +147,27 @@ class CheckResults:
         self.observations.append(Observation(expectation, Presence.DIFFERENT, reason=reason, item=item))
 
     def looked_up(self, expectation: Expectation, document: bytes | None, problem: str) -> None:
-        """Report what was found in a list, such as index.json: the bytes of the expected entry, or None without it.
+        """Report what was found in index.json: the bytes of the expected entry, or None without it.
 
         `problem` says why there is none, or what is wrong with the list though the entry is there.
         """
         if document is None:
             self.missing(expectation, problem)
             return
-        self.read(expectation, document)
+        covers = [Digest(parse_object(document, 'the entry').get('digest'))] if expectation.covers else None
+        self.read(expectation, document, covers=covers)
         if problem:
             self.differs(expectation, problem)
+
+    def listed(self, expectation: Expectation, entry: Descriptor | None, problem: str) -> None:
+        """Report the entry of index.json by which a manifest is found; `problem` says what is wrong, also if there is
+        none."""
+        if entry is None:
+            self.missing(expectation, problem)
+        elif problem:
+            self.differs(expectation, problem)
+        else:
+            self.found(expectation, size=entry.size, digest=entry.digest, evidence=REPORTED)
 
     def settled(self, seconds: float) -> None:
         """Report that the destination showed what was written only so many seconds after it was first looked at."""

@@ -7,10 +7,10 @@ from occystrap_core import (
     ServiceError, Settings, VerifyLevel,
 )
 from occystrap_core.files import ByteStream
-from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index
+from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index, subject_of
 from occystrap_registry.distribution.blobs import BlobSource, blob_size
 from occystrap_registry.distribution.client import InternalServerError, RegistryClient
-from occystrap_registry.distribution.documents import fetch_manifest
+from occystrap_registry.distribution.documents import fetch_manifest, get_manifest
 from occystrap_registry.distribution.error_answers import speaks_as_registry
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.referrers import list_referrers
@@ -172,8 +172,14 @@ def _manifest(client: RegistryClient, expectation: Expectation, results: CheckRe
 
 
 def _referrer(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """Check that a manifest, which has an expectation of its own, is listed as a referrer of the locator."""
-    listed = {entry.digest: entry for entry in list_referrers(client, Digest(expectation.locator))}
+    """Check that a manifest, which has an expectation of its own, is listed as a referrer of the locator.
+
+    A receipt of another place may know its subject only by the manifest itself.
+    """
+    subject: Digest | None = Digest(expectation.locator)
+    if subject == expectation.digest:
+        subject = subject_of(get_manifest(client, expectation.digest))
+    listed = {entry.digest: entry for entry in list_referrers(client, subject)} if subject else {}
     if entry := listed.get(expectation.digest):
         results.found(expectation, digest=entry.digest, evidence=REPORTED)
     else:

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.files import ByteStream, DeviceFile, ImageError, forget_cached, hash_file
-from occystrap_core.oci import INDEX_FILE, MANIFEST_CAP, IndexFile, blob_name, blobs_below
+from occystrap_core.oci import (
+    INDEX_FILE, MANIFEST_CAP, IndexFile, blob_name, blobs_below, find_named, is_referrer_tag, find_referrer,
+)
 from occystrap_tar.archive.members import Member, WrittenArchive
 from occystrap_tar.archive.oci_archive import ArchiveStore
 
-_KINDS = ('manifest', 'index', 'config', 'layer', 'layout', 'entry')
+_MEMBERS = ('manifest', 'index', 'config', 'layer', 'layout')
 
 
 class _Contents(NamedTuple):
@@ -31,8 +33,12 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     contents = _opened(receipt.path, level, settings, results)
     if contents is None:
         return results
-    _check_names(contents, receipt, results)
-    settings.in_parallel(lambda each: _look(contents, each, level, results), receipt.expectations)
+    if receipt.by_digest:
+        _check_readable(contents, results)
+    else:
+        results.extend(contents.findings)
+        _check_names(contents, receipt, results)
+    settings.in_parallel(lambda each: _look(contents, each, receipt, level, results), receipt.expectations)
     return results
 
 
@@ -45,8 +51,10 @@ def _opened(path: str, level: VerifyLevel, settings: Settings, results: CheckRes
             return None
         state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         contents = settings.shared.get((_Contents, path, level, state), lambda: _contents(path, level))
-        results.extend(contents.findings)
-        return contents if contents.archive.counts else None
+        if not contents.archive.counts:
+            results.extend(contents.findings)
+            return None
+        return contents
     except FileNotFoundError:
         results.error(path, 'does not exist')
     except (IsADirectoryError, NotADirectoryError) as error:
@@ -63,9 +71,7 @@ def _contents(path: str, level: VerifyLevel) -> _Contents:
     archive, findings = WrittenArchive(path), CheckResults()
     _check_structure(archive, findings)
     listed = _listed(archive, findings)
-    for name, count in archive.counts.items():
-        if count > 1:
-            findings.error(name, f'is {count} times in {path}')
+    _check_counts(archive, findings)
     return _Contents(archive, findings, listed, _unnamed(archive, listed))
 
 
@@ -115,6 +121,24 @@ def _check_structure(archive: WrittenArchive, results: CheckResults) -> None:
         results.error(name, f'is not followed by zeros up to the next block in {archive.path}')
 
 
+def _check_counts(archive: WrittenArchive, results: CheckResults) -> None:
+    """Report names of several members, of which programs read different ones."""
+    for name, count in archive.counts.items():
+        if count > 1:
+            results.error(name, f'is {count} times in {archive.path}')
+
+
+def _check_readable(contents: _Contents, results: CheckResults) -> None:
+    """Report what keeps programs from reading an archive, which may be another program's, to its end."""
+    archive = contents.archive
+    if archive.trouble or not archive.has_end:
+        results.error(archive.path, archive.trouble.removeprefix(f'{archive.path} ')
+                      or 'does not end with two zero blocks')
+    if isinstance(contents.listed, str):
+        results.error(archive.path, f'is no OCI archive: {contents.listed}')
+    _check_counts(archive, results)
+
+
 def _check_names(contents: _Contents, receipt: Receipt, results: CheckResults) -> None:
     """Report members that are neither expected nor, in an archive that lists images, those of another image."""
     expected = {each.locator for each in receipt.expectations}
@@ -123,14 +147,15 @@ def _check_names(contents: _Contents, receipt: Receipt, results: CheckResults) -
         results.error(name, f'is in {path}, but occystrap did not write it')
 
 
-def _look(contents: _Contents, expectation: Expectation, level: VerifyLevel, results: CheckResults) -> None:
+def _look(contents: _Contents, expectation: Expectation, receipt: Receipt, level: VerifyLevel, results: CheckResults,
+          ) -> None:
     """Report a member's size and digest; the digest of a layer with full verification only."""
     archive = contents.archive
     member = archive.members.get(expectation.locator)
-    if expectation.kind not in _KINDS:
+    if expectation.kind in ('entry', 'tag', 'referrer'):
+        _look_up(contents, expectation, receipt, results)
+    elif expectation.kind not in _MEMBERS:
         results.unreachable(expectation, 'this version does not know how to check it')
-    elif expectation.kind == 'entry':
-        _look_up(contents.listed, expectation, results)
     elif member is None:
         results.missing(expectation, f'is not in {archive.path}')
     elif member.size != expectation.size or (expectation.kind == 'layer' and level is not VerifyLevel.FULL):
@@ -142,12 +167,18 @@ def _look(contents: _Contents, expectation: Expectation, level: VerifyLevel, res
             results.unreachable(expectation, f'cannot be read: {error.strerror}')
 
 
-def _look_up(listed: IndexFile | str, expected: Expectation, results: CheckResults) -> None:
-    """Report the entry of index.json; the others are those of other images."""
+def _look_up(contents: _Contents, expected: Expectation, receipt: Receipt, results: CheckResults) -> None:
+    """Report what index.json says of the image; other entries are those of other images."""
+    listed, manifest = contents.listed, ArchiveStore(contents.archive).manifest
     if isinstance(listed, str):
         results.missing(expected, listed)
-    else:
+    elif expected.kind == 'entry':
         results.looked_up(expected, *listed.find(expected.locator, expected.digest))
+    elif expected.kind == 'referrer':
+        results.listed(expected, *find_referrer(manifest, listed.manifests, expected.digest))
+    else:
+        exact = 'tag' in receipt.options or is_referrer_tag(expected.locator)
+        results.listed(expected, *find_named(listed, manifest, expected.locator, expected.digest, exact))
 
 
 def _read(archive: WrittenArchive, member: Member, expectation: Expectation, results: CheckResults) -> None:

@@ -264,7 +264,8 @@ def _expected_entry(entry: Entry) -> Expectation:
     """Return the expectation for an entry of index.json, located by its name or digest; others may differ."""
     name, = names_of(entry)
     content = canonical(entry)
-    return Expectation('entry', name or str(entry['digest']), Digest.of(content), len(content))
+    manifest = Digest(entry['digest'])
+    return Expectation('entry', name or manifest, Digest.of(content), len(content), covers=(manifest,))
 
 
 def _known_blobs(*images: Image) -> Iterator[tuple[Digest, int]]:

@@ -1,9 +1,9 @@
-"""Docker archives made by hand, in the layout that skopeo writes."""
+"""Archives made by hand: docker's, in the layout that skopeo writes, and those of any members."""
 import io
 import json
 import random
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from occystrap_core.oci import Digest
@@ -32,3 +32,22 @@ def write_archive_of_noise(directory: Path, size: int) -> Path:
         tar.addfile(noise, io.BytesIO(random.Random('noise').randbytes(size)))
     layer = packed.getvalue()
     return write_docker_archive(directory / 'noise.tar', sample_config([layer]), [layer], 'noise:v1')
+
+
+def members(path: Path) -> dict[str, bytes]:
+    """Return the content of an archive."""
+    with tarfile.open(path) as archive:
+        names = archive.getnames()
+        assert len(set(names)) == len(names)
+        return {name: content.read() for name in names if (content := archive.extractfile(name))}
+
+
+def rebuild(path: Path, content: Mapping[str, bytes | None]) -> None:
+    """Write an archive of these members, as occystrap writes them."""
+    data = b''
+    for name, each in content.items():
+        if each is not None:
+            header = tarfile.TarInfo(name)
+            header.size = len(each)
+            data += header.tobuf(tarfile.GNU_FORMAT) + each + bytes(-len(each) % 512)
+    path.write_bytes(data + bytes(1024))

@@ -3,7 +3,7 @@ import os
 import re
 from typing import NamedTuple
 
-from occystrap_core import InvalidImage, UsageError
+from occystrap_core import InvalidImage, Location, UsageError
 from occystrap_core.oci import Digest
 
 _NAME = re.compile(r'[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*')
@@ -43,3 +43,16 @@ def require_name(name: str) -> str:
         raise UsageError(f'{name[:100]!r} cannot name an image in a layout: letters, digits, and - . _ : @ + / between '
                          'them are allowed')
     return name
+
+
+def with_tag_as_option(location: Location) -> Location:
+    """Return the location with its tag as an option, as receipts have it; raises UsageError for a digest, or two
+    tags."""
+    place = parse_place(location.path)
+    if place.digest:
+        raise UsageError(f'{location}: a layout names its image by a tag, without a digest')
+    if place.tag and location.options['tag']:
+        raise UsageError(f'{location} gives two tags: leave out one')
+    name = place.tag or location.options['tag'] or ''
+    given = {**location.given, 'tag': require_name(name)} if name else location.given
+    return location._replace(path=place.root, options={**location.options, 'tag': name}, given=given)

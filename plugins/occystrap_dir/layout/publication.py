@@ -26,7 +26,8 @@ def expected_entry(entry: Entry) -> Expectation:
     """Return the expectation for index.json: this entry, located by its name; other entries may change."""
     name, = names_of(entry)
     content = canonical(entry)
-    return Expectation('entry', name or str(entry['digest']), Digest.of(content), len(content))
+    manifest = Digest(entry['digest'])
+    return Expectation('entry', name or manifest, Digest.of(content), len(content), covers=(manifest,))
 
 
 def receipt_name(name: str, digest: Digest) -> str:

@@ -3,7 +3,10 @@ import os
 from collections.abc import Callable
 
 from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
-from occystrap_core.oci import LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, require_version
+from occystrap_core.oci import (
+    LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, find_named, is_referrer_tag, find_referrer, require_version,
+)
+from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
 from occystrap_dir.workspace.names import file_size, read_document
@@ -30,8 +33,8 @@ class LayoutCheck:
     def __init__(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> None:
         self._root, self._receipt, self._level, self._settings = receipt.path, receipt, level, settings
         self._by_kind: dict[str, Callable[[Expectation, CheckResults], None]] = {
-            'layout': self._version, 'entry': self._entry, 'manifest': self._document, 'index': self._document,
-            'config': self._document, 'layer': self._blob}
+            'layout': self._version, 'entry': self._entry, 'tag': self._tag, 'referrer': self._referrer,
+            'manifest': self._document, 'index': self._document, 'config': self._document, 'layer': self._blob}
 
     def one(self, expectation: Expectation) -> CheckResults:
         """Return what was found for one expectation."""
@@ -50,6 +53,17 @@ class LayoutCheck:
     def _entry(self, expected: Expectation, results: CheckResults) -> None:
         """Find the expected entry; the rest of index.json changes with every image."""
         results.looked_up(expected, *read_index(self._root).find(expected.locator, expected.digest))
+
+    def _tag(self, expected: Expectation, results: CheckResults) -> None:
+        """Find the manifest of a name, for an image that another program may have written."""
+        exact = 'tag' in self._receipt.options or is_referrer_tag(expected.locator)
+        results.listed(expected, *find_named(read_index(self._root), LayoutStore(self._root).manifest, expected.locator,
+                                             expected.digest, exact))
+
+    def _referrer(self, expected: Expectation, results: CheckResults) -> None:
+        """Find the entry of a referrer, which may be in a list under a tag."""
+        results.listed(expected, *find_referrer(LayoutStore(self._root).manifest, read_index(self._root).manifests,
+                                                expected.digest))
 
     def _document(self, expected: Expectation, results: CheckResults) -> None:
         report_document(expected, self._root, results)

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from occystrap_core import (
     Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
-    Receipt, Settings, UsageError, VerifyLevel, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
+    Receipt, Settings, VerifyLevel, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
 from occystrap_core.files import output_errors
 from occystrap_core.oci import (
@@ -13,7 +13,7 @@ from occystrap_core.oci import (
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.blobs import Blobs
 from occystrap_dir.layout.existing_layout import check_destination
-from occystrap_dir.layout.place import parse_place, require_name
+from occystrap_dir.layout.place import with_tag_as_option
 from occystrap_dir.layout.publication import EXPECTED_LAYOUT, expected_entry, publish, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
 from occystrap_dir.workspace.destination import without_rebuilding
@@ -28,7 +28,7 @@ class LayoutOutput(ImageOutput):
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
-        super().__init__(without_rebuilding(_with_tag_as_option(location)), settings)
+        super().__init__(without_rebuilding(with_tag_as_option(location)), settings)
         self._root = self.location.path
         self.compression = self.location.options['compression'] or 'gzip'
         self.layer_store = 'layout', self._root
@@ -175,15 +175,3 @@ class _PartOutput(ImageOutput):
 def _put_documents(blobs: Blobs, image: WrittenImage) -> list[Expectation]:
     assert image.manifest
     return [blobs.put_manifest(image.manifest), blobs.put('config', image.config.raw, image.config.digest)]
-
-
-def _with_tag_as_option(location: Location) -> Location:
-    """Return the location with its tag as an option, as receipts have it; raises UsageError if it has a digest."""
-    place = parse_place(location.path)
-    if place.digest:
-        raise UsageError(f'{location}: a destination names an image by a tag, without a digest')
-    if place.tag and location.options['tag']:
-        raise UsageError(f'{location} gives two tags: leave out one')
-    name = place.tag or location.options['tag'] or ''
-    given = {**location.given, 'tag': require_name(name)} if name else location.given
-    return location._replace(path=place.root, options={**location.options, 'tag': name}, given=given)

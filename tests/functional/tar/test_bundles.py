@@ -2,7 +2,6 @@
 import json
 import os
 import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_tar.new_archive.archive_file import ArchiveFile
 from occystrap_tar.writer import OciArchiveOutput
 from tests.functional.images import skopeo
+from tests.functional.archives import members, rebuild
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.services.directories import service_directory
@@ -61,14 +61,6 @@ def remove_blob(directory: Path, digest: str) -> None:
     """Remove a blob from the registry."""
     for path in (directory / 'registry').rglob(f'*{digest[7:]}*'):
         path.unlink()
-
-
-def members(path: Path) -> dict[str, bytes]:
-    """Return the content of an archive."""
-    with tarfile.open(path) as archive:
-        names = archive.getnames()
-        assert len(set(names)) == len(names)
-        return {name: content.read() for name in names if (content := archive.extractfile(name))}
 
 
 def names_in(path: Path) -> list[str]:
@@ -234,17 +226,6 @@ Damage = Callable[[bytes], bytes | None]
 DAMAGES: dict[str, Damage] = {
     'missing': lambda content: None, 'truncated': lambda content: content[:-1], 'empty': lambda content: b'',
     'flipped': lambda content: content[:-1] + bytes([content[-1] ^ 1])}
-
-
-def rebuild(path: Path, content: dict[str, bytes | None]) -> None:
-    """Write an archive of these members, as occystrap writes them."""
-    data = b''
-    for name, each in content.items():
-        if each is not None:
-            header = tarfile.TarInfo(name)
-            header.size = len(each)
-            data += header.tobuf(tarfile.GNU_FORMAT) + each + bytes(-len(each) % 512)
-    path.write_bytes(data + bytes(1024))
 
 
 @pytest.mark.parametrize('damage', DAMAGES)

@@ -11,7 +11,8 @@ from occystrap_core.oci import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.receipt_file import read_receipts
 from occystrap_core.settings import Settings, VerifyLevel
-from occystrap_core.verification.receipt import Expectation, Receipt
+from occystrap_core.verification.expectation import Expectation
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.images import NEW, OLD

@@ -20,7 +20,8 @@ from occystrap_core.plugins.manager import OFFICIAL, Plugins, build_plugin_manag
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.receipt import Expectation, Receipt
+from occystrap_core.verification.expectation import Expectation
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import READ, CheckResults, Outcome
 
 ROOT = Path(__file__).parents[3]

@@ -10,7 +10,8 @@ import pytest
 from occystrap_core.oci import INDEX_FILE
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.receipt import Expectation, Receipt
+from occystrap_core.verification.expectation import Expectation
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 from tests.unit.tar.archives import verify, write
 
