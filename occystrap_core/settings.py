@@ -151,7 +151,8 @@ class Settings:
     if entries are lost. `replace_index`: a single image may replace an index of several. `force`: overwrite files that
     are no image archives, and replace unpacked files that were changed since. `names`: the memory for names of entries
     in layers that are searched, checked or filtered. `stdout_taken`: a JSON report goes to stdout, so nothing else may.
-    `shared`: what plugins keep for the run.
+    `lane`: which of several destinations of a source this is for, each with worker threads of its own, so that none
+    waits for a slow one. `shared`: what plugins keep for the run.
     """
 
     jobs: int = field(default_factory=default_jobs)
@@ -175,6 +176,7 @@ class Settings:
     debug: bool = False
     rebuild_index: bool = False
     stdout_taken: bool = False
+    lane: int = 0
     credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     requests: RequestStats = field(default_factory=RequestStats)
     cancellation: Cancellation = field(default_factory=Cancellation)
@@ -193,9 +195,9 @@ class Settings:
         return in_parallel(self.workers(), work, items, self.cancellation.check, helping)
 
     def workers(self) -> 'DaemonThreads':
-        """Return the run's `jobs` worker threads, which all its images share; for the core."""
+        """Return the run's `jobs` worker threads for a destination, which all its images share; for the core."""
         from occystrap_core.daemon_threads import DaemonThreads  # late: --help needs no threads
-        return self.shared.get(DaemonThreads, lambda: DaemonThreads(
+        return self.shared.get((DaemonThreads, self.lane), lambda: DaemonThreads(
             self.jobs, 'worker', first=len(os.sched_getaffinity(0))))
 
     def platform_choice(self, option: str | None) -> PlatformChoice | None:

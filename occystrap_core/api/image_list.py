@@ -12,8 +12,8 @@ class ListedImage(NamedTuple):
 
     source: str
     """The URI of a source, which may itself name many."""
-    destination: str | None = None
-    """The URI of a destination; may contain fields such as {repository}."""
+    destinations: Sequence[str] = ()
+    """The URIs of its destinations; may contain fields such as {repository}. The source is read once for all."""
     platform: str | None = None
     filters: Sequence[str] | None = None
     """Filters as on the command line; an empty list means none."""

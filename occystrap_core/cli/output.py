@@ -12,10 +12,10 @@ from occystrap_core.verification.expectation import Evidence
 from occystrap_core.verification.results import Severity, problems
 
 if TYPE_CHECKING:
-    from occystrap_core.pipeline.tasks import ImageTask
+    from occystrap_core.pipeline.tasks import Destinations, ImageTask
 
 
-def show_plan(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
+def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'Destinations', filters: Sequence[str],
               shared: Common, unchanged: 'Callable[[ImageTask], bool] | None' = None) -> int:
     """Show what a run would do, which leaves `unchanged` images; return the exit code, 1 if something would fail."""
     from occystrap_core.pipeline.dry_run import plan_copies  # late, as few runs need it
@@ -70,6 +70,6 @@ def _show_failed(report: RunReport) -> None:
     failed = [image for image in report.images if not image.succeeded]
     for image in failed:
         reason = image.failure or next((str(each) for each in problems(image.findings)), '')
-        print_message(f'FAILED {image.reference}: {reason}')
+        print_message(f'FAILED {image.name}: {reason}')
     if not failed:
         print_message('No failed images.')

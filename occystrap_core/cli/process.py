@@ -14,7 +14,7 @@ from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.terminal import print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from occystrap_core.pipeline.earlier_run import EarlierRun
     from occystrap_core.pipeline.report import RunReport
@@ -44,7 +44,7 @@ def verify_level(given: str | None) -> VerifyLevel:
 
 @click.command(cls=VerifyCommand, short_help='Move images through filters, and verify.')
 @click.argument('source', shell_complete=complete_uri)
-@click.argument('destination', metavar='DEST', required=False, shell_complete=complete_uri)
+@click.argument('destinations', metavar='DEST…', nargs=-1, shell_complete=complete_uri)
 @click.option('-f', '--filter', 'filters', multiple=True, metavar='NAME:KEY=VALUE,…', shell_complete=complete_filter,
               help='Change the image on its way; may be given several times.')
 @click.option('--verify', 'level', type=_LEVELS, metavar='[=fast|full|none]',
@@ -81,8 +81,10 @@ def verify_level(given: str | None) -> VerifyLevel:
 @network_options
 @common_options
 @click.pass_context
-def process(context: click.Context, /, source: str, destination: str | None, **options: Any) -> None:
+def process(context: click.Context, /, source: str, destinations: tuple[str, ...], **options: Any) -> None:
     """Move images from SOURCE through filters to DEST, and verify what arrived there.
+
+    DEST may be given several times, each as a URI: SOURCE is read once, and each DEST has its own receipt and verdict.
 
     SOURCE and DEST are URIs, scheme://path?option=value; `occystrap plugins` lists the schemes and their options.
     Where SOURCE names many images, DEST may have the fields {host}, {repository}, {name}, {tag} and {digest}.
@@ -91,17 +93,18 @@ def process(context: click.Context, /, source: str, destination: str | None, **o
     level = verify_level(options.pop('level'))
     settings = _settings(common(context), options, level)
     plugins = load_plugins(context)
+    _require_uris(destinations)
     if options['dry_run']:
         from occystrap_core.cli.output import show_plan
-        context.exit(show_plan(plugins, settings, source, destination, options['filters'], common(context),
+        context.exit(show_plan(plugins, settings, source, destinations, options['filters'], common(context),
                                _unchanged(plugins, level, options)))
-    report = _run(plugins, settings, level, source, destination, options, common(context))
+    report = _run(plugins, settings, level, source, destinations, options, common(context))
     report.receipts = _receipts(options['receipt'])
     show(report, common(context))
     context.exit(0 if report.succeeded else 1)
 
 
-def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destination: str | None,
+def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destinations: 'Sequence[str]',
          options: dict[str, Any], shared: Common) -> 'RunReport':
     from occystrap_core.pipeline.progress import progress_for
     from occystrap_core.pipeline.receipt_file import ReceiptFile
@@ -111,11 +114,19 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
         run = Run(plugins, settings, level, progress_for(quiet=shared.quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'], options['refresh'])
         try:
-            return run.process(source, destination, options['filters'])
+            return run.process(source, destinations, options['filters'])
         except BaseException as error:
             if run.report and not isinstance(error, UsageError):
                 _show_stopped(run.report, error, shared)
             raise
+
+
+def _require_uris(destinations: 'Sequence[str]') -> None:
+    """Raise UsageError for paths among several destinations: a shell's `*.tar` would name files to be overwritten."""
+    paths = [each for each in destinations if '://' not in each] if len(destinations) > 1 else []
+    if paths:
+        raise UsageError(f'of several destinations each must be a URI, and {paths[0]} is none: write for example '
+                         f'tar://{paths[0]} or registry://{paths[0]}; only the first argument is a source')
 
 
 def _earlier(options: dict[str, Any]) -> 'EarlierRun':

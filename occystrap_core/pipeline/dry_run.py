@@ -12,7 +12,7 @@ from occystrap_core.pipeline.index_copy import require_room
 from occystrap_core.pipeline.outgoing_layer import Outgoing
 from occystrap_core.pipeline.report import failure_text
 from occystrap_core.pipeline.request_check import require_requested, selection_note
-from occystrap_core.pipeline.tasks import ImageTask, TaskList
+from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.terminal_text import counted, size_text
@@ -52,7 +52,7 @@ class PlannedCopy:
         return asdict(self)
 
 
-def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: str | None,
+def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: Destinations,
                 filters: Sequence[str], unchanged: Callable[[ImageTask], bool] | None = None) -> list[PlannedCopy]:
     """Return what copying `source` to `destination` would do; raises UsageError for an impossible request.
 

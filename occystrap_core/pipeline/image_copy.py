@@ -16,8 +16,9 @@ from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
 from occystrap_core.pipeline.layer_order import ordered_layers
+from occystrap_core.pipeline.layer_reads import LayerReads
 from occystrap_core.pipeline.outgoing_layer import Outgoing
-from occystrap_core.pipeline.recompression import SpooledLayer, spool
+from occystrap_core.pipeline.recompression import SpooledLayer
 from occystrap_core.pipeline.request_check import require_platform_at_end
 from occystrap_core.pipeline.result_documents import resulting_config, resulting_manifest
 from occystrap_core.pipeline.single_flight import SingleFlight
@@ -39,12 +40,15 @@ class ImageCopy:
     """Copies one image into one output. After `run` the image is complete there, or, after an exception, nothing is."""
 
     def __init__(self, image: Image, output: ImageOutput, settings: Settings, source: str,
-                 progress: Callable[[int], None] = lambda count: None, recipe: str | None = None) -> None:
+                 progress: Callable[[int], None] = lambda count: None, recipe: str | None = None,
+                 reads: LayerReads | None = None) -> None:
         """`source` is the URI for the receipt; `progress` is called with the number of bytes that are read from the
         source.
 
         `recipe` describes the filters that `image` went through; None if their results must not be taken from a cache.
+        `reads` are shared with copies of the same image to other destinations.
         """
+        self._reads = reads or LayerReads()
         self._image, self._output, self._settings, self._source = image, output, settings, source
         self._progress = progress
         self._observers = ReadObservers() if image.sequential else ReadObservers(moved=progress)
@@ -106,9 +110,10 @@ class ImageCopy:
         return (store, self._recipe, self._key(layer)) if store is not None and known else None
 
     def _copy_arrivals(self) -> None:
-        if self._output.layer_form is LayerForm.STORED and self._image is self._image.source:
+        unchanged = self._output.layer_form is LayerForm.STORED and self._image is self._image.source
+        if unchanged and not self._reads.shared:
             self._image.at_destination = self._output.blob_size
-        for layer in self._image.arrivals():
+        for layer in self._reads.arrivals(self._image):
             key, placed = self._copy(layer)
             if key.tar not in self._image.diff_ids:
                 raise InvalidImage(f'{self._image.reference}: the source gave layer {layer.source.diff_id}, which its '
@@ -118,7 +123,7 @@ class ImageCopy:
     def _copy_in_order(self) -> None:
         """Write one layer at a time, on the threads that all images share."""
         turns = layer_jobs(self._settings)
-        with closing(ordered_layers(self._image, self._settings)) as layers:
+        with closing(ordered_layers(self._image, self._settings, self._reads.arrivals)) as layers:
             for layer in layers:
                 future = turns.submit(None, partial(self._copy, layer))
                 try:
@@ -132,19 +137,24 @@ class ImageCopy:
 
     def _copy(self, layer: Layer) -> tuple[LayerKey, PlacedLayer]:
         """Write one layer, unless it is there; return its key, which is known at the latest when it was read."""
-        self._check(0)
-        if placed := self._there_from_cache(layer):
-            self._progress(layer.stored_size)
-            return self._key(layer), placed
-        stored = self._output.layer_form is LayerForm.STORED
-        ready = self._with_blob(layer) if stored else layer
+        ready: Layer | None = None
         try:
+            self._check(0)
+            if placed := self._there_from_cache(layer):
+                self._progress(layer.stored_size)
+                return self._key(layer), placed
+            ready = self._ready(layer)
             placed = self._put(ready)
         finally:
-            if isinstance(ready, SpooledLayer):
-                ready.release()
+            self._reads.done(layer, ready)
         self._remember(layer, placed)
         return self._key(layer), placed
+
+    def _ready(self, layer: Layer) -> Layer:
+        """Return the layer in the writer's form."""
+        if self._output.layer_form is LayerForm.TAR:
+            return self._reads.readable(layer)
+        return self._reads.with_blob(layer, self._check, self._observers, self._output.compression, self._settings)
 
     def _put(self, ready: Layer) -> PlacedLayer:
         """Have the writer find the layer or write it."""
@@ -190,19 +200,6 @@ class ImageCopy:
             return None
         source = layer.source
         return source.descriptor.digest if source.descriptor else source.diff_id
-
-    def _with_blob(self, layer: Layer) -> Layer:
-        """Return the layer with a blob: its own, its source's if no filter changed it, or a compressed one."""
-        if layer.descriptor:
-            return layer
-        spooled = spool(layer, self._check, self._observers, self._output.compression, self._settings)
-        source = layer.source
-        assert spooled.descriptor
-        other = source.descriptor and source.descriptor.digest != spooled.descriptor.digest
-        if other and source.diff_id == spooled.diff_id:
-            spooled.release()  # one filter undid what another had done
-            return source
-        return spooled
 
     def _in_order(self) -> list[PlacedLayer]:
         """Return the placed layer of each of the image's layers; those of a sequential image by their source's diff_id.
@@ -274,4 +271,4 @@ class Abortion:
 
 def layer_jobs(settings: Settings) -> SingleFlight:
     """Return what runs the layers of all images: `settings.jobs` threads, each shared layer to a place once."""
-    return settings.shared.get(SingleFlight, lambda: SingleFlight(settings.workers()))
+    return settings.shared.get((SingleFlight, settings.lane), lambda: SingleFlight(settings.workers()))

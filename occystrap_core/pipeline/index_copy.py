@@ -16,6 +16,7 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
+from occystrap_core.pipeline.layer_reads import LayerReads
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.verification.expectation import Expectation
@@ -42,8 +43,9 @@ class Parts:
     """Everything that goes to a destination before the index or image that makes it visible."""
 
     def __init__(self, output: ImageOutput, settings: Settings, source: str, progress: Callable[[int], None],
-                 recipe: str | None) -> None:
+                 recipe: str | None, reads: LayerReads | None) -> None:
         """The arguments are those of ImageCopy; `output` holds indexes."""
+        self._reads = reads
         self._output, self._settings, self._source, self._recipe = output, settings, source, recipe
         self._progress = progress
         self._stopped = Cancellation()
@@ -67,7 +69,8 @@ class Parts:
         everything = list(all_contents(*contents))
         self._order = [id(each) for each in everything]
         images = [each for each in everything if isinstance(each, Image)]
-        threads = self._settings.shared.get(Parts, lambda: DaemonThreads(self._settings.jobs, 'part'))
+        settings = self._settings
+        threads = settings.shared.get((Parts, settings.lane), lambda: DaemonThreads(settings.jobs, 'part'))
         futures: list[Future[None]] = [threads.submit(partial(self._copy_image, image)) for image in images]
         try:
             for future in completed(futures, self._settings.cancellation.check):
@@ -93,7 +96,8 @@ class Parts:
     def _copy_image(self, image: Image) -> None:
         output = self._output.child()
         output.layer_store = output.layer_store or (Parts, id(self))
-        copy = PartCopy(image, output, self._settings, self._source, self._advance, self._recipe)
+        copy = PartCopy(image, output, self._settings, self._source, self._advance, self._recipe,
+                        self._reads)
         try:
             self._receipts[id(image)] = copy.run()
         except ImageOutput.LeftOut:
@@ -128,10 +132,11 @@ class IndexCopy:
     """Copies an index, or a selection of its entries, into one output; the interface is that of ImageCopy."""
 
     def __init__(self, index: ImageIndex, output: ImageOutput, settings: Settings, source: str,
-                 progress: Callable[[int], None] = _ignore, recipe: str | None = None) -> None:
+                 progress: Callable[[int], None] = _ignore, recipe: str | None = None, reads: LayerReads | None = None,
+                 ) -> None:
         """The arguments are those of ImageCopy."""
         self._index, self._output, self._source = index, output, source
-        self._parts = Parts(output, settings, source, progress, recipe)
+        self._parts = Parts(output, settings, source, progress, recipe, reads)
         self.abortion = Abortion(output)
         self.layers: Sequence[PlacedLayer] = ()
 
@@ -158,11 +163,12 @@ class ReferrersCopy(ImageCopy):
     """Copies an image with its referrers, which are at the destination before the image's tag is."""
 
     def __init__(self, image: Image, output: ImageOutput, settings: Settings, source: str,
-                 progress: Callable[[int], None] = _ignore, recipe: str | None = None) -> None:
+                 progress: Callable[[int], None] = _ignore, recipe: str | None = None, reads: LayerReads | None = None,
+                 ) -> None:
         """The arguments are those of ImageCopy."""
-        super().__init__(image, output, settings, source, progress, recipe)
+        super().__init__(image, output, settings, source, progress, recipe, reads)
         self._referrers = image.referrers
-        self._parts = Parts(output, settings, source, progress, recipe)
+        self._parts = Parts(output, settings, source, progress, recipe, reads)
 
     def _finalized(self, written: WrittenImage) -> Receipt:
         self._parts.copy(contents_of((), self._referrers))
@@ -175,7 +181,8 @@ class ReferrersCopy(ImageCopy):
 
 
 def copy_of(opened: Image | ImageIndex, output: ImageOutput, settings: Settings, source: str,
-            progress: Callable[[int], None] = _ignore, recipe: str | None = None) -> ImageCopy | IndexCopy:
+            progress: Callable[[int], None] = _ignore, recipe: str | None = None, reads: LayerReads | None = None,
+            ) -> ImageCopy | IndexCopy:
     """Return the copy of what an input opened; raises UsageError, before anything is read, if the output cannot take
     it.
 
@@ -183,9 +190,9 @@ def copy_of(opened: Image | ImageIndex, output: ImageOutput, settings: Settings,
     """
     require_room(opened, output)
     if isinstance(opened, ImageIndex):
-        return IndexCopy(opened, output, settings, source, progress, recipe)
+        return IndexCopy(opened, output, settings, source, progress, recipe, reads)
     kind = ReferrersCopy if opened.referrers else ImageCopy
-    return kind(opened, output, settings, source, progress, recipe)
+    return kind(opened, output, settings, source, progress, recipe, reads)
 
 
 def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Image | ImageIndex:

@@ -1,5 +1,5 @@
 """Layers in order, the lowest first, in whatever order their source gives them."""
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 
 from occystrap_core.files.temporary_file import TemporaryFile
 from occystrap_core.image.image import Image
@@ -8,18 +8,23 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.settings import Settings
 
 
-def ordered_layers(image: Image, settings: Settings) -> Generator[Layer, None, None]:
+def _arrivals(image: Image) -> Iterator[Layer]:
+    return image.arrivals()
+
+
+def ordered_layers(image: Image, settings: Settings, arrivals: Callable[[Image], Iterator[Layer]] = _arrivals,
+                   ) -> Generator[Layer, None, None]:
     """Yield the layers of an image, the lowest first; read each before asking for the next.
 
-    Layers of a sequential image that arrive too early wait in unnamed temporary files, which are deleted when this is
-    closed.
+    Layers of a sequential image, which `arrivals` yields, wait in unnamed temporary files if they come too early; these
+    are deleted when this is closed.
     """
     if not image.sequential:
         yield from image.layers
         return
     waiting = _Waiting(image, settings)
     try:
-        for layer in image.arrivals():
+        for layer in arrivals(image):
             if waiting.is_next(layer):
                 yield layer
                 waiting.passed += 1

@@ -13,7 +13,7 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.earlier_run import EarlierRun
 from occystrap_core.pipeline.report import failure_text
-from occystrap_core.pipeline.tasks import ImageTask, TaskList
+from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt, RecordedVerdict
@@ -49,7 +49,7 @@ class MirroredImage(NamedTuple):
         return {**self._asdict(), 'state': self.state.value}
 
 
-def mirror_status(plugins: Plugins, settings: Settings, source: str, destination: str | None, filters: Sequence[str],
+def mirror_status(plugins: Plugins, settings: Settings, source: str, destination: Destinations, filters: Sequence[str],
                   receipts: Collection[Receipt]) -> list[MirroredImage]:
     """Return the state of every image that `source` names, and of those that it names no longer.
 

@@ -44,6 +44,8 @@ class ImageReport:
     """What was done, if it was not verified."""
     written_to: str = ''
     """Where the receipt says that the image was written, if another place was verified."""
+    one_of_several: bool = False
+    """Whether its source goes to several destinations."""
     looks: Sequence[dict[str, Any]] | None = None
     """Every expectation with its observations, if they are to be reported."""
 
@@ -53,6 +55,11 @@ class ImageReport:
         self.settle_seconds += verdict.settle_seconds
 
     @property
+    def name(self) -> str:
+        """The image, with its destination if that is one of several."""
+        return f'{self.reference} → {self.destination}' if self.one_of_several else self.reference
+
+    @property
     def succeeded(self) -> bool:
         """Whether the image was processed and, if requested, verified."""
         return not self.failure and self.outcome in (None, Outcome.VERIFIED)
@@ -60,11 +67,11 @@ class ImageReport:
     def line(self) -> str:
         """Return the result for the image, as one line for the user."""
         if self.failure:
-            return f'{self.reference} FAILED: {self.failure}'
+            return f'{self.name} FAILED: {self.failure}'
         fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else self.verb
         before = 'unchanged, ' if self.done_before and self.source_asked else ''
         behind = ', done before, source not asked' if self.done_before and not self.source_asked else ''
-        return (f'{self.reference} {counted(self.layers, "layer")} {size_text(self.size)} {self.seconds:.1f}s {before}'
+        return (f'{self.name} {counted(self.layers, "layer")} {size_text(self.size)} {self.seconds:.1f}s {before}'
                 f'{fate.upper() if self.outcome is Outcome.UNVERIFIED else fate}{behind}'
                 f'{settled_text(self.settle_seconds)}')
 
@@ -101,6 +108,8 @@ class RunReport:
     """Whether images were to be copied, not only verified."""
     error: str = ''
     """Why the run ended early."""
+    destinations: int = 1
+    """The most destinations that one source has."""
 
     @property
     def succeeded(self) -> bool:
@@ -110,7 +119,7 @@ class RunReport:
     def summary(self) -> str:
         """Return the summary, always the last line for the user."""
         done = [image for image in self.images if not image.failure]
-        parts = [images_text(len(done), len(self.images)), counted(sum(image.layers for image in done), 'layer'),
+        parts = [self._counted(len(done)), counted(sum(image.layers for image in done), 'layer'),
                  size_text(sum(image.size for image in done)), f'{self.seconds:.1f}s', *self._network()]
         if unchanged := sum(image.done_before and image.source_asked for image in done):
             parts.append(f'{unchanged} unchanged')
@@ -122,6 +131,12 @@ class RunReport:
             parts.append(f'{failed} FAILED')
         settled = max((image.settle_seconds for image in done if image.succeeded), default=0.0)
         return f'Summary: {", ".join(parts)}{settled_text(settled)}'
+
+    def _counted(self, done: int) -> str:
+        if self.destinations < 2:
+            return images_text(done, len(self.images))
+        sources = len({image.reference for image in self.images})
+        return f'{done}/{len(self.images)} copies of {counted(sources, "image")}'
 
     def places(self) -> str:
         """Return which places were looked at, and where their images were written to if that was elsewhere."""
@@ -152,7 +167,8 @@ class RunReport:
     def counts(self) -> dict[str, Any]:
         """Return the numbers of the run: `changed` images were copied, `bytes_moved` of layers written; seconds."""
         good = [image for image in self.images if image.succeeded]
-        return {'images': len(self.images), 'changed': sum(not image.done_before for image in good),
+        return {'images': len(self.images), 'destinations': self.destinations,
+                'changed': sum(not image.done_before for image in good),
                 'unchanged': sum(image.done_before for image in good), 'failed': len(self.images) - len(good),
                 'bytes_moved': self.requests.bytes_moved, 'seconds': round(self.seconds, 3),
                 'retries': self.requests.retries}

@@ -10,8 +10,7 @@ from functools import partial
 from occystrap_core.api.place import Place
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.errors import Cancelled, OutputError
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Content, all_contents, layer_notes
+from occystrap_core.image.image_index import layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.earlier_run import EarlierRun, found_before
@@ -19,12 +18,14 @@ from occystrap_core.pipeline.image_copy import Abortion
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.layer_cache import LayerCache
+from occystrap_core.pipeline.opening import Opened
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text, layers_of
 from occystrap_core.pipeline.request_check import platforms_taken, platforms_there, require_requested, selection_note
+from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.side_files import SideFiles
-from occystrap_core.pipeline.tasks import ImageTask, TaskList
+from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.judge import Verdict
@@ -60,10 +61,10 @@ class Run:
     _at_work: dict[int, Abortion] = field(default_factory=dict)
     _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
 
-    def process(self, source: str, destination: str | None, filters: Sequence[str] = ()) -> RunReport:
+    def process(self, source: str, destination: Destinations, filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names to `destination` and verify them; return the report.
 
-        `destination` may be None if the source is a plan. Raises OccystrapError if the only image fails; among several
+        Raises OccystrapError if the only image fails; among several
         a failure is reported and the others continue.
         """
         started = time.monotonic()
@@ -74,14 +75,16 @@ class Run:
             report.seconds = time.monotonic() - started
         return report
 
-    def _process_source(self, report: RunReport, source: str, destination: str | None, filters: Sequence[str]) -> None:
+    def _process_source(self, report: RunReport, source: str, destination: Destinations, filters: Sequence[str],
+                        ) -> None:
         with closing(self.settings.shared) as shared, TaskList(self.plugins, self.settings) as todo:
             todo.expand(source, destination, filters, self._side_files())
             if self.layer_cache:
                 from occystrap_core.pipeline.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
+            report.destinations = 1 + max((task.lane for task in todo.tasks), default=0)
             report.images = [*(task.report for task in todo.tasks), *todo.failed]
-            self._process_all(todo.tasks, report)
+            self._process_all(sharing_sources(todo.tasks, self.settings), report)
 
     def _side_files(self) -> SideFiles:
         files = SideFiles()
@@ -90,8 +93,9 @@ class Run:
         return files
 
     def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
-        threads = DaemonThreads(min(self.settings.images, len(tasks)), 'image')
-        verifying = DaemonThreads(min(self.settings.images, len(tasks)), 'verification')
+        lanes = range(report.destinations)
+        threads = [DaemonThreads(min(self.settings.images, len(tasks)), f'image-{lane}') for lane in lanes]
+        verifying = [DaemonThreads(min(self.settings.images, len(tasks)), f'verification-{lane}') for lane in lanes]
         self.progress.begin(report.images)
         for image in report.images[len(tasks):]:
             self._ended(image)
@@ -99,23 +103,24 @@ class Run:
         self._only, self._joint = len(tasks) == 1, JointImages(tasks)
 
         def verify(task: ImageTask, started: float) -> None:
-            checks.append(verifying.submit(partial(self._verify, task, started)))
+            checks.append(verifying[task.lane].submit(partial(self._verify, task, started)))
 
-        copies = [threads.submit(partial(self._process, task, verify)) for task in tasks]
+        copies = [threads[task.lane].submit(partial(self._process, task, verify)) for task in tasks]
         try:
             with self._stopping(copies):
                 _wait(copies, self.settings)
                 _wait(checks, self.settings)
         finally:
             self.progress.end()
-            threads.close()
-            verifying.close()
+            for each in [*threads, *verifying]:
+                each.close()
 
     def _process(self, task: ImageTask, verify: Callable[[ImageTask, float], None]) -> None:
         """Copy one image, and make it visible with others if it is the last of them to end."""
         try:
             self._process_alone(task, verify)
         finally:
+            task.use.end()
             copied = self._joint.ended(task)
             if copied and not self.settings.cancellation.cancelled:
                 self._publish(copied, verify)
@@ -174,17 +179,14 @@ class Run:
 
     def _copy(self, task: ImageTask, started: float) -> None:
         output = task.output.taken()
-        with task.images.open(task.reference) as source:
-            require_requested(source, task.reference, task.settings)
+        with task.use.opened(partial(_open, task), self.settings) as (source, image):
             self._claim(task, output.place(source.reference))
-            image = filtered(source, task.filters)
-            with self.progress.image(str(task.reference), size_to_move(image)) as advance:
-                copy = copy_of(image, output, task.settings, task.recorded, advance, task.recipe)
+            with self.progress.image(task.report.name, size_to_move(image)) as advance:
+                copy = copy_of(image, output, task.settings, task.recorded, advance, task.recipe, task.use.reads)
                 with self._working(copy.abortion):
                     receipt = copy.run()
-                copied = partial(_tell_filters, image if task.filters else None)
                 if not self._joint.has(task):
-                    copied()
+                    task.use.arrived()
         self._note(task.report, receipt)
         task.report.settle_seconds = output.settle_seconds
         task.report.notes = [*task.report.notes, *selection_note(source), *image.notes, *layer_notes(source),
@@ -192,7 +194,7 @@ class Run:
         task.report.platforms, task.report.platforms_at_source = platforms_taken(source), platforms_there(source)
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
         if self._joint.has(task):
-            self._joint.add(CopiedImage(task, output, copy.abortion, started, copied))
+            self._joint.add(CopiedImage(task, output, copy.abortion, started, task.use.arrived))
 
     @contextmanager
     def _working(self, abortion: Abortion) -> Iterator[None]:
@@ -283,11 +285,15 @@ class Run:
             raise
 
 
-def _tell_filters(image: Content | None) -> None:
-    """Tell the filters of an image, or of all images of an index, that it has arrived."""
-    for each in all_contents(image) if image else ():
-        if isinstance(each, Image):
-            each.copied()
+def _open(task: ImageTask) -> Opened:
+    """Open the image of a task, and apply its filters; raises as the input does."""
+    source = task.images.open(task.reference)
+    try:
+        require_requested(source, task.reference, task.settings)
+        return Opened(source, filtered(source, task.filters))
+    except BaseException:
+        source.close()
+        raise
 
 
 def _add_leftovers(copies: Iterable[Future[None]], reason: BaseException) -> None:

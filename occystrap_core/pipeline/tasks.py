@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_input import ImageInput
-from occystrap_core.api.image_list import ListedImage
+from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
@@ -18,6 +18,7 @@ from occystrap_core.errors import OccystrapError, UsageError, nearest
 from occystrap_core.oci.patterns import first_names
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
+from occystrap_core.pipeline.opening import SourceUse
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.plugins.manager import Plugins
@@ -27,6 +28,8 @@ from occystrap_core.plugins.resolver import (
 from occystrap_core.settings import Settings
 from occystrap_core.version import __version__
 
+Destinations = str | Sequence[str] | None
+"""The URI of a destination, or several; None if the entries of a list have their own."""
 WHOLE = ' --platform=all'
 """What a receipt's source has if an index was to be copied as a whole."""
 _FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
@@ -98,7 +101,15 @@ class ImageTask(NamedTuple):
     settings: Settings
     report: ImageReport
     output: 'TaskOutput'
+    use: SourceUse
+    entry: int = 0
+    """The number of the entry of the command line or a list that it is from, with all destinations of that."""
     place: Place = Place()
+
+    @property
+    def lane(self) -> int:
+        """The number of the destination among those of its source."""
+        return self.settings.lane
 
     @property
     def recorded(self) -> str:
@@ -115,8 +126,11 @@ class _Order(NamedTuple):
     filters: Sequence[ImageFilter]
     recipe: str | None
     settings: Settings
+    entry: int
     requested: Sequence[str]
     """What else, besides the source, determines what is copied, as on the command line."""
+    several: bool
+    """Whether the source has other destinations."""
 
 
 def _paths(task: ImageTask) -> Iterator[str]:
@@ -159,19 +173,21 @@ class TaskList:
         self._plugins, self._settings = plugins, settings
         self._closing = ExitStack()
         self._lists: list[str] = []
+        self._entries = 0
+        self._found: dict[int, Sequence[Reference] | OccystrapError] = {}
         self.tasks: list[ImageTask] = []
         self.failed: list[ImageReport] = []
         """Sources of a list that could not list their images."""
 
-    def expand(self, source: str, destination: str | None, filters: Sequence[str],
+    def expand(self, source: str, destination: Destinations, filters: Sequence[str],
                files: SideFiles | None = None) -> None:
         """Find all images that `source` names. Raises UsageError for impossible requests, before an image is read.
 
         `files` are those that the run writes besides; the files of filters are added.
         """
-        orders = list(self._orders(ListedImage(source, destination, None, filters)))
-        for order in orders:
-            self._find(order, only=len(orders) == 1)
+        destinations = (destination,) if isinstance(destination, str) else tuple(destination or ())
+        for order in list(self._orders(ListedImage(source, destinations, None, filters))):
+            self._find(order, only=self._entries == 1)
         self.tasks = list(_distinct(self._placed(task) for task in self.tasks))
         self._refuse_files(files or SideFiles())
         self._require_room()
@@ -220,66 +236,99 @@ class TaskList:
                 kept.report.notes = [f'{task.source} is listed more than once, and copied once']
 
     def _orders(self, entry: ListedImage, listed: bool = False) -> Iterator[_Order]:
-        """Yield what to do for one entry; the entries of a list take its place."""
-        settings = self._choice(entry)
-        opened = open_source(self._plugins, source_location(self._plugins, entry.source), settings)
+        """Yield what to do for each destination of one entry; the entries of a list take its place."""
+        opened = self._opened(entry, self._choice(entry, next(iter(entry.destinations), None)))
         if isinstance(opened, ImageInput):
-            self._closing.callback(opened.close)
-            yield self._order(opened, entry, settings)
+            yield from self._orders_of(opened, entry)
         elif listed:
             raise UsageError(f'{opened.location}: a list cannot name another list')
         else:
             self._lists.append(opened.location.path)
             for each in opened.entries():
                 inherited = entry.filters if each.filters is None else each.filters
-                inner = each._replace(destination=each.destination or entry.destination, filters=inherited)
+                inner = each._replace(destinations=each.destinations or entry.destinations, filters=inherited)
                 with _naming_entry(each):
                     yield from self._orders(inner, listed=True)
 
-    def _choice(self, entry: ListedImage) -> Settings:
+    def _opened(self, entry: ListedImage, settings: Settings) -> ImageInput | ImageList:
+        opened = open_source(self._plugins, source_location(self._plugins, entry.source), settings)
+        if isinstance(opened, ImageInput):
+            self._closing.callback(opened.close)
+        return opened
+
+    def _orders_of(self, opened: ImageInput, entry: ListedImage) -> Iterator[_Order]:
+        """Yield what to do for each destination. Those that hold indexes have one input, and so have the others."""
+        if not entry.destinations:
+            raise UsageError(f'no destination for {opened.location}: add DEST')
+        self._entries += 1
+        inputs = {opened.settings.whole_index: opened}
+        filters = open_filters(self._plugins, entry.filters or (), opened.settings)
+        for lane, destination in enumerate(entry.destinations):
+            settings = replace(self._choice(entry, destination), lane=lane)
+            images = inputs.get(settings.whole_index) if opened.gives_indexes else opened
+            if images is None:
+                another = self._opened(entry, settings)
+                assert isinstance(another, ImageInput)
+                inputs[settings.whole_index] = images = another
+            yield self._order(images, entry, destination, filters, settings)
+
+    def _choice(self, entry: ListedImage, goes: str | None) -> Settings:
         """Return the settings with the entry's choice of platforms: by default all where its destination holds indexes.
         """
         if entry.platform:
             return self._settings.choosing(entry.platform)
-        if entry.destination is None:
+        if goes is None:
             return self._settings
         try:
-            destination = destination_location(self._plugins, entry.destination)
+            destination = destination_location(self._plugins, goes)
         except UsageError:  # which is raised if an image goes there; the entries of a list may have others
             return self._settings
         return replace(self._settings, whole_index=takes_whole_indexes(self._plugins, destination))
 
-    def _order(self, opened: ImageInput, entry: ListedImage, settings: Settings) -> _Order:
-        if entry.destination is None:
-            raise UsageError(f'no destination for {opened.location}: add DEST')
-        destination = destination_location(self._plugins, entry.destination)
-        filters = open_filters(self._plugins, entry.filters or (), settings)
+    def _order(self, opened: ImageInput, entry: ListedImage, goes: str, filters: Sequence[ImageFilter],
+               settings: Settings) -> _Order:
+        destination = destination_location(self._plugins, goes)
         recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None
         chosen = settings.platforms or settings.platform
         requested = [f'--platform={chosen}'] if chosen else []
         requested += [f'--filter={text}' for text in entry.filters or ()]
         if option := opened.location.options.get('platform'):  # it has precedence over --platform
             settings = settings.choosing(option)
-        return _Order(opened, destination, filters, recipe, settings, requested)
+        return _Order(opened, destination, filters, recipe, settings, self._entries, requested,
+                      len(entry.destinations) > 1)
 
     def _find(self, order: _Order, only: bool) -> None:
         location = order.images.location
         try:
-            references = list(order.images.references())
+            references = self._references(order.images)
         except OccystrapError as error:
             if only or isinstance(error, UsageError):
                 raise
-            self.failed.append(ImageReport(str(location), str(order.destination), failure=str(error)))
+            self.failed.append(ImageReport(str(location), str(order.destination), failure=str(error),
+                                           one_of_several=order.several))
             return
         for reference in references:
             destination = filled_in(order.destination, reference)
-            report = ImageReport(str(reference), str(destination))
+            report = ImageReport(str(reference), str(destination), one_of_several=order.several)
             alone = order.images.location_of(reference)
             which = [str(reference)] if len(references) > 1 and alone == location else []
             source = ' '.join([str(alone), *which, *order.requested])
             output = TaskOutput(partial(open_output, self._plugins, destination, order.settings))
             self.tasks.append(ImageTask(order.images, reference, source, order.destination, destination,
-                                        order.filters, order.recipe, order.settings, report, output))
+                                        order.filters, order.recipe, order.settings, report, output, SourceUse(),
+                                        order.entry))
+
+    def _references(self, images: ImageInput) -> Sequence[Reference]:
+        """Return the images of an input, which is asked once for all destinations; raises as it does."""
+        if id(images) not in self._found:
+            try:
+                self._found[id(images)] = list(images.references())
+            except OccystrapError as error:
+                self._found[id(images)] = error
+        found = self._found[id(images)]
+        if isinstance(found, OccystrapError):
+            raise found
+        return found
 
     def __enter__(self) -> Self:
         return self

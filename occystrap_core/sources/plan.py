@@ -12,14 +12,14 @@ from occystrap_core.errors import UsageError, nearest
 from occystrap_core.oci.platform import PlatformChoice
 from occystrap_core.sources.source_file import Problems, file_name, read_text, source_uri
 
-_SHARED = ('destination', 'platform', 'filters')
+_SHARED = ('destination', 'destinations', 'platform', 'filters')
 T = TypeVar('T')
 
 
 class Defaults(NamedTuple):
     """Values for every image without its own; `options` are of the sources' URIs."""
 
-    destination: str | None = None
+    destinations: Sequence[str] = ()
     platform: str | None = None
     filters: Sequence[str] | None = None
     options: Mapping[str, str] = MappingProxyType({})
@@ -28,20 +28,20 @@ class Defaults(NamedTuple):
 def read_defaults(written: Mapping[str, Any], problems: Problems) -> Defaults:
     """Return the table `defaults`; mistakes are added to `problems`."""
     unknown_keys(written, (*_SHARED, 'options'), 'defaults', problems)
-    destination, platform, filters = _read_shared(written, 'defaults', problems)
+    destinations, platform, filters = _read_shared(written, 'defaults', problems)
     options = _read(_options, written.get('options'), 'defaults: options', problems)
-    return Defaults(destination, platform, filters, options or {})
+    return Defaults(destinations, platform, filters, options or {})
 
 
 def read_image(written: Mapping[str, Any], defaults: Defaults, where: str, file: str, problems: Problems,
                ) -> ListedImage | None:
     """Return one image with the defaults filled in, None if it has no valid source; `problems` has the reasons."""
     unknown_keys(written, ('source', *_SHARED), where, problems)
-    destination, platform, filters = _read_shared(written, where, problems)
+    destinations, platform, filters = _read_shared(written, where, problems)
     source = _read(partial(_source, defaults=defaults), written.get('source', ''), f'{where}: source', problems)
     if source is None:
         return None
-    return ListedImage(source, destination or defaults.destination, platform or defaults.platform,
+    return ListedImage(source, destinations or defaults.destinations, platform or defaults.platform,
                        defaults.filters if filters is None else filters, f'{file}, {where}')
 
 
@@ -53,9 +53,13 @@ def unknown_keys(written: Mapping[str, Any], known: Sequence[str], where: str, p
 
 
 def _read_shared(written: Mapping[str, Any], where: str, problems: Problems,
-                 ) -> tuple[str | None, str | None, Sequence[str] | None]:
-    """Return destination, platform and filters; None if the table does not have them."""
-    return (_read(_destination, written.get('destination'), f'{where}: destination', problems),
+                 ) -> tuple[Sequence[str], str | None, Sequence[str] | None]:
+    """Return destinations, platform and filters; nothing or None if the table does not have them."""
+    one = _read(_destination, written.get('destination'), f'{where}: destination', problems)
+    several = _read(_destinations, written.get('destinations'), f'{where}: destinations', problems)
+    if one and several:
+        problems.add(f'{where}: destination and destinations are both given: leave out one')
+    return (several or ((one,) if one else ()),
             _read(_platform, written.get('platform'), f'{where}: platform', problems),
             _read(_filters, written.get('filters'), f'{where}: filters', problems))
 
@@ -81,6 +85,12 @@ def _destination(value: object) -> str:
     text = _text(value, 'a URI')
     parse_uri(text)
     return text
+
+
+def _destinations(value: object) -> Sequence[str]:
+    if not isinstance(value, list) or not value:
+        raise UsageError("a list of URIs is expected, such as ['registry://a.example/app:v1', 'layout://mirror']")
+    return tuple(_destination(each) for each in value)
 
 
 def _platform(value: object) -> str:

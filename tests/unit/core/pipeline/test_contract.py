@@ -39,6 +39,7 @@ class Stuck(MemoryOutput):
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         if self.location.path == 'to-bad':
             raise OutputError('cannot be written')
+        self.shelf.writes.append('begun')
         GATE.wait(10)
         raise OutputError('noticed too late')
 
@@ -70,7 +71,7 @@ def test_an_output_is_aborted_once() -> None:
             raised.append(error)
     running = threading.Thread(target=process)
     running.start()
-    wait_until(lambda: 'to-bad' in SHELVES and SHELVES['to-bad'].aborts == 1)
+    wait_until(lambda: 'to-bad' in SHELVES and SHELVES['to-bad'].aborts == 1 and bool(SHELVES['to-slow'].writes))
     settings.cancellation.cancel()
     running.join(10)
     assert raised and SHELVES['to-slow'].aborts == 1

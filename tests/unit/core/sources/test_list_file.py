@@ -29,7 +29,7 @@ DIGEST = f'sha256:{"a" * 64}'
 ])
 def test_a_line(line: str, uri: str, tmp_path: Path) -> None:
     entry, = entries_in(tmp_path, 'images.txt', line)
-    assert (entry.source, entry.destination, entry.platform, entry.filters) == (uri, None, None, None)
+    assert (entry.source, entry.destinations, entry.platform, entry.filters) == (uri, (), None, None)
 
 
 def test_comments_blank_lines_and_what_windows_writes(tmp_path: Path) -> None:

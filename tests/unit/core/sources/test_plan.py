@@ -44,15 +44,15 @@ images:
 def test_a_plan(name: str, text: str, tmp_path: Path) -> None:
     assert entries_in(tmp_path, name, text) == [
         ListedImage('registry://registry.example/app:v1?insecure=true&username=a%26b',
-                    'registry://mirror.example/{repository}:{tag}', 'linux/amd64', ['normalize-timestamps:ts=0'],
+                    ('registry://mirror.example/{repository}:{tag}',), 'linux/amd64', ['normalize-timestamps:ts=0'],
                     f'{tmp_path}/{name}, image 1'),
-        ListedImage('registry://registry.example/tool:v2?insecure=false&username=a%26b', 'tar://tool.tar',
+        ListedImage('registry://registry.example/tool:v2?insecure=false&username=a%26b', ('tar://tool.tar',),
                     'linux/arm64,linux/amd64', [], f'{tmp_path}/{name}, image 2')]
 
 
 def test_what_a_plan_leaves_open_is_for_the_command_line(tmp_path: Path) -> None:
     entry, = entries_in(tmp_path, 'p.toml', "images = [{source = 'docker://app:v1'}]")
-    assert (entry.source, entry.destination, entry.platform, entry.filters) == ('docker://app:v1', None, None, None)
+    assert (entry.source, entry.destinations, entry.platform, entry.filters) == ('docker://app:v1', (), None, None)
 
 
 def test_all_errors_in_one_line(tmp_path: Path) -> None:

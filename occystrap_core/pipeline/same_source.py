@@ -1,0 +1,36 @@
+"""Which images of a run go to several destinations, so that their source is read once for all of these."""
+from collections.abc import Sequence
+
+from occystrap_core.api.image_output import ImageOutput, LayerForm
+from occystrap_core.oci.reference import Reference
+from occystrap_core.pipeline.opening import Opening, RunAhead, SourceUse
+from occystrap_core.pipeline.shared_layers import SharedLayers
+from occystrap_core.pipeline.tasks import ImageTask
+from occystrap_core.settings import Settings
+
+_AHEAD = 2
+"""How many times the images in parallel a destination may be ahead of another."""
+
+
+def sharing_sources(tasks: Sequence[ImageTask], settings: Settings) -> list[ImageTask]:
+    """Return the tasks, in order; those with one source, filters included, open and read it together."""
+    families: dict[tuple[int, Reference], list[ImageTask]] = {}
+    for task in tasks:
+        families.setdefault((task.entry, task.reference), []).append(task)
+    ahead = RunAhead(_AHEAD * settings.images)
+    uses = {id(task.report): use for family in families.values() if len(family) > 1
+            for task, use in zip(family, _uses(family, ahead, settings), strict=True)}
+    return [task._replace(use=uses.get(id(task.report), task.use)) for task in tasks]
+
+
+def _uses(family: Sequence[ImageTask], ahead: RunAhead, settings: Settings) -> list[SourceUse]:
+    layers = SharedLayers(settings, _compression([task.output.made() for task in family]))
+    users = [id(task.images) for task in family]
+    openings = {images: Opening(users.count(images)) for images in users}
+    turn = ahead, ahead.expect(len(family))
+    return [SourceUse(openings[images], layers.reads(), turn) for images in users]
+
+
+def _compression(outputs: Sequence[ImageOutput]) -> str | None:
+    """Return the compression of an output that takes blobs; None if there is none."""
+    return next((each.compression for each in outputs if each.layer_form is LayerForm.STORED), None)
