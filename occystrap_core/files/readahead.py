@@ -2,7 +2,7 @@
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 from occystrap_core.files.stream import CHUNK, ChunkedSource, Readable
 
@@ -20,6 +20,7 @@ class ReadAhead(ChunkedSource):
         super().__init__()
         self._source = source
         self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._made = 0
         self._filled: queue.SimpleQueue[memoryview | BaseException | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -42,8 +43,6 @@ class ReadAhead(ChunkedSource):
         self._free.put(None)
 
     def _start(self) -> None:
-        for _ in range(_BUFFERS):
-            self._free.put(memoryview(bytearray(CHUNK)))
         self._thread = threading.Thread(target=self._produce, name='read-ahead', daemon=True)
         self._thread.start()
 
@@ -51,14 +50,25 @@ class ReadAhead(ChunkedSource):
         end: BaseException | None = None
         try:
             with closing(self._source):
-                while (buffer := self._free.get()) is not None and not self._closed:
-                    count = _fill(self._source, buffer)
-                    if not count:
-                        break
-                    self._filled.put(buffer[:count])
+                self._fill_buffers()
         except BaseException as error:
             end = error
         self._filled.put(end)
+
+    def _fill_buffers(self) -> None:
+        while (buffer := self._buffer()) is not None and not self._closed:
+            count = _fill(self._source, buffer)
+            if count:
+                self._filled.put(buffer[:count])
+            if count < len(buffer):
+                return
+
+    def _buffer(self) -> memoryview | None:
+        """Return a free buffer, or a new one while there are few: most layers fit into one, and new ones are slow."""
+        with suppress(queue.Empty):
+            return self._free.get(block=self._made == _BUFFERS)
+        self._made += 1
+        return memoryview(bytearray(CHUNK))
 
 
 def _fill(source: Readable, buffer: memoryview) -> int:
