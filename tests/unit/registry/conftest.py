@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Settings
+from occystrap_core import Receipt, Settings
+from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.transport import retries
+from tests.unit.registry.images import push
 from tests.unit.registry.scripted import Scripted
 
 
@@ -23,6 +25,13 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def settings() -> Settings:
     """Settings with short deadlines."""
     return Settings(timeout=5.0, retries=3)
+
+
+@pytest.fixture(scope='session')
+def receipt_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Receipt:
+    """A receipt for the sample image in a registry that has stopped."""
+    with RegistryServer(tmp_path_factory.mktemp('registry')) as real:
+        return push(real.host, Settings())
 
 
 @pytest.fixture

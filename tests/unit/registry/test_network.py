@@ -4,6 +4,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,7 @@ def patch(server: Scripted, url: str) -> Callable[[Settings], object]:
 WAYS = [redirect, realm, upload, patch]
 
 
-@pytest.mark.parametrize('address', FORBIDDEN)
-@pytest.mark.parametrize('name', ['meta.test', 'meta.test.', 'META.test'])
+@pytest.mark.parametrize(('address', 'name'), [*zip(FORBIDDEN, cycle(['meta.test', 'meta.test.', 'META.test']))])
 @pytest.mark.parametrize('way', WAYS)
 def test_a_name_that_a_server_gave_does_not_lead_there(way: Callable[..., Any], name: str, address: str,
                                                        server: Scripted, names: Names, settings: Settings) -> None:

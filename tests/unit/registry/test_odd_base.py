@@ -2,14 +2,12 @@
 proves nothing."""
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from occystrap_core import AccessDenied, Receipt, ServiceError, Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.results import Outcome
-from occystrap_registry.server.server_thread import RegistryServer
 from tests.unit.registry.images import push, serve, verify
 from tests.unit.registry.scripted import Asked, Say, Scripted
 
@@ -26,14 +24,7 @@ def quick() -> Settings:
 
 
 @pytest.fixture
-def receipt(tmp_path: Path) -> Receipt:
-    """A receipt for the sample image in a registry that is gone."""
-    with RegistryServer(tmp_path / 'registry') as server:
-        return push(server.host, quick())
-
-
-@pytest.fixture
-def odd(server: Scripted, tmp_path: Path) -> Iterator[Scripted]:
+def odd(server: Scripted) -> Iterator[Scripted]:
     """A server with the sample image; what is pushed to it is kept and forgotten, but the manifest."""
     def manifest(asked: Asked) -> Say:
         server.routes['GET /v2/app/manifests/v1'] = Say(200, asked.body)
@@ -49,18 +40,12 @@ def odd(server: Scripted, tmp_path: Path) -> Iterator[Scripted]:
 
 
 @pytest.mark.parametrize('answer', ODD, ids=str)
-def test_it_takes_a_push_which_is_verified(answer: Say, odd: Scripted) -> None:
+def test_it_takes_a_push_and_what_it_has_decides(answer: Say, odd: Scripted) -> None:
     odd.routes['GET /v2/'] = answer
     receipt = push(odd.host, quick())
     assert len(odd.heard('PUT', '/v2/app/manifests/v1')) == 1
     for level in (VerifyLevel.FAST, VerifyLevel.FULL):
         assert verify(receipt, quick(), level).outcome is Outcome.VERIFIED
-
-
-@pytest.mark.parametrize('answer', ODD, ids=str)
-def test_what_is_missing_there_is_missing(answer: Say, odd: Scripted) -> None:
-    odd.routes['GET /v2/'] = answer
-    receipt = push(odd.host, quick())
     for route in list(odd.routes):
         if '/blobs/sha256:' in route:
             del odd.routes[route]
@@ -71,10 +56,10 @@ def test_what_is_missing_there_is_missing(answer: Say, odd: Scripted) -> None:
 
 @pytest.mark.parametrize('answer', [*ODD, Say(404, b'{"errors":[{"code":"NOT_FOUND","message":"no page"}]}'),
                                     Say(404, b'{"errors":[{"status":404,"message":"no page"}]}')], ids=str)
-def test_something_else_that_listens(answer: Say, server: Scripted, receipt: Receipt) -> None:
+def test_something_else_that_listens(answer: Say, server: Scripted, receipt_elsewhere: Receipt) -> None:
     server.answer = lambda asked: answer  # type: ignore[method-assign]
     for level in (VerifyLevel.FAST, VerifyLevel.FULL):
-        verdict = verify(replace(receipt, path=f'{server.host}/app:v1'), quick(), level)
+        verdict = verify(replace(receipt_elsewhere, path=f'{server.host}/app:v1'), quick(), level)
         finding, *more = verdict.findings
         assert verdict.outcome is Outcome.UNVERIFIED
         assert answer.status == 403 or not more and finding.item.startswith('registry://')
@@ -83,9 +68,9 @@ def test_something_else_that_listens(answer: Say, server: Scripted, receipt: Rec
     assert server.host in str(error.value)
 
 
-def test_one_line_says_that_it_is_no_registry(server: Scripted, receipt: Receipt) -> None:
+def test_one_line_says_that_it_is_no_registry(server: Scripted, receipt_elsewhere: Receipt) -> None:
     server.routes['GET /v2/'] = Say(404)
-    finding, = verify(replace(receipt, path=f'{server.host}/app:v1'), quick()).findings
+    finding, = verify(replace(receipt_elsewhere, path=f'{server.host}/app:v1'), quick()).findings
     assert finding.message == f'{server.host} does not answer as a registry (HTTP 404)'
     assert len(server.asked) == 3, 'the scheme, /v2/, and one manifest'
     with pytest.raises(ServiceError, match=f'^{server.host} does not answer as a registry .HTTP 404.$'):

@@ -183,7 +183,7 @@ def test_a_proxy_that_answers_in_place_of_the_host_is_named(said: bytes, insecur
         for variable in ('HTTPS_PROXY', 'HTTP_PROXY'):
             monkeypatch.setenv(variable, f'http://me:{SECRET}@{proxy.host}')
         address = Address(Reference('app'), 'registry.invalid', insecure=insecure)
-        found = RegistryClient(address, Settings(retries=0, timeout=5.0))
+        found = RegistryClient(address, Settings(retries=0, timeout=0.5))
         found.endpoint.base = httpx.URL(f'http{"" if insecure else "s"}://registry.invalid/')
         with pytest.raises(ServiceError, match='the proxy') as caught:
             raise found.failure(found.fetch('GET', '/x', 's'), 'x')

@@ -12,9 +12,8 @@ from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.results import Outcome
 from occystrap_registry.distribution import settle_time
 from occystrap_registry.distribution.manifests import put_manifest
-from occystrap_registry.server.server_thread import RegistryServer
 from tests.services.command_line import CommandLine
-from tests.unit.registry.images import pull, push, serve, verify
+from tests.unit.registry.images import pull, serve, verify
 from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
 
 IMAGE = sample_image()
@@ -43,20 +42,13 @@ def settling() -> Settings:
     return Settings(timeout=5.0, retries=1, settle=3.0)
 
 
-@pytest.fixture(scope='module')
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Receipt:
-    """A receipt for the sample image in a registry that is gone."""
-    with RegistryServer(tmp_path_factory.mktemp('registry')) as real:
-        return push(real.host, Settings())
-
-
 @pytest.fixture
-def receipt(server: Scripted, elsewhere: Receipt) -> Iterator[Receipt]:
+def receipt(server: Scripted, receipt_elsewhere: Receipt) -> Iterator[Receipt]:
     """A receipt for the sample image, which the server has."""
     serve(server, IMAGE)
     for route in list(server.routes):
         server.routes[route.replace('GET', 'HEAD')] = server.routes[route]
-    yield replace(elsewhere, path=f'{server.host}/app:v1')
+    yield replace(receipt_elsewhere, path=f'{server.host}/app:v1')
 
 
 def delay(server: Scripted, method: str, path: str, stale: Say, times: int = 2) -> None:

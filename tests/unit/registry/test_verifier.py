@@ -117,13 +117,6 @@ def test_a_registry_that_is_gone_proves_nothing(level: VerifyLevel, tmp_path: Pa
     assert finding.item == f'registry://{server.host}/app:v1' and 'refused' in finding.message
 
 
-@pytest.fixture(scope='module')
-def receipt_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Receipt:
-    """A receipt for the sample image in a registry that is gone."""
-    with RegistryServer(tmp_path_factory.mktemp('registry')) as real:
-        return push(real.host, Settings())
-
-
 @pytest.fixture
 def scripted(server: Scripted, receipt_elsewhere: Receipt) -> tuple[Scripted, Receipt]:
     """A server that has the sample image, and a receipt for it."""

@@ -21,7 +21,7 @@ from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.memory import SHELVES, MemoryOutput, Shelf, Without
 
 SUFFIXES = {'gzip': '+gzip', 'zstd': '+zstd', 'none': ''}
-COUNT = 40
+COUNT = 24
 
 
 @cache
@@ -120,7 +120,7 @@ def test_no_room_for_the_blob(tmp_path: Path) -> None:
         copied(image, 'nothing', tmp_path / 'missing')
 
 
-@pytest.mark.parametrize('leaves', ['nothing', 'file-20'])
+@pytest.mark.parametrize('leaves', ['nothing', 'file-12'])
 def test_a_damaged_blob_is_found(leaves: str, tmp_path: Path) -> None:
     image, _ = image_of(big_tar(7), 'gzip', 1 << 30)
     blob = packed(big_tar(7), 'gzip')

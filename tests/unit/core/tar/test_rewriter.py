@@ -91,7 +91,7 @@ def test_any_entry_can_be_the_first_that_differs(tar_format: int, most: int, lea
     tar = sample_tar(tar_format)
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         names = [name.encode() for name in archive.getnames()]
-    for name in names:
+    for name in names[leaves::2] if most == 1 else names:
         def change(entry: TarEntry, name: bytes = name) -> TarEntry | None:
             if entry.name.rstrip(b'/') == name:
                 entry.set_times(1)

@@ -1,8 +1,5 @@
 """Several runs in one layout in parallel, runs that are killed, and disks that are full."""
 import os
-import random
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +11,7 @@ from tests.unit.core.pipeline.indexes import index_of as image_index
 from tests.unit.dir.directories import content
 from tests.unit.dir.layout.layouts import blobs, findings, names, output, put_blob, write
 from tests.unit.dir.layout.test_writer import breaking, visible
-from tests.unit.dir.test_at_once import in_processes, kept_receipts
+from tests.unit.dir.test_at_once import in_processes, is_killed_before_change, kept_receipts, kills
 
 
 def test_many_processes_fill_one_index(tmp_path: Path) -> None:
@@ -58,22 +55,16 @@ def test_after_being_killed_at_any_moment_a_rerun_gives_the_whole_image(tmp_path
     old, new = sample_image(variant='old'), image_index([sample_image(variant='new')], ['linux/amd64'])
     write(f'{tmp_path}/expected:v1', new)
     expected = visible(tmp_path / 'expected')
-    started = time.monotonic()
     write(f'{tmp_path}/x:v1', old)
-    usual = time.monotonic() - started
-    for _ in range(12):
-        child = os.fork()
-        if child == 0:
-            write(f'{tmp_path}/x:v1', new)
-            os._exit(0)
-        time.sleep(random.uniform(0, 1.5 * usual))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    for number in kills():
+        if not is_killed_before_change(number, lambda: write(f'{tmp_path}/x:v1', new)):
+            break
         for receipt in kept_receipts(tmp_path / 'x'):
             assert findings(receipt, VerifyLevel.FULL) == []
         assert findings(write(f'{tmp_path}/x:v1', new), VerifyLevel.FULL) == []
         assert visible(tmp_path / 'x') == expected
         write(f'{tmp_path}/x:v1', old)
+    assert number > 20, 'the kills were before changes'
 
 
 def test_what_a_killed_run_left_goes_even_if_the_next_one_is_killed_too(tmp_path: Path) -> None:
