@@ -11,6 +11,7 @@ from occystrap_core.api.uri import redact
 from occystrap_core.errors import InvalidImage, InvalidReceipt, OccystrapError, OutputError, UsageError
 from occystrap_core.files.device import hash_file
 from occystrap_core.files.durability import sync_directory, write_all
+from occystrap_core.files.locks import lock_if_current
 from occystrap_core.oci.digest import Digest
 from occystrap_core.verification.receipt import Receipt
 
@@ -64,9 +65,13 @@ class ReceiptFile:
 
     def _close(self) -> None:
         """Close the file; every receipt in it was flushed before, so that errors are irrelevant."""
-        descriptor, self._descriptor = self._opened, None
         with suppress(OSError):
-            os.close(descriptor)
+            os.close(self._take())
+
+    def _take(self) -> int:
+        """Return the open file, which whoever takes it closes."""
+        descriptor, self._descriptor = self._opened, None
+        return descriptor
 
     @property
     def _opened(self) -> int:
@@ -115,22 +120,18 @@ class ReceiptFile:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Lock the file; another process may meanwhile have replaced it by a shorter one."""
-        while True:
-            fcntl.flock(self._opened, fcntl.LOCK_EX)
-            if self._is_current():
-                break
-            self._close()
+        while (descriptor := lock_if_current(self._take(), fcntl.LOCK_EX, self._status)) is None:
             self._descriptor = self._open()
+        self._descriptor = descriptor
         try:
             yield
         finally:
-            fcntl.flock(self._opened, fcntl.LOCK_UN)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
-    def _is_current(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self._opened), os.stat(self.path))
-        except FileNotFoundError:
-            return False
+    def _status(self) -> os.stat_result | None:
+        with suppress(FileNotFoundError):
+            return os.stat(self.path)
+        return None
 
     def _compact(self) -> None:
         if not self._is_regular:
