@@ -10,7 +10,8 @@ from occystrap_dir.directory.catalog import CATALOG, parse_catalog
 from occystrap_dir.directory.manifests import CAP
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.mounts.mount_files import CAP as MOUNTS_CAP, CATALOG as MOUNTS_CATALOG, MountCatalog
-from occystrap_dir.workspace.names import WrongKind, read_document
+from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.one_name import WrongKind
 from occystrap_dir.workspace.workspace import RECEIPTS
 
 

@@ -11,8 +11,9 @@ from functools import lru_cache
 from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
 from occystrap_core.oci import SHA256, Digest
 from occystrap_dir.directory.manifests import read_manifest
-from occystrap_dir.workspace.beneath import Beneath, WrongKind
+from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.one_name import WrongKind
 from occystrap_dir.workspace.receipts import kept_receipt
 from occystrap_dir.workspace.workspace import RECEIPTS
 

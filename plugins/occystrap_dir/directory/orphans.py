@@ -3,7 +3,8 @@ import re
 from contextlib import suppress
 
 from occystrap_dir.directory.manifests import layer_name, manifest_names, read_manifest
-from occystrap_dir.workspace.beneath import Beneath, WrongKind
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.one_name import WrongKind
 
 _CONFIG = re.compile(r'[0-9a-f]{64}\.json')
 _LAYER = re.compile(r'[0-9a-f]{64}(?:[0-9a-f]{64})?')

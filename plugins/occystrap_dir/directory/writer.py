@@ -19,8 +19,8 @@ from occystrap_dir.directory.existing_images import check_destination, require_c
 from occystrap_dir.directory.expansion import Expansion, remove_expansions, remove_if_empty, spare_expansions
 from occystrap_dir.directory.manifests import SINGLE, build_manifest, layer_name, manifest_names
 from occystrap_dir.directory.orphans import remove_orphans
-from occystrap_dir.workspace.beneath import WrongKind
 from occystrap_dir.workspace.destination import without_rebuilding
+from occystrap_dir.workspace.one_name import WrongKind
 from occystrap_dir.workspace.receipts import kept_receipt, recorded_sizes, with_known_evidence
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 

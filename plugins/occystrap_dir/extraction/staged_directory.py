@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from occystrap_core import OutputError
 from occystrap_core.files import lock_if_current, output_errors, remove_if_abandoned
-from occystrap_dir.workspace.beneath import Beneath, WrongKind
+from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.destination import check_parent
+from occystrap_dir.workspace.one_name import WrongKind
 from occystrap_dir.workspace.removal import remove_tree
 
 _EXCHANGE = 2

@@ -13,6 +13,7 @@ from occystrap_core.tar import (
 )
 from occystrap_dir.extraction import mtree
 from occystrap_dir.extraction.attributes import AttributeRefused, Attributes, Setter
+from occystrap_dir.extraction.checked_entry import checked_path, device_keywords, is_old_directory
 from occystrap_dir.extraction.content import write_content
 from occystrap_dir.extraction.file_system import FileSystem, clear_xattrs
 from occystrap_dir.extraction.hard_links import HardLinks
@@ -24,8 +25,6 @@ from occystrap_dir.workspace.removal import Removal
 from occystrap_dir.workspace.root import Root, at_path, join, naming_path, text
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-_MAJORS, _MINORS = 1 << 12, 1 << 20
-"""Limits of device numbers on Linux."""
 _SIMPLE = re.compile(rb'[^/.\0][^/\0]*(?:/[^/.\0][^/\0]*)*').fullmatch
 """Matches paths that `plain_path` would not change and that need no further checks."""
 _AUFS = b'.wh..wh.'
@@ -122,7 +121,7 @@ class Tree:
     def _entry(self, entry: TarEntry, reader: TarReader) -> None:
         path = entry.name
         if not _SIMPLE(path):
-            path = _checked_path(entry)
+            path = checked_path(entry)
             if any(name.startswith(_AUFS) for name in path.split(b'/')[:-1]):
                 return
         above, _, name = path.rpartition(b'/')
@@ -146,7 +145,7 @@ class Tree:
             raise error.renamed(f'{text(path)}: {error}') from None
 
     def _root_entry(self, entry: TarEntry) -> None:
-        if entry.type != DIRECTORY and not _is_old_directory(entry):
+        if entry.type != DIRECTORY and not is_old_directory(entry):
             raise InvalidImage('the root of the image is not a directory')
         self._set_directory(b'', Attributes.of(entry))
 
@@ -162,7 +161,7 @@ class Tree:
         kind, path = entry.type, join(directory, name)
         if self._links.waiting:
             self._links.replaced(path)
-        if kind == DIRECTORY or kind == FILE and _is_old_directory(entry):
+        if kind == DIRECTORY or kind == FILE and is_old_directory(entry):
             self._put_directory(path, directory, name, Attributes.of(entry))
         elif kind in (FILE, b'7', b'S'):
             self._put_file(path, directory, name, Attributes.of(entry), reader)
@@ -221,7 +220,7 @@ class Tree:
         if entry.type == FIFO:
             self._replacing(path, directory, lambda above: os.mkfifo(name, 0o600, dir_fd=above))
         else:
-            kind = _device_keywords(path, entry)
+            kind = device_keywords(path, entry)
             self._marks.check_device(path, entry.device)
             if not self._made_device(path, directory, name, entry):
                 self.setter.missed['device'] += 1
@@ -254,26 +253,3 @@ class Tree:
         self._marks.implicit_directory(path)
         keywords = self.setter.implicit_directory(self.root.plain(path))
         self.record.put(path, self.layer, b'type=dir ' + keywords)
-
-
-def _checked_path(entry: TarEntry) -> bytes:
-    """Return an entry's path below the root; raises InvalidImage if it has `..` or a zero byte."""
-    path = plain_path(entry.name)
-    if b'\0' in path or b'\0' in entry.linkname:
-        raise InvalidImage(f'{text(path)!r}: a name has a zero byte')
-    if b'..' in path.split(b'/'):
-        raise InvalidImage(f'{text(path)} has .., which no path in an image may have')
-    return path
-
-
-def _is_old_directory(entry: TarEntry) -> bool:
-    """Return whether an entry is a directory in the format of tars that had no type for directories."""
-    return entry.type == FILE and entry.name.endswith(b'/') and entry.size == 0
-
-
-def _device_keywords(path: bytes, entry: TarEntry) -> bytes:
-    major, minor = entry.device
-    if not (0 <= major < _MAJORS and 0 <= minor < _MINORS):
-        raise InvalidImage(f'{text(path)} is a device with numbers out of range: {major}, {minor}')
-    kind = b'char' if entry.type == CHARACTER_DEVICE else b'block'
-    return b'type=%s device=native,%d,%d' % (kind, major, minor)

@@ -6,7 +6,8 @@ from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.destination import check_directory, check_empty, check_layout, not_replaced
-from occystrap_dir.workspace.names import WrongKind, read_document
+from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.one_name import WrongKind
 from occystrap_dir.workspace.workspace import STATE, was_left
 
 _OTHERS = (

@@ -13,29 +13,14 @@ from pathlib import PurePosixPath
 from occystrap_core import InvalidImage
 from occystrap_core.files import hash_file
 from occystrap_core.oci import SHA256, Digest
+from occystrap_dir.workspace.one_name import is_possible, open_directory, open_regular, require_kind
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
-_KINDS = {stat.S_IFLNK: 'a symbolic link', stat.S_IFDIR: 'a directory', stat.S_IFREG: 'a file', stat.S_IFIFO: 'a pipe',
-          stat.S_IFSOCK: 'a socket', stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device'}
 _MOST_LINKS = 40
 _STAYS = (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY)
 """Errors for what is missing, is not a directory, is not empty, or is a mount point."""
-
-
-class WrongKind(OSError):
-    """A path has something else than the expected file or directory, which is left alone."""
-
-    def __init__(self, mode: int, expected: str) -> None:
-        self._kind, self._expected = _KINDS.get(stat.S_IFMT(mode), 'something unknown'), expected
-        super().__init__(errno.ENOTDIR, f'{self._kind} is in the way, where {expected} should be')
-
-    def __str__(self) -> str:
-        """Return what is wrong, to be put after the name of the requested file."""
-        return (f'is {self._kind}, not a regular file' if self._expected == 'a regular file' else
-                f'lies in {self._kind}, not in a directory')
 
 
 class Beneath:
@@ -79,7 +64,7 @@ class Beneath:
                 os.mkdir(last, mode, dir_fd=directory)
                 return True
             except FileExistsError:
-                _require(os.lstat(last, dir_fd=directory), stat.S_IFDIR)
+                require_kind(os.lstat(last, dir_fd=directory), stat.S_IFDIR)
                 return False
 
     def make_private(self, name: str, mode: int = 0o700) -> None:
@@ -107,12 +92,12 @@ class Beneath:
                 with suppress(FileExistsError):
                     return os.open(last, os.O_RDWR | _CREATE, 0o666, dir_fd=directory)
                 with suppress(FileNotFoundError):  # another process removed it meanwhile
-                    return _open_regular(directory, last, _LOCK)
+                    return open_regular(directory, last, _LOCK)
 
     def open(self, name: str) -> int:
         """Open a regular file for reading and return its descriptor; pipes, devices and the like are not opened."""
         with self.above(name) as (directory, last):
-            return _open_regular(directory, last, _READ)
+            return open_regular(directory, last, _READ)
 
     def read(self, name: str, cap: int) -> bytes:
         """Return the content of a small file; raises InvalidImage when it has more than `cap` bytes."""
@@ -147,7 +132,7 @@ class Beneath:
         """Return the size in bytes of a regular file."""
         with self.above(name) as (directory, last):
             found = os.lstat(last, dir_fd=directory)
-            _require(found, stat.S_IFREG)
+            require_kind(found, stat.S_IFREG)
             return found.st_size
 
     def names(self, name: str = '') -> list[str]:
@@ -232,7 +217,7 @@ class Beneath:
         for depth, part in enumerate(parts):
             above = here
             try:
-                here = _step(above, part)
+                here = open_directory(above, part)
             except OSError as error:
                 raise self._with_path(error, '/'.join(parts[:depth + 1]))
             finally:
@@ -251,41 +236,5 @@ class Beneath:
     def _parts(self, name: str) -> list[str]:
         """Return the components of a name; raises InvalidImage for an absolute one, `..`, or what cannot be a name."""
         parts = [*PurePosixPath(name).parts]
-        self._require_inside('\0' not in name and _is_encodable(name) and not name.startswith('/')
-                             and '..' not in parts, name)
+        self._require_inside(is_possible(name) and not name.startswith('/') and '..' not in parts, name)
         return parts
-
-
-def _step(here: int, part: str) -> int:
-    try:
-        return os.open(part, _DIRECTORY, dir_fd=here)
-    except OSError as error:
-        if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            _require(os.lstat(part, dir_fd=here), stat.S_IFDIR)
-        raise
-
-
-def _open_regular(directory: int, name: str, flags: int) -> int:
-    """Open a regular file; checked before, since opening a device may have effects, and again once it is open."""
-    _require(os.lstat(name, dir_fd=directory), stat.S_IFREG)
-    descriptor = os.open(name, flags, dir_fd=directory)
-    try:
-        _require(os.fstat(descriptor), stat.S_IFREG)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _require(found: os.stat_result, kind: int) -> None:
-    if stat.S_IFMT(found.st_mode) != kind:
-        raise WrongKind(found.st_mode, 'a regular file' if kind == stat.S_IFREG else 'a directory')
-
-
-def _is_encodable(name: str) -> bool:
-    """Return whether a file can have this name; one from JSON may have any characters."""
-    try:
-        os.fsencode(name)
-        return True
-    except UnicodeEncodeError:
-        return False

@@ -7,7 +7,8 @@ from occystrap_core import READ, CheckResults, Expectation, InvalidImage, Receip
 from occystrap_core.files import ByteStream, DeviceFile, ReadAhead
 from occystrap_core.oci import Digest
 from occystrap_dir.workspace.beneath import Beneath
-from occystrap_dir.workspace.names import WrongKind, file_size, read_document
+from occystrap_dir.workspace.names import file_size, read_document
+from occystrap_dir.workspace.one_name import WrongKind
 
 
 def is_there(receipt: Receipt, results: CheckResults) -> bool:

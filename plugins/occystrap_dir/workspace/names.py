@@ -2,9 +2,7 @@
 import os
 import re
 
-from occystrap_dir.workspace.beneath import Beneath, WrongKind
-
-__all__ = ['WrongKind', 'file_size', 'directory_name', 'open_inside', 'read_document']
+from occystrap_dir.workspace.beneath import Beneath
 
 
 def file_size(root: str, name: str) -> int:

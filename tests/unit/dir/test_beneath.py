@@ -9,7 +9,8 @@ import pytest
 
 from occystrap_core import InvalidImage
 from occystrap_dir.workspace import beneath, removal
-from occystrap_dir.workspace.beneath import Beneath, WrongKind
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.one_name import WrongKind
 from occystrap_dir.workspace.removal import remove_tree
 
 USES: dict[str, Callable[[Beneath, str], object]] = {

@@ -13,7 +13,8 @@ from occystrap_core.oci import Digest
 from occystrap_dir.extraction import staged_directory
 from occystrap_dir.extraction.staged_directory import Staging, check_place, may_replace
 from occystrap_dir.extraction.unpacked_tree import Limits
-from occystrap_dir.workspace.beneath import Beneath, WrongKind
+from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.one_name import WrongKind
 from tests.unit.dir.extraction.unpacked import OPTIONS, directory, file, stream_of, unpacking_in
 
 MARKS = ('config.json', 'rootfs', '.occystrap')
