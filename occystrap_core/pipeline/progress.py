@@ -106,7 +106,7 @@ class PlainProgress(MeteredProgress):
     def begin(self, images: Sequence[ImageReport]) -> None:
         """Count the images, and write lines from now on."""
         super().begin(images)
-        threading.Thread(target=self._tick, daemon=True).start()
+        threading.Thread(target=self._tick, name='progress', daemon=True).start()
 
     def finished(self, image: ImageReport) -> None:
         """Write a line for it, if there are several."""

@@ -7,8 +7,8 @@ import pytest
 from tests.hostile.in_process import run_here
 from tests.unit.tar.archives import docker_members, write_tar
 
-_COORDINATORS = ('image', 'verification', 'part', 'read-ahead', 'signals')
-"""Threads that only wait for the workers, and those that read ahead for one of them."""
+_COORDINATORS = ('image', 'verification', 'part', 'read-ahead', 'signals', 'progress')
+"""Threads that only wait for the workers or write lines, and those that read ahead for one of them."""
 
 
 @pytest.mark.parametrize('destination', ['dir://{}?unique_names=true', 'dir://{}?unique_names=true&expand=true',
