@@ -9,6 +9,7 @@
     ├── ImageError                 the image at the source
     │   ├── ImageNotFound          the source has no such image, tag or platform
     │   └── InvalidImage           the image breaks the rules of its format
+    │       ├── NoImage            an artifact, such as a chart, where an image is expected
     │       └── DigestMismatch     bytes with another digest or size than expected
     │           └── SizeMismatch   fewer or more bytes
     ├── ServiceError               a registry or daemon did not do what was requested
@@ -111,12 +112,25 @@ class ImageNotFound(ImageError):
     """The source has no image of this name, tag, digest or platform."""
 
     problem = 'missing'
+    nothing_matches = False
+    """Whether that is known from a complete list of the source's names, of which a pattern or selection takes none."""
+
+    @classmethod
+    def of_pattern(cls, message: str) -> Self:
+        """Return the error for a pattern or a selection that takes none of all names that there are."""
+        error = cls(message, 'manifest-missing')
+        error.nothing_matches = True
+        return error
 
 
 class InvalidImage(ImageError):
     """A manifest, config, archive or layer breaks the rules of its format."""
 
     problem = 'invalid'
+
+
+class NoImage(InvalidImage):
+    """An artifact, such as a chart, where an image is expected."""
 
 
 class DigestMismatch(InvalidImage):

@@ -58,7 +58,8 @@ def _declared(kind: type, suffix: str) -> list[str]:
     lines = []
     for plugin, each in build_plugin_manager().declared(kind):
         if plugin.distribution in OFFICIAL:
-            lines += [f'### `{each.name}{suffix}` ({plugin.distribution})', '', each.help, '', *_options(each.options)]
+            options = getattr(each, 'all_options', each.options)
+            lines += [f'### `{each.name}{suffix}` ({plugin.distribution})', '', each.help, '', *_options(options)]
     return lines
 
 

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
 from occystrap_core.image.image import Image
+from occystrap_core.image.description import creation_time
 from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
@@ -61,6 +62,15 @@ class ImageInput(ABC):
         threads, to find out whether the image of an earlier run is still the source's. Raises as `open` does.
         """
         return None
+
+    def created(self, reference: Reference) -> float | None:
+        """Return the time at which the image was made, in seconds since 1970; None if it does not say.
+
+        By default its metadata is read for that. Called after `references`, on the run's worker threads, for
+        `order=created`. Raises as `open` does.
+        """
+        with self.open(reference) as content:
+            return creation_time(content)
 
     def place(self, reference: Reference) -> Place | None:
         """Return the place of an image, in the form that an output of the same kind gives it; None if unknown.

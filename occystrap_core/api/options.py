@@ -16,9 +16,10 @@ class OptionType:
     """Bytes, as in 512M or 20G."""
     SECONDS: ClassVar['OptionType']
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        """`name` is shown for the value in lists of options."""
-        self.name, self.parse = name, parse
+    def __init__(self, name: str, parse: Callable[[str], Any], repeatable: bool = False) -> None:
+        """`name` is shown for the value in lists of options. A `repeatable` option may be given several times, which
+        is the same as once with commas between."""
+        self.name, self.parse, self.repeatable = name, parse, repeatable
 
     @classmethod
     def choice(cls, *names: str) -> 'OptionType':

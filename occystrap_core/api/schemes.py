@@ -22,7 +22,9 @@ class InputScheme(NamedTuple):
 
     It returns an ImageInput or ImageList, and is called once for each source that is named (see ImageInput). `instead`
     says what to do for who gives a scheme that is no destination as one. `recognizes` returns, from the name and a look
-    at the directory alone, whether a path is that of an image of this scheme, for users who give no scheme.
+    at the directory alone, whether a path is that of an image of this scheme, for users who give no scheme. With `many`
+    a location may name many images: the scheme then has the options of selection besides its own (`exclude`, `semver`,
+    `newest` …), which the core applies to what `references` returns.
     """
 
     name: str
@@ -32,6 +34,15 @@ class InputScheme(NamedTuple):
     aliases: Sequence[str] = ()
     instead: str = ''
     recognizes: Callable[[str], bool] = lambda path: False
+    many: bool = False
+
+    @property
+    def all_options(self) -> Sequence[Option]:
+        """Its own options, and those of selection."""
+        if not self.many:
+            return self.options
+        from occystrap_core.api.selection_options import SELECTION  # late: --help needs no patterns
+        return (*self.options, *SELECTION)
 
 
 class Many(NamedTuple):
@@ -75,6 +86,11 @@ class WriterScheme(NamedTuple):
     suffix: str = ''
     expects: Sequence[str] = ()
     whole_indexes: Callable[[Location], bool] = lambda location: False
+
+    @property
+    def all_options(self) -> Sequence[Option]:
+        """Its own options."""
+        return self.options
 
 
 class FilterKind(NamedTuple):

@@ -41,7 +41,7 @@ def registry_uri(text: str) -> str:
     require_no_transport(text)
     if not text.isprintable():
         raise UsageError(f'{redact(text)!r} has control characters')
-    if re.search(r'\s', text):
+    if re.search(r'\s', text.partition('?')[0]):
         raise UsageError(f'{redact(text)!r} is more than one reference')
     uri = f'registry://{text}' if has_host(text) else f'registry://docker.io/{text}'
     path = parse_uri(uri).path

@@ -22,6 +22,8 @@ class WrittenUri(NamedTuple):
     scheme: str
     path: str
     options: Mapping[str, str]
+    repeated: Sequence[str] = ()
+    """Options that are given several times; their values are joined by commas."""
 
 
 def parse_uri(text: str) -> WrittenUri:
@@ -40,9 +42,12 @@ def parse_uri(text: str) -> WrittenUri:
     if '\0' in path:
         raise UsageError(f'{scheme}:// has a path with a zero byte')
     pairs = parse_qsl(query.replace('+', '%2B'), keep_blank_values=True, errors='surrogateescape')
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise UsageError(f'{redact(text)!r} gives an option twice')
-    return WrittenUri(scheme, path, dict(pairs))
+    options: dict[str, str] = {}
+    repeated: list[str] = []
+    for name, value in pairs:
+        repeated += [name] if name in options else []
+        options[name] = f'{options[name]},{value}' if name in options else value
+    return WrittenUri(scheme, path, options, repeated)
 
 
 def redact(uri: str) -> str:
@@ -70,6 +75,9 @@ class Location(NamedTuple):
         """
         written = parse_uri(text)
         scheme = scheme or written.scheme
+        once = {option.name for option in options if not option.type.repeatable}
+        if once.intersection(written.repeated):
+            raise UsageError(f'{redact(text)!r} gives an option twice')
         secrets = {option.name for option in options if option.secret}
         return cls(scheme, written.path, read_options(options, written.options, f'{scheme}://'),
                    {name: value for name, value in written.options.items() if name not in secrets})

@@ -22,7 +22,7 @@ def complete_uri(context: click.Context, parameter: click.Parameter, incomplete:
     head, query, last = incomplete.rpartition('?' if '&' not in incomplete else '&')
     if query:
         options = [option for scheme in schemes if incomplete.startswith(f'{scheme.name}://')
-                   for option in scheme.options]
+                   for option in scheme.all_options]
         return [CompletionItem(f'{head}{query}{option.name}=', help=option.help) for option in options
                 if option.name.startswith(last)]
     return [CompletionItem(f'{scheme.name}://', help=scheme.help) for scheme in schemes

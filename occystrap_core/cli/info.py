@@ -9,7 +9,7 @@ from occystrap_core.api.image_input import ImageInput
 from occystrap_core.cli.common import common, common_options, load_plugins
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
-from occystrap_core.errors import ImageError, ServiceError, UsageError
+from occystrap_core.errors import ImageError, NoImage, ServiceError, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_source, source_location
@@ -44,21 +44,29 @@ def info(context: click.Context, /, source: str, platform: str | None, **network
 
 def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[str, Any]]:
     """Return each image; of several, `failure` for one that cannot be read. Raises as opening the only image does."""
-    described = []
+    from occystrap_core.pipeline.report import left_out_text
+    from occystrap_core.pipeline.selection import print_notes, select
+    described, artifacts = [], 0
     with ExitStack() as closing:
         closing.callback(settings.shared.close)
-        opened = open_source(plugins, source_location(plugins, source), settings)
+        location = source_location(plugins, source)
+        opened = open_source(plugins, location, settings)
         if not isinstance(opened, ImageInput):
             raise UsageError(f'{source} is a list: name an image, or a pattern of some')
         closing.callback(opened.close)
-        references = list(opened.references())
+        references, notes = select(opened, location)
+        print_notes(notes)
         for reference in references:
             try:
                 described.append(_opened(opened, reference, source))
             except (ImageError, ServiceError) as error:
                 if len(references) == 1:
                     raise
+                if isinstance(error, NoImage):
+                    artifacts += 1
+                    continue
                 described.append({'reference': str(reference), 'failure': str(error)})
+    print_notes([left_out_text(artifacts)] if artifacts else ())
     return described
 
 

@@ -49,7 +49,7 @@ def _rows(plugin: Plugin) -> list[tuple[str, str, Sequence[Option]]]:
     for each in plugin.declarations:
         if isinstance(each, (InputScheme, WriterScheme)):
             role = 'source' if isinstance(each, InputScheme) else 'destination'
-            rows.append((f'{role} {each.name}://', each.help, each.options))
+            rows.append((f'{role} {each.name}://', each.help, each.all_options))
         elif isinstance(each, FilterKind):
             rows.append((f'filter {each.name}', each.help, each.options))
         elif isinstance(each, CommandDeclaration):

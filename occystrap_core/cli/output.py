@@ -40,6 +40,8 @@ def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
     """Show what went wrong, image by image, and the summary last; `evidence` adds places and the weakest evidence."""
     if shared.format == 'json':
         print_json(report.to_json())
+    for note in report.notes:
+        print_message(f'note: {note}')
     for image in report.images:
         _show_image(image)
     if len(report.images) > 1:

@@ -1,4 +1,5 @@
 """Describing an image by its metadata alone; no layer is read."""
+from datetime import datetime, timezone
 from typing import Any
 
 from occystrap_core.image.artifact import Artifact
@@ -25,6 +26,22 @@ def describe(content: Image | ImageIndex) -> dict[str, Any]:
     if isinstance(content, Artifact):
         return {**described, 'kind': 'artifact', 'blobs': [_blob(layer.descriptor) for layer in content.layers]}
     return {**described, **_configured(content), 'layers': _layers(content)}
+
+
+def creation_time(content: Image | ImageIndex) -> float | None:
+    """Return when an image says that it was made, in seconds since 1970; the latest of the images of an index.
+
+    An artifact says it in its annotations (image-spec, annotations.md). None for one that does not say.
+    """
+    if isinstance(content, ImageIndex):
+        return max(filter(None, (creation_time(child.content) for child in content.children)), default=None)
+    document = content.manifest.annotations if isinstance(content, Artifact) else content.config.document
+    written = document.get('org.opencontainers.image.created' if isinstance(content, Artifact) else 'created')
+    try:
+        when = datetime.fromisoformat(written) if isinstance(written, str) else None
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() if when else None
 
 
 def _configured(image: Image) -> dict[str, Any]:

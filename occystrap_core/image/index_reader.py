@@ -1,7 +1,7 @@
 """Opening what a user requests of a name: one image, some platforms, or all, with or without referrers."""
 from collections.abc import Callable, Iterable, Sequence
 
-from occystrap_core.errors import ImageNotFound, InvalidImage
+from occystrap_core.errors import ImageNotFound, InvalidImage, NoImage
 from occystrap_core.image.entry_platforms import with_platforms, without_covers
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Content, ImageIndex, Referrer, all_contents
@@ -89,7 +89,7 @@ def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice
     if not media_types.may_be_config(manifest.config.media_type):
         if not choice.platforms:  # all was requested: take whatever is there
             return reader.contents.artifact(reader.reference, manifest)
-        raise InvalidImage(f'{reader.reference} is no container image: its config is a {manifest.config.media_type}')
+        raise NoImage(f'{reader.reference} is no container image: its config is a {manifest.config.media_type}')
     if not choice.platforms:
         return reader.contents.open(reader.reference, manifest)
     return reader.contents.image(reader.reference, manifest)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
         Offer, find_offers, matches_name, parse_name, select_offer, select_offers,
     )
     from occystrap_core.oci.patterns import (
-        Excluded, available_names, compile_pattern, first_names, has_glob, natural_key, sort_references, split_pattern,
+        Excluded, compile_pattern, first_names, has_glob, natural_key, nearest_names, sort_references,
+        split_pattern,
     )
     from occystrap_core.oci.platform import Platform, PlatformChoice
     from occystrap_core.oci.reference import Reference, split_tag
@@ -48,7 +49,7 @@ _HOMES = {
     'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form index_made_anew is_regular made_anew',
     'media_types': 'Compression',
     'named_images': 'Offer find_offers matches_name parse_name select_offer select_offers',
-    'patterns': 'Excluded available_names compile_pattern first_names has_glob natural_key sort_references '
+    'patterns': 'Excluded compile_pattern first_names has_glob natural_key nearest_names sort_references '
                 'split_pattern',
     'platform': 'Platform PlatformChoice',
     'reference': 'Reference split_tag',
@@ -60,12 +61,12 @@ __all__ = [
     'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_FIELDS', 'CONTAINERD_NAME',
     'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames', 'INDEX_FILE',
     'ImageConfig', 'Index', 'IndexFile', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'LayoutEntries', 'LayoutReferrers',
-    'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice', 'REF_NAME',
-    'Reference', 'SHA256', 'available_names', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
+    'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice',
+    'REF_NAME', 'Reference', 'SHA256', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
     'entry_name', 'find_named', 'find_offers', 'find_referrer', 'first_names', 'has_annotations', 'has_form',
-    'has_glob', 'in_form', 'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag', 'is_regular',
-    'layout_offers', 'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of', 'natural_key',
-    'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag',
-    'require_version', 'required_field', 'select_entry', 'select_offer', 'select_offers', 'sort_references',
-    'split_pattern', 'split_tag', 'subject_of',
+    'has_glob', 'in_form', 'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag',
+    'is_regular', 'layout_offers', 'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of',
+    'natural_key', 'nearest_names', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object',
+    'referrer_of', 'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer',
+    'select_offers', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
 ]

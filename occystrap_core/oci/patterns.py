@@ -10,6 +10,8 @@ _MARKS = re.compile(r'[*?\[\]]')
 _LONGEST = 255
 _REPOSITORY = re.compile(r'(?:[a-z0-9.-]+:[0-9]+/)?[a-z0-9._/*?\[\]!^-]+')
 _SHOWN = 5
+_COMPARED = 5000
+"""Most names that are sorted by likeness, which takes 50 µs each."""
 STAR = '*'
 _TAG = re.compile(r'[A-Za-z0-9_.*?\[\]!^-]+')
 _EXCLUDED = re.compile(r'[A-Za-z0-9._/:*?\[\]!^-]+')
@@ -144,12 +146,31 @@ def sort_references(references: Iterable[Reference]) -> list[Reference]:
     return sorted(references, key=lambda each: (natural_key(each.repository), natural_key(each.tag)))
 
 
-def available_names(what: str, names: Sequence[str]) -> str:
-    """Return a text that lists a few of the names that exist, for messages."""
-    return f'there is: {first_names(names)}' if names else f'there are no {what}'
+def nearest_names(wanted: str, names: Sequence[str], what: str = 'tags', more: bool = False) -> str:
+    """Return a text that lists the names that exist, the nearest to `wanted` first, and the number of others.
+
+    `wanted` may be a pattern. With `more` there are others that are unknown.
+    """
+    if not names:
+        return f'there are no {what}'
+    import difflib  # late, as only errors need it
+    near = difflib.SequenceMatcher(b=_MARKS.sub('', wanted).removesuffix(':latest'), autojunk=False)
+
+    def likeness(name: str) -> float:
+        near.set_seq1(name)
+        return near.ratio()
+    distinct = sorted(set(names), key=natural_key)
+    ordered = sorted(distinct, key=likeness, reverse=True) if len(distinct) <= _COMPARED else distinct
+    return f'there is: {_first(ordered, more)}'
 
 
 def first_names(names: Sequence[str]) -> str:
     """Return the first few names in natural order, and the number of others."""
-    shown = ', '.join(sorted(names, key=natural_key)[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f'{shown} and {len(names) - _SHOWN} more'
+    return _first(sorted(names, key=natural_key))
+
+
+def _first(ordered: Sequence[str], more: bool = False) -> str:
+    shown, left = ', '.join(ordered[:_SHOWN]), len(ordered) - _SHOWN
+    if more:
+        return f'{shown} and more'
+    return f'{shown} and {left} more' if left > 0 else shown

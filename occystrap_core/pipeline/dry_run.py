@@ -6,12 +6,14 @@ from functools import partial
 from typing import Any
 
 from occystrap_core.api.image_output import ImageOutput, LayerForm
+from occystrap_core.errors import NoImage
 from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.daemon_threads import DaemonThreads, completed
-from occystrap_core.pipeline.index_copy import require_room
+from occystrap_core.pipeline.index_copy import ArtifactRefused, require_room
 from occystrap_core.pipeline.outgoing_layer import Outgoing
-from occystrap_core.pipeline.report import failure_text
+from occystrap_core.pipeline.report import failure_text, left_out_text
 from occystrap_core.pipeline.request_check import require_requested, selection_note
+from occystrap_core.pipeline.selection import print_notes
 from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
@@ -35,6 +37,8 @@ class PlannedCopy:
     notes: list[str] = field(default_factory=list)
     unchanged: bool = False
     """Whether --resume would leave it as it is."""
+    left_out: bool = False
+    """Whether it is an artifact of a pattern that the destination cannot hold; it is then counted only."""
 
     def line(self) -> str:
         """Return what would be done, as one line for the user."""
@@ -49,7 +53,7 @@ class PlannedCopy:
 
     def to_json(self) -> dict[str, Any]:
         """Return the same for programs."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != 'left_out'}
 
 
 def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: Destinations,
@@ -60,12 +64,16 @@ def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: 
     """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
         todo.expand(source, destination, filters)
+        print_notes(todo.notes)
         found = [PlannedCopy(task.source, str(task.destination)) for task in todo.tasks]
         with closing(DaemonThreads(settings.images, 'image')) as threads:
             futures = [threads.submit(partial(_look, plugins, task, foreseen, unchanged))
                        for task, foreseen in zip(todo.tasks, found, strict=True)]
             for future in completed(futures, settings.cancellation.check):
                 future.result()
+        if count := sum(each.left_out for each in found):
+            print_notes([left_out_text(count)])
+        found = [each for each in found if not each.left_out]
         return found + [PlannedCopy(each.reference, each.destination, failure=each.failure) for each in todo.failed]
 
 
@@ -88,6 +96,7 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy,
                     foreseen.layers_there += 1
                     foreseen.size_there += layer.stored_size
     except Exception as error:
+        foreseen.left_out = isinstance(error, ArtifactRefused | NoImage) and not task.chosen
         foreseen.failure = failure_text(error, plugins)
 
 

@@ -23,6 +23,10 @@ from occystrap_core.verification.expectation import Expectation
 from occystrap_core.verification.receipt import Receipt
 
 
+class ArtifactRefused(UsageError):
+    """An artifact, such as a chart, was to go where only images can."""
+
+
 def as_written(output: ImageOutput, document: Manifest | Index | None) -> Manifest | Index | None:
     """Return a document in the form in which a writer has written it."""
     return output.rewritten or document
@@ -230,16 +234,16 @@ def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
         raise UsageError(f'{place} holds one image, and {opened.reference} is an index of {len(opened.children)}: '
                          'choose one with --platform, such as linux/amd64')
     if isinstance(opened, Artifact):
-        raise UsageError(f'{place} holds images, and {opened.reference} is none: its config is a '
-                         f'{opened.manifest.config.media_type}')
+        raise ArtifactRefused(f'{place} holds images, and {opened.reference} is none: its config is a '
+                              f'{opened.manifest.config.media_type}')
     if opened.referrers:
         raise UsageError(f'{place} holds a single image, without referrers: leave out referrers=true')
 
 
 def _changed(image: Image, filters: Sequence[ImageFilter]) -> Image:
     if isinstance(image, Artifact):
-        raise UsageError(f'{image.reference} is no image that a filter could change: its config is a '
-                         f'{image.manifest.config.media_type}')
+        raise ArtifactRefused(f'{image.reference} is no image that a filter could change: its config is a '
+                              f'{image.manifest.config.media_type}')
     for each in filters:
         image = each.apply(image)
     return image

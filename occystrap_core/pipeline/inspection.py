@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ImageList
-from occystrap_core.errors import Cancelled, ImageError, UsageError
+from occystrap_core.api.uri import Location
+from occystrap_core.errors import Cancelled, ImageError, NoImage, UsageError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Content, ImageIndex
@@ -18,7 +19,8 @@ from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.image_copy import layer_jobs
 from occystrap_core.pipeline.index_copy import size_to_move
 from occystrap_core.pipeline.progress import Advance, Progress
-from occystrap_core.pipeline.report import ImageReport, failure_text
+from occystrap_core.pipeline.report import ImageReport, failure_text, left_out_text
+from occystrap_core.pipeline.selection import print_notes, select
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.settings import Cancellation, Settings
@@ -52,9 +54,9 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
         closed.enter_context(closing(settings.shared))
         found: list[tuple[ImageInput, ReadImage[T], Settings]] = []
         unopened: list[ReadImage[T]] = []
-        for opened, chosen in _inputs(plugins, settings, source, closed):
+        for opened, location, chosen in _inputs(plugins, settings, source, closed):
             try:
-                found += [(opened, _expected(str(each), each), chosen) for each in _once_each(opened)]
+                found += [(opened, _expected(str(each), each), chosen) for each in _once_each(opened, location)]
             except ImageError as error:
                 if unfit is None:
                     raise
@@ -72,16 +74,22 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
                     image.result = unfit(error)
                 elif len(found) == 1 or settings.cancellation.cancelled:
                     raise
+                elif isinstance(error, NoImage):
+                    image.report.left_out = True
                 else:
                     image.report.failure = failure_text(error, plugins)
             progress.finished(image.report)
-    return [*(image for _, image, _ in found), *unopened]
+    if count := sum(image.report.left_out for _, image, _ in found):
+        print_notes([left_out_text(count)])
+    return [*(image for _, image, _ in found if not image.report.left_out), *unopened]
 
 
-def _once_each(opened: ImageInput) -> Iterable[Reference]:
-    """Return the images of an input, each under its first name."""
+def _once_each(opened: ImageInput, location: Location) -> Iterable[Reference]:
+    """Return the selected images of an input, each under its first name."""
     first: dict[object, Reference] = {}
-    for reference in list(opened.references()):
+    references, notes = select(opened, location)
+    print_notes(notes)
+    for reference in references:
         first.setdefault(opened.content_key(reference), reference)
     return first.values()
 
@@ -100,19 +108,21 @@ def _look(content: Content, image: ReadImage[T], read: Callable[[Advance], T], p
 
 
 def _inputs(plugins: Plugins, settings: Settings, source: str, closed: ExitStack,
-            ) -> Iterator[tuple[ImageInput, Settings]]:
-    opened = open_source(plugins, source_location(plugins, source), settings)
+            ) -> Iterator[tuple[ImageInput, Location, Settings]]:
+    location = source_location(plugins, source)
+    opened = open_source(plugins, location, settings)
     if isinstance(opened, ImageInput):
         closed.callback(opened.close)
-        yield opened, settings
+        yield opened, location, settings
         return
     for entry in opened.entries():
         chosen = settings.choosing(entry.platform) if entry.platform else settings
-        inner = open_source(plugins, source_location(plugins, entry.source), chosen)
+        listed = source_location(plugins, entry.source)
+        inner = open_source(plugins, listed, chosen)
         if isinstance(inner, ImageList):
             raise UsageError(f'{entry.where}: a list cannot name another list')
         closed.callback(inner.close)
-        yield inner, chosen
+        yield inner, listed, chosen
 
 
 def images_of(content: Content) -> Iterator[Image]:

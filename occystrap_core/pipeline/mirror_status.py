@@ -13,6 +13,7 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.earlier_run import EarlierRun
 from occystrap_core.pipeline.report import failure_text
+from occystrap_core.pipeline.selection import print_notes
 from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
@@ -58,6 +59,7 @@ def mirror_status(plugins: Plugins, settings: Settings, source: str, destination
     """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
         todo.expand(source, destination, filters)
+        print_notes(todo.notes)
         known = receipts or _kept(plugins, todo.tasks)
         earlier = EarlierRun(known)
         with closing(DaemonThreads(max(1, min(settings.images, len(todo.tasks))), 'status')) as threads:

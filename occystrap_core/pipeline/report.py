@@ -40,6 +40,9 @@ class ImageReport:
     """Whether an image that was done before is what the source has now."""
     settle_seconds: float = 0.0
     """How long the destination did not show all that was written, 0 if it did at once."""
+    left_out: bool = False
+    """Whether it is an artifact of a pattern, which the destination cannot hold: then it is none of the run's images.
+    """
     verb: str = 'copied'
     """What was done, if it was not verified."""
     written_to: str = ''
@@ -68,6 +71,8 @@ class ImageReport:
         """Return the result for the image, as one line for the user."""
         if self.failure:
             return f'{self.name} FAILED: {self.failure}'
+        if self.left_out:
+            return f'{self.name} left out: an artifact, no image'
         fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else self.verb
         before = 'unchanged, ' if self.done_before and self.source_asked else ''
         behind = ', done before, source not asked' if self.done_before and not self.source_asked else ''
@@ -110,11 +115,19 @@ class RunReport:
     """Why the run ended early."""
     destinations: int = 1
     """The most destinations that one source has."""
+    notes: list[str] = field(default_factory=list)
+    """Lines for the user about what is no image of the run."""
 
     @property
     def succeeded(self) -> bool:
         """Whether every image succeeded, and there was one."""
         return bool(self.images) and all(image.succeeded for image in self.images)
+
+    def leave_out(self) -> None:
+        """Count the artifacts that were left out in one note, and no longer among the images."""
+        if count := sum(image.left_out for image in self.images):
+            self.images = [image for image in self.images if not image.left_out]
+            self.notes = [*self.notes, left_out_text(count)]
 
     def summary(self) -> str:
         """Return the summary, always the last line for the user."""
@@ -179,8 +192,15 @@ class RunReport:
                 'requests': self.requests.requests, 'retries': self.requests.retries,
                 'rate_limits': self.requests.rate_limits, 'summary': self.summary(),
                 **({'counts': self.counts()} if self.copies else {}), **({'error': self.error} if self.error else {}),
+                **({'notes': self.notes} if self.notes else {}),
                 **({'receipts': dict(zip(('path', 'digest'), self.receipts))} if self.receipts else {}),
                 'images': [image.to_json() for image in self.images]}
+
+
+def left_out_text(count: int) -> str:
+    """Return the note on artifacts that are left out."""
+    what = f'{count} artifacts that are' if count > 1 else '1 artifact that is'
+    return f'left out {what} no image, such as a chart; registry://, layout:// and tar://…?format=oci can take it'
 
 
 def settled_text(seconds: float) -> str:

@@ -9,13 +9,13 @@ from functools import partial
 
 from occystrap_core.api.place import Place
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
-from occystrap_core.errors import Cancelled, OutputError
+from occystrap_core.errors import Cancelled, NoImage, OutputError
 from occystrap_core.image.image_index import layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.earlier_run import EarlierRun, found_before
 from occystrap_core.pipeline.image_copy import Abortion
-from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
+from occystrap_core.pipeline.index_copy import ArtifactRefused, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.opening import Opened
@@ -82,9 +82,11 @@ class Run:
             if self.layer_cache:
                 from occystrap_core.pipeline.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
+            report.notes = todo.notes
             report.destinations = 1 + max((task.lane for task in todo.tasks), default=0)
             report.images = [*(task.report for task in todo.tasks), *todo.failed]
             self._process_all(sharing_sources(todo.tasks, self.settings), report)
+            report.leave_out()
 
     def _side_files(self) -> SideFiles:
         files = SideFiles()
@@ -140,7 +142,11 @@ class Run:
         except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
             if self._only or self.settings.cancellation.cancelled:
                 raise
-            self._failed_with(task, started, error)
+            if isinstance(error, ArtifactRefused | NoImage) and not task.chosen:
+                task.report.left_out = True
+                self._finished(task, started)
+            else:
+                self._failed_with(task, started, error)
             return
         if not self._joint.has(task):
             self._visible(task, started, verify)

@@ -13,13 +13,15 @@ from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
+from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import OccystrapError, UsageError, nearest
-from occystrap_core.oci.patterns import first_names
+from occystrap_core.oci.patterns import first_names, has_glob
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.opening import SourceUse
 from occystrap_core.pipeline.report import ImageReport
+from occystrap_core.pipeline.selection import Selected, select
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
@@ -102,6 +104,8 @@ class ImageTask(NamedTuple):
     report: ImageReport
     output: 'TaskOutput'
     use: SourceUse
+    chosen: bool
+    """Whether the user named this image, not only a pattern or a place that has it among others."""
     entry: int = 0
     """The number of the entry of the command line or a list that it is from, with all destinations of that."""
     place: Place = Place()
@@ -122,6 +126,8 @@ class _Order(NamedTuple):
     """What to do with all images of one source."""
 
     images: ImageInput
+    location: Location
+    """The source as it is written, with the options of selection."""
     destination: Location
     filters: Sequence[ImageFilter]
     recipe: str | None
@@ -174,10 +180,12 @@ class TaskList:
         self._closing = ExitStack()
         self._lists: list[str] = []
         self._entries = 0
-        self._found: dict[int, Sequence[Reference] | OccystrapError] = {}
+        self._found: dict[int, Selected | OccystrapError] = {}
         self.tasks: list[ImageTask] = []
         self.failed: list[ImageReport] = []
         """Sources of a list that could not list their images."""
+        self.notes: list[str] = []
+        """Lines for the user about what is left out of sources of many images."""
 
     def expand(self, source: str, destination: Destinations, filters: Sequence[str],
                files: SideFiles | None = None) -> None:
@@ -294,13 +302,13 @@ class TaskList:
         requested += [f'--filter={text}' for text in entry.filters or ()]
         if option := opened.location.options.get('platform'):  # it has precedence over --platform
             settings = settings.choosing(option)
-        return _Order(opened, destination, filters, recipe, settings, self._entries, requested,
-                      len(entry.destinations) > 1)
+        return _Order(opened, source_location(self._plugins, entry.source), destination, filters, recipe, settings,
+                      self._entries, requested, len(entry.destinations) > 1)
 
     def _find(self, order: _Order, only: bool) -> None:
         location = order.images.location
         try:
-            references = self._references(order.images)
+            references = self._selected(order).references
         except OccystrapError as error:
             if only or isinstance(error, UsageError):
                 raise
@@ -310,25 +318,28 @@ class TaskList:
         for reference in references:
             destination = filled_in(order.destination, reference)
             report = ImageReport(str(reference), str(destination), one_of_several=order.several)
-            alone = order.images.location_of(reference)
-            which = [str(reference)] if len(references) > 1 and alone == location else []
+            alone = without_selection(order.images.location_of(reference))
+            which = [str(reference)] if len(references) > 1 and alone == without_selection(location) else []
             source = ' '.join([str(alone), *which, *order.requested])
             output = TaskOutput(partial(open_output, self._plugins, destination, order.settings))
+            chosen = len(references) == 1 and not has_glob(location.path)
             self.tasks.append(ImageTask(order.images, reference, source, order.destination, destination,
                                         order.filters, order.recipe, order.settings, report, output, SourceUse(),
-                                        order.entry))
+                                        chosen, order.entry))
 
-    def _references(self, images: ImageInput) -> Sequence[Reference]:
+    def _selected(self, order: _Order) -> Selected:
         """Return the images of an input, which is asked once for all destinations; raises as it does."""
+        images = order.images
         if id(images) not in self._found:
             try:
-                self._found[id(images)] = list(images.references())
+                self._found[id(images)] = found = select(images, order.location)
+                self.notes += [each for each in found.notes if each not in self.notes]
             except OccystrapError as error:
                 self._found[id(images)] = error
-        found = self._found[id(images)]
-        if isinstance(found, OccystrapError):
-            raise found
-        return found
+        known = self._found[id(images)]
+        if isinstance(known, OccystrapError):
+            raise known
+        return known
 
     def __enter__(self) -> Self:
         return self

@@ -129,4 +129,4 @@ def _made(expected: Any, factory: str, *arguments: object) -> Any:
 
 
 def _location(scheme: InputScheme | WriterScheme, uri: str) -> Location:
-    return Location.parse(uri, scheme.options, scheme.name)
+    return Location.parse(uri, scheme.all_options, scheme.name)

@@ -19,7 +19,7 @@ _LONGEST = 30
 
 
 class Regex:
-    """A regular expression, searched in paths by programs that can be killed.
+    """A regular expression, searched in paths or other names by programs that can be killed.
 
     Python's own may take years for forty characters, and no other thread of the process runs meanwhile.
     """
@@ -72,8 +72,8 @@ class _Program:
         path = paths[NUMBER.unpack(self._read(NUMBER.size))[0]]
         why = f'takes more than {_LONGEST} s' if said == TOO_SLOW else f'takes more than {MEMORY >> 20} MiB of memory'
         shown = path[:100].decode('utf-8', 'backslashreplace')
-        raise OccystrapError(f'--regex: the expression {why} for a path of {len(path)} bytes that begins with '
-                             f'{shown!r}: write it with fewer repetitions, or as a glob')
+        raise OccystrapError(f'the regular expression {why} for a name of {len(path)} bytes that begins with '
+                             f'{shown!r}: write it with fewer repetitions, or as a pattern')
 
     def close(self) -> None:
         """End the program, even while it works."""
@@ -103,7 +103,7 @@ class _Program:
 
     def _raise_gone(self) -> NoReturn:
         self._cancellation.check()
-        raise OccystrapError('--regex: the program that looks for the expression ended: is there too little memory?')
+        raise OccystrapError('the program that searches the regular expression ended: is there too little memory?')
 
 
 def _sized(text: bytes) -> bytes:

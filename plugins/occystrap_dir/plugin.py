@@ -52,7 +52,7 @@ def register_inputs() -> Iterable[InputScheme]:
         'dir', 'occystrap_dir.directory.input:DirInput',
         [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
          Option('tag', STRING, None, 'which tag, of a directory that holds several')],
-        'a directory in the layout of docker save', recognizes=_is_directory),
+        'a directory in the layout of docker save', recognizes=_is_directory, many=True),
         InputScheme(
             'layout', 'occystrap_dir.layout.input:LayoutInput',
             [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
@@ -60,7 +60,7 @@ def register_inputs() -> Iterable[InputScheme]:
                                               '(default: --platform)'),
              Option('referrers', BOOLEAN, False, 'include referrers of the image: signatures, SBOMs, attestations')],
             'an OCI image layout in a directory: layout://PATH, layout://PATH:TAG, layout://PATH@DIGEST',
-            recognizes=_is_layout),
+            recognizes=_is_layout, many=True),
     ]
 
 

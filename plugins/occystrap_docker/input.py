@@ -1,9 +1,10 @@
 """docker:// as a source: an image of a daemon, with layers streamed from its export."""
 import re
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
-from occystrap_core import Image, ImageInput, ImageNotFound, Layer, Location, Place, Settings
-from occystrap_core.oci import Digest, Excluded, Reference
+from occystrap_core import Image, ImageInput, Layer, Location, Place, Settings
+from occystrap_core.oci import Digest, Reference
 from occystrap_core.tar import SequentialImage
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.daemon.selection import NamePattern, matching
@@ -40,16 +41,13 @@ class DockerInput(ImageInput):
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
         self._pattern = NamePattern.parse(location.path, default_tag='latest')
-        self._excluded = Excluded.parse(location.options.get('exclude') or '')
         self._reference = Reference('any') if self._pattern else Reference.parse(location.path).with_default_tag()
         self._daemon = Daemon(location.options, settings)
 
     def references(self) -> Iterable[Reference]:
         """Return the image, or all that match a pattern; raises ImageNotFound, ServiceError."""
         if self._pattern:
-            return matching(self._daemon, self._pattern, self._excluded)
-        if self._reference in self._excluded:
-            raise ImageNotFound(f'{self._reference} is excluded: change exclude= to copy it')
+            return matching(self._daemon, self._pattern)
         return [self._reference]
 
     def open(self, reference: Reference) -> Image:
@@ -59,6 +57,13 @@ class DockerInput(ImageInput):
     def present_digest(self, reference: Reference) -> Digest:
         """Return the image ID."""
         return self._found(reference)[1].id
+
+    def created(self, reference: Reference) -> float | None:
+        """Return the time that the daemon says, in seconds since 1970."""
+        try:
+            return datetime.fromisoformat(self._found(reference)[1].created).timestamp()
+        except ValueError:
+            return None
 
     def location_of(self, reference: Reference) -> Location:
         """Return the location of an image that matches the pattern."""

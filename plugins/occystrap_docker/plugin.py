@@ -2,7 +2,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import CommandDeclaration, InputScheme, Many, Option, WriterScheme, hookimpl
+from occystrap_core import CommandDeclaration, InputScheme, Many, WriterScheme, hookimpl
 from occystrap_docker.options import CONNECTION, FALLBACK
 
 if TYPE_CHECKING:
@@ -12,15 +12,13 @@ if TYPE_CHECKING:
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
     """docker://NAME[:TAG]: images of a Docker or Podman daemon, exported; dockerpush://NAME[:TAG]: pushed by it."""
-    exclude = Option('exclude',
-                     help='images to skip: comma-separated patterns for repositories, repository:tag or :tag')
     return [
-        InputScheme('docker', 'occystrap_docker.input:DockerInput', [exclude, *CONNECTION],
+        InputScheme('docker', 'occystrap_docker.input:DockerInput', CONNECTION,
                     'an image of a Docker or Podman daemon, by name, digest or ID, or all that match a pattern: '
-                    'docker://team/*:v1.*'),
-        InputScheme('dockerpush', 'occystrap_docker.push.input:DockerPushInput', [exclude, *CONNECTION, FALLBACK],
+                    'docker://team/*:v1.*', many=True),
+        InputScheme('dockerpush', 'occystrap_docker.push.input:DockerPushInput', [*CONNECTION, FALLBACK],
                     'the same, pushed by the daemon to a temporary registry within occystrap',
-                    instead='give docker:// as destination'),
+                    instead='give docker:// as destination', many=True),
     ]
 
 

@@ -11,7 +11,7 @@ from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import get_manifest, present_digest
 from occystrap_registry.distribution.referrers import referring_to
 from occystrap_registry.distribution.repository import RepositoryStore
-from occystrap_registry.distribution.selection import matching, not_excluded
+from occystrap_registry.distribution.selection import matching
 from occystrap_registry.transport.address import parse_address
 
 
@@ -22,7 +22,7 @@ class RegistryInput(ImageInput):
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self._address = parse_address(location, settings, patterns=True)
-        self._excluded = Excluded.parse(location.options.get('exclude') or '')
+        self._excluded: Excluded = location.options.get('exclude') or Excluded()
         super().__init__(location.with_path(str(self._address.reference)), settings)
         self._client = RegistryClient(self._address, settings)
         self._referrers = bool(location.options.get('referrers'))
@@ -31,11 +31,11 @@ class RegistryInput(ImageInput):
         self._lock = threading.Lock()
 
     def references(self) -> Iterable[Reference]:
-        """Return the image, or all that match a pattern and are not excluded; raises ImageNotFound, ServiceError."""
+        """Return the image, or all that match a pattern; raises ImageNotFound, ServiceError."""
         requested = self._address.reference
         if has_glob(requested.repository + requested.tag):
             return matching(self._client, requested, self._excluded)
-        return not_excluded(requested, self._excluded)
+        return [requested]
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image after reading manifest and config; from an index, the requested platforms."""

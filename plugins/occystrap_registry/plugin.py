@@ -23,7 +23,6 @@ _IMAGES = [
                             '(default: --platform)'),
     Option('referrers', OptionType.BOOLEAN, False,
            'copy the referrers of the image too: signatures, SBOMs, attestations'),
-    Option('exclude', help='images to skip: comma-separated patterns for repositories, repository:tag or :tag'),
     *CONNECTION,
 ]
 
@@ -34,7 +33,7 @@ def register_inputs() -> Iterable[InputScheme]:
     return [
         InputScheme('registry', 'occystrap_registry.input:RegistryInput', _IMAGES,
                     'an image in a registry: registry://host[:port]/repository[:tag][@digest], or all that match a '
-                    'pattern: registry://host/team/*:v1.*'),
+                    'pattern: registry://host/team/*:v1.*', many=True),
         InputScheme('quay', 'occystrap_registry.quay.input:QuayInput', [
             Option('since', help='only tags created or moved since this date, such as 2024-01-31'),
             Option('token', help='OAuth token for the API of Quay; visible in ps, so prefer OCCYSTRAP_QUAY_TOKEN (the '
@@ -42,7 +41,7 @@ def register_inputs() -> Iterable[InputScheme]:
             Option('host', default='quay.io', help='host of the Quay registry'),
             *_IMAGES,
         ], 'images of an organisation on Quay: quay://organisation/repository:tag, repository and tag may be patterns',
-            instead='push to registry://quay.io/ORGANISATION/REPOSITORY:TAG'),
+            instead='push to registry://quay.io/ORGANISATION/REPOSITORY:TAG', many=True),
     ]
 
 

@@ -27,7 +27,8 @@ def register_inputs() -> Iterable[InputScheme]:
                '--platform)'),
         Option('referrers', OptionType.BOOLEAN, False,
                'include referrers of the image in an OCI archive: signatures, SBOMs, attestations'),
-    ], 'a docker or OCI archive of one or many images, compressed or not, or a pipe of one', recognizes=_is_file)]
+    ], 'a docker or OCI archive of one or many images, compressed or not, or a pipe of one', recognizes=_is_file,
+        many=True)]
 
 
 @hookimpl

@@ -39,6 +39,7 @@ class ImageFacts:
 
     With containerd's store `id` is the digest of a manifest or an index; `in_directories` is true for other stores
     only. With containerd's, `manifest` may be known, and `blobs`: the layers' diff_ids by the digests of their blobs.
+    `created` is a time in ISO 8601, or empty.
     """
 
     id: Digest
@@ -49,6 +50,7 @@ class ImageFacts:
     in_directories: bool = False
     manifest: Digest | None = None
     blobs: Mapping[Digest, Digest] | None = field(default=None, compare=False)
+    created: str = field(default='', compare=False)
 
     @property
     def root(self) -> Digest:
@@ -212,7 +214,8 @@ def _facts(document: dict[str, Any], name: str) -> ImageFacts:
     layers = (document.get('RootFS') or {}).get('Layers') or []
     return ImageFacts(Digest(required_field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
                       tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),
-                      _platform(document), bool((document.get('GraphDriver') or {}).get('Data')))
+                      _platform(document), bool((document.get('GraphDriver') or {}).get('Data')),
+                      created=str(document.get('Created') or ''))
 
 
 def _platform(document: dict[str, Any]) -> Platform | None:

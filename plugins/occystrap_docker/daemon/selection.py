@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from occystrap_core import ImageNotFound
-from occystrap_core.oci import Excluded, Reference, available_names, compile_pattern, sort_references, split_pattern
+from occystrap_core.oci import Reference, compile_pattern, nearest_names, sort_references, split_pattern
 
 if TYPE_CHECKING:
     from occystrap_docker.daemon.daemon import Daemon
@@ -44,23 +44,22 @@ def spellings(repository: str) -> Iterator[str]:
         yield f'docker.io/{repository}'
 
 
-def matching(daemon: 'Daemon', pattern: NamePattern, excluded: Excluded) -> list[Reference]:
+def matching(daemon: 'Daemon', pattern: NamePattern) -> list[Reference]:
     """Return the images that match a pattern, by repository and tag in natural order.
 
     Raises ImageNotFound, with examples of existing names, when none matches, ServiceError.
     """
     named = [each for each in daemon.images() if each.tag]
     found = [Reference.parse(each.name) for each in named if pattern.matches(each.repository, each.tag)]
-    selected = [reference for reference in found if reference not in excluded]
-    if not selected:
+    if not found:
         error = nothing_matches(pattern.text, str(daemon.address), [each.name for each in named])
         if not (split_pattern(pattern.text) or (None, ''))[1]:
             error.add_note('no tag was given, so latest was looked for: :* matches every tag')
         raise error
-    return sort_references(selected)
+    return sort_references(found)
 
 
 def nothing_matches(pattern: str, address: str, names: list[str]) -> ImageNotFound:
     """Return the error for a pattern without a match, with examples of existing names."""
-    there = available_names('images', names)
-    return ImageNotFound(f'docker://{pattern}: no image of the daemon at {address} matches; {there}')
+    there = nearest_names(pattern, names, 'images')
+    return ImageNotFound.of_pattern(f'docker://{pattern}: no image of the daemon at {address} matches; {there}')

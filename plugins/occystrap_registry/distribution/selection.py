@@ -1,7 +1,6 @@
 """Matching images with a pattern: the repositories of the catalog, and the tags of each."""
-
 from occystrap_core import ImageNotFound
-from occystrap_core.oci import Excluded, Reference, available_names, compile_pattern, has_glob, sort_references
+from occystrap_core.oci import Excluded, Reference, compile_pattern, has_glob, nearest_names, sort_references
 from occystrap_registry.distribution.catalog import list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 
@@ -11,7 +10,8 @@ _OF_EACH = 5
 def matching(client: RegistryClient, requested: Reference, excluded: Excluded) -> list[Reference]:
     """Return the images that match `requested`, a pattern in repository or tag, in natural order.
 
-    Raises ImageNotFound, with examples of existing names, when none matches, ServiceError.
+    Repositories that are `excluded` as a whole are not looked at. Raises ImageNotFound, with examples of existing
+    names, when none matches, ServiceError.
     """
     pattern = compile_pattern(requested.tag)
     repositories = _repositories(client, requested, excluded)
@@ -19,22 +19,15 @@ def matching(client: RegistryClient, requested: Reference, excluded: Excluded) -
     def search(repository: str) -> tuple[list[Reference], list[str]]:
         tags = _tags(client, repository, named=repository == requested.repository)
         found = [requested._replace(repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
-        return [each for each in found if each not in excluded], tags if len(repositories) == 1 else tags[:_OF_EACH]
+        return found, tags if len(repositories) == 1 else tags[:_OF_EACH]
 
     results = client.settings.in_parallel(search, repositories, helping=True)
     matched = [reference for found, _ in results for reference in found]
     if not matched:
         tags = list(dict.fromkeys(tag for _, tags in results for tag in tags))
         where = f' in the {len(repositories)} repositories that match' if len(repositories) > 1 else ''
-        raise ImageNotFound(f'{requested}: no tag matches{where}; {available_names("tags", tags)}')
+        raise ImageNotFound.of_pattern(f'{requested}: no tag matches{where}; {nearest_names(requested.tag, tags)}')
     return sort_references(matched)
-
-
-def not_excluded(reference: Reference, excluded: Excluded) -> list[Reference]:
-    """Return the one named image, as a list; raises ImageNotFound when it is excluded."""
-    if reference in excluded:
-        raise ImageNotFound(f'{reference} is excluded: change exclude= to copy it')
-    return [reference]
 
 
 def _repositories(client: RegistryClient, requested: Reference, excluded: Excluded) -> list[str]:
@@ -44,8 +37,8 @@ def _repositories(client: RegistryClient, requested: Reference, excluded: Exclud
     catalog = list(list_repositories(client))
     found = [name for name in catalog if pattern.fullmatch(name) and not excluded.has_repository(name)]
     if not found:
-        raise ImageNotFound(f'{requested}: no repository in the catalog matches; '
-                            f'{available_names("repositories", catalog)}')
+        raise ImageNotFound.of_pattern(f'{requested}: no repository in the catalog matches; '
+                                       f'{nearest_names(requested.repository, catalog, "repositories")}')
     return found
 
 

@@ -8,10 +8,9 @@ from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, Location, Place, ServiceError, Settings, UsageError,
 )
 from occystrap_core.oci import (
-    Excluded, Reference, available_names, compile_pattern, first_names, has_glob, sort_references,
+    Excluded, Reference, compile_pattern, first_names, has_glob, nearest_names, sort_references,
 )
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.selection import not_excluded
 from occystrap_registry.input import RegistryInput
 from occystrap_registry.quay.api import Named, QuayApi
 from occystrap_registry.transport.address import Address, parse_address
@@ -28,7 +27,7 @@ class QuayInput(ImageInput):
     def __init__(self, location: Location, settings: Settings) -> None:
         host = location.options.get('host') or HOST
         self._since = _since(location.options.get('since'))
-        self._excluded = Excluded.parse(location.options.get('exclude') or '')
+        self._excluded: Excluded = location.options.get('exclude') or Excluded()
         images = Location('registry', f'{host}/{location.path}', _without(location.options), _without(location.given))
         self._address = _address(images, settings, location)
         super().__init__(images.with_path(str(self._address.reference)), settings)
@@ -37,16 +36,16 @@ class QuayInput(ImageInput):
         self._api = QuayApi(self._client, _token(location.options.get('token')))
 
     def references(self) -> Iterable[Reference]:
-        """Return the images that match, are new enough and not excluded; raises ImageNotFound, ServiceError."""
+        """Return the images that match and are new enough; raises ImageNotFound, ServiceError."""
         requested = self._address.reference
         if not self._since and not has_glob(requested.repository + requested.tag):
-            return not_excluded(requested, self._excluded)
+            return [requested]
         repositories = self._repositories(requested)
         found = self.settings.in_parallel(self._tagged, repositories, helping=True)
         matched = [reference for references in found for reference in references]
         if not matched:
             newer = f' and is newer than {self._since:%Y-%m-%d %H:%M} UTC' if self._since else ''
-            raise ImageNotFound(f'{requested}: no tag matches{newer} in {first_names(repositories)}')
+            raise ImageNotFound.of_pattern(f'{requested}: no tag matches{newer} in {first_names(repositories)}')
         return sort_references(matched)
 
     def open(self, reference: Reference) -> Image | ImageIndex:
@@ -71,8 +70,8 @@ class QuayInput(ImageInput):
         found = [each.name for each in listed if pattern.fullmatch(each.name) and self._may_be_new(each)
                  and not self._excluded.has_repository(each.name)]
         if not found:
-            what = available_names('repositories', [each.name for each in listed])
-            raise ImageNotFound(f'{requested}: no repository of {organisation} matches; {what}')
+            what = nearest_names(requested.repository, [each.name for each in listed], 'repositories')
+            raise ImageNotFound.of_pattern(f'{requested}: no repository of {organisation} matches; {what}')
         return found
 
     def _tagged(self, repository: str) -> list[Reference]:

@@ -26,10 +26,17 @@ def test_uris(text: str, parts: tuple[str, str, dict[str, str]]) -> None:
 
 
 @pytest.mark.parametrize('text', ['', 'a.tar', 'tar:', 'tar:/a', '://a', '1tar://a', 'tar://', 'tar://?a=b',
-                                  'tar://a%00', 'tar://a?x=1&x=2'])
+                                  'tar://a%00'])
 def test_what_is_no_uri(text: str) -> None:
     with pytest.raises(UsageError):
         parse_uri(text)
+
+
+def test_an_option_is_given_once_unless_it_is_a_list() -> None:
+    options = [Option('x'), Option('skip', OptionType('patterns', lambda text: text.split(','), repeatable=True))]
+    assert Location.parse('tar://a?skip=b&x=1&skip=c,d', options).options == {'x': '1', 'skip': ['b', 'c', 'd']}
+    with pytest.raises(UsageError, match='gives an option twice'):
+        Location.parse('tar://a?x=1&x=canary', options)
 
 
 @pytest.mark.parametrize('text', ['registry://user:canary@host/r', 'registry://host/r?password=canary',

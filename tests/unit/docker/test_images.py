@@ -8,7 +8,8 @@ from click.testing import CliRunner, Result
 
 from occystrap_core import ImageNotFound, Location, OccystrapError, ServiceError, ServiceUnavailable, UsageError
 from occystrap_core.cli.group import occystrap
-from occystrap_core.oci import Digest
+from occystrap_core.oci import Digest, Excluded
+from occystrap_core.pipeline.selection import select
 from occystrap_docker.daemon.image_list import listed
 from occystrap_docker.daemon.selection import NamePattern, spellings
 from occystrap_docker.input import DockerInput
@@ -47,8 +48,9 @@ def names(daemon: FakeDaemon, pattern: str = '') -> list[str]:
 
 def matched(daemon: FakeDaemon, pattern: str, exclude: str | None = None) -> list[str]:
     """The images that a source names."""
-    options = {'socket': str(daemon.socket), 'exclude': exclude}
-    return [str(each) for each in DockerInput(Location('docker', pattern, options, {}), SETTINGS).references()]
+    options = {'socket': str(daemon.socket), 'exclude': Excluded.parse(exclude or '')}
+    where = Location('docker', pattern, options, {'exclude': exclude} if exclude else {})
+    return [str(each) for each in select(DockerInput(where, SETTINGS), where).references]
 
 
 def test_all_there_is_in_the_order_that_people_count(full: FakeDaemon) -> None:
@@ -137,7 +139,8 @@ def test_that_latest_was_meant_is_said(full: FakeDaemon) -> None:
 
 @pytest.mark.parametrize(('pattern', 'exclude'), [('team/*:v2', None), ('team/app', 'team/*'), ('*:12', 'deb*')])
 def test_nothing_that_matches_is_an_error(pattern: str, exclude: str | None, full: FakeDaemon) -> None:
-    with pytest.raises(ImageNotFound, match='no image of the daemon at unix://.*there is: debian:12|is excluded'):
+    words = 'no image of the daemon at unix://.*there is: .*debian:12|is excluded|none of .* is selected by exclude='
+    with pytest.raises(ImageNotFound, match=words):
         matched(full, pattern, exclude)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from occystrap_core import AccessDenied, ImageNotFound, ServiceError, Settings, UsageError
+from occystrap_core.pipeline.selection import select
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.quay.input import QuayInput
@@ -70,7 +71,7 @@ def found(server: Scripted, path: str, settings: Settings, options: str = '') ->
     """Return the references that a URI means, without their host."""
     images = opened(server, path, settings, options)
     try:
-        return [str(each).removeprefix(f'{server.host}/') for each in images.references()]
+        return [str(each).removeprefix(f'{server.host}/') for each in select(images, images.location).references]
     finally:
         images.close()
 

@@ -1,0 +1,31 @@
+"""Options that every source of many images has: which of the names that it lists are taken. The core applies them."""
+from occystrap_core.api.options import Option, OptionType
+from occystrap_core.api.uri import Location
+from occystrap_core.oci.patterns import Excluded
+from occystrap_core.oci.versions import VersionRange
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:9])):
+        raise ValueError('a number of images, at least 1, is expected')
+    return int(text)
+
+
+SELECTION = (
+    Option('exclude', OptionType('patterns', Excluded.parse, repeatable=True), None,
+           'images to skip: patterns for repositories, repository:tag or :tag, with commas between'),
+    Option('regex', OptionType.STRING, None, 'only tags that this regular expression matches as a whole'),
+    Option('semver', OptionType('versions', VersionRange.parse), None,
+           "only tags that are versions in this range, such as '>=1.2 <2', '^1.4' or '1.x || 3.x'"),
+    Option('newest', OptionType('number', _count), None, 'only so many of each repository, the newest'),
+    Option('order', OptionType.choice('version', 'created'), 'version',
+           'what newest= goes by: the version in the tag, or the time at which the image was made, for which the '
+           'metadata of each is read'),
+)
+
+
+def without_selection(location: Location) -> Location:
+    """Return a location without these options, which say nothing about a single image."""
+    names = {each.name: each.default for each in SELECTION}
+    return location._replace(options={name: names.get(name, value) for name, value in location.options.items()},
+                             given={name: text for name, text in location.given.items() if name not in names})

@@ -1,0 +1,157 @@
+"""Selecting some of the images that a source names: by exclusion, expression, version, and age."""
+import re
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.api.selection_options import SELECTION, without_selection
+from occystrap_core.api.uri import Location
+from occystrap_core.errors import ImageNotFound, UsageError
+from occystrap_core.oci.patterns import first_names, has_glob, natural_key
+from occystrap_core.oci.reference import Reference, split_tag
+from occystrap_core.oci.referrers import is_referrer_tag
+from occystrap_core.oci.versions import Version
+from occystrap_core.terminal import print_message
+
+_SHOWN = 5
+_FLAGS = re.compile(r'\(\?[aimsx]+\)')
+_WILD = re.compile(r'[*?\[\]]')
+_REFERRERS = re.compile('sha(?:256|512)-')
+
+
+class Selected(NamedTuple):
+    """The images of a source that are taken, in its order, and lines for the user about what is left out unasked."""
+
+    references: Sequence[Reference]
+    notes: Sequence[str] = ()
+
+
+def select(images: ImageInput, location: Location) -> Selected:
+    """Return the images that a source names and the options of its `location` select.
+
+    Raises as `references` and, for order=created, `open` do; ImageNotFound, with the nearest of what is there, if none
+    is selected; UsageError for an invalid expression.
+    """
+    listed = list(images.references())
+    found, notes = _without_referrers(listed, location)
+    for narrow in (_not_excluded, _matching, _in_range, _newest):
+        found = narrow(found, images, location)
+    if not found:
+        raise _nothing(listed, location)
+    return Selected(found, notes)
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """Print the notes of a selection."""
+    for note in notes:
+        print_message(f'note: {note}')
+
+
+def _without_referrers(listed: Sequence[Reference], location: Location) -> tuple[Sequence[Reference], Sequence[str]]:
+    """Leave out tags that belong to the digest of another image, unless the location names such tags."""
+    if _REFERRERS.search(f'{location.path} {location.options.get("image")}'):
+        return listed, ()
+    found = [each for each in listed if not is_referrer_tag(each.tag)]
+    if not (count := len(listed) - len(found)):
+        return listed, ()
+    what = f'{count} signature and referrers tag{"" if count == 1 else "s"}'
+    if location.options.get('referrers'):
+        return found, [f'{_shown(location)}: {what} not copied as images, but with those that they belong to']
+    how = 'take them along with referrers=true' if 'referrers' in location.options else 'name them to copy them'
+    return found, [f'{_shown(location)}: left out {what}; {how}']
+
+
+def _not_excluded(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
+    excluded = location.options.get('exclude')
+    return [each for each in found if each not in excluded] if excluded else found
+
+
+def _matching(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
+    if not (text := location.options.get('regex')):
+        return found
+    from occystrap_core.search.matcher import Regex  # in a program of its own, since it may take forever
+    flags = _FLAGS.match(text)
+    start = flags.end() if flags else 0
+    try:
+        regex = Regex(rf'{text[:start]}\A(?:{text[start:]})\Z', images.settings)
+    except UsageError:
+        raise UsageError(f'regex={text!r} is no regular expression: escape what it should mean literally') from None
+    fits = regex.which([each.tag.encode() for each in found])
+    return [each for each, fit in zip(found, fits, strict=True) if fit]
+
+
+def _in_range(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
+    versions = location.options.get('semver')
+    return [each for each in found if _version(each, location) in versions] if versions else found
+
+
+def _version(reference: Reference, location: Location) -> Version | None:
+    """Return the version in a tag: all of it but what the pattern has around its first and last wildcard.
+
+    So `*-alpine` and `release-*` are of versions. A beginning with digits is part of a version, as in `v1.*`.
+    """
+    text, pattern = reference.tag, split_tag(location.options.get('image') or location.path)[2]
+    if has_glob(pattern):
+        first, *_, last = _WILD.split(pattern)
+        first = '' if re.search(r'\d', first) else first
+        last = last if last[:1] in ('-', '_') else ''
+        text = text.removeprefix(first).removesuffix(last) if last else text.removeprefix(first)
+    return Version.parse(text)
+
+
+def _newest(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
+    """Return so many of each repository as `newest=` says, in the order of the source."""
+    if not (count := location.options.get('newest')):
+        return found
+    if location.options.get('order') == 'created':
+        times = dict(zip(found, images.settings.in_parallel(images.created, found), strict=True))
+        if unknown := [each for each in found if times[each] is None]:
+            raise ImageNotFound(f'{unknown[0]} does not say when it was made: exclude it, or use order=version')
+        return _last(found, lambda each: (times[each], natural_key(each.tag)), count)
+    versions = {each: _version(each, location) for each in found}
+    dated = [each for each in found if versions[each]]
+    return _last(dated, lambda each: (versions[each], natural_key(each.tag)), count)
+
+
+def _last(found: Sequence[Reference], key: Callable[[Reference], Any], count: int) -> Sequence[Reference]:
+    taken: set[Reference] = set()
+    for _, group in groupby(sorted(found, key=lambda each: each.name), key=lambda each: each.name):
+        taken.update(sorted(group, key=key)[-count:])
+    return [each for each in found if each in taken]
+
+
+def _shown(location: Location) -> str:
+    return str(without_selection(location)._replace(given={}))
+
+
+def _nothing(listed: Sequence[Reference], location: Location) -> ImageNotFound:
+    """Return the error for a selection of nothing: what was asked for, and what is there."""
+    if not has_glob(location.path) and len(listed) == 1 and listed[0] in (location.options.get('exclude') or ()):
+        return ImageNotFound.of_pattern(f'{listed[0]} is excluded: change exclude= to copy it')
+    given = {each.name: location.given[each.name] for each in SELECTION if each.name in location.given}
+    wanted = ' '.join(f'{name}={text!r}' for name, text in given.items())
+    there = [each for each in listed if not is_referrer_tag(each.tag)]
+    if not there:
+        return ImageNotFound.of_pattern(f'{_shown(location)}: all {len(listed)} tags are signatures or lists of '
+                                        'referrers, which go along with their images (referrers=true)')
+    if not any(_version(each, location) for each in there) and {'semver', 'newest'} & given.keys():
+        wanted += ', and none is a version'
+    return ImageNotFound.of_pattern(f'{_shown(location)}: none of {len(there)} images is selected by {wanted}; '
+                                    f'{_nearest(there, location)}')
+
+
+def _nearest(there: Sequence[Reference], location: Location) -> str:
+    """Return what is there: the newest versions first, or else the first in natural order."""
+    versions = {each: _version(each, location) for each in there}
+    dated = sorted((each for each in there if versions[each]), key=lambda each: versions[each] or Version(()))
+    if not dated or not location.options.get('semver'):
+        return f'there is: {first_names([_tag(each, there) for each in there])}'
+    shown = ', '.join(_tag(each, there) for each in dated[-_SHOWN:][::-1])
+    more = len(there) - min(len(dated), _SHOWN)
+    return f'the newest are: {shown}' + (f' and {more} more' if more else '')
+
+
+def _tag(reference: Reference, there: Sequence[Reference]) -> str:
+    """Return the tag alone where all are of one repository."""
+    return reference.tag if reference.tag and len({each.name for each in there}) == 1 else str(reference)
