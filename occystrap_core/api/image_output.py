@@ -107,6 +107,15 @@ class WrittenImage(NamedTuple):
     form: LayerForm = LayerForm.TAR
     merged: bool = False
 
+    @classmethod
+    def present(cls, image: Image, source: str, place: str) -> 'WrittenImage':
+        """Return an image that a destination holds already, opened there, its blobs found by their digests alone."""
+        layers = [PlacedLayer(layer.index, layer.diff_id, layer.descriptor, str(layer.descriptor.digest),
+                              layer.descriptor.digest, layer.descriptor.size, Evidence.DESCRIPTOR)
+                  for layer in image.layers if layer.descriptor and layer.diff_id]
+        digest = image.manifest.digest if image.manifest else None
+        return cls(image.reference, source, image.manifest, image.config, layers, place, digest, LayerForm.STORED)
+
     def without_layers(self) -> 'WrittenImage':
         """Return this image for a receipt that expects no layers, because one tree covers all of them."""
         return self._replace(layers=(), merged=True)
@@ -174,15 +183,17 @@ class ImageOutput(ABC):
     """Writes one image to one location.
 
     The scheme's factory is called once for each image of a run, on the main thread, before any image is opened. It must
-    not write, connect or open anything: if the image is already at the destination or its source fails, no other method
-    is called. It raises UsageError for an impossible location. `place` is called next, on the same thread.
+    not write, connect or open anything. It raises UsageError for an impossible location. `place` is called next, on the
+    same thread.
 
-    On a thread of the image follow `prepare`, once; `has_layer`, `adopt_layer` and `write_layer` for each layer,
-    several layers in parallel, on the run's worker threads (Settings.jobs); and `finalize`, once. After an error or a
-    signal in any of these, `abort` is called instead of the rest. Each image has an output of its own, several of which
-    work in parallel (Settings.images). A writer starts no threads for layers, shows no progress, compresses nothing and
-    changes no config. Nothing it writes may be visible at its final name before it is complete and, if `settings.sync`
-    is true, on the device: it flushes files (fsync) before renaming them, and then the directory with the new name.
+    On a thread of the image `kept_receipt`, `present_digest` and `present_receipt` may be called, to find out whether
+    the image is already at the destination. If it is, or its source fails, no other method is called. Else follow
+    `prepare`, once; `has_layer`, `adopt_layer` and `write_layer` for each layer, several layers in parallel, on the
+    run's worker threads (Settings.jobs); and `finalize`, once. After an error or a signal in any of these, `abort` is
+    called instead of the rest. Each image has an output of its own, several of which work in parallel
+    (Settings.images). A writer starts no threads for layers, shows no progress, compresses nothing and changes no
+    config. Nothing it writes may be visible at its final name before it is complete and, if `settings.sync` is true, on
+    the device: it flushes files (fsync) before renaming them, and then the directory with the new name.
 
     Only `write_layer` and `finalize` must be defined; a writer that makes anything temporary must define `abort`.
     `__init__` sets `self.location` and `self.settings`.
@@ -237,6 +248,28 @@ class ImageOutput(ABC):
         """
         return Place('', f'{self.location.scheme}://{os.path.realpath(self.location.path)}#'
                      f'{reference.with_default_tag()}')
+
+    def kept_receipt(self, reference: Reference) -> Receipt | None:
+        """Return the receipt that the destination keeps of the image with this name, None if there is no readable one.
+
+        Whether it still holds is found out by verifying it.
+        """
+        return None
+
+    def present_digest(self, reference: Reference) -> Digest | None:
+        """Return the digest of the manifest or index that the destination has under the image's name, read there.
+
+        For destinations that keep no receipts, but whole indexes under the digests that they have at a source. None if
+        there is nothing, or if another form was asked for than the source may have. Raises ServiceError.
+        """
+        return None
+
+    def present_receipt(self, reference: Reference, source: str) -> Receipt:
+        """Return a receipt of what `present_digest` has found, from its documents alone; `source` is the receipt's.
+
+        Raises InvalidImage, ImageNotFound, ServiceError.
+        """
+        raise PluginError(f'{type(self).__name__} has present_digest(), but no present_receipt()')
 
     def prepare(self, image: Image) -> None:
         """Check, before anything is read, whether the image can be written here; raises OutputError if not."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'Destinations', filters: Sequence[str],
-              shared: Common, unchanged: 'Callable[[ImageTask], bool] | None' = None) -> int:
+              shared: Common, unchanged: 'Callable[[ImageTask], bool]') -> int:
     """Show what a run would do, which leaves `unchanged` images; return the exit code, 1 if something would fail."""
     from occystrap_core.pipeline.dry_run import plan_copies  # late, as few runs need it
     found = plan_copies(plugins, settings, source, destination, filters, unchanged)

@@ -67,9 +67,9 @@ def verify_level(given: str | None) -> VerifyLevel:
               'unpacked files that were changed since they were written.')
 @click.option('--resume', type=click.Path(dir_okay=False), metavar='FILE',
               help='Skip images that, by this receipt file of an earlier run, are still there, and still what the '
-              'source has.')
+              'source has; without it only a destination that keeps receipts or manifests can tell.')
 @click.option('--refresh/--no-refresh', default=True,
-              help='With --resume: ask the source what each name means now, or skip that.')
+              help='Ask the source what each name means now, or believe the receipts without asking.')
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
               help='File that keeps the results of filters and compression for later runs.')
@@ -138,13 +138,11 @@ def _earlier(options: dict[str, Any]) -> 'EarlierRun':
     return EarlierRun(() if first else read_receipts(path, cut=True))
 
 
-def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) -> 'Callable[[ImageTask], bool] | None':
-    """Return what tells whether --resume leaves an image as it is."""
-    if not options['resume']:
-        return None
-    from occystrap_core.pipeline.earlier_run import found_before
+def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) -> 'Callable[[ImageTask], bool]':
+    """Return what tells whether an image would be left as it is."""
+    from occystrap_core.pipeline.earlier_run import FoundBefore
     earlier = _earlier(options)
-    return lambda task: found_before(plugins, task, earlier, options['refresh'], level) is not None
+    return lambda task: FoundBefore(plugins, task, earlier, options['refresh'], level).find() is not None
 
 
 def _show_stopped(report: 'RunReport', error: BaseException, shared: Common) -> None:

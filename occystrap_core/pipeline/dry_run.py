@@ -36,7 +36,7 @@ class PlannedCopy:
     failure: str = ''
     notes: list[str] = field(default_factory=list)
     unchanged: bool = False
-    """Whether --resume would leave it as it is."""
+    """Whether it would be left as it is."""
     left_out: bool = False
     """Whether it is an artifact of a pattern that the destination cannot hold; it is then counted only."""
 
@@ -57,7 +57,8 @@ class PlannedCopy:
 
 
 def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: Destinations,
-                filters: Sequence[str], unchanged: Callable[[ImageTask], bool] | None = None) -> list[PlannedCopy]:
+                filters: Sequence[str], unchanged: Callable[[ImageTask], bool] = lambda task: False,
+                ) -> list[PlannedCopy]:
     """Return what copying `source` to `destination` would do; raises UsageError for an impossible request.
 
     `unchanged` returns whether an image would be left as it is.
@@ -78,9 +79,9 @@ def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: 
 
 
 def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy,
-          unchanged: Callable[[ImageTask], bool] | None) -> None:
+          unchanged: Callable[[ImageTask], bool]) -> None:
     try:
-        if unchanged and unchanged(task):
+        if unchanged(task):
             foreseen.unchanged = True
             return
         output = task.output.taken()

@@ -1,14 +1,21 @@
-"""What an earlier run proved: the receipts by which `--resume` leaves out images."""
+"""What earlier runs proved: receipts of a file or of the destination, by which a run leaves out images."""
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from occystrap_core.api.uri import Location
+from occystrap_core.errors import ImageNotFound, InvalidImage
+from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.tasks import WHOLE, ImageTask
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.receipt import Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
+
+KEPT = RecordedVerdict(Outcome.VERIFIED.value, VerifyLevel.NONE.value, '')
+"""For a receipt that a destination keeps: it was written before verification, which follows wherever it is used."""
 
 
 class EarlierRun:
@@ -39,22 +46,68 @@ class EarlierRun:
         return receipt.verdict is not None and receipt.verdict.outcome == Outcome.VERIFIED.value
 
 
-def found_before(plugins: Plugins, task: ImageTask, earlier: EarlierRun, refresh: bool, level: VerifyLevel,
-                 ) -> tuple[Receipt, Verdict] | None:
-    """Return the receipt of an earlier run that still holds, and its verdict; raises as opening the image does."""
-    receipt = earlier.find(task.recorded, task.output.location)
-    if receipt is None or (refresh and not _is_current(task, receipt)):
-        return None
-    level = VerifyLevel.FAST if level is VerifyLevel.NONE else level
-    verdict = verify_receipt(plugins, receipt, level, task.settings.settled())
-    return (receipt, verdict) if verdict.outcome is Outcome.VERIFIED else None
+@dataclass
+class FoundBefore:
+    """Finds out whether an image is at its destination already, and still what the source has.
 
-
-def _is_current(task: ImageTask, receipt: Receipt) -> bool:
-    """Return whether the image of a receipt is the one that the source has now; raises as opening it does.
-
-    An image that only reading can tell is not, and neither is one with referrers, which may have become more.
+    With `refresh` the source is asked, at most once; else what was proved is believed whatever the source has now.
     """
-    if task.images.location.options.get('referrers'):
-        return False
-    return task.images.present_digest(task.reference) in (receipt.source_digest or receipt.image_id, receipt.image_id)
+
+    plugins: Plugins
+    task: ImageTask
+    earlier: EarlierRun
+    refresh: bool
+    level: VerifyLevel
+
+    def find(self) -> tuple[Receipt, Verdict] | None:
+        """Return the receipt that holds, and its verdict, which is verified; raises as opening the image does.
+
+        A receipt of the file has precedence; else the destination's own, or what it has under the name now, counts.
+        """
+        task = self.task
+        receipt = self.earlier.find(task.recorded, task.output.location)
+        if receipt is None or not self._is_current(receipt):
+            receipt = self._of_destination()
+        if receipt is None:
+            return None
+        level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
+        verdict = verify_receipt(self.plugins, receipt, level, task.settings.settled())
+        return (receipt, verdict) if verdict.outcome is Outcome.VERIFIED else None
+
+    def _of_destination(self) -> Receipt | None:
+        """Return the receipt that the destination gives for the image; None where a filter must see it again."""
+        if self.task.recipe is None or self._has_referrers:
+            return None
+        output, reference = self.task.output.made(), self.task.reference
+        if kept := output.kept_receipt(reference):
+            here = replace(kept, verdict=KEPT, place=str(self.task.place))
+            found = EarlierRun([here]).find(self.task.recorded, output.location)
+            return found if found and self._is_current(found) else None
+        if not self.refresh or not self.task.is_as_named:
+            return None
+        there = output.present_digest(reference)
+        if there is None or there != self._present_digest:
+            return None
+        try:
+            return output.present_receipt(reference, self.task.recorded)
+        except (ImageNotFound, InvalidImage):  # what it names is not there, or is damaged: copying mends that
+            return None
+
+    def _is_current(self, receipt: Receipt) -> bool:
+        """Return whether the image of a receipt is the one that the source has now; raises as opening it does.
+
+        An image that only reading can tell is not, and neither is one with referrers, which may have become more.
+        """
+        if not self.refresh:
+            return True
+        if self._has_referrers:
+            return False
+        return self._present_digest in (receipt.source_digest or receipt.image_id, receipt.image_id)
+
+    @property
+    def _has_referrers(self) -> bool:
+        return bool(self.task.images.location.options.get('referrers'))
+
+    @cached_property
+    def _present_digest(self) -> Digest | None:
+        return self.task.images.present_digest(self.task.reference)

@@ -8,20 +8,17 @@ from typing import Any, NamedTuple
 from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.uri import WrittenUri
 from occystrap_core.daemon_threads import DaemonThreads, completed
-from occystrap_core.errors import Cancelled, ImageNotFound
+from occystrap_core.errors import Cancelled, ImageNotFound, InvalidImage
 from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.earlier_run import EarlierRun
+from occystrap_core.pipeline.earlier_run import KEPT, EarlierRun
 from occystrap_core.pipeline.report import failure_text
 from occystrap_core.pipeline.selection import print_notes
 from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
-from occystrap_core.verification.receipt import Receipt, RecordedVerdict
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome, problems
-
-_KEPT = RecordedVerdict(Outcome.VERIFIED.value, VerifyLevel.NONE.value, '')
-"""For a receipt that a destination keeps: it was written before verification, which is done here anyway."""
 
 
 class State(Enum):
@@ -54,7 +51,8 @@ def mirror_status(plugins: Plugins, settings: Settings, source: str, destination
                   receipts: Collection[Receipt]) -> list[MirroredImage]:
     """Return the state of every image that `source` names, and of those that it names no longer.
 
-    `receipts` are those of a file; with none, those that the destination keeps. An image without a proof is missing.
+    `receipts` are those of a file; with none, those that the destination keeps. A registry is asked what it has under
+    each name. An image without a proof is missing.
     Raises UsageError for an impossible request.
     """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
@@ -76,18 +74,42 @@ def _state(plugins: Plugins, task: ImageTask, earlier: EarlierRun) -> MirroredIm
     image = MirroredImage(str(task.reference), task.source, str(task.destination), State.MISSING)
     receipt = earlier.find(task.recorded, task.output.location)
     try:
-        image = image._replace(source_digest=task.images.present_digest(task.reference))
-    except ImageNotFound as error:
-        return image._replace(state=State.EXTRA if receipt else State.MISSING, reason=str(error))
+        try:
+            image = image._replace(source_digest=task.images.present_digest(task.reference))
+        except ImageNotFound as error:
+            is_there = receipt or _present_digest(task)
+            return image._replace(state=State.EXTRA if is_there else State.MISSING, reason=str(error))
+        return _compared(plugins, task, receipt, image) if receipt else _present(plugins, task, image)
     except (Exception, Cancelled) as error:
         task.settings.cancellation.check()
         return image._replace(state=State.UNREACHABLE, reason=failure_text(error, plugins))
-    if receipt is None:
-        return image._replace(reason='no receipt proves that it was copied')
+
+
+def _compared(plugins: Plugins, task: ImageTask, receipt: Receipt, image: MirroredImage) -> MirroredImage:
+    """Return the image after comparing its receipt with the source, and with the destination if it is current."""
     image = image._replace(copied_digest=receipt.source_digest or receipt.image_id, destination=receipt.destination)
     if image.source_digest not in (image.copied_digest, receipt.image_id):
         return image._replace(state=State.STALE, reason=f'the source has {image.source_digest or "no digest"} now')
     return _proved(plugins, task, receipt, image)
+
+
+def _present(plugins: Plugins, task: ImageTask, image: MirroredImage) -> MirroredImage:
+    """Return the image after comparing the source with what a destination without receipts has now."""
+    there = _present_digest(task)
+    if there is None:
+        return image._replace(reason='no receipt proves that it was copied')
+    if there != image.source_digest:
+        return image._replace(state=State.STALE, copied_digest=there,
+                              reason=f'the source has {image.source_digest or "no digest"} now')
+    try:
+        receipt = task.output.made().present_receipt(task.reference, task.recorded)
+    except (ImageNotFound, InvalidImage) as error:
+        return image._replace(copied_digest=there, reason=str(error))
+    return _compared(plugins, task, receipt, image)
+
+
+def _present_digest(task: ImageTask) -> Digest | None:
+    return task.output.made().present_digest(task.reference) if task.is_as_named else None
 
 
 def _proved(plugins: Plugins, task: ImageTask, receipt: Receipt, image: MirroredImage) -> MirroredImage:
@@ -120,6 +142,6 @@ def _kept(plugins: Plugins, tasks: Sequence[ImageTask]) -> list[Receipt]:
     locations = {(task.output.location.scheme, task.output.location.path) for task in tasks}
     for scheme, path in sorted(locations):
         if kept := plugins.find(WriterScheme, scheme).kept_receipts:
-            receipts += (receipt.with_verdict(receipt.verdict or _KEPT)
+            receipts += (receipt.with_verdict(receipt.verdict or KEPT)
                          for receipt in load(kept)(WrittenUri(scheme, path, {})).receipts)
     return receipts

@@ -13,7 +13,7 @@ from occystrap_core.errors import Cancelled, NoImage, OutputError
 from occystrap_core.image.image_index import layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.earlier_run import EarlierRun, found_before
+from occystrap_core.pipeline.earlier_run import EarlierRun, FoundBefore
 from occystrap_core.pipeline.image_copy import Abortion
 from occystrap_core.pipeline.index_copy import ArtifactRefused, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
@@ -40,9 +40,9 @@ _ABORTING = 1.3
 class Run:
     """What one invocation of `process` works with.
 
-    `earlier`: receipts of an earlier run; images they prove are not copied again if, with `refresh`, they are still
-    what the source has. `fail_fast`: begin no image after one has failed. `layer_cache`: the file with results of
-    filters and compression for layers.
+    `earlier`: receipts of an earlier run, besides those that destinations keep; images they prove are not copied again
+    if, with `refresh`, they are still what the source has. `fail_fast`: begin no image after one has failed.
+    `layer_cache`: the file with results of filters and compression for layers.
     """
 
     plugins: Plugins
@@ -238,9 +238,7 @@ class Run:
             report.failure = f'copied, but {error}'
 
     def _is_there(self, task: ImageTask) -> bool:
-        """Return whether an earlier run's receipt for this image still holds; it is then reported as unchanged."""
-        if not self.earlier:
-            return False
+        """Return whether the image is proved to be there, and to be the source's; it is then reported as unchanged."""
         found = self._joint.if_all(task, self._found)
         if found is None:
             return False
@@ -249,13 +247,14 @@ class Run:
         layers = receipt.of_kind('layer')
         task.report.layers, task.report.size = layers_of(receipt), sum(layer.size for layer in layers)
         task.report.done_before, task.report.source_asked = True, self.refresh
+        task.output.release()
         if self.level is not VerifyLevel.NONE:
             task.report.judged(verdict)
         return True
 
     def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
-        """Return the receipt of an earlier run that still holds, and its verdict."""
-        return found_before(self.plugins, task, self.earlier, self.refresh, self.level)
+        """Return the receipt of an image that is there, and its verdict."""
+        return FoundBefore(self.plugins, task, self.earlier, self.refresh, self.level).find()
 
     def _verify(self, task: ImageTask, started: float) -> None:
         assert task.report.receipt

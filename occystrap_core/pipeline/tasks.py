@@ -118,8 +118,16 @@ class ImageTask(NamedTuple):
     @property
     def recorded(self) -> str:
         """The source as receipts have it: with the choice of platforms, also if that is the destination's."""
-        whole = self.settings.whole_index and not (self.settings.platform or self.settings.platforms)
-        return self.source + (WHOLE if whole and self.images.gives_indexes else '')
+        return self.source + (WHOLE if self._is_whole and self.images.gives_indexes else '')
+
+    @property
+    def is_as_named(self) -> bool:
+        """Whether the destination gets what the name means at the source, byte for byte."""
+        return self._is_whole and not self.filters
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.settings.whole_index and not (self.settings.platform or self.settings.platforms)
 
 
 class _Order(NamedTuple):
@@ -165,6 +173,10 @@ class TaskOutput:
         if self._output is None:
             self._output = self._make()
         return self._output
+
+    def release(self) -> None:
+        """Forget the output: nothing will be written."""
+        self._output = None
 
     def taken(self) -> ImageOutput:
         """Return the output to its last user."""

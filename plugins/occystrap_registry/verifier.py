@@ -12,8 +12,10 @@ from occystrap_registry.distribution.blobs import BlobSource, blob_size
 from occystrap_registry.distribution.client import InternalServerError, RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest, get_manifest
 from occystrap_registry.distribution.error_answers import speaks_as_registry
+from occystrap_registry.distribution.fresh_documents import FreshDocument, FreshDocuments
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.referrers import list_referrers
+from occystrap_registry.distribution.seen_blobs import SeenBlobs
 from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.transport.address import parse_address
 from occystrap_registry.transport.answers import Reply
@@ -164,11 +166,20 @@ def _summed_up(findings: Sequence[_Finding]) -> CheckResults:
 
 def _manifest(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """GET the manifest by the name under which it was pushed."""
-    reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
-    _require(client, reply)
-    results.read(expectation, reply.body)
-    if Digest.of(reply.body, expectation.digest.algorithm) == expectation.digest:
-        parse_manifest_or_index(reply.body, reply.headers.get('content-type'))
+    found = _fresh(client, expectation)
+    if found is None:
+        reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
+        _require(client, reply)
+        found = FreshDocument(reply.body, reply.headers.get('content-type', ''))
+    results.read(expectation, found.raw)
+    if Digest.of(found.raw, expectation.digest.algorithm) == expectation.digest:
+        parse_manifest_or_index(found.raw, found.served_as or None)
+
+
+def _fresh(client: RegistryClient, expectation: Expectation) -> FreshDocument | None:
+    """Return the document if it was just read to find the image."""
+    documents = FreshDocuments.of(client.address.host, client.settings)
+    return documents.take(client.address.reference.repository, expectation.locator)
 
 
 def _referrer(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
@@ -189,7 +200,9 @@ def _referrer(client: RegistryClient, expectation: Expectation, results: CheckRe
 
 def _blob_by_head(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """Ask for the blob's length by HEAD, or where that is of no use by GET of one byte."""
-    size = blob_size(client, Descriptor('', expectation.digest, expectation.size))
+    descriptor = Descriptor('', expectation.digest, expectation.size)
+    seen, repository = SeenBlobs.of(client.address.host, client.settings), client.address.reference.repository
+    size = seen.size(repository, expectation.digest, expectation.size, lambda: blob_size(client, descriptor))
     if size is not None:
         results.found(expectation, size=size, evidence=REPORTED)
     else:
@@ -198,6 +211,9 @@ def _blob_by_head(client: RegistryClient, expectation: Expectation, results: Che
 
 def _blob_by_get(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """GET the blob and hash it; a config is reported with its content."""
+    if expectation.kind == 'config' and (found := _fresh(client, expectation)):
+        results.read(expectation, found.raw)
+        return
     descriptor = Descriptor('', expectation.digest, expectation.size)
     with ByteStream(BlobSource(client, descriptor), digest=expectation.digest, size=expectation.size,
                     what='the blob') as stream:

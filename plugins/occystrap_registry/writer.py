@@ -10,6 +10,7 @@ from occystrap_core.oci import Digest, Index, Manifest, ManifestForm, Reference
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.manifest_forms import ManifestForms
 from occystrap_registry.distribution.manifests import attach_referrers, fetch_existing, parsed_or_none
+from occystrap_registry.distribution.present_image import PresentImage, digest_in
 from occystrap_registry.distribution.uploads import Uploads, whole
 from occystrap_registry.transport.address import parse_address
 from occystrap_registry.transport.answers import Reply
@@ -32,12 +33,23 @@ class RegistryOutput(ImageOutput):
         self._forms = ManifestForms(self._client, form, self._address.reference.digest)
         self._uploads = Uploads(self._client)
         self._tagged: Reply | None = None
-        """The answer to the request for the tag before the copy, None if it was not made."""
+        """The answer to the request for the tag, or the digest, before the copy; None if it was not made."""
         self.layer_store = 'registry', self._address.host
 
     def place(self, reference: Reference) -> Place:
         """Return the destination tag, with the canonical name of its host."""
         return self._address.place
+
+    def present_digest(self, reference: Reference) -> Digest | None:
+        """Return the digest of what the tag means now, None if the user asks for another form."""
+        if self._forms.is_requested:
+            return None
+        self._client.connect_once(self._address.push_scope)
+        return digest_in(self._present(), self._present_name)
+
+    def present_receipt(self, reference: Reference, source: str) -> Receipt:
+        """Return a receipt of what the tag means now, after reading its manifests and configs."""
+        return PresentImage(self._client, self.location, source, self._present_name).receipt(self._present())
 
     def prepare(self, image: Image) -> None:
         """Check that the registry answers and allows the push, if it requires a login, and look up the tag."""
@@ -123,9 +135,18 @@ class RegistryOutput(ImageOutput):
             self._uploads.check_access(odd)
 
     def _look_up_tag(self) -> None:
-        if tag := self._address.reference.tag:
-            self._tagged = fetch_existing(self._client, tag)
-            self.require_no_index(parsed_or_none(self._tagged), str(self._address.reference))
+        if self._address.reference.tag:
+            self.require_no_index(parsed_or_none(self._present()), str(self._address.reference))
+
+    def _present(self) -> Reply:
+        if self._tagged is None:
+            self._tagged = fetch_existing(self._client, self._present_name)
+        return self._tagged
+
+    @property
+    def _present_name(self) -> str:
+        """The tag, or without one the digest, of the destination."""
+        return self._address.reference.tag or str(self._address.reference.digest)
 
     def _disconnect(self) -> None:
         self._client.close()

@@ -1,4 +1,4 @@
-"""--resume asks the source what each name means now: nothing that has moved since is called current."""
+"""A run asks the source what each name means now: nothing that has moved since is called unchanged."""
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -99,11 +99,12 @@ def test_a_layout_and_a_directory_are_asked_as_well(host: str, tmp_path: Path) -
     assert manifest_at(host, 'v1', 'other/tool').status_code == 200
 
 
+@pytest.mark.parametrize('asked', ['--refresh', '--no-refresh'])
 @pytest.mark.parametrize(('name', 'platform', 'filters', 'stands'), [
     ('many:v1', 'linux/amd64', '', False), ('many:v1', 'linux/amd64', 'exclude:pattern=/etc/*', False),
     ('many:v1', 'all', '', True), (NAMES[0], 'linux/amd64', '', True)])
-def test_an_old_receipt_stands_for_what_it_proves(name: str, platform: str, filters: str, stands: bool, host: str,
-                                                  tmp_path: Path) -> None:
+def test_an_old_receipt_stands_for_what_it_proves(name: str, platform: str, filters: str, stands: bool, asked: str,
+                                                  host: str, tmp_path: Path) -> None:
     """Earlier versions took one platform where nothing was said, and their receipts say nothing either."""
     put_many(host, Settings())
     (tmp_path / 'list').write_text(f'registry://{host}/{name}\n')
@@ -112,11 +113,10 @@ def test_an_old_receipt_stands_for_what_it_proves(name: str, platform: str, filt
     receipt = Receipt.from_json((tmp_path / 'done').read_text())
     old = replace(receipt, source=receipt.source.replace(f' --platform={platform}', ''))
     (tmp_path / 'done').write_text(old.to_json() + '\n')
-    for asked in ('--refresh', '--no-refresh'):
-        again = run_here('process', f'list://{tmp_path}/list', f'layout://{tmp_path}/mirror', '--resume',
-                         tmp_path / 'done', '-O', 'json', '--replace-index', asked, *more)
-        again.assert_code(0)
-        assert bool(unchanged(again)) is stands
+    again = run_here('process', f'list://{tmp_path}/list', f'layout://{tmp_path}/mirror', '--resume',
+                     tmp_path / 'done', '-O', 'json', '--replace-index', asked, *more)
+    again.assert_code(0)
+    assert bool(unchanged(again)) is stands
 
 
 def test_a_dry_run_tells_what_would_be_left(host: str, tmp_path: Path) -> None:
@@ -126,3 +126,57 @@ def test_a_dry_run_tells_what_would_be_left(host: str, tmp_path: Path) -> None:
     assert [each['unchanged'] for each in planned] == [True, False, True]
     assert night(tmp_path, '--dry-run', '-Otext').out.count('is unchanged, verified') == 2
     assert unchanged(night(tmp_path)) == [NAMES[0], NAMES[2]]
+
+
+PLACES = ['layout://{}/mirror', 'dir://{}/mirror?unique_names=true', 'mounts://{}/mirror',
+          'registry://{host}/copy/{{repository}}:{{tag}}']
+
+
+def plain_night(path: Path, place: str, host: str, *more: str, code: int = 0) -> CommandResult:
+    """Run the mirror once more, without a file of receipts."""
+    result = run_here('process', f'list://{path}/list', place.format(path, host=host), '-O', 'json', *more)
+    return result.assert_code(code)
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_without_a_file_the_destination_tells(place: str, host: str, tmp_path: Path) -> None:
+    name_all(tmp_path, host, [*NAMES, 'many:v1'] if place[0] != 'd' and place[0] != 'm' else NAMES)
+    put_many(host, Settings())
+    assert unchanged(plain_night(tmp_path, place, host)) == []
+    again = plain_night(tmp_path, place, host)
+    assert len(unchanged(again)) == again.json()['counts']['images'] and again.json()['counts']['bytes_moved'] == 0
+    push(host, Settings(), sample_image(NAMES[1], variant='moved'), NAMES[1])
+    moved = plain_night(tmp_path, place, host)
+    assert NAMES[1] not in unchanged(moved) and moved.json()['counts']['changed'] == 1
+    assert plain_night(tmp_path, place, host, '--dry-run', '-Otext').out.count('is unchanged, verified') >= 3
+    assert plain_night(tmp_path, place, host, '--verify=full').json()['counts']['changed'] == 0
+
+
+@pytest.mark.parametrize('place', PLACES[:3])
+def test_what_is_damaged_is_copied_again(place: str, host: str, tmp_path: Path) -> None:
+    plain_night(tmp_path, place, host)
+    victims = [path for path in (tmp_path / 'mirror').rglob('*') if path.is_file() and '.occystrap' not in path.parts
+               and path.stat().st_size > 200]
+    for path in sorted(victims)[:1 if place.startswith('mounts') else 3]:
+        path.unlink()
+    run_here('process', f'list://{tmp_path}/list', place.format(tmp_path, host=host), '--force')
+    assert unchanged(plain_night(tmp_path, place, host)) == NAMES
+
+
+def test_other_filters_platforms_and_forms_are_no_excuse(host: str, tmp_path: Path) -> None:
+    """What is there is what the source has, but not what was asked for."""
+    put_many(host, Settings())
+    name_all(tmp_path, host, ['many:v1'])
+    place = PLACES[-1]
+    for more in ([], ['--filter=exclude:pattern=/etc/*', '--replace-index'], [],
+                 ['--platform=linux/amd64', '--replace-index'], []):
+        assert unchanged(plain_night(tmp_path, place, host, *more)) == [], more
+    assert unchanged(plain_night(tmp_path, place, host)) == ['many:v1']
+    assert unchanged(plain_night(tmp_path, place.replace('{{tag}}', '{{tag}}?format=oci'), host)) == []
+
+
+def test_a_filter_that_reports_sees_every_image(host: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        plain_night(tmp_path, PLACES[0], host, f'--filter=inspect:file={tmp_path}/seen')
+        assert (tmp_path / 'seen').read_text()
+        (tmp_path / 'seen').unlink()

@@ -88,3 +88,13 @@ def test_the_table_has_what_is_not_current_first(host: str, tmp_path: Path) -> N
     assert lines[0].startswith('stale') and 'team/app:v3' in lines[0] and 'the source has sha256:' in lines[0]
     assert len(lines) == 4 and all(line.startswith('current') for line in lines[1:])
     assert result.err == 'Summary: 3/4 current, 1 stale\n'
+
+
+def test_a_registry_needs_no_receipts(host: str, tmp_path: Path) -> None:
+    place = mirror(tmp_path, DESTINATIONS[2], host)
+    assert set(states(status(tmp_path, place, code=0)).values()) == {'current'}
+    push(host, Settings(), sample_image(NAMES[0], variant='moved'), NAMES[0])
+    for lost in ('team/app/manifests/v2', 'copy/team/app/manifests/v3'):
+        httpx.delete(f'http://{host}/v2/{lost}', trust_env=False, verify=False).raise_for_status()
+    assert states(status(tmp_path, place)) == {NAMES[0]: 'stale', NAMES[1]: 'extra', NAMES[2]: 'missing',
+                                               NAMES[3]: 'current'}

@@ -1,5 +1,6 @@
 """How distribution lays its storage directory out: blobs by digest, tags as links."""
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ class RegistryStorage:
     def read_blob(self, digest: str) -> bytes:
         """The blob's bytes; for manifests and configs."""
         return self.blob_path(digest).read_bytes()
+
+    def layers_of(self, repository: str, tag: str) -> list[str]:
+        """The digests of an image's layers, the lowest first."""
+        return [layer['digest'] for layer in json.loads(self.read_blob(self.tag_digest(repository, tag)))['layers']]
 
     def remove_blob(self, digest: str) -> None:
         """Deletes the blob's bytes behind the registry's back; its links stay."""

@@ -20,7 +20,7 @@ def put_tiny_image(
     architecture: str = 'amd64', files: Mapping[str, bytes] | None = None,
 ) -> Descriptor:
     """Pushes the image (without a tag: under its digest only); returns its manifest's descriptor with platform."""
-    tar = _layer(files or {'etc/hello': b'hello from ' + architecture.encode() + b'\n'})
+    tar = layer_tar(files or {'etc/hello': b'hello from ' + architecture.encode() + b'\n'})
     layer = put_blob(registry, repository, gzip.compress(tar, mtime=0), LAYER_TYPE)
     platform = {'os': 'linux', 'architecture': architecture}
     diff_id = f'sha256:{hashlib.sha256(tar).hexdigest()}'
@@ -33,7 +33,8 @@ def put_tiny_image(
             'platform': platform}
 
 
-def _layer(files: Mapping[str, bytes]) -> bytes:
+def layer_tar(files: Mapping[str, bytes]) -> bytes:
+    """Return the tar of a layer with these files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode='w', format=tarfile.PAX_FORMAT) as layer:
         for name, data in files.items():

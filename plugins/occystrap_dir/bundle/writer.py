@@ -17,7 +17,7 @@ from occystrap_dir.extraction.tree_files import read_small
 from occystrap_dir.extraction.unchanged import require_documents, require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.workspace.beneath import Beneath
-from occystrap_dir.workspace.receipts import kept_receipt
+from occystrap_dir.workspace.receipts import kept_receipt, receipt_here
 from occystrap_dir.workspace.workspace import STATE
 
 
@@ -37,6 +37,10 @@ class BundleOutput(ImageOutput):
     def place(self, reference: Reference) -> Place:
         """Return the directory: a bundle has one image."""
         return Place.at(self.location.path)
+
+    def kept_receipt(self, reference: Reference) -> Receipt | None:
+        """Return the receipt of the bundle, whatever its image is called."""
+        return receipt_here(self.location.path, os.path.basename(KEPT))
 
     def prepare(self, image: Image) -> None:
         """Check the destination, and begin a bundle beside it; raises OutputError."""

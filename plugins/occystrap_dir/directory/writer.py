@@ -21,7 +21,7 @@ from occystrap_dir.directory.manifests import SINGLE, build_manifest, layer_name
 from occystrap_dir.directory.orphans import remove_orphans
 from occystrap_dir.workspace.destination import without_rebuilding
 from occystrap_dir.workspace.one_name import WrongKind
-from occystrap_dir.workspace.receipts import kept_receipt, recorded_sizes, with_known_evidence
+from occystrap_dir.workspace.receipts import kept_receipt, receipt_here, recorded_sizes, with_known_evidence
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 
@@ -50,6 +50,16 @@ class DirOutput(ImageOutput):
         if not self._unique:
             return Place.at(self._root)
         return Place.at(self._root, str(named_as(reference)), reference.host)
+
+    def kept_receipt(self, reference: Reference) -> Receipt | None:
+        """Return the receipt of the only image, or of the one that the catalog has under this name."""
+        if not self._unique:
+            return receipt_here(self._root, SINGLE)
+        try:
+            entry = place(read_catalog(self._root), reference, self._root)
+        except (InvalidImage, OSError):
+            return None
+        return receipt_here(self._root, entry.manifest)
 
     def prepare(self, image: Image) -> None:
         """Raise OutputError if the destination is not a directory of this layout, not writable, or not empty."""

@@ -30,9 +30,8 @@ def expected_entry(entry: Entry) -> Expectation:
     return Expectation('entry', name or manifest, Digest.of(content), len(content), covers=(manifest,))
 
 
-def receipt_name(name: str, digest: Digest) -> str:
-    """Return the name of the file for the receipt of an image with this name or, without one, this digest."""
-    stem = name or digest.hex
+def receipt_name(stem: str) -> str:
+    """Return the name of the file for the receipt of an image, from its name or, without one, from its digest."""
     if _PLAIN.fullmatch(stem):
         return f'{stem}.json'
     return f'{re.sub(r"[^A-Za-z0-9._-]", "_", stem)[:150]}~{hashlib.sha256(stem.encode()).hexdigest()[:12]}.json'

@@ -17,6 +17,7 @@ from occystrap_dir.layout.place import with_tag_as_option
 from occystrap_dir.layout.publication import EXPECTED_LAYOUT, expected_entry, publish, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
 from occystrap_dir.workspace.destination import without_rebuilding
+from occystrap_dir.workspace.receipts import receipt_here
 from occystrap_dir.workspace.workspace import Workspace
 
 
@@ -41,6 +42,11 @@ class LayoutOutput(ImageOutput):
     def place(self, reference: Reference) -> Place:
         """Return the layout, with the image's name in index.json; an image without a name replaces no other."""
         return Place.at(self._root, self._name(reference))
+
+    def kept_receipt(self, reference: Reference) -> Receipt | None:
+        """Return the receipt of the image with this name; one without a name is known by its digest alone."""
+        name = self._name(reference)
+        return receipt_here(self._root, receipt_name(name)) if name else None
 
     def prepare(self, image: Image) -> None:
         """Raise OutputError unless the destination is or can become a layout, and has no index of this name."""
@@ -116,7 +122,7 @@ class LayoutOutput(ImageOutput):
         receipt = receipt_of([EXPECTED_LAYOUT, expected_entry(entry)])
         with output_errors(self._root), self._workspace.locked():
             replaces, self.notes = publish(self._workspace, [*self._referrers, entry], receipt,
-                                           receipt_name(name, document.digest), self._rebuild)
+                                           receipt_name(name or document.digest.hex), self._rebuild)
         self._workspace.leave(not replaces, self._sweep)
         self.notes = [*self.notes, *self._workspace.notes]
         return receipt

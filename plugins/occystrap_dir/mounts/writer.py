@@ -25,7 +25,7 @@ from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
 from occystrap_dir.mounts.stack import Stack
 from occystrap_dir.workspace.destination import check_directory, not_replaced, without_rebuilding
 from occystrap_dir.workspace.names import read_document
-from occystrap_dir.workspace.receipts import kept_receipt, recorded_lists
+from occystrap_dir.workspace.receipts import kept_receipt, receipt_here, recorded_lists
 from occystrap_dir.workspace.removal import remove_tree
 from occystrap_dir.workspace.workspace import RECEIPTS, STATE, Workspace, was_left
 
@@ -57,6 +57,10 @@ class MountsOutput(ImageOutput):
     def place(self, reference: Reference) -> Place:
         """Return the directory, with the image's name in mount.json."""
         return Place.at(self._root, _name(reference))
+
+    def kept_receipt(self, reference: Reference) -> Receipt | None:
+        """Return the receipt of the image with this name."""
+        return receipt_here(self._root, kept_name(_name(reference)))
 
     def prepare(self, image: Image) -> None:
         """Check the destination and begin to write, before anything is read; raises OutputError."""

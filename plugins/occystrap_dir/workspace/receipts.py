@@ -24,6 +24,12 @@ def kept_receipt(root: str, manifest: str) -> Receipt | None:
         return None
 
 
+def receipt_here(root: str, manifest: str) -> Receipt | None:
+    """Return the same for a destination that may have been moved since."""
+    receipt = kept_receipt(root, manifest)
+    return receipt.at(root) if receipt else None
+
+
 def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
     """Return a receipt with the stronger evidence of an earlier run, which streamed what a rerun skips."""
     seen = {each for each in (earlier.expectations if earlier else ()) if each.evidence is Evidence.STREAMED}

@@ -32,6 +32,11 @@ class ManifestForms:
         """Notes for the user, and whether annotations were lost."""
 
     @property
+    def is_requested(self) -> bool:
+        """Whether the user requests a form."""
+        return self._requested is not None
+
+    @property
     def notes(self) -> list[str]:
         """What was pushed in another form than it had, and why; a line each."""
         found = [f'{note}; it has no annotations: they are left out' if lost else note

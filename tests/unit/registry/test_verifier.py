@@ -8,6 +8,7 @@ import pytest
 
 from occystrap_core import Cancelled, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import media_types
+from occystrap_core.settings import Shared
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.results import Outcome
 from occystrap_registry.distribution.known_blobs import KnownBlobs
@@ -193,9 +194,9 @@ def test_where_head_is_of_no_use_get_is(head: Say, ranges: bool, scripted: tuple
     assert verify(receipt, settings, FAST).outcome is Outcome.VERIFIED
     smaller = next(iter(blobs))
     server.routes[f'GET {smaller}'] = Say(206, b'x', headers=[('Content-Range', f'bytes 0-0/{blobs[smaller] - 1}')])
-    assert verify(receipt, settings, FAST).outcome is Outcome.FAILED
+    assert verify(receipt, replace(settings, shared=Shared()), FAST).outcome is Outcome.FAILED
     server.routes[f'GET {smaller}'] = Say(404)
-    assert verify(receipt, settings, FAST).outcome is Outcome.FAILED
+    assert verify(receipt, replace(settings, shared=Shared()), FAST).outcome is Outcome.FAILED
 
 
 def test_a_manifest_served_as_something_else(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:

@@ -1,0 +1,88 @@
+"""What a registry has under the name of a destination: its digest, and a receipt made of its documents."""
+from occystrap_core import (
+    Expectation, Image, ImageIndex, IndexReader, InvalidImage, Location, Receipt, WrittenImage, WrittenIndex,
+)
+from occystrap_core.oci import SHA256, Descriptor, Digest, Index, Manifest, PlatformChoice, parse_manifest_or_index
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.fresh_documents import FreshDocument, FreshDocuments
+from occystrap_registry.distribution.repository import RepositoryStore
+from occystrap_registry.transport.answers import Reply
+
+
+def digest_in(reply: Reply, name: str) -> Digest | None:
+    """Return the digest of the manifest in an answer, by the algorithm of `name` if that is a digest; None without
+    one."""
+    if reply.status != 200 or reply.cut:
+        return None
+    return Digest.of(reply.body, Digest(name).algorithm if ':' in name else SHA256)
+
+
+class PresentImage:
+    """Reads an image at the destination and makes its receipt; what it reads need not be read again to verify it."""
+
+    def __init__(self, client: RegistryClient, location: Location, source: str, name: str) -> None:
+        """`source` is for the receipt; `name` is the tag or the digest of the image."""
+        self._client, self._location, self._source, self._name = client, location, source, name
+        self._reference, self._place = client.address.reference, str(client.address.place)
+        self._fresh = FreshDocuments.of(client.address.host, client.settings)
+
+    def receipt(self, tagged: Reply) -> Receipt:
+        """Return the receipt; `tagged` is the registry's answer for the name.
+
+        Raises InvalidImage, ImageNotFound, ServiceError.
+        """
+        served_as, digest = tagged.headers.get('content-type', ''), digest_in(tagged, self._name)
+        if digest is None:
+            raise InvalidImage(f'{self._reference}: no manifest')
+        document = parse_manifest_or_index(tagged.body, served_as, digest.algorithm)
+        reader = IndexReader(_ReadingStore(self._client, self._fresh), self._reference, self._client.settings)
+        with reader.select(document, PlatformChoice()) as opened:
+            receipt = self._receipt(opened, self._name)
+        self._fresh.keep(self._reference.repository, self._name, FreshDocument(tagged.body, served_as))
+        return receipt
+
+    def _receipt(self, content: Image | ImageIndex, name: str) -> Receipt:
+        if isinstance(content, ImageIndex):
+            return self._receipt_of_index(content, name)
+        assert content.manifest
+        config = content.manifest.config
+        documents = [_expected(content.manifest, name),
+                     Expectation('config', config.digest, config.digest, config.size)]
+        return WrittenImage.present(content, self._source, self._place).receipt(
+            self._location, documents, reference=self._reference)
+
+    def _receipt_of_index(self, index: ImageIndex, name: str) -> Receipt:
+        parts = {id(each.content): each.content for each in index.children}
+        receipts = [self._receipt(each, _digest_of(each)) for each in parts.values()]
+        document = index.index
+        written = WrittenIndex(self._reference, self._source, document, receipts, (), self._place, document.digest)
+        return written.receipt(self._location, [_expected(document, name)], reference=self._reference)
+
+
+class _ReadingStore(RepositoryStore):
+    """A repository whose documents are kept for the verifier."""
+
+    def __init__(self, client: RegistryClient, fresh: FreshDocuments) -> None:
+        super().__init__(client)
+        self._fresh, self._repository = fresh, client.address.reference.repository
+
+    def manifest(self, entry: Descriptor) -> Manifest | Index:
+        found = super().manifest(entry)
+        self._fresh.keep(self._repository, str(found.digest), FreshDocument(found.raw, found.served_as or ''))
+        return found
+
+    def document(self, descriptor: Descriptor, what: str) -> bytes:
+        raw = super().document(descriptor, what)
+        self._fresh.keep(self._repository, str(descriptor.digest), FreshDocument(raw))
+        return raw
+
+
+def _digest_of(content: Image | ImageIndex) -> str:
+    document = content.index if isinstance(content, ImageIndex) else content.manifest
+    assert document
+    return str(document.digest)
+
+
+def _expected(document: Manifest | Index, name: str) -> Expectation:
+    kind = 'index' if isinstance(document, Index) else 'manifest'
+    return Expectation(kind, name, document.digest, len(document.raw))

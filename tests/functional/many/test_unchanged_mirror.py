@@ -1,0 +1,83 @@
+"""What a mirror costs in a night in which nothing moved, by the access logs of real registries."""
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require_service
+from tests.functional.many.mirroring import AT_ONCE, counted_before
+from tests.services.command_line import CommandLine
+from tests.services.registry import Registry, plain_registry
+from tests.services.registry_storage import RegistryStorage
+from tests.services.tagged_images import TaggedImages
+
+REPOSITORIES, RELEASES, IMAGES = 10, 18, 200
+"""Ten products of eighteen releases each; `latest` and `stable` are the newest ones once more."""
+BASE = ('system', 'runtime')
+Pair = tuple[Registry, Registry]
+
+
+def put_releases(images: TaggedImages, prefix: str) -> list[str]:
+    """Put the images of all products, and return their names."""
+    names = []
+    for product in range(REPOSITORIES):
+        repository = f'{prefix}team/app-{product}'
+        tags = {f'v{release}': release for release in range(RELEASES)}
+        for tag, release in {**tags, 'latest': RELEASES - 1, 'stable': RELEASES - 2}.items():
+            images.put(repository, tag, f'{product}-{release}', BASE)
+            names.append(f'team/app-{product}:{tag}')
+    return names
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path, occystrap: CommandLine) -> Iterator[Pair]:
+    """A registry and its mirror, which is complete; no receipt says so."""
+    for name, prefix in (('source', ''), ('mirror', 'mirror/')):
+        names = put_releases(TaggedImages(RegistryStorage(tmp_path / name)), prefix)
+    with (require_service(partial(plain_registry, tmp_path / 'source')) as source,
+          require_service(partial(plain_registry, tmp_path / 'mirror')) as mirror):
+        (occystrap.directory / 'images').write_text(''.join(f'registry://{source.host}/{name}\n' for name in names))
+        yield source, mirror
+
+
+def process(occystrap: CommandLine, mirror: Registry) -> Callable[..., list[str]]:
+    """Return what runs the mirror with more options and returns the last line."""
+    def run(*more: str) -> list[str]:
+        result = occystrap('process', 'list://images', f'registry://{mirror.host}/mirror/{{repository}}:{{tag}}',
+                           *AT_ONCE, *more).assert_success()
+        assert counted_before(result) == IMAGES and result.err.splitlines()[-1].endswith('200/200 verified'), result
+        return result.err.splitlines()
+    return run
+
+
+def methods(registry: Registry, begun: int) -> Counter[str]:
+    """Count the requests for images since the log had so many."""
+    return Counter(each.split()[0] for each in registry.requests()[begun:] if each.split()[1] != '/v2/')
+
+
+def test_an_unchanged_mirror_costs_one_request_an_image_there_and_three_here(mirrored: Pair, occystrap: CommandLine,
+                                                                             ) -> None:
+    source, mirror = mirrored
+    night = process(occystrap, mirror)
+    for more in ((), ('--receipt', 'done'), ('--receipt', 'done', '--resume', 'done')):
+        begun = [len(registry.requests()) for registry in mirrored]
+        night(*more)
+        asked, here = methods(source, begun[0]), methods(mirror, begun[1])
+        assert asked == {'HEAD': IMAGES}, more
+        assert set(here) <= {'GET', 'HEAD'} and here.total() <= 3 * IMAGES, (more, here)
+
+
+def test_what_the_mirror_lost_is_not_called_unchanged(mirrored: Pair, occystrap: CommandLine) -> None:
+    """A blob that one repository has lost is found, though others have it; so is one whose bytes are gone."""
+    source, mirror = mirrored
+    base, *_, own = source.layers_of('team/app-3', 'v7')
+    mirror.unlink_blob('mirror/team/app-3', base)
+    mirror.remove_blob(own)
+    result = occystrap('process', 'list://images', f'registry://{mirror.host}/mirror/{{repository}}:{{tag}}', *AT_ONCE)
+    assert result.assert_success().err.splitlines()[-1].endswith('200/200 verified')
+    assert 0 < counted_before(result) < IMAGES and mirror.blob_path(own).exists()
+    begun = len(source.requests())
+    process(occystrap, mirror)()
+    assert methods(source, begun) == {'HEAD': IMAGES}
