@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.services.ports import LOOPBACK
 from tests.services.relaying import Gone, Head, Side
+from tests.services.threaded_server import stop
 
 UPLOAD = re.compile(r'/blobs/uploads/([^?/]+)')
 DIGEST = re.compile(r'sha256:[0-9a-f]{64}')
@@ -101,12 +102,12 @@ def fault_proxy(upstream: str, **faults: Any) -> Iterator[FaultProxy]:
     proxy = FaultProxy(upstream, Faults(**faults))
     with _Server(proxy) as server:
         proxy.host = f'{LOOPBACK}:{server.server_address[1]}'
-        thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
             yield proxy
         finally:
-            server.shutdown()
+            stop(server)
             server.interrupt()
             thread.join()
 

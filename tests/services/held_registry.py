@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.services.threaded_server import stop
 from tests.services.tiny_image import CONFIG_TYPE, MANIFEST_TYPE
 
 
@@ -68,10 +69,10 @@ def held_registry() -> Iterator[HeldRegistry]:
     with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
         registry = Handler.registry = HeldRegistry(f'127.0.0.1:{server.server_port}')
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         yield registry
         registry.release()
-        server.shutdown()
+        stop(server)
 
 
 class _Handler(BaseHTTPRequestHandler):

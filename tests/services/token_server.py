@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.services.certificates import Certificate
 from tests.services.ports import LOOPBACK
 from tests.services.requirements import require_program
+from tests.services.threaded_server import stop
 
 SERVICE = 'test-registry'
 ISSUER = 'test-issuer'
@@ -74,7 +75,7 @@ def token_server(certificate: Certificate, users: Mapping[str, str]) -> Iterator
         try:
             yield tokens
         finally:
-            server.shutdown()
+            stop(server)
             thread.join()
 
 

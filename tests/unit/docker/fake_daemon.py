@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from occystrap_core.oci import Digest
 from tests.unit.docker.fake_push import push
 from tests.unit.docker.layouts import Exported
+from tests.services.threaded_server import stop
 
 PIECE = 32 << 10
 
@@ -68,11 +69,11 @@ def fake_daemon(socket: Path) -> Iterator[FakeDaemon]:
         fake = daemon
 
     with Server(str(socket), _Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield daemon
         finally:
-            server.shutdown()
+            stop(server)
             socket.unlink()
 
 

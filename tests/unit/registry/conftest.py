@@ -28,9 +28,15 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope='session')
-def receipt_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Receipt:
+def stored_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a registry would store the sample image; copy it before a registry serves it."""
+    return tmp_path_factory.mktemp('registry')
+
+
+@pytest.fixture(scope='session')
+def receipt_elsewhere(stored_image: Path) -> Receipt:
     """A receipt for the sample image in a registry that has stopped."""
-    with RegistryServer(tmp_path_factory.mktemp('registry')) as real:
+    with RegistryServer(stored_image) as real:
         return push(real.host, Settings())
 
 

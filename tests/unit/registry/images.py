@@ -15,6 +15,9 @@ from occystrap_registry.plugin import verify_output
 from occystrap_registry.writer import RegistryOutput
 from tests.unit.registry.scripted import Say, Scripted, location
 
+HTTP = httpx.Client(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
+"""Sends plain requests, each on a connection of its own; to make a client takes longer than a request."""
+
 
 def push(host: str, settings: Settings, image: Image | None = None, name: str = 'app:v1', **options: object) -> Receipt:
     """Write an image, the sample by default, the way the core does."""
@@ -43,7 +46,7 @@ def put_manifest(host: str, document: dict[str, Any] | bytes, tag: str, media_ty
     raw = document if isinstance(document, bytes) else json.dumps(document).encode()
     target = f'http://{host}/v2/{repository}/manifests/{tag or Digest.of(raw)}'
     headers = {'Content-Type': media_type}
-    httpx.put(target, content=raw, headers=headers, trust_env=False, verify=False).raise_for_status()
+    HTTP.put(target, content=raw, headers=headers).raise_for_status()
     return Descriptor(media_type, Digest.of(raw), len(raw))
 
 

@@ -12,6 +12,7 @@ from occystrap_core import Location, Settings
 from occystrap_core.oci import Reference
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport.address import Address
+from tests.services.threaded_server import stop
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ class Scripted:
         self._server = _QuietServer((self.address, 0), handler)
         self.host = f'{self.address}:{self._server.server_port}'
         self.routes.setdefault('GET /v2/', Say())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
                  ) -> None:
-        self._server.shutdown()
+        stop(self._server)
         self._server.server_close()
 
     def answer(self, asked: Asked) -> Say:

@@ -11,7 +11,7 @@ from occystrap_core.pipeline.index_copy import copy_of
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.input import RegistryInput
 from occystrap_registry.writer import RegistryOutput
-from tests.unit.registry.images import push, put_manifest
+from tests.unit.registry.images import HTTP, push, put_manifest
 from tests.unit.registry.scripted import location
 
 EMPTY = 'application/vnd.oci.empty.v1+json'
@@ -22,7 +22,7 @@ def put_blob(host: str, data: bytes, media_type: str, repository: str = 'many') 
     """Put a blob by a plain request."""
     descriptor = Descriptor(media_type, Digest.of(data), len(data))
     target = f'http://{host}/v2/{repository}/blobs/uploads/?digest={descriptor.digest}'
-    httpx.post(target, content=data, trust_env=False, verify=False).raise_for_status()
+    HTTP.post(target, content=data).raise_for_status()
     return descriptor
 
 
@@ -96,7 +96,7 @@ def copy(opened: Image | ImageIndex, host: str, settings: Settings, name: str = 
 
 def manifest_at(host: str, tag_or_digest: str, repository: str = 'many') -> httpx.Response:
     """Return what a plain request gets."""
-    return httpx.get(f'http://{host}/v2/{repository}/manifests/{tag_or_digest}', trust_env=False, verify=False)
+    return HTTP.get(f'http://{host}/v2/{repository}/manifests/{tag_or_digest}')
 
 
 def document_at(host: str, tag_or_digest: str, repository: str = 'many') -> Index | Manifest:

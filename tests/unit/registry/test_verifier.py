@@ -1,9 +1,9 @@
 """What the verifier finds, and what it admits that it cannot know."""
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 
 from occystrap_core import Cancelled, Expectation, Receipt, Settings, VerifyLevel
@@ -14,7 +14,7 @@ from occystrap_core.verification.results import Outcome
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.plugin import verify_output
 from occystrap_registry.server.server_thread import RegistryServer
-from tests.unit.registry.images import push, put_manifest, serve, verify
+from tests.unit.registry.images import HTTP, push, put_manifest, serve, verify
 from tests.unit.registry.scripted import Asked, Say, Scripted
 
 FAST, FULL = VerifyLevel.FAST, VerifyLevel.FULL
@@ -23,10 +23,10 @@ Written = tuple[Receipt, Path]
 
 
 @pytest.fixture
-def written(tmp_path: Path, settings: Settings) -> Iterator[Written]:
+def written(tmp_path: Path, stored_image: Path, receipt_elsewhere: Receipt) -> Iterator[Written]:
     """The sample image in a registry: its receipt and the directory of blobs."""
-    with RegistryServer(tmp_path / 'registry') as server:
-        yield push(server.host, settings), tmp_path / 'registry/blobs/sha256'
+    with RegistryServer(shutil.copytree(stored_image, tmp_path / 'registry')) as server:
+        yield replace(receipt_elsewhere, path=f'{server.host}/app:v1'), tmp_path / 'registry/blobs/sha256'
 
 
 def only(receipt: Receipt, kind: str) -> Expectation:
@@ -88,7 +88,7 @@ def test_a_tag_that_moved(level: VerifyLevel, written: Written, settings: Settin
     push(host, settings, sample_image(variant='other'))
     finding, = verify(receipt, settings, level).findings
     assert finding.item == 'manifest v1' and str(receipt.manifest_digest) in finding.message
-    httpx.delete(f'http://{host}/v2/app/manifests/v1', trust_env=False, verify=False).raise_for_status()
+    HTTP.delete(f'http://{host}/v2/app/manifests/v1').raise_for_status()
     finding, = verify(receipt, settings, level).findings
     assert finding.item == 'manifest v1' and f'is not in {host}/app' in finding.message
 

@@ -42,7 +42,7 @@ def is_read(written: Written, tmp_path: Path, server: Scripted, *rules: str, pla
     """Fail unless the image is read and copied from each source, and check finds nothing but these rules."""
     for scheme in places:
         source = written.put(scheme, tmp_path / f'{scheme}-source', server)
-        for target in ('dir://{}/dir', 'layout://{}/layout', 'tar://{}/out.tar'):
+        for target in ('dir://{}/dir', 'layout://{}/layout', *(['tar://{}/out.tar'] if scheme == places[0] else [])):
             (tmp_path / scheme).mkdir(exist_ok=True)
             run_here('-q', 'process', '--verify=full', source, target.format(tmp_path / scheme)).assert_code(0)
         there = [path.read_bytes() for path in (tmp_path / scheme).glob('dir/*/layer.tar')]
