@@ -1,7 +1,7 @@
 """Settings of a run: one object that every input, filter, writer and verifier gets."""
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from occystrap_core.errors import Cancelled
 from occystrap_core.name_memory import NameMemory
+from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.platform import Platform, PlatformChoice
 
 if TYPE_CHECKING:
@@ -151,8 +152,10 @@ class Settings:
     if entries are lost. `replace_index`: a single image may replace an index of several. `force`: overwrite files that
     are no image archives, and replace unpacked files that were changed since. `names`: the memory for names of entries
     in layers that are searched, checked or filtered. `stdout_taken`: a JSON report goes to stdout, so nothing else may.
-    `lane`: which of several destinations of a source this is for, each with worker threads of its own, so that none
-    waits for a slow one. `shared`: what plugins keep for the run.
+    `base`: the blobs that need not be written, since what is written goes to a place that has them (--since), each with
+    the name of an image that it belongs to; None if everything is. `lane`: which of several destinations of a source
+    this is for, each with worker threads of its own, so that none waits for a slow one. `shared`: what plugins keep for
+    the run.
     """
 
     jobs: int = field(default_factory=default_jobs)
@@ -176,6 +179,7 @@ class Settings:
     debug: bool = False
     rebuild_index: bool = False
     stdout_taken: bool = False
+    base: Mapping[Digest, str] | None = None
     lane: int = 0
     credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     requests: RequestStats = field(default_factory=RequestStats)

@@ -312,6 +312,20 @@ class ImageOutput(ABC):
         """
         return None
 
+    def omit_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Return where a layer would be that a delta leaves out, with Evidence.BASE, and note it for the list of these.
+
+        Called if `has_layer` found nothing, and `settings.base` has the blob; after None it is written. For schemes
+        with `deltas`.
+        """
+        return None
+
+    def note_base(self, digest: Digest, location: Location) -> None:
+        """Note where another image of this destination is that should have a blob, for `adopt_layer`.
+
+        Called before `prepare`, for blobs that the source, a delta, leaves out.
+        """
+
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Have the destination take the layer from elsewhere in it, without reading the source.
 

@@ -71,7 +71,7 @@ class WriterScheme(NamedTuple):
     are the kinds of expectation, besides layers, that every receipt of this scheme has: a receipt that lacks one is
     refused. `whole_indexes` returns whether indexes are copied to a location as they are, with all platforms, unless
     the user asks for one; its writer must have `holds_indexes`. `suffix` ends the names of new files of this scheme,
-    for users who give no scheme.
+    for users who give no scheme. `deltas` returns whether what is written to a location may leave out blobs (--since).
     """
 
     name: str
@@ -86,6 +86,7 @@ class WriterScheme(NamedTuple):
     suffix: str = ''
     expects: Sequence[str] = ()
     whole_indexes: Callable[[Location], bool] = lambda location: False
+    deltas: Callable[[Location], bool] = lambda location: False
 
     @property
     def all_options(self) -> Sequence[Option]:

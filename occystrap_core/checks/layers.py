@@ -20,9 +20,14 @@ class LayerChecks:
         """`names` is the memory for names."""
         self._image, self._findings, self._names = image, findings, names
         self._entries: dict[int, EntryChecks] = {}
+        self._complete = True
 
     def check(self, layer: Layer, observers: ReadObservers) -> None:
         """Read a layer to its end, and record its findings. Errors of the image are not raised."""
+        if layer.base:
+            self._complete = False
+            self._findings.add('layer-left-out', f'{layer.base} has it', layer.index, layer.diff_id)
+            return
         found = LayerFindings()
         entries = EntryChecks(found.add, self._names.share())
         try:
@@ -39,7 +44,9 @@ class LayerChecks:
         self._findings.add_all(found, index, digest)
 
     def finish(self) -> None:
-        """Record what depends on all layers together."""
+        """Record what depends on all layers together, if all were read."""
+        if not self._complete:
+            return
         for index, entries in self._entries.items():
             below = [self._entries[lower] for lower in range(index) if lower in self._entries]
             for path in sorted(entries.whiteouts):

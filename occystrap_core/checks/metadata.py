@@ -122,6 +122,9 @@ def _check_blob(layer: Layer, findings: Findings) -> None:
     blob = layer.descriptor
     if blob is None:
         return
+    if layer.base:
+        findings.add('layer-left-out', f'{layer.base} has it', layer.index, blob.digest)
+        return
     size = layer.present_size()
     if size not in (None, blob.size):
         findings.add('layer-size', f'the source has {size} bytes of it, the manifest says {blob.size}', layer.index,

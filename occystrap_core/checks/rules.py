@@ -44,6 +44,7 @@ RULES: dict[str, tuple[Level, str]] = {
     'layer-count': (_E, 'manifest and config list different numbers of layers'),
     'layer-shared': (_E, 'one file stands for layers of different digests'),
     'layer-missing': (_E, 'the layer is not there'),
+    'layer-left-out': (_W, 'the layer is left out of a delta, so that it cannot be checked here'),
     'layer-size': (_E, 'the layer has another size than the manifest says'),
     'layer-digest': (_E, 'the blob of the layer has another digest than the manifest says'),
     'layer-diff-id': (_E, 'the tar of the layer has another digest than the config says'),

@@ -16,6 +16,7 @@ from occystrap_core.terminal import print_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from occystrap_core.oci.digest import Digest
     from occystrap_core.pipeline.earlier_run import EarlierRun
     from occystrap_core.pipeline.report import RunReport
     from occystrap_core.pipeline.tasks import ImageTask
@@ -70,6 +71,9 @@ def verify_level(given: str | None) -> VerifyLevel:
               'source has; without it only a destination that keeps receipts or manifests can tell.')
 @click.option('--refresh/--no-refresh', default=True,
               help='Ask the source what each name means now, or believe the receipts without asking.')
+@click.option('--since', type=click.Path(dir_okay=False), multiple=True, metavar='FILE',
+              help='Leave out layers that the far side, to which DEST will be carried, has by the verified receipts in '
+              'this file. DEST is an OCI archive or a layout. May be given several times.')
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
               help='File that keeps the results of filters and compression for later runs.')
@@ -166,12 +170,20 @@ def _receipts(path: str | None) -> tuple[str, str] | None:
     return path, hash_file(path)[0]
 
 
+def _base(files: 'Sequence[str]') -> 'dict[Digest, str] | None':
+    """Return the blobs of --since; None without it."""
+    if not files:
+        return None
+    from occystrap_core.pipeline.delta import base_of
+    return {digest: name for path in files for digest, name in base_of(path).items()}
+
+
 def _settings(shared: Common, options: dict[str, Any], level: VerifyLevel) -> Settings:
     """Return the settings of the options."""
     given: dict[str, Any] = {'sync': options['sync'], 'images': options['images'], 'debug': shared.debug,
                              'stdout_taken': shared.format == 'json', 'rebuild_index': options['rebuild_index'],
                              'replace_index': options['replace_index'], 'force': options['force'],
-                             'names': options.pop('max_names'),
+                             'names': options.pop('max_names'), 'base': _base(options['since']),
                              'verify': level, 'settle': options['settle'], **network_settings(options)}
     if options['jobs']:
         given['jobs'] = options['jobs']

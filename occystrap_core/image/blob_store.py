@@ -2,6 +2,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cache, partial
+from typing import TypeVar
 
 from occystrap_core.errors import ImageNotFound, InvalidImage, set_error_rule
 from occystrap_core.files.stream import Readable
@@ -15,6 +16,8 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
+
+T = TypeVar('T', bound=Image)
 
 
 class BlobStore(ABC):
@@ -45,6 +48,11 @@ class BlobStore(ABC):
     def tar_size(self, descriptor: Descriptor) -> int | None:
         """Return a hint of the uncompressed size in bytes of a compressed blob; None if unknown."""
         return None
+
+    def base(self, digest: Digest) -> str:
+        """Return the name of an image that has a blob which the store, a delta, leaves out; empty if it should be here.
+        """
+        return ''
 
     def with_platform(self, entry: Descriptor) -> Descriptor:
         """Return an entry of an index with the platform of its image, from the config if the entry has none."""
@@ -85,7 +93,12 @@ class BlobStore(ABC):
         # Image checks that there are as many layers as diff_ids
         layers = [self._layer(reference, index, descriptor, diff_id)
                   for index, (descriptor, diff_id) in enumerate(zip(manifest.layers, config.diff_ids))]
-        return Image(reference, config, layers, manifest)
+        return self._with_bases(Image(reference, config, layers, manifest))
+
+    def _with_bases(self, image: T) -> T:
+        for layer in image.layers:
+            layer.base = self.base(layer.descriptor.digest) if layer.descriptor else ''
+        return image
 
     def _layer(self, reference: Reference, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
         try:
@@ -97,7 +110,7 @@ class BlobStore(ABC):
 
     def artifact(self, reference: Reference, manifest: Manifest) -> Artifact:
         """Return the artifact, having read the blob that its manifest has as its config; raises as `manifest` does."""
-        return Artifact(reference, self._config(reference, manifest), manifest, self.blob)
+        return self._with_bases(Artifact(reference, self._config(reference, manifest), manifest, self.blob))
 
     def open(self, reference: Reference, manifest: Manifest) -> Image:
         """Return the image, or the artifact, depending on the manifest's media types, and on the config if these do not
@@ -108,7 +121,7 @@ class BlobStore(ABC):
             raw = self._config(reference, manifest)
         if manifest.is_image_with(raw):
             return self.image(reference, manifest, raw)
-        return Artifact(reference, raw, manifest, self.blob)
+        return self._with_bases(Artifact(reference, raw, manifest, self.blob))
 
     def _config(self, reference: Reference, manifest: Manifest) -> bytes:
         return self.document(manifest.config, f'the config of {reference}')

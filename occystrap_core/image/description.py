@@ -24,8 +24,16 @@ def describe(content: Image | ImageIndex) -> dict[str, Any]:
     if manifest:
         described |= {'digest': str(manifest.digest), 'media_type': manifest.media_type}
     if isinstance(content, Artifact):
-        return {**described, 'kind': 'artifact', 'blobs': [_blob(layer.descriptor) for layer in content.layers]}
-    return {**described, **_configured(content), 'layers': _layers(content)}
+        return {**described, 'kind': 'artifact', **_delta(content),
+                'blobs': [_blob(layer.descriptor) for layer in content.layers]}
+    return {**described, **_delta(content), **_configured(content), 'layers': _layers(content)}
+
+
+def _delta(image: Image) -> dict[str, Any]:
+    """Return what a delta leaves out of an image."""
+    bases = [layer.base for layer in image.layers if layer.base]
+    names = ', '.join(dict.fromkeys(bases))
+    return {'delta': f'leaves out {len(bases)} of {len(image.layers)} layers, of {names}'} if bases else {}
 
 
 def creation_time(content: Image | ImageIndex) -> float | None:

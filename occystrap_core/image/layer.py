@@ -41,6 +41,9 @@ class Layer(ABC):
     """Whether the tar opened last has differed from the source's tar so far."""
     note = ''
     """A note for the user after the layer was read, without a full stop; empty for none."""
+    base = ''
+    """The name of an image with this blob, which a delta leaves out: the destination must have it. Empty if the source
+    has it."""
     original: 'Layer | None' = None
     """The layer that this one was made from. It is used instead if nothing was changed."""
 

@@ -5,6 +5,7 @@ from occystrap_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from occystrap_core.oci.config import ImageConfig
+    from occystrap_core.oci.delta import left_out_by
     from occystrap_core.oci.descriptor import Descriptor
     from occystrap_core.oci.digest import ALGORITHMS, SHA256, Digest
     from occystrap_core.oci.documents import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     'config': 'ImageConfig',
+    'delta': 'left_out_by',
     'descriptor': 'Descriptor',
     'digest': 'ALGORITHMS SHA256 Digest',
     'documents': 'MANIFEST_CAP dump_json list_or_null parse_json parse_object required_field',
@@ -61,12 +63,12 @@ __all__ = [
     'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_FIELDS', 'CONTAINERD_NAME',
     'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames', 'INDEX_FILE',
     'ImageConfig', 'Index', 'IndexFile', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'LayoutEntries', 'LayoutReferrers',
-    'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice',
-    'REF_NAME', 'Reference', 'SHA256', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
-    'entry_name', 'find_named', 'find_offers', 'find_referrer', 'first_names', 'has_annotations', 'has_form',
-    'has_glob', 'in_form', 'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag',
-    'is_regular', 'layout_offers', 'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of',
-    'natural_key', 'nearest_names', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object',
-    'referrer_of', 'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer',
-    'select_offers', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
+    'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice', 'REF_NAME',
+    'Reference', 'SHA256', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json', 'entry_name',
+    'find_named', 'find_offers', 'find_referrer', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form',
+    'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag', 'is_regular', 'layout_offers',
+    'left_out_by', 'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of', 'natural_key',
+    'nearest_names', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of',
+    'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer', 'select_offers',
+    'sort_references', 'split_pattern', 'split_tag', 'subject_of',
 ]

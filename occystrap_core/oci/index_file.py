@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from occystrap_core.errors import InvalidImage, set_error_rule
 from occystrap_core.parsed_contents import ParsedContents
+from occystrap_core.oci.delta import LEFT_OUT, left_out_text
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump_json, parse_object
@@ -164,12 +165,14 @@ class IndexFile:
         return raw
 
 
-def named_entry(descriptor: Descriptor, name: str) -> Entry:
-    """Return the entry for a manifest, with a name unless that is empty."""
+def named_entry(descriptor: Descriptor, name: str, left_out: Mapping[Digest, str] | None = None) -> Entry:
+    """Return the entry for a manifest, with a name unless that is empty, and with the blobs that a delta leaves out."""
     entry = descriptor.to_json()
-    annotations = {key: value for key, value in descriptor.annotations.items() if key not in _NAMES}
+    annotations = {key: value for key, value in descriptor.annotations.items() if key not in (*_NAMES, LEFT_OUT)}
     if name:
         annotations[REF_NAME] = name
+    if left_out:
+        annotations[LEFT_OUT] = left_out_text(left_out)
     return {**entry, 'annotations': annotations} if annotations else {
         key: value for key, value in entry.items() if key != 'annotations'}
 

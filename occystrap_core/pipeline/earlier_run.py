@@ -39,11 +39,12 @@ class EarlierRun:
         if receipt is None and source.endswith(WHOLE):
             old = self._receipts.get((source.removesuffix(WHOLE), *rest))
             receipt = old if old and (old.is_index or old.manifest_digest == old.source_digest) else None
-        return receipt if receipt and self.proves(receipt) else None
+        return receipt if receipt and is_proved(receipt) else None
 
-    def proves(self, receipt: Receipt) -> bool:
-        """Return whether a receipt says that its image was verified."""
-        return receipt.verdict is not None and receipt.verdict.outcome == Outcome.VERIFIED.value
+
+def is_proved(receipt: Receipt) -> bool:
+    """Return whether a receipt says that its image was verified."""
+    return receipt.verdict is not None and receipt.verdict.outcome == Outcome.VERIFIED.value
 
 
 @dataclass
@@ -96,8 +97,12 @@ class FoundBefore:
     def _is_current(self, receipt: Receipt) -> bool:
         """Return whether the image of a receipt is the one that the source has now; raises as opening it does.
 
-        An image that only reading can tell is not, and neither is one with referrers, which may have become more.
+        An image that only reading can tell is not, neither is one with referrers, which may have become more, nor one
+        of a delta that leaves out what is needed now.
         """
+        base = self.task.settings.base or ()
+        if any(each.digest not in base for each in receipt.left_out):
+            return False
         if not self.refresh:
             return True
         if self._has_referrers:

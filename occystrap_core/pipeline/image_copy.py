@@ -14,6 +14,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.daemon_threads import completed, give_up
+from occystrap_core.pipeline.delta import find_layer, require_base
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
 from occystrap_core.pipeline.layer_order import ordered_layers
 from occystrap_core.pipeline.layer_reads import LayerReads
@@ -66,6 +67,7 @@ class ImageCopy:
         try:
             with writing_to(self._output):
                 self._output.prepare(self._image)
+                require_base(self._needing_base(), self._output, self._settings)
             if self._output.in_order:
                 self._copy_in_order()
             elif self._image.sequential:
@@ -78,6 +80,10 @@ class ImageCopy:
             self._stopped.cancel()
             self.abortion.abort(error)
             raise
+
+    def _needing_base(self) -> Sequence[Image]:
+        """Return the images whose left-out layers the destination must have."""
+        return [self._image]
 
     def _finalized(self, written: WrittenImage) -> Receipt:
         with writing_to(self._output):
@@ -175,7 +181,7 @@ class ImageCopy:
         if self._output.in_order:
             return None
         known = outgoing.descriptor if self._output.layer_form is LayerForm.STORED else outgoing.diff_id
-        return (self._output.has_layer(outgoing) or self._output.adopt_layer(outgoing)) if known else None
+        return find_layer(self._output, outgoing, self._settings) if known else None
 
     def _there_from_cache(self, layer: Layer) -> PlacedLayer | None:
         """Return the layer in its place if its result is in the cache and the destination still has it."""

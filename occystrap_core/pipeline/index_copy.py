@@ -15,6 +15,7 @@ from occystrap_core.image.image_index import Child, Content, ImageIndex, Referre
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
+from occystrap_core.pipeline.delta import images_in, require_base
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.layer_reads import LayerReads
 from occystrap_core.pipeline.written_receipt import require_receipt
@@ -36,6 +37,9 @@ class PartCopy(ImageCopy):
     """Copies one image and keeps its resulting manifest."""
 
     written: Manifest | Index | None = None
+
+    def _needing_base(self) -> Sequence[Image]:
+        return ()  # the copy of the whole has seen to all parts
 
     def _finalized(self, written: WrittenImage) -> Receipt:
         receipt = super()._finalized(written)
@@ -139,7 +143,7 @@ class IndexCopy:
                  progress: Callable[[int], None] = _ignore, recipe: str | None = None, reads: LayerReads | None = None,
                  ) -> None:
         """The arguments are those of ImageCopy."""
-        self._index, self._output, self._source = index, output, source
+        self._index, self._output, self._source, self._settings = index, output, source, settings
         self._parts = Parts(output, settings, source, progress, recipe, reads)
         self.abortion = Abortion(output)
         self.layers: Sequence[PlacedLayer] = ()
@@ -149,6 +153,7 @@ class IndexCopy:
         try:
             with writing_to(self._output):
                 self._output.prepare_index(self._index)
+                require_base(images_in(self._index), self._output, self._settings)
             self._parts.copy(contents_of(self._index.children, self._index.referrers))
             referrers = self._parts.attach_referrers(self._index.referrers)
             self.layers = self._parts.layers
@@ -173,6 +178,9 @@ class ReferrersCopy(ImageCopy):
         super().__init__(image, output, settings, source, progress, recipe, reads)
         self._referrers = image.referrers
         self._parts = Parts(output, settings, source, progress, recipe, reads)
+
+    def _needing_base(self) -> Sequence[Image]:
+        return [*super()._needing_base(), *images_in(*contents_of((), self._referrers))]
 
     def _finalized(self, written: WrittenImage) -> Receipt:
         self._parts.copy(contents_of((), self._referrers))

@@ -11,7 +11,7 @@ from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.errors import Cancelled, ImageNotFound, InvalidImage
 from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.earlier_run import KEPT, EarlierRun
+from occystrap_core.pipeline.earlier_run import KEPT, EarlierRun, is_proved
 from occystrap_core.pipeline.report import failure_text
 from occystrap_core.pipeline.selection import print_notes
 from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
@@ -126,7 +126,7 @@ def _extra(receipts: Iterable[Receipt], tasks: Sequence[ImageTask], earlier: Ear
     named = {id(earlier.find(task.recorded, task.output.location)) for task in tasks}
     places = {(task.output.location.scheme, _root(task.output.location.path)) for task in tasks}
     for receipt in receipts:
-        if id(receipt) not in named and (receipt.scheme, _root(receipt.path)) in places and earlier.proves(receipt):
+        if id(receipt) not in named and (receipt.scheme, _root(receipt.path)) in places and is_proved(receipt):
             yield MirroredImage(receipt.reference, receipt.source, receipt.destination, State.EXTRA,
                                 copied_digest=receipt.source_digest, reason='the source does not name it any more')
 

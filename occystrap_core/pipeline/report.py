@@ -138,6 +138,8 @@ class RunReport:
             parts.append(f'{unchanged} unchanged')
         if before := sum(image.done_before and not image.source_asked for image in done):
             parts.append(f'{before} done before (source not asked)')
+        if left_out := {each.digest: each.size for image in done if image.receipt for each in image.receipt.left_out}:
+            parts.append(f'{counted(len(left_out), "layer")} ({size_text(sum(left_out.values()))}) left out')
         if self.level is not VerifyLevel.NONE:
             parts += self._verification()
         elif failed := len(self.images) - len(done):

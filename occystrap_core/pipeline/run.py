@@ -13,6 +13,7 @@ from occystrap_core.errors import Cancelled, NoImage, OutputError
 from occystrap_core.image.image_index import layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
+from occystrap_core.pipeline.delta import note_bases
 from occystrap_core.pipeline.earlier_run import EarlierRun, FoundBefore
 from occystrap_core.pipeline.image_copy import Abortion
 from occystrap_core.pipeline.index_copy import ArtifactRefused, copy_of, filtered, size_to_move
@@ -188,6 +189,7 @@ class Run:
         with task.use.opened(partial(_open, task), self.settings) as (source, image):
             self._claim(task, output.place(source.reference))
             with self.progress.image(task.report.name, size_to_move(image)) as advance:
+                note_bases(source, output, task.written)
                 copy = copy_of(image, output, task.settings, task.recorded, advance, task.recipe, task.use.reads)
                 with self._working(copy.abortion):
                     receipt = copy.run()

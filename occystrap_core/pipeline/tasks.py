@@ -25,7 +25,8 @@ from occystrap_core.pipeline.selection import Selected, select
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
-    destination_location, open_filters, open_output, open_source, require_many, source_location, takes_whole_indexes,
+    destination_location, open_filters, open_output, open_source, require_deltas, require_many, source_location,
+    takes_whole_indexes,
 )
 from occystrap_core.settings import Settings
 from occystrap_core.version import __version__
@@ -308,6 +309,8 @@ class TaskList:
     def _order(self, opened: ImageInput, entry: ListedImage, goes: str, filters: Sequence[ImageFilter],
                settings: Settings) -> _Order:
         destination = destination_location(self._plugins, goes)
+        if self._settings.base is not None:
+            require_deltas(self._plugins, destination)
         recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None
         chosen = settings.platforms or settings.platform
         requested = [f'--platform={chosen}'] if chosen else []

@@ -116,6 +116,13 @@ def require_many(plugins: Plugins, location: Location) -> None:
         raise UsageError(f'{location} takes several images only with ?{many.needs}=true')
 
 
+def require_deltas(plugins: Plugins, location: Location) -> None:
+    """Raise UsageError unless what is written to a location may leave out blobs."""
+    if not plugins.find(WriterScheme, location.scheme).deltas(location):
+        raise UsageError(f'--since leaves out what the far side has, and {location} takes whole images: write a delta '
+                         'to tar://FILE?format=oci or layout://PATH, and load that')
+
+
 def _made(expected: Any, factory: str, *arguments: object) -> Any:
     """Return the result of `factory(*arguments)`; raises PluginError if it is not of class `expected`, or abstract."""
     try:

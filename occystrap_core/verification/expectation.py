@@ -8,10 +8,14 @@ from occystrap_core.oci.digest import Digest
 
 
 class Evidence(Enum):
-    """How the core knows what was written: it saw the bytes pass, or relies on a descriptor."""
+    """How the core knows what was written: it saw the bytes pass, or relies on a descriptor.
+
+    BASE: it was left out, since by the receipts of --since the place that the delta goes to has it.
+    """
 
     STREAMED = 'streamed'
     DESCRIPTOR = 'descriptor'
+    BASE = 'base'
 
 
 class Expectation(NamedTuple):

@@ -12,7 +12,7 @@ from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, parse_manifest_or_index
 from occystrap_core.settings import VerifyLevel
-from occystrap_core.verification.expectation import Expectation, Part
+from occystrap_core.verification.expectation import Evidence, Expectation, Part
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import (
     CheckResult, CheckResults, Observation, Outcome, Presence, Proof, Severity, problems,
@@ -102,6 +102,8 @@ class Look:
             self._note(Severity.UNVERIFIED, seen.reason or 'could not be checked')
         elif seen.presence is Presence.MISSING:
             self._note(Severity.ERROR, seen.reason or f'is missing, expected {expected.size} bytes')
+        elif seen.presence is Presence.LEFT_OUT and expected.evidence is not Evidence.BASE:
+            self._note(Severity.ERROR, 'is left out, expected to be there')
         elif seen.presence is Presence.DIFFERENT:
             self._note(Severity.ERROR, seen.reason, seen.item)
         elif seen.size not in (None, expected.size):
@@ -112,6 +114,8 @@ class Look:
             self._note(Severity.ERROR, f'was made from {_shown(seen.covers)}, expected {_shown(expected.covers)}')
 
     def _is_proved(self) -> bool:
+        if any(each.presence is Presence.LEFT_OUT for each in self.observations):  # which is all that is expected
+            return True
         looks = [each for each in self.observations if each.presence is Presence.FOUND]
         hashed = any(each.digest_seen and each.proof is Proof.READ for each in looks)
         known = any(each.digest_seen for each in looks)

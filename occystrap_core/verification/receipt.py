@@ -85,8 +85,12 @@ class Receipt:
     @property
     def evidence(self) -> Evidence:
         """The weakest evidence among the expectations."""
-        weak = any(expectation.evidence is Evidence.DESCRIPTOR for expectation in self.expectations)
-        return Evidence.DESCRIPTOR if weak else Evidence.STREAMED
+        return max((each.evidence for each in self.expectations), key=[*Evidence].index, default=Evidence.STREAMED)
+
+    @property
+    def left_out(self) -> list[Expectation]:
+        """What a delta leaves out: the place that it goes to must have it."""
+        return [each for each in self.expectations if each.evidence is Evidence.BASE]
 
     @property
     def is_index(self) -> bool:

@@ -54,6 +54,7 @@ class Presence(Enum):
     MISSING = 'missing'
     UNREACHABLE = 'unreachable'
     DIFFERENT = 'different'
+    LEFT_OUT = 'left out'
 
 
 class Observation(NamedTuple):
@@ -134,6 +135,10 @@ class CheckResults:
     def missing(self, expectation: Expectation, reason: str = '') -> None:
         """Report that an expected item is not there; `reason` names what is missing if it is not the item itself."""
         self.observations.append(Observation(expectation, Presence.MISSING, reason=reason))
+
+    def left_out(self, expectation: Expectation) -> None:
+        """Report that a delta lists an item among those that it leaves out."""
+        self.observations.append(Observation(expectation, Presence.LEFT_OUT))
 
     def unreachable(self, expectation: Expectation, reason: str) -> None:
         """Report that an expected item could not be observed, and why."""

@@ -93,7 +93,7 @@ def register_writers() -> Iterable[WriterScheme]:
             many=Many(True, reason='it names one tag', unless=_names_a_tag),
             kept_receipts='occystrap_dir.kept_receipts:kept_in_layout',
             moved='occystrap_dir.layout.moved_receipt:moved',
-            expects=('layout', 'entry'), whole_indexes=lambda location: True),
+            expects=('layout', 'entry'), whole_indexes=lambda location: True, deltas=lambda location: True),
         WriterScheme(
             'mounts', 'occystrap_dir.mounts.writer:MountsOutput', (_REBUILD, *_UNPACKING),
             'a directory for each layer, for overlayfs, shared between images, and a script that mounts them',

@@ -8,6 +8,7 @@ from occystrap_core import (
 )
 from occystrap_core.oci import Digest, Index, Manifest, ManifestForm, Reference
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.manifest_forms import ManifestForms
 from occystrap_registry.distribution.manifests import attach_referrers, fetch_existing, parsed_or_none
 from occystrap_registry.distribution.present_image import PresentImage, digest_in
@@ -85,6 +86,12 @@ class RegistryOutput(ImageOutput):
         if not self._uploads.mount(descriptor):
             return None
         return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
+
+    def note_base(self, digest: Digest, location: Location) -> None:
+        """Note another repository of the registry that should have a blob, to mount it from there."""
+        there = parse_address(location, self.settings)
+        if there.host == self._address.host:
+            KnownBlobs.of(there.host, self.settings).add(there.reference.repository, [digest])
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Push the blob as it streams."""

@@ -25,6 +25,7 @@ class _Opened:
             self.readable, self.archive = readable, Archive(readable.path, name)
             if not self.archive.has_end:
                 raise InvalidImage(f'{name} is not a tar archive, or cut off: it does not end with two zero blocks')
+        self.store = oci_archive.ArchiveStore(self.archive)
         self._stored: oci_archive.StoredImages | None = None
         self._referrers: LayoutReferrers | None = None
 
@@ -159,7 +160,7 @@ class TarInput(ImageInput):
 
     def _open_stored(self, opened: _Opened, image: LayoutEntries, reference: Reference) -> Image | ImageIndex:
         referrers = opened.referrers if self.location.options.get('referrers') else None
-        return oci_archive.open_image(opened.archive, image, reference, self._requested, self.settings, referrers)
+        return oci_archive.open_image(opened.store, image, reference, self._requested, self.settings, referrers)
 
     def _stored_form(self, opened: _Opened, image: ArchivedImage) -> LayoutEntries | None:
         """Return the image in the archive's OCI layout if that, not manifest.json, has what is requested.

@@ -40,7 +40,7 @@ def register_writers() -> Iterable[WriterScheme]:
         Option('tag', help='the name:tag in the archive (default: the source\'s)'),
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                'with format=oci, for layers that have no blob yet'),
-    ], 'a docker archive of one image, or an OCI archive of many', suffix='.tar', whole_indexes=_is_oci,
+    ], 'a docker archive of one image, or an OCI archive of many', suffix='.tar', whole_indexes=_is_oci, deltas=_is_oci,
         moved='occystrap_tar.archive.moved_receipt:moved',
         many=Many(True, reason='a docker archive, and one with ?tag=, holds one image; ?format=oci takes many',
                   unless=lambda location: not _is_oci(location) or bool(location.options['tag'])))]

@@ -4,10 +4,11 @@ import stat
 from collections.abc import Collection
 from typing import NamedTuple
 
-from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
+from occystrap_core import READ, CheckResults, Evidence, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.files import ByteStream, DeviceFile, ImageError, forget_cached, hash_file
 from occystrap_core.oci import (
-    INDEX_FILE, MANIFEST_CAP, IndexFile, blob_name, blobs_below, find_named, is_referrer_tag, find_referrer,
+    INDEX_FILE, MANIFEST_CAP, Digest, IndexFile, blob_name, blobs_below, find_named, find_referrer, is_referrer_tag,
+    left_out_by,
 )
 from occystrap_tar.archive.members import Member, WrittenArchive
 from occystrap_tar.archive.oci_archive import ArchiveStore
@@ -25,6 +26,8 @@ class _Contents(NamedTuple):
     """Its index.json, or in words why there is none."""
     unnamed: Collection[str]
     """Members that no image in index.json has."""
+    left_out: Collection[Digest]
+    """The blobs that index.json says are left out."""
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -72,7 +75,7 @@ def _contents(path: str, level: VerifyLevel) -> _Contents:
     _check_structure(archive, findings)
     listed = _listed(archive, findings)
     _check_counts(archive, findings)
-    return _Contents(archive, findings, listed, _unnamed(archive, listed))
+    return _Contents(archive, findings, listed, _unnamed(archive, listed), _left_out(listed))
 
 
 def _listed(archive: WrittenArchive, findings: CheckResults) -> IndexFile | str:
@@ -96,6 +99,13 @@ def _unnamed(archive: WrittenArchive, listed: IndexFile | str) -> Collection[str
         return others - set(map(blob_name, blobs_below(ArchiveStore(archive).manifest, entries)))
     except ImageError:
         return {name for name in others if not name.startswith('blobs/')}
+
+
+def _left_out(listed: IndexFile | str) -> Collection[Digest]:
+    try:
+        return () if isinstance(listed, str) else left_out_by(listed.manifests)
+    except ImageError:  # whose entry is not as expected
+        return ()
 
 
 def _forget_cached(path: str) -> None:
@@ -156,6 +166,8 @@ def _look(contents: _Contents, expectation: Expectation, receipt: Receipt, level
         _look_up(contents, expectation, receipt, results)
     elif expectation.kind not in _MEMBERS:
         results.unreachable(expectation, 'this version does not know how to check it')
+    elif member is None and expectation.evidence is Evidence.BASE and expectation.digest in contents.left_out:
+        results.left_out(expectation)
     elif member is None:
         results.missing(expectation, f'is not in {archive.path}')
     elif member.size != expectation.size or (expectation.kind == 'layer' and level is not VerifyLevel.FULL):

@@ -9,7 +9,7 @@ from occystrap_core import (
 from occystrap_core.files import ByteStream, output_errors
 from occystrap_core.oci import (
     LAYOUT_FILE, LAYOUT_VERSION, Descriptor, Digest, Entry, ImageConfig, Index, IndexFile, Manifest, Reference,
-    canonical, named_entry, names_of, referrer_of,
+    blob_name, canonical, named_entry, names_of, referrer_of,
 )
 from occystrap_tar.archive.oci_archive import PresentImage
 from occystrap_tar.new_archive.destination_file import archive_at, images_in
@@ -105,6 +105,7 @@ class OciArchiveOutput(_ArchiveOutput):
         self._layers = LayersOfRun.of(settings)
         self._notes: list[str] = []
         self._entries: list[Entry] = []
+        self._left_out: dict[Digest, str] = {}
         self._parts: list[Expectation] = []
         self._receipt: Receipt | None = None
 
@@ -121,12 +122,12 @@ class OciArchiveOutput(_ArchiveOutput):
         for each in self._bundle.present:
             if name in each.names or len(self._bundle.present) == 1 and self._bundle.names.isdisjoint(each.names):
                 self._spare_index(each)
-        self._bundle.reserve(_known_blobs(image))
+        self._reserve(image)
 
     def prepare_index(self, index: ImageIndex) -> None:
         """Lay out all images of the index; raises OutputError if the archive may not be replaced."""
         self._bundle.begin(self)
-        self._bundle.reserve(_known_blobs(*index.images()))
+        self._reserve(*index.images())
 
     def child(self) -> ImageOutput:
         """Return a writer for a part of an index."""
@@ -137,6 +138,13 @@ class OciArchiveOutput(_ArchiveOutput):
         assert layer.descriptor
         blob = self._bundle.find(layer.descriptor.digest)
         return blob and WrittenLayer(blob.name, layer.descriptor.digest, blob.region.size, Evidence.STREAMED)
+
+    def omit_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Note a blob for the annotation of the entry, and return the name that it would have."""
+        assert layer.descriptor and self.settings.base
+        digest = layer.descriptor.digest
+        self._left_out[digest] = self.settings.base[digest]
+        return WrittenLayer(blob_name(digest), digest, layer.descriptor.size, Evidence.BASE)
 
     def blob_size(self, digest: Digest) -> int | None:
         """Return the size in bytes of a blob that another image of the run has brought."""
@@ -180,8 +188,7 @@ class OciArchiveOutput(_ArchiveOutput):
         written = [each for each in outputs if isinstance(each, OciArchiveOutput)]
         entries = [entry for each in written for entry in each._entries]
         expected = [each for output in written if output._receipt for each in output._receipt.expectations]
-        blobs = sorted((each for each in expected if each.kind not in ('layout', 'entry')),
-                       key=lambda each: each.kind != 'layer')
+        blobs = sorted((each for each in expected if _is_member(each)), key=lambda each: each.kind != 'layer')
         self._bundle.publish([*dict.fromkeys(each.locator for each in blobs)], IndexFile.listing(entries).to_json(),
                              alone=not self.deferred)
         self.notes = [*self.notes, *self._bundle.notes]
@@ -189,6 +196,10 @@ class OciArchiveOutput(_ArchiveOutput):
     def abort(self) -> None:
         """Remove what was written, if no other image needs it; raises OutputError for what cannot be removed."""
         self._bundle.leave(self)
+
+    def _reserve(self, *images: Image) -> None:
+        base = self.settings.base or ()
+        self._bundle.reserve((digest, size) for digest, size in _known_blobs(*images) if digest not in base)
 
     def _write(self, descriptor: Descriptor, stream: ByteStream) -> str:
         blob = self._bundle.write(descriptor.digest, descriptor.size, stream.chunks())
@@ -221,7 +232,7 @@ class OciArchiveOutput(_ArchiveOutput):
                   receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
         """List a document in index.json; `receipt_of` makes a receipt with the expectations for layout and entries."""
         listed = [_expected_entry(entry) for entry in self._entries]
-        entry = named_entry(document.descriptor, _tag(self.location, reference))
+        entry = named_entry(document.descriptor, _tag(self.location, reference), self._left_out)
         self._entries.append(entry)
         self._receipt = receipt_of([_LAYOUT, _expected_entry(entry), *listed])
         self.notes = self._notes
@@ -236,7 +247,7 @@ class _PartOutput(OciArchiveOutput):
     def __init__(self, whole: OciArchiveOutput, written: list[Expectation]) -> None:
         """The documents that this part writes are added to `written`."""
         super().__init__(whole.location, whole.settings)
-        self._written = written
+        self._written, self._left_out = written, whole._left_out
 
     def prepare(self, image: Image) -> None:
         """Do nothing: the whole has laid out everything."""
@@ -266,6 +277,11 @@ def _expected_entry(entry: Entry) -> Expectation:
     content = canonical(entry)
     manifest = Digest(entry['digest'])
     return Expectation('entry', name or manifest, Digest.of(content), len(content), covers=(manifest,))
+
+
+def _is_member(expected: Expectation) -> bool:
+    """Return whether an expectation is one for a blob in the archive."""
+    return expected.kind not in ('layout', 'entry') and expected.evidence is not Evidence.BASE
 
 
 def _known_blobs(*images: Image) -> Iterator[tuple[Digest, int]]:

@@ -1,11 +1,16 @@
 """The blobs of a layout that is a source; their names are not trusted but checked."""
 import io
 import os
+from collections.abc import Mapping
+from functools import cached_property
 
 from occystrap_core import BlobStore, ImageNotFound, InvalidImage
 from occystrap_core.files import DigestMismatch, SizeMismatch, inflated_size, set_error_rule
-from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, parse_manifest_or_index
+from occystrap_core.oci import (
+    MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, left_out_by, parse_manifest_or_index,
+)
 from occystrap_core.tar import StoredLayer
+from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.workspace.names import open_inside, read_document
 
 
@@ -32,6 +37,11 @@ class LayoutStore(BlobStore):
                                f'{descriptor.size}')
         return raw
 
+    def base(self, digest: Digest) -> str:
+        """Return the name of an image that has a blob which the layout, a delta, leaves out."""
+        is_here = os.path.exists(f'{self.root}/{blob_name(digest)}')
+        return '' if is_here else self._left_out.get(digest, '')
+
     def blob(self, descriptor: Descriptor) -> io.FileIO:
         """Open a blob."""
         try:
@@ -49,14 +59,16 @@ class LayoutStore(BlobStore):
 
     def tar_size(self, descriptor: Descriptor) -> int | None:
         """Return the size that the last four bytes of a gzip blob give."""
-        if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
+        if not descriptor.media_type.endswith('gzip') or descriptor.size < 18 or self.base(descriptor.digest):
             return None
         with self.blob(descriptor) as file:
             return inflated_size(os.pread(file.fileno(), 4, descriptor.size - 4), descriptor.size)
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
-        """Return a layer, its size checked unless it has urls: it may be missing then, which is found on reading it."""
-        if not descriptor.urls and (size := self.blob_size(descriptor)) != descriptor.size:
+        """Return a layer, its size checked unless it has urls or is left out: it may be missing then, which is found on
+        reading it."""
+        left_out = descriptor.urls or self.base(descriptor.digest)
+        if not left_out and (size := self.blob_size(descriptor)) != descriptor.size:
             raise SizeMismatch(f'{self.root}: layer {descriptor.digest} has {size} bytes, should have '
                                f'{descriptor.size}', 'layer-size')
         return super().layer(index, descriptor, diff_id)
@@ -72,7 +84,13 @@ class LayoutStore(BlobStore):
             raise DigestMismatch(f'{self.root}: {what} has digest {found}, should have {digest}')
         return raw
 
+    @cached_property
+    def _left_out(self) -> Mapping[Digest, str]:
+        return left_out_by(read_index(self.root, links=True).manifests)
+
     def _missing(self, descriptor: Descriptor) -> ImageNotFound | InvalidImage:
+        if base := self.base(descriptor.digest):
+            return ImageNotFound(f'{self.root} is a delta: it leaves out {descriptor.digest}, which {base} has')
         if descriptor.urls:
             return InvalidImage(f'blob {descriptor.digest} is a foreign layer that is not in {self.root}: its urls are '
                                 'not followed', 'layer-missing')

@@ -2,9 +2,9 @@
 import os
 from collections.abc import Callable
 
-from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
+from occystrap_core import CheckResults, Evidence, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import (
-    LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, find_named, is_referrer_tag, find_referrer, require_version,
+    LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, find_named, find_referrer, is_referrer_tag, require_version,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
@@ -71,6 +71,9 @@ class LayoutCheck:
             self._blob(expected, results)
 
     def _blob(self, expected: Expectation, results: CheckResults) -> None:
+        if expected.evidence is Evidence.BASE and LayoutStore(self._root).base(expected.digest):
+            results.left_out(expected)
+            return
         report_file(expected, self._root, self._level is VerifyLevel.FULL, self._settings, results)
 
 

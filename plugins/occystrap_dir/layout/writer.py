@@ -3,12 +3,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from occystrap_core import (
-    Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
-    Receipt, Settings, VerifyLevel, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
+    Evidence, Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, InvalidImage, LayerForm, Location,
+    OutgoingLayer, Place, Receipt, Settings, VerifyLevel, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
 from occystrap_core.files import output_errors
 from occystrap_core.oci import (
-    Digest, Entry, Index, IndexFile, Manifest, Reference, named_entry, referrer_of,
+    Digest, Entry, Index, IndexFile, Manifest, Reference, blob_name, named_entry, referrer_of,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.blobs import Blobs
@@ -38,6 +38,7 @@ class LayoutOutput(ImageOutput):
         self._referrers: list[Entry] = []
         self._listed: list[Expectation] = []
         self._parts: list[Expectation] = []
+        self._left_out: dict[Digest, str] = {}
 
     def place(self, reference: Reference) -> Place:
         """Return the layout, with the image's name in index.json; an image without a name replaces no other."""
@@ -64,6 +65,13 @@ class LayoutOutput(ImageOutput):
         """Return the existing blob if it has the right size and, with full verification, the right digest."""
         assert layer.descriptor
         return self._blobs.find(layer.descriptor)
+
+    def omit_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Note a blob for the annotation of the entry, and return where it would be."""
+        assert layer.descriptor and self.settings.base
+        digest = layer.descriptor.digest
+        self._left_out[digest] = self.settings.base[digest]
+        return WrittenLayer(blob_name(digest), digest, layer.descriptor.size, Evidence.BASE)
 
     def blob_size(self, digest: Digest) -> int | None:
         """Return the size in bytes of an existing blob, hashed: much less work than letting a daemon compress it."""
@@ -118,7 +126,7 @@ class LayoutOutput(ImageOutput):
                  receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
         """List a document in index.json; `receipt_of` makes a receipt with the expectations for layout and entry."""
         name = self._name(reference)
-        entry = named_entry(document.descriptor, name)
+        entry = named_entry(document.descriptor, name, self._left_out)
         receipt = receipt_of([EXPECTED_LAYOUT, expected_entry(entry)])
         with output_errors(self._root), self._workspace.locked():
             replaces, self.notes = publish(self._workspace, [*self._referrers, entry], receipt,
@@ -153,6 +161,10 @@ class _PartOutput(ImageOutput):
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return the existing blob, as the writer of the whole does."""
         return self._whole.has_layer(layer)
+
+    def omit_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Note a blob that is left out, as the writer of the whole does."""
+        return self._whole.omit_layer(layer)
 
     def blob_size(self, digest: Digest) -> int | None:
         """Return the size in bytes of an existing blob, as the writer of the whole does."""

@@ -33,7 +33,8 @@ def receipt_here(root: str, manifest: str) -> Receipt | None:
 def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
     """Return a receipt with the stronger evidence of an earlier run, which streamed what a rerun skips."""
     seen = {each for each in (earlier.expectations if earlier else ()) if each.evidence is Evidence.STREAMED}
-    upgraded = (each._replace(evidence=Evidence.STREAMED) for each in receipt.expectations)
+    upgraded = (each._replace(evidence=Evidence.STREAMED) if each.evidence is Evidence.DESCRIPTOR else each
+                for each in receipt.expectations)
     return replace(receipt, expectations=tuple(
         better if better in seen else each for each, better in zip(receipt.expectations, upgraded, strict=True)))
 

@@ -1,15 +1,16 @@
 """Reading OCI archives: an image layout (image-spec image-layout.md) within a tar."""
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
-from occystrap_core import BlobStore, Image, ImageIndex, IndexReader, Settings
+from occystrap_core import BlobStore, Image, ImageIndex, ImageNotFound, IndexReader, Settings
 from occystrap_core.files import DigestMismatch, ImageError, Readable, SizeMismatch, set_error_rule
 from occystrap_core.oci import (
     INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, LayoutReferrers, Manifest, Offer,
-    PlatformChoice, Reference, blob_name, independent_images, is_referrer_tag, layout_offers, parse_manifest_or_index,
-    require_version, select_entry, subject_of,
+    PlatformChoice, Reference, blob_name, independent_images, is_referrer_tag, layout_offers, left_out_by,
+    parse_manifest_or_index, require_version, select_entry, subject_of,
 )
 from occystrap_core.tar import StoredLayer
 from occystrap_tar.archive.members import Archive
@@ -106,10 +107,10 @@ def referrers(archive: Archive) -> LayoutReferrers:
     return LayoutReferrers(ArchiveStore(archive).manifest, read_index(archive).manifests, archive.name)
 
 
-def open_image(archive: Archive, image: LayoutEntries, reference: Reference, requested: PlatformChoice | None,
+def open_image(contents: 'ArchiveStore', image: LayoutEntries, reference: Reference, requested: PlatformChoice | None,
                settings: Settings, referrers: LayoutReferrers | None = None) -> Image | ImageIndex:
     """Return the image, or the requested part of an index; raises InvalidImage, ImageNotFound."""
-    contents, entry = ArchiveStore(archive), select_entry(image, bool(requested and not requested.platforms))
+    entry = select_entry(image, bool(requested and not requested.platforms))
     with set_error_rule('manifest'):
         found = entry if isinstance(entry, Index) else contents.manifest(entry)
     entries = entry if isinstance(entry, Index) else None
@@ -136,22 +137,34 @@ class ArchiveStore(BlobStore):
         except (DigestMismatch, SizeMismatch) as error:
             raise error.renamed(f'{self._archive.name}: {error}') from None
 
+    def base(self, digest: Digest) -> str:
+        """Return the name of an image that has a blob which a delta leaves out."""
+        return '' if blob_name(digest) in self._archive.members else self._left_out.get(digest, '')
+
     def blob(self, descriptor: Descriptor) -> Readable:
         """Open a member."""
+        if base := self.base(descriptor.digest):
+            raise ImageNotFound(f'{self._archive.name} is a delta: it leaves out {descriptor.digest}, which {base} has')
         return self._archive.open(self._archive.find(blob_name(descriptor.digest)))
 
     def tar_size(self, descriptor: Descriptor) -> int | None:
         """Return the size of a layer's tar, from the first and last bytes of its blob."""
+        if self.base(descriptor.digest):
+            return None
         return tar_size(self._archive, self._archive.find(blob_name(descriptor.digest)))
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
         """Return a layer, its size checked."""
         with set_error_rule('layer'):
-            member = self._archive.find(blob_name(descriptor.digest))
-            if member.size != descriptor.size:
+            member = None if self.base(descriptor.digest) else self._archive.find(blob_name(descriptor.digest))
+            if member and member.size != descriptor.size:
                 raise SizeMismatch(f'{self._archive.name}: layer {descriptor.digest} has {member.size} bytes, should '
                                    f'have {descriptor.size}')
         return super().layer(index, descriptor, diff_id)
+
+    @cached_property
+    def _left_out(self) -> Mapping[Digest, str]:
+        return left_out_by(read_index(self._archive).manifests) if INDEX_FILE in self._archive.members else {}
 
 
 def read_index(archive: Archive) -> Index:

@@ -96,7 +96,8 @@ def copy(opened: Image | ImageIndex, host: str, settings: Settings, name: str = 
 
 def manifest_at(host: str, tag_or_digest: str, repository: str = 'many') -> httpx.Response:
     """Return what a plain request gets."""
-    return HTTP.get(f'http://{host}/v2/{repository}/manifests/{tag_or_digest}')
+    accepted = {'Accept': f'{media_types.OCI_INDEX}, {media_types.OCI_MANIFEST}'}
+    return HTTP.get(f'http://{host}/v2/{repository}/manifests/{tag_or_digest}', headers=accepted)
 
 
 def document_at(host: str, tag_or_digest: str, repository: str = 'many') -> Index | Manifest:

@@ -1,0 +1,78 @@
+"""Deltas: what `--since` leaves out of a copy, and whether a destination has what its source leaves out."""
+from collections.abc import Iterable
+from contextlib import suppress
+
+from occystrap_core.api.image_output import ImageOutput, OutgoingLayer, WrittenLayer
+from occystrap_core.api.uri import Location
+from occystrap_core.errors import OutputError, UsageError
+from occystrap_core.image.image import Image
+from occystrap_core.image.image_index import Content, all_contents
+from occystrap_core.image.layer import Layer
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.reference import Reference
+from occystrap_core.pipeline.earlier_run import is_proved
+from occystrap_core.pipeline.outgoing_layer import Outgoing
+from occystrap_core.pipeline.receipt_file import read_receipts
+from occystrap_core.pipeline.tasks import filled_in, has_fields
+from occystrap_core.settings import Settings
+
+
+def base_of(path: str) -> dict[Digest, str]:
+    """Return the blobs that verified receipts in a file are about, each with the name of an image that has it.
+
+    Raises UsageError if there are none, and as `read_receipts` does.
+    """
+    proved = [each for each in read_receipts(path, cut=True) if is_proved(each) and each.keeps_manifests]
+    if not proved:
+        raise UsageError(f'--since={path}: it has no verified receipt of a place that keeps blobs as they are')
+    return {layer.digest: each.reference for each in proved for layer in each.of_kind('layer')}
+
+
+def find_layer(output: ImageOutput, layer: OutgoingLayer, settings: Settings) -> WrittenLayer | None:
+    """Return a layer that is at the destination, comes from elsewhere in it, or is left out of it."""
+    if found := output.has_layer(layer):
+        return found
+    in_base = settings.base and layer.descriptor and layer.descriptor.digest in settings.base
+    return (output.omit_layer(layer) if in_base else None) or output.adopt_layer(layer)
+
+
+def note_bases(opened: Content, output: ImageOutput, written: Location) -> None:
+    """Tell a writer where the images are that should have what the source leaves out, by the destination as written."""
+    if not has_fields(written):
+        return
+    for layer in (each for image in images_in(opened) for each in image.layers if each.base):
+        with suppress(UsageError):  # a name that does not fill all fields
+            if layer.descriptor:
+                output.note_base(layer.descriptor.digest, filled_in(written, Reference.parse(layer.base)))
+
+
+def images_in(*contents: Content) -> Iterable[Image]:
+    """Return all images and artifacts in what an input opened, with those that refer to them."""
+    return (each for each in all_contents(*contents) if isinstance(each, Image))
+
+
+def require_base(images: Iterable[Image], output: ImageOutput, settings: Settings) -> None:
+    """Raise OutputError, naming image and blob, unless the destination has what the source, a delta, leaves out.
+
+    Raises UsageError if a filter would have to read it.
+    """
+    needed = [(image, layer) for image in images for layer in image.layers if layer.source.base]
+    found = settings.in_parallel(lambda each: _is_there(*each, output, settings), needed)
+    lacking = [each for each, is_there in zip(needed, found, strict=True) if not is_there]
+    if lacking:
+        image, layer = lacking[0]
+        more = f' and {len(lacking) - 1} more' if lacking[1:] else ''
+        raise OutputError(f'{image.reference} needs layer {_digest(layer)}{more}, which this delta leaves out '
+                          f'and {output.location} lacks: write {layer.base} there first')
+
+
+def _is_there(image: Image, layer: Layer, output: ImageOutput, settings: Settings) -> bool:
+    if layer is not layer.source:
+        raise UsageError(f'{image.reference}: no filter can change layer {_digest(layer.source)}, which the source, a '
+                         'delta, leaves out: load the delta, and filter what was loaded')
+    outgoing = Outgoing(layer, output.layer_form, lambda count: None)
+    return not output.in_order and find_layer(output, outgoing, settings) is not None
+
+
+def _digest(layer: Layer) -> Digest | None:
+    return layer.descriptor.digest if layer.descriptor else layer.diff_id
