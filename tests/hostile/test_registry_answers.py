@@ -239,6 +239,6 @@ def test_49_few_layers_and_empty_ones(tars: list[bytes], server: Scripted, pull:
     assert f' {len(tars)} layer' in pull('--verify=full').assert_success().err
 
 
-def test_50_a_content_encoding_nobody_asked_for(server: Scripted, pull: Pull) -> None:
+def test_50_an_unrequested_content_encoding(server: Scripted, pull: Pull) -> None:
     server.routes[BLOB] = Say(200, served(server, BLOB).body, [('Content-Encoding', 'gzip')])
     pull('--verify=full').assert_success()

@@ -78,7 +78,7 @@ def test_entries_without_platform_are_what_the_config_says(server: Scripted) -> 
     assert isinstance(opened(server, platform='all'), ImageIndex)
 
 
-def test_an_index_in_an_index_is_searched_where_one_image_is_wanted(server: Scripted) -> None:
+def test_an_index_in_an_index_is_searched_for_one_image(server: Scripted) -> None:
     inner = put(server, index(entry(platform='linux/amd64')))
     put(server, index(entry(inner, 'linux/amd64')), 'v1')
     assert opened(server, platform='linux/amd64').diff_ids == SAMPLE.diff_ids

@@ -17,7 +17,7 @@ PATHS = {'tags': '/v2/app/tags/list', 'repositories': '/v2/_catalog'}
 
 @pytest.fixture
 def server() -> Iterator[Scripted]:
-    """A server to be told what to say."""
+    """A server whose answers a test sets."""
     with Scripted() as started:
         yield started
 

@@ -144,14 +144,14 @@ def test_43_tokens_that_are_never_good_enough_end(server: Scripted, pull: Callab
 
 @pytest.mark.parametrize('realm', ['http://169.254.169.254/latest', 'http://metadata.google.internal/x',
                                    'http://[fe80::1]/x', 'file:///etc/passwd', 'gopher://127.0.0.1/x', '//x', ''])
-def test_44_realms_that_nobody_is_sent_to(realm: str, server: Scripted, pull: Callable[..., CommandResult]) -> None:
+def test_44_realms_that_get_no_request(realm: str, server: Scripted, pull: Callable[..., CommandResult]) -> None:
     guard(server, lambda sent: False, f'Bearer realm="{realm}"')
     begun = time.monotonic()
     assert 'as the source of tokens, which is refused' in is_refused(pull())
     assert time.monotonic() - begun < 10 and not any(asked.authorization for asked in server.asked)
 
 
-def test_44_another_host_is_told_nothing_over_http(server: Scripted, pull: Callable[..., CommandResult]) -> None:
+def test_44_another_host_gets_no_login_over_http(server: Scripted, pull: Callable[..., CommandResult]) -> None:
     try:
         address = own_address()
     except ServiceUnavailable as reason:
@@ -163,8 +163,8 @@ def test_44_another_host_is_told_nothing_over_http(server: Scripted, pull: Calla
         assert elsewhere.asked and not any(asked.authorization for asked in elsewhere.asked)
 
 
-def test_44_an_identity_token_is_told_to_nobody_else_either(server: Scripted, pull: Callable[..., CommandResult],
-                                                            occystrap: CommandLine) -> None:
+def test_44_an_identity_token_goes_to_no_other_host_either(server: Scripted, pull: Callable[..., CommandResult],
+                                                           occystrap: CommandLine) -> None:
     write_config(occystrap, {'auths': {server.host: {'identitytoken': PASSWORD}}})
     try:
         address = own_address()
@@ -272,8 +272,8 @@ def test_71_a_helper_that_is_not_there(server: Scripted, pull: Callable[..., Com
 
 @pytest.mark.parametrize('script', ['echo credentials not found in native keychain; exit 1',
                                     'echo \'{"Username": "", "Secret": ""}\''])
-def test_71_not_found_means_nobody(script: str, server: Scripted, pull: Callable[..., CommandResult],
-                                   occystrap: CommandLine) -> None:
+def test_71_not_found_means_anonymous(script: str, server: Scripted, pull: Callable[..., CommandResult],
+                                      occystrap: CommandLine) -> None:
     guard(server, lambda sent: sent == 'Bearer tok', f'Bearer realm="http://{server.host}/token"')
     server.routes['GET /token'] = token()
     env = write_helper(occystrap, script)

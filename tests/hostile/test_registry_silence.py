@@ -52,7 +52,7 @@ def is_refused(result: CommandResult, *words: str) -> None:
 
 
 def want_tokens(server: Scripted) -> None:
-    """Let nothing be had without a token that nobody gives."""
+    """Require a token for everything, which no server gives."""
     said = Say(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{server.host}/token",service="s"')])
     server.routes = {name: said for name in [*server.routes, 'GET /v2/']}
 

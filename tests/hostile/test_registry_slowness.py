@@ -50,14 +50,14 @@ def server() -> Iterator[RawServer]:
         scripted = Scripted()
         serve(scripted, IMAGE)
         started.serve(dict(scripted.routes))
-        started.said[VERSION] = plain(b'{}')
-        started.said[TAGS] = plain(b'{"tags": ["v1"]}')
+        started.answers[VERSION] = plain(b'{}')
+        started.answers[TAGS] = plain(b'{"tags": ["v1"]}')
         yield started
 
 
 def want_tokens(server: RawServer) -> None:
     challenge = {'WWW-Authenticate': f'Bearer realm="http://{server.host}/token",service="s"'}
-    server.said |= {name: plain(b'', challenge, '401 Unauthorized') for name in (VERSION, TAG)}
+    server.answers |= {name: plain(b'', challenge, '401 Unauthorized') for name in (VERSION, TAG)}
 
 
 def ends_in_time(server: RawServer, *command: str) -> CommandResult:
@@ -79,7 +79,7 @@ PLACES = (TAG, CONFIG, LAYER, TOKEN)
 def test_a_header_has_a_deadline_and_a_size(place: str, head: str, server: RawServer, tmp_path: Path) -> None:
     if place is TOKEN:
         want_tokens(server)
-    server.said[place] = HEADS[head]
+    server.answers[place] = HEADS[head]
     ends_in_time(server, 'process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out')
     assert [path for path in tmp_path.rglob('*') if path.name != '.occystrap'] == []
 
@@ -90,7 +90,7 @@ def test_a_header_has_a_deadline_and_a_size(place: str, head: str, server: RawSe
 def test_a_body_has_a_least_rate(place: str, body: str, server: RawServer, tmp_path: Path) -> None:
     if place is TOKEN:
         want_tokens(server)
-    server.said[place] = BODIES[body]
+    server.answers[place] = BODIES[body]
     ends_in_time(server, 'process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out')
     assert [path for path in tmp_path.rglob('*') if path.name != '.occystrap'] == []
 
@@ -98,7 +98,7 @@ def test_a_body_has_a_least_rate(place: str, body: str, server: RawServer, tmp_p
 @pytest.mark.parametrize('slow', [*HEADS.values(), *BODIES.values()], ids=[*HEADS, *BODIES])
 def test_the_first_question_of_all_has_both(slow: object, server: RawServer, tmp_path: Path) -> None:
     """What else the server says is good: that its first answer does not end need not be the end."""
-    server.said[VERSION] = slow  # type: ignore[assignment]
+    server.answers[VERSION] = slow  # type: ignore[assignment]
     before = time.monotonic()
     run_here('process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out', *SLOW)
     assert time.monotonic() - before < 10
@@ -109,13 +109,13 @@ def test_the_first_question_of_all_has_both(slow: object, server: RawServer, tmp
     ('info', TAG), ('check', LAYER), ('search', LAYER)])
 def test_every_command_has_both(command: str, place: str, slow: object, server: RawServer) -> None:
     words = [f'registry://{server.host}/app:v1']
-    server.said[place] = slow  # type: ignore[assignment]
+    server.answers[place] = slow  # type: ignore[assignment]
     ends_in_time(server, command, *words, *(['*'] if command == 'search' else []))
 
 
 def test_redirects_and_listings_have_both(server: RawServer) -> None:
-    server.said[TAGS] = plain(b'', {'Location': '/slow'}, '307 Temporary Redirect')
-    server.said['GET /slow'] = BODIES['a byte at a time']
+    server.answers[TAGS] = plain(b'', {'Location': '/slow'}, '307 Temporary Redirect')
+    server.answers['GET /slow'] = BODIES['a byte at a time']
     before = time.monotonic()
     done = run_here('tags', f'registry://{server.host}/app', '--timeout', '0.5')
     assert time.monotonic() - before < 10 and server.host in done.assert_code(1).err, done
@@ -124,7 +124,7 @@ def test_redirects_and_listings_have_both(server: RawServer) -> None:
 @pytest.mark.parametrize('slow', [*HEADS.values(), BODIES['a byte at a time']], ids=[*HEADS, 'body'])
 def test_answers_to_uploads_have_both(slow: object, server: RawServer, tmp_path: Path) -> None:
     write_docker_archive(tmp_path / 'a.tar', sample_config(), sample_layers(), 'a:v1')
-    server.said['POST /v2/new/blobs/uploads/'] = slow  # type: ignore[assignment]
+    server.answers['POST /v2/new/blobs/uploads/'] = slow  # type: ignore[assignment]
     ends_in_time(server, 'process', f'tar://{tmp_path}/a.tar', f'registry://{server.host}/new:v1')
 
 
@@ -136,9 +136,9 @@ def test_an_upload_has_a_least_rate(tmp_path: Path) -> None:
             while not server.closed.is_set() and time.monotonic() < until:
                 connection.recv(32768)
                 time.sleep(0.1)
-        server.said[VERSION] = plain(b'{}')
-        server.said['POST /v2/new/blobs/uploads/'] = plain(b'', {'Location': '/up'}, '202 Accepted')
-        server.said['PUT /up'] = read_slowly
+        server.answers[VERSION] = plain(b'{}')
+        server.answers['POST /v2/new/blobs/uploads/'] = plain(b'', {'Location': '/up'}, '202 Accepted')
+        server.answers['PUT /up'] = read_slowly
         done = ends_in_time(server, 'process', f'tar://{big}', f'registry://{server.host}/new:v1', '--timeout', '4',
                             '--least-rate', '50000000')
         assert 'receives less than' in done.err
@@ -155,20 +155,20 @@ def write_big(path: Path) -> Path:
 
 
 def test_a_flood_of_interim_answers_is_cut(server: RawServer) -> None:
-    server.said[TAG] = HEADS['a flood of 103']
+    server.answers[TAG] = HEADS['a flood of 103']
     before = time.monotonic()
     done = run_here('info', f'registry://{server.host}/app:v1', '--timeout', '60', '--retries', '0').assert_code(1)
     assert 'header of more than' in done.err and time.monotonic() - before < 20
 
 
 def test_a_slow_server_is_tried_once_more_only(server: RawServer) -> None:
-    server.said[TAG] = BODIES['a byte at a time']
+    server.answers[TAG] = BODIES['a byte at a time']
     run_here('info', f'registry://{server.host}/app:v1', '--timeout', '0.3').assert_code(1)
     assert len(server.heard(TAG)) == 2
 
 
 def test_a_rate_of_nothing_waits_for_every_byte(server: RawServer, tmp_path: Path) -> None:
-    said = server.said[CONFIG]
+    said = server.answers[CONFIG]
     assert isinstance(said, bytes)
     head, _, body = said.partition(b'\r\n\r\n')
 
@@ -177,14 +177,14 @@ def test_a_rate_of_nothing_waits_for_every_byte(server: RawServer, tmp_path: Pat
         for place in range(0, len(body), 40):
             connection.sendall(body[place:place + 40])
             time.sleep(0.1)
-    server.said[CONFIG] = send
+    server.answers[CONFIG] = send
     words = ('process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out', *SLOW)
     assert '--least-rate' in run_here(*words).assert_code(1).err
     run_here(*words, '--least-rate', '0').assert_success()
 
 
 def test_hints_before_an_answer_are_passed_over(server: RawServer, tmp_path: Path) -> None:
-    server.said = {name: HINT * 3 + said for name, said in server.said.items() if isinstance(said, bytes)}
+    server.answers = {name: HINT * 3 + said for name, said in server.answers.items() if isinstance(said, bytes)}
     run_here('process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out', *SLOW).assert_success()
     assert server.connections < len(server.asked)
 
@@ -198,7 +198,7 @@ EMPTY_CHUNKED = CHUNKED + b'2\r\n{}\r\n0\r\n\r\n'
     EMPTY_CHUNKED + b'\r\n', EMPTY_CHUNKED[:-2] + b'X: y\r\n\r\n' + NO, HINT + plain(b'{}') + NO, plain(b'{}') + HINT,
     EMPTY_CHUNKED + HINT], ids=range(10))
 def test_more_than_one_answer_is_the_end_of_a_connection(said: bytes, server: RawServer, tmp_path: Path) -> None:
-    server.said[VERSION] = said
+    server.answers[VERSION] = said
     words = ('process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out', '--timeout', '5')
     run_here(*words).assert_success()
 
@@ -207,8 +207,8 @@ def test_more_than_one_answer_is_the_end_of_a_connection(said: bytes, server: Ra
 def test_a_body_where_none_may_be_is_no_answer(status: str, server: RawServer, tmp_path: Path) -> None:
     """What follows the header of these is the start of what the next request would be answered."""
     write_docker_archive(tmp_path / 'a.tar', sample_config(), sample_layers(), 'a:v1')
-    server.said |= {f'HEAD {name.partition(" ")[2]}': plain(b'HTTP/1.1 404 N\r\n\r\n', status=status) for name in
-                    (LAYER, CONFIG)}
+    server.answers |= {f'HEAD {name.partition(" ")[2]}': plain(b'HTTP/1.1 404 N\r\n\r\n', status=status) for name in
+                       (LAYER, CONFIG)}
     before = len(server.asked)
     run_here('info', f'registry://{server.host}/app:v1', '--timeout', '5', '--retries', '0').assert_success()
     assert len(server.asked) > before
@@ -222,7 +222,7 @@ def test_a_body_where_none_may_be_is_no_answer(status: str, server: RawServer, t
 def test_a_signal_is_obeyed_meanwhile(said: object, command: str, number: signal.Signals, server: RawServer,
                                       occystrap: CommandLine) -> None:
     place = LAYER if command == 'process' else TAG
-    server.said[place] = said  # type: ignore[assignment]
+    server.answers[place] = said  # type: ignore[assignment]
     to = ['dir://out'] if command == 'process' else []
     process = occystrap.start(command, f'registry://{server.host}/app:v1', *to)
     begun = time.monotonic()
@@ -239,6 +239,6 @@ def test_a_signal_is_obeyed_meanwhile(said: object, command: str, number: signal
 def test_memory_is_bounded(server: RawServer, tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for said in (*HEADS.values(), *BODIES.values()):
-        server.said[TAG] = said
+        server.answers[TAG] = said
         run_here('info', f'registry://{server.host}/app:v1', *SLOW).assert_code(1)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10

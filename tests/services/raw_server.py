@@ -14,13 +14,13 @@ LONG = 12.0
 
 @dataclass
 class RawServer:
-    """Answers each request with the first that `said` has for its `METHOD /path`: bytes, or a function that sends.
+    """Answers each request with the first that `answers` has for its `METHOD /path`: bytes, or a function that sends.
 
     `asked` has the requests with their header, in order; `closed` is set at the end of the test.
     """
 
     host: str = ''
-    said: dict[str, 'bytes | Send'] = field(default_factory=dict)
+    answers: dict[str, 'bytes | Send'] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     connections: int = 0
     closed: threading.Event = field(default_factory=threading.Event)
@@ -29,7 +29,7 @@ class RawServer:
         """Say what a `Scripted` would."""
         for name, say in routes.items():
             if isinstance(say, Say):
-                self.said[name] = plain(say.body, say.headers)
+                self.answers[name] = plain(say.body, say.headers)
 
     def heard(self, start: str) -> list[str]:
         """Return the requests that begin so."""
@@ -91,5 +91,5 @@ def _serve(connection: socket.socket, server: RawServer) -> None:
             head, _, rest = rest.partition(b'\r\n\r\n')
             server.asked.append(head.decode())
             method, target, _ = server.asked[-1].split(' ', 2)
-            said = server.said.get(f'{method} {target.partition("?")[0]}', plain(b'', status='404 Not Found'))
-            connection.sendall(said) if isinstance(said, bytes) else said(connection, server)
+            answer = server.answers.get(f'{method} {target.partition("?")[0]}', plain(b'', status='404 Not Found'))
+            connection.sendall(answer) if isinstance(answer, bytes) else answer(connection, server)

@@ -25,14 +25,14 @@ def witness(program: Callable[..., str]) -> None:
 
 
 def put_index(registry: Registry, name: str, entries: list[dict[str, Any]]) -> Descriptor:
-    """Put an index, indented, which nobody would make again by chance."""
+    """Put an index, indented, which no program would write the same way."""
     repository, _, tag = name.partition(':')
     index = {'manifests': entries, 'schemaVersion': 2, 'mediaType': INDEX_TYPE, 'annotations': {'by': 'the test'}}
     return put_manifest(registry, repository, json.dumps(index, indent=2).encode(), INDEX_TYPE, tag)
 
 
 def put_attestation(registry: Registry, repository: str, about: Descriptor) -> dict[str, Any]:
-    """Put what BuildKit keeps beside an image; return its entry."""
+    """Put the attestation that BuildKit adds to an image; return its entry."""
     config = put_blob(registry, repository, b'{"architecture": "unknown", "os": "unknown"}',
                       'application/vnd.oci.image.config.v1+json')
     statement = put_blob(registry, repository, json.dumps({'about': about['digest']}).encode(),

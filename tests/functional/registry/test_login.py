@@ -94,7 +94,7 @@ def test_who_was_refused_is_named(private_registry: Registry, occystrap: Command
     assert f'refuses the login of {USER}: check user name and password' in line
 
 
-def test_nobody_there(occystrap: CommandLine, config: Path) -> None:
+def test_login_where_nothing_listens(occystrap: CommandLine, config: Path) -> None:
     line, = log_in(occystrap, '127.0.0.1:1').assert_code(1).err.splitlines()
     assert '127.0.0.1:1' in line and not config.exists()
 

@@ -117,7 +117,8 @@ def test_tokens(source: str, token_registry: Registry, occystrap: CommandLine) -
 
 
 @pytest.mark.parametrize('env', [WRONG, {}])
-def test_tokens_for_nobody(env: dict[str, str], source: str, token_registry: Registry, occystrap: CommandLine) -> None:
+def test_tokens_for_anonymous_users(env: dict[str, str], source: str, token_registry: Registry,
+                                    occystrap: CommandLine) -> None:
     result = occystrap('process', source, f'registry://{token_registry.host}/tokens/none:v1', env=env).assert_code(1)
     line, = result.err.splitlines()
     assert token_registry.host in line and 'credentials' in line and not secrets_in(result, occystrap.directory)

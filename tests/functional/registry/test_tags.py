@@ -1,4 +1,4 @@
-"""What registries have, and many images at once: by pattern, from lists and from plans, on the whole command line."""
+"""The content of registries, and many images in one run, by pattern, from lists and from plans, on the command line."""
 import json
 from collections.abc import Callable
 from pathlib import Path

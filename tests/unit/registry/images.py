@@ -61,9 +61,9 @@ def serve(server: Scripted, image: Image, **replaced: bytes) -> None:
     """Let a scripted server have an image under `app:v1`, with `manifest` or `config` replaced."""
     assert image.manifest
     manifest, config = replaced.get('manifest', image.manifest.raw), replaced.get('config', image.config.raw)
-    said = Say(200, manifest, [('Content-Type', image.manifest.media_type)])
-    server.routes['GET /v2/app/manifests/v1'] = said
-    server.routes[f'GET /v2/app/manifests/{image.manifest.digest}'] = said
+    answer = Say(200, manifest, [('Content-Type', image.manifest.media_type)])
+    server.routes['GET /v2/app/manifests/v1'] = answer
+    server.routes[f'GET /v2/app/manifests/{image.manifest.digest}'] = answer
     server.routes[f'GET /v2/app/blobs/{image.manifest.config.digest}'] = Say(200, config)
     for layer in image.layers:
         assert layer.descriptor

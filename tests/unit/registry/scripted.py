@@ -86,7 +86,7 @@ class Scripted:
         self._server.server_close()
 
     def answer(self, asked: Asked) -> Say:
-        """Return what to say; the last answer of a list is said again and again."""
+        """Return the answer; the last one of a list is repeated."""
         self.asked.append(asked)
         route = self.routes.get(f'{asked.method} {asked.path}', Say(404))
         if isinstance(route, list):

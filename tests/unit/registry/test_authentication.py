@@ -34,7 +34,7 @@ def bearer(server: Scripted, query: str = '') -> str:
     return f'Bearer realm="http://{server.host}/token{query}",service="the service"'
 
 
-def test_basic_is_sent_after_a_challenge_and_then_at_once(server: Scripted, settings: Settings) -> None:
+def test_basic_is_sent_after_a_challenge_and_from_then_on(server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = guard({BASIC}, 'Basic realm="r"')
     client = client_of(server.host, settings, USER)
     assert [client.fetch('GET', '/x', scope).status for scope in (PULL, PUSH)] == [200, 200]
@@ -71,7 +71,7 @@ def test_a_registry_that_challenges_at_its_root_alone(asks: str, status: int, se
     assert [asked.authorization for asked in server.heard('GET', '/v2/')] == [None]
 
 
-def test_what_is_not_there_stays_not_there(server: Scripted, settings: Settings) -> None:
+def test_a_missing_name_stays_missing(server: Scripted, settings: Settings) -> None:
     server.routes['GET /v2/'] = guard({BASIC}, 'Basic realm="r"')
     assert [client_of(server.host, settings).fetch('GET', '/x', PULL).status for _ in range(2)] == [404, 404]
     assert [client_of(server.host, settings, USER).fetch('GET', '/x', PULL).status for _ in range(2)] == [404, 404]
@@ -299,8 +299,8 @@ def test_a_server_that_repeats_secrets_is_not_quoted(server: Scripted, settings:
     def echo(asked: Asked) -> Say:
         if not asked.authorization:
             return Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
-        said = f'{asked.authorization} means canary-password\x1b[31m\nred'
-        return Say(400, json.dumps({'errors': [{'message': said}]}).encode())
+        message = f'{asked.authorization} means canary-password\x1b[31m\nred'
+        return Say(400, json.dumps({'errors': [{'message': message}]}).encode())
     server.routes['GET /x'] = echo
     client = client_of(server.host, settings, USER)
     text = str(client.failure(client.fetch('GET', '/x', PULL), 'x'))

@@ -16,7 +16,7 @@ DESCRIPTOR = Descriptor('', Digest.of(BLOB), len(BLOB))
 
 @dataclass
 class Session:
-    """A server's side of one upload; `faults` are said in place of what a PATCH deserves, None keeping quiet."""
+    """A server's side of one upload; `faults` are the answers in place of the right ones to PATCH, None for none."""
 
     largest: int
     received: bytearray = field(default_factory=bytearray)
@@ -67,7 +67,7 @@ def counted(read: list[int]) -> Iterable[memoryview]:
     return body()
 
 
-def test_what_is_too_large_at_once_is_sent_in_chunks(server: Scripted) -> None:
+def test_a_blob_above_the_limit_is_sent_in_chunks(server: Scripted) -> None:
     session, read = Session(300_000), list[int]()
     assert uploads_to(server, session).put(DESCRIPTOR, lambda: counted(read))
     assert bytes(session.received) == BLOB
@@ -124,8 +124,8 @@ def test_ranges_that_say_nothing(range_: str, server: Scripted, monkeypatch: pyt
 
     def odd(asked: Asked) -> Say:
         start, end = len(session.received), len(session.received) + len(asked.body)
-        said = range_.format(start=start, end=end, last=end - 1, length=len(asked.body) - 1)
-        return replace(session.patch(asked), headers=[('Range', said)])
+        received = range_.format(start=start, end=end, last=end - 1, length=len(asked.body) - 1)
+        return replace(session.patch(asked), headers=[('Range', received)])
     server.routes['PATCH /up'] = odd
     assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB and len(session.patches) == 4
 
@@ -171,7 +171,7 @@ def test_a_layer_that_is_no_layer_ends_the_upload(server: Scripted, monkeypatch:
     assert not server.heard('PUT', '/up')
 
 
-def test_what_is_too_large_is_learnt_once_for_the_run(server: Scripted) -> None:
+def test_a_limit_on_requests_is_learned_once_in_a_run(server: Scripted) -> None:
     session = Session(300_000)
     uploads = uploads_to(server, session)
     assert uploads.put(DESCRIPTOR, whole(BLOB))

@@ -81,7 +81,7 @@ def test_closing_wakes_up_who_waits(hangs: str, server: Scripted) -> None:
     assert other.fetch('GET', '/v2/', 's').status == 200, 'others go on'
 
 
-def test_no_more_than_so_many_small_requests_at_once(server: Scripted) -> None:
+def test_small_requests_in_parallel_are_limited(server: Scripted) -> None:
     lock, now, most = threading.Lock(), [0], [0]
 
     def count(asked: Asked) -> Say:
@@ -103,7 +103,7 @@ def test_no_more_than_so_many_small_requests_at_once(server: Scripted) -> None:
     assert most[0] <= 64 and len(server.heard('GET', '/x')) == 90
 
 
-def test_a_client_asks_for_the_scheme_when_it_is_told_to_and_once(server: Scripted, settings: Settings) -> None:
+def test_a_client_looks_for_the_scheme_on_request_and_once(server: Scripted, settings: Settings) -> None:
     client = client_of(server.host, settings)
     for name in dir(client):
         getattr(client, name)  # to look at a client asks for nothing

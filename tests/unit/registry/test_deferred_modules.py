@@ -63,7 +63,7 @@ def test_other_packages_and_later_imports_are_as_usual(package: str) -> None:
     assert runs() == 1 and not any('deferred' in type(each).__module__ for each in sys.meta_path)
 
 
-def test_files_beside_a_deferred_module_are_found(package: str, tmp_path: Path) -> None:
+def test_files_next_to_a_deferred_module_are_found(package: str, tmp_path: Path) -> None:
     (tmp_path / package / 'data.txt').write_text('data')
     with deferred(package):
         importlib.import_module(package)

@@ -94,7 +94,7 @@ def test_an_error_after_the_last_byte_is_none(server: Scripted, settings: Settin
     assert read(server, replace(settings, timeout=0.5)) == BLOB and ranges(server) == [None]
 
 
-def test_a_206_that_nobody_asked_for_may_be_the_whole(server: Scripted, settings: Settings) -> None:
+def test_an_unrequested_206_may_be_the_whole_blob(server: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = rest(0)
     assert read(server, settings) == BLOB
 
@@ -148,7 +148,7 @@ def test_missing_blobs(server: Scripted, settings: Settings) -> None:
     assert not server.heard('GET', '/elsewhere')
 
 
-def test_errors_say_what_the_registry_said(server: Scripted, settings: Settings) -> None:
+def test_errors_quote_the_registry(server: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = Say(400, b'{"errors": [{"code": "X", "message": "bad moon"}, {"code": "Y"}]}')
     with pytest.raises(ServiceError, match=r'bad moon; Y \(HTTP 400\)'):
         read(server, settings)
@@ -200,7 +200,7 @@ def test_a_server_that_only_says_that_it_compresses(server: Scripted, settings: 
 
 
 @pytest.mark.parametrize('damaged', [CODED['gzip'][:-100], CODED['gzip'][:20] + b'?' * 200, gzip.compress(BLOB + b'x')])
-def test_what_is_compressed_is_checked(damaged: bytes, server: Scripted, settings: Settings) -> None:
+def test_a_compressed_answer_is_checked(damaged: bytes, server: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = Say(200, damaged, [('Content-Encoding', 'gzip')])
     with pytest.raises((ServiceError, InvalidImage)):
         read(server, settings)

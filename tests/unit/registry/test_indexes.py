@@ -176,7 +176,7 @@ def spoil(path: Path, damage: str) -> None:
         path.write_bytes(content if damage == 'flip' else path.read_bytes()[:-1])
 
 
-def test_an_entry_that_is_not_what_it_says(source: str, settings: Settings) -> None:
+def test_an_entry_that_contradicts_its_manifest(source: str, settings: Settings) -> None:
     image = put_many(source, settings)[0]
     for changed, error, words in [
             ({'size': image['size'] + 1}, DigestMismatch, f'has {image["size"]} bytes, should have'),

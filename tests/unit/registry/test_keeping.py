@@ -28,7 +28,7 @@ def auths(path: Path) -> dict[str, Any]:
     return kept
 
 
-def test_what_was_kept_is_found(path: Path) -> None:
+def test_kept_credentials_are_found(path: Path) -> None:
     assert keep_login(path, 'quay.io:5000', ME, 5) == str(path)
     assert auths(path) == {'quay.io:5000': {'auth': base64.b64encode(b'me:se:cret').decode()}}
     assert find_login('quay.io:5000', 'app', Settings()) == ME and find_login('quay.io', 'app', Settings()) is None
@@ -61,7 +61,7 @@ def test_forgetting_what_is_not_there(path: Path) -> None:
     assert list(auths(path)) == ['quay.io']
 
 
-def test_many_at_once_lose_nothing(path: Path) -> None:
+def test_parallel_logins_lose_nothing(path: Path) -> None:
     hosts = [f'host{number}.example' for number in range(40)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda host: keep_login(path, host, ME, 5), hosts))
@@ -86,7 +86,7 @@ def test_a_broken_file_is_left_alone(text: str, path: Path) -> None:
     assert path.read_text() == text and 'canary' not in str(caught.value)
 
 
-def test_what_a_killed_login_left_is_removed(path: Path) -> None:
+def test_files_of_a_killed_login_are_removed(path: Path) -> None:
     path.parent.mkdir()
     (path.parent / '.config.json-ab12_xyz.partial').write_text('{"auths": {"quay.io": {"auth": "bWU6cGFzc3dvcmQ="}}}')
     (path.parent / '.config.json-mine').write_text('{}')

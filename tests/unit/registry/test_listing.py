@@ -92,7 +92,7 @@ def test_full_pages_without_a_link(server: Scripted, client: RegistryClient) -> 
     assert [asked.query.get('last') for asked in server.heard('GET', '/v2/app/tags/list')] == [None, ['t09'], ['t19']]
 
 
-def test_a_registry_that_gives_everything_at_once(server: Scripted, client: RegistryClient) -> None:
+def test_a_registry_without_pages(server: Scripted, client: RegistryClient) -> None:
     server.routes[TAGS] = tags_of([f't{number}' for number in range(10)])
     assert len(list(list_tags(client, 'app', page=3))) == 10 and len(server.heard('GET', '/v2/app/tags/list')) == 1
     assert len(list(list_tags(client, 'app', page=10))) == 10, 'the same page again is the end'
@@ -126,7 +126,7 @@ def test_a_registry_that_likes_smaller_pages(server: Scripted, client: RegistryC
     assert list(list_tags(client, 'app')) == ['a']
 
 
-def test_no_more_is_asked_for_than_is_wanted(settings: Settings) -> None:
+def test_no_more_pages_are_requested_than_needed(settings: Settings) -> None:
     with linked([['a', 'b'], ['c', 'd']]) as server:
         client = client_of(server.host, settings)
         assert next(list_tags(client, 'app', page=2)) == 'a'
@@ -141,12 +141,12 @@ def test_empty_and_missing_repositories(server: Scripted, client: RegistryClient
         list(list_tags(client, 'gone'))
 
 
-@pytest.mark.parametrize(('said', 'words'), [
+@pytest.mark.parametrize(('answer', 'words'), [
     (Say(404), 'has no catalog .HTTP 404.'), (Say(401), 'requires credentials'), (Say(403), 'denies access to its'),
     (Say(405, b'{"errors": [{"code": "UNSUPPORTED"}]}'), 'has no catalog'),
     (Say(422, b'{"errors": [{"code":"UNSUPPORTED"}]}'), 'has no catalog'), (Say(501), 'has no catalog')])
-def test_no_catalog(said: Say, words: str, server: Scripted, client: RegistryClient) -> None:
-    server.routes[CATALOG] = said
+def test_no_catalog(answer: Say, words: str, server: Scripted, client: RegistryClient) -> None:
+    server.routes[CATALOG] = answer
     with pytest.raises((ServiceError, AccessDenied), match=f'{server.host} .*{words}') as caught:
         list(list_repositories(client))
     assert 'list://' in str(caught.value) and 'name the repository' in str(caught.value)
@@ -164,7 +164,7 @@ def test_patterns(pattern: str, options: dict[str, str], found: list[str], team:
     assert matched(team, pattern, settings, **options) == found
 
 
-def test_what_is_named_needs_no_catalog(team: Scripted, settings: Settings) -> None:
+def test_a_named_repository_needs_no_catalog(team: Scripted, settings: Settings) -> None:
     team.routes[CATALOG] = Say(401)
     assert matched(team, 'team/tool:*', settings) == ['team/tool:latest', 'team/tool:v1.1']
     assert not team.heard('GET', '/v2/_catalog')

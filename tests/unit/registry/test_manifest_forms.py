@@ -141,8 +141,8 @@ def test_a_tar_has_no_digest_that_changes(source: str, tmp_path: Path, choosy: A
 
 @pytest.mark.parametrize(('options', 'words'), [
     ('app:zstd', ["Docker's format lacks", 'zstd', 'compression=gzip'])])
-def test_what_docker_has_no_format_for(options: str, words: list[str], source: str, settings: Settings, choosy: Any,
-                                       ) -> None:
+def test_layers_that_docker_has_no_format_for(options: str, words: list[str], source: str, settings: Settings,
+                                              choosy: Any) -> None:
     target, storage = choosy()
     push(source, settings, sample_image(compression='zstd'), 'app:zstd')
     is_refused(run_here('process', f'registry://{source}/{options}', f'registry://{target}/x:v1?format=docker'), *words)
@@ -210,7 +210,7 @@ def test_it_is_learned_once(jobs: str, source: str, settings: Settings, choosy: 
     assert [len(image['notes']) for image in json.loads(copied.out)['images']] == [1] * 8
 
 
-def test_what_must_keep_its_digest_is_not_converted(source: str, settings: Settings, choosy: Any) -> None:
+def test_a_manifest_that_must_keep_its_digest_is_not_converted(source: str, settings: Settings, choosy: Any) -> None:
     target, storage = choosy(*OCI)
     digest = document_at(source, 'oci', 'app').digest
     refused = ('the registry refuses the manifest', "not converted to Docker's format")
@@ -228,7 +228,7 @@ def test_what_must_keep_its_digest_is_not_converted(source: str, settings: Setti
 
 @pytest.mark.parametrize(('status', 'code'), [(400, 'MANIFEST_BLOB_UNKNOWN'), (400, 'NAME_INVALID'), (403, 'DENIED'),
                                               (404, 'NAME_UNKNOWN'), (413, 'SIZE_INVALID')])
-def test_what_is_refused_for_another_reason(status: int, code: str, source: str, choosy: Any) -> None:
+def test_a_manifest_refused_for_another_reason(status: int, code: str, source: str, choosy: Any) -> None:
     target, storage = choosy(*OCI, status=status, code=code)
     is_refused(run_here('process', f'registry://{source}/app:oci', f'registry://{target}/app:v1', '--settle', '0'),
                'the registry refuses the manifest', f'HTTP {status}')
@@ -270,7 +270,7 @@ def test_odd_media_types_become_right(kind: str, compression: Compression, form:
         'nondistributable' in kind) for layer in copied.layers)
 
 
-def test_annotations_are_said_to_be_lost(source: str, choosy: Any) -> None:
+def test_lost_annotations_are_reported(source: str, choosy: Any) -> None:
     target, _ = choosy()
     document = json.loads(manifest_at(source, 'oci', 'app').content)
     put_manifest(source, {**document, 'annotations': {'a': 'b'}}, 'noted', media_types.OCI_MANIFEST)

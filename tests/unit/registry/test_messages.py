@@ -30,7 +30,7 @@ def document(client: RegistryClient) -> object:
 
 @pytest.fixture
 def storage(server: Scripted) -> Iterator[Scripted]:
-    """Where the registry keeps its blobs; each redirect there is signed anew."""
+    """Where the registry keeps its blobs; each redirect there has a new signature."""
     with Scripted() as started:
         def redirect(asked: Asked) -> Say:
             count = len(server.heard('GET', PATH))
@@ -100,16 +100,16 @@ def test_the_user_of_an_address_is_not_shown(path: str, occystrap: CommandLine) 
 LOGIN = 'log in with occystrap login'
 
 
-@pytest.mark.parametrize(('path', 'said', 'words'), [
+@pytest.mark.parametrize(('path', 'answer', 'words'), [
     ('/app', Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]), ('requires credentials', LOGIN)),
     ('/app', Say(401), ('requires credentials', LOGIN)), ('/app', Say(403), ('requires credentials', LOGIN)),
     ('/app', Say(404), ('has no such repository for who is not logged in (occystrap login)',)),
     ('', Say(401), ('catalog', LOGIN, 'name the repository')),
     ('', Say(403), ('catalog', LOGIN, 'name the repository')),
 ], ids=str)
-def test_tags_without_a_login(path: str, said: Say, words: tuple[str, ...], server: Scripted, occystrap: CommandLine,
+def test_tags_without_a_login(path: str, answer: Say, words: tuple[str, ...], server: Scripted, occystrap: CommandLine,
                               ) -> None:
-    server.answer = lambda asked: said  # type: ignore[method-assign]
+    server.answer = lambda asked: answer  # type: ignore[method-assign]
     line, = occystrap('tags', f'registry://{server.host}{path}').assert_code(1).err.splitlines()
     assert all(word in line for word in (server.host, *words))
 

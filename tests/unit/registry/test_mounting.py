@@ -34,7 +34,7 @@ def test_mounted(server: Scripted, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize('known', [(), ('app',)])
-def test_nobody_else_is_known_to_have_it(known: tuple[str, ...], server: Scripted, settings: Settings) -> None:
+def test_no_other_repository_is_known_to_have_it(known: tuple[str, ...], server: Scripted, settings: Settings) -> None:
     assert not mounting(server, settings, Say(201), *known).mount(DESCRIPTOR)
     assert not server.heard('POST', UPLOADS)
 
@@ -46,7 +46,7 @@ def test_an_upload_offered_instead_is_used(server: Scripted, settings: Settings)
     assert len(server.heard('POST', UPLOADS)) == 1 and server.heard('PUT', '/up/mount')[0].body == BLOB
 
 
-def test_an_upload_offered_instead_that_is_gone_is_begun_anew(server: Scripted, settings: Settings) -> None:
+def test_an_offered_upload_that_has_expired_is_started_again(server: Scripted, settings: Settings) -> None:
     uploads = mounting(server, settings, Say(202, headers=[('Location', '/up/mount')]), 'base')
     server.routes['PUT /up/mount'] = Say(503)
     assert not uploads.mount(DESCRIPTOR)

@@ -188,7 +188,7 @@ def tls_client(tmp_path: Path, server: Scripted, proxy: RawServer, monkeypatch: 
 
 def test_through_a_tunnel(server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with raw_server() as proxy:
-        proxy.said['CONNECT registry.invalid:443'] = lambda *given: tunnel(*given, to=server.host)
+        proxy.answers['CONNECT registry.invalid:443'] = lambda *given: tunnel(*given, to=server.host)
         client = tls_client(tmp_path, server, proxy, monkeypatch)
         server.routes['GET /x'] = Say(200, BLOB)
         server.routes['PUT /x'] = lambda asked: Say(201, str(len(asked.body)).encode())
@@ -199,12 +199,12 @@ def test_through_a_tunnel(server: Scripted, tmp_path: Path, monkeypatch: pytest.
         assert 'Proxy-Authorization: Basic bWU6c2VjcmV0' in proxy.asked[0]
 
 
-@pytest.mark.parametrize('said', [
+@pytest.mark.parametrize('answer', [
     again(b'', b'HTTP/1.1 103 Early Hints\r\n\r\n', 0.05), again(b'HTTP/1.1 200 OK\r\nX: ', b'x', 0.05),
     again(b'HTTP/1.1 200 OK\r\n\r\n', b'x', 0.05), again(b'HTTP/1.1 200 OK\r\n\r\n' + b'x' * 100, b'x', 0.05)])
-def test_a_tunnel_that_is_none(said: Send, server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tunnel_that_is_none(answer: Send, server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with raw_server() as proxy:
-        proxy.said['CONNECT registry.invalid:443'] = said
+        proxy.answers['CONNECT registry.invalid:443'] = answer
         client, before = tls_client(tmp_path, server, proxy, monkeypatch), time.monotonic()
         with pytest.raises(ServiceUnavailable, match='registry.invalid'):
             client.fetch('GET', '/x', 's')

@@ -77,7 +77,7 @@ def test_one_line_says_that_it_is_no_registry(server: Scripted, receipt_elsewher
         push(server.host, quick())
 
 
-def test_what_was_found_out_is_known_for_the_run(odd: Scripted) -> None:
+def test_an_odd_base_is_found_once_in_a_run(odd: Scripted) -> None:
     odd.routes['GET /v2/'] = Say(404)
     settings = quick()
     receipt = push(odd.host, settings)

@@ -56,7 +56,7 @@ def chosen(url: str) -> str | None:
     *((odd, 'https://a.example', False) for odd in (
         'foo bar', 'http://x y/', 'a:b:c', '%', '.', '*.', '..', ':443', '/', '[', ']:1', '10.0.0.0/99', 'x/8', ',,,')),
 ])
-def test_what_no_proxy_lists(listed: str, url: str, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_that_no_proxy_lists(listed: str, url: str, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('ALL_PROXY', URL)
     monkeypatch.setenv('NO_PROXY', listed)
     assert chosen(url) == (None if direct else URL)
@@ -165,7 +165,7 @@ def test_a_proxy_whose_name_leads_nowhere_is_named(monkeypatch: pytest.MonkeyPat
     '407 Proxy Authentication Required', ': put USER:PASSWORD@ into HTTPS_PROXY')])
 def test_a_proxy_that_makes_no_tunnel_is_named(status: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with raw_server() as proxy:
-        proxy.said['CONNECT registry.invalid:443'] = plain(b'', status=status)
+        proxy.answers['CONNECT registry.invalid:443'] = plain(b'', status=status)
         monkeypatch.setenv('HTTPS_PROXY', f'http://{proxy.host}')
         with pytest.raises(ServiceUnavailable) as caught:
             RegistryClient(Address(Reference('app'), 'registry.invalid'), Settings(retries=0)).fetch('GET', '/x', 's')
@@ -173,13 +173,13 @@ def test_a_proxy_that_makes_no_tunnel_is_named(status: str, advice: str, monkeyp
                                  f'{status}{advice}')
 
 
-@pytest.mark.parametrize('said', [b'', b'SSH-2.0\r\n\r\n', plain(b'<html>'), plain(b'', status='204 No Content'),
-                                  plain(b'', status='407 x'), plain(b'', status='502 x'), plain(b'', status='403 x')])
+@pytest.mark.parametrize('answer', [b'', b'SSH-2.0\r\n\r\n', plain(b'<html>'), plain(b'', status='204 No Content'),
+                                    plain(b'', status='407 x'), plain(b'', status='502 x'), plain(b'', status='403 x')])
 @pytest.mark.parametrize('insecure', [True, False])
-def test_a_proxy_that_answers_in_place_of_the_host_is_named(said: bytes, insecure: bool,
+def test_a_proxy_that_answers_in_place_of_the_host_is_named(answer: bytes, insecure: bool,
                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     with raw_server() as proxy:
-        proxy.said = dict.fromkeys(('GET http://registry.invalid/x', 'CONNECT registry.invalid:443'), said)
+        proxy.answers = dict.fromkeys(('GET http://registry.invalid/x', 'CONNECT registry.invalid:443'), answer)
         for variable in ('HTTPS_PROXY', 'HTTP_PROXY'):
             monkeypatch.setenv(variable, f'http://me:{SECRET}@{proxy.host}')
         address = Address(Reference('app'), 'registry.invalid', insecure=insecure)

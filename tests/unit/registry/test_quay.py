@@ -21,7 +21,7 @@ QUAY = {'app': {'v1.9': JANUARY, 'v1.10': JULY, 'latest': JULY}, 'tool': {'v1.0'
 TOKEN = 'canary-token'
 
 
-def said(document: object) -> Say:
+def json_answer(document: object) -> Say:
     """Return an answer in JSON."""
     return Say(200, json.dumps(document).encode())
 
@@ -37,7 +37,7 @@ def fake_quay(server: Scripted, organisation: str = 'org') -> None:
             {'namespace': organisation, 'name': name, 'kind': 'image', 'last_modified': max(QUAY[name].values())}
             for name in names[start:start + 2] if query['namespace'] == organisation]}
         page['repositories'].append({'namespace': organisation, 'name': 'A chart', 'kind': 'application'})
-        return said({**page, 'next_page': str(start + 2)} if start + 2 < len(names) else page)
+        return json_answer({**page, 'next_page': str(start + 2)} if start + 2 < len(names) else page)
 
     server.routes['GET /api/v1/repository'] = repositories
     for name, tags in QUAY.items():
@@ -49,7 +49,7 @@ def _tags(tags: Mapping[str, int], asked: Asked) -> Say:
     only, page = asked.query.get('specificTag'), int(asked.query['page'][0])
     names = [name for name in tags if not only or name in only]
     shown = [{'name': name, 'start_ts': tags[name]} for name in names[2 * page - 2:2 * page]]
-    return said({'tags': shown, 'page': page, 'has_additional': 2 * page < len(names)})
+    return json_answer({'tags': shown, 'page': page, 'has_additional': 2 * page < len(names)})
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_what_is_found(path: str, options: str, names: list[str], quay: Scripted
     assert found(quay, path, settings, options) == names
 
 
-def test_what_is_named_needs_no_api(quay: Scripted, settings: Settings) -> None:
+def test_a_named_repository_needs_no_api(quay: Scripted, settings: Settings) -> None:
     found(quay, 'org/app:v1.9', settings)
     assert not quay.asked
     found(quay, 'org/app:*', settings)
@@ -164,26 +164,26 @@ def test_access_denied(status: int, quay: Scripted, settings: Settings) -> None:
     [], {}, {'repositories': None}, {'repositories': ['app']}, {'repositories': [{'name': 1}]},
     {'repositories': [{'name': None}]}, {'repositories': [{'kind': 'image'}]}])
 def test_what_is_no_quay(document: object, quay: Scripted, settings: Settings) -> None:
-    quay.routes['GET /api/v1/repository'] = said(document)
+    quay.routes['GET /api/v1/repository'] = json_answer(document)
     with pytest.raises(ServiceError) as caught:
         found(quay, 'org/*:*', settings)
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize('name', ['../x', 'a\x1b[2J', 'App'])
-def test_what_can_be_no_repository_is_left_out(name: str, quay: Scripted, settings: Settings,
-                                               capsys: pytest.CaptureFixture[str]) -> None:
-    quay.routes['GET /api/v1/repository'] = said({'repositories': [{'name': name}]})
+def test_names_that_no_repository_can_have_are_left_out(name: str, quay: Scripted, settings: Settings,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    quay.routes['GET /api/v1/repository'] = json_answer({'repositories': [{'name': name}]})
     with pytest.raises(ImageNotFound):
         found(quay, 'org/*:*', settings)
     assert capsys.readouterr().err.startswith('warning: 1 invalid name is left out of the repositories of org')
 
 
 def test_pages_that_never_end(quay: Scripted, settings: Settings) -> None:
-    quay.routes['GET /api/v1/repository/org/app/tag/'] = said({'tags': [{'name': 'a'}], 'has_additional': True})
+    quay.routes['GET /api/v1/repository/org/app/tag/'] = json_answer({'tags': [{'name': 'a'}], 'has_additional': True})
     with pytest.raises(ServiceError, match='sends an endless list'):
         found(quay, 'org/app:*', settings)
-    quay.routes['GET /api/v1/repository'] = said({'repositories': [], 'next_page': 'again'})
+    quay.routes['GET /api/v1/repository'] = json_answer({'repositories': [], 'next_page': 'again'})
     with pytest.raises(ServiceError, match='sends an endless list'):
         found(quay, 'org/*:*', settings)
     assert len(quay.asked) < 40
@@ -192,7 +192,7 @@ def test_pages_that_never_end(quay: Scripted, settings: Settings) -> None:
 def test_a_tag_of_unknown_age(quay: Scripted, settings: Settings) -> None:
     tags = [{'name': 'old', 'last_modified': 'Mon, 01 Jan 2024 00:00:00 -0000'}, {'name': 'odd', 'last_modified': 'x'},
             {'name': 'new', 'last_modified': 'Mon, 01 Jul 2024 00:00:00 GMT'}]
-    quay.routes['GET /api/v1/repository/org/app/tag/'] = said({'tags': tags})
+    quay.routes['GET /api/v1/repository/org/app/tag/'] = json_answer({'tags': tags})
     with pytest.raises(ServiceError, match='does not report when org/app:odd was'):
         found(quay, 'org/app:*', settings, '&since=2024-06-01')
     assert found(quay, 'org/app:*', settings) == ['org/app:new', 'org/app:odd', 'org/app:old']

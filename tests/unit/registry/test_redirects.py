@@ -66,7 +66,7 @@ def test_a_resumed_blob_asks_the_registry_again(server: Scripted, storage: Scrip
     assert len(server.heard('GET', PATH)) == 3 and storage.asked[1].headers['range'] == 'bytes=3500-'
 
 
-def test_a_host_that_cannot_be(server: Scripted, settings: Settings) -> None:
+def test_a_redirect_to_an_impossible_host(server: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = sends_to(f'http://{"a" * 70}.example/x')
     with pytest.raises(ServiceUnavailable, match='is not a valid host name'):
         read(server, settings)

@@ -86,7 +86,7 @@ def test_referrers_and_theirs_come_along(source_api: bool, target_api: bool, sta
     assert len(receipt.of_kind('referrer')) == 3
 
 
-def test_what_is_listed_already_stays_listed(start: Start, settings: Settings) -> None:
+def test_referrers_listed_before_stay_listed(start: Start, settings: Settings) -> None:
     source, target = start('source', True), start('target', False)
     image = image_at(source, settings)
     image_at(target, settings)
@@ -110,7 +110,7 @@ def test_cosign_s_tags_come_along(suffix: str, start: Start, settings: Settings)
     assert not verify(receipt, settings).findings
 
 
-def test_what_hangs_on_an_index_and_its_children(start: Start, settings: Settings) -> None:
+def test_referrers_of_an_index_and_of_its_children(start: Start, settings: Settings) -> None:
     source, target = start('source', True), start('target', True)
     entries = put_many(source, settings)
     index = document_at(source, 'v1').descriptor

@@ -104,7 +104,7 @@ def test_silence_has_a_deadline(server: Scripted) -> None:
         client_of(server.host, Settings(timeout=0.1, retries=1)).fetch('GET', '/x', 's')
 
 
-def test_nobody_listens(settings: Settings) -> None:
+def test_a_port_on_which_nothing_listens(settings: Settings) -> None:
     host = f'127.0.0.1:{free_port()}'
     with pytest.raises(ServiceUnavailable, match=f'connection refused by {host}: is a registry running there'):
         client_of(host, settings).fetch('GET', '/x', 's')

@@ -1,4 +1,4 @@
-"""Registries that do not show at once what was written: they are asked again for a time, and no longer."""
+"""Registries that show late what was written: they are asked again for a limited time."""
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -79,8 +79,8 @@ def test_a_part_of_a_blob_becomes_all_of_it(seconds: float, outcome: Outcome, se
 
 
 @pytest.mark.parametrize(('method', 'path', 'stale'), STALE, ids=NAMES)
-def test_without_time_it_fails_at_once(method: str, path: str, stale: Say, server: Scripted, receipt: Receipt,
-                                       settling: Settings) -> None:
+def test_without_time_it_fails_immediately(method: str, path: str, stale: Say, server: Scripted, receipt: Receipt,
+                                           settling: Settings) -> None:
     delay(server, method, path, stale)
     verdict = verify(receipt, settling.settled(), VerifyLevel.FAST)
     assert verdict.outcome is Outcome.FAILED and verdict.settle_seconds == 0
@@ -88,8 +88,8 @@ def test_without_time_it_fails_at_once(method: str, path: str, stale: Say, serve
 
 
 @pytest.mark.parametrize(('method', 'path', 'stale'), STALE, ids=NAMES)
-def test_what_stays_wrong_fails_in_the_end(method: str, path: str, stale: Say, server: Scripted, receipt: Receipt,
-                                           settling: Settings) -> None:
+def test_lasting_damage_fails_in_the_end(method: str, path: str, stale: Say, server: Scripted, receipt: Receipt,
+                                         settling: Settings) -> None:
     server.routes[f'{method} {path}'] = stale
     begun = time.monotonic()
     verdict = verify(receipt, replace(settling, settle=0.5), VerifyLevel.FAST)
@@ -105,7 +105,7 @@ def test_a_layer_that_is_not_there_yet_is_hashed_when_it_is(server: Scripted, re
 
 
 @pytest.mark.parametrize('level', LEVELS)
-def test_what_is_whole_is_requested_once(level: VerifyLevel, server: Scripted, receipt: Receipt, settling: Settings,
+def test_a_whole_image_is_requested_once(level: VerifyLevel, server: Scripted, receipt: Receipt, settling: Settings,
                                          ) -> None:
     verdict = verify(receipt, settling, level)
     assert verdict.outcome is Outcome.VERIFIED and verdict.settle_seconds == 0
@@ -187,7 +187,7 @@ def test_a_source_that_was_pushed_just_now(path: str, server: Scripted, receipt:
     assert len(server.heard('GET', path)) == 3
 
 
-def test_what_nobody_names_is_looked_up_once(server: Scripted, settling: Settings) -> None:
+def test_a_missing_image_is_looked_up_once(server: Scripted, settling: Settings) -> None:
     for name in ('app:v1', f'app@{MANIFEST.digest}'):
         with pytest.raises(Exception, match='does not exist'):
             pull(server.host, settling, name)

@@ -123,8 +123,8 @@ def test_patch_is_refused_where_chunks_are_asked_for(refusal: Say, registry: Reg
         if asked.method == 'PATCH':
             return refusal
         if asked.method == 'POST':
-            said = registry.serve(asked)
-            return Say(202, headers=[*said.headers, ('OCI-Chunk-Min-Length', '1000')])
+            answer = registry.serve(asked)
+            return Say(202, headers=[*answer.headers, ('OCI-Chunk-Min-Length', '1000')])
         return None
     registry.quirk = quirk
     sent = registry.put(BLOB)
@@ -150,8 +150,8 @@ def test_refusals_that_are_not_about_the_way(status: int, registry: Registry) ->
 
 
 def test_the_first_refusal_is_the_error(registry: Registry) -> None:
-    said = iter([Say(400, b'{"errors":[{"message":"first"}]}'), Say(400, b'{"errors":[{"message":"second"}]}')])
-    registry.quirk = lambda asked: next(said, Say(404)) if asked.method in ('PUT', 'PATCH') else None
+    answers = iter([Say(400, b'{"errors":[{"message":"first"}]}'), Say(400, b'{"errors":[{"message":"second"}]}')])
+    registry.quirk = lambda asked: next(answers, Say(404)) if asked.method in ('PUT', 'PATCH') else None
     with pytest.raises(ServiceError, match=r'app refuses blob sha256:\w+: first \(HTTP 400\)'):
         registry.put(BLOB)
 
@@ -259,9 +259,9 @@ def test_a_connection_that_is_closed_without_retries(server: Scripted) -> None:
 
 @pytest.mark.parametrize('last', [Say(413), Say(400), Say(503), Say(silent=True)], ids=str)
 def test_broken_connections_then_refusals_are_one_error(last: Say, registry: Registry) -> None:
-    said = iter([Say(silent=True)] * 2)
+    answers = iter([Say(silent=True)] * 2)
     registry.quirk = lambda asked: (
-        next(said, last) if asked.method == 'PUT' else Say(405) if asked.method == 'PATCH' else None)
+        next(answers, last) if asked.method == 'PUT' else Say(405) if asked.method == 'PATCH' else None)
     with pytest.raises(ServiceError, match=registry.server.host):
         registry.put(BLOB)
 

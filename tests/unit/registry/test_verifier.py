@@ -100,7 +100,7 @@ def test_a_tag_that_became_an_index(written: Written, settings: Settings) -> Non
     assert verify(receipt, settings, FAST).outcome is Outcome.FAILED
 
 
-def test_several_faults_are_all_told(written: Written, settings: Settings) -> None:
+def test_several_faults_are_all_reported(written: Written, settings: Settings) -> None:
     receipt, blobs = written
     for expectation in receipt.of_kind('layer', 'config'):
         (blobs / expectation.digest.hex).unlink()
@@ -109,7 +109,7 @@ def test_several_faults_are_all_told(written: Written, settings: Settings) -> No
 
 
 @pytest.mark.parametrize('level', LEVELS)
-def test_a_registry_that_is_gone_proves_nothing(level: VerifyLevel, tmp_path: Path, settings: Settings) -> None:
+def test_a_registry_that_has_stopped_proves_nothing(level: VerifyLevel, tmp_path: Path, settings: Settings) -> None:
     with RegistryServer(tmp_path / 'registry') as server:
         receipt = push(server.host, settings)
     results = verify(receipt, settings, level)
@@ -166,7 +166,7 @@ def test_one_item_that_cannot_be_seen_is_not_a_success(scripted: tuple[Scripted,
 CHUNKED = Say(200, headers=[('Transfer-Encoding', 'chunked')])
 
 
-def test_a_size_that_is_not_told(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
+def test_a_blob_without_a_size(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
     server, receipt = scripted
     for method in ('HEAD', 'GET'):
         server.routes[f'{method} /v2/app/blobs/{only(receipt, "layer").digest}'] = CHUNKED
@@ -203,8 +203,8 @@ def test_a_manifest_served_as_something_else(scripted: tuple[Scripted, Receipt],
     server, receipt = scripted
     manifest = sample_image().manifest
     assert manifest
-    said = Say(200, manifest.raw, [('Content-Type', media_types.DOCKER_MANIFEST)])
-    server.routes['GET /v2/app/manifests/v1'] = said
+    answer = Say(200, manifest.raw, [('Content-Type', media_types.DOCKER_MANIFEST)])
+    server.routes['GET /v2/app/manifests/v1'] = answer
     assert verify(receipt, settings, FAST).outcome is Outcome.FAILED
 
 
@@ -229,10 +229,10 @@ def test_a_blob_that_breaks_off_is_resumed(scripted: tuple[Scripted, Receipt], s
 
 def test_credentials_of_the_run_serve_its_verification(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
     server, receipt = scripted
-    for route, said in list(server.routes.items()):
-        assert isinstance(said, Say)
-        server.routes[route] = lambda asked, said=said: (  # type: ignore[misc]
-            said if asked.authorization else Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
+    for route, answer in list(server.routes.items()):
+        assert isinstance(answer, Say)
+        server.routes[route] = lambda asked, answer=answer: (  # type: ignore[misc]
+            answer if asked.authorization else Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
     results = verify(receipt, settings)
     assert results.outcome is Outcome.UNVERIFIED and 'requires credentials' in results.findings[0].message
     settings.credentials[server.host] = ('me', 'secret')

@@ -42,7 +42,7 @@ def host(tmp_path: Path, requests: list[Request]) -> Iterator[str]:
 
 @pytest.mark.parametrize('stored', [True, False])
 @pytest.mark.parametrize('compression', ['gzip', 'gzip-fast', 'zstd'])
-def test_what_was_pushed_can_be_pulled(compression: str, stored: bool, host: str, settings: Settings) -> None:
+def test_a_pushed_image_can_be_pulled(compression: str, stored: bool, host: str, settings: Settings) -> None:
     image = sample_image(stored=stored)
     receipt = push(host, settings, image, compression=compression)
     with pull(host, settings) as pulled:
@@ -128,7 +128,7 @@ def test_a_cancelled_run_moves_no_tag(host: str, settings: Settings) -> None:
         pull(host, Settings())
 
 
-def test_nobody_listens(settings: Settings) -> None:
+def test_a_port_on_which_nothing_listens(settings: Settings) -> None:
     host = f'127.0.0.1:{free_port()}'
     opened: list[int] = []
     image = sample_image()

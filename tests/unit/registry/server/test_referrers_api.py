@@ -52,7 +52,7 @@ def test_nothing_refers_to_it(client: httpx.Client) -> None:
     assert response.json()['mediaType'] == media_types.OCI_INDEX
 
 
-def test_what_is_put_with_a_subject_is_listed(client: httpx.Client) -> None:
+def test_a_manifest_with_a_subject_is_listed(client: httpx.Client) -> None:
     response = put(client, 'one')
     assert response.status_code == 201 and response.headers['oci-subject'] == SUBJECT
     assert 'oci-subject' not in put(client, 'none', None).headers

@@ -286,7 +286,7 @@ def test_observer_hears_of_requests(tmp_path: Path) -> None:
     assert heard == [('GET', '/v2/', 200)]
 
 
-def test_blob_pushed_by_many_at_once_is_whole(server: RegistryServer) -> None:
+def test_a_blob_pushed_in_parallel_is_whole(server: RegistryServer) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     def once(_: int) -> int:
