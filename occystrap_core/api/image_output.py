@@ -237,6 +237,12 @@ class ImageOutput(ABC):
     """Set by the core, before `prepare`, if several images of the run have this output's `together`. `finalize` then
     makes nothing visible, and when all of them are copied or have failed, `publish` is called once."""
 
+    commits = False
+    """Whether `finalize` can leave it to `commit` to make the image visible, so that several images become visible by
+    one write of the destination's list."""
+    batched = False
+    """Set by the core, before `prepare`, to true if the output `commits` and `finalize` must leave it to `commit`."""
+
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
 
@@ -356,6 +362,14 @@ class ImageOutput(ABC):
         `abort` of each is called.
         """
         raise PluginError(f'{type(self).__name__} declares together, but has no publish()')
+
+    def commit(self) -> Receipt | None:
+        """With `batched`: return when the image is visible, and durable; called once after `finalize`.
+
+        It may wait for other images of the run, and is called on another thread than these. Returns the receipt if it
+        is another than `finalize` gave. After an error, `abort` is called.
+        """
+        return None
 
     def abort(self) -> None:
         """Remove everything temporary.

@@ -1,6 +1,7 @@
 """index.json: the images of a layout, each an entry; what other programs wrote is preserved."""
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 from occystrap_core.errors import InvalidImage, set_error_rule
@@ -35,15 +36,71 @@ class _Row(NamedTuple):
         return cls(entry, Descriptor.from_json(entry, 'the index'), frozenset(names_of(entry)), dump_json(entry))
 
 
+class _Rows:
+    """The rows of an index in order, found by name and by digest however many there are."""
+
+    def __init__(self, rows: Iterable[_Row]) -> None:
+        self._rows: dict[int, _Row] = {}
+        self._names: defaultdict[str, dict[int, None]] = defaultdict(dict)
+        self._digests: defaultdict[str, dict[int, None]] = defaultdict(dict)
+        self._next = 0
+        for row in rows:
+            self._add(self._next, row)
+
+    def __iter__(self) -> Iterator[_Row]:
+        return iter(self._rows.values())
+
+    def named(self, name: str) -> list[_Row]:
+        """Return the rows with a name, an empty one for those without."""
+        return [self._rows[place] for place in sorted(self._names.get(name, ()))]
+
+    def at(self, locator: str) -> list[_Row]:
+        """Return the rows with a name or a digest."""
+        places = {*(self._names.get(locator, ()) if locator else ()), *self._digests.get(locator, ())}
+        return [self._rows[place] for place in sorted(places)]
+
+    def put(self, row: _Row) -> list[_Row]:
+        """Add a row in the place of the first that it replaces: of its name or, without one, its digest. Return those.
+        """
+        name, = row.names
+        places = sorted(self._names.get(name, ()) if name else
+                        set(self._names.get('', ())) & set(self._digests.get(row.entry['digest'], ())))
+        old = [self._rows[place] for place in places]
+        for place, each in zip(places, old):
+            self._unlist(place, each)
+        for place in places[1:]:
+            del self._rows[place]
+        self._add(places[0] if places else self._next, row)
+        return old
+
+    def _add(self, place: int, row: _Row) -> None:
+        self._rows[place] = row  # one that was there keeps its place in the order
+        self._next = max(self._next, place + 1)
+        for name in row.names:
+            self._names[name][place] = None
+        self._digests[row.entry['digest']][place] = None
+
+    def _unlist(self, place: int, row: _Row) -> None:
+        for name in row.names:
+            self._names[name].pop(place, None)
+        self._digests[row.entry['digest']].pop(place, None)
+
+
 class IndexFile:
     """A parsed index.json. An image is added to one of thousands without parsing or writing the others again."""
 
-    _parsed: ClassVar[ParsedContents[tuple[Mapping[str, Any], tuple[_Row, ...]]]] = ParsedContents()
+    _parsed: ClassVar[ParsedContents['IndexFile']] = ParsedContents()
     """Each image of a run reads the file several times."""
 
-    def __init__(self, fields: Mapping[str, Any], rows: Iterable[_Row]) -> None:
+    def __init__(self, fields: Mapping[str, Any], rows: '_Rows') -> None:
         """`fields` are those of the file, in order; the value of `manifests` is replaced by the rows."""
-        self._fields, self._rows = fields, list(rows)
+        self._fields, self._rows, self._is_shared = fields, rows, False
+
+    def copy(self) -> 'IndexFile':
+        """Return the same index, to which entries can be added; it takes memory and time when the first one is."""
+        other = type(self)(self._fields, self._rows)
+        self._is_shared = other._is_shared = True
+        return other
 
     @classmethod
     def of(cls, document: Mapping[str, Any], what: str) -> Self:
@@ -54,18 +111,18 @@ class IndexFile:
         filled = {**document, 'manifests': []} if document.get('manifests', ()) is None else document
         try:
             Index.parse(dump_json(filled))
-            return cls(filled, [_Row.of(entry) for entry in filled['manifests']])
+            return cls(filled, _Rows(_Row.of(entry) for entry in filled['manifests']))
         except InvalidImage as error:
             raise error.renamed(f'{what}: {error}') from None
 
     @classmethod
-    def parse(cls, raw: bytes, what: str) -> Self:
+    def parse(cls, raw: bytes, what: str) -> 'IndexFile':
         """Return the index.json in `raw`; raises InvalidImage, which names `what`, if it is malformed."""
         if known := cls._parsed.get(raw):
-            return cls(*known)
+            return known.copy()
         with set_error_rule('index'):
             found = cls.of(parse_object(raw, what, names=MANIFEST_FIELDS), what)
-        cls._parsed.keep(raw, (found._fields, tuple(found._rows)))
+        cls._parsed.keep(raw, found.copy())
         return found
 
     @classmethod
@@ -100,11 +157,11 @@ class IndexFile:
 
     def named(self, name: str) -> list[Entry]:
         """Return the entries with this name; with an empty one, those without a name."""
-        return [row.entry for row in self._rows if name in row.names]
+        return [row.entry for row in self._rows.named(name)]
 
     def named_manifests(self, name: str) -> list[Descriptor]:
         """Return the descriptors of the entries with this name."""
-        return [row.descriptor for row in self._rows if name in row.names]
+        return [row.descriptor for row in self._rows.named(name)]
 
     def is_same(self, other: 'IndexFile') -> bool:
         """Return whether another file says the same, however it is formatted."""
@@ -116,19 +173,17 @@ class IndexFile:
 
         An entry without a name replaces only one without a name for the same manifest.
         """
-        name, = names_of(entry)
-        places = [place for place, row in enumerate(self._rows) if name in row.names
-                  and (name or row.entry['digest'] == entry['digest'])]
-        old = [self._rows.pop(place) for place in reversed(places)]
-        self._rows.insert(min(places, default=len(self._rows)), _Row.of(entry))
-        return [row.descriptor for row in reversed(old) if row.entry['digest'] != entry['digest']]
+        if self._is_shared:
+            self._rows, self._is_shared = _Rows(self._rows), False
+        old = self._rows.put(_Row.of(entry))
+        return [row.descriptor for row in old if row.entry['digest'] != entry['digest']]
 
     def find(self, locator: str, digest: Digest) -> tuple[bytes | None, str]:
         """Return the canonical bytes of the entry at a locator that have this digest, and what is wrong, in words.
 
         The bytes are None if there is no such entry; the words are empty if there is exactly one of its name.
         """
-        there = [row.entry for row in self._rows if locator in row.names or locator == row.entry['digest']]
+        there = [row.entry for row in self._rows.at(locator)]
         found = [entry for entry in there if Digest.of(canonical(entry)) == digest]
         if not found:
             return None, ('is not listed in index.json' if not there else
@@ -161,7 +216,7 @@ class IndexFile:
         fields = ((dump_json({name: value})[1:-1] if name != 'manifests' else b'"manifests":' + rows)
                   for name, value in self._fields.items())
         raw = b'{%s}' % b','.join(fields)
-        self._parsed.keep(raw, (self._fields, tuple(self._rows)))
+        self._parsed.keep(raw, self.copy())
         return raw
 
 

@@ -15,8 +15,8 @@ from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.delta import note_bases
 from occystrap_core.pipeline.earlier_run import EarlierRun, FoundBefore
-from occystrap_core.pipeline.image_copy import Abortion
-from occystrap_core.pipeline.index_copy import ArtifactRefused, copy_of, filtered, size_to_move
+from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
+from occystrap_core.pipeline.index_copy import ArtifactRefused, IndexCopy, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.opening import Opened
@@ -32,6 +32,9 @@ from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
+
+Later = Callable[[ImageTask, Callable[[], None]], None]
+"""Has work on an image that was copied done on another thread, while others are copied."""
 
 _ABORTING = 1.3
 """Seconds that images get to notice a signal and clean up: the process must end within two."""
@@ -105,10 +108,10 @@ class Run:
         checks: list[Future[None]] = []
         self._only, self._joint = len(tasks) == 1, JointImages(tasks)
 
-        def verify(task: ImageTask, started: float) -> None:
-            checks.append(verifying[task.lane].submit(partial(self._verify, task, started)))
+        def later(task: ImageTask, work: Callable[[], None]) -> None:
+            checks.append(verifying[task.lane].submit(work))
 
-        copies = [threads[task.lane].submit(partial(self._process, task, verify)) for task in tasks]
+        copies = [threads[task.lane].submit(partial(self._process, task, later)) for task in tasks]
         try:
             with self._stopping(copies):
                 _wait(copies, self.settings)
@@ -118,17 +121,17 @@ class Run:
             for each in [*threads, *verifying]:
                 each.close()
 
-    def _process(self, task: ImageTask, verify: Callable[[ImageTask, float], None]) -> None:
+    def _process(self, task: ImageTask, later: Later) -> None:
         """Copy one image, and make it visible with others if it is the last of them to end."""
         try:
-            self._process_alone(task, verify)
+            self._process_alone(task, later)
         finally:
             task.use.end()
             copied = self._joint.ended(task)
             if copied and not self.settings.cancellation.cancelled:
-                self._publish(copied, verify)
+                self._publish(copied, later)
 
-    def _process_alone(self, task: ImageTask, verify: Callable[[ImageTask, float], None]) -> None:
+    def _process_alone(self, task: ImageTask, later: Later) -> None:
         """Copy one image, unless it is proved to be there; a failure of the only image is raised, others are recorded.
         """
         if self.fail_fast and self._failed.is_set():
@@ -139,7 +142,7 @@ class Run:
             if self._is_there(task):
                 self._finished(task, started)
                 return
-            self._copy(task, started)
+            copied = self._copy(task, started)
         except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
             if self._only or self.settings.cancellation.cancelled:
                 raise
@@ -149,17 +152,43 @@ class Run:
             else:
                 self._failed_with(task, started, error)
             return
-        if not self._joint.has(task):
-            self._visible(task, started, verify)
+        if self._joint.has(task):
+            self._joint.add(copied)
+        else:
+            later(task, partial(self._commit, copied))
 
-    def _visible(self, task: ImageTask, started: float, verify: Callable[[ImageTask, float], None]) -> None:
-        """Have an image verified that is at its destination."""
+    def _commit(self, image: CopiedImage) -> None:
+        """Wait until an image is visible at its destination, and verify it."""
+        report = image.task.report
+        try:
+            try:
+                with writing_to(image.output):
+                    newer = image.output.commit()
+            except BaseException as error:
+                image.abortion.abort(error)
+                report.receipt = None
+                raise
+            finally:
+                self._at_work.pop(id(image.abortion), None)
+            image.copied()
+        except (Exception, Cancelled) as error:
+            if self._only or self.settings.cancellation.cancelled:
+                raise
+            self._failed_with(image.task, image.started, error)
+            return
+        if newer:
+            self._note(report, newer)
+        report.notes = list(dict.fromkeys([*report.notes, *image.output.notes]))
+        self._visible(image.task, image.started)
+
+    def _visible(self, task: ImageTask, started: float) -> None:
+        """Verify an image that is at its destination."""
         if self.level is VerifyLevel.NONE:
             self._finished(task, started)
         else:
-            verify(task, started)
+            self._verify(task, started)
 
-    def _publish(self, images: Sequence[CopiedImage], verify: Callable[[ImageTask, float], None]) -> None:
+    def _publish(self, images: Sequence[CopiedImage], later: Later) -> None:
         """Make images visible that only become so together; a failure is that of each."""
         try:
             publish(images)
@@ -178,40 +207,41 @@ class Run:
             except Exception as error:
                 self._failed_with(each.task, each.started, error)
             else:
-                self._visible(each.task, each.started, verify)
+                later(each.task, partial(self._visible, each.task, each.started))
 
     def _failed_with(self, task: ImageTask, started: float, error: BaseException) -> None:
         task.report.failure = failure_text(error, self.plugins)
         self._finished(task, started)
 
-    def _copy(self, task: ImageTask, started: float) -> None:
+    def _copy(self, task: ImageTask, started: float) -> CopiedImage:
         output = task.output.taken()
+        output.batched = output.commits and not self._joint.has(task)
         with task.use.opened(partial(_open, task), self.settings) as (source, image):
             self._claim(task, output.place(source.reference))
             with self.progress.image(task.report.name, size_to_move(image)) as advance:
                 note_bases(source, output, task.written)
                 copy = copy_of(image, output, task.settings, task.recorded, advance, task.recipe, task.use.reads)
-                with self._working(copy.abortion):
-                    receipt = copy.run()
-                if not self._joint.has(task):
-                    task.use.arrived()
+                receipt = self._run(copy, until_visible=output.batched)
         self._note(task.report, receipt)
         task.report.settle_seconds = output.settle_seconds
         task.report.notes = [*task.report.notes, *selection_note(source), *image.notes, *layer_notes(source),
-                             *output.notes]
+                             *(() if output.batched else output.notes)]
         task.report.platforms, task.report.platforms_at_source = platforms_taken(source), platforms_there(source)
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
-        if self._joint.has(task):
-            self._joint.add(CopiedImage(task, output, copy.abortion, started, task.use.arrived))
+        return CopiedImage(task, output, copy.abortion, started, task.use.arrived)
 
-    @contextmanager
-    def _working(self, abortion: Abortion) -> Iterator[None]:
-        """Register the abortion of a copy for the end of the run, while the copy may need it."""
-        self._at_work[id(abortion)] = abortion
+    def _run(self, copy: ImageCopy | IndexCopy, until_visible: bool) -> Receipt:
+        """Run a copy, whose abortion is registered for the end of the run while it may be needed."""
+        self._at_work[id(copy.abortion)] = copy.abortion
         try:
-            yield
+            receipt = copy.run()
+        except BaseException:
+            until_visible = False
+            raise
         finally:
-            del self._at_work[id(abortion)]
+            if not until_visible:
+                del self._at_work[id(copy.abortion)]
+        return receipt
 
     def _claim(self, task: ImageTask, place: Place) -> None:
         """Claim the place of an image that turned out to have another name than expected."""
@@ -282,9 +312,9 @@ class Run:
             yield
         except BaseException as error:
             self.settings.cancellation.cancel()
-            if not give_up(copies, _ABORTING):
-                at_work = list(self._at_work.values())
-                threads = DaemonThreads(max(1, len(at_work)), 'abort')
+            give_up(copies, _ABORTING)
+            if at_work := list(self._at_work.values()):
+                threads = DaemonThreads(len(at_work), 'abort')
                 wait([threads.submit(partial(each.abort, error)) for each in at_work])
                 threads.close()
             self._joint.abort(error)

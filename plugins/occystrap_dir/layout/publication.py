@@ -1,8 +1,8 @@
 """Publishing an image in a layout: its entry in index.json, and its receipt."""
 import hashlib
+import os
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
 from occystrap_core.files import ImageError
@@ -37,46 +37,59 @@ def receipt_name(stem: str) -> str:
     return f'{re.sub(r"[^A-Za-z0-9._-]", "_", stem)[:150]}~{hashlib.sha256(stem.encode()).hexdigest()[:12]}.json'
 
 
-class Published(NamedTuple):
-    """Whether entries were replaced, and notes on a rebuilt index.json and on blobs that stay."""
+class NewImage:
+    """An image to be listed: its workspace, entries, receipt, and the name of the receipt's file.
 
-    replaces: bool
-    notes: Sequence[str]
+    After `publish`: whether other entries were replaced, and notes on a rebuilt index.json and on blobs that stay.
+    """
+
+    def __init__(self, workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, kept: str) -> None:
+        self.workspace, self.entries, self.receipt, self.kept = workspace, entries, receipt, f'{RECEIPTS}/{kept}'
+        self.replaces = False
+        self.notes: Sequence[str] = ()
+
+    def put_in(self, index: IndexFile) -> None:
+        """Add the entries, and note the blobs of replaced images."""
+        replaced = [each for entry in self.entries for each in index.put(entry)]
+        self.replaces, self.notes = bool(replaced), _note_blobs(self.workspace, replaced)
 
 
-def publish(workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, kept: str, rebuild: bool) -> Published:
-    """Add entries to index.json, which with `rebuild` may be damaged, and write the receipt.
+def publish(images: Sequence[NewImage], rebuild: bool) -> None:
+    """Add images to index.json, which with `rebuild` may be damaged, and write their receipts.
 
     The caller holds the lock. Documents that would not change are not written. Raises OutputError, OSError.
     """
+    workspace = images[0].workspace
     root, documents = workspace.root, dict[str, bytes]()
-    index, notes = _index(workspace, receipt, rebuild)
-    replaced = [each for entry in entries for each in index.put(entry)]
+    index, notes = _index(workspace, images, rebuild)
+    for image in images:
+        image.put_in(index)
+        image.notes = [*notes, *image.notes]
     if not has_version(root):
         documents[LAYOUT_FILE] = LAYOUT_VERSION
     if not _is_unchanged(root, index):
         documents[INDEX_FILE] = _checked(index.to_json(), root)
-    earlier = kept_receipt(root, kept)
-    if (lasting := with_known_evidence(receipt, earlier)) != earlier or INDEX_FILE in documents:
-        documents[f'{RECEIPTS}/{kept}'] = f'{lasting.to_json()}\n'.encode()
-    notes = [*notes, *_note_blobs(workspace, replaced)]
+    for image in images:
+        earlier = kept_receipt(root, os.path.basename(image.kept))
+        if (lasting := with_known_evidence(image.receipt, earlier)) != earlier or INDEX_FILE in documents:
+            documents[image.kept] = f'{lasting.to_json()}\n'.encode()
     partial = {workspace.write(content): name for name, content in documents.items()}
     workspace.settle()
     if INDEX_FILE in documents:  # if a crash separates two renames, no receipt of another image is left
-        workspace.place.unlink(f'{RECEIPTS}/{kept}')
-    for temporary, name in partial.items():
-        workspace.move(temporary, name)
-    return Published(bool(replaced), notes)
+        for image in images:
+            workspace.place.unlink(image.kept)
+    workspace.move_all(partial)
 
 
-def _index(workspace: Workspace, receipt: Receipt, rebuild: bool) -> tuple[IndexFile, Sequence[str]]:
+def _index(workspace: Workspace, images: Sequence[NewImage], rebuild: bool) -> tuple[IndexFile, Sequence[str]]:
     """Return the present index, or one rebuilt without this run's images and blobs that other runs are writing."""
     index = current_index(workspace.root)
     if index and not (rebuild and not workspace.place.status(INDEX_FILE)):
         return index, ()
     if not rebuild:
         require_index(workspace.root)
-    return rebuilt_index(workspace.root, {*workspace.noted(), *(each.locator for each in receipt.expectations)})
+    expected = {each.locator for image in images for each in image.receipt.expectations}
+    return rebuilt_index(workspace.root, {*workspace.noted(), *expected})
 
 
 def _is_unchanged(root: str, index: IndexFile) -> bool:

@@ -14,9 +14,10 @@ from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.blobs import Blobs
 from occystrap_dir.layout.existing_layout import check_destination
 from occystrap_dir.layout.place import with_tag_as_option
-from occystrap_dir.layout.publication import EXPECTED_LAYOUT, expected_entry, publish, receipt_name
+from occystrap_dir.layout.publication import EXPECTED_LAYOUT, NewImage, expected_entry, publish, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
 from occystrap_dir.workspace.destination import without_rebuilding
+from occystrap_dir.workspace.group_commit import GroupCommit
 from occystrap_dir.workspace.receipts import receipt_here
 from occystrap_dir.workspace.workspace import Workspace
 
@@ -25,7 +26,7 @@ class LayoutOutput(ImageOutput):
     """Writes one image, or an index of several, into a layout that may have other images."""
 
     layer_form = LayerForm.STORED
-    holds_indexes = True
+    holds_indexes = commits = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
@@ -39,6 +40,7 @@ class LayoutOutput(ImageOutput):
         self._listed: list[Expectation] = []
         self._parts: list[Expectation] = []
         self._left_out: dict[Digest, str] = {}
+        self._new: NewImage | None = None
 
     def place(self, reference: Reference) -> Place:
         """Return the layout, with the image's name in index.json; an image without a name replaces no other."""
@@ -128,12 +130,34 @@ class LayoutOutput(ImageOutput):
         name = self._name(reference)
         entry = named_entry(document.descriptor, name, self._left_out)
         receipt = receipt_of([EXPECTED_LAYOUT, expected_entry(entry)])
-        with output_errors(self._root), self._workspace.locked():
-            replaces, self.notes = publish(self._workspace, [*self._referrers, entry], receipt,
-                                           receipt_name(name or document.digest.hex), self._rebuild)
-        self._workspace.leave(not replaces, self._sweep)
-        self.notes = [*self.notes, *self._workspace.notes]
+        self._new = NewImage(self._workspace, [*self._referrers, entry], receipt,
+                             receipt_name(name or document.digest.hex))
+        if self.batched:
+            self._group.add(self._new)
+        else:
+            self._write([self._new])
+            self._published()
         return receipt
+
+    def commit(self) -> None:
+        """Return when index.json lists the image, which other images of the run may have been listed with."""
+        if self.batched and self._new:
+            self._group.wait(self._new, self.settings.cancellation.check)
+            self._published()
+
+    @property
+    def _group(self) -> GroupCommit[NewImage]:
+        return self.settings.shared.get((GroupCommit, self._root, self._rebuild), lambda: GroupCommit(self._write))
+
+    def _write(self, images: Sequence[NewImage]) -> None:
+        with output_errors(self._root), images[0].workspace.locked():
+            publish(images, self._rebuild)
+
+    def _published(self) -> None:
+        """Leave the workspace: the image is listed."""
+        assert self._new
+        self._workspace.leave(not self._new.replaces, self._sweep)
+        self.notes = [*self._new.notes, *self._workspace.notes]
 
     def _name(self, reference: Reference) -> str:
         return self.location.options['tag'] or reference.familiar

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from occystrap_core import InvalidImage
 from occystrap_core.files import hash_file
@@ -21,6 +22,14 @@ _LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
 _MOST_LINKS = 40
 _STAYS = (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY)
 """Errors for what is missing, is not a directory, is not empty, or is a mount point."""
+
+
+def capped(file: BinaryIO, cap: int, what: str) -> bytes:
+    """Return the content of an open file; raises InvalidImage, which names `what`, for more than `cap` bytes."""
+    content = file.read(cap + 1)
+    if len(content) > cap:
+        raise InvalidImage(f'{what} has more than the {cap} bytes allowed')
+    return content
 
 
 class Beneath:
@@ -102,10 +111,7 @@ class Beneath:
     def read(self, name: str, cap: int) -> bytes:
         """Return the content of a small file; raises InvalidImage when it has more than `cap` bytes."""
         with open(self.open(name), 'rb') as file:
-            content = file.read(cap + 1)
-        if len(content) > cap:
-            raise InvalidImage(f'{self._path(name)} has more than the {cap} bytes allowed')
-        return content
+            return capped(file, cap, self._path(name))
 
     def hash(self, name: str, algorithm: str = SHA256) -> tuple[Digest, int]:
         """Return digest and size in bytes of a regular file, read from the device."""

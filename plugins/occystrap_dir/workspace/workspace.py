@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
@@ -157,14 +157,25 @@ class Workspace:
 
     def move(self, partial: str, name: str) -> None:
         """Rename a complete partial file to `name` below the destination; raises OutputError, Cancelled."""
+        self._rename(partial, name)
+        if self.sync:
+            with output_errors(self.root):
+                self.place.sync(os.path.dirname(name))
+
+    def _rename(self, partial: str, name: str) -> None:
         above = os.path.dirname(name)
-        with output_errors(self.root):
-            with self._mutex:
-                self._check()
-                if above:
-                    self.place.make(above)
-                self.place.rename(partial, name)
-            if self.sync:
+        with output_errors(self.root), self._mutex:
+            self._check()
+            if above:
+                self.place.make(above)
+            self.place.rename(partial, name)
+
+    def move_all(self, partial: Mapping[str, str]) -> None:
+        """Rename complete partial files to their names, in order, and flush each directory once; raises as `move`."""
+        for temporary, name in partial.items():
+            self._rename(temporary, name)
+        for above in dict.fromkeys(map(os.path.dirname, partial.values())) if self.sync else ():
+            with output_errors(self.root):
                 self.place.sync(above)
 
     def settle(self) -> None:

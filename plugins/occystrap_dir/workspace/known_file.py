@@ -1,0 +1,73 @@
+"""A list of images that each image of a run reads: it is read once as long as it is the same, unchanged file."""
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from occystrap_dir.workspace.beneath import Beneath, capped
+
+T = TypeVar('T')
+
+_TICK = 0.02
+"""Seconds within which a file system may give two changes the same time."""
+_MOST = 4
+
+_Version = tuple[int, int, int, int, int]
+
+
+class _Known(NamedTuple, Generic[T]):
+    """A version of a file and its content. The file is held open, so that no other one gets its inode."""
+
+    version: _Version
+    descriptor: int
+    content: T
+
+
+class KnownFile(Generic[T]):
+    """The contents of files of one name, by directory."""
+
+    def __init__(self, name: str, cap: int, parse: Callable[[bytes, str], T]) -> None:
+        """`parse` returns the content, which nobody may change, from bytes and the path for errors."""
+        self._name, self._cap, self._parse = name, cap, parse
+        self._known: dict[str, _Known[T]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, root: str) -> T:
+        """Return the content; raises what `parse` raises, InvalidImage for a file that is too large, and OSError."""
+        known = self._find(root)
+        return self._read(root) if known is None else known.content
+
+    def _find(self, root: str) -> _Known[T] | None:
+        """Return what was read from the file that has the name now; None if it is another one, or was changed."""
+        with self._lock:
+            known = self._known.get(root)
+            status = Beneath(root).status(self._name) if known else None
+            return known if known and status and _version(status) == known.version else None
+
+    def _read(self, root: str) -> T:
+        """Read the file, and keep it unless it is so new that a change could go unnoticed."""
+        begun, path = time.time_ns(), f'{root}/{self._name}'
+        descriptor = Beneath(root).open(self._name)
+        try:
+            status = os.fstat(descriptor)
+            with open(f'/proc/self/fd/{descriptor}', 'rb') as file:
+                content = self._parse(capped(file, self._cap, path), path)
+            if begun - max(status.st_mtime_ns, status.st_ctime_ns) > _TICK * 1e9:
+                self._keep(root, _Known(_version(status), descriptor, content))
+                descriptor = -1
+            return content
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _keep(self, root: str, known: _Known[T]) -> None:
+        with self._lock:
+            for old in [root, *list(self._known)[:max(0, len(self._known) - _MOST + 1)]]:
+                if gone := self._known.pop(old, None):
+                    os.close(gone.descriptor)
+            self._known[root] = known
+
+
+def _version(status: os.stat_result) -> _Version:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
