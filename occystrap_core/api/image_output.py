@@ -20,7 +20,7 @@ from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
 from occystrap_core.verification.expectation import Evidence, Expectation
-from occystrap_core.verification.receipt import MERGED, Receipt
+from occystrap_core.verification.receipt import MERGED, PlatformChoices, Receipt
 
 
 class LayerForm(Enum):
@@ -94,7 +94,7 @@ class WrittenImage(NamedTuple):
     None for writers of TAR form if the source has none. `config` holds the bytes that must be written.
     `layers` are all layers of the image, each with `index`, `diff_id`, `descriptor`, the `locator` that the writer
     returned, and `digest` and `size` of what it wrote; a layer that the image has twice was written once and is listed
-    twice. `place` and `source_digest` are for the receipt.
+    twice. `place`, `source_digest` and `platforms` are for the receipt.
     """
 
     reference: Reference
@@ -106,6 +106,7 @@ class WrittenImage(NamedTuple):
     source_digest: Digest | None = None
     form: LayerForm = LayerForm.TAR
     merged: bool = False
+    platforms: PlatformChoices = PlatformChoices()
 
     @classmethod
     def present(cls, image: Image, source: str, place: str) -> 'WrittenImage':
@@ -129,7 +130,8 @@ class WrittenImage(NamedTuple):
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
                        self.source, self.config.digest, tuple(self.config.diff_ids),
                        tuple(dict.fromkeys([*documents, *layers])), self.manifest.digest if self.manifest else None,
-                       self.place, self.source_digest, MERGED if self.merged else self.form.value)
+                       self.place, self.source_digest, MERGED if self.merged else self.form.value,
+                       platforms=self.platforms)
 
 
 class WrittenReferrer(NamedTuple):
@@ -155,6 +157,7 @@ class WrittenIndex:
     referrers: Sequence[Expectation] = ()
     place: str = ''
     source_digest: Digest | None = None
+    platforms: PlatformChoices = PlatformChoices()
 
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
                 ) -> Receipt:
@@ -164,7 +167,7 @@ class WrittenIndex:
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
                        self.source, self.index.digest, (), merged(expected), self.index.digest, self.place,
                        self.source_digest, LayerForm.STORED.value,
-                       tuple(part for receipt in self.parts for part in receipt.all_parts()))
+                       tuple(part for receipt in self.parts for part in receipt.all_parts()), self.platforms)
 
 
 def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:

@@ -1,5 +1,5 @@
 """What all commands share: plugins loaded once, options before and after the command's name, settings, output."""
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -37,8 +37,8 @@ class Common:
     format: str = 'text'
     plugins: Plugins | None = None
     """Those of this invocation, once loaded."""
-    summary: str = ''
-    """The line that follows the error that ended a run of several images."""
+    ending: Sequence[str] = ()
+    """The lines that follow the error that ended a run: how to resume, and the summary."""
     _given: set[str] = field(default_factory=set)
 
     def take(self, name: str, value: object, given: bool) -> None:

@@ -48,7 +48,7 @@ def _run(arguments: list[str]) -> int:
     except OccystrapError as error:
         return _report(str(error), error.exit_code, shared)
     except (Interrupted, Cancelled) as error:
-        return _report_interruption(error, shared.summary)
+        return _report_interruption(error, shared.ending)
     except SystemExit as error:
         return _exit_code(error)
     except OSError as error:
@@ -68,8 +68,8 @@ def _report(message: str, code: int, shared: Common) -> int:
     if shared.debug:
         _print_traceback()
     print_message(f'occystrap: error: {message}', whole=shared.debug)
-    if shared.summary:
-        print_message(shared.summary)
+    for line in shared.ending:
+        print_message(line)
     return code
 
 
@@ -89,9 +89,9 @@ def _report_usage(error: click.ClickException) -> int:
     return error.exit_code
 
 
-def _report_interruption(error: Interrupted | Cancelled, summary: str = '') -> int:
+def _report_interruption(error: Interrupted | Cancelled, ending: Sequence[str] = ()) -> int:
     left = '; '.join(getattr(error, '__notes__', ())) or 'nothing half-written was left behind'
     print_last_line(f'occystrap: error: interrupted; {left}')
-    if summary:
-        print_last_line(summary)
+    for line in ending:
+        print_last_line(line)
     return error.exit_code

@@ -55,6 +55,8 @@ def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
                       'their digests are taken from its manifest)')
     if report.receipts:
         print_message(f'Receipts: {report.receipts[0]}, {report.receipts[1]}')
+    if resume := report.how_to_resume():
+        print_message(resume)
     print_message(report.summary())
 
 

@@ -121,6 +121,7 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
             return run.process(source, destinations, options['filters'])
         except BaseException as error:
             if run.report and not isinstance(error, UsageError):
+                run.report.receipts = _receipts(receipt_file)
                 _show_stopped(run.report, error, shared)
             raise
 
@@ -150,14 +151,14 @@ def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) ->
 
 
 def _show_stopped(report: 'RunReport', error: BaseException, shared: Common) -> None:
-    """Report a run that ends with an error: as JSON, and for several images as the summary behind the error."""
+    """Report a run that ends with an error: as JSON, and as the summary behind the error."""
     from occystrap_core.cli.signals import Interrupted
     from occystrap_core.pipeline.report import failure_text
     interrupted = isinstance(error, Cancelled | Interrupted)
     assert shared.plugins
     report.stopped('interrupted' if interrupted else failure_text(error, shared.plugins))
-    if len(report.images) > 1:
-        shared.summary = report.summary()
+    if report.images:
+        shared.ending = [*filter(None, [report.how_to_resume()]), report.summary()]
     if shared.format == 'json':
         print_json(report.to_json())
 

@@ -20,7 +20,7 @@ from occystrap_core.pipeline.layer_order import ordered_layers
 from occystrap_core.pipeline.layer_reads import LayerReads
 from occystrap_core.pipeline.outgoing_layer import Outgoing
 from occystrap_core.pipeline.recompression import SpooledLayer
-from occystrap_core.pipeline.request_check import require_platform_at_end
+from occystrap_core.pipeline.request_check import platforms_of, require_platform_at_end
 from occystrap_core.pipeline.result_documents import resulting_config, resulting_manifest
 from occystrap_core.pipeline.single_flight import SingleFlight
 from occystrap_core.pipeline.written_receipt import require_receipt
@@ -226,7 +226,8 @@ class ImageCopy:
             config = replace(config, algorithm=SHA256)  # programs that keep tars know an image by its ID
         reference, origin = self._image.reference, self._image.origin
         return WrittenImage(reference, self._source, manifest, config, self.layers, str(self._output.place(reference)),
-                            origin.digest if origin else None, self._output.layer_form)
+                            origin.digest if origin else None, self._output.layer_form,
+                            platforms=platforms_of(self._image))
 
     def _check(self, count: int) -> None:
         """Raise if the run or this copy is to stop; called with the number of bytes that pass."""

@@ -18,6 +18,7 @@ from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.delta import images_in, require_base
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.layer_reads import LayerReads
+from occystrap_core.pipeline.request_check import platforms_of
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.verification.expectation import Expectation
@@ -159,7 +160,8 @@ class IndexCopy:
             self.layers = self._parts.layers
             reference, index = self._index.reference, self._parts.resulting(self._index)
             written = WrittenIndex(reference, self._source, index, self._parts.receipts, referrers,
-                                   str(self._output.place(reference)), self._index.origin.digest)
+                                   str(self._output.place(reference)), self._index.origin.digest,
+                                   platforms_of(self._index))
             with writing_to(self._output):
                 receipt = self._output.finalize_index(written)
             return require_receipt(receipt, self._output, (as_written(self._output, index) or index).digest)

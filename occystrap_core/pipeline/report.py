@@ -9,7 +9,7 @@ from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import RequestStats, VerifyLevel
 from occystrap_core.terminal_text import counted, images_text, size_text
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.receipt import PlatformChoices, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome
 
 
@@ -30,9 +30,9 @@ class ImageReport:
     failure: str = ''
     notes: Sequence[str] = ()
     """Lines for the user about what was left out on purpose."""
-    platforms: Sequence[str] = ()
-    platforms_at_source: Sequence[str] = ()
-    """Platforms of all images in the index at the source; empty if there is no index."""
+    platforms: PlatformChoices = PlatformChoices()
+    moved: int | None = None
+    """Bytes of layers that were written, 0 if all were there; None if nothing was to be copied."""
     seconds: float = 0.0
     done_before: bool = False
     """Whether an earlier run copied the image and it is still there."""
@@ -76,14 +76,27 @@ class ImageReport:
         fate = 'FAILED' if self.outcome is Outcome.FAILED else self.outcome.value if self.outcome else self.verb
         before = 'unchanged, ' if self.done_before and self.source_asked else ''
         behind = ', done before, source not asked' if self.done_before and not self.source_asked else ''
-        return (f'{self.name} {counted(self.layers, "layer")} {size_text(self.size)} {self.seconds:.1f}s {before}'
+        size = self.size if self.moved is None else self.moved
+        return (f'{self.name} {counted(self.layers, "layer")} {size_text(size)} {self.seconds:.1f}s {before}'
                 f'{fate.upper() if self.outcome is Outcome.UNVERIFIED else fate}{behind}'
                 f'{settled_text(self.settle_seconds)}')
+
+    @property
+    def status(self) -> str:
+        """What became of it, in one word: failed, unverified, unchanged, or what was done."""
+        if self.failure or self.outcome is Outcome.FAILED:
+            return str(Outcome.FAILED.value)
+        if self.outcome is Outcome.UNVERIFIED:
+            return str(Outcome.UNVERIFIED.value)
+        return 'unchanged' if self.done_before else self.verb
 
     def to_json(self) -> dict[str, Any]:
         """Return the image's part of the JSON report."""
         return {
-            'reference': self.reference, 'destination': self.destination, 'layers': self.layers, 'bytes': self.size,
+            'reference': self.reference, 'destination': self.destination, 'status': self.status,
+            'layers': self.layers, 'bytes': self.size,
+            **({} if self.moved is None else {'bytes_moved': self.moved}),
+            'source_digest': self.receipt.source_digest if self.receipt else None,
             'image_id': self.receipt.image_id if self.receipt else None,
             'manifest_digest': self.receipt.manifest_digest if self.receipt else None,
             'evidence': self.receipt.evidence.value if self.receipt else None,
@@ -95,8 +108,8 @@ class ImageReport:
             **({'settle_seconds': round(self.settle_seconds, 3)} if self.settle_seconds else {}),
             **({'written_to': self.written_to} if self.written_to else {}),
             **({} if self.looks is None else {'expectations': self.looks}),
-            **({'platforms': {'taken': list(self.platforms), 'at_source': list(self.platforms_at_source)}}
-               if self.platforms_at_source else {})}
+            **({'platforms': {name: list(each) for name, each in self.platforms._asdict().items()}}
+               if self.platforms.at_source else {})}
 
 
 @dataclass(eq=False, repr=False)
@@ -133,7 +146,7 @@ class RunReport:
         """Return the summary, always the last line for the user."""
         done = [image for image in self.images if not image.failure]
         parts = [self._counted(len(done)), counted(sum(image.layers for image in done), 'layer'),
-                 size_text(sum(image.size for image in done)), f'{self.seconds:.1f}s', *self._network()]
+                 self._size(done), f'{self.seconds:.1f}s', *self._network()]
         if unchanged := sum(image.done_before and image.source_asked for image in done):
             parts.append(f'{unchanged} unchanged')
         if before := sum(image.done_before and not image.source_asked for image in done):
@@ -146,6 +159,11 @@ class RunReport:
             parts.append(f'{failed} FAILED')
         settled = max((image.settle_seconds for image in done if image.succeeded), default=0.0)
         return f'Summary: {", ".join(parts)}{settled_text(settled)}'
+
+    def _size(self, done: Sequence[ImageReport]) -> str:
+        if self.copies:
+            return f'{size_text(self.requests.bytes_moved)} moved'
+        return size_text(sum(image.size for image in done))
 
     def _counted(self, done: int) -> str:
         if self.destinations < 2:
@@ -178,6 +196,13 @@ class RunReport:
         for image in self.images:
             if len(self.images) == 1 or not (image.seconds or image.failure):
                 image.failure = image.failure or message
+
+    def how_to_resume(self) -> str:
+        """Return how to copy what is left, if a part of the images was; else an empty string."""
+        if not self.copies or self.succeeded or not any(image.succeeded for image in self.images):
+            return ''
+        proved = f' and --resume {self.receipts[0]}' if self.receipts else ''
+        return f'Resume: the same command{proved}; what is there and current is left as it is'
 
     def counts(self) -> dict[str, Any]:
         """Return the numbers of the run: `changed` images were copied, `bytes_moved` of layers written; seconds."""

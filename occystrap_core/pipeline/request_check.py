@@ -7,9 +7,11 @@ from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.image.origin import is_image
+from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
+from occystrap_core.verification.receipt import PlatformChoices, Receipt
 
 
 def require_requested(opened: Image | ImageIndex, reference: Reference, settings: Settings) -> None:
@@ -48,11 +50,27 @@ def platforms_there(opened: Image | ImageIndex) -> Sequence[str]:
     return opened.origin.platforms if opened.origin else ()
 
 
+def platforms_of(opened: Image | ImageIndex) -> PlatformChoices:
+    """Return both; nothing if there is no index."""
+    there = tuple(platforms_there(opened))
+    return PlatformChoices(tuple(platforms_taken(opened)), there) if there else PlatformChoices()
+
+
 def selection_note(opened: Image | ImageIndex) -> list[str]:
     """Return a note that says what part of an index was taken; empty if all of it was, or there is no index."""
-    taken, there = platforms_taken(opened), platforms_there(opened)
-    if not there or (isinstance(opened, ImageIndex) and len(taken) == len(there)):
+    digest = opened.origin.digest if opened.origin else None
+    return _part_note(opened.reference, platforms_of(opened), digest, isinstance(opened, ImageIndex))
+
+
+def recorded_note(receipt: Receipt) -> list[str]:
+    """Return the same note for an image of an earlier run."""
+    return _part_note(receipt.reference, receipt.platforms, receipt.source_digest, receipt.is_index)
+
+
+def _part_note(reference: object, platforms: PlatformChoices, index: Digest | None, is_index: bool) -> list[str]:
+    taken, there = platforms
+    if not there or (is_index and len(taken) == len(there)):
         return []
-    index = f'index {opened.origin.digest}' if opened.origin and opened.origin.digest else 'index'
-    return [f'{opened.reference}: {len(taken)} of {len(there)} platforms of the {index}: {", ".join(taken)} '
+    named = f'index {index}' if index else 'index'
+    return [f'{reference}: {len(taken)} of {len(there)} platforms of the {named}: {", ".join(taken)} '
             '(--platform chooses)']

@@ -23,13 +23,14 @@ from occystrap_core.pipeline.opening import Opened
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text, layers_of
-from occystrap_core.pipeline.request_check import platforms_taken, platforms_there, require_requested, selection_note
+from occystrap_core.pipeline.request_check import platforms_of, recorded_note, require_requested, selection_note
 from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.judge import Verdict
+from occystrap_core.verification.expectation import Evidence
 from occystrap_core.verification.receipt import Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
 
@@ -226,8 +227,10 @@ class Run:
         task.report.settle_seconds = output.settle_seconds
         task.report.notes = [*task.report.notes, *selection_note(source), *image.notes, *layer_notes(source),
                              *(() if output.batched else output.notes)]
-        task.report.platforms, task.report.platforms_at_source = platforms_taken(source), platforms_there(source)
+        task.report.platforms = platforms_of(source)
         task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
+        task.report.moved = sum(size for _, size in {(layer.digest, layer.size) for layer in copy.layers
+                                                     if layer.evidence is Evidence.STREAMED})
         return CopiedImage(task, output, copy.abortion, started, task.use.arrived)
 
     def _run(self, copy: ImageCopy | IndexCopy, until_visible: bool) -> Receipt:
@@ -278,6 +281,8 @@ class Run:
         self._note(task.report, receipt)
         layers = receipt.of_kind('layer')
         task.report.layers, task.report.size = layers_of(receipt), sum(layer.size for layer in layers)
+        task.report.moved, task.report.platforms = 0, receipt.platforms
+        task.report.notes = [*task.report.notes, *recorded_note(receipt)]
         task.report.done_before, task.report.source_asked = True, self.refresh
         task.output.release()
         if self.level is not VerifyLevel.NONE:

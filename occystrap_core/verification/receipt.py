@@ -33,6 +33,13 @@ class RecordedVerdict(NamedTuple):
     time: str
 
 
+class PlatformChoices(NamedTuple):
+    """The platforms that were taken of an index, and all that it had; empty if there was no index."""
+
+    taken: Sequence[str] = ()
+    at_source: Sequence[str] = ()
+
+
 class KeptReceipts(NamedTuple):
     """The receipts that a destination keeps of its images, and the names of images without one, each with the reason.
     """
@@ -66,6 +73,7 @@ class Receipt:
     """The digest of the manifest or index that the name referred to at the source."""
     form: str = ''
     parts: Sequence[Part] = ()
+    platforms: PlatformChoices = PlatformChoices()
     verdict: RecordedVerdict | None = None
     sealed: bool = field(default=True, compare=False)
     by_digest: bool = field(default=False, compare=False)
@@ -200,6 +208,8 @@ class Receipt:
             'parts': [{'manifest_digest': each.manifest_digest, 'image_id': each.image_id,
                        'diff_ids': list(each.diff_ids)} for each in self.parts],
             'expectations': [expectation_to_json(each) for each in self.expectations]}
+        if self.platforms.at_source:
+            document['platforms'] = {name: list(each) for name, each in self.platforms._asdict().items()}
         if self.verdict:
             document['verdict'] = self.verdict._asdict()
         return json.dumps({**document, 'seal': _seal(document)})
@@ -230,6 +240,7 @@ class Receipt:
         if sealed and document.pop('seal') != _seal(document):
             raise InvalidReceipt('the receipt was changed or damaged after it was written: its seal does not fit')
         verdict = document.get('verdict') if sealed else None
+        platforms = document.get('platforms') or {} if sealed else {}
         return cls(
             text_of(document['scheme']), text_of(document['path']),
             {text_of(name): text_of(given) for name, given in document['options'].items()},
@@ -239,6 +250,7 @@ class Receipt:
             _digest_or_none(document.get('source_digest')), _form(document['form']) if sealed else '',
             tuple(Part(_digest_or_none(each['manifest_digest']), Digest(each['image_id']), digests_of(each['diff_ids']))
                   for each in (document['parts'] if sealed else ())),
+            PlatformChoices(*(tuple(map(text_of, platforms.get(name, ()))) for name in PlatformChoices._fields)),
             RecordedVerdict(*(text_of(verdict[name]) for name in RecordedVerdict._fields)) if verdict else None, sealed)
 
 

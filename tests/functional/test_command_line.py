@@ -45,14 +45,14 @@ def test_level_by_option_before_environment(arguments: list[str], env: dict[str,
 
 def test_unknown_level_in_the_environment(occystrap: CommandLine) -> None:
     result = occystrap('process', 'tar://sample.tar', 'dir://out', env={'OCCYSTRAP_VERIFY': 'most'}).assert_code(2)
-    assert 'OCCYSTRAP_VERIFY=most' in result.err and result.err.count('\n') == 1
+    assert 'OCCYSTRAP_VERIFY=most' in result.err and len(result.errors) == 1
 
 
 def test_options_work_before_and_after_the_command(occystrap: CommandLine) -> None:
     before = occystrap('-O', 'json', 'process', 'tar://sample.tar', 'dir://one').assert_success().json()
     after = occystrap('process', 'tar://sample.tar', 'dir://two', '-O', 'json').assert_success().json()
     assert before['images'][0]['image_id'] == after['images'][0]['image_id']
-    assert before['succeeded'] and before['summary'].startswith('Summary: 1/1 image, 3 layers, 70.0 KiB, ')
+    assert before['succeeded'] and before['summary'].startswith('Summary: 1/1 image, 3 layers, 70.0 KiB moved, ')
 
 
 def test_json_says_what_the_summary_says(occystrap: CommandLine, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_what_is_no_receipt(target: str, words: str, occystrap: CommandLine, tmp
     (tmp_path / 'empty-directory').mkdir()
     (tmp_path / 'json').write_text('{"receipt": 1}')
     result = occystrap('verify', target).assert_code(1 if target == 'json' else 2)
-    assert words in result.err and result.err.count('\n') == 1
+    assert words in result.err and len(result.errors) == 1
 
 
 @pytest.mark.parametrize('arguments', [['--version'], ['--help'], ['process', '--help'], ['plugins'],

@@ -50,8 +50,11 @@ def test_the_only_image_that_fails_is_reported_to_programs(name: str, host: str,
     result = run_here(*words, '-O', 'json').assert_code(1)
     said = result.json()
     assert said['succeeded'] is False and said['counts']['changed'] == 0 and said['error'] in result.err
-    assert [each['failure'] for each in said['images']] == [said['error']] * ('*' not in name)
-    assert run_here(*words).assert_code(1).out == ''
+    assert [(each['failure'], each['status']) for each in said['images']] == [(said['error'], 'failed')] * (
+        '*' not in name)
+    text = run_here(*words).assert_code(1)
+    assert text.out == '' and len(text.errors) == 1
+    assert ('Summary: 0/1 image, 0 layers, 0 B moved, ' in text.err.splitlines()[-1]) is ('*' not in name)
 
 
 def test_wrong_usage_is_no_run(host: str, tmp_path: Path) -> None:
@@ -75,7 +78,11 @@ def test_an_interrupted_run_counts_what_it_did(host: str, tmp_path: Path) -> Non
     assert process.returncode == 130 and said['error'] == 'interrupted'
     assert [each['failure'] for each in said['images']] == [None, None, 'interrupted']
     assert (said['counts']['changed'], said['counts']['failed']) == (2, 1)
-    assert 'interrupted; nothing half-written' in err and err.splitlines()[-1] == said['summary']
+    assert [each['status'] for each in said['images']] == ['copied', 'copied', 'failed']
+    assert all(each['manifest_digest'] and each['source_digest'] for each in said['images'][:2])
+    *_, before, last = err.splitlines()
+    assert 'interrupted; nothing half-written' in err and last == said['summary']
+    assert before.startswith(f'Resume: the same command and --resume {tmp_path}/done; ')
 
 
 def test_the_layers_of_an_index_are_counted_by_verify_too(host: str, tmp_path: Path) -> None:
@@ -83,4 +90,15 @@ def test_the_layers_of_an_index_are_counted_by_verify_too(host: str, tmp_path: P
     words = ['process', f'registry://{host}/many:v1', f'layout://{tmp_path}/x', '--receipt', str(tmp_path / 'done')]
     said = [run_here(*words), run_here(*words, '--resume', str(tmp_path / 'done')),
             run_here('verify', tmp_path / 'done')]
-    assert [', 6 layers, 1.3 KiB, ' in each.err.splitlines()[-1] for each in said] == [True] * 3
+    ends = [each.err.splitlines()[-1].partition('6 layers, ')[2].partition(', ')[0] for each in said]
+    assert ends == ['1.3 KiB moved', '0 B moved', '1.3 KiB'], 'what moved, and for verify what is there'
+
+
+def test_what_was_taken_of_an_index_is_said_of_an_unchanged_image_too(host: str, tmp_path: Path) -> None:
+    put_many(host, Settings())
+    words = ['process', f'registry://{host}/many:v1', f'dir://{tmp_path}/x', '--receipt', str(tmp_path / 'done')]
+    first, again = run_here(*words), run_here(*words, '--resume', str(tmp_path / 'done'), '-O', 'json')
+    note = next(line for line in first.err.splitlines() if line.startswith('note: '))
+    assert ': 1 of ' in note and note in again.err.splitlines()
+    image, = again.json()['images']
+    assert image['status'] == 'unchanged' and image['bytes_moved'] == 0 and len(image['platforms']['taken']) == 1

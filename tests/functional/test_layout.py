@@ -209,7 +209,7 @@ def test_many_images_in_one_layout(registry: Registry, layout: Path, occystrap: 
     assert checked.err.splitlines()[-1].endswith(', 6/6 verified')
     shown = occystrap('info', f'layout://{layout}').assert_success().out
     assert all(f'{registry.host}/layout/many:{tag}' in shown for tag in ('v1', 'v2', 'v3'))
-    line, = occystrap('process', source, f'layout://{layout}:all').assert_code(2).err.splitlines()
+    line, = occystrap('process', source, f'layout://{layout}:all').assert_code(2).errors
     assert 'cannot take several images: it names one tag' in line
 
 
@@ -218,7 +218,7 @@ def test_two_images_that_would_have_one_tag_are_refused(registry: Registry, layo
     for name in ('layout/same-a', 'layout/same-b'):
         put_tiny_image(registry, name, 'v1')
     result = occystrap('process', f'registry://{registry.host}/layout/same-*:v1', f'layout://{layout}:{{tag}}')
-    line, = result.assert_code(2).err.splitlines()
+    line, = result.assert_code(2).errors
     assert 'must have more fields' in line and not layout.exists()
     occystrap('process', f'registry://{registry.host}/layout/same-*:v1', f'layout://{layout}:{{name}}').assert_success()
     assert len(manifests(layout)) == 2

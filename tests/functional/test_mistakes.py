@@ -46,7 +46,7 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
 def one_line(result: CommandResult, code: int, *words: str) -> str:
     """The mistake gave this exit code and exactly one line on stderr, with these words in it."""
     result.assert_code(code)
-    lines = result.err.splitlines()
+    lines = result.errors
     assert len(lines) == 1, result
     assert lines[0].startswith('occystrap: error: ')
     assert 'Traceback' not in lines[0] and result.out == ''

@@ -31,7 +31,7 @@ def test_nothing_but_receipts_is_written_over(occystrap: CommandLine, archive: P
         occystrap('process', f'tar://{archive}', destination).assert_success()
     before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
     result = occystrap('process', f'tar://{archive}', destination, '--receipt', receipt).assert_code(2)
-    assert len(result.err.splitlines()) == 1 and 'name ' in result.err
+    assert len(result.errors) == 1 and 'name ' in result.err
     assert {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
 
 

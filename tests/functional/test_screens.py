@@ -50,7 +50,8 @@ such repository for who is not logged in (occystrap login)
 [4/4] 127.0.0.1:55555/team/platform/service-with-a-long-name-2:v1.2 1 layer 300.0 KiB SECONDS verified
 FAILED 127.0.0.1:55555/team/nothing:v1: 127.0.0.1:55555/team/nothing:v1 does not exist: 127.0.0.1:55555 has no \
 such repository for who is not logged in (occystrap login)
-Summary: 3/4 images, 3 layers, 600.0 KiB, SECONDS, 3/4 verified, 1 FAILED"""
+Resume: the same command; what is there and current is left as it is
+Summary: 3/4 images, 3 layers, 600.0 KiB moved, SECONDS, 3/4 verified, 1 FAILED"""
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_destinations(written: str, uri: str, here: Path, plugins: Plugins) -> N
 def test_mistakes(source: str, destination: str, words: str, here: Path) -> None:
     result = run_here('process', source, destination)
     result.assert_code(2)
-    assert words in result.err and result.err.count('\n') == 1 and not (here / 'x').exists()
+    assert words in result.err and len(result.errors) == 1 and not (here / 'x').exists()
 
 
 def test_a_copy_by_short_names(here: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_percent_sign_in_a_path_is_one(here: Path) -> None:
 def test_commands_of_other_programs(command: str, words: str) -> None:
     result = run_here(command, 'x')
     result.assert_code(2)
-    assert words in result.err and result.err.count('\n') == 1
+    assert words in result.err and len(result.errors) == 1
 
 
 def test_help() -> None:

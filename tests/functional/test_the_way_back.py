@@ -93,7 +93,7 @@ def test_info_check_and_search_take_all_or_one(kind: str, host: str, tmp_path: P
 @pytest.mark.parametrize('kind', ['layout', 'dir', 'tar'])
 def test_a_destination_for_one_lists_the_choices(kind: str, host: str, tmp_path: Path) -> None:
     source = carry(host, kind, tmp_path)
-    line, = run('process', source, f'oci://{tmp_path}/out', code=2).err.splitlines()
+    line, = run('process', source, f'oci://{tmp_path}/out', code=2).errors
     assert 'choose one of the source with ?image=:' in line and 'team/app:v1' in line
     assert not (tmp_path / 'out').exists()
 

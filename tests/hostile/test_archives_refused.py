@@ -163,7 +163,7 @@ def test_20_to_29_a_bad_archive(name: str, refused: Callable[..., None], tmp_pat
 
 
 def test_22_none_of_several_chosen(refused: Callable[..., None], tmp_path: Path) -> None:
-    line, = run_here('process', f'tar://{several(tmp_path)}', f'oci://{tmp_path}/out').err.splitlines()
+    line, = run_here('process', f'tar://{several(tmp_path)}', f'oci://{tmp_path}/out').errors
     assert 'other:v2, sample:v1' in line and not (tmp_path / 'out').exists()
     refused(tmp_path / 'a.tar', 'third:v3', 'sample:v1, other:v2', option='?image=third:v3', code=2)
 

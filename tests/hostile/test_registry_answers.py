@@ -47,7 +47,7 @@ def pull(server: Scripted, occystrap: CommandLine) -> Pull:
 
 def is_refused(result: CommandResult, *words: str) -> None:
     """Fail unless the error is one line with these words."""
-    line, = result.assert_code(1).err.splitlines()
+    line, = result.assert_code(1).errors
     assert all(word in line for word in words), line
 
 

@@ -77,7 +77,7 @@ def write_helper(occystrap: CommandLine, script: str, name: str = 'box') -> dict
 
 def is_refused(result: CommandResult, code: int = 1) -> str:
     """Return the one line of an error."""
-    line, = result.assert_code(code).err.splitlines()
+    line, = result.assert_code(code).errors
     assert 'canary' not in line + result.out
     return line
 

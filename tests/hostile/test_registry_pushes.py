@@ -66,7 +66,7 @@ def push(target: Scripted, occystrap: CommandLine) -> Iterator[Push]:
 
 def is_refused(result: CommandResult, *words: str) -> None:
     """Fail unless the error is one line with these words."""
-    line, = result.assert_code(1).err.splitlines()
+    line, = result.assert_code(1).errors
     assert all(word in line for word in words), line
 
 

@@ -47,7 +47,7 @@ def left_in(occystrap: CommandLine) -> list[str]:
 
 def is_refused(result: CommandResult, *words: str) -> None:
     """Fail unless the error is one line with these words."""
-    line, = result.assert_code(1).err.splitlines()
+    line, = result.assert_code(1).errors
     assert all(word in line for word in words) and len(line) < 1000, line
 
 

@@ -27,6 +27,11 @@ class CommandResult:
     out: str
     err: str
 
+    @property
+    def errors(self) -> list[str]:
+        """The lines of standard error but for the end of a run: its summary, and how to resume."""
+        return [line for line in self.err.splitlines() if not line.startswith(('Summary: ', 'Resume: '))]
+
     def assert_success(self) -> 'CommandResult':
         """Fails the test, with all output, unless the exit code is 0."""
         return self.assert_code(0)

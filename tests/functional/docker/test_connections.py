@@ -54,7 +54,7 @@ def archive(tmp_path: Path) -> Path:
 def error_of(occystrap: CommandLine, code: int, *arguments: str, **env: str) -> str:
     """The one line that a command which must fail says."""
     result = occystrap(*arguments, env=env).assert_code(code)
-    assert len(result.err.splitlines()) == 1 and not result.out, result
+    assert len(result.errors) == 1 and not result.out, result
     return result.err
 
 

@@ -147,7 +147,7 @@ def test_a_daemon_that_cannot_push_says_why(containerd_daemon: DockerDaemon, nam
     lost, = (containerd_daemon.socket.parent / 'data').rglob(f'blobs/sha256/{Digest.of(layers[3]).hex}')
     lost.unlink()
     failed = occystrap('process', uri(name, containerd_daemon), f'dir://{tmp_path}/out').assert_code(1)
-    assert f'could not push {name}:v1: ' in failed.err and len(failed.err.splitlines()) == 1
+    assert f'could not push {name}:v1: ' in failed.err and len(failed.errors) == 1
     assert_nothing_is_left(containerd_daemon, name)
     containerd_daemon.run('rmi', '-f', f'{name}:v1')
 
@@ -169,7 +169,7 @@ def test_a_daemon_that_cannot_come_here(name: str, occystrap: CommandLine, tmp_p
         load(daemon, tmp_path, name, layers_of(name))
         failed = occystrap('process', uri(name, daemon), f'tar://{tmp_path}/out.tar').assert_code(1)
         assert 'did not reach the registry' in failed.err and 'docker://' in failed.err
-        assert 'fallback=true' in failed.err and len(failed.err.splitlines()) == 1
+        assert 'fallback=true' in failed.err and len(failed.errors) == 1
         done = occystrap('process', uri(name, daemon, 'fallback=true'), f'tar://{tmp_path}/out.tar').assert_success()
         assert f'{name}:v1 is exported instead of pushed: the daemon at ' in done.err
         assert len(done.err.splitlines()) == 2

@@ -39,7 +39,7 @@ def test_listed_and_copied_by_pattern(filled: DockerDaemon, occystrap: CommandLi
     result = occystrap('process', 'list://list', 'dir://out?unique_names=true', '-J', '2', '--verify=full')
     assert 'Summary: 3/3 images' in result.assert_success().err
     nothing = occystrap('process', f'docker://many/*:v9{where}', 'dir://nothing?unique_names=true').assert_code(1)
-    assert 'many/*:v9: no image of the daemon at ' in nothing.err and len(nothing.err.splitlines()) == 1
+    assert 'many/*:v9: no image of the daemon at ' in nothing.err and len(nothing.errors) == 1
 
 
 def test_many_images_there_and_back(docker_daemon: DockerDaemon, registry: Registry, occystrap: CommandLine,

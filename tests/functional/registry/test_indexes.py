@@ -128,7 +128,7 @@ def test_filters_change_each_image(registry: Registry, occystrap: CommandLine) -
 def test_a_place_for_one_image_refuses_an_index(target: str, registry: Registry, occystrap: CommandLine) -> None:
     put_many(registry, 'indexes/refused:v1')
     result = occystrap('process', f'registry://{registry.host}/indexes/refused:v1', target, '--platform=all')
-    line, = result.assert_code(2).err.splitlines()
+    line, = result.assert_code(2).errors
     assert 'holds one image' in line and '--platform' in line
     assert not any(occystrap.directory.glob('out*'))
 
@@ -137,14 +137,14 @@ def test_a_source_of_one_image_refuses_a_list(registry: Registry, occystrap: Com
     put_many(registry, 'indexes/source:v1')
     occystrap('process', f'registry://{registry.host}/indexes/source:v1', 'dir://one', '--platform=linux/arm64')
     result = occystrap('process', 'dir://one', f'registry://{registry.host}/indexes/never:v1', '--platform=all')
-    line, = result.assert_code(2).err.splitlines()
+    line, = result.assert_code(2).errors
     assert 'dir://one can supply one platform only' in line
 
 
 @pytest.mark.parametrize('platform', ['linux', 'all,linux/amd64', 'linux/amd64,,linux/arm64'])
 def test_what_is_no_platform(platform: str, registry: Registry, occystrap: CommandLine) -> None:
     result = occystrap('process', f'registry://{registry.host}/x:v1', 'dir://out', '--platform', platform)
-    line, = result.assert_code(2).err.splitlines()
+    line, = result.assert_code(2).errors
     assert 'os/architecture' in line
 
 
@@ -175,7 +175,7 @@ def test_damage_at_the_source_leaves_no_tag(part: str, registry_factory: Callabl
     source.damage_blob(damaged, 15)
     result = occystrap('process', f'registry://{source.host}/app:v1', f'registry://{target.host}/app:v1',
                        '--platform=all', '--retries=0')
-    line, = result.assert_code(1).err.splitlines()
+    line, = result.assert_code(1).errors
     assert damaged in line
     assert not any('/manifests/v1 201' in each for each in target.requests())
 

@@ -141,9 +141,9 @@ def test_places_for_an_image_alone_refuse(target: tuple[str], words: str, regist
                                           ) -> None:
     signed(registry, 'referrers/refused')
     result = occystrap('process', f'registry://{registry.host}/referrers/refused:v1?referrers=true', *target)
-    line, = result.assert_code(2).err.splitlines()
+    line, = result.assert_code(2).errors
     assert words in line and not any(occystrap.directory.glob('out*'))
     filtered = occystrap('process', f'registry://{registry.host}/referrers/refused:v1?referrers=true',
                          f'registry://{registry.host}/referrers/never:v1', '-f', 'normalize-timestamps')
-    line, = filtered.assert_code(2).err.splitlines()
+    line, = filtered.assert_code(2).errors
     assert 'leave out the filters or referrers=true' in line

@@ -91,7 +91,7 @@ def test_private_with_no_or_wrong_password(role: str, env: dict[str, str], words
                                            private_registry: Registry, occystrap: CommandLine) -> None:
     closed = f'registry://{private_registry.host}/private/none:v1'
     result = occystrap('process', *((closed, 'dir://out') if role == 'source' else (source, closed)), env=env)
-    line, = result.assert_code(1).err.splitlines()
+    line, = result.assert_code(1).errors
     assert private_registry.host in line and words in line and not secrets_in(result, occystrap.directory)
     assert not (occystrap.directory / 'out').exists()
 
@@ -120,7 +120,7 @@ def test_tokens(source: str, token_registry: Registry, occystrap: CommandLine) -
 def test_tokens_for_anonymous_users(env: dict[str, str], source: str, token_registry: Registry,
                                     occystrap: CommandLine) -> None:
     result = occystrap('process', source, f'registry://{token_registry.host}/tokens/none:v1', env=env).assert_code(1)
-    line, = result.err.splitlines()
+    line, = result.errors
     assert token_registry.host in line and 'credentials' in line and not secrets_in(result, occystrap.directory)
     assert not any('/tokens/none/blobs/uploads/' in each and each.endswith('201') for each in token_registry.requests())
 
@@ -143,7 +143,7 @@ def test_index(architecture: str, registry: Registry, occystrap: CommandLine) ->
     assert json.loads(raw_manifest(registry, target))['config'] == json.loads(
         registry.read_blob(entries[architecture == 'arm64']['digest']))['config']
     refused = occystrap('process', f'registry://{registry.host}/registry/many:v1?platform=linux/s390x', 'dir://out')
-    line, = refused.assert_code(1).err.splitlines()
+    line, = refused.assert_code(1).errors
     assert 'linux/s390x' in line and 'linux/amd64, linux/arm64' in line
 
 
@@ -166,6 +166,6 @@ def test_damage_at_the_source_is_found(registry_factory: Callable[[], Registry],
     layer = manifest['layers'][0]['digest']
     damaged.damage_blob(layer, 20)
     target = f'registry://{registry.host}/registry/from-damaged:v1'
-    line, = occystrap('process', f'registry://{damaged.host}/app:v1', target).assert_code(1).err.splitlines()
+    line, = occystrap('process', f'registry://{damaged.host}/app:v1', target).assert_code(1).errors
     assert layer in line
     occystrap('process', target, 'dir://out').assert_code(1)

@@ -55,7 +55,7 @@ def test_credentials(registry_factory: Callable[..., Registry], occystrap: Comma
     registry = registry_factory(start_private)
     login = {'OCCYSTRAP_USERNAME': USER, 'OCCYSTRAP_PASSWORD': PASSWORD}
     assert occystrap('tags', f'registry://{registry.host}', env=login).assert_success().out == ''
-    line, = occystrap('tags', f'registry://{registry.host}').assert_code(1).err.splitlines()
+    line, = occystrap('tags', f'registry://{registry.host}').assert_code(1).errors
     assert registry.host in line and 'occystrap login' in line and 'list://' in line
 
 
@@ -65,7 +65,7 @@ def test_credentials(registry_factory: Callable[..., Registry], occystrap: Comma
     ('127.0.0.1:1/app', 1, '127.0.0.1:1')])
 def test_mistakes(uri: str, code: int, words: str, tagged: Registry, occystrap: CommandLine) -> None:
     result = occystrap('tags', f'registry://{uri.format(host=tagged.host)}', '--retries', '0').assert_code(code)
-    assert words in result.err and not result.out and len(result.err.splitlines()) == 1
+    assert words in result.err and not result.out and len(result.errors) == 1
     assert 'tar:// cannot be listed' in occystrap('tags', 'tar://a.tar').assert_code(2).err
 
 
@@ -120,6 +120,6 @@ def test_a_plan_with_mistakes_copies_nothing(registry: Registry, occystrap: Comm
         f"[[images]]\nsource = '{registry.host}/many/fine:v1'\ndestination = 'dir://out'\n"
         "[[images]]\nsuorce = 'x'\n[[images]]\nsource = 'a b'\n")
     result = occystrap('process', 'plan://mirror.toml').assert_code(2)
-    line, = result.err.splitlines()
+    line, = result.errors
     assert "did you mean 'source'" in line and 'image 3' in line and not Path(occystrap.directory / 'out').exists()
     assert len(registry.requests()) == before

@@ -37,7 +37,7 @@ def put(occystrap: CommandLine, host: str, *files: Path, below: str = '.docker')
 
 
 def only_line(result: CommandResult) -> str:
-    line, = result.err.splitlines()
+    line, = result.errors
     return line
 
 

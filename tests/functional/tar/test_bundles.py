@@ -184,7 +184,7 @@ def test_other_images_are_not_replaced_unasked(host: str, tmp_path: Path) -> Non
     bundle(tmp_path, host)
     before = (tmp_path / 'out.tar').read_bytes()
     target = f'tar://{tmp_path}/out.tar?format=oci'
-    line, = run('process', f'registry://{host}/{NAMES[0]}', target, code=1).err.splitlines()
+    line, = run('process', f'registry://{host}/{NAMES[0]}', target, code=1).errors
     assert 'would be lost' in line and NAMES[1] in line and '--force' in line
     assert (tmp_path / 'out.tar').read_bytes() == before and not [*tmp_path.glob('.*')]
     bundle(tmp_path, host)
@@ -218,7 +218,7 @@ def test_an_interrupted_run_is_resumed_as_a_whole(host: str, tmp_path: Path) -> 
 @pytest.mark.parametrize('option', ['', '?format=oci&tag=app:v1'])
 def test_an_archive_of_one_takes_no_more(option: str, host: str, tmp_path: Path) -> None:
     source = listed(tmp_path, host, NAMES[:2])
-    line, = run('process', source, f'tar://{tmp_path}/out.tar{option}', code=2).err.splitlines()
+    line, = run('process', source, f'tar://{tmp_path}/out.tar{option}', code=2).errors
     assert 'cannot take several images' in line and 'format=oci' in line
 
 

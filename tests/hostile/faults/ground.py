@@ -115,12 +115,12 @@ class CopyGround(Ground):
 
 
 def lines_of(result: CommandResult) -> list[str]:
-    """Return the lines on stderr, without that of the digest of the receipts."""
-    return [line for line in result.err.splitlines() if not line.startswith('Receipts: ')]
+    """Return the lines on stderr, without those of the digest of the receipts and how to resume."""
+    return [line for line in result.err.splitlines() if not line.startswith(('Receipts: ', 'Resume: '))]
 
 
 def one_line(result: CommandResult, name: str) -> None:
-    """Fail unless the exit code is 1 and stderr has exactly one line, which names what failed.
+    """Fail unless the exit code is 1 and stderr has exactly one line before the summary, which names what failed.
 
     Where what was written cannot be read back, that is said of each thing, before the summary, as is what stays.
     """
@@ -128,6 +128,8 @@ def one_line(result: CommandResult, name: str) -> None:
     unexpected = 'internal error', 'to its author', 'Traceback'
     assert not any(each in result.err for each in unexpected), 'an internal error'
     *others, last = lines_of(result)
+    if others and last.startswith('Summary: 0/1 image, '):
+        *others, last = others
     if last.startswith('Summary: 1/1 image, ') and last.endswith(' 0/1 verified, 1 UNVERIFIED'):
         others = [each for each in others if not _STAYS.fullmatch(each)]
         assert others and all(': cannot be read: ' in each and name in each for each in others), 'not a line for each'

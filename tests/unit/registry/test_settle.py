@@ -248,5 +248,5 @@ def test_an_odd_registry_that_shows_its_manifest_late(server: Scripted, receipt:
 
 @pytest.mark.parametrize('option', ['--settle', '--timeout', '--longest-wait'])
 def test_nan_is_no_time(option: str, occystrap: CommandLine) -> None:
-    line, = occystrap('process', 'registry://a/b', 'dir://c', option, 'nan').assert_code(2).err.splitlines()
+    line, = occystrap('process', 'registry://a/b', 'dir://c', option, 'nan').assert_code(2).errors
     assert f"Invalid value for '{option}': 'nan' is not a number" in line

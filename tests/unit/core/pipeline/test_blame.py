@@ -109,6 +109,6 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path, monkeypatch: pytes
     write_tar(tmp_path / 'image.tar', docker_members())
     monkeypatch.setattr(occystrap_tar.writer.DockerArchiveOutput, '_spare_indexes', None)
     result = run_here('process', f'tar://{tmp_path}/image.tar', f'tar://{tmp_path}/copy.tar')
-    assert result.code == 1 and result.err.splitlines() == [
+    assert result.code == 1 and result.errors == [
         "occystrap: error: plugin occystrap-tar (occystrap_tar.plugin) failed: TypeError: 'NoneType' object is not "
         'callable; report it to its author, --debug shows where']

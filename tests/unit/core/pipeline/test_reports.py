@@ -13,6 +13,7 @@ from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.pipeline.run import Run
 from occystrap_core.settings import RequestStats
 from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.receipt import PlatformChoices
 from occystrap_core.verification.results import CheckResult, Outcome, Severity
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, memory_plugins, offer
 from tests.unit.core.pipeline.test_run import broken
@@ -90,8 +91,8 @@ def test_numbers_in_json() -> None:
     assert found['findings'] == [{'severity': 'error', 'item': 'i', 'message': 'm'}]
     assert [found[name] for name in ('image_id', 'manifest_digest', 'evidence', 'outcome', 'failure')] == [None] * 5
     assert 'expectations' not in found and 'platforms' not in found
-    more = ImageReport('a', 'x', looks=(), platforms=['linux/amd64'], platforms_at_source=['linux/amd64',
-                                                                                           'linux/arm64']).to_json()
+    platforms = PlatformChoices(['linux/amd64'], ['linux/amd64', 'linux/arm64'])
+    more = ImageReport('a', 'x', looks=(), platforms=platforms).to_json()
     assert more['expectations'] == () and more['platforms'] == {
         'taken': ['linux/amd64'], 'at_source': ['linux/amd64', 'linux/arm64']}
     report = RunReport(VerifyLevel.FULL, RequestStats(5, 1, 2), [image], 2.34567).to_json()

@@ -262,8 +262,10 @@ def test_the_json_has_all_fields_of_an_image() -> None:
         'level': 'fast', 'succeeded': True, 'retries': 0, 'requests': 0, 'rate_limits': 0}
     sample = sample_image()
     assert sample.manifest and report['images'] == [{
-        'reference': 'one', 'destination': 'memory://shelf', 'layers': 3,
-        'bytes': sum(layer.size for layer in sample.manifest.layers), 'image_id': sample.config.digest,
+        'reference': 'one', 'destination': 'memory://shelf', 'status': 'copied', 'layers': 3,
+        'bytes': sum(layer.size for layer in sample.manifest.layers),
+        'bytes_moved': sum(layer.size for layer in sample.manifest.layers), 'source_digest': None,
+        'image_id': sample.config.digest,
         'manifest_digest': sample.manifest.digest, 'evidence': 'streamed', 'outcome': 'verified', 'failure': None,
         'notes': [], 'findings': []}]
 
