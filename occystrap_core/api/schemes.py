@@ -72,6 +72,9 @@ class WriterScheme(NamedTuple):
     refused. `whole_indexes` returns whether indexes are copied to a location as they are, with all platforms, unless
     the user asks for one; its writer must have `holds_indexes`. `suffix` ends the names of new files of this scheme,
     for users who give no scheme. `deltas` returns whether what is written to a location may leave out blobs (--since).
+    `removes` names a function for --prune that takes the Receipts of images to remove, the Receipts of images that
+    stay, the Settings, and whether this is a dry run, and returns for each image why it stays, an empty text if it is
+    gone.
     """
 
     name: str
@@ -83,6 +86,7 @@ class WriterScheme(NamedTuple):
     reports_only: bool = False
     kept_receipts: str = ''
     moved: str = ''
+    removes: str = ''
     suffix: str = ''
     expects: Sequence[str] = ()
     whole_indexes: Callable[[Location], bool] = lambda location: False

@@ -11,6 +11,14 @@ def _count(text: str) -> int:
     return int(text)
 
 
+PRUNING = (
+    Option('prune', OptionType.choice('false', 'true', 'empty'), 'false',
+           'with --prune: delete at the destination what earlier runs wrote there and the source no longer has; empty: '
+           'also if it has nothing any more'),
+    Option('keep', OptionType('patterns', Excluded.parse, repeatable=True), None,
+           'images that prune= does not delete: patterns as of exclude='),
+)
+"""Options of sources that name others, too."""
 SELECTION = (
     Option('exclude', OptionType('patterns', Excluded.parse, repeatable=True), None,
            'images to skip: patterns for repositories, repository:tag or :tag, with commas between'),
@@ -21,6 +29,7 @@ SELECTION = (
     Option('order', OptionType.choice('version', 'created'), 'version',
            'what newest= goes by: the version in the tag, or the time at which the image was made, for which the '
            'metadata of each is read'),
+    *PRUNING,
 )
 
 

@@ -3,34 +3,51 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from occystrap_core.cli.common import Common
-from occystrap_core.pipeline.report import ImageReport, RunReport
+from occystrap_core.pipeline.report import ImageReport, PrunedImage, RunReport
+from occystrap_core.pipeline.selection import print_notes
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
 from occystrap_core.terminal_text import counted, images_text, size_text
 from occystrap_core.verification.expectation import Evidence
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Severity, problems
 
 if TYPE_CHECKING:
-    from occystrap_core.pipeline.tasks import Destinations, ImageTask
+    from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 
 
 def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'Destinations', filters: Sequence[str],
-              shared: Common, unchanged: 'Callable[[ImageTask], bool]') -> int:
-    """Show what a run would do, which leaves `unchanged` images; return the exit code, 1 if something would fail."""
+              shared: Common, unchanged: 'Callable[[ImageTask], bool]', receipts: Sequence[Receipt]) -> int:
+    """Show what a run would do, which leaves `unchanged` images, and prunes by `receipts`.
+
+    Returns the exit code, 1 if something would fail.
+    """
     from occystrap_core.pipeline.dry_run import plan_copies  # late, as few runs need it
-    found = plan_copies(plugins, settings, source, destination, filters, unchanged)
+    pruned: list[PrunedImage] = []
+
+    def prune(todo: 'TaskList') -> None:
+        if todo.pruned:
+            from occystrap_core.pipeline.pruned_images import prune_sources
+            known = len(todo.notes)
+            pruned.extend(prune_sources(plugins, settings, todo, receipts, dry_run=True))
+            print_notes(todo.notes[known:])
+
+    found = plan_copies(plugins, settings, source, destination, filters, unchanged, prune)
     if shared.format == 'json':
-        print_json({'dry_run': True, 'images': [each.to_json() for each in found]})
+        print_json({'dry_run': True, 'images': [each.to_json() for each in found],
+                    **({'pruned': [each.to_json() for each in pruned]} if pruned else {})})
     else:
-        print_lines(each.line() for each in found)
+        print_lines([*(each.line() for each in found), *(each.line(dry_run=True) for each in pruned)])
     good = [each for each in found if not each.failure]
     layers, there = sum(each.layers for each in good), sum(each.layers_there for each in good)
     size = sum((each.size or 0) - each.size_there for each in good)
+    stay = sum(bool(each.reason) for each in pruned)
+    gone = f', {len(pruned) - stay} to prune' if pruned else ''
     failed = f', {len(found) - len(good)} would FAIL' if len(good) < len(found) else ''
     print_message(f'Dry run: {images_text(len(good), len(found))}, {counted(layers, "layer")}, {there} there already, '
-                  f'at most {size_text(size)} to copy{failed}')
-    return 1 if failed or not found else 0
+                  f'at most {size_text(size)} to copy{gone}{failed}')
+    return 1 if failed or stay or not (found or pruned) else 0
 
 
 _SHOWN = 20
@@ -44,6 +61,8 @@ def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
         print_message(f'note: {note}')
     for image in report.images:
         _show_image(image)
+    for pruned in report.pruned:
+        print_message(pruned.line())
     if len(report.images) > 1:
         _show_failed(report)
     elif report.images and report.images[0].failure:

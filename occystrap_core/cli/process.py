@@ -1,6 +1,7 @@
 """The command `process`: copies and verifies images."""
 import os
 from contextlib import closing, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from occystrap_core.pipeline.earlier_run import EarlierRun
     from occystrap_core.pipeline.report import RunReport
     from occystrap_core.pipeline.tasks import ImageTask
+    from occystrap_core.verification.receipt import Receipt
 
 _LEVELS = click.Choice([level.value for level in VerifyLevel])
 
@@ -74,6 +76,8 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--since', type=click.Path(dir_okay=False), multiple=True, metavar='FILE',
               help='Leave out layers that the far side, to which DEST will be carried, has by the verified receipts in '
               'this file. DEST is an OCI archive or a layout. May be given several times.')
+@click.option('--prune', is_flag=True, help='Delete at the destination what earlier runs wrote there, and sources with '
+              'prune=true no longer have, if all images succeed.')
 @click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
               help='File that keeps the results of filters and compression for later runs.')
@@ -101,7 +105,7 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
     if options['dry_run']:
         from occystrap_core.cli.output import show_plan
         context.exit(show_plan(plugins, settings, source, destinations, options['filters'], common(context),
-                               _unchanged(plugins, level, options)))
+                               _unchanged(plugins, level, options), _in_files(options)))
     report = _run(plugins, settings, level, source, destinations, options, common(context))
     report.receipts = _receipts(options['receipt'])
     show(report, common(context))
@@ -116,7 +120,7 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
     receipt_file, read = options['receipt'], _earlier(options)
     with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=shared.quiet), receipts, read, options['fail_fast'],
-                  options['layer_cache'], options['refresh'])
+                  options['layer_cache'], options['refresh'], partial(_in_files, options) if options['prune'] else None)
         try:
             return run.process(source, destinations, options['filters'])
         except BaseException as error:
@@ -141,6 +145,13 @@ def _earlier(options: dict[str, Any]) -> 'EarlierRun':
     path = options['resume']
     first = path == options['receipt'] and not os.path.lexists(path) if path else True
     return EarlierRun(() if first else read_receipts(path, cut=True))
+
+
+def _in_files(options: dict[str, Any]) -> 'list[Receipt]':
+    """Return the receipts in the files of the run, by which images are pruned."""
+    from occystrap_core.pipeline.receipt_file import read_receipts
+    files = [path for path in dict.fromkeys((options['resume'], options['receipt'])) if path and os.path.isfile(path)]
+    return [each for path in files for each in read_receipts(path, cut=True)]
 
 
 def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) -> 'Callable[[ImageTask], bool]':

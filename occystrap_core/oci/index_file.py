@@ -1,7 +1,7 @@
 """index.json: the images of a layout, each an entry; what other programs wrote is preserved."""
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 from occystrap_core.errors import InvalidImage, set_error_rule
@@ -177,6 +177,12 @@ class IndexFile:
             self._rows, self._is_shared = _Rows(self._rows), False
         old = self._rows.put(_Row.of(entry))
         return [row.descriptor for row in old if row.entry['digest'] != entry['digest']]
+
+    def drop(self, digests: Collection[Digest]) -> list[Descriptor]:
+        """Take out the entries whose canonical bytes have these digests; return their descriptors."""
+        rows = [(row, Digest.of(canonical(row.entry)) in digests) for row in self._rows]
+        self._rows, self._is_shared = _Rows(row for row, goes in rows if not goes), False
+        return [row.descriptor for row, goes in rows if goes]
 
     def find(self, locator: str, digest: Digest) -> tuple[bytes | None, str]:
         """Return the canonical bytes of the entry at a locator that have this digest, and what is wrong, in words.

@@ -58,10 +58,10 @@ class PlannedCopy:
 
 def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: Destinations,
                 filters: Sequence[str], unchanged: Callable[[ImageTask], bool] = lambda task: False,
-                ) -> list[PlannedCopy]:
+                then: Callable[[TaskList], None] = lambda todo: None) -> list[PlannedCopy]:
     """Return what copying `source` to `destination` would do; raises UsageError for an impossible request.
 
-    `unchanged` returns whether an image would be left as it is.
+    `unchanged` returns whether an image would be left as it is. `then` is called with the tasks if all would succeed.
     """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
         todo.expand(source, destination, filters)
@@ -75,6 +75,8 @@ def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: 
         if count := sum(each.left_out for each in found):
             print_notes([left_out_text(count)])
         found = [each for each in found if not each.left_out]
+        if not todo.failed and not any(each.failure for each in found):
+            then(todo)
         return found + [PlannedCopy(each.reference, each.destination, failure=each.failure) for each in todo.failed]
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from occystrap_core.api.schemes import WriterScheme, load
-from occystrap_core.api.uri import WrittenUri
+from occystrap_core.api.uri import Location, WrittenUri
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.errors import Cancelled, ImageNotFound, InvalidImage
 from occystrap_core.oci.digest import Digest
@@ -58,7 +58,7 @@ def mirror_status(plugins: Plugins, settings: Settings, source: str, destination
     with closing(settings.shared), TaskList(plugins, settings) as todo:
         todo.expand(source, destination, filters)
         print_notes(todo.notes)
-        known = receipts or _kept(plugins, todo.tasks)
+        known = receipts or kept_receipts(plugins, [task.output.location for task in todo.tasks])
         earlier = EarlierRun(known)
         with closing(DaemonThreads(max(1, min(settings.images, len(todo.tasks))), 'status')) as threads:
             futures = [threads.submit(partial(_state, plugins, task, earlier)) for task in todo.tasks]
@@ -136,11 +136,10 @@ def _root(path: str) -> str:
     return path if path.startswith('/') else path.partition('/')[0]
 
 
-def _kept(plugins: Plugins, tasks: Sequence[ImageTask]) -> list[Receipt]:
-    """Return the receipts that the destinations keep themselves; raises UsageError, OutputError."""
+def kept_receipts(plugins: Plugins, destinations: Iterable[Location]) -> list[Receipt]:
+    """Return the receipts that destinations keep themselves; raises UsageError, OutputError."""
     receipts: list[Receipt] = []
-    locations = {(task.output.location.scheme, task.output.location.path) for task in tasks}
-    for scheme, path in sorted(locations):
+    for scheme, path in sorted({(each.scheme, each.path) for each in destinations}):
         if kept := plugins.find(WriterScheme, scheme).kept_receipts:
             receipts += (receipt.with_verdict(receipt.verdict or KEPT)
                          for receipt in load(kept)(WrittenUri(scheme, path, {})).receipts)

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from occystrap_core.api.uri import redact
@@ -52,6 +52,19 @@ class ReceiptFile:
                     write_all(self._opened, line)
             except OSError as error:
                 raise self._unwritable(error) from None
+
+    def remove(self, gone: Collection[Receipt]) -> None:
+        """Remove the receipts of images that are no longer there; raises OutputError."""
+        identities = {each.identity for each in gone}
+        if not (identities and self._is_regular):
+            return
+        try:
+            with self._lock, self._locked():
+                lines = _lines(_whole_lines(_read(self._opened)))
+                self._replace(b''.join(b'%s\n' % each for each in lines
+                                       if Receipt.from_json(each).identity not in identities))
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def close(self) -> None:
         """Remove lines that newer ones replace, and close the file; an empty file that was created is removed."""

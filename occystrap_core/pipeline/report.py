@@ -1,7 +1,7 @@
 """The result of a run: per image and in total, as the summary line for the user and as JSON for programs."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from occystrap_core.errors import Cancelled, OccystrapError, system_text
 from occystrap_core.plugins.blame import unexpected
@@ -112,6 +112,26 @@ class ImageReport:
                if self.platforms.at_source else {})}
 
 
+class PrunedImage(NamedTuple):
+    """An image that the source no longer has, and why it is still at the destination; gone if `reason` is empty."""
+
+    receipt: Receipt
+    reason: str = ''
+
+    def line(self, dry_run: bool = False) -> str:
+        """Return what became of it, as one line for the user."""
+        name = f'{self.receipt.reference} at {self.receipt.destination}'
+        digest = self.receipt.manifest_digest or self.receipt.image_id
+        if self.reason:
+            return f'{"would not prune" if dry_run else "NOT PRUNED"} {name}: {self.reason}'
+        return f'{"would prune" if dry_run else "pruned"} {name} ({digest})'
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {'reference': self.receipt.reference, 'destination': self.receipt.destination,
+                'digest': self.receipt.manifest_digest or self.receipt.image_id, 'reason': self.reason or None}
+
+
 @dataclass(eq=False, repr=False)
 class RunReport:
     """All images of a run; `seconds` is wall time."""
@@ -130,17 +150,22 @@ class RunReport:
     """The most destinations that one source has."""
     notes: list[str] = field(default_factory=list)
     """Lines for the user about what is no image of the run."""
+    pruned: list[PrunedImage] = field(default_factory=list)
+    """Images that the source no longer has, gone or not."""
+    pruning: bool = False
+    """Whether there may be such images, so that a source without any is no failure."""
 
     @property
     def succeeded(self) -> bool:
         """Whether every image succeeded, and there was one."""
-        return bool(self.images) and all(image.succeeded for image in self.images)
+        done = all(image.succeeded for image in self.images) and not any(each.reason for each in self.pruned)
+        return (bool(self.images) or self.pruning) and done
 
     def leave_out(self) -> None:
         """Count the artifacts that were left out in one note, and no longer among the images."""
         if count := sum(image.left_out for image in self.images):
             self.images = [image for image in self.images if not image.left_out]
-            self.notes = [*self.notes, left_out_text(count)]
+            self.notes.append(left_out_text(count))
 
     def summary(self) -> str:
         """Return the summary, always the last line for the user."""
@@ -153,6 +178,9 @@ class RunReport:
             parts.append(f'{before} done before (source not asked)')
         if left_out := {each.digest: each.size for image in done if image.receipt for each in image.receipt.left_out}:
             parts.append(f'{counted(len(left_out), "layer")} ({size_text(sum(left_out.values()))}) left out')
+        if self.pruned:
+            gone = sum(not each.reason for each in self.pruned)
+            parts += [f'{gone} pruned', *([f'{len(self.pruned) - gone} NOT PRUNED'] if gone < len(self.pruned) else [])]
         if self.level is not VerifyLevel.NONE:
             parts += self._verification()
         elif failed := len(self.images) - len(done):
@@ -210,6 +238,7 @@ class RunReport:
         return {'images': len(self.images), 'destinations': self.destinations,
                 'changed': sum(not image.done_before for image in good),
                 'unchanged': sum(image.done_before for image in good), 'failed': len(self.images) - len(good),
+                'pruned': sum(not each.reason for each in self.pruned),
                 'bytes_moved': self.requests.bytes_moved, 'seconds': round(self.seconds, 3),
                 'retries': self.requests.retries}
 
@@ -220,6 +249,7 @@ class RunReport:
                 'rate_limits': self.requests.rate_limits, 'summary': self.summary(),
                 **({'counts': self.counts()} if self.copies else {}), **({'error': self.error} if self.error else {}),
                 **({'notes': self.notes} if self.notes else {}),
+                **({'pruned': [each.to_json() for each in self.pruned]} if self.pruned else {}),
                 **({'receipts': dict(zip(('path', 'digest'), self.receipts))} if self.receipts else {}),
                 'images': [image.to_json() for image in self.images]}
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from occystrap_core.api.place import Place
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
-from occystrap_core.errors import Cancelled, NoImage, OutputError
+from occystrap_core.errors import Cancelled, NoImage, OutputError, UsageError
 from occystrap_core.image.image_index import layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
@@ -47,7 +47,8 @@ class Run:
 
     `earlier`: receipts of an earlier run, besides those that destinations keep; images they prove are not copied again
     if, with `refresh`, they are still what the source has. `fail_fast`: begin no image after one has failed.
-    `layer_cache`: the file with results of filters and compression for layers.
+    `layer_cache`: the file with results of filters and compression for layers. `prune` gives the receipts by which
+    images go that sources with prune=true no longer have; None keeps all.
     """
 
     plugins: Plugins
@@ -59,6 +60,7 @@ class Run:
     fail_fast: bool = False
     layer_cache: str | None = None
     refresh: bool = True
+    prune: Callable[[], Sequence[Receipt]] | None = None
     report: RunReport | None = field(init=False, default=None)
     """That of `process`, also if it raised."""
     _only: bool = False
@@ -90,8 +92,27 @@ class Run:
             report.notes = todo.notes
             report.destinations = 1 + max((task.lane for task in todo.tasks), default=0)
             report.images = [*(task.report for task in todo.tasks), *todo.failed]
-            self._process_all(sharing_sources(todo.tasks, self.settings), report)
+            if self.prune and not todo.pruned:
+                raise UsageError('--prune: no source has prune=true, such as registry://HOST/team/*:*?prune=true')
+            if report.images:
+                self._process_all(sharing_sources(todo.tasks, self.settings), report)
             report.leave_out()
+            self._prune(todo, report)
+
+    def _prune(self, todo: TaskList, report: RunReport) -> None:
+        """Remove what sources with prune=true no longer have, if all images of the run succeeded."""
+        if not todo.pruned:
+            return
+        failed = sum(not image.succeeded for image in report.images)
+        if self.prune is None or failed:
+            todo.notes.append(f'nothing is pruned, since {failed} of {len(report.images)} images failed' if failed else
+                              'prune=true deletes nothing without --prune')
+            return
+        from occystrap_core.pipeline.pruned_images import prune_sources
+        report.pruning = True
+        removed = self.receipts.remove if self.receipts else lambda gone: None
+        for each in prune_sources(self.plugins, self.settings, todo, self.prune(), False, removed):
+            report.pruned.append(each)
 
     def _side_files(self) -> SideFiles:
         files = SideFiles()

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from occystrap_core.api.image_input import ImageInput
-from occystrap_core.api.selection_options import SELECTION, without_selection
+from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, UsageError
 from occystrap_core.oci.patterns import first_names, has_glob, natural_key
@@ -129,7 +129,8 @@ def _nothing(listed: Sequence[Reference], location: Location) -> ImageNotFound:
     """Return the error for a selection of nothing: what was asked for, and what is there."""
     if not has_glob(location.path) and len(listed) == 1 and listed[0] in (location.options.get('exclude') or ()):
         return ImageNotFound.of_pattern(f'{listed[0]} is excluded: change exclude= to copy it')
-    given = {each.name: location.given[each.name] for each in SELECTION if each.name in location.given}
+    narrowing = ('exclude', 'regex', 'semver', 'newest')
+    given = {name: location.given[name] for name in narrowing if name in location.given}
     wanted = ' '.join(f'{name}={text!r}' for name, text in given.items())
     there = [each for each in listed if not is_referrer_tag(each.tag)]
     if not there:

@@ -1,7 +1,7 @@
 """The tasks of a run: one for each image, found by opening the source, each with its own destination."""
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,8 +15,8 @@ from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
 from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location
-from occystrap_core.errors import OccystrapError, UsageError, nearest
-from occystrap_core.oci.patterns import first_names, has_glob
+from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError, nearest
+from occystrap_core.oci.patterns import Excluded, first_names, has_glob
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.opening import SourceUse
@@ -25,8 +25,8 @@ from occystrap_core.pipeline.selection import Selected, select
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
-    destination_location, open_filters, open_output, open_source, require_deltas, require_many, source_location,
-    takes_whole_indexes,
+    destination_location, open_filters, open_output, open_source, require_deltas, require_many, require_removable,
+    source_location, takes_whole_indexes,
 )
 from occystrap_core.settings import Settings
 from occystrap_core.version import __version__
@@ -157,6 +157,19 @@ def _paths(task: ImageTask) -> Iterator[str]:
     yield task.destination.path if unknown else task.place.path
 
 
+class PrunedSource(NamedTuple):
+    """A source with prune=true: what it no longer has is to go from its destinations."""
+
+    lists: Location
+    """Where it lists images, as the input has it; the file of a list."""
+    destinations: Sequence[Location]
+    """As written, with fields."""
+    keep: Excluded
+    hosts: Collection[str] = ()
+    """The hosts of its images."""
+    is_list: bool = False
+
+
 class TaskOutput:
     """The output of one image: made once, before anything is read, and released after use."""
 
@@ -193,12 +206,14 @@ class TaskList:
         self._closing = ExitStack()
         self._lists: list[str] = []
         self._entries = 0
+        self._pruned_list: Location | None = None
         self._found: dict[int, Selected | OccystrapError] = {}
         self.tasks: list[ImageTask] = []
         self.failed: list[ImageReport] = []
         """Sources of a list that could not list their images."""
         self.notes: list[str] = []
         """Lines for the user about what is left out of sources of many images."""
+        self.pruned: list[PrunedSource] = []
 
     def expand(self, source: str, destination: Destinations, filters: Sequence[str],
                files: SideFiles | None = None) -> None:
@@ -207,12 +222,24 @@ class TaskList:
         `files` are those that the run writes besides; the files of filters are added.
         """
         destinations = (destination,) if isinstance(destination, str) else tuple(destination or ())
-        for order in list(self._orders(ListedImage(source, destinations, None, filters))):
+        orders = list(self._orders(ListedImage(source, destinations, None, filters)))
+        for order in orders:
             self._find(order, only=self._entries == 1)
+        if self._pruned_list and _prunes(self._pruned_list):
+            goes = list({str(order.destination): order.destination for order in orders}.values())
+            self._prune(self._pruned_list, self._pruned_list, goes, [task.reference for task in self.tasks], True)
         self.tasks = list(_distinct(self._placed(task) for task in self.tasks))
         self._refuse_files(files or SideFiles())
         self._require_room()
         self.tasks = list(self._once_each(self.tasks))
+
+    def _prune(self, written: Location, lists: Location, destinations: Sequence[Location],
+               references: Sequence[Reference], is_list: bool = False) -> None:
+        """Record a source with prune=true; raises UsageError if its destination removes no images."""
+        for each in destinations:
+            require_removable(self._plugins, each)
+        self.pruned.append(PrunedSource(lists, destinations, written.options.get('keep') or Excluded(),
+                                        {each.host for each in references}, is_list))
 
     def _require_room(self) -> None:
         """Raise as `require_room` does, with the images of a source that one can be chosen of."""
@@ -265,6 +292,7 @@ class TaskList:
             raise UsageError(f'{opened.location}: a list cannot name another list')
         else:
             self._lists.append(opened.location.path)
+            self._pruned_list = opened.location
             for each in opened.entries():
                 inherited = entry.filters if each.filters is None else each.filters
                 inner = each._replace(destinations=each.destinations or entry.destinations, filters=inherited)
@@ -324,12 +352,16 @@ class TaskList:
         location = order.images.location
         try:
             references = self._selected(order).references
+        except ImageNotFound as error:
+            if not (error.nothing_matches and order.location.options.get('prune') == 'empty'):
+                self._unlisted(order, error, only)
+                return
+            references = ()
         except OccystrapError as error:
-            if only or isinstance(error, UsageError):
-                raise
-            self.failed.append(ImageReport(str(location), str(order.destination), failure=str(error),
-                                           one_of_several=order.several))
+            self._unlisted(order, error, only)
             return
+        if _prunes(order.location):
+            self._prune(order.location, location, [order.destination], references)
         for reference in references:
             destination = filled_in(order.destination, reference)
             report = ImageReport(str(reference), str(destination), one_of_several=order.several)
@@ -341,6 +373,13 @@ class TaskList:
             self.tasks.append(ImageTask(order.images, reference, source, order.destination, destination,
                                         order.filters, order.recipe, order.settings, report, output, SourceUse(),
                                         chosen, order.entry))
+
+    def _unlisted(self, order: _Order, error: OccystrapError, only: bool) -> None:
+        """Record that a source cannot list its images; raises the error of the only one, and of impossible requests."""
+        if only or isinstance(error, UsageError):
+            raise error
+        self.failed.append(ImageReport(str(order.images.location), str(order.destination), failure=str(error),
+                                       one_of_several=order.several))
 
     def _selected(self, order: _Order) -> Selected:
         """Return the images of an input, which is asked once for all destinations; raises as it does."""
@@ -361,6 +400,11 @@ class TaskList:
 
     def __exit__(self, *error: object) -> None:
         self._closing.close()
+
+
+def _prunes(source: Location) -> bool:
+    """Return whether a source has prune=true."""
+    return source.options.get('prune') in ('true', 'empty')
 
 
 def _distinct(tasks: Iterable[ImageTask]) -> Iterator[ImageTask]:

@@ -123,6 +123,14 @@ def require_deltas(plugins: Plugins, location: Location) -> None:
                          'to tar://FILE?format=oci or layout://PATH, and load that')
 
 
+def require_removable(plugins: Plugins, location: Location) -> None:
+    """Raise UsageError unless images can be removed at a destination."""
+    if not plugins.find(WriterScheme, location.scheme).removes:
+        able = sorted(f'{each.name}://' for _, each in plugins.declared(WriterScheme) if each.removes)
+        raise UsageError(f'{location}: images there cannot be pruned, only those at {" and ".join(able)}: leave out '
+                         'prune=true')
+
+
 def _made(expected: Any, factory: str, *arguments: object) -> Any:
     """Return the result of `factory(*arguments)`; raises PluginError if it is not of class `expected`, or abstract."""
     try:

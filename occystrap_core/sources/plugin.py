@@ -3,16 +3,17 @@ from collections.abc import Iterable
 
 from occystrap_core.api.hookspecs import hookimpl
 from occystrap_core.api.schemes import InputScheme
+from occystrap_core.api.selection_options import PRUNING
 
 
 @hookimpl
 def register_inputs() -> Iterable[InputScheme]:
     """Return the sources that name others."""
     return [
-        InputScheme('list', 'occystrap_core.sources.list_file:ListFile',
+        InputScheme('list', 'occystrap_core.sources.list_file:ListFile', PRUNING,
                     help='the images that a file names, a reference or URI a line, # for comments; list://- is stdin',
                     instead='give the destination of the images that it names'),
-        InputScheme('plan', 'occystrap_core.sources.plan:Plan',
+        InputScheme('plan', 'occystrap_core.sources.plan:Plan', PRUNING,
                     help='a plan in TOML, or in YAML where the name ends in .yaml or .yml: images with destinations, '
                          'platforms and filters',
                     instead='its images have destinations in it; leave out DEST where it is the source'),

@@ -92,7 +92,7 @@ def register_writers() -> Iterable[WriterScheme]:
             'an OCI image layout in a directory, which may hold many images, blobs as stored',
             many=Many(True, reason='it names one tag', unless=_names_a_tag),
             kept_receipts='occystrap_dir.kept_receipts:kept_in_layout',
-            moved='occystrap_dir.layout.moved_receipt:moved',
+            removes='occystrap_dir.layout.removal:remove', moved='occystrap_dir.layout.moved_receipt:moved',
             expects=('layout', 'entry'), whole_indexes=lambda location: True, deltas=lambda location: True),
         WriterScheme(
             'mounts', 'occystrap_dir.mounts.writer:MountsOutput', (_REBUILD, *_UNPACKING),

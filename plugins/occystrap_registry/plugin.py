@@ -57,6 +57,7 @@ def register_writers() -> Iterable[WriterScheme]:
         *CONNECTION,
     ], 'push to a registry, except blobs that it has already',
         many=Many(False, reason='it names one tag'), whole_indexes=lambda location: True,
+        removes='occystrap_registry.distribution.removal:remove',
         moved='occystrap_registry.distribution.moved_receipt:moved')]
 
 

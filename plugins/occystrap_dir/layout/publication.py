@@ -51,7 +51,7 @@ class NewImage:
     def put_in(self, index: IndexFile) -> None:
         """Add the entries, and note the blobs of replaced images."""
         replaced = [each for entry in self.entries for each in index.put(entry)]
-        self.replaces, self.notes = bool(replaced), _note_blobs(self.workspace, replaced)
+        self.replaces, self.notes = bool(replaced), note_blobs(self.workspace, replaced)
 
 
 def publish(images: Sequence[NewImage], rebuild: bool) -> None:
@@ -105,7 +105,7 @@ def _checked(raw: bytes, root: str) -> bytes:
     return raw
 
 
-def _note_blobs(workspace: Workspace, replaced: Sequence[Descriptor]) -> list[str]:
+def note_blobs(workspace: Workspace, replaced: Sequence[Descriptor]) -> list[str]:
     """Note the blobs of replaced images, to be removed unless others use them; return a note if they are unknown."""
     try:
         blobs = blobs_below(LayoutStore(workspace.root).manifest, replaced)

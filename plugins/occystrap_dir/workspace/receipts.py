@@ -30,6 +30,16 @@ def receipt_here(root: str, manifest: str) -> Receipt | None:
     return receipt.at(root) if receipt else None
 
 
+def kept_receipts(root: str) -> list[Receipt]:
+    """Return all readable receipts that a directory keeps; raises OSError."""
+    try:
+        names = Beneath(root).names(RECEIPTS)
+    except FileNotFoundError:
+        return []
+    found = (kept_receipt(root, name) for name in names if name.endswith('.json'))
+    return [each for each in found if each]
+
+
 def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
     """Return a receipt with the stronger evidence of an earlier run, which streamed what a rerun skips."""
     seen = {each for each in (earlier.expectations if earlier else ()) if each.evidence is Evidence.STREAMED}

@@ -1,0 +1,95 @@
+"""Removing images from a layout: their entries in index.json, their receipts, and blobs that nothing names any more."""
+from collections import defaultdict
+from collections.abc import Sequence
+
+from occystrap_core import OccystrapError, OutputError, Receipt, Settings
+from occystrap_core.files import output_errors
+from occystrap_core.oci import INDEX_FILE, Digest, IndexFile
+from occystrap_dir.layout.existing_layout import require_index
+from occystrap_dir.layout.publication import note_blobs, receipt_name
+from occystrap_dir.layout.unnamed import remove_unnamed
+from occystrap_dir.workspace.receipts import kept_receipts
+from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
+
+
+def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
+    """Remove images that these receipts prove; return for each why it stays, empty if it is gone.
+
+    An entry that differs from the receipt stays, since it is not the image that was written. What `staying` receipts,
+    or others in the layout, have in common with them stays, too.
+    """
+    by_root: defaultdict[str, list[Receipt]] = defaultdict(list)
+    for each in receipts:
+        by_root[each.path].append(each)
+    reasons: dict[int, str] = {}
+    for root, group in by_root.items():
+        try:
+            found = _removed(root, group, staying, settings, dry_run)
+        except OccystrapError as error:
+            found = [str(error)] * len(group)
+        reasons |= dict(zip(map(id, group), found, strict=True))
+    return [reasons[id(each)] for each in receipts]
+
+
+def _removed(root: str, group: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool,
+             ) -> list[str]:
+    if dry_run:
+        return [_reason(require_index(root), each) for each in group]
+    workspace = Workspace(root, settings.sync)
+    workspace.enter()
+
+    def sweep() -> None:
+        remove_unnamed(root, workspace.noted())
+    try:
+        with output_errors(root), workspace.locked():
+            reasons = _delisted(workspace, group, staying)
+    except BaseException:
+        workspace.give_up(sweep)
+        raise
+    workspace.leave(False, sweep)
+    if workspace.notes:
+        raise OutputError('; '.join(workspace.notes))
+    return reasons
+
+
+def _delisted(workspace: Workspace, group: Sequence[Receipt], staying: Sequence[Receipt]) -> list[str]:
+    """Take the images out of index.json, and remove their receipts; the caller holds the lock.
+
+    The blobs are noted first, so that the next run removes what this one leaves if it is killed.
+    """
+    index = require_index(workspace.root)
+    reasons = [_reason(index, each) for each in group]
+    going = [each for each, reason in zip(group, reasons, strict=True) if not reason]
+    listed = {_main(each) for each in going}
+    kept = {entry.digest for each in [*kept_receipts(workspace.root), *staying] if _main(each) not in listed
+            for entry in each.of_kind('entry')}
+    entries = {entry.digest for each in going for entry in each.of_kind('entry')} - kept
+    removed = index.drop(entries)
+    if removed:
+        note_blobs(workspace, removed)
+        partial = workspace.write(index.to_json())
+        workspace.settle()
+        workspace.move_all({partial: INDEX_FILE})
+    for each in going:
+        with workspace.noting():
+            workspace.place.unlink(f'{RECEIPTS}/{receipt_name(_stem(each))}')
+    return reasons
+
+
+def _main(receipt: Receipt) -> tuple[str, Digest]:
+    """Return name and digest of the entry of the image itself, which is the first."""
+    entry = receipt.of_kind('entry')[0]
+    return entry.locator, entry.digest
+
+
+def _stem(receipt: Receipt) -> str:
+    """Return what names the file of a receipt: the image's name in index.json or, without one, its digest."""
+    locator = _main(receipt)[0]
+    digest = receipt.manifest_digest
+    return digest.hex if digest and locator == str(digest) else locator
+
+
+def _reason(index: IndexFile, receipt: Receipt) -> str:
+    """Return why an image cannot be removed; an image that is not there any more can."""
+    entry, words = index.find(*_main(receipt))
+    return f'{_main(receipt)[0]} {words}' if entry is None and 'another entry' in words else ''
