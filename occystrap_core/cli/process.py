@@ -27,12 +27,17 @@ _LEVELS = click.Choice([level.value for level in VerifyLevel])
 
 
 class VerifyCommand(click.Command):
-    """A command whose `--verify` takes a level only after `=`, so that it never takes an argument for it."""
+    """A command whose `--verify` takes a level after `=`, or a word that is one; it never takes another argument."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Parse after adding the level to a plain `--verify`."""
+        """Parse after joining `--verify` and its level, by default fast."""
         end = args.index('--') if '--' in args else len(args)
-        spelt = ['--verify=fast' if arg == '--verify' else arg for arg in args[:end]]
+        spelt: list[str] = []
+        for arg, before in zip(args[:end], ['', *args]):
+            if before == '--verify' and arg in _LEVELS.choices:
+                spelt[-1] = f'--verify={arg}'
+            else:
+                spelt.append('--verify=fast' if arg == '--verify' else arg)
         return super().parse_args(context, spelt + args[end:])
 
 
@@ -101,7 +106,7 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
     level = verify_level(options.pop('level'))
     settings = _settings(common(context), options, level)
     plugins = load_plugins(context)
-    _require_uris(destinations)
+    _require_clear(source, destinations)
     if options['dry_run']:
         from occystrap_core.cli.output import show_plan
         context.exit(show_plan(plugins, settings, source, destinations, options['filters'], common(context),
@@ -130,8 +135,14 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
             raise
 
 
-def _require_uris(destinations: 'Sequence[str]') -> None:
-    """Raise UsageError for paths among several destinations: a shell's `*.tar` would name files to be overwritten."""
+def _require_clear(source: str, destinations: 'Sequence[str]') -> None:
+    """Raise UsageError if, of several destinations, one may be meant as the source, and would be overwritten.
+
+    A shell's `*.tar` names several paths, and a word too many before the source makes that a destination.
+    """
+    if len(destinations) > 1 and source.isalnum():
+        raise UsageError(f'{source} would be the source, and {destinations[0]} a destination: write {source}:latest if '
+                         'that is meant, else leave it out')
     paths = [each for each in destinations if '://' not in each] if len(destinations) > 1 else []
     if paths:
         raise UsageError(f'of several destinations each must be a URI, and {paths[0]} is none: write for example '

@@ -25,7 +25,8 @@ def flip_a_layer(directory: Path) -> None:
 
 @pytest.mark.parametrize('arguments', [
     ['--verify', 'tar://sample.tar', 'dir://out'], ['tar://sample.tar', '--verify', 'dir://out'],
-    ['tar://sample.tar', 'dir://out', '--verify'], ['--verify=full', 'tar://sample.tar', 'dir://out']])
+    ['tar://sample.tar', 'dir://out', '--verify'], ['--verify=full', 'tar://sample.tar', 'dir://out'],
+    ['--verify', 'full', 'TAR://sample.tar', 'DIR://out']])
 def test_verify_swallows_no_argument(arguments: list[str], occystrap: CommandLine) -> None:
     result = occystrap('process', *arguments).assert_success()
     assert result.err.splitlines()[-1].endswith('1/1 verified') and result.out == ''

@@ -71,6 +71,7 @@ def test_a_shell_s_wildcard_destroys_no_archive(occystrap: CommandLine, tmp_path
     """`process *.tar DEST` names one source, and files that would be destinations."""
     for name in ('a.tar', 'b.tar'):
         (tmp_path / name).write_bytes(b'an archive')
+    occystrap('process', 'copy', 'tar://b.tar', 'layout://out').assert_code(2)
     run = occystrap('process', './a.tar', './b.tar', 'layout://out').assert_code(2)
     assert 'only the first argument is a source' in run.err
     assert (tmp_path / 'b.tar').read_bytes() == b'an archive'
