@@ -54,6 +54,10 @@ class RegistryStorage:
             time.sleep(0.01)
         raise AssertionError(f'the registry left the link of {repository}:{tag} empty')
 
+    def tags(self, repository: str) -> list[str]:
+        """All tags of a repository, sorted."""
+        return sorted(each.name for each in (self._repository(repository) / '_manifests/tags').iterdir())
+
     def move_tag(self, repository: str, tag: str, digest: str) -> None:
         """Lets the tag name another manifest."""
         self._tag_link(repository, tag).write_text(digest)

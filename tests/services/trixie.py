@@ -50,6 +50,27 @@ def run_in_trixie(directory: Path, *command: str, timeout: float = 600.0) -> str
     return done.stdout.strip()
 
 
+def trixie_program(name: str, version: str) -> Path:
+    """The path of the program of a package, cached as `name-version`, fetched by the first who asks.
+
+    Raises ServiceUnavailable if it cannot be fetched, or does not run here.
+    """
+    program = built_once(name, version, lambda directory: _fetch(directory, name)) / f'unpacked/usr/bin/{name}'
+    try:
+        subprocess.run([program, 'version'], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as problem:
+        raise ServiceUnavailable(f'{name} of Debian 13 does not run here: {problem}') from None
+    return program
+
+
+def _fetch(directory: Path, name: str) -> None:
+    fetch = f'cd /srv; apt-get -qq update; apt-get -qq download {name}; dpkg -x {name}_*.deb unpacked; rm {name}_*.deb'
+    try:
+        run_in_trixie(directory, 'sh', '-ec', fetch)
+    except RuntimeError as problem:
+        raise ServiceUnavailable(f'{name} cannot be fetched: {problem}') from None
+
+
 @contextmanager
 def docker26_daemon() -> Iterator[DockerDaemon]:
     """Docker 26.1 without network, with an empty store; its `docker save` has the OCI layout."""
