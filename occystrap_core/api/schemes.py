@@ -17,6 +17,10 @@ def load(target: str) -> Any:
         raise PluginError(f'{target} cannot be loaded: {type(error).__name__}: {error}') from error
 
 
+FILES = 'files'
+"""The `completion` of schemes whose paths are those of the file system."""
+
+
 class InputScheme(NamedTuple):
     """A scheme that images can be read from; `factory` names a class called with (location, settings).
 
@@ -25,6 +29,8 @@ class InputScheme(NamedTuple):
     at the directory alone, whether a path is that of an image of this scheme, for users who give no scheme. With `many`
     a location may name many images: the scheme then has the options of selection besides its own (`exclude`, `semver`,
     `newest` …), which the core applies to what `references` returns.
+    `completion` is for shells: `files` if a path of the file system follows, or it names a function that takes what was
+    typed of the path and Settings, and yields what it may become; its errors are not shown, it has two seconds.
     """
 
     name: str
@@ -35,6 +41,7 @@ class InputScheme(NamedTuple):
     instead: str = ''
     recognizes: Callable[[str], bool] = lambda path: False
     many: bool = False
+    completion: str = ''
 
     @property
     def all_options(self) -> Sequence[Option]:
@@ -75,6 +82,7 @@ class WriterScheme(NamedTuple):
     `removes` names a function for --prune that takes the Receipts of images to remove, the Receipts of images that
     stay, the Settings, and whether this is a dry run, and returns for each image why it stays, an empty text if it is
     gone.
+    `completion` is that of InputScheme.
     """
 
     name: str
@@ -91,6 +99,7 @@ class WriterScheme(NamedTuple):
     expects: Sequence[str] = ()
     whole_indexes: Callable[[Location], bool] = lambda location: False
     deltas: Callable[[Location], bool] = lambda location: False
+    completion: str = ''
 
     @property
     def all_options(self) -> Sequence[Option]:

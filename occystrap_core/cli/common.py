@@ -54,18 +54,21 @@ def common(context: click.Context) -> Common:
     return context.find_root().ensure_object(Common)
 
 
-def common_options(command: F) -> F:
-    """Add the common options to a command; they are kept in the context, not passed as arguments."""
-    for option in (
-        click.option('-O', '--output-format', 'format', type=click.Choice(['text', 'json']), default='text',
-                     expose_value=False, callback=_keep, help='The format of stdout.'),
-        click.option('-q', '--quiet', is_flag=True, expose_value=False, callback=_keep,
-                     help='No progress; errors and the summary only.'),
-        click.option('--debug', is_flag=True, expose_value=False, callback=_keep,
-                     help='Tracebacks and a log of requests on stderr, secrets redacted.'),
-    ):
-        command = option(command)
+def add_common_options(command: click.Command) -> click.Command:
+    """Add the common options to a command, but for names that it has itself; their values are kept in the context."""
+    own = {name for each in command.params for name in each.opts}
+    command.params += [option for option in _common_options() if not own.intersection(option.opts)]
     return command
+
+
+def _common_options() -> list[click.Option]:
+    return [
+        click.Option(['-O', '--output-format', 'format'], type=click.Choice(['text', 'json']), default='text',
+                     expose_value=False, callback=_keep, help='The format of stdout.'),
+        click.Option(['-q', '--quiet'], is_flag=True, expose_value=False, callback=_keep,
+                     help='No progress; errors and the summary only.'),
+        click.Option(['--debug'], is_flag=True, expose_value=False, callback=_keep,
+                     help='Tracebacks and a log of requests on stderr, secrets redacted.')]
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]

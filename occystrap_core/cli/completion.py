@@ -1,40 +1,101 @@
-"""Shell completion for schemes, filters and their options."""
+"""Shell completion for schemes, paths, names that a service lists, filters, and options."""
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme
+from occystrap_core.api.options import Option
+from occystrap_core.api.schemes import FILES, FilterKind, InputScheme, WriterScheme, load
+from occystrap_core.oci.patterns import natural_key
 from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.settings import Settings
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+_PATIENCE = 2.0
+"""Seconds that a user waits for names of a service, at most."""
+_MOST = 1000
 
-def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> 'list[CompletionItem]':
-    """Return the matching schemes, or after a `?` the options of the scheme."""
-    from click.shell_completion import CompletionItem  # late, as only shells need it
-    plugins = build_plugin_manager()
-    schemes: list[InputScheme | WriterScheme] = []
-    if parameter.name == 'source':
-        schemes += [scheme for _, scheme in plugins.declared(InputScheme)]
-    else:
-        schemes += [scheme for _, scheme in plugins.declared(WriterScheme)]
-    head, query, last = incomplete.rpartition('?' if '&' not in incomplete else '&')
-    if query:
-        options = [option for scheme in schemes if incomplete.startswith(f'{scheme.name}://')
-                   for option in scheme.all_options]
-        return [CompletionItem(f'{head}{query}{option.name}=', help=option.help) for option in options
-                if option.name.startswith(last)]
-    return [CompletionItem(f'{scheme.name}://', help=scheme.help) for scheme in schemes
-            if f'{scheme.name}://'.startswith(incomplete)]
+Scheme = InputScheme | WriterScheme
 
 
-def complete_filter(context: click.Context, parameter: click.Parameter, incomplete: str) -> 'list[CompletionItem]':
+def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> 'list[CompletionItem[str]]':
+    """Return the matching schemes and paths; for a scheme paths or names that it lists, after a `?` its options."""
+    kind: type[Scheme] = InputScheme if parameter.name == 'source' else WriterScheme
+    schemes: list[Scheme] = [scheme for _, scheme in build_plugin_manager().declared(kind)]
+    name, separator, rest = incomplete.partition('://')
+    found = [scheme for scheme in schemes if name.lower() in (scheme.name, *scheme.aliases)]
+    if not separator:
+        return [*_items((f'{scheme.name}://', scheme.help) for scheme in schemes if scheme.name.startswith(name)),
+                *_items((path, '') for path in complete_path(incomplete))]
+    path, question, query = rest.partition('?')
+    if question:
+        given, ampersand, last = query.rpartition('&')
+        start = f'{name}://{path}?{given}{ampersand}'
+        return _items((start + text, help) for scheme in found for text, help in _options(scheme.all_options, last))
+    return _items((f'{name}://{each}', '') for scheme in found for each in _places(scheme, path))
+
+
+def complete_filter(context: click.Context, parameter: click.Parameter, incomplete: str) -> 'list[CompletionItem[str]]':
     """Return the matching filters, or after a `:` the options of the filter."""
-    from click.shell_completion import CompletionItem  # late, as only shells need it
     kinds = [kind for _, kind in build_plugin_manager().declared(FilterKind)]
-    name, colon, _ = incomplete.partition(':')
-    if colon:
-        return [CompletionItem(f'{name}:{option.name}=', help=option.help) for kind in kinds if kind.name == name
-                for option in kind.options]
-    return [CompletionItem(kind.name, help=kind.help) for kind in kinds if kind.name.startswith(incomplete)]
+    name, colon, rest = incomplete.partition(':')
+    if not colon:
+        return _items((kind.name, kind.help) for kind in kinds if kind.name.startswith(incomplete))
+    given, comma, last = rest.rpartition(',')
+    start = f'{name}:{given}{comma}'
+    return _items((start + text, help) for kind in kinds if kind.name == name
+                  for text, help in _options(kind.options, last))
+
+
+def complete_path(incomplete: str) -> list[str]:
+    """Return the paths that begin so, directories with a `/` at their end; hidden ones only if a dot was typed."""
+    directory, slash, start = incomplete.rpartition('/')
+    try:
+        with os.scandir(os.path.expanduser(f'{directory}/') if slash else '.') as entries:
+            names = sorted(f'{each.name}/' if each.is_dir() else each.name for each in entries
+                           if each.name.startswith(start) and (start or not each.name.startswith('.')))
+    except OSError:
+        return []
+    return [f'{directory}{slash}{name}' for name in names[:_MOST]]
+
+
+def _options(options: Sequence[Option], last: str) -> Iterator[tuple[str, str]]:
+    """Yield options that begin so, or after a `=` the values of the option, if it has a few."""
+    name, equals, value = last.partition('=')
+    for option in options:
+        if equals and option.name == name and '|' in option.type.name:
+            yield from ((f'{name}={each}', '') for each in option.type.name.split('|') if each.startswith(value))
+        elif not equals and option.name.startswith(name):
+            yield f'{option.name}=', option.help
+
+
+def _places(scheme: Scheme, path: str) -> list[str]:
+    """Return the paths, or names that the scheme's service lists, that begin so; what is known in time."""
+    if scheme.completion == FILES:
+        return complete_path(path)
+    if not scheme.completion:
+        return []
+    settings = Settings(timeout=_PATIENCE, retries=0)
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            for name in load(scheme.completion)(path, settings):
+                found.append(name)
+                if len(found) >= _MOST:
+                    return
+        except Exception:  # a shell has nowhere to show it
+            return
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_PATIENCE)
+    return sorted(found, key=natural_key)
+
+
+def _items(found: Iterable[tuple[str, str]]) -> 'list[CompletionItem[str]]':
+    from click.shell_completion import CompletionItem  # late, as only shells need it
+    return [CompletionItem(value, help=text or None) for value, text in found]

@@ -1,13 +1,17 @@
 """The command `occystrap`: its own commands and those of plugins, each imported only when it is run."""
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from occystrap_core.api.schemes import CommandDeclaration, load
-from occystrap_core.cli.common import Common, common_options, load_plugins
+from occystrap_core.cli.common import Common, add_common_options, load_plugins
+from occystrap_core.cli.option_order import behind_command
 from occystrap_core.errors import PluginError
 from occystrap_core.terminal import print_lines
 from occystrap_core.version import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _OWN = {declaration.name: declaration for declaration in (
     CommandDeclaration('process', 'occystrap_core.cli.process:process', 'Move an image through filters, and verify.'),
@@ -52,7 +56,11 @@ class LazyGroup(click.Group):
         command = load(declaration.target)
         if not isinstance(command, click.Command):
             raise PluginError(f'{declaration.target} is a {type(command).__name__}, a click command is expected')
-        return command
+        return add_common_options(command)
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Parse after moving options of the command behind its name."""
+        return super().parse_args(context, behind_command(args, self))
 
     def invoke(self, context: click.Context) -> None:
         """Run the command; its return value is no exit code, `context.exit` sets that."""
@@ -74,6 +82,13 @@ class LazyGroup(click.Group):
         with formatter.section('Commands'):
             formatter.write_dl(rows)
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> 'list[CompletionItem[str]]':
+        """Return the commands, none of them imported, and options that begin so."""
+        from click.shell_completion import CompletionItem
+        found = sorted(self._declarations(context).items())
+        return [*(CompletionItem(name, help=each.help) for name, each in found if name.startswith(incomplete)),
+                *click.Command.shell_complete(self, context, incomplete)]
+
     def _declarations(self, context: click.Context) -> dict[str, CommandDeclaration]:
         plugins = load_plugins(context, warn=False)
         return {**{each.name: each for _, each in plugins.declared(CommandDeclaration)}, **_OWN}
@@ -88,7 +103,6 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
 @click.group(cls=LazyGroup, context_settings={'help_option_names': ['-h', '--help'], 'obj': None})
 @click.option('--version', is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
               help='Print the version.')
-@common_options
 @click.pass_context
 def occystrap(context: click.Context) -> None:
     """Move container images and prove that they arrived.
@@ -97,3 +111,6 @@ def occystrap(context: click.Context) -> None:
     occystrap process registry://registry.example/app:v1 tar://app.tar
     """
     context.ensure_object(Common)
+
+
+add_common_options(occystrap)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from occystrap_core.api.image_input import ImageInput
-from occystrap_core.cli.common import common, common_options, load_plugins
+from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.errors import ImageError, NoImage, ServiceError, UsageError
@@ -22,7 +22,6 @@ from occystrap_core.terminal_text import size_text
 @click.argument('source', shell_complete=complete_uri)
 @click.option('--platform', help='Platform of a multi-platform image, or all (default: that of this machine).')
 @network_options
-@common_options
 @click.pass_context
 def info(context: click.Context, /, source: str, platform: str | None, **network: Any) -> None:
     """Show the image at SOURCE: platform, digests, sizes, settings, and the step that made each layer.

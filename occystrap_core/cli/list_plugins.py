@@ -6,13 +6,12 @@ import click
 
 from occystrap_core.api.options import Option
 from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
-from occystrap_core.cli.common import common, common_options, load_plugins
+from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.plugins.manager import OFFICIAL, Plugin, Plugins
 from occystrap_core.terminal import print_json, print_lines
 
 
 @click.command(short_help='List plugins, schemes, filters.')
-@common_options
 @click.pass_context
 def plugins(context: click.Context) -> None:
     """List the installed plugins with the schemes, filters, options and commands that they bring."""

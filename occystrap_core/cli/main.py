@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from occystrap_core.cli.common import Common
+from occystrap_core.cli.completion_command import COMPLETE
 from occystrap_core.cli.group import occystrap
 from occystrap_core.cli.signals import Interrupted, Signals
 from occystrap_core.errors import Cancelled, OccystrapError, system_text
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str]) -> int:
     shared = Common()
+    if COMPLETE in os.environ:
+        from occystrap_core.cli.completion_shells import add_shells
+        add_shells()
     try:
         code = int(occystrap.main(arguments, 'occystrap', standalone_mode=False, obj=shared) or 0)
         sys.stdout.flush()

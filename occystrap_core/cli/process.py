@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import Common, common, common_options, load_plugins, names_option
+from occystrap_core.cli.common import Common, common, load_plugins, names_option
 from occystrap_core.cli.completion import complete_filter, complete_uri
 from occystrap_core.cli.network_options import NumberRange, network_options, network_settings
+from occystrap_core.cli.option_order import levels_joined
 from occystrap_core.errors import Cancelled, UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
@@ -27,18 +28,11 @@ _LEVELS = click.Choice([level.value for level in VerifyLevel])
 
 
 class VerifyCommand(click.Command):
-    """A command whose `--verify` takes a level after `=`, or a word that is one; it never takes another argument."""
+    """A command whose `--verify` may stand without a level, and takes nothing but a level for one."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Parse after joining `--verify` and its level, by default fast."""
-        end = args.index('--') if '--' in args else len(args)
-        spelt: list[str] = []
-        for arg, before in zip(args[:end], ['', *args]):
-            if before == '--verify' and arg in _LEVELS.choices:
-                spelt[-1] = f'--verify={arg}'
-            else:
-                spelt.append('--verify=fast' if arg == '--verify' else arg)
-        return super().parse_args(context, spelt + args[end:])
+        """Parse after joining `--verify` and its level."""
+        return super().parse_args(context, levels_joined(args))
 
 
 def verify_level(given: str | None) -> VerifyLevel:
@@ -92,7 +86,6 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--temp-dir', type=click.Path(exists=True, file_okay=False), help='Directory for spooled data.')
 @names_option
 @network_options
-@common_options
 @click.pass_context
 def process(context: click.Context, /, source: str, destinations: tuple[str, ...], **options: Any) -> None:
     """Move images from SOURCE through filters to DEST, and verify what arrived there.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options, load_plugins, names_option
+from occystrap_core.cli.common import common, load_plugins, names_option
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.name_memory import NameMemory
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 @click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers read in parallel.')
 @names_option
 @network_options
-@common_options
 @click.pass_context
 def search(context: click.Context, /, source: str, pattern: str, regex: bool, script_friendly: bool,
            platform: str | None, jobs: int | None, max_names: NameMemory, **network: Any) -> None:

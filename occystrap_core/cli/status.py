@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from occystrap_core.cli.common import common, common_options, load_plugins
+from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.pipeline.mirror_status import MirroredImage, State, mirror_status
@@ -25,7 +25,6 @@ from occystrap_core.terminal import print_json, print_lines, print_message
 @click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
               help='Number of images compared in parallel.')
 @network_options
-@common_options
 @click.pass_context
 def status(context: click.Context, /, source: str, destination: str | None, filters: Sequence[str],
            platform: str | None, receipt: str | None, images: int, **network: Any) -> None:

@@ -10,7 +10,8 @@ import click
 
 from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.uri import parse_uri, redact
-from occystrap_core.cli.common import common, common_options, load_plugins
+from occystrap_core.cli.common import common, load_plugins
+from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.process import VerifyCommand, verify_level
 from occystrap_core.errors import UsageError
@@ -27,11 +28,12 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 
 
 @click.command(cls=VerifyCommand, short_help='Verify what an earlier run wrote.')
-@click.argument('target')
+@click.argument('target', shell_complete=complete_uri)
 @click.option('--verify', '--level', 'level', type=click.Choice(['fast', 'full']), metavar='[=fast|full]',
               help='fast looks at existence, sizes and small documents; full hashes every byte.')
 @click.option('--full', 'level', flag_value='full', help='The same as --verify=full.')
-@click.option('--at', metavar='URI', help='Where the images are now, if not where the receipts say: layout:///mnt/usb, '
+@click.option('--at', metavar='URI', shell_complete=complete_uri,
+              help='Where the images are now, if not where the receipts say: layout:///mnt/usb, '
               'registry://other.example/{repository}:{tag}, tar://bundle.tar?format=oci.')
 @click.option('--expect', metavar='SHA256', help='The digest of the file of receipts, as process printed it: another '
               'file is refused.')
@@ -39,7 +41,6 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 @click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
               help='Number of images verified in parallel.')
 @network_options
-@common_options
 @click.pass_context
 def verify(context: click.Context, /, target: str, level: str | None, at: str | None, expect: str | None,
            jobs: int | None, images: int, **network: Any) -> None:

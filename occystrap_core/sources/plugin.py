@@ -2,7 +2,7 @@
 from collections.abc import Iterable
 
 from occystrap_core.api.hookspecs import hookimpl
-from occystrap_core.api.schemes import InputScheme
+from occystrap_core.api.schemes import FILES, InputScheme
 from occystrap_core.api.selection_options import PRUNING
 
 
@@ -12,9 +12,10 @@ def register_inputs() -> Iterable[InputScheme]:
     return [
         InputScheme('list', 'occystrap_core.sources.list_file:ListFile', PRUNING,
                     help='the images that a file names, a reference or URI a line, # for comments; list://- is stdin',
-                    instead='give the destination of the images that it names'),
+                    instead='give the destination of the images that it names', completion=FILES),
         InputScheme('plan', 'occystrap_core.sources.plan:Plan', PRUNING,
                     help='a plan in TOML, or in YAML where the name ends in .yaml or .yml: images with destinations, '
                          'platforms and filters',
-                    instead='its images have destinations in it; leave out DEST where it is the source'),
+                    instead='its images have destinations in it; leave out DEST where it is the source',
+                    completion=FILES),
     ]

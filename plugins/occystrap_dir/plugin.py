@@ -52,7 +52,7 @@ def register_inputs() -> Iterable[InputScheme]:
         'dir', 'occystrap_dir.directory.input:DirInput',
         [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
          Option('tag', STRING, None, 'which tag, of a directory that holds several')],
-        'a directory in the layout of docker save', recognizes=_is_directory, many=True),
+        'a directory in the layout of docker save', recognizes=_is_directory, many=True, completion='files'),
         InputScheme(
             'layout', 'occystrap_dir.layout.input:LayoutInput',
             [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
@@ -60,7 +60,7 @@ def register_inputs() -> Iterable[InputScheme]:
                                               '(default: --platform)'),
              Option('referrers', BOOLEAN, False, 'include referrers of the image: signatures, SBOMs, attestations')],
             'an OCI image layout in a directory: layout://PATH, layout://PATH:TAG, layout://PATH@DIGEST',
-            recognizes=_is_layout, many=True),
+            recognizes=_is_layout, many=True, completion='files'),
     ]
 
 
@@ -75,13 +75,13 @@ def register_writers() -> Iterable[WriterScheme]:
          _REBUILD, *_UNPACKING],
         'a directory in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names'),
         kept_receipts='occystrap_dir.kept_receipts:kept_in_directory',
-        expects=('manifest', 'config', 'catalog')),
+        expects=('manifest', 'config', 'catalog'), completion='files'),
         WriterScheme(
             'oci', 'occystrap_dir.bundle.writer:BundleOutput', _UNPACKING,
             'a bundle of the OCI runtime specification: a root file system, and a config.json for runc or crun',
             many=Many(False, reason='a bundle holds one image'),
             kept_receipts='occystrap_dir.kept_receipts:kept_in_bundle',
-            expects=('runtime-config', 'files')),
+            expects=('runtime-config', 'files'), completion='files'),
         WriterScheme(
             'layout', 'occystrap_dir.layout.writer:LayoutOutput',
             [Option('tag', STRING, None, 'the name in index.json, as behind a colon: layout://PATH:TAG (default: the '
@@ -93,12 +93,13 @@ def register_writers() -> Iterable[WriterScheme]:
             many=Many(True, reason='it names one tag', unless=_names_a_tag),
             kept_receipts='occystrap_dir.kept_receipts:kept_in_layout',
             removes='occystrap_dir.layout.removal:remove', moved='occystrap_dir.layout.moved_receipt:moved',
-            expects=('layout', 'entry'), whole_indexes=lambda location: True, deltas=lambda location: True),
+            expects=('layout', 'entry'), whole_indexes=lambda location: True, deltas=lambda location: True,
+            completion='files'),
         WriterScheme(
             'mounts', 'occystrap_dir.mounts.writer:MountsOutput', (_REBUILD, *_UNPACKING),
             'a directory for each layer, for overlayfs, shared between images, and a script that mounts them',
             many=Many(True), kept_receipts='occystrap_dir.kept_receipts:kept_in_mounts',
-            expects=('mount',)),
+            expects=('mount',), completion='files'),
     ]
 
 

@@ -18,6 +18,7 @@ CONNECTION = [
     Option('password', help='password or token; visible in ps, so prefer OCCYSTRAP_PASSWORD (the default)',
            secret=True),
 ]
+_COMPLETED = 'occystrap_registry.commands.name_completion:completed'
 _IMAGES = [
     Option('platform', help='platform to copy from an index: linux/arm64, a comma-separated list, or all '
                             '(default: --platform)'),
@@ -33,7 +34,7 @@ def register_inputs() -> Iterable[InputScheme]:
     return [
         InputScheme('registry', 'occystrap_registry.input:RegistryInput', _IMAGES,
                     'an image in a registry: registry://host[:port]/repository[:tag][@digest], or all that match a '
-                    'pattern: registry://host/team/*:v1.*', many=True),
+                    'pattern: registry://host/team/*:v1.*', many=True, completion=_COMPLETED),
         InputScheme('quay', 'occystrap_registry.quay.input:QuayInput', [
             Option('since', help='only tags created or moved since this date, such as 2024-01-31'),
             Option('token', help='OAuth token for the API of Quay; visible in ps, so prefer OCCYSTRAP_QUAY_TOKEN (the '
@@ -58,7 +59,7 @@ def register_writers() -> Iterable[WriterScheme]:
     ], 'push to a registry, except blobs that it has already',
         many=Many(False, reason='it names one tag'), whole_indexes=lambda location: True,
         removes='occystrap_registry.distribution.removal:remove',
-        moved='occystrap_registry.distribution.moved_receipt:moved')]
+        moved='occystrap_registry.distribution.moved_receipt:moved', completion=_COMPLETED)]
 
 
 @hookimpl

@@ -28,7 +28,7 @@ def register_inputs() -> Iterable[InputScheme]:
         Option('referrers', OptionType.BOOLEAN, False,
                'include referrers of the image in an OCI archive: signatures, SBOMs, attestations'),
     ], 'a docker or OCI archive of one or many images, compressed or not, or a pipe of one', recognizes=_is_file,
-        many=True)]
+        many=True, completion='files')]
 
 
 @hookimpl
@@ -41,7 +41,7 @@ def register_writers() -> Iterable[WriterScheme]:
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                'with format=oci, for layers that have no blob yet'),
     ], 'a docker archive of one image, or an OCI archive of many', suffix='.tar', whole_indexes=_is_oci, deltas=_is_oci,
-        moved='occystrap_tar.archive.moved_receipt:moved',
+        moved='occystrap_tar.archive.moved_receipt:moved', completion='files',
         many=Many(True, reason='a docker archive, and one with ?tag=, holds one image; ?format=oci takes many',
                   unless=lambda location: not _is_oci(location) or bool(location.options['tag'])))]
 

@@ -56,6 +56,35 @@ def test_options_work_before_and_after_the_command(occystrap: CommandLine) -> No
     assert before['succeeded'] and before['summary'].startswith('Summary: 1/1 image, 3 layers, 70.0 KiB moved, ')
 
 
+@pytest.mark.parametrize('arguments', [
+    ['--platform', 'linux/s390x', 'process', 'tar://sample.tar', 'dir://out'],
+    ['-q', '--platform=linux/s390x', '--verify', 'full', '-O', 'text', 'process', 'tar://sample.tar', 'dir://out'],
+    ['process', 'tar://sample.tar', 'dir://out', '--verify', 'full', '--platform', 'linux/s390x', '--debug'],
+    ['--no-verify', '--platform', 'linux/s390x', 'info', 'tar://sample.tar']], ids=' '.join)
+def test_options_of_commands_work_before_the_command_too(arguments: list[str], occystrap: CommandLine) -> None:
+    result = occystrap(*arguments)
+    refused = '--no-verify' in arguments
+    assert result.code == 2 if refused else 1
+    assert ('--no-verify' if refused else 'linux/s390x') in result.err
+
+
+@pytest.mark.parametrize(('arguments', 'level'), [
+    (['--verify', 'full', 'process', 'tar://sample.tar', 'dir://out'], 'full'),
+    (['--verify=full', 'process', 'tar://sample.tar', 'dir://out'], 'full'),
+    (['--verify', 'process', 'tar://sample.tar', 'dir://out'], 'fast'),
+    (['--no-verify', 'process', 'tar://sample.tar', 'dir://out'], 'none'),
+    (['process', '--verify', 'none', 'tar://sample.tar', 'dir://out'], 'none'),
+    (['process', 'tar://sample.tar', 'dir://out', '--verify', 'full'], 'full')], ids=str)
+def test_level_with_and_without_an_equals_sign(arguments: list[str], level: str, occystrap: CommandLine) -> None:
+    assert occystrap('-O', 'json', *arguments).assert_success().json()['level'] == level
+
+
+@pytest.mark.parametrize('command', ['tags', 'login', 'logout', 'images', 'demo', 'completion', 'help', 'plugins'])
+def test_every_command_has_the_common_options(command: str, occystrap: CommandLine) -> None:
+    shown = occystrap('-q', command, '-h', '--debug').assert_success().out
+    assert all(option in shown for option in ('-q, --quiet', '--debug', '-O, --output-format'))
+
+
 def test_json_says_what_the_summary_says(occystrap: CommandLine, tmp_path: Path) -> None:
     occystrap('process', 'tar://sample.tar', 'dir://out', '--receipt', 'receipt').assert_success()
     flip_a_layer(tmp_path / 'out')

@@ -29,12 +29,17 @@ class Screen:
         """Give it another width."""
         self._tmux('resize-window', '-t', 'screen', '-x', str(columns))
 
-    def wait_for(self, text: str, normalised: Callable[[str], str] = lambda text: text) -> None:
+    def wait_for(self, text: str, normalised: Callable[[str], str] = lambda text: text,
+                 patience: float = _PATIENCE) -> None:
         """Wait until the screen, normalised, is this text; an AssertionError shows what it is instead."""
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + patience
         while (seen := normalised(self.text())) != text and time.monotonic() < until:
             time.sleep(0.05)
         assert seen == text, f'expected:\n{text}\nseen:\n{seen}'
+
+    def type(self, text: str) -> None:
+        """Type text."""
+        self._tmux('send-keys', '-t', 'screen', '-l', text)
 
     def wait_until(self, text: str) -> None:
         """Wait until the screen ends with this text."""

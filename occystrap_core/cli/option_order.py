@@ -1,0 +1,44 @@
+"""Options where users write them: those of a command before its name, too, and a level with or without `=`."""
+from collections.abc import Mapping, Sequence
+
+import click
+
+from occystrap_core.settings import VerifyLevel
+
+_LEVELS = tuple(level.value for level in VerifyLevel)
+_OF_COMMANDS = ('--platform', '--verify', '--no-verify')
+"""Options of some commands that may stand before the command's name."""
+
+
+def levels_joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `--verify=full` for `--verify full`, and `--verify=fast` for a plain `--verify`.
+
+    Only a level is taken for a value, so that `--verify SOURCE DEST` takes no argument away.
+    """
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest and rest[0] != '--':
+        word = rest.pop(0)
+        if word == '--verify':
+            word += f'={rest.pop(0) if rest and rest[0] in _LEVELS else "fast"}'
+        joined.append(word)
+    return joined + rest
+
+
+def behind_command(arguments: Sequence[str], group: click.Group) -> list[str]:
+    """Return the arguments with what stands before the command's name and is an option of the command behind it."""
+    takes_value = {name: not each.is_flag for each in group.params if isinstance(each, click.Option)
+                   for name in (*each.opts, *each.secondary_opts)}
+    rest = levels_joined(arguments)
+    before: list[str] = []
+    moved: list[str] = []
+    while rest and rest[0].startswith('-') and rest[0] != '--':
+        name, equals, _ = rest[0].partition('=')
+        words = rest[:2] if not equals and _has_value(name, takes_value) else rest[:1]
+        (moved if name in _OF_COMMANDS else before).extend(words)
+        del rest[:len(words)]
+    return [*before, *rest[:1], *moved, *rest[1:]] if rest else [*before, *moved]
+
+
+def _has_value(name: str, takes_value: Mapping[str, bool]) -> bool:
+    return name == '--platform' or takes_value.get(name, False)
