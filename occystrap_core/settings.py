@@ -224,7 +224,9 @@ class Settings:
         """Return these settings with another number of layers in parallel."""
         return replace(self, jobs=jobs)
 
-    def choosing(self, platforms: str) -> 'Settings':
-        """Return these settings with the given choice of platforms, as users write it; raises UsageError."""
+    def choosing(self, platforms: str | None) -> 'Settings':
+        """Return these settings with the given choice of platforms, as users write it, if any; raises UsageError."""
+        if platforms is None:
+            return self
         choice = PlatformChoice.parse(platforms)
         return replace(self, platform=choice.one, platforms=None if choice.one else choice)

@@ -27,6 +27,12 @@ def require_no_transport(text: str) -> None:
         raise UsageError(f'{redact(text)} has no //: write {_TRANSPORTS[transport].format(redact(rest))}')
 
 
+def require_text(text: str) -> None:
+    """Raise UsageError for an empty location, such as of a variable that is not set."""
+    if not text.strip():
+        raise UsageError('a location is empty: give SCHEME://PATH, or the name of an image')
+
+
 def path_uri(scheme: str, text: str) -> str:
     """Return the URI of a path, which may have options behind a `?`."""
     path, mark, options = text.partition('?')
@@ -39,6 +45,7 @@ def registry_uri(text: str) -> str:
     Raises UsageError for malformed text.
     """
     require_no_transport(text)
+    require_text(text)
     if not text.isprintable():
         raise UsageError(f'{redact(text)!r} has control characters')
     if re.search(r'\s', text.partition('?')[0]):

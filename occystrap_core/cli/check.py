@@ -7,7 +7,7 @@ import click
 
 from occystrap_core.cli.common import common, load_plugins, names_option
 from occystrap_core.cli.completion import complete_uri
-from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.cli.network_options import WholeRange, network_options, network_settings
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument('source', shell_complete=complete_uri)
 @click.option('--fast', is_flag=True, help='Read no layer: metadata, and the first bytes of each blob.')
 @click.option('--platform', help='Platform of a multi-platform image, or all (default: that of this machine).')
-@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers read in parallel.')
+@click.option('-j', '--jobs', type=WholeRange(1, 64), help='Number of layers read in parallel.')
 @names_option
 @network_options
 @click.pass_context
@@ -40,7 +40,7 @@ def check(context: click.Context, /, source: str, fast: bool, platform: str | No
     from occystrap_core.pipeline.inspection import read_images
     from occystrap_core.pipeline.progress import progress_for
     settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
-    settings = settings.choosing(platform) if platform else settings
+    settings = settings.choosing(platform)
     settings = settings.with_jobs(jobs) if jobs else settings
     started = time.monotonic()
     images = read_images(load_plugins(context), settings, source,

@@ -35,6 +35,8 @@ class Common:
     debug: bool = False
     quiet: bool = False
     format: str = 'text'
+    command: str = ''
+    """The command's name, once it is known."""
     plugins: Plugins | None = None
     """Those of this invocation, once loaded."""
     ending: Sequence[str] = ()

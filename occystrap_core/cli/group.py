@@ -1,10 +1,11 @@
 """The command `occystrap`: its own commands and those of plugins, each imported only when it is run."""
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from occystrap_core.api.schemes import CommandDeclaration, load
-from occystrap_core.cli.common import Common, add_common_options, load_plugins
+from occystrap_core.cli.common import Common, add_common_options, common, load_plugins
 from occystrap_core.cli.option_order import behind_command
 from occystrap_core.errors import PluginError
 from occystrap_core.terminal import print_lines
@@ -70,11 +71,18 @@ class LazyGroup(click.Group):
                         ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command to run; raises a usage error that suggests the nearest name."""
         if args and args[0] not in _OWN and args[0] not in self._declarations(context):
-            from occystrap_core.errors import nearest
-            known = _ELSEWHERE.get(args[0])
-            hint = f': {known}' if known else nearest(args[0], self.list_commands(context))
-            raise click.UsageError(f'unknown command {args[0]!r}{hint}', context)
-        return super().resolve_command(context, args)
+            raise click.UsageError(f'unknown command {args[0]!r}{self._hint(context, args[0])}', context)
+        name, command, rest = super().resolve_command(context, args)
+        common(context).command = name or ''
+        return name, command, rest
+
+    def _hint(self, context: click.Context, name: str) -> str:
+        """Return what an unknown command may be meant to be."""
+        from occystrap_core.errors import nearest
+        here = self.list_commands(context)
+        close = get_close_matches(name, [*here, *_ELSEWHERE], n=1)
+        known = _ELSEWHERE.get(close[0]) if close else None
+        return f': {known}' if known else nearest(name, here)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""

@@ -29,7 +29,7 @@ def info(context: click.Context, /, source: str, platform: str | None, **network
     No layer is read. Of several images each is shown, also if another one cannot be read.
     """
     settings = Settings(debug=common(context).debug, **network_settings(network))
-    described = _described(load_plugins(context), settings.choosing(platform) if platform else settings, source)
+    described = _described(load_plugins(context), settings.choosing(platform), source)
     if common(context).format == 'json':
         print_json({'images': described})
     else:

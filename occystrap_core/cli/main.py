@@ -46,7 +46,7 @@ def _run(arguments: list[str]) -> int:
         print_lines(error.format_message().splitlines())
         return error.exit_code
     except click.ClickException as error:
-        return _report_usage(error)
+        return _report_usage(error, shared.command)
     except click.Abort:
         return _report('the input ended before the question was answered', 1, shared)
     except OccystrapError as error:
@@ -58,6 +58,8 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         return _report(system_text(error), 1, shared)
     except Exception as error:  # the last resort: the user gets a line, not a traceback
+        if isinstance(error.__cause__, Interrupted):  # __set_name__ wraps whatever is raised in it, also by a signal
+            return _report_interruption(error.__cause__, shared.ending)
         return _report(unexpected(error, shared.plugins, '--debug shows where'), 1, shared)
 
 
@@ -85,9 +87,9 @@ def _print_traceback() -> None:
             print_message(line, whole=True)
 
 
-def _report_usage(error: click.ClickException) -> int:
+def _report_usage(error: click.ClickException, command: str) -> int:
     context = getattr(error, 'ctx', None)
-    path = context.command_path if context else 'occystrap'
+    path = context.command_path if context else f'occystrap {command}'.rstrip()
     message = ' '.join(error.format_message().split()).rstrip('.')
     print_message(f'occystrap: error: {message} (see {path} --help)')
     return error.exit_code

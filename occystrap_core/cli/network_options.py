@@ -13,10 +13,18 @@ F = TypeVar('F', bound=Callable[..., Any])
 class NumberRange(click.FloatRange):
     """A range of numbers; nan, which compares with nothing, is not in it."""
 
+    name = 'number'
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number; raises click.BadParameter."""
         number = super().convert(value, param, ctx)
         return self.fail(f'{value!r} is not a number', param, ctx) if number != number else number
+
+
+class WholeRange(click.IntRange):
+    """A range of whole numbers."""
+
+    name = 'whole number'
 
 
 _OPTIONS = [
@@ -24,7 +32,7 @@ _OPTIONS = [
                  help='How long a server may stay silent, or take for the header of an answer.'),
     click.option('--least-rate', type=NumberRange(min=0), default=1024.0, show_default=True, metavar='BYTES',
                  help='What a server must send or take of a body each second, averaged over --timeout; 0 for any.'),
-    click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
+    click.option('--retries', type=WholeRange(min=0), default=4, show_default=True,
                  help='How often a failed request is tried again.'),
     click.option('--longest-wait', type=NumberRange(min=0), default=60.0, show_default=True, metavar='SECONDS',
                  help='Longest wait before another attempt, even if a server asks for more.'),

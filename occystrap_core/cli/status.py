@@ -7,7 +7,7 @@ import click
 
 from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
-from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.cli.network_options import WholeRange, network_options, network_settings
 from occystrap_core.pipeline.mirror_status import MirroredImage, State, mirror_status
 from occystrap_core.pipeline.receipt_file import read_receipts
 from occystrap_core.settings import Settings
@@ -22,7 +22,7 @@ from occystrap_core.terminal import print_json, print_lines, print_message
 @click.option('--platform', help='The platforms of the run that made the mirror.')
 @click.option('--receipt', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='The receipts of the mirror, if it keeps none itself.')
-@click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
+@click.option('-J', '--images', type=WholeRange(1, 64), default=4, show_default=True,
               help='Number of images compared in parallel.')
 @network_options
 @click.pass_context
@@ -34,7 +34,7 @@ def status(context: click.Context, /, source: str, destination: str | None, filt
     fast, nothing is moved. The exit code is 1 unless all are current.
     """
     settings = Settings(images=images, debug=common(context).debug, **network_settings(network))
-    found = mirror_status(load_plugins(context), settings.choosing(platform) if platform else settings, source,
+    found = mirror_status(load_plugins(context), settings.choosing(platform), source,
                           destination, filters, read_receipts(receipt) if receipt else ())
     counts = Counter(each.state for each in found)
     if common(context).format == 'json':

@@ -12,7 +12,7 @@ from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.uri import parse_uri, redact
 from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
-from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.cli.network_options import WholeRange, network_options, network_settings
 from occystrap_core.cli.process import VerifyCommand, verify_level
 from occystrap_core.errors import UsageError
 from occystrap_core.daemon_threads import DaemonThreads, completed
@@ -37,8 +37,8 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
               'registry://other.example/{repository}:{tag}, tar://bundle.tar?format=oci.')
 @click.option('--expect', metavar='SHA256', help='The digest of the file of receipts, as process printed it: another '
               'file is refused.')
-@click.option('-j', '--jobs', type=click.IntRange(1, 64), help='Number of layers hashed in parallel.')
-@click.option('-J', '--images', type=click.IntRange(1, 64), default=4, show_default=True,
+@click.option('-j', '--jobs', type=WholeRange(1, 64), help='Number of layers hashed in parallel.')
+@click.option('-J', '--images', type=WholeRange(1, 64), default=4, show_default=True,
               help='Number of images verified in parallel.')
 @network_options
 @click.pass_context

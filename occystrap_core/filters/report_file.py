@@ -28,6 +28,8 @@ def checked_target(name: str, target: str, settings: Settings) -> str:
     """
     if target == STDOUT and settings.stdout_taken:
         raise UsageError(f'filter {name}: stdout is for the report in JSON: give {name}:file=FILE')
+    if target != STDOUT and not os.path.isdir(os.path.dirname(target) or '.'):
+        raise UsageError(f'filter {name}: there is no directory {os.path.dirname(target)} for {target}: make it first')
     if target != STDOUT and os.path.lexists(target):
         try:
             _require_reports(target)

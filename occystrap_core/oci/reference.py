@@ -36,7 +36,7 @@ class Reference(NamedTuple):
         host, rest = _split_host(rest, text, with_host)
         repository, colon, tag = split_tag(rest)
         if colon and not _TAG.fullmatch(tag):
-            raise UsageError(f'{text!r} has a malformed tag {tag!r}')
+            raise UsageError(f'{text!r} has a malformed tag {tag!r}: up to 128 letters, digits, _ . and - are allowed')
         if not _REPOSITORY.fullmatch(repository) or len(repository) > 255:
             raise UsageError(f'{text!r} has a malformed repository {repository!r}: lower-case letters, digits, '
                              'separators . _ - and / are allowed')
@@ -78,5 +78,6 @@ def _split_host(rest: str, text: str, with_host: bool) -> tuple[str, str]:
     if not slash or not remainder:
         raise UsageError(f'{text!r} has no repository: host/repository[:tag] is expected')
     if not _HOST.fullmatch(first):
-        raise UsageError(f'{text!r} has a malformed host {first!r}')
+        raise UsageError(f'{text!r} has a malformed host {first!r}: a name or address is expected, and '
+                         'a port up to 65535')
     return first, remainder

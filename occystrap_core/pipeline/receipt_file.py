@@ -191,7 +191,9 @@ class ReceiptFile:
                 os.unlink(os.path.join(above, name))
 
     def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(f'cannot write the receipt file {self.path}: {error.strerror}')
+        directory = os.path.dirname(self.path) or '.'
+        make = '' if os.path.isdir(directory) else f'; make the directory {directory} first'
+        return OutputError(f'cannot write the receipt file {self.path}: {error.strerror}{make}')
 
 
 def read_receipts(path: str, cut: bool = False) -> list[Receipt]:

@@ -125,6 +125,9 @@ class Plugins:
             for _, each in self.declared(InputScheme):
                 if each.instead and name in (each.name, *each.aliases):
                     return UnknownScheme(f'{name}:// is a source only: {each.instead}')
+        if kind is InputScheme and any(name in (each.name, *each.aliases) for _, each in self.declared(WriterScheme)):
+            return UnknownScheme(f'{name}:// is a destination only: name the source that it was made from, or for an '
+                                 'image layout layout://PATH')
         known = sorted({declaration.name for _, declaration in self.declared(kind)})
         if official:
             return UnknownScheme(f'no installed plugin has {name}:// as {what}: pip install {official}')

@@ -9,7 +9,7 @@ from occystrap_core.api.image_list import ImageList
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme, load
-from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri, require_no_transport
+from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri, require_no_transport, require_text
 from occystrap_core.api.uri import Location, parse_filter, parse_uri, redact
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.plugins.manager import Plugins
@@ -35,6 +35,9 @@ def _scheme(uri: str) -> str:
     written = parse_uri(uri)
     if written.scheme in ('http', 'https'):
         raise UsageError(f'{written.scheme}:// names no image: write registry://{redact(written.path)}')
+    if written.scheme == 'file':
+        raise UsageError(f'file:// does not say in which format: write tar://{redact(written.path)} for an archive, or '
+                         f'dir:// or layout:// for a directory')
     return written.scheme
 
 
@@ -46,13 +49,16 @@ def _source_uri(plugins: Plugins, text: str) -> str:
         return registry_uri(text)
     if scheme := _recognized(plugins, path):
         return path_uri(scheme, text)
-    raise UsageError(f'{path} is no image that is recognized' if os.path.lexists(path) else f'there is no file {path}')
+    if os.path.lexists(path):
+        raise UsageError(f'{path} is no image that is recognized: name its format, as in tar://{path}')
+    raise UsageError(f'there is no file {path}')
 
 
 def _destination_uri(plugins: Plugins, text: str) -> str:
     path = text.partition('?')[0]
     named = [each.name for _, each in plugins.declared(WriterScheme) if each.suffix and path.endswith(each.suffix)]
     require_no_transport(text)
+    require_text(text)
     if is_path(text):
         if scheme := _recognized(plugins, path) or next(iter(named), ''):
             return path_uri(scheme, text)

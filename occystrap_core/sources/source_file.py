@@ -60,4 +60,6 @@ def read_text(path: str, cap: int = CAP) -> str:
         raise UsageError(f'{file_name(path)} is not UTF-8 at byte {error.start}') from None
     if len(raw) > cap:
         raise UsageError(f'{file_name(path)} has more than the {cap >> 20} MiB allowed')
+    if '\0' in text:
+        raise UsageError(f'{file_name(path)} is no text: a list names images, a plan is TOML or YAML')
     return text

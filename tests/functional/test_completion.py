@@ -124,7 +124,7 @@ def test_a_registry_that_does_not_answer_is_not_waited_for(silent: bool, occystr
     with raw_server() as server:
         host = server.host if silent else '127.0.0.1:1'
         if silent:
-            server.said['GET /v2/app/tags/list'] = wait
+            server.answers['GET /v2/app/tags/list'] = wait
         assert line_of('zsh', occystrap, f'occystrap process registry://{host}/app:v') == []
 
 

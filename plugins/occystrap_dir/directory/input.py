@@ -13,7 +13,7 @@ from occystrap_core.oci import (
 from occystrap_core.tar import TarLayer
 from occystrap_dir.directory.catalog import named_as
 from occystrap_dir.directory.catalog_images import Choice, list_choices, reference_of, saved_image
-from occystrap_dir.workspace.names import open_inside, read_document
+from occystrap_dir.workspace.names import open_inside, read_document, require_directory
 
 _DIGEST = re.compile(r'(?:sha(?:256|512):)?([0-9a-f]{12,128})')
 _HEX = re.compile('[0-9a-f]{128}|[0-9a-f]{64}')
@@ -75,12 +75,12 @@ class DirInput(ImageInput):
         return self._chosen[reference].place
 
     def _choose(self) -> Sequence[Choice]:
-        if not os.path.isdir(self._root):
-            raise ImageNotFound(f'there is no directory {self._root}')
+        require_directory(self._root)
         name, tag = self.location.options['image'], self.location.options['tag']
         choices = self._all()
         if not choices:
-            raise ImageNotFound(f'{self._root} holds no image: it has neither manifest.json nor catalog.json',
+            other = '; it is an image layout: write layout://' if os.path.isfile(f'{self._root}/oci-layout') else ''
+            raise ImageNotFound(f'{self._root} holds no image: it has neither manifest.json nor catalog.json{other}',
                                 'manifest-missing')
         if name and has_glob(name):
             called = [each for each in choices if each.name and tag in (None, each.tag)

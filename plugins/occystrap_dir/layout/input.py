@@ -16,7 +16,7 @@ from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.layout_images import choose_images, read_selected
 from occystrap_dir.layout.place import parse_place
-from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.names import read_document, require_directory
 
 
 class LayoutInput(ImageInput):
@@ -84,15 +84,15 @@ class LayoutInput(ImageInput):
 
     def _entries(self) -> Sequence[Descriptor]:
         root = self._place.root
-        if not os.path.isdir(root):
-            raise ImageNotFound(f'there is no directory {root}')
+        require_directory(root)
         try:
             with set_error_rule('archive'):
                 require_version(read_document(root, LAYOUT_FILE, MANIFEST_CAP, links=True), root)
             return read_index(root, links=True).manifests
         except FileNotFoundError as error:
             name = os.path.basename(error.filename or '')
-            raise ImageNotFound(f'{root} is not an image layout: it has no {name}',
+            other = '; it is a directory of dir://' if os.path.isfile(f'{root}/manifest.json') else ''
+            raise ImageNotFound(f'{root} is not an image layout: it has no {name}{other}',
                                 'archive-invalid' if name == LAYOUT_FILE else 'index-missing') from None
         except OSError as error:
             raise InvalidImage(f'{root} cannot be read: {error.strerror}') from None

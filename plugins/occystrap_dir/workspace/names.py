@@ -2,6 +2,7 @@
 import os
 import re
 
+from occystrap_core import ImageNotFound
 from occystrap_dir.workspace.beneath import Beneath
 
 
@@ -36,3 +37,11 @@ def directory_name(root: str) -> str:
     """Return a name for an image that has none: that of its directory, in the form of a repository."""
     words = re.findall(r'[a-z0-9]+', os.path.basename(os.path.realpath(root)).lower())
     return '-'.join(words) or 'image'
+
+
+def require_directory(path: str) -> None:
+    """Raise ImageNotFound unless a source's directory is there."""
+    if os.path.isfile(path):
+        raise ImageNotFound(f'{path} is a file, not a directory: for an archive write tar://')
+    if not os.path.isdir(path):
+        raise ImageNotFound(f'there is no directory {path}')

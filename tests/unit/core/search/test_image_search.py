@@ -9,7 +9,7 @@ from occystrap_core.errors import UsageError
 from occystrap_core.image.layer import NO_OBSERVERS, TarLayer
 from occystrap_core.oci import Digest, Reference
 from occystrap_core.search.image_search import ImageSearch, Match, search_layer
-from occystrap_core.search.match_lines import counted, lines, script_lines, to_json
+from occystrap_core.search.match_lines import found_text, lines, script_lines, to_json
 from occystrap_core.search.matcher import matcher
 from occystrap_core.settings import Settings
 from occystrap_core.terminal_text import printable
@@ -114,7 +114,7 @@ def test_fields_of_a_result() -> None:
     assert script[0] == f'team/app:v1:{found[0].diff_id.hex}:dir'  # type: ignore[union-attr]
     document = json.loads(json.dumps(to_json(found[1])))
     assert (document['path'], document['size'], document['uid'], document['mtime']) == ('dir/new\nline\x1b[2J', 2, 7, 3)
-    assert counted(found) == '4 matches, 4 visible' and counted([]) == '0 matches'
+    assert found_text(found) == '4 matches, 4 visible' and found_text([]) == '0 matches'
 
 
 def test_names_that_are_no_utf_8() -> None:
