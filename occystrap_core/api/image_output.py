@@ -280,6 +280,13 @@ class ImageOutput(ABC):
         """
         raise PluginError(f'{type(self).__name__} has present_digest(), but no present_receipt()')
 
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Raise OutputError, UsageError or ServiceError if `prepare` would refuse what is copied, such as for what is
+        at the destination; writes nothing.
+
+        Called by a dry run, which calls neither `prepare` nor `prepare_index`, before `has_layer`.
+        """
+
     def prepare(self, image: Image) -> None:
         """Check, before anything is read, whether the image can be written here; raises OutputError if not."""
 

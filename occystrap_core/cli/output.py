@@ -14,12 +14,14 @@ from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Severity, problems
 
 if TYPE_CHECKING:
+    from occystrap_core.pipeline.side_files import SideFiles
     from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 
 
 def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'Destinations', filters: Sequence[str],
-              shared: Common, unchanged: 'Callable[[ImageTask], bool]', receipts: Sequence[Receipt]) -> int:
-    """Show what a run would do, which leaves `unchanged` images, and prunes by `receipts`.
+              shared: Common, unchanged: 'Callable[[ImageTask], bool]', receipts: Sequence[Receipt],
+              files: 'SideFiles') -> int:
+    """Show what a run would do, which leaves `unchanged` images, prunes by `receipts`, and writes `files` besides.
 
     Returns the exit code, 1 if something would fail.
     """
@@ -33,7 +35,7 @@ def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'D
             pruned.extend(prune_sources(plugins, settings, todo, receipts, dry_run=True))
             print_notes(todo.notes[known:])
 
-    found = plan_copies(plugins, settings, source, destination, filters, unchanged, prune)
+    found = plan_copies(plugins, settings, source, destination, filters, unchanged, prune, files)
     if shared.format == 'json':
         print_json({'dry_run': True, 'images': [each.to_json() for each in found],
                     **({'pruned': [each.to_json() for each in pruned]} if pruned else {})})

@@ -102,8 +102,10 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
     _require_clear(source, destinations)
     if options['dry_run']:
         from occystrap_core.cli.output import show_plan
+        from occystrap_core.pipeline.side_files import side_files
         context.exit(show_plan(plugins, settings, source, destinations, options['filters'], common(context),
-                               _unchanged(plugins, level, options), _in_files(options)))
+                               _unchanged(plugins, level, options), _in_files(options),
+                               side_files(options['receipt'], options['layer_cache'])))
     report = _run(plugins, settings, level, source, destinations, options, common(context))
     report.receipts = _receipts(options['receipt'])
     show(report, common(context))

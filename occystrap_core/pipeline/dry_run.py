@@ -7,13 +7,17 @@ from typing import Any
 
 from occystrap_core.api.image_output import ImageOutput, LayerForm
 from occystrap_core.errors import NoImage
+from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.daemon_threads import DaemonThreads, completed
-from occystrap_core.pipeline.index_copy import ArtifactRefused, require_room
+from occystrap_core.pipeline.claims import Claims
+from occystrap_core.pipeline.image_copy import writing_to
+from occystrap_core.pipeline.index_copy import ArtifactRefused, filtered, require_room
 from occystrap_core.pipeline.outgoing_layer import Outgoing
 from occystrap_core.pipeline.report import failure_text, left_out_text
 from occystrap_core.pipeline.request_check import require_requested, selection_note
 from occystrap_core.pipeline.selection import print_notes
+from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
@@ -58,13 +62,15 @@ class PlannedCopy:
 
 def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: Destinations,
                 filters: Sequence[str], unchanged: Callable[[ImageTask], bool] = lambda task: False,
-                then: Callable[[TaskList], None] = lambda todo: None) -> list[PlannedCopy]:
+                then: Callable[[TaskList], None] = lambda todo: None, files: SideFiles | None = None,
+                ) -> list[PlannedCopy]:
     """Return what copying `source` to `destination` would do; raises UsageError for an impossible request.
 
     `unchanged` returns whether an image would be left as it is. `then` is called with the tasks if all would succeed.
+    `files` are those that the run would write besides.
     """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
-        todo.expand(source, destination, filters)
+        todo.expand(source, destination, filters, files)
         print_notes(todo.notes)
         found = [PlannedCopy(task.source, str(task.destination)) for task in todo.tasks]
         with closing(DaemonThreads(settings.images, 'image')) as threads:
@@ -88,8 +94,7 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy,
             return
         output = task.output.taken()
         with task.images.open(task.reference) as image:
-            require_requested(image, task.reference, task.settings)
-            require_room(image, output)
+            _require_possible(task, image, output)
             foreseen.notes += selection_note(image)
             foreseen.layers = len(image.layers if isinstance(image, ImageIndex) else image.diff_ids)
             if not image.sequential:
@@ -101,6 +106,18 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy,
     except Exception as error:
         foreseen.left_out = isinstance(error, ArtifactRefused | NoImage) and not task.chosen
         foreseen.failure = failure_text(error, plugins)
+
+
+def _require_possible(task: ImageTask, opened: Image | ImageIndex, output: ImageOutput) -> None:
+    """Raise what the run would raise before it moves bytes, in its order."""
+    require_requested(opened, task.reference, task.settings)
+    place = output.place(opened.reference)
+    if place != task.place:
+        task.settings.shared.get(Claims, Claims).claim(place, task.source, task.destination)
+    changed = filtered(opened, task.filters)
+    require_room(changed, output)
+    with writing_to(output):
+        output.require_possible(changed)
 
 
 def _is_there(output: ImageOutput, outgoing: Outgoing) -> bool:

@@ -25,7 +25,7 @@ from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text, layers_of
 from occystrap_core.pipeline.request_check import platforms_of, recorded_note, require_requested, selection_note
 from occystrap_core.pipeline.same_source import sharing_sources
-from occystrap_core.pipeline.side_files import SideFiles
+from occystrap_core.pipeline.side_files import side_files
 from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
@@ -85,7 +85,8 @@ class Run:
     def _process_source(self, report: RunReport, source: str, destination: Destinations, filters: Sequence[str],
                         ) -> None:
         with closing(self.settings.shared) as shared, TaskList(self.plugins, self.settings) as todo:
-            todo.expand(source, destination, filters, self._side_files())
+            receipts = self.receipts.path if self.receipts else None
+            todo.expand(source, destination, filters, side_files(receipts, self.layer_cache))
             if self.layer_cache:
                 from occystrap_core.pipeline.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
@@ -113,12 +114,6 @@ class Run:
         removed = self.receipts.remove if self.receipts else lambda gone: None
         for each in prune_sources(self.plugins, self.settings, todo, self.prune(), False, removed):
             report.pruned.append(each)
-
-    def _side_files(self) -> SideFiles:
-        files = SideFiles()
-        files.add('--receipt', self.receipts.path if self.receipts else None, within=True)
-        files.add('--layer-cache', self.layer_cache, within=True)
-        return files
 
     def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
         lanes = range(report.destinations)

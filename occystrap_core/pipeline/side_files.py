@@ -37,6 +37,14 @@ class SideFiles:
                                      f'{taken[root]}: name a file elsewhere')
 
 
+def side_files(receipts: str | None, layer_cache: str | None) -> SideFiles:
+    """Return the files that options name, None for those that do not; raises UsageError if they are the same."""
+    files = SideFiles()
+    files.add('--receipt', receipts, within=True)
+    files.add('--layer-cache', layer_cache, within=True)
+    return files
+
+
 def _upwards(path: str) -> Iterator[Hashable]:
     """Yield the identity of a path, and of each directory above it."""
     while True:

@@ -8,8 +8,8 @@ from functools import cached_property
 from itertools import count
 
 from occystrap_core import (
-    Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt, ServiceError,
-    Settings, UsageError, WrittenImage, WrittenLayer,
+    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt,
+    ServiceError, Settings, UsageError, WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import ByteStream, TemporaryFile
 from occystrap_core.oci import Digest, Reference
@@ -60,6 +60,10 @@ class DockerWriter(ImageOutput):
     def place(self, reference: Reference) -> Place:
         """Return the name that the image gets in the daemon."""
         return self._daemon.address.place(self._reference)
+
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Check that the daemon answers."""
+        self._daemon.ping()
 
     def prepare(self, image: Image) -> None:
         """Check that the daemon answers."""

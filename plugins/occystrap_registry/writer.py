@@ -52,6 +52,13 @@ class RegistryOutput(ImageOutput):
         """Return a receipt of what the tag means now, after reading its manifests and configs."""
         return PresentImage(self._client, self.location, source, self._present_name).receipt(self._present())
 
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Check that the registry answers, that the content can have the requested form, and look up the tag."""
+        self._forms.prepare(content)
+        self._client.connect_once(self._address.push_scope)
+        if isinstance(content, Image):
+            self._look_up_tag()
+
     def prepare(self, image: Image) -> None:
         """Check that the registry answers and allows the push, if it requires a login, and look up the tag."""
         self._forms.prepare(image)

@@ -12,7 +12,7 @@ from occystrap_core.oci import (
     blob_name, canonical, named_entry, names_of, referrer_of,
 )
 from occystrap_tar.archive.oci_archive import PresentImage
-from occystrap_tar.new_archive.destination_file import archive_at, images_in
+from occystrap_tar.new_archive.destination_file import archive_at, check_destination, images_in
 from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder
 from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 from occystrap_tar.new_archive.oci_bundle import OciBundle
@@ -58,6 +58,11 @@ class DockerArchiveOutput(_ArchiveOutput):
     def place(self, reference: Reference) -> Place:
         """Return the file: an archive holds one image."""
         return Place.at(self.location.path)
+
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Raise OutputError if the file may not be replaced."""
+        check_destination(self.location.path, self.settings.force)
+        self._spare_indexes()
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive."""
@@ -115,13 +120,16 @@ class OciArchiveOutput(_ArchiveOutput):
         self._bundle.names.add(name)
         return Place.at(self.location.path, name)
 
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Raise OutputError if the archive may not be replaced."""
+        check_destination(self.location.path, self.settings.force)
+        self._bundle.look()
+        self._spare_named(content)
+
     def prepare(self, image: Image) -> None:
         """Lay out the image and its referrers; raises OutputError if the archive may not be replaced."""
         self._bundle.begin(self)
-        name = _tag(self.location, image.reference)
-        for each in self._bundle.present:
-            if name in each.names or len(self._bundle.present) == 1 and self._bundle.names.isdisjoint(each.names):
-                self._spare_index(each)
+        self._spare_named(image)
         self._reserve(image)
 
     def prepare_index(self, index: ImageIndex) -> None:
@@ -200,6 +208,13 @@ class OciArchiveOutput(_ArchiveOutput):
     def _reserve(self, *images: Image) -> None:
         base = self.settings.base or ()
         self._bundle.reserve((digest, size) for digest, size in _known_blobs(*images) if digest not in base)
+
+    def _spare_named(self, content: Image | ImageIndex) -> None:
+        """Refuse to replace an index in the archive by a single image; raises OutputError."""
+        name = _tag(self.location, content.reference)
+        for each in self._bundle.present if isinstance(content, Image) else ():
+            if name in each.names or len(self._bundle.present) == 1 and self._bundle.names.isdisjoint(each.names):
+                self._spare_index(each)
 
     def _write(self, descriptor: Descriptor, stream: ByteStream) -> str:
         blob = self._bundle.write(descriptor.digest, descriptor.size, stream.chunks())

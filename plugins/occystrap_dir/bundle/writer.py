@@ -3,8 +3,8 @@ import os
 from typing import BinaryIO
 
 from occystrap_core import (
-    Expectation, Image, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings, WrittenImage,
-    WrittenLayer,
+    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings,
+    WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, ImageConfig, Reference
@@ -42,10 +42,14 @@ class BundleOutput(ImageOutput):
         """Return the receipt of the bundle, whatever its image is called."""
         return receipt_here(self.location.path, os.path.basename(KEPT))
 
-    def prepare(self, image: Image) -> None:
-        """Check the destination, and begin a bundle beside it; raises OutputError."""
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Raise OutputError if a bundle cannot be here, or would replace one that was changed."""
         check_place(self.location.path, MARKS, 'bundle')
         self._spare_changes()
+
+    def prepare(self, image: Image) -> None:
+        """Check the destination, and begin a bundle beside it; raises OutputError."""
+        self.require_possible(image)
         self._unpacking.begin(ROOTFS)
 
     def _spare_changes(self) -> None:

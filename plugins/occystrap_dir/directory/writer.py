@@ -4,8 +4,8 @@ from dataclasses import replace
 from functools import cached_property
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place, Receipt,
-    Settings, VerifyLevel, WrittenImage, WrittenLayer,
+    Evidence, Expectation, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
+    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, Reference
@@ -61,11 +61,15 @@ class DirOutput(ImageOutput):
             return None
         return receipt_here(self._root, entry.manifest)
 
-    def prepare(self, image: Image) -> None:
+    def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError if the destination is not a directory of this layout, not writable, or not empty."""
         check_destination(self._root, self._unique, self._rebuild)
         with output_errors(self._root):
             spare_expansions(self._root, [] if self._unique else [SINGLE], self.settings)
+
+    def prepare(self, image: Image) -> None:
+        """Check the destination, and begin to write; raises OutputError."""
+        self.require_possible(image)
         self._workspace.enter()
         if self._expansion:
             with output_errors(self._root):

@@ -51,13 +51,18 @@ class LayoutOutput(ImageOutput):
         name = self._name(reference)
         return receipt_here(self._root, receipt_name(name)) if name else None
 
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Raise OutputError unless the destination is or can become a layout; for an image, if it replaced an index."""
+        name = '' if isinstance(content, ImageIndex) else self._name(content.reference)
+        self._require_no_index(check_destination(self._root, self._rebuild), name)
+
     def prepare(self, image: Image) -> None:
         """Raise OutputError unless the destination is or can become a layout, and has no index of this name."""
-        self._begin(self._name(image.reference))
+        self._begin(image)
 
     def prepare_index(self, index: ImageIndex) -> None:
         """Raise OutputError unless the destination is or can become a layout."""
-        self._begin()
+        self._begin(index)
 
     def child(self) -> ImageOutput:
         """Return a writer for a part of an index."""
@@ -116,9 +121,9 @@ class LayoutOutput(ImageOutput):
             present = LayoutStore(self._root).manifest(named[0]) if len(named) == 1 else Index.build(named)
             self.require_no_index(present, f'{self._root}, {name}')
 
-    def _begin(self, name: str = '') -> None:
-        """Check the destination, also for an index of this name, and begin to write; raises OutputError."""
-        self._require_no_index(check_destination(self._root, self._rebuild), name)
+    def _begin(self, content: Image | ImageIndex) -> None:
+        """Check the destination, and begin to write; raises OutputError."""
+        self.require_possible(content)
         self._workspace.enter()
         with output_errors(self._root):
             for name in ('blobs', 'blobs/sha256'):

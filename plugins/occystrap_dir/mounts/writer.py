@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, OutputError, Place,
-    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
+    Evidence, Expectation, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer,
+    OutputError, Place, Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, Reference
@@ -62,10 +62,15 @@ class MountsOutput(ImageOutput):
         """Return the receipt of the image with this name."""
         return receipt_here(self._root, kept_name(_name(reference)))
 
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Raise OutputError if the layers cannot be here, or are too many to be mounted."""
+        self._check_place()
+        if isinstance(content, Image):
+            require_mountable(Mounted('', '', [layer_directory(diff_id) for diff_id in content.diff_ids]))
+
     def prepare(self, image: Image) -> None:
         """Check the destination and begin to write, before anything is read; raises OutputError."""
-        self._check_place()
-        require_mountable(Mounted('', '', [layer_directory(diff_id) for diff_id in image.diff_ids]))
+        self.require_possible(image)
         self._workspace.enter()
         with output_errors(self._root):
             for name in (TREES, EMPTY):

@@ -48,14 +48,18 @@ class OciBundle:
         """Return what the images of a run at one path share."""
         return settings.shared.get((cls, os.path.realpath(path)), lambda: cls(path, settings))
 
+    def look(self) -> None:
+        """Find what would be replaced; raises OutputError if images would be lost."""
+        with output_errors(self._path):
+            self._earlier = archive_at(self._path)
+            self.present = images_in(self._earlier)
+        self._spare_others()
+
     def begin(self, writer: object) -> None:
         """Take part; raises OutputError if the archive cannot be written, or would replace other images."""
         with self._lock:
             if self._archive is None:
-                with output_errors(self._path):
-                    self._earlier = archive_at(self._path)
-                    self.present = images_in(self._earlier)
-                self._spare_others()
+                self.look()
                 archive = ArchiveBuilder(self._path, self._settings)
                 archive.begin(())
                 self._archive = archive
