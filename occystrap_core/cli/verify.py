@@ -46,7 +46,8 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
            jobs: int | None, images: int, **network: Any) -> None:
     """Verify what an earlier run wrote, from its receipt.
 
-    TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH.
+    TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH;
+    layout://PATH?image=NAME is one image of it, or those that a pattern matches.
     A receipt file that was carried elsewhere finds what lies beside it; --at names any other place, also of another
     kind, if it keeps the same manifests and blobs.
     """

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, KeptReceipts, Location, OccystrapError, Receipt
-from occystrap_core.oci import MANIFEST_CAP, Digest, Reference, canonical, names_of
+from occystrap_core.oci import MANIFEST_CAP, Digest, Offer, Reference, canonical, names_of, parse_name, select_offers
 from occystrap_dir.directory.catalog import CATALOG, parse_catalog
 from occystrap_dir.directory.manifests import CAP
 from occystrap_dir.layout.index_file import read_index
@@ -25,14 +25,14 @@ class _Listed(NamedTuple):
 
 def kept_in_directory(location: Location) -> KeptReceipts:
     """Return the receipts of a dir://."""
-    return _kept(location.path, lambda root: [
+    return _kept(location, lambda root: [
         _Listed(str(entry), (entry.tag,), Digest.of(entry.canonical()))
         for entry in parse_catalog(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')])
 
 
 def kept_in_layout(location: Location) -> KeptReceipts:
-    """Return the receipts of a layout://PATH, or of one image in it: PATH:TAG, PATH@DIGEST."""
-    return _kept(location.path, lambda root: [
+    """Return the receipts of a layout://PATH, or of one image in it: PATH:TAG, PATH@DIGEST, PATH?image=NAME."""
+    return _kept(location, lambda root: [
         _Listed(min(names_of(entry)) or str(entry['digest']), (*names_of(entry), str(entry['digest'])),
                 Digest.of(canonical(entry)))
         for entry in read_index(root).entries])
@@ -40,7 +40,7 @@ def kept_in_layout(location: Location) -> KeptReceipts:
 
 def kept_in_mounts(location: Location) -> KeptReceipts:
     """Return the receipts of a mounts://."""
-    return _kept(location.path, lambda root: [
+    return _kept(location, lambda root: [
         _Listed(name, (Reference.parse(name).tag or '',), Digest.of(image.canonical()))
         for name, image in MountCatalog.parse(read_document(root, MOUNTS_CATALOG, MOUNTS_CAP),
                                               f'{root}/{MOUNTS_CATALOG}').images.items()])
@@ -48,11 +48,12 @@ def kept_in_mounts(location: Location) -> KeptReceipts:
 
 def kept_in_bundle(location: Location) -> KeptReceipts:
     """Return the receipt of an oci://."""
-    return _kept(location.path, lambda root: [])
+    return _kept(location, lambda root: [])
 
 
-def _kept(path: str, listing: Callable[[str], list[_Listed]]) -> KeptReceipts:
-    root, name = _root_and_name(path)
+def _kept(location: Location, listing: Callable[[str], list[_Listed]]) -> KeptReceipts:
+    """Return the receipts of the images that a location names; raises UsageError, ImageNotFound for an unknown one."""
+    root, name = _root_and_name(location.path)
     receipts, unproved = _read_receipts(root)
     proved = {each.digest for receipt in receipts for each in receipt.expectations}
     try:
@@ -65,7 +66,23 @@ def _kept(path: str, listing: Callable[[str], list[_Listed]]) -> KeptReceipts:
     unproved += [(each.name, 'the destination has no receipt of this image: copy it again, or name a receipt file')
                  for each in listed if each.digest not in proved and name in ('', each.name, *each.other_names)]
     moved_here = os.path.abspath(root)
-    return KeptReceipts([receipt.at(moved_here) for receipt in receipts if _is_named(receipt, name)], unproved)
+    kept = KeptReceipts([receipt.at(moved_here) for receipt in receipts if _is_named(receipt, name)], unproved)
+    image = location.options.get('image')
+    return _selected(kept, image, root) if image else kept
+
+
+def _selected(kept: KeptReceipts, image: str, root: str) -> KeptReceipts:
+    """Return those of one image, or of those that a pattern matches, as sources choose them."""
+    offers: list[Offer[Receipt | tuple[str, str]]] = [_offer(each) for each in kept.receipts]
+    offers += [Offer(each, {each[0]: parse_name(each[0])}) for each in kept.unproved]
+    chosen = [each for each, _ in select_offers(offers, image, root)]
+    return KeptReceipts([each for each in chosen if isinstance(each, Receipt)],
+                        [each for each in chosen if not isinstance(each, Receipt)])
+
+
+def _offer(receipt: Receipt) -> Offer[Receipt | tuple[str, str]]:
+    name = receipt.options.get('tag') or receipt.reference
+    return Offer(receipt, {name: parse_name(name)}, (receipt.manifest_digest or receipt.image_id).hex)
 
 
 def _read_receipts(root: str) -> tuple[list[Receipt], list[tuple[str, str]]]:

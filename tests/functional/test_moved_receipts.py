@@ -99,6 +99,10 @@ def test_one_file_for_receipts_and_for_resuming(host: str, tmp_path: Path) -> No
     assert ' unchanged' not in first.err
     assert '2 unchanged' in run('process', f'list://{tmp_path}/list', place, '--receipt', file, '--resume', file).err
     assert len(file.read_text().splitlines()) == 2
+    shutil.rmtree(next(each for each in (tmp_path / 'registry').rglob('tool') if each.is_dir()))
+    tonight = run('process', f'list://{tmp_path}/list', place, '--receipt', file, '--resume', file, code=1)
+    assert '1/2 verified, 1 FAILED' in tonight.err and len(file.read_text().splitlines()) == 2
+    assert '2/2 verified' in run('verify', '--full', file).err  # also what failed tonight, as it was last night
     assert 'cannot read the receipt' in run('process', f'list://{tmp_path}/list', place, '--resume', tmp_path / 'no',
                                             code=2).err
 

@@ -96,3 +96,21 @@ def test_resume_believes_only_what_was_verified(occystrap: CommandLine, archive:
     os.truncate(tmp_path / 'out.tar', 1000)
     (tmp_path / 'out.tar').unlink()
     assert 'done before' not in occystrap(*run).assert_success().err
+
+
+@pytest.mark.parametrize('scheme', ['dir', 'layout', 'mounts'])
+def test_one_image_of_a_destination(occystrap: CommandLine, archive: Path, tmp_path: Path, scheme: str) -> None:
+    """The other one is damaged, or has no receipt: neither matters to who asks for this one."""
+    layers = sample_layers('other')
+    other = write_docker_archive(tmp_path / 'other.tar', sample_config(layers), layers, 'team/other:v1')
+    for each in (archive, other):
+        occystrap('process', f'tar://{each}', f'{scheme}://out' + '?unique_names=true' * (scheme == 'dir')
+                  ).assert_success()
+    other_receipt, = (each for each in (tmp_path / 'out/.occystrap/receipts').iterdir() if 'other' in each.read_text())
+    other_receipt.unlink()
+    for name in ('sample:v1', 'sam*:v1', 'sample*'):
+        assert '1/1 verified' in occystrap('verify', f'{scheme}://out?image={name}').assert_success().err
+    for name in ('team/other:v1', 'team/*'):
+        assert 'has no receipt of this image' in occystrap('verify', f'{scheme}://out?image={name}').assert_code(1).err
+    unknown = occystrap('verify', f'{scheme}://out?image=nobody:v1').assert_code(2).err
+    assert 'has no image nobody:v1; there is: sample:v1, team/other:v1' in unknown
