@@ -26,6 +26,8 @@ class ImageList(ABC):
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
+        self.files: Sequence[str] = (location.path,)
+        """After `entries`: the files that were read, which the run must not overwrite."""
 
     @abstractmethod
     def entries(self) -> Iterable[ListedImage]:

@@ -25,6 +25,7 @@ _OWN = {declaration.name: declaration for declaration in (
     CommandDeclaration('completion', 'occystrap_core.cli.completion_command:completion',
                        'Print the completion script of bash, zsh or fish.'),
     CommandDeclaration('help', 'occystrap_core.cli.help_command:help_command', 'Show the help of a command.'),
+    CommandDeclaration('schema', 'occystrap_core.cli.schema_command:schema', 'Print the JSON schema of a plan.'),
     CommandDeclaration('plugins', 'occystrap_core.cli.list_plugins:plugins', 'List plugins, schemes, filters.'),
 )}
 

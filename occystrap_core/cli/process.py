@@ -93,7 +93,7 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
     DEST may be given several times, each as a URI: SOURCE is read once, and each DEST has its own receipt and verdict.
 
     SOURCE and DEST are URIs, scheme://path?option=value; `occystrap plugins` lists the schemes and their options.
-    Where SOURCE names many images, DEST may have the fields {host}, {repository}, {name}, {tag} and {digest}.
+    Where SOURCE names many images, DEST may have the fields {host}, {repository}, {name}, {tag}, {digest} and {hex}.
     """
     from occystrap_core.cli.output import show
     level = verify_level(options.pop('level'))

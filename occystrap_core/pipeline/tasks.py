@@ -18,6 +18,7 @@ from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError, nearest
 from occystrap_core.oci.patterns import Excluded, first_names, has_glob
 from occystrap_core.oci.reference import Reference
+from occystrap_core.oci.referrers import is_referrer_tag
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.opening import SourceUse
 from occystrap_core.pipeline.report import ImageReport
@@ -53,17 +54,22 @@ def filled_in(destination: Location, reference: Reference) -> Location:
         if found[1] not in fields:
             raise UsageError(f'{destination}: there is no field {{{found[1]}}}{nearest(found[1], fields)}')
         if not fields[found[1]]:
-            instead = '; use @{digest}' if found[1] == 'tag' and reference.digest else ''
+            instead = ('; use @{digest}, or a tag of your own such as :digest-{hex}'
+                       if found[1] == 'tag' and reference.digest else '')
             raise UsageError(f'{destination}: {reference} has no {found[1]} to fill in{instead}')
         return fields[found[1]]
-    return destination.with_path(_FIELD.sub(fill, destination.path))
+    path = _FIELD.sub(fill, destination.path)
+    if has_fields(destination) and is_referrer_tag(path.rpartition(':')[2]) and not is_referrer_tag(reference.tag):
+        raise UsageError(f'{destination}: sha256-… is the tag under which registries list referrers: use another, such '
+                         'as :digest-{hex}')
+    return destination.with_path(path)
 
 
 def _fields(reference: Reference) -> dict[str, str]:
     """Return the values of the fields, empty if unknown."""
     return {'host': reference.host, 'repository': reference.repository,
             'name': reference.repository.rpartition('/')[2], 'tag': reference.tag,
-            'digest': str(reference.digest or '')}
+            'digest': str(reference.digest or ''), 'hex': reference.digest.hex if reference.digest else ''}
 
 
 def require_room(plugins: Plugins, destinations: Sequence[tuple[Location, Location]]) -> None:
@@ -291,9 +297,14 @@ class TaskList:
         elif listed:
             raise UsageError(f'{opened.location}: a list cannot name another list')
         else:
-            self._lists.append(opened.location.path)
             self._pruned_list = opened.location
-            for each in opened.entries():
+            before: dict[tuple[object, ...], str] = {}
+            entries = list(opened.entries())
+            self._lists += opened.files
+            for each in entries:
+                if twice := _again(each, before):
+                    self.notes.append(twice)
+                    continue
                 inherited = entry.filters if each.filters is None else each.filters
                 inner = each._replace(destinations=each.destinations or entry.destinations, filters=inherited)
                 with _naming_entry(each):
@@ -400,6 +411,15 @@ class TaskList:
 
     def __exit__(self, *error: object) -> None:
         self._closing.close()
+
+
+def _again(entry: ListedImage, before: dict[tuple[object, ...], str]) -> str:
+    """Return a note if an entry of a list is there before, to be dropped; else an empty text."""
+    key = entry.source, tuple(entry.destinations), entry.platform, str(entry.filters)
+    if key in before:
+        return f'{entry.where}: {entry.source} is listed before, {before[key]}, and is dropped'
+    before[key] = entry.where
+    return ''
 
 
 def _prunes(source: Location) -> bool:

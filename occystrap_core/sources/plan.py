@@ -1,143 +1,41 @@
 """Plans: a file with images, their destinations, and how to copy them. The format is in docs/plans-and-lists.md."""
+import os
+import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from occystrap_core.api.image_list import ImageList, ListedImage
-from occystrap_core.api.uri import parse_filter, parse_uri
+from occystrap_core.api.uri import parse_uri
 from occystrap_core.errors import UsageError, nearest
-from occystrap_core.oci.platform import PlatformChoice
+from occystrap_core.sources.plan_keys import SHARED, SOURCE, TOP, Key
 from occystrap_core.sources.source_file import Problems, file_name, read_text, source_uri
-
-_SHARED = ('destination', 'destinations', 'platform', 'filters')
-T = TypeVar('T')
-
-
-class Defaults(NamedTuple):
-    """Values for every image without its own; `options` are of the sources' URIs."""
-
-    destinations: Sequence[str] = ()
-    platform: str | None = None
-    filters: Sequence[str] | None = None
-    options: Mapping[str, str] = MappingProxyType({})
-
-
-def read_defaults(written: Mapping[str, Any], problems: Problems) -> Defaults:
-    """Return the table `defaults`; mistakes are added to `problems`."""
-    unknown_keys(written, (*_SHARED, 'options'), 'defaults', problems)
-    destinations, platform, filters = _read_shared(written, 'defaults', problems)
-    options = _read(_options, written.get('options'), 'defaults: options', problems)
-    return Defaults(destinations, platform, filters, options or {})
-
-
-def read_image(written: Mapping[str, Any], defaults: Defaults, where: str, file: str, problems: Problems,
-               ) -> ListedImage | None:
-    """Return one image with the defaults filled in, None if it has no valid source; `problems` has the reasons."""
-    unknown_keys(written, ('source', *_SHARED), where, problems)
-    destinations, platform, filters = _read_shared(written, where, problems)
-    source = _read(partial(_source, defaults=defaults), written.get('source', ''), f'{where}: source', problems)
-    if source is None:
-        return None
-    return ListedImage(source, destinations or defaults.destinations, platform or defaults.platform,
-                       defaults.filters if filters is None else filters, f'{file}, {where}')
-
-
-def unknown_keys(written: Mapping[str, Any], known: Sequence[str], where: str, problems: Problems) -> None:
-    """Report every unknown key, with the nearest known one."""
-    for key in written:
-        if key not in known:
-            problems.add(f'{where}: unknown key {str(key)[:50]!r}{nearest(str(key)[:50], known)}')
-
-
-def _read_shared(written: Mapping[str, Any], where: str, problems: Problems,
-                 ) -> tuple[Sequence[str], str | None, Sequence[str] | None]:
-    """Return destinations, platform and filters; nothing or None if the table does not have them."""
-    one = _read(_destination, written.get('destination'), f'{where}: destination', problems)
-    several = _read(_destinations, written.get('destinations'), f'{where}: destinations', problems)
-    if one and several:
-        problems.add(f'{where}: destination and destinations are both given: leave out one')
-    return (several or ((one,) if one else ()),
-            _read(_platform, written.get('platform'), f'{where}: platform', problems),
-            _read(_filters, written.get('filters'), f'{where}: filters', problems))
-
-
-def _read(read: Callable[[Any], T], value: object, where: str, problems: Problems) -> T | None:
-    """Return the result of `read` for a value, None if there is none, or it is malformed, which is reported."""
-    try:
-        return None if value is None else read(value)
-    except UsageError as error:
-        problems.add(f'{where}: {error}')
-        return None
-
-
-def _source(value: object, defaults: Defaults) -> str:
-    text = _text(value, 'a URI or a reference')
-    uri = source_uri(text)
-    given = parse_uri(uri).options
-    added = '&'.join(f'{quote(name)}={quote(option)}' for name, option in defaults.options.items() if name not in given)
-    return f'{uri}{"&" if "?" in uri else "?"}{added}' if added else uri
-
-
-def _destination(value: object) -> str:
-    text = _text(value, 'a URI')
-    parse_uri(text)
-    return text
-
-
-def _destinations(value: object) -> Sequence[str]:
-    if not isinstance(value, list) or not value:
-        raise UsageError("a list of URIs is expected, such as ['registry://a.example/app:v1', 'layout://mirror']")
-    return tuple(_destination(each) for each in value)
-
-
-def _platform(value: object) -> str:
-    text = _text(value, 'text such as linux/amd64')
-    PlatformChoice.parse(text)
-    return text
-
-
-def _filters(value: object) -> Sequence[str]:
-    if not isinstance(value, list):
-        raise UsageError("a list is expected, such as ['normalize-timestamps']")
-    texts = [_text(each, 'text such as normalize-timestamps:ts=0') for each in value]
-    for text in texts:
-        parse_filter(text)
-    return texts
-
-
-def _options(value: object) -> Mapping[str, str]:
-    if not isinstance(value, dict):
-        raise UsageError('a table of options of the sources is expected')
-    return {_text(name, 'text as name'): _option_text(each) for name, each in value.items()}
-
-
-def _option_text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not isinstance(value, str | int | float):
-        raise UsageError('text, a number, true or false is expected as value')
-    return str(value)
-
-
-def _text(value: object, expected: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise UsageError(f'{expected} is expected')
-    return value.strip()
-
+from occystrap_core.sources.toml_lines import Path, toml_lines
 
 _YAML = ('.yaml', '.yml')
 _YAML_CAP = 1 << 20
 """Most bytes of YAML, which is parsed a hundred times more slowly than TOML."""
+_VARIABLE = re.compile(r'\$\$\{|\$\{(?P<name>[^}]*)\}?')
+_NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
+_MOST = 100
+"""Files that a plan may include, with those that they include."""
 
 
-class _Shape(NamedTuple):
-    """The top level of a plan."""
+class Table(NamedTuple):
+    """The values of [defaults] or of an image that were read; `options` are those of the source's URI."""
 
-    defaults: Mapping[str, Any]
-    images: list[Any]
+    values: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, str] = MappingProxyType({})
+
+    def over(self, other: 'Table') -> 'Table':
+        """Return these values, with those of another table for what they lack."""
+        values = {**other.values, **self.values}
+        goes = ('destination', 'destinations')
+        if any(name in self.values for name in goes):
+            values = {name: value for name, value in values.items() if name not in goes or name in self.values}
+        return Table(values, {**other.options, **self.options})
 
 
 class Plan(ImageList):
@@ -145,54 +43,161 @@ class Plan(ImageList):
 
     def entries(self) -> Iterable[ListedImage]:
         """Return the images, in order; raises UsageError with all mistakes in the file."""
-        name = file_name(self.location.path)
-        document, problems = _read_document(self.location.path), Problems(name)
-        shape = _shape(document, problems)
-        defaults = read_defaults(shape.defaults, problems)
-        found = [_image(name, number, each, defaults, problems) for number, each in enumerate(shape.images, 1)]
-        problems.report()
+        read: list[str] = []
+        found = _PlanFile(self.location.path, read, (), Table()).images()
+        self.files = read
+        return found
+
+
+class _PlanFile:
+    """One file: the plan itself, or one that it includes."""
+
+    def __init__(self, path: str, read: list[str], within: Sequence[str], given: Table) -> None:
+        """`read` gets all files that are read; `within` are those that include this one, `given` their defaults."""
+        self._path, self._read, self._within, self._given = path, read, within, given
+        self._name = file_name(path)
+        self._problems = Problems(self._name)
+        self._read.append(path)
+        document, self._lines = _read_document(path)
+        self._document = self._expanded(document, ())
+
+    def images(self) -> list[ListedImage]:
+        """Return the images, in order, those of included files last; raises UsageError with all mistakes."""
+        document = self._document
+        self._refuse_unknown(document, TOP, (), 'the plan')
+        defaults, images, include = document.get('defaults') or {}, document.get('images'), document.get('include')
+        shared = self._table(defaults, SHARED, ('defaults',), 'defaults').over(self._given)
+        found: list[ListedImage | None] = []
+        if isinstance(images, list) and images:
+            found = [self._image(number, each, shared) for number, each in enumerate(images)]
+        elif images is not None or not include:
+            self._add(('images',), 'there are no images: a list of tables called images is expected, [[images]] in '
+                      'TOML')
+        found += self._included(include, shared)
+        self._problems.report()
         return [each for each in found if each]
 
+    def _add(self, path: Path, text: str) -> None:
+        """Add a mistake, with the line of what is at `path`, or of the nearest above."""
+        line = next((self._lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self._lines), 0)
+        self._problems.add(f'line {line}: {text}' if line else text)
 
-def _image(name: str, number: int, written: object, defaults: Defaults, problems: Problems) -> ListedImage | None:
-    where = f'image {number}'
-    if not isinstance(written, dict):
-        problems.add(f'{where}: a table with source, destination, platform, filters is expected')
-        return None
-    return read_image(written, defaults, where, name, problems)
+    def _refuse_unknown(self, written: Mapping[str, Any], known: Sequence[str], path: Path, where: str) -> None:
+        """Report every unknown key, with the nearest known one."""
+        for key in written:
+            if key not in known:
+                self._add((*path, key), f'{where}: unknown key {str(key)[:50]!r}{nearest(str(key)[:50], known)}')
+
+    def _table(self, written: object, keys: Mapping[str, Key], path: Path, where: str) -> Table:
+        """Return what a table says; mistakes are reported."""
+        if not isinstance(written, dict):
+            self._add(path, f'{where}: a table is expected')
+            return Table()
+        self._refuse_unknown(written, list(keys), path, where)
+        values: dict[str, Any] = {}
+        for name in [each for each in written if each in keys]:
+            try:
+                values[name] = keys[name].read(written[name])
+            except UsageError as error:
+                self._add((*path, name), f'{where}: {name}: {error}')
+        if 'destination' in written and 'destinations' in written:
+            self._add((*path, 'destinations'), f'{where}: destination and destinations are both given: leave out one')
+        options = {name: values.pop(name) for name in list(values) if keys[name].option}
+        return Table(values, {**values.pop('options', {}), **options})
+
+    def _image(self, number: int, written: object, defaults: Table) -> ListedImage | None:
+        """Return an image with the defaults filled in, None if it has no valid source."""
+        path, where = ('images', number), f'image {number + 1}'
+        table = self._table(written, {'source': SOURCE, **SHARED}, path, where)
+        if not isinstance(written, dict) or 'source' not in table.values:
+            if isinstance(written, dict) and 'source' not in written:
+                self._add(path, f'{where}: source: a URI or a reference is expected')
+            return None
+        source = self._source(table, defaults, path, where)
+        if source is None:
+            return None
+        values = table.over(defaults).values
+        one, line = values.get('destination'), self._lines.get(path)
+        place = f'line {line}, {where}' if line else where
+        return ListedImage(source, values.get('destinations') or ((one,) if one else ()), values.get('platform'),
+                           values.get('filters'), f'{self._name}, {place}')
+
+    def _source(self, table: Table, defaults: Table, path: Path, where: str) -> str | None:
+        """Return the URI of a source with its options, of which its own win over the defaults; None if malformed."""
+        try:
+            uri = source_uri(table.values['source'])
+            given = parse_uri(uri).options
+            if twice := sorted(given.keys() & table.options.keys()):
+                raise UsageError(f'{twice[0]} is in the URI and a key: leave out one')
+        except UsageError as error:
+            self._add((*path, 'source'), f'{where}: source: {error}')
+            return None
+        options = {name: each for name, each in table.over(defaults).options.items() if name not in given}
+        added = '&'.join(f'{quote(name)}={quote(option)}' for name, option in options.items())
+        return f'{uri}{"&" if "?" in uri else "?"}{added}' if added else uri
+
+    def _included(self, written: object, defaults: Table) -> list[ListedImage]:
+        """Return the images of included plans; relative paths are so to this file."""
+        if written is None:
+            return []
+        if not isinstance(written, list) or not written or not all(isinstance(each, str) and each for each in written):
+            self._add(('include',), "include: a list of files is expected, such as ['more.toml']")
+            return []
+        above = '' if self._path == '-' else os.path.dirname(self._path)
+        found: list[ListedImage] = []
+        for number, each in enumerate(written):
+            try:
+                found += self._include(os.path.join(above, each), defaults)
+            except UsageError as error:
+                self._add(('include', number), f'include: {error}')
+        return found
+
+    def _include(self, path: str, defaults: Table) -> list[ListedImage]:
+        chain = [*self._within, self._path]
+        if any(os.path.realpath(path) == os.path.realpath(each) for each in chain):
+            raise UsageError(f'{path} includes itself: {" → ".join([*chain, path])}')
+        if len(self._read) > _MOST:
+            raise UsageError(f'more than {_MOST} files are included')
+        return _PlanFile(path, self._read, chain, defaults).images()
+
+    def _expanded(self, value: Any, path: Path) -> Any:
+        """Return a value with `${NAME}` in its texts replaced by variables of the environment; `$${` is `${`."""
+        if isinstance(value, dict):
+            return {key: self._expanded(each, (*path, key)) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._expanded(each, (*path, number)) for number, each in enumerate(value)]
+        return _VARIABLE.sub(lambda found: self._variable(found, path), value) if isinstance(value, str) else value
+
+    def _variable(self, found: re.Match[str], path: Path) -> str:
+        name = found['name']
+        if name is None:
+            return '${'
+        if not _NAME.fullmatch(name) or not found[0].endswith('}'):
+            self._add(path, f'{found[0][:50]!r} is no variable: ${{NAME}} is expected, or $${{ for ${{ itself')
+        elif name not in os.environ:
+            self._add(path, f'the environment variable {name} is not set')
+        return os.environ.get(name, 'unset')
 
 
-def _shape(document: Mapping[str, Any], problems: Problems) -> _Shape:
-    unknown_keys(document, ('defaults', 'images'), 'the plan', problems)
-    defaults, images = document.get('defaults') or {}, document.get('images')
-    if not isinstance(defaults, dict):
-        problems.add('defaults: a table is expected')
-        defaults = {}
-    if not isinstance(images, list) or not images:
-        problems.add('there are no images: a list of tables called images is expected, [[images]] in TOML')
-        images = []
-    return _Shape(defaults, images)
-
-
-def _read_document(path: str) -> Mapping[str, Any]:
-    """Return the document; raises UsageError, with the line, for malformed TOML or YAML."""
-    yaml = path.lower().endswith(_YAML)
+def _read_document(path: str) -> tuple[dict[str, Any], Mapping[Path, int]]:
+    """Return the document, and the lines of what is in it; raises UsageError, with the line, for malformed text."""
     try:
-        document = _parse_yaml(path) if yaml else _parse_toml(path)
+        document, lines = _parse_yaml(path) if path.lower().endswith(_YAML) else _parse_toml(path)
     except RecursionError:
         raise UsageError(f'{file_name(path)}: values are nested too deep') from None
     if not isinstance(document, dict):
         raise UsageError(f'{file_name(path)}: a plan is expected, with images')
-    return document
+    return document, lines
 
 
-def _parse_toml(path: str) -> Any:
+def _parse_toml(path: str) -> tuple[Any, Mapping[Path, int]]:
+    text = read_text(path)
     try:
-        return tomllib.loads(read_text(path))
+        return tomllib.loads(text), toml_lines(text)
     except ValueError as error:  # TOMLDecodeError, and errors of int() and dates
         raise UsageError(f'{file_name(path)} is no TOML: {error}') from None
 
 
-def _parse_yaml(path: str) -> Any:
+def _parse_yaml(path: str) -> tuple[Any, Mapping[Path, int]]:
     from occystrap_core.sources.yaml_document import parse_yaml  # few plans are YAML, and its parser is slow to import
     return parse_yaml(read_text(path, _YAML_CAP), file_name(path))

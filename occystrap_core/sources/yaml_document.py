@@ -1,9 +1,11 @@
 """Plans in YAML: plain data, without tags that make objects, aliases that multiply, or repeated keys."""
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from occystrap_core.errors import UsageError
+from occystrap_core.sources.toml_lines import Path
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -25,10 +27,25 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def parse_yaml(text: str, name: str) -> Any:
-    """Return the document in `text`; raises UsageError, with `name` and line, if it is malformed."""
+def _lines(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the line at which each key, item and value begins."""
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from ((found, min(line, key.start_mark.line + 1) if found == (*path, key.value) else line)
+                        for found, line in _lines(value, (*path, key.value)))
+    elif isinstance(node, yaml.SequenceNode):
+        for number, each in enumerate(node.value):
+            yield from _lines(each, (*path, number))
+
+
+def parse_yaml(text: str, name: str) -> tuple[Any, Mapping[Path, int]]:
+    """Return the document in `text`, and the line of each value; raises UsageError, with `name` and line, if it is
+    malformed."""
     try:
-        return yaml.load(text, _PlainLoader)
+        loader = _PlainLoader(text)
+        node = loader.get_single_node()
+        return (loader.construct_document(node), dict(_lines(node, ()))) if node else (None, {})
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f', line {mark.line + 1}' if mark else ''

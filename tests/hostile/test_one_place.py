@@ -83,7 +83,8 @@ def test_an_image_that_is_listed_twice_is_copied_once(here: Path) -> None:
     (here / 'list').write_text('tar://a.tar\ntar://a.tar\n')
     result = run_here('process', 'list://list', 'layout://L')
     result.assert_code(0)
-    assert 'note: tar://a.tar is listed more than once, and copied once' in result.err and '1/1 verified' in result.err
+    assert 'note: list, line 2: tar://a.tar is listed before, list, line 1, and is dropped' in result.err
+    assert '1/1 verified' in result.err
 
 
 @pytest.mark.parametrize(('source', 'destination'), [

@@ -135,3 +135,34 @@ def test_a_list_is_pruned_by_its_own_receipts(source: Registry, tmp_path: Path, 
     run = occystrap('process', 'list://list?prune=true', 'layout://m', '--receipt', 'done', '--prune').assert_success()
     listed = (tmp_path / 'm/index.json').read_text()
     assert 'app:1.1' not in listed and 'app:1.2' in listed and 'app:1.3' in listed and ', 1 pruned' in run.err
+
+
+def test_the_worked_plan(source: Registry, target: Registry, tmp_path: Path, occystrap: CommandLine,
+                         monkeypatch: pytest.MonkeyPatch) -> None:
+    put_tiny_image(source, 'base/os', 'stable')
+    for tag in ('v1', 'v2', 'latest'):
+        put_tiny_image(source, 'tools/make', tag, files={'etc/version': tag.encode()})
+    monkeypatch.setenv('SOURCE', source.host)
+    monkeypatch.setenv('MIRROR', f'registry://{target.host}/worked')
+    monkeypatch.setenv('BACKUP', f'{tmp_path}/backup')
+    plan = Path(__file__).parents[3] / 'docs/mirror.toml'
+    text = plan.read_text().replace('newest = 5', 'newest = 1')
+    occystrap('process', f'plan://{plan}', '--receipt', 'done', '--prune').assert_success()
+    assert tags(target, 'worked/team/app') == ['1.2', '1.3'] and tags(target, 'worked/os') == ['stable']
+    assert tags(target, 'worked/tools/make') == ['v1', 'v2'] and (tmp_path / 'backup/index.json').exists()
+    (tmp_path / 'twice.toml').write_text(text.replace("keep = ['team/app:1.2*']", ''))
+    (tmp_path / 'all.toml').write_text("include = ['twice.toml', './twice.toml']\n")
+    run = occystrap('process', 'plan://all.toml', '--receipt', 'done', '--prune').assert_success()
+    assert tags(target, 'worked/team/app') == ['1.3'] and run.err.count('is listed before') == 3
+    assert 'twice.toml, line 10, image 1: registry://' in run.err
+
+
+def test_an_image_without_a_tag_is_never_a_list_of_referrers(source: Registry, tmp_path: Path,
+                                                             occystrap: CommandLine) -> None:
+    digest = put_tiny_image(source, 'lone')['digest']
+    named = f'registry://{source.host}/lone@{digest}'
+    run = occystrap('process', named, f'registry://{source.host}/x:{{tag}}').assert_code(2)
+    assert 'has no tag to fill in; use @{digest}, or a tag of your own such as :digest-{hex}' in run.err
+    run = occystrap('process', named, f'registry://{source.host}/x:sha256-{{hex}}').assert_code(2)
+    assert 'sha256-… is the tag under which registries list referrers' in run.err
+    occystrap('process', named, f'registry://{source.host}/x:digest-{{hex}}').assert_success()

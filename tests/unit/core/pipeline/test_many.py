@@ -59,7 +59,7 @@ def test_a_digest_is_no_tag() -> None:
     """A tag sha256-HEX would be that of the image's referrers."""
     reference = Reference('app', '', Digest.of(b'x'))
     assert filled_in(Location('memory', '{repository}@{digest}', {}, {}), reference).path == f'app@{Digest.of(b"x")}'
-    with pytest.raises(UsageError, match='has no tag to fill in; use @{digest}$'):
+    with pytest.raises(UsageError, match='has no tag to fill in; use @{digest}, or a tag'):
         filled_in(Location('memory', '{tag}', {}, {}), reference)
 
 

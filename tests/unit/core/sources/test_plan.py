@@ -42,12 +42,13 @@ images:
 
 @pytest.mark.parametrize(('name', 'text'), [('mirror.toml', TOML), ('mirror.yaml', YAML), ('mirror.YML', YAML)])
 def test_a_plan(name: str, text: str, tmp_path: Path) -> None:
+    lines = (8, 11) if name.endswith('toml') else (10, 11)
     assert entries_in(tmp_path, name, text) == [
         ListedImage('registry://registry.example/app:v1?insecure=true&username=a%26b',
                     ('registry://mirror.example/{repository}:{tag}',), 'linux/amd64', ['normalize-timestamps:ts=0'],
-                    f'{tmp_path}/{name}, image 1'),
+                    f'{tmp_path}/{name}, line {lines[0]}, image 1'),
         ListedImage('registry://registry.example/tool:v2?insecure=false&username=a%26b', ('tar://tool.tar',),
-                    'linux/arm64,linux/amd64', [], f'{tmp_path}/{name}, image 2')]
+                    'linux/arm64,linux/amd64', [], f'{tmp_path}/{name}, line {lines[1]}, image 2')]
 
 
 def test_what_a_plan_leaves_open_is_for_the_command_line(tmp_path: Path) -> None:
