@@ -6,6 +6,7 @@ for the first lines.
 """
 import base64
 import binascii
+import os
 import re
 from collections.abc import Mapping
 from typing import NamedTuple, Self
@@ -15,6 +16,11 @@ from occystrap_core import InvalidImage
 _NONE: Mapping[bytes, bytes] = {}
 _ODD = re.compile(rb'[^A-Za-z0-9/._+,:@%~^-]')
 _ESCAPED = re.compile(rb'\\([0-3][0-7]{2})')
+_LINE = re.compile(
+    rb'\.(?:/([^ ]+))? type=([a-z]+)(?: link=([^ \n]*))?(?: device=native,([0-9]+),([0-9]+))?(?: mode=([0-7]+))?'
+    rb'(?: uid=([0-9]+) gid=([0-9]+))?(?: time=(-?[0-9]+)\.([0-9]{9}))?((?: xattr\.[^ \n]+)*)(?: size=([0-9]+))?'
+    rb'(?: sha256digest=([0-9a-f]+))?(?: nlink=([0-9]+) inode=([0-9]+))?\n?')
+"""A line with all keywords, in the order in which they are written: one match is faster than a search for each."""
 
 
 def escaped(name: bytes) -> bytes:
@@ -60,37 +66,25 @@ class Line(NamedTuple):
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """Parse a line that `line` made; raises InvalidImage if it is malformed."""
-        try:
-            path, *words = raw.split()
-            pairs = dict([word.partition(b'=')[::2] for word in words])
-            return cls(
-                unescaped(path.removeprefix(b'.').removeprefix(b'/')), pairs[b'type'].decode(),
-                _number(pairs, b'mode', 8), _number(pairs, b'uid'), _number(pairs, b'gid'), _number(pairs, b'size'),
-                _time(pairs), pairs.get(b'sha256digest', b'').decode(), unescaped(pairs.get(b'link', b'')),
-                _device(pairs), int(pairs.get(b'nlink', b'1')), pairs.get(b'inode', b'').decode(),
-                _xattrs(pairs) if b' xattr.' in raw else _NONE)
-        except (KeyError, ValueError, binascii.Error) as error:
-            raise InvalidImage(f'the list of files has a malformed line: {error}') from None
+        found = _LINE.fullmatch(raw)
+        if not found:
+            raise InvalidImage(f'the list of files has a malformed line: {os.fsdecode(raw[:100])!r}')
+        path, kind, target, major, minor, mode, uid, gid, seconds, fraction, xattrs, size, digest, names, inode = (
+            found.groups())
+        return cls(
+            unescaped(path or b''), kind.decode(), int(mode, 8) if mode else None, _number(uid), _number(gid),
+            _number(size), int(seconds) * 10 ** 9 + int(fraction) if seconds else None, (digest or b'').decode(),
+            unescaped(target or b''), (int(major), int(minor)) if major else None, int(names or b'1'),
+            (inode or b'').decode(), _xattrs(xattrs) if xattrs else _NONE)
 
 
-def _xattrs(pairs: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
-    return {unescaped(key.removeprefix(b'xattr.')): base64.b64decode(value, validate=True)
-            for key, value in pairs.items() if key.startswith(b'xattr.')}
+def _xattrs(words: bytes) -> Mapping[bytes, bytes]:
+    try:
+        pairs = [word.removeprefix(b'xattr.').partition(b'=') for word in words.split()]
+        return {unescaped(name): base64.b64decode(value, validate=True) for name, _, value in pairs}
+    except binascii.Error as error:
+        raise InvalidImage(f'the list of files has a malformed line: {error}') from None
 
 
-def _number(pairs: Mapping[bytes, bytes], key: bytes, base: int = 10) -> int | None:
-    return int(pairs[key], base) if key in pairs else None
-
-
-def _time(pairs: Mapping[bytes, bytes]) -> int | None:
-    if b'time' not in pairs:
-        return None
-    seconds, _, fraction = pairs[b'time'].partition(b'.')
-    return int(seconds) * 10 ** 9 + int(fraction)
-
-
-def _device(pairs: Mapping[bytes, bytes]) -> tuple[int, int] | None:
-    if b'device' not in pairs:
-        return None
-    _, major, minor = pairs[b'device'].split(b',')
-    return int(major), int(minor)
+def _number(digits: bytes | None) -> int | None:
+    return None if digits is None else int(digits)

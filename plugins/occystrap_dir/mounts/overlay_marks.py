@@ -126,7 +126,7 @@ class OverlayMarks:
         os.utime(name, ns=(0, 0), dir_fd=directory, follow_symlinks=False)
         owner = b' uid=%d gid=%d' % (os.geteuid(), os.getegid()) if self._tree.setter.is_root else b''
         self._tree.record.put(
-            path, self._tree.layer, b'type=char mode=0000%s time=0.000000000 device=native,0,0' % owner)
+            path, self._tree.layer, b'type=char device=native,0,0 mode=0000%s time=0.000000000' % owner)
 
     def _make_opaque(self, path: bytes) -> None:
         if path in self._opaque_directories:

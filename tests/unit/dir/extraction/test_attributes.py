@@ -128,8 +128,8 @@ def test_a_directory_stays_readable_for_an_ordinary_user(tmp_path: Path) -> None
 
 
 def test_a_line_has_all_keywords_that_were_written() -> None:
-    keywords = (b'type=char mode=0640 uid=1 gid=2 time=-1.000000005 device=native,10,229 nlink=2 inode=7'
-                + xattr_keywords({b'user.b c': b'\0', b'user.a': b'x'}))
+    keywords = (b'type=char device=native,10,229 mode=0640 uid=1 gid=2 time=-1.000000005%s nlink=2 inode=7'
+                % xattr_keywords({b'user.b c': b'\0', b'user.a': b'x'}))
     found = Line.parse(line(b'dev/a b\\\n', keywords))
     assert found == Line(b'dev/a b\\\n', 'char', 0o640, 1, 2, None, -10 ** 9 + 5, '', b'', (10, 229), 2, '7',
                          {b'user.a': b'x', b'user.b c': b'\0'})
@@ -137,7 +137,8 @@ def test_a_line_has_all_keywords_that_were_written() -> None:
 
 
 @pytest.mark.parametrize('raw', [b'./a mode=0640\n', b'./a type=file mode=8\n', b'./a type=file xattr.user.a=*\n',
-                                 b'./a type=char device=1,2\n', b'./a type=file time=1\n', b'\n'])
+                                 b'./a type=char device=1,2\n', b'./a type=file time=1\n', b'\n',
+                                 b'./a type=file mode=0640 mode=0600\n', b'./a type=file mode=0640 optional\n'])
 def test_a_malformed_line_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidImage, match='malformed line'):
         Line.parse(raw)
