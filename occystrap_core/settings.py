@@ -133,7 +133,7 @@ def _temporary_directory() -> str:
     return tempfile.gettempdir()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Settings:
     """Settings of a run.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r'[a-z][a-z0-9+.-]*')
 _USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)', re.DOTALL)  # a password may hold @ and /, a digest has an @ of its own
-_LOGIN = re.compile(r'^[^/:?]*:(?!\d+[/?]).*@(?!sha\d+:)|^[^/:?]*@(?!sha\d+:)(?=[^/]*[.:])', re.DOTALL)
+_LOGIN = r'(?s)^[^/:?]*:(?!\d+[/?]).*@(?!sha\d+:)|^[^/:?]*@(?!sha\d+:)(?=[^/]*[.:])'
 """The same in what may be malformed: a password may hold ? and # as well; digits before a slash are a port."""
 
 
@@ -53,7 +53,7 @@ def parse_uri(text: str) -> WrittenUri:
 def redact(uri: str) -> str:
     """Return `uri` without the credentials before an @ and without option values, for messages."""
     scheme, separator, rest = uri.partition('//') if '//' in uri else ('', '', uri)
-    head, query, options = _LOGIN.sub('…@', rest).partition('?')
+    head, query, options = re.sub(_LOGIN, '…@', rest).partition('?')
     shown = re.sub(r'=.*', '=…', options, flags=re.DOTALL)
     return f'{scheme}{separator}{_USER.sub("…@", head)}{query}{shown}'
 

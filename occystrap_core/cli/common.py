@@ -1,6 +1,5 @@
 """What all commands share: plugins loaded once, options before and after the command's name, settings, output."""
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
@@ -28,20 +27,19 @@ def load_plugins(context: click.Context, warn: bool = True) -> Plugins:
 F = TypeVar('F', bound=Callable[..., Any])
 
 
-@dataclass(eq=False, repr=False)
 class Common:
     """The options that every command takes."""
 
-    debug: bool = False
-    quiet: bool = False
-    format: str = 'text'
-    command: str = ''
-    """The command's name, once it is known."""
-    plugins: Plugins | None = None
-    """Those of this invocation, once loaded."""
-    ending: Sequence[str] = ()
-    """The lines that follow the error that ended a run: how to resume, and the summary."""
-    _given: set[str] = field(default_factory=set)
+    def __init__(self, debug: bool = False) -> None:
+        self.debug, self.quiet = debug, False
+        self.format = 'text'
+        self.command = ''
+        """The command's name, once it is known."""
+        self.plugins: Plugins | None = None
+        """Those of this invocation, once loaded."""
+        self.ending: Sequence[str] = ()
+        """The lines that follow the error that ended a run: how to resume, and the summary."""
+        self._given: set[str] = set()
 
     def take(self, name: str, value: object, given: bool) -> None:
         """Keep an option's value; a given value takes precedence over a default."""

@@ -12,7 +12,7 @@ AMBIGUOUS = 'document-ambiguous'
 
 _FREE = frozenset(('annotations', 'exposedports', 'labels', 'layersources', 'volumes'))
 """Fields whose values are objects with arbitrary, case-sensitive names."""
-_SURROGATE = re.compile('[\ud800-\udfff]')
+_SURROGATE = '[\ud800-\udfff]'
 
 
 def fold(name: str) -> str:
@@ -22,7 +22,7 @@ def fold(name: str) -> str:
 
 def decoded(name: str) -> str:
     """Return a name as Go decodes it: every half of a surrogate pair becomes the same character."""
-    return name if name.isascii() else _SURROGATE.sub('\ufffd', name)
+    return name if name.isascii() else re.sub(_SURROGATE, '\ufffd', name)
 
 
 def _folded(letter: str) -> str:

@@ -19,11 +19,11 @@ MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 
-_GENERIC = re.compile(r'(?!.*/(vnd|prs|x)\.).*', re.DOTALL)
+_GENERIC = r'(?s:(?!.*/(vnd|prs|x)\.).*)'
 """Types that belong to no program (RFC 6838, 3.1), such as application/octet-stream and text/html, and none at all."""
-_LIKE_A_CONFIG = re.compile(r'application/vnd\.(oci\.image(\.serialization)?\.config|docker\.container\.image)'
-                            r'(\.v[0-9.]+)?([+.]json)?')
-_LIKE_A_LAYER = re.compile(
+_LIKE_A_CONFIG = (r'application/vnd\.(oci\.image(\.serialization)?\.config|docker\.container\.image)'
+                  r'(\.v[0-9.]+)?([+.]json)?')
+_LIKE_A_LAYER = (
     r'|(application|binary)/(octet-stream|(x-)?(g?tar|tgz|gzip|zstd|compress(ed)?)'
     r'([-+.](g?tar|gz(ip)?|zstd?|compressed))?)'
     r'|application/vnd\.(oci\.image\.(serialization\.)?|docker\.(container\.)?image\.)(layer|rootfs)[a-z0-9.]*'
@@ -67,17 +67,17 @@ def is_layer(media_type: str) -> bool:
 
 def may_be_layer(media_type: str) -> bool:
     """Return whether a layer of a container image may be listed with this type, if only by mistake."""
-    return media_type in _LAYERS or bool(_LIKE_A_LAYER.fullmatch(essence(media_type)))
+    return media_type in _LAYERS or bool(re.fullmatch(_LIKE_A_LAYER, essence(media_type)))
 
 
 def may_be_config(media_type: str) -> bool:
     """Return whether the config of a container image may be listed with this type, if only by mistake."""
-    return media_type in CONFIGS or is_generic(media_type) or bool(_LIKE_A_CONFIG.fullmatch(essence(media_type)))
+    return media_type in CONFIGS or is_generic(media_type) or bool(re.fullmatch(_LIKE_A_CONFIG, essence(media_type)))
 
 
 def is_generic(media_type: str) -> bool:
     """Return whether a media type says nothing about what it is the type of: none, or one of no program's own."""
-    return bool(_GENERIC.fullmatch(essence(media_type)))
+    return bool(re.fullmatch(_GENERIC, essence(media_type)))
 
 
 def layer_compression(media_type: str) -> Compression | None:

@@ -13,7 +13,7 @@ T = TypeVar('T')
 UNTAGGED = Reference('untagged')
 """The reference of an image without a name."""
 
-_DIGEST = re.compile(r'(?:sha(?:256|512):)?([0-9a-f]{12,128})')
+_DIGEST = r'(?:sha(?:256|512):)?([0-9a-f]{12,128})'
 _DEFAULT_HOSTS = ('docker.io', 'index.docker.io', 'localhost')
 """Hosts that users leave out: docker's default, and podman's for images it built."""
 
@@ -121,7 +121,7 @@ def _named(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Refere
 
 
 def _of_digest(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:
-    digest = _DIGEST.fullmatch(name)
+    digest = re.fullmatch(_DIGEST, name)
     return [(offer, offer.reference) for offer in offers if digest and offer.hex.startswith(digest[1])]
 
 

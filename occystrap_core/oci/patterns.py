@@ -8,15 +8,15 @@ from occystrap_core.oci.reference import Reference, split_tag
 
 _MARKS = re.compile(r'[*?\[\]]')
 _LONGEST = 255
-_REPOSITORY = re.compile(r'(?:[a-z0-9.-]+:[0-9]+/)?[a-z0-9._/*?\[\]!^-]+')
+_REPOSITORY = r'(?:[a-z0-9.-]+:[0-9]+/)?[a-z0-9._/*?\[\]!^-]+'
 _SHOWN = 5
 _COMPARED = 5000
 """Most names that are sorted by likeness, which takes 50 µs each."""
 STAR = '*'
-_TAG = re.compile(r'[A-Za-z0-9_.*?\[\]!^-]+')
-_EXCLUDED = re.compile(r'[A-Za-z0-9._/:*?\[\]!^-]+')
-_PART = re.compile(r'(?P<deep>(?<![^/])\*\*/)|(?P<all>\*\*+)|(?P<star>\*)|(?P<one>\?)|\[(?P<set>[!^]?\]?[^\]]*)\]|'
-                   r'(?P<text>.)')
+_TAG = r'[A-Za-z0-9_.*?\[\]!^-]+'
+_EXCLUDED = r'[A-Za-z0-9._/:*?\[\]!^-]+'
+_PART = (r'(?P<deep>(?<![^/])\*\*/)|(?P<all>\*\*+)|(?P<star>\*)|(?P<one>\?)|\[(?P<set>[!^]?\]?[^\]]*)\]|'
+         r'(?P<text>.)')
 
 
 def has_glob(text: str) -> bool:
@@ -36,7 +36,7 @@ def split_pattern(text: str) -> tuple[str, str] | None:
     if '@' in text:
         raise UsageError(f'{text!r} has a pattern beside a digest, which names one image')
     for what, part, allowed in (('repository', repository, _REPOSITORY), ('tag', tag if colon else '*', _TAG)):
-        if not allowed.fullmatch(part) or len(part) > _LONGEST:
+        if not re.fullmatch(allowed, part) or len(part) > _LONGEST:
             raise UsageError(f'{text!r} has a malformed {what} {part!r}: no name can match it')
         compile_pattern(part)
     return repository, tag
@@ -50,7 +50,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """
     runs: list[list[str]] = [[]]
     wide: list[str] = []
-    for found in _PART.finditer(pattern):
+    for found in re.finditer(_PART, pattern):
         if found.lastgroup in ('deep', 'all'):
             wide.append(found.lastgroup)
             runs.append([])
@@ -125,7 +125,7 @@ class Excluded:
 
 
 def _excluding(pattern: str) -> re.Pattern[str]:
-    if not _EXCLUDED.fullmatch(pattern):
+    if not re.fullmatch(_EXCLUDED, pattern):
         raise UsageError(f'exclude: {pattern!r} can match no repository and no tag')
     return compile_pattern(f'**{pattern}' if pattern.startswith(':') else pattern)
 

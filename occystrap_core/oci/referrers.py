@@ -15,7 +15,7 @@ COSIGN_SUFFIXES = ('.sig', '.att', '.sbom')
 
 
 _LONGEST = 64
-_REFERRER_TAG = re.compile(r'(?:.*:)?sha(?:256|512)-[0-9a-f]{64}(\.[a-z]+)?')
+_REFERRER_TAG = r'(?:.*:)?sha(?:256|512)-[0-9a-f]{64}(\.[a-z]+)?'
 
 
 def referrers_tag(subject: Digest) -> str:
@@ -29,7 +29,7 @@ def referrers_tag(subject: Digest) -> str:
 def is_referrer_tag(*names: str) -> bool:
     """Return whether there are names and all of them are tags that belong to a digest: lists of referrers, cosign's
     signatures."""
-    return bool(names) and all(map(_REFERRER_TAG.fullmatch, names))
+    return bool(names) and all(re.fullmatch(_REFERRER_TAG, name) for name in names)
 
 
 def subject_of(document: Manifest | Index) -> Digest | None:

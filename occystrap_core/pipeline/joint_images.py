@@ -2,7 +2,6 @@
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from occystrap_core.api.image_output import ImageOutput
@@ -23,15 +22,15 @@ class CopiedImage(NamedTuple):
     copied: Callable[[], object]
 
 
-@dataclass(eq=False)
 class _Group(Generic[T]):
     """The tasks of one file; `left` of them have not ended."""
 
-    tasks: list[ImageTask] = field(default_factory=list)
-    left: int = 0
-    copied: list[CopiedImage] = field(default_factory=list)
-    there: dict[int, T] | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self) -> None:
+        self.tasks: list[ImageTask] = []
+        self.left = 0
+        self.copied: list[CopiedImage] = []
+        self.there: dict[int, T] | None = None
+        self.lock = threading.Lock()
 
 
 class JointImages(Generic[T]):

@@ -17,7 +17,7 @@ from occystrap_core.verification.receipt import Receipt
 
 _CAP = 1 << 30
 _NAME_CAP = 200
-_ABANDONED = re.compile(r'[0-9a-f]{16}\.partial')
+_ABANDONED = r'[0-9a-f]{16}\.partial'
 _BEGINNING = b'{"receipt": '
 
 
@@ -187,7 +187,7 @@ class ReceiptFile:
         """Remove temporary files of a killed process; the caller holds the lock."""
         above, prefix = self._partial()
         for name in os.listdir(above):
-            if name.startswith(prefix) and _ABANDONED.fullmatch(name.removeprefix(prefix)):
+            if name.startswith(prefix) and re.fullmatch(_ABANDONED, name.removeprefix(prefix)):
                 os.unlink(os.path.join(above, name))
 
     def _unwritable(self, error: OSError) -> OutputError:

@@ -1,15 +1,13 @@
 """Reading images from a registry."""
 import threading
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Sequence
 
 from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place, Settings,
 )
-from occystrap_core.oci import Digest, Excluded, Reference, has_glob
+from occystrap_core.oci import Descriptor, Digest, Excluded, Index, Manifest, Reference, has_glob
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import get_manifest, present_digest
-from occystrap_registry.distribution.referrers import referring_to
 from occystrap_registry.distribution.repository import RepositoryStore
 from occystrap_registry.distribution.selection import matching
 from occystrap_registry.transport.address import parse_address
@@ -81,7 +79,11 @@ class RegistryInput(ImageInput):
     def _open(self, reference: Reference) -> Image | ImageIndex:
         found = get_manifest(self._client, reference.digest or reference.tag)
         reader = IndexReader(RepositoryStore(self._client), reference, self.settings)
-        return reader.select(found, self._platforms, partial(referring_to, self._client) if self._referrers else None)
+        return reader.select(found, self._platforms, self._find_referrers if self._referrers else None)
+
+    def _find_referrers(self, subject: Digest) -> tuple[Sequence[Descriptor], Sequence[tuple[str, Manifest | Index]]]:
+        from occystrap_registry.distribution.referrers import referring_to  # late, as few copies need it
+        return referring_to(self._client, subject)
 
 
 def _named(error: InvalidImage | ImageNotFound, reference: Reference) -> InvalidImage | ImageNotFound:

@@ -1,15 +1,16 @@
 """Authorization of requests: Basic, or Bearer tokens that are fetched once per scope and run, and renewed in time."""
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from occystrap_core import AccessDenied, ServiceError, Settings
-from occystrap_registry.auth.challenges import parse_challenges
 from occystrap_registry.auth.grants import ANY, Grant, Grants, TokenSource
-from occystrap_registry.auth.tokens import Ask, fetch_token, has_good_realm
-from occystrap_registry.credentials.credential_search import find_login
 from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.http_library import httpx
+
+if TYPE_CHECKING:
+    from occystrap_registry.auth.tokens import Ask
 
 _SHORT = 4
 _YOUNG = 5.0
@@ -21,7 +22,7 @@ _PAUSE = 30.0
 class Authentication:
     """The Authorization headers for one registry, by scope."""
 
-    def __init__(self, address: Address, ask: Ask, settings: Settings) -> None:
+    def __init__(self, address: Address, ask: 'Ask', settings: Settings) -> None:
         self._address, self._ask, self._settings = address, ask, settings
         key = 'registry tokens', address.host, address.insecure, address.is_redirected
         self._grants = settings.shared.get(key, Grants)
@@ -50,6 +51,8 @@ class Authentication:
         scope is a placeholder at some registries. Of several threads only the first requests a token. Raises
         AccessDenied when no challenge can be answered.
         """
+        from occystrap_registry.auth.challenges import parse_challenges  # late: many registries ask for nothing
+        from occystrap_registry.auth.tokens import has_good_realm
         login = self._login()
         with self._grants.alone(login, scope):
             if self._held(login, scope) not in (None, refused):
@@ -105,6 +108,7 @@ class Authentication:
     def _login(self) -> Login | None:
         if self._address.is_redirected:
             return None
+        from occystrap_registry.credentials.credential_search import find_login  # late, as only those who ask need it
         given = self._address.credentials
         repository = self._address.reference.repository
         return Login(*given) if given else find_login(self._address.host, repository, self._settings)
@@ -131,6 +135,7 @@ class Authentication:
         return self._held(login, scope)
 
     def _get_token(self, login: Login | None, scope: str, source: TokenSource) -> None:
+        from occystrap_registry.auth.tokens import fetch_token
         token = fetch_token(self._ask, source.challenge, scope, source.registry, login, self.advice)
         grant = Grant(f'Bearer {token.text}', time.monotonic() + token.lifetime, time.time())
         self._grants.keep(login, scope, grant, source)

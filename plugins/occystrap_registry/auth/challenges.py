@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PART = re.compile(rf'\s*(?:(?P<name>{_TOKEN})\s*=(?!=*\s*(?:,|$))\s*'
-                   r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|(?P<plain>[^\s,;"]*))'
-                   rf'|(?P<scheme>{_TOKEN})(?=\s|,|$)|(?P<token68>[A-Za-z0-9._~+/-]+=*)(?=\s|,|$)|[,;])')
+_PART = (rf'\s*(?:(?P<name>{_TOKEN})\s*=(?!=*\s*(?:,|$))\s*'
+         r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|(?P<plain>[^\s,;"]*))'
+         rf'|(?P<scheme>{_TOKEN})(?=\s|,|$)|(?P<token68>[A-Za-z0-9._~+/-]+=*)(?=\s|,|$)|[,;])')
 
 
 class Challenge(NamedTuple):
@@ -21,10 +21,10 @@ class Challenge(NamedTuple):
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     """Return the challenges of all WWW-Authenticate headers; a malformed part ends the parsing of its header."""
-    challenges: list[Challenge] = []
+    challenges, part = list[Challenge](), re.compile(_PART)
     for header in headers:
         position = 0
-        while found := _PART.match(header, position):
+        while found := part.match(header, position):
             if found.end() == position:
                 break
             position = found.end()

@@ -11,7 +11,7 @@ from occystrap_registry.credentials.logins import Login
 if TYPE_CHECKING:
     import subprocess
 
-_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]*')
+_NAME = r'[A-Za-z0-9_][A-Za-z0-9_.+-]*'
 _UNKNOWN = 'credentials not found'
 _IDENTITY = '<token>'
 """The user name that marks the secret of a helper as an identity token."""
@@ -53,7 +53,7 @@ def erase_with_helper(name: str, server: str, seconds: float) -> None:
 
 
 def _run(name: str, action: str, text: str, seconds: float) -> 'subprocess.CompletedProcess[bytes]':
-    if not _NAME.fullmatch(name) or '..' in name:
+    if not re.fullmatch(_NAME, name) or '..' in name:
         raise UsageError('what credsStore or credHelpers names is not the name of a credential helper: give one such '
                          'as pass or ecr-login')
     import subprocess  # late, as few runs ask a helper

@@ -1,5 +1,4 @@
 """Requests to one registry, with authorization, retries, and errors that say what to do."""
-import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, quote
 
@@ -19,7 +18,7 @@ from occystrap_registry.transport.retries import Attempts, RedirectedNowhere, as
 _PING = '/v2/'
 _STALE = (400, 401, 403, 404, 410)
 """Answers of storages to a signed URL that is not valid, or for a blob that is not there yet."""
-_STORED = re.compile('/(?:blobs|manifests)/')
+_STORED = ('/blobs/', '/manifests/')
 """What registries redirect to a storage; other requests they redirect to web sites."""
 _RUN_OUT = (400, 403)
 """Answers of some registries to a token that has run out: ECR Public's, and GitHub's."""
@@ -97,7 +96,7 @@ class RegistryClient:
         while True:
             sent = self.authentication.header(scope)
             answer = self._send(method, url, headers, body, sent)
-            if method == 'GET' and not is_fresh and _STORED.search(target) and self._is_stale(answer):
+            if method == 'GET' and not is_fresh and any(each in target for each in _STORED) and self._is_stale(answer):
                 answer.close()
                 is_fresh = True
                 self.settings.requests.count(retries=1)

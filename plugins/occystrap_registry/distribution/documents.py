@@ -9,7 +9,6 @@ from occystrap_core.oci import (
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.reported_digest import reported_digest
 from occystrap_registry.distribution.settle_time import NAMED, SettleTime
-from occystrap_registry.distribution.pages import BAD_SIZE
 from occystrap_registry.transport.answers import Reply
 
 ACCEPT = ', '.join((*media_types.MANIFESTS, *media_types.INDEXES))
@@ -119,6 +118,7 @@ def _not_found(client: RegistryClient, tag_or_digest: str | Digest) -> str:
 
 def _tags(client: RegistryClient) -> list[str] | None:
     """Return the first tags of the repository, None when it does not exist; raises ServiceError, ValueError."""
+    from occystrap_registry.distribution.pages import BAD_SIZE  # late, as only errors need it
     address = client.address
     target = f'/v2/{address.reference.repository}/tags/list'
     reply = client.fetch('GET', f'{target}?n={_TAGS}', address.pull_scope)

@@ -11,7 +11,7 @@ _VERSION = 'docker-distribution-api-version'
 _CODES = {'BLOB_UNKNOWN', 'MANIFEST_BLOB_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST_UNKNOWN', 'NAME_INVALID',
           'NAME_UNKNOWN'}
 """Codes that tell of images (distribution-spec, Error codes); any service may have the others."""
-_XML_MESSAGE = re.compile(rb'<Error>.{0,400}?<Message>([^<]{1,400})', re.DOTALL)
+_XML_MESSAGE = rb'(?s)<Error>.{0,400}?<Message>([^<]{1,400})'
 
 
 def is_base(reply: Reply) -> bool:
@@ -41,7 +41,7 @@ def _errors(reply: Reply) -> list[Mapping[str, object]]:
 def error_text(reply: Reply) -> str:
     """Return the message in the OCI error JSON, or in XML that a storage answers, shortened, in one line."""
     text = '; '.join(_text_of(each) for each in _errors(reply))
-    if not text and (said := _XML_MESSAGE.search(reply.body)):
+    if not text and (said := re.search(_XML_MESSAGE, reply.body)):
         text = said[1].decode(errors='replace')
     return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_MESSAGE]
 

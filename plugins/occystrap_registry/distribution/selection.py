@@ -1,7 +1,6 @@
 """Matching images with a pattern: the repositories of the catalog, and the tags of each."""
 from occystrap_core import ImageNotFound
 from occystrap_core.oci import Excluded, Reference, compile_pattern, has_glob, nearest_names, sort_references
-from occystrap_registry.distribution.catalog import list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 
 _OF_EACH = 5
@@ -33,6 +32,7 @@ def matching(client: RegistryClient, requested: Reference, excluded: Excluded) -
 def _repositories(client: RegistryClient, requested: Reference, excluded: Excluded) -> list[str]:
     if not has_glob(requested.repository):
         return [requested.repository]
+    from occystrap_registry.distribution.catalog import list_repositories  # late, as only patterns need it
     pattern = compile_pattern(requested.repository)
     catalog = list(list_repositories(client))
     found = [name for name in catalog if pattern.fullmatch(name) and not excluded.has_repository(name)]
@@ -44,6 +44,7 @@ def _repositories(client: RegistryClient, requested: Reference, excluded: Exclud
 
 def _tags(client: RegistryClient, repository: str, named: bool) -> list[str]:
     """Return a repository's tags; none if it does not exist and only a catalog, not the user, `named` it."""
+    from occystrap_registry.distribution.catalog import list_tags
     try:
         return list(list_tags(client, repository))
     except ImageNotFound:

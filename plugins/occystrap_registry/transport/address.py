@@ -12,7 +12,7 @@ from occystrap_registry.transport.http_library import httpx
 _HUB = ('docker.io', 'index.docker.io')
 _HUB_API = 'registry-1.docker.io'
 _LONGEST_LABEL = 63  # RFC 1035, 2.3.4
-_DIGEST = re.compile(r'sha\d+:[^/]*|[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Fa-f]{32,}')
+_DIGEST = r'sha\d+:[^/]*|[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Fa-f]{32,}'
 
 
 class Address(NamedTuple):
@@ -118,7 +118,7 @@ def _pattern(named: str) -> Reference | None:
 def split_userinfo(path: str) -> tuple[str, str]:
     """Return what is before the @ of `user:password@host/…`, and the rest; a digest has its own @."""
     head, at, tail = path.rpartition('@')
-    if not (at and _DIGEST.fullmatch(tail)):
+    if not (at and re.fullmatch(_DIGEST, tail)):
         return head, tail
     userinfo, _, named = head.rpartition('@')
     return userinfo, f'{named}@{tail}'

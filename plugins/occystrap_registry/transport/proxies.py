@@ -18,9 +18,9 @@ from occystrap_registry.transport.http_library import httpx
 _SOCKS = ('socks5', 'socks5h')
 """With either, the proxy finds the host, as Go has it."""
 _PORTS = {'http': 80, 'https': 443, **dict.fromkeys(_SOCKS, 1080)}
-_PROXY = re.compile(r'(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?'
-                    r'(?:(?P<user>[^@/?#:\s]*)(?::(?P<password>[^@/?#\s]*))?@)?'
-                    r'(?P<host>\[[0-9A-Fa-f:.]+\]|[^][:@/?#\s]+)(?::(?P<port>[0-9]{1,5}))?/?')
+_PROXY = (r'(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?'
+          r'(?:(?P<user>[^@/?#:\s]*)(?::(?P<password>[^@/?#\s]*))?@)?'
+          r'(?P<host>\[[0-9A-Fa-f:.]+\]|[^][:@/?#\s]+)(?::(?P<port>[0-9]{1,5}))?/?')
 _Range: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -97,7 +97,7 @@ def _variable(*names: str) -> tuple[str, str]:
 
 
 def _parse(variable: str, value: str) -> Proxy:
-    found = _PROXY.fullmatch(value)
+    found = re.fullmatch(_PROXY, value)
     scheme = (found['scheme'] or 'http').lower() if found else ''
     if not found or int(found['port'] or 0) > 65535:
         raise UsageError(f'{variable} is not the URL of a proxy, as http://USER:PASSWORD@HOST:PORT: write special '

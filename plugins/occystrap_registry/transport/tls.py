@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from occystrap_core import Settings, UsageError
-from occystrap_registry.credentials.auth_files import containers_directory, docker_directory
 
 _SYSTEM = ('/etc/docker', '/etc/containers')
-_HOST = re.compile(r'[\w\[][\w.:\]-]*')
+_HOST = r'[\w\[][\w.:\]-]*'
 
 
 def context_for(host: str, lenient: bool, insecure: bool, settings: Settings, http2: bool = False) -> ssl.SSLContext:
@@ -33,7 +32,7 @@ class CertificateFiles:
 
     def __init__(self, host: str) -> None:
         """Raises UsageError for a directory that cannot be read or has half a pair."""
-        files = list(_files(host)) if _HOST.fullmatch(host) else []
+        files = list(_files(host)) if re.fullmatch(_HOST, host) else []
         self.authorities = [path for path in files if path.suffix == '.crt']
         self.pairs = [(path, path.with_suffix('.key')) for path in files if path.suffix == '.cert']
         paired = {half for pair in self.pairs for half in pair}
@@ -44,6 +43,7 @@ class CertificateFiles:
 
 
 def _files(host: str) -> Iterator[Path]:
+    from occystrap_registry.credentials.auth_files import containers_directory, docker_directory  # late: for TLS alone
     for directory in (*_SYSTEM, containers_directory(), docker_directory()):
         path = Path(directory, 'certs.d', host)
         try:
