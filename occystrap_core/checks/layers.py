@@ -24,9 +24,9 @@ class LayerChecks:
 
     def check(self, layer: Layer, observers: ReadObservers) -> None:
         """Read a layer to its end, and record its findings. Errors of the image are not raised."""
-        if layer.base:
+        if layer.base and layer.descriptor:
             self._complete = False
-            self._findings.add('layer-left-out', f'{layer.base} has it', layer.index, layer.diff_id)
+            self._findings.add('layer-left-out', f'{layer.base} has it', layer.index, layer.descriptor.digest)
             return
         found = LayerFindings()
         entries = EntryChecks(found.add, self._names.share())

@@ -99,10 +99,14 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy,
             foreseen.layers = len(image.layers if isinstance(image, ImageIndex) else image.diff_ids)
             if not image.sequential:
                 foreseen.size = sum(layer.stored_size for layer in image.layers)
+            lacking = 0
             for layer in image.layers if not task.filters else ():
                 if _is_there(output, Outgoing(layer, output.layer_form, lambda count: None)):
                     foreseen.layers_there += 1
                     foreseen.size_there += layer.stored_size
+                elif layer.base:
+                    lacking += 1
+            foreseen.notes += [f'{lacking} of them are left out of this delta, and not there'] if lacking else []
     except Exception as error:
         foreseen.left_out = isinstance(error, ArtifactRefused | NoImage) and not task.chosen
         foreseen.failure = failure_text(error, plugins)

@@ -132,6 +132,8 @@ def test_a_store_without_the_base_is_left_as_it_was(kind: str, trips: Trips) -> 
             reason = next(line for line in result.err.splitlines() if line.startswith(f'FAILED {trips.host}/{name}'))
             assert 'needs layer sha256:' in reason and 'this delta leaves out' in reason and f'{far.host}/' in reason
         assert not httpx.get(f'http://{far.host}/v2/_catalog', trust_env=False).json()['repositories']
+    foreseen = run('process', '--dry-run', delta, f'layout://{trips.directory}/far-layout')
+    assert foreseen.out.count('are left out of this delta, and not there') == 3
     result = run('process', delta, f'layout://{trips.directory}/far-layout', code=1)
     assert '3 FAILED' in result.err and changed not in result.err
     assert not os.path.exists(trips.directory / 'far-layout') or not [*(trips.directory / 'far-layout').rglob('*.json')]
