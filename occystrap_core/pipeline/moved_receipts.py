@@ -6,7 +6,7 @@ from dataclasses import replace
 from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.errors import UsageError
 from occystrap_core.oci.reference import Reference
-from occystrap_core.pipeline.tasks import filled_in
+from occystrap_core.pipeline.destination_fields import filled_in
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location
 from occystrap_core.verification.receipt import Receipt

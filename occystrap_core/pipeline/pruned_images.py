@@ -11,7 +11,8 @@ from occystrap_core.oci.patterns import compile_pattern, has_glob, split_pattern
 from occystrap_core.oci.reference import Reference, split_tag
 from occystrap_core.pipeline.mirror_status import kept_receipts
 from occystrap_core.pipeline.report import PrunedImage
-from occystrap_core.pipeline.tasks import ImageTask, PrunedSource, TaskList, filled_in, has_fields
+from occystrap_core.pipeline.destination_fields import filled_in, has_fields
+from occystrap_core.pipeline.tasks import ImageTask, PrunedSource, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import Settings

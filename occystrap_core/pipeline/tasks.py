@@ -1,5 +1,4 @@
 """The tasks of a run: one for each image, found by opening the source, each with its own destination."""
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,12 +13,13 @@ from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
 from occystrap_core.api.selection_options import without_selection
+from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.api.uri import Location
-from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError, nearest
+from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError
 from occystrap_core.oci.patterns import Excluded, first_names, has_glob
 from occystrap_core.oci.reference import Reference
-from occystrap_core.oci.referrers import is_referrer_tag
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
+from occystrap_core.pipeline.destination_fields import FIELD, Untagged, has_fields
 from occystrap_core.pipeline.opening import SourceUse
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.selection import Selected, select
@@ -30,46 +30,13 @@ from occystrap_core.plugins.resolver import (
     source_location, takes_whole_indexes,
 )
 from occystrap_core.settings import Settings
+from occystrap_core.terminal_text import counted
 from occystrap_core.version import __version__
 
 Destinations = str | Sequence[str] | None
 """The URI of a destination, or several; None if the entries of a list have their own."""
 WHOLE = ' --platform=all'
 """What a receipt's source has if an index was to be copied as a whole."""
-_FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
-
-
-def has_fields(destination: Location) -> bool:
-    """Return whether the path has fields to fill in."""
-    return any(found[1] for found in _FIELD.finditer(destination.path))
-
-
-def filled_in(destination: Location, reference: Reference) -> Location:
-    """Return the destination of one image; `{{` and `}}` stand for braces. Raises UsageError for an unknown field."""
-    fields = _fields(reference)
-
-    def fill(found: re.Match[str]) -> str:
-        if found[1] is None:
-            return found[0][0]
-        if found[1] not in fields:
-            raise UsageError(f'{destination}: there is no field {{{found[1]}}}{nearest(found[1], fields)}')
-        if not fields[found[1]]:
-            instead = ('; use @{digest}, or a tag of your own such as :digest-{hex}'
-                       if found[1] == 'tag' and reference.digest else '')
-            raise UsageError(f'{destination}: {reference} has no {found[1]} to fill in{instead}')
-        return fields[found[1]]
-    path = _FIELD.sub(fill, destination.path)
-    if has_fields(destination) and is_referrer_tag(path.rpartition(':')[2]) and not is_referrer_tag(reference.tag):
-        raise UsageError(f'{destination}: sha256-… is the tag under which registries list referrers: use another, such '
-                         'as :digest-{hex}')
-    return destination.with_path(path)
-
-
-def _fields(reference: Reference) -> dict[str, str]:
-    """Return the values of the fields, empty if unknown."""
-    return {'host': reference.host, 'repository': reference.repository,
-            'name': reference.repository.rpartition('/')[2], 'tag': reference.tag,
-            'digest': str(reference.digest or ''), 'hex': reference.digest.hex if reference.digest else ''}
 
 
 def require_room(plugins: Plugins, destinations: Sequence[tuple[Location, Location]]) -> None:
@@ -91,7 +58,7 @@ def _require_distinct(plugins: Plugins, written: Location, filled: Location) -> 
     try:
         require_many(plugins, filled)
     except UsageError:
-        present = {found[1] for found in _FIELD.finditer(written.path)}
+        present = {found[1] for found in FIELD.finditer(written.path)}
         lacking = [f'{{{name}}}' for name in ('tag', 'repository', 'host', 'digest') if name not in present]
         raise UsageError(f'several images would go to {filled}: {written} must have more fields, such as '
                          f'{" or ".join(lacking[:2])}') from None
@@ -373,17 +340,21 @@ class TaskList:
             return
         if _prunes(order.location):
             self._prune(order.location, location, [order.destination], references)
-        for reference in references:
-            destination = filled_in(order.destination, reference)
+        untagged = Untagged(self._plugins.find(WriterScheme, order.destination.scheme), order.destination, references)
+        for reference, written, destination in untagged.places(references):
             report = ImageReport(str(reference), str(destination), one_of_several=order.several)
             alone = without_selection(order.images.location_of(reference))
             which = [str(reference)] if len(references) > 1 and alone == without_selection(location) else []
             source = ' '.join([str(alone), *which, *order.requested])
             output = TaskOutput(partial(open_output, self._plugins, destination, order.settings))
             chosen = len(references) == 1 and not has_glob(location.path)
-            self.tasks.append(ImageTask(order.images, reference, source, order.destination, destination,
+            self.tasks.append(ImageTask(order.images, reference, source, written, destination,
                                         order.filters, order.recipe, order.settings, report, output, SourceUse(),
                                         chosen, order.entry))
+        if untagged.failure:
+            self.failed.append(ImageReport(f'{location}: {counted(untagged.count, "image")} without a tag',
+                                           str(order.destination), failure=untagged.failure,
+                                           one_of_several=order.several))
 
     def _unlisted(self, order: _Order, error: OccystrapError, only: bool) -> None:
         """Record that a source cannot list its images; raises the error of the only one, and of impossible requests."""

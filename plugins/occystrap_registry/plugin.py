@@ -57,7 +57,7 @@ def register_writers() -> Iterable[WriterScheme]:
                'given, the other)'),
         *CONNECTION,
     ], 'push to a registry, except blobs that it has already',
-        many=Many(False, reason='it names one tag'), whole_indexes=lambda location: True,
+        many=Many(False, reason='it names one tag'), whole_indexes=lambda location: True, by_digest=True,
         removes='occystrap_registry.distribution.removal:remove',
         moved='occystrap_registry.distribution.moved_receipt:moved', completion=_COMPLETED)]
 

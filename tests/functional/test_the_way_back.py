@@ -135,3 +135,21 @@ def test_fields_that_would_tell_images_apart(host: str, there: str, tmp_path: Pa
     source = carry(host, 'layout', tmp_path)
     result = run('process', source, f'registry://{there}/{{repository}}', code=2)
     assert 'more fields, such as {tag} or {host}' in result.err
+
+
+def test_images_without_a_tag_go_by_digest_or_are_named(host: str, there: str, tmp_path: Path) -> None:
+    """One entry of a layout has no name: a repository takes it by its digest; where it cannot go, the rest does."""
+    source = carry(host, 'layout', tmp_path)
+    listed = json.loads((tmp_path / 'gap/index.json').read_bytes())
+    untagged = next(each for each in listed['manifests'] if each['annotations'].popitem()[1].endswith('tool:v1'))
+    listed = json.loads((tmp_path / 'gap/index.json').read_bytes())
+    del next(each for each in listed['manifests'] if each['digest'] == untagged['digest'])['annotations']
+    (tmp_path / 'gap/index.json').write_text(json.dumps(listed))
+    some = f'{source}?image={untagged["digest"]}'
+    assert '{tag}' in run('process', some, f'registry://{there}/all:{{tag}}', code=2).errors[-1], 'alone it asks'
+    assert '4/4 verified' in run('process', source, f'registry://{there}/all/{{repository}}:{{tag}}').err
+    assert manifest_at(there, untagged['digest'], 'all/untagged').status_code == 200
+    result = run('process', source, f'dir://{tmp_path}/{{name}}-{{tag}}', code=1)
+    line, = [line for line in result.err.splitlines() if line.startswith('FAILED ')]
+    assert untagged['digest'] in line and '1 image without a tag' in line and '?image=' in line
+    assert result.err.splitlines()[-1].endswith('3/4 verified, 1 FAILED') and (tmp_path / 'many-v1').is_dir()

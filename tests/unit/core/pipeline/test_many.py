@@ -15,7 +15,7 @@ from occystrap_core.pipeline.earlier_run import EarlierRun
 from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
 from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run
-from occystrap_core.pipeline.tasks import filled_in
+from occystrap_core.pipeline.destination_fields import filled_in
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import RecordedVerdict

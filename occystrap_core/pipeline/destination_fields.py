@@ -1,0 +1,88 @@
+"""Fields of destinations, such as {repository}: filled in for each image of a source."""
+import re
+from collections.abc import Iterator, Sequence
+
+from occystrap_core.api.schemes import WriterScheme
+from occystrap_core.api.uri import Location
+from occystrap_core.errors import UsageError, nearest
+from occystrap_core.oci.patterns import first_names
+from occystrap_core.oci.reference import Reference
+from occystrap_core.oci.referrers import is_referrer_tag
+
+FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
+_TAG, _DIGEST = ':{tag}', '@{digest}'
+
+
+def has_fields(destination: Location) -> bool:
+    """Return whether the path has fields to fill in."""
+    return any(found[1] for found in FIELD.finditer(destination.path))
+
+
+def filled_in(destination: Location, reference: Reference) -> Location:
+    """Return the destination of one image; `{{` and `}}` stand for braces. Raises UsageError for an unknown field."""
+    fields = _fields(reference)
+
+    def fill(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0][0]
+        if found[1] not in fields:
+            raise UsageError(f'{destination}: there is no field {{{found[1]}}}{nearest(found[1], fields)}')
+        if not fields[found[1]]:
+            instead = ('; use @{digest}, or a tag of your own such as :digest-{hex}'
+                       if found[1] == 'tag' and reference.digest else '')
+            raise UsageError(f'{destination}: {reference} has no {found[1]} to fill in{instead}')
+        return fields[found[1]]
+    path = FIELD.sub(fill, destination.path)
+    if has_fields(destination) and is_referrer_tag(path.rpartition(':')[2]) and not is_referrer_tag(reference.tag):
+        raise UsageError(f'{destination}: sha256-… is the tag under which registries list referrers: use another, such '
+                         'as :digest-{hex}')
+    return destination.with_path(path)
+
+
+def _fields(reference: Reference) -> dict[str, str]:
+    """Return the values of the fields, empty if unknown."""
+    return {'host': reference.host, 'repository': reference.repository,
+            'name': reference.repository.rpartition('/')[2], 'tag': reference.tag,
+            'digest': str(reference.digest or ''), 'hex': reference.digest.hex if reference.digest else ''}
+
+
+class Untagged:
+    """The images without a tag among others that have one, for a destination with {tag}."""
+
+    def __init__(self, scheme: WriterScheme, destination: Location, references: Sequence[Reference]) -> None:
+        self._scheme, self._destination = scheme, destination
+        self._mixed = any(each.tag for each in references) and not all(each.tag for each in references)
+        self._left: list[str] = []
+
+    def places(self, references: Sequence[Reference]) -> Iterator[tuple[Reference, Location, Location]]:
+        """Yield each image with its destination as written, and filled in; raises UsageError.
+
+        Among others that have a tag, one that has none goes by its digest where that is possible.
+        """
+        for reference in references:
+            written = self._written_for(reference)
+            try:
+                yield reference, written, filled_in(written, reference)
+            except UsageError:
+                if not self._mixed or reference.tag:
+                    raise
+                self._left.append(str(reference))
+
+    @property
+    def failure(self) -> str:
+        """What to do about images that cannot go there, in words; empty if there are none."""
+        if not self._left:
+            return ''
+        return (f'{self._destination} has fields that images without a tag lack: {first_names(self._left)}; copy each '
+                'in a run of its own, with ?image= and a name for it')
+
+    @property
+    def count(self) -> int:
+        """How many cannot go there."""
+        return len(self._left)
+
+    def _written_for(self, reference: Reference) -> Location:
+        path = self._destination.path
+        if self._mixed and not reference.tag and self._scheme.by_digest and path.endswith(_TAG):
+            return self._destination.with_path(path.removesuffix(_TAG) + _DIGEST)
+        return self._destination
