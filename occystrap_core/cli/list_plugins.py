@@ -37,10 +37,10 @@ def _lines_of(plugin: Plugin) -> Iterator[str]:
     if plugin.failure:
         yield f'  FAILED: {plugin.failure}'
     for text, help_text, options in _rows(plugin):
-        yield f'  {text:32} {help_text}'
+        yield f'  {text:<32} {help_text}'
         for option in options:
             default = '' if option.default in (None, '') else f' (default: {str(option.default).lower()})'
-            yield f'      {option.name}={option.type.name:22} {option.help}{default}'
+            yield f'      {f"{option.name}={option.type.name}":<28} {option.help}{default}'
 
 
 def _rows(plugin: Plugin) -> list[tuple[str, str, Sequence[Option]]]:

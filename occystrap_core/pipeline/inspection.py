@@ -102,8 +102,9 @@ def _look(content: Content, image: ReadImage[T], read: Callable[[Advance], T], p
     started = time.monotonic()
     with progress.image(image.name, size_to_move(content)) as advance:
         image.result = read(advance)
-    layers = [layer for each in images_of(content) for layer in each.layers]
-    image.report.layers, image.report.size = len(layers), sum(layer.stored_size for layer in layers)
+    images = list(images_of(content))
+    image.report.layers = sum(len(each.layers) or len(each.diff_ids) for each in images)  # a daemon's have passed
+    image.report.size = sum(layer.stored_size for each in images for layer in each.layers)
     image.report.seconds = time.monotonic() - started
 
 

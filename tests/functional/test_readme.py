@@ -10,12 +10,12 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def test_demo_shows_what_it_promises(occystrap: CommandLine, tmp_path: Path) -> None:
-    shown = occystrap('demo', '--folder', str(tmp_path / 'demo')).assert_success().out
+    shown = occystrap('demo', '--folder', str(tmp_path / 'a demo')).assert_success().out
     verdicts = re.findall(r'(\d/1 verified(?:, 1 FAILED)?)\n', shown)
     assert verdicts == ['1/1 verified', '1/1 verified', '1/1 verified', '1/1 verified', '0/1 verified, 1 FAILED',
                         '0/1 verified, 1 FAILED']
-    assert str(tmp_path / 'demo') in shown.splitlines()[-1]
-    assert (tmp_path / 'demo/mirror/manifest.json').exists() and (tmp_path / 'demo/sample.tar').exists()
+    assert str(tmp_path / 'a demo') in shown.splitlines()[-1]
+    assert (tmp_path / 'a demo/mirror/manifest.json').exists() and (tmp_path / 'a demo/sample.tar').exists()
 
 
 def test_command_reference_is_current() -> None:

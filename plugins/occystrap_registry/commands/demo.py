@@ -6,16 +6,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from occystrap_core import OccystrapError
-from occystrap_core.files import print_lines
+from occystrap_core import OccystrapError, OutputError
+from occystrap_core.files import print_lines, size_text
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_config, sample_layers
 from occystrap_registry.transport.http_library import httpx
 
 _NAME = 'sample:v1'
+_ROOM = 2 << 20
+"""Bytes; what the demo leaves is a quarter of that."""
 
 
 @click.command()
@@ -26,6 +29,7 @@ def demo(directory: str | None) -> None:
     from occystrap_registry.server.admission import USER
     from occystrap_registry.server.server_thread import RegistryServer
     place = Path(directory or tempfile.mkdtemp(prefix='occystrap-demo-')).absolute()
+    _require_room(place)
     place.mkdir(parents=True, exist_ok=True)
     if any(place.iterdir()):
         raise click.UsageError(f'{place} is not empty: name a new directory')
@@ -36,17 +40,25 @@ def demo(directory: str | None) -> None:
         _print(f'A registry with a sample image of three layers runs at {server.host} during this demo.')
         _mirror(server.host, place)
     _print('The registry has stopped. The archive can still be verified with its receipt, in a new process:')
-    _run(f'occystrap verify {place}/receipt.json --verify=full', expected=0)
+    _run(['verify', f'{place}/receipt.json', '--verify=full'], expected=0)
     _damage(place)
     _print(f'That is all. In {place}, mirror/ and sample.tar are intact, damaged/ and cut/ are not.')
 
 
+def _require_room(place: Path) -> None:
+    """Raise OutputError unless there is room for the demo where `place` is, or will be."""
+    free = shutil.disk_usage(next(each for each in (place, *place.parents) if each.exists())).free
+    if free < _ROOM:
+        raise OutputError(f'{place}: the demo needs {size_text(_ROOM)}, and {size_text(free)} are free: name a '
+                          'directory on another disk with --folder')
+
+
 def _mirror(host: str, place: Path) -> None:
     _print('Mirror the image into a directory. Copies are verified by default:')
-    _run(f'occystrap process registry://{host}/{_NAME} dir://{place}/mirror', expected=0)
+    _run(['process', f'registry://{host}/{_NAME}', f'dir://{place}/mirror'], expected=0)
     _print('And into a docker archive, with all times set to zero, every layer hashed again, and a receipt:')
-    _run(f'occystrap process registry://{host}/{_NAME} tar://{place}/sample.tar -f normalize-timestamps '
-         f'--verify=full --receipt {place}/receipt.json', expected=0)
+    _run(['process', f'registry://{host}/{_NAME}', f'tar://{place}/sample.tar', '-f', 'normalize-timestamps',
+          '--verify=full', '--receipt', f'{place}/receipt.json'], expected=0)
 
 
 def _damage(place: Path) -> None:
@@ -55,23 +67,23 @@ def _damage(place: Path) -> None:
         shutil.copytree(place / 'mirror', copy)
     _flip_one_byte(_largest_layer(flipped))
     _print('One byte of a layer is changed in a copy. Its size is right, so fast verification does not find it:')
-    _run(f'occystrap verify dir://{flipped} --verify=fast', expected=0)
+    _run(['verify', f'dir://{flipped}', '--verify=fast'], expected=0)
     _print('Full verification, which hashes every byte, does:')
-    _run(f'occystrap verify dir://{flipped} --verify=full', expected=1)
+    _run(['verify', f'dir://{flipped}', '--verify=full'], expected=1)
     os.truncate(_largest_layer(cut), 1024)
     _print('A truncated layer is found by fast verification too:')
-    _run(f'occystrap verify dir://{cut} --verify=fast', expected=1)
+    _run(['verify', f'dir://{cut}', '--verify=fast'], expected=1)
 
 
 def _print(text: str) -> None:
     print_lines(['', text])
 
 
-def _run(command: str, expected: int) -> None:
+def _run(words: Sequence[str], expected: int) -> None:
     """Show a command and its output; raises OccystrapError for another exit code than `expected`."""
-    print_lines([f'  $ {command}'])
-    words = [sys.executable, '-P', '-m', 'occystrap_core', *shlex.split(command)[1:]]
-    done = subprocess.run(words, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
+    print_lines([f'  $ {shlex.join(["occystrap", *words])}'])
+    command = [sys.executable, '-P', '-m', 'occystrap_core', *words]
+    done = subprocess.run(command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
     print_lines(f'    {line}' for line in (*done.stdout.splitlines(), f'(exit code {done.returncode})'))
     if done.returncode != expected:
         raise OccystrapError(f'the demo expected exit code {expected}, got {done.returncode}: reinstall occystrap')
