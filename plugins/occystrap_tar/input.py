@@ -99,11 +99,10 @@ class TarInput(ImageInput):
         return chosen.config if isinstance(chosen, ArchivedImage) else tuple(entry.digest for entry in chosen)
 
     def present_digest(self, reference: Reference) -> Digest | None:
-        """Return the digest in index.json, or that in the name of a docker archive's config; None if there is no one.
-        """
+        """Return the digest in index.json, or that of a docker archive's config; None if there is no one."""
         chosen = self._chosen[reference]
         if isinstance(chosen, ArchivedImage):
-            return chosen.config_digest
+            return chosen.proved_digest
         return chosen[0].digest if len(chosen) == 1 else None
 
     def place(self, reference: Reference) -> Place:

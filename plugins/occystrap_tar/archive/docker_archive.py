@@ -25,12 +25,19 @@ class ArchivedImage(NamedTuple):
     config: str
     tags: Sequence[str]
     layers: Sequence[str]
+    image_id: Digest | None
+    """The digest of the config's bytes; None if it is missing, or too large for one."""
 
     @property
     def config_digest(self) -> Digest | None:
         """The digest in the config's name, None if there is none."""
         named = _NAMED_BY_DIGEST.fullmatch(self.config)
         return Digest.of_hex(named[1]) if named else None
+
+    @property
+    def proved_digest(self) -> Digest | None:
+        """The image ID; None if the config's name has another digest: reading the image then fails."""
+        return self.image_id if self.config_digest in (None, self.image_id) else None
 
 
 def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
@@ -41,15 +48,13 @@ def offers(archive: Archive) -> list[Offer[ArchivedImage]]:
         if not isinstance(document, list) or not document:
             raise InvalidImage(f'{archive.name}: {MANIFEST} lists no images')
         images = [_archived_image(archive, entry) for entry in document]
-    return [Offer(image, {tag: parse_name(tag) for tag in image.tags}, _hex(archive, image)) for image in images]
+    return [Offer(image, {tag: parse_name(tag) for tag in image.tags}, _hex(image)) for image in images]
 
 
-def _hex(archive: Archive, image: ArchivedImage) -> str:
-    """Return the digits of the image's ID, in the config's name or else of its bytes; empty if it is missing."""
-    if image.config_digest:
-        return image.config_digest.hex
-    member = archive.members.get(image.config.removeprefix('./'))
-    return Digest.of(archive.part(member, 0, member.size)).hex if member and member.size <= MANIFEST_CAP else ''
+def _hex(image: ArchivedImage) -> str:
+    """Return the digits of the digest that an image is named by, empty if it has none."""
+    digest = image.config_digest or image.image_id
+    return digest.hex if digest else ''
 
 
 def _require_one_meaning(archive: Archive) -> None:
@@ -135,7 +140,12 @@ def _archived_image(archive: Archive, entry: object) -> ArchivedImage:
     config, tags, layers = entry.get('Config'), entry.get('RepoTags') or [], entry.get('Layers') or []
     if not isinstance(config, str) or not _is_text_list(tags) or not _is_text_list(layers):
         raise InvalidImage(f'{archive.name}: {MANIFEST} has an entry without Config, RepoTags and Layers')
-    return ArchivedImage(config, tags, layers)
+    return ArchivedImage(config, tags, layers, _image_id(archive, config))
+
+
+def _image_id(archive: Archive, config: str) -> Digest | None:
+    member = archive.members.get(config.removeprefix('./'))
+    return Digest.of(archive.part(member, 0, member.size)) if member and member.size <= MANIFEST_CAP else None
 
 
 def _is_text_list(value: object) -> bool:
