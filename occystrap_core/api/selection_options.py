@@ -1,8 +1,22 @@
 """Options that every source of many images has: which of the names that it lists are taken. The core applies them."""
+from typing import TYPE_CHECKING
+
 from occystrap_core.api.options import Option, OptionType
 from occystrap_core.api.uri import Location
-from occystrap_core.oci.patterns import Excluded
-from occystrap_core.oci.versions import VersionRange
+
+if TYPE_CHECKING:
+    from occystrap_core.oci.patterns import Excluded
+    from occystrap_core.oci.versions import VersionRange
+
+
+def _excluded(text: str) -> 'Excluded':
+    from occystrap_core.oci.patterns import Excluded  # late: each start declares these options
+    return Excluded.parse(text)
+
+
+def _versions(text: str) -> 'VersionRange':
+    from occystrap_core.oci.versions import VersionRange
+    return VersionRange.parse(text)
 
 
 def _count(text: str) -> int:
@@ -15,15 +29,15 @@ PRUNING = (
     Option('prune', OptionType.choice('false', 'true', 'empty'), 'false',
            'with --prune: delete at the destination what earlier runs wrote there and the source no longer has; empty: '
            'also if it has nothing any more'),
-    Option('keep', OptionType('patterns', Excluded.parse, repeatable=True), None,
+    Option('keep', OptionType('patterns', _excluded, repeatable=True), None,
            'images that prune= does not delete: patterns as of exclude='),
 )
 """Options of sources that name others, too."""
 SELECTION = (
-    Option('exclude', OptionType('patterns', Excluded.parse, repeatable=True), None,
+    Option('exclude', OptionType('patterns', _excluded, repeatable=True), None,
            'images to skip: patterns for repositories, repository:tag or :tag, with commas between'),
     Option('regex', OptionType.STRING, None, 'only tags that this regular expression matches as a whole'),
-    Option('semver', OptionType('versions', VersionRange.parse), None,
+    Option('semver', OptionType('versions', _versions), None,
            "only tags that are versions in this range, such as '>=1.2 <2', '^1.4' or '1.x || 3.x'"),
     Option('newest', OptionType('number', _count), None, 'only so many of each repository, the newest'),
     Option('order', OptionType.choice('version', 'created'), 'version',

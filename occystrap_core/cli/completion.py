@@ -8,7 +8,6 @@ import click
 
 from occystrap_core.api.options import Option
 from occystrap_core.api.schemes import FILES, FilterKind, InputScheme, WriterScheme, load
-from occystrap_core.oci.patterns import natural_key
 from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.settings import Settings
 
@@ -93,6 +92,7 @@ def _places(scheme: Scheme, path: str) -> list[str]:
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_PATIENCE)
+    from occystrap_core.oci.patterns import natural_key
     return sorted(found, key=natural_key)
 
 

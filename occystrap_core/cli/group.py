@@ -1,5 +1,4 @@
 """The command `occystrap`: its own commands and those of plugins, each imported only when it is run."""
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -79,6 +78,8 @@ class LazyGroup(click.Group):
 
     def _hint(self, context: click.Context, name: str) -> str:
         """Return what an unknown command may be meant to be."""
+        from difflib import get_close_matches  # late, as only errors need it
+
         from occystrap_core.errors import nearest
         here = self.list_commands(context)
         close = get_close_matches(name, [*here, *_ELSEWHERE], n=1)

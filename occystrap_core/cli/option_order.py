@@ -3,9 +3,6 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from occystrap_core.settings import VerifyLevel
-
-_LEVELS = tuple(level.value for level in VerifyLevel)
 _OF_COMMANDS = ('--platform', '--verify', '--no-verify')
 """Options of some commands that may stand before the command's name."""
 
@@ -20,9 +17,14 @@ def levels_joined(arguments: Sequence[str]) -> list[str]:
     while rest and rest[0] != '--':
         word = rest.pop(0)
         if word == '--verify':
-            word += f'={rest.pop(0) if rest and rest[0] in _LEVELS else "fast"}'
+            word += f'={rest.pop(0) if rest and _is_level(rest[0]) else "fast"}'
         joined.append(word)
     return joined + rest
+
+
+def _is_level(text: str) -> bool:
+    from occystrap_core.settings import VerifyLevel  # late, as --help does not need it
+    return text in [level.value for level in VerifyLevel]
 
 
 def behind_command(arguments: Sequence[str], group: click.Group) -> list[str]:

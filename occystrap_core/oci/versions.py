@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
-_VERSION = re.compile(r'[vV]?(?P<numbers>\d{1,18}(?:\.\d{1,18})*)(?:-(?P<before>[0-9A-Za-z.-]+))?'
-                      r'(?:[+_](?P<build>[0-9A-Za-z._-]+))?', re.ASCII)
+_VERSION = (r'(?a)[vV]?(?P<numbers>\d{1,18}(?:\.\d{1,18})*)(?:-(?P<before>[0-9A-Za-z.-]+))?'
+            r'(?:[+_](?P<build>[0-9A-Za-z._-]+))?')
 """`_` stands for the `+` before build metadata, which a tag cannot have (as Helm writes it)."""
-_BOUND = re.compile(r'(?P<sign>>=|=>|<=|=<|==|!=|[><=^~])?\s*[vV]?'
-                    r'(?P<numbers>(?:\d{1,18}|[xX*])(?:\.(?:\d{1,18}|[xX*]))*)'
-                    r'(?:-(?P<before>[0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?', re.ASCII)
-_HYPHEN = re.compile(r'(\S+)\s+-\s+(\S+)')
+_BOUND = (r'(?a)(?P<sign>>=|=>|<=|=<|==|!=|[><=^~])?\s*[vV]?'
+          r'(?P<numbers>(?:\d{1,18}|[xX*])(?:\.(?:\d{1,18}|[xX*]))*)'
+          r'(?:-(?P<before>[0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?')
+_HYPHEN = r'(\S+)\s+-\s+(\S+)'
 _SIGNS = {'=>': '>=', '=<': '<=', '==': '=', None: '='}
 _EXPECTED = "a range of versions is expected, such as '>=1.2 <2', '^1.4' or '1.x || 3.x'"
 
@@ -29,7 +29,7 @@ class Version(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Return the version that a tag is, with or without `v`; None if it is none."""
-        found = _VERSION.fullmatch(text)
+        found = re.fullmatch(_VERSION, text)
         return cls.made(found['numbers'], found['before']) if found else None
 
     @classmethod
@@ -68,10 +68,10 @@ class VersionRange(NamedTuple):
 
 def _bounds(text: str) -> Sequence[Check]:
     """Return what alternatives require. Pre-releases fit only if a bound names one (as for Helm and skopeo)."""
-    text = _HYPHEN.sub(r'>=\1 <=\2', text)
+    text = re.sub(_HYPHEN, r'>=\1 <=\2', text)
     found, place, named = list[Check](), 0, False
     for each in re.finditer(r'[\s,]*(\S[^\s,]*(?:(?<=[><=^~])\s+[^\s,]+)?)', text):
-        bound = _BOUND.fullmatch(each[1])
+        bound = re.fullmatch(_BOUND, each[1])
         if not bound or each.start() != place:
             raise ValueError(_EXPECTED)
         found.append(_bound(bound))

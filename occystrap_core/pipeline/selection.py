@@ -15,9 +15,9 @@ from occystrap_core.oci.versions import Version
 from occystrap_core.terminal import print_message
 
 _SHOWN = 5
-_FLAGS = re.compile(r'\(\?[aimsx]+\)')
-_WILD = re.compile(r'[*?\[\]]')
-_REFERRERS = re.compile('sha(?:256|512)-')
+_FLAGS = r'\(\?[aimsx]+\)'
+_WILD = r'[*?\[\]]'
+_REFERRERS = 'sha(?:256|512)-'
 
 
 class Selected(NamedTuple):
@@ -50,7 +50,7 @@ def print_notes(notes: Sequence[str]) -> None:
 
 def _without_referrers(listed: Sequence[Reference], location: Location) -> tuple[Sequence[Reference], Sequence[str]]:
     """Leave out tags that belong to the digest of another image, unless the location names such tags."""
-    if _REFERRERS.search(f'{location.path} {location.options.get("image")}'):
+    if re.search(_REFERRERS, f'{location.path} {location.options.get("image")}'):
         return listed, ()
     found = [each for each in listed if not is_referrer_tag(each.tag)]
     if not (count := len(listed) - len(found)):
@@ -71,7 +71,7 @@ def _matching(found: Sequence[Reference], images: ImageInput, location: Location
     if not (text := location.options.get('regex')):
         return found
     from occystrap_core.search.matcher import Regex  # in a program of its own, since it may take forever
-    flags = _FLAGS.match(text)
+    flags = re.match(_FLAGS, text)
     start = flags.end() if flags else 0
     try:
         regex = Regex(rf'{text[:start]}\A(?:{text[start:]})\Z', images.settings)
@@ -93,7 +93,7 @@ def _version(reference: Reference, location: Location) -> Version | None:
     """
     text, pattern = reference.tag, split_tag(location.options.get('image') or location.path)[2]
     if has_glob(pattern):
-        first, *_, last = _WILD.split(pattern)
+        first, *_, last = re.split(_WILD, pattern)
         first = '' if re.search(r'\d', first) else first
         last = last if last[:1] in ('-', '_') else ''
         text = text.removeprefix(first).removesuffix(last) if last else text.removeprefix(first)

@@ -1,12 +1,10 @@
 """Resolving what a user wrote (URIs, filters) to inputs, filters and outputs of plugins."""
 import os
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ImageList
-from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme, load
 from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri, require_no_transport, require_text
@@ -14,6 +12,10 @@ from occystrap_core.api.uri import Location, parse_filter, parse_uri, redact
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
+
+if TYPE_CHECKING:
+    from occystrap_core.api.image_filter import ImageFilter
+    from occystrap_core.api.image_output import ImageOutput
 
 
 def source_location(plugins: Plugins, written: str) -> Location:
@@ -95,14 +97,16 @@ def open_source(plugins: Plugins, location: Location, settings: Settings) -> Ima
     return opened
 
 
-def open_output(plugins: Plugins, location: Location, settings: Settings) -> ImageOutput:
+def open_output(plugins: Plugins, location: Location, settings: Settings) -> 'ImageOutput':
     """Return the writer of a location, for one image; raises PluginError if its code cannot be loaded."""
+    from occystrap_core.api.image_output import ImageOutput  # late, as only copies need it
     opened: ImageOutput = _made(ImageOutput, plugins.find(WriterScheme, location.scheme).factory, location, settings)
     return opened
 
 
-def open_filters(plugins: Plugins, texts: Sequence[str], settings: Settings) -> list[ImageFilter]:
+def open_filters(plugins: Plugins, texts: Sequence[str], settings: Settings) -> 'list[ImageFilter]':
     """Return the filters written as `name:key=value,…`, in order; raises UsageError for an unknown filter or option."""
+    from occystrap_core.api.image_filter import ImageFilter
     filters: list[ImageFilter] = []
     for text in texts:
         name, given = parse_filter(text)
