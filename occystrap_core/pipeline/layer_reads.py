@@ -47,6 +47,9 @@ class LayerReads:
         if ready is not None:
             self._drop(ready)
 
+    def end(self) -> None:
+        """Called when this destination needs no further layer."""
+
     def _spooled(self, layer: Layer, check: Callable[[int], None], observers: ReadObservers, compression: str,
                  settings: Settings) -> SpooledLayer:
         return spool(layer, check, observers, compression, settings)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Content, all_contents
 from occystrap_core.pipeline.layer_reads import LayerReads
-from occystrap_core.pipeline.shared_layers import SharedReads
 from occystrap_core.pipeline.shared_reading import again
 from occystrap_core.settings import Settings
 
@@ -126,8 +125,7 @@ class SourceUse:
         if self._ended:
             return
         self._ended = True
-        if isinstance(self.reads, SharedReads):
-            self.reads.end()
+        self.reads.end()
         self._opening.left()
         if self._turn:
             self._turn[0].ended(self._turn[1])

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from occystrap_core.api.image_output import ImageOutput, LayerForm
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.opening import Opening, RunAhead, SourceUse
-from occystrap_core.pipeline.shared_layers import SharedLayers
 from occystrap_core.pipeline.tasks import ImageTask
 from occystrap_core.settings import Settings
 
@@ -24,6 +23,7 @@ def sharing_sources(tasks: Sequence[ImageTask], settings: Settings) -> list[Imag
 
 
 def _uses(family: Sequence[ImageTask], ahead: RunAhead, settings: Settings) -> list[SourceUse]:
+    from occystrap_core.pipeline.shared_layers import SharedLayers  # late, as only several destinations need it
     layers = SharedLayers(settings, _compression([task.output.made() for task in family]))
     users = [id(task.images) for task in family]
     openings = {images: Opening(users.count(images)) for images in users}
