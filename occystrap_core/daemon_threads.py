@@ -5,7 +5,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -96,12 +96,23 @@ def _do(future: Future[R], work: Callable[[], R]) -> None:
 
 
 def completed(futures: Collection[Future[R]], check: Callable[[], object]) -> Iterator[Future[R]]:
-    """Yield the futures as they are done; `check` is called meanwhile, and ends the waiting by raising."""
+    """Yield the futures as they are done; `check` is called meanwhile, and ends the waiting by raising.
+
+    Each future reports itself: asking thousands which of them is done, for each of them, would take long.
+    """
+    done: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
     pending = set(futures)
+    for future in pending:
+        future.add_done_callback(done.put)
     while pending:
-        done, pending = wait(pending, timeout=_LOOK, return_when=FIRST_COMPLETED)
+        try:
+            future = done.get(timeout=_LOOK)
+        except queue.Empty:
+            check()
+            continue
+        pending.discard(future)
         check()
-        yield from done
+        yield future
 
 
 def give_up(futures: Collection[Future[R]], seconds: float = _GRACE) -> bool:

@@ -1,6 +1,5 @@
 """index.json: the images of a layout, each an entry; what other programs wrote is preserved."""
 import json
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -41,8 +40,8 @@ class _Rows:
 
     def __init__(self, rows: Iterable[_Row]) -> None:
         self._rows: dict[int, _Row] = {}
-        self._names: defaultdict[str, dict[int, None]] = defaultdict(dict)
-        self._digests: defaultdict[str, dict[int, None]] = defaultdict(dict)
+        self._names: dict[str, tuple[int, ...]] = {}
+        self._digests: dict[str, tuple[int, ...]] = {}
         self._next = 0
         for row in rows:
             self._add(self._next, row)
@@ -77,13 +76,13 @@ class _Rows:
         self._rows[place] = row  # one that was there keeps its place in the order
         self._next = max(self._next, place + 1)
         for name in row.names:
-            self._names[name][place] = None
-        self._digests[row.entry['digest']][place] = None
+            self._names[name] = (*self._names.get(name, ()), place)
+        digest = row.entry['digest']
+        self._digests[digest] = (*self._digests.get(digest, ()), place)
 
     def _unlist(self, place: int, row: _Row) -> None:
-        for name in row.names:
-            self._names[name].pop(place, None)
-        self._digests[row.entry['digest']].pop(place, None)
+        for places, key in [*((self._names, name) for name in row.names), (self._digests, row.entry['digest'])]:
+            places[key] = tuple(each for each in places[key] if each != place)
 
 
 class IndexFile:

@@ -51,17 +51,24 @@ class Opening:
     def arrived(self) -> None:
         """Tell the filters, once, that the image is at a destination."""
         with self._lock:
-            told, self._told = self._told, True
-        if self._opened and not told:
-            self._opened.arrived()
+            told, self._told, opened = self._told, True, self._opened
+            self._forget()
+        if opened and not told:
+            opened.arrived()
 
     def left(self) -> None:
         """Called once for each user, however it ended."""
         with self._lock:
             self._users -= 1
-            last = not self._users
-        if last and self._opened:
-            self._opened.source.close()
+            opened = None if self._users else self._opened
+            self._forget()
+        if opened:
+            opened.source.close()
+
+    def _forget(self) -> None:
+        """Free the memory of an image that nobody needs any more."""
+        if self._told and not self._users:
+            self._opened = None
 
 
 class RunAhead:

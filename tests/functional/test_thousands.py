@@ -1,5 +1,4 @@
 """Very many images in one destination: what is written for each does not grow with their number."""
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,32 +18,30 @@ COUNT = 240
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
     with RegistryServer(tmp_path / 'registry') as server:
-        push(server.host, Settings(), sample_image('app:v1'), 'app:v1')
+        settings = Settings()
+        for number in range(COUNT):
+            push(server.host, settings, sample_image('app:v1'), f'app:n{number}')
         yield server.host
 
 
-def written(path: Path, host: str, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Mirror one image under many names; return how often each document of the destination was written."""
-    total: Counter[str] = Counter()
+@pytest.mark.parametrize(('kind', 'listed', 'place'), [
+    ('layout', 'index.json', 'layout://{}/mirror:n{}'), ('dir', 'catalog.json', 'dir://{}/mirror?unique_names=true')])
+def test_the_list_of_images_is_written_for_many_at_once(kind: str, listed: str, place: str, host: str, tmp_path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is linear shows tests/unit/dir/test_group_commit.py."""
+    written: Counter[str] = Counter()
     rename = Workspace._rename
 
     def renamed(self: Workspace, partial: str, name: str) -> None:
-        total[name] += 1
+        written[name] += 1
         rename(self, partial, name)
     monkeypatch.setattr(Workspace, '_rename', renamed)
-    (path / 'plan.toml').write_text(''.join(
-        f"[[images]]\nsource = 'registry://{host}/app:v1'\ndestination = 'layout://{path}/mirror:n{number}'\n"
+    (tmp_path / 'plan.toml').write_text(''.join(
+        f"[[images]]\nsource = 'registry://{host}/app:n{number}'\ndestination = '{place.format(tmp_path, number)}'\n"
         for number in range(COUNT)))
-    result = run_here('process', f'plan://{path}/plan.toml', '--no-sync', '-q', '-J', '8').assert_code(0)
+    result = run_here('process', f'plan://{tmp_path}/plan.toml', '--no-sync', '-q', '-J', '8').assert_code(0)
     assert result.err.splitlines()[-1].endswith(f'{COUNT}/{COUNT} verified')
-    return total
-
-
-def test_the_list_of_a_layout_is_written_for_many_at_once(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                          ) -> None:
-    """That it is linear shows tests/unit/dir/test_group_commit.py."""
-    total = written(tmp_path, host, monkeypatch)
-    assert total['index.json'] < COUNT / 4
-    assert sum(name.startswith('.occystrap/receipts/') for name in total) == COUNT
-    index = json.loads((tmp_path / 'mirror/index.json').read_text())
-    assert len(index['manifests']) == COUNT and run_here('verify', f'layout://{tmp_path}/mirror').code == 0
+    assert 0 < written[listed] < COUNT / 4
+    assert sum(name.startswith('.occystrap/receipts/') for name in written) == COUNT
+    again = run_here('verify', f'{kind}://{tmp_path}/mirror', '-O', 'json').assert_code(0).json()
+    assert len(again['images']) == COUNT

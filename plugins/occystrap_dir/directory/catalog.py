@@ -2,17 +2,17 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, Receipt, UsageError
-from occystrap_core.files import ParsedContents
 from occystrap_core.oci import Digest, Reference, dump_json, parse_object
 from occystrap_dir.directory.manifests import CAP, SINGLE, is_manifest_name, manifest_names, read_manifest
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.known_file import KnownFile
 from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.receipts import kept_receipt
 
@@ -35,32 +35,51 @@ class Entry(NamedTuple):
         return f'{self.name}@{self.tag}' if ':' in self.tag else f'{self.name}:{self.tag}'
 
 
-@dataclass(eq=False, repr=False)
 class Catalog:
-    """The images of a directory."""
+    """The images of a directory, found by name and by manifest however many there are."""
 
-    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self._manifests: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
+        """The keys of the entries by the manifest, in lower case, as some file systems know no other."""
+        for entry in entries:
+            self._add(entry)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries.values())
+        return iter(self._entries.values())
+
+    def find(self, name: str, tag: str) -> Entry | None:
+        """Return the entry with a name and a tag."""
+        return self._entries.get((name, tag))
+
+    def with_manifest(self, manifest: str) -> list[Entry]:
+        """Return the entries that name a manifest."""
+        found = [self._entries[key] for key in self._manifests.get(manifest.lower(), ())]
+        return [entry for entry in found if entry.manifest == manifest]
+
+    def is_taken(self, manifest: str) -> bool:
+        """Return whether an entry names a manifest, in whatever case."""
+        return bool(self._manifests.get(manifest.lower()))
 
     def put(self, entry: Entry) -> None:
         """Add an image, replacing entries with its name and tag, or its manifest."""
-        kept = {key: each for key, each in self.entries.items() if each.manifest != entry.manifest}
-        self.entries = {**kept, (entry.name, entry.tag): entry}
+        for old in {*self.with_manifest(entry.manifest), self.find(entry.name, entry.tag)} - {None}:
+            assert old
+            del self._entries[old.name, old.tag]
+            del self._manifests[old.manifest.lower()][old.name, old.tag]
+        self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
+        self._entries[entry.name, entry.tag] = entry
+        self._manifests[entry.manifest.lower()][entry.name, entry.tag] = None
 
     def to_json(self) -> bytes:
         """Return the content of the file: a line for each name, sorted."""
         document: dict[str, dict[str, str]] = {}
-        for (name, tag), entry in sorted(self.entries.items()):
+        for (name, tag), entry in sorted(self._entries.items()):
             document.setdefault(name, {})[tag] = entry.manifest
         lines = [_line(name, tuple(tags.items())) for name, tags in document.items()]
-        raw = ('{\n' + ',\n'.join(lines) + '\n}').encode()  # no newline: what is cut must not still be JSON
-        _PARSED.keep(raw, dict(self.entries))
-        return raw
-
-
-_PARSED: ParsedContents[dict[tuple[str, str], Entry]] = ParsedContents()
+        return ('{\n' + ',\n'.join(lines) + '\n}').encode()  # no newline: what is cut must not still be JSON
 
 
 @lru_cache(maxsize=1 << 15)
@@ -71,15 +90,20 @@ def _line(name: str, tags: tuple[tuple[str, str], ...]) -> str:
 
 def parse_catalog(raw: bytes, what: str) -> Catalog:
     """Return the catalog in `raw`; raises InvalidImage, which names `what`, if it is malformed."""
-    if known := _PARSED.get(raw):
-        return Catalog(dict(known))
-    catalog = Catalog()
+    entries: list[Entry] = []
     for name, tags in parse_object(raw, what, CAP).items():
         if not isinstance(tags, dict) or not all(map(is_manifest_name, tags.values())):
             raise InvalidImage(f'{what}: {name!r} does not map tags to names of manifests')
-        catalog.entries.update({(name, tag): Entry(name, tag, manifest) for tag, manifest in tags.items()})
-    _PARSED.keep(raw, dict(catalog.entries))
-    return catalog
+        entries += [Entry(name, tag, manifest) for tag, manifest in tags.items()]
+    return Catalog(entries)
+
+
+_CATALOGS = KnownFile(CATALOG, CAP, parse_catalog)
+
+
+def known_catalog(root: str) -> Catalog:
+    """Return the catalog of a directory, which must not be changed; raises as `read_catalog`, and FileNotFoundError."""
+    return _CATALOGS.read(root)
 
 
 def read_catalog(root: str, links: bool = False) -> Catalog:
@@ -88,7 +112,9 @@ def read_catalog(root: str, links: bool = False) -> Catalog:
     Raises InvalidImage if it is damaged, and OSError.
     """
     try:
-        return parse_catalog(read_document(root, CATALOG, CAP, links), f'{root}/{CATALOG}')
+        if links:
+            return parse_catalog(read_document(root, CATALOG, CAP, links), f'{root}/{CATALOG}')
+        return known_catalog(root)
     except FileNotFoundError:
         return Catalog()
 
@@ -115,7 +141,8 @@ def rebuilt_catalog(root: str) -> tuple[Catalog, str]:
         tagged = list(_tagged(root, manifest))
         lost += [] if tagged else [manifest]
         for entry in tagged:
-            catalog.entries.setdefault((entry.name, entry.tag), entry)
+            if not catalog.find(entry.name, entry.tag):
+                catalog.put(entry)
     tagged_only = [each for each in unnamed if each not in lost]
     details = f'; named by their own tags: {", ".join(tagged_only)}' if tagged_only else ''
     details += f'; left out, as their names are unknown: {", ".join(lost)}' if lost else ''
@@ -147,7 +174,7 @@ def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
     image of that name and tag from another host (one without a host counts as the same). An image that is written again
     keeps the name of its manifest.
     """
-    entries = [catalog.entries.get((each.name, each.tag), each) for each in _candidates(reference, '')]
+    entries = [catalog.find(each.name, each.tag) or each for each in _candidates(reference, '')]
     chosen = next((each for each in entries if not _is_from_another_host(each, reference, root)), entries[-1])
     if re.fullmatch(r'manifest-.+\.json', chosen.manifest):
         return chosen
@@ -180,8 +207,7 @@ def _free_name(catalog: Catalog, entry: Entry) -> str:
     """Return manifest-NAME-TAG.json, with characters replaced that file names cannot have; with a hash if it is taken.
     """
     stem = re.sub(r'[^A-Za-z0-9._-]', '_', f'{entry.name}-{entry.tag}')
-    taken = {each.manifest.lower() for each in catalog}
     plain = f'manifest-{stem}.json'
-    if plain.lower() not in taken and len(stem) <= _LONGEST:
+    if not catalog.is_taken(plain) and len(stem) <= _LONGEST:
         return plain
     return f'manifest-{stem[:_LONGEST]}~{hashlib.sha256(str(entry).encode()).hexdigest()[:12]}.json'

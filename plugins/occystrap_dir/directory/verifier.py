@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest
-from occystrap_dir.directory.catalog import CATALOG, parse_catalog
+from occystrap_dir.directory.catalog import CATALOG, known_catalog, parse_catalog
 from occystrap_dir.directory.checksums import digests_of, read_checksums, write_checksums
 from occystrap_dir.directory.expansion import TREES, expanded_name
 from occystrap_dir.directory.manifests import CAP
@@ -70,9 +70,10 @@ class DirectoryCheck:
         """Find the expected entry; the catalog as a whole changes with every image."""
         file_size(self._root, expected.locator)
         what = f'{self._root}/{expected.locator}'
-        catalog = parse_catalog(read_document(self._root, expected.locator, CAP), what)
+        catalog = (known_catalog(self._root) if expected.locator == CATALOG else
+                   parse_catalog(read_document(self._root, expected.locator, CAP), what))
         manifests = {manifest.locator for manifest in self._receipt.of_kind('manifest')}
-        named = [entry for entry in catalog if entry.manifest in manifests]
+        named = [entry for manifest in sorted(manifests) for entry in catalog.with_manifest(manifest)]
         if not any(Digest.of(entry.canonical()) == expected.digest for entry in named):
             results.missing(expected, f'does not list {self._receipt.reference} with {" ".join(manifests)}')
         for entry in named:

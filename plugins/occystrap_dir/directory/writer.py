@@ -1,28 +1,24 @@
 """Writing dir://: a directory in the layout of `docker save`, every layer as its uncompressed tar."""
 import os
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Sequence
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
+    Evidence, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
     Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import output_errors
-from occystrap_core.oci import Digest, Reference
-from occystrap_dir.directory.catalog import (
-    CATALOG, Catalog, Entry, is_missing, named_as, place, read_catalog, rebuilt_catalog,
-)
-from occystrap_dir.directory.checksums import (
-    CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, lines_of_others, write_checksums,
-)
+from occystrap_core.oci import Reference
+from occystrap_dir.directory.catalog import Catalog, is_missing, named_as, place, read_catalog, rebuilt_catalog
+from occystrap_dir.directory.checksums import keeps_checksums
 from occystrap_dir.directory.existing_images import check_destination, require_catalog
-from occystrap_dir.directory.expansion import Expansion, remove_expansions, remove_if_empty, spare_expansions
-from occystrap_dir.directory.manifests import SINGLE, build_manifest, layer_name, manifest_names
+from occystrap_dir.directory.expansion import Expansion, remove_if_empty, spare_expansions
+from occystrap_dir.directory.manifests import SINGLE, layer_name
+from occystrap_dir.directory.new_image import NewImage, publish
 from occystrap_dir.directory.orphans import remove_orphans
 from occystrap_dir.workspace.destination import without_rebuilding
-from occystrap_dir.workspace.one_name import WrongKind
-from occystrap_dir.workspace.receipts import kept_receipt, receipt_here, recorded_sizes, with_known_evidence
-from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
+from occystrap_dir.workspace.group_commit import GroupCommit
+from occystrap_dir.workspace.receipts import RecordedSizes, receipt_here
+from occystrap_dir.workspace.workspace import Workspace
 
 
 class DirOutput(ImageOutput):
@@ -43,7 +39,8 @@ class DirOutput(ImageOutput):
             self.layer_store = self._root
         self._workspace = Workspace(self._root, settings.sync, self._expansion.mode if self._expansion else None)
         self._place = self._workspace.place
-        self._replaces = False
+        self._new: NewImage | None = None
+        self.commits = self._unique and not self._expansion and not self.location.options.get('checksums')
 
     def place(self, reference: Reference) -> Place:
         """Return the directory, with the image's name and host if it may hold several."""
@@ -82,7 +79,7 @@ class DirOutput(ImageOutput):
         name = layer_name(layer.diff_id.hex)
         try:
             size = self._place.size(name)
-            recorded = self._recorded_sizes.get(layer.diff_id)
+            recorded = self._sizes.find(layer.diff_id)
             if recorded is not None and self.settings.verify is not VerifyLevel.FULL:
                 return WrittenLayer(name, layer.diff_id, size, Evidence.DESCRIPTOR) if size == recorded else None
             digest, size = self._place.hash(name, layer.diff_id.algorithm)
@@ -104,29 +101,54 @@ class DirOutput(ImageOutput):
             partial.complete()
             name = layer_name(stream.digest.hex)
             self._workspace.move(partial.name, name)
+            self._sizes.add(stream.digest, stream.size)
         return WrittenLayer(name)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config, manifest, catalog, checksums and receipt, in this order, and remove the image they replace."""
-        with output_errors(self._root), self._workspace.locked():
-            catalog = self._catalog() if self._unique else Catalog()
-            entry = self._entry(catalog, image)
-            replaced = catalog.entries.get((entry.name, entry.tag))
-            catalog.put(entry)
-            if replaced and replaced.manifest in {each.manifest for each in catalog}:
-                replaced = None
-            if self._unique:
-                others = [replaced.manifest] if replaced else []
-                spare_expansions(self._root, [entry.manifest, *others], self.settings)
-            receipt = self._commit(image, entry, catalog, replaced)
-            if replaced:
-                self._replaces = True
-                self._remove(f'{RECEIPTS}/{replaced.manifest}', replaced.manifest)
-                remove_expansions(self._root, [replaced.manifest])
-        self._workspace.leave(clean=not self._replaces, sweep=self._sweep)
-        self.notes = [*self.notes, *(self._expansion.notes if self._expansion else ()),
-                      *self._workspace.notes]
-        return receipt
+        new = self._new = NewImage(self._workspace, self.location, self.settings, image, self._expansion)
+        if self.batched:
+            with output_errors(self._root):
+                receipt = new.place_in(self._listed())
+            self._group.add(new)
+            return receipt
+        self._write([new])
+        self._published(new)
+        return new.receipt
+
+    def commit(self) -> Receipt | None:
+        """Return when the catalog lists the image, which other images of the run may have been listed with.
+
+        Another program may meanwhile have taken the name of its manifest: the receipt is then another.
+        """
+        if not self.batched or self._new is None:
+            return None
+        self._group.wait(self._new, self.settings.cancellation.check)
+        self._published(self._new)
+        return self._new.receipt
+
+    @property
+    def _group(self) -> GroupCommit[NewImage]:
+        return self.settings.shared.get((GroupCommit, self._root, self._rebuild), lambda: GroupCommit(self._write))
+
+    def _listed(self) -> Catalog:
+        try:
+            return read_catalog(self._root)
+        except InvalidImage:  # which the commit repairs or refuses
+            return Catalog()
+
+    def _write(self, images: Sequence[NewImage]) -> None:
+        alone = keeps_checksums(self._root)  # the lines of each come from the file
+        with output_errors(self._root), images[0].workspace.locked():
+            for group in [[image] for image in images] if alone else [images]:
+                catalog, notes = self._catalog() if self._unique else (Catalog(), [])
+                publish(group, catalog)
+                group[0].notes = notes
+
+    def _published(self, new: NewImage) -> None:
+        """Leave the workspace: the image is listed."""
+        self._workspace.leave(clean=not new.replaces, sweep=self._sweep)
+        self.notes = [*new.notes, *(self._expansion.notes if self._expansion else ()), *self._workspace.notes]
 
     def abort(self) -> None:
         """Remove all that this run wrote and no manifest names; raises OutputError for what cannot be removed."""
@@ -135,93 +157,24 @@ class DirOutput(ImageOutput):
                 self._expansion.abort()
         self._workspace.give_up(self._sweep)
 
-    def _catalog(self) -> Catalog:
-        """Return the catalog, rebuilt if it is damaged and rebuilding was requested; raises OutputError, OSError."""
+    def _catalog(self) -> tuple[Catalog, list[str]]:
+        """Return the catalog, rebuilt, with a note, if it is damaged and that was requested.
+
+        Raises OutputError, OSError.
+        """
         try:
             if not self._rebuild or not is_missing(self._root):
-                return read_catalog(self._root)
+                return Catalog(read_catalog(self._root)), []
         except InvalidImage:
             if not self._rebuild:
                 require_catalog(self._root)
         catalog, note = rebuilt_catalog(self._root)
-        self.notes = [note]
-        return catalog
-
-    def _entry(self, catalog: Catalog, image: WrittenImage) -> Entry:
-        entry = place(catalog, image.reference, self._root)
-        return entry if self._unique else entry._replace(manifest=SINGLE)
-
-    def _commit(self, image: WrittenImage, entry: Entry, catalog: Catalog, replaced: Entry | None) -> Receipt:
-        """Write all documents under temporary names, then give them their final ones; return the receipt."""
-        manifest, config = build_manifest(image, self._unique), f'{image.config.digest.hex}.json'
-        kept = f'{RECEIPTS}/{entry.manifest}'
-        receipt = image.receipt(self.location, [
-            Expectation('manifest', entry.manifest, Digest.of(manifest), len(manifest)),
-            Expectation('config', config, image.config.digest, len(image.config.raw)),
-            Expectation('catalog', CATALOG, Digest.of(entry.canonical()), len(entry.canonical())),
-            *self._expanded(entry, image)])
-        documents = {config: image.config.raw, entry.manifest: manifest, CATALOG: catalog.to_json()}
-        if keeps_checksums(self._root) or self.location.options.get('checksums'):
-            receipt = replace(receipt, expectations=(*receipt.expectations, expected_checksums(receipt, self._root)))
-            documents[CHECKSUMS] = self._checksums(receipt, documents[CATALOG], replaced)
-        lasting = with_known_evidence(receipt, kept_receipt(self._root, entry.manifest))
-        documents[kept] = f'{lasting.to_json()}\n'.encode()
-        partial = {self._workspace.write(content): name for name, content in documents.items()}
-        before = self._read(entry.manifest, len(manifest) + 1)
-        self._replaces = before not in (None, manifest)
-        self._workspace.settle()
-        # If the run is stopped between two renames, no receipt or catalog of the replaced image is left.
-        self._remove(kept, *([] if self._unique or before == manifest else [CATALOG]))
-        if self._expansion:
-            self._expansion.publish(self._workspace, entry.manifest)
-        else:
-            remove_expansions(self._root, [entry.manifest])
-        try:
-            for temporary, name in partial.items():
-                self._workspace.move(temporary, name)
-        except BaseException as error:
-            if self._unique and before is None:
-                self._withdraw(entry.manifest, error)
-            raise
-        return receipt
-
-    def _withdraw(self, manifest: str, reason: BaseException) -> None:
-        """Remove a new manifest that no catalog lists: among several images, its name would be unknown."""
-        try:
-            if manifest not in {each.manifest for each in read_catalog(self._root)}:
-                self._place.unlink(manifest)
-        except (OSError, InvalidImage) as error:  # the first error is raised
-            reason.add_note(f'{manifest} may be left in {self._root}: {error}')
-
-    def _expanded(self, entry: Entry, image: WrittenImage) -> list[Expectation]:
-        """Return the expectation for the unpacked files of the image, if it is unpacked."""
-        return [self._expansion.list_files(self._workspace, entry.manifest, image)] if self._expansion else []
-
-    def _checksums(self, receipt: Receipt, catalog: bytes, replaced: Entry | None) -> bytes:
-        """Return the content of SHA256SUMS with this image in it."""
-        changed = {receipt.of_kind('manifest')[0].locator, replaced.manifest if replaced else None}
-        others = [name for name in manifest_names(self._root) if name not in changed]
-        return write_checksums({**lines_of_others(self._root), **digests_of_others(self._root, others),
-                                **digests_of(receipt, self._root), CATALOG: Digest.of(catalog)})
-
-    def _read(self, name: str, cap: int) -> bytes | None:
-        """Return the first `cap` bytes of a file, none if it is not a regular file, None if it does not exist."""
-        try:
-            with open(self._place.open(name), 'rb') as file:
-                return file.read(cap)
-        except FileNotFoundError:
-            return None
-        except WrongKind:
-            return b''
-
-    def _remove(self, *names: str) -> None:
-        for name in names:
-            self._place.unlink(name)
+        return catalog, [note]
 
     def _sweep(self) -> None:
         remove_orphans(self._root)
         remove_if_empty(self._root)
 
-    @cached_property
-    def _recorded_sizes(self) -> dict[Digest, int]:
-        return recorded_sizes(self._root)
+    @property
+    def _sizes(self) -> RecordedSizes:
+        return self.settings.shared.get((RecordedSizes, self._root), lambda: RecordedSizes(self._root))

@@ -1,5 +1,6 @@
 """The receipts in a directory: what the runs that wrote its images and layers recorded."""
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -49,9 +50,35 @@ def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
         better if better in seen else each for each, better in zip(receipt.expectations, upgraded, strict=True)))
 
 
-def recorded_sizes(root: str) -> dict[Digest, int]:
-    """Return the size in bytes of every layer in the kept receipts, by diff_id."""
-    return {digest: size for each in _from_receipts(root, _layer_sizes) for digest, size in each.items()}
+class RecordedSizes:
+    """The sizes of the layers in one destination, by its receipts and by what this run wrote; for several threads."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._sizes: dict[Digest, int] = {}
+        self._changed: int | None = None
+        self._lock = threading.Lock()
+
+    def add(self, diff_id: Digest, size: int) -> None:
+        """Record a layer that was written completely, of `size` bytes."""
+        with self._lock:
+            self._sizes[diff_id] = size
+
+    def find(self, diff_id: Digest) -> int | None:
+        """Return the size in bytes of a layer; the receipts are read again only if there are others by now."""
+        with self._lock:
+            if diff_id not in self._sizes and (changed := self._time_of_receipts()) != self._changed:
+                for each in _from_receipts(self._root, _layer_sizes):
+                    self._sizes.update((key, size) for key, size in each.items() if key not in self._sizes)
+                self._changed = changed
+            return self._sizes.get(diff_id)
+
+    def _time_of_receipts(self) -> int | None:
+        """Return when receipts were added or removed last, in ns; None if there are none."""
+        with suppress(OSError):
+            if status := Beneath(self._root).status(RECEIPTS):
+                return status.st_mtime_ns
+        return None
 
 
 def recorded_lists(root: str) -> set[tuple[str, Digest]]:
