@@ -1,4 +1,4 @@
-"""A mirror over ten nights: tags move, vanish and come, the network fails, a run is killed. Nothing stale is called current.
+"""A mirror over ten nights: tags move, vanish and come, the network fails, a run is killed; nothing stale is current.
 
 What is at the destination is found out by skopeo alone; OCCYSTRAP_TEST_SEEDS=20 tries more seeds.
 """
@@ -28,7 +28,8 @@ BAD = (2, 4, 8)
 class Mirror:
     """The source behind a proxy, what a user wants of it, and the destination."""
 
-    def __init__(self, source: Registry, proxy: FaultProxy, destination: str, seed: int, occystrap: CommandLine) -> None:
+    def __init__(self, source: Registry, proxy: FaultProxy, destination: str, seed: int, occystrap: CommandLine,
+                 ) -> None:
         """`destination` ends with the field for the tag."""
         self.proxy, self.destination, self.occystrap = proxy, destination, occystrap
         self.images, self.chances = TaggedImages(RegistryStorage(source.root)), random.Random(seed)
@@ -91,7 +92,8 @@ def by_tag(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {image['reference'].rpartition(':')[2]: image for image in said['images']}
 
 
-def assert_report(mirror: Mirror, said: dict[str, Any], before: dict[str, str], after: dict[str, str], bad: bool) -> None:
+def assert_report(mirror: Mirror, said: dict[str, Any], before: dict[str, str], after: dict[str, str], bad: bool,
+                  ) -> None:
     """Fail unless the run's report is what skopeo saw before and after it."""
     images = by_tag(said)
     assert set(images) == set(mirror.wanted)
