@@ -280,6 +280,9 @@ class ImageOutput(ABC):
         """
         raise PluginError(f'{type(self).__name__} has present_digest(), but no present_receipt()')
 
+    def leave_unchanged(self) -> None:
+        """Called, instead of everything below, if the image is left as it is: what killed runs left may be removed."""
+
     def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError, UsageError or ServiceError if `prepare` would refuse what is copied, such as for what is
         at the destination; writes nothing.

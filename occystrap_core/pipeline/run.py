@@ -300,7 +300,7 @@ class Run:
         task.report.moved, task.report.platforms = 0, receipt.platforms
         task.report.notes = [*task.report.notes, *recorded_note(receipt)]
         task.report.done_before, task.report.source_asked = True, self.refresh
-        task.output.release()
+        task.output.taken().leave_unchanged()
         if self.level is not VerifyLevel.NONE:
             task.report.judged(verdict)
         return True

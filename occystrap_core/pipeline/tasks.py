@@ -161,10 +161,6 @@ class TaskOutput:
             self._output = self._make()
         return self._output
 
-    def release(self) -> None:
-        """Forget the output: nothing will be written."""
-        self._output = None
-
     def taken(self) -> ImageOutput:
         """Return the output to its last user."""
         output, self._output = self.made(), None

@@ -58,6 +58,10 @@ class DirOutput(ImageOutput):
             return None
         return receipt_here(self._root, entry.manifest)
 
+    def leave_unchanged(self) -> None:
+        """Remove what killed runs left."""
+        self._workspace.tidy(self._sweep)
+
     def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError if the destination is not a directory of this layout, not writable, or not empty."""
         check_destination(self._root, self._unique, self._rebuild)

@@ -51,6 +51,10 @@ class LayoutOutput(ImageOutput):
         name = self._name(reference)
         return receipt_here(self._root, receipt_name(name)) if name else None
 
+    def leave_unchanged(self) -> None:
+        """Remove what killed runs left."""
+        self._workspace.tidy(self._sweep)
+
     def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError unless the destination is or can become a layout; for an image, if it replaced an index."""
         name = '' if isinstance(content, ImageIndex) else self._name(content.reference)

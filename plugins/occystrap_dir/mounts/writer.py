@@ -62,6 +62,10 @@ class MountsOutput(ImageOutput):
         """Return the receipt of the image with this name."""
         return receipt_here(self._root, kept_name(_name(reference)))
 
+    def leave_unchanged(self) -> None:
+        """Remove what killed runs left."""
+        self._workspace.tidy(self._sweep)
+
     def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError if the layers cannot be here, or are too many to be mounted."""
         self._check_place()

@@ -208,6 +208,16 @@ class Workspace:
                 with suppress(OSError):  # it is closed in any case, and nothing that must last was written to it
                     os.close(descriptor)
 
+    def tidy(self, sweep: Callable[[], None]) -> None:
+        """Instead of all else: remove what killed runs left, unless others are at work, which do so when they leave.
+
+        What cannot be removed is left to the next run.
+        """
+        with suppress(OSError, OutputError):
+            if self.place.status(_TEMPORARY):
+                self.enter()
+                self.leave(True, sweep)
+
     def give_up(self, sweep: Callable[[], None]) -> None:
         """Leave after a failure; raises OutputError for what could not be removed."""
         self.leave(False, sweep)

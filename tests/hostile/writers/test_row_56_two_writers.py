@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -118,8 +119,9 @@ def test_56_two_processes_with_one_image(place: Place, make_place: MakePlace, ar
 
 @pytest.mark.parametrize('destination', ['dir', 'dir of several', 'dir expanded'], indirect=True)
 def test_56_a_rerun_takes_away_nothing_that_another_process_may_be_verifying(
-        place: Place, archives: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        place: Place, archives: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_here('process', archives[NEW], place.uri).assert_success()
+    shutil.copy(archives[NEW].removeprefix('tar://'), tmp_path / 'other.tar')
     written, replace, moves = place.files(), os.replace, []
 
     def move(partial: str, path: str, **where: int) -> None:
@@ -127,7 +129,7 @@ def test_56_a_rerun_takes_away_nothing_that_another_process_may_be_verifying(
         moves.append(path)
         replace(partial, path, **where)
     monkeypatch.setattr(os, 'replace', move)
-    run_here('process', archives[NEW], place.uri).assert_success()
+    run_here('process', f'tar://{tmp_path}/other.tar', place.uri).assert_success()
     assert any(path.endswith('catalog.json') for path in moves)
 
 
