@@ -79,6 +79,7 @@ class WriterScheme(NamedTuple):
     refused. `whole_indexes` returns whether indexes are copied to a location as they are, with all platforms, unless
     the user asks for one; its writer must have `holds_indexes`. `suffix` ends the names of new files of this scheme,
     for users who give no scheme. `by_digest`: an image without a tag may go to PATH@DIGEST instead of PATH:TAG.
+    `to_stdout` returns whether a location is stdout, so that nothing else is written there.
     `deltas` returns whether what is written to a location may leave out blobs (--since).
     `removes` names a function for --prune that takes the Receipts of images to remove, the Receipts of images that
     stay, the Settings, and whether this is a dry run, and returns for each image why it stays, an empty text if it is
@@ -101,6 +102,7 @@ class WriterScheme(NamedTuple):
     whole_indexes: Callable[[Location], bool] = lambda location: False
     deltas: Callable[[Location], bool] = lambda location: False
     by_digest: bool = False
+    to_stdout: Callable[[Location], bool] = lambda location: False
     completion: str = ''
 
     @property

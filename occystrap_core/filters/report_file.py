@@ -24,10 +24,10 @@ _LOOKED_AT = 1 << 16
 def checked_target(name: str, target: str, settings: Settings) -> str:
     """Return where to write.
 
-    Raises UsageError for stdout if its content is to be one JSON document, and for a file with other content.
+    Raises UsageError for stdout if that is for one JSON document or an archive, and for a file with other content.
     """
     if target == STDOUT and settings.stdout_taken:
-        raise UsageError(f'filter {name}: stdout is for the report in JSON: give {name}:file=FILE')
+        raise UsageError(f'filter {name}: stdout is taken, by -O json or an archive: give {name}:file=FILE')
     if target != STDOUT and not os.path.isdir(os.path.dirname(target) or '.'):
         raise UsageError(f'filter {name}: there is no directory {os.path.dirname(target)} for {target}: make it first')
     if target != STDOUT and os.path.lexists(target):

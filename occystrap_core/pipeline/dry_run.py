@@ -11,6 +11,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.claims import Claims
+from occystrap_core.pipeline.field_directories import directories_to_make
 from occystrap_core.pipeline.image_copy import writing_to
 from occystrap_core.pipeline.index_copy import ArtifactRefused, filtered, require_room
 from occystrap_core.pipeline.outgoing_layer import Outgoing
@@ -120,8 +121,9 @@ def _require_possible(task: ImageTask, opened: Image | ImageIndex, output: Image
         task.settings.shared.get(Claims, Claims).claim(place, task.source, task.destination)
     changed = filtered(opened, task.filters)
     require_room(changed, output)
-    with writing_to(output):
-        output.require_possible(changed)
+    if not directories_to_make(task.written, place):
+        with writing_to(output):
+            output.require_possible(changed)
 
 
 def _is_there(output: ImageOutput, outgoing: Outgoing) -> bool:

@@ -15,6 +15,7 @@ from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.delta import note_bases
 from occystrap_core.pipeline.earlier_run import EarlierRun, FoundBefore
+from occystrap_core.pipeline.field_directories import FieldDirectories
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.index_copy import ArtifactRefused, IndexCopy, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
@@ -235,6 +236,8 @@ class Run:
         output.batched = output.commits and not self._joint.has(task)
         with task.use.opened(partial(_open, task), self.settings) as (source, image):
             self._claim(task, output.place(source.reference))
+            directories = self.settings.shared.get(FieldDirectories, FieldDirectories)
+            directories.make(task.written, output.place(source.reference))
             with self.progress.image(task.report.name, size_to_move(image)) as advance:
                 note_bases(source, output, task.written)
                 copy = copy_of(image, output, task.settings, task.recorded, advance, task.recipe, task.use.reads)

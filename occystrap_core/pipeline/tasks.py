@@ -285,7 +285,8 @@ class TaskList:
             raise UsageError(f'no destination for {opened.location}: add DEST')
         self._entries += 1
         inputs = {opened.settings.whole_index: opened}
-        filters = open_filters(self._plugins, entry.filters or (), opened.settings)
+        taken = opened.settings.stdout_taken or any(map(self._is_stdout, entry.destinations))
+        filters = open_filters(self._plugins, entry.filters or (), replace(opened.settings, stdout_taken=taken))
         for lane, destination in enumerate(entry.destinations):
             settings = replace(self._choice(entry, destination), lane=lane)
             images = inputs.get(settings.whole_index) if opened.gives_indexes else opened
@@ -294,6 +295,10 @@ class TaskList:
                 assert isinstance(another, ImageInput)
                 inputs[settings.whole_index] = images = another
             yield self._order(images, entry, destination, filters, settings)
+
+    def _is_stdout(self, goes: str) -> bool:
+        location = destination_location(self._plugins, goes)
+        return self._plugins.find(WriterScheme, location.scheme).to_stdout(location)
 
     def _choice(self, entry: ListedImage, goes: str | None) -> Settings:
         """Return the settings with the entry's choice of platforms: by default all where its destination holds indexes.

@@ -48,7 +48,7 @@ class TarInput(ImageInput):
     gives_indexes = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(location, settings)
+        super().__init__(location.with_path('/dev/stdin') if location.path == '-' else location, settings)
         self._open_archive: _Opened | None = None
         self._requested = settings.platform_choice(location.options.get('platform'))
         self._chosen: dict[Reference, ArchivedImage | LayoutEntries] = {}

@@ -27,20 +27,22 @@ def register_inputs() -> Iterable[InputScheme]:
                '--platform)'),
         Option('referrers', OptionType.BOOLEAN, False,
                'include referrers of the image in an OCI archive: signatures, SBOMs, attestations'),
-    ], 'a docker or OCI archive of one or many images, compressed or not, or a pipe of one', recognizes=_is_file,
+    ], 'a docker or OCI archive of one or many images, compressed or not, or a pipe of one; tar://- is stdin',
+        recognizes=_is_file,
         many=True, completion='files')]
 
 
 @hookimpl
 def register_writers() -> Iterable[WriterScheme]:
     """Return tar:// as a destination."""
-    return [WriterScheme('tar', 'occystrap_tar.writer:tar_output', [
+    return [WriterScheme('tar', 'occystrap_tar.outputs:tar_output', [
         Option('format', OptionType.choice('docker', 'oci'), 'docker',
                'docker archive, or OCI archive of blobs as stored'),
         Option('tag', help='the name:tag in the archive (default: the source\'s)'),
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                'with format=oci, for layers that have no blob yet'),
-    ], 'a docker archive of one image, or an OCI archive of many', suffix='.tar', whole_indexes=_is_oci, deltas=_is_oci,
+    ], 'a docker archive of one image, or an OCI archive of many; tar://- is stdout', suffix='.tar',
+        whole_indexes=_is_oci, to_stdout=lambda location: location.path == '-', deltas=_is_oci,
         moved='occystrap_tar.archive.moved_receipt:moved', completion='files',
         many=Many(True, reason='a docker archive, and one with ?tag=, holds one image; ?format=oci takes many',
                   unless=lambda location: not _is_oci(location) or bool(location.options['tag'])))]

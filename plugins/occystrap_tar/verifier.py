@@ -33,6 +33,9 @@ class _Contents(NamedTuple):
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
     """Report what the archive has of what the receipt expects, and what else it has."""
     results = CheckResults()
+    if receipt.path == '-':
+        results.unverified('stdout', 'it cannot be read back: compare its digest where it went, or give --no-verify')
+        return results
     contents = _opened(receipt.path, level, settings, results)
     if contents is None:
         return results

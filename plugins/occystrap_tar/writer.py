@@ -1,5 +1,4 @@
 """Writing images to archives: docker archives with layers as tars, OCI archives with blobs as stored."""
-import os
 from collections.abc import Callable, Iterator, Sequence
 
 from occystrap_core import (
@@ -16,12 +15,6 @@ from occystrap_tar.new_archive.destination_file import archive_at, check_destina
 from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder
 from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 from occystrap_tar.new_archive.oci_bundle import OciBundle
-
-
-def tar_output(location: Location, settings: Settings) -> ImageOutput:
-    """Return the writer for the format in the location."""
-    kind = OciArchiveOutput if location.options['format'] == 'oci' else DockerArchiveOutput
-    return kind(location.with_path(os.path.abspath(location.path)), settings)
 
 
 def _tag(location: Location, reference: Reference) -> str:
