@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from occystrap_core.api.image_filter import EntryFilter, ImageFilter
     from occystrap_core.api.image_input import ImageInput
     from occystrap_core.api.image_list import ImageList, ListedImage
-    from occystrap_core.api.image_output import (
-        ImageOutput, LayerForm, OutgoingLayer, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
-    )
+    from occystrap_core.api.image_output import ImageOutput
     from occystrap_core.api.options import Option, OptionType
     from occystrap_core.api.place import Place
     from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, Many, WriterScheme
     from occystrap_core.api.uri import Location
+    from occystrap_core.api.written_image import (
+        LayerForm, OutgoingLayer, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
+    )
     from occystrap_core.errors import (
         AccessDenied, Cancelled, ImageNotFound, InvalidImage, OccystrapError, OutputError, ServiceError,
         ServiceUnavailable, UsageError,
@@ -44,12 +45,12 @@ _HOMES = {
     'api.image_filter': 'EntryFilter ImageFilter',
     'api.image_input': 'ImageInput',
     'api.image_list': 'ImageList ListedImage',
-    'api.image_output': 'ImageOutput LayerForm OutgoingLayer WrittenReferrer WrittenImage WrittenIndex '
-                        'WrittenLayer',
+    'api.image_output': 'ImageOutput',
     'api.options': 'Option OptionType',
     'api.place': 'Place',
     'api.schemes': 'CommandDeclaration FilterKind InputScheme Many WriterScheme',
     'api.uri': 'Location',
+    'api.written_image': 'LayerForm OutgoingLayer WrittenReferrer WrittenImage WrittenIndex WrittenLayer',
     'errors': 'AccessDenied Cancelled ImageNotFound InvalidImage OccystrapError OutputError ServiceError '
               'ServiceUnavailable UsageError',
     'image.blob_store': 'BlobStore',

@@ -2,7 +2,8 @@
 from collections.abc import Iterable
 from contextlib import suppress
 
-from occystrap_core.api.image_output import ImageOutput, OutgoingLayer, WrittenLayer
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.written_image import OutgoingLayer, WrittenLayer
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import OutputError, UsageError
 from occystrap_core.image.image import Image

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from occystrap_core.api.image_output import ImageOutput, LayerForm
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.written_image import LayerForm
 from occystrap_core.errors import NoImage
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import ImageIndex

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from occystrap_core.api.image_output import ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenLayer
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenImage, WrittenLayer
 from occystrap_core.errors import Cancelled, InvalidImage, prefix_errors
 from occystrap_core.files.durability import output_errors
 from occystrap_core.image.image import Image

@@ -5,9 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from occystrap_core.api.image_filter import ImageFilter
-from occystrap_core.api.image_output import (
-    ImageOutput, LayerForm, PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged,
-)
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image

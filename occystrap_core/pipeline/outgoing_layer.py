@@ -1,7 +1,7 @@
 """A layer on its way to a writer: in the form the writer takes, counted and hashed by the core."""
 from collections.abc import Callable
 
-from occystrap_core.api.image_output import LayerForm, PlacedLayer, WrittenLayer
+from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenLayer
 from occystrap_core.errors import PluginError
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers

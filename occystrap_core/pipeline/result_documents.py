@@ -1,7 +1,7 @@
 """Config and manifest of the resulting image: the source's own if nothing changed, else new ones."""
 from collections.abc import Sequence
 
-from occystrap_core.api.image_output import PlacedLayer
+from occystrap_core.api.written_image import PlacedLayer
 from occystrap_core.image.image import Image
 from occystrap_core.oci import media_types
 from occystrap_core.oci.config import ImageConfig

@@ -1,7 +1,8 @@
 """Which images of a run go to several destinations, so that their source is read once for all of these."""
 from collections.abc import Sequence
 
-from occystrap_core.api.image_output import ImageOutput, LayerForm
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.written_image import LayerForm
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.opening import Opening, RunAhead, SourceUse
 from occystrap_core.pipeline.tasks import ImageTask

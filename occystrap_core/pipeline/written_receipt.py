@@ -1,7 +1,8 @@
 """A writer's receipt is accepted only if it covers the image that the core streamed."""
 from collections.abc import Sequence
 
-from occystrap_core.api.image_output import ImageOutput, PlacedLayer
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.written_image import PlacedLayer
 from occystrap_core.errors import PluginError
 from occystrap_core.oci.digest import Digest
 from occystrap_core.verification.receipt import Receipt

@@ -9,7 +9,7 @@ import pytest
 from occystrap_core import (
     CheckResults, Expectation, Location, Receipt, ServiceUnavailable, Settings, VerifyLevel, WriterScheme,
 )
-from occystrap_core.api.image_output import LayerForm, PlacedLayer
+from occystrap_core.api.written_image import LayerForm, PlacedLayer
 from occystrap_core.errors import PluginError
 from occystrap_core.oci import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt

@@ -1,0 +1,175 @@
+"""What the core and a writer hand to each other: layers as they go out, and what was written of an image."""
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from occystrap_core.api.uri import Location
+from occystrap_core.files.stream import ByteStream
+from occystrap_core.image.image import Image
+from occystrap_core.oci.config import ImageConfig
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.oci.reference import Reference
+from occystrap_core.verification.expectation import Evidence, Expectation
+from occystrap_core.verification.receipt import MERGED, PlatformChoices, Receipt
+
+
+class LayerForm(Enum):
+    """The form in which a writer takes layers.
+
+    STORED: the blob as `layer.descriptor` describes it, always set, its size exact; `finalize` gets a manifest. The
+    core compresses layers without a blob before (`ImageOutput.compression`). TAR: the uncompressed tar.
+    """
+
+    STORED = 'stored'
+    TAR = 'tar'
+
+
+class OutgoingLayer(Protocol):
+    """A layer as a writer sees it, in the form it takes. The core counts and hashes it while it is read."""
+
+    @property
+    def index(self) -> int:
+        """The position in the image, 0 for the lowest; -1 while unknown."""
+
+    @property
+    def diff_id(self) -> Digest | None:
+        """The digest of the tar; None while it is unknown."""
+
+    @property
+    def descriptor(self) -> Descriptor | None:
+        """The blob that `open` gives; always present in STORED form, None in TAR form."""
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter or compression may change the layer, so that its size may differ from the hint."""
+
+    def tar_size(self) -> int | None:
+        """Return a hint of the tar's size in bytes; None if unknown."""
+
+    def open(self) -> ByteStream:
+        """Open the layer at its first byte. A writer that sends the layer again opens it again. Close it after use."""
+
+
+class WrittenLayer(NamedTuple):
+    """What a writer returns for a layer: its locator, and nothing about its bytes unless the writer checked them
+    itself.
+
+    Only `has_layer` and `adopt_layer` give `size` and `digest`, of what is at the destination; the core knows them of
+    what it streamed.
+    """
+
+    locator: str
+    digest: Digest | None = None
+    size: int | None = None
+    evidence: Evidence = Evidence.DESCRIPTOR
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedLayer:
+    """A layer of a written image. Digest and size are those of the bytes at `locator`, in the writer's form."""
+
+    index: int
+    diff_id: Digest
+    descriptor: Descriptor | None
+    locator: str
+    digest: Digest
+    size: int
+    evidence: Evidence
+
+
+class WrittenImage(NamedTuple):
+    """An image whose layers are all written: the argument of `finalize`.
+
+    `manifest` is the source's, byte for byte, if no layer changed; a new one if a layer changed or the source has none;
+    None for writers of TAR form if the source has none. `config` holds the bytes that must be written.
+    `layers` are all layers of the image, each with `index`, `diff_id`, `descriptor`, the `locator` that the writer
+    returned, and `digest` and `size` of what it wrote; a layer that the image has twice was written once and is listed
+    twice. `place`, `source_digest` and `platforms` are for the receipt.
+    """
+
+    reference: Reference
+    source: str
+    manifest: Manifest | None
+    config: ImageConfig
+    layers: Sequence[PlacedLayer] = ()
+    place: str = ''
+    source_digest: Digest | None = None
+    form: LayerForm = LayerForm.TAR
+    merged: bool = False
+    platforms: PlatformChoices = PlatformChoices()
+
+    @classmethod
+    def present(cls, image: Image, source: str, place: str) -> 'WrittenImage':
+        """Return an image that a destination holds already, opened there, its blobs found by their digests alone."""
+        layers = [PlacedLayer(layer.index, layer.diff_id, layer.descriptor, str(layer.descriptor.digest),
+                              layer.descriptor.digest, layer.descriptor.size, Evidence.DESCRIPTOR)
+                  for layer in image.layers if layer.descriptor and layer.diff_id]
+        digest = image.manifest.digest if image.manifest else None
+        return cls(image.reference, source, image.manifest, image.config, layers, place, digest, LayerForm.STORED)
+
+    def without_layers(self) -> 'WrittenImage':
+        """Return this image for a receipt that expects no layers, because one tree covers all of them."""
+        return self._replace(layers=(), merged=True)
+
+    def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
+                locate: Callable[[PlacedLayer], str] = lambda layer: layer.locator,
+                ) -> Receipt:
+        """Return the receipt: `documents` as the writer gives them, then each layer as the core saw it."""
+        layers = [Expectation('layer', locate(layer), layer.digest, layer.size, layer.evidence,
+                              () if layer.diff_id == layer.digest else (layer.diff_id,)) for layer in self.layers]
+        return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
+                       self.source, self.config.digest, tuple(self.config.diff_ids),
+                       tuple(dict.fromkeys([*documents, *layers])), self.manifest.digest if self.manifest else None,
+                       self.place, self.source_digest, MERGED if self.merged else self.form.value,
+                       platforms=self.platforms)
+
+
+class WrittenReferrer(NamedTuple):
+    """A referrer of an image that was written by its digest; found by its `subject` or by `tag`."""
+
+    document: Manifest | Index
+    subject: Digest | None = None
+    tag: str = ''
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenIndex:
+    """An index whose parts are all written: the argument of `finalize_index`.
+
+    `index` holds the bytes that must be written: the source's own if everything was copied unchanged. `parts` are the
+    receipts of all images and indexes in it, `referrers` the expectations about referrers.
+    """
+
+    reference: Reference
+    source: str
+    index: Index
+    parts: Sequence[Receipt] = ()
+    referrers: Sequence[Expectation] = ()
+    place: str = ''
+    source_digest: Digest | None = None
+    platforms: PlatformChoices = PlatformChoices()
+
+    def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
+                ) -> Receipt:
+        """Return one receipt for the whole: `documents` as the writer gives them, then the expectations of all parts.
+        """
+        expected = [*documents, *(each for part in self.parts for each in part.expectations), *self.referrers]
+        return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
+                       self.source, self.index.digest, (), merged(expected), self.index.digest, self.place,
+                       self.source_digest, LayerForm.STORED.value,
+                       tuple(part for receipt in self.parts for part in receipt.all_parts()), self.platforms)
+
+
+def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
+    """Return each expectation once, in order; of two for the same item, with the better evidence."""
+    best: dict[tuple[str, str, Digest, int], Expectation] = {}
+    for each in expectations:
+        key = each.kind, each.locator, each.digest, each.size
+        there = best.get(key, each)
+        seen = Evidence.STREAMED in (there.evidence, each.evidence)
+        best[key] = each._replace(evidence=Evidence.STREAMED if seen else each.evidence,
+                                  covers=tuple(dict.fromkeys([*there.covers, *each.covers])))
+    return tuple(best.values())
