@@ -10,7 +10,7 @@ import pytest
 
 from tests.functional.archives import write_docker_archive
 from tests.functional.images import image_id_in_daemon
-from tests.services.command_line import CommandLine, CommandResult
+from tests.services.command_line import CommandLine, CommandResult, errors_in
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.ports import free_port
 from tests.services.real_image import RealImage
@@ -214,7 +214,7 @@ def test_interrupted_in_mid_copy(target: str, number: int, code: int, real_regis
     err = process.communicate(timeout=60)[1]
     assert time.monotonic() - sent < 2.5
     assert process.returncode == code, err
-    assert err.count('\n') == 1 and 'interrupted' in err
+    assert len(errors_in(err)) == 1 and 'interrupted' in err
     if target == 'docker':
         with pytest.raises(RuntimeError):
             image_id_in_daemon(docker_daemon, f'{name}:v1')

@@ -65,7 +65,7 @@ def ends_in_time(server: RawServer, *command: str) -> CommandResult:
     before = time.monotonic()
     done = run_here(command[0], *SLOW, *command[1:])
     assert time.monotonic() - before < 10, f'{time.monotonic() - before}\n{done}'
-    line = done.assert_code(1).err.splitlines()[-1]
+    line = done.assert_code(1).errors[-1]
     assert line.startswith('occystrap: error: ') and (server.host in line or LAYER.rpartition('/')[2] in line), done
     return done
 

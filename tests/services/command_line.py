@@ -30,7 +30,7 @@ class CommandResult:
     @property
     def errors(self) -> list[str]:
         """The lines of standard error but for the end of a run: its summary, and how to resume."""
-        return [line for line in self.err.splitlines() if not line.startswith(('Summary: ', 'Resume: '))]
+        return errors_in(self.err)
 
     def assert_success(self) -> 'CommandResult':
         """Fails the test, with all output, unless the exit code is 0."""
@@ -51,6 +51,11 @@ class CommandResult:
     def __str__(self) -> str:
         command = ' '.join(['occystrap', *self.arguments])
         return f'$ {command}\n--- standard output\n{self.out}\n--- standard error\n{self.err}'
+
+
+def errors_in(text: str) -> list[str]:
+    """The lines of what was printed on standard error but for the end of a run: its summary, and how to resume."""
+    return [line for line in text.splitlines() if not line.startswith(('Summary: ', 'Resume: '))]
 
 
 @dataclass(frozen=True)
