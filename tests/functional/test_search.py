@@ -92,8 +92,8 @@ def test_mistakes(source: str, occystrap: CommandLine) -> None:
     assert 'no file: add one' in occystrap('process', source, 'dir://out', '-f', 'inspect').assert_code(2).err
     done = occystrap('process', source, 'dir://out', '-f', 'search:pattern=*', '-O', 'json').assert_code(2)
     assert 'search:file=FILE' in done.err
-    done = occystrap('process', source, 'dir://out', '-f', 'inspect:file=no/such/directory').assert_code(1)
-    assert 'cannot write to no/such/directory' in done.err
+    done = occystrap('process', source, 'dir://out', '-f', 'inspect:file=no/such/directory').assert_code(2)
+    assert 'there is no directory no/such' in done.err
 
 
 # The filters

@@ -48,7 +48,7 @@ def catalogue(ground: Ground, directory: Path) -> Iterator[Stack]:
         if path.stem == 'test_same_everywhere':
             continue
         module = importlib.import_module(f'tests.hostile.extraction.{path.stem}')
-        for name, test in vars(module).items():
+        for name, test in list(vars(module).items()):
             if name.startswith('test_') and inspect.isfunction(test) and test.__module__ == module.__name__:
                 yield from _stacks(f'{path.stem}::{name}', test, recording, directory)
 
