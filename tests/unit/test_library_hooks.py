@@ -15,7 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.shell_completion import shell_complete
 
+from occystrap_core.cli.common import Common
+from occystrap_core.cli.completion_shells import add_shells
+from occystrap_core.cli.group import occystrap
 from occystrap_core.sources.yaml_document import parse_yaml
 from occystrap_core.terminal import EscapedStream
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
@@ -89,7 +93,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
 
 
 def test_every_override_is_called(called: set[tuple[str, str]], tmp_path: Path, make_ssh: MakeSsh,  # noqa: F811
-                                  daemon: FakeDaemon) -> None:  # noqa: F811
+                                  daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     daemon.add(legacy(), 'sample:v1')
     (tmp_path / 'relay.py').write_text(RELAY)
     make_ssh(f'exec {sys.executable} {tmp_path}/relay.py {daemon.socket}')
@@ -101,11 +105,21 @@ def test_every_override_is_called(called: set[tuple[str, str]], tmp_path: Path, 
     parse_yaml('a: {b: c}', 'a plan')
     run_here('--help').assert_code(0)
     run_here('wrong').assert_code(2)
+    _complete(monkeypatch)
     print('text', file=EscapedStream(io.TextIOWrapper(io.BytesIO()), lossy=False), flush=True)
     overridden = {(ours.__name__, name) for ours, name in overrides()}
     uncalled = sorted(overridden - called - EXCUSED.keys())
     assert not uncalled, 'overridden, but not called: is it still a hook of the library?'
     assert not EXCUSED.keys() - overridden, 'excused, but overridden no more'
+
+
+def _complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Complete the name of a command, as click does for each shell."""
+    add_shells()
+    for name in ('COMP_WORDS', 'COMP_LINE'):
+        monkeypatch.setenv(name, 'occystrap proc')
+    for shell in ('bash_complete', 'zsh_complete', 'fish_complete'):
+        assert shell_complete(occystrap, {'obj': Common()}, 'occystrap', '_OCCYSTRAP_COMPLETE', shell) == 0
 
 
 def test_no_override_has_lost_its_base() -> None:
