@@ -42,6 +42,10 @@ class BundleOutput(ImageOutput):
         """Return the receipt of the bundle, whatever its image is called."""
         return receipt_here(self.location.path, os.path.basename(KEPT))
 
+    def leave_unchanged(self) -> None:
+        """Remove what killed runs left beside the bundle."""
+        self._staging.tidy()
+
     def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError if a bundle cannot be here, or would replace one that was changed."""
         check_place(self.location.path, MARKS, 'bundle')

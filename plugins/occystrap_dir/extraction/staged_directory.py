@@ -52,11 +52,19 @@ class Staging:
     def begin(self) -> None:
         """Remove the directories of killed runs, and make this one; raises OutputError."""
         with output_errors(self.target):
-            for name in self._place.names(self._above):
-                if name.startswith(self._prefix):
-                    self._remove(self._beside(name), wait=False)
+            self._remove_abandoned()
             while not self._made():
                 pass
+
+    def tidy(self) -> None:
+        """Instead of all else: remove the directories of killed runs; what cannot be is left to the next run."""
+        with suppress(OSError):
+            self._remove_abandoned()
+
+    def _remove_abandoned(self) -> None:
+        for name in self._place.names(self._above):
+            if name.startswith(self._prefix):
+                self._remove(self._beside(name), wait=False)
 
     def _beside(self, name: str) -> str:
         return f'{self._above}/{name}' if self._above else name

@@ -134,7 +134,7 @@ def test_undamaged_files_are_not_written_again(kind: str, sources: list[str], ou
     uri, listing = KINDS[kind][0].format(out), KINDS[kind][1]
     for source in sources[:2]:
         result = run_here('process', source, uri, '--rebuild-index').assert_success()
-        assert len(result.errors) == 1
+        assert not result.errors
     other = tmp_path / 'other'
     for source in sources[:2]:
         run_here('process', source, KINDS[kind][0].format(other)).assert_success()
