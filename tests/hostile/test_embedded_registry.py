@@ -5,7 +5,7 @@ import http.client
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -159,9 +159,9 @@ def test_every_request_needs_a_password(path: str, tmp_path: Path) -> None:
 def test_the_registry_of_the_demo_needs_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = []
 
-    def run(command: str, expected: int) -> None:
-        if 'registry://' in command:
-            host = command.partition('registry://')[2].partition('/')[0]
+    def run(words: Sequence[str], expected: int) -> None:
+        for source in (word for word in words if word.startswith('registry://')):
+            host = source.removeprefix('registry://').partition('/')[0]
             answers.extend([ask(host, 'GET', '/v2/')[0], ask(host, 'POST', '/v2/x/blobs/uploads/')[0]])
             raise KeyboardInterrupt
     monkeypatch.setattr(demo, '_run', run)

@@ -155,7 +155,7 @@ def test_a_program_ends_after_its_parent(catastrophe: str, occystrap: CommandLin
 
 
 @pytest.mark.parametrize(('pattern', 'path', 'words'), [
-    ('(a+)+$', b'a' * 60 + b'b', 'more than 1 s for a path of 61 bytes'),
+    ('(a+)+$', b'a' * 60 + b'b', 'more than 1 s for a name of 61 bytes'),
     ('(?:(a)|b)*c', b'ab' * 20_000_000, 'more than 512 MiB of memory')])
 def test_one_path_takes_only_so_much(pattern: str, path: bytes, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matcher, '_LONGEST', 1 if '+' in pattern else 30)
