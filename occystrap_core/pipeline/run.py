@@ -20,13 +20,13 @@ from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.index_copy import ArtifactRefused, IndexCopy, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.layer_cache import LayerCache
-from occystrap_core.pipeline.opening import Opened
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text, layers_of
 from occystrap_core.pipeline.request_check import platforms_of, recorded_note, require_requested, selection_note
 from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.side_files import side_files
+from occystrap_core.pipeline.source_use import Opened
 from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel

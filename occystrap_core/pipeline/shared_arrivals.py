@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
-from occystrap_core.pipeline.shared_reading import again
+from occystrap_core.pipeline.shared_stream import again
 
 
 class SharedArrivals:

@@ -14,7 +14,7 @@ from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers, Store
 from occystrap_core.pipeline.layer_reads import LayerReads
 from occystrap_core.pipeline.recompression import SpooledLayer, spool
 from occystrap_core.pipeline.shared_arrivals import SharedArrivals
-from occystrap_core.pipeline.shared_reading import Readings, SharedReading
+from occystrap_core.pipeline.shared_stream import SharedStreams, SharedStream
 from occystrap_core.settings import Settings
 
 
@@ -31,9 +31,9 @@ class SharedLayers:
     def __init__(self, settings: Settings, compression: str | None) -> None:
         """`compression` is that of a destination that takes blobs; None if none does."""
         self._settings, self._compression = settings, compression
-        self._readings = settings.shared.get(Readings, Readings)
+        self._readings = settings.shared.get(SharedStreams, SharedStreams)
         self._lock = threading.RLock()
-        self._held: dict[LayerOrigin, SharedReading] = {}
+        self._held: dict[LayerOrigin, SharedStream] = {}
         self._made: dict[LayerOrigin, dict[str, SpooledLayer]] = {}
         self._making: dict[LayerOrigin, threading.Lock] = {}
         self._arriving: dict[int, SharedArrivals] = {}
@@ -95,8 +95,8 @@ class SharedLayers:
         """Return how many destinations may still read a layer."""
         return sum(reader.may_read(origin) for reader in self._readers)
 
-    def _hold(self, origin: LayerOrigin, opener: Callable[[], ByteStream]) -> SharedReading:
-        reading = SharedReading(opener, self._settings.temporary, self._look)
+    def _hold(self, origin: LayerOrigin, opener: Callable[[], ByteStream]) -> SharedStream:
+        reading = SharedStream(opener, self._settings.temporary, self._look)
         self._held[origin] = reading = self._readings.held(origin, reading)
         return reading
 

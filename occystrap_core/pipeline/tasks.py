@@ -20,10 +20,10 @@ from occystrap_core.oci.patterns import Excluded, first_names, has_glob
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.destination_fields import FIELD, Untagged, has_fields
-from occystrap_core.pipeline.opening import SourceUse
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.selection import Selected, select
 from occystrap_core.pipeline.side_files import SideFiles
+from occystrap_core.pipeline.source_use import SourceUse
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
     destination_location, open_filters, open_output, open_source, require_deltas, require_many, require_removable,

@@ -9,7 +9,7 @@ import pytest
 from occystrap_core import Image, OutgoingLayer, OutputError, Settings, UsageError, VerifyLevel, WrittenLayer
 from occystrap_core.image.image import SequentialImage
 from occystrap_core.oci import ImageConfig, Reference
-from occystrap_core.pipeline.opening import RunAhead
+from occystrap_core.pipeline.source_use import RunAhead
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run

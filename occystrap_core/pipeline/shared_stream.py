@@ -13,7 +13,7 @@ _LOOK = 0.1
 """Seconds between two checks for cancellation while waiting for bytes."""
 
 
-class SharedReading:
+class SharedStream:
     """The bytes of one stream. The source is read at its own speed, whatever the readers do: none waits for another,
     and one that fails or begins again does no harm to the rest."""
 
@@ -100,15 +100,15 @@ class SharedReading:
             self._changed.notify_all()
 
 
-class Readings:
+class SharedStreams:
     """What is being read for several destinations; images of a run that share a layer share its reading, too."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._readings: dict[Hashable, SharedReading] = {}
+        self._readings: dict[Hashable, SharedStream] = {}
         self._holders: Counter[Hashable] = Counter()
 
-    def held(self, key: Hashable, new: SharedReading) -> SharedReading:
+    def held(self, key: Hashable, new: SharedStream) -> SharedStream:
         """Return the reading of a layer, `new` if there is none, for one more holder."""
         with self._lock:
             self._holders[key] += 1
@@ -130,7 +130,7 @@ class Readings:
 class _Follower:
     """Reads the file as it grows."""
 
-    def __init__(self, reading: SharedReading, file: FileIO) -> None:
+    def __init__(self, reading: SharedStream, file: FileIO) -> None:
         self._reading, self._file, self._place = reading, file, 0
 
     def readinto(self, buffer: memoryview, /) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from occystrap_core.image.image import Image
 from occystrap_core.image.image_index import Content, all_contents
 from occystrap_core.pipeline.layer_reads import LayerReads
-from occystrap_core.pipeline.shared_reading import again
+from occystrap_core.pipeline.shared_stream import again
 from occystrap_core.settings import Settings
 
 _LOOK = 0.1
