@@ -19,8 +19,12 @@ _ESCAPED = re.compile(rb'\\([0-3][0-7]{2})')
 _LINE = re.compile(
     rb'\.(?:/([^ ]+))? type=([a-z]+)(?: link=([^ \n]*))?(?: device=native,([0-9]+),([0-9]+))?(?: mode=([0-7]+))?'
     rb'(?: uid=([0-9]+) gid=([0-9]+))?(?: time=(-?[0-9]+)\.([0-9]{9}))?((?: xattr\.[^ \n]+)*)(?: size=([0-9]+))?'
-    rb'(?: sha256digest=([0-9a-f]+))?(?: nlink=([0-9]+) inode=([0-9]+))?\n?')
-"""A line with all keywords, in the order in which they are written: one match is faster than a search for each."""
+    rb'(?: sha256digest=([0-9a-f]+))?(?: nlink=([0-9]+) inode=([0-9]+))?'
+    rb'(?(4)|(?: device=native,([0-9]+),([0-9]+))?)\n?')
+"""A line with all keywords, in the order in which they are written: one match is faster than a search for each.
+
+The device is also taken at the end, where earlier versions wrote that of whiteouts.
+"""
 
 
 def escaped(name: bytes) -> bytes:
@@ -69,8 +73,9 @@ class Line(NamedTuple):
         found = _LINE.fullmatch(raw)
         if not found:
             raise InvalidImage(f'the list of files has a malformed line: {os.fsdecode(raw[:100])!r}')
-        path, kind, target, major, minor, mode, uid, gid, seconds, fraction, xattrs, size, digest, names, inode = (
-            found.groups())
+        (path, kind, target, major, minor, mode, uid, gid, seconds, fraction, xattrs, size, digest, names, inode,
+         late_major, late_minor) = found.groups()
+        major, minor = major or late_major, minor or late_minor
         return cls(
             unescaped(path or b''), kind.decode(), int(mode, 8) if mode else None, _number(uid), _number(gid),
             _number(size), int(seconds) * 10 ** 9 + int(fraction) if seconds else None, (digest or b'').decode(),

@@ -90,6 +90,7 @@ def test_escapes_have_three_digits(shown: bytes, name: bytes) -> None:
     (b'type=file size=09', {'size': 9}), (b'type=file time=12.000000034', {'time': 12_000_000_034}),
     (b'type=file time=-1.000000001', {'time': -999_999_999}), (b'type=block device=native,8,1',
                                                                {'kind': 'block', 'device': (8, 1)}),
+    (b'type=char mode=0000 device=native,0,0', {'kind': 'char', 'mode': 0, 'device': (0, 0)}),
     (b'type=file nlink=3 inode=99', {'names': 3, 'inode': '99'}), (b'type=file sha256digest=ab', {'digest': 'ab'}),
     (b'type=link link=a\\040b', {'kind': 'link', 'target': b'a b'}),
     (b'type=file xattr.user.a\\040b=eA==', {'xattrs': {b'user.a b': b'x'}})])
@@ -104,6 +105,7 @@ def test_paths_of_lines(raw: bytes, path: bytes) -> None:
 
 
 @pytest.mark.parametrize('raw', [b'./a type=block device=native,1\n', b'./a type=block device=native,1,2,3\n',
+                                 b'./a type=block device=native,1,2 mode=0600 device=native,1,2\n',
                                  b'./a type=file nlink=x\n', b'./a type=file size=0x1\n', b'./a type=file time=1.x\n'])
 def test_malformed_keywords_are_refused(raw: bytes) -> None:
     with pytest.raises(InvalidImage, match='the list of files has a malformed line'):
