@@ -92,7 +92,7 @@ def test_a_layout_gets_only_what_it_lacks(docker_daemon: DockerDaemon, name: str
                                           tmp_path: Path) -> None:
     load(docker_daemon, tmp_path, name, layers_of(name))
     for kept, again in (('streamed', 'first'), ('descriptor', 'second')):
-        occystrap('process', uri(name, docker_daemon), 'layout://out', '--receipt', again).assert_success()
+        occystrap('process', uri(name, docker_daemon), f'layout://out:{again}', '--receipt', again).assert_success()
         expected = json.loads((occystrap.directory / again).read_text())['expectations']
         assert {each['evidence'] for each in expected if each['kind'] == 'layer'} == {kept}
     occystrap('verify', 'second', '--verify=full').assert_success()

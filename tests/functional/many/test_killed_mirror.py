@@ -59,5 +59,5 @@ def test_killed_and_resumed(target: str, seed: int, many: ManyImages, many_sourc
     assert_all_verified(result, many)
     again = before & {digest for digest, size in source.bytes_read().items() if size}
     print(f'\nkilled with {len(before)} layers read: {counted_before(result)} images done, {len(again)} read again')
-    assert len(again) <= IN_FLIGHT, result
+    assert len(again) <= 2 * IN_FLIGHT, result  # as many again may wait to be listed with others
     assert_all_verified(occystrap('verify', '--full', 'receipts'), many)
