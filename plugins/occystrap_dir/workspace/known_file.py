@@ -17,10 +17,9 @@ _Version = tuple[int, int, int, int, int]
 
 
 class _Known(NamedTuple, Generic[T]):
-    """A version of a file and its content. The file is held open, so that no other one gets its inode."""
+    """A version of a file and its content; a later file with its inode has another time of change."""
 
     version: _Version
-    descriptor: int
     content: T
 
 
@@ -48,24 +47,18 @@ class KnownFile(Generic[T]):
     def _read(self, root: str) -> T:
         """Read the file, and keep it unless it is so new that a change could go unnoticed."""
         begun, path = time.time_ns(), f'{root}/{self._name}'
-        descriptor = Beneath(root).open(self._name)
-        try:
-            status = os.fstat(descriptor)
-            with open(f'/proc/self/fd/{descriptor}', 'rb') as file:
-                content = self._parse(capped(file, self._cap, path), path)
-            if begun - max(status.st_mtime_ns, status.st_ctime_ns) > _TICK * 1e9:
-                self._keep(root, _Known(_version(status), descriptor, content))
-                descriptor = -1
-            return content
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+        with open(Beneath(root).open(self._name), 'rb') as file:
+            status = os.fstat(file.fileno())
+            content = self._parse(capped(file, self._cap, path), path)
+        if begun - max(status.st_mtime_ns, status.st_ctime_ns) > _TICK * 1e9:
+            self._keep(root, _Known(_version(status), content))
+        return content
 
     def _keep(self, root: str, known: _Known[T]) -> None:
         with self._lock:
-            for old in [root, *list(self._known)[:max(0, len(self._known) - _MOST + 1)]]:
-                if gone := self._known.pop(old, None):
-                    os.close(gone.descriptor)
+            self._known.pop(root, None)
+            for old in list(self._known)[:max(0, len(self._known) - _MOST + 1)]:
+                del self._known[old]
             self._known[root] = known
 
 
