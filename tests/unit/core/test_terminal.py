@@ -88,7 +88,10 @@ def test_log_lines_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert r'GET /\x1b[31m\nSummary: 1/1 verified' in capsys.readouterr().err
 
 
-def test_bars_show_no_markup_and_no_escapes() -> None:
+def test_bars_show_no_markup_and_no_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.delenv('NO_COLOR', raising=False)
+
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
