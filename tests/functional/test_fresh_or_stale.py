@@ -149,7 +149,9 @@ def test_without_a_file_the_destination_tells(place: str, host: str, tmp_path: P
     moved = plain_night(tmp_path, place, host)
     assert NAMES[1] not in unchanged(moved) and moved.json()['counts']['changed'] == 1
     assert plain_night(tmp_path, place, host, '--dry-run', '-Otext').out.count('is unchanged, verified') >= 3
-    assert plain_night(tmp_path, place, host, '--verify=full').json()['counts']['changed'] == 0
+    unpacked = place.startswith(('mounts:', 'oci:'))  # whose list of files only unpacking again proves
+    full = plain_night(tmp_path, place, host, '--verify=full').json()['counts']
+    assert full['changed'] == (full['images'] if unpacked else 0)
 
 
 @pytest.mark.parametrize('place', PLACES[:3])
