@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from occystrap_core import (
-    READ, REPORTED, CheckResults, Expectation, ImageNotFound, InvalidImage, Location, OccystrapError, Receipt,
+    READ, REPORTED, CheckResults, Expectation, ImageNotFound, InvalidImage, OccystrapError, Receipt,
     ServiceError, Settings, VerifyLevel,
 )
 from occystrap_core.files import ByteStream
@@ -17,10 +17,8 @@ from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.referrers import list_referrers
 from occystrap_registry.distribution.seen_blobs import SeenBlobs
 from occystrap_registry.distribution.settle_time import SettleTime
-from occystrap_registry.transport.address import parse_address
+from occystrap_registry.transport.address import address_of
 from occystrap_registry.transport.answers import Reply
-
-_SWITCHES = ('insecure', 'http2')
 
 Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
@@ -58,9 +56,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     If a registry answers 500 for one item in all attempts, while it answers for others, it cannot deliver that item:
     that is reported as a difference, not as unreachable.
     """
-    options = {name: receipt.options.get(name, '').lower() in ('true', 'yes', 'on', '1') for name in _SWITCHES}
-    location = Location('registry', receipt.path, options, receipt.options)
-    client = RegistryClient(parse_address(location, settings), settings.settled())
+    client = RegistryClient(address_of(receipt, settings), settings.settled())
     results = CheckResults()
     try:
         if odd := client.connect(client.address.pull_scope):

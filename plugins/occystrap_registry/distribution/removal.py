@@ -6,13 +6,13 @@ tag, an index under another tag, or an image with a receipt. Else the tag alone 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from occystrap_core import ImageNotFound, Location, OccystrapError, Receipt, ServiceError, Settings
+from occystrap_core import ImageNotFound, OccystrapError, Receipt, ServiceError, Settings
 from occystrap_core.oci import Digest, Index, Reference, is_referrer_tag
 from occystrap_registry.distribution.catalog import list_tags
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import find_manifest, present_digest
 from occystrap_registry.distribution.settle_time import SettleTime
-from occystrap_registry.transport.address import parse_address
+from occystrap_registry.transport.address import address_of
 from occystrap_registry.transport.answers import Reply
 
 _DELETED = (200, 202, 204, 404)
@@ -52,10 +52,7 @@ class Repository:
     """The images of one repository that are to go."""
 
     def __init__(self, going: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> None:
-        given = going[0].options
-        switches = {name: given.get(name, '').lower() in ('true', 'yes', 'on', '1') for name in ('insecure', 'http2')}
-        location = Location('registry', going[0].path, switches, given)
-        self._client = RegistryClient(parse_address(location, settings), settings)
+        self._client = RegistryClient(address_of(going[0], settings), settings)
         self._going, self._staying, self._dry_run = going, staying, dry_run
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 import re
 from typing import NamedTuple
 
-from occystrap_core import Location, Place, Settings, UsageError
+from occystrap_core import Location, Place, Receipt, Settings, UsageError
 from occystrap_core.oci import Digest, Reference, split_pattern
 from occystrap_registry.credentials.given_credentials import given_credentials
 from occystrap_registry.credentials.logins import Credentials
@@ -91,6 +91,13 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
         settings.credentials[host] = credentials
     return Address(reference, host, bool(location.options.get('insecure')),
                    credentials or settings.credentials.get(host), http2=bool(location.options.get('http2')))
+
+
+def address_of(receipt: Receipt, settings: Settings) -> Address:
+    """Return the address of the image of a receipt, with the options that it was written with; raises UsageError."""
+    given = receipt.options
+    switches = {name: given.get(name, '').lower() in ('true', 'yes', 'on', '1') for name in ('insecure', 'http2')}
+    return parse_address(Location('registry', receipt.path, switches, given), settings)
 
 
 def possible_host(host: str) -> str:
