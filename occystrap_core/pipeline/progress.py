@@ -89,8 +89,8 @@ class MeteredProgress(Progress):
     def finished(self, image: ImageReport) -> None:
         """Count an image."""
         with self.lock:
-            copied = self._begun[image.reference] > 0
-            self._begun[image.reference] -= copied
+            copied = self._begun[image.name] > 0
+            self._begun[image.name] -= copied
             self.run.finish(copied)
 
 
