@@ -15,7 +15,8 @@ from occystrap_core.verification.results import Severity, problems
 
 if TYPE_CHECKING:
     from occystrap_core.pipeline.side_files import SideFiles
-    from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
+    from occystrap_core.pipeline.image_task import ImageTask
+    from occystrap_core.pipeline.tasks import Destinations, TaskList
 
 
 def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'Destinations', filters: Sequence[str],

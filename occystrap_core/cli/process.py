@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from occystrap_core.oci.digest import Digest
     from occystrap_core.pipeline.earlier_run import EarlierRun
     from occystrap_core.pipeline.report import RunReport
-    from occystrap_core.pipeline.tasks import ImageTask
+    from occystrap_core.pipeline.image_task import ImageTask
     from occystrap_core.verification.receipt import Receipt
 
 _LEVELS = click.Choice([level.value for level in VerifyLevel])

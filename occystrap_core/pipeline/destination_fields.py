@@ -1,5 +1,6 @@
 """Fields of destinations, such as {repository}: filled in for each image of a source."""
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from occystrap_core.api.schemes import WriterScheme
@@ -8,14 +9,16 @@ from occystrap_core.errors import UsageError, nearest
 from occystrap_core.oci.patterns import first_names
 from occystrap_core.oci.reference import Reference
 from occystrap_core.oci.referrers import is_referrer_tag
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import require_many
 
-FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
+_FIELD = re.compile(r'\{\{|\}\}|\{([^{}]*)\}')
 _TAG, _DIGEST = ':{tag}', '@{digest}'
 
 
 def has_fields(destination: Location) -> bool:
     """Return whether the path has fields to fill in."""
-    return any(found[1] for found in FIELD.finditer(destination.path))
+    return any(found[1] for found in _FIELD.finditer(destination.path))
 
 
 def filled_in(destination: Location, reference: Reference) -> Location:
@@ -32,7 +35,7 @@ def filled_in(destination: Location, reference: Reference) -> Location:
                        if found[1] == 'tag' and reference.digest else '')
             raise UsageError(f'{destination}: {reference} has no {found[1]} to fill in{instead}')
         return fields[found[1]]
-    path = FIELD.sub(fill, destination.path)
+    path = _FIELD.sub(fill, destination.path)
     if has_fields(destination) and is_referrer_tag(path.rpartition(':')[2]) and not is_referrer_tag(reference.tag):
         raise UsageError(f'{destination}: sha256-… is the tag under which registries list referrers: use another, such '
                          'as :digest-{hex}')
@@ -44,6 +47,31 @@ def _fields(reference: Reference) -> dict[str, str]:
     return {'host': reference.host, 'repository': reference.repository,
             'name': reference.repository.rpartition('/')[2], 'tag': reference.tag,
             'digest': str(reference.digest or ''), 'hex': reference.digest.hex if reference.digest else ''}
+
+
+def require_room(plugins: Plugins, destinations: Sequence[tuple[Location, Location]]) -> None:
+    """Raise UsageError if two images would go to one place that holds one.
+
+    `destinations` has for each image the destination as written and as filled in.
+    """
+    counts = Counter((filled.scheme, filled.path) for _, filled in destinations)
+    for written, filled in destinations:
+        if counts[filled.scheme, filled.path] < 2:
+            continue
+        if has_fields(written):
+            _require_distinct(plugins, written, filled)
+        else:
+            require_many(plugins, filled)
+
+
+def _require_distinct(plugins: Plugins, written: Location, filled: Location) -> None:
+    try:
+        require_many(plugins, filled)
+    except UsageError:
+        present = {found[1] for found in _FIELD.finditer(written.path)}
+        lacking = [f'{{{name}}}' for name in ('tag', 'repository', 'host', 'digest') if name not in present]
+        raise UsageError(f'several images would go to {filled}: {written} must have more fields, such as '
+                         f'{" or ".join(lacking[:2])}') from None
 
 
 class Untagged:

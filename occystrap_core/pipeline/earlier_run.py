@@ -7,7 +7,7 @@ from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, InvalidImage
 from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.tasks import WHOLE, ImageTask
+from occystrap_core.pipeline.image_task import WHOLE, ImageTask
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.verification.judge import Verdict
@@ -86,9 +86,9 @@ class FoundBefore:
             here = replace(kept, verdict=KEPT, place=str(self.task.place))
             found = EarlierRun([here]).find(self.task.recorded, output.location)
             return found if found and self._is_current(found) else None
-        if not self.refresh or not self.task.is_as_named:
+        if not self.refresh or not self.task.is_as_named or self._present_digest is None:
             return None
-        if self._present_digest is None or output.present_digest(reference) != self._present_digest:
+        if self.task.digest_there() != self._present_digest:
             return None
         try:
             return output.present_receipt(reference, self.task.recorded)

@@ -12,9 +12,10 @@ from occystrap_core.errors import Cancelled, ImageNotFound, InvalidImage
 from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.earlier_run import KEPT, EarlierRun, is_proved
+from occystrap_core.pipeline.image_task import ImageTask
 from occystrap_core.pipeline.report import failure_text
 from occystrap_core.pipeline.selection import print_notes
-from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
+from occystrap_core.pipeline.tasks import Destinations, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt
@@ -77,7 +78,7 @@ def _state(plugins: Plugins, task: ImageTask, earlier: EarlierRun) -> MirroredIm
         try:
             image = image._replace(source_digest=task.images.present_digest(task.reference))
         except ImageNotFound as error:
-            is_there = receipt or _present_digest(task)
+            is_there = receipt or task.digest_there()
             return image._replace(state=State.EXTRA if is_there else State.MISSING, reason=str(error))
         return _compared(plugins, task, receipt, image) if receipt else _present(plugins, task, image)
     except (Exception, Cancelled) as error:
@@ -95,7 +96,7 @@ def _compared(plugins: Plugins, task: ImageTask, receipt: Receipt, image: Mirror
 
 def _present(plugins: Plugins, task: ImageTask, image: MirroredImage) -> MirroredImage:
     """Return the image after comparing the source with what a destination without receipts has now."""
-    there = _present_digest(task)
+    there = task.digest_there()
     if there is None:
         return image._replace(reason='no receipt proves that it was copied')
     if there != image.source_digest:
@@ -106,10 +107,6 @@ def _present(plugins: Plugins, task: ImageTask, image: MirroredImage) -> Mirrore
     except (ImageNotFound, InvalidImage) as error:
         return image._replace(copied_digest=there, reason=str(error))
     return _compared(plugins, task, receipt, image)
-
-
-def _present_digest(task: ImageTask) -> Digest | None:
-    return task.output.made().present_digest(task.reference) if task.is_as_named else None
 
 
 def _proved(plugins: Plugins, task: ImageTask, receipt: Receipt, image: MirroredImage) -> MirroredImage:

@@ -12,7 +12,8 @@ from occystrap_core.oci.reference import Reference, split_tag
 from occystrap_core.pipeline.mirror_status import kept_receipts
 from occystrap_core.pipeline.report import PrunedImage
 from occystrap_core.pipeline.destination_fields import filled_in, has_fields
-from occystrap_core.pipeline.tasks import ImageTask, PrunedSource, TaskList
+from occystrap_core.pipeline.image_task import ImageTask
+from occystrap_core.pipeline.tasks import PrunedSource, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import Settings

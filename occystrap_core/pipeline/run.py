@@ -17,6 +17,7 @@ from occystrap_core.pipeline.delta import note_bases
 from occystrap_core.pipeline.earlier_run import EarlierRun, FoundBefore
 from occystrap_core.pipeline.field_directories import FieldDirectories
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
+from occystrap_core.pipeline.image_task import ImageTask
 from occystrap_core.pipeline.index_copy import ArtifactRefused, IndexCopy, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.layer_cache import LayerCache
@@ -27,7 +28,7 @@ from occystrap_core.pipeline.request_check import platforms_of, recorded_note, r
 from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.side_files import side_files
 from occystrap_core.pipeline.source_use import Opened
-from occystrap_core.pipeline.tasks import Destinations, ImageTask, TaskList
+from occystrap_core.pipeline.tasks import Destinations, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.judge import Verdict

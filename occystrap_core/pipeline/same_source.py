@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm
 from occystrap_core.oci.reference import Reference
+from occystrap_core.pipeline.image_task import ImageTask
 from occystrap_core.pipeline.source_use import Opening, RunAhead, SourceUse
-from occystrap_core.pipeline.tasks import ImageTask
 from occystrap_core.settings import Settings
 
 _AHEAD = 2

@@ -1,6 +1,5 @@
 """The tasks of a run: one for each image, found by opening the source, each with its own destination."""
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,6 @@ from typing import NamedTuple, Self
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ImageList, ListedImage
-from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
 from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.schemes import WriterScheme
@@ -19,15 +17,16 @@ from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError
 from occystrap_core.oci.patterns import Excluded, first_names, has_glob
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
-from occystrap_core.pipeline.destination_fields import FIELD, Untagged, has_fields
+from occystrap_core.pipeline.destination_fields import Untagged, require_room
+from occystrap_core.pipeline.image_task import ImageTask, TaskOutput, places_of
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.selection import Selected, select
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.pipeline.source_use import SourceUse
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
-    destination_location, open_filters, open_output, open_source, require_deltas, require_many, require_removable,
-    source_location, takes_whole_indexes,
+    destination_location, open_filters, open_output, open_source, require_deltas, require_removable, source_location,
+    takes_whole_indexes,
 )
 from occystrap_core.settings import Settings
 from occystrap_core.terminal_text import counted
@@ -35,73 +34,6 @@ from occystrap_core.version import __version__
 
 Destinations = str | Sequence[str] | None
 """The URI of a destination, or several; None if the entries of a list have their own."""
-WHOLE = ' --platform=all'
-"""What a receipt's source has if an index was to be copied as a whole."""
-
-
-def require_room(plugins: Plugins, destinations: Sequence[tuple[Location, Location]]) -> None:
-    """Raise UsageError if two images would go to one place that holds one.
-
-    `destinations` has for each image the destination as written and as filled in.
-    """
-    counts = Counter((filled.scheme, filled.path) for _, filled in destinations)
-    for written, filled in destinations:
-        if counts[filled.scheme, filled.path] < 2:
-            continue
-        if has_fields(written):
-            _require_distinct(plugins, written, filled)
-        else:
-            require_many(plugins, filled)
-
-
-def _require_distinct(plugins: Plugins, written: Location, filled: Location) -> None:
-    try:
-        require_many(plugins, filled)
-    except UsageError:
-        present = {found[1] for found in FIELD.finditer(written.path)}
-        lacking = [f'{{{name}}}' for name in ('tag', 'repository', 'host', 'digest') if name not in present]
-        raise UsageError(f'several images would go to {filled}: {written} must have more fields, such as '
-                         f'{" or ".join(lacking[:2])}') from None
-
-
-class ImageTask(NamedTuple):
-    """One image to copy: its source, its destination (as written, and filled in), its filters, and its report."""
-
-    images: ImageInput
-    reference: Reference
-    source: str
-    written: Location
-    destination: Location
-    filters: Sequence[ImageFilter]
-    recipe: str | None
-    settings: Settings
-    report: ImageReport
-    output: 'TaskOutput'
-    use: SourceUse
-    chosen: bool
-    """Whether the user named this image, not only a pattern or a place that has it among others."""
-    entry: int = 0
-    """The number of the entry of the command line or a list that it is from, with all destinations of that."""
-    place: Place = Place()
-
-    @property
-    def lane(self) -> int:
-        """The number of the destination among those of its source."""
-        return self.settings.lane
-
-    @property
-    def recorded(self) -> str:
-        """The source as receipts have it: with the choice of platforms, also if that is the destination's."""
-        return self.source + (WHOLE if self._is_whole and self.images.gives_indexes else '')
-
-    @property
-    def is_as_named(self) -> bool:
-        """Whether the destination gets what the name means at the source, byte for byte."""
-        return self._is_whole and not self.filters
-
-    @property
-    def _is_whole(self) -> bool:
-        return self.settings.whole_index and not (self.settings.platform or self.settings.platforms)
 
 
 class _Order(NamedTuple):
@@ -121,15 +53,6 @@ class _Order(NamedTuple):
     """Whether the source has other destinations."""
 
 
-def _paths(task: ImageTask) -> Iterator[str]:
-    """Yield the paths of source and destination; none for services."""
-    source = task.images.location_of(task.reference)
-    lies = task.images.place(task.reference)
-    yield source.path if lies is None else lies.path
-    unknown = (task.place.name or '').startswith(f'{task.destination.scheme}://')  # then the location has to do
-    yield task.destination.path if unknown else task.place.path
-
-
 class PrunedSource(NamedTuple):
     """A source with prune=true: what it no longer has is to go from its destinations."""
 
@@ -141,30 +64,6 @@ class PrunedSource(NamedTuple):
     hosts: Collection[str] = ()
     """The hosts of its images."""
     is_list: bool = False
-
-
-class TaskOutput:
-    """The output of one image: made once, before anything is read, and released after use."""
-
-    def __init__(self, make: Callable[[], ImageOutput]) -> None:
-        self._make = make
-        self._output: ImageOutput | None = None
-
-    @property
-    def location(self) -> Location:
-        """The output's own location."""
-        return self.made().location
-
-    def made(self) -> ImageOutput:
-        """Return the output; raises as its factory does."""
-        if self._output is None:
-            self._output = self._make()
-        return self._output
-
-    def taken(self) -> ImageOutput:
-        """Return the output to its last user."""
-        output, self._output = self.made(), None
-        return output
 
 
 class TaskList:
@@ -233,7 +132,7 @@ class TaskList:
                 for path in each.files:
                     files.add('file=', path)
         if files:
-            files.refuse_places([*self._lists, *chain.from_iterable(map(_paths, self.tasks))])
+            files.refuse_places([*self._lists, *chain.from_iterable(map(places_of, self.tasks))])
 
     def _once_each(self, tasks: Sequence[ImageTask]) -> Iterator[ImageTask]:
         """Yield the tasks, each only once.
