@@ -143,14 +143,15 @@ def publish(images: Sequence[NewImage], catalog: Catalog) -> None:
         documents.update(image.with_checksums(listed))
     documents.update({image.kept: image.receipt_to_keep() for image in images})
     partial = {workspace.write(content): name for name, content in documents.items()}
-    for image in images:
-        image.withdraw_old()
-    workspace.settle()
-    try:
-        workspace.move_all(partial)
-    except BaseException as error:
+    with workspace.undisturbed():
         for image in images:
-            image.withdraw_new(error)
-        raise
-    for image in images:
-        image.remove_replaced()
+            image.withdraw_old()
+        workspace.settle()
+        try:
+            workspace.move_all(partial)
+        except BaseException as error:
+            for image in images:
+                image.withdraw_new(error)
+            raise
+        for image in images:
+            image.remove_replaced()

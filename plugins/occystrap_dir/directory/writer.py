@@ -156,6 +156,7 @@ class DirOutput(ImageOutput):
 
     def abort(self) -> None:
         """Remove all that this run wrote and no manifest names; raises OutputError for what cannot be removed."""
+        self._workspace.stop()
         if self._expansion:
             with self._workspace.noting():
                 self._expansion.abort()

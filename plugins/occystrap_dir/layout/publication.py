@@ -75,10 +75,11 @@ def publish(images: Sequence[NewImage], rebuild: bool) -> None:
             documents[image.kept] = f'{lasting.to_json()}\n'.encode()
     partial = {workspace.write(content): name for name, content in documents.items()}
     workspace.settle()
-    if INDEX_FILE in documents:  # if a crash separates two renames, no receipt of another image is left
-        for image in images:
-            workspace.place.unlink(image.kept)
-    workspace.move_all(partial)
+    with workspace.undisturbed():
+        if INDEX_FILE in documents:  # if a crash separates two renames, no receipt of another image is left
+            for image in images:
+                workspace.place.unlink(image.kept)
+        workspace.move_all(partial)
 
 
 def _index(workspace: Workspace, images: Sequence[NewImage], rebuild: bool) -> tuple[IndexFile, Sequence[str]]:

@@ -225,8 +225,7 @@ class MountsOutput(ImageOutput):
     def _commit(self, documents: dict[str, bytes]) -> None:
         partial_files = {self._workspace.write(content, (0o777 if name == SCRIPT else 0o666) & NOT_OTHERS): name
                          for name, content in documents.items()}
-        for partial, name in partial_files.items():
-            self._workspace.move(partial, name)
+        self._workspace.move_all(partial_files)
 
     def _catalog(self) -> MountCatalog:
         try:

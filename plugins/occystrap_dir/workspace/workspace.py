@@ -43,7 +43,7 @@ class Workspace:
         self.root, self.sync, self.place = root, sync, Beneath(root)
         self._mark = f'{_TEMPORARY}/{os.urandom(8).hex()}.run'
         self._noted: int | None = None
-        self._mutex = threading.Lock()
+        self._mutex, self._leaving = threading.RLock(), threading.Lock()
         self._partial: set[str] = set()
         self._active: int | None = None
         self._made_root = self._found_remains = self._ended = self._was_clean = False
@@ -157,26 +157,31 @@ class Workspace:
 
     def move(self, partial: str, name: str) -> None:
         """Rename a complete partial file to `name` below the destination; raises OutputError, Cancelled."""
-        self._rename(partial, name)
-        if self.sync:
-            with output_errors(self.root):
-                self.place.sync(os.path.dirname(name))
-
-    def _rename(self, partial: str, name: str) -> None:
-        above = os.path.dirname(name)
-        with output_errors(self.root), self._mutex:
-            self._check()
-            if above:
-                self.place.make(above)
-            self.place.rename(partial, name)
+        self.move_all({partial: name})
 
     def move_all(self, partial: Mapping[str, str]) -> None:
         """Rename complete partial files to their names, in order, and flush each directory once; raises as `move`."""
-        for temporary, name in partial.items():
-            self._rename(temporary, name)
+        with self.undisturbed():
+            for temporary, name in partial.items():
+                self._rename(temporary, name)
         for above in dict.fromkeys(map(os.path.dirname, partial.values())) if self.sync else ():
             with output_errors(self.root):
                 self.place.sync(above)
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Have a `leave` on another thread wait for the end of the block, whose changes belong together.
+
+        Raises OutputError, and Cancelled before the block if the run has left.
+        """
+        with output_errors(self.root), self._mutex:
+            self._check()
+            yield
+
+    def _rename(self, partial: str, name: str) -> None:
+        if above := os.path.dirname(name):
+            self.place.make(above)
+        self.place.rename(partial, name)
 
     def settle(self) -> None:
         """With sync, flush the names in the destination to the device; raises OutputError."""
@@ -189,10 +194,19 @@ class Workspace:
 
         If any run was not clean, the last to leave calls `sweep`, which removes such files, and raises ImageError if it
         cannot determine which they are. `notes` says what cannot be removed; the next run tries again. If a signal
-        interrupts it, another call finishes it, whatever its `clean`.
+        interrupts it, another call finishes it, whatever its `clean`. A call beside another waits for its end, since
+        the process may end after either.
         """
+        self.stop()
+        with self._leaving:
+            self._leave(clean, sweep)
+
+    def stop(self) -> None:
+        """Let every later change raise Cancelled, once changes that belong together have been made."""
         with self._mutex:
             self._ended = True
+
+    def _leave(self, clean: bool, sweep: Callable[[], None]) -> None:
         self._was_clean |= clean
         for name in self._partial | ({self._mark} if self._was_clean and not self._found_remains else set()):
             with self.noting():

@@ -1,11 +1,14 @@
 """The state directory of a destination: errors of leaving it are ignored."""
 import errno
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from occystrap_core.errors import Cancelled
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.workspace import Workspace
 
@@ -60,3 +63,48 @@ def test_a_leave_that_is_interrupted_anywhere_is_finished_by_the_next(is_empty: 
         assert left == ([] if is_empty else ['.occystrap', '.occystrap/active', '.occystrap/receipts',
                                              '.occystrap/receipts/kept.json']), f'interrupted at {points}'
     assert points > 5
+
+
+@contextmanager
+def beside(call: Callable[[], None]) -> Iterator[threading.Thread]:
+    """A call on another thread, which must end by itself after the block."""
+    thread = threading.Thread(target=call)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_an_abort_waits_for_a_leave_that_removes_things(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / 'out'), sync=False)
+    workspace.enter()
+    sweeping, swept = threading.Event(), threading.Event()
+
+    def sweep() -> None:
+        sweeping.set()
+        assert swept.wait(10)
+    with beside(lambda: workspace.leave(False, sweep)):
+        assert sweeping.wait(10)
+        with beside(lambda: workspace.give_up(lambda: None)) as aborting:
+            aborting.join(0.2)
+            assert aborting.is_alive(), 'the process would end in the middle of the removal'
+            swept.set()
+    assert not (tmp_path / 'out').exists()
+
+
+def test_an_abort_comes_before_or_after_changes_that_belong_together(tmp_path: Path) -> None:
+    root = tmp_path / 'out'
+    workspace = Workspace(str(root), sync=False)
+    workspace.enter()
+    names = {workspace.write(name.encode()): name for name in ('one', 'two')}
+    with ExitStack() as after:
+        with workspace.undisturbed():
+            aborting = after.enter_context(beside(lambda: workspace.give_up(lambda: None)))
+            aborting.join(0.2)
+            workspace.move_all(names)
+            assert aborting.is_alive()
+    assert sorted(path.name for path in root.iterdir()) == ['one', 'two']
+    with pytest.raises(Cancelled), workspace.undisturbed():
+        raise AssertionError('the run has left')
