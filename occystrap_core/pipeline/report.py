@@ -52,6 +52,10 @@ class ImageReport:
     looks: Sequence[dict[str, Any]] | None = None
     """Every expectation with its observations, if they are to be reported."""
 
+    def received(self, receipt: Receipt) -> None:
+        """Take over the receipt of the image, and its destination from there."""
+        self.receipt, self.destination = receipt, receipt.destination
+
     def judged(self, verdict: Verdict) -> None:
         """Take over a verdict."""
         self.outcome, self.findings = verdict.outcome, verdict.findings

@@ -1,46 +1,35 @@
 """A run: every image of the source, several in parallel, each copied, then verified while others are copied."""
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
-from occystrap_core.api.place import Place
-from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.errors import Cancelled, NoImage, OutputError, UsageError
-from occystrap_core.image.image_index import layer_notes
-from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.delta import note_bases
 from occystrap_core.pipeline.earlier_run import EarlierRun, FoundBefore
-from occystrap_core.pipeline.field_directories import FieldDirectories
-from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.image_task import ImageTask
-from occystrap_core.pipeline.index_copy import ArtifactRefused, IndexCopy, copy_of, filtered, size_to_move
+from occystrap_core.pipeline.index_copy import ArtifactRefused
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
+from occystrap_core.pipeline.lane_threads import LaneThreads
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text, layers_of
-from occystrap_core.pipeline.request_check import platforms_of, recorded_note, require_requested, selection_note
+from occystrap_core.pipeline.request_check import recorded_note
 from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.side_files import side_files
-from occystrap_core.pipeline.source_use import Opened
+from occystrap_core.pipeline.task_copy import TaskCopies
 from occystrap_core.pipeline.tasks import Destinations, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.expectation import Evidence
 from occystrap_core.verification.receipt import Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
 
 Later = Callable[[ImageTask, Callable[[], None]], None]
 """Has work on an image that was copied done on another thread, while others are copied."""
-
-_ABORTING = 1.3
-"""Seconds that images get to notice a signal and clean up: the process must end within two."""
 
 
 @dataclass(eq=False, repr=False)
@@ -67,8 +56,10 @@ class Run:
     """That of `process`, also if it raised."""
     _only: bool = False
     _failed: threading.Event = field(default_factory=threading.Event)
-    _at_work: dict[int, Abortion] = field(default_factory=dict)
     _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
+
+    def __post_init__(self) -> None:
+        self._copies = TaskCopies(self.settings, self.progress)
 
     def process(self, source: str, destination: Destinations, filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names to `destination` and verify them; return the report.
@@ -118,27 +109,20 @@ class Run:
             report.pruned.append(each)
 
     def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
-        lanes = range(report.destinations)
-        threads = [DaemonThreads(min(self.settings.images, len(tasks)), f'image-{lane}') for lane in lanes]
-        verifying = [DaemonThreads(min(self.settings.images, len(tasks)), f'verification-{lane}') for lane in lanes]
         self.progress.begin(report.images)
         for image in report.images[len(tasks):]:
             self._ended(image)
-        checks: list[Future[None]] = []
         self._only, self._joint = len(tasks) == 1, JointImages(tasks)
-
-        def later(task: ImageTask, work: Callable[[], None]) -> None:
-            checks.append(verifying[task.lane].submit(work))
-
-        copies = [threads[task.lane].submit(partial(self._process, task, later)) for task in tasks]
+        threads = LaneThreads(report.destinations, len(tasks), self.settings)
         try:
-            with self._stopping(copies):
-                _wait(copies, self.settings)
-                _wait(checks, self.settings)
+            threads.process(tasks, partial(self._process, later=threads.later), self._stop)
         finally:
             self.progress.end()
-            for each in [*threads, *verifying]:
-                each.close()
+
+    def _stop(self, reason: BaseException) -> None:
+        """Clean up after a signal, or the failure of the only image."""
+        self._copies.abort(reason)
+        self._joint.abort(reason)
 
     def _process(self, task: ImageTask, later: Later) -> None:
         """Copy one image, and make it visible with others if it is the last of them to end."""
@@ -161,7 +145,7 @@ class Run:
             if self._is_there(task):
                 self._finished(task, started)
                 return
-            copied = self._copy(task, started)
+            copied = self._copies.copy(task, started, batched=not self._joint.has(task))
         except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
             if self._only or self.settings.cancellation.cancelled:
                 raise
@@ -180,23 +164,14 @@ class Run:
         """Wait until an image is visible at its destination, and verify it."""
         report = image.task.report
         try:
-            try:
-                with writing_to(image.output):
-                    newer = image.output.commit()
-            except BaseException as error:
-                image.abortion.abort(error)
-                report.receipt = None
-                raise
-            finally:
-                self._at_work.pop(id(image.abortion), None)
-            image.copied()
+            newer = self._copies.commit(image)
         except (Exception, Cancelled) as error:
             if self._only or self.settings.cancellation.cancelled:
                 raise
             self._failed_with(image.task, image.started, error)
             return
         if newer:
-            self._note(report, newer)
+            report.received(newer)
         report.notes = list(dict.fromkeys([*report.notes, *image.output.notes]))
         self._visible(image.task, image.started)
 
@@ -232,48 +207,6 @@ class Run:
         task.report.failure = failure_text(error, self.plugins)
         self._finished(task, started)
 
-    def _copy(self, task: ImageTask, started: float) -> CopiedImage:
-        output = task.output.taken()
-        output.batched = output.commits and not self._joint.has(task)
-        with task.use.opened(partial(_open, task), self.settings) as (source, image):
-            self._claim(task, output.place(source.reference))
-            directories = self.settings.shared.get(FieldDirectories, FieldDirectories)
-            directories.make(task.written, output.place(source.reference))
-            with self.progress.image(task.report.name, size_to_move(image)) as advance:
-                note_bases(source, output, task.written)
-                copy = copy_of(image, output, task.settings, task.recorded, advance, task.recipe, task.use.reads)
-                receipt = self._run(copy, until_visible=output.batched)
-        self._note(task.report, receipt)
-        task.report.settle_seconds = output.settle_seconds
-        task.report.notes = [*task.report.notes, *selection_note(source), *image.notes, *layer_notes(source),
-                             *(() if output.batched else output.notes)]
-        task.report.platforms = platforms_of(source)
-        task.report.layers, task.report.size = len(copy.layers), sum(layer.size for layer in copy.layers)
-        task.report.moved = sum(size for _, size in {(layer.digest, layer.size) for layer in copy.layers
-                                                     if layer.evidence is Evidence.STREAMED})
-        return CopiedImage(task, output, copy.abortion, started, task.use.arrived)
-
-    def _run(self, copy: ImageCopy | IndexCopy, until_visible: bool) -> Receipt:
-        """Run a copy, whose abortion is registered for the end of the run while it may be needed."""
-        self._at_work[id(copy.abortion)] = copy.abortion
-        try:
-            receipt = copy.run()
-        except BaseException:
-            until_visible = False
-            raise
-        finally:
-            if not until_visible:
-                del self._at_work[id(copy.abortion)]
-        return receipt
-
-    def _claim(self, task: ImageTask, place: Place) -> None:
-        """Claim the place of an image that turned out to have another name than expected."""
-        if place != task.place:
-            self.settings.shared.get(Claims, Claims).claim(place, task.source, task.destination)
-
-    def _note(self, report: ImageReport, receipt: Receipt) -> None:
-        report.receipt, report.destination = receipt, receipt.destination
-
     def _record(self, report: ImageReport) -> None:
         """Write the receipt with its verdict; without it the image is no success.
 
@@ -298,7 +231,7 @@ class Run:
         if found is None:
             return False
         receipt, verdict = found
-        self._note(task.report, receipt)
+        task.report.received(receipt)
         layers = receipt.of_kind('layer')
         task.report.layers, task.report.size = layers_of(receipt), sum(layer.size for layer in layers)
         task.report.moved, task.report.platforms = 0, receipt.platforms
@@ -329,45 +262,3 @@ class Run:
         if not report.succeeded:
             self._failed.set()
         self.progress.finished(report)
-
-    @contextmanager
-    def _stopping(self, copies: Sequence[Future[None]]) -> Iterator[None]:
-        """After a signal, or the failure of the only image, let everything stop and clean up before raising."""
-        try:
-            yield
-        except BaseException as error:
-            self.settings.cancellation.cancel()
-            give_up(copies, _ABORTING)
-            if at_work := list(self._at_work.values()):
-                threads = DaemonThreads(len(at_work), 'abort')
-                wait([threads.submit(partial(each.abort, error)) for each in at_work])
-                threads.close()
-            self._joint.abort(error)
-            _add_leftovers(copies, error)
-            raise
-
-
-def _open(task: ImageTask) -> Opened:
-    """Open the image of a task, and apply its filters; raises as the input does."""
-    source = task.images.open(task.reference)
-    try:
-        require_requested(source, task.reference, task.settings)
-        return Opened(source, filtered(source, task.filters))
-    except BaseException:
-        source.close()
-        raise
-
-
-def _add_leftovers(copies: Iterable[Future[None]], reason: BaseException) -> None:
-    """Add what images could not clean up to the reason for the stop."""
-    for copy in copies:
-        error = copy.exception() if copy.done() and not copy.cancelled() else None
-        if error and error is not reason:
-            for note in getattr(error, '__notes__', ()):
-                reason.add_note(note)
-
-
-def _wait(futures: Iterable[Future[None]], settings: Settings) -> None:
-    """Wait until all are done; raises the first exception."""
-    for future in completed(list(futures), settings.cancellation.check):
-        future.result()
