@@ -16,7 +16,8 @@ from occystrap_core.verification.results import Severity, problems
 if TYPE_CHECKING:
     from occystrap_core.pipeline.side_files import SideFiles
     from occystrap_core.pipeline.image_task import ImageTask
-    from occystrap_core.pipeline.tasks import Destinations, TaskList
+    from occystrap_core.pipeline.orders import Destinations
+    from occystrap_core.pipeline.tasks import TaskList
 
 
 def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'Destinations', filters: Sequence[str],

@@ -13,9 +13,10 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.earlier_run import KEPT, EarlierRun, is_proved
 from occystrap_core.pipeline.image_task import ImageTask
+from occystrap_core.pipeline.orders import Destinations
 from occystrap_core.pipeline.report import failure_text
 from occystrap_core.pipeline.selection import print_notes
-from occystrap_core.pipeline.tasks import Destinations, TaskList
+from occystrap_core.pipeline.tasks import TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt

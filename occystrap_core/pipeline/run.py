@@ -14,6 +14,7 @@ from occystrap_core.pipeline.index_copy import ArtifactRefused
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.lane_threads import LaneThreads
 from occystrap_core.pipeline.layer_cache import LayerCache
+from occystrap_core.pipeline.orders import Destinations
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text, layers_of
@@ -21,7 +22,7 @@ from occystrap_core.pipeline.request_check import recorded_note
 from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.side_files import side_files
 from occystrap_core.pipeline.task_copy import TaskCopies
-from occystrap_core.pipeline.tasks import Destinations, TaskList
+from occystrap_core.pipeline.tasks import TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.judge import Verdict

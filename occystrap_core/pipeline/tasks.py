@@ -1,14 +1,11 @@
 """The tasks of a run: one for each image, found by opening the source, each with its own destination."""
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from typing import NamedTuple, Self
 
-from occystrap_core.api.image_filter import ImageFilter
-from occystrap_core.api.image_input import ImageInput
-from occystrap_core.api.image_list import ImageList, ListedImage
+from occystrap_core.api.image_list import ListedImage
 from occystrap_core.api.place import Place
 from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.schemes import WriterScheme
@@ -19,38 +16,15 @@ from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.destination_fields import Untagged, require_room
 from occystrap_core.pipeline.image_task import ImageTask, TaskOutput, places_of
+from occystrap_core.pipeline.orders import Destinations, Order, Orders
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.selection import Selected, select
 from occystrap_core.pipeline.side_files import SideFiles
 from occystrap_core.pipeline.source_use import SourceUse
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import (
-    destination_location, open_filters, open_output, open_source, require_deltas, require_removable, source_location,
-    takes_whole_indexes,
-)
+from occystrap_core.plugins.resolver import open_output, require_removable
 from occystrap_core.settings import Settings
 from occystrap_core.terminal_text import counted
-from occystrap_core.version import __version__
-
-Destinations = str | Sequence[str] | None
-"""The URI of a destination, or several; None if the entries of a list have their own."""
-
-
-class _Order(NamedTuple):
-    """What to do with all images of one source."""
-
-    images: ImageInput
-    location: Location
-    """The source as it is written, with the options of selection."""
-    destination: Location
-    filters: Sequence[ImageFilter]
-    recipe: str | None
-    settings: Settings
-    entry: int
-    requested: Sequence[str]
-    """What else, besides the source, determines what is copied, as on the command line."""
-    several: bool
-    """Whether the source has other destinations."""
 
 
 class PrunedSource(NamedTuple):
@@ -72,14 +46,12 @@ class TaskList:
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self._plugins, self._settings = plugins, settings
         self._closing = ExitStack()
-        self._lists: list[str] = []
-        self._entries = 0
-        self._pruned_list: Location | None = None
+        self._orders = Orders(plugins, settings, self._closing)
         self._found: dict[int, Selected | OccystrapError] = {}
         self.tasks: list[ImageTask] = []
         self.failed: list[ImageReport] = []
         """Sources of a list that could not list their images."""
-        self.notes: list[str] = []
+        self.notes = self._orders.notes
         """Lines for the user about what is left out of sources of many images."""
         self.pruned: list[PrunedSource] = []
 
@@ -90,12 +62,13 @@ class TaskList:
         `files` are those that the run writes besides; the files of filters are added.
         """
         destinations = (destination,) if isinstance(destination, str) else tuple(destination or ())
-        orders = list(self._orders(ListedImage(source, destinations, None, filters)))
+        orders = list(self._orders.of(ListedImage(source, destinations, None, filters)))
         for order in orders:
-            self._find(order, only=self._entries == 1)
-        if self._pruned_list and _prunes(self._pruned_list):
+            self._find(order, only=self._orders.entries == 1)
+        listed = self._orders.list_location
+        if listed and _prunes(listed):
             goes = list({str(order.destination): order.destination for order in orders}.values())
-            self._prune(self._pruned_list, self._pruned_list, goes, [task.reference for task in self.tasks], True)
+            self._prune(listed, listed, goes, [task.reference for task in self.tasks], True)
         self.tasks = list(_distinct(self._placed(task) for task in self.tasks))
         self._refuse_files(files or SideFiles())
         self._require_room()
@@ -132,7 +105,7 @@ class TaskList:
                 for path in each.files:
                     files.add('file=', path)
         if files:
-            files.refuse_places([*self._lists, *chain.from_iterable(map(places_of, self.tasks))])
+            files.refuse_places([*self._orders.lists, *chain.from_iterable(map(places_of, self.tasks))])
 
     def _once_each(self, tasks: Sequence[ImageTask]) -> Iterator[ImageTask]:
         """Yield the tasks, each only once.
@@ -151,82 +124,7 @@ class TaskList:
             elif kept := first.get((task.place, task.source)):
                 kept.report.notes = [f'{task.source} is listed more than once, and copied once']
 
-    def _orders(self, entry: ListedImage, listed: bool = False) -> Iterator[_Order]:
-        """Yield what to do for each destination of one entry; the entries of a list take its place."""
-        opened = self._opened(entry, self._choice(entry, next(iter(entry.destinations), None)))
-        if isinstance(opened, ImageInput):
-            yield from self._orders_of(opened, entry)
-        elif listed:
-            raise UsageError(f'{opened.location}: a list cannot name another list')
-        else:
-            self._pruned_list = opened.location
-            before: dict[tuple[object, ...], str] = {}
-            entries = list(opened.entries())
-            self._lists += opened.files
-            for each in entries:
-                if twice := _again(each, before):
-                    self.notes.append(twice)
-                    continue
-                inherited = entry.filters if each.filters is None else each.filters
-                inner = each._replace(destinations=each.destinations or entry.destinations, filters=inherited)
-                with _naming_entry(each):
-                    yield from self._orders(inner, listed=True)
-
-    def _opened(self, entry: ListedImage, settings: Settings) -> ImageInput | ImageList:
-        opened = open_source(self._plugins, source_location(self._plugins, entry.source), settings)
-        if isinstance(opened, ImageInput):
-            self._closing.callback(opened.close)
-        return opened
-
-    def _orders_of(self, opened: ImageInput, entry: ListedImage) -> Iterator[_Order]:
-        """Yield what to do for each destination. Those that hold indexes have one input, and so have the others."""
-        if not entry.destinations:
-            raise UsageError(f'no destination for {opened.location}: add DEST')
-        self._entries += 1
-        inputs = {opened.settings.whole_index: opened}
-        taken = opened.settings.stdout_taken or any(map(self._is_stdout, entry.destinations))
-        filters = open_filters(self._plugins, entry.filters or (), replace(opened.settings, stdout_taken=taken))
-        for lane, destination in enumerate(entry.destinations):
-            settings = replace(self._choice(entry, destination), lane=lane)
-            images = inputs.get(settings.whole_index) if opened.gives_indexes else opened
-            if images is None:
-                another = self._opened(entry, settings)
-                assert isinstance(another, ImageInput)
-                inputs[settings.whole_index] = images = another
-            yield self._order(images, entry, destination, filters, settings)
-
-    def _is_stdout(self, goes: str) -> bool:
-        location = destination_location(self._plugins, goes)
-        return self._plugins.find(WriterScheme, location.scheme).to_stdout(location)
-
-    def _choice(self, entry: ListedImage, goes: str | None) -> Settings:
-        """Return the settings with the entry's choice of platforms: by default all where its destination holds indexes.
-        """
-        if entry.platform:
-            return self._settings.choosing(entry.platform)
-        if goes is None:
-            return self._settings
-        try:
-            destination = destination_location(self._plugins, goes)
-        except UsageError:  # which is raised if an image goes there; the entries of a list may have others
-            return self._settings
-        return replace(self._settings, whole_index=takes_whole_indexes(self._plugins, destination))
-
-    def _order(self, opened: ImageInput, entry: ListedImage, goes: str, filters: Sequence[ImageFilter],
-               settings: Settings) -> _Order:
-        destination = destination_location(self._plugins, goes)
-        if self._settings.base is not None:
-            require_deltas(self._plugins, destination)
-        recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None
-        chosen = settings.platforms or settings.platform
-        requested = [f'--platform={chosen}'] if chosen else []
-        requested += [f'--filter={text}' for text in entry.filters or ()]
-        if option := opened.location.options.get('platform'):  # it has precedence over --platform
-            settings = settings.choosing(option)
-        return _Order(opened, source_location(self._plugins, entry.source), destination, filters, recipe, settings,
-                      self._entries, requested, len(entry.destinations) > 1)
-
-    def _find(self, order: _Order, only: bool) -> None:
+    def _find(self, order: Order, only: bool) -> None:
         location = order.images.location
         try:
             references = self._selected(order).references
@@ -256,14 +154,14 @@ class TaskList:
                                            str(order.destination), failure=untagged.failure,
                                            one_of_several=order.several))
 
-    def _unlisted(self, order: _Order, error: OccystrapError, only: bool) -> None:
+    def _unlisted(self, order: Order, error: OccystrapError, only: bool) -> None:
         """Record that a source cannot list its images; raises the error of the only one, and of impossible requests."""
         if only or isinstance(error, UsageError):
             raise error
         self.failed.append(ImageReport(str(order.images.location), str(order.destination), failure=str(error),
                                        one_of_several=order.several))
 
-    def _selected(self, order: _Order) -> Selected:
+    def _selected(self, order: Order) -> Selected:
         """Return the images of an input, which is asked once for all destinations; raises as it does."""
         images = order.images
         if id(images) not in self._found:
@@ -284,15 +182,6 @@ class TaskList:
         self._closing.close()
 
 
-def _again(entry: ListedImage, before: dict[tuple[object, ...], str]) -> str:
-    """Return a note if an entry of a list is there before, to be dropped; else an empty text."""
-    key = entry.source, tuple(entry.destinations), entry.platform, str(entry.filters)
-    if key in before:
-        return f'{entry.where}: {entry.source} is listed before, {before[key]}, and is dropped'
-    before[key] = entry.where
-    return ''
-
-
 def _prunes(source: Location) -> bool:
     """Return whether a source has prune=true."""
     return source.options.get('prune') in ('true', 'empty')
@@ -306,12 +195,3 @@ def _distinct(tasks: Iterable[ImageTask]) -> Iterator[ImageTask]:
         if key not in seen:
             seen.add(key)
             yield task
-
-
-@contextmanager
-def _naming_entry(entry: ListedImage) -> Iterator[None]:
-    """Prefix a UsageError with the position of the list's entry."""
-    try:
-        yield
-    except UsageError as error:
-        raise UsageError(f'{entry.where}: {error}' if entry.where else str(error)) from None
