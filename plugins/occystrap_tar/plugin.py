@@ -35,7 +35,7 @@ def register_inputs() -> Iterable[InputScheme]:
 @hookimpl
 def register_writers() -> Iterable[WriterScheme]:
     """Return tar:// as a destination."""
-    return [WriterScheme('tar', 'occystrap_tar.outputs:tar_output', [
+    return [WriterScheme('tar', 'occystrap_tar.writer:tar_output', [
         Option('format', OptionType.choice('docker', 'oci'), 'docker',
                'docker archive, or OCI archive of blobs as stored'),
         Option('tag', help='the name:tag in the archive (default: the source\'s)'),

@@ -1,304 +1,94 @@
-"""Writing images to archives: docker archives with layers as tars, OCI archives with blobs as stored."""
-from collections.abc import Callable, Iterator, Sequence
+"""The writers of tar://: of docker archives and OCI archives, to a file or to stdout."""
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer,
-    Place, Receipt, Settings, UsageError, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
+    Image, ImageIndex, ImageOutput, Location, Place, Receipt, Settings, WrittenImage, WrittenIndex,
 )
-from occystrap_core.files import ByteStream, output_errors
-from occystrap_core.oci import (
-    LAYOUT_FILE, LAYOUT_VERSION, Descriptor, Digest, Entry, ImageConfig, Index, IndexFile, Manifest, Reference,
-    blob_name, canonical, named_entry, names_of, referrer_of,
-)
-from occystrap_tar.archive.oci_archive import PresentImage
-from occystrap_tar.new_archive.destination_file import archive_at, check_destination, images_in
-from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder
-from occystrap_tar.new_archive.layers_of_run import LayersOfRun
-from occystrap_tar.new_archive.oci_bundle import OciBundle
+from occystrap_core.oci import Reference
+from occystrap_tar.new_archive.docker_output import DockerArchiveOutput
+from occystrap_tar.new_archive.oci_output import OciArchiveOutput
+from occystrap_tar.new_archive.stdout_archive import StdoutArchive
+
+STDOUT = '-'
 
 
-def _tag(location: Location, reference: Reference) -> str:
-    """Return the name:tag to write: that in the location, or else the source's, empty if it has none."""
-    requested = location.options['tag']
-    if not requested:
-        return reference.familiar
-    tag = Reference.parse(requested).with_default_tag()
-    if tag.digest:
-        raise UsageError(f'?tag={requested}: an archive names its image by a tag, without a digest')
-    return tag.familiar
+def tar_output(location: Location, settings: Settings) -> ImageOutput:
+    """Return the writer for the format in the location."""
+    oci = location.options['format'] == 'oci'
+    if location.path == STDOUT:
+        return OciToStdout(location, settings) if oci else DockerToStdout(location, settings)
+    kind = OciArchiveOutput if oci else DockerArchiveOutput
+    return kind(location.with_path(os.path.abspath(location.path)), settings)
 
 
-class _ArchiveOutput(ImageOutput):
-    """What both formats have in common."""
-
-    def _spare_index(self, present: PresentImage) -> None:
-        """Refuse to replace an image of several platforms in the archive; raises OutputError."""
-        if present.several:
-            self.require_no_index(present.several, self.location.path)
-
-
-class DockerArchiveOutput(_ArchiveOutput):
-    """An archive as `docker save` writes it and `docker load` reads it."""
-
-    layer_form = LayerForm.TAR
-    layer_store = 'layers in docker archives'
+class DockerToStdout(DockerArchiveOutput):
+    """A docker archive that goes to stdout when it is complete."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(location, settings)
-        _tag(location, Reference('checked'))
-        self._builder = DockerArchiveBuilder(location.path, settings)
+        self._stdout = StdoutArchive.of(settings)
+        super().__init__(location.with_path(self._stdout.path), settings)
 
     def place(self, reference: Reference) -> Place:
-        """Return the file: an archive holds one image."""
-        return Place.at(self.location.path)
+        """Return stdout, which holds one archive."""
+        return Place('', STDOUT)
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Raise OutputError if the file may not be replaced."""
-        check_destination(self.location.path, self.settings.force)
-        self._spare_indexes()
+        """Do nothing: there is nothing to replace."""
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive."""
-        self._spare_indexes()
-        self._builder.prepare(image)
-
-    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Write a layer's tar to its place in the archive."""
-        return WrittenLayer(self._builder.write_layer(layer))
-
-    def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a layer from another archive of the run that has it."""
-        return self._builder.adopt_layer(layer)
+        self._stdout.begin()
+        super().prepare(image)
 
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Write the documents and rename the archive to its path."""
-        tag = _tag(self.location, image.reference)
-        documents = self._builder.finish(image, [tag] if tag else [])
-        self.notes = self._builder.notes
-        return image.receipt(self.location, documents)
+        """Write the documents, and send the archive."""
+        receipt = replace(super().finalize(image), path=STDOUT)
+        self._stdout.send()
+        self.notes = [*self.notes, self._stdout.note]
+        return receipt
 
     def abort(self) -> None:
-        """Remove what was written; raises OutputError for what cannot be removed."""
-        self._builder.discard()
-
-    def _spare_indexes(self) -> None:
-        with output_errors(self.location.path):
-            for each in images_in(archive_at(self.location.path)):
-                self._spare_index(each)
+        """Remove what was written."""
+        super().abort()
+        self._stdout.discard()
 
 
-class OciArchiveOutput(_ArchiveOutput):
-    """An image layout within a tar, manifests and blobs byte for byte as the source has them; it may hold many images.
-    """
-
-    layer_form = LayerForm.STORED
-    layer_store = 'blobs in OCI archives'
-    holds_indexes = True
+class OciToStdout(OciArchiveOutput):
+    """An OCI archive, perhaps of many images, that goes to stdout when it is complete."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(location, settings)
-        _tag(location, Reference('checked'))
-        self.compression = location.options['compression']
-        self.together = self._bundle = OciBundle.of(location.path, settings)
-        self._layers = LayersOfRun.of(settings)
-        self._notes: list[str] = []
-        self._entries: list[Entry] = []
-        self._left_out: dict[Digest, str] = {}
-        self._parts: list[Expectation] = []
-        self._receipt: Receipt | None = None
+        self._stdout = StdoutArchive.of(settings)
+        super().__init__(location.with_path(self._stdout.path), settings)
 
     def place(self, reference: Reference) -> Place:
-        """Return the file, with the image's name in index.json; an image without a name replaces no other."""
-        name = _tag(self.location, reference)
-        self._bundle.names.add(name)
-        return Place.at(self.location.path, name)
+        """Return stdout, and the image's name in index.json."""
+        return Place('', f'{STDOUT}#{super().place(reference).name}')
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Raise OutputError if the archive may not be replaced."""
-        check_destination(self.location.path, self.settings.force)
-        self._bundle.look()
-        self._spare_named(content)
+        """Do nothing: there is nothing to replace."""
 
     def prepare(self, image: Image) -> None:
-        """Lay out the image and its referrers; raises OutputError if the archive may not be replaced."""
-        self._bundle.begin(self)
-        self._spare_named(image)
-        self._reserve(image)
+        """Lay out the archive."""
+        self._stdout.begin()
+        super().prepare(image)
 
     def prepare_index(self, index: ImageIndex) -> None:
-        """Lay out all images of the index; raises OutputError if the archive may not be replaced."""
-        self._bundle.begin(self)
-        self._reserve(*index.images())
-
-    def child(self) -> ImageOutput:
-        """Return a writer for a part of an index."""
-        return _PartOutput(self, self._parts)
-
-    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return the blob if another image of the run has brought it."""
-        assert layer.descriptor
-        blob = self._bundle.find(layer.descriptor.digest)
-        return blob and WrittenLayer(blob.name, layer.descriptor.digest, blob.region.size, Evidence.STREAMED)
-
-    def omit_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Note a blob for the annotation of the entry, and return the name that it would have."""
-        assert layer.descriptor and self.settings.base
-        digest = layer.descriptor.digest
-        self._left_out[digest] = self.settings.base[digest]
-        return WrittenLayer(blob_name(digest), digest, layer.descriptor.size, Evidence.BASE)
-
-    def blob_size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of a blob that another image of the run has brought."""
-        blob = self._bundle.find(digest)
-        return blob and blob.region.size
-
-    def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a blob from another archive of the run that has it, or of many images from the one that is replaced."""
-        descriptor = layer.descriptor
-        assert descriptor
-        return self._layers.adopt(descriptor.digest, lambda stream: self._write(descriptor, stream), self._notes.append
-                                  ) or (self._from_earlier(descriptor) if self.deferred else None)
-
-    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Write a blob to its place in the archive."""
-        assert layer.descriptor
-        with layer.open() as stream:
-            return WrittenLayer(self._write(layer.descriptor, stream))
-
-    def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config and manifest; the image becomes visible with the others of the run."""
-        assert image.manifest
-        documents = [*self._put_documents(image), *sorted(self._parts, key=str)]
-        return self._finished(image.manifest, image.reference, lambda listed: image.receipt(
-            self.location, [*listed, *documents]))
-
-    def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
-        """Remember the entries for index.json, referrers without a name; return their expectations."""
-        self._entries = [named_entry(
-            referrer_of(each.document) if each.subject else each.document.descriptor, each.tag) for each in referrers]
-        return [_expected_entry(entry) for entry in self._entries]
-
-    def finalize_index(self, index: WrittenIndex) -> Receipt:
-        """Write the index; it becomes visible with the other images of the run."""
-        document = self._put('index', index.index)
-        return self._finished(index.index, index.reference, lambda listed: index.receipt(
-            self.location, [*listed, document]))
-
-    def publish(self, outputs: Sequence[ImageOutput]) -> None:
-        """Write index.json and rename the archive to its path."""
-        written = [each for each in outputs if isinstance(each, OciArchiveOutput)]
-        entries = [entry for each in written for entry in each._entries]
-        expected = [each for output in written if output._receipt for each in output._receipt.expectations]
-        blobs = sorted((each for each in expected if _is_member(each)), key=lambda each: each.kind != 'layer')
-        self._bundle.publish([*dict.fromkeys(each.locator for each in blobs)], IndexFile.listing(entries).to_json(),
-                             alone=not self.deferred)
-        self.notes = [*self.notes, *self._bundle.notes]
-
-    def abort(self) -> None:
-        """Remove what was written, if no other image needs it; raises OutputError for what cannot be removed."""
-        self._bundle.leave(self)
-
-    def _reserve(self, *images: Image) -> None:
-        base = self.settings.base or ()
-        self._bundle.reserve((digest, size) for digest, size in _known_blobs(*images) if digest not in base)
-
-    def _spare_named(self, content: Image | ImageIndex) -> None:
-        """Refuse to replace an index in the archive by a single image; raises OutputError."""
-        name = _tag(self.location, content.reference)
-        for each in self._bundle.present if isinstance(content, Image) else ():
-            if name in each.names or len(self._bundle.present) == 1 and self._bundle.names.isdisjoint(each.names):
-                self._spare_index(each)
-
-    def _write(self, descriptor: Descriptor, stream: ByteStream) -> str:
-        blob = self._bundle.write(descriptor.digest, descriptor.size, stream.chunks())
-        self._layers.keep(stream.digest, blob.archive, blob.region)
-        return blob.name
-
-    def _from_earlier(self, descriptor: Descriptor) -> WrittenLayer | None:
-        """Write a blob of the archive that is replaced; None if that has none, or a damaged one."""
-        try:
-            found = self._bundle.earlier(descriptor.digest, descriptor.size)
-            if found is None:
-                return None
-            with ByteStream(found, digest=descriptor.digest, size=descriptor.size) as stream:
-                name = self._write(descriptor, stream)
-        except (OSError, InvalidImage):
-            return None
-        return WrittenLayer(name, descriptor.digest, descriptor.size, Evidence.STREAMED)
-
-    def _put(self, kind: str, document: Manifest | Index | ImageConfig) -> Expectation:
-        """Write a small blob, unless it is there; return its expectation."""
-        digest, size = document.digest, len(document.raw)
-        blob = self._bundle.find(digest) or self._bundle.write(digest, size, [memoryview(document.raw)])
-        return Expectation(kind, blob.name, digest, size)
-
-    def _put_documents(self, image: WrittenImage) -> list[Expectation]:
-        assert image.manifest
-        return [self._put('config', image.config), self._put('manifest', image.manifest)]
-
-    def _finished(self, document: Manifest | Index, reference: Reference,
-                  receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
-        """List a document in index.json; `receipt_of` makes a receipt with the expectations for layout and entries."""
-        listed = [_expected_entry(entry) for entry in self._entries]
-        entry = named_entry(document.descriptor, _tag(self.location, reference), self._left_out)
-        self._entries.append(entry)
-        self._receipt = receipt_of([_LAYOUT, _expected_entry(entry), *listed])
-        self.notes = self._notes
-        if not self.deferred:
-            self.publish([self])
-        return self._receipt
-
-
-class _PartOutput(OciArchiveOutput):
-    """Writes a part of an index, or a referrer: its blobs and manifests go into the archive of the whole, unlisted."""
-
-    def __init__(self, whole: OciArchiveOutput, written: list[Expectation]) -> None:
-        """The documents that this part writes are added to `written`."""
-        super().__init__(whole.location, whole.settings)
-        self._written, self._left_out = written, whole._left_out
-
-    def prepare(self, image: Image) -> None:
-        """Do nothing: the whole has laid out everything."""
+        """Lay out the archive."""
+        self._stdout.begin()
+        super().prepare_index(index)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest."""
-        receipt = image.receipt(self.location, self._put_documents(image))
-        self._written.extend(receipt.expectations)
-        return receipt
+        return replace(super().finalize(image), path=STDOUT)
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Write the index."""
-        document = self._put('index', index.index)
-        self._written.append(document)
-        return index.receipt(self.location, [document])
+        return replace(super().finalize_index(index), path=STDOUT)
 
-    def abort(self) -> None:
-        """Do nothing: the whole is aborted as well."""
-
-
-_LAYOUT = Expectation('layout', LAYOUT_FILE, Digest.of(LAYOUT_VERSION), len(LAYOUT_VERSION))
-
-
-def _expected_entry(entry: Entry) -> Expectation:
-    """Return the expectation for an entry of index.json, located by its name or digest; others may differ."""
-    name, = names_of(entry)
-    content = canonical(entry)
-    manifest = Digest(entry['digest'])
-    return Expectation('entry', name or manifest, Digest.of(content), len(content), covers=(manifest,))
-
-
-def _is_member(expected: Expectation) -> bool:
-    """Return whether an expectation is one for a blob in the archive."""
-    return expected.kind not in ('layout', 'entry') and expected.evidence is not Evidence.BASE
-
-
-def _known_blobs(*images: Image) -> Iterator[tuple[Digest, int]]:
-    """Yield digest and size of the blobs that are known beforehand, unless a filter changes them, in their order."""
-    for image in images:
-        blobs = [layer.source.descriptor for layer in image.layers]
-        yield from ((blob.digest, blob.size) for blob in blobs if blob)
-        if image.manifest and image is image.source and not image.sequential:
-            yield from ((each.digest, len(each.raw)) for each in (image.config, image.manifest))
-        for referrer in image.referrers:
-            content = referrer.content
-            yield from _known_blobs(*(content.images() if isinstance(content, ImageIndex) else [content]))
+    def publish(self, outputs: Sequence[ImageOutput]) -> None:
+        """Write index.json, and send the archive."""
+        super().publish(outputs)
+        self._stdout.send()
+        self.notes = [*self.notes, self._stdout.note]

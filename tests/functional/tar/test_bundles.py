@@ -14,7 +14,7 @@ from occystrap_core.oci import INDEX_FILE, Digest, blob_name
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_tar.new_archive.archive_file import ArchiveFile
-from occystrap_tar.writer import OciArchiveOutput
+from occystrap_tar.new_archive.oci_output import OciArchiveOutput
 from tests.functional.images import skopeo
 from tests.functional.archives import members, rebuild
 from tests.hostile.in_process import run_here

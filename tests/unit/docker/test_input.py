@@ -18,7 +18,7 @@ from occystrap_core.oci import Digest, Reference
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.testing.sample import sample_config
 from occystrap_docker.input import DockerInput
-from occystrap_tar.outputs import tar_output
+from occystrap_tar.writer import tar_output
 from tests.hostile.in_process import run_here
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, double_tars, legacy, make_tar, platforms

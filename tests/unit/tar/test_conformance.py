@@ -3,7 +3,7 @@ from pathlib import Path
 from occystrap_core import CheckResults, ImageOutput, Location, Receipt, Settings, VerifyLevel
 from occystrap_core.testing.writer_conformance import WriterConformance
 from occystrap_tar.plugin import verify_output
-from occystrap_tar.outputs import tar_output
+from occystrap_tar.writer import tar_output
 
 
 class TestDockerArchive(WriterConformance):

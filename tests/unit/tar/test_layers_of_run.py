@@ -14,7 +14,7 @@ from occystrap_core.plugins.resolver import destination_location
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_layers
 from occystrap_core.verification.results import Outcome
-from occystrap_tar.outputs import tar_output
+from occystrap_tar.writer import tar_output
 from tests.unit.tar.archives import verify, write
 from tests.unit.tar.images import image_of, with_same_times
 

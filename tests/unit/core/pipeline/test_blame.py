@@ -4,7 +4,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-import occystrap_tar.writer
+import occystrap_tar.new_archive.docker_output
 from occystrap_core import Image, Settings, VerifyLevel
 from occystrap_core.pipeline.dry_run import plan_copies
 from occystrap_core.pipeline.image_copy import ImageCopy
@@ -107,7 +107,7 @@ def test_a_mistake_of_the_core_is_no_plugins_fault(monkeypatch: pytest.MonkeyPat
 
 def test_the_command_line_says_it_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tar(tmp_path / 'image.tar', docker_members())
-    monkeypatch.setattr(occystrap_tar.writer.DockerArchiveOutput, '_spare_indexes', None)
+    monkeypatch.setattr(occystrap_tar.new_archive.docker_output.DockerArchiveOutput, '_spare_indexes', None)
     result = run_here('process', f'tar://{tmp_path}/image.tar', f'tar://{tmp_path}/copy.tar')
     assert result.code == 1 and result.errors == [
         "occystrap: error: plugin occystrap-tar (occystrap_tar.plugin) failed: TypeError: 'NoneType' object is not "

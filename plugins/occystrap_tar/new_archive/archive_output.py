@@ -1,0 +1,24 @@
+"""What writers of docker archives and OCI archives have in common."""
+from occystrap_core import ImageOutput, Location, UsageError
+from occystrap_core.oci import Reference
+from occystrap_tar.archive.oci_archive import PresentImage
+
+
+def tag_of(location: Location, reference: Reference) -> str:
+    """Return the name:tag to write: that in the location, or else the source's, empty if it has none."""
+    requested = location.options['tag']
+    if not requested:
+        return reference.familiar
+    tag = Reference.parse(requested).with_default_tag()
+    if tag.digest:
+        raise UsageError(f'?tag={requested}: an archive names its image by a tag, without a digest')
+    return tag.familiar
+
+
+class ArchiveOutput(ImageOutput):
+    """Writes one image into an archive."""
+
+    def spare_index(self, present: PresentImage) -> None:
+        """Refuse to replace an image of several platforms in the archive; raises OutputError."""
+        if present.several:
+            self.require_no_index(present.several, self.location.path)

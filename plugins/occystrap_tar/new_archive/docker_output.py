@@ -1,0 +1,59 @@
+"""Writing an image to a docker archive, with layers as tars."""
+from occystrap_core import (
+    Image, ImageIndex, LayerForm, Location, OutgoingLayer, Place, Receipt, Settings, WrittenImage, WrittenLayer,
+)
+from occystrap_core.files import output_errors
+from occystrap_core.oci import Reference
+from occystrap_tar.new_archive.archive_output import ArchiveOutput, tag_of
+from occystrap_tar.new_archive.destination_file import archive_at, check_destination, images_in
+from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder
+
+
+class DockerArchiveOutput(ArchiveOutput):
+    """An archive as `docker save` writes it and `docker load` reads it."""
+
+    layer_form = LayerForm.TAR
+    layer_store = 'layers in docker archives'
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(location, settings)
+        tag_of(location, Reference('checked'))
+        self._builder = DockerArchiveBuilder(location.path, settings)
+
+    def place(self, reference: Reference) -> Place:
+        """Return the file: an archive holds one image."""
+        return Place.at(self.location.path)
+
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Raise OutputError if the file may not be replaced."""
+        check_destination(self.location.path, self.settings.force)
+        self._spare_indexes()
+
+    def prepare(self, image: Image) -> None:
+        """Lay out the archive."""
+        self._spare_indexes()
+        self._builder.prepare(image)
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Write a layer's tar to its place in the archive."""
+        return WrittenLayer(self._builder.write_layer(layer))
+
+    def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Write a layer from another archive of the run that has it."""
+        return self._builder.adopt_layer(layer)
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Write the documents and rename the archive to its path."""
+        tag = tag_of(self.location, image.reference)
+        documents = self._builder.finish(image, [tag] if tag else [])
+        self.notes = self._builder.notes
+        return image.receipt(self.location, documents)
+
+    def abort(self) -> None:
+        """Remove what was written; raises OutputError for what cannot be removed."""
+        self._builder.discard()
+
+    def _spare_indexes(self) -> None:
+        with output_errors(self.location.path):
+            for each in images_in(archive_at(self.location.path)):
+                self.spare_index(each)
