@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from occystrap_core.oci import Digest
-from occystrap_registry.embedded import Problem, Storage
+from occystrap_registry.embedded import Problem, PushedManifest, Storage
 
 
 class Blob(NamedTuple):
@@ -67,10 +67,10 @@ class PushStorage(Storage):
             known = {**self.left_out, **self._taken} if repository == self._repository else {}
             return known[digest] if digest in known else super().blob_size(repository, digest)
 
-    def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+    def add_manifest(self, repository: str, manifest: PushedManifest) -> None:
         """Keep a manifest."""
         self._require(repository)
-        super().add_manifest(repository, digest, raw, media_type, tag)
+        super().add_manifest(repository, manifest)
 
     def take(self, blob: Blob) -> None:
         """Remove the file of a blob that was used."""

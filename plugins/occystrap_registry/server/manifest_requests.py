@@ -8,31 +8,47 @@ from starlette.responses import JSONResponse, Response
 
 from occystrap_core import InvalidImage
 from occystrap_core.oci import (
-    MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, parse_manifest_or_index, referrer_of, subject_of,
+    MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, dump_json, parse_manifest_or_index, referrer_of,
+    subject_of,
 )
 from occystrap_registry.server import request_names
 from occystrap_registry.server.problems import Problem
-from occystrap_registry.server.storage import Storage
+from occystrap_registry.server.storage import PushedManifest, Storage
 
 _PAGE = 1000
+_TAGS = 100
+"""Limit of tags in one request."""
+_LONGEST_LIST = MANIFEST_CAP - 1024
+"""Limit of the entries of a list of referrers, in bytes: that of a manifest, which it is."""
 _NUMBER = re.compile(r'[0-9]{1,9}')
 
 
 async def put_manifest(request: Request) -> Response:
-    """PUT: store a manifest or index, whose parts must exist, under a tag or its digest."""
+    """PUT: store a manifest or index, whose parts must exist, under tags or its digest."""
     storage, repository, reference = _addressed(request)
     raw = await _capped_body(request)
-    digest = Digest.of(raw, reference.algorithm if isinstance(reference, Digest) else SHA256)
-    if isinstance(reference, Digest) and reference != digest:
-        raise Problem(400, 'DIGEST_INVALID', f'the manifest has digest {digest}, not {reference}')
-    parsed, subject = _validated(storage, repository, raw, request.headers.get('content-type'))
-    tag = None if isinstance(reference, Digest) else reference
-    storage.add_manifest(repository, digest, raw, parsed.media_type, tag)
-    headers = {'Location': f'/v2/{repository}/manifests/{digest}', 'Docker-Content-Digest': digest}
-    if subject:
-        storage.add_referrer(repository, subject, digest)
-        headers['OCI-Subject'] = subject
-    return Response(status_code=201, headers=headers)
+    manifest = _pushed(raw, reference, request.headers.get('content-type'))._replace(tags=_tags(request, reference))
+    storage.add_manifest(repository, manifest)
+    response = Response(status_code=201, headers={'Location': f'/v2/{repository}/manifests/{manifest.digest}',
+                                                  'Docker-Content-Digest': manifest.digest})
+    if manifest.subject:
+        response.headers['OCI-Subject'] = manifest.subject
+    for tag in manifest.tags if isinstance(reference, Digest) else ():
+        response.headers.append('OCI-Tag', tag)
+    return response
+
+
+def _tags(request: Request, reference: Digest | str) -> list[str]:
+    """Return the tags for a manifest: its reference, or those in the query beside a digest.
+
+    The query is that of the specification's next version, the only way to tag a digest that is not sha256.
+    """
+    if not isinstance(reference, Digest):
+        return [reference]
+    tags = [request_names.tag(each) for each in request.query_params.getlist('tag')]
+    if len(tags) > _TAGS:
+        raise Problem(414, 'TAG_INVALID', f'a manifest gets at most {_TAGS} tags in one request')
+    return tags
 
 
 async def get_manifest(request: Request) -> Response:
@@ -71,9 +87,19 @@ async def list_referrers(request: Request) -> Response:
     repository = request_names.repository_name(request.path_params['name'])
     subject, kind = request_names.digest(request.path_params['digest']), request.query_params.get('artifactType')
     digests = {str(digest): digest for digest in storage.referrers(repository, subject)}
-    page, headers = _page(request, list(digests), {'artifactType': kind} if kind else {})
-    entries = [_referrer(storage, repository, digests[each]) for each in page]
-    index = Index.build([entry for entry in entries if kind in (None, '', entry.artifact_type)])
+    kept = {'artifactType': kind} if kind else {}
+    page, headers = _page(request, list(digests), kept)
+    entries: list[Descriptor] = []
+    size = 0
+    for number, each in enumerate(page):
+        entry = _referrer(storage, repository, digests[each])
+        size += len(dump_json(entry.to_json())) + 1
+        if entries and size > _LONGEST_LIST:
+            headers = _next(request, {'n': len(page), 'last': page[number - 1], **kept})
+            break
+        if kind in (None, '', entry.artifact_type):
+            entries.append(entry)
+    index = Index.build(entries)
     headers |= {'OCI-Filters-Applied': 'artifactType'} if kind else {}
     return Response(index.raw, media_type=index.media_type, headers=headers)
 
@@ -100,9 +126,11 @@ async def _capped_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _validated(storage: Storage, repository: str, raw: bytes, content_type: str | None,
-               ) -> tuple[Manifest | Index, Digest | None]:
-    """Return the manifest and its subject; raises Problem 400 for an invalid one, or one with missing parts."""
+def _pushed(raw: bytes, reference: Digest | str, content_type: str | None) -> PushedManifest:
+    """Return the manifest in `raw`; raises Problem 400 for an invalid one, or one with another digest."""
+    digest = Digest.of(raw, reference.algorithm if isinstance(reference, Digest) else SHA256)
+    if isinstance(reference, Digest) and reference != digest:
+        raise Problem(400, 'DIGEST_INVALID', f'the manifest has digest {digest}, not {reference}')
     try:
         parsed = parse_manifest_or_index(raw, content_type)
         subject = subject_of(parsed)
@@ -111,13 +139,9 @@ def _validated(storage: Storage, repository: str, raw: bytes, content_type: str 
     except InvalidImage as error:
         raise Problem(400, 'MANIFEST_INVALID', str(error)) from None
     if isinstance(parsed, Manifest):
-        needed = [parsed.config, *(layer for layer in parsed.layers if not layer.urls)]
-        missing = [each for each in needed if not storage.has_blob(repository, each.digest)]
-    else:
-        missing = [each for each in parsed.manifests if not storage.has_manifest(repository, each.digest)]
-    if missing:
-        raise Problem(400, 'MANIFEST_BLOB_UNKNOWN', f'{repository} has no {missing[0].digest}')
-    return parsed, subject
+        blobs = [parsed.config, *(layer for layer in parsed.layers if not layer.urls)]
+        return PushedManifest(digest, raw, parsed.media_type, [each.digest for each in blobs], (), subject)
+    return PushedManifest(digest, raw, parsed.media_type, (), [each.digest for each in parsed.manifests], subject)
 
 
 def _page(request: Request, everything: list[str], kept: Mapping[str, str] | None = None,
@@ -131,5 +155,8 @@ def _page(request: Request, everything: list[str], kept: Mapping[str, str] | Non
     rest = [each for each in everything if each > last]
     page = rest[:count]
     more = len(rest) > count and page
-    query = urlencode({'n': count, 'last': page[-1], **(kept or {})}, safe=':/') if more else ''
-    return page, {'Link': f'<{request.url.path}?{query}>; rel="next"'} if more else {}
+    return page, _next(request, {'n': count, 'last': page[-1], **(kept or {})}) if more else {}
+
+
+def _next(request: Request, query: Mapping[str, str | int]) -> dict[str, str]:
+    return {'Link': f'<{request.url.path}?{urlencode(query, safe=":/")}>; rel="next"'}

@@ -2,7 +2,7 @@
 import re
 
 from occystrap_core import InvalidImage
-from occystrap_core.oci import Digest
+from occystrap_core.oci import ALGORITHMS, Digest
 from occystrap_registry.server.problems import Problem
 
 _COMPONENT = r'[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*'
@@ -24,6 +24,13 @@ def digest(text: str | None) -> Digest:
         return Digest(text)
     except InvalidImage as error:
         raise Problem(400, 'DIGEST_INVALID', str(error)) from None
+
+
+def algorithm(text: str) -> str:
+    """Return the name of an algorithm of digests; raises Problem 400 DIGEST_INVALID."""
+    if text not in ALGORITHMS:
+        raise Problem(400, 'DIGEST_INVALID', f'{" or ".join(ALGORITHMS)} expected, not another algorithm of digests')
+    return text
 
 
 def tag(text: str) -> str:

@@ -1,11 +1,25 @@
 """Blobs, manifests and tags on disk; each becomes visible by one rename of a complete, hashed file."""
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from occystrap_core.oci import BLOB_DIRECTORIES, Digest, blob_name
 from occystrap_registry.server.problems import Problem
+
+
+class PushedManifest(NamedTuple):
+    """A manifest as a client pushes it: checked by itself, but not yet that its parts are there."""
+
+    digest: Digest
+    raw: bytes
+    media_type: str
+    blobs: Sequence[Digest] = ()
+    manifests: Sequence[Digest] = ()
+    subject: Digest | None = None
+    """The manifest that it refers to, which need not be there."""
+    tags: Sequence[str] = ()
 
 
 class Storage:
@@ -53,9 +67,9 @@ class Storage:
         os.replace(complete, self.blob(digest))
         self._write(self._mark(repository, '_blobs', digest.hex), '')
 
-    def mount_blob(self, repository: str, digest: Digest, origin: str) -> bool:
-        """Add a blob of `origin` to `repository`; return whether `origin` has it."""
-        if not self.has_blob(origin, digest):
+    def mount_blob(self, repository: str, digest: Digest, origin: str | None) -> bool:
+        """Add a blob of `origin`, None for any repository, to `repository`; return whether it is there."""
+        if not (self.has_blob(origin, digest) if origin is not None else self.blob(digest).exists()):
             return False
         self._write(self._mark(repository, '_blobs', digest.hex), '')
         return True
@@ -65,18 +79,20 @@ class Storage:
         self.blob_of(repository, digest)
         self._mark(repository, '_blobs', digest.hex).unlink()
 
-    def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
-        """Store a manifest and, with `tag`, set that to it."""
+    def add_manifest(self, repository: str, manifest: PushedManifest) -> None:
+        """Store a manifest, and set its tags to it; raises Problem 400 MANIFEST_BLOB_UNKNOWN if a part is missing."""
+        missing = [digest for digest in manifest.blobs if not self.has_blob(repository, digest)] + [
+            digest for digest in manifest.manifests if not self.has_manifest(repository, digest)]
+        if missing:
+            raise Problem(400, 'MANIFEST_BLOB_UNKNOWN', f'{repository} has no {missing[0]}')
         complete = self.temporary / uuid.uuid4().hex
-        complete.write_bytes(raw)
-        os.replace(complete, self.blob(digest))
-        self._write(self._mark(repository, '_manifests', digest.hex), media_type)
-        if tag:
-            self._write(self._mark(repository, '_tags', tag), digest)
-
-    def add_referrer(self, repository: str, subject: Digest, digest: Digest) -> None:
-        """Note that a manifest refers to another, which need not exist."""
-        self._write(self._mark(repository, f'_referrers/{subject.hex}', digest.hex), '')
+        complete.write_bytes(manifest.raw)
+        os.replace(complete, self.blob(manifest.digest))
+        if manifest.subject:
+            self._write(self._mark(repository, f'_referrers/{manifest.subject.hex}', manifest.digest.hex), '')
+        self._write(self._mark(repository, '_manifests', manifest.digest.hex), manifest.media_type)
+        for tag in manifest.tags:
+            self._write(self._mark(repository, '_tags', tag), manifest.digest)
 
     def referrers(self, repository: str, subject: Digest) -> list[Digest]:
         """Return the manifests of a repository that refer to another, in order of their digests."""

@@ -26,13 +26,18 @@ _MOST = 256
 class Upload:
     """One upload: a temporary file, its size so far in bytes and its running hash."""
 
-    def __init__(self, repository: str, path: Path, largest: float) -> None:
+    def __init__(self, repository: str, path: Path, largest: float, algorithm: str = SHA256) -> None:
         self.repository, self.path, self.id = repository, path, path.name
         self.size, self._largest = 0, largest
         self.busy = False
         self.touched = time.monotonic()
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.new(algorithm)
         path.touch()
+
+    def hash_by(self, algorithm: str) -> None:
+        """Use another algorithm, if nothing has arrived yet: the digest may be known only at the last request."""
+        if not self.size:
+            self._hash = hashlib.new(algorithm)
 
     async def append(self, stream: AsyncIterator[bytes]) -> None:
         """Append a request's body, in large pieces, written by a thread that may wait for the disk."""
@@ -48,15 +53,10 @@ class Upload:
             if pending:
                 await anyio.to_thread.run_sync(self._write, file, b''.join(pending))
 
-    @property
-    def digest(self) -> Digest:
-        """The digest of the bytes so far, by sha256."""
-        return Digest.of_hash(self._hash)
-
     async def digest_like(self, other: Digest) -> Digest:
-        """Return the digest of the bytes so far by the algorithm of another, which is known only at the end."""
-        if other.algorithm == SHA256:
-            return self.digest
+        """Return the digest of the bytes so far by the algorithm of another; they are read again if it is a new one."""
+        if other.algorithm == self._hash.name:
+            return Digest.of_hash(self._hash)
         return (await anyio.to_thread.run_sync(partial(hash_file, self.path, algorithm=other.algorithm)))[0]
 
     def discard(self) -> None:
@@ -81,12 +81,15 @@ class Uploads:
         self._storage = storage
         self._uploads: dict[str, Upload] = {}
 
-    def start(self, repository: str) -> Upload:
-        """Return a new upload, after removing abandoned ones. Raises Problem 429 when there are too many."""
+    def start(self, repository: str, algorithm: str = SHA256) -> Upload:
+        """Return a new upload, after removing abandoned ones. Raises Problem 429 when there are too many.
+
+        `algorithm` is that of the digest that will probably be given at its end.
+        """
         self._forget(_LIFETIME if len(self._uploads) < _MOST else _IN_A_HURRY)
         if len(self._uploads) >= _MOST:
             raise Problem(429, 'TOOMANYREQUESTS', f'there are {_MOST} uploads already', {'Retry-After': '5'})
-        upload = Upload(repository, self._storage.temporary / uuid.uuid4().hex, self._storage.largest)
+        upload = Upload(repository, self._storage.temporary / uuid.uuid4().hex, self._storage.largest, algorithm)
         self._uploads[upload.id] = upload
         return upload
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from occystrap_core.oci import Digest
+from occystrap_core.oci import SHA256, Digest
 from occystrap_registry.server import request_names
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
@@ -20,14 +20,15 @@ async def start_upload(request: Request) -> Response:
     storage, uploads = _parts(request)
     repository = request_names.repository_name(request.path_params['name'])
     query = request.query_params
-    if 'mount' in query and 'from' in query:
-        digest, origin = request_names.digest(query['mount']), request_names.repository_name(query['from'])
+    if 'mount' in query:
+        digest = request_names.digest(query['mount'])
+        origin = request_names.repository_name(query['from']) if 'from' in query else None
         if storage.mount_blob(repository, digest, origin):
             return _created(repository, digest)
     if 'digest' not in query:
-        return _accepted(uploads.start(repository))
+        return _accepted(uploads.start(repository, request_names.algorithm(query.get('digest-algorithm', SHA256))))
     expected = request_names.digest(query['digest'])
-    upload = uploads.start(repository)
+    upload = uploads.start(repository, expected.algorithm)
     async with _receiving(uploads, upload, keep=False):
         await upload.append(request.stream())
     await uploads.finish(upload, expected)
@@ -37,9 +38,10 @@ async def start_upload(request: Request) -> Response:
 async def continue_upload(request: Request) -> Response:
     """PATCH: append the next chunk, which must begin where the last one ended."""
     uploads, upload = _upload(request)
-    _check_range(request, upload)
+    end = _announced_end(request, upload)
     async with _receiving(uploads, upload, keep=True):
         await upload.append(request.stream())
+        _check_end(upload, end)
     return _accepted(upload)
 
 
@@ -47,9 +49,11 @@ async def finish_upload(request: Request) -> Response:
     """PUT: append the last chunk, if there is one, and check the digest of all bytes."""
     uploads, upload = _upload(request)
     expected = request_names.digest(request.query_params.get('digest'))
-    _check_range(request, upload)
+    end = _announced_end(request, upload)
     async with _receiving(uploads, upload, keep=False):
+        upload.hash_by(expected.algorithm)
         await upload.append(request.stream())
+        _check_end(upload, end)
     await uploads.finish(upload, expected)
     return _created(upload.repository, expected)
 
@@ -88,17 +92,27 @@ async def _receiving(uploads: Uploads, upload: Upload, keep: bool) -> AsyncItera
         upload.busy = False
 
 
-def _check_range(request: Request, upload: Upload) -> None:
-    """Raise Problem 416 unless Content-Range, if there is one, begins after the bytes so far."""
+def _announced_end(request: Request, upload: Upload) -> int | None:
+    """Return the size in bytes that the upload will have by its Content-Range, if there is one.
+
+    Raises Problem 416 unless that begins after the bytes so far.
+    """
     text = request.headers.get('content-range')
     if text is None:
-        return
+        return None
     found = _RANGE.fullmatch(text)
     if not found or int(found[1]) != upload.size or int(found[2]) < int(found[1]) - 1:
         raise Problem(416, 'BLOB_UPLOAD_INVALID', f'{upload.size} bytes have arrived', _position(upload))
     length = request.headers.get('content-length')
     if length is not None and int(length) != int(found[2]) - int(found[1]) + 1:
         raise Problem(400, 'SIZE_INVALID', 'Content-Range and Content-Length contradict each other')
+    return int(found[2]) + 1
+
+
+def _check_end(upload: Upload, end: int | None) -> None:
+    """Raise Problem 400 if a chunk was longer or shorter than its Content-Range, which has no Content-Length then."""
+    if end is not None and upload.size != end:
+        raise Problem(400, 'SIZE_INVALID', f'the chunk ended at {upload.size} bytes, not at {end} as announced')
 
 
 def _parts(request: Request) -> tuple[Storage, Uploads]:

@@ -15,7 +15,7 @@ from occystrap_core.oci import (
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.server_thread import RegistryServer
-from occystrap_registry.server.storage import Storage
+from occystrap_registry.server.storage import PushedManifest, Storage
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
 from tests.services.command_line import CommandResult
@@ -38,12 +38,12 @@ class Choosy(Storage):
         self.refused, self.status, self.code = refused, status, code
         self.refusals = 0
 
-    def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+    def add_manifest(self, repository: str, manifest: PushedManifest) -> None:
         """Refuse, or store."""
-        if media_type in self.refused:
+        if manifest.media_type in self.refused:
             self.refusals += 1
             raise Problem(self.status, self.code, 'manifest invalid')
-        super().add_manifest(repository, digest, raw, media_type, tag)
+        super().add_manifest(repository, manifest)
 
 
 @pytest.fixture
@@ -326,12 +326,12 @@ def test_an_index_within_an_index(source: str, choosy: Any) -> None:
 class Strict(Choosy):
     """A storage that refuses manifests that leave something out."""
 
-    def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+    def add_manifest(self, repository: str, manifest: PushedManifest) -> None:
         """Refuse, or store."""
-        if not {'schemaVersion', 'mediaType'} <= json.loads(raw).keys():
+        if not {'schemaVersion', 'mediaType'} <= json.loads(manifest.raw).keys():
             self.refusals += 1
             raise Problem(400, 'MANIFEST_INVALID', 'manifest invalid')
-        super().add_manifest(repository, digest, raw, media_type, tag)
+        super().add_manifest(repository, manifest)
 
 
 @pytest.mark.parametrize('field', ['schemaVersion', 'mediaType'])
@@ -414,11 +414,11 @@ def test_attestations_are_left_out_where_docker_has_none(jobs: str, refused: tup
 
 def test_a_registry_that_refuses_attestations_alone(source: str, tmp_path: Path) -> None:
     class Picky(Choosy):
-        def add_manifest(self, repository: str, digest: Digest, raw: bytes, media_type: str, tag: str | None) -> None:
+        def add_manifest(self, repository: str, manifest: PushedManifest) -> None:
             """Refuse what is no image, or store."""
-            if b'sbom' in raw:
+            if b'sbom' in manifest.raw:
                 raise Problem(400, 'MANIFEST_INVALID', 'manifest invalid')
-            super().add_manifest(repository, digest, raw, media_type, tag)
+            super().add_manifest(repository, manifest)
     with RegistryServer(Picky(tmp_path / 'picky', ())) as target:
         place = f'registry://{target.host}/many:v1'
         done = run_here('process', f'registry://{source}/many:v1', place, '--platform=all')
