@@ -74,7 +74,9 @@ class WriterScheme(NamedTuple):
     options unparsed, and returns a KeptReceipts; how a path names one of several images is up to the plugin. It raises
     UsageError, OutputError. `moved` names a function that takes a Receipt and a Location and returns the receipt for
     the same image at that place; for schemes that keep manifests and blobs, whose images are checked by receipts of any
-    such scheme (Receipt.located_by_digest). Without it receipts of this scheme alone are, at another path. `expects`
+    such scheme (Receipt.located_by_digest), and for those that keep configs and the tars of layers, whose images are
+    checked by any receipt of a single image (Receipt.located_by_diff_id). It makes no requests. Without it receipts of
+    this scheme alone are checked, at another path. `expects`
     are the kinds of expectation, besides layers, that every receipt of this scheme has: a receipt that lacks one is
     refused. `whole_indexes` returns whether indexes are copied to a location as they are, with all platforms, unless
     the user asks for one; its writer must have `holds_indexes`. `suffix` ends the names of new files of this scheme,

@@ -13,7 +13,7 @@ from occystrap_core.verification.receipt import Receipt
 
 
 def receipts_at(plugins: Plugins, receipts: Iterable[Receipt], place: str) -> list[Receipt]:
-    """Return receipts for the same images elsewhere: at the same scheme, or any that keeps manifests and blobs.
+    """Return receipts for the same images elsewhere: at the same scheme, or any that keeps blobs, or tars of layers.
 
     `place` is a URI, whose fields, such as `{repository}`, are filled in from each receipt. Raises UsageError.
     """
@@ -23,7 +23,7 @@ def receipts_at(plugins: Plugins, receipts: Iterable[Receipt], place: str) -> li
     for receipt in receipts:
         if receipt.scheme != written.scheme and not scheme.moved:
             raise UsageError(f'the receipt of {receipt.reference} is for {receipt.scheme}://, and {written.scheme}:// '
-                             f'keeps no manifests and blobs by their digests: give --at={_where(plugins, receipt)}')
+                             f'keeps neither blobs nor tars of layers: give --at={_where(plugins, receipt)}')
         location = filled_in(written, Reference.parse(receipt.reference))
         if scheme.moved:
             moved.append(load(scheme.moved)(receipt, location))

@@ -10,7 +10,7 @@ from occystrap_core.settings import RequestStats, VerifyLevel
 from occystrap_core.terminal_text import counted, images_text, size_text
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import PlatformChoices, Receipt
-from occystrap_core.verification.results import CheckResult, Outcome
+from occystrap_core.verification.results import CheckResult, Outcome, Presence
 
 
 _PLACES = 3
@@ -60,6 +60,13 @@ class ImageReport:
         """Take over a verdict."""
         self.outcome, self.findings = verdict.outcome, verdict.findings
         self.settle_seconds += verdict.settle_seconds
+
+    def left_out_layers(self) -> dict[str, int]:
+        """Return the layers that a delta lacks on purpose, with their sizes: if it was looked at, those it did lack."""
+        if self.looks is None:
+            return {each.digest: each.size for each in self.receipt.left_out} if self.receipt else {}
+        return {each['digest']: each['size'] for each in self.looks
+                if any(seen['presence'] == Presence.LEFT_OUT.value for seen in each['observed'])}
 
     @property
     def name(self) -> str:
@@ -180,7 +187,7 @@ class RunReport:
             parts.append(f'{unchanged} unchanged')
         if before := sum(image.done_before and not image.source_asked for image in done):
             parts.append(f'{before} done before (source not asked)')
-        if left_out := {each.digest: each.size for image in done if image.receipt for each in image.receipt.left_out}:
+        if left_out := {digest: size for image in done for digest, size in image.left_out_layers().items()}:
             parts.append(f'{counted(len(left_out), "layer")} ({size_text(sum(left_out.values()))}) left out')
         if self.pruned:
             gone = sum(not each.reason for each in self.pruned)

@@ -1,11 +1,11 @@
-"""The expectations of an image that hold wherever its manifests and blobs are kept: digests, not places."""
+"""The expectations of an image that hold wherever it is: digests, not places."""
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from occystrap_core.errors import InvalidImage, UsageError
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.referrers import is_referrer_tag
-from occystrap_core.verification.expectation import Evidence, Expectation
+from occystrap_core.verification.expectation import UNKNOWN_SIZE, Evidence, Expectation
 
 _DOCUMENTS = ('index', 'manifest')
 _KEPT = (*_DOCUMENTS, 'config', 'layer')
@@ -24,12 +24,24 @@ def located_by_digest(expectations: Sequence[Expectation], name: str, top: Diges
         (each for each in expectations if each.kind in _KEPT), locate)
 
 
+def located_by_diff_id(expectations: Sequence[Expectation], name: str, image_id: Digest, diff_ids: Iterable[Digest],
+                       ) -> tuple[Expectation, ...]:
+    """Return the expectations of an image for any place with its config and the tars of its layers: see
+    Receipt.located_by_diff_id.
+    """
+    sizes = {(each.kind, each.digest): each.size for each in expectations}
+    return (Expectation('tag', name, image_id, UNKNOWN_SIZE),
+            *(Expectation(kind, str(digest), digest, sizes.get((kind, digest), UNKNOWN_SIZE), Evidence.DESCRIPTOR)
+              for kind, digest in [('config', image_id), *(('layer', each) for each in dict.fromkeys(diff_ids))]))
+
+
 def _once(expectations: Iterable[Expectation], locate: Callable[[Digest], str]) -> Iterable[Expectation]:
-    """Return each manifest and blob once, with the stronger evidence."""
+    """Return each manifest and blob once, with the stronger evidence; what a delta leaves out may be left out again.
+    """
     kept: dict[tuple[str, Digest, int], Expectation] = {}
     for each in expectations:
         known = kept.setdefault((each.kind, each.digest, each.size), each._replace(
-            locator=locate(each.digest), evidence=Evidence.DESCRIPTOR))
+            locator=locate(each.digest), evidence=max(each.evidence, Evidence.DESCRIPTOR, key=[*Evidence].index)))
         evidence = each.evidence if each.evidence is Evidence.STREAMED else known.evidence
         kept[each.kind, each.digest, each.size] = known._replace(
             evidence=evidence, covers=tuple(dict.fromkeys([*known.covers, *each.covers])))

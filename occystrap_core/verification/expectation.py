@@ -11,15 +11,22 @@ class Evidence(Enum):
     """How the core knows what was written: it saw the bytes pass, or relies on a descriptor.
 
     BASE: it was left out, since by the receipts of --since the place that the delta goes to has it.
+    SOURCE: nothing was written; it is what the source has now.
     """
 
     STREAMED = 'streamed'
     DESCRIPTOR = 'descriptor'
     BASE = 'base'
+    SOURCE = 'source'
+
+
+UNKNOWN_SIZE = -1
+"""The size of an item of which the digest alone is known, so that only hashing proves it; never in a receipt."""
 
 
 class Expectation(NamedTuple):
-    """One item that must be at the destination: its kind, where it is, its digest, its size in bytes.
+    """One item that must be at the destination: its kind, where it is, its digest, its size in bytes (UNKNOWN_SIZE if
+    the digest alone is known).
 
     `covers` are the digests of what the item contains in another form: for a compressed blob the diff_id of its layer,
     for a tree the image ID and the diff_ids of the layers in it, for an entry of index.json the digest of its manifest.
@@ -34,6 +41,11 @@ class Expectation(NamedTuple):
 
     def __str__(self) -> str:
         return f'{self.kind} {self.locator}'
+
+    @property
+    def has_unknown_size(self) -> bool:
+        """Whether only the digest is known."""
+        return self.size == UNKNOWN_SIZE
 
 
 class Part(NamedTuple):

@@ -50,7 +50,9 @@ def need_of(expectation: Expectation, level: VerifyLevel, reports_only: bool) ->
     kind = KINDS.get(expectation.kind, DOCUMENT)
     if level is VerifyLevel.FULL:
         return kind.full
-    return Need.DIGEST if reports_only and kind in (DOCUMENT, BLOB) else kind.fast
+    if reports_only and kind in (DOCUMENT, BLOB):
+        return Need.DIGEST
+    return kind.full if expectation.has_unknown_size else kind.fast
 
 
 class Verdict(NamedTuple):
@@ -101,17 +103,22 @@ class Look:
         if seen.presence is Presence.UNREACHABLE:
             self._note(Severity.UNVERIFIED, seen.reason or 'could not be checked')
         elif seen.presence is Presence.MISSING:
-            self._note(Severity.ERROR, seen.reason or f'is missing, expected {expected.size} bytes')
+            self._note(Severity.ERROR, seen.reason or f'is missing, expected {self._expected()}')
         elif seen.presence is Presence.LEFT_OUT and expected.evidence is not Evidence.BASE:
             self._note(Severity.ERROR, 'is left out, expected to be there')
         elif seen.presence is Presence.DIFFERENT:
             self._note(Severity.ERROR, seen.reason, seen.item)
-        elif seen.size not in (None, expected.size):
+        elif seen.has_another_size:
             self._note(Severity.ERROR, f'size in bytes is {seen.size}, expected {expected.size}')
         elif (digest := seen.digest_seen) not in (None, expected.digest):
-            self._note(Severity.ERROR, f'digest is {digest}, expected {expected.digest}')
+            self._note(Severity.ERROR, f'the source has {expected.digest}, here is {digest}'
+                       if expected.evidence is Evidence.SOURCE else f'digest is {digest}, expected {expected.digest}')
         elif seen.covers is not None and list(seen.covers) != list(expected.covers):
             self._note(Severity.ERROR, f'was made from {_shown(seen.covers)}, expected {_shown(expected.covers)}')
+
+    def _expected(self) -> str:
+        expected = self.expectation
+        return str(expected.digest) if expected.has_unknown_size else f'{expected.size} bytes'
 
     def _is_proved(self) -> bool:
         if any(each.presence is Presence.LEFT_OUT for each in self.observations):  # which is all that is expected

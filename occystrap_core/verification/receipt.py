@@ -12,7 +12,7 @@ from occystrap_core.errors import InvalidImage, InvalidReceipt, UsageError
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import STRICT
-from occystrap_core.verification.digest_expectations import located_by_digest
+from occystrap_core.verification.digest_expectations import located_by_diff_id, located_by_digest
 from occystrap_core.verification.expectation import (
     Evidence, Expectation, Part, digests_of, expectation_from_json, expectation_to_json, text_of,
 )
@@ -55,7 +55,7 @@ class Receipt:
     `form` is that of its layers: `stored`, with the manifest, `tar`, or `merged` into one tree. `parts` are the images
     in an index, and referrers. For an index `image_id` and `manifest_digest` are its own digest. `sealed` is true if
     the receipt was read with a correct seal; a receipt of this run needs none. `by_digest` is true if it was made from
-    a receipt for another place (`located_by_digest`).
+    a receipt for another place (`located_by_digest`, `located_by_diff_id`).
     """
 
     scheme: str
@@ -193,6 +193,19 @@ class Receipt:
                              f'blobs by their digests: give --at={self.scheme}://…')
         return replace(self, by_digest=True, expectations=located_by_digest(
             self.expectations, name or self.reference, self.manifest_digest, locate))
+
+    def located_by_diff_id(self, name: str = '') -> Self:
+        """Return the receipt for any place that has the image's config and the tars of its layers.
+
+        A `tag` expectation says that `name`, or else the reference, refers to the image ID; config and layers are
+        located by their digests, those of layers being diff_ids. The size of a tar is unknown if it was written as a
+        blob. Raises UsageError for an index.
+        """
+        if self.is_index:
+            raise UsageError(f'the receipt of {self.reference} is for an index of several platforms, which needs a '
+                             'place with manifests: a registry, a layout or an OCI archive')
+        return replace(self, by_digest=True, form='tar', parts=(), expectations=located_by_diff_id(
+            self.expectations, name or self.reference, self.image_id, self.diff_ids))
 
     def with_verdict(self, verdict: RecordedVerdict | None) -> Self:
         """Return the receipt with the result of verification."""

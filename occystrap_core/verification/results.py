@@ -83,10 +83,15 @@ class Observation(NamedTuple):
         return self.digest if self.document is None else Digest.of(self.document, self.expectation.digest.algorithm)
 
     @property
+    def has_another_size(self) -> bool:
+        """Whether the size was determined, and is not the expected one."""
+        return not self.expectation.has_unknown_size and self.size not in (None, self.expectation.size)
+
+    @property
     def contradicts(self) -> bool:
         """Whether the item is not there, or not as it is expected."""
         expected = self.expectation
-        return (self.presence in (Presence.MISSING, Presence.DIFFERENT) or self.size not in (None, expected.size)
+        return (self.presence in (Presence.MISSING, Presence.DIFFERENT) or self.has_another_size
                 or self.digest_seen not in (None, expected.digest))
 
 

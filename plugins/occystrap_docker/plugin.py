@@ -28,6 +28,7 @@ def register_writers() -> Iterable[WriterScheme]:
     return [WriterScheme('docker', 'occystrap_docker.writer:DockerWriter', CONNECTION,
                          'load into a Docker or Podman daemon',
                          many=Many(False, reason='the tag in it names one image'), reports_only=True,
+                         moved='occystrap_docker.verifier:moved',
                          expects=('config', 'tag'))]
 
 

@@ -1,12 +1,13 @@
 """Comparing a daemon with a receipt: names, ID and layers by inspect; every byte of layers and config by export."""
 import re
 from contextlib import closing
+from dataclasses import replace
 
 from occystrap_core import (
     READ, REPORTED, CheckResults, Expectation, Location, Receipt, ServiceError, Settings, VerifyLevel,
 )
 from occystrap_core.files import DigestMismatch, ImageError
-from occystrap_core.oci import Digest, ImageConfig
+from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.export.export import ArrivingLayer, Export
 from occystrap_docker.export.first_pass import resolved
@@ -31,6 +32,18 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
         except ServiceError as error:
             check.results.unverified(receipt.destination, str(error))
         return check.results
+
+
+def moved(receipt: Receipt, location: Location) -> Receipt:
+    """Return the receipt for the same image in a daemon, under the name in the location; raises UsageError for an
+    index.
+
+    A receipt of a daemon is for the address that it was written to, unless the location gives another one.
+    """
+    reference = Reference.parse(location.path).with_default_tag()
+    options = location.given or (receipt.options if receipt.scheme == 'docker' else {})
+    return replace(receipt.located_by_diff_id(reference.familiar), scheme='docker', path=location.path,
+                   options=dict(options), reference=str(reference))
 
 
 class _Check:

@@ -10,6 +10,7 @@ from occystrap_core.oci import (
     INDEX_FILE, MANIFEST_CAP, Digest, IndexFile, blob_name, blobs_below, find_named, find_referrer, is_referrer_tag,
     left_out_by,
 )
+from occystrap_tar.archive.image_check import ImageCheck
 from occystrap_tar.archive.members import Member, WrittenArchive
 from occystrap_tar.archive.oci_archive import ArchiveStore
 
@@ -39,8 +40,14 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     contents = _opened(receipt.path, level, settings, results)
     if contents is None:
         return results
+    if receipt.by_digest and not receipt.keeps_manifests:
+        _check_readable(contents.archive, results)
+        results.extend(ImageCheck(contents.archive, receipt, level, settings).run())
+        return results
     if receipt.by_digest:
-        _check_readable(contents, results)
+        _check_readable(contents.archive, results)
+        if isinstance(contents.listed, str):
+            results.error(receipt.path, f'is no OCI archive: {contents.listed}')
     else:
         results.extend(contents.findings)
         _check_names(contents, receipt, results)
@@ -141,14 +148,11 @@ def _check_counts(archive: WrittenArchive, results: CheckResults) -> None:
             results.error(name, f'is {count} times in {archive.path}')
 
 
-def _check_readable(contents: _Contents, results: CheckResults) -> None:
+def _check_readable(archive: WrittenArchive, results: CheckResults) -> None:
     """Report what keeps programs from reading an archive, which may be another program's, to its end."""
-    archive = contents.archive
     if archive.trouble or not archive.has_end:
         results.error(archive.path, archive.trouble.removeprefix(f'{archive.path} ')
                       or 'does not end with two zero blocks')
-    if isinstance(contents.listed, str):
-        results.error(archive.path, f'is no OCI archive: {contents.listed}')
     _check_counts(archive, results)
 
 

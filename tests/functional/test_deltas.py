@@ -226,6 +226,30 @@ def test_a_receipt_that_claims_to_leave_out_proves_nothing(trips: Trips) -> None
     run('verify', trips.directory / 'third', code=1)
 
 
+@pytest.mark.parametrize('kind', ['tar', 'layout'])
+def test_the_receipt_of_a_delta_is_for_the_store_as_well(kind: str, trips: Trips) -> None:
+    """There all blobs must be; carried elsewhere, the delta may lack what it says that it lacks."""
+    trips.first()
+    changed = trips.new_layer(FEW[1])
+    delta, store = trips.delta(kind=kind), f'layout://{trips.directory}/store'
+    run('process', f'tar://{trips.directory}/first.tar?referrers=true', store)
+    run('process', delta, store)
+    again = f'tar://{trips.directory}/again.tar?format=oci'
+    run('process', f'{store}?referrers=true', again)
+    for at in (store, again, delta.partition('?')[0]):
+        said = run('verify', '--full', trips.directory / 'second', '--at', at).err
+        assert '3/3 verified' in said and (' left out' in said) == (at not in (store, again))
+    moved = trips.directory / f'moved{".tar" if kind == "tar" else ""}'
+    (trips.directory / f'delta{".tar" if kind == "tar" else ""}').rename(moved)
+    assert '3/3 verified' in run('verify', '--full', trips.directory / 'second', '--at', f'{kind}://{moved}').err
+    base = next(each for receipt in map(Receipt.from_json, (trips.directory / 'second').read_bytes().splitlines())
+                for each in receipt.left_out)
+    (trips.directory / f'store/blobs/sha256/{base.digest.hex}').unlink()
+    assert base.digest.hex in run('verify', trips.directory / 'second', '--at', store, code=1).err
+    (trips.directory / f'store/blobs/sha256/{changed[7:]}').unlink()
+    assert changed[7:] in run('verify', trips.directory / 'second', '--at', store, code=1).err
+
+
 def test_three_trips_with_one_file_of_receipts(trips: Trips) -> None:
     file = trips.directory / 'receipts'
     bundle = f'tar://{trips.directory}/delta.tar?format=oci'

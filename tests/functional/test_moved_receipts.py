@@ -109,7 +109,7 @@ def test_one_file_for_receipts_and_for_resuming(host: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(('arguments', 'words'), [
     (['--expect', 'abc'], 'is not a sha256 digest'), (['--expect', 'sha1:abc'], 'is not a sha256 digest'),
-    (['--at', 'dir:///x'], 'dir:// keeps no manifests and blobs by their digests: give --at=layout://'),
+    (['--at', 'mounts:///x'], 'mounts:// keeps neither blobs nor tars of layers: give --at=layout://'),
     (['--at', 'nowhere'], 'does not say where to'),
     (['--at', 'layout:///x/{colour}'], 'there is no field {colour}')])
 def test_mistakes(arguments: list[str], words: str, host: str, tmp_path: Path) -> None:

@@ -157,13 +157,14 @@ def test_an_archive_of_another_program(mirrors: Mirrors) -> None:
 
 
 @pytest.mark.parametrize(('kind', 'at', 'words'), [
-    ('layout', 'docker://x', 'docker:// keeps no manifests and blobs by their digests: give --at=layout://… or '),
-    ('tar', 'oci://x', 'oci:// keeps no manifests'), ('registry', 'mounts://x', 'mounts:// keeps no manifests'),
-    ('registry', 'dir://x', 'dir:// keeps no manifests'),
-    ('layout', 'tar://x?format=docker', 'keeps plain tars: give --at=tar://…?format=oci'),
+    ('layout', 'mounts://x', 'mounts:// keeps neither blobs nor tars of layers: give --at=layout://… or '),
+    ('tar', 'oci://x', 'oci:// keeps neither blobs'), ('registry', 'mounts://x', 'mounts:// keeps neither blobs'),
+    ('registry', 'dir://x', 'is for an index of several platforms, which needs a place with manifests'),
+    ('layout', 'tar://x?format=docker', 'is for an index of several platforms'),
+    ('tar', 'docker://x', 'is for an index of several platforms'),
     ('layout', 'layout://x@sha256:' + 64 * '0', 'by a tag, without a digest'),
     ('dir', 'layout://x', 'which keeps no manifests and blobs by their digests: give --at=dir://…'),
-    ('dir', 'docker://x', 'give --at=dir://…'),
+    ('dir', 'tar://x?format=oci', 'give --at=dir://…'), ('dir', 'mounts://x', 'give --at=dir://…'),
 ])
 def test_what_no_digest_tells_is_refused(kind: str, at: str, words: str, mirrors: Mirrors) -> None:
     run('process', f'registry://{mirrors.host}/team/app:v1', f'dir://{mirrors.directory}/dir', '--receipt',

@@ -7,6 +7,7 @@ from occystrap_core.oci import Digest
 from occystrap_dir.directory.catalog import CATALOG, known_catalog, parse_catalog
 from occystrap_dir.directory.checksums import digests_of, read_checksums, write_checksums
 from occystrap_dir.directory.expansion import TREES, expanded_name
+from occystrap_dir.directory.image_check import ImageCheck
 from occystrap_dir.directory.manifests import CAP
 from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.extraction.privacy import check_privacy
@@ -25,6 +26,8 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
     results = CheckResults()
     if not is_there(receipt, results):
         return results
+    if receipt.by_digest:
+        return ImageCheck(receipt, level, settings).run()
     _require_options(receipt, results)
     check = DirectoryCheck(receipt, level, settings)
     for found in settings.in_parallel(check.one, receipt.expectations):

@@ -10,11 +10,12 @@ from occystrap_dir.layout.publication import EXPECTED_LAYOUT
 def moved(receipt: Receipt, location: Location) -> Receipt:
     """Return the receipt for the same image in a layout; raises UsageError.
 
-    That of a layout is for the same bytes at another path, unless the location names the image.
+    That of a layout is for the same bytes at another path, unless the location names the image, or the layout is a
+    delta, whose receipt is for wherever its images are whole, too.
     """
     there = with_tag_as_option(location)
     name = there.options['tag'] or ''
-    if receipt.scheme == 'layout' and not name:
+    if receipt.scheme == 'layout' and not name and not receipt.left_out:
         return receipt.at(there.path)
     located = receipt.located_by_digest(blob_name, name)
     return replace(located, scheme='layout', path=there.path, options={'tag': name} if name else {},

@@ -51,12 +51,17 @@ def report_document(expected: Expectation, root: str, results: CheckResults) -> 
         results.found(expected, size=size, evidence=READ)
 
 
-def report_file(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults) -> None:
-    """Report a file's size, with `full` also its digest, read from the device; raises OSError, WrongKind."""
-    size = file_size(root, expected.locator)
+def report_file(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults, name: str = '',
+                ) -> None:
+    """Report a file's size, and with `full`, or if its size is unknown, also its digest, read from the device.
+
+    `name` is that of the file, if not the locator. Raises OSError, WrongKind.
+    """
+    name = name or expected.locator
+    size = file_size(root, name)
     digest = None
-    if full and size == expected.size:
-        digest = device_digest(root, expected.locator, settings, expected.digest.algorithm)
+    if expected.has_unknown_size or full and size == expected.size:
+        digest = device_digest(root, name, settings, expected.digest.algorithm)
     results.found(expected, size=size, digest=digest, evidence=READ)
 
 

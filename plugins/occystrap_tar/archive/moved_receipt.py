@@ -1,22 +1,44 @@
 """Receipts for images that are now in another archive, or under another name."""
 import os
+import stat
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 
-from occystrap_core import Location, Receipt, UsageError
-from occystrap_core.oci import blob_name
+from occystrap_core import InvalidImage, Location, Receipt
+from occystrap_core.oci import INDEX_FILE, blob_name
+from occystrap_tar.archive.docker_archive import MANIFEST
+from occystrap_tar.archive.members import Archive
 
 
 def moved(receipt: Receipt, location: Location) -> Receipt:
     """Return the receipt for the same image in an archive; raises UsageError.
 
-    That of an archive is for the same bytes at another path, unless the location names the image. All others are for
-    an OCI archive, also if the location does not say so: only that keeps manifests and blobs.
+    That of an archive is for the same bytes at another path, unless the location names the image or its format, or
+    the archive is a delta, whose receipt is for wherever its images are whole, too.
     """
     path, name = os.path.abspath(location.path), location.options['tag'] or ''
-    if receipt.scheme == 'tar' and not name:
+    format_there = location.given.get('format') or _format_at(path, receipt)
+    if receipt.scheme == 'tar' and not name and receipt.options.get('format', 'docker') == format_there and (
+            not receipt.left_out):
         return receipt.at(path)
-    if location.given.get('format') == 'docker':
-        raise UsageError(f'the receipt of {receipt.reference} is for blobs as stored, and a docker archive keeps '
-                         'plain tars: give --at=tar://…?format=oci')
-    located = receipt.located_by_digest(blob_name, name)
+    located = (receipt.located_by_diff_id(name) if format_there == 'docker' else
+               receipt.located_by_digest(blob_name, name))
     return replace(located, scheme='tar', path=path, options={'tag': name} if name else {})
+
+
+def _format_at(path: str, receipt: Receipt) -> str:
+    """Return the format of an archive; that which the receipt can be for, if there is none that can be read."""
+    stored = receipt.keeps_manifests
+    with suppress(OSError, InvalidImage):
+        found = os.stat(path)
+        names = _members(path, found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else ()
+        stored = stored and INDEX_FILE in names or MANIFEST not in names and INDEX_FILE in names
+    return 'oci' if stored else 'docker'
+
+
+@lru_cache(maxsize=4)
+def _members(path: str, changed: int, size: int) -> Collection[str]:
+    """Return the names in an archive, read once for all receipts; raises OSError, InvalidImage."""
+    return frozenset(Archive(path).members)

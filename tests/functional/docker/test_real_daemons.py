@@ -38,6 +38,18 @@ def test_there_and_back(level: str, daemon: DockerDaemon, archive: Path, target:
     assert again['images'][0]['reference'] == target
 
 
+def test_a_receipt_of_another_place_proves_the_image_in_a_daemon(daemon: DockerDaemon, archive: Path, target: str,
+                                                                 occystrap: CommandLine, tmp_path: Path) -> None:
+    occystrap('process', f'tar://{archive}', f'layout://{tmp_path}/layout', '--receipt', 'receipt').assert_success()
+    assert 'is missing' in occystrap('verify', 'receipt', '--at', uri(target, daemon)).assert_code(1).err
+    occystrap('process', f'tar://{archive}', uri(target, daemon)).assert_success()
+    for level in LEVELS:
+        occystrap('verify', 'receipt', f'--verify={level}', '--at', uri(target, daemon)).assert_success()
+    occystrap('process', f'tar://{archive}', uri(target, daemon), '-f', 'normalize-timestamps').assert_success()
+    moved = occystrap('verify', 'receipt', '--at', uri(target, daemon)).assert_code(1)
+    assert f'tag {target}: ' in moved.err
+
+
 def test_from_one_daemon_to_another_under_the_same_name(daemon: DockerDaemon, docker_daemon: DockerDaemon,
                                                         archive: Path, target: str, occystrap: CommandLine) -> None:
     occystrap('process', f'tar://{archive}', uri(target, docker_daemon)).assert_success()

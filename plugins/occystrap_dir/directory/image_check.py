@@ -1,0 +1,78 @@
+"""Comparing an image of a directory with a receipt that was made for another place: by its name, config and layers."""
+import os
+from dataclasses import replace
+
+from occystrap_core import READ, CheckResults, Expectation, Location, Receipt, Settings, VerifyLevel
+from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference, first_names
+from occystrap_dir.directory.catalog_images import Choice, list_choices, saved_image
+from occystrap_dir.directory.manifests import SavedImage
+from occystrap_dir.workspace.file_errors import report_file, reporting
+from occystrap_dir.workspace.names import read_document
+
+
+def moved(receipt: Receipt, location: Location) -> Receipt:
+    """Return the receipt for the same image in a directory; raises UsageError for an index.
+
+    That of a directory is for the same bytes at another path.
+    """
+    path = os.path.abspath(location.path)
+    if receipt.scheme == 'dir':
+        return receipt.at(path)
+    return replace(receipt.located_by_diff_id(), scheme='dir', path=path, options={})
+
+
+class ImageCheck:
+    """Looks one image up by its name, and reads its config and layers; other programs may have written them."""
+
+    def __init__(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> None:
+        self._receipt, self._level, self._settings = receipt, level, settings
+        self._root = receipt.path
+        self.results = CheckResults()
+
+    def run(self) -> CheckResults:
+        """Return what was found."""
+        tag, = self._receipt.of_kind('tag')
+        with reporting(tag, self.results):
+            choices = list_choices(self._root)
+            if choice := _named(choices, Reference.parse(tag.locator)):
+                self._look(tag, saved_image(self._root, choice))
+            else:
+                there = first_names([str(each) for each in choices]) or 'no image'
+                self.results.missing(tag, f'{self._root} does not list it; there is: {there}')
+        return self.results
+
+    def _look(self, tag: Expectation, saved: SavedImage) -> None:
+        config, = self._receipt.of_kind('config')
+        found = CheckResults()
+        with reporting(config, found):
+            raw = read_document(self._root, saved.config, MANIFEST_CAP)
+            self.results.found(tag, digest=Digest.of(raw, tag.digest.algorithm), evidence=READ)
+            found.read(config, raw)
+            if Digest.of(raw, config.digest.algorithm) == config.digest:
+                self._look_at_layers(ImageConfig.parse(raw).diff_ids, saved)
+        self.results.extend(found)
+
+    def _look_at_layers(self, diff_ids: tuple[Digest, ...], saved: SavedImage) -> None:
+        """Report the file that stands for each layer of the image, by its position."""
+        if len(saved.layers) != len(diff_ids):
+            self.results.error(self._root, f'lists {len(saved.layers)} layers for {self._receipt.reference}, expected '
+                                           f'{len(diff_ids)}')
+        expected = {each.digest: each for each in self._receipt.of_kind('layer')}
+        files = {(name, expected[diff_id]): None for name, diff_id in zip(saved.layers, diff_ids)
+                 if diff_id in expected}
+        for found in self._settings.in_parallel(lambda pair: self._layer(*pair), list(files)):
+            self.results.extend(found)
+
+    def _layer(self, name: str, expected: Expectation) -> CheckResults:
+        found = CheckResults()
+        with reporting(expected, found, lambda error: f'{name} is missing in {self._root}'):
+            report_file(expected, self._root, self._level is VerifyLevel.FULL, self._settings, found, name)
+        return found
+
+
+def _named(choices: list[Choice], wanted: Reference) -> Choice | None:
+    """Return the image of a name and tag; names in a directory may lack the host."""
+    wanted = wanted.with_default_tag()
+    tag = wanted.tag or str(wanted.digest)
+    return next((each for name in (wanted.name, wanted.repository) for each in choices
+                 if each.name == name and each.tag == tag), None)
