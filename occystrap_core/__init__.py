@@ -30,8 +30,7 @@ if TYPE_CHECKING:
         ServiceUnavailable, UsageError,
     )
     from occystrap_core.image.blob_store import BlobStore
-    from occystrap_core.image.image import Image
-    from occystrap_core.image.image_index import ImageIndex
+    from occystrap_core.image.image import Image, ImageIndex
     from occystrap_core.image.index_reader import IndexReader
     from occystrap_core.image.layer import Layer
     from occystrap_core.settings import Settings, VerifyLevel
@@ -54,8 +53,7 @@ _HOMES = {
     'errors': 'AccessDenied Cancelled ImageNotFound InvalidImage OccystrapError OutputError ServiceError '
               'ServiceUnavailable UsageError',
     'image.blob_store': 'BlobStore',
-    'image.image': 'Image',
-    'image.image_index': 'ImageIndex',
+    'image.image': 'Image ImageIndex',
     'image.index_reader': 'IndexReader',
     'image.layer': 'Layer',
     'settings': 'Settings VerifyLevel',

@@ -4,9 +4,8 @@ from collections.abc import Hashable, Iterable
 
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
-from occystrap_core.image.image import Image
+from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.image.description import creation_time
-from occystrap_core.image.image_index import ImageIndex
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings

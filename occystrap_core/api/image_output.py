@@ -9,8 +9,7 @@ from occystrap_core.api.written_image import (
     LayerForm, OutgoingLayer, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
 from occystrap_core.errors import OutputError, PluginError
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.image.origin import platforms_of
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest

@@ -5,8 +5,7 @@ from occystrap_core.checks.findings import Findings
 from occystrap_core.checks.layers import LayerChecks
 from occystrap_core.checks.metadata import check_blobs, check_index, check_metadata
 from occystrap_core.errors import UsageError
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Content, ImageIndex
+from occystrap_core.image.image import Content, Image, ImageIndex
 from occystrap_core.pipeline.inspection import images_of, read_layers
 from occystrap_core.settings import Settings
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from occystrap_core.checks.findings import Findings, rule_of
 from occystrap_core.errors import ImageError
 from occystrap_core.files.compression import Peeked, detect_compression
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci import media_types
 from occystrap_core.oci.documents import parse_json, parse_object

@@ -15,7 +15,7 @@ from occystrap_core.terminal_text import counted, images_text
 
 if TYPE_CHECKING:
     from occystrap_core.checks.findings import Finding, Findings
-    from occystrap_core.image.image_index import Content
+    from occystrap_core.image.image import Content
     from occystrap_core.pipeline.inspection import ReadImage
     from occystrap_core.pipeline.progress import Advance
 
@@ -38,7 +38,7 @@ def check(context: click.Context, /, source: str, fast: bool, platform: str | No
     """
     from occystrap_core.checks.findings import of_error
     from occystrap_core.pipeline.inspection import read_images
-    from occystrap_core.pipeline.progress import progress_for
+    from occystrap_core.pipeline.progress_kinds import progress_for
     settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
     settings = settings.choosing(platform)
     settings = settings.with_jobs(jobs) if jobs else settings

@@ -114,7 +114,7 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
 
 def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destinations: 'Sequence[str]',
          options: dict[str, Any], shared: Common) -> 'RunReport':
-    from occystrap_core.pipeline.progress import progress_for
+    from occystrap_core.pipeline.progress_kinds import progress_for
     from occystrap_core.pipeline.receipt_file import ReceiptFile
     from occystrap_core.pipeline.run import Run
     receipt_file, read = options['receipt'], _earlier(options)

@@ -3,8 +3,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.oci.config import ImageConfig
 
 _SETTINGS = {'entrypoint': 'Entrypoint', 'command': 'Cmd', 'environment': 'Env', 'working_directory': 'WorkingDir',

@@ -1,20 +1,17 @@
-"""Images: lazy values with a manifest, a config and layers."""
+"""Images and indexes: lazy values with documents and layers, and the referrers of both."""
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import NamedTuple, Self, Union
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.layer import Layer
 from occystrap_core.image.origin import Origin
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.manifest import Manifest
+from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
-
-if TYPE_CHECKING:
-    from occystrap_core.image.image_index import Referrer
 
 
 class Image:
@@ -109,42 +106,83 @@ class Image:
         self.close()
 
 
-class SequentialImage(Image):
-    """An image whose layers arrive in a stream, in an order that the source decides, with its config among them."""
+Content = Union[Image, 'ImageIndex']
+"""What a manifest or index describes: an image, an artifact, or an index of these."""
 
-    sequential = True
 
-    def __init__(self, reference: Reference, diff_ids: Sequence[Digest], platform: Platform | None = None) -> None:
-        """`diff_ids` are known beforehand, `platform` may be. A subclass yields the layers and calls `found_config`."""
-        self._platform = platform
-        self.reference, self.manifest = reference, None
-        self._config, self._layers, self._diff_ids = None, (), tuple(diff_ids)
-        self._closing = ExitStack()
-        self._on_copied = []
+class Child(NamedTuple):
+    """The content of the entry at position `place` of an index."""
+
+    place: int
+    content: Content
+
+
+class Referrer(NamedTuple):
+    """A referrer of an image: listed as one of `subject`, or found under a tag made from a digest."""
+
+    content: Content
+    subject: Digest | None = None
+    tag: str = ''
+
+
+class ImageIndex:
+    """An index, with the selected part of its content. Metadata has been read, no layer has."""
+
+    sequential = False
+
+    def __init__(self, reference: Reference, index: Index, children: Sequence[Child],
+                 referrers: Sequence[Referrer] = (), notes: Sequence[str] = ()) -> None:
+        """`children` may be fewer than the entries of the index; a manifest that is listed twice is one object.
+
+        `notes` are lines for the user about what was left out.
+        """
+        self.origin = Origin.of(index)
+        self.reference, self.index, self.children = reference, index, tuple(children)
+        self.referrers, self.notes = tuple(referrers), tuple(notes)
 
     @property
-    def config(self) -> ImageConfig:
-        """The config; raises InvalidImage if the stream ended without one."""
-        if self._config is None:
-            raise InvalidImage(f'{self.reference} arrived without its config')
-        return self._config
+    def layers(self) -> list[Layer]:
+        """All layers to copy."""
+        return [layer for content in all_contents(self) if isinstance(content, Image) for layer in content.layers]
 
-    @property
-    def platform(self) -> Platform | None:
-        """The platform according to the source, if it has one."""
-        return self._platform
+    def images(self) -> Iterator[Image]:
+        """Yield all images and artifacts to copy, each once."""
+        return (content for content in all_contents(self) if isinstance(content, Image))
 
-    @property
-    def diff_ids(self) -> tuple[Digest, ...]:
-        """The digests of the layers' tars, lowest first."""
-        return self._diff_ids
+    def close(self) -> None:
+        """Close files and connections."""
+        for content in all_contents(self):
+            if isinstance(content, Image):
+                content.close()
 
-    def arrivals(self) -> Iterator[Layer]:
-        """Yield each layer when its bytes arrive."""
-        raise NotImplementedError
+    def __enter__(self) -> Self:
+        return self
 
-    def found_config(self, config: ImageConfig) -> None:
-        """Take the config from the stream; raises InvalidImage if it lists other layers than `diff_ids`."""
-        if config.diff_ids != self._diff_ids:
-            raise InvalidImage(f'{self.reference}: the config in the stream lists other layers than expected')
-        self._config = config
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+                 ) -> None:
+        self.close()
+
+
+def all_contents(*contents: Content) -> Iterator[Content]:
+    """Yield these contents, their children and referrers, each once, and each after those it depends on."""
+    seen: set[int] = set()
+
+    def walk(content: Content) -> Iterator[Content]:
+        if id(content) in seen:
+            return
+        seen.add(id(content))
+        if isinstance(content, ImageIndex):
+            for child in content.children:
+                yield from walk(child.content)
+        for each in content.referrers:
+            yield from walk(each.content)
+        yield content
+
+    for content in contents:
+        yield from walk(content)
+
+
+def layer_notes(content: Content) -> list[str]:
+    """Return the notes of the layers that were read, each once."""
+    notes = [layer.note for each in all_contents(content) if isinstance(each, Image) for layer in each.layers]
+    return list(dict.fromkeys(note for note in notes if note))

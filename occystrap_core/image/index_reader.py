@@ -3,8 +3,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from occystrap_core.errors import ImageNotFound, InvalidImage, NoImage
 from occystrap_core.image.entry_platforms import with_platforms, without_covers
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Content, ImageIndex, Referrer, all_contents
+from occystrap_core.image.image import Content, Image, ImageIndex, Referrer, all_contents
 from occystrap_core.image.manifest_reader import DEEPEST, ManifestReader
 from occystrap_core.image.origin import Origin
 from occystrap_core.oci import media_types

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from occystrap_core.errors import InvalidImage, SizeMismatch
 from occystrap_core.image.blob_store import BlobStore
-from occystrap_core.image.image_index import Child, Content, ImageIndex
+from occystrap_core.image.image import Child, Content, ImageIndex
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest

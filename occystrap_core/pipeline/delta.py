@@ -6,8 +6,7 @@ from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import OutgoingLayer, WrittenLayer
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import OutputError, UsageError
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Content, all_contents
+from occystrap_core.image.image import Content, Image, all_contents
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference

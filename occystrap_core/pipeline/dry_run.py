@@ -8,8 +8,7 @@ from typing import Any
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm
 from occystrap_core.errors import NoImage
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.field_directories import directories_to_make

@@ -9,8 +9,8 @@ from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Child, Content, ImageIndex, Referrer, all_contents
+from occystrap_core.image.filtered_index import filtered_index
+from occystrap_core.image.image import Child, Content, Image, ImageIndex, Referrer, all_contents
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
@@ -220,7 +220,7 @@ def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Imag
                          'they refer to; leave out the filters or referrers=true')
     if not isinstance(opened, ImageIndex):
         return _changed(opened, filters)
-    index = opened.filtered(lambda image: _changed(image, filters))
+    index = filtered_index(opened, lambda image: _changed(image, filters))
     if not any(isinstance(each, Image) for each in all_contents(index)):
         raise UsageError(f'{opened.reference} holds no image that a filter could change')
     return index

@@ -11,8 +11,7 @@ from occystrap_core.api.image_list import ImageList
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import Cancelled, ImageError, NoImage, UsageError
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Content, ImageIndex
+from occystrap_core.image.image import Content, Image, ImageIndex
 from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.reference import Reference
 from occystrap_core.daemon_threads import completed, give_up

@@ -1,8 +1,7 @@
 """How a copy reads the layers of its image: straight from the source, if it goes to one destination."""
 from collections.abc import Callable, Iterator
 
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Content
+from occystrap_core.image.image import Content, Image
 from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.pipeline.recompression import SpooledLayer, spool
 from occystrap_core.settings import Settings

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from occystrap_core.errors import DigestMismatch, ImageNotFound
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import ImageIndex
+from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.image.origin import is_image
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.platform import Platform

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from occystrap_core.errors import Cancelled
 from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.image.artifact import OpaqueBlob
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Content, all_contents
+from occystrap_core.image.image import Content, Image, all_contents
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers, StoredLayer, TarLayer
 from occystrap_core.pipeline.layer_reads import LayerReads
 from occystrap_core.pipeline.recompression import SpooledLayer, spool

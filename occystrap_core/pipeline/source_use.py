@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from occystrap_core.image.image import Image
-from occystrap_core.image.image_index import Content, all_contents
+from occystrap_core.image.image import Content, Image, all_contents
 from occystrap_core.pipeline.layer_reads import LayerReads
 from occystrap_core.pipeline.shared_stream import again
 from occystrap_core.settings import Settings

@@ -6,7 +6,7 @@ from functools import partial
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
 from occystrap_core.daemon_threads import DaemonThreads
-from occystrap_core.image.image_index import Content, layer_notes
+from occystrap_core.image.image import Content, layer_notes
 from occystrap_core.pipeline.claims import Claims
 from occystrap_core.pipeline.delta import note_bases
 from occystrap_core.pipeline.field_directories import FieldDirectories

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 from occystrap_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from occystrap_core.image.image import SequentialImage
     from occystrap_core.image.layer import ReadObservers, StoredLayer, TarLayer
+    from occystrap_core.image.sequential_image import SequentialImage
     from occystrap_core.tar.archive import TAR_BLOCK, TAR_END, file_header, padded_size
     from occystrap_core.tar.entry import (
         BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, TarEntry,
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from occystrap_core.tar.whiteouts import Whiteout, is_whiteout, whiteout_of
 
 _HOMES = {
-    'image.image': 'SequentialImage',
     'image.layer': 'ReadObservers StoredLayer TarLayer',
+    'image.sequential_image': 'SequentialImage',
     'tar.archive': 'TAR_BLOCK TAR_END file_header padded_size',
     'tar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE DIRECTORY HARD_LINK SYMLINK TarEntry',
     'tar.globs': 'plain_path',

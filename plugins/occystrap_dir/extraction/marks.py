@@ -1,13 +1,18 @@
 """Handling of whiteouts: in a tree of merged layers they remove what lower layers have."""
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from occystrap_core.tar import Whiteout
-from occystrap_dir.workspace.root import join
+from occystrap_dir.workspace.removal import Removal
+from occystrap_dir.workspace.root import Root, join
 
-if TYPE_CHECKING:
-    from occystrap_dir.extraction.tree import Tree
+
+class MarkedTree(Protocol):
+    """The tree that a layer is applied to."""
+
+    root: Root
+    removal: Removal
 
 
 class Marks(Protocol):
@@ -35,7 +40,7 @@ class Marks(Protocol):
 class Hiding:
     """Removes what lower layers have; what the whiteout's own layer brings, before or after it, stays."""
 
-    def __init__(self, tree: 'Tree') -> None:
+    def __init__(self, tree: MarkedTree) -> None:
         self._tree = tree
 
     def mark(self, mark: Whiteout) -> None:

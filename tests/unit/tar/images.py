@@ -4,7 +4,8 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from occystrap_core.image.image import Image, SequentialImage
+from occystrap_core.image.image import Image
+from occystrap_core.image.sequential_image import SequentialImage
 from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
 from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, Reference, media_types
 from occystrap_core.plugins.resolver import open_filters

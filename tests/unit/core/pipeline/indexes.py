@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 from occystrap_core import Expectation, ImageIndex, ImageOutput, Receipt, WrittenImage, WrittenIndex, WrittenReferrer
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.image_index import Child, Content, Referrer
+from occystrap_core.image.image import Child, Content, Referrer
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, Reference, dump_json, media_types
 from tests.unit.core.image.sources import Source
 from tests.unit.core.pipeline.memory import MemoryOutput

@@ -11,7 +11,7 @@ from occystrap_core import (
 )
 from occystrap_core.errors import PluginError
 from occystrap_core.files import DigestMismatch
-from occystrap_core.image.image_index import Referrer
+from occystrap_core.image.image import Referrer
 from occystrap_core.oci import Descriptor, Digest, Index
 from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
 from occystrap_core.settings import VerifyLevel

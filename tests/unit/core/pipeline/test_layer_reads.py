@@ -7,7 +7,7 @@ import pytest
 
 from occystrap_core import Cancelled, Image, InvalidImage, Layer, Settings, UsageError
 from occystrap_core.errors import ImageError
-from occystrap_core.image.image_index import Content
+from occystrap_core.image.image import Content
 from occystrap_core.image.layer import ReadObservers
 from occystrap_core.pipeline.inspection import ReadImage, images_of, read_images, read_layers
 from occystrap_core.pipeline.progress import Advance

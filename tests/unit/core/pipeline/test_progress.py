@@ -6,7 +6,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from occystrap_core.pipeline.progress import PlainProgress, Progress, progress_for
+from occystrap_core.pipeline.progress import Progress
+from occystrap_core.pipeline.progress_kinds import PlainProgress, progress_for
 from occystrap_core.pipeline.progress_bars import TerminalProgress
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.transfer_meter import RunMeter, TransferMeter

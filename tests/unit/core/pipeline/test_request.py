@@ -8,7 +8,7 @@ from occystrap_core.oci import Digest, ImageConfig, Index, Platform, Reference, 
 from occystrap_core.pipeline.request_check import (
     platforms_taken, platforms_there, require_platform_at_end, require_requested, selection_note,
 )
-from occystrap_core.image.image_index import Child, Content
+from occystrap_core.image.image import Child, Content
 from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.unit.core.pipeline.indexes import REFERENCE, artifact, descriptor_of
 from tests.unit.core.pipeline.memory import Stream

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from occystrap_core import Image, OutgoingLayer, OutputError, Settings, UsageError, VerifyLevel, WrittenLayer
-from occystrap_core.image.image import SequentialImage
+from occystrap_core.image.sequential_image import SequentialImage
 from occystrap_core.oci import ImageConfig, Reference
 from occystrap_core.pipeline.source_use import RunAhead
 from occystrap_core.pipeline.progress import Progress

@@ -12,7 +12,7 @@ import pytest
 from occystrap_core import Evidence, Image, OutputError, Receipt, Settings, UsageError, VerifyLevel
 from occystrap_core.files import DigestMismatch
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.image_index import Referrer
+from occystrap_core.image.image import Referrer
 from occystrap_core.oci import Digest, Manifest, referrer_of
 from occystrap_core.tar import StoredLayer
 from occystrap_core.testing.sample import sample_image
