@@ -30,19 +30,23 @@ T = TypeVar('T')
 
 
 class RequestStats:
-    """Counters of network requests, and of the bytes of layers that were written, shared by all threads of a run."""
+    """Counters of network requests, and of the bytes of layers that were written or kept by an earlier run, shared by
+    all threads of a run."""
 
     def __init__(self, requests: int = 0, retries: int = 0, rate_limits: int = 0) -> None:
-        self.requests, self.retries, self.rate_limits, self.bytes_moved = requests, retries, rate_limits, 0
+        self.requests, self.retries, self.rate_limits = requests, retries, rate_limits
+        self.bytes_moved = self.bytes_reused = 0
         self._lock = threading.Lock()
 
-    def count(self, requests: int = 0, retries: int = 0, rate_limits: int = 0, bytes_moved: int = 0) -> None:
+    def count(self, requests: int = 0, retries: int = 0, rate_limits: int = 0, bytes_moved: int = 0,
+              bytes_reused: int = 0) -> None:
         """Add to the counters."""
         with self._lock:
             self.requests += requests
             self.retries += retries
             self.rate_limits += rate_limits
             self.bytes_moved += bytes_moved
+            self.bytes_reused += bytes_reused
 
 
 class Cancellation:

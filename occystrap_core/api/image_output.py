@@ -1,7 +1,8 @@
 """The contract of a writer."""
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
 
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
@@ -76,6 +77,12 @@ class ImageOutput(ABC):
     deferred = False
     """Set by the core, before `prepare`, if several images of the run have this output's `together`. `finalize` then
     makes nothing visible, and when all of them are copied or have failed, `publish` is called once."""
+
+    may_go_on = False
+    """Set by the core, before `abort`, to whether the next run may go on where this one ended: it was interrupted, or a
+    service did not answer. A writer may then keep hidden what it has of layers, and say so in `kept`."""
+    kept: Mapping[Digest, int] = MappingProxyType({})
+    """After `abort`: the layers that are kept for the next run, and of how many bytes of each."""
 
     commits = False
     """Whether `finalize` can leave it to `commit` to make the image visible, so that several images become visible by

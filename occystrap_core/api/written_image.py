@@ -5,6 +5,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from occystrap_core.api.uri import Location
+from occystrap_core.files.held_bytes import HeldBytes
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.image import Image
 from occystrap_core.oci.config import ImageConfig
@@ -49,8 +50,12 @@ class OutgoingLayer(Protocol):
     def tar_size(self) -> int | None:
         """Return a hint of the tar's size in bytes; None if unknown."""
 
-    def open(self) -> ByteStream:
-        """Open the layer at its first byte. A writer that sends the layer again opens it again. Close it after use."""
+    def open(self, held: HeldBytes | None = None) -> ByteStream:
+        """Open the layer at its first byte. A writer that sends the layer again opens it again. Close it after use.
+
+        In STORED form a writer may give what it holds of the blob since an earlier run. It is then read in place of the
+        source's bytes, and gets all others. If the digest is wrong at the end it was damaged: open without it.
+        """
 
 
 class WrittenLayer(NamedTuple):
@@ -67,6 +72,14 @@ class WrittenLayer(NamedTuple):
     evidence: Evidence = Evidence.DESCRIPTOR
 
 
+class ResumedLayer(NamedTuple):
+    """The blob of a layer at its source, and how many of its bytes an earlier run had kept, so that they were not read
+    again."""
+
+    blob: Descriptor
+    reused: int
+
+
 @dataclass(frozen=True, eq=False)
 class PlacedLayer:
     """A layer of a written image. Digest and size are those of the bytes at `locator`, in the writer's form."""
@@ -78,6 +91,12 @@ class PlacedLayer:
     digest: Digest
     size: int
     evidence: Evidence
+    resumed: ResumedLayer | None = None
+
+    @property
+    def moved(self) -> int:
+        """The bytes that were written for it; of a blob, those that an earlier run had kept are none of them."""
+        return self.size - (self.resumed.reused if self.resumed and self.descriptor else 0)
 
 
 class WrittenImage(NamedTuple):

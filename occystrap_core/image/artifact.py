@@ -1,7 +1,9 @@
 """Artifacts: manifests of an image's form that are no images, such as a signature, an SBOM or a chart."""
 from collections.abc import Callable
+from functools import partial
 
 from occystrap_core.errors import InvalidImage
+from occystrap_core.files.held_bytes import with_held
 from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
@@ -14,15 +16,17 @@ from occystrap_core.oci.reference import Reference
 class OpaqueBlob(Layer):
     """A blob of unknown content: stored bytes, never a tar."""
 
-    def __init__(self, index: int, descriptor: Descriptor, opener: Callable[[], Readable]) -> None:
-        """`opener` opens the blob."""
-        self.index, self.descriptor, self._opener = index, descriptor, opener
+    def __init__(self, index: int, descriptor: Descriptor, opener: Callable[[], Readable],
+                 rest: Callable[[int], Readable] | None = None) -> None:
+        """`opener` opens the blob, `rest` at an offset in bytes, None if that is impossible."""
+        self.index, self.descriptor, self._opener, self._rest = index, descriptor, opener, rest
         self.diff_id = descriptor.digest  # it has no other content
 
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the blob; its end checks digest and size."""
         assert self.descriptor
-        stream = ByteStream(self._opener(), digest=self.descriptor.digest, size=self.descriptor.size,
+        source = with_held(observers.held, self.descriptor.size, self._opener, self._rest)
+        stream = ByteStream(source, digest=self.descriptor.digest, size=self.descriptor.size,
                             what=f'blob {self.descriptor.digest}')
         if observers.moved:
             stream.observe(observers.moved)
@@ -41,11 +45,12 @@ class Artifact(Image):
     manifest: Manifest
 
     def __init__(self, reference: Reference, config: bytes, manifest: Manifest,
-                 opener: Callable[[Descriptor], Readable]) -> None:
-        """`config` is the blob that the manifest has as its config; `opener` opens the other blobs."""
-        def opening(descriptor: Descriptor) -> Callable[[], Readable]:
-            return lambda: opener(descriptor)
-        blobs = [OpaqueBlob(index, each, opening(each)) for index, each in enumerate(manifest.layers)]
+                 opener: Callable[[Descriptor], Readable],
+                 rest: Callable[[Descriptor, int], Readable] | None = None) -> None:
+        """`config` is the blob that the manifest has as its config; `opener` opens the other blobs, `rest` at an offset
+        in bytes."""
+        blobs = [OpaqueBlob(index, each, partial(opener, each), partial(rest, each) if rest else None)
+                 for index, each in enumerate(manifest.layers)]
         layers = tuple(each.digest for each in manifest.layers)
         opaque = ImageConfig(config, layers, manifest.config.digest.algorithm)
         super().__init__(reference, opaque, blobs, manifest)

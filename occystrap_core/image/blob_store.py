@@ -41,6 +41,10 @@ class BlobStore(ABC):
     def blob(self, descriptor: Descriptor) -> Readable:
         """Open a blob; reading it to its end checks it. Raises as `manifest` does."""
 
+    def rest_of_blob(self, descriptor: Descriptor, offset: int) -> Readable:
+        """Open a blob at `offset`, in bytes; raises as `manifest` does. Here the bytes before are read and dropped."""
+        return _Behind(self.blob(descriptor), offset)
+
     def blob_size(self, descriptor: Descriptor) -> int | None:
         """Return the size in bytes of the blob in the store; None if unknown. Raises ImageNotFound if it is missing."""
         return None
@@ -78,7 +82,8 @@ class BlobStore(ABC):
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
         """Return one layer of an image."""
         return StoredLayer(index, descriptor, diff_id, partial(self.blob, descriptor),
-                           cache(partial(self.tar_size, descriptor)), partial(self.blob_size, descriptor))
+                           cache(partial(self.tar_size, descriptor)), partial(self.blob_size, descriptor),
+                           partial(self.rest_of_blob, descriptor))
 
     def image(self, reference: Reference, manifest: Manifest, raw: bytes | None = None) -> Image:
         """Return the image; its config is read unless it is given as `raw`. Raises as `manifest` does."""
@@ -110,7 +115,7 @@ class BlobStore(ABC):
 
     def artifact(self, reference: Reference, manifest: Manifest) -> Artifact:
         """Return the artifact, having read the blob that its manifest has as its config; raises as `manifest` does."""
-        return self._with_bases(Artifact(reference, self._config(reference, manifest), manifest, self.blob))
+        return self._artifact(reference, self._config(reference, manifest), manifest)
 
     def open(self, reference: Reference, manifest: Manifest) -> Image:
         """Return the image, or the artifact, depending on the manifest's media types, and on the config if these do not
@@ -121,7 +126,25 @@ class BlobStore(ABC):
             raw = self._config(reference, manifest)
         if manifest.is_image_with(raw):
             return self.image(reference, manifest, raw)
-        return self._with_bases(Artifact(reference, raw, manifest, self.blob))
+        return self._artifact(reference, raw, manifest)
+
+    def _artifact(self, reference: Reference, config: bytes, manifest: Manifest) -> Artifact:
+        return self._with_bases(Artifact(reference, config, manifest, self.blob, self.rest_of_blob))
 
     def _config(self, reference: Reference, manifest: Manifest) -> bytes:
         return self.document(manifest.config, f'the config of {reference}')
+
+
+class _Behind:
+    """What follows the first `offset` bytes of a source."""
+
+    def __init__(self, source: Readable, offset: int) -> None:
+        self._source, self._left = source, offset
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        while self._left and (dropped := self._source.readinto(buffer[:self._left])):
+            self._left -= dropped
+        return self._source.readinto(buffer)
+
+    def close(self) -> None:
+        self._source.close()

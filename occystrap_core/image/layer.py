@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.files.compression import inflate
+from occystrap_core.files.held_bytes import HeldBytes, with_held
 from occystrap_core.files.readahead import ReadAhead
 from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.oci import media_types
@@ -23,6 +24,8 @@ class ReadObservers(NamedTuple):
     """Called with the number of bytes just read, for progress."""
     kept: Callable[[memoryview], object] | None = None
     """Called with the bytes of the blob, if the source has one, so that the caller can keep them."""
+    held: HeldBytes | None = None
+    """The first bytes of the blob, kept by an earlier run: they are read instead of the source's."""
 
 
 NO_OBSERVERS = ReadObservers()
@@ -103,12 +106,14 @@ class StoredLayer(Layer):
 
     def __init__(self, index: int, descriptor: Descriptor, diff_id: Digest, opener: Callable[[], Readable],
                  size_hint: Callable[[], int | None] = lambda: None,
-                 present: Callable[[], int | None] = lambda: None) -> None:
+                 present: Callable[[], int | None] = lambda: None,
+                 rest: Callable[[int], Readable] | None = None) -> None:
         """`opener` opens the blob; `size_hint` returns the tar's size, for example from a gzip blob's last four bytes;
-        `present` returns the blob's size at the source, None if unknown, and raises ImageNotFound if it is missing."""
+        `present` returns the blob's size at the source, None if unknown, and raises ImageNotFound if it is missing;
+        `rest` opens the blob at an offset in bytes, None if that is impossible."""
         media_types.layer_compression(descriptor.media_type)
         self.index, self.descriptor, self.diff_id = index, descriptor, diff_id
-        self._opener, self._size_hint, self._present = opener, size_hint, present
+        self._opener, self._size_hint, self._present, self._rest = opener, size_hint, present, rest
 
     def present_size(self) -> int | None:
         """Return the size in bytes of the blob at the source."""
@@ -117,7 +122,8 @@ class StoredLayer(Layer):
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the blob; its end checks digest and size."""
         assert self.descriptor
-        stream = ByteStream(self._opener(), digest=self.descriptor.digest, size=self.descriptor.size,
+        source = with_held(observers.held, self.descriptor.size, self._opener, self._rest)
+        stream = ByteStream(source, digest=self.descriptor.digest, size=self.descriptor.size,
                             what=f'layer {self.descriptor.digest}', rule='layer-digest')
         if observers.moved:
             stream.observe(observers.moved)

@@ -16,6 +16,7 @@ from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.delta import find_layer, require_base
+from occystrap_core.pipeline.kept_layers import KeptLayers, kept_text, may_go_on, reused_bytes
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
 from occystrap_core.pipeline.layer_order import ordered_layers
 from occystrap_core.pipeline.layer_reads import LayerReads
@@ -173,7 +174,8 @@ class ImageCopy:
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
             with prefix_errors(f'layer {digest or source.index}'):  # for whatever a reader or a writer refuses in it
                 placed = outgoing.placed(written or self._output.write_layer(outgoing))
-            self._settings.requests.count(bytes_moved=0 if written else placed.size)
+            moved = 0 if written else placed.moved
+            self._settings.requests.count(bytes_moved=moved, bytes_reused=reused_bytes([placed]))
             return placed
         finally:
             outgoing.close()
@@ -260,7 +262,8 @@ class Abortion:
         self._done = False
 
     def abort(self, reason: BaseException) -> None:
-        """Abort, or wait until that is done; an exception there is added to the reason.
+        """Abort, or wait until that is done; an exception there, and what is kept for the next run, are added to the
+        reason. What an interrupted run keeps is counted for all images together.
 
         Only if a signal interrupts it is `abort` called again.
         """
@@ -268,13 +271,22 @@ class Abortion:
             if self._done:
                 return
             self._done = True
+            self._output.may_go_on = may_go_on(reason)
             try:
                 self._output.abort()
+                self._report_kept(reason)
             except (Exception, Cancelled) as error:
                 reason.add_note(f'temporary files could not be removed: {error}')
             except BaseException:
                 self._output.abort()
                 raise
+
+    def _report_kept(self, reason: BaseException) -> None:
+        settings, kept = self._output.settings, self._output.kept
+        if settings.cancellation.cancelled:
+            settings.shared.get(KeptLayers, KeptLayers).add(self._output)
+        elif kept:
+            reason.add_note(kept_text(kept, self._output.location.path))
 
 
 def layer_jobs(settings: Settings) -> SingleFlight:

@@ -1,8 +1,9 @@
 """A layer on its way to a writer: in the form the writer takes, counted and hashed by the core."""
 from collections.abc import Callable
 
-from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenLayer
+from occystrap_core.api.written_image import LayerForm, PlacedLayer, ResumedLayer, WrittenLayer
 from occystrap_core.errors import PluginError
+from occystrap_core.files.held_bytes import HeldBytes
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.descriptor import Descriptor
@@ -20,6 +21,7 @@ class Outgoing:
         self._layer, self._form, self._observer, self._ahead = layer, form, observer, ahead
         self._observers = observers
         self._stream: ByteStream | None = None
+        self._held: HeldBytes | None = None
 
     @property
     def index(self) -> int:
@@ -45,10 +47,15 @@ class Outgoing:
         """Return a hint of the tar's size in bytes."""
         return self._layer.tar_size()
 
-    def open(self) -> ByteStream:
+    def open(self, held: HeldBytes | None = None) -> ByteStream:
         """Open the layer; the stream opened last counts."""
+        self._held = held
+        if held:
+            held.begin()
         if self._form is LayerForm.STORED:
-            self._stream = self._layer.stored(self._observers)
+            self._stream = self._layer.stored(self._observers._replace(held=held))
+            if held:
+                self._stream.copy_to(held.write)
         else:
             self._stream = (self._layer.tar_ahead if self._ahead else self._layer.tar)(self._observers)
         self._stream.observe(self._observer)
@@ -78,4 +85,9 @@ class Outgoing:
     def _place(self, locator: str, digest: Digest, size: int, evidence: Evidence) -> PlacedLayer:
         diff_id = digest if self._form is LayerForm.TAR else self._layer.diff_id
         assert diff_id is not None
-        return PlacedLayer(self._layer.index, diff_id, self.descriptor, locator, digest, size, evidence)
+        return PlacedLayer(self._layer.index, diff_id, self.descriptor, locator, digest, size, evidence,
+                           self._resumed())
+
+    def _resumed(self) -> ResumedLayer | None:
+        blob = self._layer.source.descriptor
+        return ResumedLayer(blob, self._held.reused) if blob and self._held and self._held.reused else None

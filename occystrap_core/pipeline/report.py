@@ -33,6 +33,8 @@ class ImageReport:
     platforms: PlatformChoices = PlatformChoices()
     moved: int | None = None
     """Bytes of layers that were written, 0 if all were there; None if nothing was to be copied."""
+    reused: int = 0
+    """Bytes of layers' blobs that an interrupted run had kept, so that the source was not asked for them."""
     seconds: float = 0.0
     done_before: bool = False
     """Whether an earlier run copied the image and it is still there."""
@@ -107,6 +109,7 @@ class ImageReport:
             'reference': self.reference, 'destination': self.destination, 'status': self.status,
             'layers': self.layers, 'bytes': self.size,
             **({} if self.moved is None else {'bytes_moved': self.moved}),
+            **({'bytes_reused': self.reused} if self.reused else {}),
             'source_digest': self.receipt.source_digest if self.receipt else None,
             'image_id': self.receipt.image_id if self.receipt else None,
             'manifest_digest': self.receipt.manifest_digest if self.receipt else None,
@@ -244,14 +247,15 @@ class RunReport:
         return f'Resume: the same command{proved}; what is there and current is left as it is'
 
     def counts(self) -> dict[str, Any]:
-        """Return the numbers of the run: `changed` images were copied, `bytes_moved` of layers written; seconds."""
+        """Return the numbers of the run: `changed` images were copied, `bytes_moved` of layers written, `bytes_reused`
+        of what an interrupted run had kept; seconds."""
         good = [image for image in self.images if image.succeeded]
         return {'images': len(self.images), 'destinations': self.destinations,
                 'changed': sum(not image.done_before for image in good),
                 'unchanged': sum(image.done_before for image in good), 'failed': len(self.images) - len(good),
                 'pruned': sum(not each.reason for each in self.pruned),
-                'bytes_moved': self.requests.bytes_moved, 'seconds': round(self.seconds, 3),
-                'retries': self.requests.retries}
+                'bytes_moved': self.requests.bytes_moved, 'bytes_reused': self.requests.bytes_reused,
+                'seconds': round(self.seconds, 3), 'retries': self.requests.retries}
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole report for programs."""

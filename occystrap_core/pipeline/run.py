@@ -12,6 +12,7 @@ from occystrap_core.pipeline.earlier_run import EarlierRun, FoundBefore
 from occystrap_core.pipeline.image_task import ImageTask
 from occystrap_core.pipeline.index_copy import ArtifactRefused
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
+from occystrap_core.pipeline.kept_layers import KeptLayers
 from occystrap_core.pipeline.lane_threads import LaneThreads
 from occystrap_core.pipeline.layer_cache import LayerCache
 from occystrap_core.pipeline.orders import Destinations
@@ -124,6 +125,8 @@ class Run:
         """Clean up after a signal, or the failure of the only image."""
         self._copies.abort(reason)
         self._joint.abort(reason)
+        for note in self.settings.shared.get(KeptLayers, KeptLayers).notes():
+            reason.add_note(note)
 
     def _process(self, task: ImageTask, later: Later) -> None:
         """Copy one image, and make it visible with others if it is the last of them to end."""

@@ -14,6 +14,7 @@ from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.image_task import ImageTask
 from occystrap_core.pipeline.index_copy import IndexCopy, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage
+from occystrap_core.pipeline.kept_layers import resumed_notes, reused_bytes
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.request_check import platforms_of, require_requested, selection_note
@@ -105,8 +106,9 @@ def _report(report: ImageReport, source: Content, image: Content, output: ImageO
     """Report notes, platforms and sizes of an image that is copied."""
     report.settle_seconds = output.settle_seconds
     report.notes = [*report.notes, *selection_note(source), *image.notes, *layer_notes(source),
-                    *(() if output.batched else output.notes)]
+                    *resumed_notes(layers), *(() if output.batched else output.notes)]
     report.platforms = platforms_of(source)
     report.layers, report.size = len(layers), sum(layer.size for layer in layers)
-    report.moved = sum(size for _, size in {(layer.digest, layer.size) for layer in layers
+    report.moved = sum(size for _, size in {(layer.digest, layer.moved) for layer in layers
                                             if layer.evidence is Evidence.STREAMED})
+    report.reused = reused_bytes(layers)

@@ -21,9 +21,10 @@ _FOUND = (200, 206, 416)
 class BlobSource(ChunkedSource):
     """A blob's stored bytes. After a broken connection the download is resumed at the next byte."""
 
-    def __init__(self, client: RegistryClient, descriptor: Descriptor) -> None:
+    def __init__(self, client: RegistryClient, descriptor: Descriptor, offset: int = 0) -> None:
+        """`offset`: the bytes before it are not given, nor requested where the server has ranges."""
         super().__init__()
-        self._client, self._descriptor = client, descriptor
+        self._client, self._descriptor, self._offset = client, descriptor, offset
         self._attempts = client.attempts()
         self._answer: Answer | None = None
         self._ranges = True
@@ -31,7 +32,7 @@ class BlobSource(ChunkedSource):
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the bytes as they arrive from the network."""
-        offset, begun = 0, 0
+        offset = begun = self._offset
         while not offset or offset < self._descriptor.size:  # a server may end a whole body with an error
             try:
                 for piece in self._received(offset):

@@ -26,6 +26,10 @@ class RepositoryStore(BlobStore):
         """Return the blob, which is requested when it is first read."""
         return BlobSource(self._client, descriptor)
 
+    def rest_of_blob(self, descriptor: Descriptor, offset: int) -> BlobSource:
+        """Return the blob from `offset` on, for which a range is requested (RFC 9110, 14.2)."""
+        return BlobSource(self._client, descriptor, offset)
+
     def blob_size(self, descriptor: Descriptor) -> int | None:
         """HEAD the blob."""
         return blob_size(self._client, descriptor)

@@ -45,6 +45,16 @@ def test_resumed_where_it_broke_off(server: Scripted, settings: Settings) -> Non
     assert settings.requests.retries == 2 and server.asked[1].headers['accept-encoding'] == 'identity'
 
 
+@pytest.mark.parametrize('answers', [
+    [rest(4000)], [rest(4000, cut=5), rest(4005)], [Say(200, BLOB)], [Say(416), Say(200, BLOB)],
+    [Say(206, BLOB, [('Content-Range', f'bytes 0-{SIZE - 1}/{SIZE}')]), Say(200, BLOB)]])
+def test_the_rest_of_a_blob(answers: list[Say], server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = list(answers)
+    source = BlobSource(client_of(server.host, settings), DESCRIPTOR, 4000)
+    assert b''.join(bytes(chunk) for chunk in source.chunks()) == BLOB[4000:]
+    assert ranges(server)[0] == 'bytes=4000-'
+
+
 def test_a_head_of_something_large_has_no_body(server: Scripted, settings: Settings) -> None:
     server.routes[f'HEAD {PATH}'] = [Say(200, b'', [('Content-Length', str(64 << 20))])]
     with client_of(server.host, settings).once('HEAD', PATH, '') as answer:

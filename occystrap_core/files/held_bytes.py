@@ -1,0 +1,84 @@
+"""The first bytes of a blob, kept by an earlier run: they are read and hashed, and the source is asked for the rest."""
+import os
+from collections.abc import Callable
+
+from occystrap_core.files.partial_file import PartialFile
+from occystrap_core.files.stream import Readable
+
+
+class HeldBytes(PartialFile):
+    """A file with the first bytes of a blob, perhaps none, which its owner has opened for reading and writing, and
+    locked; given to `OutgoingLayer.open`.
+
+    Every byte of the blob goes through `write`, in order, also those that were read here, so that the file then holds
+    the blob, whatever it had before. What was kept is not trusted: the stream checks the digest of the whole.
+    """
+
+    def __init__(self, descriptor: int, sync: bool) -> None:
+        """The arguments are those of PartialFile; raises OSError."""
+        super().__init__(descriptor, sync)
+        self.available = os.fstat(descriptor).st_size
+        """Bytes that are kept."""
+        self.reused = 0
+        """Bytes that were read here since `begin`; the source gives those behind them."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Start with the first byte of the blob, for a stream that is opened."""
+        self.reused = self._passed = 0
+        self._appends = False
+
+    def forget(self) -> None:
+        """Trust nothing that is kept: the next stream reads all of the source."""
+        self.available = 0
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill `buffer` with kept bytes; return their number, 0 after the last. Raises OSError."""
+        count = os.preadv(self.fileno(), [buffer[:self.available - self.reused]], self.reused)
+        self.reused += count
+        return count
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes of the blob, which are written unless they were read here; raises OSError."""
+        known = max(0, min(len(data), self.reused - self._passed))
+        self._passed += len(data)
+        if known < len(data):
+            if not self._appends:
+                self._append_at(self.reused)
+            super().write(memoryview(data)[known:])
+
+    def _append_at(self, size: int) -> None:
+        os.ftruncate(self.fileno(), size)
+        os.lseek(self.fileno(), size, os.SEEK_SET)
+        self._size = self._flushing = size
+        self._appends = True
+
+
+def with_held(held: HeldBytes | None, size: int, whole: Callable[[], Readable],
+              rest: Callable[[int], Readable] | None) -> Readable:
+    """Return a blob of `size` bytes: those that are held, then those that `rest` opens at an offset in bytes.
+
+    `whole` opens all of it at the source, if nothing that could belong to it is held, or the source has no `rest`.
+    """
+    if held is None or not 0 < held.available <= size or (rest is None and held.available < size):
+        return whole()
+    return _Resumed(held, size, rest or (lambda offset: whole()))
+
+
+class _Resumed:
+    """Reads what is held, then the rest of the source, which is not asked if all is held."""
+
+    def __init__(self, held: HeldBytes, size: int, rest: Callable[[int], Readable]) -> None:
+        self._held, self._size, self._open_rest = held, size, rest
+        self._rest: Readable | None = None
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        if self._rest is None:
+            if (count := self._held.readinto(buffer)) or self._held.reused == self._size:
+                return count
+            self._rest = self._open_rest(self._held.reused)
+        return self._rest.readinto(buffer)
+
+    def close(self) -> None:
+        if self._rest is not None:
+            self._rest.close()
