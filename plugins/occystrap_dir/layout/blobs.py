@@ -1,6 +1,7 @@
 """Writing blobs to a layout: under their digests, complete or not at all; existing blobs are checked before reuse."""
 from occystrap_core import Evidence, Expectation, OutgoingLayer, WrittenLayer
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, blob_name
+from occystrap_dir.workspace.kept_blobs import LEAST, fill
 from occystrap_dir.workspace.workspace import Workspace
 
 
@@ -36,27 +37,45 @@ class Blobs:
         return size if found == digest else None
 
     def write(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Stream a blob to a temporary file and rename it after its digest; raises OutputError."""
+        """Stream a blob to a temporary file and rename it after its digest; raises OutputError.
+
+        A large one goes on where an earlier run was interrupted, and is kept if this one is.
+        """
+        assert layer.descriptor
+        if layer.descriptor.size < LEAST:
+            return self._write_new(layer)
+        digest = layer.descriptor.digest
+        with self._workspace.growing(digest) as held:
+            if held is None:
+                return self._write_new(layer)
+            fill(held, layer)
+            held.complete()
+            return WrittenLayer(self._publish(held.name, digest, layer.descriptor.size))
+
+    def _write_new(self, layer: OutgoingLayer) -> WrittenLayer:
         with self._workspace.partial() as partial, layer.open() as stream:
             for chunk in stream.chunks():
                 partial.write(chunk)
             partial.complete()
-            return WrittenLayer(self._publish(partial.name, stream.digest))
+            return WrittenLayer(self._publish(partial.name, stream.digest, stream.size))
 
     def put(self, kind: str, raw: bytes, digest: Digest) -> Expectation:
         """Write a small blob unless it exists, byte for byte; return its expectation; raises OutputError."""
         if not self._has(blob_name(digest), raw):
-            self._publish(self._workspace.write(raw), digest)
+            self._publish(self._workspace.write(raw), digest, len(raw))
         return Expectation(kind, blob_name(digest), digest, len(raw))
 
     def put_manifest(self, document: Manifest | Index) -> Expectation:
         """Write a manifest or an index; return its expectation; raises OutputError."""
         return self.put('index' if isinstance(document, Index) else 'manifest', document.raw, document.digest)
 
-    def _publish(self, partial: str, digest: Digest) -> str:
-        """Rename a blob after its digest, noted before, so that it is removed later if no image names it."""
+    def _publish(self, partial: str, digest: Digest, size: int) -> str:
+        """Rename a blob after its digest, noted before, so that it is removed or kept later if no image names it."""
         name = blob_name(digest)
-        self._workspace.note([name])
+        if size < LEAST:
+            self._workspace.note([name])
+        else:
+            self._workspace.note_blob(digest)
         self._workspace.move(partial, name)
         return name
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from occystrap_core import OccystrapError, OutputError, Receipt, Settings
 from occystrap_core.files import output_errors
-from occystrap_core.oci import INDEX_FILE, Digest, IndexFile
+from occystrap_core.oci import INDEX_FILE, Digest, IndexFile, blob_name
 from occystrap_dir.layout.existing_layout import require_index
 from occystrap_dir.layout.publication import note_blobs, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
@@ -35,11 +35,11 @@ def _removed(root: str, group: Sequence[Receipt], staying: Sequence[Receipt], se
              ) -> list[str]:
     if dry_run:
         return [_reason(require_index(root), each) for each in group]
-    workspace = Workspace(root, settings.sync)
+    workspace = Workspace(root, settings.sync, final=blob_name)
     workspace.enter()
 
     def sweep() -> None:
-        remove_unnamed(root, workspace.noted())
+        remove_unnamed(workspace)
     try:
         with output_errors(root), workspace.locked():
             reasons = _delisted(workspace, group, staying)

@@ -1,26 +1,26 @@
 """Removing blobs that no image names: those of replaced images, and of runs that did not finish."""
 import re
-from collections.abc import Iterable
 
 from occystrap_core.files import ImageError
 from occystrap_core.oci import BLOB_DIRECTORIES, INDEX_FILE, Digest, blob_name, blobs_below
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_index
 from occystrap_dir.layout.recovery import has_receipts
-from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.workspace import Workspace
 
 _BLOB = re.compile(rf'(?:{"|".join(BLOB_DIRECTORIES)})/[0-9a-f]{{64,128}}')
 
 
-def remove_unnamed(root: str, noted: Iterable[str]) -> None:
-    """Remove those of the noted blobs that no entry reaches.
+def remove_unnamed(workspace: Workspace) -> None:
+    """Remove those of the noted blobs that no entry reaches, or keep them for the next run.
 
     Blobs that this program did not write or replace stay, even if no image names them. Raises OSError, and ImageError,
     before anything is removed, if a manifest cannot be read.
     """
+    root, place = workspace.root, workspace.place
     named = {blob_name(digest) for digest in _named(root)}
-    place = Beneath(root)
-    for name in noted:
+    workspace.keep_blobs(named)
+    for name in workspace.noted():
         if _BLOB.fullmatch(name) and name not in named:
             place.unlink(name)
     if not place.status(INDEX_FILE):

@@ -34,7 +34,7 @@ class LayoutOutput(ImageOutput):
         self._root = self.location.path
         self.compression = self.location.options['compression'] or 'gzip'
         self.layer_store = 'layout', self._root
-        self._workspace = Workspace(self._root, settings.sync)
+        self._workspace = Workspace(self._root, settings.sync, final=blob_name)
         self._blobs = Blobs(self._workspace, settings.verify is VerifyLevel.FULL)
         self._referrers: list[Entry] = []
         self._listed: list[Expectation] = []
@@ -113,8 +113,11 @@ class LayoutOutput(ImageOutput):
             self.location, [*entries, document]))
 
     def abort(self) -> None:
-        """Remove all that this run wrote and no image names; raises OutputError for what cannot be removed."""
-        self._workspace.give_up(self._sweep)
+        """Remove all that this run wrote and no image names, but for layers that the next run may go on with.
+
+        Raises OutputError for what cannot be removed.
+        """
+        self.kept = self._workspace.give_up(self._sweep, self.may_go_on)
 
     def _require_no_index(self, index: IndexFile, name: str) -> None:
         """Refuse to replace several images of one name by a single one, even if each has an entry of its own."""
@@ -172,7 +175,7 @@ class LayoutOutput(ImageOutput):
         return self.location.options['tag'] or reference.familiar
 
     def _sweep(self) -> None:
-        remove_unnamed(self._root, self._workspace.noted())
+        remove_unnamed(self._workspace)
 
 
 class _PartOutput(ImageOutput):

@@ -2,7 +2,7 @@
 
 While a run writes, it holds a shared lock on `active` and has a mark, a file in `temporary`. The last run to leave gets
 the lock exclusively. Marks and partial files that are still there then belong to runs that were killed, failed or
-replaced something, and what those left is removed. A mark may list files to remove unless an image names them.
+replaced something, and what those left is removed. Blobs of an interrupted run are kept, in `kept`, for the next one.
 """
 import fcntl
 import os
@@ -12,10 +12,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
-from occystrap_core import Cancelled, OutputError
-from occystrap_core.files import ImageError, is_current, output_errors, write_all
+from occystrap_core import Cancelled, OutputError, ServiceError
+from occystrap_core.files import ImageError, output_errors
+from occystrap_core.oci import Digest
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.kept_blobs import KeptBlobs, KeptFile
+from occystrap_dir.workspace.marks import Marks
 from occystrap_dir.workspace.workspace_file import WorkspaceFile
 from occystrap_dir.workspace.removal import remove_tree
 
@@ -24,25 +27,28 @@ T = TypeVar('T')
 STATE = '.occystrap'
 RECEIPTS = f'{STATE}/receipts'
 LOCK = f'{STATE}/lock'
+KEPT = f'{STATE}/kept'
 _ACTIVE = f'{STATE}/active'
 _TEMPORARY = f'{STATE}/temporary'
 _ATTEMPTS = 100
-_LONGEST = 4096
 
 
 class Workspace:
     """The state directory of a destination, as one run uses it: `enter`, write partial files, `leave`."""
 
-    def __init__(self, root: str, sync: bool, mode: int | None = None) -> None:
+    def __init__(self, root: str, sync: bool, mode: int | None = None,
+                 final: Callable[[Digest], str] = str) -> None:
         """`root` is the destination; with `sync` everything is flushed to the device before it becomes visible.
 
-        `mode` is the mode of the destination if it is made, whatever the process's umask.
+        `mode` is the mode of the destination if it is made, whatever the process's umask. `final` returns the name of a
+        blob, for destinations that keep those of interrupted runs.
         """
         self._mode = mode
         self._withheld = 0 if mode is None else stat.S_IWOTH
         self.root, self.sync, self.place = root, sync, Beneath(root)
-        self._mark = f'{_TEMPORARY}/{os.urandom(8).hex()}.run'
-        self._noted: int | None = None
+        self._marks = Marks(self.place, _TEMPORARY)
+        self._kept, self._final = KeptBlobs(self.place, KEPT, sync, final), final
+        self._finished: set[Digest] = set()
         self._mutex, self._leaving = threading.RLock(), threading.Lock()
         self._partial: set[str] = set()
         self._active: int | None = None
@@ -67,12 +73,7 @@ class Workspace:
         self._active = self._join()
         for name in (_TEMPORARY, RECEIPTS):
             self.place.make(name, 0o777 & ~self._withheld)
-        self._begin_mark()
-
-    def _begin_mark(self) -> None:
-        """Make the mark, unless it exists."""
-        if self._noted is None or not is_current(self._noted, lambda: self.place.status(self._mark)):
-            self._noted = self.place.create(self._mark)
+        self._marks.begin()
 
     def _join(self) -> int:
         """Return the shared lock; a run that is alone first removes the partial files of killed runs."""
@@ -90,11 +91,11 @@ class Workspace:
 
     def _take_over(self) -> None:
         """Remove what killed runs left in `temporary`, having copied the names in their marks to this run's mark."""
-        noted = self.noted()
-        self._begin_mark()
-        self.note(noted)
+        lines = self._marks.lines()
+        self._marks.begin()
+        self.note(lines)
         for name in self.place.names(_TEMPORARY):
-            if f'{_TEMPORARY}/{name}' != self._mark:
+            if f'{_TEMPORARY}/{name}' != self._marks.name:
                 remove_tree(self.place, f'{_TEMPORARY}/{name}')
 
     def note(self, names: Collection[str]) -> None:
@@ -104,18 +105,25 @@ class Workspace:
         """
         with self._mutex, output_errors(self.root):
             self._check()
-            assert self._noted is not None
-            write_all(self._noted, b''.join(os.fsencode(f'{name}\n') for name in names))
+            self._marks.note(names)
+
+    def note_blob(self, digest: Digest) -> None:
+        """Note a complete blob: if no image names it when the last run leaves, it is kept for the next one.
+
+        Raises as `note`.
+        """
+        self._finished.add(digest)
+        self.note([self._final(digest), f'+{digest}'])
 
     def noted(self) -> set[str]:
         """Return the names in the marks of all runs, for a run that is alone; raises OSError."""
-        names: set[str] = set()
-        for mark in self.place.names(_TEMPORARY):
-            if mark.endswith('.run'):
-                with open(self.place.open(f'{_TEMPORARY}/{mark}'), errors='replace') as file:
-                    while line := file.readline(_LONGEST):
-                        names.add(line.removesuffix('\n'))
-        return names
+        return self._marks.names()
+
+    def keep_blobs(self, named: Collection[str]) -> None:
+        """Keep the complete blobs of interrupted runs that are not `named`; for a run that is alone. Raises OSError."""
+        for digest in self._marks.finished():
+            if self._final(digest) not in named:
+                self._kept.keep(digest)
 
     def locked(self) -> AbstractContextManager[None]:
         """Lock out all other runs from changing the list of images during the with block; raises OSError."""
@@ -129,6 +137,26 @@ class Workspace:
             yield file
         finally:
             file.discard()
+
+    @contextmanager
+    def growing(self, digest: Digest) -> Iterator[KeptFile | None]:
+        """Yield the file with the beginning of a blob that a run has kept, or a new one; None if there can be none.
+
+        If the block is interrupted, or a service fails, it is kept; after another error it is removed. Raises
+        Cancelled.
+        """
+        with self._mutex:
+            self._check()
+            file = self._kept.open(digest)
+        keep = False
+        try:
+            yield file
+        except BaseException as error:
+            keep = isinstance(error, ServiceError) or not isinstance(error, Exception)
+            raise
+        finally:
+            if file:
+                file.end(keep)
 
     def write(self, data: bytes, mode: int = 0o666) -> str:
         """Write a document to a partial file, flush and close it, and return its name; raises OutputError."""
@@ -208,7 +236,7 @@ class Workspace:
 
     def _leave(self, clean: bool, sweep: Callable[[], None]) -> None:
         self._was_clean |= clean
-        for name in self._partial | ({self._mark} if self._was_clean and not self._found_remains else set()):
+        for name in self._partial | ({self._marks.name} if self._was_clean and not self._found_remains else set()):
             with self.noting():
                 self.place.unlink(name)
         with self.noting():
@@ -216,7 +244,7 @@ class Workspace:
                 self._remove_root()
             elif locks.try_exclusive(self._active):
                 self._tidy(sweep)
-        descriptors, self._active, self._noted = (self._active, self._noted), None, None
+        descriptors, self._active = (self._active, self._marks.close()), None
         for descriptor in descriptors:
             if descriptor is not None:
                 with suppress(OSError):  # it is closed in any case, and nothing that must last was written to it
@@ -228,15 +256,32 @@ class Workspace:
         What cannot be removed is left to the next run.
         """
         with suppress(OSError, OutputError):
-            if self.place.status(_TEMPORARY):
+            if self.place.status(_TEMPORARY) or self.place.status(KEPT):
                 self.enter()
                 self.leave(True, sweep)
 
-    def give_up(self, sweep: Callable[[], None]) -> None:
-        """Leave after a failure; raises OutputError for what could not be removed."""
+    def give_up(self, sweep: Callable[[], None], keep: bool = False) -> dict[Digest, int]:
+        """Leave after a failure; raises OutputError for what could not be removed.
+
+        With `keep`, return how much of which blobs is kept for the next run; else nothing of this run is.
+        """
+        if not keep:
+            self._drop_blobs()
         self.leave(False, sweep)
+        with self.noting():
+            kept = self._kept.sizes(self._finished) if keep else {}
         if self.notes:
             raise OutputError('; '.join(self.notes))
+        return kept
+
+    def _drop_blobs(self) -> None:
+        with self._mutex:
+            if self._finished and not self._ended:
+                with suppress(OutputError):  # on a full disk they are kept, until they are a week old
+                    self.note([f'-{digest}' for digest in self._finished])
+            self.stop()
+        with self.noting():
+            self._kept.drop()
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -256,6 +301,7 @@ class Workspace:
             if self.place.names(_TEMPORARY):
                 self._sweep_up(sweep)
             remove_tree(self.place, _TEMPORARY)
+        self._kept.tidy()
         if self.place.is_directory(RECEIPTS):
             if self.place.has_entries(RECEIPTS):
                 return

@@ -182,6 +182,11 @@ READABLE = [name for name in DESTINATIONS if name not in ('oci', 'mounts')]
 """Those that are sources as well."""
 
 
+def without_kept(tree: Tree) -> Tree:
+    """A tree without the layers that an interrupted run keeps for the next one; see test_interrupted_layers.py."""
+    return {name: entry for name, entry in tree.items() if '/.occystrap/kept' not in name}
+
+
 def _below(directory: Path) -> list[Path]:
     return sorted(Path(above, name) for above, children, files in os.walk(directory) for name in [*children, *files])
 

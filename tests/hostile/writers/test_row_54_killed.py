@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD, Source
-from tests.hostile.writers.places import DESTINATIONS, Place, Tree
+from tests.hostile.writers.places import DESTINATIONS, Place, Tree, without_kept
 from tests.services.command_line import CommandLine, WarmRun
 
 POINTS = math.ceil(int(os.environ.get('OCCYSTRAP_TEST_KILLS', '50')) / len(DESTINATIONS))
@@ -26,11 +26,11 @@ class Runs:
         self._command = ['process', source.uri, place.uri, '--temp-dir', str(spool)]
 
     def write(self, variant: str) -> Tree:
-        """Write an image, and return the tree."""
+        """Write an image, and return the tree, without what is kept of a killed run."""
         self._source.show(variant)
         summary = run_here(*self._command).assert_success().err.splitlines()[-1]
         assert summary.endswith('1/1 verified'), summary
-        return self.place.tree()
+        return without_kept(self.place.tree())
 
     def seconds(self, variant: str) -> float:
         """How long the command works for an image, from its first request to its end."""

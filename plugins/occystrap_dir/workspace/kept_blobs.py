@@ -1,0 +1,146 @@
+"""Blobs that an interrupted run leaves to the next one: hidden files, named by their digests.
+
+Each holds the first bytes of a blob, perhaps all of them, and is locked while a run adds to it. It is as little trusted
+as a download: whoever goes on with it hashes all of it. What is not used within a week is removed.
+"""
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+
+from occystrap_core import InvalidImage, OutgoingLayer
+from occystrap_core.files import CHUNK, HeldBytes, is_current, output_errors, remove_if_abandoned
+from occystrap_core.oci import Digest
+from occystrap_dir.workspace import locks
+from occystrap_dir.workspace.beneath import Beneath
+
+LEAST = CHUNK
+"""Bytes from which on a blob is kept: what one read brings is sooner read again."""
+_LONGEST = 7 * 24 * 3600
+"""Seconds that a file is kept without being used."""
+_NAME = re.compile(r'sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128}')
+
+
+class KeptFile(HeldBytes):
+    """The beginning of one blob, locked; its errors are OutputErrors."""
+
+    def __init__(self, place: Beneath, name: str, descriptor: int, sync: bool) -> None:
+        super().__init__(descriptor, sync)
+        self.name, self._place = name, place
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes of the blob; raises OutputError."""
+        with output_errors(self._place.path):
+            super().write(data)
+
+    def complete(self) -> None:
+        """Flush the file, which may then be renamed; it stays locked. Raises OutputError."""
+        with output_errors(self._place.path):
+            self.flush()
+
+    def end(self, keep: bool) -> None:
+        """Close the file; remove it, unless it was renamed, or is to be kept and large enough."""
+        descriptor = self.fileno()
+        with suppress(OSError):  # what cannot be removed now is removed when it is a week old
+            if not keep or os.fstat(descriptor).st_size < LEAST:
+                if is_current(descriptor, lambda: self._place.status(self.name)):
+                    self._place.unlink(self.name)
+        with suppress(OSError):  # it is closed in any case
+            self.close()
+
+
+class KeptBlobs:
+    """The kept blobs of one destination, as one run uses them."""
+
+    def __init__(self, place: Beneath, directory: str, sync: bool, final: Callable[[Digest], str]) -> None:
+        """`directory` is below `place`; `final` returns the name of a blob that is complete."""
+        self._place, self._directory, self._sync, self._final = place, directory, sync, final
+        self._begun: set[Digest] = set()
+
+    def open(self, digest: Digest) -> KeptFile | None:
+        """Return the file with the beginning of a blob, locked; it is new if nothing is kept.
+
+        None if another run is adding to it, and if something else has its name, or it is not ours alone: then the blob
+        is written as if nothing could be kept.
+        """
+        name = self._name(digest)
+        try:
+            with suppress(FileNotFoundError):
+                return self._locked(name, digest)
+            self._place.make(self._directory)
+            return self._locked(name, digest)
+        except OSError:
+            return None
+
+    def _locked(self, name: str, digest: Digest) -> KeptFile | None:
+        descriptor = locks.take(self._place, name, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        found = os.fstat(descriptor)
+        if found.st_nlink != 1 or found.st_uid != os.geteuid():
+            os.close(descriptor)
+            return None
+        self._begun.add(digest)
+        return KeptFile(self._place, name, descriptor, self._sync)
+
+    def drop(self) -> None:
+        """Remove what this run began; raises OSError."""
+        for digest in self._begun:
+            self._place.unlink(self._name(digest))
+
+    def keep(self, digest: Digest) -> None:
+        """Keep a complete blob that has its final name, and that no image needs now; raises OSError."""
+        self._place.make(self._directory)
+        with suppress(FileNotFoundError):
+            self._place.rename(self._final(digest), self._name(digest))
+
+    def sizes(self, finished: Iterable[Digest]) -> dict[Digest, int]:
+        """Return the bytes that are kept of the blobs that this run began or `finished`; raises OSError."""
+        sizes = {digest: self._size(self._name(digest)) or self._size(self._final(digest)) for digest in finished}
+        sizes |= {digest: size for digest in self._begun if (size := self._size(self._name(digest))) >= LEAST}
+        return {digest: size for digest, size in sizes.items() if size}
+
+    def tidy(self) -> None:
+        """Remove what is a week old, or has become complete otherwise, and the directory if it is empty.
+
+        Only if no other run is at work. Raises OSError.
+        """
+        if not self._place.is_directory(self._directory):
+            return
+        for name in self._place.names(self._directory):
+            path = f'{self._directory}/{name}'
+            if _NAME.fullmatch(name) and (found := self._place.status(path)) and stat.S_ISREG(found.st_mode):
+                if self._is_useless(name, found):
+                    remove_if_abandoned(self._place.open(path), partial(self._place.status, path),
+                                        partial(self._place.unlink, path))
+        self._place.remove_empty(self._directory)
+
+    def _is_useless(self, name: str, found: os.stat_result) -> bool:
+        digest = Digest(name.replace('-', ':'))
+        is_old = not -_LONGEST < time.time() - found.st_mtime < _LONGEST
+        return is_old or found.st_size < LEAST or self._place.status(self._final(digest)) is not None
+
+    def _name(self, digest: Digest) -> str:
+        return f'{self._directory}/{digest.algorithm}-{digest.hex}'
+
+    def _size(self, name: str) -> int:
+        found = self._place.status(name)
+        return found.st_size if found and stat.S_ISREG(found.st_mode) else 0
+
+
+def fill(held: HeldBytes, layer: OutgoingLayer) -> None:
+    """Read a blob, so that the file holds all of it; if what was kept is damaged, all of it is read anew, once.
+
+    Raises as the layer's stream.
+    """
+    try:
+        with layer.open(held) as stream:
+            stream.drain()
+    except InvalidImage:
+        if not held.reused:
+            raise
+        held.forget()
+        with layer.open(held) as stream:
+            stream.drain()

@@ -1,0 +1,66 @@
+"""The marks of the runs that write to a destination: files with what to do when the last of them has left.
+
+A line is the name of a file to remove unless an image names it. One that begins with a plus is the digest of a complete
+blob, which is rather kept for the next run, unless another line has the same digest with a minus.
+"""
+import os
+from collections.abc import Collection
+
+from occystrap_core import InvalidImage
+from occystrap_core.files import is_current, write_all
+from occystrap_core.oci import Digest
+from occystrap_dir.workspace.beneath import Beneath
+
+_LONGEST = 4096
+
+
+class Marks:
+    """The mark of one run, and those of all. All methods raise OSError."""
+
+    def __init__(self, place: Beneath, directory: str) -> None:
+        self._place, self._directory = place, directory
+        self.name = f'{directory}/{os.urandom(8).hex()}.run'
+        """The name of this run's mark."""
+        self._descriptor: int | None = None
+
+    def begin(self) -> None:
+        """Make this run's mark, unless it exists."""
+        if self._descriptor is None or not is_current(self._descriptor, lambda: self._place.status(self.name)):
+            self._descriptor = self._place.create(self.name)
+
+    def note(self, lines: Collection[str]) -> None:
+        """Add lines to this run's mark."""
+        assert self._descriptor is not None
+        write_all(self._descriptor, b''.join(os.fsencode(f'{line}\n') for line in lines))
+
+    def close(self) -> int | None:
+        """Return the descriptor of the mark, which the caller closes, None if there is none."""
+        descriptor, self._descriptor = self._descriptor, None
+        return descriptor
+
+    def lines(self) -> set[str]:
+        """Return the lines of all marks."""
+        lines: set[str] = set()
+        for name in self._place.names(self._directory):
+            if name.endswith('.run'):
+                with open(self._place.open(f'{self._directory}/{name}'), errors='replace') as file:
+                    while line := file.readline(_LONGEST):
+                        lines.add(line.removesuffix('\n'))
+        return lines
+
+    def names(self) -> set[str]:
+        """Return the names in all marks."""
+        return {line for line in self.lines() if line[:1] not in ('+', '-')}
+
+    def finished(self) -> set[Digest]:
+        """Return the blobs that are to be kept, by all marks."""
+        lines = self.lines()
+        return {Digest(line[1:]) for line in lines
+                if line[:1] == '+' and f'-{line[1:]}' not in lines and _is_digest(line[1:])}
+
+
+def _is_digest(text: str) -> bool:
+    try:
+        return bool(Digest(text))
+    except InvalidImage:
+        return False

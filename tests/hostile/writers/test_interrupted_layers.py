@@ -1,0 +1,335 @@
+"""What an interrupted run fetched is not fetched again by the next one, and is as little trusted as what comes anew."""
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hostile.in_process import run_here
+from tests.hostile.writers.places import InDirectory, Tree
+from tests.services.breaking_registry import BreakingRegistry, breaking_registry
+from tests.services.command_line import CommandLine, CommandResult
+
+MIB = 1 << 20
+WHOLE, CUT = 'first', 'second'
+CUT_AT = 2 * MIB + 12345
+
+
+class Mirror:
+    """A layout that an image of two large layers is copied into, from a registry that breaks off in the second."""
+
+    def __init__(self, registry: BreakingRegistry, above: Path) -> None:
+        self.registry, self.place = registry, InDirectory(above, 'layout://{}')
+        self.whole, self.cut = registry.add('app:v1', {WHOLE: 3 * MIB, CUT: 2 * MIB + 100_000})
+        _, self.other = registry.add('other:v1', {CUT: 2 * MIB + 100_000, 'third': MIB})
+        self.kept = self.place.path / '.occystrap/kept'
+        self.cut_off()
+
+    def cut_off(self) -> None:
+        """Let the second layer break off."""
+        self.registry.breaks[self.cut] = CUT_AT
+
+    def command(self, *options: str | Path, image: str = 'app:v1', to: str = '') -> list[str]:
+        """The copy, one layer after the other, without patience."""
+        source = f'registry://{self.registry.host}/{image}'
+        return ['process', source, to or self.place.uri, '-j1', '--retries=0', *map(str, options)]
+
+    def copy(self, *options: str | Path, image: str = 'app:v1', to: str = '') -> CommandResult:
+        """Copy an image."""
+        return run_here(*self.command(*options, image=image, to=to))
+
+    def interrupt(self) -> CommandResult:
+        """Copy until the network breaks off, and have it well again."""
+        self.cut_off()
+        result = self.copy().assert_code(1)
+        self.registry.heal()
+        return result
+
+    def file(self, digest: str) -> Path:
+        """Where the beginning of a layer is kept."""
+        return self.kept / digest.replace(':', '-')
+
+    def kept_sizes(self) -> dict[str, int]:
+        """The digests of what is kept, and of how much."""
+        return {path.name.replace('-', ':'): path.stat().st_size for path in self.kept.iterdir()}
+
+    def expected(self, twin: Path) -> Tree:
+        """The tree of an undisturbed copy."""
+        place = InDirectory(twin, 'layout://{}')
+        twin.mkdir()
+        self.registry.heal()
+        self.copy(to=place.uri).assert_success()
+        self.registry.heal()
+        return place.tree()
+
+    def is_as(self, tree: Tree) -> bool:
+        """Whether the layout has just what an undisturbed copy gives, and proves to be whole."""
+        run_here('verify', self.place.uri, '--verify=full').assert_success()
+        return self.place.tree() == tree
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[Mirror]:
+    """A mirror without an image."""
+    (tmp_path / 'mirror').mkdir()
+    with breaking_registry() as registry:
+        yield Mirror(registry, tmp_path / 'mirror')
+
+
+def image_of(result: CommandResult) -> Any:
+    """What JSON says of the only image."""
+    image, = result.assert_success().json()['images']
+    return image
+
+
+def test_after_a_failure_of_the_network_the_next_run_goes_on(mirror: Mirror, tmp_path: Path) -> None:
+    failed = mirror.copy().assert_code(1)
+    assert f'; 2 layers (5.0 MiB) are kept for the next run in {mirror.place.path}' in failed.err
+    assert mirror.kept_sizes().keys() == {mirror.whole, mirror.cut}
+    assert {path.split('/')[1] for path in mirror.place.tree() if '/' in path} == {'.occystrap'}
+    reached = mirror.kept_sizes()[mirror.cut]
+    assert mirror.kept_sizes()[mirror.whole] > 3 * MIB and 0 < reached <= CUT_AT
+    mirror.registry.heal()
+    done = mirror.copy('-O', 'json')
+    assert mirror.registry.asked[-1] == (mirror.cut, f'bytes={reached}-') and mirror.registry.sent < 110_000
+    assert not mirror.registry.ranges_of(mirror.whole)
+    image = image_of(done)
+    whole = mirror.place.path / 'blobs/sha256' / mirror.whole.removeprefix('sha256:')
+    assert image['bytes_reused'] == whole.stat().st_size + reached == done.json()['counts']['bytes_reused']
+    assert image['bytes_moved'] == image['bytes'] - image['bytes_reused'] == done.json()['counts']['bytes_moved']
+    assert f'layer {mirror.cut} went on at 2.0 MiB' in image['notes']
+    assert f'layer {mirror.whole} was kept by an earlier run' in image['notes']
+    assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_after_a_signal_the_next_run_goes_on(number: signal.Signals, code: int, mirror: Mirror, tmp_path: Path,
+                                             occystrap: CommandLine) -> None:
+    mirror.registry.holds = True
+    process = occystrap.start(*mirror.command(), stderr=subprocess.PIPE)
+    wait_for_kept(mirror)
+    process.send_signal(number)
+    said = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == code
+    assert f'interrupted; 2 layers (5.0 MiB) are kept for the next run in {mirror.place.path}' in said
+    assert {path.split('/')[1] for path in mirror.place.tree() if '/' in path} == {'.occystrap'}
+    goes_on(mirror, tmp_path)
+
+
+@pytest.mark.parametrize('between', ['', 'other:v1'])
+def test_after_a_kill_the_next_run_goes_on(between: str, mirror: Mirror, tmp_path: Path, occystrap: CommandLine,
+                                           ) -> None:
+    mirror.registry.holds = True
+    process = occystrap.start(*mirror.command())
+    wait_for_kept(mirror)
+    process.kill()
+    process.wait()
+    if between:  # an image without the first layer, which is kept nevertheless
+        mirror.registry.add('small:v1', {'fourth': 1000})
+        run_here(*mirror.command(image='small:v1')).assert_success()
+        assert mirror.kept_sizes().keys() == {mirror.whole, mirror.cut}
+        mirror.registry.heal()
+        mirror.copy().assert_success()
+        assert mirror.registry.ranges_of(mirror.cut) and not mirror.registry.ranges_of(mirror.whole)
+    else:
+        goes_on(mirror, tmp_path)
+
+
+def wait_for_kept(mirror: Mirror) -> None:
+    """Wait until a run stands still in the second layer, and has written what came of it."""
+    assert mirror.registry.reached.wait(20)
+    until = time.monotonic() + 20
+    while not mirror.kept.exists() or mirror.kept_sizes().get(mirror.cut, 0) < 2 * MIB:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def goes_on(mirror: Mirror, tmp_path: Path) -> None:
+    """Copy anew: only the rest of the second layer is fetched."""
+    mirror.registry.heal()
+    mirror.copy().assert_success()
+    assert not mirror.registry.ranges_of(mirror.whole)
+    requested, = mirror.registry.ranges_of(mirror.cut)
+    assert int(requested.removeprefix('bytes=').removesuffix('-')) >= 2 * MIB
+    assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
+
+
+def flip(path: Path) -> None:
+    """Change one bit."""
+    with path.open('r+b') as file:
+        file.seek(MIB)
+        byte = file.read(1)[0]
+        file.seek(MIB)
+        file.write(bytes([byte ^ 1]))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    'another bit': flip, 'nothing': lambda path: os.truncate(path, 0), 'a hole': lambda path: os.truncate(path, MIB),
+    'more than there is': lambda path: os.truncate(path, 9 * MIB), 'gone': Path.unlink}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_what_was_damaged_meanwhile_is_fetched_anew(damage: str, mirror: Mirror, tmp_path: Path) -> None:
+    mirror.interrupt()
+    for digest in (mirror.whole, mirror.cut):
+        DAMAGES[damage](mirror.file(digest))
+    mirror.copy().assert_success()
+    assert len(mirror.registry.ranges_of(mirror.cut)) == (2 if damage == 'another bit' else 1)
+    assert mirror.registry.ranges_of(mirror.cut)[-1] == (f'bytes={MIB}-' if damage == 'a hole' else '')
+    assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
+
+
+@pytest.mark.parametrize('ranges', ['no', '416', 'wrong'])
+def test_a_server_without_ranges_gives_the_whole_layer(ranges: str, mirror: Mirror, tmp_path: Path) -> None:
+    mirror.interrupt()
+    mirror.registry.ranges = ranges
+    mirror.copy().assert_success()
+    assert mirror.registry.ranges_of(mirror.cut)[-1:] == ([''] if ranges != 'no' else ['bytes=' + str(CUT_AT) + '-'])
+    mirror.registry.ranges = 'yes'
+    assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
+
+
+def test_another_image_with_the_same_layer_goes_on_with_it(mirror: Mirror) -> None:
+    mirror.interrupt()
+    mirror.copy(image='other:v1').assert_success()
+    assert mirror.registry.ranges_of(mirror.cut) == [f'bytes={CUT_AT}-']
+    assert mirror.kept_sizes().keys() == {mirror.whole}
+
+
+def test_another_source_of_the_same_image_will_do(mirror: Mirror, tmp_path: Path) -> None:
+    tree = mirror.expected(tmp_path / 'twin')
+    mirror.interrupt()
+    done = run_here('process', f'layout://{tmp_path}/twin/out', mirror.place.uri, '-O', 'json')
+    assert f'layer {mirror.cut} went on at 2.0 MiB' in image_of(done)['notes'] and not mirror.registry.asked
+    assert mirror.is_as(tree)
+
+
+def test_of_several_destinations_each_has_what_it_kept(mirror: Mirror, tmp_path: Path) -> None:
+    tree = mirror.expected(tmp_path / 'twin')
+    mirror.interrupt()
+    second = InDirectory(tmp_path / 'second', 'layout://{}')
+    second.above.mkdir()
+    done = mirror.copy(second.uri).assert_success()
+    assert mirror.registry.ranges_of(mirror.cut) == [''], 'it is read for both, so from its beginning'
+    assert f'layer {mirror.whole} was kept by an earlier run' in done.err
+    assert mirror.is_as(tree) and second.tree() == tree
+
+
+def test_images_of_one_run_that_are_interrupted_or_fail(mirror: Mirror, tmp_path: Path, occystrap: CommandLine) -> None:
+    images = tmp_path / 'images'
+    images.write_text('\n'.join(f'{mirror.registry.host}/{name}' for name in ('app:v1', 'other:v1')))
+    command = ['process', f'list://{images}', mirror.place.uri, '-j1', '--retries=0']
+    failed = run_here(*command).assert_code(1)
+    assert [line for line in failed.err.splitlines() if '/app:v1 FAILED' in line and 'kept for the next run' in line]
+    mirror.registry.heal()
+    mirror.registry.holds = True
+    mirror.cut_off()
+    mirror.registry.breaks[mirror.cut] += MIB // 32
+    mirror.registry.reached.clear()
+    process = occystrap.start(*command, stderr=subprocess.PIPE)
+    assert mirror.registry.reached.wait(20)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1].decode()
+    assert said.count('kept for the next run in') == 1 and process.returncode == 130, said
+    mirror.registry.heal()
+    run_here(*command).assert_success()
+    assert not mirror.registry.ranges_of(mirror.whole) and not mirror.kept.exists()
+    run_here('verify', mirror.place.uri, '--verify=full').assert_success()
+
+
+def test_a_layer_that_another_run_is_at_work_on_is_fetched_whole(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.interrupt()
+    with mirror.file(mirror.cut).open('rb') as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        mirror.copy().assert_success()
+        assert mirror.registry.ranges_of(mirror.cut) == ['']
+        assert mirror.kept_sizes() == {mirror.cut: CUT_AT}, 'the other run loses its work'
+    mirror.copy().assert_success()
+    assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
+
+
+def test_a_run_that_is_refused_keeps_nothing(mirror: Mirror) -> None:
+    media_type, blob = mirror.registry.documents[path := f'/v2/app/blobs/{mirror.cut}']
+    mirror.registry.heal()
+    mirror.registry.documents[path] = media_type, blob[:-1] + bytes([blob[-1] ^ 1])
+    assert 'should have' in mirror.copy().assert_code(1).err and not mirror.place.tree()
+    mirror.registry.documents[path] = media_type, blob
+    mirror.interrupt()
+    mirror.registry.documents[path] = media_type, blob[:-1] + bytes([blob[-1] ^ 1])
+    failed = mirror.copy().assert_code(1)
+    assert 'kept for' not in failed.err and mirror.place.tree().keys() == {'out'}
+
+
+def test_a_full_disk_keeps_nothing(mirror: Mirror, disk: Callable[..., Path], occystrap: CommandLine) -> None:
+    place = InDirectory(disk('4m'), 'layout://{}')
+    mirror.registry.heal()
+    failed = mirror.copy(to=place.uri).assert_code(1)
+    assert 'No space left' in failed.err and 'kept' not in failed.err and not place.tree()
+
+
+def test_a_layer_of_an_earlier_run_does_not_keep_a_disk_full(mirror: Mirror, disk: Callable[..., Path]) -> None:
+    mirror.place = InDirectory(disk('5200k'), 'layout://{}')
+    assert '2 layers (5.0 MiB) are kept' in mirror.interrupt().err
+    failed = mirror.copy().assert_code(1)
+    assert 'No space left' in failed.err and mirror.place.tree().keys() == {'out'}
+
+
+PLANTED: dict[str, Callable[[Path, Path], object]] = {
+    'a link': Path.symlink_to, 'a hard link': Path.hardlink_to,
+    'a directory': lambda path, victim: path.mkdir(), 'a pipe': lambda path, victim: os.mkfifo(path)}
+
+
+@pytest.mark.parametrize('planted', PLANTED)
+def test_what_is_planted_where_layers_are_kept_does_no_harm(planted: str, mirror: Mirror, tmp_path: Path) -> None:
+    mirror.registry.heal()
+    victim = tmp_path / 'victim'
+    victim.write_bytes(b'of somebody else' * 100_000)
+    mirror.kept.mkdir(parents=True)
+    for digest in (mirror.whole, mirror.cut):
+        PLANTED[planted](mirror.file(digest), victim)
+    mirror.copy().assert_success()
+    assert victim.read_bytes() == b'of somebody else' * 100_000 and victim.stat().st_nlink in (1, 3)
+    run_here('verify', mirror.place.uri, '--verify=full').assert_success()
+
+
+def test_a_link_in_place_of_the_directory_is_not_followed(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.registry.heal()
+    (tmp_path / 'elsewhere').mkdir()
+    (mirror.place.path / '.occystrap').mkdir(parents=True)
+    mirror.kept.symlink_to(tmp_path / 'elsewhere')
+    mirror.copy().assert_success()
+    assert not list((tmp_path / 'elsewhere').iterdir())
+    run_here('verify', mirror.place.uri, '--verify=full').assert_success()
+
+
+@pytest.mark.parametrize('image', ['other:v1', 'small:v1'])
+def test_what_is_not_used_within_a_week_is_removed(image: str, mirror: Mirror) -> None:
+    mirror.registry.add('small:v1', {'fourth': 1000})
+    mirror.registry.heal()
+    mirror.copy(image='small:v1').assert_success()
+    mirror.interrupt()
+    old = time.time() - 8 * 24 * 3600
+    os.utime(mirror.file(mirror.whole), (old, old))
+    mirror.copy(image=image).assert_success()  # one is unchanged, and the other takes the second layer
+    assert [*mirror.kept_sizes()] == [mirror.cut] if image == 'small:v1' else not mirror.kept.exists()
+
+
+def test_an_undisturbed_run_flushes_and_asks_no_more_for_it(mirror: Mirror, tmp_path: Path,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    mirror.registry.heal()
+    for least in (1 << 19, 1 << 40):
+        monkeypatch.setattr('occystrap_dir.layout.blobs.LEAST', least)
+        mirror.registry.asked.clear()
+        flushed = []
+        with monkeypatch.context() as patched:
+            patched.setattr(os, 'fsync', flushed.append)
+            mirror.copy(to=f'layout://{tmp_path}/{least}').assert_success()
+        counts.append((len(flushed), sorted(mirror.registry.asked)))
+        assert not (tmp_path / str(least) / '.occystrap/kept').exists()
+    assert counts[0] == counts[1]
