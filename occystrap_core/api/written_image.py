@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from occystrap_core.api.uri import Location
 from occystrap_core.files.held_bytes import HeldBytes
 from occystrap_core.files.stream import ByteStream
-from occystrap_core.image.image import Image
+from occystrap_core.image.image import Content, Image, ImageIndex
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
@@ -129,6 +129,26 @@ class WrittenImage(NamedTuple):
         digest = image.manifest.digest if image.manifest else None
         return cls(image.reference, source, image.manifest, image.config, layers, place, digest, LayerForm.STORED)
 
+    @classmethod
+    def present_receipt(cls, content: Content, source: str, location: Location, place: str, reference: Reference,
+                        name: str) -> Receipt:
+        """Return the receipt of an opened image or index with manifests: what `location` must have, found by digests.
+
+        `name` locates the manifest or index itself.
+        """
+        if isinstance(content, ImageIndex):
+            parts = {id(each.content): each.content for each in content.children}
+            receipts = [cls.present_receipt(each, source, location, place, reference, str(_document_of(each).digest))
+                        for each in parts.values()]
+            index = content.index
+            written = WrittenIndex(reference, source, index, receipts, (), place, index.digest)
+            return written.receipt(location, [_expected(index, name)], reference=reference)
+        manifest = _document_of(content)
+        assert isinstance(manifest, Manifest)
+        config = manifest.config
+        documents = [_expected(manifest, name), Expectation('config', config.digest, config.digest, config.size)]
+        return cls.present(content, source, place).receipt(location, documents, reference=reference)
+
     def without_layers(self) -> 'WrittenImage':
         """Return this image for a receipt that expects no layers, because one tree covers all of them."""
         return self._replace(layers=(), merged=True)
@@ -180,6 +200,17 @@ class WrittenIndex:
                        self.source, self.index.digest, (), merged(expected), self.index.digest, self.place,
                        self.source_digest, LayerForm.STORED.value,
                        tuple(part for receipt in self.parts for part in receipt.all_parts()), self.platforms)
+
+
+def _document_of(content: Content) -> Manifest | Index:
+    document = content.index if isinstance(content, ImageIndex) else content.manifest
+    assert document
+    return document
+
+
+def _expected(document: Manifest | Index, name: str) -> Expectation:
+    kind = 'index' if isinstance(document, Index) else 'manifest'
+    return Expectation(kind, name, document.digest, len(document.raw))
 
 
 def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -35,6 +35,9 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 @click.option('--at', metavar='URI', shell_complete=complete_uri,
               help='Where the images are now, if not where the receipts say: layout:///mnt/usb, '
               'registry://other.example/{repository}:{tag}, tar://bundle.tar?format=oci.')
+@click.option('--against', metavar='SOURCE', shell_complete=complete_uri, help='Compare with what SOURCE has now, as '
+              'status does, and verify: registry://S/app:v1, a pattern, a list, registry://S/{repository}:{tag}.')
+@click.option('--platform', help='With --against: the platforms of the run that copied.')
 @click.option('--expect', metavar='SHA256', help='The digest of the file of receipts, as process printed it: another '
               'file is refused.')
 @click.option('-j', '--jobs', type=WholeRange(1, 64), help='Number of layers hashed in parallel.')
@@ -42,27 +45,45 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
               help='Number of images verified in parallel.')
 @network_options
 @click.pass_context
-def verify(context: click.Context, /, target: str, level: str | None, at: str | None, expect: str | None,
-           jobs: int | None, images: int, **network: Any) -> None:
-    """Verify what an earlier run wrote, from its receipt.
+def verify(context: click.Context, /, target: str, level: str | None, at: str | None, against: str | None,
+           platform: str | None, expect: str | None, jobs: int | None, images: int, **network: Any) -> None:
+    """Verify what an earlier run wrote, from its receipt, or whether it is what the source has now.
 
     TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH;
     layout://PATH?image=NAME is one image of it, or those that a pattern matches.
     A receipt file that was carried elsewhere finds what lies beside it; --at names any other place, also of another
-    kind, if it keeps the same manifests and blobs.
+    kind, if it keeps the same manifests and blobs, or tars of layers.
+    With --against SOURCE the source's manifests say what to expect; TARGET is a receipt, or a destination as process
+    takes it. What is not what the source has now is failed, and unverified if the source cannot be asked.
     """
     from occystrap_core.cli.output import show
     verify = verify_level(level)
     if verify is VerifyLevel.NONE:
         raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: give --verify=fast or --verify=full')
     plugins = load_plugins(context)
-    kept, written = _kept(plugins, target, at, expect)
     settings = Settings(jobs=jobs or default_jobs(), images=images, debug=common(context).debug,
                         **network_settings(network))
+    if against:
+        _show_against(context, plugins, against, target, verify, settings.choosing(platform), at, expect)
+    if platform:
+        raise UsageError('--platform is for --against SOURCE: a receipt says which platforms it is for')
+    kept, written = _kept(plugins, target, at, expect)
     report = verify_all(plugins, kept.receipts, verify, settings)
     for image, before in zip(report.images, written):
         image.written_to = before if before != image.destination else ''
     report.images += [_unproved(target, name, reason) for name, reason in kept.unproved]
+    show(report, common(context), evidence=True)
+    context.exit(0 if report.succeeded else 1)
+
+
+def _show_against(context: click.Context, plugins: Plugins, source: str, target: str, level: VerifyLevel,
+                  settings: Settings, at: str | None, expect: str | None) -> NoReturn:
+    """Compare with the source, show the result, and end the command."""
+    from occystrap_core.cli.output import show
+    from occystrap_core.pipeline.against_source import verify_against  # late, as few runs need it
+    is_file = '://' not in target and not os.path.isdir(target)
+    receipts = _kept(plugins, target, at, expect)[0].receipts if is_file or at or expect else None
+    report = verify_against(plugins, source, target, receipts, level, settings)
     show(report, common(context), evidence=True)
     context.exit(0 if report.succeeded else 1)
 

@@ -1,5 +1,6 @@
 """Verifying a destination: every plugin reports, the core judges."""
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from occystrap_core.api.schemes import WriterScheme
@@ -8,15 +9,17 @@ from occystrap_core.plugins.manager import Plugin, Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.judge import Verdict, judge
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import CheckResults, problems
+from occystrap_core.verification.results import CheckResults, Observation, problems
 
 
-def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, settings: Settings) -> Verdict:
+def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, settings: Settings,
+                   besides: Observation | None = None) -> Verdict:
     """Return the verdict on one image from the reports of all plugins.
 
     Only the plugin that declares the receipt's scheme observes what the receipt expects; others add findings of their
     own, such as a policy. An exception of one plugin does not suppress the reports of others: if it could not reach
-    something, that is unverified, anything else is an error. Raises Cancelled: a signal is no verdict.
+    something, that is unverified, anything else is an error. `besides` is an observation of something else than the
+    destination, whose expectation is judged with those of the receipt. Raises Cancelled: a signal is no verdict.
     """
     results = CheckResults()
     owners = [(plugin, each) for plugin, each in plugins.declared(WriterScheme)
@@ -39,6 +42,9 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
     elif not results.observations and not problems(results.results):
         nobody = f'no installed plugin verifies {receipt.scheme}://'
         results.unverified(receipt.destination, f'{_names(silent)} reported nothing' if silent else nobody)
+    if besides:
+        results.observations.append(besides)
+        receipt = replace(receipt, expectations=(*receipt.expectations, besides.expectation))
     return judge(receipt, level, results, reports_only=any(each.reports_only for _, each in owners),
                  kinds=[kind for _, each in owners for kind in each.expects if not receipt.by_digest])
 

@@ -53,7 +53,7 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
         closed.enter_context(closing(settings.shared))
         found: list[tuple[ImageInput, ReadImage[T], Settings]] = []
         unopened: list[ReadImage[T]] = []
-        for opened, location, chosen in _inputs(plugins, settings, source, closed):
+        for opened, location, chosen in opened_inputs(plugins, settings, source, closed):
             try:
                 found += [(opened, _expected(str(each), each), chosen) for each in _once_each(opened, location)]
             except ImageError as error:
@@ -107,8 +107,12 @@ def _look(content: Content, image: ReadImage[T], read: Callable[[Advance], T], p
     image.report.seconds = time.monotonic() - started
 
 
-def _inputs(plugins: Plugins, settings: Settings, source: str, closed: ExitStack,
-            ) -> Iterator[tuple[ImageInput, Location, Settings]]:
+def opened_inputs(plugins: Plugins, settings: Settings, source: str, closed: ExitStack,
+                  ) -> Iterator[tuple[ImageInput, Location, Settings]]:
+    """Yield the input of a source, or one for each entry of a list, with its location and settings; `closed` closes it.
+
+    Raises UsageError, PluginError.
+    """
     location = source_location(plugins, source)
     opened = open_source(plugins, location, settings)
     if isinstance(opened, ImageInput):

@@ -108,9 +108,10 @@ class Look:
             self._note(Severity.ERROR, 'is left out, expected to be there')
         elif seen.presence is Presence.DIFFERENT:
             self._note(Severity.ERROR, seen.reason, seen.item)
-        elif seen.has_another_size:
+        elif seen.has_another_size and not (expected.evidence is Evidence.SOURCE and seen.has_another_digest):
             self._note(Severity.ERROR, f'size in bytes is {seen.size}, expected {expected.size}')
-        elif (digest := seen.digest_seen) not in (None, expected.digest):
+        elif seen.has_another_digest:
+            digest = seen.digest_seen
             self._note(Severity.ERROR, f'the source has {expected.digest}, here is {digest}'
                        if expected.evidence is Evidence.SOURCE else f'digest is {digest}, expected {expected.digest}')
         elif seen.covers is not None and list(seen.covers) != list(expected.covers):

@@ -88,11 +88,15 @@ class Observation(NamedTuple):
         return not self.expectation.has_unknown_size and self.size not in (None, self.expectation.size)
 
     @property
+    def has_another_digest(self) -> bool:
+        """Whether the digest was determined, and is not the expected one."""
+        return self.digest_seen not in (None, self.expectation.digest)
+
+    @property
     def contradicts(self) -> bool:
         """Whether the item is not there, or not as it is expected."""
-        expected = self.expectation
         return (self.presence in (Presence.MISSING, Presence.DIFFERENT) or self.has_another_size
-                or self.digest_seen not in (None, expected.digest))
+                or self.has_another_digest)
 
 
 class CheckResults:

@@ -1,7 +1,5 @@
 """What a registry has under the name of a destination: its digest, and a receipt made of its documents."""
-from occystrap_core import (
-    Expectation, Image, ImageIndex, IndexReader, InvalidImage, Location, Receipt, WrittenImage, WrittenIndex,
-)
+from occystrap_core import IndexReader, InvalidImage, Location, Receipt, WrittenImage
 from occystrap_core.oci import SHA256, Descriptor, Digest, Index, Manifest, PlatformChoice, parse_manifest_or_index
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.fresh_documents import FreshDocument, FreshDocuments
@@ -37,26 +35,10 @@ class PresentImage:
         document = parse_manifest_or_index(tagged.body, served_as, digest.algorithm)
         reader = IndexReader(_ReadingStore(self._client, self._fresh), self._reference, self._client.settings)
         with reader.select(document, PlatformChoice()) as opened:
-            receipt = self._receipt(opened, self._name)
+            receipt = WrittenImage.present_receipt(opened, self._source, self._location, self._place, self._reference,
+                                                   self._name)
         self._fresh.keep(self._reference.repository, self._name, FreshDocument(tagged.body, served_as))
         return receipt
-
-    def _receipt(self, content: Image | ImageIndex, name: str) -> Receipt:
-        if isinstance(content, ImageIndex):
-            return self._receipt_of_index(content, name)
-        assert content.manifest
-        config = content.manifest.config
-        documents = [_expected(content.manifest, name),
-                     Expectation('config', config.digest, config.digest, config.size)]
-        return WrittenImage.present(content, self._source, self._place).receipt(
-            self._location, documents, reference=self._reference)
-
-    def _receipt_of_index(self, index: ImageIndex, name: str) -> Receipt:
-        parts = {id(each.content): each.content for each in index.children}
-        receipts = [self._receipt(each, _digest_of(each)) for each in parts.values()]
-        document = index.index
-        written = WrittenIndex(self._reference, self._source, document, receipts, (), self._place, document.digest)
-        return written.receipt(self._location, [_expected(document, name)], reference=self._reference)
 
 
 class _ReadingStore(RepositoryStore):
@@ -75,14 +57,3 @@ class _ReadingStore(RepositoryStore):
         raw = super().document(descriptor, what)
         self._fresh.keep(self._repository, str(descriptor.digest), FreshDocument(raw))
         return raw
-
-
-def _digest_of(content: Image | ImageIndex) -> str:
-    document = content.index if isinstance(content, ImageIndex) else content.manifest
-    assert document
-    return str(document.digest)
-
-
-def _expected(document: Manifest | Index, name: str) -> Expectation:
-    kind = 'index' if isinstance(document, Index) else 'manifest'
-    return Expectation(kind, name, document.digest, len(document.raw))

@@ -50,6 +50,19 @@ def test_a_receipt_of_another_place_proves_the_image_in_a_daemon(daemon: DockerD
     assert f'tag {target}: ' in moved.err
 
 
+def test_a_daemon_against_its_source_and_a_copy_against_the_daemon(daemon: DockerDaemon, archive: Path, target: str,
+                                                                   occystrap: CommandLine, tmp_path: Path) -> None:
+    here = uri(target, daemon)
+    occystrap('process', f'tar://{archive}', here).assert_success()
+    occystrap('process', here, f'layout://{tmp_path}/layout').assert_success()
+    for place, source in ((here, f'tar://{archive}'), (f'layout://{tmp_path}/layout', here)):
+        for level in LEVELS:
+            occystrap('verify', place, '--against', source, f'--verify={level}').assert_success()
+    occystrap('process', f'tar://{archive}', here, '-f', 'normalize-timestamps').assert_success()
+    for place, source in ((here, f'tar://{archive}'), (f'layout://{tmp_path}/layout', here)):
+        assert '1 FAILED' in occystrap('verify', place, '--against', source).assert_code(1).err
+
+
 def test_from_one_daemon_to_another_under_the_same_name(daemon: DockerDaemon, docker_daemon: DockerDaemon,
                                                         archive: Path, target: str, occystrap: CommandLine) -> None:
     occystrap('process', f'tar://{archive}', uri(target, docker_daemon)).assert_success()

@@ -1,0 +1,46 @@
+"""Verifying all images of a destination against what the source has now."""
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+
+from occystrap_core.daemon_threads import DaemonThreads, completed
+from occystrap_core.pipeline.counterparts import counterparts_at, counterparts_of
+from occystrap_core.pipeline.report import ImageReport, RunReport, layers_of
+from occystrap_core.pipeline.source_check import Counterpart, compare
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.verification.receipt import Receipt
+
+
+def verify_against(plugins: Plugins, source: str, target: str, receipts: Sequence[Receipt] | None, level: VerifyLevel,
+                   settings: Settings) -> RunReport:
+    """Return the verdict on each image of a destination, or of receipts if there are any.
+
+    Raises UsageError, and the error of a single source that cannot be listed.
+    """
+    started = time.monotonic()
+    report = RunReport(level, settings.requests)
+    with closing(settings.shared), ExitStack() as stack:
+        found = (counterparts_at(plugins, settings, source, target, stack) if receipts is None else
+                 counterparts_of(plugins, settings, source, receipts, stack))
+        report.images = [ImageReport(str(each.reference), f'{each.location.scheme}://{each.location.path}')
+                         for each in found.pairs]
+        threads = DaemonThreads(max(1, min(settings.images, len(found.pairs))), 'verification')
+        with closing(threads):
+            futures = [threads.submit(partial(_look, plugins, pair, image, level))
+                       for pair, image in zip(found.pairs, report.images, strict=True)]
+            for future in completed(futures, settings.cancellation.check):
+                future.result()
+        report.images += found.single
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _look(plugins: Plugins, pair: Counterpart, image: ImageReport, level: VerifyLevel) -> None:
+    verdict, image.receipt, image.notes = compare(plugins, pair, level)
+    image.judged(verdict)
+    image.looks = verdict.to_json()
+    if image.receipt:
+        image.layers = layers_of(image.receipt)
+        image.size = sum(max(0, each.size) for each in image.receipt.of_kind('layer'))

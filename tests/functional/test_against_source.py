@@ -1,0 +1,234 @@
+"""verify --against: whether what stands at a destination is what the source has now."""
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from occystrap_core import Settings
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandResult
+from tests.unit.registry.images import push
+from tests.unit.registry.several import document_at, manifest_at, name_all, push_all, put_artifact
+
+NAMES = ['team/app:v1', 'team/app:v2', 'many:v1']
+PLACES = {'layout': 'layout://{}/mirror', 'registry': 'registry://{host}/copy/{{repository}}:{{tag}}',
+          'oci': 'tar://{}/mirror.tar?format=oci', 'dir': 'dir://{}/mirror?unique_names=true',
+          'mounts': 'mounts://{}/mounts', 'tar': 'tar://{}/{{name}}-{{tag}}.tar', 'bundle': 'oci://{}/{{name}}-{{tag}}'}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    with RegistryServer(tmp_path / 'registry') as server:
+        push_all(server.host, NAMES)
+        name_all(tmp_path, server.host, NAMES)
+        yield server.host
+
+
+def mirror(kind: str, path: Path, host: str, *more: str) -> str:
+    """Copy everything; return the destination."""
+    place = PLACES[kind].format(path, host=host)
+    run_here('process', f'list://{path}/list', place, '--receipt', path / 'done', *more).assert_code(0)
+    return place
+
+
+def against(target: str | Path, source: str, *more: str, code: int = 0) -> CommandResult:
+    result = run_here('-O', 'json', 'verify', target, '--against', source, *more)
+    result.assert_code(code)
+    return result
+
+
+def outcomes(result: CommandResult) -> dict[str, str]:
+    return {each['reference'].partition('/')[2].removeprefix('copy/'): each['outcome']
+            for each in result.json()['images']}
+
+
+def findings(result: CommandResult) -> str:
+    return ' '.join(each['message'] for image in result.json()['images'] for each in image['findings'])
+
+
+def move(host: str, name: str) -> tuple[str, str]:
+    """Give a name to another image; return the digests before and after."""
+    repository, tag = name.split(':')
+    before = document_at(host, tag, repository).digest
+    push(host, Settings(), sample_image(name, variant='moved'), name)
+    return before, document_at(host, tag, repository).digest
+
+
+@pytest.mark.parametrize('kind', PLACES)
+def test_a_mirror_that_is_current_and_then_stale(kind: str, host: str, tmp_path: Path) -> None:
+    place, source = mirror(kind, tmp_path, host), f'list://{tmp_path}/list'
+    for target in (place, tmp_path / 'done'):
+        for level in ('fast', 'full'):
+            assert set(outcomes(against(target, source, f'--verify={level}')).values()) == {'verified'}
+    before, after = move(host, NAMES[0])
+    for target in (place, tmp_path / 'done'):
+        result = against(target, source, code=1)
+        assert outcomes(result) == {NAMES[0]: 'failed', NAMES[1]: 'verified', NAMES[2]: 'verified'}
+        config = str(json.loads(manifest_at(host, after, 'team/app').content)['config']['digest'])
+        assert after in findings(result) or config in findings(result)
+        assert 'the source has sha256:' in findings(result) or 'expected sha256:' in findings(result)
+    run_here('process', source, place, '--receipt', tmp_path / 'done', '--force').assert_code(0)
+    assert set(outcomes(against(place, source)).values()) == {'verified'}
+
+
+def test_both_digests_are_told(host: str, tmp_path: Path) -> None:
+    places = [mirror(kind, tmp_path, host) for kind in ('registry', 'layout')]
+    before, after = move(host, NAMES[0])
+    single = f'registry://{host}/{NAMES[0]}'
+    result = run_here('verify', f'registry://{host}/copy/{NAMES[0]}', '--against', single)
+    result.assert_code(1)
+    assert f'the source has {after}, here is {before}' in result.err and '0/1 verified, 1 FAILED' in result.err
+    assert after in findings(against(places[1], single, code=1))
+
+
+@pytest.mark.parametrize('kind', ['layout', 'registry', 'oci', 'dir', 'tar'])
+def test_a_flipped_bit_is_found_by_full(kind: str, host: str, tmp_path: Path) -> None:
+    name_all(tmp_path, host, NAMES[:1])
+    place = mirror(kind, tmp_path, host)
+    layer = sample_image(NAMES[0], variant=NAMES[0]).layers[-1]
+    assert layer.descriptor and layer.diff_id
+    blob = b''.join(map(bytes, (layer.stored() if kind in ('layout', 'registry', 'oci') else layer.tar()).chunks()))
+    damaged = 0
+    for file in (each for each in tmp_path.rglob('*') if each.is_file() and blob[:200] in each.read_bytes()):
+        content = bytearray(file.read_bytes())
+        content[content.index(blob[:200]) + 180] ^= 1
+        file.write_bytes(content)
+        damaged += 1
+    assert damaged  # at the source as well where that has the same blob: its layers are not read
+    assert set(outcomes(against(place, f'registry://{host}/{NAMES[0]}', '--full', code=1)).values()) == {'failed'}
+
+
+@pytest.mark.parametrize('kind', ['layout', 'registry', 'oci', 'dir', 'tar', 'mounts'])
+def test_what_the_destination_lacks_is_failed(kind: str, host: str, tmp_path: Path) -> None:
+    name_all(tmp_path, host, NAMES[:1])
+    place = mirror(kind, tmp_path, host)
+    name_all(tmp_path, host, NAMES[:2])
+    result = against(place, f'list://{tmp_path}/list', code=1)
+    assert outcomes(result)[NAMES[0]] == 'verified' and outcomes(result)[NAMES[1]] in ('failed', 'unverified')
+    if kind != 'mounts':
+        assert outcomes(result)[NAMES[1]] == 'failed'
+
+
+@pytest.mark.parametrize('kind', ['layout', 'dir'])
+def test_what_the_source_does_not_name_is_failed(kind: str, host: str, tmp_path: Path) -> None:
+    place = mirror(kind, tmp_path, host)
+    name_all(tmp_path, host, NAMES[1:])
+    for target in (place, tmp_path / 'done'):
+        result = against(target, f'list://{tmp_path}/list', code=1)
+        assert outcomes(result)[NAMES[0]] == 'failed' and 'the source does not name it' in findings(result)
+    against(place, f'registry://{host}/{NAMES[1]}')  # a single image, of which the other is no part
+
+
+def test_an_image_that_is_gone_is_failed_and_a_source_that_is_gone_proves_nothing(tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / 'registry') as server:
+        push_all(server.host, NAMES[:1])
+        name_all(tmp_path, server.host, NAMES[:1])
+        place, source = mirror('layout', tmp_path, server.host), f'registry://{server.host}/{NAMES[0]}'
+        httpx.delete(f'http://{server.host}/v2/team/app/manifests/v1', trust_env=False).raise_for_status()
+        result = against(place, source, code=1)
+        assert outcomes(result) == {NAMES[0]: 'failed'} and 'the source does not have it now' in findings(result)
+    for target in (place, tmp_path / 'done'):
+        result = against(target, source, '--retries=0', code=1)
+        assert outcomes(result) == {NAMES[0]: 'unverified'} and 'connection refused' in findings(result)
+
+
+def test_a_destination_that_is_gone_proves_nothing(host: str, tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / 'other') as other:
+        run_here('process', f'registry://{host}/{NAMES[0]}', f'registry://{other.host}/{NAMES[0]}').assert_code(0)
+    result = against(f'registry://{other.host}/{NAMES[0]}', f'registry://{host}/{NAMES[0]}', '--retries=0', code=1)
+    assert outcomes(result) == {NAMES[0]: 'unverified'}
+
+
+@pytest.mark.parametrize('kind', ['layout', 'registry', 'oci'])
+def test_an_index_and_a_single_image_of_it(kind: str, host: str, tmp_path: Path) -> None:
+    """Where a receipt is kept it says which platforms were taken; else the user does."""
+    name_all(tmp_path, host, NAMES[2:])
+    place, source = mirror(kind, tmp_path, host, '--platform=linux/amd64'), f'registry://{host}/{NAMES[2]}'
+    result = against(place, source, code=0 if kind == 'layout' else 1)
+    assert outcomes(result) == {NAMES[2]: 'verified' if kind == 'layout' else 'failed'}
+    notes = ' '.join(result.json()['images'][0]['notes'])
+    assert ('1 of 2 platforms' if kind == 'layout' else 'give --platform') in notes
+    assert set(outcomes(against(place, source, '--platform=linux/amd64')).values()) == {'verified'}
+    assert set(outcomes(against(tmp_path / 'done', source)).values()) == {'verified'}
+    assert set(outcomes(against(place, source, '--platform=linux/arm64/v8', code=1)).values()) == {'failed'}
+
+
+@pytest.mark.parametrize('kind', ['layout', 'registry', 'dir'])
+def test_filters_are_told_in_words(kind: str, host: str, tmp_path: Path) -> None:
+    name_all(tmp_path, host, NAMES[:1])
+    place, source = mirror(kind, tmp_path, host, '-f', 'normalize-timestamps'), f'registry://{host}/{NAMES[0]}'
+    targets = [tmp_path / 'done', *([] if kind == 'registry' else [place])]
+    for target in targets:
+        image, = against(target, source).json()['images']
+        assert image['outcome'] == 'verified' and '--filter=normalize-timestamps changed it' in image['notes'][0]
+    if kind == 'registry':
+        assert set(outcomes(against(place, source, code=1)).values()) == {'failed'}
+    before, after = move(host, NAMES[0])
+    for target in targets:
+        assert f'the source has {after}, here is {before}' in findings(against(target, source, code=1))
+
+
+@pytest.mark.parametrize('level', ['fast', 'full'])
+def test_another_form_is_told_by_config_and_layers(level: str, host: str, tmp_path: Path) -> None:
+    """A docker archive as source has no manifest, and a registry may get another; config and layers are the same."""
+    run_here('process', f'registry://{host}/{NAMES[0]}', f'tar://{tmp_path}/app.tar').assert_code(0)
+    for place in (f'registry://{host}/again/app:v1', f'layout://{tmp_path}/again:v1',
+                  f'registry://{host}/docker/app:v1?format=docker'):
+        run_here('process', f'tar://{tmp_path}/app.tar', place, '--no-refresh').assert_code(0)
+        for source in (f'tar://{tmp_path}/app.tar', f'registry://{host}/{NAMES[0]}'):
+            image, = against(place, source, f'--verify={level}').json()['images']
+            assert image['outcome'] == 'verified'
+        other = against(place, f'registry://{host}/{NAMES[1]}', f'--verify={level}', code=1)
+        assert set(outcomes(other).values()) == {'failed'}
+    move(host, 'again/app:v1')
+    result = against(f'registry://{host}/again/app:v1', f'tar://{tmp_path}/app.tar', code=1)
+    assert 'the source has image sha256:' in findings(result)
+
+
+def test_archives_and_directories_of_other_programs_need_no_receipt(host: str, tmp_path: Path) -> None:
+    name_all(tmp_path, host, NAMES[:1])
+    for kind in ('dir', 'layout'):
+        place = mirror(kind, tmp_path, host)
+        shutil.rmtree(tmp_path / 'mirror/.occystrap')
+        assert set(outcomes(against(place, f'registry://{host}/{NAMES[0]}')).values()) == {'verified'}
+        shutil.rmtree(tmp_path / 'mirror')
+
+
+def test_the_source_may_have_fields(host: str, tmp_path: Path) -> None:
+    mirror('layout', tmp_path, host)
+    result = against(tmp_path / 'done', f'registry://{host}/{{repository}}:{{tag}}')
+    assert set(outcomes(result).values()) == {'verified'} and len(outcomes(result)) == 3
+    push(host, Settings(), sample_image('other/team/app:v1', variant='x'), 'other/team/app:v1')
+    assert set(outcomes(against(tmp_path / 'done', f'registry://{host}/other/{{repository}}:{{tag}}', code=1)).values(),
+               ) == {'failed'}
+
+
+def test_referrers_count_if_they_are_asked_for(host: str, tmp_path: Path) -> None:
+    signed = document_at(host, 'v1', 'team/app').descriptor
+    put_artifact(host, b'sbom', repository='team/app', subject=signed)
+    source = f'registry://{host}/{NAMES[0]}?referrers=true'
+    run_here('process', source, f'layout://{tmp_path}/mirror').assert_code(0)
+    assert set(outcomes(against(f'layout://{tmp_path}/mirror', source)).values()) == {'verified'}
+    put_artifact(host, b'another', repository='team/app', subject=signed)
+    result = against(f'layout://{tmp_path}/mirror', source, code=1)
+    assert 'is not listed in index.json' in findings(result)
+    against(f'layout://{tmp_path}/mirror', source.partition('?')[0])
+
+
+@pytest.mark.parametrize(('arguments', 'words'), [
+    (['layout://{}/x', '--platform=linux/amd64'], '--platform is for --against SOURCE'),
+    (['layout://{}/x', '--against', 'layout://{}/x'], 'there is no directory'),
+    (['{}/done', '--against', 'registry://{host}/{{colour}}'], 'there is no field {colour}'),
+    (['{}/done', '--against', 'list://{}/list', '--expect', '0' * 64], 'it is not the file that was written'),
+    (['layout://{}/x', '--against', 'registry://{host}/team/app:v1', '--at', 'layout://{}/y'], '--at is for a file of'),
+    (['registry://{host}/team/app:v1', '--against', 'registry://{host}/team/app:v1'], 'the same place'),
+])
+def test_mistakes(arguments: list[str], words: str, host: str, tmp_path: Path) -> None:
+    mirror('layout', tmp_path, host)
+    result = run_here('verify', *(each.format(tmp_path, host=host) for each in arguments))
+    assert result.code in (1, 2) and words in result.err and len(result.errors) == 1
