@@ -76,7 +76,7 @@ class PushStorage(Storage):
         """Remove the file of a blob that was used."""
         with self._taking:
             self._taken[blob.digest] = blob.path.stat().st_size
-            blob.path.unlink()
+            self.discard_blob(self._repository, blob.digest)
 
     def under_way(self) -> int:
         """Return how many bytes of incomplete blobs have arrived, which shows whether a silent daemon is active."""

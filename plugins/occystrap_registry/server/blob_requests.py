@@ -1,13 +1,14 @@
 """Requests for blobs (distribution-spec, Pulling blobs and Content management)."""
+import os
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import BinaryIO
 
 import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from occystrap_core.oci import Digest
 from occystrap_registry.server import request_names
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
@@ -16,31 +17,47 @@ _CHUNK = 1 << 20
 _RANGE = re.compile(r'bytes=([0-9]{0,18})-([0-9]{0,18})')
 
 
-async def get_blob(request: Request) -> Response:
-    """GET and HEAD: return a blob, or one range of it (RFC 9110, 14.2)."""
-    storage: Storage = request.app.state.storage
-    digest = request_names.digest(request.path_params['digest'])
+def head_blob(request: Request) -> Response:
+    """HEAD: return the size of a blob, or of one range of it."""
+    storage, repository, digest = _addressed(request)
+    status, headers, _, _ = _answer(request, digest, storage.blob_size(repository, digest))
+    return Response(status_code=status, headers=headers)
+
+
+def get_blob(request: Request) -> Response:
+    """GET: return a blob, or one range of it (RFC 9110, 14.2)."""
+    storage, repository, digest = _addressed(request)
+    file = storage.open_blob(repository, digest)
+    try:
+        status, headers, first, count = _answer(request, digest, os.fstat(file.fileno()).st_size)
+        file.seek(first)
+    except BaseException:
+        file.close()
+        raise
+    return StreamingResponse(_content(file, count), status, headers)
+
+
+def delete_blob(request: Request) -> Response:
+    """DELETE: remove the blob from the repository."""
+    storage, repository, digest = _addressed(request)
+    storage.delete_blob(repository, digest)
+    return Response(status_code=202)
+
+
+def _addressed(request: Request) -> tuple[Storage, str, Digest]:
     repository = request_names.repository_name(request.path_params['name'])
-    size = await anyio.to_thread.run_sync(storage.blob_size, repository, digest)
+    return request.app.state.storage, repository, request_names.digest(request.path_params['digest'])
+
+
+def _answer(request: Request, digest: Digest, size: int) -> tuple[int, dict[str, str], int, int]:
+    """Return status and headers for a blob of so many bytes, and which byte is the first of how many to be sent."""
     first, last = _requested_range(request.headers.get('range'), size)
     headers = {'Docker-Content-Digest': digest, 'Content-Type': 'application/octet-stream', 'Accept-Ranges': 'bytes',
                'Content-Length': str(last - first + 1)}
     partial = 'range' in request.headers and (first, last) != (0, size - 1)
     if partial:
         headers['Content-Range'] = f'bytes {first}-{last}/{size}'
-    status = 206 if partial else 200
-    if request.method == 'HEAD':
-        return Response(status_code=status, headers=headers)
-    path = storage.blob_of(repository, digest)
-    return StreamingResponse(_content(path, first, last + 1 - first), status, headers)
-
-
-async def delete_blob(request: Request) -> Response:
-    """DELETE: remove the blob from the repository."""
-    storage: Storage = request.app.state.storage
-    storage.delete_blob(request_names.repository_name(request.path_params['name']),
-                        request_names.digest(request.path_params['digest']))
-    return Response(status_code=202)
+    return 206 if partial else 200, headers, first, last + 1 - first
 
 
 def _requested_range(text: str | None, size: int) -> tuple[int, int]:
@@ -55,10 +72,8 @@ def _requested_range(text: str | None, size: int) -> tuple[int, int]:
     return first, last
 
 
-async def _content(path: Path, first: int, count: int) -> AsyncIterator[bytes]:
-    file: BinaryIO = await anyio.to_thread.run_sync(lambda: open(path, 'rb', buffering=0))
+async def _content(file: BinaryIO, count: int) -> AsyncIterator[bytes]:
     try:
-        file.seek(first)
         while count:
             data = await anyio.to_thread.run_sync(file.read, min(count, _CHUNK))
             if not data:

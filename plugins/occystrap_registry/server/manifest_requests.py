@@ -3,6 +3,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -27,8 +28,9 @@ async def put_manifest(request: Request) -> Response:
     """PUT: store a manifest or index, whose parts must exist, under tags or its digest."""
     storage, repository, reference = _addressed(request)
     raw = await _capped_body(request)
-    manifest = _pushed(raw, reference, request.headers.get('content-type'))._replace(tags=_tags(request, reference))
-    storage.add_manifest(repository, manifest)
+    tags, kind = _tags(request, reference), request.headers.get('content-type')
+    manifest = (await anyio.to_thread.run_sync(_pushed, raw, reference, kind))._replace(tags=tags)
+    await anyio.to_thread.run_sync(storage.add_manifest, repository, manifest)
     response = Response(status_code=201, headers={'Location': f'/v2/{repository}/manifests/{manifest.digest}',
                                                   'Docker-Content-Digest': manifest.digest})
     if manifest.subject:
@@ -51,7 +53,7 @@ def _tags(request: Request, reference: Digest | str) -> list[str]:
     return tags
 
 
-async def get_manifest(request: Request) -> Response:
+def get_manifest(request: Request) -> Response:
     """GET and HEAD: return a manifest, byte for byte."""
     storage, repository, reference = _addressed(request)
     digest, media_type, raw = storage.manifest(repository, reference)
@@ -59,14 +61,14 @@ async def get_manifest(request: Request) -> Response:
     return Response(b'' if request.method == 'HEAD' else raw, headers=headers)
 
 
-async def delete_manifest(request: Request) -> Response:
+def delete_manifest(request: Request) -> Response:
     """DELETE: remove a tag, or a manifest."""
     storage, repository, reference = _addressed(request)
     storage.delete_manifest(repository, reference)
     return Response(status_code=202)
 
 
-async def list_tags(request: Request) -> Response:
+def list_tags(request: Request) -> Response:
     """GET: return a page of a repository's tags."""
     storage: Storage = request.app.state.storage
     repository = request_names.repository_name(request.path_params['name'])
@@ -74,14 +76,14 @@ async def list_tags(request: Request) -> Response:
     return JSONResponse({'name': repository, 'tags': page}, headers=headers)
 
 
-async def catalog(request: Request) -> Response:
+def catalog(request: Request) -> Response:
     """GET: return a page of all repositories."""
     storage: Storage = request.app.state.storage
     page, headers = _page(request, sorted(storage.repositories()))
     return JSONResponse({'repositories': page}, headers=headers)
 
 
-async def list_referrers(request: Request) -> Response:
+def list_referrers(request: Request) -> Response:
     """GET: return a page of a manifest's referrers as an index, all or of one artifact type."""
     storage: Storage = request.app.state.storage
     repository = request_names.repository_name(request.path_params['name'])

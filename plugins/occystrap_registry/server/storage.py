@@ -1,12 +1,23 @@
-"""Blobs, manifests and tags on disk; each becomes visible by one rename of a complete, hashed file."""
+"""Blobs, manifests and tags on disk: an OCI layout per repository, whose blobs are links to those of a common pool."""
 import os
-import uuid
+import re
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from occystrap_core.oci import BLOB_DIRECTORIES, Digest, blob_name
+from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.problems import Problem
+from occystrap_registry.server.storage_files import StorageFiles
+
+GRACE = 3600.0
+"""Seconds that a blob stays after it was pushed, mounted, or said to be there, though nothing names it."""
+_RENEWED = GRACE / 6
+"""Age in seconds from which on a blob's time is set anew."""
+_MARK = re.compile(r'(sha256|sha512)-([0-9a-f]+)')
 
 
 class PushedManifest(NamedTuple):
@@ -22,133 +33,242 @@ class PushedManifest(NamedTuple):
     tags: Sequence[str] = ()
 
 
-class Storage:
-    """A directory of blobs, shared by repositories, each with marks for its own.
+class Storage(Contents):
+    """A directory of repositories.
 
-    `blobs/<algorithm>/<hex>` has the content; `repositories/<name>/_blobs|_manifests/<hex>` mark what a repository
-    has, a manifest's mark contains its media type; `repositories/<name>/_tags/<tag>` contains a digest,
-    `repositories/<name>/_referrers/<hex>/<hex>` marks the referrers of a manifest; `temporary/` has incomplete files.
+    `blobs/<algorithm>/<hex>` is the pool of all content. `repositories/<name>/_layout/blobs/…` are links to what the
+    repository has of it. `…/_manifests/<digest>` has the media type of a manifest, `…/_tags/<tag>` a digest, and
+    `…/_referrers/<digest>/<digest>` notes a referrer; digests are written with a dash. Incomplete files are in
+    `temporary/`.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self.temporary = root / 'temporary'
-        for directory in (*(root / name for name in BLOB_DIRECTORIES), self._repositories, self.temporary):
-            directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, root: Path, durable: bool = False, read_only: bool = False) -> None:
+        """Make what is missing, unless it is `read_only`; `durable` is for what has to survive a failure of power.
+
+        Raises OSError.
+        """
+        self.files = StorageFiles(root, durable)
+        self.temporary = self.files.temporary
+        self.repositories_directory = root / 'repositories'
+        self._read_only = read_only
+        for directory in (*(root / name for name in BLOB_DIRECTORIES), self.repositories_directory, self.temporary):
+            if not read_only:
+                self.files.make_directory(directory)
+        self.guard = threading.RLock()
+        """Held while a blob is looked for, linked, touched or unlinked, so that what was said to be there stays."""
+        self._locks = [threading.Lock() for _ in range(64)]
 
     largest = float('inf')
     """Limit of a blob in bytes."""
 
-    def admits(self, path: str) -> bool:
-        """Return whether requests for a path, such as `/v2/app/tags/list`, are admitted."""
-        return True
-
     def blob(self, digest: Digest) -> Path:
         """Return the path for the content of `digest`, which need not exist."""
-        return self._root / blob_name(digest)
+        return self.files.root / blob_name(digest)
 
-    def blob_of(self, repository: str, digest: Digest) -> Path:
-        """Return the path of a repository's blob; raises Problem 404 BLOB_UNKNOWN."""
-        path = self.blob(digest)
-        if not self._mark(repository, '_blobs', digest.hex).exists() or not path.exists():
-            raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}')
-        return path
+    def layout(self, repository: str) -> Path:
+        """Return the directory of a repository's OCI layout, which need not exist."""
+        return self.repositories_directory / repository / '_layout'
 
     def blob_size(self, repository: str, digest: Digest) -> int:
-        """Return the size in bytes of a repository's blob; raises Problem 404 BLOB_UNKNOWN."""
-        return self.blob_of(repository, digest).stat().st_size
+        """Return the size in bytes of a repository's blob, which stays for a while; raises Problem 404 BLOB_UNKNOWN."""
+        size = self._kept_size(repository, digest)
+        if size is None:
+            raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}')
+        return size
+
+    def open_blob(self, repository: str, digest: Digest) -> BinaryIO:
+        """Return a repository's blob, open for reading; raises Problem 404 BLOB_UNKNOWN."""
+        try:
+            return open(self._linked(repository, digest), 'rb', buffering=0)
+        except FileNotFoundError:
+            raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}') from None
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
-        """Return whether a repository has a blob."""
-        return self._mark(repository, '_blobs', digest.hex).exists() and self.blob(digest).exists()
+        """Return whether a repository has a blob, which then stays for a while."""
+        return self._kept_size(repository, digest) is not None
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
         """Take over a complete file whose digest was checked."""
-        os.replace(complete, self.blob(digest))
-        self._write(self._mark(repository, '_blobs', digest.hex), '')
+        self._take_over(repository, digest, complete)
+
+    def _take_over(self, repository: str, digest: Digest, complete: Path) -> None:
+        self.files.sync_content(complete)
+        pool, linked = self.blob(digest), self._linked(repository, digest)
+        self.files.make_directory(linked.parent)
+        with self.guard:
+            self.files.link(complete, pool)
+            complete.unlink()
+            os.utime(pool)
+            self.files.link(pool, linked)
+        self.files.sync_names(pool.parent)
+        self.files.sync_names(linked.parent)
 
     def mount_blob(self, repository: str, digest: Digest, origin: str | None) -> bool:
         """Add a blob of `origin`, None for any repository, to `repository`; return whether it is there."""
-        if not (self.has_blob(origin, digest) if origin is not None else self.blob(digest).exists()):
-            return False
-        self._write(self._mark(repository, '_blobs', digest.hex), '')
+        linked = self._linked(repository, digest)
+        self.files.make_directory(linked.parent)
+        with self.guard:
+            if not (self.has_blob(origin, digest) if origin is not None else self.blob(digest).exists()):
+                return False
+            self.files.link(self.blob(digest), linked)
+            os.utime(linked)
+        self.files.sync_names(linked.parent)
         return True
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
-        """Remove a blob from a repository; raises Problem 404. The content is kept for other repositories."""
-        self.blob_of(repository, digest)
-        self._mark(repository, '_blobs', digest.hex).unlink()
+        """Remove a blob from a repository; raises Problem 404. Other repositories keep theirs."""
+        try:
+            self.files.remove(self._linked(repository, digest))
+        except FileNotFoundError:
+            raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}') from None
+
+    def discard_blob(self, repository: str, digest: Digest) -> None:
+        """Remove a blob from a repository and from the pool, which frees its room."""
+        with self.guard:
+            self._linked(repository, digest).unlink(missing_ok=True)
+            self.blob(digest).unlink(missing_ok=True)
 
     def add_manifest(self, repository: str, manifest: PushedManifest) -> None:
-        """Store a manifest, and set its tags to it; raises Problem 400 MANIFEST_BLOB_UNKNOWN if a part is missing."""
+        """Store a manifest, and set its tags to it; raises Problem 400 MANIFEST_BLOB_UNKNOWN if a part is missing.
+
+        It is there when its mark is, and complete from then on: blob and subject come before, tags after.
+        """
         missing = [digest for digest in manifest.blobs if not self.has_blob(repository, digest)] + [
             digest for digest in manifest.manifests if not self.has_manifest(repository, digest)]
         if missing:
             raise Problem(400, 'MANIFEST_BLOB_UNKNOWN', f'{repository} has no {missing[0]}')
-        complete = self.temporary / uuid.uuid4().hex
-        complete.write_bytes(manifest.raw)
-        os.replace(complete, self.blob(manifest.digest))
-        if manifest.subject:
-            self._write(self._mark(repository, f'_referrers/{manifest.subject.hex}', manifest.digest.hex), '')
-        self._write(self._mark(repository, '_manifests', manifest.digest.hex), manifest.media_type)
-        for tag in manifest.tags:
-            self._write(self._mark(repository, '_tags', tag), manifest.digest)
+        self._take_over(repository, manifest.digest, self.files.write_incomplete(manifest.raw))
+        with self.changing(repository):
+            if manifest.subject:
+                self.has_manifest(repository, manifest.subject)
+                self.files.write(self._referrers(repository, manifest.subject) / _mark(manifest.digest), b'')
+            self.files.write(self._manifest(repository, manifest.digest), manifest.media_type.encode())
+            for tag in manifest.tags:
+                self.files.write(self._tag(repository, tag), manifest.digest.encode())
 
     def referrers(self, repository: str, subject: Digest) -> list[Digest]:
         """Return the manifests of a repository that refer to another, in order of their digests."""
-        names = sorted(path.name for path in (self._repositories / repository / '_referrers' / subject.hex).glob('*'))
-        return [digest for digest in (Digest.of_hex(name) for name in names)
+        return [digest for digest in _marked(self._referrers(repository, subject))
                 if self.has_manifest(repository, digest)]
 
     def manifest(self, repository: str, reference: Digest | str) -> tuple[Digest, str, bytes]:
         """Return digest, media type and bytes by digest or tag; raises Problem 404 MANIFEST_UNKNOWN."""
         try:
             digest = reference if isinstance(reference, Digest) else self.tagged(repository, reference)
-            media_type = self._mark(repository, '_manifests', digest.hex).read_text()
-            return digest, media_type, self.blob(digest).read_bytes()
+            media_type = self._manifest(repository, digest).read_text()
+            return digest, media_type, self._linked(repository, digest).read_bytes()
         except FileNotFoundError:
             raise Problem(404, 'MANIFEST_UNKNOWN', f'{repository} has no manifest {reference}') from None
 
     def has_manifest(self, repository: str, digest: Digest) -> bool:
-        """Return whether a repository has a manifest."""
-        return self._mark(repository, '_manifests', digest.hex).exists()
+        """Return whether a repository has a manifest, which then stays for a while, even without a tag."""
+        return self._renewed(self._manifest(repository, digest)) is not None
+
+    def manifests(self, repository: str) -> list[Digest]:
+        """Return all manifests of a repository, in order."""
+        return _marked(self.repositories_directory / repository / '_manifests')
+
+    def stored_manifest(self, repository: str, digest: Digest) -> tuple[str, int] | None:
+        """Return media type and size in bytes of a manifest, None if it is not there."""
+        try:
+            return self._manifest(repository, digest).read_text(), self._linked(repository, digest).stat().st_size
+        except FileNotFoundError:
+            return None
 
     def tagged(self, repository: str, tag: str) -> Digest:
         """Return the digest of a tag; raises FileNotFoundError."""
-        return Digest(self._mark(repository, '_tags', tag).read_text())
+        return Digest(self._tag(repository, tag).read_text())
+
+    def tag_digests(self, repository: str) -> Iterator[tuple[str, Digest]]:
+        """Yield the tags of a repository in order, with their digests."""
+        for tag in self.tags(repository):
+            with suppress(FileNotFoundError):  # removed meanwhile
+                yield tag, self.tagged(repository, tag)
 
     def delete_manifest(self, repository: str, reference: Digest | str) -> None:
         """Remove a tag, or a manifest with all tags that point at it; raises Problem 404."""
-        digest = self.manifest(repository, reference)[0]
-        if not isinstance(reference, Digest):
-            self._mark(repository, '_tags', reference).unlink()
-            return
-        for tag in self.tags(repository):
-            if self.tagged(repository, tag) == digest:
-                self._mark(repository, '_tags', tag).unlink()
-        self._mark(repository, '_manifests', digest.hex).unlink()
+        with self.changing(repository):
+            digest = self.manifest(repository, reference)[0]
+            if not isinstance(reference, Digest):
+                self.files.remove(self._tag(repository, reference))
+                return
+            for tag, tagged in self.tag_digests(repository):
+                if tagged == digest:
+                    self.files.remove(self._tag(repository, tag))
+            self.files.remove(self._manifest(repository, digest))
 
     def tags(self, repository: str) -> list[str]:
         """Return a repository's tags in order; raises Problem 404 NAME_UNKNOWN."""
-        directory = self._repositories / repository
+        directory = self.repositories_directory / repository
         if not (directory / '_manifests').is_dir():
             raise Problem(404, 'NAME_UNKNOWN', f'there is no repository {repository}')
         return sorted(path.name for path in directory.glob('_tags/*'))
 
     def repositories(self) -> Iterator[str]:
         """Yield the names of all repositories that have a manifest."""
-        for directory in self._repositories.rglob('_manifests'):
-            yield str(directory.parent.relative_to(self._repositories))
+        pending = [self.repositories_directory]
+        while pending:
+            for entry in os.scandir(pending.pop()):
+                if entry.name == '_manifests':
+                    yield str(Path(entry.path).parent.relative_to(self.repositories_directory))
+                elif not entry.name.startswith('_'):
+                    pending.append(Path(entry.path))
 
-    @property
-    def _repositories(self) -> Path:
-        return self._root / 'repositories'
+    def remove_if_old(self, path: Path, grace: float, alone: bool = False) -> bool:
+        """Remove a blob that nobody was told of for `grace` seconds, with `alone` only if it has no other name.
 
-    def _mark(self, repository: str, kind: str, name: str) -> Path:
-        return self._repositories / repository / kind / name
+        Return whether it was removed.
+        """
+        with self.guard, suppress(FileNotFoundError):
+            found = path.stat()
+            if time.time() - found.st_mtime > grace and not (alone and found.st_nlink > 1):
+                path.unlink()
+                return True
+        return False
 
-    def _write(self, path: Path, text: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        complete = self.temporary / uuid.uuid4().hex
-        complete.write_text(text)
-        os.replace(complete, path)
+    def remove_untagged(self, repository: str, digest: Digest, grace: float) -> bool:
+        """Remove a manifest as `remove_if_old` does a blob; its mark is new if it got a tag meanwhile."""
+        with self.changing(repository):
+            return self.remove_if_old(self._manifest(repository, digest), grace)
+
+    def changing(self, repository: str) -> threading.Lock:
+        """Return the lock to be held while manifests and tags of a repository are changed; others may have it, too."""
+        return self._locks[hash(repository) % len(self._locks)]
+
+    def _kept_size(self, repository: str, digest: Digest) -> int | None:
+        """Return the size of a repository's blob, None if it has none; whoever is told may rely on it for a while."""
+        found = self._renewed(self._linked(repository, digest))
+        return None if found is None else found.st_size
+
+    def _renewed(self, path: Path) -> os.stat_result | None:
+        """Return the status of a file that stays for a while from now on, None if it does not exist."""
+        with self.guard:
+            try:
+                found = path.stat()
+                if time.time() - found.st_mtime > _RENEWED and not self._read_only:
+                    os.utime(path)
+            except FileNotFoundError:
+                return None
+        return found
+
+    def _linked(self, repository: str, digest: Digest) -> Path:
+        return self.layout(repository) / blob_name(digest)
+
+    def _manifest(self, repository: str, digest: Digest) -> Path:
+        return self.repositories_directory / repository / '_manifests' / _mark(digest)
+
+    def _referrers(self, repository: str, subject: Digest) -> Path:
+        return self.repositories_directory / repository / '_referrers' / _mark(subject)
+
+    def _tag(self, repository: str, tag: str) -> Path:
+        return self.repositories_directory / repository / '_tags' / tag
+
+
+def _mark(digest: Digest) -> str:
+    return digest.replace(':', '-')
+
+
+def _marked(directory: Path) -> list[Digest]:
+    """Return the digests that the names in a directory stand for, in order."""
+    found = (_MARK.fullmatch(name) for name in sorted(path.name for path in directory.glob('*')))
+    return [Digest(f'{each[1]}:{each[2]}') for each in found if each]

@@ -1,7 +1,6 @@
 """Uploads in progress: bytes go to a temporary file and through the hash as they arrive."""
 import hashlib
 import time
-import uuid
 from collections.abc import AsyncIterator
 from functools import partial
 from io import FileIO
@@ -89,7 +88,7 @@ class Uploads:
         self._forget(_LIFETIME if len(self._uploads) < _MOST else _IN_A_HURRY)
         if len(self._uploads) >= _MOST:
             raise Problem(429, 'TOOMANYREQUESTS', f'there are {_MOST} uploads already', {'Retry-After': '5'})
-        upload = Upload(repository, self._storage.temporary / uuid.uuid4().hex, self._storage.largest, algorithm)
+        upload = Upload(repository, self._storage.files.new_name(), self._storage.largest, algorithm)
         self._uploads[upload.id] = upload
         return upload
 
@@ -107,7 +106,7 @@ class Uploads:
         if digest != expected:
             upload.discard()
             raise Problem(400, 'DIGEST_INVALID', f'the bytes have digest {digest}, not {expected}')
-        self._storage.add_blob(upload.repository, expected, upload.path)
+        await anyio.to_thread.run_sync(self._storage.add_blob, upload.repository, expected, upload.path)
 
     def discard(self, upload: Upload) -> None:
         """Remove an upload and its file."""

@@ -3,6 +3,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -23,7 +24,7 @@ async def start_upload(request: Request) -> Response:
     if 'mount' in query:
         digest = request_names.digest(query['mount'])
         origin = request_names.repository_name(query['from']) if 'from' in query else None
-        if storage.mount_blob(repository, digest, origin):
+        if await anyio.to_thread.run_sync(storage.mount_blob, repository, digest, origin):
             return _created(repository, digest)
     if 'digest' not in query:
         return _accepted(uploads.start(repository, request_names.algorithm(query.get('digest-algorithm', SHA256))))

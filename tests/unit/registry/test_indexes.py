@@ -141,12 +141,13 @@ def test_damage_of_any_part_is_found_and_named(level: VerifyLevel, source: str, 
     settings = Settings(retries=0)
     put_many(source, settings)
     receipt = copy(open_at(source, settings, platform='all'), target, settings)
+    blobs = tmp_path / 'target/repositories/many/_layout/blobs/sha256'
     digests = sorted({each.digest for each in receipt.expectations})
     choices = [*((damage, digests[half::2]) for damage in ('flip', 'cut', 'remove') for half in (0, 1)),
                *zip(cycle(('flip', 'cut', 'remove')), ([each] for each in digests))]
     for damage, chosen in choices:
         damaged = set(chosen)
-        with spoiled([tmp_path / 'target/blobs/sha256' / each.hex for each in damaged], damage):
+        with spoiled([blobs / each.hex for each in damaged], damage):
             results = verify(receipt, Settings(retries=0), level)
         if damage == 'flip' and level is FAST:
             damaged -= {each.digest for each in receipt.of_kind('layer')}

@@ -148,7 +148,8 @@ def test_a_referrer_that_is_not_listed_any_more_is_named(api: bool, level: Verif
     receipt, target, sbom = written(start, settings, api)
     subject = receipt.of_kind('referrer')[0].locator
     if api:
-        (tmp_path / f'target/repositories/many/_referrers/{Digest(subject).hex}/{sbom.digest.hex}').unlink()
+        marks = tmp_path / 'target/repositories/many/_referrers'
+        (marks / subject.replace(':', '-') / sbom.digest.replace(':', '-')).unlink()
     else:
         put_manifest(target, Index.build(()).raw, referrers_tag(Digest(subject)), media_types.OCI_INDEX, 'many')
     finding, = verify(receipt, settings, level).findings
@@ -159,7 +160,7 @@ def test_a_damaged_or_missing_referrer_is_named(start: Start, tmp_path: Path) ->
     settings = Settings(retries=0)
     receipt, _, sbom = written(start, settings, False)
     for digest in (sbom.digest, Digest.of(b'an sbom')):
-        path = tmp_path / 'target/blobs/sha256' / digest.hex
+        path = tmp_path / 'target/repositories/many/_layout/blobs/sha256' / digest.hex
         content = path.read_bytes()
         path.write_bytes(content[:-1] + b'?')
         results = verify(receipt, settings)

@@ -26,7 +26,8 @@ Written = tuple[Receipt, Path]
 def written(tmp_path: Path, stored_image: Path, receipt_elsewhere: Receipt) -> Iterator[Written]:
     """The sample image in a registry: its receipt and the directory of blobs."""
     with RegistryServer(shutil.copytree(stored_image, tmp_path / 'registry')) as server:
-        yield replace(receipt_elsewhere, path=f'{server.host}/app:v1'), tmp_path / 'registry/blobs/sha256'
+        blobs = tmp_path / 'registry/repositories/app/_layout/blobs/sha256'
+        yield replace(receipt_elsewhere, path=f'{server.host}/app:v1'), blobs
 
 
 def only(receipt: Receipt, kind: str) -> Expectation:

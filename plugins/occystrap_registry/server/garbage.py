@@ -1,0 +1,115 @@
+"""Garbage collection: what nothing names is removed, but never what a push under way relies on.
+
+Whoever was told that a blob is there may rely on it for `GRACE` seconds: its time is set then. What is removed is
+older, and is looked at once more under the storage's guard. Each step removes one file that nothing needs, so that
+the process may be killed anywhere.
+"""
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from occystrap_core import InvalidImage, OutputError
+from occystrap_core.oci import (
+    BLOB_DIRECTORIES, Descriptor, Digest, Index, Manifest, parse_manifest_or_index, subject_of,
+)
+from occystrap_registry.server.storage import GRACE, Storage
+
+
+class Collected(NamedTuple):
+    """What was removed."""
+
+    manifests: int = 0
+    blobs: int = 0
+    size: int = 0
+    """The bytes that are free now."""
+
+
+class _Document(NamedTuple):
+    """What a manifest names."""
+
+    children: frozenset[Digest]
+    blobs: frozenset[Digest]
+    subject: Digest | None
+
+
+def collect(storage: Storage, untagged: bool = False, is_busy: Callable[[str], bool] = lambda repository: False,
+            grace: float = GRACE) -> Collected:
+    """Remove blobs that no manifest of their repository names, with `untagged` also manifests that no tag leads to.
+
+    A tag leads to its manifest, an index to those that it lists, a manifest to those that refer to it. What is younger
+    than `grace` seconds stays, and so does everything in repositories that are busy. Raises OSError, OutputError for a
+    damaged manifest, before anything of its repository is removed.
+    """
+    manifests = 0
+    for repository in sorted(storage.repositories()):
+        if not is_busy(repository):
+            manifests += _collect_repository(storage, repository, untagged, grace)
+    return Collected(manifests, *_collect_pool(storage, grace))
+
+
+def _collect_repository(storage: Storage, repository: str, untagged: bool, grace: float) -> int:
+    """Remove what nothing names in one repository; return how many manifests that were."""
+    documents = {digest: _read(storage, repository, digest) for digest in storage.manifests(repository)}
+    removed = set[Digest]()
+    if untagged:
+        roots = {digest for _, digest in storage.tag_digests(repository)}
+        removed = {digest for digest in documents.keys() - _led_to(documents, roots)
+                   if storage.remove_untagged(repository, digest, grace)}
+    named = {each for digest, document in documents.items() if digest not in removed
+             for each in (digest, *document.blobs)}
+    for digest, path in _blobs(storage.layout(repository)):
+        if digest not in named:
+            storage.remove_if_old(path, grace)
+    return len(removed)
+
+
+def _read(storage: Storage, repository: str, digest: Digest) -> _Document:
+    _, media_type, raw = storage.manifest(repository, digest)
+    try:
+        if Digest.of(raw, digest.algorithm) != digest:
+            raise InvalidImage('its bytes have another digest')
+        parsed = parse_manifest_or_index(raw, media_type, digest.algorithm)
+        return _Document(_digests(parsed.manifests if isinstance(parsed, Index) else ()), _digests(
+            (parsed.config, *parsed.layers) if isinstance(parsed, Manifest) else ()), subject_of(parsed))
+    except InvalidImage as error:
+        raise OutputError(f'{repository}: the manifest {digest} is damaged, so what it needs is unknown: {error}; '
+                          'delete it') from None
+
+
+def _digests(descriptors: tuple[Descriptor, ...]) -> frozenset[Digest]:
+    return frozenset(each.digest for each in descriptors)
+
+
+def _led_to(documents: dict[Digest, _Document], roots: set[Digest]) -> set[Digest]:
+    """Return the manifests that are reached from others, themselves included."""
+    referrers: dict[Digest, list[Digest]] = {}
+    for digest, document in documents.items():
+        if document.subject:
+            referrers.setdefault(document.subject, []).append(digest)
+    found, pending = set[Digest](), list(roots)
+    while pending:
+        digest = pending.pop()
+        if digest not in found and digest in documents:
+            found.add(digest)
+            pending += [*documents[digest].children, *referrers.get(digest, ())]
+    return found
+
+
+def _collect_pool(storage: Storage, grace: float) -> tuple[int, int]:
+    """Remove the blobs that no repository has; return their number and size in bytes."""
+    count = size = 0
+    for _, path in _blobs(storage.files.root):
+        found = os.lstat(path)
+        if found.st_nlink == 1 and storage.remove_if_old(path, grace, alone=True):
+            count, size = count + 1, size + found.st_size
+    return count, size
+
+
+def _blobs(layout: Path) -> Iterator[tuple[Digest, Path]]:
+    for directory in (layout / name for name in BLOB_DIRECTORIES):
+        if directory.is_dir():
+            for entry in os.scandir(directory):
+                with suppress(InvalidImage):  # no blob of ours
+                    yield Digest.of_hex(entry.name), Path(entry.path)

@@ -1,0 +1,109 @@
+"""The files of a storage: each appears whole, by one rename or link, and is on the device if it is to be durable."""
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from occystrap_core.files import sync_directory, write_all
+
+
+class StorageFiles:
+    """Writes, links and removes below one directory; `durable` ones flush all that they change.
+
+    Methods raise OSError. They may be called by several threads.
+    """
+
+    def __init__(self, root: Path, durable: bool) -> None:
+        self.root, self.temporary, self.durable = root, root / 'temporary', durable
+
+    def new_name(self) -> Path:
+        """Return a name for an incomplete file, which nothing has."""
+        return self.temporary / uuid.uuid4().hex
+
+    def make_directory(self, directory: Path) -> None:
+        """Make a directory, and those above it, unless it exists."""
+        if directory.is_dir():
+            return
+        if directory != self.root:
+            self.make_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        self.sync_names(directory.parent)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file, in place of the one that has its name."""
+        self.make_directory(path.parent)
+        complete = self.write_incomplete(content)
+        os.replace(complete, path)
+        self.sync_names(path.parent)
+
+    def write_incomplete(self, content: bytes) -> Path:
+        """Write a file that has a temporary name, and return that."""
+        path = self.new_name()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            write_all(descriptor, content)
+            if self.durable:
+                os.fsync(descriptor)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        return path
+
+    def link(self, existing: Path, path: Path) -> None:
+        """Give a file another name, unless something has that; raises FileNotFoundError if the file is gone.
+
+        A file that has as many names as the file system allows is copied.
+        """
+        try:
+            os.link(existing, path)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            complete = self.new_name()
+            shutil.copyfile(existing, complete)
+            os.replace(complete, path)
+
+    def sync_content(self, path: Path) -> None:
+        """Flush the content of a file."""
+        if self.durable:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def sync_names(self, directory: Path) -> None:
+        """Flush the names in a directory."""
+        if self.durable:
+            sync_directory(str(directory))
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; raises FileNotFoundError."""
+        path.unlink()
+        self.sync_names(path.parent)
+
+    def clear_temporary(self) -> None:
+        """Remove what a process that was killed has left."""
+        for entry in os.scandir(self.temporary):
+            with suppress(FileNotFoundError):
+                os.unlink(entry.path)
+
+    def lock(self) -> int | None:
+        """Lock the directory for this process; return an open descriptor, None if another process has locked it.
+
+        The lock ends when the descriptor is closed, at the latest with the process.
+        """
+        descriptor = os.open(self.root / 'lock', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor

@@ -1,0 +1,87 @@
+"""Opening a storage that stays: recognised as ours, owned by one process, freed of what a killed one has left."""
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from occystrap_core import InvalidImage, OutputError
+from occystrap_core.files import output_errors
+from occystrap_core.oci import LAYOUT_FILE, parse_object
+from occystrap_registry.server.storage import Storage
+
+MARKER = 'occystrap-registry'
+"""The file that says that a directory is a storage, and of which version."""
+_VERSION = b'{"version":1}'
+
+
+@contextmanager
+def open_storage(root: Path) -> Iterator[Storage]:
+    """Return the storage in a directory, made if missing; nobody else has it while the block runs.
+
+    Raises OutputError, saying what to do, if the directory holds something else, is in use, or cannot be written to.
+    """
+    with output_errors(str(root)):
+        if not _is_ours(root):
+            _require_empty(root)
+            root.mkdir(parents=True, exist_ok=True)
+            (root / MARKER).write_bytes(_VERSION)
+        storage = Storage(root, durable=True)
+        lock = storage.files.lock()
+    if lock is None:
+        raise OutputError(f'{root} is in use by another occystrap serve or gc: stop that first, or name another '
+                          'directory')
+    try:
+        with output_errors(str(root)):
+            storage.files.clear_temporary()
+            _require_links(storage)
+        yield storage
+    finally:
+        os.close(lock)
+
+
+def open_to_read(root: Path) -> Storage:
+    """Return the storage in a directory, of which nothing will be changed; raises OutputError if there is none."""
+    with output_errors(str(root)):
+        if not _is_ours(root):
+            raise OutputError(f'{root} is no storage of occystrap serve: name one, or an image layout as '
+                              f'layout://{root}')
+    return Storage(root, read_only=True)
+
+
+def _is_ours(root: Path) -> bool:
+    """Return whether a directory is a storage; raises OutputError for one of another version, OSError."""
+    try:
+        raw = (root / MARKER).read_bytes()
+    except FileNotFoundError:
+        return False
+    try:
+        version = parse_object(raw, MARKER).get('version') if raw else 1  # empty: killed as it was made
+    except InvalidImage:
+        version = None
+    if version != 1:
+        raise OutputError(f'{root} is the storage of another version of occystrap: use that, or name another directory')
+    return True
+
+
+def _require_empty(root: Path) -> None:
+    if not root.exists():
+        return
+    names = os.listdir(root)
+    if LAYOUT_FILE in names:
+        raise OutputError(f'{root} is an image layout: name it as layout://{root}, and it is served read-only')
+    if names:
+        raise OutputError(f'{root} is not empty, and no storage of occystrap serve: name a new directory')
+
+
+def _require_links(storage: Storage) -> None:
+    """Raise OutputError if the file system has no hard links, by which repositories share blobs."""
+    files = storage.files
+    existing, link = files.write_incomplete(b''), files.new_name()
+    try:
+        files.link(existing, link)
+    except OSError as error:
+        raise OutputError(f'{files.root} is on a file system without hard links ({error.strerror}): name a directory '
+                          'on another') from None
+    finally:
+        existing.unlink(missing_ok=True)
+        link.unlink(missing_ok=True)

@@ -1,0 +1,148 @@
+"""Garbage collection: what nothing names goes, what something names or a push relies on stays."""
+import os
+from pathlib import Path
+
+import pytest
+
+from occystrap_core import OutputError
+from occystrap_core.oci import Digest
+from occystrap_registry.server import garbage
+from occystrap_registry.server.garbage import Collected, collect
+from occystrap_registry.server.storage import Storage
+from tests.unit.registry.server.test_storage import CONFIG, LAYER, add, image, index
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(tmp_path / 'storage')
+
+
+def age(storage: Storage) -> None:
+    """Let two hours pass."""
+    for path in storage.files.root.rglob('*'):
+        if path.is_file():
+            os.utime(path, (past := path.stat().st_mtime - 7200, past))
+
+
+def left(storage: Storage) -> set[str]:
+    """Return the digits of all blobs."""
+    return {path.name for path in (storage.files.root / 'blobs').rglob('*') if path.is_file()}
+
+
+def test_what_a_manifest_names_stays(storage: Storage) -> None:
+    image(storage, 'v1')
+    image(storage, config=CONFIG + b' ')
+    before = left(storage)
+    age(storage)
+    assert collect(storage) == Collected() and left(storage) == before and len(before) == 4
+
+
+def test_what_nothing_names_goes(storage: Storage) -> None:
+    tagged = image(storage, 'v1')
+    add(storage, LAYER)
+    add(storage, LAYER, 'app', 'sha512')
+    age(storage)
+    assert collect(storage) == Collected(0, 2, 2 * len(LAYER))
+    assert left(storage) == {tagged.hex, Digest.of(CONFIG).hex}
+
+
+def test_what_is_young_stays(storage: Storage) -> None:
+    add(storage, LAYER)
+    assert collect(storage) == Collected() and left(storage)
+
+
+def test_who_was_told_that_a_blob_is_there_finds_it(storage: Storage) -> None:
+    image(storage, 'v1')
+    digest = add(storage, LAYER)
+    age(storage)
+    assert storage.has_blob('app', digest)
+    collect(storage)
+    assert storage.has_blob('app', digest)
+
+
+def test_a_promise_between_look_and_removal_counts(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(storage, 'v1')
+    digest = add(storage, LAYER)
+    age(storage)
+    real = storage.remove_if_old
+
+    def late(path: Path, grace: float, alone: bool = False) -> bool:
+        if path.name == digest.hex:
+            assert storage.blob_size('app', digest)
+        return real(path, grace, alone)
+    monkeypatch.setattr(storage, 'remove_if_old', late)
+    assert collect(storage) == Collected() and storage.has_blob('app', digest)
+
+
+def test_a_busy_repository_is_left_alone(storage: Storage) -> None:
+    for name in ('app', 'other'):
+        image(storage, 'v1', repository=name)
+    digests = [add(storage, LAYER, 'app'), add(storage, LAYER + b'2', 'other')]
+    age(storage)
+    assert collect(storage, is_busy=lambda name: name == 'app').blobs == 1
+    assert [storage.has_blob(name, digest) for name, digest in zip(('app', 'other'), digests)] == [True, False]
+
+
+def test_a_blob_that_another_repository_names_stays_there(storage: Storage) -> None:
+    image(storage, 'v1', repository='other')
+    add(storage, CONFIG, 'app')
+    image(storage, 'v1', config=LAYER, repository='app')
+    age(storage)
+    assert collect(storage) == Collected()
+    assert storage.has_blob('other', Digest.of(CONFIG)) and not storage.has_blob('app', Digest.of(CONFIG))
+
+
+def test_deleted_images_free_their_room(storage: Storage) -> None:
+    digest = image(storage, 'v1')
+    storage.delete_manifest('app', digest)
+    age(storage)
+    assert collect(storage).blobs == 2 and not left(storage)
+
+
+def test_manifests_without_a_tag_go_when_asked(storage: Storage) -> None:
+    child, lonely = image(storage, config=CONFIG + b'1'), image(storage, config=CONFIG + b'2')
+    tagged = index(storage, child, tags=('v1',))
+    signature = image(storage, config=CONFIG + b'3', subject=child)
+    lost = image(storage, config=CONFIG + b'4', subject=lonely)
+    young = image(storage, config=CONFIG + b'5')
+    age(storage)
+    assert storage.has_manifest('app', young), 'somebody asked'
+    assert collect(storage, untagged=True).manifests == 2
+    kept = [storage.has_manifest('app', each) for each in (child, tagged, signature, young, lonely, lost)]
+    assert kept == [True, True, True, True, False, False]
+    assert storage.referrers('app', child) == [signature] and not storage.referrers('app', lonely)
+
+
+def test_a_tag_that_comes_meanwhile_keeps_its_image(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(storage, 'v1')
+    digest = image(storage, config=CONFIG + b' ')
+    age(storage)
+    real = garbage._led_to
+
+    def late(*found: object) -> set[Digest]:
+        result = real(*found)  # type: ignore[arg-type]
+        image(storage, 'v2', config=CONFIG + b' ')
+        return result
+    monkeypatch.setattr(garbage, '_led_to', late)
+    assert not collect(storage, untagged=True).manifests and storage.tagged('app', 'v2') == digest
+    assert storage.manifest('app', 'v2')[0] == digest and storage.has_blob('app', Digest.of(CONFIG + b' '))
+
+
+def test_a_damaged_manifest_ends_it_before_anything_goes(storage: Storage) -> None:
+    digest = image(storage, 'v1')
+    add(storage, LAYER)
+    age(storage)
+    storage.blob(digest).write_bytes(b'{}')
+    before = left(storage)
+    with pytest.raises(OutputError, match=f'app: the manifest {digest} is damaged'):
+        collect(storage)
+    assert left(storage) == before
+
+
+def test_files_that_are_no_blobs_are_left_alone(storage: Storage) -> None:
+    image(storage, 'v1')
+    stray = storage.layout('app') / 'blobs/sha256/notes.txt'
+    stray.write_text('mine')
+    age(storage)
+    collect(storage)
+    assert stray.exists()

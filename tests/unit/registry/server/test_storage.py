@@ -1,0 +1,182 @@
+"""How a registry keeps what it has: a layout per repository, shared blobs, the same cost for every push."""
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest, media_types
+from occystrap_registry.server import storage as storage_module
+from occystrap_registry.server.layout_index import refresh_layouts
+from occystrap_registry.server.problems import Problem
+from occystrap_registry.server.storage import PushedManifest, Storage
+from tests.hostile.in_process import run_here
+
+LAYER, CONFIG = b'a layer' * 100, b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(tmp_path / 'storage')
+
+
+def add(storage: Storage, data: bytes, repository: str = 'app', algorithm: str = 'sha256') -> Digest:
+    """Add a blob as an upload does."""
+    digest = Digest.of(data, algorithm)
+    storage.add_blob(repository, digest, storage.files.write_incomplete(data))
+    return digest
+
+
+def image(storage: Storage, *tags: str, config: bytes = CONFIG, repository: str = 'app', subject: Digest | None = None,
+          ) -> Digest:
+    """Add an image without layers, and return the digest of its manifest."""
+    parts = [add(storage, config, repository)]
+    raw = Manifest.build(Descriptor(media_types.OCI_CONFIG, parts[0], len(config)), []).raw
+    if subject:
+        about = {'mediaType': media_types.OCI_MANIFEST, 'digest': subject, 'size': 1}
+        raw = json.dumps({**json.loads(raw), 'subject': about}).encode()
+    pushed = PushedManifest(Digest.of(raw), raw, media_types.OCI_MANIFEST, parts, subject=subject, tags=tags)
+    storage.add_manifest(repository, pushed)
+    return pushed.digest
+
+
+def index(storage: Storage, *children: Digest, tags: tuple[str, ...] = ()) -> Digest:
+    """Add an index, and return its digest."""
+    raw = Index.build([Descriptor(media_types.OCI_MANIFEST, each, 1) for each in children]).raw
+    pushed = PushedManifest(Digest.of(raw), raw, media_types.OCI_INDEX, manifests=children, tags=tags)
+    storage.add_manifest('app', pushed)
+    return pushed.digest
+
+
+def entries(storage: Storage, repository: str = 'app') -> set[tuple[str, str]]:
+    """Return the names and digests in a repository's index.json."""
+    parsed = json.loads((storage.layout(repository) / 'index.json').read_bytes())
+    return {(each.get('annotations', {}).get('org.opencontainers.image.ref.name', ''), each['digest'])
+            for each in parsed['manifests']}
+
+
+def test_a_repository_is_a_layout_that_other_programs_read(storage: Storage) -> None:
+    digest = image(storage, 'v1', 'v2')
+    refresh_layouts(storage)
+    place = storage.layout('app')
+    assert json.loads((place / 'oci-layout').read_bytes()) == {'imageLayoutVersion': '1.0.0'}
+    assert entries(storage) == {('v1', digest), ('v2', digest)}
+    shown = run_here('info', f'layout://{place}:v2', '-O', 'json').assert_success().json()
+    assert digest in json.dumps(shown)
+
+
+def test_the_list_of_a_layout_has_what_tags_and_indexes_do_not_lead_to(storage: Storage) -> None:
+    child, lonely = image(storage, config=CONFIG + b' '), image(storage, config=CONFIG + b'  ')
+    tagged = index(storage, child, tags=('v1',))
+    refresh_layouts(storage)
+    assert entries(storage) == {('v1', tagged), ('', lonely)}
+
+
+def test_the_list_of_a_layout_is_written_when_something_changed(storage: Storage) -> None:
+    image(storage, 'v1')
+    refresh_layouts(storage)
+    written = (storage.layout('app') / 'index.json').stat().st_ino
+    os.utime(storage.layout('app') / 'index.json', ns=(1, 1))
+    refresh_layouts(storage)
+    assert (storage.layout('app') / 'index.json').stat().st_ino != written, 'another time than that of the tags'
+    storage.delete_manifest('app', 'v1')
+    refresh_layouts(storage)
+    assert {name for name, _ in entries(storage)} == {''}
+
+
+def test_blobs_are_stored_once(storage: Storage) -> None:
+    digests = {add(storage, LAYER, name) for name in ('a', 'b/c')}
+    assert storage.mount_blob('d', digests.pop(), None)
+    inodes = {path.stat().st_ino for path in (storage.files.root).rglob(Digest.of(LAYER).hex)}
+    assert len(inodes) == 1 and not list(storage.temporary.iterdir())
+
+
+def test_a_blob_with_as_many_names_as_there_may_be_is_copied(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = add(storage, LAYER)
+    real = os.link
+
+    def full(existing: Path, path: Path) -> None:
+        if '_layout' in str(path):
+            raise OSError(31, 'Too many links')
+        real(existing, path)
+    monkeypatch.setattr(os, 'link', full)
+    assert storage.mount_blob('other', digest, 'app')
+    with storage.open_blob('other', digest) as copied:
+        assert copied.read() == LAYER
+
+
+def test_a_repository_may_be_called_as_what_it_lies_in(storage: Storage) -> None:
+    names = ['app', 'app/blobs', 'app/blobs/sha256', 'app/index.json', 'app/layout']
+    digests = {name: image(storage, 'v1', config=CONFIG + name.encode(), repository=name) for name in names}
+    assert sorted(storage.repositories()) == sorted(names)
+    assert {name: storage.tagged(name, 'v1') for name in names} == digests
+
+
+def test_what_is_neither_sha256_nor_alone(storage: Storage) -> None:
+    one, two = add(storage, LAYER, algorithm='sha512'), add(storage, LAYER)
+    assert storage.blob_size('app', one) == storage.blob_size('app', two) == len(LAYER)
+    storage.delete_blob('app', one)
+    assert storage.has_blob('app', two) and not storage.has_blob('app', one)
+
+
+def written_bytes() -> int:
+    """Return how many bytes this process has written so far."""
+    fields = dict(line.split(': ') for line in Path('/proc/self/io').read_text().splitlines())
+    return int(fields['wchar'])
+
+
+def test_a_push_writes_the_same_however_many_tags_there_are(storage: Storage) -> None:
+    def cost(number: int) -> int:
+        before = written_bytes()
+        image(storage, f'v{number:05}', config=CONFIG + b'%05d' % number)
+        return written_bytes() - before
+    image(storage, 'first')
+    few = cost(0)
+    for number in range(2, 1500):
+        storage.files.write(storage.repositories_directory / 'app/_tags' / f'v{number:05}', b'sha256:' + b'0' * 64)
+    assert abs(cost(1) - few) < 64
+
+
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What is flushed to the device, by name."""
+    seen: list[str] = []
+    monkeypatch.setattr(os, 'fsync', lambda descriptor: seen.append(os.readlink(f'/proc/self/fd/{descriptor}')))
+    yield seen
+
+
+def test_what_is_durable_is_flushed_before_it_is_seen(tmp_path: Path, flushed: list[str]) -> None:
+    storage = Storage(tmp_path / 's', durable=True)
+    digest = add(storage, LAYER)
+    short = [path.removeprefix(f'{tmp_path}/s') for path in flushed]
+    content = next(number for number, path in enumerate(short) if path.startswith('/temporary/'))
+    assert short.index('/blobs/sha256') > content and short[-1] == '/repositories/app/_layout/blobs/sha256'
+    flushed.clear()
+    image(storage, 'v1')
+    assert flushed[-1] == f'{tmp_path}/s/repositories/app/_tags' and storage.has_blob('app', digest)
+
+
+def test_nothing_is_flushed_for_a_registry_of_one_run(storage: Storage, flushed: list[str]) -> None:
+    image(storage, 'v1')
+    assert not flushed
+
+
+def test_a_manifest_is_not_there_without_its_parts(storage: Storage) -> None:
+    raw = b'{}'
+    with pytest.raises(Problem, match='has no sha256:'):
+        storage.add_manifest('app', PushedManifest(Digest.of(raw), raw, 'x', [Digest.of(LAYER)], tags=['v1']))
+    assert not list(storage.repositories())
+
+
+def test_the_time_of_a_blob_is_that_of_the_last_promise(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = add(storage, LAYER)
+    path = storage.blob(digest)
+    for ask in (lambda: storage.has_blob('app', digest), lambda: storage.blob_size('app', digest),
+                lambda: add(storage, LAYER, 'other'), lambda: storage.mount_blob('third', digest, 'app')):
+        os.utime(path, (1, 1))
+        ask()
+        assert path.stat().st_mtime > 1
+    os.utime(path, (recent := path.stat().st_mtime - storage_module.GRACE / 10, recent))
+    storage.has_blob('app', digest)
+    assert path.stat().st_mtime == pytest.approx(recent), 'not at each request'
