@@ -4,13 +4,19 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_layers
+from occystrap_registry.server.server_thread import RegistryServer
 from tests.functional.images import raw_manifest
+from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine
 from tests.services.ports import free_port
 from tests.services.registry import Registry
 from tests.services.sample import put_sample_image
+from tests.services.silent_listener import listener
+from tests.unit.registry.several import name_all, push_all
 
 
 LAYERS = {Digest.of(gzip.compress(tar, mtime=0)) for variant in ('', 'another') for tar in sample_layers(variant)}
@@ -75,3 +81,21 @@ def test_a_shell_s_wildcard_destroys_no_archive(occystrap: CommandLine, tmp_path
     run = occystrap('process', './a.tar', './b.tar', 'layout://out').assert_code(2)
     assert 'only the first argument is a source' in run.err
     assert (tmp_path / 'b.tar').read_bytes() == b'an archive'
+
+
+def test_a_destination_that_is_down_does_not_hold_up_many_images(tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are counted: three images have all their attempts, the others one, and each fails with its reason."""
+    monkeypatch.setattr('occystrap_registry.transport.retries._FIRST', 0.001)
+    names = [f'team/app-{number}:v1' for number in range(20)]
+    with RegistryServer(tmp_path / 'registry') as source, listener(holds=False) as down:
+        push_all(source.host, names)
+        name_all(tmp_path, source.host, names)
+        goes = [f'registry://{down.host}/{{repository}}:{{tag}}', f'layout://{tmp_path}/layout']
+        result = run_here('process', f'list://{tmp_path}/list', *goes, '-J', '1', '--retries', '5', '-O', 'json')
+    result.assert_code(1)
+    images = result.json()['images']
+    failed = [each for each in images if each['failure']]
+    assert len(failed) == 20 and all(f'{down.host} cannot be reached' in each['failure'] for each in failed)
+    assert {each['outcome'] for each in images if each not in failed} == {'verified'}
+    assert down.connections <= 1 + 3 * 6 + 17

@@ -11,6 +11,7 @@ from occystrap_registry.transport.endpoint import keep_pace
 from occystrap_registry.transport.hosts import is_loopback, is_metadata, is_possible_port
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.network import RefusedAddress
+from occystrap_registry.transport.silence import Silence
 from occystrap_registry.transport.tls import context_for
 
 LOG = logging.getLogger('occystrap.registry')
@@ -62,6 +63,8 @@ class Connections:
     def _send_once(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None) -> Answer:
         host = url.netloc.decode()
         http2 = self._address.http2 and body is None  # while it sends, httpcore does not see that a body is refused
+        silence = Silence.of(host, self._settings)
+        silence.require_attempt()
         context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings, http2)
         pool = ConnectionPool.of(self._settings)
         keep_pace(host, self._settings)
@@ -86,6 +89,7 @@ class Connections:
         except BaseException:
             give_back()
             raise
+        silence.answered()
         LOG.debug('%s %s://%s%s %s', method, url.scheme, host, url.path, response.status_code)
         return Answer(response, give_back)
 

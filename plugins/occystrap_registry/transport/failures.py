@@ -5,6 +5,7 @@ import ssl
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import TooSlow
 from occystrap_registry.transport.network import ProxyUnreachable
+from occystrap_registry.transport.silence import NotAsked
 
 _MANY = 1000
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
@@ -18,7 +19,7 @@ _OTHER_VERSION = ('PROTOCOL_VERSION', 'UNSUPPORTED_PROTOCOL', 'VERSION_TOO_LOW',
 def attempts_worth(error: httpx.TransportError) -> int:
     """Return how many more attempts may help: none against a bad certificate, one against a closed port."""
     cause = _cause(error)
-    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)) or _tls_error(cause, ''):
+    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, NotAsked)) or _tls_error(cause, ''):
         return 0
     hopeless = isinstance(cause, (ConnectionRefusedError, socket.gaierror)) or isinstance(error, TooSlow)
     return 1 if hopeless else _MANY
@@ -36,7 +37,7 @@ def explain(error: httpx.TransportError, host: str) -> str:
     service = 'a registry'
     if isinstance(error, ProxyUnreachable):
         host, service = str(error.proxy), 'a proxy'
-    if isinstance(error, httpx.ProxyError):
+    if isinstance(error, httpx.ProxyError | NotAsked):
         return str(error)
     if isinstance(cause, ConnectionRefusedError):
         return f'connection refused by {host}: is {service} running there?'

@@ -12,6 +12,7 @@ from occystrap_registry.transport.failures import attempts_worth, explain
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.network import ProxyUnreachable
 from occystrap_registry.transport.proxies import note_of_proxy
+from occystrap_registry.transport.silence import NotAsked, Silence
 
 _FIRST = 0.25
 _HOPELESS = 900.0
@@ -33,9 +34,13 @@ class Attempts:
         self._made = 0
 
     def failed(self, error: httpx.TransportError) -> None:
-        """Wait before the next attempt; raises ServiceUnavailable after the last one."""
-        if self._made >= min(self._settings.retries, attempts_worth(error)):
-            raise self.explained(error) from None
+        """Wait before the next attempt; raises ServiceUnavailable after the last one, or if the host is silent."""
+        silence = Silence.of(asked_host(error) or self._host, self._settings)
+        if self._made >= min(self._settings.retries, attempts_worth(error)) or silence.lasts:
+            explained = self.explained(error)
+            if not isinstance(error, NotAsked):
+                silence.unanswered(str(explained), isinstance(error, httpx.TimeoutException))
+            raise explained from None
         self._settings.requests.count(retries=1)
         self._wait(backoff(self._made))
 

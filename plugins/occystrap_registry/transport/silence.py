@@ -1,0 +1,62 @@
+"""A host that does not answer: after several pieces of work in a row nobody waits for all attempts any more."""
+import threading
+import time
+
+from occystrap_core import Settings
+from occystrap_registry.transport.http_library import httpx
+
+_IN_A_ROW = 3
+"""So many pieces of work must have ended, each after all its attempts, without an answer to any other request."""
+_PAUSE = 30.0
+"""Seconds between attempts at a host that lets requests run into their timeout."""
+
+
+class NotAsked(httpx.ConnectError):
+    """A host was not asked, since it has not answered for long."""
+
+
+class Silence:
+    """What the clients of a run know of a host that does not answer; any answer ends it.
+
+    While it lasts, each piece of work has one attempt, without a wait, so that a host that is back is used at once. One
+    that times out gets one attempt in a while, and the others fail at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._in_a_row = 0
+        self._reason = ''
+        self._next = 0.0
+
+    @classmethod
+    def of(cls, host: str, settings: Settings) -> 'Silence':
+        """Return the run's record of `host[:port]`."""
+        return settings.shared.get((Silence, host.lower()), cls)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether more than one attempt is not worth while."""
+        return self._in_a_row >= _IN_A_ROW
+
+    def require_attempt(self) -> None:
+        """Raise NotAsked if the host timed out a short while ago; else it may be asked once."""
+        with self._lock:
+            now = time.monotonic()
+            if self.lasts and now < self._next:
+                raise NotAsked(f'{self._reason}; it was not asked again for this: {self._in_a_row} requests in a row '
+                               'had no answer')
+            if self._next:
+                self._next = now + _PAUSE
+
+    def unanswered(self, reason: str, timed_out: bool) -> None:
+        """Note that a piece of work has ended without an answer; `reason` says why, for who is not answered later."""
+        with self._lock:
+            self._in_a_row += 1
+            self._reason = reason
+            self._next = time.monotonic() + _PAUSE if timed_out else 0.0
+
+    def answered(self) -> None:
+        """Note that the host has answered anything."""
+        if self._in_a_row:
+            with self._lock:
+                self._in_a_row, self._next = 0, 0.0
