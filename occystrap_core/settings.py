@@ -224,6 +224,10 @@ class Settings:
         """Return these settings for looking at what was written long ago, which has no time to settle."""
         return replace(self, settle=0.0)
 
+    def for_cleanup(self) -> 'Settings':
+        """Return these settings for removing what is temporary, which must go on after a signal."""
+        return replace(self, cancellation=Cancellation())
+
     def with_jobs(self, jobs: int) -> 'Settings':
         """Return these settings with another number of layers in parallel."""
         return replace(self, jobs=jobs)

@@ -33,9 +33,12 @@ class LaneThreads:
 
         Raises the first exception, after everything at work has had time to clean up, and `stop` was called with it.
         """
-        copies = [self._copying[task.lane].submit(partial(process, task)) for task in tasks]
+        copies: list[Future[None]] = []
         try:
             with self._stopping(copies, stop):
+                for task in tasks:
+                    copies.append(Future())  # before it begins, as a signal may come in between
+                    self._copying[task.lane].start(copies[-1], partial(process, task))
                 _wait(copies, self._settings)
                 _wait(self._checks, self._settings)
         finally:

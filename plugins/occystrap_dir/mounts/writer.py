@@ -265,7 +265,7 @@ class MountsOutput(ImageOutput):
         """Remove layers that no image has, and what killed runs unpacked; everything if there is no image."""
         for name in self._place.names(UNPACKING):
             remove_tree(self._place, f'{UNPACKING}/{name}')
-        remove_unnamed(self._root, self.settings)
+        remove_unnamed(self._root, self.settings.for_cleanup())
         if not self._place.status(CATALOG):
             for name in (UNPACKING, TREES, EMPTY, LAYERS):
                 self._place.remove_empty(name)

@@ -1,7 +1,9 @@
 """HOSTILE 55: a signal ends it within 2 seconds, with the exit code of that signal; nothing half-written is left."""
+import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import cycle
@@ -13,7 +15,7 @@ from occystrap_core.testing.sample import sample_image
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD
-from tests.hostile.writers.places import DESTINATIONS, Place, without_kept
+from tests.hostile.writers.places import DESTINATIONS, IN_DIRECTORIES, Place, without_kept
 from tests.services.command_line import CommandLine, errors_in
 from tests.unit.registry.images import serve
 from tests.unit.registry.scripted import Asked, Say, Scripted
@@ -71,3 +73,29 @@ def test_55_at_random_points(make_place: MakePlace, archives: dict[str, str], oc
         changed = sorted(path for path in found.keys() | before.keys() if found.get(path) != before.get(path))
         context = f'point {point}, exit code {ended}: half of it is there: {changed}'
         assert found in ([after] if ended == 0 else [before, after]), context
+
+
+@pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
+def test_55_beside_a_change_of_a_file(make_place: MakePlace, archives: dict[str, str], occystrap: CommandLine,
+                                      spool: Path) -> None:
+    place, twin, chances = make_place(), make_place(), random.Random(55)
+    run_here('process', archives[OLD], place.uri).assert_success()
+    for source in archives.values():
+        run_here('process', source, twin.uri).assert_success()
+    before, after = place.tree(), twin.tree()
+
+    def run(number: int, to: Place) -> 'subprocess.CompletedProcess[str]':
+        script = Path(__file__).with_name('interrupted_run.py')
+        command = [sys.executable, script, str(number), 'process', archives[NEW], to.uri, '--temp-dir', spool]
+        return subprocess.run(command, env=occystrap.environment(), capture_output=True, text=True)
+    changes = int(run(-1, make_place()).stderr.splitlines()[-1])
+    every = os.environ.get('OCCYSTRAP_TEST_ALL') == '1'
+    for number in range(changes) if every else sorted(chances.sample(range(changes), min(3, changes))):
+        done = run(number, place)
+        assert done.returncode in (0, 130) and len(errors_in(done.stderr)) == 1 + (done.returncode == 130), done.stderr
+        found = without_kept(place.tree())
+        changed = sorted(path for path in found.keys() | before.keys() if found.get(path) != before.get(path))
+        assert found in [before, after][done.returncode == 0:], f'change {number}, half of it is there: {changed}'
+        if found == after:
+            run_here('process', archives[OLD], place.uri).assert_success()
+            assert place.tree() == before
