@@ -2,6 +2,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, KeptReceipts, Location, OccystrapError, Receipt
@@ -9,6 +10,7 @@ from occystrap_core.oci import MANIFEST_CAP, Digest, Offer, Reference, canonical
 from occystrap_dir.directory.catalog import CATALOG, parse_catalog
 from occystrap_dir.directory.manifests import CAP
 from occystrap_dir.layout.index_file import read_index
+from occystrap_dir.layout.old_referrers import is_referrer
 from occystrap_dir.mounts.mount_files import CAP as MOUNTS_CAP, CATALOG as MOUNTS_CATALOG, MountCatalog
 from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.one_name import WrongKind
@@ -21,6 +23,8 @@ class _Listed(NamedTuple):
     name: str
     other_names: Iterable[str]
     digest: Digest
+    is_referrer: Callable[[], bool] = lambda: False
+    """Whether it is no image of its own, which need not have a receipt."""
 
 
 def kept_in_directory(location: Location) -> KeptReceipts:
@@ -31,10 +35,13 @@ def kept_in_directory(location: Location) -> KeptReceipts:
 
 
 def kept_in_layout(location: Location) -> KeptReceipts:
-    """Return the receipts of a layout://PATH, or of one image in it: PATH:TAG, PATH@DIGEST, PATH?image=NAME."""
+    """Return the receipts of a layout://PATH, or of one image in it: PATH:TAG, PATH@DIGEST, PATH?image=NAME.
+
+    Referrers that other programs put there are no images without a receipt.
+    """
     return _kept(location, lambda root: [
         _Listed(min(names_of(entry)) or str(entry['digest']), (*names_of(entry), str(entry['digest'])),
-                Digest.of(canonical(entry)))
+                Digest.of(canonical(entry)), partial(is_referrer, root, entry))
         for entry in read_index(root).entries])
 
 
@@ -64,7 +71,8 @@ def _kept(location: Location, listing: Callable[[str], list[_Listed]]) -> KeptRe
         unproved.append((root, f'its list of images cannot be read: {error}'))
         listed = []
     unproved += [(each.name, 'the destination has no receipt of this image: copy it again, or name a receipt file')
-                 for each in listed if each.digest not in proved and name in ('', each.name, *each.other_names)]
+                 for each in listed if each.digest not in proved and name in ('', each.name, *each.other_names)
+                 and (name or not each.is_referrer())]
     moved_here = os.path.abspath(root)
     kept = KeptReceipts([receipt.at(moved_here) for receipt in receipts if _is_named(receipt, name)], unproved)
     image = location.options.get('image')

@@ -13,6 +13,7 @@ from occystrap_core.oci import (
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.existing_layout import current_index, has_version, require_index
 from occystrap_dir.layout.index_file import read_index
+from occystrap_dir.layout.old_referrers import referrers_without_subject
 from occystrap_dir.layout.recovery import rebuilt_index
 from occystrap_dir.workspace.receipts import kept_receipt, with_known_evidence
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
@@ -65,6 +66,7 @@ def publish(images: Sequence[NewImage], rebuild: bool) -> None:
     for image in images:
         image.put_in(index)
         image.notes = [*notes, *image.notes]
+    _drop_referrers(workspace, index, images)
     if not has_version(root):
         documents[LAYOUT_FILE] = LAYOUT_VERSION
     if not _is_unchanged(root, index):
@@ -80,6 +82,15 @@ def publish(images: Sequence[NewImage], rebuild: bool) -> None:
             for image in images:
                 workspace.place.unlink(image.kept)
         workspace.move_all(partial)
+
+
+def _drop_referrers(workspace: Workspace, index: IndexFile, images: Sequence[NewImage]) -> None:
+    """Take out what referred to replaced images, and came with them; its blobs are noted."""
+    earlier = [kept_receipt(workspace.root, os.path.basename(image.kept)) for image in images if image.replaces]
+    replaced = [each for each in earlier if each]
+    if dropped := index.drop(referrers_without_subject(workspace.root, index, replaced,
+                                                       [image.receipt for image in images])):
+        note_blobs(workspace, dropped)
 
 
 def _index(workspace: Workspace, images: Sequence[NewImage], rebuild: bool) -> tuple[IndexFile, Sequence[str]]:
