@@ -1,7 +1,9 @@
 """A mirror over ten nights: tags move, vanish and come, the network fails, a run is killed; nothing stale is current.
 
-What is at the destination is found out by skopeo alone; OCCYSTRAP_TEST_SEEDS=20 tries more seeds.
+What is at the destination is read from its files, and in the end by skopeo; OCCYSTRAP_TEST_SEEDS=20 tries more seeds.
 """
+import hashlib
+import json
 import os
 import random
 import signal
@@ -20,6 +22,7 @@ from tests.services.registry_storage import RegistryStorage
 from tests.services.tagged_images import TaggedImages
 
 NIGHTS, AT_FIRST, KILLED = 10, 6, 6
+REPOSITORY = 'mirror/app'
 SEEDS = range(int(os.environ.get('OCCYSTRAP_TEST_SEEDS', '1')))
 BAD = (2, 4, 8)
 """Nights of a bad network; in the last of them there is none at all."""
@@ -28,10 +31,12 @@ BAD = (2, 4, 8)
 class Mirror:
     """The source behind a proxy, what a user wants of it, and the destination."""
 
-    def __init__(self, source: Registry, proxy: FaultProxy, destination: str, seed: int, occystrap: CommandLine,
-                 ) -> None:
-        """`destination` ends with the field for the tag."""
-        self.proxy, self.destination, self.occystrap = proxy, destination, occystrap
+    def __init__(self, source: Registry, proxy: FaultProxy, destination: Path | Registry, seed: int,
+                 occystrap: CommandLine) -> None:
+        """`destination` is a layout's directory or a registry."""
+        self.place, self.proxy, self.occystrap = destination, proxy, occystrap
+        self.destination = (f'layout://{destination}:' if isinstance(destination, Path) else
+                            f'registry://{destination.host}/{REPOSITORY}:') + '{tag}'
         self.images, self.chances = TaggedImages(RegistryStorage(source.root)), random.Random(seed)
         self.there: dict[str, str] = {}
         """The digest of each tag at the source."""
@@ -64,20 +69,29 @@ class Mirror:
         return [command, 'list://images', self.destination, '-O', 'json', *more]
 
     def at_destination(self) -> dict[str, str]:
-        """Return the digest of each tag that is there, as skopeo sees it."""
-        kind, _, place = self.destination.removesuffix('{tag}').partition('://')
-        found = {}
-        for tag in self.ever:
-            named = f'{"oci:" if kind == "layout" else "docker://"}{place}{tag}'
-            try:
-                digest = skopeo('inspect', '--tls-verify=false', '--format', '{{.Digest}}', named)
-            except AssertionError:
-                continue
-            found[tag] = digest.strip()
+        """Return the digest of each tag that is there; fails unless all that its image needs is there and whole."""
+        found = in_layout(self.place) if isinstance(self.place, Path) else in_registry(self.place)
+        for digest in found.values():
+            manifest = json.loads(self._whole(digest))
+            for blob in (manifest['config'], *manifest['layers']):
+                assert len(self._whole(blob['digest'])) == blob['size']
         return found
 
+    def _whole(self, digest: str) -> bytes:
+        path = (self.place / 'blobs' / digest.replace(':', '/') if isinstance(self.place, Path) else
+                self.place.blob_path(digest))
+        content = path.read_bytes()
+        assert f'sha256:{hashlib.sha256(content).hexdigest()}' == digest
+        return content
+
+    def seen_by_skopeo(self) -> dict[str, str]:
+        """Return the digest of each tag that is there, as skopeo sees it."""
+        named = f'oci:{self.place}' if isinstance(self.place, Path) else f'docker://{self.place.host}/{REPOSITORY}'
+        return {tag: skopeo('inspect', '--tls-verify=false', '--format', '{{.Digest}}', f'{named}:{tag}').strip()
+                for tag in self.at_destination()}
+
     def expected_states(self, found: dict[str, str]) -> dict[str, str]:
-        """Return the state of each image, from what skopeo found and what was put at the source."""
+        """Return the state of each image, from what was found and what was put at the source."""
         states = {}
         for tag in self.wanted:
             if tag not in self.there:
@@ -88,13 +102,28 @@ class Mirror:
         return states
 
 
+def in_layout(layout: Path) -> dict[str, str]:
+    """Return the digest of each tag in a layout."""
+    if not layout.exists():
+        return {}
+    listed = json.loads((layout / 'index.json').read_text())['manifests']
+    return {each['annotations']['org.opencontainers.image.ref.name']: each['digest'] for each in listed}
+
+
+def in_registry(registry: Registry) -> dict[str, str]:
+    """Return the digest of each tag in the registry's storage."""
+    if not (registry.root / 'docker/registry/v2/repositories' / REPOSITORY).exists():
+        return {}
+    return {tag: registry.tag_digest(REPOSITORY, tag) for tag in registry.tags(REPOSITORY)}
+
+
 def by_tag(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {image['reference'].rpartition(':')[2]: image for image in said['images']}
 
 
 def assert_report(mirror: Mirror, said: dict[str, Any], before: dict[str, str], after: dict[str, str], bad: bool,
                   ) -> None:
-    """Fail unless the run's report is what skopeo saw before and after it."""
+    """Fail unless the run's report is what was there before and after it."""
     images = by_tag(said)
     assert set(images) == set(mirror.wanted)
     for tag, image in images.items():
@@ -129,8 +158,7 @@ def test_every_night_is_told_as_it_was(kind: str, seed: int, registry_factory: C
     program('skopeo')
     source = registry_factory()
     proxy = fault_proxy(source.host, latency=0.002)
-    destination = (f'layout://{tmp_path}/mirror:' + '{tag}' if kind == 'layout' else
-                   f'registry://{registry_factory().host}/mirror/app:' + '{tag}')
+    destination = tmp_path / 'mirror' if kind == 'layout' else registry_factory()
     mirror = Mirror(source, proxy, destination, seed, occystrap)
     found: dict[str, str] = {}
     for night in range(NIGHTS):
@@ -153,3 +181,4 @@ def test_every_night_is_told_as_it_was(kind: str, seed: int, registry_factory: C
         assert {state for tag, state in states.items() if tag not in expected} <= {'extra'}
         assert status.code == (0 if set(states.values()) == {'current'} else 1)
         assert mirror.at_destination() == found, 'status moves nothing'
+    assert mirror.seen_by_skopeo() == found
