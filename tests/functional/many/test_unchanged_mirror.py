@@ -11,10 +11,13 @@ from tests.functional.many.mirroring import AT_ONCE, counted_before
 from tests.services.command_line import CommandLine
 from tests.services.registry import Registry, plain_registry
 from tests.services.registry_storage import RegistryStorage
+from tests.services.requirements import EVERYTHING
 from tests.services.tagged_images import TaggedImages
 
-REPOSITORIES, RELEASES, IMAGES = 10, 18, 200
-"""Ten products of eighteen releases each; `latest` and `stable` are the newest ones once more."""
+REPOSITORIES, RELEASES = (10, 18) if EVERYTHING else (5, 10)
+"""Products of so many releases each; `latest` and `stable` are the newest ones once more."""
+IMAGES = REPOSITORIES * (RELEASES + 2)
+ALL_VERIFIED = f'{IMAGES}/{IMAGES} verified'
 BASE = ('system', 'runtime')
 Pair = tuple[Registry, Registry]
 
@@ -31,15 +34,23 @@ def put_releases(images: TaggedImages, prefix: str) -> list[str]:
     return names
 
 
-@pytest.fixture
-def mirrored(tmp_path: Path, occystrap: CommandLine) -> Iterator[Pair]:
-    """A registry and its mirror, which is complete; no receipt says so."""
+@pytest.fixture(scope='module')
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, list[str]]]:
+    """A registry and its mirror, which is complete after each test; the names of all images."""
+    directory = tmp_path_factory.mktemp('releases')
     for name, prefix in (('source', ''), ('mirror', 'mirror/')):
-        names = put_releases(TaggedImages(RegistryStorage(tmp_path / name)), prefix)
-    with (require_service(partial(plain_registry, tmp_path / 'source')) as source,
-          require_service(partial(plain_registry, tmp_path / 'mirror')) as mirror):
-        (occystrap.directory / 'images').write_text(''.join(f'registry://{source.host}/{name}\n' for name in names))
-        yield source, mirror
+        names = put_releases(TaggedImages(RegistryStorage(directory / name)), prefix)
+    with (require_service(partial(plain_registry, directory / 'source')) as source,
+          require_service(partial(plain_registry, directory / 'mirror')) as mirror):
+        yield (source, mirror), names
+
+
+@pytest.fixture
+def mirrored(releases: tuple[Pair, list[str]], occystrap: CommandLine) -> Pair:
+    """The registry and its mirror; no receipt says that it is complete."""
+    (source, mirror), names = releases
+    (occystrap.directory / 'images').write_text(''.join(f'registry://{source.host}/{name}\n' for name in names))
+    return source, mirror
 
 
 def process(occystrap: CommandLine, mirror: Registry) -> Callable[..., list[str]]:
@@ -47,7 +58,7 @@ def process(occystrap: CommandLine, mirror: Registry) -> Callable[..., list[str]
     def run(*more: str) -> list[str]:
         result = occystrap('process', 'list://images', f'registry://{mirror.host}/mirror/{{repository}}:{{tag}}',
                            *AT_ONCE, *more).assert_success()
-        assert counted_before(result) == IMAGES and result.err.splitlines()[-1].endswith('200/200 verified'), result
+        assert counted_before(result) == IMAGES and result.err.splitlines()[-1].endswith(ALL_VERIFIED), result
         return result.err.splitlines()
     return run
 
@@ -76,7 +87,7 @@ def test_what_the_mirror_lost_is_not_called_unchanged(mirrored: Pair, occystrap:
     mirror.unlink_blob('mirror/team/app-3', base)
     mirror.remove_blob(own)
     result = occystrap('process', 'list://images', f'registry://{mirror.host}/mirror/{{repository}}:{{tag}}', *AT_ONCE)
-    assert result.assert_success().err.splitlines()[-1].endswith('200/200 verified')
+    assert result.assert_success().err.splitlines()[-1].endswith(ALL_VERIFIED)
     assert 0 < counted_before(result) < IMAGES and mirror.blob_path(own).exists()
     begun = len(source.requests())
     process(occystrap, mirror)()
