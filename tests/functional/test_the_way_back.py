@@ -1,6 +1,8 @@
 """Layouts, directories, archives of many images as sources: everything goes back to a registry, or what is chosen."""
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,13 @@ from tests.services.command_line import CommandResult
 from tests.unit.registry.several import manifest_at, push_all
 
 NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1', 'many:v1']
+Carry = Callable[[str], str]
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[str]:
-    """A registry with three images and an index."""
-    with RegistryServer(tmp_path / 'registry') as server:
+@pytest.fixture(scope='module')
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry with three images and an index; tests do not change it."""
+    with RegistryServer(tmp_path_factory.mktemp('registry')) as server:
         push_all(server.host, NAMES)
         yield server.host
 
@@ -41,18 +44,32 @@ def digests(host: str) -> dict[str, bytes]:
     return {name: manifest_at(host, name.partition(':')[2], name.partition(':')[0]).content for name in NAMES}
 
 
-def carry(host: str, kind: str, tmp_path: Path) -> str:
-    """Copy all images into one place of a kind; return it as a source."""
-    place = f'{kind}://{tmp_path}/gap'
-    options = {'layout': '', 'dir': '?unique_names=true', 'tar': '?format=oci'}[kind]
-    (tmp_path / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in NAMES))
-    run('process', f'list://{tmp_path}/list', f'{place}{options}')
-    return place
+@pytest.fixture(scope='module')
+def carried(host: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives a place of a kind into which all images were copied; not to be changed."""
+    @cache
+    def carried(kind: str) -> Path:
+        directory = tmp_path_factory.mktemp(kind)
+        options = {'layout': '', 'dir': '?unique_names=true', 'tar': '?format=oci'}[kind]
+        (directory / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in NAMES))
+        run('process', f'list://{directory}/list', f'{kind}://{directory}/gap{options}')
+        return directory / 'gap'
+    return carried
+
+
+@pytest.fixture
+def carry(carried: Callable[[str], Path], tmp_path: Path) -> Callable[[str], str]:
+    """Puts all images into one place of a kind, `gap`; returns it as a source."""
+    def carry(kind: str) -> str:
+        place = carried(kind)
+        shutil.copytree(place, tmp_path / 'gap') if place.is_dir() else shutil.copy(place, tmp_path / 'gap')
+        return f'{kind}://{tmp_path}/gap'
+    return carry
 
 
 @pytest.mark.parametrize('kind', ['layout', 'tar'])
-def test_all_goes_back_with_every_digest(kind: str, host: str, there: str, tmp_path: Path) -> None:
-    source = carry(host, kind, tmp_path)
+def test_all_goes_back_with_every_digest(kind: str, host: str, there: str, carry: Carry, tmp_path: Path) -> None:
+    source = carry(kind)
     back = run('process', '--verify=full', '--receipt', tmp_path / 'receipts', source,
                f'registry://{there}/{{repository}}:{{tag}}')
     assert '4/4 verified' in back.err and digests(there) == digests(host)
@@ -60,8 +77,8 @@ def test_all_goes_back_with_every_digest(kind: str, host: str, there: str, tmp_p
     assert '4/4 verified' in again.err
 
 
-def test_all_of_a_directory_goes_back(host: str, there: str, tmp_path: Path) -> None:
-    source = carry(host, 'dir', tmp_path)
+def test_all_of_a_directory_goes_back(host: str, there: str, carry: Carry) -> None:
+    source = carry('dir')
     assert '4/4 verified' in run('process', source, f'registry://{there}/{{repository}}:{{tag}}').err
     assert {json.loads(each)['config']['digest'] for each in digests(there).values()} >= {
         json.loads(each)['config']['digest'] for name, each in digests(host).items() if name != 'many:v1'}
@@ -71,8 +88,8 @@ def test_all_of_a_directory_goes_back(host: str, there: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(('pattern', 'names'), [
     ('team/*:v1*', NAMES[:1]), ('team/*', NAMES[:2]), ('**:v1', [NAMES[0], *NAMES[2:]]), ('**', NAMES),
     ('x/*', []), ('team/app:v2', NAMES[1:2])])
-def test_some_of_it(kind: str, pattern: str, names: list[str], host: str, there: str, tmp_path: Path) -> None:
-    source = carry(host, kind, tmp_path)
+def test_some_of_it(kind: str, pattern: str, names: list[str], there: str, carry: Carry) -> None:
+    source = carry(kind)
     result = run('process', f'{source}?image={pattern}', f'registry://{there}/{{repository}}:{{tag}}',
                  code=0 if names else 1)
     for name in NAMES:
@@ -81,8 +98,8 @@ def test_some_of_it(kind: str, pattern: str, names: list[str], host: str, there:
 
 
 @pytest.mark.parametrize('kind', ['layout', 'dir', 'tar'])
-def test_info_check_and_search_take_all_or_one(kind: str, host: str, tmp_path: Path) -> None:
-    source = carry(host, kind, tmp_path)
+def test_info_check_and_search_take_all_or_one(kind: str, carry: Carry) -> None:
+    source = carry(kind)
     for command in (['info'], ['check'], ['search']):
         words = ['etc/*'] if command == ['search'] else []
         documents = run(*command, source, *words, '-O', 'json').json()
@@ -91,14 +108,14 @@ def test_info_check_and_search_take_all_or_one(kind: str, host: str, tmp_path: P
 
 
 @pytest.mark.parametrize('kind', ['layout', 'dir', 'tar'])
-def test_a_destination_for_one_lists_the_choices(kind: str, host: str, tmp_path: Path) -> None:
-    source = carry(host, kind, tmp_path)
+def test_a_destination_for_one_lists_the_choices(kind: str, carry: Carry, tmp_path: Path) -> None:
+    source = carry(kind)
     line, = run('process', source, f'oci://{tmp_path}/out', code=2).errors
     assert 'choose one of the source with ?image=:' in line and 'team/app:v1' in line
     assert not (tmp_path / 'out').exists()
 
 
-def test_every_name_of_one_image(host: str, there: str, tmp_path: Path) -> None:
+def test_every_name_of_one_image(there: str, tmp_path: Path) -> None:
     """To a place for one image it goes once; where names are kept, each of them goes."""
     write_docker_archive(tmp_path / 'a.tar', sample_config(), sample_layers(), 'team/app:v1', 'other/tool:v1')
     run('process', f'tar://{tmp_path}/a.tar', f'layout://{tmp_path}/L')
@@ -107,8 +124,8 @@ def test_every_name_of_one_image(host: str, there: str, tmp_path: Path) -> None:
     assert '2/2 verified' in run('process', f'layout://{tmp_path}/L', f'registry://{there}/{{repository}}:{{tag}}').err
 
 
-def test_names_that_are_none_are_known_by_digest(host: str, there: str, tmp_path: Path) -> None:
-    carry(host, 'layout', tmp_path)
+def test_names_that_are_none_are_known_by_digest(there: str, carry: Carry, tmp_path: Path) -> None:
+    carry('layout')
     listed = tmp_path / 'gap/index.json'
     document = json.loads(listed.read_text())
     for number, each in enumerate(document['manifests']):
@@ -121,8 +138,8 @@ def test_names_that_are_none_are_known_by_digest(host: str, there: str, tmp_path
     assert '4/4 verified' in run('process', source, f'registry://{there}/x@{{digest}}').err
 
 
-def test_one_that_cannot_be_read_hides_no_other(host: str, tmp_path: Path) -> None:
-    source = carry(host, 'layout', tmp_path)
+def test_one_that_cannot_be_read_hides_no_other(carry: Carry, tmp_path: Path) -> None:
+    source = carry('layout')
     listed = json.loads((tmp_path / 'gap/index.json').read_text())['manifests']
     (tmp_path / 'gap/blobs/sha256' / listed[1]['digest'].partition(':')[2]).unlink()
     result = run('info', '-O', 'json', source, code=1)
@@ -131,15 +148,15 @@ def test_one_that_cannot_be_read_hides_no_other(host: str, tmp_path: Path) -> No
     assert result.err.startswith('FAILED ') and listed[1]['digest'] in result.err
 
 
-def test_fields_that_would_tell_images_apart(host: str, there: str, tmp_path: Path) -> None:
-    source = carry(host, 'layout', tmp_path)
+def test_fields_that_would_tell_images_apart(there: str, carry: Carry) -> None:
+    source = carry('layout')
     result = run('process', source, f'registry://{there}/{{repository}}', code=2)
     assert 'more fields, such as {tag} or {host}' in result.err
 
 
-def test_images_without_a_tag_go_by_digest_or_are_named(host: str, there: str, tmp_path: Path) -> None:
+def test_images_without_a_tag_go_by_digest_or_are_named(there: str, carry: Carry, tmp_path: Path) -> None:
     """One entry of a layout has no name: a repository takes it by its digest; where it cannot go, the rest does."""
-    source = carry(host, 'layout', tmp_path)
+    source = carry('layout')
     listed = json.loads((tmp_path / 'gap/index.json').read_bytes())
     untagged = next(each for each in listed['manifests'] if each['annotations'].popitem()[1].endswith('tool:v1'))
     listed = json.loads((tmp_path / 'gap/index.json').read_bytes())
