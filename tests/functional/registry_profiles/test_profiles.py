@@ -45,14 +45,14 @@ def test_push_and_pull_back(profile: type[Profile], level: str, start: Start, tm
 
 
 @every_profile
-@pytest.mark.parametrize('count', [25, 1000, 1001, 2300])
-def test_tags(profile: type[Profile], count: int, start: Start) -> None:
+def test_tags(profile: type[Profile], start: Start) -> None:
     registry, raw = start(profile), b'{}'
-    names = [f'v1.{number}' for number in range(count)]
-    for name in names:
-        registry.store.repositories['team/app'].put(name, ('application/json', raw))
-    listed = run_here('tags', f'registry://{registry.host}/team/app').assert_success()
-    assert listed.out.split() == names
+    for count in (25, 1000, 1001, 2300):
+        names = [f'v1.{number}' for number in range(count)]
+        for name in names:
+            registry.store.repositories[f'team/app-{count}'].put(name, ('application/json', raw))
+        listed = run_here('tags', f'registry://{registry.host}/team/app-{count}').assert_success()
+        assert listed.out.split() == names
 
 
 @each_to_push_to
@@ -78,12 +78,16 @@ def test_referrers_are_read(profile: type[Profile], start: Start) -> None:
 
 @every_profile
 def test_a_pattern_of_tags(profile: type[Profile], start: Start) -> None:
+    """Of more tags than a page has."""
     registry = start(profile)
+    put_image(registry.store, 'team/app', 'v0')
+    image = registry.store.repositories['team/app'].find('v0')
+    assert image
     for number in range(130):
-        put_image(registry.store, 'team/app', f'v{number}')
-    result = run_here('process', f'registry://{registry.host}/team/app:v1*', 'dir://out?unique_names=true', '--dry-run',
-                      *QUICK).assert_success()
-    assert sum(f'/team/app:v{number} ' in result.out for number in range(130)) == 41, result
+        registry.store.repositories['team/app'].put(f'v{number}', image)
+    result = run_here('process', f'registry://{registry.host}/team/app:v12*', 'dir://out?unique_names=true',
+                      '--dry-run', *QUICK).assert_success()
+    assert sum(f'/team/app:v{number} ' in result.out for number in range(130)) == 11, result
 
 
 @each_to_push_to
