@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.services.requirements import ServiceUnavailable, require_program
 
 STOP_SECONDS = 20.0
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.01
 
 
 @contextmanager
