@@ -60,14 +60,17 @@ def move(image: MovableImage, pair: tuple[str, str], level: str, again_at: str, 
     with places.fresh(destination, name) as target:
         if destination == 'registry' and image.name == 'real':
             target += '?compression=gzip-fast'  # 600 MB three times over; the sample has the usual one
-        result, resident = run_measured(occystrap, 'process', image.sources[source], target, f'--verify={level}',
-                                        '--receipt', receipt)
+        words = ('process', image.sources[source], target, f'--verify={level}', '--receipt', receipt)
+        if image.name == 'real':
+            result, resident = run_measured(occystrap, *words)
+            assert resident < MEMORY_CAP
+        else:
+            result = occystrap(*words)
         result.assert_success()
         last = result.err.splitlines()[-1]
         assert last.startswith(f'Summary: 1/1 image, {image.layers} layers, '), last
         assert last.endswith(', 1/1 verified'), last
         assert json.loads(receipt.read_text())['image_id'] == image.image_id
-        assert resident < MEMORY_CAP
         again = occystrap('verify', receipt, f'--verify={again_at}').assert_success()
         assert again.err.splitlines()[-1].endswith(', 1/1 verified')
         witness(image, source, destination, name, places)

@@ -26,12 +26,13 @@ from tests.unit.docker.layouts import make_tar
 LEVELS = ['fast', 'full']
 
 
-@pytest.mark.parametrize('level', LEVELS)
-def test_there_and_back(level: str, daemon: DockerDaemon, archive: Path, target: str, mark: str,
-                        occystrap: CommandLine, tmp_path: Path) -> None:
-    occystrap('process', f'tar://{archive}', uri(target, daemon), f'--verify={level}').assert_success()
+def test_there_and_back(daemon: DockerDaemon, archive: Path, target: str, mark: str, occystrap: CommandLine,
+                        tmp_path: Path) -> None:
+    for level in LEVELS:
+        occystrap('process', f'tar://{archive}', uri(target, daemon), f'--verify={level}').assert_success()
+        daemon.run('rmi', '-f', target) if level == LEVELS[0] else None
     back = f'tar://{tmp_path}/back.tar'
-    occystrap('process', uri(target, daemon), back, f'--verify={level}', '--receipt', 'receipt').assert_success()
+    occystrap('process', uri(target, daemon), back, '--verify=full', '--receipt', 'receipt').assert_success()
     layers = tars(mark)
     again = occystrap('-O', 'json', 'verify', 'receipt', '--verify=full').assert_success().json()
     assert again['images'][0]['image_id'] == Digest.of(sample_config(layers))
@@ -82,24 +83,23 @@ def test_names_go_in_and_come_out(name: str, daemon: DockerDaemon, archive: Path
     daemon.run('rmi', '-f', name)
 
 
-@pytest.mark.parametrize('level', LEVELS)
-def test_a_removed_image_is_found(level: str, daemon: DockerDaemon, archive: Path, target: str,
-                                  occystrap: CommandLine) -> None:
+def test_a_removed_image_is_found(daemon: DockerDaemon, archive: Path, target: str, occystrap: CommandLine) -> None:
     occystrap('process', f'tar://{archive}', uri(target, daemon), '--receipt', 'receipt').assert_success()
     daemon.run('rmi', '-f', target)
-    result = occystrap('verify', 'receipt', f'--verify={level}').assert_code(1)
-    assert f'tag {target}: is missing' in result.err and '1 FAILED' in result.err
+    for level in LEVELS:
+        result = occystrap('verify', 'receipt', f'--verify={level}').assert_code(1)
+        assert f'tag {target}: is missing' in result.err and '1 FAILED' in result.err
 
 
-@pytest.mark.parametrize('level', LEVELS)
-def test_a_moved_tag_is_found(level: str, daemon: DockerDaemon, archive: Path, target: str, mark: str,
-                              occystrap: CommandLine, tmp_path: Path) -> None:
+def test_a_moved_tag_is_found(daemon: DockerDaemon, archive: Path, target: str, mark: str, occystrap: CommandLine,
+                              tmp_path: Path) -> None:
     occystrap('process', f'tar://{archive}', uri(target, daemon), '--receipt', 'receipt').assert_success()
     other = tars(f'{mark} other')
     write_docker_archive(tmp_path / 'other.tar', sample_config(other), other, 'other:v1')
     occystrap('process', f'tar://{tmp_path}/other.tar', uri(target, daemon), '--no-verify').assert_success()
-    result = occystrap('verify', 'receipt', f'--verify={level}').assert_code(1)
-    assert f'tag {target}: points at sha256:' in result.err and ', expected sha256:' in result.err
+    for level in LEVELS:
+        result = occystrap('verify', 'receipt', f'--verify={level}').assert_code(1)
+        assert f'tag {target}: points at sha256:' in result.err and ', expected sha256:' in result.err
 
 
 def test_a_changed_layer_is_found_by_full(daemon: DockerDaemon, archive: Path, target: str, mark: str,
@@ -176,7 +176,8 @@ def test_the_real_image_needs_no_room_and_runs(docker26_daemon: DockerDaemon, re
     with require_service(lambda: small_disk(tmp_path / 'small', '1m')) as temporary:
         occystrap('process', f'registry://{real_registry.host}/real:v1', uri('written/real:v1', daemon),
                   '--temp-dir', temporary, '--verify=full').assert_success()
-        occystrap('process', uri('written/real:v1', daemon), 'tar://back.tar', '--temp-dir', temporary).assert_success()
+        occystrap('process', uri('written/real:v1', daemon), 'tar://back.tar', '--temp-dir', temporary, '--no-verify'
+                  ).assert_success()
     (occystrap.directory / 'back.tar').unlink()
     assert daemon.run('run', '--rm', '--network', 'none', 'written/real:v1') == real_image.greeting
     daemon.run('rmi', '-f', 'written/real:v1')
