@@ -18,7 +18,9 @@ from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 from tests.hostile.in_process import run_here
-from tests.hostile.writers.damage import DAMAGES, DIRECTORY, FILE, LINK, OURS, PRIVATE, Damage, aside_of
+from tests.hostile.writers.damage import (
+    DAMAGES, DIRECTORY, FILE, LINK, OURS, PRIVATE, Damage, aside_of, become_pipe,
+)
 from tests.hostile.writers.images import OLD
 from tests.hostile.writers.places import InDirectory, Place
 from tests.services.installed import installed_plugins
@@ -52,9 +54,10 @@ def receipt(place: Place, archives: dict[str, str], tmp_path: Path) -> Receipt:
     return written
 
 
-def outcome(receipt: Receipt, level: VerifyLevel) -> Outcome:
-    with closing(Settings(retries=0, jobs=2).shared):
-        return verify_receipt(PLUGINS, receipt, level, Settings(retries=0, jobs=2)).outcome
+def outcome(receipt: Receipt, level: VerifyLevel, timeout: float = 60.0) -> Outcome:
+    settings = Settings(retries=0, jobs=2, timeout=timeout)
+    with closing(settings.shared):
+        return verify_receipt(PLUGINS, receipt, level, settings).outcome
 
 
 def kind_of(path: Path) -> str:
@@ -131,10 +134,11 @@ class Copy:
 def seen(damage: Damage, place: Place, destination: str, receipt: Receipt, copy: Copy) -> str:
     """Return the least level that sees the damage wherever it is done."""
     answers = set()
+    timeout = 1.0 if damage.do is become_pipe else 60.0  # a registry waits for whoever writes to it
     for path in list(chosen(place, destination, tuple(damage.kinds), receipt)):
         damage.do(path)
         levels = [level for level in (VerifyLevel.FAST, VerifyLevel.FULL)
-                  if outcome(receipt, level) is not Outcome.VERIFIED]
+                  if outcome(receipt, level, timeout) is not Outcome.VERIFIED]
         assert levels != [VerifyLevel.FAST], f'{damage.name} of {path} is seen by fast and not by full'
         answers.add('both' if len(levels) == 2 else 'full' if levels else 'no')
         copy.put_back()
