@@ -127,7 +127,7 @@ def test_damage_is_named(registry: Registry, registry_factory: Callable[[], Regi
     content = digest(b'packages')
     for damaged in (sbom['digest'], content, target.tag_digest('app', tag)):
         target.damage_blob(damaged, 1)
-        result = occystrap('verify', 'receipt', '--verify=full').assert_code(1)
+        result = occystrap('verify', 'receipt', '--verify=full', '--longest-wait', '0.1').assert_code(1)
         assert damaged in result.err or tag in result.err
         target.damage_blob(damaged, 1)
     target.move_tag('app', tag_of(image), target.tag_digest('app', tag_of(sbom)))
