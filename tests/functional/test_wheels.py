@@ -25,11 +25,12 @@ class Environment:
 
     def __init__(self, directory: Path, wheels: dict[str, Path]) -> None:
         self._bin, self._directory, self._wheels = directory / 'venv/bin', directory, wheels
-        venv.create(directory / 'venv', with_pip=True)
+        venv.create(directory / 'venv')
 
     def install(self, name: str) -> None:
         """Install one wheel; what it needs of the others comes from the wheels too."""
-        command = [self._bin / 'pip', 'install', '--quiet', '--find-links', self._wheels[name].parent,
+        pip = [sys.executable, '-m', 'pip', '--python', self._bin / 'python', '--disable-pip-version-check']
+        command = [*pip, 'install', '--quiet', '--no-compile', '--find-links', self._wheels[name].parent,
                    self._wheels[name]]
         subprocess.run(command, check=True, capture_output=True)
 
