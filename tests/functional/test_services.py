@@ -11,7 +11,7 @@ import pytest
 
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.podman import PodmanService
-from tests.services.real_image import NAME, RealImage
+from tests.services.real_image import RealImage
 from tests.services.registry import Registry
 from tests.services.tiny_image import put_tiny_image
 from tests.services.trixie import run_in_trixie
@@ -82,14 +82,6 @@ def test_docker26_saves_the_oci_layout(docker26_daemon: DockerDaemon, tmp_path: 
 def test_podman_shows_what_the_api_loaded(podman: PodmanService, tmp_path: Path) -> None:
     podman.run('import', _empty_tar(tmp_path), 'localhost/services:podman')
     assert 'localhost/services' in podman.podman('images')
-
-
-def test_real_image_runs(real_registry: Registry, real_image: RealImage, docker_daemon: DockerDaemon) -> None:
-    image = f'{real_registry.host}/{NAME}'
-    docker_daemon.run('pull', image)
-    assert docker_daemon.run('run', '--rm', '--network', 'none', image) == real_image.greeting
-    assert docker_daemon.run('inspect', '--format', '{{.Id}}', image) == real_image.config_digest
-    docker_daemon.run('rmi', image)
 
 
 def test_real_index_has_two_platforms(real_registry: Registry, real_image: RealImage) -> None:

@@ -59,6 +59,7 @@ def test_runtimes_print_what_docker_prints(bundle: Path, real_image: RealImage, 
                                            program: Callable[..., str]) -> None:
     said = docker_with_real_image.run('run', '--rm', '--network', 'none', 'real:v1')
     assert said.strip() == real_image.greeting
+    assert docker_with_real_image.run('inspect', '--format', '{{.Id}}', 'real:v1') == real_image.config_digest
     assert run_by([program('runc')], bundle).strip() == said.strip()
     crun = program('crun')
     script = 'umount -R /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup; for each in pids devices; do mkdir ' \
