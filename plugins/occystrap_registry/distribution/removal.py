@@ -100,14 +100,14 @@ class Repository:
 
     def _reason(self, receipt: Receipt, present: Digest | None, needed: dict[Digest, str]) -> str:
         reference = _reference(receipt)
-        if present is None:
-            return ''
-        if present != receipt.manifest_digest:
+        if present not in (None, receipt.manifest_digest):
             return f'{reference} is {present} now, which no receipt covers'
         try:
-            self._delete(reference, present, needed)
-            for tag, digest in _referrers(receipt).items():
-                if find_manifest(self._client, tag) and digest not in needed:
+            if present:
+                self._delete(reference, present, needed)
+            for tag, digest in _referrers(receipt).items():  # also those that a killed run has left
+                there = find_manifest(self._client, tag)
+                if there and there.digest == digest and digest not in needed:
                     self._delete(reference._replace(tag=tag, digest=None), digest, needed)
         except OccystrapError as error:
             return str(error)
@@ -130,10 +130,12 @@ class Repository:
         except CannotDelete:
             raise ServiceError(f'{reference} shares its manifest with {needed[digest]}, which stays, and '
                                f'{self._client.address.host} cannot delete a tag alone') from None
+        self._require_kept(reference, digest, needed[digest])
 
     def _send(self, reference: Reference, name: str | Digest) -> None:
         if self._dry_run:
             return
+        self._client.settings.cancellation.check()
         address = self._client.address
         scope = f'repository:{reference.repository}:pull,delete'
         reply = self._client.fetch('DELETE', address.manifest(name), scope)
@@ -150,6 +152,12 @@ class Repository:
         while self._answer(reference).status != 404:
             if not settle.again():
                 raise ServiceError(f'{reference} is still there after it was deleted')
+
+    def _require_kept(self, reference: Reference, digest: Digest, by: str) -> None:
+        """Raise ServiceError if the registry deleted a manifest although only one of its tags was to go."""
+        if not self._dry_run and self._answer(reference._replace(tag='', digest=digest)).status == 404:
+            raise ServiceError(f'{self._client.address.host} deleted the whole manifest {digest} with the tag '
+                               f'{reference.tag}: {by} needs it, copy that again')
 
     def _answer(self, reference: Reference) -> Reply:
         address = self._client.address
