@@ -134,8 +134,12 @@ def require_deltas(plugins: Plugins, location: Location) -> None:
 
 
 def require_removable(plugins: Plugins, location: Location) -> None:
-    """Raise UsageError unless images can be removed at a destination."""
-    if not plugins.find(WriterScheme, location.scheme).removes:
+    """Raise UsageError unless images can be removed at a destination; one that holds a single image is not such."""
+    scheme = plugins.find(WriterScheme, location.scheme)
+    if scheme.removes and scheme.many.needs and not location.options.get(scheme.many.needs):
+        raise UsageError(f'{location} holds one image, which is not pruned: leave out prune=true, or give '
+                         f'?{scheme.many.needs}=true')
+    if not scheme.removes:
         able = sorted(f'{each.name}://' for _, each in plugins.declared(WriterScheme) if each.removes)
         raise UsageError(f'{location}: images there cannot be pruned, only those at {" and ".join(able)}: leave out '
                          'prune=true')

@@ -75,7 +75,7 @@ def register_writers() -> Iterable[WriterScheme]:
          _REBUILD, *_UNPACKING],
         'a directory in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names'),
         kept_receipts='occystrap_dir.kept_receipts:kept_in_directory',
-        moved='occystrap_dir.directory.image_check:moved',
+        moved='occystrap_dir.directory.image_check:moved', removes='occystrap_dir.directory.catalog_removal:remove',
         expects=('manifest', 'config', 'catalog'), completion='files'),
         WriterScheme(
             'oci', 'occystrap_dir.bundle.writer:BundleOutput', _UNPACKING,

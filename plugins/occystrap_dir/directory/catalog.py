@@ -65,9 +65,13 @@ class Catalog:
         """Add an image, replacing entries with its name and tag, or its manifest."""
         for old in {*self.with_manifest(entry.manifest), self.find(entry.name, entry.tag)} - {None}:
             assert old
-            del self._entries[old.name, old.tag]
-            del self._manifests[old.manifest.lower()][old.name, old.tag]
+            self.remove(old)
         self._add(entry)
+
+    def remove(self, entry: Entry) -> None:
+        """Take out an entry that is there."""
+        del self._entries[entry.name, entry.tag]
+        del self._manifests[entry.manifest.lower()][entry.name, entry.tag]
 
     def _add(self, entry: Entry) -> None:
         self._entries[entry.name, entry.tag] = entry

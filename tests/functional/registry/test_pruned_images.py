@@ -1,11 +1,17 @@
 """prune=true: what the source no longer has goes from the destination, if a receipt of ours covers it; nothing else."""
 import json
+import signal
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from occystrap_core.oci import Digest
+from occystrap_registry.server.server_thread import RegistryServer
+from occystrap_registry.server.storage import Storage
 from tests.functional.registry.test_referrers import INDEX_TYPE, artifact, tag_of
 from tests.services.command_line import CommandLine, CommandResult
 from tests.services.registry import Registry, plain_registry
@@ -98,7 +104,7 @@ def test_an_unreachable_or_empty_source_deletes_nothing(source: Registry, target
     wrong = mirrored(occystrap, source, target, 'c', '', '--prune').assert_code(2)
     assert '--prune: no source has prune=true' in wrong.err
     wrong = occystrap('process', f'registry://{source.host}/team/*:*?prune=true', 'tar://{tag}.tar').assert_code(2)
-    assert 'images there cannot be pruned, only those at layout:// and registry://' in wrong.err
+    assert 'images there cannot be pruned, only those at dir:// and layout:// and registry://' in wrong.err
 
 
 def test_a_layout_loses_what_nothing_else_needs(source: Registry, tmp_path: Path, occystrap: CommandLine) -> None:
@@ -166,3 +172,34 @@ def test_an_image_without_a_tag_is_never_a_list_of_referrers(source: Registry, t
     run = occystrap('process', named, f'registry://{source.host}/x:sha256-{{hex}}').assert_code(2)
     assert 'sha256-… is the tag under which registries list referrers' in run.err
     occystrap('process', named, f'registry://{source.host}/x:digest-{{hex}}').assert_success()
+
+
+def test_a_kill_in_the_middle_is_made_up_for_by_the_next_run(source: Registry, tmp_path: Path, occystrap: CommandLine,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receipts that the killed run has left do no harm, and what it did not delete goes."""
+    for tag in ('1.1', '1.2'):
+        image = put_tiny_image(source, 'team/app', tag, files={'etc/version': tag.encode()})
+        artifact(source, 'team/app', b'signed' + tag.encode(), f'{tag_of(image)}.sig', subject=image)
+    with RegistryServer(tmp_path / 'target') as target:
+        goes = f'registry://{target.host}/{{repository}}:{{tag}}'
+        where = f'registry://{source.host}/team/*:*?referrers=true'
+        occystrap('process', where, goes, '--receipt', 'done').assert_success()
+        really, deleted, killed = Storage.delete_manifest, list[str](), threading.Event()
+
+        def delete(storage: Storage, repository: str, reference: Digest | str) -> None:
+            if not killed.is_set() and len(deleted) == 2:
+                process.kill()
+                killed.set()
+            really(storage, repository, reference)
+            deleted.append(str(reference))
+        monkeypatch.setattr(Storage, 'delete_manifest', delete)
+        again = ['process', f'{where}&newest=1&prune=true', goes, '--receipt', 'done', '--prune']
+        process = occystrap.start_fork(*again)
+        assert process.wait() == -signal.SIGKILL and killed.wait(5)
+        assert all(f'app:{tag}"' in (tmp_path / 'done').read_text() for tag in ('1.1', '1.2', '1.3'))
+        occystrap('verify', 'done').assert_code(1)
+        assert ', 2 pruned' in occystrap(*again).assert_success().err
+        left = httpx.get(f'http://{target.host}/v2/team/app/tags/list', trust_env=False).json()['tags']
+        assert left == ['1.3'] and len(deleted) == 4
+        occystrap('verify', 'done').assert_success()
+        assert len((tmp_path / 'done').read_text().splitlines()) == 1

@@ -1,0 +1,124 @@
+"""Removing images from a directory of several: their entries in the catalog, their files, and layers without an image.
+"""
+from collections import defaultdict
+from collections.abc import Sequence
+
+from occystrap_core import OccystrapError, OutputError, Receipt, Settings
+from occystrap_core.files import output_errors
+from occystrap_core.oci import Digest
+from occystrap_dir.directory.catalog import CATALOG, Catalog, Entry, read_catalog
+from occystrap_dir.directory.checksums import (
+    CHECKSUMS, digests_of_others, keeps_checksums, lines_of_others, write_checksums,
+)
+from occystrap_dir.directory.existing_images import require_catalog
+from occystrap_dir.directory.expansion import remove_expansions, remove_if_empty, spare_expansions
+from occystrap_dir.directory.manifests import SINGLE, is_manifest_name, manifest_names
+from occystrap_dir.directory.orphans import remove_orphans
+from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
+
+
+def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
+    """Remove images that these receipts prove; return for each why it stays, empty if it is gone.
+
+    One that differs from its receipt stays. Layers that other images have stay; `staying` is not needed for that.
+    """
+    by_root: defaultdict[str, list[Receipt]] = defaultdict(list)
+    for each in receipts:
+        by_root[each.path].append(each)
+    reasons: dict[int, str] = {}
+    for root, group in by_root.items():
+        try:
+            found = _removed(root, group, settings, dry_run)
+        except OccystrapError as error:
+            found = [str(error)] * len(group)
+        reasons |= dict(zip(map(id, group), found, strict=True))
+    return [reasons[id(each)] for each in receipts]
+
+
+def _removed(root: str, group: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
+    workspace = Workspace(root, settings.sync)
+    if dry_run:
+        with output_errors(root):
+            require_catalog(root)
+            return [_reason(workspace, read_catalog(root), each) for each in group]
+    workspace.enter()
+
+    def sweep() -> None:
+        remove_orphans(root)
+        remove_if_empty(root)
+    try:
+        with output_errors(root), workspace.locked():
+            reasons = _delisted(workspace, group, settings)
+    except BaseException:
+        workspace.give_up(sweep)
+        raise
+    workspace.leave(False, sweep)
+    if workspace.notes:
+        raise OutputError('; '.join(workspace.notes))
+    return reasons
+
+
+def _delisted(workspace: Workspace, group: Sequence[Receipt], settings: Settings) -> list[str]:
+    """Take the images out of the catalog, then remove their manifests, and at last their receipts.
+
+    A run that is killed in between leaves a receipt, by which the next one goes on. The caller holds the lock.
+    """
+    require_catalog(workspace.root)
+    catalog = Catalog(read_catalog(workspace.root))
+    reasons = [_reason(workspace, catalog, each) for each in group]
+    going = [each for each, reason in zip(group, reasons, strict=True) if not reason]
+    names = list(map(_manifest, going))
+    spare_expansions(workspace.root, names, settings)
+    for each in going:
+        for entry in _own(catalog, each):
+            catalog.remove(entry)
+    unlisted = [name for name in names if not catalog.with_manifest(name)]
+    _write(workspace, catalog, unlisted)
+    for name in unlisted:
+        workspace.place.unlink(name)
+    remove_expansions(workspace.root, unlisted)
+    for name in names:
+        workspace.place.unlink(f'{RECEIPTS}/{name}')
+    return reasons
+
+
+def _write(workspace: Workspace, catalog: Catalog, gone: Sequence[str]) -> None:
+    """Write the catalog, and SHA256SUMS where there is one, without these manifests."""
+    listed, root = catalog.to_json(), workspace.root
+    documents = {CATALOG: listed}
+    if keeps_checksums(root):
+        others = [name for name in manifest_names(root) if name not in gone]
+        documents[CHECKSUMS] = write_checksums({**lines_of_others(root), **digests_of_others(root, others),
+                                                CATALOG: Digest.of(listed)})
+    partial = {workspace.write(content): name for name, content in documents.items()}
+    workspace.settle()
+    with workspace.undisturbed():
+        workspace.move_all(partial)
+
+
+def _reason(workspace: Workspace, catalog: Catalog, receipt: Receipt) -> str:
+    """Return why an image cannot be removed; one that is not listed any more can, with what is left of it."""
+    name = _manifest(receipt)
+    if name == SINGLE:
+        return f'{receipt.reference} is the only image of {workspace.root}: remove the directory itself'
+    if not is_manifest_name(name):
+        return f'{receipt.reference}: its receipt names no manifest'
+    try:
+        there = workspace.place.hash(name)[0]
+    except FileNotFoundError:
+        return ''
+    listed = catalog.with_manifest(name)
+    if there != receipt.of_kind('manifest')[0].digest or listed and not _own(catalog, receipt):
+        return f'{receipt.reference}: {name} in {workspace.root} is another image now, which no receipt covers'
+    return ''
+
+
+def _own(catalog: Catalog, receipt: Receipt) -> list[Entry]:
+    """Return the entry that the receipt was written for, if it is there."""
+    expected = {each.digest for each in receipt.of_kind('catalog')}
+    return [each for each in catalog.with_manifest(_manifest(receipt)) if Digest.of(each.canonical()) in expected]
+
+
+def _manifest(receipt: Receipt) -> str:
+    found = receipt.of_kind('manifest')
+    return found[0].locator if found else ''
