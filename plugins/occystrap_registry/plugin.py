@@ -64,10 +64,14 @@ def register_writers() -> Iterable[WriterScheme]:
 
 @hookimpl
 def register_commands() -> Iterable[CommandDeclaration]:
-    """Return the commands demo, login, logout and tags."""
+    """Return the commands demo, gc, login, logout, serve and tags."""
     return [
         CommandDeclaration('demo', 'occystrap_registry.commands.demo:demo', 'Demonstrate occystrap on a sample image.'),
+        CommandDeclaration('gc', 'occystrap_registry.commands.gc:gc',
+                           'Free what the storage of a registry holds for nothing.'),
         CommandDeclaration('login', 'occystrap_registry.commands.login:login', 'Log in to a registry.'),
+        CommandDeclaration('serve', 'occystrap_registry.commands.serve:serve',
+                           'Run a registry for docker, podman, skopeo and occystrap.'),
         CommandDeclaration('tags', 'occystrap_registry.commands.tags:tags',
                            'List the tags or the repositories of a registry.'),
         CommandDeclaration('logout', 'occystrap_registry.commands.login:logout', 'Log out of a registry.'),

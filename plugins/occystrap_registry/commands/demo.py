@@ -26,7 +26,7 @@ _ROOM = 2 << 20
               help='Where to work (default: a new temporary directory).')
 def demo(directory: str | None) -> None:
     """Mirror a sample image with verification, then damage copies and show that verification finds it."""
-    from occystrap_registry.server.admission import USER
+    from occystrap_registry.server.access import USER
     from occystrap_registry.server.server_thread import RegistryServer
     place = Path(directory or tempfile.mkdtemp(prefix='occystrap-demo-')).absolute()
     _require_room(place)

@@ -1,49 +1,69 @@
-"""Access control: every user of the machine can reach the port, so requests need a secret."""
-import base64
-import hmac
+"""Admission: a request is refused by its head, before its body is read; answers have a deadline."""
+import asyncio
+from collections.abc import Callable
 
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from occystrap_registry.server.access import OPEN_PATHS, Access, Refusal, Rules, header
 from occystrap_registry.server.callers import Callers
-from occystrap_registry.server.storage import Storage
+from occystrap_registry.server.contents import Contents
+from occystrap_registry.server.problems import Problem
 
-USER = 'occystrap'
-_OPEN = ('/v2', '/v2/')
+_SENDING = 300.0
+"""Seconds for a megabyte of an answer: who reads more slowly is hung up on."""
+
+Observer = Callable[[str, str, int], None]
+"""Called for each answered request with method, path and status."""
 
 
 class Admission:
-    """Admits requests to the registry, or refuses them, by their header.
+    """Admits requests to the registry, or refuses them.
 
-    They must have the password, if there is one, and a path that the storage admits, whose repositories may have secret
-    names. Only `/v2/` needs no secret name.
+    They must be allowed by rules and access, and have a path that the contents admit, whose repositories may have
+    secret names. Only `/v2/` needs no secret name.
     """
 
-    def __init__(self, registry: ASGIApp, storage: Storage, password: str, callers: Callers) -> None:
-        self._registry, self._storage, self._callers = registry, storage, callers
-        login = base64.b64encode(f'{USER}:{password}'.encode())
-        self._authorization = b'Basic ' + login if password else b''
+    def __init__(self, registry: ASGIApp, contents: Contents, rules: Rules, access: Access, callers: Callers,
+                 observer: Observer | None = None) -> None:
+        self._registry, self._contents, self._callers = registry, contents, callers
+        self._rules, self._access, self._observer = rules, access, observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        refusal = self._refusal(scope)
+        async def sending(message: Message) -> None:
+            if message['type'] == 'http.response.start' and self._observer:
+                self._observer(scope['method'], scope['path'], message['status'])
+            async with asyncio.timeout(_SENDING):
+                await send(message)
         peer = tuple(scope['client'])
-        self._callers.asks(peer, let_in=refusal is None and scope['path'] not in _OPEN)
+        self._callers.asks(peer)
         try:
-            await (refusal or self._registry)(scope, receive, send)
+            refusal = await self._refusal(scope)
+            if refusal is None and scope['path'] not in OPEN_PATHS:
+                self._callers.admit(peer)
+            await (_answer(scope, refusal) if refusal else self._registry)(scope, receive, sending)
+        except TimeoutError:
+            self._callers.hang_up(peer)
         finally:
             self._callers.answered(peer)
 
-    def _refusal(self, scope: Scope) -> Response | None:
-        given = next((value for name, value in scope['headers'] if name == b'authorization'), b'')
-        if self._authorization and not hmac.compare_digest(given, self._authorization):
-            return _refused(401, 'UNAUTHORIZED', {'WWW-Authenticate': 'Basic realm="occystrap"'})
-        if scope['path'] not in _OPEN and not self._storage.admits(scope['path']):
-            return _refused(404, 'NAME_UNKNOWN')
-        return None
+    async def _refusal(self, scope: Scope) -> Refusal | None:
+        try:
+            if refusal := await self._access.refusal(scope):
+                return refusal
+        except Problem as problem:
+            return Refusal(problem.status, problem.code, problem.message, problem.headers)
+        if scope['path'] not in OPEN_PATHS and not self._contents.admits(scope['path']):
+            return Refusal(404, 'NAME_UNKNOWN', 'there is no such repository, or access is denied')
+        return self._rules.refusal(scope)
 
 
-def _refused(status: int, code: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an answer that closes the connection: the body of the request is not read."""
-    errors = [{'code': code, 'message': 'there is no such repository, or access is denied', 'detail': {}}]
-    return JSONResponse({'errors': errors}, status, {**(headers or {}), 'Connection': 'close'})
+def _answer(scope: Scope, refusal: Refusal) -> Response:
+    """Return the answer; it closes the connection if there is a body, which is not read."""
+    has_body = header(scope, b'content-length') not in (b'', b'0') or header(scope, b'transfer-encoding')
+    headers = {**refusal.headers, **({'Connection': 'close'} if has_body else {})}
+    errors = [{'code': refusal.code, 'message': refusal.message, 'detail': {}}]
+    if scope['method'] == 'HEAD':
+        return Response(status_code=refusal.status, headers=headers)
+    return JSONResponse({'errors': errors}, refusal.status, headers)

@@ -1,22 +1,18 @@
 """The routes of the registry (distribution-spec, Endpoints)."""
-from collections.abc import Callable
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from occystrap_registry.server import blob_requests, manifest_requests, upload_requests
-from occystrap_registry.server.admission import Admission
+from occystrap_registry.server.access import Access, Rules
+from occystrap_registry.server.admission import Admission, Observer
 from occystrap_registry.server.callers import Callers
+from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem
-from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.upload_files import Uploads
-
-Observer = Callable[[str, str, int], None]
-"""Called for each answered request with method, path and status."""
 
 
 async def version(request: Request) -> Response:
@@ -29,12 +25,13 @@ async def unknown(request: Request) -> Response:
     raise Problem(404, 'UNSUPPORTED', 'there is no such endpoint')
 
 
-def registry_application(storage: Storage, callers: Callers, observer: Observer | None = None, password: str = '',
-                         ) -> ASGIApp:
-    """Return the ASGI application that serves a storage, protected by `password` if there is one."""
+def registry_application(contents: Contents, uploads: Uploads | None, callers: Callers, access: Access, rules: Rules,
+                         observer: Observer | None = None) -> ASGIApp:
+    """Return the ASGI application that serves the contents, read-only without `uploads`."""
     blob, upload = '/v2/{name:path}/blobs/{digest}', '/v2/{name:path}/blobs/uploads/{upload}'
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[
+        *access.routes(),
         Route('/v2/', version, methods=['GET']),
         Route('/v2', version, methods=['GET']),
         Route('/v2/_catalog', manifest_requests.catalog, methods=['GET']),
@@ -54,17 +51,7 @@ def registry_application(storage: Storage, callers: Callers, observer: Observer 
         Route(manifest, manifest_requests.delete_manifest, methods=['DELETE']),
         Route('/{rest:path}', unknown),
     ], exception_handlers={Problem: answer_problem, HTTPException: answer_http_error})
-    application.state.storage = storage
-    application.state.uploads = Uploads(storage)
-    admission = Admission(application, storage, password, callers)
-    return _observed(admission, observer) if observer else admission
-
-
-def _observed(application: ASGIApp, observer: Observer) -> ASGIApp:
-    async def observed(scope: Scope, receive: Receive, send: Send) -> None:
-        async def sending(message: Message) -> None:
-            if message['type'] == 'http.response.start':
-                observer(scope['method'], scope['path'], message['status'])
-            await send(message)
-        await application(scope, receive, sending)
-    return observed
+    application.state.storage = contents
+    application.state.uploads = uploads
+    application.state.rules = rules
+    return Admission(application, contents, rules, access, callers, observer)

@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from occystrap_core.oci import Digest
 from occystrap_registry.server import request_names
+from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
@@ -39,13 +40,13 @@ def get_blob(request: Request) -> Response:
 
 def delete_blob(request: Request) -> Response:
     """DELETE: remove the blob from the repository."""
-    storage, repository, digest = _addressed(request)
-    storage.delete_blob(repository, digest)
+    storage: Storage = request.app.state.storage
+    storage.delete_blob(*_addressed(request)[1:])
     return Response(status_code=202)
 
 
-def _addressed(request: Request) -> tuple[Storage, str, Digest]:
-    repository = request_names.repository_name(request.path_params['name'])
+def _addressed(request: Request) -> tuple[Contents, str, Digest]:
+    repository = request_names.repository(request)
     return request.app.state.storage, repository, request_names.digest(request.path_params['digest'])
 
 

@@ -10,10 +10,6 @@ _HEADER = 10.0
 """Timeout in seconds for the header of a request on a connection without an admitted request."""
 _IDLE = 60.0
 """Timeout in seconds between requests on a connection with an admitted request."""
-_STRANGERS = 64
-"""Limit of waiting connections without an admitted request."""
-_CONNECTIONS = 256
-"""Limit of all open connections."""
 
 Peer = tuple[str, int]
 
@@ -34,8 +30,10 @@ class Caller:
 class Callers:
     """The connections of one server; to be used on its event loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, strangers: int = 64, connections: int = 256) -> None:
+        """`strangers` is the limit of waiting connections without an admitted request, `connections` that of all."""
         self._callers: dict[Peer, Caller] = {}
+        self._strangers, self._connections = strangers, connections
 
     def arrived(self, transport: asyncio.Transport) -> None:
         """Note a new connection; beyond a limit the oldest unauthenticated connection is closed."""
@@ -43,7 +41,7 @@ class Callers:
         self._callers[transport.get_extra_info('peername')[:2]] = new
         asyncio.get_running_loop().call_later(_HEADER, self._dismiss_overdue)
         strangers = [each for each in self._callers.values() if not each.known and each.waiting is not None]
-        if len(strangers) > _STRANGERS or len(self._callers) > _CONNECTIONS:
+        if len(strangers) > self._strangers or len(self._callers) > self._connections:
             self._dismiss(strangers[0])
 
     def left(self, transport: asyncio.Transport) -> None:
@@ -54,10 +52,20 @@ class Callers:
         self.left(caller.transport)
         caller.transport.abort()
 
-    def asks(self, peer: Peer, let_in: bool) -> None:
+    def asks(self, peer: Peer) -> None:
         """Note the header of a request."""
         if caller := self._callers.get(peer):
-            caller.waiting, caller.known = None, caller.known or let_in
+            caller.waiting = None
+
+    def admit(self, peer: Peer) -> None:
+        """Note that a request was admitted."""
+        if caller := self._callers.get(peer):
+            caller.known = True
+
+    def hang_up(self, peer: Peer) -> None:
+        """Close a connection at once."""
+        if caller := self._callers.get(peer):
+            self._dismiss(caller)
 
     def answered(self, peer: Peer) -> None:
         """Note the end of a request."""

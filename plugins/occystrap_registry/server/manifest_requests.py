@@ -13,6 +13,8 @@ from occystrap_core.oci import (
     subject_of,
 )
 from occystrap_registry.server import request_names
+from occystrap_registry.server.contents import Contents
+from occystrap_registry.server.paced_body import paced_body
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import PushedManifest, Storage
 
@@ -26,7 +28,8 @@ _NUMBER = re.compile(r'[0-9]{1,9}')
 
 async def put_manifest(request: Request) -> Response:
     """PUT: store a manifest or index, whose parts must exist, under tags or its digest."""
-    storage, repository, reference = _addressed(request)
+    storage: Storage = request.app.state.storage
+    repository, reference = _addressed(request)
     raw = await _capped_body(request)
     tags, kind = _tags(request, reference), request.headers.get('content-type')
     manifest = (await anyio.to_thread.run_sync(_pushed, raw, reference, kind))._replace(tags=tags)
@@ -55,38 +58,38 @@ def _tags(request: Request, reference: Digest | str) -> list[str]:
 
 def get_manifest(request: Request) -> Response:
     """GET and HEAD: return a manifest, byte for byte."""
-    storage, repository, reference = _addressed(request)
-    digest, media_type, raw = storage.manifest(repository, reference)
+    storage: Contents = request.app.state.storage
+    digest, media_type, raw = storage.manifest(*_addressed(request))
     headers = {'Docker-Content-Digest': digest, 'Content-Type': media_type, 'Content-Length': str(len(raw))}
     return Response(b'' if request.method == 'HEAD' else raw, headers=headers)
 
 
 def delete_manifest(request: Request) -> Response:
     """DELETE: remove a tag, or a manifest."""
-    storage, repository, reference = _addressed(request)
-    storage.delete_manifest(repository, reference)
+    storage: Storage = request.app.state.storage
+    storage.delete_manifest(*_addressed(request))
     return Response(status_code=202)
 
 
 def list_tags(request: Request) -> Response:
     """GET: return a page of a repository's tags."""
-    storage: Storage = request.app.state.storage
-    repository = request_names.repository_name(request.path_params['name'])
+    storage: Contents = request.app.state.storage
+    repository = request_names.repository(request)
     page, headers = _page(request, storage.tags(repository))
     return JSONResponse({'name': repository, 'tags': page}, headers=headers)
 
 
 def catalog(request: Request) -> Response:
     """GET: return a page of all repositories."""
-    storage: Storage = request.app.state.storage
-    page, headers = _page(request, sorted(storage.repositories()))
+    storage: Contents = request.app.state.storage
+    page, headers = _page(request, sorted(filter(request.app.state.rules.allows, storage.repositories())))
     return JSONResponse({'repositories': page}, headers=headers)
 
 
 def list_referrers(request: Request) -> Response:
     """GET: return a page of a manifest's referrers as an index, all or of one artifact type."""
-    storage: Storage = request.app.state.storage
-    repository = request_names.repository_name(request.path_params['name'])
+    storage: Contents = request.app.state.storage
+    repository = request_names.repository(request)
     subject, kind = request_names.digest(request.path_params['digest']), request.query_params.get('artifactType')
     digests = {str(digest): digest for digest in storage.referrers(repository, subject)}
     kept = {'artifactType': kind} if kind else {}
@@ -106,22 +109,22 @@ def list_referrers(request: Request) -> Response:
     return Response(index.raw, media_type=index.media_type, headers=headers)
 
 
-def _referrer(storage: Storage, repository: str, digest: Digest) -> Descriptor:
+def _referrer(storage: Contents, repository: str, digest: Digest) -> Descriptor:
     _, media_type, raw = storage.manifest(repository, digest)
     return referrer_of(parse_manifest_or_index(raw, media_type, digest.algorithm))
 
 
-def _addressed(request: Request) -> tuple[Storage, str, Digest | str]:
-    repository = request_names.repository_name(request.path_params['name'])
+def _addressed(request: Request) -> tuple[str, Digest | str]:
+    repository = request_names.repository(request)
     reference = request.path_params['reference']
     parsed = request_names.digest(reference) if request_names.is_digest(reference) else request_names.tag(reference)
-    return request.app.state.storage, repository, parsed
+    return repository, parsed
 
 
 async def _capped_body(request: Request) -> bytes:
     """Return the body; raises Problem 413 as soon as it exceeds the limit."""
     body = bytearray()
-    async for piece in request.stream():
+    async for piece in paced_body(request):
         body += piece
         if len(body) > MANIFEST_CAP:
             raise Problem(413, 'MANIFEST_INVALID', f'a manifest may have {MANIFEST_CAP} bytes at most')

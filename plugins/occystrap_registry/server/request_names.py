@@ -1,6 +1,8 @@
 """The grammar of names in requests (distribution-spec, Pulling manifests): invalid names never reach a path."""
 import re
 
+from starlette.requests import Request
+
 from occystrap_core import InvalidImage
 from occystrap_core.oci import ALGORITHMS, Digest
 from occystrap_registry.server.problems import Problem
@@ -11,11 +13,17 @@ _TAG = re.compile(r'[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}')
 _UPLOAD = re.compile(r'[0-9a-f]{32}')
 
 
-def repository_name(text: str) -> str:
-    """Return a repository's name; raises Problem 400 NAME_INVALID."""
-    if len(text) > 255 or not _REPOSITORY.fullmatch(text):
+def repository(request: Request, text: str | None = None) -> str:
+    """Return the repository in a request's path, or another that it names.
+
+    Raises Problem 400 NAME_INVALID, 403 DENIED for one that the registry's rules do not allow.
+    """
+    name = str(request.path_params['name']) if text is None else text
+    if len(name) > 255 or not _REPOSITORY.fullmatch(name):
         raise Problem(400, 'NAME_INVALID', 'the repository name is malformed')
-    return text
+    if not request.app.state.rules.allows(name):
+        raise Problem(403, 'DENIED', 'this registry takes other repositories only: see its option --allow')
+    return name
 
 
 def digest(text: str | None) -> Digest:

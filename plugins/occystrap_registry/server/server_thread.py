@@ -1,22 +1,27 @@
 """Running the registry inside another program: on a thread of its own, on loopback, on a free port."""
 import asyncio
 import logging
+import math
 import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import uvicorn
 
 from occystrap_core import ServiceUnavailable
-from occystrap_registry.server.application import Observer, registry_application
+from occystrap_registry.server.access import Access, OnePassword, Rules
+from occystrap_registry.server.admission import Observer
+from occystrap_registry.server.application import registry_application
 from occystrap_registry.server.callers import CallerProtocol, Callers
+from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.storage import Storage
+from occystrap_registry.server.upload_files import Uploads
 
 _STARTING = 10.0
-_STOPPING = 2.0
+_STOPPING = 1.0
 _TICK = 0.1
 
 
@@ -65,30 +70,46 @@ class _QuietServer(uvicorn.Server):
             await super().shutdown(sockets)
 
 
+class ServerSettings(NamedTuple):
+    """How a registry is reached, and by whom. The defaults are those of one that this program is the only client of."""
+
+    address: str = '127.0.0.1'
+    rules: Rules = Rules()
+    access: Access = OnePassword('')
+    certificate: tuple[Path, Path] | None = None
+    """The files of certificate and key for https."""
+    strangers: int = 64
+    """Limit of waiting connections that have not been let in."""
+    connections: int = 256
+    """Limit of all connections."""
+    drain: float = 1.0
+    """Seconds that current requests have to end when the server stops."""
+
+
 class RegistryServer:
     """A registry that runs while the with block does; `host` is its `127.0.0.1:port`."""
 
-    def __init__(self, root: Path | Storage, port: int = 0, observer: Observer | None = None, password: str = '',
-                 ) -> None:
+    def __init__(self, root: Path | Contents, port: int = 0, observer: Observer | None = None, password: str = '',
+                 settings: ServerSettings = ServerSettings()) -> None:
         """`root` holds the content: a directory, made if missing, or a storage; port 0 selects a free one.
 
-        All users of the machine can reach the port: without a `password`, for the user `occystrap`, they can do
-        whatever the storage admits. Raises ServiceUnavailable when the port is in use.
+        All users of the machine can reach the port: without a `password`, for the user `occystrap`, or another access
+        in `settings`, they can do whatever the storage admits. Raises ServiceUnavailable when the port is in use.
         """
         logging.getLogger('uvicorn').addHandler(logging.NullHandler())  # else its warnings go to stderr
-        self._socket = socket.socket(proto=socket.IPPROTO_TCP)  # without it asyncio leaves TCP_NODELAY off
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind(('127.0.0.1', port))
-        except OSError as error:
-            self._socket.close()
-            raise ServiceUnavailable(f'cannot listen on 127.0.0.1:{port}: {error.strerror}') from None
-        self.host = f'127.0.0.1:{self._socket.getsockname()[1]}'
-        storage = root if isinstance(root, Storage) else Storage(root)
-        callers = Callers()
-        config = uvicorn.Config(registry_application(storage, callers, observer, password), log_config=None,
-                                http=CallerProtocol.of(callers), ws='none', access_log=False, lifespan='off',
-                                timeout_keep_alive=60, timeout_graceful_shutdown=1, server_header=False)
+        self._socket = listening_socket(settings.address, port)
+        self.host = host_and_port(settings.address, self._socket.getsockname()[1])
+        contents = Storage(root) if isinstance(root, Path) else root
+        self.uploads = Uploads(contents) if isinstance(contents, Storage) else None
+        callers = Callers(settings.strangers, settings.connections)
+        access = OnePassword(password) if password else settings.access
+        application = registry_application(contents, self.uploads, callers, access, settings.rules, observer)
+        certificate, key = settings.certificate or (None, None)
+        self._drain = settings.drain
+        config = uvicorn.Config(application, log_config=None, http=CallerProtocol.of(callers), ws='none',
+                                access_log=False, lifespan='off', timeout_keep_alive=60, server_header=False,
+                                timeout_graceful_shutdown=math.ceil(settings.drain), proxy_headers=False,
+                                ssl_certfile=certificate, ssl_keyfile=key)
         self._server = _QuietServer(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name='registry', daemon=True)
 
@@ -103,9 +124,27 @@ class RegistryServer:
         self.stop()
 
     def stop(self, at_once: bool = False) -> None:
-        """Stop; current requests have a second to end, with `at_once` none."""
+        """Stop; current requests have some time to end, with `at_once` none."""
         self._server.force_exit = at_once
         self._server.request_stop()
-        self._thread.join(_STOPPING)
+        self._thread.join(self._drain + _STOPPING)
         self._server.force_exit = True
         self._socket.close()
+
+
+def listening_socket(address: str, port: int) -> socket.socket:
+    """Return a socket bound to an address; raises ServiceUnavailable if that is taken, or not of this machine."""
+    family = socket.AF_INET6 if ':' in address else socket.AF_INET
+    opened = socket.socket(family, proto=socket.IPPROTO_TCP)  # without it asyncio leaves TCP_NODELAY off
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((address, port))
+    except OSError as error:
+        opened.close()
+        raise ServiceUnavailable(f'cannot listen on {host_and_port(address, port)}: {error.strerror}') from None
+    return opened
+
+
+def host_and_port(address: str, port: int) -> str:
+    """Return both as in a URL."""
+    return f'[{address}]:{port}' if ':' in address else f'{address}:{port}'

@@ -50,7 +50,7 @@ class Storage(Contents):
         self.files = StorageFiles(root, durable)
         self.temporary = self.files.temporary
         self.repositories_directory = root / 'repositories'
-        self._read_only = read_only
+        self.read_only = read_only
         for directory in (*(root / name for name in BLOB_DIRECTORIES), self.repositories_directory, self.temporary):
             if not read_only:
                 self.files.make_directory(directory)
@@ -245,7 +245,7 @@ class Storage(Contents):
         with self.guard:
             try:
                 found = path.stat()
-                if time.time() - found.st_mtime > _RENEWED and not self._read_only:
+                if time.time() - found.st_mtime > _RENEWED and not self.read_only:
                     os.utime(path)
             except FileNotFoundError:
                 return None

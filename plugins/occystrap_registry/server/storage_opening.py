@@ -21,7 +21,7 @@ def open_storage(root: Path) -> Iterator[Storage]:
     Raises OutputError, saying what to do, if the directory holds something else, is in use, or cannot be written to.
     """
     with output_errors(str(root)):
-        if not _is_ours(root):
+        if not is_storage(root):
             _require_empty(root)
             root.mkdir(parents=True, exist_ok=True)
             (root / MARKER).write_bytes(_VERSION)
@@ -42,13 +42,13 @@ def open_storage(root: Path) -> Iterator[Storage]:
 def open_to_read(root: Path) -> Storage:
     """Return the storage in a directory, of which nothing will be changed; raises OutputError if there is none."""
     with output_errors(str(root)):
-        if not _is_ours(root):
+        if not is_storage(root):
             raise OutputError(f'{root} is no storage of occystrap serve: name one, or an image layout as '
                               f'layout://{root}')
     return Storage(root, read_only=True)
 
 
-def _is_ours(root: Path) -> bool:
+def is_storage(root: Path) -> bool:
     """Return whether a directory is a storage; raises OutputError for one of another version, OSError."""
     try:
         raw = (root / MARKER).read_bytes()

@@ -108,6 +108,10 @@ class Uploads:
             raise Problem(400, 'DIGEST_INVALID', f'the bytes have digest {digest}, not {expected}')
         await anyio.to_thread.run_sync(self._storage.add_blob, upload.repository, expected, upload.path)
 
+    def is_under_way(self, repository: str) -> bool:
+        """Return whether something is being uploaded to a repository; may be called by any thread."""
+        return any(upload.repository == repository for upload in [*self._uploads.values()])
+
     def discard(self, upload: Upload) -> None:
         """Remove an upload and its file."""
         self._uploads.pop(upload.id, None)

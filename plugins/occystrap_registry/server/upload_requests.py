@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from occystrap_core.oci import SHA256, Digest
 from occystrap_registry.server import request_names
+from occystrap_registry.server.paced_body import paced_body
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.upload_files import Upload, Uploads
@@ -19,11 +20,11 @@ _RANGE = re.compile(r'(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})')
 async def start_upload(request: Request) -> Response:
     """POST: start an upload, mount a blob of another repository, or store a complete blob."""
     storage, uploads = _parts(request)
-    repository = request_names.repository_name(request.path_params['name'])
+    repository = request_names.repository(request)
     query = request.query_params
     if 'mount' in query:
         digest = request_names.digest(query['mount'])
-        origin = request_names.repository_name(query['from']) if 'from' in query else None
+        origin = request_names.repository(request, query['from']) if 'from' in query else None
         if await anyio.to_thread.run_sync(storage.mount_blob, repository, digest, origin):
             return _created(repository, digest)
     if 'digest' not in query:
@@ -31,7 +32,7 @@ async def start_upload(request: Request) -> Response:
     expected = request_names.digest(query['digest'])
     upload = uploads.start(repository, expected.algorithm)
     async with _receiving(uploads, upload, keep=False):
-        await upload.append(request.stream())
+        await upload.append(paced_body(request))
     await uploads.finish(upload, expected)
     return _created(repository, expected)
 
@@ -41,7 +42,7 @@ async def continue_upload(request: Request) -> Response:
     uploads, upload = _upload(request)
     end = _announced_end(request, upload)
     async with _receiving(uploads, upload, keep=True):
-        await upload.append(request.stream())
+        await upload.append(paced_body(request))
         _check_end(upload, end)
     return _accepted(upload)
 
@@ -53,7 +54,7 @@ async def finish_upload(request: Request) -> Response:
     end = _announced_end(request, upload)
     async with _receiving(uploads, upload, keep=False):
         upload.hash_by(expected.algorithm)
-        await upload.append(request.stream())
+        await upload.append(paced_body(request))
         _check_end(upload, end)
     await uploads.finish(upload, expected)
     return _created(upload.repository, expected)
@@ -122,7 +123,7 @@ def _parts(request: Request) -> tuple[Storage, Uploads]:
 
 def _upload(request: Request) -> tuple[Uploads, Upload]:
     uploads = _parts(request)[1]
-    repository = request_names.repository_name(request.path_params['name'])
+    repository = request_names.repository(request)
     return uploads, uploads.find(repository, request_names.upload_id(request.path_params['upload']))
 
 

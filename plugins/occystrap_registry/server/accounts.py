@@ -1,0 +1,158 @@
+"""Logins: an htpasswd file of bcrypt, for docker's clients also as bearer tokens where reading needs no login.
+
+A client that is asked for Basic without having a login gives up, so that who may read without one is asked for a token,
+which everybody gets (distribution's token authentication). The token says who it is for, and until when; what that user
+may do is decided at each request.
+"""
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio.to_thread
+import bcrypt
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Scope
+
+from occystrap_core import UsageError
+from occystrap_registry.server.access import (
+    OPEN_PATHS, Refusal, basic_login, header, is_reading, repository_in,
+)
+from occystrap_registry.server.problems import Problem
+
+TOKEN_PATH = '/token'
+_ENTRY = re.compile(r'([^:]+):(\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53})')
+_LIFETIME = 300
+"""Seconds that a token is good for."""
+_CHECKS, _WAITING = 2, 32
+"""Limits of passwords that are checked at once, and of these and those that wait: bcrypt is slow by design."""
+_REMEMBERED = 1000
+_LONGEST = 72
+"""Bytes of a password that bcrypt reads."""
+_NAMELESS = ''
+
+
+class Accounts:
+    """The users of a registry."""
+
+    def __init__(self, path: Path, anonymous_pull: bool) -> None:
+        """Read an htpasswd file; raises UsageError, which names the line and never what is in it."""
+        self._hashes = _read(path)
+        self._anonymous_pull = anonymous_pull
+        self._secret = secrets.token_bytes(32)
+        self._good = set[bytes]()
+        self._checks, self._waiting = asyncio.Semaphore(_CHECKS), 0
+        self._stand_in = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(min(map(_cost, self._hashes.values()))))
+
+    async def refusal(self, scope: Scope) -> Refusal | None:
+        """Refuse who has no login, but for reading where that needs none."""
+        if scope['path'] == TOKEN_PATH and self._anonymous_pull:
+            return None
+        given = header(scope, b'authorization')
+        user = await self._user(given) if given else _NAMELESS
+        may_read = self._anonymous_pull and user == _NAMELESS and is_reading(scope)
+        if user or (may_read and (given or scope['path'] not in OPEN_PATHS)):
+            return None
+        return Refusal(401, 'UNAUTHORIZED', 'log in first: docker login, or occystrap login',
+                       {'WWW-Authenticate': self._challenge(scope)})
+
+    def routes(self) -> Sequence[Route]:
+        """Return where tokens are."""
+        return [Route(TOKEN_PATH, self.token, methods=['GET'])] if self._anonymous_pull else []
+
+    async def token(self, request: Request) -> Response:
+        """GET /token: return a token for who logs in, or for nobody; raises Problem 401."""
+        given = header(request.scope, b'authorization')
+        user = await self._logged_in(given) if given else _NAMELESS
+        if user is None:
+            raise Problem(401, 'UNAUTHORIZED', 'wrong user or password')
+        claims = base64.urlsafe_b64encode(json.dumps([user, int(time.time()) + _LIFETIME]).encode()).decode()
+        token = f'{claims}.{self._seal(claims.encode())}'
+        return JSONResponse({'token': token, 'access_token': token, 'expires_in': _LIFETIME})
+
+    async def _user(self, given: bytes) -> str | None:
+        """Return who a header is of, empty for a token that is nobody's, None for no valid login."""
+        kind, _, text = given.partition(b' ')
+        return self._holder(text.strip()) if kind.lower() == b'bearer' else await self._logged_in(given)
+
+    def _holder(self, token: bytes) -> str | None:
+        claims, _, seal = token.partition(b'.')
+        if not hmac.compare_digest(seal, self._seal(claims).encode()):
+            return None
+        user, end = json.loads(base64.urlsafe_b64decode(claims))
+        return str(user) if end > time.time() else None
+
+    async def _logged_in(self, authorization: bytes) -> str | None:
+        """Return who has the login in a header, None if it is wrong; raises Problem 429 when too many are checked."""
+        login = basic_login(authorization)
+        if login is None:
+            return None
+        mark = hmac.digest(self._secret, authorization, 'sha256')
+        if mark in self._good:
+            return login[0]
+        hashed = self._hashes.get(login[0], self._stand_in)  # an unknown user takes as long
+        right = await self._is_right(login[1][:_LONGEST], hashed)
+        if not right or login[0] not in self._hashes:
+            return None
+        if len(self._good) >= _REMEMBERED:
+            self._good.clear()
+        self._good.add(mark)
+        return login[0]
+
+    async def _is_right(self, password: bytes, hashed: bytes) -> bool:
+        if self._waiting >= _WAITING:
+            raise Problem(429, 'TOOMANYREQUESTS', 'too many logins at once', {'Retry-After': '1'})
+        self._waiting += 1
+        try:
+            async with self._checks:
+                return await anyio.to_thread.run_sync(bcrypt.checkpw, password, hashed)
+        finally:
+            self._waiting -= 1
+
+    def _seal(self, claims: bytes) -> str:
+        return hmac.new(self._secret, b'token ' + claims, hashlib.sha256).hexdigest()
+
+    def _challenge(self, scope: Scope) -> str:
+        if not self._anonymous_pull:
+            return 'Basic realm="occystrap"'
+        secure = scope['scheme'] == 'https' or header(scope, b'x-forwarded-proto') == b'https'
+        host = re.sub(r'[^A-Za-z0-9.:\[\]-]', '', header(scope, b'host').decode('latin-1'))
+        realm = f'{"https" if secure else "http"}://{host}{TOKEN_PATH}'
+        repository = repository_in(scope['path'])
+        scopes = f',scope="repository:{repository}:{_action(scope)}"' if repository.isprintable() and repository else ''
+        return f'Bearer realm="{realm}",service="occystrap"{scopes}'
+
+
+def _action(scope: Scope) -> str:
+    return 'pull' if is_reading(scope) else 'delete' if scope['method'] == 'DELETE' else 'pull,push'
+
+
+def _cost(hashed: bytes) -> int:
+    return int(hashed.split(b'$')[2])
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f'cannot read {path}: {getattr(error, "strerror", None) or "it is no text"}: name the file '
+                         'that htpasswd -B has written') from None
+    hashes: dict[str, bytes] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith('#'):
+            continue
+        found = _ENTRY.fullmatch(line.strip())
+        if not found:
+            raise UsageError(f'{path}: line {number} is no user with a bcrypt password: make it with htpasswd -B')
+        hashes[found[1]] = found[2].encode()
+    if not hashes:
+        raise UsageError(f'{path} has no users: add one with htpasswd -B {path} USER')
+    return hashes

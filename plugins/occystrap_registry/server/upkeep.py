@@ -1,0 +1,64 @@
+"""What a registry does besides answering: lists of layouts, and garbage collection, on a thread of its own."""
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from occystrap_core import OccystrapError
+from occystrap_core.files import print_message
+from occystrap_registry.server.garbage import collect
+from occystrap_registry.server.layout_index import refresh_layouts
+from occystrap_registry.server.storage import Storage
+
+_QUIET = 5.0
+"""Seconds between two looks for changed repositories, at least."""
+_SHARE = 10
+"""Writing lists may take one in so many seconds."""
+_COLLECTING = 3600.0
+"""Seconds between two garbage collections."""
+
+
+class Upkeep:
+    """Looks after a storage while the with block runs, and once more at its end."""
+
+    def __init__(self, storage: Storage, untagged: bool, is_busy: Callable[[str], bool]) -> None:
+        self._storage, self._untagged, self._is_busy = storage, untagged, is_busy
+        self._ending = threading.Event()
+        self._said = set[str]()
+        self._thread = threading.Thread(target=self._run, name='upkeep', daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+                 ) -> None:
+        self._ending.set()
+        self._thread.join()
+        self._try(self._refresh)
+
+    def _run(self) -> None:
+        collected, pause = time.monotonic(), 0.0
+        while not self._ending.wait(pause):
+            begun = time.monotonic()
+            self._try(self._refresh)
+            pause = max(_QUIET, (time.monotonic() - begun) * _SHARE)
+            if time.monotonic() - collected > _COLLECTING:
+                self._try(self._collect)
+                collected = time.monotonic()
+
+    def _refresh(self) -> None:
+        refresh_layouts(self._storage)
+
+    def _collect(self) -> None:
+        collect(self._storage, self._untagged, self._is_busy)
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """Do some work; a failure is reported once, and serving goes on."""
+        try:
+            work()
+        except (OccystrapError, OSError) as error:
+            if (text := str(error)) not in self._said:
+                self._said.add(text)
+                print_message(f'occystrap: warning: {text}')

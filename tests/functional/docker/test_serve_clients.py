@@ -1,0 +1,100 @@
+"""Docker, podman and skopeo push to `occystrap serve` and pull from it, with a login and without."""
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from occystrap_core.oci import Digest
+from occystrap_core.testing.sample import sample_config, sample_layers
+from tests.functional.archives import write_docker_archive
+from tests.functional.images import skopeo
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandLine
+from tests.services.docker_daemon import DockerDaemon
+from tests.services.podman import PodmanService
+from tests.services.served import Served, served
+from tests.unit.registry.images import HTTP
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the sample image as an archive, and a file of users."""
+    place = tmp_path_factory.mktemp('serve')
+    write_docker_archive(place / 'a.tar', sample_config(sample_layers()), sample_layers(), 'sample-served:v1')
+    (place / 'htpasswd').write_text(f'ann:{bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()}\n')
+    return place
+
+
+@pytest.fixture(scope='module')
+def registry(place: Path) -> Iterator[Served]:
+    """One that everybody may pull from, and Ann push to."""
+    with served(CommandLine(place), '--storage', place / 'storage', '--htpasswd', place / 'htpasswd',
+                '--anonymous-pull') as running:
+        yield running
+
+
+def test_docker(registry: Served, docker_daemon: DockerDaemon, place: Path) -> None:
+    name = f'{registry.host}/docker/app:v1'
+    docker_daemon.run('load', '-i', place / 'a.tar')
+    docker_daemon.run('tag', 'sample-served:v1', name)
+    try:
+        with pytest.raises(RuntimeError, match='log in first|unauthorized|denied'):
+            docker_daemon.run('push', name, config=place / 'nobody')
+        docker_daemon.run('login', '-u', 'ann', '-p', 'secret', registry.host, config=place / 'docker')
+        docker_daemon.run('push', name, config=place / 'docker')
+        image = docker_daemon.run('image', 'inspect', '--format', '{{.Id}}', name)
+        docker_daemon.run('rmi', name, 'sample-served:v1')
+        docker_daemon.run('pull', name, config=place / 'nobody')
+        assert docker_daemon.run('image', 'inspect', '--format', '{{.Id}}', name) == image
+    finally:
+        docker_daemon.run('rmi', '-f', image)
+
+
+def test_podman(registry: Served, podman: PodmanService, place: Path) -> None:
+    name = f'{registry.host}/podman/app:v1'
+    podman.podman('load', '-i', place / 'a.tar')
+    podman.podman('push', '--tls-verify=false', '--creds', 'ann:secret', 'sample-served:v1', name)
+    image = podman.podman('image', 'inspect', '--format', '{{.Id}}', 'sample-served:v1')
+    podman.podman('rmi', '-f', image)
+    podman.podman('pull', '--tls-verify=false', name)
+    assert podman.podman('image', 'inspect', '--format', '{{.Id}}', name) == image
+    podman.podman('rmi', '-f', image)
+
+
+@pytest.mark.parametrize('form', ['v2s2', 'oci'])
+def test_skopeo(form: str, registry: Served, place: Path, program: Callable[..., str], tmp_path: Path) -> None:
+    program('skopeo')
+    target = f'docker://{registry.host}/skopeo/{form}:v1'
+    skopeo('copy', '-q', '--format', form, '--dest-tls-verify=false', '--dest-creds', 'ann:secret',
+           f'docker-archive:{place}/a.tar', target)
+    skopeo('copy', '-q', '--src-tls-verify=false', target, f'dir:{tmp_path}/out')
+    manifest = (tmp_path / 'out/manifest.json').read_bytes()
+    kind = json.loads(manifest)['mediaType']
+    assert Digest.of(manifest) == json.loads(skopeo('inspect', '--tls-verify=false', target))['Digest']
+    assert kind.startswith('application/vnd.docker' if form == 'v2s2' else 'application/vnd.oci')
+
+
+def test_skopeo_copies_all_of_an_index(registry: Served, place: Path, program: Callable[..., str], tmp_path: Path,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    program('skopeo')
+    monkeypatch.setenv('OCCYSTRAP_USERNAME', 'ann')
+    monkeypatch.setenv('OCCYSTRAP_PASSWORD', 'secret')
+    run_here('process', f'tar://{place}/a.tar', f'registry://{registry.host}/all/one:v1').assert_success()
+    first, second = f'docker://{registry.host}/all/many:v1', f'docker://{registry.host}/all/copy:v1'
+    index = tmp_path / 'index'
+    run_here('process', f'registry://{registry.host}/all/one:v1', f'layout://{index}:v1').assert_success()
+    listed = json.loads((index / 'index.json').read_bytes())['manifests'][0]
+    listed.pop('annotations')
+    raw = json.dumps({'schemaVersion': 2, 'mediaType': 'application/vnd.oci.image.index.v1+json', 'manifests': [
+        {**listed, 'platform': {'os': 'linux', 'architecture': each}} for each in ('amd64', 'arm64')]}).encode()
+    (index / 'blobs/sha256' / Digest.of(raw).hex).write_bytes(raw)
+    (index / 'index.json').write_text(json.dumps({'schemaVersion': 2, 'manifests': [
+        {'mediaType': 'application/vnd.oci.image.index.v1+json', 'digest': Digest.of(raw), 'size': len(raw),
+         'annotations': {'org.opencontainers.image.ref.name': 'v1'}}]}))
+    login = ('--dest-tls-verify=false', '--dest-creds', 'ann:secret')
+    skopeo('copy', '-q', '--all', '--preserve-digests', *login, f'oci:{index}:v1', first)
+    skopeo('copy', '-q', '--all', '--preserve-digests', '--src-tls-verify=false', *login, first, second)
+    accepted = {'Accept': 'application/vnd.oci.image.index.v1+json'}
+    assert HTTP.get(f'http://{registry.host}/v2/all/copy/manifests/v1', headers=accepted).content == raw

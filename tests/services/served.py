@@ -1,0 +1,47 @@
+"""`occystrap serve` as its users run it: a process of its own, which says where it listens."""
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.services.command_line import CommandLine
+
+
+@dataclass
+class Served:
+    """A running registry: `host` is its address and port, `said` what it printed when it had started."""
+
+    process: 'subprocess.Popen[bytes]'
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def host(self) -> str:
+        """Return address and port."""
+        found = re.search(r' at https?://(\S+): ', self.said[-1])
+        assert found, self.said
+        return found[1]
+
+    def hear(self) -> str:
+        """Wait for the next line."""
+        assert self.process.stderr
+        self.said.append(self.process.stderr.readline().decode().rstrip('\n'))
+        return self.said[-1]
+
+    def stop(self) -> int:
+        """Ask it to stop; return its exit code."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+@contextmanager
+def served(occystrap: CommandLine, *options: str | Path) -> Iterator[Served]:
+    """Run `occystrap serve` with options on a free port, until the block ends."""
+    with occystrap.start('serve', '--listen', '127.0.0.1:0', *options, stderr=subprocess.PIPE) as process:
+        registry = Served(process)
+        try:
+            registry.hear()
+            yield registry
+        finally:
+            process.kill()
