@@ -17,6 +17,10 @@ Observer = Callable[[str, str, int], None]
 """Called for each answered request with method, path and status."""
 
 
+class _TooSlow(Exception):
+    """A client does not read its answer."""
+
+
 class Admission:
     """Admits requests to the registry, or refuses them.
 
@@ -34,8 +38,11 @@ class Admission:
         async def sending(message: Message) -> None:
             if message['type'] == 'http.response.start' and self._observer:
                 self._observer(scope['method'], scope['path'], message['status'])
-            async with asyncio.timeout(_SENDING):
-                await send(message)
+            try:
+                async with asyncio.timeout(_SENDING):
+                    await send(message)
+            except TimeoutError:
+                raise _TooSlow from None
         peer = tuple(scope['client'])
         self._callers.asks(peer)
         try:
@@ -43,12 +50,14 @@ class Admission:
             if refusal is None and scope['path'] not in OPEN_PATHS:
                 self._callers.admit(peer)
             await (_answer(scope, refusal) if refusal else self._registry)(scope, receive, sending)
-        except TimeoutError:
+        except _TooSlow:
             self._callers.hang_up(peer)
         finally:
             self._callers.answered(peer)
 
     async def _refusal(self, scope: Scope) -> Refusal | None:
+        if header(scope, b'content-length') and header(scope, b'transfer-encoding'):  # RFC 9112, 6.1: smuggling
+            return Refusal(400, 'UNSUPPORTED', 'Content-Length and Transfer-Encoding exclude each other')
         try:
             if refusal := await self._access.refusal(scope):
                 return refusal

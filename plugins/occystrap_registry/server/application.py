@@ -11,7 +11,7 @@ from occystrap_registry.server.access import Access, Rules
 from occystrap_registry.server.admission import Admission, Observer
 from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.contents import Contents
-from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem
+from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem, answer_system_error
 from occystrap_registry.server.upload_files import Uploads
 
 
@@ -50,7 +50,7 @@ def registry_application(contents: Contents, uploads: Uploads | None, callers: C
         Route(manifest, manifest_requests.put_manifest, methods=['PUT']),
         Route(manifest, manifest_requests.delete_manifest, methods=['DELETE']),
         Route('/{rest:path}', unknown),
-    ], exception_handlers={Problem: answer_problem, HTTPException: answer_http_error})
+    ], exception_handlers={Problem: answer_problem, HTTPException: answer_http_error, OSError: answer_system_error})
     application.state.storage = contents
     application.state.uploads = uploads
     application.state.rules = rules

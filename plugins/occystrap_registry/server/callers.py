@@ -1,5 +1,7 @@
 """The connections of a server: unauthenticated ones have short timeouts, and the oldest are closed for new ones."""
 import asyncio
+import socket
+import struct
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +12,9 @@ _HEADER = 10.0
 """Timeout in seconds for the header of a request on a connection without an admitted request."""
 _IDLE = 60.0
 """Timeout in seconds between requests on a connection with an admitted request."""
+
+_AT_ONCE = struct.pack('ii', 1, 0)
+"""Zero seconds of lingering (socket(7))."""
 
 Peer = tuple[str, int]
 
@@ -63,8 +68,9 @@ class Callers:
             caller.known = True
 
     def hang_up(self, peer: Peer) -> None:
-        """Close a connection at once."""
+        """Close a connection at once, and have the system forget what it would still send."""
         if caller := self._callers.get(peer):
+            caller.transport.get_extra_info('socket').setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             self._dismiss(caller)
 
     def answered(self, peer: Peer) -> None:

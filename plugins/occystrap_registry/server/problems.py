@@ -1,4 +1,6 @@
 """The error answers of the server: the JSON of distribution-spec, Error codes."""
+import errno
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,6 +19,13 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     return await answer_problem(request, Problem(error.status_code, 'UNSUPPORTED', error.detail, headers))
+
+
+async def answer_system_error(request: Request, error: Exception) -> Response:
+    """Return the response for an error of the file system: 507 for a full one."""
+    assert isinstance(error, OSError)
+    status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 500
+    return await answer_problem(request, Problem(status, 'UNKNOWN', f'the registry cannot do that: {error.strerror}'))
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:

@@ -106,7 +106,11 @@ class Uploads:
         if digest != expected:
             upload.discard()
             raise Problem(400, 'DIGEST_INVALID', f'the bytes have digest {digest}, not {expected}')
-        await anyio.to_thread.run_sync(self._storage.add_blob, upload.repository, expected, upload.path)
+        try:
+            await anyio.to_thread.run_sync(self._storage.add_blob, upload.repository, expected, upload.path)
+        except OSError:
+            upload.discard()
+            raise
 
     def is_under_way(self, repository: str) -> bool:
         """Return whether something is being uploaded to a repository; may be called by any thread."""
