@@ -10,6 +10,7 @@ from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.errors import ImageError, NoImage, ServiceError, UsageError
+from occystrap_core.image.sequential_image import SequentialImage
 from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_source, source_location
@@ -26,7 +27,8 @@ from occystrap_core.terminal_text import size_text
 def info(context: click.Context, /, source: str, platform: str | None, **network: Any) -> None:
     """Show the image at SOURCE: platform, digests, sizes, settings, and the step that made each layer.
 
-    No layer is read. Of several images each is shown, also if another one cannot be read.
+    No layer is read; a daemon is asked what it knows without an export. Of several images each is shown, also if
+    another one cannot be read.
     """
     settings = Settings(debug=common(context).debug, **network_settings(network))
     described = _described(load_plugins(context), settings.choosing(platform), source)
@@ -71,12 +73,14 @@ def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[s
 
 
 def _opened(images: ImageInput, reference: Reference, source: str) -> dict[str, Any]:
-    from occystrap_core.image.description import describe
+    from occystrap_core.image.description import describe, describe_reported
     with images.open(reference) as image:
-        if image.sequential:
-            raise UsageError(f'{source} provides its metadata only together with all layers: copy the image first, '
-                             'such as to tar://FILE')
-        return describe(image)
+        if not isinstance(image, SequentialImage):
+            return describe(image)
+        if said := image.reported():
+            return describe_reported(image, said)
+        raise UsageError(f'{source} provides its metadata only together with all layers: copy the image first, such '
+                         'as to tar://FILE')
 
 
 def _lines(image: dict[str, Any], indent: str = '') -> Iterator[str]:

@@ -1,9 +1,11 @@
 """Describing an image by its metadata alone; no layer is read."""
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image, ImageIndex
+from occystrap_core.image.sequential_image import ReportedImage, SequentialImage
 from occystrap_core.oci.config import ImageConfig
 
 _SETTINGS = {'entrypoint': 'Entrypoint', 'command': 'Cmd', 'environment': 'Env', 'working_directory': 'WorkingDir',
@@ -51,22 +53,41 @@ def creation_time(content: Image | ImageIndex) -> float | None:
     return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() if when else None
 
 
+def describe_reported(image: SequentialImage, said: ReportedImage) -> dict[str, Any]:
+    """Return a description of an image by what its service says of it."""
+    layers = [{'diff_id': str(each)} for each in image.diff_ids]
+    steps = _steps(said.config.get('history', ()), layers)
+    for step, size in zip(steps, said.sizes):
+        step |= {'size': size} if 'diff_id' in step or size else {}
+    return {'reference': str(image.reference), 'kind': 'image', 'digest': said.digest and str(said.digest),
+            'digests': list(said.digests), 'image_id': said.image_id and str(said.image_id),
+            'platform': str(image.platform) if image.platform else None, **_document(said.config, said.size),
+            'note': said.note, 'layers': steps}
+
+
 def _configured(image: Image) -> dict[str, Any]:
     config = image.config
-    given = config.document.get('config')
+    size = sum(layer.stored_size for layer in image.layers)
+    return {'image_id': str(config.digest), 'platform': str(config.platform), **_document(config.document, size)}
+
+
+def _document(document: Mapping[str, Any], size: int) -> dict[str, Any]:
+    given = document.get('config')
     settings = given if isinstance(given, dict) else {}
-    sizes = [layer.stored_size for layer in image.layers]
-    return {'image_id': str(config.digest), 'platform': str(config.platform),
-            'created': config.document.get('created'), 'size': sum(sizes),
+    return {'created': document.get('created'), 'size': size,
             **{ours: settings.get(theirs) for ours, theirs in _SETTINGS.items()}}
 
 
 def _layers(image: Image) -> list[dict[str, Any]]:
+    return _steps(image.config.history, [
+        {'diff_id': str(diff_id), **_blob(layer.descriptor), 'size': layer.stored_size}
+        for diff_id, layer in zip(image.diff_ids, image.layers, strict=True)])
+
+
+def _steps(history: Iterable[Mapping[str, Any]], layers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the steps of the history, each with the layer it made; layers without a step come last."""
-    layers = [{'diff_id': str(diff_id), **_blob(layer.descriptor), 'size': layer.stored_size}
-              for diff_id, layer in zip(image.diff_ids, image.layers, strict=True)]
     described, rest = [], iter(layers)
-    for step in image.config.history:
+    for step in history:
         layer = None if step.get('empty_layer') else next(rest, None)
         described.append({'created_by': step.get('created_by') or step.get('comment'), **(layer or {})})
     return [*described, *rest]

@@ -1,6 +1,7 @@
 """Images that arrive in a stream: a daemon's export, whose layers and config come in the order of the daemon."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.image import Image
@@ -9,6 +10,23 @@ from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
+
+
+class ReportedImage(NamedTuple):
+    """What a service says of an image without giving its layers.
+
+    `config` has the fields of a config that it tells, of which no digest is known. `image_id` and `digest` are None if
+    they are not known; `digests` are those of its manifests elsewhere, with the names there. `size` is in bytes, as are
+    `sizes`, those of the steps of the history. `note` says in words what only an export would tell.
+    """
+
+    config: Mapping[str, Any]
+    image_id: Digest | None
+    digest: Digest | None
+    digests: Sequence[str]
+    size: int
+    sizes: Sequence[int] = ()
+    note: str = ''
 
 
 class SequentialImage(Image):
@@ -40,6 +58,10 @@ class SequentialImage(Image):
     def diff_ids(self) -> tuple[Digest, ...]:
         """The digests of the layers' tars, lowest first."""
         return self._diff_ids
+
+    def reported(self) -> ReportedImage | None:
+        """Return what the source says without giving a layer, None if nothing; raises ServiceError."""
+        return None
 
     def arrivals(self) -> Iterator[Layer]:
         """Yield each layer when its bytes arrive."""

@@ -5,7 +5,7 @@ from occystrap_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from occystrap_core.image.layer import ReadObservers, StoredLayer, TarLayer
-    from occystrap_core.image.sequential_image import SequentialImage
+    from occystrap_core.image.sequential_image import ReportedImage, SequentialImage
     from occystrap_core.tar.archive import TAR_BLOCK, TAR_END, file_header, padded_size
     from occystrap_core.tar.entry import (
         BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, TarEntry,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     'image.layer': 'ReadObservers StoredLayer TarLayer',
-    'image.sequential_image': 'SequentialImage',
+    'image.sequential_image': 'ReportedImage SequentialImage',
     'tar.archive': 'TAR_BLOCK TAR_END file_header padded_size',
     'tar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE DIRECTORY HARD_LINK SYMLINK TarEntry',
     'tar.globs': 'plain_path',
@@ -29,6 +29,6 @@ __getattr__ = lazy_exports('occystrap_core', __name__, _HOMES)
 
 __all__ = [
     'BLOCK_DEVICE', 'CHARACTER_DEVICE', 'DIRECTORY', 'FIFO', 'FILE', 'HARD_LINK', 'SYMLINK', 'TAR_BLOCK', 'TAR_END',
-    'ReadObservers', 'SequentialImage', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarFileReader', 'TarLayer',
-    'TarReader', 'Whiteout', 'file_header', 'is_whiteout', 'padded_size', 'plain_path', 'whiteout_of',
+    'ReadObservers', 'ReportedImage', 'SequentialImage', 'SparseContent', 'StoredLayer', 'TarEntry', 'TarFileReader',
+    'TarLayer', 'TarReader', 'Whiteout', 'file_header', 'is_whiteout', 'padded_size', 'plain_path', 'whiteout_of',
 ]

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from occystrap_core import Image, ImageInput, Layer, Location, Place, Settings
 from occystrap_core.oci import Digest, Reference
-from occystrap_core.tar import SequentialImage
+from occystrap_core.tar import ReportedImage, SequentialImage
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.reported import reported
 from occystrap_docker.daemon.selection import NamePattern, matching
 from occystrap_docker.export.export import Export
 from occystrap_docker.export.first_pass import resolved
@@ -20,6 +21,10 @@ class DaemonImage(SequentialImage):
     def __init__(self, reference: Reference, facts: ImageFacts, daemon: Daemon) -> None:
         super().__init__(reference, facts.diff_ids, facts.platform)
         self._facts, self._daemon = facts, daemon
+
+    def reported(self) -> ReportedImage:
+        """Return what the daemon says by inspect and history; raises ServiceError."""
+        return reported(self._daemon, self._facts)
 
     def arrivals(self) -> Iterator[Layer]:
         """Yield the layers straight from the socket; each tar can be opened once, a duplicate layer comes once.

@@ -9,7 +9,6 @@ from occystrap_core.oci import Descriptor, Digest, ImageConfig, media_types
 from occystrap_core.testing.sample import sample_image
 from tests.functional.images import raw_manifest
 from tests.services.command_line import CommandLine
-from tests.services.docker_daemon import DockerDaemon
 from tests.services.faults import FaultProxy
 from tests.services.real_image import RealImage
 from tests.services.registry import Registry
@@ -72,11 +71,7 @@ def test_nothing_moves_the_cursor(registry: Registry, occystrap: CommandLine, tm
     assert '\x1b' not in shown.out and r'evil=a\x1b[2Jb\nc' in shown.out
 
 
-def test_mistakes(docker_daemon: DockerDaemon, registry: Registry, occystrap: CommandLine) -> None:
+def test_mistakes(registry: Registry, occystrap: CommandLine) -> None:
     put_sample_image(registry, 'info', 'v1')
     assert 'no such repository' in occystrap('info', f'registry://{registry.host}/nowhere:v1').assert_code(1).err
     assert 'is a list' in occystrap('info', 'list://nothing.txt').assert_code(2).err
-    occystrap('process', f'registry://{registry.host}/info:v1',
-              f'docker://info:v1?socket={docker_daemon.socket}').assert_success()
-    shown = occystrap('info', f'docker://info:v1?socket={docker_daemon.socket}').assert_code(2)
-    assert 'copy the image first' in shown.err

@@ -90,6 +90,16 @@ class Daemon:
         document = self._queries.find_document(f'inspecting {name}', 'images', name, 'json', seconds=seconds)
         return None if document is None else _facts(document, name)
 
+    def description(self, image_id: Digest) -> dict[str, Any]:
+        """Return what the daemon says of an image, as `docker inspect` shows it."""
+        found = self._queries.document(f'inspecting {image_id}', 'images', image_id, 'json')
+        return found if isinstance(found, dict) else {}
+
+    def history(self, image_id: Digest) -> list[dict[str, Any]]:
+        """Return the steps that made an image, the oldest first, as `docker history` shows them in its own order."""
+        found = self._queries.document(f'reading the history of {image_id}', 'images', image_id, 'history')
+        return [each for each in reversed(found) if isinstance(each, dict)] if isinstance(found, list) else []
+
     def images(self) -> list[Listed]:
         """Return a row for each name of each image, and one for each untagged image."""
         return listed(self._queries.document(_LISTING, 'images', 'json'), str(self.address))

@@ -214,3 +214,39 @@ def test_an_image_for_two_platforms(containerd_daemon: DockerDaemon, registry: R
     lost = occystrap('process', uri(name, containerd_daemon), 'tar://out.tar', '--platform', 'linux/s390x')
     assert 'there is: linux/amd64, linux/arm64' in lost.assert_code(1).err
     containerd_daemon.run('rmi', '-f', name)
+
+
+def test_info_shows_what_a_daemon_knows_without_an_export(daemon: DockerDaemon, archive: Path, target: str, mark: str,
+                                                          occystrap: CommandLine) -> None:
+    """Compared with the daemon's own commands, and with what the same image says in an archive."""
+    occystrap('process', f'tar://{archive}', uri(target, daemon)).assert_success()
+    theirs, = json.loads(daemon.run('inspect', target))
+    archived, = occystrap('-O', 'json', 'info', f'tar://{archive}').assert_success().json()['images']
+    for scheme in ('docker', 'dockerpush'):
+        source = uri(target, daemon).replace('docker://', f'{scheme}://')
+        shown, = occystrap('-O', 'json', 'info', source).assert_success().json()['images']
+        same = ('platform', 'command', 'environment', 'labels')
+        assert {name: shown[name] for name in same} == {name: archived[name] for name in same}
+        assert [each['diff_id'] for each in shown['layers'] if 'diff_id' in each] == theirs['RootFS']['Layers']
+        assert shown['size'] == theirs['Size'] and shown['digests'] == (theirs.get('RepoDigests') or [])
+        named = theirs['Id'] if theirs['Id'].startswith('sha256:') else f'sha256:{theirs["Id"]}'
+        by_manifest = named != archived['image_id']
+        assert (shown['digest'], shown['image_id']) == ((named, None) if by_manifest else (None, named))
+        assert 'are not known without an export' in shown['note'] and ('image ID' in shown['note']) == by_manifest
+        text = occystrap('info', source).assert_success()
+        assert target in text.out and 'ADD layer 0' in text.out and not text.err
+    assert 'has no image missing:latest' in occystrap('info', uri('missing', daemon)).assert_code(1).err
+
+
+def test_check_reads_the_export_of_a_daemon(daemon: DockerDaemon, archive: Path, target: str,
+                                            occystrap: CommandLine) -> None:
+    occystrap('process', f'tar://{archive}', uri(target, daemon)).assert_success()
+    expected = occystrap('-O', 'json', 'check', f'tar://{archive}').json()
+    for scheme in ('docker', 'dockerpush'):
+        source = uri(target, daemon).replace('docker://', f'{scheme}://')
+        found = occystrap('-O', 'json', 'check', source)
+        assert found.code == 0, found
+        assert {each['id'] for image in found.json()['images'] for each in image['findings']} <= {
+            each['id'] for image in expected['images'] for each in image['findings']}
+        assert 'provides its metadata only together with all layers: leave out --fast' in occystrap(
+            'check', '--fast', source).assert_code(2).err
