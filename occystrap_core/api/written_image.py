@@ -44,6 +44,10 @@ class OutgoingLayer(Protocol):
         """The blob that `open` gives; always present in STORED form, None in TAR form."""
 
     @property
+    def source_blob(self) -> Descriptor | None:
+        """The blob at the source that `open` reads, in both forms; None if there is none, or a filter reads it."""
+
+    @property
     def filtered(self) -> bool:
         """Whether a filter or compression may change the layer, so that its size may differ from the hint."""
 
@@ -53,8 +57,8 @@ class OutgoingLayer(Protocol):
     def open(self, held: HeldBytes | None = None) -> ByteStream:
         """Open the layer at its first byte. A writer that sends the layer again opens it again. Close it after use.
 
-        In STORED form a writer may give what it holds of the blob since an earlier run. It is then read in place of the
-        source's bytes, and gets all others. If the digest is wrong at the end it was damaged: open without it.
+        A writer may give what it holds of `source_blob` since an earlier run. It is then read in place of the source's
+        bytes, and gets all others. If InvalidImage is raised it was damaged: call its `forget`, and open again.
         """
 
 
@@ -63,13 +67,14 @@ class WrittenLayer(NamedTuple):
     itself.
 
     Only `has_layer` and `adopt_layer` give `size` and `digest`, of what is at the destination; the core knows them of
-    what it streamed.
+    what it streamed. `kept`: an interrupted run had fetched the layer and kept it.
     """
 
     locator: str
     digest: Digest | None = None
     size: int | None = None
     evidence: Evidence = Evidence.DESCRIPTOR
+    kept: bool = False
 
 
 class ResumedLayer(NamedTuple):
@@ -95,7 +100,9 @@ class PlacedLayer:
 
     @property
     def moved(self) -> int:
-        """The bytes that were written for it; of a blob, those that an earlier run had kept are none of them."""
+        """The bytes that were written for it; those that an earlier run had kept as they are here are none of them."""
+        if self.resumed and self.resumed.reused == self.resumed.blob.size:
+            return 0
         return self.size - (self.resumed.reused if self.resumed and self.descriptor else 0)
 
 

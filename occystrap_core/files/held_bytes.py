@@ -1,5 +1,6 @@
 """The first bytes of a blob, kept by an earlier run: they are read and hashed, and the source is asked for the rest."""
 import os
+import time
 from collections.abc import Callable
 
 from occystrap_core.files.partial_file import PartialFile
@@ -14,9 +15,14 @@ class HeldBytes(PartialFile):
     the blob, whatever it had before. What was kept is not trusted: the stream checks the digest of the whole.
     """
 
-    def __init__(self, descriptor: int, sync: bool) -> None:
-        """The arguments are those of PartialFile; raises OSError."""
+    def __init__(self, descriptor: int, sync: bool, measured: bool = False) -> None:
+        """`descriptor` and `sync` are as for PartialFile. With `measured`, `waited` grows while the source is read.
+
+        Raises OSError.
+        """
         super().__init__(descriptor, sync)
+        self.measured, self.waited = measured, 0.0
+        """Seconds of waiting for the source's bytes."""
         self.available = os.fstat(descriptor).st_size
         """Bytes that are kept."""
         self.reused = 0
@@ -60,9 +66,12 @@ def with_held(held: HeldBytes | None, size: int, whole: Callable[[], Readable],
 
     `whole` opens all of it at the source, if nothing that could belong to it is held, or the source has no `rest`.
     """
-    if held is None or not 0 < held.available <= size or (rest is None and held.available < size):
+    is_some = held is not None and 0 < held.available <= size and (rest is not None or held.available == size)
+    if held is None or not (is_some or held.measured):
         return whole()
-    return _Resumed(held, size, rest or (lambda offset: whole()))
+    if not is_some:
+        held.forget()
+    return _Resumed(held, size, lambda offset: rest(offset) if rest and offset else whole())
 
 
 class _Resumed:
@@ -77,7 +86,13 @@ class _Resumed:
             if (count := self._held.readinto(buffer)) or self._held.reused == self._size:
                 return count
             self._rest = self._open_rest(self._held.reused)
-        return self._rest.readinto(buffer)
+        return self._measured(self._rest, buffer) if self._held.measured else self._rest.readinto(buffer)
+
+    def _measured(self, rest: Readable, buffer: memoryview) -> int | None:
+        begun = time.monotonic()
+        count = rest.readinto(buffer)
+        self._held.waited += time.monotonic() - begun
+        return count
 
     def close(self) -> None:
         if self._rest is not None:

@@ -39,6 +39,11 @@ class Outgoing:
         return self._layer.descriptor if self._form is LayerForm.STORED else None
 
     @property
+    def source_blob(self) -> Descriptor | None:
+        """The blob that is read at the source."""
+        return None if self.filtered else self._layer.descriptor
+
+    @property
     def filtered(self) -> bool:
         """Whether a filter may change the layer."""
         return self._layer is not self._layer.source
@@ -57,7 +62,8 @@ class Outgoing:
             if held:
                 self._stream.copy_to(held.write)
         else:
-            self._stream = (self._layer.tar_ahead if self._ahead else self._layer.tar)(self._observers)
+            observers = self._observers._replace(held=held, kept=held.write) if held else self._observers
+            self._stream = (self._layer.tar_ahead if self._ahead else self._layer.tar)(observers)
         self._stream.observe(self._observer)
         return self._stream
 
@@ -75,19 +81,19 @@ class Outgoing:
         if not isinstance(written, WrittenLayer):
             raise PluginError(f'the writer returned {written!r} for layer {name}, a WrittenLayer is expected')
         if self._stream is not None and self._stream.ended:
-            return self._place(written.locator, self._stream.digest, self._stream.size, Evidence.STREAMED)
+            resumed = self._held.reused if self._held else 0
+            return self._place(written.locator, self._stream.digest, self._stream.size, Evidence.STREAMED, resumed)
         if written.digest is None or written.size is None:
             raise PluginError(f'the writer did not read layer {name} to its end')
         if written.digest != (self.descriptor.digest if self.descriptor else self.diff_id):
             raise PluginError(f'the writer says that layer {name} is there with another digest, {written.digest}')
-        return self._place(written.locator, written.digest, written.size, written.evidence)
+        blob = self._layer.source.descriptor
+        reused = blob.size if written.kept and blob else 0
+        return self._place(written.locator, written.digest, written.size, written.evidence, reused)
 
-    def _place(self, locator: str, digest: Digest, size: int, evidence: Evidence) -> PlacedLayer:
+    def _place(self, locator: str, digest: Digest, size: int, evidence: Evidence, reused: int) -> PlacedLayer:
         diff_id = digest if self._form is LayerForm.TAR else self._layer.diff_id
         assert diff_id is not None
-        return PlacedLayer(self._layer.index, diff_id, self.descriptor, locator, digest, size, evidence,
-                           self._resumed())
-
-    def _resumed(self) -> ResumedLayer | None:
         blob = self._layer.source.descriptor
-        return ResumedLayer(blob, self._held.reused) if blob and self._held and self._held.reused else None
+        resumed = ResumedLayer(blob, reused) if blob and reused else None
+        return PlacedLayer(self._layer.index, diff_id, self.descriptor, locator, digest, size, evidence, resumed)

@@ -24,7 +24,7 @@ def noise_layer(name: str, size: int) -> tuple[bytes, bytes]:
         file = tarfile.TarInfo(f'srv/{name}')
         file.size = size
         tar.addfile(file, io.BytesIO(random.Random(name).randbytes(size)))
-    return target.getvalue(), gzip.compress(target.getvalue(), 1, mtime=0)
+    return target.getvalue(), gzip.compress(target.getvalue(), 0, mtime=0)
 
 
 @dataclass
@@ -58,6 +58,10 @@ class BreakingRegistry:
         for reference in (tag, Digest.of(manifest)):
             self.documents[f'/v2/{repository}/manifests/{reference}'] = media_types.OCI_MANIFEST, manifest
         return [str(blob['digest']) for blob in blobs]
+
+    def size_of(self, digest: str) -> int:
+        """The size of a blob in bytes."""
+        return next(len(body) for path, (_, body) in self.documents.items() if path.endswith(digest))
 
     def heal(self) -> None:
         """Break nothing off any more, and forget what was asked."""

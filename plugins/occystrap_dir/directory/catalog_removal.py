@@ -12,7 +12,7 @@ from occystrap_dir.directory.checksums import (
 )
 from occystrap_dir.directory.existing_images import require_catalog
 from occystrap_dir.directory.expansion import remove_expansions, remove_if_empty, spare_expansions
-from occystrap_dir.directory.manifests import SINGLE, is_manifest_name, manifest_names
+from occystrap_dir.directory.manifests import SINGLE, is_manifest_name, manifest_names, name_of_layer
 from occystrap_dir.directory.orphans import remove_orphans
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
@@ -36,7 +36,7 @@ def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Se
 
 
 def _removed(root: str, group: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
-    workspace = Workspace(root, settings.sync)
+    workspace = Workspace(root, settings.sync, final=name_of_layer)
     if dry_run:
         with output_errors(root):
             require_catalog(root)
@@ -44,7 +44,7 @@ def _removed(root: str, group: Sequence[Receipt], settings: Settings, dry_run: b
     workspace.enter()
 
     def sweep() -> None:
-        remove_orphans(root)
+        remove_orphans(workspace)
         remove_if_empty(root)
     try:
         with output_errors(root), workspace.locked():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, WrittenImage
-from occystrap_core.oci import ARCHIVE_FIELDS, list_or_null, parse_json, required_field
+from occystrap_core.oci import ARCHIVE_FIELDS, Digest, list_or_null, parse_json, required_field
 from occystrap_dir.workspace.names import read_document
 
 SINGLE = 'manifest.json'
@@ -39,6 +39,11 @@ class SavedImage(NamedTuple):
 def layer_name(diff_id_hex: str) -> str:
     """Return the name of a layer's file."""
     return f'{diff_id_hex}/layer.tar'
+
+
+def name_of_layer(diff_id: Digest) -> str:
+    """Return the name of the file of a layer with this diff_id."""
+    return layer_name(diff_id.hex)
 
 
 def manifest_names(root: str) -> list[str]:

@@ -3,22 +3,23 @@ import re
 from contextlib import suppress
 
 from occystrap_dir.directory.manifests import layer_name, manifest_names, read_manifest
-from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.one_name import WrongKind
+from occystrap_dir.workspace.workspace import Workspace
 
 _CONFIG = re.compile(r'[0-9a-f]{64}\.json')
 _LAYER = re.compile(r'[0-9a-f]{64}(?:[0-9a-f]{64})?')
 
 
-def remove_orphans(root: str) -> None:
-    """Remove configs and layers that no manifest in the directory names.
+def remove_orphans(workspace: Workspace) -> None:
+    """Remove configs and layers that no manifest in the directory names, or keep layers for the next run.
 
     Files with names that no writer of this format gives are left alone. Raises OSError, and InvalidImage, before
     anything is removed, if a manifest cannot be read.
     """
+    root, place = workspace.root, workspace.place
     images = [image for name in manifest_names(root) for image in read_manifest(root, name)]
     named = {name for image in images for name in (image.config, *image.layers)}
-    place = Beneath(root)
+    workspace.keep_blobs(named)
     for entry in place.names():
         if _CONFIG.fullmatch(entry) and entry not in named:
             place.unlink(entry)

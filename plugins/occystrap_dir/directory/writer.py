@@ -1,22 +1,23 @@
 """Writing dir://: a directory in the layout of `docker save`, every layer as its uncompressed tar."""
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from occystrap_core import (
     Evidence, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
     Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
-from occystrap_core.files import output_errors
+from occystrap_core.files import ByteStream, output_errors
 from occystrap_core.oci import Reference
 from occystrap_dir.directory.catalog import Catalog, is_missing, named_as, place, read_catalog, rebuilt_catalog
 from occystrap_dir.directory.checksums import keeps_checksums
 from occystrap_dir.directory.existing_images import check_destination, require_catalog
 from occystrap_dir.directory.expansion import Expansion, remove_if_empty, spare_expansions
-from occystrap_dir.directory.manifests import SINGLE, layer_name
+from occystrap_dir.directory.manifests import SINGLE, name_of_layer
 from occystrap_dir.directory.new_image import NewImage, publish
 from occystrap_dir.directory.orphans import remove_orphans
 from occystrap_dir.workspace.destination import without_rebuilding
 from occystrap_dir.workspace.group_commit import GroupCommit
+from occystrap_dir.workspace.kept_blobs import LEAST, LEAST_BESIDE, written_through
 from occystrap_dir.workspace.receipts import RecordedSizes, receipt_here
 from occystrap_dir.workspace.workspace import Workspace
 
@@ -37,7 +38,8 @@ class DirOutput(ImageOutput):
             self.in_order = self.unpacks = True
         elif self._unique:
             self.layer_store = self._root
-        self._workspace = Workspace(self._root, settings.sync, self._expansion.mode if self._expansion else None)
+        self._workspace = Workspace(self._root, settings.sync, self._expansion.mode if self._expansion else None,
+                                    name_of_layer)
         self._place = self._workspace.place
         self._new: NewImage | None = None
         self.commits = self._unique and not self._expansion and not self.location.options.get('checksums')
@@ -80,7 +82,7 @@ class DirOutput(ImageOutput):
         """Return the layer in the directory if it has the size in a kept receipt or, without one, the right digest."""
         if layer.diff_id is None:
             return None
-        name = layer_name(layer.diff_id.hex)
+        name = name_of_layer(layer.diff_id)
         try:
             size = self._place.size(name)
             recorded = self._sizes.find(layer.diff_id)
@@ -91,25 +93,51 @@ class DirOutput(ImageOutput):
             return None
         return WrittenLayer(name, digest, size, Evidence.STREAMED) if digest == layer.diff_id else None
 
+    def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Take a layer that an interrupted run has kept, once it is hashed; raises OutputError."""
+        if layer.diff_id is None:
+            return None
+        blob = layer.source_blob
+        uncompressed = blob and blob.digest == layer.diff_id  # then a part of it may be kept under the same name
+        size = self._workspace.adopt(layer.diff_id, blob.size if blob and uncompressed else None)
+        if size is None:
+            return None
+        self._sizes.add(layer.diff_id, size)
+        return WrittenLayer(name_of_layer(layer.diff_id), layer.diff_id, size, Evidence.STREAMED, kept=True)
+
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Stream the tar to a temporary file and rename it after its digest; raises OutputError."""
-        if self._expansion and (found := self.has_layer(layer)):
+        """Stream the tar to a temporary file and rename it after its digest; raises OutputError.
+
+        Of a large blob, what has come of it is kept if this is interrupted: no gzip stream could go on elsewhere.
+        """
+        if self._expansion and (found := self.has_layer(layer) or self.adopt_layer(layer)):
             self._expansion.add_present(layer, found)
             return found
-        with self._workspace.partial() as partial, layer.open() as stream:
+        blob = layer.source_blob
+        if self._expansion or blob is None or blob.size < LEAST_BESIDE:
+            return self._write_layer(layer.open)
+        with self._workspace.growing(blob.digest, blob.size) as held:
+            return written_through(held, lambda: self._write_layer(lambda: layer.open(held)))
+
+    def _write_layer(self, opener: Callable[[], ByteStream]) -> WrittenLayer:
+        with self._workspace.partial() as partial, opener() as stream:
             stream.copy_to(partial.write)
             if self._expansion:
                 self._expansion.add(stream)
             else:
                 stream.drain()
             partial.complete()
-            name = layer_name(stream.digest.hex)
+            name = name_of_layer(stream.digest)
+            if stream.size >= LEAST:
+                self._workspace.note_blob(stream.digest)
             self._workspace.move(partial.name, name)
             self._sizes.add(stream.digest, stream.size)
         return WrittenLayer(name)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config, manifest, catalog, checksums and receipt, in this order, and remove the image they replace."""
+        if image.manifest:
+            self._workspace.release(each.digest for each in image.manifest.layers)
         new = self._new = NewImage(self._workspace, self.location, self.settings, image, self._expansion)
         if self.batched:
             with output_errors(self._root):
@@ -155,12 +183,15 @@ class DirOutput(ImageOutput):
         self.notes = [*new.notes, *(self._expansion.notes if self._expansion else ()), *self._workspace.notes]
 
     def abort(self) -> None:
-        """Remove all that this run wrote and no manifest names; raises OutputError for what cannot be removed."""
+        """Remove all that this run wrote and no manifest names, but for layers that the next run may go on with.
+
+        Raises OutputError for what cannot be removed.
+        """
         self._workspace.stop()
         if self._expansion:
             with self._workspace.noting():
                 self._expansion.abort()
-        self._workspace.give_up(self._sweep)
+        self.kept = self._workspace.give_up(self._sweep, self.may_go_on)
 
     def _catalog(self) -> tuple[Catalog, list[str]]:
         """Return the catalog, rebuilt, with a note, if it is damaged and that was requested.
@@ -177,7 +208,7 @@ class DirOutput(ImageOutput):
         return catalog, [note]
 
     def _sweep(self) -> None:
-        remove_orphans(self._root)
+        remove_orphans(self._workspace)
         remove_if_empty(self._root)
 
     @property

@@ -1,7 +1,7 @@
 """Writing blobs to a layout: under their digests, complete or not at all; existing blobs are checked before reuse."""
 from occystrap_core import Evidence, Expectation, OutgoingLayer, WrittenLayer
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, blob_name
-from occystrap_dir.workspace.kept_blobs import LEAST, fill
+from occystrap_dir.workspace.kept_blobs import LEAST, fill, written_through
 from occystrap_dir.workspace.workspace import Workspace
 
 
@@ -48,7 +48,7 @@ class Blobs:
         with self._workspace.growing(digest) as held:
             if held is None:
                 return self._write_new(layer)
-            fill(held, layer)
+            written_through(held, lambda: fill(held, layer))
             held.complete()
             return WrittenLayer(self._publish(held.name, digest, layer.descriptor.size))
 

@@ -29,9 +29,9 @@ class Marks:
             self._descriptor = self._place.create(self.name)
 
     def note(self, lines: Collection[str]) -> None:
-        """Add lines to this run's mark."""
-        assert self._descriptor is not None
-        write_all(self._descriptor, b''.join(os.fsencode(f'{line}\n') for line in lines))
+        """Add lines to this run's mark, if it has been made."""
+        if self._descriptor is not None:
+            write_all(self._descriptor, b''.join(os.fsencode(f'{line}\n') for line in lines))
 
     def close(self) -> int | None:
         """Return the descriptor of the mark, which the caller closes, None if there is none."""

@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
@@ -48,7 +48,7 @@ class Workspace:
         self.root, self.sync, self.place = root, sync, Beneath(root)
         self._marks = Marks(self.place, _TEMPORARY)
         self._kept, self._final = KeptBlobs(self.place, KEPT, sync, final), final
-        self._finished: set[Digest] = set()
+        self._finished, self._dropped = set[Digest](), set[Digest]()
         self._mutex, self._leaving = threading.RLock(), threading.Lock()
         self._partial: set[str] = set()
         self._active: int | None = None
@@ -121,7 +121,7 @@ class Workspace:
 
     def keep_blobs(self, named: Collection[str]) -> None:
         """Keep the complete blobs of interrupted runs that are not `named`; for a run that is alone. Raises OSError."""
-        for digest in self._marks.finished():
+        for digest in self._marks.finished() - self._dropped:
             if self._final(digest) not in named:
                 self._kept.keep(digest)
 
@@ -139,15 +139,15 @@ class Workspace:
             file.discard()
 
     @contextmanager
-    def growing(self, digest: Digest) -> Iterator[KeptFile | None]:
+    def growing(self, digest: Digest, beside: int | None = None) -> Iterator[KeptFile | None]:
         """Yield the file with the beginning of a blob that a run has kept, or a new one; None if there can be none.
 
-        If the block is interrupted, or a service fails, it is kept; after another error it is removed. Raises
-        Cancelled.
+        If the block is interrupted, or a service fails, it is kept; else it is removed, unless it was moved. `beside`
+        is as for KeptBlobs.open. Raises Cancelled.
         """
         with self._mutex:
             self._check()
-            file = self._kept.open(digest)
+            file = self._kept.open(digest, beside)
         keep = False
         try:
             yield file
@@ -157,6 +157,26 @@ class Workspace:
         finally:
             if file:
                 file.end(keep)
+
+    def release(self, digests: Iterable[Digest]) -> None:
+        """Note blobs that are not needed any more, so that the last run to leave removes what is kept of them."""
+        self._kept.needless.update(digests)
+
+    def adopt(self, digest: Digest, expected: int | None) -> int | None:
+        """Move a blob that was kept complete to its final name, having hashed it, and return its size in bytes.
+
+        None if there is none of the `expected` size, or a damaged one, which is removed. Raises OutputError, Cancelled.
+        """
+        with output_errors(self.root):
+            size = self._kept.size(digest)
+            if not size or expected not in (None, size):
+                return None
+            with self.growing(digest) as file:
+                if file is None or self.place.hash(file.name, digest.algorithm)[0] != digest:
+                    return None
+                self.note_blob(digest)
+                self.move(file.name, self._final(digest))
+                return size
 
     def write(self, data: bytes, mode: int = 0o666) -> str:
         """Write a document to a partial file, flush and close it, and return its name; raises OutputError."""
@@ -268,18 +288,16 @@ class Workspace:
         if not keep:
             self._drop_blobs()
         self.leave(False, sweep)
-        with self.noting():
-            kept = self._kept.sizes(self._finished) if keep else {}
+        kept = self._kept.sizes(self._finished) if keep else {}
         if self.notes:
             raise OutputError('; '.join(self.notes))
         return kept
 
     def _drop_blobs(self) -> None:
-        with self._mutex:
-            if self._finished and not self._ended:
-                with suppress(OutputError):  # on a full disk they are kept, until they are a week old
-                    self.note([f'-{digest}' for digest in self._finished])
-            self.stop()
+        self.stop()
+        self._dropped, self._finished = self._dropped | self._finished, set()
+        with suppress(OSError):  # on a full disk; then another run, which leaves last, keeps them for a week
+            self._marks.note([f'-{digest}' for digest in self._dropped])
         with self.noting():
             self._kept.drop()
 

@@ -6,33 +6,50 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from occystrap_core.oci import Digest
+from occystrap_core.terminal_text import size_text
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.places import InDirectory, Tree
-from tests.services.breaking_registry import BreakingRegistry, breaking_registry
+from tests.services.breaking_registry import BreakingRegistry, breaking_registry, noise_layer
 from tests.services.command_line import CommandLine, CommandResult
 
 MIB = 1 << 20
-WHOLE, CUT = 'first', 'second'
-CUT_AT = 2 * MIB + 12345
+
+
+class Kind(NamedTuple):
+    """A kind of destination, the sizes of two layers, and where the second breaks off."""
+
+    template: str
+    whole: int
+    cut: int
+    at: int
+
+
+KINDS = {'layout': Kind('layout://{}', 3 * MIB, 2 * MIB + 100_000, 2 * MIB + 12345),
+         'dir': Kind('dir://{}?unique_names=true', 9 * MIB, 8 * MIB + 100_000, 5 * MIB + 12345)}
 
 
 class Mirror:
-    """A layout that an image of two large layers is copied into, from a registry that breaks off in the second."""
+    """A destination that an image of two large layers is copied to, from a registry that breaks off in the second."""
 
-    def __init__(self, registry: BreakingRegistry, above: Path) -> None:
-        self.registry, self.place = registry, InDirectory(above, 'layout://{}')
-        self.whole, self.cut = registry.add('app:v1', {WHOLE: 3 * MIB, CUT: 2 * MIB + 100_000})
-        _, self.other = registry.add('other:v1', {CUT: 2 * MIB + 100_000, 'third': MIB})
+    def __init__(self, kind: Kind, registry: BreakingRegistry, above: Path) -> None:
+        self.kind, self.registry, self.place = kind, registry, InDirectory(above, kind.template)
+        self.whole, self.cut = registry.add('app:v1', {'first': kind.whole, 'second': kind.cut})
+        registry.add('other:v1', {'second': kind.cut, 'third': MIB})
         self.kept = self.place.path / '.occystrap/kept'
+        self.kept_whole = self.whole
+        """Under which digest the first layer is kept: that of what the destination has of it."""
+        if kind is KINDS['dir']:
+            self.kept_whole = str(Digest.of(noise_layer('first', kind.whole)[0]))
         self.cut_off()
 
     def cut_off(self) -> None:
         """Let the second layer break off."""
-        self.registry.breaks[self.cut] = CUT_AT
+        self.registry.breaks[self.cut] = self.kind.at
 
     def command(self, *options: str | Path, image: str = 'app:v1', to: str = '') -> list[str]:
         """The copy, one layer after the other, without patience."""
@@ -58,9 +75,17 @@ class Mirror:
         """The digests of what is kept, and of how much."""
         return {path.name.replace('-', ':'): path.stat().st_size for path in self.kept.iterdir()}
 
+    def cut_size(self) -> int:
+        """The size in bytes of the second layer's tar."""
+        return len(noise_layer('second', self.kind.cut)[0])
+
+    def kept_text(self) -> str:
+        """What an interrupted run says."""
+        return f'2 layers ({size_text(sum(self.kept_sizes().values()))}) are kept for the next run in {self.place.path}'
+
     def expected(self, twin: Path) -> Tree:
         """The tree of an undisturbed copy."""
-        place = InDirectory(twin, 'layout://{}')
+        place = InDirectory(twin, self.kind.template)
         twin.mkdir()
         self.registry.heal()
         self.copy(to=place.uri).assert_success()
@@ -73,12 +98,15 @@ class Mirror:
         return self.place.tree() == tree
 
 
-@pytest.fixture
-def mirror(tmp_path: Path) -> Iterator[Mirror]:
+@pytest.fixture(params=KINDS)
+def mirror(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mirror]:
     """A mirror without an image."""
     (tmp_path / 'mirror').mkdir()
     with breaking_registry() as registry:
-        yield Mirror(registry, tmp_path / 'mirror')
+        yield Mirror(KINDS[request.param], registry, tmp_path / 'mirror')
+
+
+layout_only = pytest.mark.parametrize('mirror', ['layout'], indirect=True)
 
 
 def image_of(result: CommandResult) -> Any:
@@ -89,20 +117,23 @@ def image_of(result: CommandResult) -> Any:
 
 def test_after_a_failure_of_the_network_the_next_run_goes_on(mirror: Mirror, tmp_path: Path) -> None:
     failed = mirror.copy().assert_code(1)
-    assert f'; 2 layers (5.0 MiB) are kept for the next run in {mirror.place.path}' in failed.err
-    assert mirror.kept_sizes().keys() == {mirror.whole, mirror.cut}
+    assert f'; {mirror.kept_text()}' in failed.err
+    assert mirror.kept_sizes().keys() == {mirror.kept_whole, mirror.cut}
     assert {path.split('/')[1] for path in mirror.place.tree() if '/' in path} == {'.occystrap'}
     reached = mirror.kept_sizes()[mirror.cut]
-    assert mirror.kept_sizes()[mirror.whole] > 3 * MIB and 0 < reached <= CUT_AT
+    assert mirror.kept_sizes()[mirror.kept_whole] > mirror.kind.whole and 0 < reached <= mirror.kind.at
     mirror.registry.heal()
     done = mirror.copy('-O', 'json')
-    assert mirror.registry.asked[-1] == (mirror.cut, f'bytes={reached}-') and mirror.registry.sent < 110_000
+    assert mirror.registry.asked[-1] == (mirror.cut, f'bytes={reached}-')
+    rest = mirror.registry.size_of(mirror.cut) - reached
+    assert rest < mirror.registry.sent < rest + 1000, 'more than that and the config'
     assert not mirror.registry.ranges_of(mirror.whole)
     image = image_of(done)
-    whole = mirror.place.path / 'blobs/sha256' / mirror.whole.removeprefix('sha256:')
-    assert image['bytes_reused'] == whole.stat().st_size + reached == done.json()['counts']['bytes_reused']
-    assert image['bytes_moved'] == image['bytes'] - image['bytes_reused'] == done.json()['counts']['bytes_moved']
-    assert f'layer {mirror.cut} went on at 2.0 MiB' in image['notes']
+    reused = mirror.registry.size_of(mirror.whole) + reached
+    assert image['bytes_reused'] == reused == done.json()['counts']['bytes_reused']
+    moved = image['bytes'] - reused if mirror.kind is KINDS['layout'] else mirror.cut_size()
+    assert image['bytes_moved'] == moved == done.json()['counts']['bytes_moved']
+    assert f'layer {mirror.cut} went on at {size_text(reached)}' in image['notes']
     assert f'layer {mirror.whole} was kept by an earlier run' in image['notes']
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
 
@@ -116,7 +147,7 @@ def test_after_a_signal_the_next_run_goes_on(number: signal.Signals, code: int, 
     process.send_signal(number)
     said = process.communicate(timeout=20)[1].decode()
     assert process.returncode == code
-    assert f'interrupted; 2 layers (5.0 MiB) are kept for the next run in {mirror.place.path}' in said
+    assert f'interrupted; {mirror.kept_text()}' in said
     assert {path.split('/')[1] for path in mirror.place.tree() if '/' in path} == {'.occystrap'}
     goes_on(mirror, tmp_path)
 
@@ -132,7 +163,7 @@ def test_after_a_kill_the_next_run_goes_on(between: str, mirror: Mirror, tmp_pat
     if between:  # an image without the first layer, which is kept nevertheless
         mirror.registry.add('small:v1', {'fourth': 1000})
         run_here(*mirror.command(image='small:v1')).assert_success()
-        assert mirror.kept_sizes().keys() == {mirror.whole, mirror.cut}
+        assert mirror.kept_sizes().keys() == {mirror.kept_whole, mirror.cut}
         mirror.registry.heal()
         mirror.copy().assert_success()
         assert mirror.registry.ranges_of(mirror.cut) and not mirror.registry.ranges_of(mirror.whole)
@@ -144,7 +175,7 @@ def wait_for_kept(mirror: Mirror) -> None:
     """Wait until a run stands still in the second layer, and has written what came of it."""
     assert mirror.registry.reached.wait(20)
     until = time.monotonic() + 20
-    while not mirror.kept.exists() or mirror.kept_sizes().get(mirror.cut, 0) < 2 * MIB:
+    while not mirror.kept.exists() or mirror.kept_sizes().get(mirror.cut, 0) < mirror.kind.at - MIB:
         assert time.monotonic() < until
         time.sleep(0.01)
 
@@ -155,7 +186,7 @@ def goes_on(mirror: Mirror, tmp_path: Path) -> None:
     mirror.copy().assert_success()
     assert not mirror.registry.ranges_of(mirror.whole)
     requested, = mirror.registry.ranges_of(mirror.cut)
-    assert int(requested.removeprefix('bytes=').removesuffix('-')) >= 2 * MIB
+    assert int(requested.removeprefix('bytes=').removesuffix('-')) >= mirror.kind.at - MIB
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
 
 
@@ -170,13 +201,13 @@ def flip(path: Path) -> None:
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     'another bit': flip, 'nothing': lambda path: os.truncate(path, 0), 'a hole': lambda path: os.truncate(path, MIB),
-    'more than there is': lambda path: os.truncate(path, 9 * MIB), 'gone': Path.unlink}
+    'more than there is': lambda path: os.truncate(path, 19 * MIB), 'gone': Path.unlink}
 
 
 @pytest.mark.parametrize('damage', DAMAGES)
 def test_what_was_damaged_meanwhile_is_fetched_anew(damage: str, mirror: Mirror, tmp_path: Path) -> None:
     mirror.interrupt()
-    for digest in (mirror.whole, mirror.cut):
+    for digest in (mirror.kept_whole, mirror.cut):
         DAMAGES[damage](mirror.file(digest))
     mirror.copy().assert_success()
     assert len(mirror.registry.ranges_of(mirror.cut)) == (2 if damage == 'another bit' else 1)
@@ -184,12 +215,13 @@ def test_what_was_damaged_meanwhile_is_fetched_anew(damage: str, mirror: Mirror,
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
 
 
+@layout_only
 @pytest.mark.parametrize('ranges', ['no', '416', 'wrong'])
 def test_a_server_without_ranges_gives_the_whole_layer(ranges: str, mirror: Mirror, tmp_path: Path) -> None:
     mirror.interrupt()
     mirror.registry.ranges = ranges
     mirror.copy().assert_success()
-    assert mirror.registry.ranges_of(mirror.cut)[-1:] == ([''] if ranges != 'no' else ['bytes=' + str(CUT_AT) + '-'])
+    assert mirror.registry.ranges_of(mirror.cut)[-1:] == ([''] if ranges != 'no' else [f'bytes={mirror.kind.at}-'])
     mirror.registry.ranges = 'yes'
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
 
@@ -197,10 +229,11 @@ def test_a_server_without_ranges_gives_the_whole_layer(ranges: str, mirror: Mirr
 def test_another_image_with_the_same_layer_goes_on_with_it(mirror: Mirror) -> None:
     mirror.interrupt()
     mirror.copy(image='other:v1').assert_success()
-    assert mirror.registry.ranges_of(mirror.cut) == [f'bytes={CUT_AT}-']
-    assert mirror.kept_sizes().keys() == {mirror.whole}
+    assert mirror.registry.ranges_of(mirror.cut) == [f'bytes={mirror.kind.at}-']
+    assert mirror.kept_sizes().keys() == {mirror.kept_whole}
 
 
+@layout_only
 def test_another_source_of_the_same_image_will_do(mirror: Mirror, tmp_path: Path) -> None:
     tree = mirror.expected(tmp_path / 'twin')
     mirror.interrupt()
@@ -209,10 +242,11 @@ def test_another_source_of_the_same_image_will_do(mirror: Mirror, tmp_path: Path
     assert mirror.is_as(tree)
 
 
+@layout_only
 def test_of_several_destinations_each_has_what_it_kept(mirror: Mirror, tmp_path: Path) -> None:
     tree = mirror.expected(tmp_path / 'twin')
     mirror.interrupt()
-    second = InDirectory(tmp_path / 'second', 'layout://{}')
+    second = InDirectory(tmp_path / 'second', mirror.kind.template)
     second.above.mkdir()
     done = mirror.copy(second.uri).assert_success()
     assert mirror.registry.ranges_of(mirror.cut) == [''], 'it is read for both, so from its beginning'
@@ -220,6 +254,7 @@ def test_of_several_destinations_each_has_what_it_kept(mirror: Mirror, tmp_path:
     assert mirror.is_as(tree) and second.tree() == tree
 
 
+@layout_only
 def test_images_of_one_run_that_are_interrupted_or_fail(mirror: Mirror, tmp_path: Path, occystrap: CommandLine) -> None:
     images = tmp_path / 'images'
     images.write_text('\n'.join(f'{mirror.registry.host}/{name}' for name in ('app:v1', 'other:v1')))
@@ -248,16 +283,49 @@ def test_a_layer_that_another_run_is_at_work_on_is_fetched_whole(mirror: Mirror,
         fcntl.flock(other, fcntl.LOCK_EX)
         mirror.copy().assert_success()
         assert mirror.registry.ranges_of(mirror.cut) == ['']
-        assert mirror.kept_sizes() == {mirror.cut: CUT_AT}, 'the other run loses its work'
+        assert mirror.kept_sizes() == {mirror.cut: mirror.kind.at}, 'the other run loses its work'
+    run_here('verify', mirror.place.uri, '--verify=full').assert_success()
+
+
+@pytest.mark.parametrize('mirror', ['dir'], indirect=True)
+def test_what_is_kept_of_a_layer_goes_when_another_way_has_made_the_image(
+        mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.interrupt()
+    monkeypatch.setattr('occystrap_dir.directory.writer.LEAST_BESIDE', 1 << 40)
     mirror.copy().assert_success()
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
+
+
+@pytest.mark.parametrize('mirror', ['dir'], indirect=True)
+@pytest.mark.parametrize(('name', 'value'), [('_WAITING', 2), ('_ROOM', 1 << 40)])
+def test_nothing_is_kept_beside_a_tar_where_it_is_not_worth_it(
+        name: str, value: int, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('occystrap_dir.workspace.kept_blobs.LEAST_BESIDE', MIB)
+    monkeypatch.setattr(f'occystrap_dir.workspace.kept_blobs.{name}', value)
+    assert '1 layer (9.0 MiB) is kept' in mirror.interrupt().err
+    assert mirror.kept_sizes().keys() == {mirror.kept_whole}
+    mirror.copy().assert_success()
+    assert mirror.registry.ranges_of(mirror.cut) == [''] and not mirror.registry.ranges_of(mirror.whole)
+
+
+@pytest.mark.parametrize('mirror', ['dir'], indirect=True)
+def test_layers_of_unpacked_and_of_filtered_images_survive_if_they_are_complete(mirror: Mirror, tmp_path: Path) -> None:
+    for options in (['-f', 'normalize-timestamps'], []):
+        place = f'dir://{tmp_path}/{len(options)}' + ('' if options else '?expand=true')
+        mirror.cut_off()
+        assert '1 layer (9.0 MiB) is kept' in mirror.copy(*options, to=place).assert_code(1).err
+        mirror.registry.heal()
+        done = mirror.copy(*options, to=place).assert_success()
+        assert bool(mirror.registry.ranges_of(mirror.whole)) is bool(options), 'what a filter makes is not known before'
+        assert options or f'layer {mirror.whole} was kept by an earlier run' in done.err
+        run_here('verify', place.partition('?')[0], '--verify=full').assert_success()
 
 
 def test_a_run_that_is_refused_keeps_nothing(mirror: Mirror) -> None:
     media_type, blob = mirror.registry.documents[path := f'/v2/app/blobs/{mirror.cut}']
     mirror.registry.heal()
     mirror.registry.documents[path] = media_type, blob[:-1] + bytes([blob[-1] ^ 1])
-    assert 'should have' in mirror.copy().assert_code(1).err and not mirror.place.tree()
+    assert mirror.cut in mirror.copy().assert_code(1).err and not mirror.place.tree()
     mirror.registry.documents[path] = media_type, blob
     mirror.interrupt()
     mirror.registry.documents[path] = media_type, blob[:-1] + bytes([blob[-1] ^ 1])
@@ -265,6 +333,7 @@ def test_a_run_that_is_refused_keeps_nothing(mirror: Mirror) -> None:
     assert 'kept for' not in failed.err and mirror.place.tree().keys() == {'out'}
 
 
+@layout_only
 def test_a_full_disk_keeps_nothing(mirror: Mirror, disk: Callable[..., Path], occystrap: CommandLine) -> None:
     place = InDirectory(disk('4m'), 'layout://{}')
     mirror.registry.heal()
@@ -272,6 +341,7 @@ def test_a_full_disk_keeps_nothing(mirror: Mirror, disk: Callable[..., Path], oc
     assert 'No space left' in failed.err and 'kept' not in failed.err and not place.tree()
 
 
+@layout_only
 def test_a_layer_of_an_earlier_run_does_not_keep_a_disk_full(mirror: Mirror, disk: Callable[..., Path]) -> None:
     mirror.place = InDirectory(disk('5200k'), 'layout://{}')
     assert '2 layers (5.0 MiB) are kept' in mirror.interrupt().err
@@ -290,10 +360,10 @@ def test_what_is_planted_where_layers_are_kept_does_no_harm(planted: str, mirror
     victim = tmp_path / 'victim'
     victim.write_bytes(b'of somebody else' * 100_000)
     mirror.kept.mkdir(parents=True)
-    for digest in (mirror.whole, mirror.cut):
+    for digest in (mirror.kept_whole, mirror.cut):
         PLANTED[planted](mirror.file(digest), victim)
     mirror.copy().assert_success()
-    assert victim.read_bytes() == b'of somebody else' * 100_000 and victim.stat().st_nlink in (1, 3)
+    assert victim.read_bytes() == b'of somebody else' * 100_000
     run_here('verify', mirror.place.uri, '--verify=full').assert_success()
 
 
@@ -314,22 +384,24 @@ def test_what_is_not_used_within_a_week_is_removed(image: str, mirror: Mirror) -
     mirror.copy(image='small:v1').assert_success()
     mirror.interrupt()
     old = time.time() - 8 * 24 * 3600
-    os.utime(mirror.file(mirror.whole), (old, old))
+    os.utime(mirror.file(mirror.kept_whole), (old, old))
     mirror.copy(image=image).assert_success()  # one is unchanged, and the other takes the second layer
     assert [*mirror.kept_sizes()] == [mirror.cut] if image == 'small:v1' else not mirror.kept.exists()
 
 
-def test_an_undisturbed_run_flushes_and_asks_no_more_for_it(mirror: Mirror, tmp_path: Path,
-                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(('mirror', 'least'), [
+    ('layout', 'layout.blobs.LEAST'), ('dir', 'directory.writer.LEAST_BESIDE')], indirect=['mirror'])
+def test_an_undisturbed_run_flushes_and_asks_no_more_for_it(
+        least: str, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
     mirror.registry.heal()
-    for least in (1 << 19, 1 << 40):
-        monkeypatch.setattr('occystrap_dir.layout.blobs.LEAST', least)
+    for size in (1 << 19, 1 << 40):
+        monkeypatch.setattr(f'occystrap_dir.{least}', size)
         mirror.registry.asked.clear()
         flushed = []
         with monkeypatch.context() as patched:
             patched.setattr(os, 'fsync', flushed.append)
-            mirror.copy(to=f'layout://{tmp_path}/{least}').assert_success()
+            mirror.copy(to=mirror.kind.template.format(tmp_path / str(size))).assert_success()
         counts.append((len(flushed), sorted(mirror.registry.asked)))
-        assert not (tmp_path / str(least) / '.occystrap/kept').exists()
+        assert not (tmp_path / str(size) / '.occystrap/kept').exists()
     assert counts[0] == counts[1]

@@ -160,6 +160,7 @@ class Whole:
 
     def __init__(self, layer: Layer) -> None:
         self.index, self.diff_id, self.descriptor = layer.index, layer.diff_id, None
+        self.source_blob = None
         self.open, self.tar_size = layer.tar, layer.tar_size
 
 
