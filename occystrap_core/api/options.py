@@ -70,13 +70,18 @@ OptionType.SECONDS = OptionType('seconds', _seconds)
 
 
 class Option(NamedTuple):
-    """One declared option. A `secret` value never reaches a receipt, a log or a message."""
+    """One declared option. A `secret` value never reaches a receipt, a log or a message.
+
+    `decides`: whether an option of a destination may change what is written to a place. Those that only lead there,
+    such as a login, do not, so that two destinations of one place that differ in nothing else are one.
+    """
 
     name: str
     type: OptionType = OptionType.STRING
     default: Any = None
     help: str = ''
     secret: bool = False
+    decides: bool = True
 
 
 def _may_be_secret(known: Mapping[str, Option], given: Mapping[str, str]) -> bool:

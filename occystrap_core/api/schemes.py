@@ -1,5 +1,5 @@
 """What plugins declare: schemes of inputs and writers, filters, commands. Declarations are cheap to make and import."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -111,6 +111,11 @@ class WriterScheme(NamedTuple):
     def all_options(self) -> Sequence[Option]:
         """Its own options."""
         return self.options
+
+    def form(self, location: Location) -> Hashable:
+        """Return what decides, besides the image, what is written to a location: the scheme, and options that do."""
+        decisive = (option.name for option in self.options if option.decides)
+        return self.name, *((name, str(location.options[name])) for name in decisive)
 
 
 class FilterKind(NamedTuple):

@@ -3,7 +3,7 @@ import os
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
@@ -12,11 +12,18 @@ from occystrap_core.errors import UsageError
 _Claim = TypeVar('_Claim')
 
 
+class _Claimed(NamedTuple):
+    place: Place
+    source: str
+    destination: Location
+    form: Hashable
+
+
 class Claims:
     """The places of a run; used by several threads."""
 
     def __init__(self) -> None:
-        self._claimed: dict[Hashable, dict[str | None, list[tuple[Place, str]]]] = {}
+        self._claimed: dict[Hashable, dict[str | None, list[_Claimed]]] = {}
         self._read: dict[Hashable, dict[str | None, list[tuple[Place, Location, str]]]] = {}
         self._lock = threading.Lock()
 
@@ -26,23 +33,24 @@ class Claims:
         place = lies or _place_of(location)
         self._read.setdefault(place.root, {}).setdefault(place.name, []).append((place, location, source))
 
-    def claim(self, place: Place, source: str, destination: Location) -> bool:
+    def claim(self, place: Place, source: str, destination: Location, form: Hashable = None) -> bool:
         """Claim a place for the image of `source`; return False if it was claimed for the same image before.
 
-        `source` has everything that determines the image. Raises UsageError if another image would take the place, or
-        if an image of the run is read there: it would be lost, or its replacement would be copied instead.
+        `source` has everything that determines the image, `form` what else determines what is written. Raises
+        UsageError if another image, or the same in another form, would take the place, if the path is that of another
+        scheme, or if an image of the run is read there: it would be lost, or its replacement copied instead.
         """
         self._refuse_source(place, source, destination)
+        claimed = _Claimed(place, source, destination, form)
         with self._lock:
             there = self._claimed.setdefault(place.root, {})
-            others = [each for each in _named(there, place.name) if each[0].clashes_with(place)]
-            for _, other in others:
-                if other != source:
-                    raise UsageError(f'{destination}: {other} and {source} would go to one place, {place}, and one '
-                                     'replace the other: give each a place of its own, such as by fields '
-                                     '{repository} and {tag}')
+            others = [each for each in _named(there, place.name) if each.place.clashes_with(place)]
+            for other in others:
+                _require_same(other, claimed)
+            if place.path:
+                _require_one_scheme(there, claimed)
             if not others:
-                there.setdefault(place.name, []).append((place, source))
+                there.setdefault(place.name, []).append(claimed)
             return not others
 
     def _refuse_source(self, goes: Place, source: str, destination: Location) -> None:
@@ -58,6 +66,25 @@ def refuse_same_place(source: Location, destination: Location, lies: Place | Non
     same = _place_of(source) == _place_of(destination) and not _is_elsewhere(source, destination)
     if same or (lies and lies.root == goes.root and _replaces(source, destination, lies, goes)):
         raise UsageError(f'source and destination are the same place: {destination}')
+
+
+def _require_same(other: _Claimed, claimed: _Claimed) -> None:
+    """Raise UsageError unless two claims of one place are for the same image, written in the same form."""
+    _, source, destination, form = claimed
+    if other.source != source:
+        raise UsageError(f'{destination}: {other.source} and {source} would go to one place, {claimed.place}, and one '
+                         'replace the other: give each a place of its own, such as by fields {repository} and {tag}')
+    if other.form != form:
+        raise UsageError(f'{other.destination} and {destination} are one place, {claimed.place}, and {source} can be '
+                         'there in one form only: name another place for one of them')
+
+
+def _require_one_scheme(there: Mapping[str | None, Sequence[_Claimed]], claimed: _Claimed) -> None:
+    """Raise UsageError if images of another scheme go to the same path."""
+    other = next(chain.from_iterable(there.values()), claimed)
+    if other.destination.scheme != claimed.destination.scheme:
+        raise UsageError(f'{other.destination} and {claimed.destination} are one place, {claimed.place.path}, which '
+                         'can have one format only: name another place for one of them')
 
 
 def _named(there: Mapping[str | None, Sequence[_Claim]], name: str | None) -> Iterator[_Claim]:

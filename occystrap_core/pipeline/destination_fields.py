@@ -49,13 +49,14 @@ def _fields(reference: Reference) -> dict[str, str]:
             'digest': str(reference.digest or ''), 'hex': reference.digest.hex if reference.digest else ''}
 
 
-def require_room(plugins: Plugins, destinations: Sequence[tuple[Location, Location]]) -> None:
+def require_room(plugins: Plugins, destinations: Sequence[tuple[str, Location, Location]]) -> None:
     """Raise UsageError if two images would go to one place that holds one.
 
-    `destinations` has for each image the destination as written and as filled in.
+    `destinations` has for each image its source, and the destination as written and as filled in.
     """
-    counts = Counter((filled.scheme, filled.path) for _, filled in destinations)
-    for written, filled in destinations:
+    counts = Counter((scheme, path) for _, scheme, path in {(source, filled.scheme, filled.path)
+                                                            for source, _, filled in destinations})
+    for _, written, filled in destinations:
         if counts[filled.scheme, filled.path] < 2:
             continue
         if has_fields(written):

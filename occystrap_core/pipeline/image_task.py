@@ -1,5 +1,5 @@
 """One image to copy, with its own destination and output."""
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from occystrap_core.api.image_filter import ImageFilter
@@ -60,6 +60,8 @@ class ImageTask(NamedTuple):
     entry: int = 0
     """The number of the entry of the command line or a list that it is from, with all destinations of that."""
     place: Place = Place()
+    form: Hashable = None
+    """What decides, besides the image, what is written to the place."""
 
     @property
     def lane(self) -> int:

@@ -73,7 +73,7 @@ class TaskCopies:
     def _prepare(self, task: ImageTask, place: Place) -> None:
         """Claim the place of an image that turned out to have another name than expected, and make its directories."""
         if place != task.place:
-            self._settings.shared.get(Claims, Claims).claim(place, task.source, task.destination)
+            self._settings.shared.get(Claims, Claims).claim(place, task.source, task.destination, task.form)
         self._settings.shared.get(FieldDirectories, FieldDirectories).make(task.written, place)
 
     def _run(self, copy: ImageCopy | IndexCopy, until_visible: bool) -> Receipt:

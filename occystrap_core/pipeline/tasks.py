@@ -85,7 +85,7 @@ class TaskList:
     def _require_room(self) -> None:
         """Raise as `require_room` does, with the images of a source that one can be chosen of."""
         try:
-            require_room(self._plugins, [(task.written, task.destination) for task in self.tasks])
+            require_room(self._plugins, [(task.source, task.written, task.destination) for task in self.tasks])
         except UsageError as error:
             names = [str(task.reference) for task in self.tasks if 'image' in task.images.location.options]
             raise UsageError(f'{error}; or choose one of the source with ?image=: {first_names(names)}'
@@ -96,7 +96,8 @@ class TaskList:
         place = task.output.made().place(task.reference)
         images = task.images
         refuse_same_place(images.location_of(task.reference), task.destination, images.place(task.reference), place)
-        return task._replace(place=place)
+        scheme = self._plugins.find(WriterScheme, task.destination.scheme)
+        return task._replace(place=place, form=scheme.form(task.destination))
 
     def _refuse_files(self, files: SideFiles) -> None:
         """Raise UsageError if a file that is written besides is an image, or a list of images, or is in one."""
@@ -110,7 +111,8 @@ class TaskList:
     def _once_each(self, tasks: Sequence[ImageTask]) -> Iterator[ImageTask]:
         """Yield the tasks, each only once.
 
-        Raises UsageError for two images that would go to one place, and for one that would replace another's source.
+        Raises UsageError for two images, or two forms of one, that would go to one place, and for one that would
+        replace another's source.
         """
         claims = self._settings.shared.get(Claims, Claims)
         for task in tasks:
@@ -118,7 +120,7 @@ class TaskList:
             claims.reads(location, task.images.place(task.reference), task.source)
         first: dict[tuple[Place, str], ImageTask] = {}
         for task in tasks:
-            if claims.claim(task.place, task.source, task.destination):
+            if claims.claim(task.place, task.source, task.destination, task.form):
                 first[task.place, task.source] = task
                 yield task
             elif kept := first.get((task.place, task.source)):
@@ -188,10 +190,11 @@ def _prunes(source: Location) -> bool:
 
 
 def _distinct(tasks: Iterable[ImageTask]) -> Iterator[ImageTask]:
-    """Yield the tasks; of several names of one image of a source, which go to one place, the first."""
-    seen: set[Hashable] = set()
+    """Yield the tasks; of several names of one image of a source, which go in one form to one place, the first."""
+    seen: dict[Hashable, ImageTask] = {}
     for task in tasks:
-        key = id(task.images), task.place, task.images.content_key(task.reference)
-        if key not in seen:
-            seen.add(key)
+        first = seen.setdefault((id(task.images), task.place, task.form, task.images.content_key(task.reference)), task)
+        if first is task:
             yield task
+        elif first.reference == task.reference:
+            first.report.notes = [f'{task.destination} is named more than once, and written once']

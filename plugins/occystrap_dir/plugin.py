@@ -86,7 +86,7 @@ def register_writers() -> Iterable[WriterScheme]:
         WriterScheme(
             'layout', 'occystrap_dir.layout.writer:LayoutOutput',
             [Option('tag', STRING, None, 'the name in index.json, as behind a colon: layout://PATH:TAG (default: the '
-                                         'source\'s)'),
+                                         'source\'s)', decides=False),
              Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
                     'for layers that have no blob yet'),
              _REBUILD],

@@ -9,14 +9,15 @@ if TYPE_CHECKING:
 
 CONNECTION = [
     Option('insecure', OptionType.BOOLEAN, False,
-           'allow http, and https without checking certificates; always allowed for this machine'),
+           'allow http, and https without checking certificates; always allowed for this machine',
+           decides=False),
     Option('http2', OptionType.BOOLEAN, False,
            'read by HTTP/2 from servers that offer it (default: HTTP/1.1, which is faster here); blobs are pushed by '
-           'HTTP/1.1'),
+           'HTTP/1.1', decides=False),
     Option('username', help='user name (default: --username, OCCYSTRAP_USERNAME, then logins of occystrap, docker '
-                            'or podman login)'),
+                            'or podman login)', decides=False),
     Option('password', help='password or token; visible in ps, so prefer OCCYSTRAP_PASSWORD (the default)',
-           secret=True),
+           secret=True, decides=False),
 ]
 _COMPLETED = 'occystrap_registry.commands.name_completion:completed'
 _IMAGES = [

@@ -72,6 +72,44 @@ def test_two_ways_to_write_one_place(one: str, other: str, here: Path) -> None:
     nothing_was_written(here)
 
 
+@pytest.mark.parametrize(('one', 'other'), [
+    ('dir://x', 'layout://x'), ('tar://x.tar', 'tar://link/x.tar?format=oci'), ('dir://x', 'dir://x?expand=true'),
+    ('layout://x', 'layout://link/x?compression=zstd'), ('layout://x', 'dir://x?unique_names=true'),
+    ('mounts://x', 'oci://x'), ('layout://x:v1', 'layout://x?tag=v1&compression=zstd'),
+    ('oci://x', 'oci://x?mode=0711'),
+    ('registry://localhost:9/x?format=docker', 'registry://127.0.0.1:9/x?format=oci')])
+def test_one_image_in_two_forms(one: str, other: str, here: Path) -> None:
+    source = plan(here, ('tar://a.tar', one, ''), ('tar://a.tar', other, ''))
+    for words in (['tar://a.tar', one, other], [source], ['tar://a.tar', other, one, '--dry-run']):
+        is_refused(run_here('process', *words), f'{one} and ' if words[-1] != '--dry-run' else other, other,
+                   'are one place', 'can be there in one form only: name another place', code=2)
+        nothing_was_written(here)
+
+
+def test_two_formats_in_one_directory(here: Path) -> None:
+    source = plan(here, ('tar://a.tar', 'layout://x:one', ''), ('tar://b.tar', 'mounts://link/x', ''))
+    is_refused(run_here('process', source), 'layout://x:one and mounts://link/x are one place', code=2)
+    nothing_was_written(here)
+
+
+@pytest.mark.parametrize(('one', 'other'), [
+    ('layout://x:v1', 'layout://link/x?tag=v1'), ('dir://x', 'dir://x'),
+    ('tar://x.tar', 'tar://link/x.tar?format=docker'),
+    ('dir://x?expand=yes', 'dir://link/x?expand=true')])
+def test_one_destination_that_is_named_twice_is_written_once(one: str, other: str, here: Path) -> None:
+    result = run_here('process', 'tar://a.tar', one, other)
+    result.assert_code(0)
+    assert 'note: ' in result.err and 'written once' in result.err and '1/1 verified' in result.err
+
+
+def test_a_registry_that_is_named_with_a_login_is_still_one(here: Path) -> None:
+    with RegistryServer(here / 'registry') as server:
+        one = f'registry://{server.host}/x:v1'
+        result = run_here('process', 'tar://a.tar', one, f'{one}?insecure=true')
+    result.assert_code(0)
+    assert 'written once' in result.err and '1/1 verified' in result.err
+
+
 def test_what_a_format_keeps_apart_is_copied(here: Path) -> None:
     source = plan(here, ('tar://a.tar', 'layout://x:one', ''), ('tar://b.tar', 'layout://link/x:two', ''))
     result = run_here('process', source)

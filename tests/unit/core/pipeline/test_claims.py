@@ -25,6 +25,15 @@ def test_one_image_is_copied_once_and_others_have_places_of_their_own() -> None:
     assert claims.claim(Place('/other', 'a'), 'three', OUT)
 
 
+def test_an_image_has_one_form_in_a_place_and_a_path_one_scheme() -> None:
+    claims = Claims()
+    assert claims.claim(A, 'one', OUT, 'tar') and not claims.claim(A, 'one', OUT, 'tar')
+    with pytest.raises(UsageError, match='one can be there in one form only'):
+        claims.claim(A, 'one', OUT, 'tree')
+    with pytest.raises(UsageError, match='dir:///out and layout:///out are one place, /root, which can have one'):
+        claims.claim(B, 'two', OUT._replace(scheme='layout'), 'tar')
+
+
 def test_nothing_goes_to_where_another_image_is_read() -> None:
     claims = Claims()
     claims.reads(Location('dir', '/in', {}, {}), A, 'one')
