@@ -2,6 +2,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -147,3 +148,36 @@ def test_garbage_is_collected_by_command(occystrap: CommandLine, archive: str, t
     assert 'Removed 1 manifest and 5 blobs' in run_here(
         'gc', tmp_path / 's', '--untagged', '--older-than', '0').assert_success().err
     assert len(index) == 1 and json.loads((layout / 'index.json').read_bytes())['manifests'] == []
+
+
+def test_what_operators_ask_for(occystrap: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / 'htpasswd').write_text(f'ann:{bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()}\n')
+    with served(occystrap, '--storage', tmp_path / 's', '--htpasswd', tmp_path / 'htpasswd', '--access-log',
+                tmp_path / 'log') as registry:
+        place = f'http://{registry.host}'
+        assert [HTTP.get(f'{place}/{name}').json() for name in ('healthz', 'readyz')] == [{'status': 'ok'}] * 2
+        assert HTTP.get(f'{place}/v2/_catalog').status_code == 401
+        pushed = HTTP.post(f'{place}/v2/app/blobs/uploads/', params={'digest': Digest.of(b'x')}, content=b'x',
+                           auth=('ann', 'secret'), headers={'User-Agent': 'agent"\n'.strip()})
+        assert pushed.status_code == 201
+        shutil.rmtree(tmp_path / 's/repositories')
+        answer = HTTP.get(f'{place}/readyz')
+        assert answer.status_code == 503 and 'No such file' in answer.json()['status']
+        assert HTTP.get(f'{place}/healthz').status_code == 200
+    text = (tmp_path / 'log').read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [(line['method'], line['path'], line['status'], line['user']) for line in lines[:4]] == [
+        ('GET', '/healthz', 200, ''), ('GET', '/readyz', 200, ''), ('GET', '/v2/_catalog', 401, ''),
+        ('POST', '/v2/app/blobs/uploads/', 201, 'ann')]
+    assert lines[3]['agent'] == 'agent"' and lines[3]['client'] == '127.0.0.1' and lines[0]['sent'] == 15
+    assert 'secret' not in text and base64.b64encode(b'ann:secret').decode() not in text
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(occystrap: CommandLine, tmp_path: Path) -> None:
+    with served(occystrap, '--storage', tmp_path / 's', '--access-log', '/dev/full') as registry:
+        for _ in range(2):
+            assert HTTP.get(f'http://{registry.host}/v2/').status_code == 200
+        assert registry.hear() == ('occystrap: warning: cannot write to /dev/full: No space left on device: lines are '
+                                   'missing')
+        registry.stop()
+        assert registry.hear().startswith('Stopping'), 'said once'

@@ -48,9 +48,12 @@ class _Address(NamedTuple):
 @click.option('--tls-cert', type=click.Path(path_type=Path), metavar='FILE',
               help='Certificate for https, with its chain.')
 @click.option('--tls-key', type=click.Path(path_type=Path), metavar='FILE', help='Key of the certificate.')
+@click.option('--access-log', type=click.Path(path_type=Path), metavar='FILE',
+              help='Add a line of JSON for each request to this file; - is the standard output.')
 @click.option('--gc-untagged', is_flag=True, help='Also remove, after an hour, manifests that no tag leads to.')
 def serve(storage: str | None, listen: str, read_only: bool, allow: Sequence[str], htpasswd: Path | None,
-          anonymous_pull: bool, tls_cert: Path | None, tls_key: Path | None, gc_untagged: bool) -> None:
+          anonymous_pull: bool, tls_cert: Path | None, tls_key: Path | None, access_log: Path | None,
+          gc_untagged: bool) -> None:
     """Run a registry, for docker, podman, skopeo and occystrap to push to and pull from, until a signal stops it.
 
     What is pushed is durable, and each repository is an OCI layout of its own below PATH/repositories. Blobs that no
@@ -64,7 +67,7 @@ def serve(storage: str | None, listen: str, read_only: bool, allow: Sequence[str
     place = storage or _default_storage()
     read_only = read_only or place.startswith(_LAYOUT)
     settings = _settings(address, read_only, allow, _certificate(tls_cert, tls_key))
-    settings = _with_logins(settings, htpasswd, anonymous_pull)
+    settings = _with_logins(_with_log(settings, access_log), htpasswd, anonymous_pull)
     with ExitStack() as stack:
         contents = _contents(place, read_only, stack)
         server = RegistryServer(contents, address.port, settings=settings)
@@ -103,6 +106,13 @@ def _settings(address: _Address, read_only: bool, allow: Sequence[str], certific
     connections = _available_connections()
     return ServerSettings(address.host, Rules(read_only, allow), OnePassword(''), certificate, connections // 2,
                           connections, _DRAIN)
+
+
+def _with_log(settings: 'ServerSettings', path: Path | None) -> 'ServerSettings':
+    """Return the settings with what operators ask for: a log, and whether the registry is well."""
+    from occystrap_registry.server.exchange import AccessLog
+    from occystrap_registry.server.health import ROUTES
+    return settings._replace(log=AccessLog(path) if path else None, public=ROUTES)
 
 
 def _with_logins(settings: 'ServerSettings', htpasswd: Path | None, anonymous_pull: bool) -> 'ServerSettings':

@@ -58,6 +58,7 @@ class Accounts:
             return None
         given = header(scope, b'authorization')
         user = await self._user(given) if given else _NAMELESS
+        scope['state']['user'] = user or ''
         may_read = self._anonymous_pull and user == _NAMELESS and is_reading(scope)
         if user or (may_read and (given or scope['path'] not in OPEN_PATHS)):
             return None

@@ -1,24 +1,14 @@
 """Admission: a request is refused by its head, before its body is read; answers have a deadline."""
-import asyncio
-from collections.abc import Callable
+from collections.abc import Collection
 
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from occystrap_registry.server.access import OPEN_PATHS, Access, Refusal, Rules, header
 from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.contents import Contents
+from occystrap_registry.server.exchange import AccessLog, Exchange, Observer, TooSlow
 from occystrap_registry.server.problems import Problem
-
-_SENDING = 300.0
-"""Seconds for a megabyte of an answer: who reads more slowly is hung up on."""
-
-Observer = Callable[[str, str, int], None]
-"""Called for each answered request with method, path and status."""
-
-
-class _TooSlow(Exception):
-    """A client does not read its answer."""
 
 
 class Admission:
@@ -29,35 +19,33 @@ class Admission:
     """
 
     def __init__(self, registry: ASGIApp, contents: Contents, rules: Rules, access: Access, callers: Callers,
-                 observer: Observer | None = None) -> None:
+                 observer: Observer | None = None, log: AccessLog | None = None, public: Collection[str] = ()) -> None:
+        """Requests for paths that are `public` need no access."""
         self._registry, self._contents, self._callers = registry, contents, callers
-        self._rules, self._access, self._observer = rules, access, observer
+        self._rules, self._access, self._public = rules, access, public
+        self._observer, self._log = observer, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        async def sending(message: Message) -> None:
-            if message['type'] == 'http.response.start' and self._observer:
-                self._observer(scope['method'], scope['path'], message['status'])
-            try:
-                async with asyncio.timeout(_SENDING):
-                    await send(message)
-            except TimeoutError:
-                raise _TooSlow from None
-        peer = tuple(scope['client'])
+        exchange, peer = Exchange(scope, send, self._observer), tuple(scope['client'])
         self._callers.asks(peer)
         try:
             refusal = await self._refusal(scope)
-            if refusal is None and scope['path'] not in OPEN_PATHS:
+            if refusal is None and scope['path'] not in (*OPEN_PATHS, *self._public):
                 self._callers.admit(peer)
-            await (_answer(scope, refusal) if refusal else self._registry)(scope, receive, sending)
-        except _TooSlow:
+            await (_answer(scope, refusal) if refusal else self._registry)(scope, receive, exchange.send)
+        except TooSlow:
             self._callers.hang_up(peer)
         finally:
             self._callers.answered(peer)
+            if self._log:
+                self._log.add(exchange)
 
     async def _refusal(self, scope: Scope) -> Refusal | None:
         if header(scope, b'content-length') and header(scope, b'transfer-encoding'):  # RFC 9112, 6.1: smuggling
             return Refusal(400, 'UNSUPPORTED', 'Content-Length and Transfer-Encoding exclude each other')
+        if scope['path'] in self._public:
+            return None
         try:
             if refusal := await self._access.refusal(scope):
                 return refusal

@@ -1,4 +1,6 @@
 """The routes of the registry (distribution-spec, Endpoints)."""
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -8,9 +10,10 @@ from starlette.types import ASGIApp
 
 from occystrap_registry.server import blob_requests, manifest_requests, upload_requests
 from occystrap_registry.server.access import Access, Rules
-from occystrap_registry.server.admission import Admission, Observer
+from occystrap_registry.server.admission import Admission
 from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.contents import Contents
+from occystrap_registry.server.exchange import AccessLog, Observer
 from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem, answer_system_error
 from occystrap_registry.server.upload_files import Uploads
 
@@ -26,12 +29,13 @@ async def unknown(request: Request) -> Response:
 
 
 def registry_application(contents: Contents, uploads: Uploads | None, callers: Callers, access: Access, rules: Rules,
-                         observer: Observer | None = None) -> ASGIApp:
-    """Return the ASGI application that serves the contents, read-only without `uploads`."""
+                         observer: Observer | None = None, log: AccessLog | None = None, public: Sequence[Route] = (),
+                         ) -> ASGIApp:
+    """Return the ASGI application that serves the contents, read-only without `uploads`, and what is `public`."""
     blob, upload = '/v2/{name:path}/blobs/{digest}', '/v2/{name:path}/blobs/uploads/{upload}'
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[
-        *access.routes(),
+        *access.routes(), *public,
         Route('/v2/', version, methods=['GET']),
         Route('/v2', version, methods=['GET']),
         Route('/v2/_catalog', manifest_requests.catalog, methods=['GET']),
@@ -54,4 +58,4 @@ def registry_application(contents: Contents, uploads: Uploads | None, callers: C
     application.state.storage = contents
     application.state.uploads = uploads
     application.state.rules = rules
-    return Admission(application, contents, rules, access, callers, observer)
+    return Admission(application, contents, rules, access, callers, observer, log, [each.path for each in public])

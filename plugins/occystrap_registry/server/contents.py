@@ -14,6 +14,10 @@ class Contents(ABC):
         return True
 
     @abstractmethod
+    def try_out(self) -> None:
+        """Raise OSError if the contents cannot be used, such as on a full disk."""
+
+    @abstractmethod
     def blob_size(self, repository: str, digest: Digest) -> int:
         """Return the size in bytes of a repository's blob; raises Problem 404 BLOB_UNKNOWN."""
 

@@ -51,6 +51,10 @@ class LayoutStorage(Contents):
             raise OutputError(f'{root} is no image layout that can be read: {error.strerror}: name a '
                               'directory with oci-layout and index.json') from None
 
+    def try_out(self) -> None:
+        """Raise OSError if the layout cannot be read."""
+        self._stamp()
+
     def blob_size(self, repository: str, digest: Digest) -> int:
         """Return the size in bytes of a blob; raises Problem 404."""
         with self.open_blob(repository, digest) as file:

@@ -4,19 +4,21 @@ import logging
 import math
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import uvicorn
+from starlette.routing import Route
 
 from occystrap_core import ServiceUnavailable
 from occystrap_registry.server.access import Access, OnePassword, Rules
-from occystrap_registry.server.admission import Observer
 from occystrap_registry.server.application import registry_application
 from occystrap_registry.server.callers import CallerProtocol, Callers
 from occystrap_registry.server.contents import Contents
+from occystrap_registry.server.exchange import AccessLog, Observer
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.upload_files import Uploads
 
@@ -84,6 +86,9 @@ class ServerSettings(NamedTuple):
     """Limit of all connections."""
     drain: float = 1.0
     """Seconds that current requests have to end when the server stops."""
+    log: AccessLog | None = None
+    public: Sequence[Route] = ()
+    """What is served beside the registry, to everybody."""
 
 
 class RegistryServer:
@@ -103,7 +108,8 @@ class RegistryServer:
         self.uploads = Uploads(contents) if isinstance(contents, Storage) else None
         callers = Callers(settings.strangers, settings.connections)
         access = OnePassword(password) if password else settings.access
-        application = registry_application(contents, self.uploads, callers, access, settings.rules, observer)
+        application = registry_application(contents, self.uploads, callers, access, settings.rules, observer,
+                                           settings.log, settings.public)
         certificate, key = settings.certificate or (None, None)
         self._drain = settings.drain
         config = uvicorn.Config(application, log_config=None, http=CallerProtocol.of(callers), ws='none',

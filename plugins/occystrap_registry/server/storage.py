@@ -61,6 +61,12 @@ class Storage(Contents):
     largest = float('inf')
     """Limit of a blob in bytes."""
 
+    def try_out(self) -> None:
+        """Raise OSError if nothing can be read here, or written where it may be."""
+        os.stat(self.repositories_directory)
+        if not self.read_only:
+            self.files.write_incomplete(b'1').unlink()
+
     def blob(self, digest: Digest) -> Path:
         """Return the path for the content of `digest`, which need not exist."""
         return self.files.root / blob_name(digest)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core.oci import Digest, media_types
-from occystrap_registry.server import admission, callers, paced_body, upload_files
+from occystrap_registry.server import callers, exchange, paced_body, upload_files
 from occystrap_registry.server.server_thread import RegistryServer, ServerSettings
 from occystrap_registry.server.storage_opening import open_storage
 from tests.conftest import require_service
@@ -262,7 +262,7 @@ def test_a_body_that_comes_byte_by_byte_has_a_deadline(server: RegistryServer, m
 def test_who_does_not_read_is_hung_up_on(server: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
     large = bytes(30 << 20)
     HTTP.post(f'http://{server.host}/v2/app/blobs/uploads/', params={'digest': Digest.of(large)}, content=large)
-    monkeypatch.setattr(admission, '_SENDING', 0.3)
+    monkeypatch.setattr(exchange, '_SENDING', 0.3)
     with connected(server) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(f'GET /v2/app/blobs/{Digest.of(large)} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())

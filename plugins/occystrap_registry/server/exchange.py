@@ -1,0 +1,75 @@
+"""One request with its answer, and the log of all of them: a line of JSON each."""
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from starlette.types import Message, Scope, Send
+
+from occystrap_core.files import output_errors, print_message, write_all
+from occystrap_registry.server.access import header
+
+_SENDING = 300.0
+"""Seconds for a megabyte of an answer: who reads more slowly is hung up on."""
+_LONGEST = 300
+"""Characters of what clients say about themselves, in the log."""
+
+Observer = Callable[[str, str, int], None]
+"""Called for each answered request with method, path and status."""
+
+
+class TooSlow(Exception):
+    """A client does not read its answer."""
+
+
+class Exchange:
+    """A request and its answer, which is sent through it; `status` is 0 until it begins, `sent` counts its body."""
+
+    def __init__(self, scope: Scope, send: Send, observer: Observer | None) -> None:
+        self.scope, self.status, self.sent = scope, 0, 0
+        self._send, self._observer, self._begun = send, observer, time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer; raises TooSlow for a client that does not read it."""
+        if message['type'] == 'http.response.start':
+            self.status = message['status']
+            if self._observer:
+                self._observer(self.scope['method'], self.scope['path'], self.status)
+        try:
+            async with asyncio.timeout(_SENDING):
+                await self._send(message)
+        except TimeoutError:
+            raise TooSlow from None
+        self.sent += len(message.get('body', b''))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the log says of it. No query and no login is among it, which may be secret."""
+        now = datetime.now(timezone.utc).isoformat(timespec='milliseconds')
+        return {'time': now, 'client': self.scope['client'][0], 'user': self.scope['state'].get('user', ''),
+                'method': self.scope['method'], 'path': self.scope['path'], 'status': self.status, 'sent': self.sent,
+                'seconds': round(time.monotonic() - self._begun, 3),
+                'agent': header(self.scope, b'user-agent').decode('latin-1')[:_LONGEST]}
+
+
+class AccessLog:
+    """A file to which each exchange is added."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` is added to, `-` is the standard output; raises OutputError."""
+        self._path, self._failed = path, False
+        with output_errors(str(path)):
+            self._file = 1 if str(path) == '-' else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
+                                                            0o640)
+
+    def add(self, exchange: Exchange) -> None:
+        """Add a line; that it cannot be written is said once, and stops nothing."""
+        try:
+            write_all(self._file, json.dumps(exchange.to_json()).encode() + b'\n')
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                print_message(f'occystrap: warning: cannot write to {self._path}: {error.strerror}: lines are missing')
