@@ -14,9 +14,12 @@ class ListFile(ImageList):
 
     def entries(self) -> Iterable[ListedImage]:
         """Return the listed images, in order; raises UsageError, naming file and lines, for all mistakes together."""
-        name = file_name(self.location.path)
+        name, text = file_name(self.location.path), read_text(self.location.path)
         problems, found = Problems(name), []
-        for number, line in enumerate(read_text(self.location.path).split('\n'), 1):
+        if text[-1:] not in ('', '\n') and self.location.options.get('prune') in ('true', 'empty'):
+            raise UsageError(f'{name}: the last line does not end, so that lines may be missing whose images would be '
+                             'pruned: end it with a newline, or leave out prune=')
+        for number, line in enumerate(text.split('\n'), 1):
             written = _COMMENT.sub('', line).strip()
             if written:
                 try:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, UsageError
 from occystrap_core.oci import Reference, parse_json
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.error_answers import error_codes
 from occystrap_registry.distribution.pages import BAD_SIZE, Paging, next_query
 from occystrap_registry.transport.answers import Reply
 
@@ -20,6 +21,13 @@ _NO_CATALOG = (400, 404, 405, 501)
 _NO_SUCH_PAGE = (400, 404, 405, 501)
 """Answers to a request for names after the last of a full page, of registries that gave all and have no `last`."""
 _ALTERNATIVE = 'name the repository, or list the images in a file for list://'
+
+
+class NoSuchRepository(ImageNotFound):
+    """The registry itself says that it has no such repository (distribution-spec, Error codes, NAME_UNKNOWN).
+
+    Any other 404 may be that of a proxy or a sign-in page, and proves nothing about what is there.
+    """
 
 
 def is_tag(name: object) -> bool:
@@ -46,15 +54,16 @@ class _Listed(NamedTuple):
 def list_tags(client: RegistryClient, repository: str, page: int = PAGE) -> Iterator[str]:
     """Yield the tags of a repository in the registry's order, each once, with `page` tags per request.
 
-    Raises ImageNotFound when there is no such repository, ServiceError.
+    Raises NoSuchRepository when the registry says so, ImageNotFound for any other 404, ServiceError.
     """
     name = f'{client.address.reference.host}/{repository}'
     listed = _Listed(f'the tags of {name}', f'/v2/{repository}/tags/list', f'repository:{repository}:pull', 'tags',
                      is_tag, page)
     reply = _first(client, listed)
     if reply.status == 404:
-        raise ImageNotFound(f'{name} does not exist: {client.address.host} has no such repository'
-                            f'{client.authentication.hint()}')
+        kind = NoSuchRepository if 'NAME_UNKNOWN' in error_codes(reply) else ImageNotFound
+        raise kind(f'{name} does not exist: {client.address.host} has no such repository'
+                   f'{client.authentication.hint()}')
     yield from _names(client, listed, reply)
 
 
@@ -109,7 +118,7 @@ def _names(client: RegistryClient, listed: _Listed, reply: Reply) -> Iterator[st
         paging.go_on(query)
         client.settings.cancellation.check()
         reply = _fetch(client, listed, query)
-        if not linked and reply.status in _NO_SUCH_PAGE:
+        if not linked and reply.status in _NO_SUCH_PAGE and not reply.body.lstrip().startswith(b'<'):  # a proxy's page
             break
     paging.warn()
 
@@ -137,7 +146,7 @@ def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
     names = document.get(listed.key, ()) if isinstance(document, dict) else ()
     if names is None:  # Go's JSON of an empty list
         return []
-    if not isinstance(names, list):
+    if not isinstance(names, list):  # such as the page of a proxy, which says nothing about what is there
         raise ServiceError(f'{host} does not answer with a list for {listed.what}')
     names = ['' if name is None else name for name in names]  # as Go reads null, a name that cannot be
     for name in names:

@@ -1,5 +1,5 @@
 """Matching images with a pattern: the repositories of the catalog, and the tags of each."""
-from occystrap_core import ImageNotFound
+from occystrap_core import ImageNotFound, ServiceError
 from occystrap_core.oci import Excluded, Reference, compile_pattern, has_glob, nearest_names, sort_references
 from occystrap_registry.distribution.client import RegistryClient
 
@@ -43,11 +43,17 @@ def _repositories(client: RegistryClient, requested: Reference, excluded: Exclud
 
 
 def _tags(client: RegistryClient, repository: str, named: bool) -> list[str]:
-    """Return a repository's tags; none if it does not exist and only a catalog, not the user, `named` it."""
-    from occystrap_registry.distribution.catalog import list_tags
+    """Return a repository's tags; none if the registry says that it does not exist and the user has not `named` it.
+
+    Raises ServiceError for any other 404 to what the catalog has: what is there is unknown, not nothing.
+    """
+    from occystrap_registry.distribution.catalog import NoSuchRepository, list_tags
     try:
         return list(list_tags(client, repository))
-    except ImageNotFound:
+    except ImageNotFound as error:
         if named:
             raise
+        if not isinstance(error, NoSuchRepository):
+            raise ServiceError(f'the catalog has {repository}, and its list of tags is answered by HTTP 404 without '
+                               f'the code NAME_UNKNOWN of a registry: try again, or exclude={repository}') from None
         return []

@@ -15,6 +15,7 @@ from tests.unit.registry.scripted import Asked, Say, Scripted, client_of, locati
 
 TAGS = 'GET /v2/app/tags/list'
 CATALOG = 'GET /v2/_catalog'
+UNKNOWN = Say(404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}')
 
 
 def tags_of(names: object, *headers: tuple[str, str]) -> Say:
@@ -52,7 +53,7 @@ def team(server: Scripted) -> Scripted:
                     'team/sub/deep': ['v1.0'], 'other/app': ['v1.0']}
     server.routes[CATALOG] = catalog_of(list(repositories))
     for name, tags in repositories.items():
-        server.routes[f'GET /v2/{name}/tags/list'] = tags_of(tags) if tags else Say(404)
+        server.routes[f'GET /v2/{name}/tags/list'] = tags_of(tags) if tags else UNKNOWN
     return server
 
 
@@ -102,6 +103,12 @@ def test_a_registry_without_pages(server: Scripted, client: RegistryClient) -> N
 def test_a_full_page_of_a_registry_that_knows_no_last(status: int, server: Scripted, client: RegistryClient) -> None:
     server.routes[TAGS] = lambda asked: Say(status) if 'last' in asked.query else tags_of(['a', 'b', 'c'])
     assert list(list_tags(client, 'app', page=3)) == ['a', 'b', 'c']
+
+
+def test_a_full_page_and_then_the_page_of_a_proxy(server: Scripted, client: RegistryClient) -> None:
+    server.routes[TAGS] = lambda asked: Say(404, b'\n<html>') if 'last' in asked.query else tags_of(['a', 'b', 'c'])
+    with pytest.raises(ServiceError, match='the tags of .*/app cannot be read'):
+        list(list_tags(client, 'app', page=3))
 
 
 @pytest.mark.parametrize('status', [401, 403, 404, 405, 429, 500, 503])
@@ -162,6 +169,23 @@ def test_no_catalog(answer: Say, words: str, server: Scripted, client: RegistryC
     ('team/app:v1.9', {}, ['team/app:v1.9'])])
 def test_patterns(pattern: str, options: dict[str, str], found: list[str], team: Scripted, settings: Settings) -> None:
     assert matched(team, pattern, settings, **options) == found
+
+
+@pytest.mark.parametrize('answer', [
+    Say(404), Say(404, b'<html>not here</html>'), Say(404, b'{"errors":[{"code":"UNAUTHORIZED"}]}'),
+    Say(404, b'{"errors":[{"code":"NOT_FOUND"}]}'), Say(302, b'', [('Location', '/login')]), Say(200),
+    Say(200, b'<html>sign in</html>'), Say(200, b'{}'), Say(200, b'{"errors":[{"code":"NAME_UNKNOWN"}]}'), Say(204),
+    Say(404, b'{"errors": [{"code": "NAME_UNKNOWN"', cut=20), Say(403), Say(410), Say(503)])
+def test_only_the_registry_s_own_word_makes_a_repository_of_the_catalog_empty(answer: Say, team: Scripted,
+                                                                              settings: Settings) -> None:
+    """What is there is unknown after any other answer: pruning would take that for nothing."""
+    team.routes['GET /v2/team/tool/tags/list'] = answer
+    with pytest.raises((ServiceError, AccessDenied), match=f'team/tool|{team.host}'):
+        matched(team, 'team/*:*', settings)
+    assert matched(team, 'team/*:*', settings, 'team/tool')
+    for nothing in (UNKNOWN, tags_of(None), tags_of([])):
+        team.routes['GET /v2/team/tool/tags/list'] = nothing
+        assert all('team/app' in each for each in matched(team, 'team/*:*', settings))
 
 
 def test_a_named_repository_needs_no_catalog(team: Scripted, settings: Settings) -> None:

@@ -39,6 +39,18 @@ def test_comments_blank_lines_and_what_windows_writes(tmp_path: Path) -> None:
     assert [entry.where for entry in found] == [f'{tmp_path}/images.txt, line {line}' for line in (3, 5, 6)]
 
 
+@pytest.mark.parametrize('prune', ['true', 'empty', 'false'])
+def test_a_list_that_is_cut_short_prunes_nothing(prune: str, tmp_path: Path) -> None:
+    (tmp_path / 'list').write_bytes(b'host.example/a:1\nhost.example/b')
+    if prune == 'false':
+        assert len(list(entries_of(f'list://{tmp_path}/list?prune={prune}'))) == 2
+        return
+    with pytest.raises(UsageError, match='list: the last line does not end.*end it with a newline'):
+        entries_of(f'list://{tmp_path}/list?prune={prune}')
+    (tmp_path / 'list').write_bytes(b'host.example/a:1\n')
+    assert len(list(entries_of(f'list://{tmp_path}/list?prune={prune}'))) == 1
+
+
 def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(b'host.example/a:1\nhost.example/A:1\n')))
     with pytest.raises(UsageError, match="^stdin: line 2: .*malformed repository 'A'"):
