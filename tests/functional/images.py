@@ -1,10 +1,13 @@
 """The images that functional tests move, and the places that they move between."""
 import json
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
@@ -83,6 +86,31 @@ def raw_manifest(registry: Registry, name: str) -> bytes:
     """Return the manifest that skopeo gets for a tag, byte for byte."""
     command = ['skopeo', 'inspect', '--raw', '--tls-verify=false', f'docker://{registry.host}/{name}']
     return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+class Exported(NamedTuple):
+    """What `docker export` says of a path; `mode` are the permissions."""
+
+    type: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    linkname: str
+    mtime: float
+
+
+@cache
+def exported(daemon: DockerDaemon, name: str) -> dict[str, Exported]:
+    """Return all that a container of the image has, by path; of an image that keeps its name, since it is kept."""
+    container = daemon.run('create', '--network', 'none', name, 'none')
+    export = subprocess.Popen(['docker', '-H', daemon.address, 'export', container], stdout=subprocess.PIPE)
+    with tarfile.open(fileobj=export.stdout, mode='r|', errors='surrogateescape') as tar:
+        found = {each.name.removeprefix('./'): Exported(each.type, each.mode & 0o7777, each.uid, each.gid, each.size,
+                                                        each.linkname, each.mtime) for each in tar}
+    assert export.wait() == 0
+    daemon.run('rm', container)
+    return found
 
 
 def image_id_in_daemon(daemon: DockerDaemon, name: str) -> str:

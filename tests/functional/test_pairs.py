@@ -3,14 +3,13 @@ OCCYSTRAP_TEST_ALL=1 all; independent witnesses agree."""
 import filecmp
 import hashlib
 import json
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.functional.images import (
-    SCHEMES, MovableImage, Places, image_id_in_daemon, prepare_sources, raw_manifest, skopeo,
+    SCHEMES, MovableImage, Places, exported, image_id_in_daemon, prepare_sources, raw_manifest, skopeo,
 )
 from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
@@ -117,16 +116,6 @@ def test_archive_is_loaded_and_runs(real: MovableImage, real_image: RealImage, p
     assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/run:v1') == real_image.greeting
 
 
-def exported(daemon: DockerDaemon, name: str, archive: Path) -> dict[str, tuple[bytes, int, int, int, str, float]]:
-    """Return type, size, owner, link and time of all that a container of the image has, by path."""
-    container = daemon.run('create', '--network', 'none', name, 'none')
-    daemon.run('export', '-o', archive, container)
-    daemon.run('rm', container)
-    with tarfile.open(archive) as tree:
-        return {each.name.removeprefix('./'): (
-            each.type, each.size, each.uid, each.gid, each.linkname, each.mtime) for each in tree}
-
-
 def test_filters_in_a_row_change_what_they_were_asked_to_and_the_same_each_time(
         real: MovableImage, real_image: RealImage, places: Places, occystrap: CommandLine) -> None:
     archive, again = places.directory / 'out.tar', places.directory / 'again.tar'
@@ -136,13 +125,12 @@ def test_filters_in_a_row_change_what_they_were_asked_to_and_the_same_each_time(
     assert filecmp.cmp(archive, again, shallow=False)
     again.unlink()
     places.daemon.run('load', '-i', archive)
-    trees = {'before': exported(places.daemon, 'real:v1', archive),
-             'after': exported(places.daemon, 'pairs/after:v1', archive)}
-    gone = {path for path in trees['before'] if f'{path}/'.startswith('usr/share/doc/') or path.endswith('.md')}
-    assert gone and set(trees['before']) - set(trees['after']) == gone
+    before, after = exported(places.daemon, 'real:v1'), exported(places.daemon, 'pairs/after:v1')
+    gone = {path for path in before if f'{path}/'.startswith('usr/share/doc/') or path.endswith('.md')}
+    assert gone and set(before) - set(after) == gone
     made_by_docker = {'.dockerenv', 'dev', 'etc', 'etc/hosts', 'etc/hostname', 'etc/resolv.conf', 'etc/mtab'}
-    for path, (*what, mtime) in trees['after'].items():
-        assert what == list(trees['before'][path][:-1]), path
+    for path, (*what, mtime) in after.items():
+        assert what == list(before[path][:-1]), path
         assert mtime == 9 or path.split('/')[0] in ('dev', 'proc', 'sys') or path in made_by_docker, path
     assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/after:v1') == real_image.greeting
 

@@ -2,7 +2,6 @@
 import os
 import pickle
 import subprocess
-import tarfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_service
+from tests.functional.images import exported
 from tests.hostile.extraction.trees import Tree, read_tree
 from tests.services.cache import built_once
 from tests.services.command_line import CommandLine
@@ -36,9 +36,15 @@ def bundle(real_registry: Registry, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope='module')
-def unpacked(bundle: Path) -> Attributes:
+def tree(bundle: Path) -> Tree:
     """What is in the bundle."""
-    return compared(read_tree(bundle / 'rootfs'))
+    return read_tree(bundle / 'rootfs')
+
+
+@pytest.fixture(scope='module')
+def unpacked(tree: Tree) -> Attributes:
+    """The same, as it is compared."""
+    return compared(tree)
 
 
 def compared(tree: Tree) -> Attributes:
@@ -91,18 +97,11 @@ def test_the_bundle_is_what_umoci_unpacks(bundle: Path, unpacked: Attributes, un
     occystrap('verify', f'oci://{bundle}', '--full').assert_success()
 
 
-def test_the_bundle_is_what_docker_exports(bundle: Path, docker_with_real_image: DockerDaemon) -> None:
-    docker_daemon = docker_with_real_image
-    container = docker_daemon.run('create', 'real:v1').strip()
-    exported = subprocess.Popen(['docker', '-H', docker_daemon.address, 'export', container], stdout=subprocess.PIPE)
-    with tarfile.open(fileobj=exported.stdout, mode='r|', errors='surrogateescape') as tar:
-        theirs = {member.name: (member.mode & 0o7777, member.uid, member.gid, member.linkname if member.issym() else '',
-                                member.size if member.isreg() else 0, member.type if not member.islnk() else b'0')
-                  for member in tar}
-    assert exported.wait() == 0
-    docker_daemon.run('rm', container)
+def test_the_bundle_is_what_docker_exports(tree: Tree, docker_with_real_image: DockerDaemon) -> None:
+    theirs = {path: (each.mode, each.uid, each.gid, each.linkname if each.type == b'2' else '', each.size,
+                     b'0' if each.type == b'1' else each.type)
+              for path, each in exported(docker_with_real_image, 'real:v1').items()}
     types = {'file': b'0', 'directory': b'5', 'symlink': b'2', 'char': b'3', 'block': b'4', 'fifo': b'6'}
-    tree = read_tree(bundle / 'rootfs')
     ours = {path: (node.mode, *node.owner, node.target, node.size, types[node.kind])
             for path, node in tree.items() if path != '.'}
     linked = {path for path, node in tree.items() if len(node.same) > 1}
