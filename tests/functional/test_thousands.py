@@ -10,17 +10,20 @@ from occystrap_core.testing.sample import sample_image
 from occystrap_dir.workspace.workspace import Workspace
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
-from tests.unit.registry.images import push
+from tests.unit.registry.images import push, put_manifest
 
 COUNT = 240
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[str]:
-    with RegistryServer(tmp_path / 'registry') as server:
-        settings = Settings()
-        for number in range(COUNT):
-            push(server.host, settings, sample_image('app:v1'), f'app:n{number}')
+@pytest.fixture(scope='module')
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry with one image under many tags."""
+    manifest = sample_image('app:v1').manifest
+    assert manifest
+    with RegistryServer(tmp_path_factory.mktemp('registry')) as server:
+        push(server.host, Settings(), sample_image('app:v1'), 'app:n0')
+        for number in range(1, COUNT):
+            put_manifest(server.host, manifest.raw, f'n{number}', manifest.media_type, 'app')
         yield server.host
 
 
