@@ -4,11 +4,11 @@ Deleting a manifest by its digest takes it from all tags, so that happens only i
 tag, an index under another tag, or an image with a receipt. Else the tag alone is deleted, where the registry can.
 """
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from occystrap_core import ImageNotFound, OccystrapError, Receipt, ServiceError, Settings
 from occystrap_core.oci import Digest, Index, Reference, is_referrer_tag
-from occystrap_registry.distribution.catalog import list_tags
+from occystrap_registry.distribution.catalog import NoSuchRepository, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import find_manifest, present_digest
 from occystrap_registry.distribution.settle_time import SettleTime
@@ -63,10 +63,12 @@ class Repository:
         """Return why each image stays, empty if it is gone, by the id of its receipt."""
         try:
             found = {id(each): self._present(each) for each in self._going}
-            needed = self._needed([each for each in self._going if found[id(each)] in (each.manifest_digest, None)])
+            listed = self._listed([each for each in self._going if found[id(each)]])
+            needed = self._needed([each for each in self._going if found[id(each)] in (each.manifest_digest, None)],
+                                  listed)
         except OccystrapError as error:
             return {id(each): f'nothing is deleted, since {error}' for each in self._going}
-        return {id(each): self._reason(each, found[id(each)], needed) for each in self._going}
+        return {id(each): self._reason(each, found[id(each)], needed, listed) for each in self._going}
 
     def _present(self, receipt: Receipt) -> Digest | None:
         """Return the digest that the image's name has now, None if it is gone."""
@@ -76,12 +78,31 @@ class Repository:
         except ImageNotFound:
             return None
 
-    def _needed(self, going: Sequence[Receipt]) -> dict[Digest, str]:
+    def _listed(self, present: Sequence[Receipt]) -> Collection[str]:
+        """Return all tags of the repository, in which those of images that are `present` must be.
+
+        Raises ServiceError if one is not: such a list, of an index that lags or of a proxy, is not that of all tags,
+        and what is not in it may need what is to go.
+        """
+        repository = self._client.address.reference.repository
+        try:
+            listed = set(list_tags(self._client, repository))
+        except NoSuchRepository:
+            listed = set()
+        kept = {_reference(each).tag: each for each in self._staying if _reference(each).tag not in listed}
+        known = [*present, *(each for tag, each in kept.items() if tag and self._present(each))]
+        for tag in (_reference(each).tag for each in known):
+            if tag and tag not in listed:
+                raise ServiceError(f'{self._client.address.host} has {repository}:{tag} and does not list it: its list '
+                                   'of tags is incomplete, and what is not in it may need the image; try again later')
+        return listed
+
+    def _needed(self, going: Sequence[Receipt], listed: Collection[str]) -> dict[Digest, str]:
         """Return the digests that must stay, with what needs each."""
         needed = {each.digest: str(_reference(receipt)) for receipt in self._staying
                   for each in receipt.of_kind('manifest', 'index')}
         tags = {_reference(each).tag for each in going} | {each for receipt in going for each in _referrers(receipt)}
-        others = [tag for tag in list_tags(self._client, self._client.address.reference.repository) if tag not in tags]
+        others = [tag for tag in listed if tag not in tags]
         for found in self._client.settings.in_parallel(self._below, others, helping=True):
             needed |= found
         return needed
@@ -98,8 +119,11 @@ class Repository:
                 pending += [entry.digest for entry in document.manifests if entry.digest not in found]
         return found
 
-    def _reason(self, receipt: Receipt, present: Digest | None, needed: dict[Digest, str]) -> str:
+    def _reason(self, receipt: Receipt, present: Digest | None, needed: dict[Digest, str], listed: Collection[str],
+                ) -> str:
         reference = _reference(receipt)
+        if present is None and reference.tag in listed:
+            return f'{self._client.address.host} lists {reference} and does not have it: try again later'
         if present not in (None, receipt.manifest_digest):
             return f'{reference} is {present} now, which no receipt covers'
         try:

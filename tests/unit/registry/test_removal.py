@@ -22,6 +22,8 @@ class Deleting:
         self.tags: dict[str, Digest] = {}
         self.manifests: dict[Digest, bytes] = {}
         self.deleted: list[str] = []
+        self.listed: object = None
+        """The list of tags, if it is another than that of `tags`."""
         self.before_delete = lambda: None
         server.answer = self._answer  # type: ignore[method-assign]
 
@@ -45,7 +47,8 @@ class Deleting:
         if asked.path == '/v2/':
             return Say()
         if kind == 'tags':
-            return Say(200, json.dumps({'name': 'app', 'tags': sorted(self.tags)}).encode())
+            listed = sorted(self.tags) if self.listed is None else self.listed
+            return listed if isinstance(listed, Say) else Say(200, json.dumps({'name': 'app', 'tags': listed}).encode())
         digest = Digest(name) if ':' in name else self.tags.get(name)
         if digest not in self.manifests:
             return Say(404)
@@ -163,3 +166,41 @@ def test_a_signature_s_tag_that_a_killed_run_has_left(server: Scripted) -> None:
     registry.put(moved, 'another')
     del registry.tags['v1'], registry.manifests[image.digest]
     assert removed(receipt) == [''] and registry.tags.keys() == {moved}
+
+
+UNKNOWN = Say(404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}')
+
+
+@pytest.mark.parametrize('dry_run', [False, True])
+@pytest.mark.parametrize('listed', [Say(200, b'{"name":"app","tags":null}'), ['v2'], [], UNKNOWN, Say(404),
+                                    Say(200, b'<html>'), Say(503)])
+def test_a_list_that_lacks_what_is_there_proves_nothing(listed: object, dry_run: bool, server: Scripted) -> None:
+    """Somebody else's `prod` is the same manifest, and the list of tags does not say so."""
+    registry = Deleting(server)
+    shared, other = registry.put('v1'), registry.put('v2')
+    registry.put('prod', 'v1')
+    registry.listed = listed
+    reason, = removed(registry.receipt('v1', shared), dry_run=dry_run)
+    assert 'nothing is deleted, since' in reason and registry.tags.keys() == {'v1', 'v2', 'prod'}
+    assert not isinstance(listed, list) or 'has app:v1 and does not list it: its list of tags is incomplete' in reason
+    registry.listed = ['v1', 'prod']
+    reason, = removed(registry.receipt('v1', shared), staying=(registry.receipt('v2', other),), dry_run=dry_run)
+    assert 'has app:v2 and does not list it' in reason and not registry.deleted
+
+
+def test_what_stays_by_a_receipt_and_is_gone_need_not_be_listed(server: Scripted) -> None:
+    registry = Deleting(server)
+    image, other = registry.put('v1'), registry.put('v2')
+    del registry.tags['v2'], registry.manifests[other.digest]
+    assert removed(registry.receipt('v1', image), staying=(registry.receipt('v2', other),)) == ['']
+    registry.listed = UNKNOWN  # as of a registry that forgets a repository with its last tag
+    assert removed(registry.receipt('v1', image)) == ['']
+
+
+def test_what_is_listed_and_cannot_be_read_is_not_gone(server: Scripted) -> None:
+    registry = Deleting(server)
+    image = registry.put('v1')
+    registry.listed = ['v1']
+    registry.manifests.clear()
+    reason, = removed(registry.receipt('v1', image))
+    assert 'lists' in reason and 'app:v1 and does not have it: try again later' in reason
