@@ -136,3 +136,17 @@ def test_a_damaged_catalog_and_a_single_image_are_refused(host: str, tmp_path: P
     before = names(directory)
     mirrored(host, directory, 'newest=2&prune=true', '', '--prune', code=1)
     assert names(directory) == before
+
+
+@pytest.mark.parametrize('place', ['layout://{}', 'dir://{}?unique_names=true'])
+def test_one_receipt_file_for_several_destinations(place: str, host: str, tmp_path: Path) -> None:
+    """A dry run and a real one look at the receipts of all of them in the same way."""
+    where, receipts, destination = f'registry://{host}/team/*:*', tmp_path / 'done', place.format(tmp_path / 'm')
+    registry, other = f'registry://{host}/copy/{{repository}}:{{tag}}', place.format(tmp_path / 'other')
+    run('process', where, destination, registry, other, f'tar://{tmp_path}/a.tar?format=oci', '--receipt', receipts)
+    again = ('process', f'{where}?newest=1&prune=true', destination, '--receipt', receipts, '--prune')
+    assert run(*again, '--dry-run').out.count('would prune') == 2
+    assert ', 2 pruned' in run(*again).err
+    run('verify', receipts, '--full')
+    assert '1/1 verified' in run('verify', destination.partition('?')[0]).err
+    assert len(receipts.read_text().splitlines()) == 10

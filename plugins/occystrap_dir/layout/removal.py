@@ -1,6 +1,7 @@
 """Removing images from a layout: their entries in index.json, their receipts, and blobs that nothing names any more."""
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from occystrap_core import OccystrapError, OutputError, Receipt, Settings
 from occystrap_core.files import output_errors
@@ -31,10 +32,18 @@ def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Se
     return [reasons[id(each)] for each in receipts]
 
 
+class _Removal(NamedTuple):
+    """What is to be removed: why each image stays, those that go, and the digests of their entries."""
+
+    reasons: list[str]
+    going: Sequence[Receipt]
+    entries: Collection[Digest]
+
+
 def _removed(root: str, group: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool,
              ) -> list[str]:
     if dry_run:
-        return [_reason(require_index(root), each) for each in group]
+        return _planned(root, require_index(root), group, staying).reasons
     workspace = Workspace(root, settings.sync, final=blob_name)
     workspace.enter()
 
@@ -58,13 +67,8 @@ def _delisted(workspace: Workspace, group: Sequence[Receipt], staying: Sequence[
     The blobs are noted first, so that the next run removes what this one leaves if it is killed.
     """
     index = require_index(workspace.root)
-    reasons = [_reason(index, each) for each in group]
-    going = [each for each, reason in zip(group, reasons, strict=True) if not reason]
-    listed = {_main(each) for each in going}
-    kept = {entry.digest for each in [*kept_receipts(workspace.root), *staying] if _main(each) not in listed
-            for entry in each.of_kind('entry')}
-    entries = {entry.digest for each in going for entry in each.of_kind('entry')} - kept
-    removed = index.drop(entries)
+    reasons, going, entries = _planned(workspace.root, index, group, staying)
+    removed = index.drop(set(entries))
     if removed:
         note_blobs(workspace, removed)
         partial = workspace.write(index.to_json())
@@ -74,6 +78,17 @@ def _delisted(workspace: Workspace, group: Sequence[Receipt], staying: Sequence[
         with workspace.noting():
             workspace.place.unlink(f'{RECEIPTS}/{receipt_name(_stem(each))}')
     return reasons
+
+
+def _planned(root: str, index: IndexFile, group: Sequence[Receipt], staying: Sequence[Receipt]) -> _Removal:
+    """Return what is to be removed; a dry run goes this way, too. `staying` may be receipts of any destination."""
+    reasons = [_reason(index, each) for each in group]
+    going = [each for each, reason in zip(group, reasons, strict=True) if not reason]
+    listed = {_main(each) for each in going}
+    others = [*kept_receipts(root), *(each for each in staying if each.scheme == group[0].scheme)]
+    kept = {entry.digest for each in others if each.of_kind('entry') and _main(each) not in listed
+            for entry in each.of_kind('entry')}
+    return _Removal(reasons, going, {entry.digest for each in going for entry in each.of_kind('entry')} - kept)
 
 
 def _main(receipt: Receipt) -> tuple[str, Digest]:
@@ -91,5 +106,7 @@ def _stem(receipt: Receipt) -> str:
 
 def _reason(index: IndexFile, receipt: Receipt) -> str:
     """Return why an image cannot be removed; an image that is not there any more can."""
+    if not receipt.of_kind('entry'):
+        return f'{receipt.reference}: its receipt names no entry of {INDEX_FILE}'
     entry, words = index.find(*_main(receipt))
     return f'{_main(receipt)[0]} {words}' if entry is None and 'another entry' in words else ''
