@@ -89,7 +89,7 @@ class Connections:
         except BaseException:
             give_back()
             raise
-        silence.answered()
+        silence.answered(response.status_code)
         LOG.debug('%s %s://%s%s %s', method, url.scheme, host, url.path, response.status_code)
         return Answer(response, give_back)
 

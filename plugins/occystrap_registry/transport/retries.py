@@ -61,7 +61,9 @@ class Attempts:
         """
         limited = answer.status == 429
         passes = limited or (answer.status >= 500 and answer.status not in (501, 505))
-        if not passes or self._made >= self._settings.retries:
+        silence = Silence.of(answer.url.netloc.decode(), self._settings)
+        if not passes or self._made >= self._settings.retries or (silence.lasts and not limited):
+            silence.gave_up(answer.status)
             return False
         seconds = retry_after(answer.headers.get('retry-after'), self._made)
         left = self._settings.longest_wait * (self._settings.retries - self._made)

@@ -9,6 +9,8 @@ _IN_A_ROW = 3
 """So many pieces of work must have ended, each after all its attempts, without an answer to any other request."""
 _PAUSE = 30.0
 """Seconds between attempts at a host that lets requests run into their timeout."""
+_FOR_A_DEAD_HOST = (502, 503, 504)
+"""Answers that a proxy gives for a host that is down (RFC 9110, 15.6): they end no silence."""
 
 
 class NotAsked(httpx.ConnectError):
@@ -16,7 +18,8 @@ class NotAsked(httpx.ConnectError):
 
 
 class Silence:
-    """What the clients of a run know of a host that does not answer; any answer ends it.
+    """What the clients of a run know of a host that does not answer, or is not there behind a proxy; any other answer
+    ends it.
 
     While it lasts, each piece of work has one attempt, without a wait, so that a host that is back is used at once. One
     that times out gets one attempt in a while, and the others fail at once.
@@ -48,6 +51,11 @@ class Silence:
             if self._next:
                 self._next = now + _PAUSE
 
+    def gave_up(self, status: int) -> None:
+        """Note that a piece of work has ended with this answer to its last attempt."""
+        if status in _FOR_A_DEAD_HOST:
+            self.unanswered(f'HTTP {status}', timed_out=False)
+
     def unanswered(self, reason: str, timed_out: bool) -> None:
         """Note that a piece of work has ended without an answer; `reason` says why, for who is not answered later."""
         with self._lock:
@@ -55,8 +63,8 @@ class Silence:
             self._reason = reason
             self._next = time.monotonic() + _PAUSE if timed_out else 0.0
 
-    def answered(self) -> None:
-        """Note that the host has answered anything."""
-        if self._in_a_row:
+    def answered(self, status: int) -> None:
+        """Note that the host has answered, and how."""
+        if self._in_a_row and status not in _FOR_A_DEAD_HOST:
             with self._lock:
                 self._in_a_row, self._next = 0, 0.0

@@ -82,6 +82,26 @@ def test_one_answer_ends_the_count(server: Scripted) -> None:
     assert len(server.heard('GET', '/bad')) == 16
 
 
+@pytest.mark.parametrize(('status', 'counts'), [(502, [3, 3, 3, 1, 1]), (503, [3, 3, 3, 1, 1]), (504, [3, 3, 3, 1, 1]),
+                                                (500, [3, 3, 3, 3, 3]), (429, [3, 3, 3, 3, 3]), (404, [1, 1, 1, 1, 1])])
+def test_a_proxy_before_a_host_that_is_down(status: int, counts: list[int], server: Scripted) -> None:
+    """Only what a proxy says of a dead host counts as silence; one answer of the host itself ends it."""
+    settings = Settings(retries=2, longest_wait=0.001)
+    server.routes['GET /x'] = Say(status)
+    client = client_of(server.host, settings)
+    found = []
+    for _ in counts:
+        before = len(server.heard('GET', '/x'))
+        assert client.fetch('GET', '/x', 's').status == status
+        found.append(len(server.heard('GET', '/x')) - before)
+    assert found == counts
+    server.routes['GET /y'] = Say(200)
+    assert client.fetch('GET', '/y', 's').status == 200
+    before = len(server.heard('GET', '/x'))
+    client.fetch('GET', '/x', 's')
+    assert len(server.heard('GET', '/x')) - before == counts[0]
+
+
 def test_one_host_s_silence_is_not_another_s(server: Scripted) -> None:
     settings = Settings(retries=1)
     for _ in range(4):
