@@ -111,7 +111,8 @@ def verify_all(plugins: Plugins, receipts: Sequence[Receipt], level: VerifyLevel
 def _described(receipt: Receipt) -> ImageReport:
     notes = () if receipt.sealed else (f'the receipt of {receipt.reference} is of an earlier version, without a seal',)
     return ImageReport(receipt.reference, receipt.destination, layers_of(receipt),
-                       sum(max(0, each.size) for each in receipt.of_kind('layer')), receipt, notes=notes)
+                       sum(max(0, each.size) for each in receipt.of_kind('layer')), receipt, notes=notes,
+                       verb='verified')
 
 
 def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> tuple[KeptReceipts, Sequence[str]]:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 from occystrap_core.daemon_threads import DaemonThreads, completed
-from occystrap_core.pipeline.counterparts import counterparts_at, counterparts_of
+from occystrap_core.pipeline.counterparts import counterparts_at, counterparts_filled, counterparts_of, fields_of
 from occystrap_core.pipeline.report import ImageReport, RunReport, layers_of
 from occystrap_core.pipeline.source_check import Counterpart, compare
 from occystrap_core.plugins.manager import Plugins
@@ -22,10 +22,14 @@ def verify_against(plugins: Plugins, source: str, target: str, receipts: Sequenc
     started = time.monotonic()
     report = RunReport(level, settings.requests)
     with closing(settings.shared), ExitStack() as stack:
-        found = (counterparts_at(plugins, settings, source, target, stack) if receipts is None else
-                 counterparts_of(plugins, settings, source, receipts, stack))
-        report.images = [ImageReport(str(each.reference), f'{each.location.scheme}://{each.location.path}')
-                         for each in found.pairs]
+        if written := fields_of(plugins, source):
+            found = counterparts_filled(plugins, settings, written, target, receipts, stack)
+        elif receipts is None:
+            found = counterparts_at(plugins, settings, source, target, stack)
+        else:
+            found = counterparts_of(plugins, settings, source, receipts, stack)
+        report.images = [ImageReport(str(each.reference), f'{each.location.scheme}://{each.location.path}',
+                                     verb='verified') for each in found.pairs]
         threads = DaemonThreads(max(1, min(settings.images, len(found.pairs))), 'verification')
         with closing(threads):
             futures = [threads.submit(partial(_look, plugins, pair, image, level))

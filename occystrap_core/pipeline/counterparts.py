@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from occystrap_core.api.image_input import ImageInput
-from occystrap_core.api.schemes import WriterScheme
+from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.selection_options import without_selection
-from occystrap_core.api.uri import Location
+from occystrap_core.api.uri import Location, parse_uri
 from occystrap_core.errors import UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.destination_fields import filled_in, has_fields
@@ -18,9 +18,11 @@ from occystrap_core.pipeline.selection import print_notes, select
 from occystrap_core.pipeline.source_check import Counterpart
 from occystrap_core.pipeline.tasks import TaskList
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import open_source, source_location, takes_whole_indexes
+from occystrap_core.plugins.resolver import (
+    destination_location, open_source, source_location, takes_whole_indexes,
+)
 from occystrap_core.settings import Settings
-from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.receipt import KeptReceipts, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Severity
 
 _UNNAMED = 'the source does not name it'
@@ -55,13 +57,10 @@ def counterparts_at(plugins: Plugins, settings: Settings, source: str, destinati
 
 def counterparts_of(plugins: Plugins, settings: Settings, source: str, receipts: Sequence[Receipt], closing: ExitStack,
                     ) -> Counterparts:
-    """Return the images of receipts with those of `source` of the same name, or with the one that its fields name.
+    """Return the images of receipts with those of `source` of the same name.
 
     `single` are those that only one side has. Raises UsageError, and the error of a source that cannot be listed.
     """
-    written = source_location(plugins, source)
-    if has_fields(written):
-        return Counterparts([_filled(plugins, settings, written, each, closing) for each in receipts], [])
     named = {name: pair for pair in _listed(plugins, settings, source, closing) for name in reversed(_names(*pair))}
     found = {id(each): next(filter(None, map(named.get, _names_of(each))), None) for each in receipts}
     taken = {id(pair) for pair in found.values()}
@@ -72,6 +71,44 @@ def counterparts_of(plugins: Plugins, settings: Settings, source: str, receipts:
     return Counterparts(pairs, [
         *(_alone(each) for each in receipts if not found[id(each)]),
         *(_report(str(name), '', Severity.ERROR, 'there is no receipt of it') for _, name in rest)])
+
+
+def fields_of(plugins: Plugins, source: str) -> Location | None:
+    """Return a source whose fields are to be filled in, or that names no more than a registry; None for all others."""
+    written = source_location(plugins, source)
+    registries = {each.name for _, each in plugins.declared(WriterScheme) if each.by_digest}
+    if written.scheme in registries and '/' not in written.path.rstrip('/'):
+        return written.with_path(f'{written.path.rstrip("/")}/{{repository}}:{{tag}}')
+    return written if has_fields(written) else None
+
+
+def counterparts_filled(plugins: Plugins, settings: Settings, written: Location, target: str,
+                        receipts: Sequence[Receipt] | None, closing: ExitStack) -> Counterparts:
+    """Return the images of a destination, or of receipts, each with the one that a source's fields name.
+
+    A destination's images are those of the receipts that it keeps or, without any, those that it has as a source.
+    Raises UsageError, and as listing it does.
+    """
+    kept = KeptReceipts(receipts or (), ())
+    if receipts is None and (keeps := plugins.find(WriterScheme, parse_uri(target).scheme).kept_receipts):
+        kept = load(keeps)(parse_uri(target))
+    if kept.receipts:
+        return Counterparts([_filled(plugins, settings, written, each, closing) for each in kept.receipts],
+                            [_report(name, target, Severity.UNVERIFIED, reason) for name, reason in kept.unproved])
+    there = source_location(plugins, target)
+    images = open_source(plugins, there, settings)
+    if not isinstance(images, ImageInput):
+        raise UsageError(f'{target} is a list: name the place of the images, or their receipts')
+    closing.callback(images.close)
+    references, notes = select(images, there)
+    print_notes(notes)
+    pairs = []
+    for each in references:
+        location = destination_location(plugins, f'{there.scheme}://{images.location_of(each).path}')
+        named, reference = _at_source(plugins, settings, written, each, closing)
+        chosen = replace(settings, whole_index=takes_whole_indexes(plugins, location))
+        pairs.append(Counterpart(named, reference, chosen, location, called=each))
+    return Counterparts(pairs, [])
 
 
 def _listed(plugins: Plugins, settings: Settings, source: str, closing: ExitStack,
@@ -97,15 +134,24 @@ def _names_of(receipt: Receipt) -> Iterable[str]:
 def _filled(plugins: Plugins, settings: Settings, written: Location, receipt: Receipt, closing: ExitStack,
             ) -> Counterpart:
     """Return the image that the source's fields name, filled in from a receipt."""
-    location = filled_in(written, Reference.parse(receipt.reference))
+    found = _at_source(plugins, settings, written, Reference.parse(receipt.reference), closing)
+    return _pair(plugins, settings, *found, receipt)
+
+
+def _at_source(plugins: Plugins, settings: Settings, written: Location, named: Reference, closing: ExitStack,
+               ) -> tuple[ImageInput, Reference]:
+    """Return the image that a source's fields name, filled in from a name."""
+    if named.digest and not named.tag:
+        written = written.with_path(written.path.replace(':{tag}', '@{digest}'))
+    location = filled_in(written, named)
     images = open_source(plugins, location, settings)
     if not isinstance(images, ImageInput):
         raise UsageError(f'{written} is a list: name the images in it, without fields')
     closing.callback(images.close)
     reference, *others = images.references()
     if others:
-        raise UsageError(f'{location} names several images, and {receipt.reference} is one: use more fields')
-    return _pair(plugins, settings, images, reference, receipt)
+        raise UsageError(f'{location} names several images, and {named} is one: use more fields')
+    return images, reference
 
 
 def _pair(plugins: Plugins, settings: Settings, images: ImageInput, reference: Reference, receipt: Receipt,

@@ -41,6 +41,13 @@ class Counterpart(NamedTuple):
     """What an earlier run meant to write there, if that is known."""
     has_filters: bool = False
     """Whether it is copied with filters, so far as the source says that."""
+    called: Reference | None = None
+    """Its name at the destination, if it is another there."""
+
+    @property
+    def name(self) -> Reference:
+        """Its name at the destination."""
+        return Reference.parse(self.receipt.reference) if self.receipt else self.called or self.reference
 
     @property
     def filters(self) -> Sequence[str]:
@@ -152,10 +159,10 @@ class _Comparison:
             opened = open_source(self._plugins, place, pair.settings)
             assert isinstance(opened, ImageInput)
             with closing(opened):
-                found = [each for each in opened.references() if _same_name(each, pair.reference)]
+                found = [each for each in opened.references() if _same_name(each, pair.name)]
                 names = found or list(opened.references())
                 with opened.open(names[0]) as content:
-                    return _receipt(content, pair.reference, '') if found or len(names) == 1 else None
+                    return _receipt(content, pair.name, '') if found or len(names) == 1 else None
         except (ImageNotFound, InvalidImage, UsageError):
             return None
 
@@ -194,7 +201,7 @@ def _described(pair: Counterpart, content: Content) -> _Now:
     """Return what an opened image of the source is."""
     origin = content.origin.digest if content.origin else None
     if isinstance(content, ImageIndex) or content.manifest:
-        receipt = _receipt(content, pair.reference, str(pair.images.location_of(pair.reference)))
+        receipt = _receipt(content, pair.name, str(pair.images.location_of(pair.reference)))
         digest = origin or receipt.manifest_digest or receipt.image_id
     else:
         receipt = _plain_receipt(pair, content)
@@ -227,7 +234,7 @@ def _plain_receipt(pair: Counterpart, image: Image) -> Receipt:
     image_id = _image_id(pair, image)
     expected = [Expectation('config', str(image_id), image_id, UNKNOWN_SIZE)]
     expected += [Expectation('layer', str(each), each, UNKNOWN_SIZE) for each in image.diff_ids]
-    return Receipt('', '', {}, str(pair.reference), str(pair.images.location_of(pair.reference)), image_id,
+    return Receipt('', '', {}, str(pair.name), str(pair.images.location_of(pair.reference)), image_id,
                    image.diff_ids, tuple(expected), form='tar')
 
 

@@ -208,6 +208,44 @@ def test_the_source_may_have_fields(host: str, tmp_path: Path) -> None:
                ) == {'failed'}
 
 
+@pytest.mark.parametrize('kind', ['layout', 'registry', 'oci', 'dir'])
+def test_the_source_may_be_a_whole_registry(kind: str, host: str, tmp_path: Path) -> None:
+    """Which images are compared is then said by the destination: its receipts, or what it has as a source."""
+    name_all(tmp_path, host, NAMES[:2])
+    with RegistryServer(tmp_path / 'other') as other:
+        place = {'registry': f'registry://{other.host}/team/*:*', 'oci': f'tar://{tmp_path}/mirror.tar'}.get(
+            kind, f'{kind}://{tmp_path}/mirror')
+        fields = f'registry://{other.host}/{{repository}}:{{tag}}'
+        goes = fields if kind == 'registry' else PLACES[kind].format(tmp_path)
+        run_here('process', f'list://{tmp_path}/list', goes).assert_code(0)
+        for source in (f'registry://{host}', f'registry://{host}/{{repository}}:{{tag}}'):
+            result = against(place, source)
+            assert outcomes(result) == {NAMES[0]: 'verified', NAMES[1]: 'verified'}
+            assert {each['status'] for each in result.json()['images']} == {'verified'}
+        move(host, NAMES[0])
+        assert outcomes(against(place, f'registry://{host}', code=1)) == {NAMES[0]: 'failed', NAMES[1]: 'verified'}
+        if kind == 'layout':
+            assert outcomes(against(f'{place}?image=team/app:v2', f'registry://{host}')) == {NAMES[1]: 'verified'}
+        httpx.delete(f'http://{host}/v2/team/app/manifests/v2', trust_env=False).raise_for_status()
+        assert set(outcomes(against(place, f'registry://{host}', code=1)).values()) == {'failed'}
+        if kind == 'layout':
+            next((tmp_path / 'mirror/.occystrap/receipts').glob('*v1*')).unlink()
+            assert 'unverified' in outcomes(against(place, f'registry://{host}', code=1)).values()
+
+
+@pytest.mark.parametrize('kind', ['layout', 'dir', 'oci'])
+def test_two_names_that_were_exchanged_are_found(kind: str, host: str, tmp_path: Path) -> None:
+    """All blobs are there, and each image is the source's own: only the names tell."""
+    name_all(tmp_path, host, NAMES[:2])
+    place = mirror(kind, tmp_path, host)
+    path = tmp_path / {'layout': 'mirror/index.json', 'dir': 'mirror/catalog.json', 'oci': 'mirror.tar'}[kind]
+    raw = path.read_bytes()
+    names = (b'"v1": ', b'"v2": ') if kind == 'dir' else (b'/team/app:v1"', b'/team/app:v2"')
+    path.write_bytes(raw.replace(names[0], b'*' * len(names[0])).replace(names[1], names[0]).replace(
+        b'*' * len(names[0]), names[1]))
+    assert set(outcomes(against(place, f'list://{tmp_path}/list', code=1)).values()) == {'failed'}
+
+
 def test_referrers_count_if_they_are_asked_for(host: str, tmp_path: Path) -> None:
     signed = document_at(host, 'v1', 'team/app').descriptor
     put_artifact(host, b'sbom', repository='team/app', subject=signed)
