@@ -1,7 +1,6 @@
 """What earlier runs proved: receipts of a file or of the destination, by which a run leaves out images."""
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, InvalidImage
@@ -59,6 +58,7 @@ class FoundBefore:
     earlier: EarlierRun
     refresh: bool
     level: VerifyLevel
+    _asked: list[Digest | None] | None = field(default=None, init=False)
 
     def find(self) -> tuple[Receipt, Verdict] | None:
         """Return the receipt that holds, and its verdict, which is verified; raises as opening the image does.
@@ -114,6 +114,8 @@ class FoundBefore:
     def _has_referrers(self) -> bool:
         return bool(self.task.images.location.options.get('referrers'))
 
-    @cached_property
+    @property
     def _present_digest(self) -> Digest | None:
-        return self.task.images.present_digest(self.task.reference)
+        if self._asked is None:  # no cached_property: in Python 3.11 one source that is silent would hold up all others
+            self._asked = [self.task.images.present_digest(self.task.reference)]
+        return self._asked[0]

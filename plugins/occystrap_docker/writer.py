@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from itertools import count
 
 from occystrap_core import (
@@ -53,6 +52,7 @@ class DockerWriter(ImageOutput):
         self._stream: LoadStream | None = None
         self._archive: ArchiveStream | None = None
         self._diff_ids: Sequence[Digest | None] = ()
+        self._known: Collection[Digest] | None = None
         self._leaves_out = False
         self._nameless: Digest | None = None
         self._leftover: Leftover | None = None
@@ -70,9 +70,14 @@ class DockerWriter(ImageOutput):
         self._daemon.ping()
         self._diff_ids = _known_diff_ids(image)
 
-    @cached_property
+    @property
     def _there(self) -> Collection[Digest]:
         """The layers that the daemon has already; empty if no diff_id is known before its layer is read."""
+        if self._known is None:
+            self._known = self._found_there()
+        return self._known
+
+    def _found_there(self) -> Collection[Digest]:
         try:
             if any(self._diff_ids) and self._daemon.finds_layers_by_chain:
                 return KnownLayers.of(self._daemon, self.settings).among(self._diff_ids, self._daemon)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from occystrap_core import ImageNotFound, OutputError, Settings
@@ -65,6 +65,8 @@ class Daemon:
         """`options` are those for connections, each optional; raises UsageError."""
         self.address, self._settings = find_address(options), settings
         self._connected: 'APIClient | None' = None
+        self._by_manifest: bool | None = None
+        self._by_chain: bool | None = None
         self._lock = threading.Lock()
         self._queries = Queries(self.address, lambda: self._api, settings.timeout, settings.least_rate)
 
@@ -113,10 +115,12 @@ class Daemon:
                                 f'images, `{command} pull {name}` fetches it')
         return facts
 
-    @cached_property
+    @property
     def names_images_by_manifest(self) -> bool:
         """Whether images are in containerd's store, where the ID is the digest of a manifest or an index."""
-        return _CONTAINERD in (self._queries.document(_DESCRIBING, 'info').get('DriverStatus') or [])
+        if self._by_manifest is None:
+            self._by_manifest = _CONTAINERD in (self._queries.document(_DESCRIBING, 'info').get('DriverStatus') or [])
+        return self._by_manifest
 
     def may_export_platforms(self, facts: ImageFacts) -> bool:
         """Return whether an export may contain the image for several platforms."""
@@ -127,13 +131,15 @@ class Daemon:
         found = self._queries.document(_LISTING, 'images', 'json', seconds=seconds, all='1')
         return list(dict.fromkeys(Digest(required_field(each, 'Id', str, 'an image of the daemon')) for each in found))
 
-    @cached_property
+    @property
     def finds_layers_by_chain(self) -> bool:
         """Whether an archive may omit layers that the daemon has with the same lower layers: Docker's own store looks
         for them before it reads the archive; containerd's store and Podman do not."""
-        components = self._queries.document(_DESCRIBING, 'version').get('Components') or []
-        return not self.names_images_by_manifest and any(
-            isinstance(each, dict) and each.get('Name') == 'Engine' for each in components)
+        if self._by_chain is None:
+            components = self._queries.document(_DESCRIBING, 'version').get('Components') or []
+            self._by_chain = not self.names_images_by_manifest and any(
+                isinstance(each, dict) and each.get('Name') == 'Engine' for each in components)
+        return self._by_chain
 
     def export(self, facts: ImageFacts) -> ReadAhead:
         """Return the image as an archive of `docker save`, received on a thread of its own; the caller closes it."""
