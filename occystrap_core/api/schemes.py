@@ -86,6 +86,8 @@ class WriterScheme(NamedTuple):
     `removes` names a function for --prune that takes the Receipts of images to remove, the Receipts of images that
     stay, the Settings, and whether this is a dry run, and returns for each image why it stays, an empty text if it is
     gone.
+    `keeps` are patterns, as of fnmatch, of the names in its directory that are its own, where files of options may not
+    be; `*` if it holds nothing else.
     `completion` is that of InputScheme.
     """
 
@@ -105,6 +107,7 @@ class WriterScheme(NamedTuple):
     deltas: Callable[[Location], bool] = lambda location: False
     by_digest: bool = False
     to_stdout: Callable[[Location], bool] = lambda location: False
+    keeps: Sequence[str] = ()
     completion: str = ''
 
     @property

@@ -24,7 +24,7 @@ class Inspect(ImageFilter):
         if not options['file']:
             raise UsageError('filter inspect: no file: add one, such as inspect:file=layers.jsonl')
         self._target = checked_target('inspect', options['file'], settings)
-        self.files = [] if self._target == STDOUT else [self._target]
+        self.files = ['/dev/stdout' if self._target == STDOUT else self._target]
 
     def apply(self, image: Image) -> Image:
         """Return the image with layers that are recorded when read."""

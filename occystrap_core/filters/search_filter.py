@@ -24,7 +24,7 @@ class Search(ImageFilter):
             raise UsageError('filter search: no pattern: add one, such as search:pattern=*.conf')
         self._matches = matcher(options['pattern'], options['regex'], settings)
         self._target = checked_target('search', options['file'], settings)
-        self.files = [] if self._target == STDOUT else [self._target]
+        self.files = ['/dev/stdout' if self._target == STDOUT else self._target]
 
     def apply(self, image: Image) -> Image:
         """Return the image with layers that are searched when read, in the same pass as adjacent filters."""

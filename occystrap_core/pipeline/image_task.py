@@ -90,10 +90,10 @@ class ImageTask(NamedTuple):
         return self.settings.whole_index and not (self.settings.platform or self.settings.platforms)
 
 
-def places_of(task: ImageTask) -> Iterator[str]:
-    """Yield the paths of source and destination; none for services."""
+def places_of(task: ImageTask) -> Iterator[tuple[str, str]]:
+    """Yield the schemes and paths of source and destination; empty paths for services."""
     source = task.images.location_of(task.reference)
     lies = task.images.place(task.reference)
-    yield source.path if lies is None else lies.path
+    yield source.scheme, source.path if lies is None else lies.path
     unknown = (task.place.name or '').startswith(f'{task.destination.scheme}://')  # then the location has to do
-    yield task.destination.path if unknown else task.place.path
+    yield task.destination.scheme, task.destination.path if unknown else task.place.path

@@ -19,7 +19,7 @@ from occystrap_core.pipeline.image_task import ImageTask, TaskOutput, places_of
 from occystrap_core.pipeline.orders import Destinations, Order, Orders
 from occystrap_core.pipeline.report import ImageReport
 from occystrap_core.pipeline.selection import Selected, select
-from occystrap_core.pipeline.side_files import SideFiles
+from occystrap_core.pipeline.side_files import KeptPath, SideFiles
 from occystrap_core.pipeline.source_use import SourceUse
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output, require_removable
@@ -100,13 +100,26 @@ class TaskList:
         return task._replace(place=place, form=scheme.form(task.destination))
 
     def _refuse_files(self, files: SideFiles) -> None:
-        """Raise UsageError if a file that is written besides is an image, or a list of images, or is in one."""
+        """Raise UsageError if a file that is written besides is an image, a list of images, in one, or a taken stdout.
+        """
         for task in self.tasks:
             for each in task.filters:
                 for path in each.files:
                     files.add('file=', path)
-        if files:
-            files.refuse_places([*self._orders.lists, *chain.from_iterable(map(places_of, self.tasks))])
+        if not files:
+            return
+        kept = {each.name: each.keeps for _, each in self._plugins.declared(WriterScheme)}
+        places = dict.fromkeys(chain.from_iterable(map(places_of, self.tasks)))
+        files.refuse_places([*map(KeptPath, self._orders.lists),
+                             *(KeptPath(path, kept.get(scheme, ())) for scheme, path in places)])
+        if taken := self._taken_stdout():
+            files.refuse_stdout(taken)
+
+    def _taken_stdout(self) -> str:
+        """Return what goes to stdout, in words; an empty text if nothing does."""
+        archives = [each.destination for each in self.tasks
+                    if self._plugins.find(WriterScheme, each.destination.scheme).to_stdout(each.destination)]
+        return str(archives[0]) if archives else 'the report in JSON' if self._settings.stdout_taken else ''
 
     def _once_each(self, tasks: Sequence[ImageTask]) -> Iterator[ImageTask]:
         """Yield the tasks, each only once.

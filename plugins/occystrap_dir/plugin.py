@@ -76,13 +76,14 @@ def register_writers() -> Iterable[WriterScheme]:
         'a directory in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names'),
         kept_receipts='occystrap_dir.kept_receipts:kept_in_directory',
         moved='occystrap_dir.directory.image_check:moved', removes='occystrap_dir.directory.catalog_removal:remove',
-        expects=('manifest', 'config', 'catalog'), completion='files'),
+        expects=('manifest', 'config', 'catalog'),
+        keeps=('manifest*', 'catalog.json', 'SHA256SUMS', '[0-9a-f]' * 64 + '*'), completion='files'),
         WriterScheme(
             'oci', 'occystrap_dir.bundle.writer:BundleOutput', _UNPACKING,
             'a bundle of the OCI runtime specification: a root file system, and a config.json for runc or crun',
             many=Many(False, reason='a bundle holds one image'),
             kept_receipts='occystrap_dir.kept_receipts:kept_in_bundle',
-            expects=('runtime-config', 'files'), completion='files'),
+            expects=('runtime-config', 'files'), keeps='*', completion='files'),
         WriterScheme(
             'layout', 'occystrap_dir.layout.writer:LayoutOutput',
             [Option('tag', STRING, None, 'the name in index.json, as behind a colon: layout://PATH:TAG (default: the '
@@ -95,12 +96,12 @@ def register_writers() -> Iterable[WriterScheme]:
             kept_receipts='occystrap_dir.kept_receipts:kept_in_layout',
             removes='occystrap_dir.layout.removal:remove', moved='occystrap_dir.layout.moved_receipt:moved',
             expects=('layout', 'entry'), whole_indexes=lambda location: True, deltas=lambda location: True,
-            completion='files'),
+            keeps=('blobs', 'index.json', 'oci-layout'), completion='files'),
         WriterScheme(
             'mounts', 'occystrap_dir.mounts.writer:MountsOutput', (_REBUILD, *_UNPACKING),
             'a directory for each layer, for overlayfs, shared between images, and a script that mounts them',
             many=Many(True), kept_receipts='occystrap_dir.kept_receipts:kept_in_mounts',
-            expects=('mount',), completion='files'),
+            expects=('mount',), keeps='*', completion='files'),
     ]
 
 

@@ -1,7 +1,10 @@
 """Files that filters and options write besides images: nothing that holds something else is added to or replaced."""
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -9,6 +12,7 @@ from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
+from tests.services.command_line import CommandResult
 
 FILTERS = ['inspect:', 'search:pattern=*,', 'search:pattern=*,script_friendly=true,']
 
@@ -88,6 +92,64 @@ def test_devices_and_pipes_take_reports(here: Path) -> None:
         run_here('process', 'tar://a.tar', 'tar://new.tar', '-f', f'inspect:file={target}').assert_code(0)
     assert os.read(reader, 99).startswith(b'{"reference": "sample:v1"')
     os.close(reader)
+
+
+def into(stdout: Path, *arguments: str, stderr: int | BinaryIO = subprocess.PIPE) -> CommandResult:
+    """Run `occystrap` with its stdout in a file."""
+    with stdout.open('wb') as file:
+        done = subprocess.run([sys.executable, '-m', 'occystrap_core', *arguments], stdout=file, stderr=stderr)
+    return CommandResult(arguments, done.returncode, stdout.read_text(errors='replace'), (done.stderr or b'').decode())
+
+
+@pytest.mark.parametrize(('option', 'name'), [
+    ('--receipt ', '/dev/stdout'), ('--receipt ', 'out'), ('--layer-cache ', '/dev/fd/1'),
+    ('-f inspect:file=', '/proc/self/fd/1'), ('-f search:pattern=x,file=', 'loop/out')])
+def test_nothing_else_goes_to_a_stdout_in_use(option: str, name: str, here: Path) -> None:
+    taken = ['tar://-', '--no-verify'] if name.startswith('/dev') else ['tar://new.tar', '-O', 'json']
+    result = into(here / 'out', 'process', 'tar://a.tar', *taken, *f'{option}{name}'.split())
+    is_refused(result, name, 'is stdout, where ', ' goes: name a file', code=2)
+    assert result.out == '' and not (here / 'new.tar').exists()
+
+
+def test_receipts_and_reports_may_go_to_a_stdout_that_is_free_but_not_both(here: Path) -> None:
+    receipts = into(here / 'out', 'process', 'tar://a.tar', 'tar://new.tar', '--receipt', '/dev/stdout')
+    receipts.assert_code(0)
+    assert receipts.out.startswith('{"receipt": ')
+    reports = into(here / 'out', 'process', 'tar://a.tar', 'tar://new.tar', '-f', 'inspect:file=/dev/fd/1')
+    reports.assert_code(0)
+    assert reports.out.startswith('{"reference": ')
+    both = into(here / 'out', 'process', 'tar://a.tar', 'tar://new.tar', '-f', 'search:pattern=x',
+                '--receipt', '/dev/stdout')
+    is_refused(both, 'both write to stdout: name a file', code=2)
+
+
+def test_the_file_of_all_messages_is_no_side_file(here: Path) -> None:
+    with open('log', 'wb') as log:
+        result = into(here / 'out', 'process', 'tar://a.tar', 'tar://new.tar', '--receipt', '/dev/stderr', stderr=log)
+    result.assert_code(2)
+    assert '--receipt /dev/stderr is the file that stderr goes to' in (here / 'log').read_text()
+
+
+@pytest.mark.parametrize(('destination', 'file'), [
+    ('layout://other', 'other/.occystrap/lock'), ('layout://L', 'loop/L/blobs/new'), ('layout://L', 'L/index.json'),
+    ('layout://L', 'other/.occystrap/lock'), ('dir://D', 'D/manifest-new.json'), ('dir://D', 'D/catalog.json'),
+    ('oci://B', 'B/new'), ('mounts://M', 'M/new'), ('dir://M/../E', 'E/' + 64 * 'a')])
+def test_no_side_file_is_among_what_a_destination_keeps(destination: str, file: str, here: Path) -> None:
+    run_here('process', 'tar://a.tar', 'layout://other').assert_code(0)
+    for name in ('L', 'B', 'M', 'E'):
+        (here / name / 'blobs').mkdir(parents=True)
+    before = contents(here)
+    for option in ('--receipt', '--layer-cache'):
+        is_refused(run_here('process', 'tar://a.tar', destination, option, file, '--force'), file, ': name ', code=2)
+    assert contents(here) == before
+
+
+@pytest.mark.parametrize('file', ['L/today.receipts', 'L/receipts/today'])
+def test_receipts_may_be_beside_what_a_destination_keeps(file: str, here: Path) -> None:
+    run_here('process', 'tar://a.tar', 'layout://L').assert_code(0)
+    (here / 'L/receipts').mkdir()
+    run_here('process', 'tar://a.tar', 'layout://L', '--receipt', file).assert_code(0)
+    assert (here / file).read_text().startswith('{"receipt": ')
 
 
 @pytest.mark.parametrize('options', [

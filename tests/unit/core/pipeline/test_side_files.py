@@ -8,7 +8,7 @@ from occystrap_core import Settings, UsageError, VerifyLevel
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.run import Run
-from occystrap_core.pipeline.side_files import SideFiles
+from occystrap_core.pipeline.side_files import KeptPath, SideFiles
 from tests.unit.core.pipeline.memory import memory_plugins, offer
 
 
@@ -57,23 +57,23 @@ def test_a_file_may_not_be_an_image_and_some_may_not_be_within_one(within: bool,
         message = (f'--receipt .*/a/b/file is, or lies within, a source or destination of this run, '
                    f'{tmp_path}/{place}: name a file elsewhere')
         with pytest.raises(UsageError, match=message):
-            files.refuse_places(['', str(tmp_path / 'other'), str(tmp_path / place)])
+            files.refuse_places(map(KeptPath, ['', str(tmp_path / 'other'), str(tmp_path / place)]))
     else:
-        files.refuse_places(['', str(tmp_path / 'other'), str(tmp_path / place)])
+        files.refuse_places(map(KeptPath, ['', str(tmp_path / 'other'), str(tmp_path / place)]))
 
 
 def test_by_default_a_file_may_not_be_within_an_image(tmp_path: Path) -> None:
     files = SideFiles()
     files.add('file=', str(tmp_path / 'a/file'))
     with pytest.raises(UsageError, match='lies within'):
-        files.refuse_places([str(tmp_path / 'a')])
+        files.refuse_places([KeptPath(str(tmp_path / 'a'))])
 
 
 def test_every_directory_up_to_the_root_is_checked() -> None:
     files = SideFiles()
     files.add('file=', '/a/b')
     with pytest.raises(UsageError, match='run, /: name'):
-        files.refuse_places(['/'])
+        files.refuse_places([KeptPath('/')])
 
 
 def run_of(receipts: ReceiptFile | None, cache: str | None) -> Run:
