@@ -50,13 +50,18 @@ def layout_offers(entries: Sequence[Descriptor], unnamed: Reference = UNTAGGED,
             by_name.setdefault(entry_name(entry), []).append(entry)
     offers = [offer for name, same in by_name.items()
               for offer in _offers(name, [*map(with_platform, same)] if name and len(same) > 1 else same, unnamed)]
-    return [offer._replace(image=[*offer.image, *_attestations(entries, offer.image)]) for offer in offers]
+    about = _attestations(entries)
+    return [offer._replace(image=[*offer.image, *(each for digest in {entry.digest: None for entry in offer.image}
+                                                  for each in about.get(digest, ()))]) for offer in offers]
 
 
-def _attestations(entries: Sequence[Descriptor], image: LayoutEntries) -> list[Descriptor]:
-    """Return the entries of attestations about an image, as BuildKit writes them."""
-    digests = {entry.digest for entry in image}
-    return [entry for entry in entries if _attests(entry) and entry.annotations.get(ATTESTED) in digests]
+def _attestations(entries: Sequence[Descriptor]) -> dict[str, list[Descriptor]]:
+    """Return the entries of attestations, as BuildKit writes them, by the digest of what they are about."""
+    found: dict[str, list[Descriptor]] = {}
+    for entry in entries:
+        if _attests(entry) and (subject := entry.annotations.get(ATTESTED)):
+            found.setdefault(subject, []).append(entry)
+    return found
 
 
 def select_entry(image: LayoutEntries, whole: bool = False) -> Descriptor | Index:

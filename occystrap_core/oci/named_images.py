@@ -46,14 +46,13 @@ def select_offer(offers: Sequence[Offer[T]], name: str | None, place: str,
     """
     if not offers:
         raise ImageNotFound(f'{place} holds no image: its list of images is empty', 'manifest-missing')
-    listed = ', '.join(map(str, offers))
     if name is None:
         if len(offers) != 1:
-            raise UsageError(f'{place} has {len(offers)} images, choose one with {how}: {listed}')
+            raise UsageError(f'{place} has {len(offers)} images, choose one with {how}: {", ".join(map(str, offers))}')
         return offers[0].image, offers[0].reference
     found = find_offers(offers, name)
     if not found:
-        raise UsageError(f'{place} has no image {name}; there is: {listed}')
+        raise UsageError(f'{place} has no image {name}; there is: {", ".join(map(str, offers))}')
     if len({offer.hex or number for number, (offer, _) in enumerate(found)}) > 1:
         raise UsageError(f'{place} has several images {name}, choose one by its digest: '
                          f'{", ".join(Digest.of_hex(offer.hex) for offer, _ in found)}')

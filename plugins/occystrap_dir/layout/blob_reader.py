@@ -10,7 +10,7 @@ from occystrap_core.oci import (
     MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, left_out_by, parse_manifest_or_index,
 )
 from occystrap_core.tar import StoredLayer
-from occystrap_dir.layout.index_file import read_index
+from occystrap_dir.layout.index_file import read_source_index
 from occystrap_dir.workspace.names import open_inside, read_document
 
 
@@ -86,7 +86,7 @@ class LayoutStore(BlobStore):
 
     @cached_property
     def _left_out(self) -> Mapping[Digest, str]:
-        return left_out_by(read_index(self.root, links=True).manifests)
+        return left_out_by(read_source_index(self.root).manifests)
 
     def _missing(self, descriptor: Descriptor) -> ImageNotFound | InvalidImage:
         if base := self.base(descriptor.digest):

@@ -2,6 +2,7 @@
 import os
 from collections.abc import Hashable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place, Settings,
@@ -9,14 +10,21 @@ from occystrap_core import (
 )
 from occystrap_core.files import prefix_errors, set_error_rule
 from occystrap_core.oci import (
-    LAYOUT_FILE, MANIFEST_CAP, REF_NAME, Descriptor, Digest, Index, LayoutEntries, LayoutReferrers, Reference,
-    entry_name, require_version, select_entry,
+    LAYOUT_FILE, MANIFEST_CAP, REF_NAME, Digest, Index, IndexFile, LayoutEntries, LayoutReferrers, Offer, Reference,
+    entry_name, layout_offers, require_version, select_entry,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
-from occystrap_dir.layout.index_file import read_index
+from occystrap_dir.layout.index_file import read_source_index
 from occystrap_dir.layout.layout_images import choose_images, read_selected
 from occystrap_dir.layout.place import parse_place
-from occystrap_dir.workspace.names import read_document, require_directory
+from occystrap_dir.workspace.names import directory_name, read_document, require_directory
+
+
+class _Offered(NamedTuple):
+    """The images in an index, which is kept, as its identity stands for it."""
+
+    source: IndexFile
+    offers: Sequence[Offer[LayoutEntries]]
 
 
 class LayoutInput(ImageInput):
@@ -33,7 +41,7 @@ class LayoutInput(ImageInput):
 
     def references(self) -> Sequence[Reference]:
         """Return the chosen images; raises ImageNotFound, UsageError with the choices, InvalidImage."""
-        for entries, reference in choose_images(self._contents, self._entries(), self._place,
+        for entries, reference in choose_images(self._contents, self._offers(), self._place,
                                                 self.location.options['image']):
             if self._chosen.setdefault(reference, entries) != entries:
                 raise UsageError(f'{self._place.root} has several images {reference}: choose one by its digest, '
@@ -80,15 +88,21 @@ class LayoutInput(ImageInput):
 
     @cached_property
     def _referrers(self) -> LayoutReferrers:
-        return LayoutReferrers(self._contents.manifest, self._entries(), self._place.root)
+        return LayoutReferrers(self._contents.manifest, self._index().manifests, self._place.root)
 
-    def _entries(self) -> Sequence[Descriptor]:
+    def _offers(self) -> Sequence[Offer[LayoutEntries]]:
+        """Return all images, found once for all entries of a list that name one each."""
+        index, root = self._index(), self._place.root
+        return self.settings.shared.get((LayoutInput, root, id(index)), lambda: _Offered(index, layout_offers(
+            index.manifests, Reference(directory_name(root)), self._contents.with_platform))).offers
+
+    def _index(self) -> IndexFile:
         root = self._place.root
         require_directory(root)
         try:
             with set_error_rule('archive'):
                 require_version(read_document(root, LAYOUT_FILE, MANIFEST_CAP, links=True), root)
-            return read_index(root, links=True).manifests
+            return read_source_index(root)
         except FileNotFoundError as error:
             name = os.path.basename(error.filename or '')
             other = '; it is a directory of dir://' if os.path.isfile(f'{root}/manifest.json') else ''

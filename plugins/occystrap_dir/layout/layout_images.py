@@ -5,7 +5,7 @@ from occystrap_core import ImageNotFound, UsageError
 from occystrap_core.files import set_error_rule
 from occystrap_core.oci import (
     Descriptor, Digest, Index, LayoutEntries, Manifest, Offer, Reference, find_offers, has_glob, independent_images,
-    layout_offers, select_entry, select_offer, select_offers,
+    select_entry, select_offer, select_offers,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.place import Place
@@ -14,14 +14,13 @@ from occystrap_dir.workspace.names import directory_name
 _HOW = '?image=, or its tag behind a colon'
 
 
-def choose_images(contents: LayoutStore, entries: Sequence[Descriptor], place: Place, image: str | None,
+def choose_images(contents: LayoutStore, offers: Sequence[Offer[LayoutEntries]], place: Place, image: str | None,
                   ) -> list[tuple[LayoutEntries, Reference]]:
     """Return the requested images and their names, by default all; `image` is the option of this name.
 
     Raises ImageNotFound, and UsageError with the choices for a name that several have.
     """
     unnamed = Reference(directory_name(place.root))
-    offers = layout_offers(entries, unnamed, contents.with_platform)
     if place.tag and image:
         raise UsageError(f'{place.root}: :{place.tag} and ?image={image} both choose an image: leave out one')
     if image and has_glob(image):

@@ -1,17 +1,21 @@
 """Which image of a layout is read, as different programs write layouts, and what is refused."""
 import json
 import os
+import sys
+import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from occystrap_core import Image, ImageIndex, ImageNotFound, InvalidImage, Settings, UsageError, VerifyLevel
+from occystrap_core import Image, ImageIndex, ImageNotFound, InvalidImage, Location, Settings, UsageError, VerifyLevel
 from occystrap_core.files import ImageError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.oci import Descriptor, Digest, Manifest, blob_name, dump_json, media_types
 from occystrap_core.testing.sample import sample_image
+from occystrap_dir.layout.input import LayoutInput
 from occystrap_dir.layout.place import parse_place
 from tests.unit.core.pipeline.indexes import artifact, index_of as image_index
 from tests.unit.dir.layout.layouts import entry, findings, opened, put_blob, put_image, put_index, source, write
@@ -295,3 +299,38 @@ def test_settings_choose_the_platforms(tmp_path: Path) -> None:
                          Settings().choosing('all'))
     reference, = images.references()
     assert isinstance(images.open(reference), ImageIndex)
+
+
+def calls(work: Callable[[], object]) -> int:
+    """The number of functions that Python calls, which is the same each time, as seconds are not."""
+    counted = count()
+    sys.setprofile(lambda frame, event, argument: next(counted) if event == 'call' else None)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return next(counted)
+
+
+def named(directory: Path, names: int) -> Path:
+    """A layout whose index.json has that many names of one image."""
+    directory.mkdir()
+    image = put_image(directory, sample_image())
+    put_index(directory, *(entry(image, f'app:v{number}') for number in range(names)))
+    time.sleep(0.03)  # a file so new that it could change unnoticed is read each time
+    return directory
+
+
+def test_many_names_take_time_in_proportion(tmp_path: Path) -> None:
+    few, many = (named(tmp_path / str(names), names) for names in (100, 400))
+    assert calls(source(many).references) < 5 * calls(source(few).references)
+
+
+def test_a_list_of_the_images_of_a_layout_takes_time_in_proportion(tmp_path: Path) -> None:
+    def one_by_one(directory: Path, names: int) -> None:
+        settings = Settings()
+        for number in range(names):
+            values = {'image': f'app:v{number}', 'platform': None, 'referrers': False}
+            assert LayoutInput(Location('layout', str(directory), values, {}), settings).references()
+    few, many = (named(tmp_path / str(names), names) for names in (50, 200))
+    assert calls(lambda: one_by_one(many, 200)) < 5 * calls(lambda: one_by_one(few, 50))
