@@ -147,7 +147,7 @@ def _require_clear(source: str, destinations: 'Sequence[str]') -> None:
 def _earlier(options: dict[str, Any]) -> 'EarlierRun':
     """Return the receipts of --resume; none if it is the file of --receipt, which does not exist yet."""
     from occystrap_core.pipeline.earlier_run import EarlierRun
-    from occystrap_core.pipeline.receipt_file import read_receipts
+    from occystrap_core.pipeline.receipt_lines import read_receipts
     path = options['resume']
     first = path == options['receipt'] and not os.path.lexists(path) if path else True
     return EarlierRun(() if first else read_receipts(path, cut=True))
@@ -155,7 +155,7 @@ def _earlier(options: dict[str, Any]) -> 'EarlierRun':
 
 def _in_files(options: dict[str, Any]) -> 'list[Receipt]':
     """Return the receipts in the files of the run, by which images are pruned."""
-    from occystrap_core.pipeline.receipt_file import read_receipts
+    from occystrap_core.pipeline.receipt_lines import read_receipts
     files = [path for path in dict.fromkeys((options['resume'], options['receipt'])) if path and os.path.isfile(path)]
     return [each for path in files for each in read_receipts(path, cut=True)]
 

@@ -18,7 +18,7 @@ from occystrap_core.errors import UsageError
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.moved_receipts import receipts_at, receipts_beside
-from occystrap_core.pipeline.receipt_file import read_receipts, require_digest
+from occystrap_core.pipeline.receipt_lines import read_receipts, require_digest
 from occystrap_core.pipeline.report import ImageReport, RunReport, layers_of
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location

@@ -12,7 +12,7 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.earlier_run import is_proved
 from occystrap_core.pipeline.outgoing_layer import Outgoing
-from occystrap_core.pipeline.receipt_file import read_receipts
+from occystrap_core.pipeline.receipt_lines import read_receipts
 from occystrap_core.pipeline.destination_fields import filled_in, has_fields
 from occystrap_core.settings import Settings
 

@@ -4,18 +4,15 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from occystrap_core.api.uri import redact
-from occystrap_core.errors import InvalidImage, InvalidReceipt, OccystrapError, OutputError, UsageError
-from occystrap_core.files.device import hash_file
+from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
 from occystrap_core.files.durability import sync_directory, write_all
 from occystrap_core.files.locks import lock_if_current
-from occystrap_core.oci.digest import Digest
+from occystrap_core.pipeline.receipt_lines import lines_of, parse_line
 from occystrap_core.verification.receipt import Receipt
 
-_CAP = 1 << 30
 _NAME_CAP = 200
 _ABANDONED = r'[0-9a-f]{16}\.partial'
 _BEGINNING = b'{"receipt": '
@@ -60,9 +57,7 @@ class ReceiptFile:
             return
         try:
             with self._lock, self._locked():
-                lines = _lines(_whole_lines(_read(self._opened)))
-                self._replace(b''.join(b'%s\n' % each for each in lines
-                                       if Receipt.from_json(each).identity not in identities))
+                self._replace(line for line in self._lines() if Receipt.from_json(line).identity not in identities)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -105,12 +100,12 @@ class ReceiptFile:
     def _require_receipts(self) -> None:
         """Raise UsageError unless the file is empty or has a receipt on each line, the last of them perhaps incomplete.
         """
-        content = _read(self._opened)
-        whole = _whole_lines(content)
         try:
-            if content and not content.startswith(_BEGINNING):
+            beginning = os.pread(self._opened, len(_BEGINNING), 0)
+            if beginning and not _BEGINNING.startswith(beginning):
                 raise InvalidReceipt(f'{self.path} exists and holds no receipts')
-            _parsed(whole, self.path)
+            for line in self._lines():
+                parse_line(line, self.path)
         except InvalidReceipt as error:
             if not self._force:
                 raise UsageError(f'{error}: name another file, or give --force to replace it') from None
@@ -151,23 +146,32 @@ class ReceiptFile:
             return
         with self._locked():
             self._remove_abandoned()
-            content = _read(self._opened)
-            if not content and self._created:
+            if self._created and not os.fstat(self._opened).st_size:
                 os.unlink(self.path)
                 return
-            lines = _lines(content)
-            kept = {Receipt.from_json(line).identity: line for line in lines}
-            if len(kept) < len(lines):
-                self._replace(b''.join(b'%s\n' % line for line in kept.values()))
+            newest = {Receipt.from_json(line).identity: number for number, line in enumerate(self._lines())}
+            kept = set(newest.values())
+            if kept and len(kept) <= max(kept):  # the last line is always kept
+                self._replace(line for number, line in enumerate(self._lines()) if number in kept)
 
-    def _replace(self, content: bytes) -> None:
+    def _lines(self) -> Iterator[bytes]:
+        """Yield the complete lines of the file, which nobody else may change meanwhile; raises InvalidReceipt, OSError.
+        """
+        with open(os.dup(self._opened), 'rb') as file:
+            file.seek(0)
+            for line in lines_of(file, self.path):
+                if line.endswith(b'\n'):
+                    yield line
+
+    def _replace(self, lines: Iterable[bytes]) -> None:
         path = os.path.realpath(self.path)
         above, prefix = self._partial()
         partial = os.path.join(above, f'{prefix}{os.urandom(8).hex()}.partial')
         mode = stat.S_IMODE(os.fstat(self._opened).st_mode)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
-            write_all(descriptor, content)
+            for line in lines:
+                write_all(descriptor, line)
             os.fsync(descriptor)
             os.rename(partial, path)
         except BaseException:
@@ -196,61 +200,6 @@ class ReceiptFile:
         return OutputError(f'cannot write the receipt file {self.path}: {error.strerror}{make}')
 
 
-def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
-    """Return the receipts in a file of JSON or JSON lines; of several for one image in one place, the last.
-
-    With `cut` an incomplete last line of a killed process is ignored. Raises UsageError if the file has no receipts or
-    cannot be read, InvalidReceipt if one of them is damaged or incomplete.
-    """
-    try:
-        with open(path, 'rb') as file:
-            content = file.read(_CAP + 1)
-    except (OSError, ValueError) as error:
-        raise UsageError(f'cannot read the receipt {redact(path)}: {getattr(error, "strerror", error)}') from None
-    if len(content) > _CAP:
-        raise UsageError(f'{path} has more than {_CAP} bytes, the limit for a file of receipts')
-    if content.strip() and not re.match(rb'\s*\{\s*"', content):
-        raise UsageError(f'{path} is not a receipt, nor lines of them: name what process --receipt wrote')
-    found = _parsed(_whole_lines(content) if cut else content, path)
-    if not found and not cut:
-        raise UsageError(f'{path} holds no receipt')
-    return list({each.identity: each for each in found}.values())
-
-
-def require_digest(path: str, expected: str) -> None:
-    """Raise InvalidReceipt unless the file has a sha256 digest, written with or without `sha256:`.
-
-    Raises UsageError for text that is no such digest, and for a file that cannot be read.
-    """
-    try:
-        digest = Digest(expected if ':' in expected else f'sha256:{expected}')
-        found = hash_file(path, algorithm=digest.algorithm)[0]
-    except InvalidImage:
-        raise UsageError(f'--expect={expected[:80]!r} is not a sha256 digest: 64 hexadecimal digits are expected'
-                         ) from None
-    except OSError as error:
-        raise UsageError(f'cannot read the receipt {redact(path)}: {error.strerror}') from None
-    if found != digest:
-        raise InvalidReceipt(f'{path} has digest {found}, expected {digest}: it is not the file that was written')
-
-
-def _parsed(content: bytes, path: str) -> list[Receipt]:
-    lines = _lines(content)
-    one = bool(lines) and lines[0].strip() == b'{'  # pretty-printed JSON
-    try:
-        return [Receipt.from_json(each) for each in ([content] if one else lines)]
-    except InvalidReceipt as error:
-        raise InvalidReceipt(f'{path}: {error}') from None
-
-
-def _lines(content: bytes) -> list[bytes]:
-    return [line for line in content.split(b'\n') if line.strip()]
-
-
-def _whole_lines(content: bytes) -> bytes:
-    return content[:content.rfind(b'\n') + 1]
-
-
 def _end_of_lines(descriptor: int) -> int:
     """Return the offset in bytes after the last complete line."""
     end = os.fstat(descriptor).st_size
@@ -261,11 +210,3 @@ def _end_of_lines(descriptor: int) -> int:
             return start + newline + 1
         end = start
     return 0
-
-
-def _read(descriptor: int) -> bytes:
-    pieces, place = [], 0
-    while piece := os.pread(descriptor, 1 << 20, place):
-        pieces.append(piece)
-        place += len(piece)
-    return b''.join(pieces)

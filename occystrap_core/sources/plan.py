@@ -19,6 +19,10 @@ _YAML_CAP = 1 << 20
 """Most bytes of YAML, which is parsed a hundred times more slowly than TOML."""
 _VARIABLE = re.compile(r'\$\$\{|\$\{(?P<name>[^}]*)\}?')
 _NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
+_MOST_PARTS = 64
+_PART = r'(?:"[^"\n]*+"|\'[^\'\n]*+\'|[A-Za-z0-9_-]++)[ \t]*+'
+_LONG_KEY = re.compile(rf'(?<![A-Za-z0-9_.-])(?:{_PART}\.[ \t]*+){{{_MOST_PARTS}}}')
+"""A dotted key that tomllib would take time and memory for in proportion to the square of its length."""
 _MOST = 100
 """Files that a plan may include, with those that they include."""
 
@@ -192,6 +196,8 @@ def _read_document(path: str) -> tuple[dict[str, Any], Mapping[Path, int]]:
 
 def _parse_toml(path: str) -> tuple[Any, Mapping[Path, int]]:
     text = read_text(path)
+    if _LONG_KEY.search(text):
+        raise UsageError(f'{file_name(path)}: a key has more than {_MOST_PARTS} parts')
     try:
         return tomllib.loads(text), toml_lines(text)
     except ValueError as error:  # TOMLDecodeError, and errors of int() and dates

@@ -19,6 +19,10 @@ from occystrap_core.verification.expectation import (
 
 VERSION = 2
 """Version 1 had no seal and no mapping of blobs to layers; it can be read, and is reported as unsealed."""
+LONGEST = 16 << 20
+"""Most bytes of a receipt: some 60,000 expectations."""
+_BRACKETS, _BYTES_PER_BRACKET = 256, 16
+"""A receipt has no more brackets than this number, and one for so many bytes besides; real ones have a tenth."""
 
 MERGED = 'merged'
 """The form of an image whose layers went into one tree, which is expected instead of them."""
@@ -235,7 +239,8 @@ class Receipt:
         """
         try:
             raw = text.encode('utf-8', 'surrogatepass') if isinstance(text, str) else text
-            receipt = cls._from_document(parse_json(raw, 'it', len(raw), STRICT))
+            _require_sparse(raw)
+            receipt = cls._from_document(parse_json(raw, 'it', LONGEST, STRICT))
         except KeyError as error:
             raise InvalidReceipt(f'this is not a receipt: it has no field {error}') from None
         except (ValueError, TypeError, AttributeError, RecursionError, InvalidImage) as error:
@@ -265,6 +270,12 @@ class Receipt:
                   for each in (document['parts'] if sealed else ())),
             PlatformChoices(*(tuple(map(text_of, platforms.get(name, ()))) for name in PlatformChoices._fields)),
             RecordedVerdict(*(text_of(verdict[name]) for name in RecordedVerdict._fields)) if verdict else None, sealed)
+
+
+def _require_sparse(raw: bytes) -> None:
+    """Raise ValueError for JSON that is little but brackets, which takes a hundred times its size in memory."""
+    if raw.count(b'[') + raw.count(b'{') > _BRACKETS + len(raw) // _BYTES_PER_BRACKET:
+        raise ValueError('it has more lists than a receipt can have')
 
 
 def _seal(document: Mapping[str, Any]) -> Digest:

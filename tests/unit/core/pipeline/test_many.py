@@ -12,7 +12,8 @@ from occystrap_core.oci import Digest, Reference
 from occystrap_core.pipeline.dry_run import plan_copies
 from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.earlier_run import EarlierRun
-from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
+from occystrap_core.pipeline.receipt_file import ReceiptFile
+from occystrap_core.pipeline.receipt_lines import read_receipts
 from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run
 from occystrap_core.pipeline.destination_fields import filled_in

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -12,8 +13,9 @@ import pytest
 
 from occystrap_core import OutputError, Receipt, UsageError, VerifyLevel
 from occystrap_core.errors import InvalidReceipt
-from occystrap_core.pipeline import receipt_file
-from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
+from occystrap_core.pipeline import receipt_file, receipt_lines
+from occystrap_core.pipeline.receipt_file import ReceiptFile
+from occystrap_core.pipeline.receipt_lines import read_receipts
 from occystrap_core.verification.receipt import RecordedVerdict
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, memory_plugins, offer
 from tests.unit.core.pipeline.test_run import broken, process
@@ -157,6 +159,7 @@ def test_an_image_whose_receipt_is_lost_is_no_success(path: Path, monkeypatch: p
 
 WRITER = """
 import sys
+import tracemalloc
 from occystrap_core import Receipt
 from occystrap_core.pipeline import receipt_file
 from occystrap_core.pipeline.receipt_file import ReceiptFile
@@ -425,11 +428,33 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_file_of_receipts_has_a_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = line('one')
     path.write_text(one)
-    monkeypatch.setattr(receipt_file, '_CAP', len(one))
+    monkeypatch.setattr(receipt_lines, '_CAP', len(one))
     assert len(read_receipts(str(path))) == 1
-    monkeypatch.setattr(receipt_file, '_CAP', len(one) - 1)
+    monkeypatch.setattr(receipt_lines, '_CAP', len(one) - 1)
     with pytest.raises(UsageError, match=f'has more than {len(one) - 1} bytes, the limit'):
         read_receipts(str(path))
+
+
+@pytest.mark.parametrize(('content', 'words'), [
+    ('{"receipt": 2, "x": "' + 'a' * (17 << 20), 'a line has more than the 16777216 bytes that a receipt may have'),
+    ('{"receipt": 2, "x": [' + '[],' * 1_000_000 + '0]}', 'it has more lists than a receipt can have'),
+    ('{"receipt": 2, "x": [' + '{},' * 1_000_000 + '0]}', 'it has more lists than a receipt can have')])
+def test_what_would_take_much_memory_is_no_receipt(path: Path, content: str, words: str) -> None:
+    path.write_text(content + '\n')
+    with pytest.raises(InvalidReceipt, match=words):
+        read_receipts(str(path))
+    with pytest.raises(UsageError, match=f'{words}: name another file'):
+        ReceiptFile(str(path))
+
+
+def test_a_file_of_many_receipts_is_checked_without_being_held(path: Path) -> None:
+    path.write_text(line('one') * 200)
+    tracemalloc.start()
+    try:
+        ReceiptFile(str(path))
+        assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_of_several_receipts_for_one_image_the_last_counts(path: Path) -> None:

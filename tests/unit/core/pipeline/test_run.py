@@ -12,7 +12,8 @@ from occystrap_core import (
 from occystrap_core.errors import PluginError, UnknownOption, UnknownScheme
 from occystrap_core.oci import Digest, ImageConfig, Platform
 from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
+from occystrap_core.pipeline.receipt_file import ReceiptFile
+from occystrap_core.pipeline.receipt_lines import read_receipts
 from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.manager import Plugins

@@ -11,7 +11,8 @@ from occystrap_core import (
 from occystrap_core.api.place import Place
 from occystrap_core.oci import Reference
 from occystrap_core.pipeline.earlier_run import EarlierRun
-from occystrap_core.pipeline.receipt_file import ReceiptFile, read_receipts
+from occystrap_core.pipeline.receipt_file import ReceiptFile
+from occystrap_core.pipeline.receipt_lines import read_receipts
 from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.manager import Plugins

@@ -86,7 +86,8 @@ def test_all_errors_in_one_line(tmp_path: Path) -> None:
     ("images = [{source = 'a', platform = 1}]", 'image 1: platform: text'),
     ("images = [{source = 'a', platform = ' '}]", 'image 1: platform: text'),
     ('[[images]]\nsource = x', 'p.toml is no TOML: .*line 2'), ('a = 1\na = 2\n', 'p.toml is no TOML: Cannot'),
-    ('a = ' + '[' * 5000, 'p.toml.* (nested|TOML)'), (f'a = {"1" * 10000}', 'no TOML')])
+    ('a = ' + '[' * 5000, 'p.toml.* (nested|TOML)'), (f'a = {"1" * 10000}', 'no TOML'),
+    ('a' + '.a' * 64 + ' = 1', 'a key has more than 64 parts'), ('[a' + ' . "a"' * 64 + ']', 'more than 64 parts')])
 def test_what_is_no_plan(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
         entries_in(tmp_path, 'p.toml', text)

@@ -1,0 +1,89 @@
+"""Reading files of receipts, line by line: JSON lines as `--receipt` writes them, or one receipt as formatted JSON."""
+import re
+from collections.abc import Iterator
+from io import BufferedReader
+from itertools import chain
+from typing import BinaryIO
+
+from occystrap_core.api.uri import redact
+from occystrap_core.errors import InvalidImage, InvalidReceipt, UsageError
+from occystrap_core.files.device import hash_file
+from occystrap_core.oci.digest import Digest
+from occystrap_core.verification.receipt import LONGEST, Receipt
+
+_CAP = 1 << 30
+
+
+def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
+    """Return the receipts in a file of JSON or JSON lines; of several for one image in one place, the last.
+
+    With `cut` an incomplete last line of a killed process is ignored. Raises UsageError if the file has no receipts or
+    cannot be read, InvalidReceipt if one of them is damaged or incomplete.
+    """
+    found: dict[object, Receipt] = {}
+    try:
+        with open(path, 'rb') as file:
+            for line in _receipts_in(file, path, cut):
+                receipt = parse_line(line, path)
+                found[receipt.identity] = receipt
+    except (OSError, ValueError) as error:
+        raise UsageError(f'cannot read the receipt {redact(path)}: {getattr(error, "strerror", error)}') from None
+    if not found and not cut:
+        raise UsageError(f'{path} holds no receipt')
+    return list(found.values())
+
+
+def parse_line(line: bytes, path: str) -> Receipt:
+    """Return the receipt in a line of a file; raises InvalidReceipt."""
+    try:
+        return Receipt.from_json(line)
+    except InvalidReceipt as error:
+        raise InvalidReceipt(f'{path}: {error}') from None
+
+
+def lines_of(file: BinaryIO, path: str) -> Iterator[bytes]:
+    """Yield the lines that are not blank, with their ends; that of a killed process's last line may be missing.
+
+    Raises InvalidReceipt for a line that is longer than a receipt may be, UsageError for a file that is too large,
+    OSError.
+    """
+    size = 0
+    while line := file.readline(LONGEST + 1):
+        size += len(line)
+        if len(line) > LONGEST:
+            raise InvalidReceipt(f'{path}: a line has more than the {LONGEST} bytes that a receipt may have')
+        if size > _CAP:
+            raise UsageError(f'{path} has more than {_CAP} bytes, the limit for a file of receipts')
+        if line.strip():
+            yield line
+
+
+def _receipts_in(file: BufferedReader, path: str, cut: bool) -> Iterator[bytes]:
+    """Yield what should be receipts; raises as `read_receipts`."""
+    lines = lines_of(file, path)
+    first = next(lines, b'')
+    if first and not re.match(rb'\s*\{\s*("|$)', first):
+        raise UsageError(f'{path} is not a receipt, nor lines of them: name what process --receipt wrote')
+    if first.strip() == b'{':
+        yield first + file.read(LONGEST)
+        return
+    for line in chain([first] if first else (), lines):
+        if not cut or line.endswith(b'\n'):
+            yield line
+
+
+def require_digest(path: str, expected: str) -> None:
+    """Raise InvalidReceipt unless the file has a sha256 digest, written with or without `sha256:`.
+
+    Raises UsageError for text that is no such digest, and for a file that cannot be read.
+    """
+    try:
+        digest = Digest(expected if ':' in expected else f'sha256:{expected}')
+        found = hash_file(path, algorithm=digest.algorithm)[0]
+    except InvalidImage:
+        raise UsageError(f'--expect={expected[:80]!r} is not a sha256 digest: 64 hexadecimal digits are expected'
+                         ) from None
+    except OSError as error:
+        raise UsageError(f'cannot read the receipt {redact(path)}: {error.strerror}') from None
+    if found != digest:
+        raise InvalidReceipt(f'{path} has digest {found}, expected {digest}: it is not the file that was written')
