@@ -26,7 +26,8 @@ _HEADINGS = ('NAME', 'IMAGE ID', 'SIZE', 'CREATED', 'PLATFORM')
 @click.command()
 @click.argument('location', metavar='[docker://[PATTERN]]', default='docker://')
 @click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='The format of stdout.')
-@click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
+@click.option('--timeout', type=click.FloatRange(min=0.1, max=1_000_000_000), default=60.0,
+              show_default=True, metavar='SECONDS',
               help='Timeout for an answer of the daemon.')
 @click.pass_context
 def images(context: click.Context, /, location: str, shape: str | None, timeout: float) -> None:

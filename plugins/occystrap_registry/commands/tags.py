@@ -18,7 +18,8 @@ _SCHEME = 'registry'
 @click.argument('location', metavar='registry://HOST[/REPOSITORY]')
 @click.option('--limit', type=click.IntRange(min=1), metavar='NUMBER', help='Maximum number of names.')
 @click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='The format of stdout.')
-@click.option('--timeout', type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar='SECONDS',
+@click.option('--timeout', type=click.FloatRange(min=0.1, max=1_000_000_000), default=60.0,
+              show_default=True, metavar='SECONDS',
               help='Timeout for an answer of the registry.')
 @click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
               help='Number of retries of a failed request.')
