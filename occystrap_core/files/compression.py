@@ -4,8 +4,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, BinaryIO, cast
 
-from occystrap_core.errors import InvalidImage
-from occystrap_core.files.stream import CHUNK, Readable
+from occystrap_core.errors import InvalidImage, SizeMismatch
+from occystrap_core.files.stream import CHUNK, ByteStream, Readable
+from occystrap_core.oci.digest import SHA256
 from occystrap_core.oci.media_types import Compression
 
 COMPRESSIONS = {'gzip': Compression.GZIP, 'gzip-fast': Compression.GZIP, 'zstd': Compression.ZSTD}
@@ -17,6 +18,7 @@ _SKIPPABLE = b'\x2a\x4d\x18'
 _GZIPS = {'gzip': ('zlib_ng.gzip_ng_threaded', 4), 'gzip-fast': ('isal.igzip_threaded', 2)}
 _BLOCK = 1 << 20
 _WINDOW_CAP = 1 << 27
+_INFLATED_CAP = 1 << 40
 
 
 def detect_compression(head: bytes) -> Compression:
@@ -94,6 +96,21 @@ def inflate(source: Readable, what: str, found: Callable[[Compression], object] 
     compression = detect_compression(peeked.peek())
     found(compression)
     return peeked if compression is Compression.NONE else Inflated(peeked, compression, what)
+
+
+def inflated_stream(source: Readable, what: str, size: int | None = None, algorithm: str = SHA256) -> ByteStream:
+    """Return the uncompressed bytes of a source, to be read to their end and hashed.
+
+    Reading raises InvalidImage if they are not the `size` bytes that they should be; if that is unknown, if they are
+    more than a tebibyte.
+    """
+    stream = ByteStream(inflate(source, what), size=size, what=what, algorithm=algorithm)
+
+    def check(count: int) -> None:
+        if stream.size > _INFLATED_CAP:
+            raise SizeMismatch(f'{what} inflates to more than the {_INFLATED_CAP} bytes allowed')
+    stream.observe(check)
+    return stream
 
 
 def inflate_cut(source: Readable, compression: Compression) -> Readable:

@@ -8,6 +8,7 @@ from occystrap_core.oci.digest import Digest
 _COMPONENT = r'[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*'
 _REPOSITORY = re.compile(rf'{_COMPONENT}(?:/{_COMPONENT})*')
 _TAG = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}')
+_DOCKER_HUB = ('docker.io', 'index.docker.io')
 _HOST = re.compile(r'(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*'
                    r'|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?')
 
@@ -51,6 +52,14 @@ class Reference(NamedTuple):
     def familiar(self) -> str:
         """`name:tag`, as docker archives and daemons tag images; empty without a tag."""
         return f'{self.name}:{self.tag}' if self.tag else ''
+
+    @property
+    def as_docker(self) -> Self:
+        """The name as docker keeps it: without its default host and `library/`, with tag latest if it has none."""
+        named = self.with_default_tag()
+        if named.host and named.host not in _DOCKER_HUB:
+            return named
+        return named._replace(host='', repository=named.repository.removeprefix('library/'))
 
     def with_default_tag(self) -> Self:
         """Return this reference, with tag latest if it has neither tag nor digest."""

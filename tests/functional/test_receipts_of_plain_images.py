@@ -1,10 +1,12 @@
 """Receipts of docker archives and directories prove each other's images, and stored ones prove both, by diff_ids."""
+import gzip
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from occystrap_core import Receipt, Settings
 from occystrap_core.oci import Digest
@@ -135,6 +137,77 @@ def test_an_archive_of_another_program(copies: Path, tmp_path: Path) -> None:
     manifest[0]['Layers'] = manifest[0]['Layers'][:2]
     rebuild(tmp_path / 'app.tar', {**content, 'manifest.json': json.dumps(manifest).encode()})
     assert 'lists 2 layers' in run('verify', copies / 'layout.receipt', '--at', f'tar://{tmp_path}/app.tar', code=1).err
+
+
+def saved(directory: Path, *entries: dict[str, object], packed: Callable[[bytes], bytes] = bytes) -> Path:
+    """Write a docker archive of the sample image and another, listed so; and a directory `saved` of the same files."""
+    content: dict[str, bytes] = {}
+    for variant in ('', 'another'):
+        layers = sample_layers(variant)
+        content |= {f'config{variant}.json': sample_config(layers),
+                    **{f'{number}{variant}.tar': packed(layer) for number, layer in enumerate(layers)}}
+    content['manifest.json'] = json.dumps(entries).encode()
+    rebuild(directory / 'saved.tar', content)
+    shutil.rmtree(directory / 'saved', ignore_errors=True)
+    (directory / 'saved').mkdir()
+    for name, data in content.items():
+        (directory / 'saved' / name).write_bytes(data)
+    return directory / 'saved.tar'
+
+
+def listed(name: str, variant: str = '') -> dict[str, object]:
+    return {'Config': f'config{variant}.json', 'RepoTags': [name], 'Layers': [f'{n}{variant}.tar' for n in range(3)]}
+
+
+@pytest.fixture
+def receipt(tmp_path: Path) -> Path:
+    """A receipt of app:v1, the sample image, for a layout."""
+    saved(tmp_path, listed('app:v1'))
+    run('process', f'tar://{tmp_path}/saved.tar', f'layout://{tmp_path}/layout', '--receipt', tmp_path / 'receipt')
+    return tmp_path / 'receipt'
+
+
+@pytest.mark.parametrize('place', ['tar://{}/saved.tar', 'dir://{}/saved'])
+@pytest.mark.parametrize(('first', 'second'), [
+    ('app:v1', 'app:v1'), ('app:v1', 'docker.io/library/app:v1'), ('index.docker.io/library/app:v1', 'app:v1')])
+def test_a_name_of_two_images_proves_neither(first: str, second: str, place: str, receipt: Path, tmp_path: Path,
+                                             ) -> None:
+    """`docker load` gives it to the last."""
+    at = ('verify', '--full', receipt, '--at', place.format(tmp_path))
+    for entries in ((listed(first), listed(second, 'another')), (listed(first, 'another'), listed(second))):
+        saved(tmp_path, *entries)
+        assert 'lists this name for several images' in run(*at, code=1).err
+    same = listed(first), listed(second)
+    saved(tmp_path, *same)
+    assert 'lists this name' not in run_here(*at).err
+
+
+@pytest.mark.parametrize('place', ['tar://{}/saved.tar', 'dir://{}/saved'])
+@pytest.mark.parametrize('level', ['fast', 'full'])
+@pytest.mark.parametrize('compress', [gzip.compress, zstandard.compress])
+def test_compressed_layers_are_compared_as_they_are_read(compress: Callable[[bytes], bytes], level: str, place: str,
+                                                         receipt: Path, tmp_path: Path) -> None:
+    """Docker writes them so from a containerd store."""
+    at = ('verify', f'--verify={level}', receipt, '--at', place.format(tmp_path))
+    saved(tmp_path, listed('app:v1'), packed=compress)
+    run(*at)
+    layers = sample_layers()
+    saved(tmp_path, listed('app:v1'), packed=lambda tar: compress(tar[:-1] + b'x' if tar == layers[1] else tar))
+    assert str(Digest.of(layers[1])) in run(*at, code=1).err
+    saved(tmp_path, listed('app:v1'), packed=lambda tar: compress(tar)[:-9])
+    assert 'cannot be decompressed' in run(*at, code=1).err
+
+
+@pytest.mark.parametrize('place', ['tar://{}/saved.tar', 'dir://{}/saved'])
+def test_a_compressed_layer_is_inflated_no_further_than_it_may_be(place: str, tmp_path: Path) -> None:
+    """A receipt of tars knows their sizes."""
+    source = saved(tmp_path, listed('app:v1'))
+    run('process', f'tar://{source}', f'dir://{tmp_path}/copy', '--receipt', tmp_path / 'receipt')
+    run('process', f'tar://{source}', f'tar://{tmp_path}/copy.tar', '--receipt', tmp_path / 'of-tar')
+    saved(tmp_path, listed('app:v1'), packed=lambda tar: gzip.compress(tar + bytes(64 << 20)))
+    other = 'receipt' if place.startswith('tar') else 'of-tar'
+    result = run('verify', tmp_path / other, '--at', place.format(tmp_path), code=1)
+    assert 'is longer than the' in result.err and '0/1 verified' in result.err
 
 
 def test_a_directory_of_another_program(copies: Path, tmp_path: Path) -> None:

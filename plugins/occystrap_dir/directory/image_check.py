@@ -3,10 +3,10 @@ import os
 from dataclasses import replace
 
 from occystrap_core import READ, CheckResults, Expectation, Location, Receipt, Settings, VerifyLevel
-from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference, first_names
+from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference, first_names, parse_name
 from occystrap_dir.directory.catalog_images import Choice, list_choices, saved_image
 from occystrap_dir.directory.manifests import SavedImage
-from occystrap_dir.workspace.file_errors import report_file, reporting
+from occystrap_dir.workspace.file_errors import report_tar, reporting
 from occystrap_dir.workspace.names import read_document
 
 
@@ -34,8 +34,13 @@ class ImageCheck:
         tag, = self._receipt.of_kind('tag')
         with reporting(tag, self.results):
             choices = list_choices(self._root)
-            if choice := _named(choices, Reference.parse(tag.locator)):
-                self._look(tag, saved_image(self._root, choice))
+            images = {each.place: saved_image(self._root, each) for each in _named(choices, tag.locator)}
+            found = [*{(each.config, *each.layers): each for each in images.values()}.values()]
+            if len(found) > 1:
+                self.results.differs(tag, f'{self._root} lists this name for several images, and programs read either '
+                                          f'of them: {", ".join(each.config for each in found)}')
+            elif found:
+                self._look(tag, found[0])
             else:
                 there = first_names([str(each) for each in choices]) or 'no image'
                 self.results.missing(tag, f'{self._root} does not list it; there is: {there}')
@@ -66,13 +71,14 @@ class ImageCheck:
     def _layer(self, name: str, expected: Expectation) -> CheckResults:
         found = CheckResults()
         with reporting(expected, found, lambda error: f'{name} is missing in {self._root}'):
-            report_file(expected, self._root, self._level is VerifyLevel.FULL, self._settings, found, name)
+            report_tar(expected, self._root, self._level is VerifyLevel.FULL, self._settings, found, name)
         return found
 
 
-def _named(choices: list[Choice], wanted: Reference) -> Choice | None:
-    """Return the image of a name and tag; names in a directory may lack the host."""
-    wanted = wanted.with_default_tag()
-    tag = wanted.tag or str(wanted.digest)
-    return next((each for name in (wanted.name, wanted.repository) for each in choices
-                 if each.name == name and each.tag == tag), None)
+def _named(choices: list[Choice], name: str) -> list[Choice]:
+    """Return the images of a name; names in a directory may lack the host."""
+    asked = Reference.parse(name)
+    wanted = (asked._replace(digest=None) if asked.tag else asked).as_docker
+    there = [(each, parse_name(str(each)).as_docker) for each in choices if each.name]
+    return ([each for each, named in there if named == wanted]
+            or [each for each, named in there if named == wanted._replace(host='')])

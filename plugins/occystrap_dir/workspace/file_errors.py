@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from occystrap_core import READ, CheckResults, Expectation, InvalidImage, Receipt, Settings
-from occystrap_core.files import ByteStream, DeviceFile, ReadAhead
-from occystrap_core.oci import Digest
+from occystrap_core.files import ByteStream, DeviceFile, ReadAhead, detect_compression, inflated_stream
+from occystrap_core.oci import Compression, Digest
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import file_size, read_document
 from occystrap_dir.workspace.one_name import WrongKind
@@ -63,6 +63,25 @@ def report_file(expected: Expectation, root: str, full: bool, settings: Settings
     if expected.has_unknown_size or full and size == expected.size:
         digest = device_digest(root, name, settings, expected.digest.algorithm)
     results.found(expected, size=size, digest=digest, evidence=READ)
+
+
+def report_tar(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults, name: str,
+               ) -> None:
+    """Report the tar of a layer as `report_file` does, of a compressed one size and digest of what is in it.
+
+    Raises InvalidImage if that is longer than expected, or damaged.
+    """
+    descriptor = Beneath(root).open(name)
+    try:
+        if detect_compression(os.pread(descriptor, 4, 0)) is Compression.NONE:
+            report_file(expected, root, full, settings, results, name)
+            return
+        size = None if expected.has_unknown_size else expected.size
+        with inflated_stream(DeviceFile(f'/proc/self/fd/{descriptor}'), name, size, expected.digest.algorithm) as tar:
+            tar.observe(lambda count: settings.cancellation.check())
+            results.found(expected, digest=tar.drain(), size=tar.size, evidence=READ)
+    finally:
+        os.close(descriptor)
 
 
 def device_digest(root: str, name: str, settings: Settings, algorithm: str) -> Digest:

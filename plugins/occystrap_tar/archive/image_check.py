@@ -1,11 +1,12 @@
 """Comparing an image of a docker archive with a receipt that was made for another place: by name, config and layers."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from occystrap_core import READ, CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
-from occystrap_core.files import ByteStream
-from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Offer, Reference, first_names
+from occystrap_core.files import inflated_stream
+from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Reference, first_names
 from occystrap_tar.archive.docker_archive import ArchivedImage, offers
-from occystrap_tar.archive.members import Archive
+from occystrap_tar.archive.members import Archive, Member
+from occystrap_tar.archive.tar_sizes import compression
 
 
 class ImageCheck:
@@ -20,8 +21,12 @@ class ImageCheck:
         tag, = self._receipt.of_kind('tag')
         try:
             offered = offers(self._archive)
-            if (image := _named(offered, tag.locator, tag.digest)) is not None:
-                self._look(tag, image)
+            images = _named(offered, tag.locator, tag.digest)
+            if len(images) > 1:
+                self.results.differs(tag, f'{self._archive.path} lists this name for several images, and docker load '
+                                          f'gives it to the last: {", ".join(each.config for each in images)}')
+            elif images:
+                self._look(tag, images[0])
             else:
                 there = first_names([name for offer in offered for name in offer.names]) or 'no name'
                 self.results.missing(tag, f'{self._archive.path} does not list it; there is: {there}')
@@ -51,12 +56,10 @@ class ImageCheck:
     def _layer(self, name: str, expected: Expectation) -> None:
         try:
             member = self._archive.find(name)
-            if member.size != expected.size and not expected.has_unknown_size:
-                self.results.found(expected, size=member.size, evidence=READ)
-            elif self._level is VerifyLevel.FULL or expected.has_unknown_size:
-                with ByteStream(self._archive.open(member), what=name, algorithm=expected.digest.algorithm) as stream:
-                    digest = stream.drain()
-                self.results.found(expected, size=member.size, digest=digest, evidence=READ)
+            is_compressed = compression(self._archive, member) is not Compression.NONE
+            is_full = self._level is VerifyLevel.FULL and expected.size == member.size
+            if is_compressed or is_full or expected.has_unknown_size:
+                self._hash(member, expected)
             else:
                 self.results.found(expected, size=member.size, evidence=READ)
         except InvalidImage as error:
@@ -64,12 +67,23 @@ class ImageCheck:
         except OSError as error:
             self.results.unreachable(expected, f'cannot be read: {error.strerror}')
 
+    def _hash(self, member: Member, expected: Expectation) -> None:
+        """Report size and digest of a tar; `docker save` of a containerd store writes it compressed."""
+        size = None if expected.has_unknown_size else expected.size
+        with inflated_stream(self._archive.open(member), member.name, size, expected.digest.algorithm) as stream:
+            stream.observe(lambda count: self._settings.cancellation.check())
+            digest = stream.drain()
+        self.results.found(expected, size=stream.size, digest=digest, evidence=READ)
 
-def _named(offered: list[Offer[ArchivedImage]], name: str, image_id: Digest) -> ArchivedImage | None:
-    """Return the image of a name; one without a tag has no name in a docker archive, and is found by its ID."""
+
+def _named(offered: list[Offer[ArchivedImage]], name: str, image_id: Digest) -> Sequence[ArchivedImage]:
+    """Return the images of a name, those that are listed twice once.
+
+    One without a tag has no name in a docker archive, and is found by its ID.
+    """
     wanted = Reference.parse(name)
     if wanted.digest and not wanted.tag:
-        return next((offer.image for offer in offered if offer.hex == image_id.hex), None)
-    tagged = wanted.with_default_tag()._replace(digest=None)
-    return next((offer.image for offer in offered
-                 if tagged in [each.with_default_tag() for each in offer.names.values()]), None)
+        return [offer.image for offer in offered if offer.hex == image_id.hex][:1]
+    tagged = wanted._replace(digest=None).as_docker
+    found = [offer.image for offer in offered if tagged in [each.as_docker for each in offer.names.values()]]
+    return [*{(each.image_id, *each.layers): each for each in found}.values()]
