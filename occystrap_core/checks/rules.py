@@ -15,6 +15,7 @@ RULES: dict[str, tuple[Level, str]] = {
     'image-missing': (_E, 'there is no such image'),
     'image-invalid': (_E, 'the source cannot be parsed'),
     'archive-invalid': (_E, 'the archive is no tar, is cut off, or of an unknown version'),
+    'archive-lists-differ': (_E, 'the archive has two lists of images that differ: programs read either'),
     'document-ambiguous': (_E, 'a document has a name twice, or two that differ only in case: programs read either'),
     'index-invalid': (_E, 'the index is no JSON or lacks fields'),
     'index-missing': (_E, 'the index is not there'),

@@ -15,6 +15,7 @@ from occystrap_tar.archive import docker_archive, oci_archive
 from occystrap_tar.archive.archive_copy import ReadableArchive
 from occystrap_tar.archive.docker_archive import ArchivedImage
 from occystrap_tar.archive.members import Archive
+from occystrap_tar.archive.two_lists import require_agreement
 
 
 class _Opened:
@@ -137,6 +138,7 @@ class TarInput(ImageInput):
         archive = self._opened.archive
         offered: list[Offer[Any]]
         if self._is_docker:
+            require_agreement(archive)
             offered = docker_archive.offers(archive)
             if len(offered) > 1:
                 offered = docker_archive.for_platform(archive, offered, self._platform)
@@ -170,10 +172,10 @@ class TarInput(ImageInput):
         if not image.config_digest:
             return None
         if self._requested and not self._fits(docker_archive.read_config(opened.archive, image).platform):
-            if whole := opened.stored.whole(image.config_digest):
+            if whole := opened.stored.whole(image.config_digest, image.tags):
                 return whole
         holds_blobs = docker_archive.holds_blobs(opened.archive, image)
-        return opened.stored.image(image.config_digest) if holds_blobs else None
+        return opened.stored.image(image.config_digest, image.tags) if holds_blobs else None
 
     def _fits(self, platform: Platform) -> bool:
         return bool(self._requested and self._requested.one and platform.may_be(self._requested.one))
@@ -199,11 +201,11 @@ class TarInput(ImageInput):
     @property
     def _is_docker(self) -> bool:
         """Whether the archive has a manifest.json, which takes precedence: Docker 25 and newer add an OCI layout."""
-        names = self._opened.archive.members
-        if docker_archive.MANIFEST not in names and INDEX_FILE not in names:
+        archive = self._opened.archive
+        if not archive.has(docker_archive.MANIFEST) and not archive.has(INDEX_FILE):
             raise InvalidImage(f'{self.location.path} is a tar but not an image archive: it has neither manifest.json '
                                'nor index.json', 'manifest-missing')
-        return docker_archive.MANIFEST in names
+        return archive.has(docker_archive.MANIFEST)
 
     @property
     def _platform(self) -> Platform:

@@ -4,7 +4,7 @@ import stat
 from collections.abc import Collection
 from typing import NamedTuple
 
-from occystrap_core import READ, CheckResults, Evidence, Expectation, Receipt, Settings, VerifyLevel
+from occystrap_core import READ, CheckResults, Evidence, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
 from occystrap_core.files import ByteStream, DeviceFile, ImageError, forget_cached, hash_file
 from occystrap_core.oci import (
     INDEX_FILE, MANIFEST_CAP, Digest, IndexFile, blob_name, blobs_below, find_named, find_referrer, is_referrer_tag,
@@ -13,6 +13,7 @@ from occystrap_core.oci import (
 from occystrap_tar.archive.image_check import ImageCheck
 from occystrap_tar.archive.members import Member, WrittenArchive
 from occystrap_tar.archive.oci_archive import ArchiveStore
+from occystrap_tar.archive.two_lists import require_agreement
 
 _MEMBERS = ('manifest', 'index', 'config', 'layer', 'layout')
 
@@ -29,6 +30,9 @@ class _Contents(NamedTuple):
     """Members that no image in index.json has."""
     left_out: Collection[Digest]
     """The blobs that index.json says are left out."""
+    for_readers: CheckResults
+    """What keeps programs from reading the archive, which may be another program's, or lets them read different images.
+    """
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -40,12 +44,11 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     contents = _opened(receipt.path, level, settings, results)
     if contents is None:
         return results
-    if receipt.by_digest and not receipt.keeps_manifests:
-        _check_readable(contents.archive, results)
-        results.extend(ImageCheck(contents.archive, receipt, level, settings).run())
-        return results
     if receipt.by_digest:
-        _check_readable(contents.archive, results)
+        results.extend(contents.for_readers)
+        if not receipt.keeps_manifests:
+            results.extend(ImageCheck(contents.archive, receipt, level, settings).run())
+            return results
         if isinstance(contents.listed, str):
             results.error(receipt.path, f'is no OCI archive: {contents.listed}')
     else:
@@ -85,7 +88,7 @@ def _contents(path: str, level: VerifyLevel) -> _Contents:
     _check_structure(archive, findings)
     listed = _listed(archive, findings)
     _check_counts(archive, findings)
-    return _Contents(archive, findings, listed, _unnamed(archive, listed), _left_out(listed))
+    return _Contents(archive, findings, listed, _unnamed(archive, listed), _left_out(listed), _for_readers(archive))
 
 
 def _listed(archive: WrittenArchive, findings: CheckResults) -> IndexFile | str:
@@ -148,12 +151,17 @@ def _check_counts(archive: WrittenArchive, results: CheckResults) -> None:
             results.error(name, f'is {count} times in {archive.path}')
 
 
-def _check_readable(archive: WrittenArchive, results: CheckResults) -> None:
-    """Report what keeps programs from reading an archive, which may be another program's, to its end."""
+def _for_readers(archive: WrittenArchive) -> CheckResults:
+    results = CheckResults()
     if archive.trouble or not archive.has_end:
         results.error(archive.path, archive.trouble.removeprefix(f'{archive.path} ')
                       or 'does not end with two zero blocks')
     _check_counts(archive, results)
+    try:
+        require_agreement(archive)
+    except InvalidImage as error:
+        results.error(archive.path, str(error).removeprefix(f'{archive.name}: '))
+    return results
 
 
 def _check_names(contents: _Contents, receipt: Receipt, results: CheckResults) -> None:

@@ -144,8 +144,11 @@ def _archived_image(archive: Archive, entry: object) -> ArchivedImage:
 
 
 def _image_id(archive: Archive, config: str) -> Digest | None:
-    member = archive.members.get(config.removeprefix('./'))
-    return Digest.of(archive.part(member, 0, member.size)) if member and member.size <= MANIFEST_CAP else None
+    try:
+        member = archive.find(config)
+    except InvalidImage:
+        return None
+    return Digest.of(archive.part(member, 0, member.size)) if member.size <= MANIFEST_CAP else None
 
 
 def _is_text_list(value: object) -> bool:

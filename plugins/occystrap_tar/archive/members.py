@@ -50,6 +50,10 @@ class Archive:
         """The regular files, by name without a leading `./`."""
         return self._members
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file, or a link, of this name."""
+        return name in self._members or name in self._links
+
     def find(self, name: str) -> Member:
         """Return a member, following links; raises InvalidImage if it does not exist, or links form a circle."""
         seen: set[str] = set()

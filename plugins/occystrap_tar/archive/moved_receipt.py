@@ -41,4 +41,4 @@ def _format_at(path: str, receipt: Receipt) -> str:
 @lru_cache(maxsize=4)
 def _members(path: str, changed: int, size: int) -> Collection[str]:
     """Return the names in an archive, read once for all receipts; raises OSError, InvalidImage."""
-    return frozenset(Archive(path).members)
+    return frozenset(Archive(path).counts)

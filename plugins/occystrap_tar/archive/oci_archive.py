@@ -1,8 +1,9 @@
 """Reading OCI archives: an image layout (image-spec image-layout.md) within a tar."""
 import threading
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 from occystrap_core import BlobStore, Image, ImageIndex, ImageNotFound, IndexReader, Settings
@@ -10,7 +11,7 @@ from occystrap_core.files import DigestMismatch, ImageError, Readable, SizeMisma
 from occystrap_core.oci import (
     INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, LayoutReferrers, Manifest, Offer,
     PlatformChoice, Reference, blob_name, independent_images, is_referrer_tag, layout_offers, left_out_by,
-    parse_manifest_or_index, require_version, select_entry, subject_of,
+    parse_manifest_or_index, parse_name, require_version, select_entry, subject_of,
 )
 from occystrap_core.tar import StoredLayer
 from occystrap_tar.archive.members import Archive
@@ -37,21 +38,60 @@ class StoredImages:
         is_layout = INDEX_FILE in archive.members and LAYOUT_FILE in archive.members
         self._archive, self._lock = archive, threading.Lock()
         self._anywhere = _Configs(archive, read_index(archive).manifests if is_layout else ())
-        self._by_image: list[tuple[LayoutEntries, _Configs]] | None = None if is_layout else []
+        self._is_layout = is_layout
 
-    def image(self, config: Digest) -> LayoutEntries | None:
-        """Return the image with this config, anywhere below index.json; None if it is missing, or its manifest is."""
+    def image(self, config: Digest, names: Sequence[str]) -> LayoutEntries | None:
+        """Return the image with this config: that of one of these names, or else any below index.json.
+
+        Return None if it is missing, or its manifest is.
+        """
         with self._lock:
-            found = self._anywhere.find(config)
+            named = (below.find(config) for _, below in self._named(names))
+            found = next(filter(None, named), None) or self._anywhere.find(config)
         return [found] if found else None
 
-    def whole(self, config: Digest) -> LayoutEntries | None:
-        """Return the entries of an image, with all its platforms, one of which has this config; None if none has."""
+    def whole(self, config: Digest, names: Sequence[str]) -> LayoutEntries | None:
+        """Return the entries of an image, with all its platforms, one of which has this config; None if none has.
+
+        Of several that is one of these names, if there is one.
+        """
         with self._lock:
-            if self._by_image is None:
-                self._by_image = [(each.image, _Configs(self._archive, each.image))
-                                  for each in offers(self._archive, all_listed=True)]
-            return next((image for image, below in self._by_image if below.find(config)), None)
+            return next((image for image, below in chain(self._named(names), self._images) if below.find(config)), None)
+
+    def _named(self, names: Sequence[str]) -> Iterator[tuple[LayoutEntries, '_Configs']]:
+        for name in names:
+            whole, tag = name_keys(name)
+            yield from self._by_name.get(whole, self._by_name.get(tag, ()))
+
+    @cached_property
+    def _images(self) -> list[tuple[LayoutEntries, '_Configs']]:
+        return [(each.image, _Configs(self._archive, each.image)) for each in self._offers]
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[tuple[LayoutEntries, '_Configs']]]:
+        found: defaultdict[str, list[tuple[LayoutEntries, _Configs]]] = defaultdict(list)
+        for offer, image in zip(self._offers, self._images, strict=True):
+            for name in offer.names:
+                found[stored_key(name)].append(image)
+        return found
+
+    @cached_property
+    def _offers(self) -> Sequence[Offer[LayoutEntries]]:
+        return offers(self._archive, all_listed=True) if self._is_layout else ()
+
+
+def stored_key(name: str) -> str:
+    """Return what a name in index.json has in common with the same one in manifest.json: one of its `name_keys`.
+
+    It may be a tag alone (image-spec annotations.md).
+    """
+    return str(parse_name(name).as_docker) if '/' in name or ':' in name else name
+
+
+def name_keys(name: str) -> tuple[str, str]:
+    """Return the whole name, as docker keeps it, and its tag."""
+    named = parse_name(name).as_docker
+    return str(named), named.tag
 
 
 class _Configs:
