@@ -1,7 +1,6 @@
 """The command `serve`: a registry of one directory, or of a mirror, until it is told to stop."""
 import os
 import re
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -75,7 +74,7 @@ def serve(storage: str | None, listen: str, read_only: bool, allow: Sequence[str
         stack.enter_context(server)
         _announce(place, server.host, settings, read_only)
         _warn(settings, read_only, bool(htpasswd))
-        _wait_for_signal()
+        _wait_for_signal(server)
 
 
 def _address(text: str) -> _Address:
@@ -191,10 +190,11 @@ def _warn(settings: 'ServerSettings', read_only: bool, has_logins: bool) -> None
         print_message('occystrap: warning: passwords cross the network as they are: add --tls-cert and --tls-key')
 
 
-def _wait_for_signal() -> None:
+def _wait_for_signal(server: 'RegistryServer') -> None:
     """Wait; a signal is the usual end. Raises SystemExit, from which the command line knows that one was heeded."""
     try:
-        threading.Event().wait()
+        server.wait()
+        raise ServiceUnavailable('the registry has ended by itself: --debug may show why; start it again')
     except BaseException as error:
         if getattr(error, 'exit_code', 0) <= _SIGNALLED:
             raise

@@ -39,19 +39,25 @@ def collect(storage: Storage, untagged: bool = False, is_busy: Callable[[str], b
     """Remove blobs that no manifest of their repository names, with `untagged` also manifests that no tag leads to.
 
     A tag leads to its manifest, an index to those that it lists, a manifest to those that refer to it. What is younger
-    than `grace` seconds stays, and so does everything in repositories that are busy. Raises OSError, OutputError for a
-    damaged manifest, before anything of its repository is removed.
+    than `grace` seconds stays, and so does everything in repositories that are busy. Raises OSError, and at the end
+    OutputError for a damaged manifest, of whose repository nothing was removed.
     """
-    manifests = 0
+    manifests, damage = 0, list[OutputError]()
     for repository in sorted(storage.repositories()):
         if not is_busy(repository):
-            manifests += _collect_repository(storage, repository, untagged, grace)
-    return Collected(manifests, *_collect_pool(storage, grace))
+            try:
+                manifests += _collect_repository(storage, repository, untagged, grace)
+            except OutputError as error:
+                damage.append(error)
+    collected = Collected(manifests, *_collect_pool(storage, grace))
+    if damage:
+        raise damage[0]
+    return collected
 
 
 def _collect_repository(storage: Storage, repository: str, untagged: bool, grace: float) -> int:
     """Remove what nothing names in one repository; return how many manifests that were."""
-    documents = {digest: _read(storage, repository, digest) for digest in storage.manifests(repository)}
+    documents = dict(_documents(storage, repository))
     removed = set[Digest]()
     if untagged:
         roots = {digest for _, digest in storage.tag_digests(repository)}
@@ -65,8 +71,14 @@ def _collect_repository(storage: Storage, repository: str, untagged: bool, grace
     return len(removed)
 
 
+def _documents(storage: Storage, repository: str) -> Iterator[tuple[Digest, _Document]]:
+    for digest in storage.manifests(repository):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            yield digest, _read(storage, repository, digest)
+
+
 def _read(storage: Storage, repository: str, digest: Digest) -> _Document:
-    _, media_type, raw = storage.manifest(repository, digest)
+    media_type, raw = storage.read_manifest(repository, digest)
     try:
         if Digest.of(raw, digest.algorithm) != digest:
             raise InvalidImage('its bytes have another digest')

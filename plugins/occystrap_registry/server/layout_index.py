@@ -2,6 +2,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from occystrap_core.oci import (
@@ -70,7 +71,7 @@ def _descriptors(storage: Storage, repository: str) -> Iterator[tuple[Digest, De
 
 
 def _children(storage: Storage, repository: str, digest: Digest) -> Iterator[Digest]:
-    _, media_type, raw = storage.manifest(repository, digest)
-    parsed = parse_manifest_or_index(raw, media_type, digest.algorithm)
-    if isinstance(parsed, Index):
-        yield from (each.digest for each in parsed.manifests)
+    with suppress(FileNotFoundError):  # removed meanwhile
+        media_type, raw = storage.read_manifest(repository, digest)
+        parsed = parse_manifest_or_index(raw, media_type, digest.algorithm)
+        yield from (each.digest for each in parsed.manifests) if isinstance(parsed, Index) else ()

@@ -117,7 +117,8 @@ class RegistryServer:
                                 timeout_graceful_shutdown=math.ceil(settings.drain), proxy_headers=False,
                                 ssl_certfile=certificate, ssl_keyfile=key)
         self._server = _QuietServer(config)
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name='registry', daemon=True)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name='registry', daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -128,6 +129,19 @@ class RegistryServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
                  ) -> None:
         self.stop()
+
+    def _run(self) -> None:
+        try:
+            self._server.run([self._socket])
+        finally:
+            self._ended.set()
+
+    def wait(self) -> None:
+        """Wait until the server ends by itself, which it does after an error alone.
+
+        Python takes a thread for ended where a signal breaks into joining it.
+        """
+        self._ended.wait()
 
     def stop(self, at_once: bool = False) -> None:
         """Stop; current requests have some time to end, with `at_once` none."""

@@ -114,15 +114,20 @@ class Storage(Contents):
         linked = self._linked(repository, digest)
         self.files.make_directory(linked.parent)
         with self.guard:
-            if not (self.has_blob(origin, digest) if origin is not None else self.blob(digest).exists()):
+            if origin is not None and not self.has_blob(origin, digest):
                 return False
-            self.files.link(self.blob(digest), linked)
+            try:
+                self.files.link(self.blob(digest), linked)
+            except FileNotFoundError:
+                return False
             os.utime(linked)
         self.files.sync_names(linked.parent)
         return True
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
-        """Remove a blob from a repository; raises Problem 404. Other repositories keep theirs."""
+        """Remove a blob from a repository; raises Problem 404, 405 for a manifest. Other repositories keep theirs."""
+        if self.has_manifest(repository, digest):
+            raise Problem(405, 'UNSUPPORTED', f'{digest} is a manifest: delete it as one')
         try:
             self.files.remove(self._linked(repository, digest))
         except FileNotFoundError:
@@ -161,10 +166,13 @@ class Storage(Contents):
         """Return digest, media type and bytes by digest or tag; raises Problem 404 MANIFEST_UNKNOWN."""
         try:
             digest = reference if isinstance(reference, Digest) else self.tagged(repository, reference)
-            media_type = self._manifest(repository, digest).read_text()
-            return digest, media_type, self._linked(repository, digest).read_bytes()
+            return digest, *self.read_manifest(repository, digest)
         except FileNotFoundError:
             raise Problem(404, 'MANIFEST_UNKNOWN', f'{repository} has no manifest {reference}') from None
+
+    def read_manifest(self, repository: str, digest: Digest) -> tuple[str, bytes]:
+        """Return media type and bytes of a manifest; raises FileNotFoundError."""
+        return self._manifest(repository, digest).read_text(), self._linked(repository, digest).read_bytes()
 
     def has_manifest(self, repository: str, digest: Digest) -> bool:
         """Return whether a repository has a manifest, which then stays for a while, even without a tag."""

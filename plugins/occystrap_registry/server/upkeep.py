@@ -15,6 +15,8 @@ _QUIET = 5.0
 """Seconds between two looks for changed repositories, at least."""
 _SHARE = 10
 """Writing lists may take one in so many seconds."""
+_PATIENCE = 5.0
+"""Seconds that a collection has to end, which may be broken off anywhere."""
 _COLLECTING = 3600.0
 """Seconds between two garbage collections."""
 
@@ -35,7 +37,7 @@ class Upkeep:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
                  ) -> None:
         self._ending.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE)
         self._try(self._refresh)
 
     def _run(self) -> None:
@@ -52,7 +54,7 @@ class Upkeep:
         refresh_layouts(self._storage)
 
     def _collect(self) -> None:
-        collect(self._storage, self._untagged, self._is_busy)
+        collect(self._storage, self._untagged, lambda name: self._ending.is_set() or self._is_busy(name))
 
     def _try(self, work: Callable[[], None]) -> None:
         """Do some work; a failure is reported once, and serving goes on."""

@@ -8,6 +8,7 @@ from occystrap_core import OutputError
 from occystrap_core.oci import Digest
 from occystrap_registry.server import garbage
 from occystrap_registry.server.garbage import Collected, collect
+from occystrap_registry.server.layout_index import refresh_layouts
 from occystrap_registry.server.storage import Storage
 from tests.unit.registry.server.test_storage import CONFIG, LAYER, add, image, index
 
@@ -128,15 +129,16 @@ def test_a_tag_that_comes_meanwhile_keeps_its_image(storage: Storage, monkeypatc
     assert storage.manifest('app', 'v2')[0] == digest and storage.has_blob('app', Digest.of(CONFIG + b' '))
 
 
-def test_a_damaged_manifest_ends_it_before_anything_goes(storage: Storage) -> None:
+def test_a_repository_with_a_damaged_manifest_is_left_alone(storage: Storage) -> None:
     digest = image(storage, 'v1')
-    add(storage, LAYER)
-    age(storage)
+    kept = add(storage, LAYER)
+    image(storage, 'v1', repository='other', config=CONFIG + b' ')
+    lost = add(storage, LAYER + b'2', 'other')
     storage.blob(digest).write_bytes(b'{}')
-    before = left(storage)
+    age(storage)
     with pytest.raises(OutputError, match=f'app: the manifest {digest} is damaged'):
         collect(storage)
-    assert left(storage) == before
+    assert storage.has_blob('app', kept) and not storage.has_blob('other', lost), 'other repositories are'
 
 
 def test_files_that_are_no_blobs_are_left_alone(storage: Storage) -> None:
@@ -146,3 +148,14 @@ def test_files_that_are_no_blobs_are_left_alone(storage: Storage) -> None:
     age(storage)
     collect(storage)
     assert stray.exists()
+
+
+def test_what_is_deleted_meanwhile_is_no_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(storage, 'v1')
+    digest = index(storage, image(storage, config=CONFIG + b' '), tags=('v2',))
+    listed = storage.manifests('app')
+    monkeypatch.setattr(storage, 'manifests', lambda repository: listed)
+    storage.delete_manifest('app', digest)
+    age(storage)
+    assert collect(storage, untagged=True).manifests == 1
+    refresh_layouts(storage)

@@ -263,6 +263,7 @@ MANAGEMENT: dict[str, Sequence[Ask]] = {
     'a deleted blob once more': [upload(), delete('blobs/{blob}'), upload(), WHOLE],
     'a deleted manifest once more': [*TAGGED, delete('manifests/{index}'), put('index', '{index}', kind=INDEX),
                                      head('manifests/v1', 404), get('manifests/{index}', content='index')],
+    'a manifest as a blob': [*IMAGE, delete('blobs/{image}', 405, code='UNSUPPORTED'), get('manifests/{image}')],
     'an unknown tag': [*TAGGED, delete('manifests/v2', 404, code='MANIFEST_UNKNOWN')],
     'an unknown manifest': [*TAGGED, delete('manifests/{other}', 404, code='MANIFEST_UNKNOWN')],
     'an unknown blob': [*TAGGED, delete('blobs/{other}', 404, code='BLOB_UNKNOWN')],
