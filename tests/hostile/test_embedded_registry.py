@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from occystrap_docker.push.storage import PushStorage
+from occystrap_core.oci import Digest
+from occystrap_docker.push.storage import Blob, PushStorage
 from occystrap_registry.commands import demo
 from occystrap_registry.embedded import RegistryServer
 from occystrap_registry.server import callers, upload_files as uploads
@@ -132,6 +133,15 @@ def test_a_blob_has_a_largest_size(server: RegistryServer, tmp_path: Path) -> No
     location = ask(server.host, 'POST', f'{MINE}/blobs/uploads/')[1]['location']
     assert ask(server.host, 'PATCH', location, bytes(1 << 20))[0] == 202
     assert ask(server.host, 'PATCH', location, b'x')[0] == 413 and files(tmp_path) == []
+
+
+def test_what_was_taken_is_not_mounted(server: RegistryServer, storage: PushStorage) -> None:
+    digest = 'sha256:' + hashlib.sha256(b'x').hexdigest()
+    assert ask(server.host, 'POST', f'{MINE}/blobs/uploads/?digest={digest}', b'x')[0] == 201
+    storage.take(Blob(Digest(digest), storage.blob(Digest(digest))))
+    for mount in (f'mount={digest}', f'mount={digest}&from={SECRET}'):
+        assert ask(server.host, 'POST', f'{MINE}/blobs/uploads/?{mount}')[0] == 202
+    assert ask(server.host, 'HEAD', f'{MINE}/blobs/{digest}')[0] == 200
 
 
 @pytest.mark.parametrize(('name', 'text'), [('Content_Range', '9' * 5000 + '-1'), ('Content_Range', '0-' + '9' * 5000)])
