@@ -14,7 +14,7 @@ from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
-_CHUNK = 1 << 20
+_CHUNK = 256 << 10
 _RANGE = re.compile(r'bytes=([0-9]{0,18})-([0-9]{0,18})')
 
 

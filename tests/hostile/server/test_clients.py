@@ -20,7 +20,7 @@ from occystrap_registry.server.storage_opening import open_storage
 from tests.conftest import require_service
 from tests.services.command_line import CommandLine
 from tests.services.directories import small_disk
-from tests.services.served import served
+from tests.services.served import Served, served
 from tests.unit.registry.images import HTTP
 
 DATA = random.Random(1).randbytes(300_000)
@@ -52,7 +52,7 @@ def kept(root: Path) -> set[Path]:
 
 
 @contextmanager
-def connected(server: RegistryServer) -> Iterator[socket.socket]:
+def connected(server: RegistryServer | Served) -> Iterator[socket.socket]:
     host, _, port = server.host.partition(':')
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         yield connection
@@ -293,6 +293,13 @@ def test_no_body_is_held_in_memory(occystrap: CommandLine, tmp_path: Path) -> No
         HTTP.post(f'{place}/uploads/', params={'digest': digest}, content=data).raise_for_status()
         assert HTTP.get(f'{place}/{digest}').content == data
         assert peak(registry.process.pid) - before < 30_000, 'KiB'
+        with ExitStack() as stack:
+            waiting = [stack.enter_context(connected(registry)) for _ in range(60)]
+            for connection in waiting:
+                connection.sendall(f'GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())
+            for connection in waiting:
+                assert len(connection.makefile('rb').read(200_000)) == 200_000
+            assert peak(registry.process.pid) - before < 80_000, 'KiB, for sixty who read slowly'
 
 
 def peak(process: int) -> int:
