@@ -173,7 +173,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize('target', ['dir://{}/d', 'tar://{}/a.tar', 'tar://{}/a.tar?format=oci'])
 def test_disk_full(target: str, small_disk: Path, real_registry: Registry, occystrap: CommandLine) -> None:
-    result = occystrap('process', f'registry://{real_registry.host}/real:v1', target.format(small_disk))
+    result = occystrap('process', '-q', f'registry://{real_registry.host}/real:v1', target.format(small_disk))
     one_line(result, 1, 'No space left')
     assert not [path for path in small_disk.rglob('*') if path.is_file()]
 
@@ -183,13 +183,14 @@ def test_disk_full_leaves_the_old_target(small_disk: Path, archive: Path, real_r
     target = small_disk / 'a.tar'
     occystrap('process', 'tar://sample.tar', f'tar://{target}').assert_success()
     before = target.read_bytes()
-    one_line(occystrap('process', f'registry://{real_registry.host}/real:v1', f'tar://{target}'), 1, 'No space left')
+    result = occystrap('process', '-q', f'registry://{real_registry.host}/real:v1', f'tar://{target}')
+    one_line(result, 1, 'No space left')
     assert target.read_bytes() == before and [path.name for path in small_disk.iterdir()] == ['a.tar']
 
 
 def test_temporary_directory_full(small_disk: Path, real_archive: Path, registry: Registry,
                                   occystrap: CommandLine) -> None:
-    result = occystrap('process', f'tar://{real_archive}', f'registry://{registry.host}/mistakes/spool:v1',
+    result = occystrap('process', '-q', f'tar://{real_archive}', f'registry://{registry.host}/mistakes/spool:v1',
                        '--temp-dir', small_disk)
     one_line(result, 1, str(small_disk), '--temp-dir')
     assert not list(small_disk.iterdir())
