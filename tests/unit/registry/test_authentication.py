@@ -1,8 +1,11 @@
 """Logging in: what is sent to whom, and when it is given up."""
 import base64
+import io
 import json
+import logging
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -308,10 +311,21 @@ def test_a_server_that_repeats_secrets_is_not_quoted(server: Scripted, settings:
     assert '\x1b' not in text and '\n' not in text
 
 
-def test_debug_log_has_no_secrets(server: Scripted, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level('DEBUG', 'occystrap')
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What --debug shows."""
+    text, logger = io.StringIO(), logging.getLogger('occystrap')
+    level, handler = logger.level, logging.StreamHandler(text)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield text
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_debug_log_has_no_secrets(server: Scripted, settings: Settings, log: io.StringIO) -> None:
     server.routes['GET /x'] = guard({'Bearer canary-token'}, bearer(server))
     server.routes['GET /token'] = token('canary-token')
     client_of(server.host, settings, USER).fetch('GET', '/x?signature=canary', PULL)
-    assert f'GET http://{server.host}/x' in caplog.text
-    assert 'canary' not in caplog.text and BASIC.split()[1] not in caplog.text
+    assert f'GET http://{server.host}/x' in log.getvalue()
+    assert 'canary' not in log.getvalue() and BASIC.split()[1] not in log.getvalue()
