@@ -83,6 +83,8 @@ class ImageOutput(ABC):
     service did not answer. A writer may then keep hidden what it has of layers, and say so in `kept`."""
     kept: Mapping[Digest, int] = MappingProxyType({})
     """After `abort`: the layers that are kept for the next run, and of how many bytes of each."""
+    kept_at = ''
+    """Where, for the user; empty for the path of the destination."""
 
     commits = False
     """Whether `finalize` can leave it to `commit` to make the image visible, so that several images become visible by

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from occystrap_core.files.device import DeviceFile, forget_cached, hash_file
     from occystrap_core.files.durability import WRITEBACK, output_errors, start_writeback, sync_directory, write_all
     from occystrap_core.files.held_bytes import HeldBytes
+    from occystrap_core.files.kept_beside import LEAST_BESIDE, KeptBeside, written_through
     from occystrap_core.files.locks import is_current, lock_if_current, remove_if_abandoned
     from occystrap_core.parsed_contents import ParsedContents
     from occystrap_core.files.partial_file import PartialFile
@@ -25,6 +26,7 @@ _HOMES = {
     'files.device': 'DeviceFile forget_cached hash_file',
     'files.durability': 'WRITEBACK start_writeback sync_directory write_all output_errors',
     'files.held_bytes': 'HeldBytes',
+    'files.kept_beside': 'LEAST_BESIDE KeptBeside written_through',
     'files.locks': 'is_current lock_if_current remove_if_abandoned',
     'parsed_contents': 'ParsedContents',
     'files.partial_file': 'PartialFile',
@@ -39,8 +41,9 @@ __getattr__ = lazy_exports('occystrap_core', __name__, _HOMES)
 
 __all__ = [
     'ByteStream', 'CHUNK', 'ChunkedSource', 'DeviceFile', 'DigestMismatch', 'HeldBytes', 'ImageError', 'IteratorSource',
-    'ParsedContents', 'PartialFile', 'Patience', 'ReadAhead', 'Readable', 'SizeMismatch', 'TemporaryFile', 'WRITEBACK',
-    'detect_compression', 'forget_cached', 'hash_file', 'inflate', 'inflated_size', 'inflated_stream', 'is_current',
-    'lock_if_current', 'output_errors', 'prefix_errors', 'print_json', 'print_lines', 'print_message', 'printable',
-    'prompt', 'remove_if_abandoned', 'set_error_rule', 'size_text', 'start_writeback', 'sync_directory', 'write_all',
+    'KeptBeside', 'LEAST_BESIDE', 'ParsedContents', 'PartialFile', 'Patience', 'ReadAhead', 'Readable', 'SizeMismatch',
+    'TemporaryFile', 'WRITEBACK', 'detect_compression', 'forget_cached', 'hash_file', 'inflate', 'inflated_size',
+    'inflated_stream', 'is_current', 'lock_if_current', 'output_errors', 'prefix_errors', 'print_json', 'print_lines',
+    'print_message', 'printable', 'prompt', 'remove_if_abandoned', 'set_error_rule', 'size_text', 'start_writeback',
+    'sync_directory', 'write_all', 'written_through',
 ]

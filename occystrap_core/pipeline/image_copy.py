@@ -16,7 +16,7 @@ from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.delta import find_layer, require_base
-from occystrap_core.pipeline.kept_layers import KeptLayers, kept_text, may_go_on, reused_bytes
+from occystrap_core.pipeline.kept_layers import KeptLayers, kept_note, may_go_on, reused_bytes
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
 from occystrap_core.pipeline.layer_order import ordered_layers
 from occystrap_core.pipeline.layer_reads import LayerReads
@@ -282,11 +282,11 @@ class Abortion:
                 raise
 
     def _report_kept(self, reason: BaseException) -> None:
-        settings, kept = self._output.settings, self._output.kept
+        settings = self._output.settings
         if settings.cancellation.cancelled:
             settings.shared.get(KeptLayers, KeptLayers).add(self._output)
-        elif kept:
-            reason.add_note(kept_text(kept, self._output.location.path))
+        elif note := kept_note(self._output):
+            reason.add_note(note)
 
 
 def layer_jobs(settings: Settings) -> SingleFlight:

@@ -25,11 +25,16 @@ class KeptLayers:
     def add(self, output: ImageOutput) -> None:
         """Count what an output has kept."""
         with self._lock:
-            self._places[output.location.path].update(output.kept)
+            self._places[output.kept_at or output.location.path].update(output.kept)
 
     def notes(self) -> list[str]:
         """Return a line for each place that has kept anything."""
         return [kept_text(kept, place) for place, kept in self._places.items() if kept]
+
+
+def kept_note(output: ImageOutput) -> str:
+    """Return what an output has kept, empty if it is nothing."""
+    return kept_text(output.kept, output.kept_at or output.location.path) if output.kept else ''
 
 
 def kept_text(kept: Mapping[Digest, int], place: str) -> str:

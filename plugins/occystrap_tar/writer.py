@@ -26,6 +26,8 @@ def tar_output(location: Location, settings: Settings) -> ImageOutput:
 class DockerToStdout(DockerArchiveOutput):
     """A docker archive that goes to stdout when it is complete."""
 
+    keeps = False
+
     def __init__(self, location: Location, settings: Settings) -> None:
         self._stdout = StdoutArchive.of(settings)
         super().__init__(location.with_path(self._stdout.path), settings)
@@ -57,6 +59,8 @@ class DockerToStdout(DockerArchiveOutput):
 
 class OciToStdout(OciArchiveOutput):
     """An OCI archive, perhaps of many images, that goes to stdout when it is complete."""
+
+    keeps = False
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self._stdout = StdoutArchive.of(settings)

@@ -68,8 +68,8 @@ class BreakingRegistry:
         self.breaks, self.asked, self.sent, self.holds = {}, [], 0, False
 
     def ranges_of(self, digest: str) -> list[str]:
-        """The headers Range of the requests for a blob, empty for all of it."""
-        return [each for asked, each in self.asked if asked == digest]
+        """The headers Range of the requests for a blob or the rest of it, empty for all of it."""
+        return [each for asked, each in self.asked if asked == digest and each[-1:] in ('', '-')]
 
     def _put(self, repository: str, body: bytes, media_type: str) -> dict[str, object]:
         digest = Digest.of(body)
@@ -119,7 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = [('Content-Range', f'bytes {first}-{last - 1}/{len(body)}')] if first or last < len(body) else []
         status = 416 if first and registry.ranges == '416' else 206 if headers else status
         self._head(status, media_type, body[first:last], headers)
-        end = min(last, registry.breaks.get(digest, last))
+        is_part = self.headers.get('Range', '-')[-1:] != '-'  # such as the last bytes, which tell the tar's size
+        end = last if is_part else min(last, registry.breaks.get(digest, last))
         self.wfile.write(body[first:end])
         registry.sent += max(0, end - first)
         if end < last:

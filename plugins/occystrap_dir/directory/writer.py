@@ -6,7 +6,7 @@ from occystrap_core import (
     Evidence, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
     Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
-from occystrap_core.files import ByteStream, output_errors
+from occystrap_core.files import LEAST_BESIDE, ByteStream, output_errors, written_through
 from occystrap_core.oci import Reference
 from occystrap_dir.directory.catalog import Catalog, is_missing, named_as, place, read_catalog, rebuilt_catalog
 from occystrap_dir.directory.checksums import keeps_checksums
@@ -17,7 +17,7 @@ from occystrap_dir.directory.new_image import NewImage, publish
 from occystrap_dir.directory.orphans import remove_orphans
 from occystrap_dir.workspace.destination import without_rebuilding
 from occystrap_dir.workspace.group_commit import GroupCommit
-from occystrap_dir.workspace.kept_blobs import LEAST, LEAST_BESIDE, written_through
+from occystrap_dir.workspace.kept_blobs import LEAST
 from occystrap_dir.workspace.receipts import RecordedSizes, receipt_here
 from occystrap_dir.workspace.workspace import Workspace
 
@@ -116,7 +116,7 @@ class DirOutput(ImageOutput):
         blob = layer.source_blob
         if self._expansion or blob is None or blob.size < LEAST_BESIDE:
             return self._write_layer(layer.open)
-        with self._workspace.growing(blob.digest, blob.size) as held:
+        with self._workspace.beside(blob) as held:
             return written_through(held, lambda: self._write_layer(lambda: layer.open(held)))
 
     def _write_layer(self, opener: Callable[[], ByteStream]) -> WrittenLayer:

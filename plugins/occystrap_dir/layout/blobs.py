@@ -1,7 +1,8 @@
 """Writing blobs to a layout: under their digests, complete or not at all; existing blobs are checked before reuse."""
 from occystrap_core import Evidence, Expectation, OutgoingLayer, WrittenLayer
+from occystrap_core.files import written_through
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, blob_name
-from occystrap_dir.workspace.kept_blobs import LEAST, fill, written_through
+from occystrap_dir.workspace.kept_blobs import LEAST, fill
 from occystrap_dir.workspace.workspace import Workspace
 
 

@@ -7,29 +7,19 @@ import fcntl
 import os
 import re
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
-from occystrap_core import InvalidImage, OutgoingLayer, OutputError
-from occystrap_core.files import CHUNK, WRITEBACK, HeldBytes, is_current, output_errors, remove_if_abandoned
-from occystrap_core.oci import Digest
+from occystrap_core import OutgoingLayer
+from occystrap_core.files import CHUNK, HeldBytes, KeptBeside, is_current, output_errors, remove_if_abandoned
+from occystrap_core.oci import Descriptor, Digest
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
 
-T = TypeVar('T')
-
 LEAST = CHUNK
 """Bytes from which on a blob is kept: what one read brings is sooner read again."""
-LEAST_BESIDE = WRITEBACK
-"""The same for one that is kept besides what is made of it, which costs twice the work."""
-_ROOM = 8
-"""How many times as large as the blob the room must be for that: a full disk must not be this file's fault."""
-_WAITING = 0.5
-"""The share of the time that goes to waiting for the source, from which on it is worth to spare the next run that."""
 _LONGEST = 7 * 24 * 3600
 """Seconds that a file is kept without being used."""
 _NAME = re.compile(r'sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128}')
@@ -52,71 +42,6 @@ class KeptFile(HeldBytes):
         with output_errors(self._place.path):
             self.flush()
 
-    def end(self, keep: bool) -> None:
-        """Close the file; remove it, unless it was renamed, or is to be kept and large enough."""
-        descriptor = self.fileno()
-        with suppress(OSError):  # what cannot be removed now is removed when it is a week old
-            if not keep or os.fstat(descriptor).st_size < LEAST:
-                if is_current(descriptor, lambda: self._place.status(self.name)):
-                    self._place.unlink(self.name)
-        with suppress(OSError):  # it is closed in any case
-            self.close()
-
-
-class KeptBeside(KeptFile):
-    """The beginning of a blob of which something else is made and written. What fails here is no failure of that.
-
-    The next run must make that anew, so that all it is spared is waiting for the source. Where a source is about as
-    fast as the work, or the disk has little room, nothing is kept. It may be ended while another thread still reads.
-    """
-
-    def __init__(self, place: Beneath, name: str, descriptor: int, size: int) -> None:
-        """`size` is that of the blob, in bytes."""
-        super().__init__(place, name, descriptor, sync=False)
-        self.measured, self._blob = True, size
-        self._given_up, self._looked, self._since = False, 0, 0.0
-        self._lock = threading.Lock()
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill `buffer` with kept bytes, and return their number; raises ValueError after `end`."""
-        with self._lock:
-            return super().readinto(buffer)
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Take the next bytes of the blob."""
-        with self._lock:
-            try:
-                if not self._given_up:
-                    super().write(data)
-                    self._look()
-            except OutputError:
-                self._give_up()
-
-    def end(self, keep: bool) -> None:
-        """Close the file, and keep or remove it."""
-        with self._lock:
-            self._given_up = True
-            super().end(keep)
-
-    def _append_at(self, size: int) -> None:
-        super()._append_at(size)
-        self._looked, self._since, self.waited = size, time.monotonic(), 0.0
-        room = os.fstatvfs(self.fileno())
-        if room.f_bavail * room.f_frsize < _ROOM * self._blob:
-            self._give_up()
-
-    def _look(self) -> None:
-        """Give up unless much of the time goes to waiting for the source."""
-        if self._size - self._looked >= LEAST_BESIDE:
-            self._looked = self._size
-            if self.waited < _WAITING * (time.monotonic() - self._since):
-                self._give_up()
-
-    def _give_up(self) -> None:
-        self._given_up = True
-        with suppress(OSError):
-            os.ftruncate(self.fileno(), 0)
-
 
 class KeptBlobs:
     """The kept blobs of one destination, as one run uses them."""
@@ -128,32 +53,48 @@ class KeptBlobs:
         self.needless: set[Digest] = set()
         """Blobs of which everything is made that can be needed."""
 
-    def open(self, digest: Digest, beside: int | None = None) -> KeptFile | None:
+    def open(self, digest: Digest) -> KeptFile | None:
         """Return the file with the beginning of a blob, locked; it is new if nothing is kept.
 
-        `beside` is the size in bytes of a blob that is kept besides what is made of it. None if another run is adding
-        to the file, and if something else has its name, or it is not ours alone: then the blob is written as if nothing
-        could be kept.
+        None if another run is adding to it, and if something else has its name, or it is not ours alone: then the blob
+        is written as if nothing could be kept.
         """
+        descriptor = self._opened(digest)
+        return None if descriptor is None else KeptFile(self._place, self._name(digest), descriptor, self._sync)
+
+    def open_beside(self, blob: Descriptor) -> KeptBeside | None:
+        """Return the same for a blob that is kept besides what is made of it."""
+        descriptor = self._opened(blob.digest)
+        return None if descriptor is None else KeptBeside(descriptor, blob.size)
+
+    def end(self, digest: Digest, file: HeldBytes, keep: bool) -> None:
+        """Close a file; remove it, unless it was renamed, or is to be kept and large enough."""
+        descriptor, name = file.fileno(), self._name(digest)
+        with suppress(OSError):  # what cannot be removed now is removed when it is a week old
+            if not keep or os.fstat(descriptor).st_size < LEAST:
+                if is_current(descriptor, lambda: self._place.status(name)):
+                    self._place.unlink(name)
+        with suppress(OSError):  # it is closed in any case
+            file.close()
+
+    def _opened(self, digest: Digest) -> int | None:
         name = self._name(digest)
         try:
             with suppress(FileNotFoundError):
-                return self._locked(name, digest, beside)
+                return self._locked(name, digest)
             self._place.make(self._directory)
-            return self._locked(name, digest, beside)
+            return self._locked(name, digest)
         except OSError:
             return None
 
-    def _locked(self, name: str, digest: Digest, beside: int | None) -> KeptFile | None:
+    def _locked(self, name: str, digest: Digest) -> int | None:
         descriptor = locks.take(self._place, name, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = os.fstat(descriptor)
         if found.st_nlink != 1 or found.st_uid != os.geteuid():
             os.close(descriptor)
             return None
         self._begun.add(digest)
-        if beside is not None:
-            return KeptBeside(self._place, name, descriptor, beside)
-        return KeptFile(self._place, name, descriptor, self._sync)
+        return descriptor
 
     def drop(self) -> None:
         """Remove what this run began; raises OSError."""
@@ -211,14 +152,3 @@ def fill(held: HeldBytes, layer: OutgoingLayer) -> None:
     """Read a blob, so that the file holds all of it; raises as the layer's stream."""
     with layer.open(held) as stream:
         stream.drain()
-
-
-def written_through(held: HeldBytes | None, write: Callable[[], T]) -> T:
-    """Return what `write` returns, which reads a blob through a file; once more if what was kept there was damaged."""
-    try:
-        return write()
-    except InvalidImage:
-        if not held or not held.reused:
-            raise
-        held.forget()
-        return write()

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
 from occystrap_core import Cancelled, OutputError, ServiceError
-from occystrap_core.files import ImageError, output_errors
-from occystrap_core.oci import Digest
+from occystrap_core.files import HeldBytes, ImageError, KeptBeside, output_errors
+from occystrap_core.oci import Descriptor, Digest
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.kept_blobs import KeptBlobs, KeptFile
@@ -23,6 +23,7 @@ from occystrap_dir.workspace.workspace_file import WorkspaceFile
 from occystrap_dir.workspace.removal import remove_tree
 
 T = TypeVar('T')
+H = TypeVar('H', bound=HeldBytes)
 
 STATE = '.occystrap'
 RECEIPTS = f'{STATE}/receipts'
@@ -138,16 +139,23 @@ class Workspace:
         finally:
             file.discard()
 
-    @contextmanager
-    def growing(self, digest: Digest, beside: int | None = None) -> Iterator[KeptFile | None]:
+    def growing(self, digest: Digest) -> AbstractContextManager[KeptFile | None]:
         """Yield the file with the beginning of a blob that a run has kept, or a new one; None if there can be none.
 
-        If the block is interrupted, or a service fails, it is kept; else it is removed, unless it was moved. `beside`
-        is as for KeptBlobs.open. Raises Cancelled.
+        If the block is interrupted, or a service fails, it is kept; else it is removed, unless it was moved. Raises
+        Cancelled.
         """
+        return self._held(digest, lambda: self._kept.open(digest))
+
+    def beside(self, blob: Descriptor) -> AbstractContextManager[KeptBeside | None]:
+        """Yield the same for a blob that is kept besides what is made of it; raises Cancelled."""
+        return self._held(blob.digest, lambda: self._kept.open_beside(blob))
+
+    @contextmanager
+    def _held(self, digest: Digest, opened: Callable[[], H | None]) -> Iterator[H | None]:
         with self._mutex:
             self._check()
-            file = self._kept.open(digest, beside)
+            file = opened()
         keep = False
         try:
             yield file
@@ -156,7 +164,7 @@ class Workspace:
             raise
         finally:
             if file:
-                file.end(keep)
+                self._kept.end(digest, file, keep)
 
     def release(self, digests: Iterable[Digest]) -> None:
         """Note blobs that are not needed any more, so that the last run to leave removes what is kept of them."""

@@ -1,7 +1,8 @@
 """What writers of docker archives and OCI archives have in common."""
-from occystrap_core import ImageOutput, Location, UsageError
+from occystrap_core import ImageOutput, Location, Settings, UsageError
 from occystrap_core.oci import Reference
 from occystrap_tar.archive.oci_archive import PresentImage
+from occystrap_tar.new_archive.kept_blobs import KeptBlobs
 
 
 def tag_of(location: Location, reference: Reference) -> str:
@@ -17,6 +18,14 @@ def tag_of(location: Location, reference: Reference) -> str:
 
 class ArchiveOutput(ImageOutput):
     """Writes one image into an archive."""
+
+    keeps = True
+    """Whether what an interrupted run has fetched is kept beside the archive."""
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(location, settings)
+        self.kept_blobs = KeptBlobs(location.path if self.keeps else '')
+        self.kept_at = self.kept_blobs.directory
 
     def spare_index(self, present: PresentImage) -> None:
         """Refuse to replace an image of several platforms in the archive; raises OutputError."""

@@ -7,6 +7,7 @@ from occystrap_core.files import ByteStream
 from occystrap_core.oci import Digest
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
 from occystrap_tar.new_archive.destination_file import check_destination
+from occystrap_tar.new_archive.kept_blobs import KeptBlobs
 from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 
 _DIGITS = 64
@@ -19,7 +20,9 @@ class DockerArchiveBuilder:
     Call `prepare`, then `write_layer` for each layer, on any threads, then `finish`; or `discard`.
     """
 
-    def __init__(self, path: str, settings: Settings) -> None:
+    def __init__(self, path: str, settings: Settings, kept: KeptBlobs) -> None:
+        """`kept` is what is kept of large blobs if the run is interrupted."""
+        self._kept = kept
         self._archive = ArchiveBuilder(path, settings)
         self._layers = LayersOfRun.of(settings)
         self._settings = settings
@@ -34,8 +37,7 @@ class DockerArchiveBuilder:
 
     def write_layer(self, layer: OutgoingLayer) -> str:
         """Write a layer's tar and return its name in the archive; raises OutputError."""
-        with layer.open() as stream:
-            return self._write(layer.index, stream)
+        return self._kept.read(layer, lambda stream: self._write(layer.index, stream))
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Write a layer's tar from another archive of the run, None if there is none; raises OutputError."""

@@ -18,7 +18,7 @@ class DockerArchiveOutput(ArchiveOutput):
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
         tag_of(location, Reference('checked'))
-        self._builder = DockerArchiveBuilder(location.path, settings)
+        self._builder = DockerArchiveBuilder(location.path, settings, self.kept_blobs)
 
     def place(self, reference: Reference) -> Place:
         """Return the file: an archive holds one image."""
@@ -46,11 +46,13 @@ class DockerArchiveOutput(ArchiveOutput):
         """Write the documents and rename the archive to its path."""
         tag = tag_of(self.location, image.reference)
         documents = self._builder.finish(image, [tag] if tag else [])
+        self.kept_blobs.finish()
         self.notes = self._builder.notes
         return image.receipt(self.location, documents)
 
     def abort(self) -> None:
         """Remove what was written; raises OutputError for what cannot be removed."""
+        self.kept = self.kept_blobs.leave(self.may_go_on)
         self._builder.discard()
 
     def _spare_indexes(self) -> None:

@@ -92,9 +92,9 @@ class OciArchiveOutput(ArchiveOutput):
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Write a blob to its place in the archive."""
-        assert layer.descriptor
-        with layer.open() as stream:
-            return WrittenLayer(self._write(layer.descriptor, stream))
+        descriptor = layer.descriptor
+        assert descriptor
+        return WrittenLayer(self.kept_blobs.read(layer, lambda stream: self._write(descriptor, stream)))
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest; the image becomes visible with the others of the run."""
@@ -124,9 +124,12 @@ class OciArchiveOutput(ArchiveOutput):
         self._bundle.publish([*dict.fromkeys(each.locator for each in blobs)], IndexFile.listing(entries).to_json(),
                              alone=not self.deferred)
         self.notes = [*self.notes, *self._bundle.notes]
+        for each in written:
+            each.kept_blobs.finish()
 
     def abort(self) -> None:
         """Remove what was written, if no other image needs it; raises OutputError for what cannot be removed."""
+        self.kept = self.kept_blobs.leave(self.may_go_on)
         self._bundle.leave(self)
 
     def _reserve(self, *images: Image) -> None:
@@ -186,7 +189,7 @@ class _PartOutput(OciArchiveOutput):
     def __init__(self, whole: OciArchiveOutput, written: list[Expectation]) -> None:
         """The documents that this part writes are added to `written`."""
         super().__init__(whole.location, whole.settings)
-        self._written, self._left_out = written, whole._left_out
+        self._written, self._left_out, self.kept_blobs = written, whole._left_out, whole.kept_blobs
 
     def prepare(self, image: Image) -> None:
         """Do nothing: the whole has laid out everything."""

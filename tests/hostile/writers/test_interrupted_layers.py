@@ -6,99 +6,19 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from occystrap_core.oci import Digest
 from occystrap_core.terminal_text import size_text
 from tests.hostile.in_process import run_here
-from tests.hostile.writers.places import InDirectory, Tree
-from tests.services.breaking_registry import BreakingRegistry, breaking_registry, noise_layer
+from tests.hostile.writers.interrupted import KINDS, MIB, PLANTED, Mirror, flip, wait_for_kept
+from tests.hostile.writers.places import InDirectory
+from tests.services.breaking_registry import breaking_registry
 from tests.services.command_line import CommandLine, CommandResult
 
-MIB = 1 << 20
 
-
-class Kind(NamedTuple):
-    """A kind of destination, the sizes of two layers, and where the second breaks off."""
-
-    template: str
-    whole: int
-    cut: int
-    at: int
-
-
-KINDS = {'layout': Kind('layout://{}', 3 * MIB, 2 * MIB + 100_000, 2 * MIB + 12345),
-         'dir': Kind('dir://{}?unique_names=true', 9 * MIB, 8 * MIB + 100_000, 5 * MIB + 12345)}
-
-
-class Mirror:
-    """A destination that an image of two large layers is copied to, from a registry that breaks off in the second."""
-
-    def __init__(self, kind: Kind, registry: BreakingRegistry, above: Path) -> None:
-        self.kind, self.registry, self.place = kind, registry, InDirectory(above, kind.template)
-        self.whole, self.cut = registry.add('app:v1', {'first': kind.whole, 'second': kind.cut})
-        registry.add('other:v1', {'second': kind.cut, 'third': MIB})
-        self.kept = self.place.path / '.occystrap/kept'
-        self.kept_whole = self.whole
-        """Under which digest the first layer is kept: that of what the destination has of it."""
-        if kind is KINDS['dir']:
-            self.kept_whole = str(Digest.of(noise_layer('first', kind.whole)[0]))
-        self.cut_off()
-
-    def cut_off(self) -> None:
-        """Let the second layer break off."""
-        self.registry.breaks[self.cut] = self.kind.at
-
-    def command(self, *options: str | Path, image: str = 'app:v1', to: str = '') -> list[str]:
-        """The copy, one layer after the other, without patience."""
-        source = f'registry://{self.registry.host}/{image}'
-        return ['process', source, to or self.place.uri, '-j1', '--retries=0', *map(str, options)]
-
-    def copy(self, *options: str | Path, image: str = 'app:v1', to: str = '') -> CommandResult:
-        """Copy an image."""
-        return run_here(*self.command(*options, image=image, to=to))
-
-    def interrupt(self) -> CommandResult:
-        """Copy until the network breaks off, and have it well again."""
-        self.cut_off()
-        result = self.copy().assert_code(1)
-        self.registry.heal()
-        return result
-
-    def file(self, digest: str) -> Path:
-        """Where the beginning of a layer is kept."""
-        return self.kept / digest.replace(':', '-')
-
-    def kept_sizes(self) -> dict[str, int]:
-        """The digests of what is kept, and of how much."""
-        return {path.name.replace('-', ':'): path.stat().st_size for path in self.kept.iterdir()}
-
-    def cut_size(self) -> int:
-        """The size in bytes of the second layer's tar."""
-        return len(noise_layer('second', self.kind.cut)[0])
-
-    def kept_text(self) -> str:
-        """What an interrupted run says."""
-        return f'2 layers ({size_text(sum(self.kept_sizes().values()))}) are kept for the next run in {self.place.path}'
-
-    def expected(self, twin: Path) -> Tree:
-        """The tree of an undisturbed copy."""
-        place = InDirectory(twin, self.kind.template)
-        twin.mkdir()
-        self.registry.heal()
-        self.copy(to=place.uri).assert_success()
-        self.registry.heal()
-        return place.tree()
-
-    def is_as(self, tree: Tree) -> bool:
-        """Whether the layout has just what an undisturbed copy gives, and proves to be whole."""
-        run_here('verify', self.place.uri, '--verify=full').assert_success()
-        return self.place.tree() == tree
-
-
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=['layout', 'dir'])
 def mirror(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mirror]:
     """A mirror without an image."""
     (tmp_path / 'mirror').mkdir()
@@ -138,7 +58,8 @@ def test_after_a_failure_of_the_network_the_next_run_goes_on(mirror: Mirror, tmp
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
 
 
-@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(('mirror', 'number', 'code'), [
+    ('layout', signal.SIGINT, 130), ('dir', signal.SIGTERM, 143)], indirect=['mirror'])
 def test_after_a_signal_the_next_run_goes_on(number: signal.Signals, code: int, mirror: Mirror, tmp_path: Path,
                                              occystrap: CommandLine) -> None:
     mirror.registry.holds = True
@@ -152,8 +73,8 @@ def test_after_a_signal_the_next_run_goes_on(number: signal.Signals, code: int, 
     goes_on(mirror, tmp_path)
 
 
-@pytest.mark.parametrize('between', ['', 'other:v1'])
-def test_after_a_kill_the_next_run_goes_on(between: str, mirror: Mirror, tmp_path: Path, occystrap: CommandLine,
+@pytest.mark.parametrize(('mirror', 'between'), [('layout', False), ('dir', True)], indirect=['mirror'])
+def test_after_a_kill_the_next_run_goes_on(between: bool, mirror: Mirror, tmp_path: Path, occystrap: CommandLine,
                                            ) -> None:
     mirror.registry.holds = True
     process = occystrap.start(*mirror.command())
@@ -171,15 +92,6 @@ def test_after_a_kill_the_next_run_goes_on(between: str, mirror: Mirror, tmp_pat
         goes_on(mirror, tmp_path)
 
 
-def wait_for_kept(mirror: Mirror) -> None:
-    """Wait until a run stands still in the second layer, and has written what came of it."""
-    assert mirror.registry.reached.wait(20)
-    until = time.monotonic() + 20
-    while not mirror.kept.exists() or mirror.kept_sizes().get(mirror.cut, 0) < mirror.kind.at - MIB:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def goes_on(mirror: Mirror, tmp_path: Path) -> None:
     """Copy anew: only the rest of the second layer is fetched."""
     mirror.registry.heal()
@@ -188,15 +100,6 @@ def goes_on(mirror: Mirror, tmp_path: Path) -> None:
     requested, = mirror.registry.ranges_of(mirror.cut)
     assert int(requested.removeprefix('bytes=').removesuffix('-')) >= mirror.kind.at - MIB
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
-
-
-def flip(path: Path) -> None:
-    """Change one bit."""
-    with path.open('r+b') as file:
-        file.seek(MIB)
-        byte = file.read(1)[0]
-        file.seek(MIB)
-        file.write(bytes([byte ^ 1]))
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -300,8 +203,8 @@ def test_what_is_kept_of_a_layer_goes_when_another_way_has_made_the_image(
 @pytest.mark.parametrize(('name', 'value'), [('_WAITING', 2), ('_ROOM', 1 << 40)])
 def test_nothing_is_kept_beside_a_tar_where_it_is_not_worth_it(
         name: str, value: int, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('occystrap_dir.workspace.kept_blobs.LEAST_BESIDE', MIB)
-    monkeypatch.setattr(f'occystrap_dir.workspace.kept_blobs.{name}', value)
+    monkeypatch.setattr('occystrap_core.files.kept_beside.LEAST_BESIDE', MIB)
+    monkeypatch.setattr(f'occystrap_core.files.kept_beside.{name}', value)
     assert '1 layer (9.0 MiB) is kept' in mirror.interrupt().err
     assert mirror.kept_sizes().keys() == {mirror.kept_whole}
     mirror.copy().assert_success()
@@ -347,11 +250,6 @@ def test_a_layer_of_an_earlier_run_does_not_keep_a_disk_full(mirror: Mirror, dis
     assert '2 layers (5.0 MiB) are kept' in mirror.interrupt().err
     failed = mirror.copy().assert_code(1)
     assert 'No space left' in failed.err and mirror.place.tree().keys() == {'out'}
-
-
-PLANTED: dict[str, Callable[[Path, Path], object]] = {
-    'a link': Path.symlink_to, 'a hard link': Path.hardlink_to,
-    'a directory': lambda path, victim: path.mkdir(), 'a pipe': lambda path, victim: os.mkfifo(path)}
 
 
 @pytest.mark.parametrize('planted', PLANTED)

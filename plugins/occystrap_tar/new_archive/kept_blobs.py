@@ -1,0 +1,153 @@
+"""What interrupted runs have fetched of the blobs of an archive, in a hidden directory beside it.
+
+An archive under way cannot be gone on with: its places depend on all layers, and a killed run has left no word of how
+much of each is there. So the blobs are kept as their source gives them, in files named by their digests, locked while a
+run adds to them, until the archive is complete. Whoever reads them hashes them. What is not used within a week goes.
+"""
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+from occystrap_core import OutgoingLayer
+from occystrap_core.files import (
+    CHUNK, LEAST_BESIDE, ByteStream, KeptBeside, lock_if_current, remove_if_abandoned, written_through,
+)
+from occystrap_core.oci import Descriptor, Digest
+
+T = TypeVar('T')
+
+_LONGEST = 7 * 24 * 3600
+"""Seconds that a file is kept without being used."""
+_NAME_CAP = 200
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class KeptBlobs:
+    """The kept blobs of one archive, as one of its images uses them, on several threads. What cannot be kept is no
+    failure."""
+
+    def __init__(self, path: str) -> None:
+        """`path` is that of the archive; empty for one that no later run could know, for which nothing is kept."""
+        name = os.fsdecode(os.fsencode(os.path.basename(path))[:_NAME_CAP])
+        self.directory = os.path.join(os.path.dirname(path), f'.{name}.kept') if path else ''
+        self._begun: set[Digest] = set()
+
+    def read(self, layer: OutgoingLayer, write: Callable[[ByteStream], T]) -> T:
+        """Return what `write` makes of a layer's stream; a large blob that it is read from is kept as it comes.
+
+        Without effect for layers that come from no blob. Raises as the stream and `write` do.
+        """
+        def through(held: KeptBeside | None) -> T:
+            with layer.open(held) if held else layer.open() as stream:
+                return write(stream)
+        blob = layer.source_blob
+        held = self._opened_file(blob) if self.directory and blob and blob.size >= LEAST_BESIDE else None
+        if blob is None or held is None:
+            return through(None)
+        self._begun.add(blob.digest)
+        try:
+            return written_through(held, lambda: through(held))
+        finally:
+            with suppress(OSError):
+                held.close()
+
+    def leave(self, keep: bool) -> dict[Digest, int]:
+        """After a failure, return how much stays of which blobs; without `keep` nothing does."""
+        if not keep:
+            self.finish()
+            return {}
+        self._tidy()
+        sizes = {digest: self._size(digest) for digest in self._begun}
+        return {digest: size for digest, size in sizes.items() if size >= CHUNK}
+
+    def finish(self) -> None:
+        """Remove what the image was made of, and what no run has used within a week."""
+        for digest in self._begun:
+            with suppress(OSError):
+                os.unlink(f'{self.directory}/{_name(digest)}')
+        self._tidy()
+
+    def _size(self, digest: Digest) -> int:
+        with suppress(OSError):
+            return os.lstat(f'{self.directory}/{_name(digest)}').st_size
+        return 0
+
+    def _opened_file(self, blob: Descriptor) -> KeptBeside | None:
+        """Return the file with the beginning of a blob, locked; it is new if nothing is kept.
+
+        None if another run or thread is adding to it, or something else is in the way.
+        """
+        with suppress(OSError):
+            descriptor = self._locked(_name(blob.digest))
+            return None if descriptor is None else KeptBeside(descriptor, blob.size)
+        return None
+
+    def _locked(self, name: str) -> int | None:
+        """Return the descriptor of a file that is ours alone; raises OSError if it is locked or something else."""
+        with suppress(FileExistsError):
+            os.mkdir(self.directory, 0o700)
+        directory = self._opened()
+        try:
+            descriptor = _open_file(directory, name)
+        finally:
+            os.close(directory)
+        path = f'{self.directory}/{name}'
+        locked = lock_if_current(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, partial(os.lstat, path))
+        if locked is not None and not _is_ours(os.fstat(locked)):
+            os.close(locked)
+            return None
+        return locked
+
+    def _opened(self) -> int:
+        """Return the descriptor of the directory; raises OSError if it is another user's, or a link."""
+        directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        if os.fstat(directory).st_uid != os.geteuid():
+            os.close(directory)
+            raise PermissionError(f'{self.directory} belongs to another user')
+        return directory
+
+    def _tidy(self) -> None:
+        """Remove what no run has used within a week, and the directory if it is empty."""
+        if not self.directory:
+            return
+        with suppress(OSError):
+            directory = self._opened()
+            try:
+                for name in os.listdir(directory):
+                    with suppress(OSError):
+                        _remove_if_old(directory, name)
+            finally:
+                os.close(directory)
+            os.rmdir(self.directory)
+
+
+def _name(digest: Digest) -> str:
+    return f'{digest.algorithm}-{digest.hex}'
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()
+
+
+def _open_file(directory: int, name: str) -> int:
+    """Return the descriptor of a regular file, new if there is none; raises OSError."""
+    try:
+        return os.open(name, _OPEN | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
+    except FileExistsError:
+        if not _is_ours(os.lstat(name, dir_fd=directory)):  # opening a device may have effects
+            raise
+        return os.open(name, _OPEN, dir_fd=directory)
+
+
+def _remove_if_old(directory: int, name: str) -> None:
+    found = os.lstat(name, dir_fd=directory)
+    is_kept = found.st_size >= CHUNK and abs(time.time() - found.st_mtime) < _LONGEST
+    if stat.S_ISREG(found.st_mode) and not is_kept:
+        status = partial(os.lstat, name, dir_fd=directory)
+        remove_if_abandoned(os.open(name, _OPEN, dir_fd=directory), status,
+                            partial(os.unlink, name, dir_fd=directory))

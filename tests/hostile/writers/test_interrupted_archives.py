@@ -1,0 +1,107 @@
+"""What an interrupted run fetched for an archive is kept beside it, and the next run goes on there."""
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.writers.interrupted import KINDS, PLANTED, Mirror, flip, wait_for_kept
+from tests.services.breaking_registry import breaking_registry
+from tests.services.command_line import CommandLine
+
+
+@pytest.fixture(params=['tar', 'tar oci'])
+def mirror(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    """No archive yet; the registry is slow enough for this process, so that also what is complete is kept."""
+    monkeypatch.setattr('occystrap_core.files.kept_beside._WAITING', 0)
+    (tmp_path / 'mirror').mkdir()
+    with breaking_registry() as registry:
+        yield Mirror(KINDS[request.param], registry, tmp_path / 'mirror')
+
+
+def test_after_a_failure_of_the_network_the_next_run_goes_on(mirror: Mirror, tmp_path: Path) -> None:
+    failed = mirror.copy().assert_code(1)
+    assert f'; {mirror.kept_text()}' in failed.err and not mirror.place.path.exists()
+    assert mirror.kept_sizes() == {mirror.whole: mirror.registry.size_of(mirror.whole), mirror.cut: mirror.kind.at}
+    mirror.registry.heal()
+    image, = mirror.copy('-O', 'json').assert_success().json()['images']
+    assert mirror.registry.ranges_of(mirror.cut) == [f'bytes={mirror.kind.at}-']
+    assert not mirror.registry.ranges_of(mirror.whole)
+    assert image['bytes_reused'] == mirror.registry.size_of(mirror.whole) + mirror.kind.at
+    assert f'layer {mirror.cut} went on at 5.0 MiB' in image['notes']
+    assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
+
+
+@pytest.mark.parametrize(('mirror', 'number'), [('tar', signal.SIGINT), ('tar oci', signal.SIGKILL)],
+                         indirect=['mirror'])
+def test_after_a_signal_or_a_kill_the_next_run_goes_on(number: signal.Signals, mirror: Mirror, tmp_path: Path,
+                                                       occystrap: CommandLine) -> None:
+    mirror.registry.holds = True
+    process = occystrap.start(*mirror.command(), stderr=subprocess.PIPE)
+    wait_for_kept(mirror)
+    process.send_signal(number)
+    said = process.communicate(timeout=20)[1].decode()
+    assert process.returncode in (130, -signal.SIGKILL) and not mirror.place.path.exists()
+    assert number == signal.SIGKILL or f' kept for the next run in {mirror.kept}' in said
+    mirror.registry.heal()
+    mirror.copy().assert_success()
+    requested, = mirror.registry.ranges_of(mirror.cut)
+    assert int(requested.removeprefix('bytes=').removesuffix('-')) > 4_000_000
+    assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
+
+
+def test_what_was_damaged_meanwhile_is_fetched_anew(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.interrupt()
+    for digest in (mirror.whole, mirror.cut):
+        flip(mirror.file(digest))
+    mirror.copy().assert_success()
+    assert mirror.registry.ranges_of(mirror.cut) == [f'bytes={mirror.kind.at}-', '']
+    assert mirror.registry.ranges_of(mirror.whole) == ['']
+    assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
+
+
+def test_a_run_that_is_refused_keeps_nothing(mirror: Mirror) -> None:
+    media_type, blob = mirror.registry.documents[path := f'/v2/app/blobs/{mirror.cut}']
+    mirror.interrupt()
+    mirror.registry.documents[path] = media_type, blob[:-1] + bytes([blob[-1] ^ 1])
+    assert 'kept' not in mirror.copy().assert_code(1).err and not mirror.place.tree()
+
+
+@pytest.mark.parametrize('mirror', ['tar oci'], indirect=True)
+@pytest.mark.parametrize('planted', PLANTED)
+def test_what_is_planted_where_layers_are_kept_does_no_harm(planted: str, mirror: Mirror, tmp_path: Path) -> None:
+    mirror.registry.heal()
+    victim = tmp_path / 'victim'
+    victim.write_bytes(b'of somebody else' * 100_000)
+    mirror.kept.mkdir()
+    for digest in (mirror.whole, mirror.cut):
+        PLANTED[planted](mirror.file(digest), victim)
+    mirror.copy('--verify=full').assert_success()
+    assert victim.read_bytes() == b'of somebody else' * 100_000
+
+
+def test_a_link_in_place_of_the_directory_is_not_followed(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.registry.heal()
+    (tmp_path / 'elsewhere').mkdir()
+    mirror.kept.symlink_to(tmp_path / 'elsewhere')
+    mirror.copy().assert_success()
+    assert not list((tmp_path / 'elsewhere').iterdir()) and mirror.kept.is_symlink()
+
+
+def test_what_is_not_used_within_a_week_is_removed(mirror: Mirror) -> None:
+    mirror.interrupt()
+    old = time.time() - 8 * 24 * 3600
+    os.utime(mirror.file(mirror.whole), (old, old))
+    mirror.registry.add('small:v1', {'fourth': 1000})
+    mirror.copy('--force', image='small:v1').assert_success()
+    assert [*mirror.kept_sizes()] == [mirror.cut]
+
+
+def test_for_stdout_nothing_is_kept(mirror: Mirror, tmp_path: Path, occystrap: CommandLine) -> None:
+    spool = tmp_path / 'spool'
+    spool.mkdir()
+    failed = occystrap(*mirror.command('--temp-dir', spool, to=mirror.kind.template.format('-')))
+    assert failed.code == 1 and 'kept' not in failed.err and not list(spool.iterdir())
