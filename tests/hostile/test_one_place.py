@@ -1,4 +1,5 @@
 """One place holds one image: two for one place, or a copy onto its source, are refused before anything is read."""
+import json
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,39 @@ def test_a_registry_that_is_named_with_a_login_is_still_one(here: Path) -> None:
         result = run_here('process', 'tar://a.tar', one, f'{one}?insecure=true')
     result.assert_code(0)
     assert 'written once' in result.err and '1/1 verified' in result.err
+
+
+def names_in(directory: Path) -> dict[str, list[str]]:
+    """The catalog of a directory: each name, and its tags."""
+    return {name: [*tags] for name, tags in json.loads((directory / 'catalog.json').read_bytes()).items()}
+
+
+def test_an_image_without_a_host_does_not_replace_that_of_a_registry(here: Path) -> None:
+    layer = sample_layers()[:1]
+    write_docker_archive(here / 'theirs.tar', sample_config(layer), layer, 'registry.example/sample:v1')
+    goes = 'dir://D?unique_names=true'
+    for _ in range(2):  # as every night
+        run_here('process', 'tar://theirs.tar', goes, '--receipt', 'receipts').assert_code(0)
+    is_refused(run_here('process', 'tar://a.tar', goes), 'sample:v1 would replace registry.example/sample:v1',
+               'give --force')
+    planned = run_here('process', 'tar://a.tar', goes, '--dry-run')
+    planned.assert_code(1)
+    assert 'would fail: tar://a.tar' in planned.out and 'registry.example/sample:v1' in planned.out
+    run_here('verify', 'receipts', '--verify=full').assert_code(0)
+    run_here('process', 'tar://a.tar', goes, '--force').assert_code(0)
+    run_here('verify', 'D').assert_code(0)
+    assert names_in(here / 'D') == {'sample': ['v1']}
+
+
+def test_an_image_of_a_registry_is_kept_apart_from_one_without_a_host(here: Path) -> None:
+    layer = sample_layers()[:1]
+    goes = 'dir://D?unique_names=true'
+    for host in ('', 'registry.example/', 'mirror.example/', '', 'mirror.example/'):
+        write_docker_archive(here / 'c.tar', sample_config(layer), layer, f'{host}sample:v1')
+        run_here('process', 'tar://c.tar', goes, '--receipt', 'receipts').assert_code(0)
+    run_here('verify', 'receipts', '--verify=full').assert_code(0)
+    assert names_in(here / 'D') == {
+        'sample': ['v1'], 'registry.example/sample': ['v1'], 'mirror.example/sample': ['v1']}
 
 
 def test_what_a_format_keeps_apart_is_copied(here: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
-from occystrap_core import InvalidImage, Receipt, UsageError
+from occystrap_core import InvalidImage, OutputError, Receipt, UsageError
 from occystrap_core.oci import Digest, Reference, dump_json, parse_object
 from occystrap_dir.directory.manifests import CAP, SINGLE, is_manifest_name, manifest_names, read_manifest
 from occystrap_dir.workspace.beneath import Beneath
@@ -175,14 +175,25 @@ def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
     """Return the entry for an image that is added to a directory of several.
 
     As in 0.4.17 the name is the repository without its host. The host is put before it only if the directory has an
-    image of that name and tag from another host (one without a host counts as the same). An image that is written again
-    keeps the name of its manifest.
+    image of that name and tag from another host, or from none. An image that is written again keeps the name of its
+    manifest.
     """
     entries = [catalog.find(each.name, each.tag) or each for each in _candidates(reference, '')]
     chosen = next((each for each in entries if not _is_from_another_host(each, reference, root)), entries[-1])
     if re.fullmatch(r'manifest-.+\.json', chosen.manifest):
         return chosen
     return Entry(chosen.name, chosen.tag, _free_name(catalog, chosen))
+
+
+def require_same_origin(entry: Entry, reference: Reference, root: str) -> None:
+    """Raise OutputError if the image of an entry came from a host, and the one that would replace it from none.
+
+    What has a host is kept apart from those of others by `place`, so that it replaces only images from that host.
+    """
+    if _is_from_another_host(entry, reference, root) and (receipt := kept_receipt(root, entry.manifest)):
+        raise OutputError(f'{root}: {reference} would replace {receipt.reference}, which is there as {entry}, and '
+                          'names no registry that it would be from: name another directory, or give --force to '
+                          'replace it')
 
 
 def named_as(reference: Reference) -> Entry:
@@ -204,7 +215,7 @@ def _is_from_another_host(entry: Entry, reference: Reference, root: str) -> bool
         there = Reference.parse(receipt.reference).host
     except UsageError:
         return False
-    return bool(there and reference.host and there != reference.host)
+    return there != reference.host
 
 
 def _free_name(catalog: Catalog, entry: Entry) -> str:

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from occystrap_core import Expectation, InvalidImage, Location, Receipt, Settings, WrittenImage
 from occystrap_core.oci import Digest
-from occystrap_dir.directory.catalog import CATALOG, Catalog, Entry, place, read_catalog
+from occystrap_dir.directory.catalog import (
+    CATALOG, Catalog, Entry, place, read_catalog, require_same_origin,
+)
 from occystrap_dir.directory.checksums import (
     CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, lines_of_others, write_checksums,
 )
@@ -34,9 +36,11 @@ class NewImage:
     def place_in(self, catalog: Catalog) -> Receipt:
         """Choose the image's entry, without adding it, and return the receipt; SHA256SUMS is left out of it.
 
-        The entry may be another one after other images were added.
+        The entry may be another one after other images were added. Raises OutputError if it has an image from a host.
         """
         entry = place(catalog, self._image.reference, self._root)
+        if self.unique and not self._settings.force:
+            require_same_origin(entry, self._image.reference, self._root)
         self.entry = entry if self.unique else entry._replace(manifest=SINGLE)
         self.receipt = self._image.receipt(self._location, [
             Expectation('manifest', self.entry.manifest, Digest.of(self._manifest), len(self._manifest)),

@@ -3,12 +3,14 @@ import os
 from collections.abc import Callable, Sequence
 
 from occystrap_core import (
-    Evidence, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
-    Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
+    Evidence, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer,
+    OutputError, Place, Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import LEAST_BESIDE, ByteStream, output_errors, written_through
 from occystrap_core.oci import Reference
-from occystrap_dir.directory.catalog import Catalog, is_missing, named_as, place, read_catalog, rebuilt_catalog
+from occystrap_dir.directory.catalog import (
+    Catalog, is_missing, named_as, place, read_catalog, rebuilt_catalog, require_same_origin,
+)
 from occystrap_dir.directory.checksums import keeps_checksums
 from occystrap_dir.directory.existing_images import check_destination, require_catalog
 from occystrap_dir.directory.expansion import Expansion, remove_if_empty, spare_expansions
@@ -56,7 +58,8 @@ class DirOutput(ImageOutput):
             return receipt_here(self._root, SINGLE)
         try:
             entry = place(read_catalog(self._root), reference, self._root)
-        except (InvalidImage, OSError):
+            require_same_origin(entry, reference, self._root)
+        except (InvalidImage, OutputError, OSError):
             return None
         return receipt_here(self._root, entry.manifest)
 
@@ -65,10 +68,13 @@ class DirOutput(ImageOutput):
         self._workspace.tidy(self._sweep)
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Raise OutputError if the destination is not a directory of this layout, not writable, or not empty."""
+        """Raise OutputError if the destination is not a directory of this layout, not writable, not empty, or has
+        another image under this name."""
         check_destination(self._root, self._unique, self._rebuild)
         with output_errors(self._root):
             spare_expansions(self._root, [] if self._unique else [SINGLE], self.settings)
+            if self._unique and isinstance(content, Image) and not self.settings.force:
+                require_same_origin(place(self._listed(), content.reference, self._root), content.reference, self._root)
 
     def prepare(self, image: Image) -> None:
         """Check the destination, and begin to write; raises OutputError."""
