@@ -4,6 +4,7 @@ A service that this machine lacks skips its tests; with OCCYSTRAP_REQUIRE_SERVIC
 """
 
 import gc
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -180,6 +181,11 @@ def occystrap(tmp_path: Path) -> CommandLine:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests into the order in which processes get them."""
     items.sort(key=lambda item: schedule.rank(item.nodeid))
+
+
+def pytest_configure() -> None:
+    """Give warnings of libraries a place to go: without one they reach the stderr of what a test runs in process."""
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def pytest_collection_finish() -> None:
