@@ -62,7 +62,7 @@ def carry(carried: Callable[[str], Path], tmp_path: Path) -> Callable[[str], str
     """Puts all images into one place of a kind, `gap`; returns it as a source."""
     def carry(kind: str) -> str:
         place = carried(kind)
-        shutil.copytree(place, tmp_path / 'gap') if place.is_dir() else shutil.copy(place, tmp_path / 'gap')
+        (shutil.copytree if place.is_dir() else shutil.copy)(place, tmp_path / 'gap')
         return f'{kind}://{tmp_path}/gap'
     return carry
 

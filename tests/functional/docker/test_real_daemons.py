@@ -28,9 +28,9 @@ LEVELS = ['fast', 'full']
 
 def test_there_and_back(daemon: DockerDaemon, archive: Path, target: str, mark: str, occystrap: CommandLine,
                         tmp_path: Path) -> None:
-    for level in LEVELS:
-        occystrap('process', f'tar://{archive}', uri(target, daemon), f'--verify={level}').assert_success()
-        daemon.run('rmi', '-f', target) if level == LEVELS[0] else None
+    occystrap('process', f'tar://{archive}', uri(target, daemon), '--verify=fast').assert_success()
+    daemon.run('rmi', '-f', target)
+    occystrap('process', f'tar://{archive}', uri(target, daemon), '--verify=full').assert_success()
     back = f'tar://{tmp_path}/back.tar'
     occystrap('process', uri(target, daemon), back, '--verify=full', '--receipt', 'receipt').assert_success()
     layers = tars(mark)
