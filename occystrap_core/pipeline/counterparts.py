@@ -158,7 +158,7 @@ def _pair(plugins: Plugins, settings: Settings, images: ImageInput, reference: R
           ) -> Counterpart:
     location = Location.of_receipt(receipt, plugins.find(WriterScheme, receipt.scheme).all_options)
     chosen = replace(settings, whole_index=takes_whole_indexes(plugins, location))
-    return Counterpart(images, reference, chosen, location, receipt)
+    return Counterpart(images, reference, chosen, location, receipt, called=Reference.parse(receipt.reference))
 
 
 def _alone(receipt: Receipt) -> ImageReport:

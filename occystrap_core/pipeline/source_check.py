@@ -38,7 +38,7 @@ class Counterpart(NamedTuple):
     settings: Settings
     location: Location
     receipt: Receipt | None = None
-    """What an earlier run meant to write there, if that is known."""
+    """What an earlier run meant to write there, if that is known; it may be of another image now."""
     has_filters: bool = False
     """Whether it is copied with filters, so far as the source says that."""
     called: Reference | None = None
@@ -47,7 +47,7 @@ class Counterpart(NamedTuple):
     @property
     def name(self) -> Reference:
         """Its name at the destination."""
-        return Reference.parse(self.receipt.reference) if self.receipt else self.called or self.reference
+        return self.called or self.reference
 
     @property
     def filters(self) -> Sequence[str]:
@@ -106,7 +106,7 @@ class _Comparison:
         if self._pair.has_filters or not (self._moved or known):
             raise UsageError('only the receipt of the run that copied it can tell: name the file that process '
                              '--receipt wrote')
-        if known and not known.keeps_manifests:
+        if known and not self._moved:
             return self._by_receipt(known, self._now.receipt.image_id, known.image_id)
         return self._by_documents()
 
@@ -146,10 +146,16 @@ class _Comparison:
                         f'the source has image {self._now.receipt.image_id}, {found}')
 
     def _at_destination(self, receipt: Receipt) -> Receipt:
-        """Return the receipt for the destination, everything in it being what the source has."""
+        """Return the receipt for the destination, everything in it being what the source has.
+
+        The size of a tar, which a source of blobs does not say, is that of an earlier receipt, if there is one.
+        """
         moved: Receipt = load(self._moved)(receipt, self._pair.location)
-        return replace(moved, expectations=tuple(each._replace(evidence=Evidence.SOURCE)
-                                                 for each in moved.expectations))
+        known = self._pair.receipt.of_kind('layer') if self._pair.receipt else ()
+        sizes = {each.digest: each.size for each in known}
+        return replace(moved, expectations=tuple(
+            each._replace(evidence=Evidence.SOURCE, size=sizes.get(each.digest, each.size) if each.has_unknown_size
+                          else each.size) for each in moved.expectations))
 
     def _there(self) -> Receipt | None:
         """Return a receipt of what the destination has under the image's name, by its documents; None if nothing."""

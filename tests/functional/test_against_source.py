@@ -2,12 +2,14 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from occystrap_core import Settings
+from occystrap_core import Receipt, Settings
+from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
@@ -162,7 +164,7 @@ def test_an_index_and_a_single_image_of_it(kind: str, host: str, tmp_path: Path)
 def test_filters_are_told_in_words(kind: str, host: str, tmp_path: Path) -> None:
     name_all(tmp_path, host, NAMES[:1])
     place, source = mirror(kind, tmp_path, host, '-f', 'normalize-timestamps'), f'registry://{host}/{NAMES[0]}'
-    targets = [tmp_path / 'done', *([] if kind == 'registry' else [place])]
+    targets: list[str | Path] = [tmp_path / 'done', *([] if kind == 'registry' else [place])]
     for target in targets:
         image, = against(target, source).json()['images']
         assert image['outcome'] == 'verified' and '--filter=normalize-timestamps changed it' in image['notes'][0]
@@ -244,6 +246,22 @@ def test_two_names_that_were_exchanged_are_found(kind: str, host: str, tmp_path:
     path.write_bytes(raw.replace(names[0], b'*' * len(names[0])).replace(names[1], names[0]).replace(
         b'*' * len(names[0]), names[1]))
     assert set(outcomes(against(place, f'list://{tmp_path}/list', code=1)).values()) == {'failed'}
+
+
+def test_a_forged_receipt_at_the_destination_is_not_believed(host: str, tmp_path: Path) -> None:
+    """A name has another image's manifest, all files of both are there, and the receipt says that this is right."""
+    name_all(tmp_path, host, NAMES[:2])
+    place = mirror('dir', tmp_path, host)
+    one, two = (tmp_path / f'mirror/manifest-team_app-{tag}.json' for tag in ('v1', 'v2'))
+    one.write_bytes(two.read_bytes().replace(b':v2', b':v1'))
+    kept = tmp_path / 'mirror/.occystrap/receipts' / one.name
+    receipt = Receipt.from_json(kept.read_bytes())
+    kept.write_text(replace(receipt, expectations=[
+        each._replace(digest=Digest.of(one.read_bytes()), size=one.stat().st_size) if each.kind == 'manifest' else each
+        for each in receipt.expectations]).to_json())
+    run_here('verify', '--full', place.partition('?')[0]).assert_code(0)
+    result = against(place, f'list://{tmp_path}/list', code=1)
+    assert outcomes(result) == {NAMES[0]: 'failed', NAMES[1]: 'verified'} and 'here is sha256:' in findings(result)
 
 
 def test_referrers_count_if_they_are_asked_for(host: str, tmp_path: Path) -> None:
