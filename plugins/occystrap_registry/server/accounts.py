@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from occystrap_core import UsageError
+from occystrap_core.files import print_message
 from occystrap_registry.server.access import (
     OPEN_PATHS, Refusal, basic_login, header, is_reading, repository_in,
 )
@@ -45,7 +46,7 @@ class Accounts:
 
     def __init__(self, path: Path, anonymous_pull: bool) -> None:
         """Read an htpasswd file; raises UsageError, which names the line and never what is in it."""
-        self._hashes = _read(path)
+        self._path, self._stamp, self._hashes = path, _stamp(path), _read(path)
         self._anonymous_pull = anonymous_pull
         self._secret = secrets.token_bytes(32)
         self._good = set[bytes]()
@@ -89,24 +90,35 @@ class Accounts:
         if not hmac.compare_digest(seal, self._seal(claims).encode()):
             return None
         user, end = json.loads(base64.urlsafe_b64decode(claims))
-        return str(user) if end > time.time() else None
+        return str(user) if end > time.time() and (user == _NAMELESS or user in self._hashes) else None
 
     async def _logged_in(self, authorization: bytes) -> str | None:
         """Return who has the login in a header, None if it is wrong; raises Problem 429 when too many are checked."""
         login = basic_login(authorization)
         if login is None:
             return None
+        self._reread()
         mark = hmac.digest(self._secret, authorization, 'sha256')
         if mark in self._good:
             return login[0]
         hashed = self._hashes.get(login[0], self._stand_in)  # an unknown user takes as long
         right = await self._is_right(login[1][:_LONGEST], hashed)
-        if not right or login[0] not in self._hashes:
+        if not right or self._hashes.get(login[0]) != hashed:
             return None
         if len(self._good) >= _REMEMBERED:
             self._good.clear()
         self._good.add(mark)
         return login[0]
+
+    def _reread(self) -> None:
+        """Read the file again if it has changed; while it is no file of users, those before stay."""
+        if (stamp := _stamp(self._path)) != self._stamp:
+            self._stamp = stamp
+            self._good.clear()
+            try:
+                self._hashes = _read(self._path)
+            except UsageError as error:
+                print_message(f'occystrap: warning: {error}; the users stay as they were')
 
     async def _is_right(self, password: bytes, hashed: bytes) -> bool:
         if self._waiting >= _WAITING:
@@ -134,6 +146,15 @@ class Accounts:
 
 def _action(scope: Scope) -> str:
     return 'pull' if is_reading(scope) else 'delete' if scope['method'] == 'DELETE' else 'pull,push'
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes with the content of a file, zeros if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def _cost(hashed: bytes) -> int:

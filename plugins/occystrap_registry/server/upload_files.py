@@ -1,4 +1,5 @@
 """Uploads in progress: bytes go to a temporary file and through the hash as they arrive."""
+import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
@@ -79,6 +80,7 @@ class Uploads:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._uploads: dict[str, Upload] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self, repository: str, algorithm: str = SHA256) -> Upload:
         """Return a new upload, after removing abandoned ones. Raises Problem 429 when there are too many.
@@ -90,6 +92,7 @@ class Uploads:
             raise Problem(429, 'TOOMANYREQUESTS', f'there are {_MOST} uploads already', {'Retry-After': '5'})
         upload = Upload(repository, self._storage.files.new_name(), self._storage.largest, algorithm)
         self._uploads[upload.id] = upload
+        self._look_later()
         return upload
 
     def find(self, repository: str, identity: str) -> Upload:
@@ -120,6 +123,16 @@ class Uploads:
         """Remove an upload and its file."""
         self._uploads.pop(upload.id, None)
         upload.discard()
+
+    def _look_later(self) -> None:
+        """Have abandoned uploads removed though no other comes: they take room, and keep garbage collection away."""
+        if self._uploads and not self._timer:
+            self._timer = asyncio.get_running_loop().call_later(_LIFETIME, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self._forget(_LIFETIME)
+        self._look_later()
 
     def _forget(self, seconds: float) -> None:
         """Remove uploads that were idle for so many seconds."""

@@ -1,6 +1,8 @@
-"""Docker, podman and skopeo push to `occystrap serve` and pull from it, with a login and without."""
+"""Docker, podman, skopeo, oras and cosign push to `occystrap serve` and pull from it, with a login and without."""
 import json
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import bcrypt
@@ -8,11 +10,14 @@ import pytest
 
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_config, sample_layers
+from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
 from tests.functional.images import skopeo
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine
+from tests.services.cosign import cosign_program, make_keys, sign
 from tests.services.docker_daemon import DockerDaemon
+from tests.services.oras import oras_program
 from tests.services.podman import PodmanService
 from tests.services.served import Served, served
 from tests.unit.registry.images import HTTP
@@ -98,3 +103,29 @@ def test_skopeo_copies_all_of_an_index(registry: Served, place: Path, program: C
     skopeo('copy', '-q', '--all', '--preserve-digests', '--src-tls-verify=false', *login, first, second)
     accepted = {'Accept': 'application/vnd.oci.image.index.v1+json'}
     assert HTTP.get(f'http://{registry.host}/v2/all/copy/manifests/v1', headers=accepted).content == raw
+
+
+def test_oras_and_cosign(occystrap: CommandLine, place: Path, tmp_path: Path) -> None:
+    """An artifact, what is attached to it, and a signature, as the referrers API lists them."""
+    with require_service(lambda: nullcontext((oras_program(), cosign_program()))) as (oras, _), served(
+            occystrap, '--storage', tmp_path / 's') as registry:
+        def run(*words: str) -> str:
+            done = subprocess.run([oras, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+        name = f'{registry.host}/oras/thing:v1'
+        (tmp_path / 'thing').write_text('a thing')
+        (tmp_path / 'sbom').write_text('what it is made of')
+        run('push', '--plain-http', '--artifact-type', 'a/thing', name, 'thing:text/plain')
+        run('attach', '--plain-http', '--artifact-type', 'a/sbom', name, 'sbom:text/plain')
+        found = json.loads(run('discover', '--plain-http', '--format', 'json', '--artifact-type', 'a/sbom', name))
+        assert [each['artifactType'] for each in found['manifests']] == ['a/sbom']
+        (tmp_path / 'pulled').mkdir()
+        run('pull', '--plain-http', '-o', 'pulled', name)
+        assert (tmp_path / 'pulled/thing').read_text() == 'a thing'
+        run_here('process', f'tar://{place}/a.tar', f'registry://{registry.host}/cosign/app:v1').assert_success()
+        digest = HTTP.head(f'http://{registry.host}/v2/cosign/app/manifests/v1').headers['docker-content-digest']
+        make_keys(tmp_path)
+        sign(tmp_path, f'{registry.host}/cosign/app@{digest}')
+        tags = HTTP.get(f'http://{registry.host}/v2/cosign/app/tags/list').json()['tags']
+        assert tags == [digest.replace(':', '-') + '.sig', 'v1']

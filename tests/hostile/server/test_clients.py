@@ -231,6 +231,16 @@ def test_abandoned_uploads_expire(server: RegistryServer, root: Path, monkeypatc
     HTTP.delete(f'http://{server.host}{last}')
 
 
+def test_abandoned_uploads_expire_though_nobody_comes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_files, '_LIFETIME', 0.2)
+    with open_storage(root) as storage, RegistryServer(storage) as server:
+        for _ in range(2):
+            HTTP.post(f'http://{server.host}/v2/app/blobs/uploads/').raise_for_status()
+        assert server.uploads and server.uploads.is_under_way('app') and kept(root / 'temporary')
+        wait_for(lambda: not kept(root / 'temporary'))
+        assert not server.uploads.is_under_way('app')
+
+
 @pytest.mark.parametrize('target', ['/blobs/uploads/?digest=' + DIGEST, '/manifests/v1', 'upload'])
 def test_a_body_that_does_not_come_has_a_deadline(target: str, server: RegistryServer, root: Path,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:

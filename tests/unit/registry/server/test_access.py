@@ -120,8 +120,8 @@ def test_tokens_as_docker_fetches_them(serve: Serve, htpasswd: Path, monkeypatch
     assert HTTP.get(f'{place}/v2/', headers=nobody).status_code == 200
     refused = token(place, login('ann', 'wrong'))
     assert refused.status_code == 401 and refused.json()['errors'][0]['code'] == 'UNAUTHORIZED'
-    claims, _, seal = ann['Authorization'].removeprefix('Bearer ').partition('.')
-    forged = base64.urlsafe_b64encode(base64.urlsafe_b64decode(claims).replace(b'ann', b'eve')).decode()
+    claims, _, seal = nobody['Authorization'].removeprefix('Bearer ').partition('.')
+    forged = base64.urlsafe_b64encode(base64.urlsafe_b64decode(claims).replace(b'""', b'"ann"')).decode()
     assert push(place, {'Authorization': f'Bearer {forged}.{seal}'}).status_code == 401
     later = time.time() + 301
     monkeypatch.setattr(accounts_module.time, 'time', lambda: later)
@@ -133,6 +133,21 @@ def test_the_realm_is_where_the_client_is(serve: Serve, htpasswd: Path) -> None:
     headers = {'Host': 'registry.example"\\', 'X-Forwarded-Proto': 'https'}
     assert HTTP.get(f'{place}/v2/', headers=headers).headers['www-authenticate'] == (
         'Bearer realm="https://registry.example/token",service="occystrap"')
+
+
+def test_users_come_and_go_while_it_runs(serve: Serve, htpasswd: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = serve(access=Accounts(htpasswd, anonymous_pull=False))
+    assert pull(place, login('ann', PASSWORD)).status_code == 200
+    whole = htpasswd.read_text()
+    htpasswd.write_text(whole.replace('ann:', 'eve:'))
+    assert [pull(place, login(user, PASSWORD)).status_code for user in ('ann', 'eve')] == [401, 200]
+    htpasswd.write_text('half a li')
+    assert [pull(place, login(user, PASSWORD)).status_code for user in ('ann', 'eve')] == [401, 200]
+    assert capsys.readouterr().err.count('line 1 is no user') == 1
+    htpasswd.unlink()
+    assert pull(place, login('eve', PASSWORD)).status_code == 200
+    htpasswd.write_text(whole)
+    assert pull(place, login('eve', PASSWORD)).status_code == 401
 
 
 def test_too_many_logins_at_once_are_put_off(serve: Serve, htpasswd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
