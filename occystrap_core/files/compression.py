@@ -1,5 +1,6 @@
 """Compressing and decompressing layers. The format is detected by magic bytes; memory is bounded for any input."""
 import os
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, BinaryIO, cast
@@ -13,8 +14,11 @@ COMPRESSIONS = {'gzip': Compression.GZIP, 'gzip-fast': Compression.GZIP, 'zstd':
 """The choices of a user, and their formats. gzip: zlib-ng level 4, the same bytes on every machine. gzip-fast: isal
 level 2, three times faster and an eighth larger, the same bytes on x86-64 only. zstd: level 3."""
 
-_MAGIC = {b'\x1f\x8b': Compression.GZIP, b'\x28\xb5\x2f\xfd': Compression.ZSTD}
-_SKIPPABLE = b'\x2a\x4d\x18'
+MAGIC_SIZE = 10
+"""Bytes at the beginning of a file that tell its compression."""
+_MAGIC = re.compile(rb'(?P<GZIP>\x1f\x8b)|(?P<ZSTD>\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18)|(?P<XZ>\xfd7zXZ\0)|'
+                    rb'(?P<BZIP2>BZh[1-9](?:\x31\x41\x59\x26\x53\x59|\x17\x72\x45\x38\x50\x90))', re.DOTALL)
+"""That of bzip2 with its first block, since a tar may begin with a name in BZh."""
 _GZIPS = {'gzip': ('zlib_ng.gzip_ng_threaded', 4), 'gzip-fast': ('isal.igzip_threaded', 2)}
 _BLOCK = 1 << 20
 _WINDOW_CAP = 1 << 27
@@ -22,10 +26,9 @@ _INFLATED_CAP = 1 << 40
 
 
 def detect_compression(head: bytes) -> Compression:
-    """Return the compression of a file by its first bytes (RFC 1952 2.3.1, RFC 8878 3.1.1 and 3.1.2)."""
-    if head[1:4] == _SKIPPABLE and head[0] >> 4 == 5:
-        return Compression.ZSTD
-    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), Compression.NONE)
+    """Return the compression of a file by its first MAGIC_SIZE bytes (RFC 1952 2.3.1, RFC 8878 3.1.1 and 3.1.2)."""
+    found = _MAGIC.match(head)
+    return Compression[found.lastgroup] if found and found.lastgroup else Compression.NONE
 
 
 def inflated_size(end: bytes, size: int) -> int | None:
@@ -47,7 +50,7 @@ class Peeked:
         self._source = source
         self._head = b''
 
-    def peek(self, count: int = 4) -> bytes:
+    def peek(self, count: int = MAGIC_SIZE) -> bytes:
         """Return the first `count` bytes, fewer if the source is shorter."""
         while len(self._head) < count:
             buffer = bytearray(count - len(self._head))
@@ -117,7 +120,7 @@ def inflate_cut(source: Readable, compression: Compression) -> Readable:
     """Return the uncompressed beginning of a truncated blob: as much as can be decompressed."""
     if compression is Compression.NONE:
         return source
-    if compression is Compression.GZIP:
+    if compression is not Compression.ZSTD:
         return Inflated(source, compression, 'the beginning of a blob')
     import zstandard
     decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_CAP)
@@ -137,8 +140,19 @@ def _zstd_reader(source: Readable) -> tuple[Readable, tuple[type[Exception], ...
     return _WholeFrames(source), (zstandard.ZstdError, EOFError)
 
 
+def _xz_reader(source: Readable) -> tuple[Readable, tuple[type[Exception], ...]]:
+    from occystrap_core.files.xz_and_bzip2 import DamagedStream, xz_reader
+    return xz_reader(source), (DamagedStream, EOFError)
+
+
+def _bzip2_reader(source: Readable) -> tuple[Readable, tuple[type[Exception], ...]]:
+    from occystrap_core.files.xz_and_bzip2 import DamagedStream, bzip2_reader
+    return bzip2_reader(source), (DamagedStream, EOFError)
+
+
 _READERS: dict[Compression, Callable[[Readable], tuple[Readable, tuple[type[Exception], ...]]]] = {
-    Compression.GZIP: _gzip_reader, Compression.ZSTD: _zstd_reader}
+    Compression.GZIP: _gzip_reader, Compression.ZSTD: _zstd_reader, Compression.XZ: _xz_reader,
+    Compression.BZIP2: _bzip2_reader}
 
 
 class _WholeFrames:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.oci.field_names import AMBIGUOUS, EXACT, FieldNames, NameReader
+from occystrap_core.oci.field_names import AMBIGUOUS, EXACT, STRICT, FieldNames, NameReader
 
 MANIFEST_CAP = 4 << 20
 """The largest size of a manifest, index or config, in bytes."""
@@ -31,13 +31,15 @@ def parse_object(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNam
 def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames = EXACT) -> Any:
     """Return the JSON value in `raw`. Fields are spelled as in `names`, whatever their case in `raw`.
 
+    Bytes that are no UTF-8 become U+FFFD, as in Go, but are refused where fields are STRICT.
     Raises InvalidImage, naming `what`, if `raw` is not JSON, has over `cap` bytes, or has a name twice.
     """
     if len(raw) > cap:
         raise InvalidImage(f'{what} has {len(raw)} bytes, more than the {cap} allowed')
     reader = NameReader(names)
     try:
-        value = reader.whole(json.loads(raw.decode(), parse_constant=_refuse, parse_float=_finite,
+        text = raw.decode(errors='strict' if names is STRICT else 'replace')
+        value = reader.whole(json.loads(text, parse_constant=_refuse, parse_float=_finite,
                                         object_pairs_hook=reader.object))
         if raw.count(b'[') + raw.count(b'{') > _DEEPEST and _is_too_deep(value):
             raise ValueError(f'values are nested more than {_DEEPEST} deep')

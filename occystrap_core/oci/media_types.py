@@ -37,6 +37,9 @@ class Compression(Enum):
     NONE = 'none'
     GZIP = 'gzip'
     ZSTD = 'zstd'
+    XZ = 'xz'
+    BZIP2 = 'bzip2'
+    """No media type promises the last two, but Docker and Podman read them."""
 
     @property
     def text(self) -> str:

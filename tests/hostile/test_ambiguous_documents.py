@@ -8,7 +8,7 @@ import pytest
 from occystrap_core.errors import InvalidImage
 from occystrap_core.oci import Digest
 from occystrap_core.oci.documents import parse_json
-from occystrap_core.oci.field_names import CONFIG_FIELDS
+from occystrap_core.oci.field_names import CONFIG_FIELDS, STRICT
 from tests.hostile.documents import BLOB, Edit, Written, instead, put_in
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
@@ -130,14 +130,22 @@ def test_names_that_go_treats_as_different(text: str) -> None:
 @pytest.mark.parametrize(('raw', 'why'), [
     (b'{"a": NaN}', 'NaN'), (b'{"a": -Infinity}', '-Infinity'), (b'{"a": 1e999}', 'too large a number'),
     (b'{"a": ' + b'9' * 5000 + b'}', 'digits'), (b'\xef\xbb\xbf{}', 'BOM'), (b'{} {}', 'Extra data'),
-    (b'{"a": "\x01"}', 'control character'), (b'{"a": "\xff"}', 'utf-8'), (b'{a: 1}', 'property name'),
+    (b'{"a": "\x01"}', 'control character'), (b'{a: 1}', 'property name'),
     (b'', 'Expecting'),
     (b'[' * 129 + b']' * 129, 'deep'), (b'{"a":' * 700 + b'1' + b'}' * 700, 'deep'), (b'[' * 10**6, 'depth'),
-    ('{}'.encode('utf-16'), 'utf-8')])
+    ('{}'.encode('utf-16'), 'Expecting')])
 def test_what_is_no_json(raw: bytes, why: str) -> None:
     with pytest.raises(InvalidImage, match='is not JSON that can be read') as caught:
         parse_json(raw, 'it')
     assert why in str(caught.value)
+
+
+def test_bytes_that_are_no_utf_8_are_read_as_go_reads_them() -> None:
+    assert parse_json(b'{"a": "caf\xe9"}', 'it', names=CONFIG_FIELDS) == {'a': 'caf\ufffd'}
+    with pytest.raises(InvalidImage, match='utf-8'):
+        parse_json(b'{"a": "caf\xe9"}', 'it', names=STRICT)
+    with pytest.raises(InvalidImage, match='ambiguous'):
+        parse_json(b'{"caf\xe9": 1, "caf\xea": 1}', 'it', names=CONFIG_FIELDS)
 
 
 def test_a_hundred_levels_are_read() -> None:

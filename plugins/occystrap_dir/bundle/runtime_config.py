@@ -59,7 +59,7 @@ def unsafe_labels(config: ImageConfig) -> list[str]:
 
 def _process(settings: dict[str, Any], account: Account) -> dict[str, Any]:
     """Return the process; a shell if the image sets no command, as with `runc spec` and umoci."""
-    arguments = [*_texts(settings, 'Entrypoint'), *_texts(settings, 'Cmd')] or ['sh']
+    arguments = [*_command(settings, 'Entrypoint'), *_command(settings, 'Cmd')] or ['sh']
     user: dict[str, Any] = {'uid': account.uid, 'gid': account.gid}
     if account.additional_gids:
         user['additionalGids'] = list(account.additional_gids)
@@ -154,6 +154,12 @@ def _text(document: dict[str, Any], name: str) -> str:
     if found is not None and not isinstance(found, str):
         raise InvalidImage(f'the config of the image is malformed: {name} is not a string', 'config-invalid')
     return found or ''
+
+
+def _command(settings: dict[str, Any], name: str) -> list[str]:
+    """Return a command, which old images have as one text: Docker takes that for a list of one."""
+    found = settings.get(name)
+    return [found] if isinstance(found, str) and found else _texts(settings, name)
 
 
 def _texts(document: dict[str, Any], name: str) -> list[str]:

@@ -3,7 +3,7 @@ import os
 from collections.abc import Iterator
 
 from occystrap_core import InvalidImage, ServiceUnavailable
-from occystrap_core.files import ChunkedSource
+from occystrap_core.files import MAGIC_SIZE, ChunkedSource
 from occystrap_core.tar import FILE, TarReader
 
 _FILES = (FILE, b'7', b'S')
@@ -20,8 +20,8 @@ class StreamedFile(ChunkedSource):
         self.size = self._holes.size if self._holes else size
 
     def peek(self) -> bytes:
-        """Return up to four bytes from the beginning; call it before `chunks`."""
-        return b'' if self._holes else self._reader.peek(4)
+        """Return up to MAGIC_SIZE bytes from the beginning; call it before `chunks`."""
+        return b'' if self._holes else self._reader.peek(MAGIC_SIZE)
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the file's bytes as they arrive."""

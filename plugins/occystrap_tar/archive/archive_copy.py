@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import IO
 
 from occystrap_core import ImageNotFound, OutputError, Settings
-from occystrap_core.files import CHUNK, Readable, detect_compression, inflate
+from occystrap_core.files import CHUNK, MAGIC_SIZE, Readable, detect_compression, inflate
 from occystrap_core.oci import Compression
 
 
@@ -36,7 +36,7 @@ class ReadableArchive:
             if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
                 raise ImageNotFound(f'cannot read {path}: it is neither a file nor a pipe')
             self.once = stat.S_ISFIFO(kind)
-            if self.once or detect_compression(os.pread(source.fileno(), 4, 0)) is not Compression.NONE:
+            if self.once or detect_compression(os.pread(source.fileno(), MAGIC_SIZE, 0)) is not Compression.NONE:
                 self._copy = _copied(source, path, settings)
                 self.path = f'/proc/self/fd/{self._copy.fileno()}'
 

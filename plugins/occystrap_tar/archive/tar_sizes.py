@@ -1,12 +1,12 @@
 """The size of a layer's tar, estimated from a few bytes of its blob, so that writers can lay out an archive."""
-from occystrap_core.files import detect_compression, inflated_size
+from occystrap_core.files import MAGIC_SIZE, detect_compression, inflated_size
 from occystrap_core.oci import Compression
 from occystrap_tar.archive.members import Archive, Member
 
 
 def compression(archive: Archive, member: Member) -> Compression:
     """Return the compression of a member, detected by its first bytes."""
-    return detect_compression(archive.part(member, 0, 4))
+    return detect_compression(archive.part(member, 0, MAGIC_SIZE))
 
 
 def tar_size(archive: Archive, member: Member) -> int | None:

@@ -23,7 +23,7 @@ def is_image_archive(path: str) -> bool:
         block = file.read(TAR_BLOCK)
     if not block:
         return True
-    if detect_compression(block[:4]) is not Compression.NONE:
+    if detect_compression(block) is not Compression.NONE:
         return _begins_as_one(_inflated(path))
     try:
         return any(map(_PARTS.fullmatch, Archive(path).counts))

@@ -1,11 +1,13 @@
 """Which image of an archive is read, as what."""
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import tarfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -195,7 +197,7 @@ def test_a_pipe_is_read_once_and_compressed_ones_too(tmp_path: Path) -> None:
     spool.mkdir()
     content = write_tar(tmp_path / 'a.tar', docker_members()).read_bytes()
     os.mkfifo(tmp_path / 'pipe')
-    for sent in (content, gzip.compress(content)):
+    for sent in (content, gzip.compress(content), lzma.compress(content), bz2.compress(content)):
         sender = threading.Thread(target=(tmp_path / 'pipe').write_bytes, args=(sent,))
         sender.start()
         assert opened(tmp_path / 'pipe', settings=Settings(temporary=str(spool))).config.digest == IMAGE_ID
@@ -208,6 +210,14 @@ def test_what_is_neither_file_nor_pipe_is_refused(tmp_path: Path) -> None:
                         (tmp_path / 'nothing', 'No such file')]:
         with pytest.raises(ImageNotFound, match=f'{path}.*{words}'):
             opened(path)
+
+
+@pytest.mark.parametrize('pack', [gzip.compress, lzma.compress, bz2.compress])
+def test_layers_of_all_kinds_that_docker_loads(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    members: Members = [(name, pack(data) if isinstance(data, bytes) and name.endswith('layer.tar') else data)
+                        for name, data in docker_members()]
+    image = opened(write_tar(tmp_path / 'a.tar', members))
+    assert isinstance(image, Image) and tuple(layer.tar().drain() for layer in image.layers) == image.diff_ids
 
 
 @pytest.mark.parametrize('cut', [5, 100, -20, -1])

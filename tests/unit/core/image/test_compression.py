@@ -1,9 +1,12 @@
 """Compression both ways: nothing but whole streams is read, and what is written never depends on threads."""
+import bz2
 import gzip
 import io
+import lzma
 import random
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +35,9 @@ def inflated(data: bytes, found: Callable[[Compression], object] = lambda _: Non
     return b''.join(bytes(chunk) for chunk in stream.chunks())
 
 
+PACKS = [gzipped, zstandarded, lzma.compress, bz2.compress]
+
+
 @pytest.mark.parametrize('data', [b'', TEXT, bytes(30 * MIB), random.Random(2).randbytes(MIB)])
 @pytest.mark.parametrize('level', [0, 1, 9])
 def test_the_end_of_a_gzip_blob_has_the_size_of_its_content(data: bytes, level: int) -> None:
@@ -46,17 +52,17 @@ def test_an_impossible_size_at_the_end_is_ignored() -> None:
     assert inflated_size(b'', 10_000) is None
 
 
-@pytest.mark.parametrize('pack', [gzipped, zstandarded])
+@pytest.mark.parametrize('pack', PACKS)
 def test_several_members_are_one_tar(pack: Callable[[bytes], bytes]) -> None:
     assert inflated(pack(TEXT)) == TEXT
     assert inflated(pack(TEXT) + pack(b'') + pack(b'tail')) == TEXT + b'tail'
     assert inflated(pack(TEXT[:5000]), step=1) == TEXT[:5000]
 
 
-@pytest.mark.parametrize('pack', [gzipped, zstandarded])
+@pytest.mark.parametrize('pack', PACKS)
 def test_what_is_cut_or_has_a_tail_of_garbage_is_refused(pack: Callable[[bytes], bytes]) -> None:
     packed = pack(TEXT[299_000:320_000])
-    for end in [5, 6, 10, 20, *range(30, len(packed), 17), *range(len(packed) - 12, len(packed))]:
+    for end in [10, 14, 20, *range(30, len(packed), 17), *range(len(packed) - 12, len(packed))]:
         with pytest.raises(InvalidImage, match='layer 3 cannot be decompressed'):
             inflated(packed[:end])
     with pytest.raises(InvalidImage, match='layer 3 cannot be decompressed'):
@@ -68,6 +74,29 @@ def test_a_flipped_bit_in_gzip_is_found() -> None:
     packed[-6] ^= 1
     with pytest.raises(InvalidImage):
         inflated(bytes(packed))
+
+
+@pytest.mark.parametrize('pack', [lzma.compress, bz2.compress])
+def test_a_bomb_of_xz_or_bzip2_is_read_in_pieces(pack: Callable[[bytes], bytes]) -> None:
+    source = inflate(Source(pack(bytes(30 * MIB)), 1 << 30), 'layer 3')
+    buffer = memoryview(bytearray(512))
+    tracemalloc.start()
+    try:
+        assert sum(iter(lambda: source.readinto(buffer) or 0, 0)) == 30 * MIB
+        assert tracemalloc.get_traced_memory()[1] < 12 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_dictionary_of_xz_beyond_all_measure_is_refused() -> None:
+    packed = lzma.compress(b'tar', filters=[{'id': lzma.FILTER_LZMA2, 'dict_size': 1 << 30}])
+    with pytest.raises(InvalidImage, match='layer 3 cannot be decompressed: Memory usage limit'):
+        inflated(packed)
+
+
+def test_a_tar_whose_first_name_begins_as_bzip2_does_is_none() -> None:
+    kinds: list[Compression] = []
+    assert inflated(b'BZh9/file', kinds.append) == b'BZh9/file' and kinds == [Compression.NONE]
 
 
 def test_gzip_padded_with_zeros_and_zstd_behind_a_skippable_frame_are_read() -> None:

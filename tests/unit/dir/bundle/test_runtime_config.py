@@ -145,10 +145,15 @@ def test_text_that_utf_8_cannot_have_is_written_as_json_had_it() -> None:
     assert b'"\\ud800"' in made and 'ä'.encode() in made
 
 
+def test_a_command_that_is_one_text_is_a_list_of_one() -> None:
+    config = ImageConfig.parse(b'{"config":{"Entrypoint":"/bin/a b","Cmd":"c"},"rootfs":{"diff_ids":[]}}')
+    assert json.loads(runtime_config(config, ACCOUNTS))['process']['args'] == ['/bin/a b', 'c']
+
+
 @pytest.mark.parametrize('settings, said', [
     ({'User': 'nobody'}, "user 'nobody', but its /etc/passwd does not have"),
     ({'User': 5}, 'User is not a string'),
-    ({'Cmd': 'sh'}, 'Cmd is not a list of strings'),
+    ({'Cmd': 5}, 'Cmd is not a list of strings'),
     ({'Entrypoint': [1]}, 'Entrypoint is not a list of strings'),
     ({'Env': {'A': '1'}}, 'Env is not a list of strings'),
     ({'Env': ['A=1', 'secret']}, 'Env is not all NAME=VALUE'),
