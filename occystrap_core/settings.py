@@ -158,7 +158,8 @@ class Settings:
     in layers that are searched, checked or filtered. `stdout_taken`: a JSON report goes to stdout, so nothing else may.
     `base`: the blobs that need not be written, since what is written goes to a place that has them (--since), each with
     the name of an image that it belongs to; None if everything is. `lane`: which of several destinations of a source
-    this is for, each with worker threads of its own, so that none waits for a slow one. `shared`: what plugins keep for
+    this is for, each with worker threads of its own, so that none waits for a slow one. `bringer`: source,
+    destination and list of an image as receipts name them (Bringer). `shared`: what plugins keep for
     the run.
     """
 
@@ -185,6 +186,7 @@ class Settings:
     stdout_taken: bool = False
     base: Mapping[Digest, str] | None = None
     lane: int = 0
+    bringer: tuple[str, str, str] | None = None
     credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     requests: RequestStats = field(default_factory=RequestStats)
     cancellation: Cancellation = field(default_factory=Cancellation)

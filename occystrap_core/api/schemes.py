@@ -88,6 +88,9 @@ class WriterScheme(NamedTuple):
     gone.
     `keeps` are patterns, as of fnmatch, of the names in its directory that are its own, where files of options may not
     be; `*` if it holds nothing else.
+    `notes_bringers` names a function for schemes with `kept_receipts` and `removes`. It takes Receipts of images that
+    are left as they are, and the Settings, and has the kept receipts name the same bringers as these, if they are still
+    of the same images; it raises OutputError.
     `completion` is that of InputScheme.
     """
 
@@ -101,6 +104,7 @@ class WriterScheme(NamedTuple):
     kept_receipts: str = ''
     moved: str = ''
     removes: str = ''
+    notes_bringers: str = ''
     suffix: str = ''
     expects: Sequence[str] = ()
     whole_indexes: Callable[[Location], bool] = lambda location: False

@@ -5,13 +5,18 @@ from occystrap_core.api.options import Option, OptionType
 from occystrap_core.api.uri import Location
 
 if TYPE_CHECKING:
-    from occystrap_core.oci.patterns import Excluded
+    from occystrap_core.oci.patterns import Excluded, Kept
     from occystrap_core.oci.versions import VersionRange
 
 
 def _excluded(text: str) -> 'Excluded':
     from occystrap_core.oci.patterns import Excluded  # late: each start declares these options
     return Excluded.parse(text)
+
+
+def _kept(text: str) -> 'Kept':
+    from occystrap_core.oci.patterns import Kept
+    return Kept.parse(text)
 
 
 def _versions(text: str) -> 'VersionRange':
@@ -29,8 +34,8 @@ PRUNING = (
     Option('prune', OptionType.choice('false', 'true', 'empty'), 'false',
            'with --prune: delete at the destination what earlier runs wrote there and the source no longer has; empty: '
            'also if it has nothing any more'),
-    Option('keep', OptionType('patterns', _excluded, repeatable=True), None,
-           'images that prune= does not delete: patterns as of exclude='),
+    Option('keep', OptionType('patterns', _kept, repeatable=True), None,
+           'images that prune= does not delete: patterns as of exclude=, also with a host'),
 )
 """Options of sources that name others, too."""
 SELECTION = (

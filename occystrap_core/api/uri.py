@@ -50,6 +50,11 @@ def parse_uri(text: str) -> WrittenUri:
     return WrittenUri(scheme, path, options, repeated)
 
 
+def without_login(path: str) -> str:
+    """Return the path of a service's location without the credentials before an @."""
+    return _USER.sub('', path)
+
+
 def redact(uri: str) -> str:
     """Return `uri` without the credentials before an @ and without option values, for messages."""
     scheme, separator, rest = uri.partition('//') if '//' in uri else ('', '', uri)

@@ -14,7 +14,7 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.verification.expectation import Evidence, Expectation
-from occystrap_core.verification.receipt import MERGED, PlatformChoices, Receipt
+from occystrap_core.verification.receipt import MERGED, Bringer, PlatformChoices, Receipt
 
 
 class LayerForm(Enum):
@@ -113,7 +113,7 @@ class WrittenImage(NamedTuple):
     None for writers of TAR form if the source has none. `config` holds the bytes that must be written.
     `layers` are all layers of the image, each with `index`, `diff_id`, `descriptor`, the `locator` that the writer
     returned, and `digest` and `size` of what it wrote; a layer that the image has twice was written once and is listed
-    twice. `place`, `source_digest` and `platforms` are for the receipt.
+    twice. `place`, `source_digest`, `platforms` and `brought_by` are for the receipt.
     """
 
     reference: Reference
@@ -126,6 +126,7 @@ class WrittenImage(NamedTuple):
     form: LayerForm = LayerForm.TAR
     merged: bool = False
     platforms: PlatformChoices = PlatformChoices()
+    brought_by: Sequence[Bringer] = ()
 
     @classmethod
     def present(cls, image: Image, source: str, place: str) -> 'WrittenImage':
@@ -170,7 +171,7 @@ class WrittenImage(NamedTuple):
                        self.source, self.config.digest, tuple(self.config.diff_ids),
                        tuple(dict.fromkeys([*documents, *layers])), self.manifest.digest if self.manifest else None,
                        self.place, self.source_digest, MERGED if self.merged else self.form.value,
-                       platforms=self.platforms)
+                       platforms=self.platforms, brought_by=self.brought_by)
 
 
 class WrittenReferrer(NamedTuple):
@@ -197,6 +198,7 @@ class WrittenIndex:
     place: str = ''
     source_digest: Digest | None = None
     platforms: PlatformChoices = PlatformChoices()
+    brought_by: Sequence[Bringer] = ()
 
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
                 ) -> Receipt:
@@ -206,7 +208,8 @@ class WrittenIndex:
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
                        self.source, self.index.digest, (), merged(expected), self.index.digest, self.place,
                        self.source_digest, LayerForm.STORED.value,
-                       tuple(part for receipt in self.parts for part in receipt.all_parts()), self.platforms)
+                       tuple(part for receipt in self.parts for part in receipt.all_parts()), self.platforms,
+                       brought_by=self.brought_by)
 
 
 def _document_of(content: Content) -> Manifest | Index:

@@ -1,7 +1,8 @@
 """Patterns for names of repositories and tags: `*`, `?`, `[a-z]`, `[!a-z]` stay within a component, `**` does not."""
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from occystrap_core.errors import UsageError
 from occystrap_core.oci.reference import Reference, split_tag
@@ -15,6 +16,7 @@ _COMPARED = 5000
 STAR = '*'
 _TAG = r'[A-Za-z0-9_.*?\[\]!^-]+'
 _EXCLUDED = r'[A-Za-z0-9._/:*?\[\]!^-]+'
+_KEPT = r'[A-Za-z0-9._/:*?\[\]!^@-]+'
 _PART = (r'(?P<deep>(?<![^/])\*\*/)|(?P<all>\*\*+)|(?P<star>\*)|(?P<one>\?)|\[(?P<set>[!^]?\]?[^\]]*)\]|'
          r'(?P<text>.)')
 
@@ -124,9 +126,38 @@ class Excluded:
         return any(pattern.fullmatch(repository) for pattern in self.patterns)
 
 
+class Kept:
+    """Patterns of `keep=`, as of `exclude=`, for names as they are printed, too: with a host, or with a digest."""
+
+    def __init__(self, patterns: Mapping[str, re.Pattern[str]] = MappingProxyType({})) -> None:
+        self.patterns = patterns
+
+    @classmethod
+    def parse(cls, text: str) -> 'Kept':
+        """Return the comma-separated patterns in `text`; raises UsageError."""
+        return cls({part.strip(): _pattern(part.strip(), 'keep', _KEPT) for part in text.split(',') if part.strip()})
+
+    def matching(self, names: Iterable[str]) -> set[str]:
+        """Return the patterns, as written, that match one of these names of an image."""
+        known = {each for name in names for each in _names_of(name)}
+        return {text for text, pattern in self.patterns.items() if any(map(pattern.fullmatch, known))}
+
+
+def _names_of(name: str) -> set[str]:
+    """Return a name without its digest, its tag, its host, and as it is."""
+    host, slash, rest = name.partition('/')
+    is_host = slash and (any(letter in host for letter in '.:[') or host == 'localhost')
+    plain = [each.partition('@')[0] for each in (name, rest if is_host else name)]
+    return {name, rest if is_host else name, *plain, *(split_tag(each)[0] for each in plain)}
+
+
 def _excluding(pattern: str) -> re.Pattern[str]:
-    if not re.fullmatch(_EXCLUDED, pattern):
-        raise UsageError(f'exclude: {pattern!r} can match no repository and no tag')
+    return _pattern(pattern, 'exclude', _EXCLUDED)
+
+
+def _pattern(pattern: str, option: str, allowed: str) -> re.Pattern[str]:
+    if not re.fullmatch(allowed, pattern):
+        raise UsageError(f'{option}: {pattern!r} can match no repository and no tag')
     return compile_pattern(f'**{pattern}' if pattern.startswith(':') else pattern)
 
 

@@ -15,6 +15,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.daemon_threads import completed, give_up
+from occystrap_core.pipeline.bringers import bringers
 from occystrap_core.pipeline.delta import find_layer, require_base
 from occystrap_core.pipeline.kept_layers import KeptLayers, kept_note, may_go_on, reused_bytes
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
@@ -230,7 +231,7 @@ class ImageCopy:
         reference, origin = self._image.reference, self._image.origin
         return WrittenImage(reference, self._source, manifest, config, self.layers, str(self._output.place(reference)),
                             origin.digest if origin else None, self._output.layer_form,
-                            platforms=platforms_of(self._image))
+                            platforms=platforms_of(self._image), brought_by=bringers(self._settings))
 
     def _check(self, count: int) -> None:
         """Raise if the run or this copy is to stop; called with the number of bytes that pass."""

@@ -14,6 +14,7 @@ from occystrap_core.image.image import Child, Content, Image, ImageIndex, Referr
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
+from occystrap_core.pipeline.bringers import bringers
 from occystrap_core.pipeline.delta import images_in, require_base
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.layer_reads import LayerReads
@@ -160,7 +161,7 @@ class IndexCopy:
             reference, index = self._index.reference, self._parts.resulting(self._index)
             written = WrittenIndex(reference, self._source, index, self._parts.receipts, referrers,
                                    str(self._output.place(reference)), self._index.origin.digest,
-                                   platforms_of(self._index))
+                                   platforms_of(self._index), bringers(self._settings))
             with writing_to(self._output):
                 receipt = self._output.finalize_index(written)
             return require_receipt(receipt, self._output, (as_written(self._output, index) or index).digest)

@@ -10,6 +10,7 @@ from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import UsageError
+from occystrap_core.pipeline.bringers import destination_name, source_name
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
     destination_location, open_filters, open_source, require_deltas, source_location, takes_whole_indexes,
@@ -124,6 +125,9 @@ class Orders:
         requested += [f'--filter={text}' for text in entry.filters or ()]
         if option := opened.location.options.get('platform'):  # it has precedence over --platform
             settings = settings.choosing(option)
+        listed = source_name(self._plugins, self.list_location) if self.list_location else ''
+        bringer = source_name(self._plugins, opened.location), destination_name(self._plugins, destination), listed
+        settings = replace(settings, bringer=bringer)
         return Order(opened, source_location(self._plugins, entry.source), destination, filters, recipe, settings,
                      self.entries, requested, len(entry.destinations) > 1)
 

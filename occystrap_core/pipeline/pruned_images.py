@@ -1,23 +1,27 @@
 """Removing images at a destination that their source no longer has: those that receipts of earlier runs prove."""
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from occystrap_core.api.schemes import WriterScheme, load
-from occystrap_core.api.uri import Location, WrittenUri, parse_uri
+from occystrap_core.api.uri import Location, parse_uri
 from occystrap_core.errors import UsageError
-from occystrap_core.oci.named_images import matches_name
-from occystrap_core.oci.patterns import compile_pattern, has_glob, split_pattern
-from occystrap_core.oci.reference import Reference, split_tag
-from occystrap_core.pipeline.mirror_status import kept_receipts
-from occystrap_core.pipeline.report import PrunedImage
-from occystrap_core.pipeline.destination_fields import filled_in, has_fields
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.patterns import first_names
+from occystrap_core.oci.reference import split_tag
+from occystrap_core.pipeline.bringers import destination_name
+from occystrap_core.pipeline.destination_fields import has_fields
 from occystrap_core.pipeline.image_task import ImageTask
+from occystrap_core.pipeline.mirror_status import kept_receipts
+from occystrap_core.pipeline.receipt_file import ReceiptFile
+from occystrap_core.pipeline.report import PrunedImage
 from occystrap_core.pipeline.tasks import PrunedSource, TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import Settings
-from occystrap_core.verification.receipt import Receipt
+from occystrap_core.terminal_text import counted
+from occystrap_core.verification.receipt import Bringer, Receipt
 
 
 class Mirror(NamedTuple):
@@ -27,18 +31,21 @@ class Mirror(NamedTuple):
     kept: Sequence[Receipt] = ()
 
     def receipts(self, source: PrunedSource) -> Sequence[Receipt]:
-        """Return the receipts that may be of a source, each image once.
+        """Return the receipts that may be of a source, each image once, with all who are known to have brought it.
 
-        Those that a destination keeps may come from anywhere, so that they do not count for a list, which may be one of
-        several lists for one destination.
+        Those that a destination keeps do not count for a list, which is pruned by the receipts of its own file.
         """
+        known: defaultdict[Any, set[Bringer]] = defaultdict(set)
+        for each in [*self.kept, *self.in_files]:
+            known[each.identity].update(each.brought_by)
         found = self.in_files if source.is_list else [*self.kept, *self.in_files]
-        return list({each.identity: each for each in found}.values())
+        return [replace(each, brought_by=tuple(sorted(known[each.identity])))
+                for each in {each.identity: each for each in found}.values()]
 
 
 def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files: Sequence[Receipt], dry_run: bool,
-                  removed: Callable[[Collection[Receipt]], None] = lambda gone: None) -> Iterator[PrunedImage]:
-    """Remove what sources with prune=true no longer have, and call `removed` with receipts of what is gone.
+                  file: ReceiptFile | None = None) -> Iterator[PrunedImage]:
+    """Remove what sources with prune=true no longer have, and the receipts of what is gone from the `file` of the run.
 
     `in_files` are the receipts of the run's files. Yields what became of each image, or in a dry run would; what keeps
     images is added to the notes of `todo`. Raises UsageError, OutputError.
@@ -49,27 +56,79 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
     mirror = Mirror(in_files, kept_receipts(plugins, outputs))
     if not in_files and any(source.is_list for source in todo.pruned):
         todo.notes.append('nothing is pruned of a list without its own receipts: give --receipt FILE in each run')
-    going, kept = prunable(plugins, settings, todo, mirror)
-    if kept:
-        todo.notes.append(f'{kept} {"images stay" if kept > 1 else "image stays"} by keep=')
-    yield from prune(plugins, settings, going, mirror, dry_run, removed)
+    found = Prunable(plugins, todo, mirror)
+    todo.notes += found.notes()
+    if (shared := found.shared()) and not dry_run:
+        note_bringers(plugins, settings, shared, withdrawn=True)
+        if file:
+            file.withdraw({each.identity: each.brought_by for each in shared})
+    yield from prune(plugins, settings, found.going(), mirror, dry_run, file.remove if file else lambda gone: None)
 
 
-def prunable(plugins: Plugins, settings: Settings, todo: TaskList, mirror: Mirror) -> tuple[list[Receipt], int]:
-    """Return the receipts of images that sources with prune=true no longer name, and how many keep= keeps."""
-    present = {key for task in todo.tasks for key in _keys_of_task(task)}
-    found: dict[Any, Receipt] = {}
-    kept = set()
-    for source in todo.pruned:
-        for receipt in mirror.receipts(source):
-            if not present.isdisjoint(_keys(receipt)):
+def note_bringers(plugins: Plugins, settings: Settings, receipts: Sequence[Receipt], withdrawn: bool = False) -> None:
+    """Add who brings images to the receipts that destinations keep, or take them out; raises OutputError."""
+    for scheme in sorted({each.scheme for each in receipts}):
+        if target := plugins.find(WriterScheme, scheme).notes_bringers:
+            load(target)([each for each in receipts if each.scheme == scheme], settings, withdrawn)
+
+
+class Prunable:
+    """The images that sources with prune=true no longer name: those that they brought, and nobody else."""
+
+    def __init__(self, plugins: Plugins, todo: TaskList, mirror: Mirror) -> None:
+        self._plugins = plugins
+        self._present = {key for task in todo.tasks for key in _keys_of_task(task)}
+        self._found: dict[Hashable, Receipt] = {}
+        self._left: defaultdict[Hashable, set[Bringer]] = defaultdict(set)
+        """Who no longer brings an image."""
+        self._kept, self._unknown, self._notes = set[Hashable](), set[Hashable](), list[str]()
+        for source in todo.pruned:
+            self._look(source, mirror.receipts(source))
+
+    def going(self) -> list[Receipt]:
+        """Return the receipts of images that go."""
+        return [each for each in self._unwanted() if not self._others(each)]
+
+    def shared(self) -> list[Receipt]:
+        """Return the receipts of images that others brought, too; `brought_by` are those who no longer do."""
+        return [replace(each, brought_by=tuple(sorted(self._left[each.identity])))
+                for each in self._unwanted() if self._others(each)]
+
+    def notes(self) -> list[str]:
+        """Return lines for the user about what stays, and about patterns that keep nothing."""
+        shared = [each for each in self._unwanted() if self._others(each)]
+        others = {other.in_list or other.source for each in shared for other in self._others(each)}
+        return [*self._notes,
+                *([f'{_stay(self._kept)} by keep='] if self._kept else []),
+                *([f'{_stay(shared)} that others brought, too: {first_names(sorted(others))}'] if shared else []),
+                *([f'{_stay(self._unknown)} whose receipts are of an earlier version, which do not say what source '
+                   'brought them'] if self._unknown else [])]
+
+    def _unwanted(self) -> list[Receipt]:
+        return [each for identity, each in self._found.items() if identity not in self._kept]
+
+    def _others(self, receipt: Receipt) -> set[Bringer]:
+        return {*receipt.brought_by} - self._left[receipt.identity]
+
+    def _look(self, source: PrunedSource, receipts: Sequence[Receipt]) -> None:
+        goes = {destination_name(self._plugins, each) for each in source.destinations}
+        schemes = {each.scheme for each in source.destinations}
+        matched = {text for each in source.references for text in source.keeping(str(each))}
+        for receipt in (each for each in receipts if each.scheme in schemes):
+            brought = [each for each in receipt.brought_by if source.name in (each.source, each.in_list)]
+            here = {own_name(self._plugins, receipt), *(each.destination for each in brought)}
+            is_present = not self._present.isdisjoint(_keys(receipt))
+            if not receipt.brought_by and not is_present and _may_go(source, receipt, not goes.isdisjoint(here)):
+                self._unknown.add(receipt.identity)
+            if not brought or goes.isdisjoint(here):
                 continue
-            reference = _covered(plugins, settings, source, receipt)
-            if reference and reference in source.keep:
-                kept.add(receipt.identity)
-            elif reference:
-                found[receipt.identity] = receipt
-    return [each for identity, each in found.items() if identity not in kept], len(kept)
+            matched |= (keeping := source.keeping(*_names(receipt)))
+            if keeping and not is_present:
+                self._kept.add(receipt.identity)
+            elif not is_present:
+                self._found[receipt.identity] = receipt
+                self._left[receipt.identity].update(brought)
+        self._notes += source.keeps_nothing(matched)
 
 
 def prune(plugins: Plugins, settings: Settings, going: Sequence[Receipt], mirror: Mirror, dry_run: bool,
@@ -89,66 +148,49 @@ def prune(plugins: Plugins, settings: Settings, going: Sequence[Receipt], mirror
         yield from found
 
 
+def _stay(images: Collection[object]) -> str:
+    return f'{counted(len(images), "image")} {"stay" if len(images) > 1 else "stays"}'
+
+
+def own_name(plugins: Plugins, receipt: Receipt) -> str:
+    """Return the name of the destination where a receipt's image is, which may have been moved since it was written."""
+    return destination_name(plugins, Location(receipt.scheme, receipt.path, {}, {}))
+
+
+def _may_go(source: PrunedSource, receipt: Receipt, here: bool) -> bool:
+    """Return whether an image could be of a source, whose receipt does not say who brought it."""
+    return here or any(each.scheme == receipt.scheme and has_fields(each) for each in source.destinations)
+
+
+def _names(receipt: Receipt) -> Sequence[str]:
+    """Return the names that an image has at its destination and had at its source, as far as the receipt has them."""
+    location, *words = receipt.source.split(' ')
+    try:
+        written = parse_uri(location)
+    except UsageError:
+        return [receipt.reference]
+    image, tag = written.options.get('image'), written.options.get('tag')
+    named = [each for each in words[:1] if not each.startswith('--')]
+    return [receipt.reference, written.path, *named, *([f'{image}:{tag}' if tag else image] if image else [])]
+
+
 def _keys(receipt: Receipt) -> list[tuple[object, ...]]:
     """Return what tells the place of an image, in either form."""
     options = tuple(sorted(receipt.options.items()))
-    placed = [(receipt.scheme, receipt.place)] if receipt.place else []
+    digests = (receipt.manifest_digest, receipt.source_digest, receipt.image_id)
+    placed = [key for digest in digests for key in _placed(receipt.scheme, receipt.place, digest)]
     return [*placed, (receipt.scheme, receipt.path, options, receipt.reference)]
 
 
 def _keys_of_task(task: ImageTask) -> list[tuple[object, ...]]:
     location = task.output.location
     options = tuple(sorted(location.given.items()))
-    return [(location.scheme, str(task.place)), (location.scheme, location.path, options, str(task.reference))]
+    return [*_placed(location.scheme, str(task.place), task.reference.digest),
+            (location.scheme, location.path, options, str(task.reference))]
 
 
-def _covered(plugins: Plugins, settings: Settings, source: PrunedSource, receipt: Receipt) -> Reference | None:
-    """Return the name at the source of an image that came from there to one of its destinations; else None."""
-    words = receipt.source.split(' ')
-    try:
-        written = parse_uri(words[0])
-    except UsageError:
-        return None
-    reference = _name_at_source(written, words[1:2], source.hosts)
-    if reference is None or not (source.is_list or _may_name(source, written, reference)):
-        return None
-    went = (_goes(plugins, settings, destination, reference, receipt) for destination in source.destinations)
-    return reference if any(went) else None
-
-
-def _name_at_source(written: WrittenUri, word: Sequence[str], hosts: Collection[str]) -> Reference | None:
-    """Return the name of an image in the source of a receipt; None if it does not say."""
-    image, tag = written.options.get('image'), written.options.get('tag')
-    text = next((each for each in word if not each.startswith('--')), '') or (f'{image}:{tag}' if tag else image)
-    text = text or written.path
-    try:
-        return Reference.parse(text, with_host=text.partition('/')[0] in hosts)
-    except UsageError:
-        return None
-
-
-def _may_name(source: PrunedSource, written: WrittenUri, reference: Reference) -> bool:
-    """Return whether a source lists such images, if it has them and they are selected."""
-    lists = source.lists
-    if lists.scheme != written.scheme:
-        return False
-    if pattern := split_pattern(lists.path):
-        repository, _, tag = split_tag(written.path)
-        return bool(compile_pattern(pattern[0]).fullmatch(repository)
-                    and compile_pattern(pattern[1] or 'latest').fullmatch(tag))
-    image = lists.options.get('image')
-    return lists.path == written.path and (image is None or (
-        has_glob(image) and matches_name(image, written.options.get('image', ''), reference)))
-
-
-def _goes(plugins: Plugins, settings: Settings, destination: Location, reference: Reference, receipt: Receipt) -> bool:
-    """Return whether an image of this name goes to the place of a receipt."""
-    try:
-        output = open_output(plugins, filled_in(destination, reference), settings)
-    except UsageError:  # such as for a field that this name does not have
-        return False
-    location = output.location
-    options = tuple(sorted(location.given.items()))
-    places = {(location.scheme, str(output.place(reference))),
-              (location.scheme, location.path, options, str(reference))}
-    return not places.isdisjoint(_keys(receipt))
+def _placed(scheme: str, place: str, digest: Digest | None) -> list[tuple[object, ...]]:
+    """Return the key of a place; many images without a name share one, and are told apart by a digest."""
+    if not place.endswith('#'):
+        return [(scheme, place)] if place else []
+    return [(scheme, place, digest)] if digest else []

@@ -4,14 +4,16 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
 from occystrap_core.files.durability import sync_directory, write_all
 from occystrap_core.files.locks import lock_if_current
 from occystrap_core.pipeline.receipt_lines import lines_of, parse_line
-from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.receipt import Bringer, Receipt
 
 _NAME_CAP = 200
 _ABANDONED = r'[0-9a-f]{16}\.partial'
@@ -52,12 +54,22 @@ class ReceiptFile:
 
     def remove(self, gone: Collection[Receipt]) -> None:
         """Remove the receipts of images that are no longer there; raises OutputError."""
-        identities = {each.identity for each in gone}
-        if not (identities and self._is_regular):
+        self._change({each.identity: None for each in gone})
+
+    def withdraw(self, withdrawn: Mapping[Hashable, Collection[Bringer]]) -> None:
+        """Take bringers out of the receipts with these identities, and receipts that then have none.
+
+        Raises OutputError.
+        """
+        self._change(withdrawn)
+
+    def _change(self, withdrawn: Mapping[Hashable, Collection[Bringer] | None]) -> None:
+        if not (withdrawn and self._is_regular):
             return
         try:
             with self._lock, self._locked():
-                self._replace(line for line in self._lines() if Receipt.from_json(line).identity not in identities)
+                left = (_without(line, withdrawn) for line in self._lines())
+                self._replace(line for line in left if line)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -149,10 +161,15 @@ class ReceiptFile:
             if self._created and not os.fstat(self._opened).st_size:
                 os.unlink(self.path)
                 return
-            newest = {Receipt.from_json(line).identity: number for number, line in enumerate(self._lines())}
-            kept = set(newest.values())
+            newest: dict[Hashable, int] = {}
+            brought: defaultdict[Hashable, set[Bringer]] = defaultdict(set)
+            for number, receipt in enumerate(map(Receipt.from_json, self._lines())):
+                newest[receipt.identity] = number
+                brought[receipt.identity].update(receipt.brought_by)
+            kept = {number: brought[identity] for identity, number in newest.items()}
             if kept and len(kept) <= max(kept):  # the last line is always kept
-                self._replace(line for number, line in enumerate(self._lines()) if number in kept)
+                self._replace(_brought_by(line, kept[number]) for number, line in enumerate(self._lines())
+                              if number in kept)
 
     def _lines(self) -> Iterator[bytes]:
         """Yield the complete lines of the file, which nobody else may change meanwhile; raises InvalidReceipt, OSError.
@@ -198,6 +215,24 @@ class ReceiptFile:
         directory = os.path.dirname(self.path) or '.'
         make = '' if os.path.isdir(directory) else f'; make the directory {directory} first'
         return OutputError(f'cannot write the receipt file {self.path}: {error.strerror}{make}')
+
+
+def _brought_by(line: bytes, all_bringers: Collection[Bringer]) -> bytes:
+    """Return the line of a receipt with all who brought its image."""
+    receipt = Receipt.from_json(line)
+    whole = receipt.brought_also_by(all_bringers)
+    return line if whole == receipt else f'{whole.to_json()}\n'.encode()
+
+
+def _without(line: bytes, withdrawn: Mapping[Hashable, Collection[Bringer] | None]) -> bytes:
+    """Return the line of a receipt without those who no longer bring its image; nothing if nobody is left.
+    """
+    receipt = Receipt.from_json(line)
+    if receipt.identity not in withdrawn:
+        return line
+    gone = withdrawn[receipt.identity]
+    left = tuple(each for each in receipt.brought_by if gone is not None and each not in gone)
+    return f'{replace(receipt, brought_by=left).to_json()}\n'.encode() if left else b''
 
 
 def _end_of_lines(descriptor: int) -> int:

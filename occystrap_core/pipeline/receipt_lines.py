@@ -15,7 +15,8 @@ _CAP = 1 << 30
 
 
 def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
-    """Return the receipts in a file of JSON or JSON lines; of several for one image in one place, the last.
+    """Return the receipts in a file of JSON or JSON lines; of several for one image in one place, the last,
+    with all who brought it.
 
     With `cut` an incomplete last line of a killed process is ignored. Raises UsageError if the file has no receipts or
     cannot be read, InvalidReceipt if one of them is damaged or incomplete.
@@ -25,7 +26,8 @@ def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
         with open(path, 'rb') as file:
             for line in _receipts_in(file, path, cut):
                 receipt = parse_line(line, path)
-                found[receipt.identity] = receipt
+                before = found.get(receipt.identity)
+                found[receipt.identity] = receipt.brought_also_by(before.brought_by) if before else receipt
     except (OSError, ValueError) as error:
         raise UsageError(f'cannot read the receipt {redact(path)}: {getattr(error, "strerror", error)}') from None
     if not found and not cut:

@@ -3,12 +3,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.errors import Cancelled, NoImage, OutputError, UsageError
+from occystrap_core.pipeline.bringers import bringers
 from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.earlier_run import EarlierRun, FoundBefore
+from occystrap_core.pipeline.earlier_run import KEPT, EarlierRun, FoundBefore
 from occystrap_core.pipeline.image_task import ImageTask
 from occystrap_core.pipeline.index_copy import ArtifactRefused
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
@@ -26,8 +28,9 @@ from occystrap_core.pipeline.task_copy import TaskCopies
 from occystrap_core.pipeline.tasks import TaskList
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.terminal_text import counted
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.receipt import Receipt, RecordedVerdict
+from occystrap_core.verification.receipt import Bringer, Receipt, RecordedVerdict
 from occystrap_core.verification.results import Outcome
 
 Later = Callable[[ImageTask, Callable[[], None]], None]
@@ -57,6 +60,8 @@ class Run:
     report: RunReport | None = field(init=False, default=None)
     """That of `process`, also if it raised."""
     _only: bool = False
+    _also_brought: list[Receipt] = field(default_factory=list)
+    """Kept receipts of unchanged images that do not name this run's sources; `brought_by` are these."""
     _failed: threading.Event = field(default_factory=threading.Event)
     _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
 
@@ -93,7 +98,18 @@ class Run:
             if report.images:
                 self._process_all(sharing_sources(todo.tasks, self.settings), report)
             report.leave_out()
+            self._note_bringers(todo)
             self._prune(todo, report)
+
+    def _note_bringers(self, todo: TaskList) -> None:
+        """Have destinations that keep receipts know that this run's sources, too, brought what was there already."""
+        if self._also_brought:
+            from occystrap_core.pipeline.pruned_images import note_bringers
+            try:
+                note_bringers(self.plugins, self.settings, self._also_brought)
+            except OutputError as error:
+                todo.notes.append(f'{counted(len(self._also_brought), "unchanged image")} not recorded as of this '
+                                  f'source, so that another may prune them: {error}')
 
     def _prune(self, todo: TaskList, report: RunReport) -> None:
         """Remove what sources with prune=true no longer have, if all images of the run succeeded."""
@@ -106,8 +122,7 @@ class Run:
             return
         from occystrap_core.pipeline.pruned_images import prune_sources
         report.pruning = True
-        removed = self.receipts.remove if self.receipts else lambda gone: None
-        for each in prune_sources(self.plugins, self.settings, todo, self.prune(), False, removed):
+        for each in prune_sources(self.plugins, self.settings, todo, self.prune(), False, self.receipts):
             report.pruned.append(each)
 
     def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
@@ -211,7 +226,7 @@ class Run:
         task.report.failure = failure_text(error, self.plugins)
         self._finished(task, started)
 
-    def _record(self, report: ImageReport) -> None:
+    def _record(self, report: ImageReport, brought_by: Sequence[Bringer]) -> None:
         """Write the receipt with its verdict; without it the image is no success.
 
         A failure of the only image is raised, others are recorded.
@@ -223,7 +238,7 @@ class Run:
         if report.done_before and report.outcome is None and report.receipt.verdict:
             verdict = report.receipt.verdict
         try:
-            self.receipts.add(report.receipt.with_verdict(verdict))
+            self.receipts.add(replace(report.receipt, verdict=verdict, brought_by=tuple(brought_by)))
         except OutputError as error:
             if self._only:
                 raise OutputError(f'{report.destination} is copied, but {error}') from None
@@ -241,10 +256,19 @@ class Run:
         task.report.moved, task.report.platforms = 0, receipt.platforms
         task.report.notes = [*task.report.notes, *recorded_note(receipt)]
         task.report.done_before, task.report.source_asked = True, self.refresh
+        self._also_brought.extend(self._lacking_bringer(task, receipt))
         task.output.taken().leave_unchanged()
         if self.level is not VerifyLevel.NONE:
             task.report.judged(verdict)
         return True
+
+    def _lacking_bringer(self, task: ImageTask, receipt: Receipt) -> Sequence[Receipt]:
+        """Return the receipt that the destination keeps, if it does not say that this source brings the image."""
+        if not self.plugins.find(WriterScheme, receipt.scheme).notes_bringers:
+            return ()
+        kept = receipt if receipt.verdict == KEPT else task.output.made().kept_receipt(task.reference)
+        brought = tuple(bringers(task.settings))
+        return [replace(kept, brought_by=brought)] if kept and {*brought} - {*kept.brought_by} else ()
 
     def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
         """Return the receipt of an image that is there, and its verdict."""
@@ -259,7 +283,7 @@ class Run:
 
     def _finished(self, task: ImageTask, started: float) -> None:
         task.report.seconds = time.monotonic() - started
-        self._record(task.report)
+        self._record(task.report, bringers(task.settings))
         self._ended(task.report)
 
     def _ended(self, report: ImageReport) -> None:

@@ -11,8 +11,9 @@ from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError
-from occystrap_core.oci.patterns import Excluded, first_names, has_glob
+from occystrap_core.oci.patterns import Kept, first_names, has_glob
 from occystrap_core.oci.reference import Reference
+from occystrap_core.pipeline.bringers import source_name
 from occystrap_core.pipeline.claims import Claims, refuse_same_place
 from occystrap_core.pipeline.destination_fields import Untagged, require_room
 from occystrap_core.pipeline.image_task import ImageTask, TaskOutput, places_of
@@ -30,14 +31,26 @@ from occystrap_core.terminal_text import counted
 class PrunedSource(NamedTuple):
     """A source with prune=true: what it no longer has is to go from its destinations."""
 
-    lists: Location
-    """Where it lists images, as the input has it; the file of a list."""
+    name: str
+    """As receipts have it (Bringer)."""
     destinations: Sequence[Location]
     """As written, with fields."""
-    keep: Excluded
-    hosts: Collection[str] = ()
-    """The hosts of its images."""
+    keep: Kept | None
+    references: Sequence[Reference] = ()
+    """The images that it has now."""
     is_list: bool = False
+
+    def keeping(self, *names: str) -> set[str]:
+        """Return the patterns of keep= that match one of these names of an image."""
+        return self.keep.matching(names) if self.keep else set()
+
+    def keeps_nothing(self, matched: Collection[str]) -> list[str]:
+        """Return a line for each pattern of keep= that is not among those that `matched` an image, and an empty keep=.
+        """
+        if self.keep and not self.keep.patterns:
+            return ['keep= is empty, and keeps nothing']
+        return [f'keep={each} matches no image here or at the source: write team/app:v1, HOST/team/app:v1 or patterns '
+                'of these' for each in (self.keep.patterns if self.keep else ()) if each not in matched]
 
 
 class TaskList:
@@ -79,8 +92,8 @@ class TaskList:
         """Record a source with prune=true; raises UsageError if its destination removes no images."""
         for each in destinations:
             require_removable(self._plugins, each)
-        self.pruned.append(PrunedSource(lists, destinations, written.options.get('keep') or Excluded(),
-                                        {each.host for each in references}, is_list))
+        self.pruned.append(PrunedSource(source_name(self._plugins, lists), destinations, written.options.get('keep'),
+                                        references, is_list))
 
     def _require_room(self) -> None:
         """Raise as `require_room` does, with the images of a source that one can be chosen of."""

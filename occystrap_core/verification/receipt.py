@@ -4,7 +4,7 @@ A receipt is complete: it covers the config, the manifest if the destination kee
 image in an index. It has the digest of its own content, which reveals damage, but not an attacker.
 """
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
@@ -35,6 +35,16 @@ class RecordedVerdict(NamedTuple):
     outcome: str
     level: str
     time: str
+
+
+class Bringer(NamedTuple):
+    """Who brought an image: a source and a destination as they were written, without selection, and the list that named
+    them, if one did. Only the same source may prune the image.
+    """
+
+    source: str
+    destination: str
+    in_list: str = ''
 
 
 class PlatformChoices(NamedTuple):
@@ -79,6 +89,8 @@ class Receipt:
     parts: Sequence[Part] = ()
     platforms: PlatformChoices = PlatformChoices()
     verdict: RecordedVerdict | None = None
+    brought_by: Sequence[Bringer] = ()
+    """All who brought the image to this place, in order; empty in receipts of earlier versions."""
     sealed: bool = field(default=True, compare=False)
     by_digest: bool = field(default=False, compare=False)
 
@@ -215,8 +227,13 @@ class Receipt:
         """Return the receipt with the result of verification."""
         return replace(self, verdict=verdict)
 
+    def brought_also_by(self, others: Iterable[Bringer]) -> Self:
+        """Return the receipt of an image that others brought, too."""
+        return replace(self, brought_by=tuple(sorted({*self.brought_by, *others})))
+
     def to_json(self) -> str:
-        """Return the receipt as one line of JSON, sealed; the same for the same image, destination and verdict."""
+        """Return the receipt as one line of JSON, sealed; the same for the same image, destination, verdict, bringers.
+        """
         document: dict[str, Any] = {
             'receipt': VERSION, 'scheme': self.scheme, 'path': self.path, 'options': dict(self.options),
             'reference': self.reference, 'source': self.source, 'image_id': self.image_id,
@@ -229,6 +246,8 @@ class Receipt:
             document['platforms'] = {name: list(each) for name, each in self.platforms._asdict().items()}
         if self.verdict:
             document['verdict'] = self.verdict._asdict()
+        if self.brought_by:
+            document['brought_by'] = [each._asdict() for each in self.brought_by]
         return json.dumps({**document, 'seal': _seal(document)})
 
     @classmethod
@@ -269,7 +288,9 @@ class Receipt:
             tuple(Part(_digest_or_none(each['manifest_digest']), Digest(each['image_id']), digests_of(each['diff_ids']))
                   for each in (document['parts'] if sealed else ())),
             PlatformChoices(*(tuple(map(text_of, platforms.get(name, ()))) for name in PlatformChoices._fields)),
-            RecordedVerdict(*(text_of(verdict[name]) for name in RecordedVerdict._fields)) if verdict else None, sealed)
+            RecordedVerdict(*(text_of(verdict[name]) for name in RecordedVerdict._fields)) if verdict else None,
+            tuple(Bringer(*(text_of(each[name]) for name in Bringer._fields))
+                  for each in (document.get('brought_by') or () if sealed else ())), sealed)
 
 
 def _require_sparse(raw: bytes) -> None:

@@ -76,6 +76,7 @@ def register_writers() -> Iterable[WriterScheme]:
         'a directory in the layout of docker save, layers uncompressed', many=Many(True, needs='unique_names'),
         kept_receipts='occystrap_dir.kept_receipts:kept_in_directory',
         moved='occystrap_dir.directory.image_check:moved', removes='occystrap_dir.directory.catalog_removal:remove',
+        notes_bringers='occystrap_dir.directory.catalog_removal:note_bringers',
         expects=('manifest', 'config', 'catalog'),
         keeps=('manifest*', 'catalog.json', 'SHA256SUMS', '[0-9a-f]' * 64 + '*'), completion='files'),
         WriterScheme(
@@ -94,7 +95,8 @@ def register_writers() -> Iterable[WriterScheme]:
             'an OCI image layout in a directory, which may hold many images, blobs as stored',
             many=Many(True, reason='it names one tag', unless=_names_a_tag),
             kept_receipts='occystrap_dir.kept_receipts:kept_in_layout',
-            removes='occystrap_dir.layout.removal:remove', moved='occystrap_dir.layout.moved_receipt:moved',
+            removes='occystrap_dir.layout.removal:remove', notes_bringers='occystrap_dir.layout.removal:note_bringers',
+            moved='occystrap_dir.layout.moved_receipt:moved',
             expects=('layout', 'entry'), whole_indexes=lambda location: True, deltas=lambda location: True,
             keeps=('blobs', 'index.json', 'oci-layout'), completion='files'),
         WriterScheme(

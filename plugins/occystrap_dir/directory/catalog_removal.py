@@ -2,6 +2,7 @@
 """
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 from occystrap_core import OccystrapError, OutputError, Receipt, Settings
 from occystrap_core.files import output_errors
@@ -14,6 +15,7 @@ from occystrap_dir.directory.existing_images import require_catalog
 from occystrap_dir.directory.expansion import remove_expansions, remove_if_empty, spare_expansions
 from occystrap_dir.directory.manifests import SINGLE, is_manifest_name, manifest_names, name_of_layer
 from occystrap_dir.directory.orphans import remove_orphans
+from occystrap_dir.workspace.receipts import note_bringers as note_in
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 
@@ -35,6 +37,19 @@ def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Se
     return [reasons[id(each)] for each in receipts]
 
 
+def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bool) -> None:
+    """Add the bringers of these receipts to those that directories keep of the same images, or take them out."""
+    for root in sorted({each.path for each in receipts}):
+        workspace = Workspace(root, settings.sync, final=name_of_layer)
+        note_in(workspace, {_manifest(each): each for each in receipts if each.path == root}, withdrawn,
+                partial(_sweep, workspace))
+
+
+def _sweep(workspace: Workspace) -> None:
+    remove_orphans(workspace)
+    remove_if_empty(workspace.root)
+
+
 def _removed(root: str, group: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
     workspace = Workspace(root, settings.sync, final=name_of_layer)
     if dry_run:
@@ -42,10 +57,7 @@ def _removed(root: str, group: Sequence[Receipt], settings: Settings, dry_run: b
             require_catalog(root)
             return [_reason(workspace, read_catalog(root), each) for each in group]
     workspace.enter()
-
-    def sweep() -> None:
-        remove_orphans(workspace)
-        remove_if_empty(root)
+    sweep = partial(_sweep, workspace)
     try:
         with output_errors(root), workspace.locked():
             reasons = _delisted(workspace, group, settings)
@@ -90,10 +102,10 @@ def _write(workspace: Workspace, catalog: Catalog, gone: Sequence[str]) -> None:
         others = [name for name in manifest_names(root) if name not in gone]
         documents[CHECKSUMS] = write_checksums({**lines_of_others(root), **digests_of_others(root, others),
                                                 CATALOG: Digest.of(listed)})
-    partial = {workspace.write(content): name for name, content in documents.items()}
+    written = {workspace.write(content): name for name, content in documents.items()}
     workspace.settle()
     with workspace.undisturbed():
-        workspace.move_all(partial)
+        workspace.move_all(written)
 
 
 def _reason(workspace: Workspace, catalog: Catalog, receipt: Receipt) -> str:

@@ -1,6 +1,7 @@
 """Removing images from a layout: their entries in index.json, their receipts, and blobs that nothing names any more."""
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from occystrap_core import OccystrapError, OutputError, Receipt, Settings
@@ -9,7 +10,7 @@ from occystrap_core.oci import INDEX_FILE, Digest, IndexFile, blob_name
 from occystrap_dir.layout.existing_layout import require_index
 from occystrap_dir.layout.publication import note_blobs, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
-from occystrap_dir.workspace.receipts import kept_receipts
+from occystrap_dir.workspace.receipts import kept_receipts, note_bringers as note_in
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 
@@ -30,6 +31,15 @@ def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Se
             found = [str(error)] * len(group)
         reasons |= dict(zip(map(id, group), found, strict=True))
     return [reasons[id(each)] for each in receipts]
+
+
+def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bool) -> None:
+    """Add the bringers of these receipts to those that layouts keep of the same images, or take them out."""
+    for root in sorted({each.path for each in receipts}):
+        workspace = Workspace(root, settings.sync, final=blob_name)
+        note_in(
+            workspace, {receipt_name(_stem(each)): each for each in receipts if each.path == root}, withdrawn,
+            partial(remove_unnamed, workspace))
 
 
 class _Removal(NamedTuple):
@@ -71,9 +81,9 @@ def _delisted(workspace: Workspace, group: Sequence[Receipt], staying: Sequence[
     removed = index.drop(set(entries))
     if removed:
         note_blobs(workspace, removed)
-        partial = workspace.write(index.to_json())
+        written = workspace.write(index.to_json())
         workspace.settle()
-        workspace.move_all({partial: INDEX_FILE})
+        workspace.move_all({written: INDEX_FILE})
     for each in going:
         with workspace.noting():
             workspace.place.unlink(f'{RECEIPTS}/{receipt_name(_stem(each))}')

@@ -1,16 +1,17 @@
 """The receipts in a directory: what the runs that wrote its images and layers recorded."""
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
 
 from occystrap_core import Evidence, OccystrapError, Receipt
+from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest
 from occystrap_dir.workspace.beneath import Beneath
-from occystrap_dir.workspace.workspace import RECEIPTS
+from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 T = TypeVar('T')
 
@@ -41,12 +42,43 @@ def kept_receipts(root: str) -> list[Receipt]:
     return [each for each in found if each]
 
 
+def note_bringers(workspace: Workspace, receipts: Mapping[str, Receipt], withdrawn: bool, sweep: Callable[[], None],
+                  ) -> None:
+    """Add the bringers of these receipts to the kept ones of the same images, by their files' names, or take them out.
+
+    `sweep` is as for Workspace.leave. Raises OutputError.
+    """
+    workspace.enter()
+    try:
+        with output_errors(workspace.root), workspace.locked():
+            changed = {f'{RECEIPTS}/{name}': _with_bringers(workspace.root, name, each, withdrawn)
+                       for name, each in receipts.items()}
+            partial = {workspace.write(f'{each.to_json()}\n'.encode()): name for name, each in changed.items() if each}
+            workspace.move_all(partial)
+    except BaseException:
+        workspace.give_up(sweep)
+        raise
+    workspace.leave(True, sweep)
+
+
+def _with_bringers(root: str, name: str, receipt: Receipt, withdrawn: bool) -> Receipt | None:
+    """Return the kept receipt after the change; None if there is none, or it is of another image."""
+    kept = kept_receipt(root, name)
+    if not kept or (kept.manifest_digest, kept.image_id) != (receipt.manifest_digest, receipt.image_id):
+        return None
+    if not withdrawn:
+        return kept.brought_also_by(receipt.brought_by)
+    return replace(kept, brought_by=tuple(each for each in kept.brought_by if each not in receipt.brought_by))
+
+
 def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
-    """Return a receipt with the stronger evidence of an earlier run, which streamed what a rerun skips."""
+    """Return a receipt with the stronger evidence of an earlier run, which streamed what a rerun skips, and with all
+    who brought the image."""
     seen = {each for each in (earlier.expectations if earlier else ()) if each.evidence is Evidence.STREAMED}
     upgraded = (each._replace(evidence=Evidence.STREAMED) if each.evidence is Evidence.DESCRIPTOR else each
                 for each in receipt.expectations)
-    return replace(receipt, expectations=tuple(
+    known = receipt.brought_also_by(earlier.brought_by) if earlier else receipt
+    return replace(known, expectations=tuple(
         better if better in seen else each for each, better in zip(receipt.expectations, upgraded, strict=True)))
 
 

@@ -99,8 +99,12 @@ def test_an_unreachable_or_empty_source_deletes_nothing(source: Registry, target
                                                       ).assert_code(1).err
     assert len(tags(target, 'c/team/app')) == 3
     run = mirrored(occystrap, source, target, 'c', f'{none}empty', '--prune').assert_success()
-    assert 'Summary: 0/0 images' in run.err and ', 3 pruned' in run.err and tags(target, 'c/team/app') == []
-    assert not (tmp_path / 'done').read_text()
+    assert 'Summary: 0/0 images' in run.err and ', 2 pruned' in run.err and tags(target, 'c/team/app') == ['1.3']
+    assert f'note: 1 image stays that others brought, too: list://{tmp_path}/list' in run.err
+    (tmp_path / 'list').write_text(f'registry://{source.host}/team/*:9?prune=empty\n')
+    run = occystrap('process', 'list://list?prune=empty', f'registry://{target.host}/c/{{repository}}:{{tag}}',
+                    '--receipt', 'done', '--prune').assert_success()
+    assert ', 1 pruned' in run.err and tags(target, 'c/team/app') == [] and not (tmp_path / 'done').read_text()
     wrong = mirrored(occystrap, source, target, 'c', '', '--prune').assert_code(2)
     assert '--prune: no source has prune=true' in wrong.err
     wrong = occystrap('process', f'registry://{source.host}/team/*:*?prune=true', 'tar://{tag}.tar').assert_code(2)

@@ -1,0 +1,42 @@
+"""Who brings an image to its destination: names of sources, destinations and lists that every run writes the same way.
+
+Only what a source brought itself may be pruned when it no longer has it; another mirror's images stay.
+"""
+import os
+from collections.abc import Sequence
+
+from occystrap_core.api.place import Place
+from occystrap_core.api.schemes import FILES, InputScheme, WriterScheme
+from occystrap_core.api.uri import Location, without_login
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.settings import Settings
+from occystrap_core.verification.receipt import Bringer
+
+_CHOICES = ('image', 'tag')
+"""Options that are a part of a source's name; those of selection, and those about how it is reached, may change."""
+
+
+def source_name(plugins: Plugins, location: Location) -> str:
+    """Return the name of a source, or of a list, without selection and secrets."""
+    chosen = '&'.join(f'{each}={location.given[each]}' for each in _CHOICES if each in location.given)
+    return _name(location, plugins.find(InputScheme, location.scheme).completion) + (f'?{chosen}' if chosen else '')
+
+
+def destination_name(plugins: Plugins, location: Location) -> str:
+    """Return the name of a destination as it is written, with its fields."""
+    return _name(location, plugins.find(WriterScheme, location.scheme).completion)
+
+
+def bringers(settings: Settings) -> Sequence[Bringer]:
+    """Return who brings the images that are copied with these settings; nobody if they are of no run."""
+    return (Bringer(*settings.bringer),) if settings.bringer else ()
+
+
+def _name(location: Location, completion: str) -> str:
+    """Return scheme and path: an absolute one of files, or with the host in one form."""
+    if completion == FILES:
+        path = location.path if location.path == '-' else os.path.realpath(location.path)
+    else:
+        host, slash, rest = without_login(location.path).partition('/')
+        path = f'{Place.canonical_host(host)}/{rest}' if slash else host
+    return f'{location.scheme}://{path}'

@@ -1,0 +1,153 @@
+"""Several mirrors with one destination: each prunes what it brought itself, and nothing that another still brings."""
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from occystrap_core import Receipt, Settings
+from occystrap_core.testing.sample import sample_image
+from occystrap_core.verification.receipt import _seal
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandResult
+from tests.unit.registry.images import push
+
+PLACES = ['layout://m', 'dir://m?unique_names=true']
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.chdir(tmp_path)
+    with RegistryServer(tmp_path / 'registry') as server:
+        for name in ('team/a:v1', 'team/a:v2', 'team/b:v1'):
+            push(server.host, Settings(), sample_image(name.partition(':')[0], variant=name), name)
+        yield server.host
+
+
+def run(*arguments: str | Path, code: int = 0) -> CommandResult:
+    result = run_here('process', *arguments)
+    result.assert_code(code)
+    return result
+
+
+def kept() -> dict[str, Receipt]:
+    """Return the receipts that the destination keeps, by name without the host."""
+    found = [Receipt.from_json(path.read_bytes()) for path in Path('m').glob('.occystrap/receipts/*')]
+    return {each.reference.partition('/')[2] or each.reference: each for each in found}
+
+
+def write(name: str, host: str, *images: str) -> str:
+    Path(name).write_text(''.join(f'{host}/{each}?insecure=true\n' for each in images))
+    return f'list://{name}?prune=true'
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_what_another_mirror_brought_stays(place: str, host: str) -> None:
+    run(f'registry://{host}/team/b:*', place)
+    result = run(f'registry://{host}/team/*:*?exclude=team/b&prune=true', place, '--prune')
+    assert kept().keys() == {'team/a:v1', 'team/a:v2', 'team/b:v1'} and 'pruned' not in result.err
+    result = run(f'registry://{host}/team/*:*?newest=1&exclude=team/b&prune=true', place, '--prune')
+    assert ', 1 pruned' in result.err and kept().keys() == {'team/a:v2', 'team/b:v1'}
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_what_two_brought_goes_with_the_last_of_them(place: str, host: str) -> None:
+    run(write('l1', host, 'team/a:v1', 'team/a:v2'), place, '--receipt', 'r1', '--prune')
+    result = run(write('l2', host, 'team/a:v1', 'team/b:v1'), place, '--receipt', 'r2', '--prune')
+    assert '1 unchanged' in result.err and len(kept()['team/a:v1'].brought_by) == 2
+    again = (write('l1', host, 'team/a:v2'), place, '--receipt', 'r1', '--prune')
+    before = kept()
+    dry = run(*again, '--dry-run')
+    assert 'note: 1 image stays that others brought, too: list://' in dry.err and kept() == before
+    result = run(*again)
+    assert f'note: 1 image stays that others brought, too: list://{os.getcwd()}/l2' in result.err
+    assert [each.in_list for each in kept()['team/a:v1'].brought_by] == [f'list://{os.getcwd()}/l2']
+    assert len(Path('r1').read_text().splitlines()) == 1 and 'stays' not in run(*again).err
+    run_here('verify', 'r2', '--full').assert_code(0)
+    assert ', 1 pruned' in run(write('l2', host, 'team/b:v1'), place, '--receipt', 'r2', '--prune').err
+    assert kept().keys() == {'team/a:v2', 'team/b:v1'}
+    run_here('verify', 'r1', '--full').assert_code(0)
+
+
+def test_a_registry_s_receipts_say_it_too_in_one_file(host: str) -> None:
+    place = f'registry://{host}/copy/{{repository}}:{{tag}}'
+    run(write('l1', host, 'team/a:v1', 'team/a:v2'), place, '--receipt', 'r', '--prune')
+    run(write('l2', host, 'team/a:v1', 'team/b:v1'), place, '--receipt', 'r', '--prune')
+    assert 'stays that others brought' in run(write('l1', host, 'team/a:v2'), place, '--receipt', 'r', '--prune').err
+    run_here('verify', 'r', '--full').assert_code(0)
+    assert ', 1 pruned' in run(write('l2', host, 'team/b:v1'), place, '--receipt', 'r', '--prune').err
+    assert len(Path('r').read_text().splitlines()) == 2
+    run_here('verify', 'r', '--full').assert_code(0)
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_receipts_that_do_not_say_who_brought_an_image(place: str, host: str) -> None:
+    """Those of earlier versions: the image stays, and who finds it unchanged is noted as having brought it."""
+    run(f'registry://{host}/team/a:*', place)
+    for path in Path('m/.occystrap/receipts').iterdir():
+        document = json.loads(path.read_bytes())
+        source = f'registry://{host.replace("127.0.0.1", "localhost")}/team/a:*'
+        goes = f'{place.partition("m")[0]}{os.getcwd()}/m'
+        assert document.pop('brought_by') == [{'source': source, 'destination': goes, 'in_list': ''}]
+        del document['seal']
+        path.write_text(json.dumps({**document, 'seal': _seal(document)}))
+    again = (f'registry://{host}/team/a:*?newest=1&prune=true', place, '--prune')
+    assert 'note: 1 image stays whose receipts are of an earlier version' in run(*again).err and len(kept()) == 2
+    run(f'registry://{host}/team/a:*', place)
+    assert ', 1 pruned' in run(*again).err and kept().keys() == {'team/a:v2'}
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_a_mirror_that_was_moved_is_pruned(place: str, host: str) -> None:
+    run(f'registry://{host}/team/a:*', place)
+    os.rename('m', 'moved')
+    os.symlink('moved', 'm')
+    assert ', 1 pruned' in run(f'registry://{host}/team/a:*?newest=1&prune=true', place, '--prune').err
+    os.unlink('m')
+    os.rename('moved', 'm')
+    assert ', 1 pruned' in run(f'registry://{host}/team/a:*?semver=9&prune=empty', place, '--prune').err and not kept()
+
+
+@pytest.mark.parametrize(('keep', 'stays'), [
+    ('{host}/team/a:v1', True), ('{host}/team/a', True), ('{host}/**', True), ('team/a:v1', True), ('team/a', True),
+    (':v1', True), ('team/*:v[1]', True), ('team/A:*', False), ('a:v1', False), ('', False), ('other/**', False)])
+def test_names_to_keep_are_written_as_they_are_printed(keep: str, stays: bool, host: str) -> None:
+    run(f'registry://{host}/team/a:*', 'layout://m')
+    keep = keep.format(host=host)
+    result = run(f'registry://{host}/team/a:*?newest=1&prune=true&keep={keep}', 'layout://m', '--prune')
+    assert (len(kept()) == 2) == stays and ('1 image stays by keep=' in result.err) == stays
+    note = f'note: keep={keep} matches no image here or at the source: write' if keep else 'note: keep= is empty, and'
+    assert (note in result.err) == (not stays)
+    run(f'registry://{host}/team/a:*?prune=true&keep=:v2', 'layout://m', '--prune')
+    assert 'matches no' not in run(f'registry://{host}/team/a:*?prune=true&keep=:v2', 'layout://m', '--prune').err
+
+
+@pytest.mark.parametrize('place', ['layout://m', 'registry://{host}/copy/{{repository}}@{{digest}}'])
+def test_lines_with_digests(place: str, host: str) -> None:
+    """Images without a tag share one place in a layout: each is told from the others by its digest."""
+    place = place.format(host=host)
+    first, second, third = (httpx.head(f'http://{host}/v2/team/{name[0]}/manifests/{name[1:]}', trust_env=False,
+                                       headers={'Accept': '*/*'}).headers['docker-content-digest']
+                            for name in ('av1', 'av2', 'bv1'))
+    push(host, Settings(), sample_image('team/a', variant='team/a:v1'), 'other:v1')
+    lines = [f'team/a@{first}', f'team/a@{second}', f'team/b@{third}', f'other@{first}']
+    run(write('l', host, *lines), place, '--receipt', 'r', '--prune')
+    result = run(write('l', host, lines[1], lines[3]), place, '--receipt', 'r', '--prune')
+    assert ', 2 pruned' in result.err or 'layout' in place and ', 1 pruned' in result.err
+    run_here('verify', 'r', '--full').assert_code(0)
+    if place == 'layout://m':
+        listed = json.loads(Path('m/index.json').read_bytes())['manifests']
+        assert {each['digest'] for each in listed} == {first, second}
+    assert 'pruned' not in run(write('l', host, lines[1], lines[3]), place, '--receipt', 'r', '--prune').err
+
+
+def test_the_last_line_of_a_host(host: str, tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / 'other') as other:
+        push(other.host, Settings(), sample_image('lone'), 'lone:v1')
+        Path('l').write_text(f'{host}/team/a:v1?insecure=true\n{other.host}/lone:v1?insecure=true\n')
+        place = f'registry://{host}/copy/{{repository}}:{{tag}}'
+        run('list://l?prune=true', place, '--receipt', 'r', '--prune')
+        assert ', 1 pruned' in run(write('l', host, 'team/a:v1'), place, '--receipt', 'r', '--prune').err
