@@ -38,9 +38,13 @@ class KeptFile(HeldBytes):
             super().write(data)
 
     def complete(self) -> None:
-        """Flush the file, which may then be renamed; it stays locked. Raises OutputError."""
+        """Flush the file, which may then be renamed; it stays locked. Raises OutputError.
+
+        What a file system reports when a file is closed, it reports for any of its descriptors.
+        """
         with output_errors(self._place.path):
             self.flush()
+            os.close(os.dup(self.fileno()))
 
 
 class KeptBlobs:
@@ -49,7 +53,7 @@ class KeptBlobs:
     def __init__(self, place: Beneath, directory: str, sync: bool, final: Callable[[Digest], str]) -> None:
         """`directory` is below `place`; `final` returns the name of a blob that is complete."""
         self._place, self._directory, self._sync, self._final = place, directory, sync, final
-        self._begun: set[Digest] = set()
+        self._begun, self._dropped = set[Digest](), False
         self.needless: set[Digest] = set()
         """Blobs of which everything is made that can be needed."""
 
@@ -71,7 +75,7 @@ class KeptBlobs:
         """Close a file; remove it, unless it was renamed, or is to be kept and large enough."""
         descriptor, name = file.fileno(), self._name(digest)
         with suppress(OSError):  # what cannot be removed now is removed when it is a week old
-            if not keep or os.fstat(descriptor).st_size < LEAST:
+            if self._dropped or not keep or os.fstat(descriptor).st_size < LEAST:
                 if is_current(descriptor, lambda: self._place.status(name)):
                     self._place.unlink(name)
         with suppress(OSError):  # it is closed in any case
@@ -97,9 +101,14 @@ class KeptBlobs:
         return descriptor
 
     def drop(self) -> None:
-        """Remove what this run began; raises OSError."""
+        """Remove what this run began, also what it is still at work on; raises OSError.
+
+        What another image or run has taken over meanwhile is theirs.
+        """
+        self._dropped = True
         for digest in self._begun:
-            self._place.unlink(self._name(digest))
+            with suppress(FileNotFoundError):
+                self._remove(self._name(digest))
 
     def keep(self, digest: Digest) -> None:
         """Keep a complete blob that has its final name, and that no image needs now; raises OSError."""
@@ -128,8 +137,7 @@ class KeptBlobs:
             path = f'{self._directory}/{name}'
             if _NAME.fullmatch(name) and (found := self._place.status(path)) and stat.S_ISREG(found.st_mode):
                 if self._is_useless(name, found):
-                    remove_if_abandoned(self._place.open(path), partial(self._place.status, path),
-                                        partial(self._place.unlink, path))
+                    self._remove(path)
         self._place.remove_empty(self._directory)
 
     def _is_useless(self, name: str, found: os.stat_result) -> bool:
@@ -137,6 +145,10 @@ class KeptBlobs:
         is_old = not -_LONGEST < time.time() - found.st_mtime < _LONGEST
         is_old = is_old or digest in self.needless
         return is_old or found.st_size < LEAST or self._place.status(self._final(digest)) is not None
+
+    def _remove(self, path: str) -> None:
+        remove_if_abandoned(self._place.open(path), partial(self._place.status, path),
+                            partial(self._place.unlink, path))
 
     def _name(self, digest: Digest) -> str:
         return f'{self._directory}/{digest.algorithm}-{digest.hex}'

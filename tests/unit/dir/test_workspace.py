@@ -3,13 +3,15 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from occystrap_core.errors import Cancelled
+from occystrap_core.oci import Digest, blob_name
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.kept_blobs import LEAST
 from occystrap_dir.workspace.workspace import Workspace
 
 
@@ -24,6 +26,35 @@ def test_an_image_that_is_there_does_not_fail_when_locks_cannot_be_closed(tmp_pa
     with monkeypatch.context() as patched:
         patched.setattr(os, 'close', failing)
         workspace.leave(clean=True, sweep=lambda: None)
+
+
+DIGEST = Digest.of(b'some blob')
+
+
+def test_what_one_image_gave_up_and_another_has_taken_over_is_not_removed_by_the_first(tmp_path: Path) -> None:
+    first, second = (Workspace(str(tmp_path / 'out'), sync=False, final=blob_name) for _ in range(2))
+    for each in (first, second):
+        each.enter()
+    with suppress(Cancelled), first.growing(DIGEST) as file:
+        assert file
+        file.write(bytes(LEAST))
+        raise Cancelled('interrupted')
+    with second.growing(DIGEST) as file:
+        assert file and file.available == LEAST
+        first.give_up(lambda: None)
+        second.move(file.name, 'whole')
+    assert (tmp_path / 'out/whole').stat().st_size == LEAST
+
+
+def test_what_a_thread_is_still_at_work_on_goes_when_it_ends(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / 'out'), sync=False, final=blob_name)
+    workspace.enter()
+    with suppress(Cancelled), workspace.growing(DIGEST) as file:
+        assert file
+        file.write(bytes(LEAST))
+        workspace.give_up(lambda: None)
+        raise Cancelled('interrupted')
+    assert not [*tmp_path.rglob('sha256-*')]
 
 
 class Broken(BaseException):
