@@ -126,7 +126,7 @@ class Accounts:
         self._waiting += 1
         try:
             async with self._checks:
-                return await anyio.to_thread.run_sync(bcrypt.checkpw, password, hashed)
+                return await anyio.to_thread.run_sync(_matches, password, hashed)
         finally:
             self._waiting -= 1
 
@@ -146,6 +146,13 @@ class Accounts:
 
 def _action(scope: Scope) -> str:
     return 'pull' if is_reading(scope) else 'delete' if scope['method'] == 'DELETE' else 'pull,push'
+
+
+def _matches(password: bytes, hashed: bytes) -> bool:
+    try:
+        return bcrypt.checkpw(password, hashed)
+    except ValueError:  # earlier versions take no zero bytes
+        return False
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -101,7 +101,10 @@ class Storage(Contents):
         self.files.sync_content(complete)
         pool, linked = self.blob(digest), self._linked(repository, digest)
         self.files.make_directory(linked.parent)
+        size = complete.stat().st_size
         with self.guard:
+            for path in (pool, linked):
+                _remove_damaged(path, size)
             self.files.link(complete, pool)
             complete.unlink()
             os.utime(pool)
@@ -276,6 +279,13 @@ class Storage(Contents):
 
     def _tag(self, repository: str, tag: str) -> Path:
         return self.repositories_directory / repository / '_tags' / tag
+
+
+def _remove_damaged(path: Path, size: int) -> None:
+    """Remove a blob that has another size than it must have, so that pushing it again mends it."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_size != size:
+            path.unlink()
 
 
 def _mark(digest: Digest) -> str:

@@ -40,16 +40,18 @@ def registry(place: Path) -> Iterator[Served]:
         yield running
 
 
-def test_docker(registry: Served, docker_daemon: DockerDaemon, place: Path) -> None:
-    name = f'{registry.host}/docker/app:v1'
+@pytest.mark.parametrize('daemon', ['docker_daemon', 'docker26_daemon', 'containerd_daemon'])
+def test_docker(daemon: str, registry: Served, place: Path, request: pytest.FixtureRequest) -> None:
+    docker_daemon: DockerDaemon = request.getfixturevalue(daemon)
+    name = f'{registry.host}/{daemon}/app:v1'
     docker_daemon.run('load', '-i', place / 'a.tar')
     docker_daemon.run('tag', 'sample-served:v1', name)
+    image = docker_daemon.run('image', 'inspect', '--format', '{{.Id}}', name)
     try:
-        with pytest.raises(RuntimeError, match='log in first|unauthorized|denied'):
+        with pytest.raises(RuntimeError, match='(?i)log in first|unauthorized|denied'):
             docker_daemon.run('push', name, config=place / 'nobody')
-        docker_daemon.run('login', '-u', 'ann', '-p', 'secret', registry.host, config=place / 'docker')
-        docker_daemon.run('push', name, config=place / 'docker')
-        image = docker_daemon.run('image', 'inspect', '--format', '{{.Id}}', name)
+        docker_daemon.run('login', '-u', 'ann', '-p', 'secret', registry.host, config=place / daemon)
+        docker_daemon.run('push', name, config=place / daemon)
         docker_daemon.run('rmi', name, 'sample-served:v1')
         docker_daemon.run('pull', name, config=place / 'nobody')
         assert docker_daemon.run('image', 'inspect', '--format', '{{.Id}}', name) == image

@@ -71,6 +71,7 @@ def test_a_login_is_needed_for_all(serve: Serve, htpasswd: Path) -> None:
 
 @pytest.mark.parametrize('headers', [
     login('ann', 'wrong'), login('ann', ''), login('bob', PASSWORD), login('', PASSWORD), login('ann', PASSWORD + ' '),
+    login('ann', PASSWORD + '\0'), login('ann\0', PASSWORD), login('#', PASSWORD), login('ann\n', PASSWORD),
     {'Authorization': 'Basic'}, {'Authorization': 'Basic ???'}, {'Authorization': 'Basic YW5u'},
     {'Authorization': 'Bearer x'}, {'Authorization': 'Bearer e30.x'}, {'Authorization': 'Bearer .'},
     {'Authorization': 'Digest ' + login('ann', PASSWORD)['Authorization']}])

@@ -92,6 +92,14 @@ def test_blobs_are_stored_once(storage: Storage) -> None:
     assert len(inodes) == 1 and not list(storage.temporary.iterdir())
 
 
+def test_a_blob_that_was_cut_is_mended_by_the_next_push(storage: Storage) -> None:
+    digest = add(storage, LAYER)
+    os.truncate(storage.blob(digest), 5)
+    add(storage, LAYER)
+    with storage.open_blob('app', digest) as mended:
+        assert mended.read() == LAYER and storage.blob(digest).read_bytes() == LAYER
+
+
 def test_a_blob_with_as_many_names_as_there_may_be_is_copied(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = add(storage, LAYER)
     real = os.link
