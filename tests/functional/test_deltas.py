@@ -258,7 +258,7 @@ def test_three_trips_with_one_file_of_receipts(trips: Trips) -> None:
     run('process', f'tar://{trips.directory}/delta.tar?referrers=true', store)
     for variant in ('second', 'third'):
         changed = trips.new_layer(FEW[1], variant)
-        trips.write(bundle, '--receipt', str(file), '--since', str(file))
+        trips.write(bundle, '--receipt', str(file), '--since', str(file), '--force')  # over what was carried
         assert layers_in(trips.directory, 'receipts') == {changed}
         run('process', f'tar://{trips.directory}/delta.tar?referrers=true', store)
     assert len(file.read_text().splitlines()) == len(FEW)

@@ -5,7 +5,7 @@ import json
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -109,11 +109,63 @@ def test_an_image_archive_is_replaced_whole_or_damaged(damage: Make, made: str, 
     assert target.read_bytes() == whole
 
 
-@pytest.mark.parametrize('name', ['manifest.json', './manifest.json', f'{"0" * 64}.tar', f'sha256:{"0" * 64}',
-                                  'oci-layout', 'blobs/sha256/x'])
-def test_other_programs_archives_are_known(name: str, image: str, tmp_path: Path) -> None:
-    backup(tmp_path / 'old.tar', name)
+HEX = '0' * 64
+OLD: dict[str, Sequence[str]] = {
+    'before version 1.10 of docker': [f'{HEX}/', f'{HEX}/VERSION', f'{HEX}/json', f'{HEX}/layer.tar', 'repositories'],
+    'docker 24': [f'{HEX}/VERSION', f'{HEX}/json', f'{HEX}/layer.tar', f'{HEX}.json', 'manifest.json', 'repositories'],
+    'docker 25, cut off': ['blobs/', 'blobs/sha256/', f'blobs/sha256/{HEX}'],
+    'kaniko': [f'sha256:{HEX}', f'{HEX}.tar.gz', 'manifest.json'], 'buildah': [f'./{HEX}.tar', './manifest.json']}
+
+
+@pytest.mark.parametrize('program', OLD)
+def test_other_programs_archives_are_known(program: str, image: str, tmp_path: Path) -> None:
+    """Also damaged ones, by the names that only they have."""
+    backup(tmp_path / 'old.tar', *OLD[program])
     run_here('process', image, f'tar://{tmp_path}/old.tar').assert_code(0)
+
+
+def test_members_may_have_any_names_that_the_list_names(image: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / 'old.tar', 'w') as tar:
+        add(tar, './app/config', sample_config())
+        add(tar, './app/layer', sample_layers()[0])
+        add(tar, './manifest.json', json.dumps([{'Config': 'app/config', 'Layers': ['app/layer']}]).encode())
+    run_here('process', image, f'tar://{tmp_path}/old.tar').assert_code(0)
+
+
+@pytest.mark.parametrize('made', FORMATS)
+@pytest.mark.parametrize('pack', [bytes, gzip.compress])
+@pytest.mark.parametrize('names', [
+    ['manifest.json'], ['./', './manifest.json', './index.js'], ['manifest.json', 'etc/passwd'], ['blobs/mydata'],
+    ['blobs/', 'blobs/sha256/'], ['blobs/sha256/x'], ['oci-layout'], ['index.json', 'src/index.ts'], ['repositories']])
+def test_a_backup_with_a_familiar_name_stays(names: list[str], pack: Callable[[bytes], bytes], made: str, image: str,
+                                             tmp_path: Path) -> None:
+    other = tmp_path / 'backup.tar'
+    backup(other, *names)
+    other.write_bytes(pack(other.read_bytes()))
+    before = other.read_bytes()
+    is_refused(run_here('process', image, f'tar://{other}{made}'), f'{other} is not an image archive', '--force')
+    assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize('made', FORMATS)
+@pytest.mark.parametrize('pack', [bytes, gzip.compress])
+def test_an_image_archive_with_other_things_stays(pack: Callable[[bytes], bytes], made: str, image: str,
+                                                  tmp_path: Path) -> None:
+    other = tmp_path / 'other.tar'
+    run_here('process', image, f'tar://{other}').assert_code(0)
+    with tarfile.open(other, 'a') as tar:
+        add(tar, 'deploy/notes.txt', b'precious')
+    other.write_bytes(pack(other.read_bytes()))
+    before = other.read_bytes()
+    is_refused(run_here('process', image, f'tar://{other}{made}'), 'has other things than images', 'deploy/notes.txt')
+    assert other.read_bytes() == before
+    run_here('process', image, f'tar://{other}{made}', '--force').assert_code(0)
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    header = tarfile.TarInfo(name)
+    header.size = len(content)
+    tar.addfile(header, io.BytesIO(content))
 
 
 def web_application(path: Path) -> None:

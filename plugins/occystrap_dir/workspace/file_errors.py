@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from occystrap_core import READ, CheckResults, Expectation, InvalidImage, Receipt, Settings
-from occystrap_core.files import ByteStream, DeviceFile, ReadAhead, detect_compression, inflated_stream
+from occystrap_core.files import MAGIC_SIZE, ByteStream, DeviceFile, ReadAhead, detect_compression, inflated_stream
 from occystrap_core.oci import Compression, Digest
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import file_size, read_document
@@ -73,7 +73,7 @@ def report_tar(expected: Expectation, root: str, full: bool, settings: Settings,
     """
     descriptor = Beneath(root).open(name)
     try:
-        if detect_compression(os.pread(descriptor, 4, 0)) is Compression.NONE:
+        if detect_compression(os.pread(descriptor, MAGIC_SIZE, 0)) is Compression.NONE:
             report_file(expected, root, full, settings, results, name)
             return
         size = None if expected.has_unknown_size else expected.size

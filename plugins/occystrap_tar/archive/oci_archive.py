@@ -4,14 +4,13 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import NamedTuple
 
 from occystrap_core import BlobStore, Image, ImageIndex, ImageNotFound, IndexReader, Settings
-from occystrap_core.files import DigestMismatch, ImageError, Readable, SizeMismatch, set_error_rule
+from occystrap_core.files import DigestMismatch, Readable, SizeMismatch, set_error_rule
 from occystrap_core.oci import (
     INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, LayoutReferrers, Manifest, Offer,
-    PlatformChoice, Reference, blob_name, independent_images, is_referrer_tag, layout_offers, left_out_by,
-    parse_manifest_or_index, parse_name, require_version, select_entry, subject_of,
+    PlatformChoice, Reference, blob_name, independent_images, layout_offers, left_out_by,
+    parse_manifest_or_index, parse_name, require_version, select_entry,
 )
 from occystrap_core.tar import StoredLayer
 from occystrap_tar.archive.members import Archive
@@ -115,31 +114,6 @@ class _Configs:
             else:
                 self._found.setdefault(manifest.config.digest, entry)
         return self._found.get(config)
-
-
-class PresentImage(NamedTuple):
-    """An image in an archive that is to be replaced: its names, and its index if it has several platforms."""
-
-    names: Sequence[str]
-    several: Index | None
-
-
-def present_images(archive: Archive) -> list[PresentImage]:
-    """Return what index.json lists, without referrers; several entries of one name form an index."""
-    if INDEX_FILE not in archive.members:
-        return []
-    found = [(list(offer.names), _document(archive, select_entry(offer.image)))
-             for offer in layout_offers(read_index(archive).manifests) if not is_referrer_tag(*offer.names)]
-    return [PresentImage(names, document if isinstance(document, Index) else None) for names, document in found
-            if names or not (document and subject_of(document))]
-
-
-def _document(archive: Archive, entry: Descriptor | Index) -> Manifest | Index | None:
-    """Return the manifest of an entry, None if it is missing or damaged."""
-    try:
-        return entry if isinstance(entry, Index) else ArchiveStore(archive).manifest(entry)
-    except ImageError:
-        return None
 
 
 def referrers(archive: Archive) -> LayoutReferrers:

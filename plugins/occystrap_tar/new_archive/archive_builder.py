@@ -63,7 +63,7 @@ class ArchiveBuilder:
 
     def __init__(self, path: str, settings: Settings) -> None:
         self.path = os.path.abspath(path)
-        self._sync, self._force = settings.sync, settings.force
+        self._sync, self._settings = settings.sync, settings
         self._files: list[ArchiveFile] = []
         self._places: dict[int, Region] = {}
         self._regions: list[Region] = []
@@ -82,7 +82,7 @@ class ArchiveBuilder:
         `places` has, in the order of the archive, the keys of each member, its estimated size in bytes, and the name
         that it is likely to get, empty if unknown.
         """
-        check_destination(self.path, self._force)
+        check_destination(self.path, self._settings)
         with output_errors(self.path):
             remove_abandoned(self.path)
             self._files.append(ArchiveFile(self.path, self._sync))

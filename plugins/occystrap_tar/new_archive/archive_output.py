@@ -1,7 +1,7 @@
 """What writers of docker archives and OCI archives have in common."""
 from occystrap_core import ImageOutput, Location, Settings, UsageError
 from occystrap_core.oci import Reference
-from occystrap_tar.archive.oci_archive import PresentImage
+from occystrap_tar.archive.present_images import PresentImage
 from occystrap_tar.new_archive.kept_blobs import KeptBlobs
 
 

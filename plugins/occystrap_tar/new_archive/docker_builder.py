@@ -29,7 +29,7 @@ class DockerArchiveBuilder:
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive; raises OutputError if the path cannot be written."""
-        check_destination(self._archive.path, self._settings.force)
+        check_destination(self._archive.path, self._settings)
         same = same_layers(image)
         hints = self._settings.in_parallel(lambda layers: layers[0].tar_size(), same, helping=True)
         self._archive.begin(([layer.index for layer in layers], hint, '')

@@ -5,8 +5,9 @@ from occystrap_core import (
 from occystrap_core.files import output_errors
 from occystrap_core.oci import Reference
 from occystrap_tar.new_archive.archive_output import ArchiveOutput, tag_of
-from occystrap_tar.new_archive.destination_file import archive_at, check_destination, images_in
+from occystrap_tar.new_archive.destination_file import check_destination
 from occystrap_tar.new_archive.docker_builder import DockerArchiveBuilder
+from occystrap_tar.new_archive.replaced_archive import ReplacedArchive
 
 
 class DockerArchiveOutput(ArchiveOutput):
@@ -26,12 +27,12 @@ class DockerArchiveOutput(ArchiveOutput):
 
     def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError if the file may not be replaced."""
-        check_destination(self.location.path, self.settings.force)
-        self._spare_indexes()
+        check_destination(self.location.path, self.settings)
+        self._spare_others(content.reference)
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive."""
-        self._spare_indexes()
+        self._spare_others(image.reference)
         self._builder.prepare(image)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
@@ -55,7 +56,12 @@ class DockerArchiveOutput(ArchiveOutput):
         self.kept = self.kept_blobs.leave(self.may_go_on)
         self._builder.discard()
 
-    def _spare_indexes(self) -> None:
-        with output_errors(self.location.path):
-            for each in images_in(archive_at(self.location.path)):
-                self.spare_index(each)
+    def _spare_others(self, reference: Reference) -> None:
+        """Refuse to replace other images, and an index; raises OutputError."""
+        path = self.location.path
+        with output_errors(path):
+            replaced = ReplacedArchive.at(path, self.settings)
+        if not self.settings.force:
+            replaced.require_kept(path, filter(None, [tag_of(self.location, reference)]), ())
+        for each in replaced.images:
+            self.spare_index(each)

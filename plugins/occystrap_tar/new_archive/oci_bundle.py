@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from occystrap_core import Cancelled, OutputError, Settings
 from occystrap_core.files import Readable, output_errors
-from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Digest, blob_name, first_names
-from occystrap_tar.archive.members import Archive
-from occystrap_tar.archive.oci_archive import PresentImage
+from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Digest, IndexFile, blob_name
+from occystrap_tar.archive.present_images import PresentImage
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder, Region
-from occystrap_tar.new_archive.destination_file import archive_at, images_in
+from occystrap_tar.new_archive.replaced_archive import ReplacedArchive
 
 
 class Blob(NamedTuple):
@@ -31,9 +30,9 @@ class OciBundle:
         self._path, self._settings = path, settings
         self.names: set[str] = set()
         """The names of all images of the run, known before the first is written."""
-        self._earlier: Archive | None = None
-        self.present: Sequence[PresentImage] = ()
-        """The images in the archive that this one replaces."""
+        self.digests: set[Digest | None] = set()
+        """What those without a name are asked for by."""
+        self._replaced = ReplacedArchive()
         self.notes: Sequence[str] = ()
         self._lock = threading.Lock()
         self._archive: ArchiveBuilder | None = None
@@ -51,9 +50,14 @@ class OciBundle:
     def look(self) -> None:
         """Find what would be replaced; raises OutputError if images would be lost."""
         with output_errors(self._path):
-            self._earlier = archive_at(self._path)
-            self.present = images_in(self._earlier)
-        self._spare_others()
+            self._replaced = ReplacedArchive.at(self._path, self._settings)
+        if not self._settings.force:
+            self._replaced.require_kept(self._path, self.names, self.digests)
+
+    @property
+    def present(self) -> Sequence[PresentImage]:
+        """The images in the archive that this one replaces."""
+        return self._replaced.images
 
     def begin(self, writer: object) -> None:
         """Take part; raises OutputError if the archive cannot be written, or would replace other images."""
@@ -75,6 +79,11 @@ class OciBundle:
         if archive:
             archive.discard()
 
+    def spare_base(self, left_out: Iterable[Digest]) -> None:
+        """Refuse to replace an archive by a delta to it; raises OutputError."""
+        if not self._settings.force:
+            self._replaced.require_no_base(self._path, left_out)
+
     def reserve(self, blobs: Iterable[tuple[Digest, int]]) -> None:
         """Reserve places for blobs of these sizes in bytes, in this order, so that equal images give equal archives."""
         with self._lock:
@@ -93,8 +102,9 @@ class OciBundle:
     def earlier(self, digest: Digest, size: int) -> Readable | None:
         """Open a blob of the archive that this one replaces, not checked; None if it has none of this size."""
         with self._lock:
-            member = self._earlier and self._earlier.members.get(blob_name(digest))
-            return self._earlier.open(member) if self._earlier and member and member.size == size else None
+            earlier = self._replaced.archive
+            member = earlier and earlier.members.get(blob_name(digest))
+            return earlier.open(member) if earlier and member and member.size == size else None
 
     def write(self, digest: Digest, size: int, chunks: Iterable[memoryview]) -> Blob:
         """Write a blob, whose chunks raise an error unless they have this digest and size."""
@@ -117,21 +127,25 @@ class OciBundle:
             blob = Blob(name, archive, region)
             return self._blobs.setdefault(name, blob) if archive is self._archive else blob
 
-    def publish(self, named: Sequence[str], index: bytes, alone: bool) -> None:
+    def publish(self, named: Sequence[str], index: IndexFile, alone: bool) -> None:
         """Write the archive of these blobs and this index.json; raises OutputError.
 
         With `alone`, for a single image, blobs are in the order of `named` if their places were not reserved: those
         that had to be compressed come in any order.
         """
-        if len(index) > MANIFEST_CAP:
+        document = index.to_json()
+        if len(document) > MANIFEST_CAP:
             raise OutputError(f'{self._path}: its {INDEX_FILE} would exceed the {MANIFEST_CAP} bytes allowed: write '
                               'fewer images to one archive')
         with self._lock:
             archive = self._begun()
+            if not self._settings.force:
+                self._replaced.require_kept_digests(self._path, self.digests.union(
+                    each.digest for each in index.manifests))
             rank = dict(zip(named, range(len(named)), strict=True))
             members = sorted((self._blobs[name].region for name in rank), key=lambda region: (
                 self._order(region, rank) if alone else (0, region.offset)))
-        archive.finish([(LAYOUT_FILE, LAYOUT_VERSION), (INDEX_FILE, index)], members)
+        archive.finish([(LAYOUT_FILE, LAYOUT_VERSION), (INDEX_FILE, document)], members)
         with self._lock:
             self.notes = archive.notes
             self._end()
@@ -146,13 +160,6 @@ class OciBundle:
 
     def _end(self) -> None:
         """Forget the archive: it is complete, or discarded."""
-        self._archive = self._earlier = None
+        self._archive, self._replaced = None, ReplacedArchive()
         self._writers, self._reserved, self._taken = set(), set(), set()
         self._places, self._blobs = {}, {}
-
-    def _spare_others(self) -> None:
-        """Refuse to replace an archive of several images by one without some of them; raises OutputError."""
-        lost = [each.names[0] for each in self.present if each.names and self.names.isdisjoint(each.names)]
-        if len(self.present) > 1 and lost and not self._settings.force:
-            raise OutputError(f'{self._path} has images that this run does not write, and they would be lost: '
-                              f'{first_names(lost)}; name another file, or give --force to replace all of it')

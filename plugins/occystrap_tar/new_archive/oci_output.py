@@ -41,24 +41,30 @@ class OciArchiveOutput(ArchiveOutput):
     def place(self, reference: Reference) -> Place:
         """Return the file, with the image's name in index.json; an image without a name replaces no other."""
         name = tag_of(self.location, reference)
-        self._bundle.names.add(name)
+        if name:
+            self._bundle.names.add(name)
+        else:
+            self._bundle.digests.add(reference.digest)
         return Place.at(self.location.path, name)
 
     def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError if the archive may not be replaced."""
-        check_destination(self.location.path, self.settings.force)
+        check_destination(self.location.path, self.settings)
         self._bundle.look()
         self._spare_named(content)
+        self._spare_base(content)
 
     def prepare(self, image: Image) -> None:
         """Lay out the image and its referrers; raises OutputError if the archive may not be replaced."""
         self._bundle.begin(self)
         self._spare_named(image)
+        self._spare_base(image)
         self._reserve(image)
 
     def prepare_index(self, index: ImageIndex) -> None:
         """Lay out all images of the index; raises OutputError if the archive may not be replaced."""
         self._bundle.begin(self)
+        self._spare_base(index)
         self._reserve(*index.images())
 
     def child(self) -> ImageOutput:
@@ -121,7 +127,7 @@ class OciArchiveOutput(ArchiveOutput):
         entries = [entry for each in written for entry in each._entries]
         expected = [each for output in written if output._receipt for each in output._receipt.expectations]
         blobs = sorted((each for each in expected if _is_member(each)), key=lambda each: each.kind != 'layer')
-        self._bundle.publish([*dict.fromkeys(each.locator for each in blobs)], IndexFile.listing(entries).to_json(),
+        self._bundle.publish([*dict.fromkeys(each.locator for each in blobs)], IndexFile.listing(entries),
                              alone=not self.deferred)
         self.notes = [*self.notes, *self._bundle.notes]
         for each in written:
@@ -135,6 +141,12 @@ class OciArchiveOutput(ArchiveOutput):
     def _reserve(self, *images: Image) -> None:
         base = self.settings.base or ()
         self._bundle.reserve((digest, size) for digest, size in _known_blobs(*images) if digest not in base)
+
+    def _spare_base(self, content: Image | ImageIndex) -> None:
+        """Refuse to replace an archive by a delta to it; raises OutputError."""
+        if base := self.settings.base:
+            images = [content] if isinstance(content, Image) else content.images()
+            self._bundle.spare_base(digest for digest, _ in _known_blobs(*images) if digest in base)
 
     def _spare_named(self, content: Image | ImageIndex) -> None:
         """Refuse to replace an index in the archive by a single image; raises OutputError."""
