@@ -1,5 +1,5 @@
 """What earlier runs proved: receipts of a file or of the destination, by which a run leaves out images."""
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from occystrap_core.api.uri import Location
@@ -46,6 +46,23 @@ def is_proved(receipt: Receipt) -> bool:
     return receipt.verdict is not None and receipt.verdict.outcome == Outcome.VERIFIED.value
 
 
+def has_referrers(task: ImageTask) -> bool:
+    """Return whether an image is copied with its referrers, which may become others while its digest stays."""
+    return bool(task.images.location.options.get('referrers'))
+
+
+def lacks(receipt: Receipt, base: Collection[Digest]) -> str:
+    """Return in words what the place of a receipt lacks because a delta left it out, but for what is in `base`."""
+    missing = [each for each in receipt.left_out if each.digest not in base]
+    return f'the delta there leaves out {missing[0].kind} {missing[0].digest}' if missing else ''
+
+
+def differs(receipt: Receipt, present: Digest | None) -> str:
+    """Return in words what the source has now if that is not what a receipt was written for; referrers aside."""
+    is_same = present in (receipt.source_digest or receipt.image_id, receipt.image_id)
+    return '' if is_same else f'the source has {present or "no digest"} now'
+
+
 @dataclass
 class FoundBefore:
     """Finds out whether an image is at its destination already, and still what the source has.
@@ -77,7 +94,7 @@ class FoundBefore:
 
     def _of_destination(self) -> Receipt | None:
         """Return the receipt that the destination gives for the image; None where a filter must see it again."""
-        if self.task.recipe is None or self._has_referrers:
+        if self.task.recipe is None or has_referrers(self.task):
             return None
         output, reference = self.task.output.made(), self.task.reference
         if kept := output.kept_receipt(reference):
@@ -101,18 +118,11 @@ class FoundBefore:
         An image that only reading can tell is not, neither is one with referrers, which may have become more, nor one
         of a delta that leaves out what is needed now.
         """
-        base = self.task.settings.base or ()
-        if any(each.digest not in base for each in receipt.left_out):
+        if lacks(receipt, self.task.settings.base or ()):
             return False
         if not self.refresh:
             return True
-        if self._has_referrers:
-            return False
-        return self._present_digest in (receipt.source_digest or receipt.image_id, receipt.image_id)
-
-    @property
-    def _has_referrers(self) -> bool:
-        return bool(self.task.images.location.options.get('referrers'))
+        return not has_referrers(self.task) and not differs(receipt, self._present_digest)
 
     @property
     def _present_digest(self) -> Digest | None:

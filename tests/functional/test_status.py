@@ -1,4 +1,5 @@
 """status: what of a mirror is current, stale, missing, extra or unreachable; nothing is moved."""
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import push
-from tests.unit.registry.several import name_all, push_all
+from tests.unit.registry.several import document_at, name_all, push_all, put_artifact
 
 NAMES = ['team/app:v1', 'team/app:v2', 'team/app:v3', 'many:v1']
 DESTINATIONS = ['layout://{}/mirror', 'dir://{}/mirror?unique_names=true',
@@ -98,3 +99,43 @@ def test_a_registry_needs_no_receipts(host: str, tmp_path: Path) -> None:
         httpx.delete(f'http://{host}/v2/{lost}', trust_env=False, verify=False).raise_for_status()
     assert states(status(tmp_path, place)) == {NAMES[0]: 'stale', NAMES[1]: 'extra', NAMES[2]: 'missing',
                                                NAMES[3]: 'current'}
+
+
+@pytest.mark.parametrize('destination', [
+    'layout://{}/mirror', 'tar://{}/mirror.tar?format=oci', 'registry://{host}/copy/{{repository}}:{{tag}}'])
+def test_new_and_other_referrers_make_an_image_stale(destination: str, host: str, tmp_path: Path) -> None:
+    place = destination.format(tmp_path, host=host)
+    source = f'registry://{host}/{NAMES[0]}?referrers=true'
+    digest = document_at(host, 'v1', 'team/app').digest
+    more = ['--receipt', tmp_path / 'done']
+
+    def state(code: int) -> dict[str, str]:
+        found = run_here('status', source, place, '-O', 'json', *more)
+        found.assert_code(code)
+        image: dict[str, str] = found.json()['images'][0]
+        return image
+
+    for signature in ('', 'signature', 'another'):
+        if signature:
+            tagged = put_artifact(host, signature.encode(), f'sha256-{digest[7:]}.sig', 'team/app')
+            put_artifact(host, b'sbom of ' + signature.encode(), repository='team/app', subject=tagged)
+            assert state(1)['state'] == 'stale' and 'the source has referrers now that are' in state(1)['reason']
+        run_here('process', source, place, *more).assert_code(0)
+        assert state(0)['state'] == 'current'
+
+
+def test_a_delta_lacks_what_it_leaves_out(host: str, tmp_path: Path) -> None:
+    source = f'registry://{host}/{NAMES[0]}'
+    run_here('process', source, f'layout://{tmp_path}/base', '--receipt', tmp_path / 'done').assert_code(0)
+    run_here('process', source, f'layout://{tmp_path}/delta', '--since', tmp_path / 'done').assert_code(0)
+    found = run_here('status', source, f'layout://{tmp_path}/delta')
+    found.assert_code(1)
+    assert found.out.startswith('missing') and 'the delta there leaves out layer sha256:' in found.out
+
+
+def test_another_choice_of_platforms_is_missing_and_not_extra_as_well(host: str, tmp_path: Path) -> None:
+    source, place = f'registry://{host}/many:v1', f'layout://{tmp_path}/mirror'
+    run_here('process', source, place, '--platform', 'linux/amd64').assert_code(0)
+    image, = json.loads(run_here('status', source, place, '-O', 'json').out)['images']
+    assert image['state'] == 'missing' and '--platform=linux/amd64: give status the same' in image['reason']
+    run_here('status', source, place, '--platform', 'linux/amd64').assert_code(0)
