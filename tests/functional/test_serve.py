@@ -36,7 +36,9 @@ def files(root: Path) -> list[Path]:
     return [path for path in root.rglob('*') if path.is_file()]
 
 
-def test_what_is_pushed_is_there_after_a_restart(occystrap: CommandLine, archive: str, tmp_path: Path) -> None:
+def test_what_is_pushed_is_there_after_a_restart(occystrap: CommandLine, archive: str, tmp_path: Path,
+                                                 program: Callable[..., str]) -> None:
+    program('skopeo')
     storage = tmp_path / 'new/storage'
     with served(occystrap, '--storage', storage) as registry:
         assert registry.said == [f'Serving {storage} at http://{registry.host}: push with docker push '
@@ -46,6 +48,7 @@ def test_what_is_pushed_is_there_after_a_restart(occystrap: CommandLine, archive
         assert registry.stop() == 0 and registry.hear().startswith('Stopping: ')
     layout = storage / 'repositories/team/app/_layout'
     run_here('process', f'layout://{layout}:v1', f'dir://{tmp_path}/out', '--verify=full').assert_success()
+    assert len(json.loads(skopeo('inspect', f'oci:{layout}:v1'))['Layers']) == 3
     with served(occystrap, '--storage', storage) as registry:
         run_here('process', f'registry://{registry.host}/team/app:v1', f'dir://{tmp_path}/again').assert_success()
 

@@ -65,6 +65,8 @@ def serve(storage: str | None, listen: str, read_only: bool, allow: Sequence[str
     _require_free(address)
     place = storage or _default_storage()
     read_only = read_only or place.startswith(_LAYOUT)
+    if read_only and gc_untagged:
+        raise click.UsageError('--gc-untagged removes manifests, which a registry that is read-only does not')
     settings = _settings(address, read_only, allow, _certificate(tls_cert, tls_key))
     settings = _with_logins(_with_log(settings, access_log), htpasswd, anonymous_pull)
     with ExitStack() as stack:

@@ -13,8 +13,8 @@ from starlette.types import Message, Scope, Send
 from occystrap_core.files import output_errors, print_message, write_all
 from occystrap_registry.server.access import header
 
-_SENDING = 300.0
-"""Seconds for a megabyte of an answer: who reads more slowly is hung up on."""
+_SENDING = 120.0
+"""Seconds for a quarter of a megabyte of an answer: who reads more slowly is hung up on."""
 _LONGEST = 300
 """Characters of what clients say about themselves, in the log."""
 
