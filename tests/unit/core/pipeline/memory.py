@@ -179,8 +179,8 @@ def offer(*names: str, image: Callable[[str], Image] = sample_image) -> str:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait a few seconds for another thread; fail when the condition does not come true."""
-    for _ in range(500):
+    """Wait for another thread, half a minute on a busy machine; fail when the condition does not come true."""
+    for _ in range(3000):
         if condition():
             return
         threading.Event().wait(0.01)
