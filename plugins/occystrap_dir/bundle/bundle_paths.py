@@ -1,5 +1,5 @@
 """Paths in a bundle."""
-from occystrap_dir.workspace.workspace import STATE
+from occystrap_dir.workspace.partial_files import STATE
 
 ROOTFS, CONFIG = 'rootfs', 'config.json'
 FILES = '.occystrap/rootfs.mtree'

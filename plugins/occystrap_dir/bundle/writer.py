@@ -17,8 +17,8 @@ from occystrap_dir.extraction.tree_files import read_small
 from occystrap_dir.extraction.unchanged import require_documents, require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.receipts import kept_receipt, receipt_here
-from occystrap_dir.workspace.workspace import STATE
 
 
 class BundleOutput(ImageOutput):

@@ -10,8 +10,9 @@ from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.removal import remove_tree
-from occystrap_dir.workspace.workspace import STATE, Workspace
+from occystrap_dir.workspace.workspace import Workspace
 
 TREES, UNPACKING = f'{STATE}/trees', f'{STATE}/unpacking'
 

@@ -14,7 +14,8 @@ from occystrap_dir.mounts.overlay_marks import mount_script
 from occystrap_dir.workspace.file_errors import is_there, reporting, unknown
 from occystrap_dir.workspace.locks import shared_if_exists
 from occystrap_dir.workspace.names import file_size, read_document
-from occystrap_dir.workspace.workspace import LOCK, RECEIPTS, STATE
+from occystrap_dir.workspace.partial_files import STATE
+from occystrap_dir.workspace.workspace import LOCK, RECEIPTS
 
 
 def verify_mounts(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:

@@ -27,7 +27,8 @@ from occystrap_dir.workspace.destination import check_directory, not_replaced, w
 from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.receipts import kept_receipt, receipt_here, recorded_lists
 from occystrap_dir.workspace.removal import remove_tree
-from occystrap_dir.workspace.workspace import RECEIPTS, STATE, Workspace, was_left
+from occystrap_dir.workspace.partial_files import STATE
+from occystrap_dir.workspace.workspace import RECEIPTS, Workspace, was_left
 
 _OURS = {CATALOG, SCRIPT, LAYERS, STATE}
 

@@ -6,35 +6,31 @@ replaced something, and what those left is removed. Blobs of an interrupted run 
 """
 import fcntl
 import os
-import stat
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
-from occystrap_core import Cancelled, OutputError, ServiceError
+from occystrap_core import OutputError, ServiceError
 from occystrap_core.files import HeldBytes, ImageError, KeptBeside, output_errors
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.kept_blobs import KeptBlobs, KeptFile
 from occystrap_dir.workspace.marks import Marks
-from occystrap_dir.workspace.workspace_file import WorkspaceFile
+from occystrap_dir.workspace.partial_files import STATE, TEMPORARY, PartialFiles
 from occystrap_dir.workspace.removal import remove_tree
 
-T = TypeVar('T')
 H = TypeVar('H', bound=HeldBytes)
 
-STATE = '.occystrap'
 RECEIPTS = f'{STATE}/receipts'
 LOCK = f'{STATE}/lock'
 KEPT = f'{STATE}/kept'
 _ACTIVE = f'{STATE}/active'
-_TEMPORARY = f'{STATE}/temporary'
 _ATTEMPTS = 100
 
 
-class Workspace:
+class Workspace(PartialFiles):
     """The state directory of a destination, as one run uses it: `enter`, write partial files, `leave`."""
 
     def __init__(self, root: str, sync: bool, mode: int | None = None,
@@ -44,16 +40,14 @@ class Workspace:
         `mode` is the mode of the destination if it is made, whatever the process's umask. `final` returns the name of a
         blob, for destinations that keep those of interrupted runs.
         """
+        super().__init__(root, sync, mode)
         self._mode = mode
-        self._withheld = 0 if mode is None else stat.S_IWOTH
-        self.root, self.sync, self.place = root, sync, Beneath(root)
-        self._marks = Marks(self.place, _TEMPORARY)
+        self._marks = Marks(self.place, TEMPORARY)
         self._kept, self._final = KeptBlobs(self.place, KEPT, sync, final), final
         self._finished, self._dropped = set[Digest](), set[Digest]()
-        self._mutex, self._leaving = threading.RLock(), threading.Lock()
-        self._partial: set[str] = set()
+        self._leaving = threading.Lock()
         self._active: int | None = None
-        self._made_root = self._found_remains = self._ended = self._was_clean = False
+        self._made_root = self._found_remains = self._was_clean = False
         self.notes: list[str] = []
         """After `leave`: lines for the user about what could not be removed."""
 
@@ -72,7 +66,7 @@ class Workspace:
             self._made_root |= _made(self.root, self._mode)
         self.place.make(STATE, 0o777 & ~self._withheld)
         self._active = self._join()
-        for name in (_TEMPORARY, RECEIPTS):
+        for name in (TEMPORARY, RECEIPTS):
             self.place.make(name, 0o777 & ~self._withheld)
         self._marks.begin()
 
@@ -83,7 +77,7 @@ class Workspace:
         except BlockingIOError:
             return locks.take(self.place, _ACTIVE, fcntl.LOCK_SH)
         try:
-            if self.place.status(_TEMPORARY):
+            if self.place.status(TEMPORARY):
                 self._found_remains = True
                 self._take_over()
         finally:
@@ -95,9 +89,9 @@ class Workspace:
         lines = self._marks.lines()
         self._marks.begin()
         self.note(lines)
-        for name in self.place.names(_TEMPORARY):
-            if f'{_TEMPORARY}/{name}' != self._marks.name:
-                remove_tree(self.place, f'{_TEMPORARY}/{name}')
+        for name in self.place.names(TEMPORARY):
+            if f'{TEMPORARY}/{name}' != self._marks.name:
+                remove_tree(self.place, f'{TEMPORARY}/{name}')
 
     def note(self, names: Collection[str]) -> None:
         """Add names to the mark: files to remove when the last run leaves, unless an image names them.
@@ -129,15 +123,6 @@ class Workspace:
     def locked(self) -> AbstractContextManager[None]:
         """Lock out all other runs from changing the list of images during the with block; raises OSError."""
         return locks.held(self.place, LOCK)
-
-    @contextmanager
-    def partial(self) -> Iterator[WorkspaceFile]:
-        """Yield a new partial file, removed at the end unless it was moved; raises OutputError, Cancelled."""
-        file = self._new_partial()
-        try:
-            yield file
-        finally:
-            file.discard()
 
     def growing(self, digest: Digest) -> AbstractContextManager[KeptFile | None]:
         """Yield the file with the beginning of a blob that a run has kept, or a new one; None if there can be none.
@@ -186,65 +171,6 @@ class Workspace:
                 self.move(file.name, self._final(digest))
                 return size
 
-    def write(self, data: bytes, mode: int = 0o666) -> str:
-        """Write a document to a partial file, flush and close it, and return its name; raises OutputError."""
-        return self.filled(lambda write: write(data), mode)[0]
-
-    def filled(self, fill: Callable[[Callable[[bytes], None]], T], mode: int = 0o666) -> tuple[str, T]:
-        """Call `fill` with a function that writes to a partial file, and return the file's name and the result.
-
-        The file is flushed and closed then. Raises OutputError, and what `fill` raises.
-        """
-        file = self._new_partial(mode)
-        try:
-            result = fill(file.write)
-            file.complete()
-        except BaseException:
-            file.discard()
-            raise
-        return file.name, result
-
-    def _new_partial(self, mode: int = 0o666) -> WorkspaceFile:
-        name = f'{_TEMPORARY}/{os.urandom(8).hex()}'
-        with self._mutex:
-            self._check()
-            self._partial.add(name)
-            return WorkspaceFile(self.place, name, self.sync, mode & ~self._withheld)
-
-    def move(self, partial: str, name: str) -> None:
-        """Rename a complete partial file to `name` below the destination; raises OutputError, Cancelled."""
-        self.move_all({partial: name})
-
-    def move_all(self, partial: Mapping[str, str]) -> None:
-        """Rename complete partial files to their names, in order, and flush each directory once; raises as `move`."""
-        with self.undisturbed():
-            for temporary, name in partial.items():
-                self._rename(temporary, name)
-        for above in dict.fromkeys(map(os.path.dirname, partial.values())) if self.sync else ():
-            with output_errors(self.root):
-                self.place.sync(above)
-
-    @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Have a `leave` on another thread wait for the end of the block, whose changes belong together.
-
-        Raises OutputError, and Cancelled before the block if the run has left.
-        """
-        with output_errors(self.root), self._mutex:
-            self._check()
-            yield
-
-    def _rename(self, partial: str, name: str) -> None:
-        if above := os.path.dirname(name):
-            self.place.make(above)
-        self.place.rename(partial, name)
-
-    def settle(self) -> None:
-        """With sync, flush the names in the destination to the device; raises OutputError."""
-        if self.sync:
-            with output_errors(self.root):
-                self.place.sync()
-
     def leave(self, clean: bool, sweep: Callable[[], None]) -> None:
         """End the run and remove its temporary files; `clean` is False if it leaves files that no image names.
 
@@ -256,11 +182,6 @@ class Workspace:
         self.stop()
         with self._leaving:
             self._leave(clean, sweep)
-
-    def stop(self) -> None:
-        """Let every later change raise Cancelled, once changes that belong together have been made."""
-        with self._mutex:
-            self._ended = True
 
     def _leave(self, clean: bool, sweep: Callable[[], None]) -> None:
         self._was_clean |= clean
@@ -284,7 +205,7 @@ class Workspace:
         What cannot be removed is left to the next run.
         """
         with suppress(OSError, OutputError):
-            if self.place.status(_TEMPORARY) or self.place.status(KEPT):
+            if self.place.status(TEMPORARY) or self.place.status(KEPT):
                 self.enter()
                 self.leave(True, sweep)
 
@@ -323,10 +244,10 @@ class Workspace:
 
     def _tidy(self, sweep: Callable[[], None]) -> None:
         """Remove everything but receipts; `active` last, since another run may begin as soon as it is gone."""
-        if self.place.is_directory(_TEMPORARY):
-            if self.place.names(_TEMPORARY):
+        if self.place.is_directory(TEMPORARY):
+            if self.place.names(TEMPORARY):
                 self._sweep_up(sweep)
-            remove_tree(self.place, _TEMPORARY)
+            remove_tree(self.place, TEMPORARY)
         self._kept.tidy()
         if self.place.is_directory(RECEIPTS):
             if self.place.has_entries(RECEIPTS):
@@ -348,15 +269,11 @@ class Workspace:
         if self._made_root and not os.listdir(self.root):
             Beneath(os.path.dirname(self.root)).remove_empty(os.path.basename(self.root))
 
-    def _check(self) -> None:
-        if self._ended:
-            raise Cancelled(f'writing to {self.root} was cancelled')
-
 
 def is_idle(root: str) -> bool:
     """Return whether no run writes to a destination, or was killed while it did; raises OSError."""
     try:
-        return not Beneath(root).names(_TEMPORARY)
+        return not Beneath(root).names(TEMPORARY)
     except FileNotFoundError:
         return True
 
