@@ -7,18 +7,22 @@ from collections.abc import Sequence
 
 from occystrap_core.api.place import Place
 from occystrap_core.api.schemes import FILES, InputScheme, WriterScheme
+from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location, without_login
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.verification.receipt import Bringer
 
-_CHOICES = ('image', 'tag')
-"""Options that are a part of a source's name; those of selection, and those about how it is reached, may change."""
+_NEUTRAL = ('insecure', 'http2', 'username', 'password', 'token', 'cert_path', 'tls_verify', 'platform', 'referrers',
+            'since')
+"""Options that say how a source is reached, or what of an image is taken, and may change like those of selection. All
+others, such as image= or the address of a daemon, say which source it is."""
 
 
 def source_name(plugins: Plugins, location: Location) -> str:
     """Return the name of a source, or of a list, without selection and secrets."""
-    chosen = '&'.join(f'{each}={location.given[each]}' for each in _CHOICES if each in location.given)
+    given = without_selection(location).given
+    chosen = '&'.join(f'{each}={given[each]}' for each in sorted(given) if each not in _NEUTRAL)
     return _name(location, plugins.find(InputScheme, location.scheme).completion) + (f'?{chosen}' if chosen else '')
 
 

@@ -37,10 +37,15 @@ class Mirror(NamedTuple):
         """
         known: defaultdict[Any, set[Bringer]] = defaultdict(set)
         for each in [*self.kept, *self.in_files]:
-            known[each.identity].update(each.brought_by)
+            known[_image(each)].update(each.brought_by)
         found = self.in_files if source.is_list else [*self.kept, *self.in_files]
-        return [replace(each, brought_by=tuple(sorted(known[each.identity])))
-                for each in {each.identity: each for each in found}.values()]
+        return [replace(each, brought_by=tuple(sorted(known[_image(each)])))
+                for each in {_image(each): each for each in found}.values()]
+
+    def same(self, receipts: Collection[Receipt]) -> list[Receipt]:
+        """Return the receipts in files of the same images, which have several names where they are known by digest."""
+        images = set(map(_image, receipts))
+        return [each for each in self.in_files if _image(each) in images]
 
 
 def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files: Sequence[Receipt], dry_run: bool,
@@ -61,7 +66,8 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
     if (shared := found.shared()) and not dry_run:
         note_bringers(plugins, settings, shared, withdrawn=True)
         if file:
-            file.withdraw({each.identity: each.brought_by for each in shared})
+            gone = {_image(each): each.brought_by for each in shared}
+            file.withdraw({each.identity: gone[_image(each)] for each in mirror.same(shared)})
     yield from prune(plugins, settings, found.going(), mirror, dry_run, file.remove if file else lambda gone: None)
 
 
@@ -91,7 +97,7 @@ class Prunable:
 
     def shared(self) -> list[Receipt]:
         """Return the receipts of images that others brought, too; `brought_by` are those who no longer do."""
-        return [replace(each, brought_by=tuple(sorted(self._left[each.identity])))
+        return [replace(each, brought_by=tuple(sorted(self._left[_image(each)])))
                 for each in self._unwanted() if self._others(each)]
 
     def notes(self) -> list[str]:
@@ -105,10 +111,10 @@ class Prunable:
                    'brought them'] if self._unknown else [])]
 
     def _unwanted(self) -> list[Receipt]:
-        return [each for identity, each in self._found.items() if identity not in self._kept]
+        return [each for image, each in self._found.items() if image not in self._kept]
 
     def _others(self, receipt: Receipt) -> set[Bringer]:
-        return {*receipt.brought_by} - self._left[receipt.identity]
+        return {*receipt.brought_by} - self._left[_image(receipt)]
 
     def _look(self, source: PrunedSource, receipts: Sequence[Receipt]) -> None:
         goes = {destination_name(self._plugins, each) for each in source.destinations}
@@ -119,23 +125,23 @@ class Prunable:
             here = {own_name(self._plugins, receipt), *(each.destination for each in brought)}
             is_present = not self._present.isdisjoint(_keys(receipt))
             if not receipt.brought_by and not is_present and _may_go(source, receipt, not goes.isdisjoint(here)):
-                self._unknown.add(receipt.identity)
+                self._unknown.add(_image(receipt))
             if not brought or goes.isdisjoint(here):
                 continue
             matched |= (keeping := source.keeping(*_names(receipt)))
             if keeping and not is_present:
-                self._kept.add(receipt.identity)
+                self._kept.add(_image(receipt))
             elif not is_present:
-                self._found[receipt.identity] = receipt
-                self._left[receipt.identity].update(brought)
+                self._found[_image(receipt)] = receipt
+                self._left[_image(receipt)].update(brought)
         self._notes += source.keeps_nothing(matched)
 
 
 def prune(plugins: Plugins, settings: Settings, going: Sequence[Receipt], mirror: Mirror, dry_run: bool,
           removed: Callable[[Collection[Receipt]], None]) -> Iterator[PrunedImage]:
     """Remove images; arguments and results are those of `prune_sources`."""
-    identities = {each.identity for each in going}
-    staying = [each for each in [*mirror.kept, *mirror.in_files] if each.identity not in identities]
+    images = set(map(_image, going))
+    staying = [each for each in [*mirror.kept, *mirror.in_files] if _image(each) not in images]
     groups: defaultdict[tuple[str, str], list[Receipt]] = defaultdict(list)
     for each in going:
         groups[each.scheme, split_tag(each.path.partition('@')[0])[0]].append(each)
@@ -144,7 +150,7 @@ def prune(plugins: Plugins, settings: Settings, going: Sequence[Receipt], mirror
         remove = load(plugins.find(WriterScheme, scheme).removes)
         reasons = remove(group, staying, settings, dry_run)
         found = [PrunedImage(*each) for each in zip(group, reasons, strict=True)]
-        removed([each.receipt for each in found if not each.reason])
+        removed(mirror.same([each.receipt for each in found if not each.reason]))
         yield from found
 
 
@@ -172,6 +178,13 @@ def _names(receipt: Receipt) -> Sequence[str]:
     image, tag = written.options.get('image'), written.options.get('tag')
     named = [each for each in words[:1] if not each.startswith('--')]
     return [receipt.reference, written.path, *named, *([f'{image}:{tag}' if tag else image] if image else [])]
+
+
+def _image(receipt: Receipt) -> Hashable:
+    """Return what tells an image in one place from all others: its name there or, if it has none, its digest."""
+    if receipt.place.endswith('#'):
+        return receipt.scheme, receipt.place, receipt.manifest_digest or receipt.image_id
+    return receipt.identity
 
 
 def _keys(receipt: Receipt) -> list[tuple[object, ...]]:

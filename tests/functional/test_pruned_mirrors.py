@@ -7,12 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from occystrap_core import Receipt, Settings
+from occystrap_core import ImageInput, Receipt, Settings
+from occystrap_core.pipeline.bringers import source_name
+from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import _seal
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
+from tests.services.installed import installed_plugins
 from tests.unit.registry.images import push
 
 PLACES = ['layout://m', 'dir://m?unique_names=true']
@@ -142,6 +145,49 @@ def test_lines_with_digests(place: str, host: str) -> None:
         listed = json.loads(Path('m/index.json').read_bytes())['manifests']
         assert {each['digest'] for each in listed} == {first, second}
     assert 'pruned' not in run(write('l', host, lines[1], lines[3]), place, '--receipt', 'r', '--prune').err
+
+
+def test_a_digest_that_two_lists_name_differently(host: str) -> None:
+    """A layout has one entry for both names, which goes with the last of them."""
+    push(host, Settings(), sample_image('team/a', variant='team/a:v1'), 'other:v1')
+    digest = httpx.head(f'http://{host}/v2/other/manifests/v1', headers={'Accept': '*/*'}, trust_env=False
+                        ).headers['docker-content-digest']
+    for number, name in enumerate(['team/a', 'other'], 1):
+        listed = write(f'l{number}', host, f'{name}@{digest}', 'team/b:v1')
+        run(listed, 'layout://m', '--receipt', f'r{number}', '--prune')
+    for number, words in ((1, '1 image stays that others brought, too: list://'), (2, ', 1 pruned')):
+        again = write(f'l{number}', host, 'team/b:v1'), 'layout://m', '--receipt', f'r{number}', '--prune'
+        assert words in run(*again).err and len(Path(f'r{number}').read_text().splitlines()) == 1
+        run_here('verify', 'r1').assert_code(0)
+        run_here('verify', 'r2').assert_code(0)
+
+
+def test_an_old_source_is_pruned_by_its_old_name(host: str) -> None:
+    run(f'registry://{host}/team/*:*', 'layout://m')
+    run(f'registry://{host}/team/a:*', 'layout://m')
+    result = run(f'registry://{host}/team/*:*?exclude=**&prune=empty', 'layout://m', '--prune')
+    assert ', 1 pruned' in result.err and '2 images stay that others brought, too: registry://localhost' in result.err
+    assert kept().keys() == {'team/a:v1', 'team/a:v2'}
+    assert ', 1 pruned' in run(f'registry://{host}/team/a:*?newest=1&prune=true', 'layout://m', '--prune').err
+
+
+@pytest.mark.parametrize(('first', 'second', 'same'), [
+    ('registry://127.0.0.1/team/*:*?insecure=true', 'registry://LOCALHOST/team/*:*?newest=2&keep=:v1', True),
+    ('registry://host.example/team/*:*', 'registry://user:canary@host.example/team/*:*?referrers=true', True),
+    ('registry://host.example/team/*:*', 'registry://host.example/team/**:*', False),
+    ('layout://m', 'layout://./m?semver=^1', True), ('layout://m', 'layout://m2', False),
+    ('layout://m?image=a', 'layout://m?image=b', False), ('docker://a:*', 'docker://a:*?host=tcp://other:2375', False),
+    ('quay://team/*:*', 'quay://team/*:*?since=2024-01-01', True),
+    ('quay://team/*:*', 'quay://team/*:*?host=quay.example', False), ('list://l', 'list://./l?prune=true', True)])
+def test_which_sources_are_one(first: str, second: str, same: bool) -> None:
+    plugins = installed_plugins()
+    names = []
+    for each in (first, second):
+        opened = open_source(plugins, source_location(plugins, each), Settings())
+        names.append(source_name(plugins, opened.location))
+        if isinstance(opened, ImageInput):
+            opened.close()
+    assert (names[0] == names[1]) == same and 'canary' not in str(names)
 
 
 def test_the_last_line_of_a_host(host: str, tmp_path: Path) -> None:
