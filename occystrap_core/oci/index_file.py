@@ -10,7 +10,7 @@ from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import dump_json, parse_object
 from occystrap_core.oci.field_names import MANIFEST_FIELDS
-from occystrap_core.oci.layout import CONTAINERD_NAME, INDEX_FILE, REF_NAME
+from occystrap_core.oci.layout import CONTAINERD_NAME, INDEX_FILE, REF_NAME, entry_name
 from occystrap_core.oci.manifest import Index
 from occystrap_core.oci.named_images import parse_name
 from occystrap_core.oci import media_types
@@ -28,6 +28,11 @@ class _Row(NamedTuple):
     descriptor: Descriptor
     names: frozenset[str]
     text: bytes
+
+    @property
+    def name(self) -> str:
+        """The one that readers take, empty without one."""
+        return entry_name(self.descriptor)
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
@@ -200,20 +205,32 @@ class IndexFile:
         return canonical(found[0]), ('index.json has several entries of this name, expected one: '
                                      f'{found[0]["digest"]}' if several else '')
 
-    def find_manifest(self, name: str, digest: Digest, exact: bool) -> tuple[Descriptor | None, str]:
+    def find_manifest(self, name: str, digest: Digest, exact: bool, other_name: str = '',
+                      ) -> tuple[Descriptor | None, str]:
         """Return the entry of a manifest, and what is wrong, in words, if there is none of this name.
 
-        Unless the name is to be `exact`, its host may be another one, and if nothing has it, the digest alone counts.
+        Unless the name is to be `exact`, its host may be another one, or it may be the tag alone; an entry without a
+        name, or any entry if this name has no tag, is found by its digest. The image may have `other_name` instead.
         """
-        rows = [row for row in self._rows if name in row.names]
-        if not rows and not exact:
-            plain = parse_name(name)._replace(host='')
-            rows = [row for row in self._rows if any(parse_name(each)._replace(host='') == plain for each in row.names)]
-            rows = rows or [row for row in self._rows if row.descriptor.digest == digest]
+        rows = self._rows.named(name) if exact else self._rows_alike(name, digest)
+        if not rows and other_name:
+            rows = self._rows_alike(other_name, digest)
         if not rows:
-            return None, 'is not listed in index.json'
+            listed = [row.name for row in self._rows.at(digest) if row.name and not exact]
+            return None, (f'is in index.json under another name, {listed[0]}: if that is meant, add '
+                          f'?tag={listed[0]} to --at' if listed else 'is not listed in index.json')
         others = [row.descriptor.digest for row in rows if row.descriptor.digest != digest]
         return rows[0].descriptor, f'is in index.json as {others[0]}, expected {digest}' if others else ''
+
+    def _rows_alike(self, name: str, digest: Digest) -> list[_Row]:
+        """Return the rows that readers of the index take for the image of a name."""
+        named = parse_name(name)
+        same = [row for row in self._rows.named(name) if row.name == name]
+        if same or not named.tag:
+            return same or self._rows.at(digest)
+        alike = [row for row in self._rows if row.name and parse_name(row.name).is_same_without_host(named)]
+        unnamed = [row for row in self._rows.at(digest) if row.name in ('', named.tag)]
+        return alike or unnamed or self._rows.named(named.tag)
 
     def to_json(self) -> bytes:
         """Return the content of the file, without white space, so that every changed bit matters."""

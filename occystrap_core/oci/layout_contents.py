@@ -35,13 +35,13 @@ def blobs_below(manifest: ReadManifest, entries: Iterable[Descriptor]) -> set[Di
     return found
 
 
-def find_named(index: IndexFile, manifest: ReadManifest, name: str, digest: Digest, exact: bool,
+def find_named(index: IndexFile, manifest: ReadManifest, name: str, digest: Digest, exact: bool, other_name: str = '',
                ) -> tuple[Descriptor | None, str]:
     """Return the entry of a manifest, and what keeps programs from finding the manifest by it, in words.
 
     See IndexFile.find_manifest. A missing or damaged manifest is not looked for here.
     """
-    found, problem = index.find_manifest(name, digest, exact)
+    found, problem = index.find_manifest(name, digest, exact, other_name)
     return found, _unfit(manifest, found) if found and not problem else problem
 
 

@@ -61,6 +61,14 @@ class Reference(NamedTuple):
             return named
         return named._replace(host='', repository=named.repository.removeprefix('library/'))
 
+    def is_same_without_host(self, other: 'Reference') -> bool:
+        """Return whether two images have one name, whatever the hosts; their digests count only without a tag."""
+        return not self._without_host().isdisjoint(other._without_host())
+
+    def _without_host(self) -> set['Reference']:
+        named = self._replace(digest=None) if self.tag else self
+        return {Reference(*each[:3]) for each in (named.with_default_tag(), named.as_docker)}
+
     def with_default_tag(self) -> Self:
         """Return this reference, with tag latest if it has neither tag nor digest."""
         return self if self.tag or self.digest else self._replace(tag='latest')

@@ -22,7 +22,10 @@ def has_fields(destination: Location) -> bool:
 
 
 def filled_in(destination: Location, reference: Reference) -> Location:
-    """Return the destination of one image; `{{` and `}}` stand for braces. Raises UsageError for an unknown field."""
+    """Return the destination of one image; `{{` and `}}` stand for braces. Raises UsageError for an unknown field.
+
+    Fields are filled in in the path, and in the name that the option `tag` gives.
+    """
     fields = _fields(reference)
 
     def fill(found: re.Match[str]) -> str:
@@ -39,6 +42,8 @@ def filled_in(destination: Location, reference: Reference) -> Location:
     if has_fields(destination) and is_referrer_tag(path.rpartition(':')[2]) and not is_referrer_tag(reference.tag):
         raise UsageError(f'{destination}: sha256-… is the tag under which registries list referrers: use another, such '
                          'as :digest-{hex}')
+    if name := destination.options.get('tag'):
+        destination = destination.with_options(tag=_FIELD.sub(fill, name))
     return destination.with_path(path)
 
 

@@ -4,6 +4,7 @@ A receipt is complete: it covers the config, the manifest if the destination kee
 image in an index. It has the digest of its own content, which reveals damage, but not an attacker.
 """
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
@@ -12,6 +13,7 @@ from occystrap_core.errors import InvalidImage, InvalidReceipt, UsageError
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import STRICT
+from occystrap_core.oci.named_images import parse_name
 from occystrap_core.verification.digest_expectations import located_by_diff_id, located_by_digest
 from occystrap_core.verification.expectation import (
     Evidence, Expectation, Part, digests_of, expectation_from_json, expectation_to_json, text_of,
@@ -105,6 +107,13 @@ class Receipt:
         if self.place:
             return self.scheme, self.place, self.reference, ()
         return self.scheme, self.path, self.reference, tuple(sorted(self.options.items()))
+
+    @property
+    def source_name(self) -> str:
+        """The image's name in the registry that it was copied from; empty if the source was none, or had no tag."""
+        name = re.split(r'[?\s]', self.source.partition('://')[2])[0]  # options and filters follow
+        named = parse_name(name)
+        return name if named.host and named.tag else ''
 
     @property
     def evidence(self) -> Evidence:

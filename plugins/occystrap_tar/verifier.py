@@ -205,7 +205,8 @@ def _look_up(contents: _Contents, expected: Expectation, receipt: Receipt, resul
         results.listed(expected, *find_referrer(manifest, listed.manifests, expected.digest))
     else:
         exact = 'tag' in receipt.options or is_referrer_tag(expected.locator)
-        results.listed(expected, *find_named(listed, manifest, expected.locator, expected.digest, exact))
+        results.listed(expected, *find_named(listed, manifest, expected.locator, expected.digest, exact,
+                                             '' if exact else receipt.source_name))
 
 
 def _read(archive: WrittenArchive, member: Member, expectation: Expectation, results: CheckResults) -> None:

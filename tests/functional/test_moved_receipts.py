@@ -1,6 +1,7 @@
 """Receipts carried elsewhere: what lies beside them, at another place, and the digest that proves the receipts."""
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,63 @@ def test_the_place_that_was_checked_is_named(host: str, tmp_path: Path) -> None:
     said = run('verify', '-O', 'json', receipts, '--at', f'layout://{tmp_path}/usb/out').json()['images']
     assert {(each['destination'], each['written_to']) for each in said} == {
         (f'layout://{tmp_path}/usb/out', f'layout://{tmp_path}/site/out')}
+
+
+SPEC_NAME, CONTAINERD_NAME = 'org.opencontainers.image.ref.name', 'io.containerd.image.name'
+ALIKE: dict[str, Callable[[str], dict[str, str]]] = {
+    'another host': lambda name: {SPEC_NAME: f'mirror.example:5000/{name}'},
+    'no host': lambda name: {SPEC_NAME: name},
+    'a tag alone': lambda name: {SPEC_NAME: name.partition(':')[2]},
+    'as docker saves': lambda name: {SPEC_NAME: name.partition(':')[2], CONTAINERD_NAME: f'docker.io/{name}'},
+    'no name': lambda name: {},
+}
+OTHERS: dict[str, Callable[[str], dict[str, str]]] = {
+    'another tag': lambda name: {SPEC_NAME: name.replace(':v', ':v1')},
+    'another repository': lambda name: {SPEC_NAME: f'x{name}'},
+    'another tag alone': lambda name: {SPEC_NAME: 'v3'},
+    'another name that readers prefer': lambda name: {SPEC_NAME: name, CONTAINERD_NAME: f'docker.io/{name}0'},
+}
+
+
+def renamed(host: str, tmp_path: Path, names: Callable[[str], dict[str, str]]) -> Path:
+    """Copy both images into a registry, with receipts, and into a layout, whose names are changed."""
+    receipts = copied(host, f'registry://{host}/copy/{{repository}}:{{tag}}', tmp_path)
+    run('process', f'list://{tmp_path}/list', f'layout://{tmp_path}/usb')
+    index = json.loads((tmp_path / 'usb/index.json').read_bytes())
+    for entry in index['manifests']:
+        name = entry.pop('annotations')[SPEC_NAME].partition('/')[2]
+        entry['annotations'] = names(name)
+    (tmp_path / 'usb/index.json').write_text(json.dumps(index))
+    return receipts
+
+
+@pytest.mark.parametrize('names', ALIKE)
+def test_names_that_other_programs_give_are_good(names: str, host: str, tmp_path: Path) -> None:
+    receipts = renamed(host, tmp_path, ALIKE[names])
+    assert '2/2 verified' in run('verify', '--full', receipts, '--at', f'layout://{tmp_path}/usb').err
+
+
+@pytest.mark.parametrize('names', OTHERS)
+def test_an_image_under_another_name_is_not_proved(names: str, host: str, tmp_path: Path) -> None:
+    """It would be copied under that name: an old version as the new one."""
+    receipts = renamed(host, tmp_path, OTHERS[names])
+    result = run('verify', '--full', receipts, '--at', f'layout://{tmp_path}/usb', code=1)
+    assert '0/2 verified' in result.err and 'is in index.json under another name, ' in result.err
+    assert max(OTHERS[names](NAMES[0]).values(), key=len) in result.err
+
+
+def test_names_that_were_exchanged(host: str, tmp_path: Path) -> None:
+    other = {NAMES[0]: NAMES[1], NAMES[1]: NAMES[0]}
+    receipts = renamed(host, tmp_path, lambda name: {SPEC_NAME: f'{host}/{other[name]}'})
+    result = run('verify', receipts, '--at', f'layout://{tmp_path}/usb', code=1)
+    assert '0/2 verified' in result.err and result.err.count('is in index.json as sha256:') >= 2
+
+
+def test_another_name_may_be_meant(host: str, tmp_path: Path) -> None:
+    (tmp_path / 'one').mkdir()
+    run('process', f'registry://{host}/{NAMES[0]}', f'registry://{host}/copy/app:v1', '--receipt', tmp_path / 'receipt')
+    run('process', f'registry://{host}/{NAMES[0]}', f'layout://{tmp_path}/usb:other')
+    assert 'under another name, other: ' in run('verify', tmp_path / 'receipt', '--at', f'layout://{tmp_path}/usb',
+                                                code=1).err
+    run('verify', tmp_path / 'receipt', '--at', f'layout://{tmp_path}/usb:other')
+    run('verify', tmp_path / 'receipt', '--at', f'layout://{tmp_path}/usb:elsewhere', code=1)

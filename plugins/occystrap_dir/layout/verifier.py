@@ -58,7 +58,7 @@ class LayoutCheck:
         """Find the manifest of a name, for an image that another program may have written."""
         exact = 'tag' in self._receipt.options or is_referrer_tag(expected.locator)
         results.listed(expected, *find_named(read_index(self._root), LayoutStore(self._root).manifest, expected.locator,
-                                             expected.digest, exact))
+                                             expected.digest, exact, '' if exact else self._receipt.source_name))
 
     def _referrer(self, expected: Expectation, results: CheckResults) -> None:
         """Find the entry of a referrer, which may be in a list under a tag."""
