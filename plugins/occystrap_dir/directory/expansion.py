@@ -5,7 +5,7 @@ from typing import Any
 
 from occystrap_core import Expectation, OutgoingLayer, OutputError, Settings, WrittenImage, WrittenLayer
 from occystrap_core.files import ByteStream
-from occystrap_dir.extraction.privacy import NOT_OTHERS
+from occystrap_dir.extraction.privacy import NOT_OTHERS, take_over
 from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
@@ -59,6 +59,7 @@ class Expansion:
 
     def begin(self) -> None:
         """Make a directory to unpack into; raises OutputError."""
+        self._notes += take_over(self._place.path)
         self._place.make(TREES, 0o777 & NOT_OTHERS)
         self._place.make_private(UNPACKING)
         self._unpacking.begin()
@@ -90,8 +91,8 @@ class Expansion:
     def publish(self, workspace: Workspace, manifest: str) -> None:
         """Give the list and the directory their final names; raises OutputError."""
         if self._place.set_mode('', self.mode):
-            self._notes = [f'{self._place.path} has mode {self.mode:04o} now, as it may hold setuid programs: set '
-                           'another one with mode=']
+            self._notes += [f'{self._place.path} has mode {self.mode:04o} now, as it may hold setuid programs: set '
+                            'another one with mode=']
         coming = _coming_name(manifest)
         workspace.move(self._listing, coming)
         self._unpacking.staging.commit(expanded_name(manifest))

@@ -15,11 +15,13 @@ NOT_OTHERS = ~stat.S_IWOTH
 
 
 def check_privacy(receipt: Receipt, keeps_out: str, names: Iterable[str], results: CheckResults) -> None:
-    """Report a directory that is open to more users than expected, and `names` that all users may write to.
+    """Report a directory that is open to more users than expected, and `names` that others may change.
 
-    `keeps_out` is the directory that keeps other users out. An empty name stands for the destination itself. Raises
-    OSError.
+    These are names that all users may write to, or that belong to somebody who is neither root, nor the caller, nor
+    whoever has all of them. `keeps_out` is the directory that keeps other users out. An empty name stands for the
+    destination itself. Raises OSError.
     """
+    names = list(names)
     found = _mode(receipt.path, keeps_out)
     if found is not None and found & ~_requested(receipt) and found & ~_allowed(receipt):
         results.error(keeps_out or receipt.path, f'has mode {found:04o} and lets other users in, expected '
@@ -29,12 +31,37 @@ def check_privacy(receipt: Receipt, keeps_out: str, names: Iterable[str], result
         if mode is not None and mode & stat.S_IWOTH:
             results.error(name or receipt.path, f'has mode {mode:04o}, so that all users may change it: remove that '
                           'permission (chmod o-w)')
+    for name, owner in _strangers(receipt.path, names):
+        results.error(name or receipt.path, f'belongs to user {owner}, who may change it: give it to root, or to '
+                      'whoever wrote the rest (chown)')
+
+
+def take_over(root: str) -> list[str]:
+    """Make an existing directory root's own if root runs this; return a line for the user if it was another's."""
+    owner = os.stat(root).st_uid
+    if os.geteuid() or not owner:
+        return []
+    os.chown(root, 0, -1)
+    return [f'{root} belongs to root now, since user {owner} could have replaced what is unpacked there']
+
+
+def _strangers(root: str, names: Iterable[str]) -> list[tuple[str, int]]:
+    """Return names that belong neither to root nor to the caller, with the users, unless one user has all names."""
+    owners = [(name, found.st_uid) for name in names if (found := _status(root, name))]
+    if len({owner for _, owner in owners}) == 1:
+        return []  # written by somebody else
+    return [(name, owner) for name, owner in owners if owner not in (0, os.geteuid())]
 
 
 def _mode(root: str, name: str) -> int | None:
     """Return the permissions of a file or directory, None for a link or if it does not exist."""
+    found = _status(root, name)
+    return stat.S_IMODE(found.st_mode) if found else None
+
+
+def _status(root: str, name: str) -> os.stat_result | None:
     found = Beneath(root).status(name) if name else os.stat(root)
-    return None if found is None or stat.S_ISLNK(found.st_mode) else stat.S_IMODE(found.st_mode)
+    return None if found is None or stat.S_ISLNK(found.st_mode) else found
 
 
 def _requested(receipt: Receipt) -> int:

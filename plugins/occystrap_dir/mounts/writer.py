@@ -12,7 +12,7 @@ from occystrap_core import (
 from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.extraction.head import ListedLayer
-from occystrap_dir.extraction.privacy import NOT_OTHERS
+from occystrap_dir.extraction.privacy import NOT_OTHERS, take_over
 from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
@@ -158,12 +158,13 @@ class MountsOutput(ImageOutput):
                 os.close(self._place.create(USER_MARKS))
 
     def _keep_others_from_writing(self) -> None:
-        """Remove the permission of other users to write to an existing directory."""
+        """Remove the rights of other users to change an existing directory."""
+        self._taken_away = take_over(self._root)
         mode = stat.S_IMODE(os.stat(self._root).st_mode)
         if mode & stat.S_IWOTH:
             os.chmod(self._root, mode & NOT_OTHERS)
-            self._taken_away = [f'{self._root} is not writable for all users any more, since they could have replaced '
-                                'layers']
+            self._taken_away += [f'{self._root} is not writable for all users any more, since they could have replaced '
+                                 'layers']
 
     @contextmanager
     def _unpacking(self) -> Iterator[Unpacking]:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.hostile.extraction.stacks import file, layer, save_image
 from tests.hostile.in_process import run_here
+from tests.services.requirements import require_root
 
 OPENED = {'oci://out': 'out', 'mounts://out': 'out/layers', 'dir://out?expand=true': 'out'}
 CHANGED = {
@@ -69,6 +70,16 @@ def test_what_all_users_may_change_is_seen(uri: str, pattern: str, level: str, h
         path.chmod(mode)
     assert paths
     run_here('verify', uri.partition('?')[0], f'--verify={level}').assert_success()
+
+
+@pytest.mark.parametrize('uri', OPENED)
+def test_a_directory_of_another_user_becomes_root_s(uri: str, here: Path) -> None:
+    require_root('another user')
+    (here / 'out').mkdir()
+    os.chown(here / 'out', 1000, -1)
+    result = run_here('process', 'tar://a.tar', uri, '--verify=full').assert_success()
+    assert (here / 'out').stat().st_uid == 0
+    assert ('belongs to root now, since user 1000 could' in result.err) == (not uri.startswith('oci'))
 
 
 @pytest.mark.parametrize('uri', OPENED)

@@ -201,6 +201,7 @@ DAMAGES = (
     Damage('hard link added', add_hard_link, (FILE,), False),
     Damage('file flag added', make_immutable_flag, (FILE,), False),
     Damage('what occystrap wrote beside the image made writable for all', let_all_change, (OURS,), False),
+    Damage('what occystrap wrote beside the image given to another user', change_owner, (OURS,), False),
     Damage('the directory with mode 0700 opened to others', let_all_in, (PRIVATE,), False),
     Damage('the same bytes without holes', rewrite_equal, (FILE,), False),
 )

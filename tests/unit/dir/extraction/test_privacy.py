@@ -8,6 +8,7 @@ import pytest
 from occystrap_core import CheckResults, Receipt
 from occystrap_core.testing.sample import sample_image
 from occystrap_dir.extraction.privacy import check_privacy
+from tests.services.requirements import require_root
 from tests.unit.tar.archives import write
 
 
@@ -59,6 +60,29 @@ def test_files_that_all_users_may_change_are_reported(mode: int, is_open: bool, 
     os.chmod(f'{receipt.path}/mount.sh', mode)
     message = f'mount.sh: has mode {mode:04o}, so that all users may change it: remove that permission (chmod o-w)'
     assert findings(receipt, names=('mount.sh', 'none', 'mount.json')) == [message] * is_open
+
+
+@pytest.mark.parametrize('name', ['', 'layers', 'mount.sh', 'mount.json'])
+def test_what_belongs_to_a_stranger_is_reported(name: str, receipt: Receipt) -> None:
+    require_root('another user')
+    names = ('', 'layers', 'mount.sh', 'mount.json')
+    os.chown(f'{receipt.path}/{name}', 1000, 1000)
+    assert findings(receipt, names=names) == [
+        f'{name or receipt.path}: belongs to user 1000, who may change it: give it to root, or to whoever wrote the '
+        'rest (chown)']
+
+
+def test_what_one_user_wrote_or_restored_is_right(receipt: Receipt, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_root('another user')
+    names = ('', 'layers', 'mount.sh', 'mount.json')
+    for name in names:
+        os.chown(f'{receipt.path}/{name}', 1000, 1000)
+    assert findings(receipt, names=names) == []  # as root sees what user 1000 wrote
+    os.chown(f'{receipt.path}/mount.sh', 0, 0)
+    monkeypatch.setattr('os.geteuid', lambda: 1000)
+    assert findings(receipt, names=names) == []  # as user 1000 sees what root added to
+    monkeypatch.setattr('os.geteuid', lambda: 1001)
+    assert len(findings(receipt, names=names)) == 3
 
 
 def test_links_have_no_permissions_and_what_is_missing_is_not_reported_here(receipt: Receipt) -> None:
