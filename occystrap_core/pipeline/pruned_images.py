@@ -17,6 +17,7 @@ from occystrap_core.pipeline.mirror_status import kept_receipts
 from occystrap_core.pipeline.receipt_file import ReceiptFile
 from occystrap_core.pipeline.report import PrunedImage
 from occystrap_core.pipeline.tasks import PrunedSource, TaskList
+from occystrap_core.pipeline.unlisted_images import why_unlisted
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import Settings
@@ -68,7 +69,10 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
         if file:
             gone = {_image(each): each.brought_by for each in shared}
             file.withdraw({each.identity: gone[_image(each)] for each in mirror.same(shared)})
-    yield from prune(plugins, settings, found.going(), mirror, dry_run, file.remove if file else lambda gone: None)
+    reasons = settings.in_parallel(found.why_unlisted, found.going())
+    yield from (PrunedImage(*each) for each in zip(found.going(), reasons, strict=True) if each[1])
+    going = [each for each, reason in zip(found.going(), reasons, strict=True) if not reason]
+    yield from prune(plugins, settings, going, mirror, dry_run, file.remove if file else lambda gone: None)
 
 
 def note_bringers(plugins: Plugins, settings: Settings, receipts: Sequence[Receipt], withdrawn: bool = False) -> None:
@@ -87,6 +91,7 @@ class Prunable:
         self._found: dict[Hashable, Receipt] = {}
         self._left: defaultdict[Hashable, set[Bringer]] = defaultdict(set)
         """Who no longer brings an image."""
+        self._sources: defaultdict[Hashable, list[PrunedSource]] = defaultdict(list)
         self._kept, self._unknown, self._notes = set[Hashable](), set[Hashable](), list[str]()
         for source in todo.pruned:
             self._look(source, mirror.receipts(source))
@@ -94,6 +99,10 @@ class Prunable:
     def going(self) -> list[Receipt]:
         """Return the receipts of images that go."""
         return [each for each in self._unwanted() if not self._others(each)]
+
+    def why_unlisted(self, receipt: Receipt) -> str:
+        """Return why an image must stay that its source does not list; empty if it is gone there, or not selected."""
+        return next(filter(None, (why_unlisted(each, receipt) for each in self._sources[_image(receipt)])), '')
 
     def shared(self) -> list[Receipt]:
         """Return the receipts of images that others brought, too; `brought_by` are those who no longer do."""
@@ -134,6 +143,7 @@ class Prunable:
             elif not is_present:
                 self._found[_image(receipt)] = receipt
                 self._left[_image(receipt)].update(brought)
+                self._sources[_image(receipt)].append(source)
         self._notes += source.keeps_nothing(matched)
 
 

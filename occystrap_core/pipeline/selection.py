@@ -42,6 +42,15 @@ def select(images: ImageInput, location: Location) -> Selected:
     return Selected(found, notes)
 
 
+def is_selected(reference: Reference, images: ImageInput, location: Location) -> bool:
+    """Return whether the options of a location select an image, whatever else there is."""
+    found: Sequence[Reference] = [reference]
+    by_age = () if location.options.get('order') == 'created' else (_newest,)
+    for narrow in (_not_excluded, _matching, _in_range, *by_age):
+        found = narrow(found, images, location)
+    return bool(found)
+
+
 def print_notes(notes: Sequence[str]) -> None:
     """Print the notes of a selection."""
     for note in notes:

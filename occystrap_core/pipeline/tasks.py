@@ -5,6 +5,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple, Self
 
+from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ListedImage
 from occystrap_core.api.place import Place
 from occystrap_core.api.selection_options import without_selection
@@ -39,6 +40,9 @@ class PrunedSource(NamedTuple):
     references: Sequence[Reference] = ()
     """The images that it has now."""
     is_list: bool = False
+    images: ImageInput | None = None
+    """The input, and how it is written, if it is no list."""
+    written: Location | None = None
 
     def keeping(self, *names: str) -> set[str]:
         """Return the patterns of keep= that match one of these names of an image."""
@@ -166,6 +170,7 @@ class TaskList:
             return
         if _prunes(order.location):
             self._prune(order.location, location, [order.destination], references)
+            self.pruned[-1] = self.pruned[-1]._replace(images=order.images, written=order.location)
         untagged = Untagged(self._plugins.find(WriterScheme, order.destination.scheme), order.destination, references)
         for reference, written, destination in untagged.places(references):
             report = ImageReport(str(reference), str(destination), one_of_several=order.several)

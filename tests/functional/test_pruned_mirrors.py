@@ -13,6 +13,7 @@ from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import _seal
 from occystrap_registry.server.server_thread import RegistryServer
+from occystrap_registry.server.storage import Storage
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.services.installed import installed_plugins
@@ -197,3 +198,24 @@ def test_the_last_line_of_a_host(host: str, tmp_path: Path) -> None:
         place = f'registry://{host}/copy/{{repository}}:{{tag}}'
         run('list://l?prune=true', place, '--receipt', 'r', '--prune')
         assert ', 1 pruned' in run(write('l', host, 'team/a:v1'), place, '--receipt', 'r', '--prune').err
+
+
+@pytest.mark.parametrize('selection', ['', 'newest=9&', 'semver=>0&', 'regex=v.*&'])
+def test_a_catalog_that_hides_what_is_there(selection: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one that shows less to whoever is not logged in: what it has is asked for by name before it is pruned."""
+    where = f'registry://{host}/team/*:*?{selection}prune=true'
+    run(f'registry://{host}/team/*:*', 'layout://m')
+    monkeypatch.setattr(Storage, 'repositories', lambda storage: ['team/a'])
+    for dry in ((), ('--dry-run',)):
+        result = run(where, 'layout://m', '--prune', *dry, code=1)
+        assert 'team/b:v1 at layout://' in f'{result.out}{result.err}'
+        assert 'the source has it and does not list it, so that its list is incomplete' in f'{result.out}{result.err}'
+    assert 'team/b:v1' in kept()
+    assert ', 1 pruned' in run(f'{where}&exclude=team/b', 'layout://m', '--prune').err and 'team/b:v1' not in kept()
+
+
+def test_what_the_catalog_does_not_have_and_is_gone_goes(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(f'registry://{host}/team/*:*', 'layout://m')
+    httpx.delete(f'http://{host}/v2/team/b/manifests/v1', trust_env=False).raise_for_status()
+    monkeypatch.setattr(Storage, 'repositories', lambda storage: ['team/a'])
+    assert ', 1 pruned' in run(f'registry://{host}/team/*:*?prune=true', 'layout://m', '--prune').err
