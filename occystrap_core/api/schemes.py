@@ -91,7 +91,8 @@ class WriterScheme(NamedTuple):
     `notes_bringers` names a function for schemes with `kept_receipts` and `removes`. It takes Receipts of images that
     are left as they are, and the Settings, and has the kept receipts name the same bringers as these, if they are still
     of the same images; it raises OutputError.
-    `completion` is that of InputScheme.
+    `completion` is that of InputScheme. `is_whole`: what is at a path is carried and copied as a whole, as an archive
+    is, so that `verify` reports images there that no receipt covers; an InputScheme of the same name lists them.
     """
 
     name: str
@@ -113,6 +114,7 @@ class WriterScheme(NamedTuple):
     to_stdout: Callable[[Location], bool] = lambda location: False
     keeps: Sequence[str] = ()
     completion: str = ''
+    is_whole: bool = False
 
     @property
     def all_options(self) -> Sequence[Option]:

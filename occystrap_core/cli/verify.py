@@ -20,6 +20,7 @@ from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.moved_receipts import receipts_at, receipts_beside
 from occystrap_core.pipeline.receipt_lines import read_receipts, require_digest
 from occystrap_core.pipeline.report import ImageReport, RunReport, layers_of
+from occystrap_core.pipeline.uncovered_images import digests_of, uncovered_images
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location
 from occystrap_core.settings import Settings, VerifyLevel, default_jobs
@@ -72,6 +73,11 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
     for image, before in zip(report.images, written):
         image.written_to = before if before != image.destination else ''
     report.images += [_unproved(target, name, reason) for name, reason in kept.unproved]
+    if at or expect or any(image.written_to for image in report.images):
+        failed = {digest for image in report.images if image.receipt and image.outcome is not Outcome.VERIFIED
+                  for digest in digests_of(image.receipt)}
+        report.images += [_unproved(*each) for each in uncovered_images(plugins, kept.receipts, failed, settings)
+                          if each.name or not failed]
     show(report, common(context), evidence=True)
     context.exit(0 if report.succeeded else 1)
 
@@ -139,5 +145,5 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
 
 
 def _unproved(target: str, name: str, reason: str) -> ImageReport:
-    return ImageReport(name, redact(target), outcome=Outcome.UNVERIFIED,
+    return ImageReport(name or redact(target), redact(target), outcome=Outcome.UNVERIFIED,
                        findings=(CheckResult(Severity.UNVERIFIED, name, reason),))

@@ -78,7 +78,7 @@ def register_writers() -> Iterable[WriterScheme]:
         moved='occystrap_dir.directory.image_check:moved', removes='occystrap_dir.directory.catalog_removal:remove',
         notes_bringers='occystrap_dir.directory.catalog_removal:note_bringers',
         expects=('manifest', 'config', 'catalog'),
-        keeps=('manifest*', 'catalog.json', 'SHA256SUMS', '[0-9a-f]' * 64 + '*'), completion='files'),
+        keeps=('manifest*', 'catalog.json', 'SHA256SUMS', '[0-9a-f]' * 64 + '*'), completion='files', is_whole=True),
         WriterScheme(
             'oci', 'occystrap_dir.bundle.writer:BundleOutput', _UNPACKING,
             'a bundle of the OCI runtime specification: a root file system, and a config.json for runc or crun',
@@ -98,7 +98,7 @@ def register_writers() -> Iterable[WriterScheme]:
             removes='occystrap_dir.layout.removal:remove', notes_bringers='occystrap_dir.layout.removal:note_bringers',
             moved='occystrap_dir.layout.moved_receipt:moved',
             expects=('layout', 'entry'), whole_indexes=lambda location: True, deltas=lambda location: True,
-            keeps=('blobs', 'index.json', 'oci-layout'), completion='files'),
+            keeps=('blobs', 'index.json', 'oci-layout'), completion='files', is_whole=True),
         WriterScheme(
             'mounts', 'occystrap_dir.mounts.writer:MountsOutput', (_REBUILD, *_UNPACKING),
             'a directory for each layer, for overlayfs, shared between images, and a script that mounts them',

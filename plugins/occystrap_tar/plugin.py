@@ -43,7 +43,7 @@ def register_writers() -> Iterable[WriterScheme]:
                'with format=oci, for layers that have no blob yet'),
     ], 'a docker archive of one image, or an OCI archive of many; tar://- is stdout', suffix='.tar',
         whole_indexes=_is_oci, to_stdout=lambda location: location.path == '-', deltas=_is_oci,
-        moved='occystrap_tar.archive.moved_receipt:moved', completion='files',
+        moved='occystrap_tar.archive.moved_receipt:moved', completion='files', is_whole=True,
         many=Many(True, reason='a docker archive, and one with ?tag=, holds one image; ?format=oci takes many',
                   unless=lambda location: not _is_oci(location) or bool(location.options['tag'])))]
 

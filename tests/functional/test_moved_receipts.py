@@ -195,3 +195,48 @@ def test_another_name_may_be_meant(host: str, tmp_path: Path) -> None:
                                                 code=1).err
     run('verify', tmp_path / 'receipt', '--at', f'layout://{tmp_path}/usb:other')
     run('verify', tmp_path / 'receipt', '--at', f'layout://{tmp_path}/usb:elsewhere', code=1)
+
+
+WHOLE = {'layout': 'layout://{}', 'tar': 'tar://{}?format=oci', 'dir': 'dir://{}?unique_names=true'}
+
+
+@pytest.mark.parametrize(('of', 'kind', 'level'), [
+    ('layout', 'layout', 'fast'), ('tar', 'tar', 'full'), ('dir', 'dir', 'fast'), ('layout', 'tar', 'fast'),
+    ('tar', 'layout', 'full'), ('registry', 'tar', 'fast'), ('layout', 'dir', 'full')])
+def test_an_image_that_was_added_is_not_proved(of: str, kind: str, level: str, host: str, tmp_path: Path) -> None:
+    """The next command would copy it with the others: a place that is carried is checked as a whole."""
+    written = {**WHOLE, 'registry': f'registry://{host}/copy/{{repository}}:{{tag}}'}
+    place = written[of].format(tmp_path / 'site/out') if of in WHOLE else written[of]
+    receipts = copied(host, place, tmp_path)
+    at = WHOLE[kind].format(tmp_path / 'usb')
+    run('process', f'list://{tmp_path}/list', at)
+    verify = ('verify', f'--verify={level}', receipts, '--at', at)
+    assert '2/2 verified' in run(*verify).err
+    push(host, Settings(), sample_image('team/app:v2', variant='evil'), 'team/app:v2')
+    for name, source in (('team/app:v2', 'team/app:v2'), ('team/app:latest', NAMES[0])):
+        if source == NAMES[0]:  # the name alone is new
+            push(host, Settings(), sample_image(NAMES[0], variant=NAMES[0]), name)
+        (tmp_path / 'more').write_text((tmp_path / 'list').read_text() + f'registry://{host}/{name}\n')
+        run('process', f'list://{tmp_path}/more', at, '--force')
+        result = run(*verify, code=1)
+        assert f'{name}: is there, and no receipt covers it' in result.err
+        assert '2/3 verified, 1 UNVERIFIED' in result.err
+        found = run(*verify, '-O', 'json', code=1).json()['images']
+        assert [each['outcome'] for each in found] == ['verified', 'verified', 'unverified']
+        for path in tmp_path.glob('usb*'):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_what_else_is_where_the_images_were_written_is_not_asked_for(host: str, tmp_path: Path) -> None:
+    """A layout may have images of other runs; but not if the receipts are said to be all, or it was carried."""
+    receipts = copied(host, f'layout://{tmp_path}/site/out', tmp_path)
+    digest = run('process', f'list://{tmp_path}/list', f'layout://{tmp_path}/site/out', '--receipt', receipts, '-O',
+                 'json').json()['receipts']['digest']
+    run('process', f'registry://{host}/{NAMES[0]}', f'layout://{tmp_path}/site/out:mine')
+    assert '2/2 verified' in run('verify', receipts).err
+    assert 'mine: is there, and no receipt covers it' in run('verify', receipts, '--expect', digest, code=1).err
+    (tmp_path / 'site').rename(tmp_path / 'usb')
+    assert 'mine: is there, and no receipt covers it' in run('verify', tmp_path / 'usb/receipts', code=1).err
+    one = tmp_path / 'one'
+    one.write_text(next(line for line in (tmp_path / 'usb/receipts').read_text().splitlines() if NAMES[0] in line))
+    run('verify', one, '--at', f'layout://{tmp_path}/usb/out:mine')  # that one alone
