@@ -1,4 +1,6 @@
 """What users get wrong: one clear line that says what to do, the right exit code, nothing half-written."""
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,7 +211,9 @@ def test_interrupted_in_mid_copy(target: str, number: int, code: int, real_regis
     command = [sys.executable, '-m', 'occystrap_core', 'process', f'registry://{real_registry.host}/real:v1', uri,
                '-f', 'normalize-timestamps', '--temp-dir', str(spool)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(0.9)
+    while len(os.listdir(f'/proc/{process.pid}/task')) < 4:  # those that copy have not begun
+        time.sleep(0.01)
+    time.sleep(0.3)
     process.send_signal(number)
     sent = time.monotonic()
     err = process.communicate(timeout=60)[1]
@@ -232,3 +236,6 @@ def test_old_archive_survives_an_interruption(archive: Path, real_registry: Regi
                        wrapper=(program('timeout', 'coreutils'), '--signal=INT', '0.8'))
     assert result.code in (124, 130), result
     assert target.read_bytes() == before
+    kept = tmp_path / '.kept.tar.kept'
+    assert kept.exists() == ('kept for the next run' in result.err), result
+    shutil.rmtree(kept, ignore_errors=True)

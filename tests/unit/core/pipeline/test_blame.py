@@ -107,7 +107,7 @@ def test_a_mistake_of_the_core_is_no_plugins_fault(monkeypatch: pytest.MonkeyPat
 
 def test_the_command_line_says_it_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tar(tmp_path / 'image.tar', docker_members())
-    monkeypatch.setattr(occystrap_tar.new_archive.docker_output.DockerArchiveOutput, '_spare_indexes', None)
+    monkeypatch.setattr(occystrap_tar.new_archive.docker_output.DockerArchiveOutput, '_spare_others', None)
     result = run_here('process', f'tar://{tmp_path}/image.tar', f'tar://{tmp_path}/copy.tar')
     assert result.code == 1 and result.errors == [
         "occystrap: error: plugin occystrap-tar (occystrap_tar.plugin) failed: TypeError: 'NoneType' object is not "
