@@ -7,18 +7,19 @@ from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.functional.archives import write_docker_archive
 from tests.hostile.writers.images import NAME, VARIANTS, noise
 
-_NOISE = 30_000
+SMALL, LARGE = 30_000, 700_000
+"""Bytes of a layer; those of a large one are kept when the run is interrupted."""
 
 
-def write_archives(directory: Path) -> dict[str, str]:
-    """Write both images as archives, of one name; return their URIs by variant."""
+def write_archives(directory: Path, size: int = SMALL) -> dict[str, str]:
+    """Write both images as archives, of one name, with a layer of that size; return their URIs by variant."""
     return {variant: 'tar://' + str(write_docker_archive(
-        directory / f'{variant}.tar', sample_config(_tars(variant)), _tars(variant), f'{NAME}:v1'))
-        for variant in VARIANTS}
+        directory / f'{variant}.tar', sample_config(tars), tars, f'{NAME}:v1'))
+        for variant in VARIANTS for tars in [_tars(variant, size)]}
 
 
-def _tars(variant: str) -> list[bytes]:
-    return [*sample_layers(variant), noise(variant, _NOISE), _special(variant)]
+def _tars(variant: str, size: int) -> list[bytes]:
+    return [*sample_layers(variant), noise(variant, size), _special(variant)]
 
 
 def _special(variant: str) -> bytes:
