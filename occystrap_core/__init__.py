@@ -8,6 +8,10 @@ _run_as_module = sys.argv[:1] == ['-m'] and sys.orig_argv[-len(sys.argv)].endswi
 if _run_as_module and not sys.flags.safe_path:  # sys.argv[0] is -m only while Python looks for what -m names
     del sys.path[0]  # the current directory: a json.py there must not run
 
+if _run_as_module or sys.argv[:1] and sys.argv[0].endswith('/occystrap'):
+    import signal
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback during the imports; cli/signals.py follows
+
 from typing import TYPE_CHECKING  # noqa: E402
 
 from occystrap_core.lazy_exports import lazy_exports  # noqa: E402

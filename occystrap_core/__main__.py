@@ -1,8 +1,6 @@
 """`python -m occystrap_core`, and the console script."""
 import gc
-import signal
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback during the imports
 gc.set_threshold(100_000)  # imports create many objects and hardly any garbage: collecting among them finds nothing
 
 from occystrap_core.cli.main import main  # noqa: E402

@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 import weakref
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -46,7 +47,8 @@ class Signals:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         for number in heard:
             signal.signal(number, self._handle)
-        threading.Thread(target=self._watch, args=(reading,), name='signals', daemon=True).start()
+        with suppress(RuntimeError):  # no thread is permitted: then nobody helps a main thread that is stuck
+            threading.Thread(target=self._watch, args=(reading,), name='signals', daemon=True).start()
 
     def end(self) -> None:
         """Stop handling signals: the exit code is known."""

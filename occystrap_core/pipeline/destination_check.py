@@ -5,6 +5,7 @@ from typing import Any
 
 from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.errors import OccystrapError
+from occystrap_core.plugins.blame import SCARCE, ran_out
 from occystrap_core.plugins.manager import Plugin, Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.judge import Verdict, judge
@@ -33,6 +34,9 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
         except OccystrapError as error:
             results.unverified(plugin.name, str(error))
         except Exception as error:  # a foreign verifier's exception is reported with its name
+            if ran_out(error):
+                results.unverified(plugin.name, SCARCE)
+                continue
             results.error(f'plugin {plugin}', f'its verifier failed: {type(error).__name__}: {error}; report it to its '
                                               'author')
     settings.cancellation.check()

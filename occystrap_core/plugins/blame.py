@@ -4,15 +4,27 @@ from collections.abc import Iterator
 from occystrap_core.plugins.manager import Plugin, Plugins
 
 _CORE = 'occystrap_core'
+_NO_THREAD = "can't start new thread"
+"""What Python says when the system refuses another thread (threading.Thread.start)."""
+SCARCE = ('out of memory, or of threads: give lower -j and -J, or permit more (ulimit -v and -u, the limits of the '
+          'container)')
+"""What is said when memory or threads ran out."""
 
 
 def unexpected(error: BaseException, plugins: Plugins | None, *advice: str) -> str:
     """Return the message for an exception that is no OccystrapError: one line, with the plugin's name if it is at
-    fault."""
+    fault. That memory or threads ran out is nobody's fault."""
+    if ran_out(error):
+        return SCARCE
     plugin = culprit(error, plugins) if plugins else None
     subject = f'plugin {plugin} failed' if plugin else 'internal error'
     advice = ('report it to its author', *advice) if plugin else advice
     return f'{subject}: {type(error).__name__}: {error}{"; " if advice else ""}{", ".join(advice)}'
+
+
+def ran_out(error: BaseException) -> bool:
+    """Return whether an exception says that there is no more memory, or that no more threads are permitted."""
+    return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and str(error) == _NO_THREAD
 
 
 def culprit(error: BaseException, plugins: Plugins) -> Plugin | None:

@@ -157,7 +157,8 @@ def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
         place = Beneath(target)
         names = place.names()
         if not may_replace(names, marks):
-            raise OutputError(f'{path} holds other things, such as {names[0]!r}, and is not a {kind}: name a new '
+            others = sorted(set(names) - set(marks)) or names
+            raise OutputError(f'{path} holds other things, such as {others[0]!r}, and is not a {kind}: name a new '
                               'directory')
         if names:
             _require_plain(place, marks[-1])

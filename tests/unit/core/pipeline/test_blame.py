@@ -1,4 +1,5 @@
 """An unexpected exception names the plugin in whose code it was raised."""
+import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -112,3 +113,24 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path, monkeypatch: pytes
     assert result.code == 1 and result.errors == [
         "occystrap: error: plugin occystrap-tar (occystrap_tar.plugin) failed: TypeError: 'NoneType' object is not "
         'callable; report it to its author, --debug shows where']
+
+
+@pytest.mark.parametrize('error', [MemoryError(), RuntimeError("can't start new thread")])
+def test_that_memory_or_threads_ran_out_is_nobody_s_fault(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*arguments: object) -> NoReturn:
+        raise error
+    offer('one', 'two')
+    monkeypatch.setattr(Input, 'open', run_out)
+    failure, = failures_of('one', 'two')
+    assert failure.startswith('out of memory, or of threads: give lower -j and -J, or permit more (ulimit -v')
+
+
+def test_no_thread_is_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+    write_tar(tmp_path / 'a.tar', docker_members())
+    monkeypatch.setattr(threading.Thread, 'start', refuse)
+    result = run_here('process', f'tar://{tmp_path}/a.tar', f'layout://{tmp_path}/out')
+    result.assert_code(1)
+    assert result.err.startswith('occystrap: error: out of memory, or of threads: give lower -j and -J')
+    assert len(result.errors) == 1 and not (tmp_path / 'out').exists()

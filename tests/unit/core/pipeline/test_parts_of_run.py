@@ -92,6 +92,10 @@ def crashing(**_: object) -> CheckResults:
     raise KeyError('oops')
 
 
+def without_memory(**_: object) -> CheckResults:
+    raise MemoryError
+
+
 def test_the_owner_of_a_scheme_proves_an_image() -> None:
     assert verdict_of(Machine(all_found)) == (Outcome.VERIFIED, '')
     assert verdict_of(Machine(all_found, nothing, schemes=('dir', 'other'))) == (Outcome.VERIFIED, '')
@@ -104,6 +108,7 @@ def test_the_owner_of_a_scheme_proves_an_image() -> None:
     (Machine(nothing), Outcome.UNVERIFIED, 'dir:///p: no installed plugin verifies dir://'),
     (Machine(lambda **_: CheckResults()), Outcome.UNVERIFIED, 'reported nothing'),
     (Machine(unreachable), Outcome.UNVERIFIED, 'plugin-0: no route'),
+    (Machine(without_memory), Outcome.UNVERIFIED, 'plugin-0: out of memory, or of threads: give lower -j and -J'),
     (Machine(crashing), Outcome.FAILED, "its verifier failed: KeyError: 'oops'; report it to its author"),
     (Machine(lambda **_: 7), Outcome.FAILED, 'verify_output returned 7 instead of CheckResults or None'),
     (Machine(all_found, crashing, schemes=('dir', 'other')), Outcome.FAILED, 'its verifier failed')])

@@ -36,6 +36,23 @@ def test_one_after_the_other_needs_one_thread() -> None:
     threads.close()
 
 
+def test_where_no_more_threads_are_permitted_those_that_are_there_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, started = threading.Thread.start, list[threading.Thread]()
+
+    def start(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        begin(thread)
+    monkeypatch.setattr(threading.Thread, 'start', start)
+    threads = DaemonThreads(4, 'few')
+    futures = [threads.submit(lambda: threading.current_thread()) for _ in range(9)]
+    assert {future.result(timeout=30) for future in futures} == {*started}
+    with pytest.raises(RuntimeError):
+        DaemonThreads(4, 'none').submit(lambda: None)
+    threads.close()
+
+
 def test_waiting_ends_when_the_run_is_stopped() -> None:
     threads, gate = DaemonThreads(1, 'test'), threading.Event()
     futures = [threads.submit(gate.wait), threads.submit(gate.wait)]
