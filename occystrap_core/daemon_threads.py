@@ -54,13 +54,13 @@ class DaemonThreads:
                 name = f'{self._name}-{len(self._threads)}'
                 priority = _YIELDING if len(self._threads) >= self._first else 0
                 thread = threading.Thread(target=_loop, args=(self._todo, self._idle, priority), name=name, daemon=True)
+                self._threads.append(thread)  # before it works, since it may ask whether it is one of these
                 try:
                     thread.start()
                 except RuntimeError:  # no more are permitted; those that are there do the work, only later
+                    self._threads.remove(thread)
                     if not self._threads:
                         raise
-                else:
-                    self._threads.append(thread)
 
     def is_current(self) -> bool:
         """Return whether the current thread is one of these."""
