@@ -89,7 +89,7 @@ def _serve(connection: socket.socket, server: RawServer) -> None:
                     return
                 rest += data
             head, _, rest = rest.partition(b'\r\n\r\n')
-            server.asked.append(head.decode())
+            server.asked.append(head.decode('latin-1'))
             method, target, _ = server.asked[-1].split(' ', 2)
             answer = server.answers.get(f'{method} {target.partition("?")[0]}', plain(b'', status='404 Not Found'))
             connection.sendall(answer) if isinstance(answer, bytes) else answer(connection, server)
