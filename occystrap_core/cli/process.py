@@ -193,7 +193,7 @@ def _base(files: 'Sequence[str]') -> 'dict[Digest, str] | None':
     """Return the blobs of --since; None without it."""
     if not files:
         return None
-    from occystrap_core.pipeline.delta import base_of
+    from occystrap_core.pipeline.base_layers import base_of
     return {digest: name for path in files for digest, name in base_of(path).items()}
 
 

@@ -16,7 +16,7 @@ from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.bringers import bringers
-from occystrap_core.pipeline.delta import find_layer, require_base
+from occystrap_core.pipeline.base_layers import find_layer, require_base
 from occystrap_core.pipeline.kept_layers import KeptLayers, kept_note, may_go_on, reused_bytes
 from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
 from occystrap_core.pipeline.layer_order import ordered_layers

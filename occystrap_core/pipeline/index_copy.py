@@ -15,7 +15,7 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.pipeline.bringers import bringers
-from occystrap_core.pipeline.delta import images_in, require_base
+from occystrap_core.pipeline.base_layers import images_in, require_base
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.layer_reads import LayerReads
 from occystrap_core.pipeline.request_check import platforms_of

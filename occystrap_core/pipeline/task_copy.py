@@ -8,7 +8,7 @@ from occystrap_core.api.place import Place
 from occystrap_core.daemon_threads import DaemonThreads
 from occystrap_core.image.image import Content, layer_notes
 from occystrap_core.pipeline.claims import Claims
-from occystrap_core.pipeline.delta import note_bases
+from occystrap_core.pipeline.base_layers import note_bases
 from occystrap_core.pipeline.field_directories import FieldDirectories
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.image_task import ImageTask

@@ -17,7 +17,7 @@ from occystrap_core.oci import Descriptor, Digest
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.kept_blobs import KeptBlobs, KeptFile
-from occystrap_dir.workspace.marks import Marks
+from occystrap_dir.workspace.run_marks import Marks
 from occystrap_dir.workspace.partial_files import STATE, TEMPORARY, PartialFiles
 from occystrap_dir.workspace.removal import remove_tree
 

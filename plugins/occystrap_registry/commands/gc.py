@@ -20,7 +20,7 @@ def gc(storage: Path, untagged: bool, grace: float) -> None:
     """
     from occystrap_registry.server.garbage import collect
     from occystrap_registry.server.layout_index import refresh_layouts
-    from occystrap_registry.server.storage_opening import is_storage, open_storage
+    from occystrap_registry.server.opened_storage import is_storage, open_storage
     if not is_storage(storage):
         raise OutputError(f'{storage} is no storage of occystrap serve: name the PATH that its --storage has')
     with open_storage(storage) as opened:

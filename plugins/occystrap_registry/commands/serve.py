@@ -164,7 +164,7 @@ def _contents(place: str, read_only: bool, stack: ExitStack) -> 'Contents':
         return LayoutStorage(Path(place.removeprefix(_LAYOUT)))
     if '://' in place:
         raise UsageError(f'{place} cannot be served: give the PATH of a directory, or layout://PATH')
-    from occystrap_registry.server.storage_opening import open_storage, open_to_read
+    from occystrap_registry.server.opened_storage import open_storage, open_to_read
     return open_to_read(Path(place)) if read_only else stack.enter_context(open_storage(Path(place)))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from occystrap_registry.server.garbage import collect
 from occystrap_registry.server.layout_index import refresh_layouts
 from occystrap_registry.server.server_thread import RegistryServer
-from occystrap_registry.server.storage_opening import open_storage
+from occystrap_registry.server.opened_storage import open_storage
 
 CALLS = ('link', 'replace', 'unlink', 'fsync', 'utime', 'mkdir', 'write')
 

@@ -16,7 +16,7 @@ import pytest
 from occystrap_core.oci import Digest, media_types
 from occystrap_registry.server import callers, exchange, paced_body, upload_files
 from occystrap_registry.server.server_thread import RegistryServer, ServerSettings
-from occystrap_registry.server.storage_opening import open_storage
+from occystrap_registry.server.opened_storage import open_storage
 from tests.conftest import require_service
 from tests.services.command_line import CommandLine
 from tests.services.directories import small_disk

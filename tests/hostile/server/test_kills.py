@@ -12,7 +12,7 @@ import pytest
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types, parse_manifest_or_index
 from occystrap_registry.server.garbage import collect
 from occystrap_registry.server.storage import Storage
-from occystrap_registry.server.storage_opening import open_storage
+from occystrap_registry.server.opened_storage import open_storage
 from tests.hostile.server import nursery
 from tests.services.requirements import EVERYTHING
 from tests.unit.registry.images import HTTP
