@@ -1,10 +1,9 @@
 """Removing images from a directory of several: their entries in the catalog, their files, and layers without an image.
 """
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
-from occystrap_core import OccystrapError, OutputError, Receipt, Settings
+from occystrap_core import Receipt, Settings
 from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest
 from occystrap_dir.directory.catalog import CATALOG, Catalog, Entry, read_catalog
@@ -15,6 +14,7 @@ from occystrap_dir.directory.existing_images import require_catalog
 from occystrap_dir.directory.expansion import remove_expansions, remove_if_empty, spare_expansions
 from occystrap_dir.directory.manifests import SINGLE, is_manifest_name, manifest_names, name_of_layer
 from occystrap_dir.directory.orphans import remove_orphans
+from occystrap_dir.workspace.image_removal import at_each, in_one_run
 from occystrap_dir.workspace.receipts import note_bringers as note_in
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
@@ -24,17 +24,7 @@ def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Se
 
     One that differs from its receipt stays. Layers that other images have stay; `staying` is not needed for that.
     """
-    by_root: defaultdict[str, list[Receipt]] = defaultdict(list)
-    for each in receipts:
-        by_root[each.path].append(each)
-    reasons: dict[int, str] = {}
-    for root, group in by_root.items():
-        try:
-            found = _removed(root, group, settings, dry_run)
-        except OccystrapError as error:
-            found = [str(error)] * len(group)
-        reasons |= dict(zip(map(id, group), found, strict=True))
-    return [reasons[id(each)] for each in receipts]
+    return at_each(receipts, lambda root, group: _removed(root, group, settings, dry_run))
 
 
 def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bool) -> None:
@@ -56,18 +46,7 @@ def _removed(root: str, group: Sequence[Receipt], settings: Settings, dry_run: b
         with output_errors(root):
             require_catalog(root)
             return [_reason(workspace, read_catalog(root), each) for each in group]
-    workspace.enter()
-    sweep = partial(_sweep, workspace)
-    try:
-        with output_errors(root), workspace.locked():
-            reasons = _delisted(workspace, group, settings)
-    except BaseException:
-        workspace.give_up(sweep)
-        raise
-    workspace.leave(False, sweep)
-    if workspace.notes:
-        raise OutputError('; '.join(workspace.notes))
-    return reasons
+    return in_one_run(workspace, lambda: _delisted(workspace, group, settings), partial(_sweep, workspace))
 
 
 def _delisted(workspace: Workspace, group: Sequence[Receipt], settings: Settings) -> list[str]:

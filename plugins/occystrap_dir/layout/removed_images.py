@@ -1,15 +1,14 @@
 """Removing images from a layout: their entries in index.json, their receipts, and blobs that nothing names any more."""
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from occystrap_core import OccystrapError, OutputError, Receipt, Settings
-from occystrap_core.files import output_errors
+from occystrap_core import Receipt, Settings
 from occystrap_core.oci import INDEX_FILE, Digest, IndexFile, blob_name
 from occystrap_dir.layout.existing_layout import require_index
 from occystrap_dir.layout.publication import note_blobs, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
+from occystrap_dir.workspace.image_removal import at_each, in_one_run
 from occystrap_dir.workspace.receipts import kept_receipts, note_bringers as note_in
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
@@ -20,17 +19,7 @@ def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Se
     An entry that differs from the receipt stays, since it is not the image that was written. What `staying` receipts,
     or others in the layout, have in common with them stays, too.
     """
-    by_root: defaultdict[str, list[Receipt]] = defaultdict(list)
-    for each in receipts:
-        by_root[each.path].append(each)
-    reasons: dict[int, str] = {}
-    for root, group in by_root.items():
-        try:
-            found = _removed(root, group, staying, settings, dry_run)
-        except OccystrapError as error:
-            found = [str(error)] * len(group)
-        reasons |= dict(zip(map(id, group), found, strict=True))
-    return [reasons[id(each)] for each in receipts]
+    return at_each(receipts, lambda root, group: _removed(root, group, staying, settings, dry_run))
 
 
 def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bool) -> None:
@@ -55,20 +44,7 @@ def _removed(root: str, group: Sequence[Receipt], staying: Sequence[Receipt], se
     if dry_run:
         return _planned(root, require_index(root), group, staying).reasons
     workspace = Workspace(root, settings.sync, final=blob_name)
-    workspace.enter()
-
-    def sweep() -> None:
-        remove_unnamed(workspace)
-    try:
-        with output_errors(root), workspace.locked():
-            reasons = _delisted(workspace, group, staying)
-    except BaseException:
-        workspace.give_up(sweep)
-        raise
-    workspace.leave(False, sweep)
-    if workspace.notes:
-        raise OutputError('; '.join(workspace.notes))
-    return reasons
+    return in_one_run(workspace, lambda: _delisted(workspace, group, staying), partial(remove_unnamed, workspace))
 
 
 def _delisted(workspace: Workspace, group: Sequence[Receipt], staying: Sequence[Receipt]) -> list[str]:

@@ -1,0 +1,43 @@
+"""Removing images from destinations of several, each in one run of its own, while no other changes its list."""
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from occystrap_core import OccystrapError, OutputError, Receipt
+from occystrap_core.files import output_errors
+from occystrap_dir.workspace.workspace import Workspace
+
+
+def at_each(receipts: Sequence[Receipt], remove: Callable[[str, Sequence[Receipt]], list[str]]) -> list[str]:
+    """Return for each receipt why its image stays, empty if it is gone.
+
+    `remove` is called with a destination and its receipts; an error there is the reason for all of them.
+    """
+    by_root: defaultdict[str, list[Receipt]] = defaultdict(list)
+    for each in receipts:
+        by_root[each.path].append(each)
+    reasons: dict[int, str] = {}
+    for root, group in by_root.items():
+        try:
+            found = remove(root, group)
+        except OccystrapError as error:
+            found = [str(error)] * len(group)
+        reasons |= dict(zip(map(id, group), found, strict=True))
+    return [reasons[id(each)] for each in receipts]
+
+
+def in_one_run(workspace: Workspace, change: Callable[[], list[str]], sweep: Callable[[], None]) -> list[str]:
+    """Return what `change` returns, called while no other run changes the list of images.
+
+    Then `sweep` removes what no image names any more. Raises what `change` raises, OutputError if something stays.
+    """
+    workspace.enter()
+    try:
+        with output_errors(workspace.root), workspace.locked():
+            reasons = change()
+    except BaseException:
+        workspace.give_up(sweep)
+        raise
+    workspace.leave(False, sweep)
+    if workspace.notes:
+        raise OutputError('; '.join(workspace.notes))
+    return reasons
