@@ -15,6 +15,7 @@ from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.exchange import AccessLog, Observer
 from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem, answer_system_error
+from occystrap_registry.server.recent_images import RecentImages
 from occystrap_registry.server.upload_files import Uploads
 
 
@@ -30,8 +31,12 @@ async def unknown(request: Request) -> Response:
 
 def registry_application(contents: Contents, uploads: Uploads | None, callers: Callers, access: Access, rules: Rules,
                          observer: Observer | None = None, log: AccessLog | None = None, public: Sequence[Route] = (),
+                         recent: RecentImages | None = None,
                          ) -> ASGIApp:
-    """Return the ASGI application that serves the contents, read-only without `uploads`, and what is `public`."""
+    """Return the ASGI application that serves the contents, read-only without `uploads`, and what is `public`.
+
+    What is pushed is noted in `recent`.
+    """
     blob, upload = '/v2/{name:path}/blobs/{digest}', '/v2/{name:path}/blobs/uploads/{upload}'
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[
@@ -58,4 +63,5 @@ def registry_application(contents: Contents, uploads: Uploads | None, callers: C
     application.state.storage = contents
     application.state.uploads = uploads
     application.state.rules = rules
+    application.state.recent = recent or RecentImages()
     return Admission(application, contents, rules, access, callers, observer, log, [each.path for each in public])

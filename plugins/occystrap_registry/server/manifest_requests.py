@@ -1,6 +1,8 @@
 """Requests for manifests, tags, referrers and the catalog (distribution-spec, Pushing manifests, Content discovery)."""
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlencode
 
 import anyio.to_thread
@@ -16,6 +18,7 @@ from occystrap_registry.server import request_names
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.paced_body import paced_body
 from occystrap_registry.server.problems import Problem
+from occystrap_registry.server.recent_images import FAILED, RecentImage, RecentImages
 from occystrap_registry.server.storage import PushedManifest, Storage
 
 _PAGE = 1000
@@ -33,7 +36,8 @@ async def put_manifest(request: Request) -> Response:
     raw = await _capped_body(request)
     tags, kind = _tags(request, reference), request.headers.get('content-type')
     manifest = (await anyio.to_thread.run_sync(_pushed, raw, reference, kind))._replace(tags=tags)
-    await anyio.to_thread.run_sync(storage.add_manifest, repository, manifest)
+    with _noted(request.app.state.recent, _named(repository, reference), manifest):
+        await anyio.to_thread.run_sync(storage.add_manifest, repository, manifest)
     response = Response(status_code=201, headers={'Location': f'/v2/{repository}/manifests/{manifest.digest}',
                                                   'Docker-Content-Digest': manifest.digest})
     if manifest.subject:
@@ -41,6 +45,23 @@ async def put_manifest(request: Request) -> Response:
     for tag in manifest.tags if isinstance(reference, Digest) else ():
         response.headers.append('OCI-Tag', tag)
     return response
+
+
+@contextmanager
+def _noted(recent: RecentImages, name: str, manifest: PushedManifest) -> Iterator[None]:
+    """Note what becomes of a manifest that is stored in the with block."""
+    begun, image = time.monotonic(), RecentImage(name, digest=manifest.digest, size=manifest.size)
+    try:
+        yield
+    except (Problem, OSError) as error:
+        image = image._replace(digest='', outcome=FAILED, reason=str(error))
+        raise
+    finally:
+        recent.add(image._replace(seconds=time.monotonic() - begun, when=time.time()))
+
+
+def _named(repository: str, reference: Digest | str) -> str:
+    return f'{repository}{"@" if isinstance(reference, Digest) else ":"}{reference}'
 
 
 def _tags(request: Request, reference: Digest | str) -> list[str]:
@@ -145,7 +166,8 @@ def _pushed(raw: bytes, reference: Digest | str, content_type: str | None) -> Pu
         raise Problem(400, 'MANIFEST_INVALID', str(error)) from None
     if isinstance(parsed, Manifest):
         blobs = [parsed.config, *(layer for layer in parsed.layers if not layer.urls)]
-        return PushedManifest(digest, raw, parsed.media_type, [each.digest for each in blobs], (), subject)
+        return PushedManifest(digest, raw, parsed.media_type, [each.digest for each in blobs], (), subject,
+                              size=sum(layer.size for layer in parsed.layers))
     return PushedManifest(digest, raw, parsed.media_type, (), [each.digest for each in parsed.manifests], subject)
 
 

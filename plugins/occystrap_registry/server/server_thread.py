@@ -19,6 +19,7 @@ from occystrap_registry.server.application import registry_application
 from occystrap_registry.server.callers import CallerProtocol, Callers
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.exchange import AccessLog, Observer
+from occystrap_registry.server.recent_images import RecentImages
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.upload_files import Uploads
 
@@ -89,6 +90,8 @@ class ServerSettings(NamedTuple):
     log: AccessLog | None = None
     public: Sequence[Route] = ()
     """What is served beside the registry, to everybody."""
+    recent: RecentImages | None = None
+    """Where images are noted that are processed."""
 
 
 class RegistryServer:
@@ -109,7 +112,7 @@ class RegistryServer:
         callers = Callers(settings.strangers, settings.connections)
         access = OnePassword(password) if password else settings.access
         application = registry_application(contents, self.uploads, callers, access, settings.rules, observer,
-                                           settings.log, settings.public)
+                                           settings.log, settings.public, settings.recent)
         certificate, key = settings.certificate or (None, None)
         self._drain = settings.drain
         config = uvicorn.Config(application, log_config=None, http=CallerProtocol.of(callers), ws='none',

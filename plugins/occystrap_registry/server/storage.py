@@ -31,6 +31,8 @@ class PushedManifest(NamedTuple):
     subject: Digest | None = None
     """The manifest that it refers to, which need not be there."""
     tags: Sequence[str] = ()
+    size: int = 0
+    """Bytes of its layers, as it says."""
 
 
 class Storage(Contents):
