@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from occystrap_core.checks.findings import Finding, Findings
     from occystrap_core.image.image import Content
     from occystrap_core.pipeline.inspection import ReadImage
-    from occystrap_core.pipeline.progress import Advance
+    from occystrap_core.report.progress import Advance
 
 
 @click.command(short_help='Check images against the rules of their format.')
@@ -38,7 +38,7 @@ def check(context: click.Context, /, source: str, fast: bool, platform: str | No
     """
     from occystrap_core.checks.findings import of_error
     from occystrap_core.pipeline.inspection import read_images
-    from occystrap_core.pipeline.progress_kinds import progress_for
+    from occystrap_core.report.progress_kinds import progress_for
     settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
     settings = settings.choosing(platform)
     settings = settings.with_jobs(jobs) if jobs else settings

@@ -45,7 +45,7 @@ def info(context: click.Context, /, source: str, platform: str | None, **network
 
 def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[str, Any]]:
     """Return each image; of several, `failure` for one that cannot be read. Raises as opening the only image does."""
-    from occystrap_core.pipeline.selection import print_notes, select
+    from occystrap_core.sources.selection import print_notes, select
     described, artifacts = [], 0
     with ExitStack() as closing:
         closing.callback(settings.shared.close)
@@ -67,7 +67,7 @@ def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[s
                     continue
                 described.append({'reference': str(reference), 'failure': str(error)})
     if artifacts:
-        from occystrap_core.pipeline.report import left_out_text  # late, as few sources have any
+        from occystrap_core.report.report import left_out_text  # late, as few sources have any
         print_notes([left_out_text(artifacts)])
     return described
 

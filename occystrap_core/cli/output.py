@@ -3,10 +3,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from occystrap_core.cli.common import Common
-from occystrap_core.pipeline.report import ImageReport, PrunedImage, RunReport
-from occystrap_core.pipeline.selection import print_notes
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.report.report import ImageReport, PrunedImage, RunReport
 from occystrap_core.settings import Settings
+from occystrap_core.sources.selection import print_notes
 from occystrap_core.terminal import print_json, print_lines, print_message
 from occystrap_core.terminal_text import counted, images_text, size_text
 from occystrap_core.verification.expectation import Evidence
@@ -14,10 +14,10 @@ from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Severity, problems
 
 if TYPE_CHECKING:
-    from occystrap_core.pipeline.side_files import SideFiles
-    from occystrap_core.pipeline.image_task import ImageTask
-    from occystrap_core.pipeline.orders import Destinations
-    from occystrap_core.pipeline.tasks import TaskList
+    from occystrap_core.destinations.side_files import SideFiles
+    from occystrap_core.tasks.image_task import ImageTask
+    from occystrap_core.tasks.orders import Destinations
+    from occystrap_core.tasks.task_list import TaskList
 
 
 def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'Destinations', filters: Sequence[str],
@@ -32,7 +32,7 @@ def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'D
 
     def prune(todo: 'TaskList') -> None:
         if todo.pruned:
-            from occystrap_core.pipeline.pruned_images import prune_sources
+            from occystrap_core.mirror.pruned_images import prune_sources
             known = len(todo.notes)
             pruned.extend(prune_sources(plugins, settings, todo, receipts, dry_run=True))
             print_notes(todo.notes[known:])

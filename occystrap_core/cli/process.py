@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from occystrap_core.oci.digest import Digest
-    from occystrap_core.pipeline.earlier_run import EarlierRun
-    from occystrap_core.pipeline.report import RunReport
-    from occystrap_core.pipeline.image_task import ImageTask
+    from occystrap_core.tasks.earlier_run import EarlierRun
+    from occystrap_core.report.report import RunReport
+    from occystrap_core.tasks.image_task import ImageTask
     from occystrap_core.verification.receipt import Receipt
 
 _LEVELS = click.Choice([level.value for level in VerifyLevel])
@@ -103,7 +103,7 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
     _require_clear(source, destinations)
     if options['dry_run']:
         from occystrap_core.cli.output import show_plan
-        from occystrap_core.pipeline.side_files import side_files
+        from occystrap_core.destinations.side_files import side_files
         context.exit(show_plan(plugins, settings, source, destinations, options['filters'], common(context),
                                _unchanged(plugins, level, options), _in_files(options),
                                side_files(options['receipt'], options['layer_cache'])))
@@ -115,8 +115,8 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
 
 def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destinations: 'Sequence[str]',
          options: dict[str, Any], shared: Common) -> 'RunReport':
-    from occystrap_core.pipeline.progress_kinds import progress_for
-    from occystrap_core.pipeline.receipt_file import ReceiptFile
+    from occystrap_core.report.progress_kinds import progress_for
+    from occystrap_core.receipts.receipt_file import ReceiptFile
     from occystrap_core.pipeline.run import Run
     receipt_file, read = options['receipt'], _earlier(options)
     with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
@@ -147,8 +147,8 @@ def _require_clear(source: str, destinations: 'Sequence[str]') -> None:
 
 def _earlier(options: dict[str, Any]) -> 'EarlierRun':
     """Return the receipts of --resume; none if it is the file of --receipt, which does not exist yet."""
-    from occystrap_core.pipeline.earlier_run import EarlierRun
-    from occystrap_core.pipeline.receipt_lines import read_receipts
+    from occystrap_core.tasks.earlier_run import EarlierRun
+    from occystrap_core.receipts.receipt_lines import read_receipts
     path = options['resume']
     first = path == options['receipt'] and not os.path.lexists(path) if path else True
     return EarlierRun(() if first else read_receipts(path, cut=True))
@@ -156,14 +156,14 @@ def _earlier(options: dict[str, Any]) -> 'EarlierRun':
 
 def _in_files(options: dict[str, Any]) -> 'list[Receipt]':
     """Return the receipts in the files of the run, by which images are pruned."""
-    from occystrap_core.pipeline.receipt_lines import read_receipts
+    from occystrap_core.receipts.receipt_lines import read_receipts
     files = [path for path in dict.fromkeys((options['resume'], options['receipt'])) if path and os.path.isfile(path)]
     return [each for path in files for each in read_receipts(path, cut=True)]
 
 
 def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) -> 'Callable[[ImageTask], bool]':
     """Return what tells whether an image would be left as it is."""
-    from occystrap_core.pipeline.earlier_run import FoundBefore
+    from occystrap_core.tasks.earlier_run import FoundBefore
     earlier = _earlier(options)
     return lambda task: FoundBefore(plugins, task, earlier, options['refresh'], level).find() is not None
 
@@ -171,7 +171,7 @@ def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) ->
 def _show_stopped(report: 'RunReport', error: BaseException, shared: Common) -> None:
     """Report a run that ends with an error: as JSON, and as the summary behind the error."""
     from occystrap_core.cli.signals import Interrupted
-    from occystrap_core.pipeline.report import failure_text
+    from occystrap_core.report.report import failure_text
     interrupted = isinstance(error, Cancelled | Interrupted)
     assert shared.plugins
     report.stopped('interrupted' if interrupted else failure_text(error, shared.plugins))

@@ -17,7 +17,7 @@ from occystrap_core.terminal_text import images_text
 if TYPE_CHECKING:
     from occystrap_core.image.image import Content
     from occystrap_core.pipeline.inspection import ReadImage
-    from occystrap_core.pipeline.progress import Advance
+    from occystrap_core.report.progress import Advance
     from occystrap_core.search.image_search import Match
     from occystrap_core.search.matcher import Matches
 
@@ -43,7 +43,7 @@ def search(context: click.Context, /, source: str, pattern: str, regex: bool, sc
     and whether it is visible in the image, or shadowed or deleted by a layer above.
     """
     from occystrap_core.pipeline.inspection import read_images
-    from occystrap_core.pipeline.progress_kinds import progress_for
+    from occystrap_core.report.progress_kinds import progress_for
     from occystrap_core.search.matcher import matcher
     settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
     settings = settings.choosing(platform)

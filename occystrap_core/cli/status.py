@@ -8,8 +8,8 @@ import click
 from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import WholeRange, network_options, network_settings
-from occystrap_core.pipeline.mirror_status import MirroredImage, State, mirror_status
-from occystrap_core.pipeline.receipt_lines import read_receipts
+from occystrap_core.mirror.mirror_status import MirroredImage, State, mirror_status
+from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
 

@@ -14,15 +14,15 @@ from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import WholeRange, network_options, network_settings
 from occystrap_core.cli.process import VerifyCommand, verify_level
-from occystrap_core.errors import UsageError
 from occystrap_core.daemon_threads import DaemonThreads, completed
-from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.moved_receipts import receipts_at, receipts_beside
-from occystrap_core.pipeline.receipt_lines import read_receipts, require_digest
-from occystrap_core.pipeline.report import ImageReport, RunReport, layers_of
-from occystrap_core.pipeline.uncovered_images import digests_of, uncovered_images
+from occystrap_core.errors import UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location
+from occystrap_core.receipts.destination_check import verify_receipt
+from occystrap_core.receipts.moved_receipts import receipts_at, receipts_beside
+from occystrap_core.receipts.receipt_lines import read_receipts, require_digest
+from occystrap_core.receipts.uncovered_images import digests_of, uncovered_images
+from occystrap_core.report.report import ImageReport, RunReport, layers_of
 from occystrap_core.settings import Settings, VerifyLevel, default_jobs
 from occystrap_core.verification.receipt import KeptReceipts, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Severity
@@ -86,7 +86,7 @@ def _show_against(context: click.Context, plugins: Plugins, source: str, target:
                   settings: Settings, at: str | None, expect: str | None) -> NoReturn:
     """Compare with the source, show the result, and end the command."""
     from occystrap_core.cli.output import show
-    from occystrap_core.pipeline.against_source import verify_against  # late, as few runs need it
+    from occystrap_core.mirror.against_source import verify_against  # late, as few runs need it
     is_file = '://' not in target and not os.path.isdir(target)
     receipts = _kept(plugins, target, at, expect)[0].receipts if is_file or at or expect else None
     report = verify_against(plugins, source, target, receipts, level, settings)

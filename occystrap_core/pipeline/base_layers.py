@@ -3,17 +3,17 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from occystrap_core.api.image_output import ImageOutput
-from occystrap_core.api.written_image import OutgoingLayer, WrittenLayer
 from occystrap_core.api.uri import Location
+from occystrap_core.api.written_image import OutgoingLayer, WrittenLayer
+from occystrap_core.destinations.destination_fields import filled_in, has_fields
 from occystrap_core.errors import OutputError, UsageError
 from occystrap_core.image.image import Content, Image, all_contents
 from occystrap_core.image.layer import Layer
+from occystrap_core.layers.outgoing_layer import Outgoing
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
-from occystrap_core.pipeline.earlier_run import is_proved
-from occystrap_core.pipeline.outgoing_layer import Outgoing
-from occystrap_core.pipeline.receipt_lines import read_receipts
-from occystrap_core.pipeline.destination_fields import filled_in, has_fields
+from occystrap_core.receipts.kept_receipts import is_proved
+from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.settings import Settings
 
 

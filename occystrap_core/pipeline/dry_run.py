@@ -7,23 +7,23 @@ from typing import Any
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm
+from occystrap_core.daemon_threads import DaemonThreads, completed
+from occystrap_core.destinations.claims import Claims
+from occystrap_core.destinations.field_directories import directories_to_make
+from occystrap_core.destinations.side_files import SideFiles
 from occystrap_core.errors import NoImage
 from occystrap_core.image.image import Image, ImageIndex
-from occystrap_core.daemon_threads import DaemonThreads, completed
-from occystrap_core.pipeline.claims import Claims
-from occystrap_core.pipeline.field_directories import directories_to_make
+from occystrap_core.layers.outgoing_layer import Outgoing
 from occystrap_core.pipeline.image_copy import writing_to
-from occystrap_core.pipeline.image_task import ImageTask
 from occystrap_core.pipeline.index_copy import ArtifactRefused, filtered, require_room
-from occystrap_core.pipeline.orders import Destinations
-from occystrap_core.pipeline.outgoing_layer import Outgoing
-from occystrap_core.pipeline.report import failure_text, left_out_text
-from occystrap_core.pipeline.request_check import require_requested, selection_note
-from occystrap_core.pipeline.selection import print_notes
-from occystrap_core.pipeline.side_files import SideFiles
-from occystrap_core.pipeline.tasks import TaskList
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.report.report import failure_text, left_out_text
 from occystrap_core.settings import Settings
+from occystrap_core.sources.selection import print_notes
+from occystrap_core.tasks.image_task import ImageTask
+from occystrap_core.tasks.orders import Destinations
+from occystrap_core.tasks.request_check import require_requested, selection_note
+from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.terminal_text import counted, size_text
 
 

@@ -9,25 +9,25 @@ from typing import NamedTuple
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenImage, WrittenLayer
+from occystrap_core.daemon_threads import completed, give_up
+from occystrap_core.destinations.bringers import bringers
 from occystrap_core.errors import Cancelled, InvalidImage, prefix_errors
 from occystrap_core.files.durability import output_errors
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, ReadObservers
+from occystrap_core.layers.kept_layers import KeptLayers, kept_note, may_go_on, reused_bytes
+from occystrap_core.layers.layer_cache import CachedLayer, LayerCache, Result, RunCache
+from occystrap_core.layers.layer_order import ordered_layers
+from occystrap_core.layers.layer_reads import LayerReads
+from occystrap_core.layers.outgoing_layer import Outgoing
+from occystrap_core.layers.recompression import SpooledLayer
+from occystrap_core.layers.single_flight import SingleFlight
 from occystrap_core.oci.digest import SHA256, Digest
-from occystrap_core.daemon_threads import completed, give_up
-from occystrap_core.pipeline.bringers import bringers
 from occystrap_core.pipeline.base_layers import find_layer, require_base
-from occystrap_core.pipeline.kept_layers import KeptLayers, kept_note, may_go_on, reused_bytes
-from occystrap_core.pipeline.layer_cache import CachedLayer, LayerCache, Result, RunCache
-from occystrap_core.pipeline.layer_order import ordered_layers
-from occystrap_core.pipeline.layer_reads import LayerReads
-from occystrap_core.pipeline.outgoing_layer import Outgoing
-from occystrap_core.pipeline.recompression import SpooledLayer
-from occystrap_core.pipeline.request_check import platforms_of, require_platform_at_end
 from occystrap_core.pipeline.result_documents import resulting_config, resulting_manifest
-from occystrap_core.pipeline.single_flight import SingleFlight
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
+from occystrap_core.tasks.request_check import platforms_of, require_platform_at_end
 from occystrap_core.verification.receipt import Receipt
 
 

@@ -7,20 +7,20 @@ from functools import partial
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged
+from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
+from occystrap_core.destinations.bringers import bringers
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.filtered_index import filtered_index
 from occystrap_core.image.image import Child, Content, Image, ImageIndex, Referrer, all_contents
+from occystrap_core.layers.layer_reads import LayerReads
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
-from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
-from occystrap_core.pipeline.bringers import bringers
 from occystrap_core.pipeline.base_layers import images_in, require_base
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
-from occystrap_core.pipeline.layer_reads import LayerReads
-from occystrap_core.pipeline.request_check import platforms_of
 from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
+from occystrap_core.tasks.request_check import platforms_of
 from occystrap_core.verification.expectation import Expectation
 from occystrap_core.verification.receipt import Receipt
 

@@ -7,22 +7,21 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from occystrap_core.api.image_input import ImageInput
-from occystrap_core.api.image_list import ImageList
 from occystrap_core.api.uri import Location
-from occystrap_core.errors import Cancelled, ImageError, NoImage, UsageError
+from occystrap_core.daemon_threads import completed, give_up
+from occystrap_core.errors import Cancelled, ImageError, NoImage
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Content, Image, ImageIndex
 from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.oci.reference import Reference
-from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.pipeline.image_copy import layer_jobs
 from occystrap_core.pipeline.index_copy import size_to_move
-from occystrap_core.pipeline.progress import Advance, Progress
-from occystrap_core.pipeline.report import ImageReport, failure_text, left_out_text
-from occystrap_core.pipeline.selection import print_notes, select
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import open_source, source_location
+from occystrap_core.report.progress import Advance, Progress
+from occystrap_core.report.report import ImageReport, failure_text, left_out_text
 from occystrap_core.settings import Cancellation, Settings
+from occystrap_core.sources.selection import print_notes, select
+from occystrap_core.tasks.orders import opened_inputs
 
 T = TypeVar('T')
 
@@ -105,28 +104,6 @@ def _look(content: Content, image: ReadImage[T], read: Callable[[Advance], T], p
     image.report.layers = sum(len(each.layers) or len(each.diff_ids) for each in images)  # a daemon's have passed
     image.report.size = sum(layer.stored_size for each in images for layer in each.layers)
     image.report.seconds = time.monotonic() - started
-
-
-def opened_inputs(plugins: Plugins, settings: Settings, source: str, closed: ExitStack,
-                  ) -> Iterator[tuple[ImageInput, Location, Settings]]:
-    """Yield the input of a source, or one for each entry of a list, with its location and settings; `closed` closes it.
-
-    Raises UsageError, PluginError.
-    """
-    location = source_location(plugins, source)
-    opened = open_source(plugins, location, settings)
-    if isinstance(opened, ImageInput):
-        closed.callback(opened.close)
-        yield opened, location, settings
-        return
-    for entry in opened.entries():
-        chosen = settings.choosing(entry.platform) if entry.platform else settings
-        listed = source_location(plugins, entry.source)
-        inner = open_source(plugins, listed, chosen)
-        if isinstance(inner, ImageList):
-            raise UsageError(f'{entry.where}: a list cannot name another list')
-        closed.callback(inner.close)
-        yield inner, listed, chosen
 
 
 def images_of(content: Content) -> Iterator[Image]:

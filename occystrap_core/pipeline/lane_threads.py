@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from functools import partial
 
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
-from occystrap_core.pipeline.image_task import ImageTask
 from occystrap_core.settings import Settings
+from occystrap_core.tasks.image_task import ImageTask
 
 _ABORTING = 1.3
 """Seconds that images get to notice a signal and clean up: the process must end within two."""

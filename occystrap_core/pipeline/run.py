@@ -7,27 +7,28 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from occystrap_core.api.schemes import WriterScheme
+from occystrap_core.destinations.bringers import bringers
+from occystrap_core.destinations.side_files import side_files
 from occystrap_core.errors import Cancelled, NoImage, OutputError, UsageError
-from occystrap_core.pipeline.bringers import bringers
-from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.earlier_run import KEPT, EarlierRun, FoundBefore
-from occystrap_core.pipeline.image_task import ImageTask
+from occystrap_core.layers.kept_layers import KeptLayers
+from occystrap_core.layers.layer_cache import LayerCache
 from occystrap_core.pipeline.index_copy import ArtifactRefused
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
-from occystrap_core.pipeline.kept_layers import KeptLayers
 from occystrap_core.pipeline.lane_threads import LaneThreads
-from occystrap_core.pipeline.layer_cache import LayerCache
-from occystrap_core.pipeline.orders import Destinations
-from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.receipt_file import ReceiptFile
-from occystrap_core.pipeline.report import ImageReport, RunReport, failure_text, layers_of
-from occystrap_core.pipeline.request_check import recorded_note
 from occystrap_core.pipeline.same_source import sharing_sources
-from occystrap_core.pipeline.side_files import side_files
 from occystrap_core.pipeline.task_copy import TaskCopies
-from occystrap_core.pipeline.tasks import TaskList
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.receipts.destination_check import verify_receipt
+from occystrap_core.receipts.kept_receipts import KEPT
+from occystrap_core.receipts.receipt_file import ReceiptFile
+from occystrap_core.report.progress import Progress
+from occystrap_core.report.report import ImageReport, RunReport, failure_text, layers_of
 from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.tasks.earlier_run import EarlierRun, FoundBefore
+from occystrap_core.tasks.image_task import ImageTask
+from occystrap_core.tasks.orders import Destinations
+from occystrap_core.tasks.request_check import recorded_note
+from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.terminal_text import counted
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import Bringer, Receipt, RecordedVerdict
@@ -88,7 +89,7 @@ class Run:
             receipts = self.receipts.path if self.receipts else None
             todo.expand(source, destination, filters, side_files(receipts, self.layer_cache))
             if self.layer_cache:
-                from occystrap_core.pipeline.layer_cache import FileCache
+                from occystrap_core.layers.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
             report.notes = todo.notes
             report.destinations = 1 + max((task.lane for task in todo.tasks), default=0)
@@ -104,7 +105,7 @@ class Run:
     def _note_bringers(self, todo: TaskList) -> None:
         """Have destinations that keep receipts know that this run's sources, too, brought what was there already."""
         if self._also_brought:
-            from occystrap_core.pipeline.pruned_images import note_bringers
+            from occystrap_core.mirror.pruned_images import note_bringers
             try:
                 note_bringers(self.plugins, self.settings, self._also_brought)
             except OutputError as error:
@@ -120,7 +121,7 @@ class Run:
             todo.notes.append(f'nothing is pruned, since {failed} of {len(report.images)} images failed' if failed else
                               'prune=true deletes nothing without --prune')
             return
-        from occystrap_core.pipeline.pruned_images import prune_sources
+        from occystrap_core.mirror.pruned_images import prune_sources
         report.pruning = True
         for each in prune_sources(self.plugins, self.settings, todo, self.prune(), False, self.receipts):
             report.pruned.append(each)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm
 from occystrap_core.oci.reference import Reference
-from occystrap_core.pipeline.image_task import ImageTask
-from occystrap_core.pipeline.source_use import Opening, RunAhead, SourceUse
 from occystrap_core.settings import Settings
+from occystrap_core.tasks.image_task import ImageTask
+from occystrap_core.tasks.source_use import Opening, RunAhead, SourceUse
 
 _AHEAD = 2
 """How many times the images in parallel a destination may be ahead of another."""
@@ -24,7 +24,7 @@ def sharing_sources(tasks: Sequence[ImageTask], settings: Settings) -> list[Imag
 
 
 def _uses(family: Sequence[ImageTask], ahead: RunAhead, settings: Settings) -> list[SourceUse]:
-    from occystrap_core.pipeline.shared_layers import SharedLayers  # late, as only several destinations need it
+    from occystrap_core.layers.shared_layers import SharedLayers  # late, as only several destinations need it
     layers = SharedLayers(settings, _compression([task.output.made() for task in family]))
     users = [id(task.images) for task in family]
     openings = {images: Opening(users.count(images)) for images in users}

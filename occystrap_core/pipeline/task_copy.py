@@ -5,24 +5,24 @@ from functools import partial
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
+from occystrap_core.api.written_image import PlacedLayer
 from occystrap_core.daemon_threads import DaemonThreads
+from occystrap_core.destinations.claims import Claims
+from occystrap_core.destinations.field_directories import FieldDirectories
 from occystrap_core.image.image import Content, layer_notes
-from occystrap_core.pipeline.claims import Claims
+from occystrap_core.layers.kept_layers import resumed_notes, reused_bytes
 from occystrap_core.pipeline.base_layers import note_bases
-from occystrap_core.pipeline.field_directories import FieldDirectories
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
-from occystrap_core.pipeline.image_task import ImageTask
 from occystrap_core.pipeline.index_copy import IndexCopy, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage
-from occystrap_core.pipeline.kept_layers import resumed_notes, reused_bytes
-from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.report import ImageReport
-from occystrap_core.pipeline.request_check import platforms_of, require_requested, selection_note
-from occystrap_core.pipeline.source_use import Opened
+from occystrap_core.report.progress import Progress
+from occystrap_core.report.report import ImageReport
 from occystrap_core.settings import Settings
+from occystrap_core.tasks.image_task import ImageTask
+from occystrap_core.tasks.request_check import platforms_of, require_requested, selection_note
+from occystrap_core.tasks.source_use import Opened
 from occystrap_core.verification.expectation import Evidence
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.api.written_image import PlacedLayer
 
 
 class TaskCopies:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from occystrap_core import ImageInput, Receipt, Settings
-from occystrap_core.pipeline.bringers import source_name
+from occystrap_core.destinations.bringers import source_name
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import _seal

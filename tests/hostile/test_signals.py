@@ -10,8 +10,8 @@ import pytest
 
 from occystrap_core import Cancelled, Image, OutputError, Settings, VerifyLevel
 from occystrap_core.errors import OccystrapError
-from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.image_copy import Abortion
+from occystrap_core.receipts.destination_check import verify_receipt
 from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.functional.archives import write_docker_archive
 from tests.services.command_line import errors_in
@@ -61,7 +61,7 @@ def run(arguments):
 VERIFYING = '''
 import occystrap_core.pipeline.run as pipeline
 def verify_receipt(plugins, receipt, level, settings):
-    from occystrap_core.pipeline.destination_check import verify_receipt
+    from occystrap_core.receipts.destination_check import verify_receipt
     ready()
     def verify(**asked):
         while True:

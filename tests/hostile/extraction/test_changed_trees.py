@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from occystrap_core.pipeline.receipt_lines import read_receipts
+from occystrap_core.receipts.receipt_lines import read_receipts
 from tests.hostile.extraction.stacks import (
     device, directory, fifo, file, hardlink, layer, save_image, symlink, whiteout, with_xattrs,
 )

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from occystrap_core.errors import InvalidReceipt, UsageError
-from occystrap_core.pipeline.destination_check import verify_receipt
-from occystrap_core.pipeline.receipt_lines import read_receipts
+from occystrap_core.receipts.destination_check import verify_receipt
+from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome

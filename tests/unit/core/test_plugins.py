@@ -15,12 +15,12 @@ from occystrap_core.api.hookspecs import hookimpl
 from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
 from occystrap_core.errors import PluginError, ServiceUnavailable, UnknownScheme
 from occystrap_core.oci.digest import Digest
-from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.plugins.manager import OFFICIAL, Plugins, build_plugin_manager
+from occystrap_core.receipts.destination_check import verify_receipt
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.expectation import Expectation
+from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import READ, CheckResults, Outcome
 

@@ -11,8 +11,8 @@ import pytest
 
 import occystrap_core
 from occystrap_core.cli.common import Common
-from occystrap_core.pipeline.progress_kinds import progress_for
-from occystrap_core.pipeline.report import ImageReport
+from occystrap_core.report.progress_kinds import progress_for
+from occystrap_core.report.report import ImageReport
 from occystrap_core.terminal import EscapedStream, print_json, print_message
 from occystrap_core.terminal_text import LONGEST, one_line, printable
 
@@ -118,7 +118,7 @@ _MODULES = ('sys', 'click', 'traceback', 'getpass', 'logging', 'rich', 'rich.con
 _WRITERS = {'print', 'input', 'echo', 'secho', 'prompt', 'confirm', 'stdout', 'stderr', '__stdout__', '__stderr__',
             'print_exc', 'print_exception', 'getpass', 'Console', 'StreamHandler', 'clear', 'pause', 'progressbar',
             'echo_via_pager'}
-_ALLOWED = {('cli/main.py', 'stdout'), ('pipeline/progress_kinds.py', 'stderr'), ('search/regex_child.py', 'stdout')}
+_ALLOWED = {('cli/main.py', 'stdout'), ('report/progress_kinds.py', 'stderr'), ('search/regex_child.py', 'stdout')}
 """Flushing at the end, the choice of a stream to draw on, and a program that answers another one."""
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from occystrap_core import ImageNotFound, Location, OccystrapError, ServiceError, ServiceUnavailable, UsageError
 from occystrap_core.cli.group import occystrap
 from occystrap_core.oci import Digest, Excluded
-from occystrap_core.pipeline.selection import select
+from occystrap_core.sources.selection import select
 from occystrap_docker.daemon.image_list import listed
 from occystrap_docker.daemon.selection import NamePattern, spellings
 from occystrap_docker.input import DockerInput

@@ -7,7 +7,7 @@ import pytest
 
 from occystrap_core import AccessDenied, ImageNotFound, ServiceError, Settings
 from occystrap_core.oci import Excluded, Reference
-from occystrap_core.pipeline.selection import select
+from occystrap_core.sources.selection import select
 from occystrap_registry.distribution.catalog import list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.input import RegistryInput

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from occystrap_core import AccessDenied, ImageNotFound, ServiceError, Settings, UsageError
-from occystrap_core.pipeline.selection import select
 from occystrap_core.plugins.resolver import open_source, source_location
+from occystrap_core.sources.selection import select
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.quay.input import QuayInput
 from tests.services.installed import installed_plugins

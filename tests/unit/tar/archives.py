@@ -10,9 +10,9 @@ from typing import Any
 
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.image.image import Image
-from occystrap_core.pipeline.destination_check import verify_receipt
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.plugins.resolver import destination_location, open_output, open_source, source_location
+from occystrap_core.receipts.destination_check import verify_receipt
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.testing.sample import sample_config, sample_layers
 from occystrap_core.verification.judge import Verdict

@@ -9,9 +9,9 @@ import occystrap_tar.new_archive.docker_output
 from occystrap_core import Image, Settings, VerifyLevel
 from occystrap_core.pipeline.dry_run import plan_copies
 from occystrap_core.pipeline.image_copy import ImageCopy
-from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.blame import unexpected
+from occystrap_core.report.progress import Progress
 from occystrap_core.testing.sample import sample_image
 from tests.hostile.in_process import run_here
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryInput, MemoryOutput, Without, memory_plugins, offer

@@ -6,11 +6,11 @@ import pytest
 
 from occystrap_core import Cancelled, OutgoingLayer, OutputError, Settings, VerifyLevel, WrittenLayer
 from occystrap_core.pipeline.dry_run import plan_copies
-from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.earlier_run import EarlierRun
-from occystrap_core.pipeline.receipt_file import ReceiptFile
-from occystrap_core.pipeline.receipt_lines import read_receipts
 from occystrap_core.pipeline.run import Run
+from occystrap_core.receipts.receipt_file import ReceiptFile
+from occystrap_core.receipts.receipt_lines import read_receipts
+from occystrap_core.report.progress import Progress
+from occystrap_core.tasks.earlier_run import EarlierRun
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryOutput, memory_plugins, offer, wait_until
 
 HERE = 'tests.unit.core.pipeline.test_contract'

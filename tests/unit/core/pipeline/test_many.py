@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import Image, Location, Many, Settings, UsageError, VerifyLevel
+from occystrap_core.destinations.destination_fields import filled_in
 from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci import Digest, Reference
 from occystrap_core.pipeline.dry_run import plan_copies
-from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.earlier_run import EarlierRun
-from occystrap_core.pipeline.receipt_file import ReceiptFile
-from occystrap_core.pipeline.receipt_lines import read_receipts
-from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run
-from occystrap_core.pipeline.destination_fields import filled_in
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.receipts.receipt_file import ReceiptFile
+from occystrap_core.receipts.receipt_lines import read_receipts
+from occystrap_core.report.progress import Progress
+from occystrap_core.report.report import RunReport
+from occystrap_core.tasks.earlier_run import EarlierRun
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import RecordedVerdict
 from occystrap_core.verification.results import Outcome

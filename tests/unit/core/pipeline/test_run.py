@@ -11,12 +11,12 @@ from occystrap_core import (
 )
 from occystrap_core.errors import PluginError, UnknownOption, UnknownScheme
 from occystrap_core.oci import Digest, ImageConfig, Platform
-from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.receipt_file import ReceiptFile
-from occystrap_core.pipeline.receipt_lines import read_receipts
-from occystrap_core.pipeline.report import ImageReport, RunReport
 from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.receipts.receipt_file import ReceiptFile
+from occystrap_core.receipts.receipt_lines import read_receipts
+from occystrap_core.report.progress import Progress
+from occystrap_core.report.report import ImageReport, RunReport
 from occystrap_core.settings import RequestStats
 from occystrap_core.tar import StoredLayer
 from occystrap_core.terminal_text import size_text

@@ -10,19 +10,19 @@ from occystrap_core import (
 )
 from occystrap_core.api.place import Place
 from occystrap_core.oci import Reference
-from occystrap_core.pipeline.earlier_run import EarlierRun
-from occystrap_core.pipeline.receipt_file import ReceiptFile
-from occystrap_core.pipeline.receipt_lines import read_receipts
-from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.receipts.receipt_file import ReceiptFile
+from occystrap_core.receipts.receipt_lines import read_receipts
+from occystrap_core.report.report import RunReport
+from occystrap_core.tasks.earlier_run import EarlierRun
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import RecordedVerdict
 from occystrap_core.verification.results import Outcome
 from tests.unit.core.pipeline.memory import (
     IMAGES, SHELVES, MemoryOutput, memory_plugins, offer, verify_output, wait_until,
 )
-from tests.unit.core.pipeline.test_reports import Recorded
+from tests.unit.core.report.test_reports import Recorded
 from tests.unit.core.pipeline.test_run import broken
 
 HERE = 'tests.unit.core.pipeline.test_run_end'

@@ -9,10 +9,10 @@ import pytest
 from occystrap_core import Image, OutgoingLayer, OutputError, Settings, UsageError, VerifyLevel, WrittenLayer
 from occystrap_core.image.sequential_image import SequentialImage
 from occystrap_core.oci import ImageConfig, Reference
-from occystrap_core.pipeline.source_use import RunAhead
-from occystrap_core.pipeline.progress import Progress
-from occystrap_core.pipeline.report import RunReport
 from occystrap_core.pipeline.run import Run
+from occystrap_core.report.progress import Progress
+from occystrap_core.report.report import RunReport
+from occystrap_core.tasks.source_use import RunAhead
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
 from tests.unit.core.image.sources import Source

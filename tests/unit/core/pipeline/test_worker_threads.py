@@ -7,8 +7,8 @@ import pytest
 
 from occystrap_core import Cancelled, CheckResults, Receipt, Settings, VerifyLevel
 from occystrap_core.cli.verify import verify_all
-from occystrap_core.pipeline.progress import Progress
 from occystrap_core.pipeline.run import Run
+from occystrap_core.report.progress import Progress
 from tests.unit.core.pipeline import memory
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, memory_plugins, offer, wait_until
 

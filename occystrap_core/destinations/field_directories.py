@@ -1,0 +1,50 @@
+"""The directories that fields in a destination name: made when an image goes there, removed if nothing comes."""
+import os
+import threading
+from contextlib import suppress
+
+from occystrap_core.api.place import Place
+from occystrap_core.api.uri import Location
+from occystrap_core.destinations.destination_fields import has_fields
+from occystrap_core.errors import OutputError
+from occystrap_core.files.durability import output_errors
+
+
+class FieldDirectories:
+    """The directories of a run above its images, as far as fields name them: `tar://out/{repository}.tar` may need
+    out/team, but never makes out."""
+
+    def __init__(self) -> None:
+        self._made: list[str] = []
+        self._lock = threading.Lock()
+
+    def make(self, written: Location, place: Place) -> None:
+        """Make what is missing above the place of an image; raises OutputError."""
+        with self._lock, output_errors(place.path):
+            for path in directories_to_make(written, place):
+                os.mkdir(path)
+                self._made.append(path)
+
+    def close(self) -> None:
+        """Remove those into which nothing was written."""
+        for path in reversed(self._made):
+            with suppress(OSError):
+                os.rmdir(path)
+
+
+def directories_to_make(written: Location, place: Place) -> list[str]:
+    """Return the directories that are missing above the place of an image and that fields name, the upper ones first.
+
+    Raises OutputError if what is above them is missing.
+    """
+    if not place.path or not has_fields(written):
+        return []
+    fixed = os.path.realpath(os.path.dirname(written.path.partition('{')[0]) or '.')
+    if not os.path.isdir(fixed):
+        raise OutputError(f'{written}: there is no directory {fixed}; make it first: only those that fields name are '
+                          'made')
+    above, found = os.path.dirname(os.path.realpath(place.path)), list[str]()
+    while above.startswith(f'{fixed.rstrip("/")}/') and not os.path.lexists(above):
+        found.insert(0, above)
+        above = os.path.dirname(above)
+    return found

@@ -1,0 +1,219 @@
+"""Removing images at a destination that their source no longer has: those that receipts of earlier runs prove."""
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from occystrap_core.api.schemes import WriterScheme, load
+from occystrap_core.api.uri import Location, parse_uri
+from occystrap_core.destinations.bringers import destination_name
+from occystrap_core.destinations.destination_fields import has_fields
+from occystrap_core.errors import UsageError
+from occystrap_core.mirror.unlisted_images import why_unlisted
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.patterns import first_names
+from occystrap_core.oci.reference import split_tag
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import open_output
+from occystrap_core.receipts.kept_receipts import kept_receipts
+from occystrap_core.receipts.receipt_file import ReceiptFile
+from occystrap_core.report.report import PrunedImage
+from occystrap_core.settings import Settings
+from occystrap_core.tasks.image_task import ImageTask
+from occystrap_core.tasks.task_list import PrunedSource, TaskList
+from occystrap_core.terminal_text import counted
+from occystrap_core.verification.receipt import Bringer, Receipt
+
+
+class Mirror(NamedTuple):
+    """What is known of the destinations of a run: receipts of the run's own files, and those that destinations keep."""
+
+    in_files: Sequence[Receipt]
+    kept: Sequence[Receipt] = ()
+
+    def receipts(self, source: PrunedSource) -> Sequence[Receipt]:
+        """Return the receipts that may be of a source, each image once, with all who are known to have brought it.
+
+        Those that a destination keeps do not count for a list, which is pruned by the receipts of its own file.
+        """
+        known: defaultdict[Any, set[Bringer]] = defaultdict(set)
+        for each in [*self.kept, *self.in_files]:
+            known[_image(each)].update(each.brought_by)
+        found = self.in_files if source.is_list else [*self.kept, *self.in_files]
+        return [replace(each, brought_by=tuple(sorted(known[_image(each)])))
+                for each in {_image(each): each for each in found}.values()]
+
+    def same(self, receipts: Collection[Receipt]) -> list[Receipt]:
+        """Return the receipts in files of the same images, which have several names where they are known by digest."""
+        images = set(map(_image, receipts))
+        return [each for each in self.in_files if _image(each) in images]
+
+
+def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files: Sequence[Receipt], dry_run: bool,
+                  file: ReceiptFile | None = None) -> Iterator[PrunedImage]:
+    """Remove what sources with prune=true no longer have, and the receipts of what is gone from the `file` of the run.
+
+    `in_files` are the receipts of the run's files. Yields what became of each image, or in a dry run would; what keeps
+    images is added to the notes of `todo`. Raises UsageError, OutputError.
+    """
+    written = [each for source in todo.pruned for each in source.destinations if not has_fields(each)]
+    outputs = [*(task.output.location for task in todo.tasks),
+               *(open_output(plugins, each, settings).location for each in written)]
+    mirror = Mirror(in_files, kept_receipts(plugins, outputs))
+    if not in_files and any(source.is_list for source in todo.pruned):
+        todo.notes.append('nothing is pruned of a list without its own receipts: give --receipt FILE in each run')
+    found = Prunable(plugins, todo, mirror)
+    todo.notes += found.notes()
+    if (shared := found.shared()) and not dry_run:
+        note_bringers(plugins, settings, shared, withdrawn=True)
+        if file:
+            gone = {_image(each): each.brought_by for each in shared}
+            file.withdraw({each.identity: gone[_image(each)] for each in mirror.same(shared)})
+    reasons = settings.in_parallel(found.why_unlisted, found.going())
+    yield from (PrunedImage(*each) for each in zip(found.going(), reasons, strict=True) if each[1])
+    going = [each for each, reason in zip(found.going(), reasons, strict=True) if not reason]
+    yield from prune(plugins, settings, going, mirror, dry_run, file.remove if file else lambda gone: None)
+
+
+def note_bringers(plugins: Plugins, settings: Settings, receipts: Sequence[Receipt], withdrawn: bool = False) -> None:
+    """Add who brings images to the receipts that destinations keep, or take them out; raises OutputError."""
+    for scheme in sorted({each.scheme for each in receipts}):
+        if target := plugins.find(WriterScheme, scheme).notes_bringers:
+            load(target)([each for each in receipts if each.scheme == scheme], settings, withdrawn)
+
+
+class Prunable:
+    """The images that sources with prune=true no longer name: those that they brought, and nobody else."""
+
+    def __init__(self, plugins: Plugins, todo: TaskList, mirror: Mirror) -> None:
+        self._plugins = plugins
+        self._present = {key for task in todo.tasks for key in _keys_of_task(task)}
+        self._found: dict[Hashable, Receipt] = {}
+        self._left: defaultdict[Hashable, set[Bringer]] = defaultdict(set)
+        """Who no longer brings an image."""
+        self._sources: defaultdict[Hashable, list[PrunedSource]] = defaultdict(list)
+        self._kept, self._unknown, self._notes = set[Hashable](), set[Hashable](), list[str]()
+        for source in todo.pruned:
+            self._look(source, mirror.receipts(source))
+
+    def going(self) -> list[Receipt]:
+        """Return the receipts of images that go."""
+        return [each for each in self._unwanted() if not self._others(each)]
+
+    def why_unlisted(self, receipt: Receipt) -> str:
+        """Return why an image must stay that its source does not list; empty if it is gone there, or not selected."""
+        return next(filter(None, (why_unlisted(each, receipt) for each in self._sources[_image(receipt)])), '')
+
+    def shared(self) -> list[Receipt]:
+        """Return the receipts of images that others brought, too; `brought_by` are those who no longer do."""
+        return [replace(each, brought_by=tuple(sorted(self._left[_image(each)])))
+                for each in self._unwanted() if self._others(each)]
+
+    def notes(self) -> list[str]:
+        """Return lines for the user about what stays, and about patterns that keep nothing."""
+        shared = [each for each in self._unwanted() if self._others(each)]
+        others = {other.in_list or other.source for each in shared for other in self._others(each)}
+        return [*self._notes,
+                *([f'{_stay(self._kept)} by keep='] if self._kept else []),
+                *([f'{_stay(shared)} that others brought, too: {first_names(sorted(others))}'] if shared else []),
+                *([f'{_stay(self._unknown)} whose receipts are of an earlier version, which do not say what source '
+                   'brought them'] if self._unknown else [])]
+
+    def _unwanted(self) -> list[Receipt]:
+        return [each for image, each in self._found.items() if image not in self._kept]
+
+    def _others(self, receipt: Receipt) -> set[Bringer]:
+        return {*receipt.brought_by} - self._left[_image(receipt)]
+
+    def _look(self, source: PrunedSource, receipts: Sequence[Receipt]) -> None:
+        goes = {destination_name(self._plugins, each) for each in source.destinations}
+        schemes = {each.scheme for each in source.destinations}
+        matched = {text for each in source.references for text in source.keeping(str(each))}
+        for receipt in (each for each in receipts if each.scheme in schemes):
+            brought = [each for each in receipt.brought_by if source.name in (each.source, each.in_list)]
+            here = {own_name(self._plugins, receipt), *(each.destination for each in brought)}
+            is_present = not self._present.isdisjoint(_keys(receipt))
+            if not receipt.brought_by and not is_present and _may_go(source, receipt, not goes.isdisjoint(here)):
+                self._unknown.add(_image(receipt))
+            if not brought or goes.isdisjoint(here):
+                continue
+            matched |= (keeping := source.keeping(*_names(receipt)))
+            if keeping and not is_present:
+                self._kept.add(_image(receipt))
+            elif not is_present:
+                self._found[_image(receipt)] = receipt
+                self._left[_image(receipt)].update(brought)
+                self._sources[_image(receipt)].append(source)
+        self._notes += source.keeps_nothing(matched)
+
+
+def prune(plugins: Plugins, settings: Settings, going: Sequence[Receipt], mirror: Mirror, dry_run: bool,
+          removed: Callable[[Collection[Receipt]], None]) -> Iterator[PrunedImage]:
+    """Remove images; arguments and results are those of `prune_sources`."""
+    images = set(map(_image, going))
+    staying = [each for each in [*mirror.kept, *mirror.in_files] if _image(each) not in images]
+    groups: defaultdict[tuple[str, str], list[Receipt]] = defaultdict(list)
+    for each in going:
+        groups[each.scheme, split_tag(each.path.partition('@')[0])[0]].append(each)
+    for (scheme, _), group in groups.items():
+        settings.cancellation.check()
+        remove = load(plugins.find(WriterScheme, scheme).removes)
+        reasons = remove(group, staying, settings, dry_run)
+        found = [PrunedImage(*each) for each in zip(group, reasons, strict=True)]
+        removed(mirror.same([each.receipt for each in found if not each.reason]))
+        yield from found
+
+
+def _stay(images: Collection[object]) -> str:
+    return f'{counted(len(images), "image")} {"stay" if len(images) > 1 else "stays"}'
+
+
+def own_name(plugins: Plugins, receipt: Receipt) -> str:
+    """Return the name of the destination where a receipt's image is, which may have been moved since it was written."""
+    return destination_name(plugins, Location(receipt.scheme, receipt.path, {}, {}))
+
+
+def _may_go(source: PrunedSource, receipt: Receipt, here: bool) -> bool:
+    """Return whether an image could be of a source, whose receipt does not say who brought it."""
+    return here or any(each.scheme == receipt.scheme and has_fields(each) for each in source.destinations)
+
+
+def _names(receipt: Receipt) -> Sequence[str]:
+    """Return the names that an image has at its destination and had at its source, as far as the receipt has them."""
+    location, *words = receipt.source.split(' ')
+    try:
+        written = parse_uri(location)
+    except UsageError:
+        return [receipt.reference]
+    image, tag = written.options.get('image'), written.options.get('tag')
+    named = [each for each in words[:1] if not each.startswith('--')]
+    return [receipt.reference, written.path, *named, *([f'{image}:{tag}' if tag else image] if image else [])]
+
+
+def _image(receipt: Receipt) -> Hashable:
+    """Return what tells an image in one place from all others: its name there or, if it has none, its digest."""
+    if receipt.place.endswith('#'):
+        return receipt.scheme, receipt.place, receipt.manifest_digest or receipt.image_id
+    return receipt.identity
+
+
+def _keys(receipt: Receipt) -> list[tuple[object, ...]]:
+    """Return what tells the place of an image, in either form."""
+    options = tuple(sorted(receipt.options.items()))
+    digests = (receipt.manifest_digest, receipt.source_digest, receipt.image_id)
+    placed = [key for digest in digests for key in _placed(receipt.scheme, receipt.place, digest)]
+    return [*placed, (receipt.scheme, receipt.path, options, receipt.reference)]
+
+
+def _keys_of_task(task: ImageTask) -> list[tuple[object, ...]]:
+    location = task.output.location
+    options = tuple(sorted(location.given.items()))
+    return [*_placed(location.scheme, str(task.place), task.reference.digest),
+            (location.scheme, location.path, options, str(task.reference))]
+
+
+def _placed(scheme: str, place: str, digest: Digest | None) -> list[tuple[object, ...]]:
+    """Return the key of a place; many images without a name share one, and are told apart by a digest."""
+    if not place.endswith('#'):
+        return [(scheme, place)] if place else []
+    return [(scheme, place, digest)] if digest else []

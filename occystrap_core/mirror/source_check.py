@@ -1,0 +1,271 @@
+"""Checking a destination against what the source has now: the source's documents say what to expect.
+
+No layer is read at the source, but for a daemon that has no other way to tell its config.
+An image that is in another form at its destination, such as plain tars, is expected by its config and diff_ids. What
+filters changed has nothing in common with the source but its receipt, which says what it was made from.
+"""
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import NamedTuple
+
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.api.schemes import InputScheme, WriterScheme, load
+from occystrap_core.api.uri import Location
+from occystrap_core.api.written_image import WrittenImage, merged
+from occystrap_core.errors import ImageNotFound, InvalidImage, OccystrapError, UsageError
+from occystrap_core.image.image import Content, Image, ImageIndex
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.reference import Reference
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import open_source, source_location
+from occystrap_core.receipts.destination_check import verify_receipt
+from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.tasks.request_check import platforms_of, recorded_note, require_requested
+from occystrap_core.verification.expectation import UNKNOWN_SIZE, Evidence, Expectation
+from occystrap_core.verification.judge import Verdict
+from occystrap_core.verification.receipt import PlatformChoices, Receipt
+from occystrap_core.verification.results import READ, CheckResult, Observation, Outcome, Presence, Severity
+
+_FILTER = '--filter='
+
+
+class Counterpart(NamedTuple):
+    """One image of the source, and where it is to be as it is there now."""
+
+    images: ImageInput
+    reference: Reference
+    settings: Settings
+    location: Location
+    receipt: Receipt | None = None
+    """What an earlier run meant to write there, if that is known; it may be of another image now."""
+    has_filters: bool = False
+    """Whether it is copied with filters, so far as the source says that."""
+    called: Reference | None = None
+    """Its name at the destination, if it is another there."""
+
+    @property
+    def name(self) -> Reference:
+        """Its name at the destination."""
+        return self.called or self.reference
+
+    @property
+    def filters(self) -> Sequence[str]:
+        """The filters with which the receipt says that it was copied."""
+        return [word for word in self.receipt.source.split(' ') if word.startswith(_FILTER)] if self.receipt else ()
+
+
+class Compared(NamedTuple):
+    """The verdict, the receipt that it is about, and lines for the user about how the two were compared."""
+
+    verdict: Verdict
+    receipt: Receipt | None = None
+    notes: Sequence[str] = ()
+
+
+class _Now(NamedTuple):
+    """What the source has now."""
+
+    receipt: Receipt
+    digest: Digest
+    """What its name means: a manifest or an index, of which the image may be a part; the image ID without these."""
+    platforms: PlatformChoices
+
+
+def compare(plugins: Plugins, pair: Counterpart, level: VerifyLevel) -> Compared:
+    """Return the verdict: verified if the image at the destination is the one that the source has now.
+
+    A source that has no such image makes it failed, one that cannot be asked unverified. Raises Cancelled.
+    """
+    try:
+        return _Comparison(plugins, pair, level, _now(plugins, pair)).run()
+    except ImageNotFound as error:
+        return _verdict(Outcome.FAILED, Severity.ERROR, pair, f'the source does not have it now: {error}')
+    except OccystrapError as error:
+        return _verdict(Outcome.UNVERIFIED, Severity.UNVERIFIED, pair, str(error))
+
+
+def _verdict(outcome: Outcome, severity: Severity, pair: Counterpart, message: str) -> Compared:
+    return Compared(Verdict(outcome, [CheckResult(severity, str(pair.reference), message)]), pair.receipt)
+
+
+class _Comparison:
+    """Compares one image in the best way that its destination and its receipt allow."""
+
+    def __init__(self, plugins: Plugins, pair: Counterpart, level: VerifyLevel, now: _Now) -> None:
+        self._plugins, self._pair, self._level, self._now = plugins, pair, level, now
+        self._moved = plugins.find(WriterScheme, pair.location.scheme).moved
+
+    def run(self) -> Compared:
+        """Return the verdict; raises UsageError if only a receipt could tell, and there is none."""
+        known = self._pair.receipt
+        if known and self._pair.filters:
+            said = f'{self._pair.reference}: {" ".join(self._pair.filters)} changed it: compared is what its receipt ' \
+                   'says that it was made from'
+            return self._by_receipt(known, self._now.digest, known.source_digest or known.image_id, said)
+        if self._pair.has_filters or not (self._moved or known):
+            raise UsageError('only the receipt of the run that copied it can tell: name the file that process '
+                             '--receipt wrote')
+        if known and not self._moved:
+            return self._by_receipt(known, self._now.receipt.image_id, known.image_id)
+        return self._by_documents()
+
+    def _by_receipt(self, known: Receipt, now: Digest, then: Digest, note: str = '') -> Compared:
+        """Compare what a receipt says with the source, and the destination with the receipt."""
+        expected = Expectation('source', str(self._pair.reference), now, UNKNOWN_SIZE, Evidence.SOURCE)
+        seen = Observation(expected, Presence.FOUND, READ, digest=then)
+        verdict = verify_receipt(self._plugins, known, self._level, self._pair.settings, seen)
+        return Compared(verdict, known, [*([note] if note else ()), *recorded_note(known)])
+
+    def _by_documents(self) -> Compared:
+        """Compare the destination with the documents of the source."""
+        try:
+            expected = self._at_destination(self._now.receipt)
+        except UsageError:  # the source has no manifests, which the destination needs
+            return self._by_image_id() or self._unlike()
+        verdict = verify_receipt(self._plugins, expected, self._level, self._pair.settings)
+        single = expected.keeps_manifests and not expected.is_index
+        other = self._by_image_id() if verdict.outcome is Outcome.FAILED and single else None
+        return other or Compared(verdict, expected, [*self._hint(verdict), *recorded_note(expected)])
+
+    def _by_image_id(self) -> Compared | None:
+        """Compare by config and layers if the destination has the image with another manifest; None if it has not."""
+        there = self._there()
+        if there is None or there.is_index or there.image_id != self._now.receipt.image_id or (
+                there.manifest_digest == self._now.receipt.manifest_digest):
+            return None
+        note = (f'{self._pair.reference}: here it has manifest {there.manifest_digest}, at the source '
+                f'{self._now.receipt.manifest_digest or "none"}: the config, and so each layer, is the same')
+        moved = load(self._moved)(there, self._pair.location)
+        return self._by_receipt(moved, self._now.receipt.image_id, there.image_id, note)
+
+    def _unlike(self) -> Compared:
+        there = self._there()
+        found = f'here is {there.image_id}' if there else 'here is none that can be read'
+        return _verdict(Outcome.FAILED, Severity.ERROR, self._pair,
+                        f'the source has image {self._now.receipt.image_id}, {found}')
+
+    def _at_destination(self, receipt: Receipt) -> Receipt:
+        """Return the receipt for the destination, everything in it being what the source has.
+
+        The size of a tar, which a source of blobs does not say, is that of an earlier receipt, if there is one.
+        """
+        moved: Receipt = load(self._moved)(receipt, self._pair.location)
+        known = self._pair.receipt.of_kind('layer') if self._pair.receipt else ()
+        sizes = {each.digest: each.size for each in known}
+        return replace(moved, expectations=tuple(
+            each._replace(evidence=Evidence.SOURCE, size=sizes.get(each.digest, each.size) if each.has_unknown_size
+                          else each.size) for each in moved.expectations))
+
+    def _there(self) -> Receipt | None:
+        """Return a receipt of what the destination has under the image's name, by its documents; None if nothing."""
+        pair = self._pair
+        try:
+            place = source_location(self._plugins, _as_source(self._plugins, pair.location))
+            opened = open_source(self._plugins, place, pair.settings)
+            assert isinstance(opened, ImageInput)
+            with closing(opened):
+                found = [each for each in opened.references() if _same_name(each, pair.name)]
+                names = found or list(opened.references())
+                with opened.open(names[0]) as content:
+                    return _receipt(content, pair.name, '') if found or len(names) == 1 else None
+        except (ImageNotFound, InvalidImage, UsageError):
+            return None
+
+    def _hint(self, verdict: Verdict) -> Sequence[str]:
+        """Return what to do if a whole index was expected where one platform may have been copied."""
+        choices = self._now.platforms
+        if verdict.outcome is not Outcome.FAILED or not self._now.receipt.is_index or self._pair.receipt:
+            return ()
+        return [f'{self._pair.reference}: all of {len(choices.at_source)} platforms were expected, as process copies '
+                'them there: give --platform if some were copied']
+
+
+def _now(plugins: Plugins, pair: Counterpart) -> _Now:
+    """Return what the source has now, of the platforms that were chosen, or that the receipt says were taken.
+
+    Other platforms than those of all images of the source need an input of their own.
+    """
+    choices = pair.receipt.platforms if pair.receipt else PlatformChoices()
+    settings = pair.settings
+    if len(choices.taken) < len(choices.at_source) and not (settings.platform or settings.platforms):
+        settings = settings.choosing(','.join(choices.taken))
+    with ExitStack() as stack:
+        images = pair.images
+        if settings is not pair.settings or settings.whole_index != images.settings.whole_index:
+            own = open_source(plugins, images.location_of(pair.reference), settings)
+            assert isinstance(own, ImageInput)
+            images = stack.enter_context(closing(own))
+            list(images.references())
+        content = images.open(pair.reference)
+        stack.callback(content.close)
+        require_requested(content, pair.reference, settings)
+        return _described(pair, content)
+
+
+def _described(pair: Counterpart, content: Content) -> _Now:
+    """Return what an opened image of the source is."""
+    origin = content.origin.digest if content.origin else None
+    if isinstance(content, ImageIndex) or content.manifest:
+        receipt = _receipt(content, pair.name, str(pair.images.location_of(pair.reference)))
+        digest = origin or receipt.manifest_digest or receipt.image_id
+    else:
+        receipt = _plain_receipt(pair, content)
+        digest = receipt.image_id
+    return _Now(replace(receipt, source_digest=digest, platforms=platforms_of(content)), digest, platforms_of(content))
+
+
+def _receipt(content: Content, reference: Reference, source: str) -> Receipt:
+    """Return the receipt of content, with its referrers."""
+    nowhere = Location('', '', {}, {})
+    receipt = WrittenImage.present_receipt(content, source, nowhere, '', reference, str(reference))
+    others = [(each, WrittenImage.present_receipt(each.content, source, nowhere, '', reference, each.tag or str(
+        _digest(each.content)))) for each in content.referrers]
+    if not others:
+        return receipt
+    listed = [Expectation('referrer', str(each.subject), other.manifest_digest, UNKNOWN_SIZE)
+              for each, other in others if each.subject and other.manifest_digest]
+    expected = [*receipt.expectations, *(each for _, other in others for each in other.expectations), *listed]
+    return replace(receipt, expectations=merged(expected),
+                   parts=(*receipt.parts, *(part for _, other in others for part in other.all_parts())))
+
+
+def _digest(content: Content) -> Digest | None:
+    document = content.index if isinstance(content, ImageIndex) else content.manifest
+    return document.digest if document else None
+
+
+def _plain_receipt(pair: Counterpart, image: Image) -> Receipt:
+    """Return the receipt of an image without a manifest."""
+    image_id = _image_id(pair, image)
+    expected = [Expectation('config', str(image_id), image_id, UNKNOWN_SIZE)]
+    expected += [Expectation('layer', str(each), each, UNKNOWN_SIZE) for each in image.diff_ids]
+    return Receipt('', '', {}, str(pair.name), str(pair.images.location_of(pair.reference)), image_id,
+                   image.diff_ids, tuple(expected), form='tar')
+
+
+def _image_id(pair: Counterpart, image: Image) -> Digest:
+    """Return the digest of the config.
+
+    A daemon that exports has an ID: if that is not the ID in the receipt, the image may be another one, or the ID may
+    be a manifest's, which only the config at the end of the export tells.
+    """
+    if image.sequential:
+        said = pair.images.present_digest(pair.reference)
+        if said and pair.receipt and pair.receipt.image_id == said:
+            return said
+        for layer in image.arrivals():
+            with layer.tar() as tar:
+                tar.drain()
+    return image.config.digest
+
+
+def _as_source(plugins: Plugins, location: Location) -> str:
+    """Return the URI under which a destination is read."""
+    options = {each.name for each in plugins.find(InputScheme, location.scheme).all_options}
+    return str(location._replace(given={name: text for name, text in location.given.items() if name in options}))
+
+
+def _same_name(there: Reference, wanted: Reference) -> bool:
+    there, wanted = there.with_default_tag(), wanted.with_default_tag()
+    return there == wanted or not there.host and there == wanted._replace(host='')

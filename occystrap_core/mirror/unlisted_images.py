@@ -1,0 +1,49 @@
+"""Images that a source has and does not list: its list is not whole, so that what it lacks may not be gone."""
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.api.uri import parse_uri
+from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError
+from occystrap_core.oci.reference import Reference
+from occystrap_core.sources.selection import is_selected
+from occystrap_core.tasks.task_list import PrunedSource
+from occystrap_core.verification.receipt import Receipt
+
+
+def why_unlisted(source: PrunedSource, receipt: Receipt) -> str:
+    """Return why an image that a source brought, and does not list any more, must stay; empty if it is gone there.
+
+    It is asked for by its name if the source's selection would take it: a catalog may show less to whoever is not
+    logged in, or lag.
+    """
+    reference = _at_source(source.images, receipt) if source.images else None
+    if not source.images or not source.written or not reference or not _would_be_taken(source, reference):
+        return ''
+    try:
+        there = source.images.present_digest(reference)
+    except ImageNotFound:
+        return ''
+    except OccystrapError as error:
+        return f'the source does not list it, and cannot be asked for it: {error}'
+    return 'the source has it and does not list it, so that its list is incomplete: try again later' if there else ''
+
+
+def _would_be_taken(source: PrunedSource, reference: Reference) -> bool:
+    """Return whether the selection would take the image if it were listed; False if that depends on others."""
+    assert source.written and source.images
+    given = source.written.given
+    if 'since' in given or 'newest' in given and any(each.name == reference.name for each in source.references):
+        return False
+    return is_selected(reference, source.images, source.written)
+
+
+def _at_source(images: ImageInput, receipt: Receipt) -> Reference | None:
+    """Return the name of a receipt's image at its source, by which the input finds it; None if that is not certain."""
+    try:
+        written = parse_uri(receipt.source.partition(' ')[0])
+        for with_host in (True, False):
+            reference = Reference.parse(written.path, with_host=with_host)
+            location = images.location_of(reference)
+            if (location.scheme, location.path) == (written.scheme, written.path):
+                return reference
+    except (UsageError, KeyError):  # such as of an input that knows the images that it lists alone
+        pass
+    return None

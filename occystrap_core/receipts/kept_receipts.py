@@ -1,0 +1,27 @@
+"""Receipts that destinations keep themselves, and whether a receipt proves its image."""
+from collections.abc import Iterable
+
+from occystrap_core.api.schemes import WriterScheme, load
+from occystrap_core.api.uri import Location, WrittenUri
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.settings import VerifyLevel
+from occystrap_core.verification.receipt import Receipt, RecordedVerdict
+from occystrap_core.verification.results import Outcome
+
+KEPT = RecordedVerdict(Outcome.VERIFIED.value, VerifyLevel.NONE.value, '')
+"""For a receipt that a destination keeps: it was written before verification, which follows wherever it is used."""
+
+
+def is_proved(receipt: Receipt) -> bool:
+    """Return whether a receipt says that its image was verified."""
+    return receipt.verdict is not None and receipt.verdict.outcome == Outcome.VERIFIED.value
+
+
+def kept_receipts(plugins: Plugins, destinations: Iterable[Location]) -> list[Receipt]:
+    """Return the receipts that destinations keep themselves; raises UsageError, OutputError."""
+    receipts: list[Receipt] = []
+    for scheme, path in sorted({(each.scheme, each.path) for each in destinations}):
+        if kept := plugins.find(WriterScheme, scheme).kept_receipts:
+            receipts += (receipt.with_verdict(receipt.verdict or KEPT)
+                         for receipt in load(kept)(WrittenUri(scheme, path, {})).receipts)
+    return receipts

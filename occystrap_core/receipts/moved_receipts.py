@@ -1,0 +1,58 @@
+"""Receipts of destinations that are elsewhere now: carried to another machine, or copied to another registry."""
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+from occystrap_core.api.schemes import WriterScheme, load
+from occystrap_core.destinations.destination_fields import filled_in
+from occystrap_core.errors import UsageError
+from occystrap_core.oci.reference import Reference
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import destination_location
+from occystrap_core.verification.receipt import Receipt
+
+
+def receipts_at(plugins: Plugins, receipts: Iterable[Receipt], place: str) -> list[Receipt]:
+    """Return receipts for the same images elsewhere: at the same scheme, or any that keeps blobs, or tars of layers.
+
+    `place` is a URI, whose fields, such as `{repository}`, are filled in from each receipt. Raises UsageError.
+    """
+    written = destination_location(plugins, place)
+    scheme = plugins.find(WriterScheme, written.scheme)
+    moved = []
+    for receipt in receipts:
+        if receipt.scheme != written.scheme and not scheme.moved:
+            raise UsageError(f'the receipt of {receipt.reference} is for {receipt.scheme}://, and {written.scheme}:// '
+                             f'keeps neither blobs nor tars of layers: give --at={_where(plugins, receipt)}')
+        location = filled_in(written, Reference.parse(receipt.reference))
+        if scheme.moved:
+            moved.append(load(scheme.moved)(receipt, location))
+        else:
+            moved.append(replace(receipt, path=os.path.abspath(location.path)))
+    return moved
+
+
+def _where(plugins: Plugins, receipt: Receipt) -> str:
+    """Return the schemes of places where a receipt can be checked."""
+    others = [each.name for _, each in plugins.declared(WriterScheme) if each.moved] if receipt.keeps_manifests else []
+    return ' or '.join(f'{name}://…' for name in dict.fromkeys([receipt.scheme, *others]))
+
+
+def receipts_beside(file: str, receipts: Iterable[Receipt]) -> list[Receipt]:
+    """Return receipts for what is beside the file that they are in, where there is something of the same name.
+
+    A destination in the local file system is first looked for under the last parts of its path, beside the file.
+    """
+    directory = os.path.dirname(os.path.abspath(file))
+    return [_beside(directory, receipt) for receipt in receipts]
+
+
+def _beside(directory: str, receipt: Receipt) -> Receipt:
+    if not os.path.isabs(receipt.path):
+        return receipt
+    parts = receipt.path.strip('/').split('/')
+    for count in range(len(parts), 0, -1):
+        path = os.path.join(directory, *parts[-count:])
+        if os.path.lexists(path):
+            return replace(receipt, path=path)
+    return receipt

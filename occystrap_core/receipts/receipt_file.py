@@ -1,0 +1,247 @@
+"""The file of `--receipt`: JSON lines, one receipt a line, each with its verdict."""
+import fcntl
+import os
+import re
+import stat
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
+from occystrap_core.files.durability import sync_directory, write_all
+from occystrap_core.files.locks import lock_if_current
+from occystrap_core.receipts.receipt_lines import lines_of, parse_line
+from occystrap_core.verification.receipt import Bringer, Receipt
+
+_NAME_CAP = 200
+_ABANDONED = r'[0-9a-f]{16}\.partial'
+_BEGINNING = b'{"receipt": '
+
+
+class ReceiptFile:
+    """Takes receipts from several threads; overwrites nothing but receipts."""
+
+    def __init__(self, path: str, force: bool = False) -> None:
+        """Open the file before anything is copied.
+
+        Raises UsageError if it exists with other content, unless `force` permits replacing it, and OutputError if it
+        cannot be written.
+        """
+        self.path, self._force = path, force
+        self._lock = threading.Lock()
+        self._created = self._replaces = False
+        try:
+            self._descriptor: int | None = self._open()
+            self._is_regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+            if self._is_regular:
+                self._require_receipts()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def add(self, receipt: Receipt) -> None:
+        """Write one receipt, completely or not at all, and flush it to the device; raises OutputError."""
+        line = f'{receipt.to_json()}\n'.encode()
+        with self._lock:
+            try:
+                if self._is_regular:
+                    self._append(line)
+                else:  # such as /dev/stdout
+                    write_all(self._opened, line)
+            except OSError as error:
+                raise self._unwritable(error) from None
+
+    def remove(self, gone: Collection[Receipt]) -> None:
+        """Remove the receipts of images that are no longer there; raises OutputError."""
+        self._change({each.identity: None for each in gone})
+
+    def withdraw(self, withdrawn: Mapping[Hashable, Collection[Bringer]]) -> None:
+        """Take bringers out of the receipts with these identities, and receipts that then have none.
+
+        Raises OutputError.
+        """
+        self._change(withdrawn)
+
+    def _change(self, withdrawn: Mapping[Hashable, Collection[Bringer] | None]) -> None:
+        if not (withdrawn and self._is_regular):
+            return
+        try:
+            with self._lock, self._locked():
+                left = (_without(line, withdrawn) for line in self._lines())
+                self._replace(line for line in left if line)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def close(self) -> None:
+        """Remove lines that newer ones replace, and close the file; an empty file that was created is removed."""
+        if self._descriptor is None:
+            return
+        try:
+            with suppress(OccystrapError, OSError):  # the file is complete, only longer than necessary
+                self._compact()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """Close the file; every receipt in it was flushed before, so that errors are irrelevant."""
+        with suppress(OSError):
+            os.close(self._take())
+
+    def _take(self) -> int:
+        """Return the open file, which whoever takes it closes."""
+        descriptor, self._descriptor = self._opened, None
+        return descriptor
+
+    @property
+    def _opened(self) -> int:
+        if self._descriptor is None:
+            raise OutputError(f'the receipt file {self.path} is closed')
+        return self._descriptor
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOCTTY
+        with suppress(FileExistsError):
+            descriptor = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            self._created = True
+            return descriptor
+        if not os.path.exists(self.path):
+            raise UsageError(f'{self.path} is a link that leads nowhere: name the receipt file itself')
+        return os.open(self.path, flags if os.path.isfile(self.path) else os.O_WRONLY | os.O_NOCTTY)
+
+    def _require_receipts(self) -> None:
+        """Raise UsageError unless the file is empty or has a receipt on each line, the last of them perhaps incomplete.
+        """
+        try:
+            beginning = os.pread(self._opened, len(_BEGINNING), 0)
+            if beginning and not _BEGINNING.startswith(beginning):
+                raise InvalidReceipt(f'{self.path} exists and holds no receipts')
+            for line in self._lines():
+                parse_line(line, self.path)
+        except InvalidReceipt as error:
+            if not self._force:
+                raise UsageError(f'{error}: name another file, or give --force to replace it') from None
+            self._replaces = True
+
+    def _append(self, line: bytes) -> None:
+        with self._locked():
+            end = 0 if self._replaces else _end_of_lines(self._opened)
+            os.ftruncate(self._opened, end)  # where a killed process left half a line
+            try:
+                write_all(self._opened, line)
+                os.fsync(self._opened)
+                if self._created and not end:
+                    sync_directory(os.path.dirname(self.path) or '.')
+            except OSError:
+                os.ftruncate(self._opened, end)
+                raise
+            self._replaces = False
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lock the file; another process may meanwhile have replaced it by a shorter one."""
+        while (descriptor := lock_if_current(self._take(), fcntl.LOCK_EX, self._status)) is None:
+            self._descriptor = self._open()
+        self._descriptor = descriptor
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _status(self) -> os.stat_result | None:
+        with suppress(FileNotFoundError):
+            return os.stat(self.path)
+        return None
+
+    def _compact(self) -> None:
+        if not self._is_regular:
+            return
+        with self._locked():
+            self._remove_abandoned()
+            if self._created and not os.fstat(self._opened).st_size:
+                os.unlink(self.path)
+                return
+            newest: dict[Hashable, int] = {}
+            brought: defaultdict[Hashable, set[Bringer]] = defaultdict(set)
+            for number, receipt in enumerate(map(Receipt.from_json, self._lines())):
+                newest[receipt.identity] = number
+                brought[receipt.identity].update(receipt.brought_by)
+            kept = {number: brought[identity] for identity, number in newest.items()}
+            if kept and len(kept) <= max(kept):  # the last line is always kept
+                self._replace(_brought_by(line, kept[number]) for number, line in enumerate(self._lines())
+                              if number in kept)
+
+    def _lines(self) -> Iterator[bytes]:
+        """Yield the complete lines of the file, which nobody else may change meanwhile; raises InvalidReceipt, OSError.
+        """
+        with open(os.dup(self._opened), 'rb') as file:
+            file.seek(0)
+            for line in lines_of(file, self.path):
+                if line.endswith(b'\n'):
+                    yield line
+
+    def _replace(self, lines: Iterable[bytes]) -> None:
+        path = os.path.realpath(self.path)
+        above, prefix = self._partial()
+        partial = os.path.join(above, f'{prefix}{os.urandom(8).hex()}.partial')
+        mode = stat.S_IMODE(os.fstat(self._opened).st_mode)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            for line in lines:
+                write_all(descriptor, line)
+            os.fsync(descriptor)
+            os.rename(partial, path)
+        except BaseException:
+            with suppress(OSError):  # the next run removes it
+                os.unlink(partial)
+            raise
+        finally:
+            os.close(descriptor)
+        sync_directory(above)
+
+    def _partial(self) -> tuple[str, str]:
+        """Return the directory and name prefix of temporary files, which only the holder of the lock creates."""
+        above, name = os.path.split(os.path.realpath(self.path))
+        return above, f'.{os.fsdecode(os.fsencode(name)[:_NAME_CAP])}.'
+
+    def _remove_abandoned(self) -> None:
+        """Remove temporary files of a killed process; the caller holds the lock."""
+        above, prefix = self._partial()
+        for name in os.listdir(above):
+            if name.startswith(prefix) and re.fullmatch(_ABANDONED, name.removeprefix(prefix)):
+                os.unlink(os.path.join(above, name))
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        directory = os.path.dirname(self.path) or '.'
+        make = '' if os.path.isdir(directory) else f'; make the directory {directory} first'
+        return OutputError(f'cannot write the receipt file {self.path}: {error.strerror}{make}')
+
+
+def _brought_by(line: bytes, all_bringers: Collection[Bringer]) -> bytes:
+    """Return the line of a receipt with all who brought its image."""
+    receipt = Receipt.from_json(line)
+    whole = receipt.brought_also_by(all_bringers)
+    return line if whole == receipt else f'{whole.to_json()}\n'.encode()
+
+
+def _without(line: bytes, withdrawn: Mapping[Hashable, Collection[Bringer] | None]) -> bytes:
+    """Return the line of a receipt without those who no longer bring its image; nothing if nobody is left.
+    """
+    receipt = Receipt.from_json(line)
+    if receipt.identity not in withdrawn:
+        return line
+    gone = withdrawn[receipt.identity]
+    left = tuple(each for each in receipt.brought_by if gone is not None and each not in gone)
+    return f'{replace(receipt, brought_by=left).to_json()}\n'.encode() if left else b''
+
+
+def _end_of_lines(descriptor: int) -> int:
+    """Return the offset in bytes after the last complete line."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - 65536)
+        newline = os.pread(descriptor, end - start, start).rfind(b'\n')
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

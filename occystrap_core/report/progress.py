@@ -1,0 +1,87 @@
+"""Progress of a run: what is counted of it, whatever shows it."""
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from occystrap_core.report.report import ImageReport
+from occystrap_core.report.transfer_meter import RunMeter, TransferMeter
+
+Advance = Callable[[int], None]
+"""Called with the number of bytes just moved, on several threads."""
+
+
+class Progress:
+    """Shows nothing; subclasses do. Used by all threads of a run."""
+
+    def begin(self, images: Sequence[ImageReport]) -> None:
+        """Called with all images of the run before the first begins."""
+
+    def image(self, reference: str, total: int) -> AbstractContextManager[Advance]:
+        """Show one image of `total` bytes while the with block runs; 0 if the size is unknown."""
+        return nullcontext(lambda count: None)
+
+    def verification(self, reference: str) -> AbstractContextManager[None]:
+        """Show that an image is verified while the with block runs."""
+        return nullcontext()
+
+    def finished(self, image: ImageReport) -> None:
+        """Called when an image is done, verified or failed."""
+
+    def end(self) -> None:
+        """Stop showing anything."""
+
+
+class MeteredProgress(Progress):
+    """Keeps the figures that are shown; what shows them adds how."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.run = RunMeter(0)
+        self.copied: dict[int, tuple[str, TransferMeter]] = {}
+        """The images that are copied now: name and figures, by the identity of these."""
+        self.verified: list[str] = []
+        """The images that are verified now."""
+        self._begun: Counter[str] = Counter()
+        """How many images of each name have begun to be copied, and not ended."""
+
+    def begin(self, images: Sequence[ImageReport]) -> None:
+        """Count the images."""
+        self.run = RunMeter(len(images))
+
+    @contextmanager
+    def image(self, reference: str, total: int) -> Iterator[Advance]:
+        """Count one image's bytes, for itself and for the run."""
+        meter = TransferMeter(total)
+
+        def advance(count: int) -> None:
+            if count:
+                meter.advance(count)
+                self.run.advance(count)
+        with self.lock:
+            self._begun[reference] += 1
+            self.run.add(total)
+            self.copied[id(meter)] = reference, meter
+        try:
+            yield advance
+        finally:
+            with self.lock:
+                del self.copied[id(meter)]
+
+    @contextmanager
+    def verification(self, reference: str) -> Iterator[None]:
+        """Keep the name of one image while it is verified."""
+        with self.lock:
+            self.verified.append(reference)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.verified.remove(reference)
+
+    def finished(self, image: ImageReport) -> None:
+        """Count an image."""
+        with self.lock:
+            copied = self._begun[image.name] > 0
+            self._begun[image.name] -= copied
+            self.run.finish(copied)

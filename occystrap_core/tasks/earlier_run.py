@@ -1,0 +1,124 @@
+"""What earlier runs proved: receipts of a file or of the destination, by which a run leaves out images."""
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+
+from occystrap_core.api.uri import Location
+from occystrap_core.errors import ImageNotFound, InvalidImage
+from occystrap_core.oci.digest import Digest
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.receipts.destination_check import verify_receipt
+from occystrap_core.receipts.kept_receipts import KEPT, is_proved
+from occystrap_core.settings import VerifyLevel
+from occystrap_core.tasks.image_task import WHOLE, ImageTask
+from occystrap_core.verification.judge import Verdict
+from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.results import Outcome
+
+
+class EarlierRun:
+    """Receipts by source and destination; of several the last counts, and only if it is verified."""
+
+    def __init__(self, receipts: Iterable[Receipt] = ()) -> None:
+        self._receipts = {(each.source, each.scheme, each.path, tuple(sorted(each.options.items()))): each
+                          for each in receipts}
+
+    def __bool__(self) -> bool:
+        return bool(self._receipts)
+
+    def find(self, source: str, destination: Location) -> Receipt | None:
+        """Return the receipt of the image of `source` (a URI with what was requested of it) at `destination`, or None.
+
+        Receipts of earlier versions, which took one platform where nothing was said, stand for the whole of what a name
+        meant only if that was copied as it was. The source is not asked here.
+        """
+        rest = destination.scheme, destination.path, tuple(sorted(destination.given.items()))
+        receipt = self._receipts.get((source, *rest))
+        if receipt is None and source.endswith(WHOLE):
+            old = self._receipts.get((source.removesuffix(WHOLE), *rest))
+            receipt = old if old and (old.is_index or old.manifest_digest == old.source_digest) else None
+        return receipt if receipt and is_proved(receipt) else None
+
+
+def has_referrers(task: ImageTask) -> bool:
+    """Return whether an image is copied with its referrers, which may become others while its digest stays."""
+    return bool(task.images.location.options.get('referrers'))
+
+
+def lacks(receipt: Receipt, base: Collection[Digest]) -> str:
+    """Return in words what the place of a receipt lacks because a delta left it out, but for what is in `base`."""
+    missing = [each for each in receipt.left_out if each.digest not in base]
+    return f'the delta there leaves out {missing[0].kind} {missing[0].digest}' if missing else ''
+
+
+def differs(receipt: Receipt, present: Digest | None) -> str:
+    """Return in words what the source has now if that is not what a receipt was written for; referrers aside."""
+    is_same = present in (receipt.source_digest or receipt.image_id, receipt.image_id)
+    return '' if is_same else f'the source has {present or "no digest"} now'
+
+
+@dataclass
+class FoundBefore:
+    """Finds out whether an image is at its destination already, and still what the source has.
+
+    With `refresh` the source is asked, at most once; else what was proved is believed whatever the source has now.
+    """
+
+    plugins: Plugins
+    task: ImageTask
+    earlier: EarlierRun
+    refresh: bool
+    level: VerifyLevel
+    _asked: list[Digest | None] | None = field(default=None, init=False)
+
+    def find(self) -> tuple[Receipt, Verdict] | None:
+        """Return the receipt that holds, and its verdict, which is verified; raises as opening the image does.
+
+        A receipt of the file has precedence; else the destination's own, or what it has under the name now, counts.
+        """
+        task = self.task
+        receipt = self.earlier.find(task.recorded, task.output.location)
+        if receipt is None or not self._is_current(receipt):
+            receipt = self._of_destination()
+        if receipt is None:
+            return None
+        level = VerifyLevel.FAST if self.level is VerifyLevel.NONE else self.level
+        verdict = verify_receipt(self.plugins, receipt, level, task.settings.settled())
+        return (receipt, verdict) if verdict.outcome is Outcome.VERIFIED else None
+
+    def _of_destination(self) -> Receipt | None:
+        """Return the receipt that the destination gives for the image; None where a filter must see it again."""
+        if self.task.recipe is None or has_referrers(self.task):
+            return None
+        output, reference = self.task.output.made(), self.task.reference
+        if kept := output.kept_receipt(reference):
+            if self.level is VerifyLevel.FULL and kept.of_kind('files'):
+                return None  # digests of the source bind no list of files: only unpacking again proves it
+            here = replace(kept, verdict=KEPT, place=str(self.task.place))
+            found = EarlierRun([here]).find(self.task.recorded, output.location)
+            return found if found and self._is_current(found) else None
+        if not self.refresh or not self.task.is_as_named or self._present_digest is None:
+            return None
+        if self.task.digest_there() != self._present_digest:
+            return None
+        try:
+            return output.present_receipt(reference, self.task.recorded)
+        except (ImageNotFound, InvalidImage):  # what it names is not there, or is damaged: copying mends that
+            return None
+
+    def _is_current(self, receipt: Receipt) -> bool:
+        """Return whether the image of a receipt is the one that the source has now; raises as opening it does.
+
+        An image that only reading can tell is not, neither is one with referrers, which may have become more, nor one
+        of a delta that leaves out what is needed now.
+        """
+        if lacks(receipt, self.task.settings.base or ()):
+            return False
+        if not self.refresh:
+            return True
+        return not has_referrers(self.task) and not differs(receipt, self._present_digest)
+
+    @property
+    def _present_digest(self) -> Digest | None:
+        if self._asked is None:  # no cached_property: in Python 3.11 one source that is silent would hold up all others
+            self._asked = [self.task.images.present_digest(self.task.reference)]
+        return self._asked[0]

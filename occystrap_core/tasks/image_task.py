@@ -1,0 +1,99 @@
+"""One image to copy, with its own destination and output."""
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import NamedTuple
+
+from occystrap_core.api.image_filter import ImageFilter
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.place import Place
+from occystrap_core.api.uri import Location
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.reference import Reference
+from occystrap_core.report.report import ImageReport
+from occystrap_core.settings import Settings
+from occystrap_core.tasks.source_use import SourceUse
+
+WHOLE = ' --platform=all'
+"""What a receipt's source has if an index was to be copied as a whole."""
+
+
+class TaskOutput:
+    """The output of one image: made once, before anything is read, and released after use."""
+
+    def __init__(self, make: Callable[[], ImageOutput]) -> None:
+        self._make = make
+        self._output: ImageOutput | None = None
+
+    @property
+    def location(self) -> Location:
+        """The output's own location."""
+        return self.made().location
+
+    def made(self) -> ImageOutput:
+        """Return the output; raises as its factory does."""
+        if self._output is None:
+            self._output = self._make()
+        return self._output
+
+    def taken(self) -> ImageOutput:
+        """Return the output to its last user."""
+        output, self._output = self.made(), None
+        return output
+
+
+class ImageTask(NamedTuple):
+    """One image to copy: its source, its destination (as written, and filled in), its filters, and its report."""
+
+    images: ImageInput
+    reference: Reference
+    source: str
+    written: Location
+    destination: Location
+    filters: Sequence[ImageFilter]
+    recipe: str | None
+    settings: Settings
+    report: ImageReport
+    output: TaskOutput
+    use: SourceUse
+    chosen: bool
+    """Whether the user named this image, not only a pattern or a place that has it among others."""
+    entry: int = 0
+    """The number of the entry of the command line or a list that it is from, with all destinations of that."""
+    place: Place = Place()
+    form: Hashable = None
+    """What decides, besides the image, what is written to the place."""
+
+    @property
+    def lane(self) -> int:
+        """The number of the destination among those of its source."""
+        return self.settings.lane
+
+    @property
+    def recorded(self) -> str:
+        """The source as receipts have it: with the choice of platforms, also if that is the destination's."""
+        return self.source + (WHOLE if self._is_whole and self.images.gives_indexes else '')
+
+    @property
+    def is_as_named(self) -> bool:
+        """Whether the destination gets what the name means at the source, byte for byte."""
+        return self._is_whole and not self.filters
+
+    def digest_there(self) -> Digest | None:
+        """Return the digest that the image's name has at a destination that tells; None if it is not the source's own.
+
+        Raises as `ImageOutput.present_digest`.
+        """
+        return self.output.made().present_digest(self.reference) if self.is_as_named else None
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.settings.whole_index and not (self.settings.platform or self.settings.platforms)
+
+
+def places_of(task: ImageTask) -> Iterator[tuple[str, str]]:
+    """Yield the schemes and paths of source and destination; empty paths for services."""
+    source = task.images.location_of(task.reference)
+    lies = task.images.place(task.reference)
+    yield source.scheme, source.path if lies is None else lies.path
+    unknown = (task.place.name or '').startswith(f'{task.destination.scheme}://')  # then the location has to do
+    yield task.destination.scheme, task.destination.path if unknown else task.place.path

@@ -1,0 +1,172 @@
+"""What a command line or a list orders: each source with each of its destinations, opened and with its filters."""
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+from occystrap_core.api.image_filter import ImageFilter
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.api.image_list import ImageList, ListedImage
+from occystrap_core.api.schemes import WriterScheme
+from occystrap_core.api.uri import Location
+from occystrap_core.destinations.bringers import destination_name, source_name
+from occystrap_core.errors import UsageError
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import (
+    destination_location, open_filters, open_source, require_deltas, source_location, takes_whole_indexes,
+)
+from occystrap_core.settings import Settings
+from occystrap_core.version import __version__
+
+Destinations = str | Sequence[str] | None
+"""The URI of a destination, or several; None if the entries of a list have their own."""
+
+
+class Order(NamedTuple):
+    """What to do with all images of one source."""
+
+    images: ImageInput
+    location: Location
+    """The source as it is written, with the options of selection."""
+    destination: Location
+    filters: Sequence[ImageFilter]
+    recipe: str | None
+    settings: Settings
+    entry: int
+    requested: Sequence[str]
+    """What else, besides the source, determines what is copied, as on the command line."""
+    several: bool
+    """Whether the source has other destinations."""
+
+
+class Orders:
+    """Finds the orders of a run. The inputs that it opens are closed with `closing`."""
+
+    def __init__(self, plugins: Plugins, settings: Settings, closing: ExitStack) -> None:
+        self._plugins, self._settings, self._closing = plugins, settings, closing
+        self.entries = 0
+        """The number of sources found, each counted once for all its destinations."""
+        self.lists: list[str] = []
+        """The files of lists that were read."""
+        self.list_location: Location | None = None
+        """Where the list is, if the source is one."""
+        self.notes: list[str] = []
+        """Lines for the user about entries that are dropped."""
+
+    def of(self, entry: ListedImage, listed: bool = False) -> Iterator[Order]:
+        """Yield what to do for each destination of one entry; the entries of a list take its place."""
+        opened = self._opened(entry, self._choice(entry, next(iter(entry.destinations), None)))
+        if isinstance(opened, ImageInput):
+            yield from self._orders_of(opened, entry)
+        elif listed:
+            raise UsageError(f'{opened.location}: a list cannot name another list')
+        else:
+            self.list_location = opened.location
+            before: dict[tuple[object, ...], str] = {}
+            entries = list(opened.entries())
+            self.lists += opened.files
+            for each in entries:
+                if twice := _again(each, before):
+                    self.notes.append(twice)
+                    continue
+                inherited = entry.filters if each.filters is None else each.filters
+                inner = each._replace(destinations=each.destinations or entry.destinations, filters=inherited)
+                with _naming_entry(each):
+                    yield from self.of(inner, listed=True)
+
+    def _opened(self, entry: ListedImage, settings: Settings) -> ImageInput | ImageList:
+        opened = open_source(self._plugins, source_location(self._plugins, entry.source), settings)
+        if isinstance(opened, ImageInput):
+            self._closing.callback(opened.close)
+        return opened
+
+    def _orders_of(self, opened: ImageInput, entry: ListedImage) -> Iterator[Order]:
+        """Yield what to do for each destination. Those that hold indexes have one input, and so have the others."""
+        if not entry.destinations:
+            raise UsageError(f'no destination for {opened.location}: add DEST')
+        self.entries += 1
+        inputs = {opened.settings.whole_index: opened}
+        taken = opened.settings.stdout_taken or any(map(self._is_stdout, entry.destinations))
+        filters = open_filters(self._plugins, entry.filters or (), replace(opened.settings, stdout_taken=taken))
+        for lane, destination in enumerate(entry.destinations):
+            settings = replace(self._choice(entry, destination), lane=lane)
+            images = inputs.get(settings.whole_index) if opened.gives_indexes else opened
+            if images is None:
+                another = self._opened(entry, settings)
+                assert isinstance(another, ImageInput)
+                inputs[settings.whole_index] = images = another
+            yield self._order(images, entry, destination, filters, settings)
+
+    def _is_stdout(self, goes: str) -> bool:
+        location = destination_location(self._plugins, goes)
+        return self._plugins.find(WriterScheme, location.scheme).to_stdout(location)
+
+    def _choice(self, entry: ListedImage, goes: str | None) -> Settings:
+        """Return the settings with the entry's choice of platforms: by default all where its destination holds indexes.
+        """
+        if entry.platform:
+            return self._settings.choosing(entry.platform)
+        if goes is None:
+            return self._settings
+        try:
+            destination = destination_location(self._plugins, goes)
+        except UsageError:  # which is raised if an image goes there; the entries of a list may have others
+            return self._settings
+        return replace(self._settings, whole_index=takes_whole_indexes(self._plugins, destination))
+
+    def _order(self, opened: ImageInput, entry: ListedImage, goes: str, filters: Sequence[ImageFilter],
+               settings: Settings) -> Order:
+        destination = destination_location(self._plugins, goes)
+        if self._settings.base is not None:
+            require_deltas(self._plugins, destination)
+        recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None
+        chosen = settings.platforms or settings.platform
+        requested = [f'--platform={chosen}'] if chosen else []
+        requested += [f'--filter={text}' for text in entry.filters or ()]
+        if option := opened.location.options.get('platform'):  # it has precedence over --platform
+            settings = settings.choosing(option)
+        listed = source_name(self._plugins, self.list_location) if self.list_location else ''
+        bringer = source_name(self._plugins, opened.location), destination_name(self._plugins, destination), listed
+        settings = replace(settings, bringer=bringer)
+        return Order(opened, source_location(self._plugins, entry.source), destination, filters, recipe, settings,
+                     self.entries, requested, len(entry.destinations) > 1)
+
+
+def opened_inputs(plugins: Plugins, settings: Settings, source: str, closed: ExitStack,
+                  ) -> Iterator[tuple[ImageInput, Location, Settings]]:
+    """Yield the input of a source, or one for each entry of a list, with its location and settings; `closed` closes it.
+
+    Raises UsageError, PluginError.
+    """
+    location = source_location(plugins, source)
+    opened = open_source(plugins, location, settings)
+    if isinstance(opened, ImageInput):
+        closed.callback(opened.close)
+        yield opened, location, settings
+        return
+    for entry in opened.entries():
+        chosen = settings.choosing(entry.platform) if entry.platform else settings
+        listed = source_location(plugins, entry.source)
+        inner = open_source(plugins, listed, chosen)
+        if isinstance(inner, ImageList):
+            raise UsageError(f'{entry.where}: a list cannot name another list')
+        closed.callback(inner.close)
+        yield inner, listed, chosen
+
+
+def _again(entry: ListedImage, before: dict[tuple[object, ...], str]) -> str:
+    """Return a note if an entry of a list is there before, to be dropped; else an empty text."""
+    key = entry.source, tuple(entry.destinations), entry.platform, str(entry.filters)
+    if key in before:
+        return f'{entry.where}: {entry.source} is listed before, {before[key]}, and is dropped'
+    before[key] = entry.where
+    return ''
+
+
+@contextmanager
+def _naming_entry(entry: ListedImage) -> Iterator[None]:
+    """Prefix a UsageError with the position of the list's entry."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f'{entry.where}: {error}' if entry.where else str(error)) from None

@@ -1,0 +1,137 @@
+"""An image at its source, opened once for all its destinations."""
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from occystrap_core.image.image import Content, Image, all_contents
+from occystrap_core.layers.layer_reads import LayerReads
+from occystrap_core.layers.shared_stream import again
+from occystrap_core.settings import Settings
+
+_LOOK = 0.1
+
+
+class Opened(NamedTuple):
+    """What an input opened, and the same after the filters."""
+
+    source: Content
+    filtered: Content
+
+    def arrived(self) -> None:
+        """Tell the filters of an image, or of all images of an index, that it has arrived."""
+        for each in all_contents(self.filtered) if self.filtered is not self.source else ():
+            if isinstance(each, Image):
+                each.copied()
+
+
+class Opening:
+    """Opens an image when its first user needs it, and closes it when its last user has ended."""
+
+    def __init__(self, users: int = 1) -> None:
+        self._users = users
+        self._lock = threading.Lock()
+        self._opened: Opened | None = None
+        self._error: BaseException | None = None
+        self._told = False
+
+    def get(self, make: Callable[[], Opened]) -> Opened:
+        """Return the image, by `make` for the first user; raises for all what that raised."""
+        with self._lock:
+            if self._error:
+                raise again(self._error)
+            try:
+                self._opened = self._opened or make()
+            except BaseException as error:
+                self._error = error
+                raise
+            return self._opened
+
+    def arrived(self) -> None:
+        """Tell the filters, once, that the image is at a destination."""
+        with self._lock:
+            told, self._told, opened = self._told, True, self._opened
+            self._forget()
+        if opened and not told:
+            opened.arrived()
+
+    def left(self) -> None:
+        """Called once for each user, however it ended."""
+        with self._lock:
+            self._users -= 1
+            opened = None if self._users else self._opened
+            self._forget()
+        if opened:
+            opened.source.close()
+
+    def _forget(self) -> None:
+        """Free the memory of an image that nobody needs any more."""
+        if self._told and not self._users:
+            self._opened = None
+
+
+class RunAhead:
+    """Keeps fast destinations from being more than some images ahead of slow ones, for which layers are kept."""
+
+    def __init__(self, most: int) -> None:
+        """`most` is the number of images."""
+        self._most = most
+        self._left: list[int] = []
+        self._first = 0
+        self._changed = threading.Condition()
+
+    def expect(self, destinations: int) -> int:
+        """Return the number of one more image of the run."""
+        self._left.append(destinations)
+        return len(self._left) - 1
+
+    def wait(self, number: int, check: Callable[[], None]) -> None:
+        """Wait until an image is near enough to the first that is not at all its destinations; `check` may raise."""
+        with self._changed:
+            while number >= self._first + self._most:
+                self._changed.wait(_LOOK)
+                check()
+
+    def ended(self, number: int) -> None:
+        """Called once for each destination of an image, however it ended."""
+        with self._changed:
+            self._left[number] -= 1
+            while self._first < len(self._left) and not self._left[self._first]:
+                self._first += 1
+            self._changed.notify_all()
+
+
+class SourceUse:
+    """How one destination uses an image's source: opens it, or leaves it to the other destinations."""
+
+    def __init__(self, opening: Opening | None = None, reads: LayerReads | None = None,
+                 turn: tuple[RunAhead, int] | None = None) -> None:
+        """`turn` is the number of the image among those with several destinations."""
+        self._opening, self.reads, self._turn = opening or Opening(), reads or LayerReads(), turn
+        self._ended = False
+
+    @contextmanager
+    def opened(self, make: Callable[[], Opened], settings: Settings) -> Iterator[Opened]:
+        """Return the image, opened by `make` for the first destination; raises as that does."""
+        try:
+            if self._turn:
+                self._turn[0].wait(self._turn[1], settings.cancellation.check)
+            found = self._opening.get(make)
+            self.reads.begin(found.filtered)
+            yield found
+        finally:
+            self.end()
+
+    def arrived(self) -> None:
+        """Tell the filters that the image is at this destination, unless it was at another before."""
+        self._opening.arrived()
+
+    def end(self) -> None:
+        """Free what only this destination needed; called however its copy ended, or if there was none."""
+        if self._ended:
+            return
+        self._ended = True
+        self.reads.end()
+        self._opening.left()
+        if self._turn:
+            self._turn[0].ended(self._turn[1])
