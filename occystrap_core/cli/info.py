@@ -67,7 +67,7 @@ def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[s
                     continue
                 described.append({'reference': str(reference), 'failure': str(error)})
     if artifacts:
-        from occystrap_core.report.report import left_out_text  # late, as few sources have any
+        from occystrap_core.report.image_report import left_out_text  # late, as few sources have any
         print_notes([left_out_text(artifacts)])
     return described
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from occystrap_core.cli.common import Common
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.report.report import ImageReport, PrunedImage, RunReport
+from occystrap_core.report.image_report import ImageReport, PrunedImage
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import print_notes
 from occystrap_core.terminal import print_json, print_lines, print_message

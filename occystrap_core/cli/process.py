@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from occystrap_core.oci.digest import Digest
     from occystrap_core.tasks.earlier_run import EarlierRun
-    from occystrap_core.report.report import RunReport
+    from occystrap_core.report.run_report import RunReport
     from occystrap_core.tasks.image_task import ImageTask
     from occystrap_core.verification.receipt import Receipt
 
@@ -171,7 +171,7 @@ def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) ->
 def _show_stopped(report: 'RunReport', error: BaseException, shared: Common) -> None:
     """Report a run that ends with an error: as JSON, and as the summary behind the error."""
     from occystrap_core.cli.signals import Interrupted
-    from occystrap_core.report.report import failure_text
+    from occystrap_core.report.image_report import failure_text
     interrupted = isinstance(error, Cancelled | Interrupted)
     assert shared.plugins
     report.stopped('interrupted' if interrupted else failure_text(error, shared.plugins))

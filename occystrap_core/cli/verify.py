@@ -22,7 +22,8 @@ from occystrap_core.receipts.destination_check import verify_receipt
 from occystrap_core.receipts.moved_receipts import receipts_at, receipts_beside
 from occystrap_core.receipts.receipt_lines import read_receipts, require_digest
 from occystrap_core.receipts.uncovered_images import digests_of, uncovered_images
-from occystrap_core.report.report import ImageReport, RunReport, layers_of
+from occystrap_core.report.image_report import ImageReport, layers_of
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings, VerifyLevel, default_jobs
 from occystrap_core.verification.receipt import KeptReceipts, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Severity

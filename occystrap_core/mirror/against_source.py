@@ -8,7 +8,8 @@ from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.mirror.counterparts import counterparts_at, counterparts_filled, counterparts_of, fields_of
 from occystrap_core.mirror.source_check import Counterpart, compare
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.report.report import ImageReport, RunReport, layers_of
+from occystrap_core.report.image_report import ImageReport, layers_of
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 

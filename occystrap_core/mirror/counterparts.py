@@ -17,7 +17,7 @@ from occystrap_core.plugins.resolver import (
     destination_location, open_source, source_location, takes_whole_indexes,
 )
 from occystrap_core.receipts.kept_receipts import kept_receipts
-from occystrap_core.report.report import ImageReport
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import print_notes, select
 from occystrap_core.tasks.orders import opened_inputs

@@ -12,7 +12,7 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.destination_check import verify_receipt
 from occystrap_core.receipts.kept_receipts import is_proved, kept_receipts
-from occystrap_core.report.report import failure_text
+from occystrap_core.report.image_report import failure_text
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.sources.selection import print_notes
 from occystrap_core.tasks.earlier_run import EarlierRun, differs, has_referrers, lacks

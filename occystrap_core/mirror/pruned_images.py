@@ -17,7 +17,7 @@ from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.receipts.kept_receipts import kept_receipts
 from occystrap_core.receipts.receipt_file import ReceiptFile
-from occystrap_core.report.report import PrunedImage
+from occystrap_core.report.image_report import PrunedImage
 from occystrap_core.settings import Settings
 from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.task_list import PrunedSource, TaskList

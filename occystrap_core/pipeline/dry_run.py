@@ -17,7 +17,7 @@ from occystrap_core.layers.outgoing_layer import Outgoing
 from occystrap_core.pipeline.image_copy import writing_to
 from occystrap_core.pipeline.index_copy import ArtifactRefused, filtered, require_room
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.report.report import failure_text, left_out_text
+from occystrap_core.report.image_report import failure_text, left_out_text
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import print_notes
 from occystrap_core.tasks.image_task import ImageTask

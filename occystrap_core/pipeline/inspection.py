@@ -17,8 +17,8 @@ from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.image_copy import layer_jobs
 from occystrap_core.pipeline.index_copy import size_to_move
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.report.image_report import ImageReport, failure_text, left_out_text
 from occystrap_core.report.progress import Advance, Progress
-from occystrap_core.report.report import ImageReport, failure_text, left_out_text
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.sources.selection import print_notes, select
 from occystrap_core.tasks.orders import opened_inputs

@@ -21,8 +21,9 @@ from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.destination_check import verify_receipt
 from occystrap_core.receipts.kept_receipts import KEPT
 from occystrap_core.receipts.receipt_file import ReceiptFile
+from occystrap_core.report.image_report import ImageReport, failure_text, layers_of
 from occystrap_core.report.progress import Progress
-from occystrap_core.report.report import ImageReport, RunReport, failure_text, layers_of
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.tasks.earlier_run import EarlierRun, FoundBefore
 from occystrap_core.tasks.image_task import ImageTask

@@ -15,8 +15,8 @@ from occystrap_core.pipeline.base_layers import note_bases
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
 from occystrap_core.pipeline.index_copy import IndexCopy, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import Progress
-from occystrap_core.report.report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.request_check import platforms_of, require_requested, selection_note

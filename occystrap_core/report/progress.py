@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from occystrap_core.report.report import ImageReport
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.transfer_meter import RunMeter, TransferMeter
 
 Advance = Callable[[int], None]

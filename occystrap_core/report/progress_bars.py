@@ -12,8 +12,8 @@ from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import MeteredProgress
-from occystrap_core.report.report import ImageReport
 from occystrap_core.report.transfer_meter import TransferMeter
 from occystrap_core.terminal import console, printed_above
 from occystrap_core.terminal_text import images_text, one_line, shortened

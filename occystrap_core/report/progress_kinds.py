@@ -5,8 +5,8 @@ import threading
 from collections.abc import Sequence
 from typing import TextIO
 
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import MeteredProgress, Progress
-from occystrap_core.report.report import ImageReport
 from occystrap_core.report.transfer_meter import TransferMeter
 from occystrap_core.terminal import print_message, terminal
 from occystrap_core.terminal_text import images_text

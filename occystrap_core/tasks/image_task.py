@@ -9,7 +9,7 @@ from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
-from occystrap_core.report.report import ImageReport
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.tasks.source_use import SourceUse
 

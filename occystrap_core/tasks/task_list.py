@@ -20,7 +20,7 @@ from occystrap_core.oci.patterns import Kept, first_names, has_glob
 from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output, require_removable
-from occystrap_core.report.report import ImageReport
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import Selected, select
 from occystrap_core.tasks.image_task import ImageTask, TaskOutput, places_of

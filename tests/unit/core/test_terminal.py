@@ -11,8 +11,8 @@ import pytest
 
 import occystrap_core
 from occystrap_core.cli.common import Common
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress_kinds import progress_for
-from occystrap_core.report.report import ImageReport
 from occystrap_core.terminal import EscapedStream, print_json, print_message
 from occystrap_core.terminal_text import LONGEST, one_line, printable
 

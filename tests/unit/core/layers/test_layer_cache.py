@@ -10,7 +10,7 @@ from occystrap_core.layers.layer_cache import FileCache, Result, RunCache
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_core.pipeline.run import Run
 from occystrap_core.report.progress import Progress
-from occystrap_core.report.report import RunReport
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.testing.sample import sample_image
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, memory_plugins, offer
 

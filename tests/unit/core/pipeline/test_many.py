@@ -16,7 +16,7 @@ from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.report.progress import Progress
-from occystrap_core.report.report import RunReport
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.tasks.earlier_run import EarlierRun
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import RecordedVerdict

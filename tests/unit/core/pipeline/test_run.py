@@ -15,8 +15,9 @@ from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.receipts.receipt_lines import read_receipts
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import Progress
-from occystrap_core.report.report import ImageReport, RunReport
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import RequestStats
 from occystrap_core.tar import StoredLayer
 from occystrap_core.terminal_text import size_text

@@ -14,7 +14,7 @@ from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.receipts.receipt_lines import read_receipts
-from occystrap_core.report.report import RunReport
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.tasks.earlier_run import EarlierRun
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import RecordedVerdict
@@ -22,8 +22,8 @@ from occystrap_core.verification.results import Outcome
 from tests.unit.core.pipeline.memory import (
     IMAGES, SHELVES, MemoryOutput, memory_plugins, offer, verify_output, wait_until,
 )
-from tests.unit.core.report.test_reports import Recorded
 from tests.unit.core.pipeline.test_run import broken
+from tests.unit.core.report.test_reports import Recorded
 
 HERE = 'tests.unit.core.pipeline.test_run_end'
 NAMES: dict[str, str] = {}

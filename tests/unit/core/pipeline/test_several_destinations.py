@@ -11,7 +11,7 @@ from occystrap_core.image.sequential_image import SequentialImage
 from occystrap_core.oci import ImageConfig, Reference
 from occystrap_core.pipeline.run import Run
 from occystrap_core.report.progress import Progress
-from occystrap_core.report.report import RunReport
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.tasks.source_use import RunAhead
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.verification.results import Outcome

@@ -6,10 +6,10 @@ import threading
 import pytest
 from rich.console import Console
 
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import Progress
 from occystrap_core.report.progress_bars import TerminalProgress
 from occystrap_core.report.progress_kinds import PlainProgress, progress_for
-from occystrap_core.report.report import ImageReport
 from occystrap_core.report.transfer_meter import RunMeter, TransferMeter
 from occystrap_core.terminal import print_message
 from occystrap_core.terminal_text import duration_text, shortened, sizes_text

@@ -9,8 +9,9 @@ from occystrap_core import Image, InvalidImage, Settings, UsageError, VerifyLeve
 from occystrap_core.oci import Platform, Reference
 from occystrap_core.pipeline.dry_run import PlannedCopy, plan_copies
 from occystrap_core.pipeline.run import Run
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import Progress
-from occystrap_core.report.report import ImageReport, RunReport
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import RequestStats
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import PlatformChoices

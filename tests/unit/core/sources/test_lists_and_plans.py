@@ -5,7 +5,7 @@ import pytest
 
 from occystrap_core import Settings, UsageError, VerifyLevel
 from occystrap_core.pipeline.run import Run
-from occystrap_core.report.report import RunReport
+from occystrap_core.report.run_report import RunReport
 from occystrap_core.testing.sample import sample_image
 from tests.services.installed import installed_plugins
 from tests.unit.core.report.test_reports import Recorded

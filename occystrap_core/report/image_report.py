@@ -1,19 +1,15 @@
-"""The result of a run: per image and in total, as the summary line for the user and as JSON for programs."""
+"""What became of one image of a run, as a line for the user and as JSON for programs."""
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from occystrap_core.errors import Cancelled, OccystrapError, system_text
 from occystrap_core.plugins.blame import unexpected
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.settings import RequestStats, VerifyLevel
-from occystrap_core.terminal_text import counted, images_text, size_text
+from occystrap_core.terminal_text import counted, size_text
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import PlatformChoices, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Presence
-
-
-_PLACES = 3
 
 
 @dataclass(eq=False, repr=False)
@@ -144,129 +140,6 @@ class PrunedImage(NamedTuple):
         """Return it for programs."""
         return {'reference': self.receipt.reference, 'destination': self.receipt.destination,
                 'digest': self.receipt.manifest_digest or self.receipt.image_id, 'reason': self.reason or None}
-
-
-@dataclass(eq=False, repr=False)
-class RunReport:
-    """All images of a run; `seconds` is wall time."""
-
-    level: VerifyLevel
-    requests: RequestStats
-    images: list[ImageReport] = field(default_factory=list)
-    seconds: float = 0.0
-    receipts: tuple[str, str] | None = None
-    """The file of receipts that was written, and its digest."""
-    copies: bool = False
-    """Whether images were to be copied, not only verified."""
-    error: str = ''
-    """Why the run ended early."""
-    destinations: int = 1
-    """The most destinations that one source has."""
-    notes: list[str] = field(default_factory=list)
-    """Lines for the user about what is no image of the run."""
-    pruned: list[PrunedImage] = field(default_factory=list)
-    """Images that the source no longer has, gone or not."""
-    pruning: bool = False
-    """Whether there may be such images, so that a source without any is no failure."""
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether every image succeeded, and there was one."""
-        done = all(image.succeeded for image in self.images) and not any(each.reason for each in self.pruned)
-        return (bool(self.images) or self.pruning) and done
-
-    def leave_out(self) -> None:
-        """Count the artifacts that were left out in one note, and no longer among the images."""
-        if count := sum(image.left_out for image in self.images):
-            self.images = [image for image in self.images if not image.left_out]
-            self.notes.append(left_out_text(count))
-
-    def summary(self) -> str:
-        """Return the summary, always the last line for the user."""
-        done = [image for image in self.images if not image.failure]
-        parts = [self._counted(len(done)), counted(sum(image.layers for image in done), 'layer'),
-                 self._size(done), f'{self.seconds:.1f}s', *self._network()]
-        if unchanged := sum(image.done_before and image.source_asked for image in done):
-            parts.append(f'{unchanged} unchanged')
-        if before := sum(image.done_before and not image.source_asked for image in done):
-            parts.append(f'{before} done before (source not asked)')
-        if left_out := {digest: size for image in done for digest, size in image.left_out_layers().items()}:
-            parts.append(f'{counted(len(left_out), "layer")} ({size_text(sum(left_out.values()))}) left out')
-        if self.pruned:
-            gone = sum(not each.reason for each in self.pruned)
-            parts += [f'{gone} pruned', *([f'{len(self.pruned) - gone} NOT PRUNED'] if gone < len(self.pruned) else [])]
-        if self.level is not VerifyLevel.NONE:
-            parts += self._verification()
-        elif failed := len(self.images) - len(done):
-            parts.append(f'{failed} FAILED')
-        settled = max((image.settle_seconds for image in done if image.succeeded), default=0.0)
-        return f'Summary: {", ".join(parts)}{settled_text(settled)}'
-
-    def _size(self, done: Sequence[ImageReport]) -> str:
-        if self.copies:
-            return f'{size_text(self.requests.bytes_moved)} moved'
-        return size_text(sum(image.size for image in done))
-
-    def _counted(self, done: int) -> str:
-        if self.destinations < 2:
-            return images_text(done, len(self.images))
-        sources = len({image.reference for image in self.images})
-        return f'{done}/{len(self.images)} copies of {counted(sources, "image")}'
-
-    def places(self) -> str:
-        """Return which places were looked at, and where their images were written to if that was elsewhere."""
-        found = list(dict.fromkeys((image.destination, image.written_to) for image in self.images))
-        shown = [f'{place} (written to {before})' if before else place for place, before in found[:_PLACES]]
-        return ', '.join(shown) + (f' and {len(found) - _PLACES} more' if len(found) > _PLACES else '')
-
-    def _network(self) -> list[str]:
-        counts = [(self.requests.retries, 'retry', 'retries'),
-                  (self.requests.rate_limits, 'rate limit', 'rate limits')]
-        return [counted(*each) for each in counts if each[0]]
-
-    def _verification(self) -> list[str]:
-        verified = [image for image in self.images if image.outcome is Outcome.VERIFIED and not image.failure]
-        unverified = [image for image in self.images if image.outcome is Outcome.UNVERIFIED]
-        failed = len(self.images) - len(verified) - len(unverified)
-        parts = [f'{len(verified)}/{len(self.images)} verified']
-        parts += [f'{len(unverified)} UNVERIFIED'] if unverified else []
-        return parts + ([f'{failed} FAILED'] if failed else [])
-
-    def stopped(self, message: str) -> None:
-        """Record why the run ended early, also as the failure of each image that had not ended."""
-        self.error = message
-        for image in self.images:
-            if len(self.images) == 1 or not (image.seconds or image.failure):
-                image.failure = image.failure or message
-
-    def how_to_resume(self) -> str:
-        """Return how to copy what is left, if a part of the images was; else an empty string."""
-        if not self.copies or self.succeeded or not any(image.succeeded for image in self.images):
-            return ''
-        proved = f' and --resume {self.receipts[0]}' if self.receipts else ''
-        return f'Resume: the same command{proved}; what is there and current is left as it is'
-
-    def counts(self) -> dict[str, Any]:
-        """Return the numbers of the run: `changed` images were copied, `bytes_moved` of layers written, `bytes_reused`
-        of what an interrupted run had kept; seconds."""
-        good = [image for image in self.images if image.succeeded]
-        return {'images': len(self.images), 'destinations': self.destinations,
-                'changed': sum(not image.done_before for image in good),
-                'unchanged': sum(image.done_before for image in good), 'failed': len(self.images) - len(good),
-                'pruned': sum(not each.reason for each in self.pruned),
-                'bytes_moved': self.requests.bytes_moved, 'bytes_reused': self.requests.bytes_reused,
-                'seconds': round(self.seconds, 3), 'retries': self.requests.retries}
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the whole report for programs."""
-        return {'level': self.level.value, 'succeeded': self.succeeded, 'seconds': round(self.seconds, 3),
-                'requests': self.requests.requests, 'retries': self.requests.retries,
-                'rate_limits': self.requests.rate_limits, 'summary': self.summary(),
-                **({'counts': self.counts()} if self.copies else {}), **({'error': self.error} if self.error else {}),
-                **({'notes': self.notes} if self.notes else {}),
-                **({'pruned': [each.to_json() for each in self.pruned]} if self.pruned else {}),
-                **({'receipts': dict(zip(('path', 'digest'), self.receipts))} if self.receipts else {}),
-                'images': [image.to_json() for image in self.images]}
 
 
 def left_out_text(count: int) -> str:
