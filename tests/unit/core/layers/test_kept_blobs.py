@@ -13,7 +13,7 @@ from isal import igzip
 from occystrap_core import Image, InvalidImage, OutputError, Settings
 from occystrap_core.api.uri import Location
 from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, Reference, media_types
-from occystrap_core.pipeline import recompression
+from occystrap_core.layers import recompression
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.tar import StoredLayer
 from occystrap_core.testing.sample import sample_config

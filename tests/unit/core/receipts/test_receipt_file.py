@@ -13,7 +13,7 @@ import pytest
 
 from occystrap_core import OutputError, Receipt, UsageError, VerifyLevel
 from occystrap_core.errors import InvalidReceipt
-from occystrap_core.pipeline import receipt_file, receipt_lines
+from occystrap_core.receipts import receipt_file, receipt_lines
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.verification.receipt import RecordedVerdict
@@ -161,7 +161,7 @@ WRITER = """
 import sys
 import tracemalloc
 from occystrap_core import Receipt
-from occystrap_core.pipeline import receipt_file
+from occystrap_core.receipts import receipt_file
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from dataclasses import replace
 from functools import cache
