@@ -1,8 +1,10 @@
 """The file of receipts: only added to, shared by processes, never in place of something else."""
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
@@ -159,6 +161,7 @@ def test_an_image_whose_receipt_is_lost_is_no_success(path: Path, monkeypatch: p
 
 WRITER = """
 import sys
+import threading
 import tracemalloc
 from occystrap_core import Receipt
 from occystrap_core.receipts import receipt_file
@@ -181,6 +184,23 @@ def test_processes_that_share_a_file_lose_nothing(path: Path, tmp_path: Path) ->
     assert {each.reference for each in read_receipts(str(path))} == {
         f'{writer}-{number}' for writer in range(4) for number in range(6)}
     assert sorted(os.listdir(tmp_path)) == ['receipts', 'sample']
+
+
+def test_a_receipt_waits_for_the_process_that_has_the_file_and_goes_into_what_it_leaves(path: Path) -> None:
+    write(path, receipt('one'))
+    file, two = ReceiptFile(str(path)), receipt('two')
+    adding = threading.Thread(target=file.add, args=(two,))
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        adding.start()
+        adding.join(0.3)
+        assert adding.is_alive()
+        shorter = path.with_name('shorter')
+        shorter.touch()
+        shorter.rename(path)
+    adding.join(10)
+    file.close()
+    assert [each.reference for each in read_receipts(str(path))] == ['two']
 
 
 def test_images_in_two_places_are_kept_apart(path: Path) -> None:
