@@ -1,6 +1,7 @@
 """Settings of a run: one object that every input, filter, writer and verifier gets."""
 import os
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -54,10 +55,26 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._children = weakref.WeakSet[Cancellation]()
+        self._lock = threading.Lock()
 
     def cancel(self) -> None:
         """Ask all threads of the run to stop."""
-        self._event.set()
+        with self._lock:
+            self._event.set()
+            children = list(self._children)
+        for each in children:
+            each.cancel()
+
+    def child(self) -> 'Cancellation':
+        """Return the cancellation of a part: it is set with this one, and may be set alone."""
+        child = Cancellation()
+        with self._lock:
+            self._children.add(child)
+            cancelled = self.cancelled
+        if cancelled:
+            child.cancel()
+        return child
 
     @property
     def cancelled(self) -> bool:
@@ -88,10 +105,20 @@ class Cancellation:
 class Shared:
     """What the parts of a run share, such as connections to a host: made once, closed at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, lasting: 'Shared | None' = None) -> None:
+        """`lasting` has what is shared with other runs of this process, which its owner closes."""
+        self._lasting = lasting
         self._entries: dict[Hashable, _Entry] = {}
         self._made: list[Any] = []
         self._lock = threading.Lock()
+
+    @property
+    def lasting(self) -> 'Shared':
+        """What stays true from one run to the next, such as connections, tokens and logins; by default it is this.
+
+        What was found at a place does not belong there, as it may be gone or changed by the next run.
+        """
+        return self._lasting.lasting if self._lasting else self
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the value of `key`, made by `make` on first use; the key is a class, or a tuple that contains one.

@@ -1,4 +1,4 @@
-"""Makes docs/api.md from the four public modules and their docstrings: `python tools/api_reference.py`."""
+"""Makes docs/api.md from the five public modules and their docstrings: `python tools/api_reference.py`."""
 import ast
 import enum
 import importlib
@@ -15,15 +15,15 @@ from typing import Any
 from occystrap_core.lazy_exports import home_of
 
 TARGET = Path(__file__).parent.parent / 'docs/api.md'
-MODULES = ('occystrap_core', 'occystrap_core.oci', 'occystrap_core.tar', 'occystrap_core.files')
+MODULES = ('occystrap_core', *(f'occystrap_core.{name}' for name in ('oci', 'tar', 'files', 'orders')))
 
 _HEAD = """# Public API
 
 Made by `tools/api_reference.py` from the docstrings; change those, not this page.
 
-Plugins import these four modules; everything else may change at any time. `docs/plugins.md` shows them at work.
-`occystrap_core.testing` has what plugins are tested with. What is listed without parentheses is an attribute or a
-property, not a method.
+Plugins, and programs that copy images, import these five modules; everything else may change at any time.
+`docs/plugins.md` shows them at work. `occystrap_core.testing` has what plugins are tested with. What is listed without
+parentheses is an attribute or a property, not a method.
 """
 
 

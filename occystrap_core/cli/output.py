@@ -17,7 +17,7 @@ from occystrap_core.verification.results import Severity, problems
 if TYPE_CHECKING:
     from occystrap_core.destinations.side_files import SideFiles
     from occystrap_core.tasks.image_task import ImageTask
-    from occystrap_core.tasks.orders import Destinations
+    from occystrap_core.tasks.source_orders import Destinations
     from occystrap_core.tasks.task_list import TaskList
 
 

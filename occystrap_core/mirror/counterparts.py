@@ -20,7 +20,7 @@ from occystrap_core.receipts.kept_receipts import kept_receipts
 from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import print_notes, select
-from occystrap_core.tasks.orders import opened_inputs
+from occystrap_core.tasks.source_orders import opened_inputs
 from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.verification.receipt import KeptReceipts, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Severity

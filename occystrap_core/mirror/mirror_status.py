@@ -17,7 +17,7 @@ from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.sources.selection import print_notes
 from occystrap_core.tasks.earlier_run import EarlierRun, differs, has_referrers, lacks
 from occystrap_core.tasks.image_task import ImageTask
-from occystrap_core.tasks.orders import Destinations
+from occystrap_core.tasks.source_orders import Destinations
 from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome, problems

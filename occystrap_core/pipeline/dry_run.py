@@ -21,7 +21,7 @@ from occystrap_core.report.image_report import failure_text, left_out_text
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import print_notes
 from occystrap_core.tasks.image_task import ImageTask
-from occystrap_core.tasks.orders import Destinations
+from occystrap_core.tasks.source_orders import Destinations
 from occystrap_core.tasks.request_check import require_requested, selection_note
 from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.terminal_text import counted, size_text

@@ -25,8 +25,16 @@ from occystrap_core.verification.expectation import Expectation
 from occystrap_core.verification.receipt import Receipt
 
 
+class NotFiltered(UsageError):
+    """Filters have nothing that they could change: no image, but artifacts."""
+
+
 class ArtifactRefused(UsageError):
     """An artifact, such as a chart, was to go where only images can."""
+
+
+class ArtifactNotFiltered(ArtifactRefused, NotFiltered):
+    """An artifact was to be filtered."""
 
 
 def as_written(output: ImageOutput, document: Manifest | Index | None) -> Manifest | Index | None:
@@ -223,7 +231,7 @@ def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Imag
         return _changed(opened, filters)
     index = filtered_index(opened, lambda image: _changed(image, filters))
     if not any(isinstance(each, Image) for each in all_contents(index)):
-        raise UsageError(f'{opened.reference} holds no image that a filter could change')
+        raise NotFiltered(f'{opened.reference} holds no image that a filter could change')
     return index
 
 
@@ -252,8 +260,8 @@ def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
 
 def _changed(image: Image, filters: Sequence[ImageFilter]) -> Image:
     if isinstance(image, Artifact):
-        raise ArtifactRefused(f'{image.reference} is no image that a filter could change: its config is a '
-                              f'{image.manifest.config.media_type}')
+        raise ArtifactNotFiltered(f'{image.reference} is no image that a filter could change: its config is a '
+                                  f'{image.manifest.config.media_type}')
     for each in filters:
         image = each.apply(image)
     return image

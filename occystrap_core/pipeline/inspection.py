@@ -21,7 +21,7 @@ from occystrap_core.report.image_report import ImageReport, failure_text, left_o
 from occystrap_core.report.progress import Advance, Progress
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.sources.selection import print_notes, select
-from occystrap_core.tasks.orders import opened_inputs
+from occystrap_core.tasks.source_orders import opened_inputs
 
 T = TypeVar('T')
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from occystrap_core.api.schemes import WriterScheme
+from occystrap_core.api.uri import redact
 from occystrap_core.destinations.bringers import bringers
 from occystrap_core.destinations.side_files import side_files
 from occystrap_core.errors import Cancelled, NoImage, OutputError, UsageError
@@ -27,7 +28,7 @@ from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.tasks.earlier_run import EarlierRun, FoundBefore
 from occystrap_core.tasks.image_task import ImageTask
-from occystrap_core.tasks.orders import Destinations
+from occystrap_core.tasks.source_orders import Destinations
 from occystrap_core.tasks.request_check import recorded_note
 from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.terminal_text import counted
@@ -59,6 +60,8 @@ class Run:
     layer_cache: str | None = None
     refresh: bool = True
     prune: Callable[[], Sequence[Receipt]] | None = None
+    of_one_image: bool = False
+    """Whether a source of several images is refused."""
     report: RunReport | None = field(init=False, default=None)
     """That of `process`, also if it raised."""
     _only: bool = False
@@ -92,6 +95,8 @@ class Run:
             if self.layer_cache:
                 from occystrap_core.layers.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
+            if self.of_one_image and len(todo.tasks) > 1:
+                raise UsageError(f'{redact(source)} names {counted(len(todo.tasks), "image")}: name one of them')
             report.notes = todo.notes
             report.destinations = 1 + max((task.lane for task in todo.tasks), default=0)
             report.images = [*(task.report for task in todo.tasks), *todo.failed]
@@ -229,18 +234,20 @@ class Run:
         self._finished(task, started)
 
     def _record(self, report: ImageReport, brought_by: Sequence[Bringer]) -> None:
-        """Write the receipt with its verdict; without it the image is no success.
+        """Record the receipt with its verdict, and write it; if that fails the image is no success.
 
         A failure of the only image is raised, others are recorded.
         """
-        if not self.receipts or not report.receipt:
+        if not report.receipt:
             return
         verdict = RecordedVerdict((report.outcome or Outcome.UNVERIFIED).value, self.level.value,
                                   time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
         if report.done_before and report.outcome is None and report.receipt.verdict:
             verdict = report.receipt.verdict
+        report.recorded = replace(report.receipt, verdict=verdict, brought_by=tuple(brought_by))
         try:
-            self.receipts.add(replace(report.receipt, verdict=verdict, brought_by=tuple(brought_by)))
+            if self.receipts:
+                self.receipts.add(report.recorded)
         except OutputError as error:
             if self._only:
                 raise OutputError(f'{report.destination} is copied, but {error}') from None

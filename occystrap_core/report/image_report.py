@@ -49,6 +49,8 @@ class ImageReport:
     """Whether its source goes to several destinations."""
     looks: Sequence[dict[str, Any]] | None = None
     """Every expectation with its observations, if they are to be reported."""
+    recorded: Receipt | None = None
+    """The receipt with its verdict and all who brought the image, once that is known."""
 
     def received(self, receipt: Receipt) -> None:
         """Take over the receipt of the image, and its destination from there."""

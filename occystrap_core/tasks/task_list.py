@@ -24,7 +24,7 @@ from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import Selected, select
 from occystrap_core.tasks.image_task import ImageTask, TaskOutput, places_of
-from occystrap_core.tasks.orders import Destinations, Order, Orders
+from occystrap_core.tasks.source_orders import Destinations, Order, Orders
 from occystrap_core.tasks.source_use import SourceUse
 from occystrap_core.terminal_text import counted
 

@@ -25,7 +25,7 @@ class Authentication:
     def __init__(self, address: Address, ask: 'Ask', settings: Settings) -> None:
         self._address, self._ask, self._settings = address, ask, settings
         key = 'registry tokens', address.host, address.insecure, address.is_redirected
-        self._grants = settings.shared.get(key, Grants)
+        self._grants = settings.shared.lasting.get(key, Grants)
 
     @property
     def was_challenged(self) -> bool:

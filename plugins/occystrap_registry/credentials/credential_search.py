@@ -49,4 +49,4 @@ class Logins:
 
 def find_login(host: str, repository: str, settings: Settings) -> Login | None:
     """Return what `Logins.find` does; files are read once a run."""
-    return settings.shared.get(Logins, lambda: Logins(settings)).find(host, repository)
+    return settings.shared.lasting.get(Logins, lambda: Logins(settings)).find(host, repository)

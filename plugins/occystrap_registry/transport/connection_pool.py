@@ -1,4 +1,4 @@
-"""The connections of a run: reused by requests and images, interrupted when the run ends."""
+"""The connections of a run, or of several: reused by requests and images, interrupted when a run ends."""
 import ssl
 import threading
 from collections import defaultdict
@@ -90,7 +90,7 @@ class ConnectionPool:
     @classmethod
     def of(cls, settings: Settings) -> 'ConnectionPool':
         """Return the pool of the run."""
-        return settings.shared.get(ConnectionPool, lambda: cls(settings))
+        return settings.shared.lasting.get(ConnectionPool, lambda: cls(settings))
 
     def take(self, url: httpx.URL, named: bool, context: ssl.SSLContext, http2: bool = False) -> Connection:
         """Return a connection to the host of `url`, an idle one if there is any with the same `context`.

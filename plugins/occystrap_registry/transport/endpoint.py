@@ -43,7 +43,7 @@ class Endpoint:
     @classmethod
     def of(cls, host: str, insecure: bool, settings: Settings) -> 'Endpoint':
         """Return the run's record of `host[:port]`."""
-        return settings.shared.get((Endpoint, host, insecure), cls)
+        return settings.shared.lasting.get((Endpoint, host, insecure), cls)
 
     def refused(self, size: int) -> None:
         """Note that a body of `size` bytes was too large; a quarter of it is tried next."""
@@ -53,24 +53,23 @@ class Endpoint:
 class Pace:
     """Limits requests to `rate` a second."""
 
-    def __init__(self, rate: float, wait: Callable[[float], None]) -> None:
-        """`wait` sleeps for seconds, and raises when the run is cancelled."""
-        self._interval, self._wait = 1 / rate, wait
+    def __init__(self, rate: float) -> None:
+        self._interval = 1 / rate
         self._next = 0.0
         self._lock = threading.Lock()
 
-    def keep(self) -> None:
-        """Wait until the next request may begin."""
+    def keep(self, wait: Callable[[float], None]) -> None:
+        """Wait until the next request may begin; `wait` sleeps for seconds, and raises when the run is cancelled."""
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)
             self._next = turn + self._interval
         if turn > now:
-            self._wait(turn - now)
+            wait(turn - now)
 
 
 def keep_pace(host: str, settings: Settings) -> None:
     """Wait as `Settings.rate_limit` asks before a request to `host[:port]`."""
     rate = settings.rate_limit
     if rate:
-        settings.shared.get((Pace, host), lambda: Pace(rate, settings.cancellation.wait)).keep()
+        settings.shared.lasting.get((Pace, host), lambda: Pace(rate)).keep(settings.cancellation.wait)

@@ -34,7 +34,7 @@ class Silence:
     @classmethod
     def of(cls, host: str, settings: Settings) -> 'Silence':
         """Return the run's record of `host[:port]`."""
-        return settings.shared.get((Silence, host.lower()), cls)
+        return settings.shared.lasting.get((Silence, host.lower()), cls)
 
     @property
     def lasts(self) -> bool:

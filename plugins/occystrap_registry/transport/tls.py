@@ -24,7 +24,7 @@ def context_for(host: str, lenient: bool, insecure: bool, settings: Settings, ht
     def make() -> ssl.SSLContext:
         files = CertificateFiles(host)
         return _context(files, lenient and (insecure or not files.authorities), settings.ca_file)
-    return settings.shared.get(('tls context', host, lenient, insecure, http2), make)
+    return settings.shared.lasting.get(('tls context', host, lenient, insecure, http2), make)
 
 
 class CertificateFiles:

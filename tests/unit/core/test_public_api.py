@@ -1,4 +1,4 @@
-"""The four public modules: few names, each with what it says of itself, as docs/api.md has it."""
+"""The five public modules: few names, each with what it says of itself, as docs/api.md has it."""
 import importlib
 import inspect
 import sys
