@@ -1,0 +1,162 @@
+"""What the commands serve and proxy have in common: where they listen, who may do what, and how they end."""
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+
+import click
+
+from occystrap_core import ServiceUnavailable, UsageError
+from occystrap_core.files import print_message
+
+if TYPE_CHECKING:
+    from occystrap_registry.server.server_thread import RegistryServer, ServerSettings
+
+F = TypeVar('F', bound=Callable[..., Any])
+
+_ADDRESS = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})')
+_LOOPBACK = re.compile(r'127\.[0-9.]+|::1|localhost')
+_SIGNALLED = 128
+"""Exit codes above are those of signals."""
+_CONNECTIONS, _OTHER_FILES = 4096, 64
+_LAST_PORT = 65535
+
+_OPTIONS = [
+    click.option('-l', '--listen', default='127.0.0.1:5000', show_default=True, metavar='HOST:PORT',
+                 help='Where to listen; 0.0.0.0:5000 is reached from other machines.'),
+    click.option('--allow', multiple=True, metavar='PATTERN', help='A pattern of repositories that may be used, such '
+                 'as team/* (default: all); may be repeated.'),
+    click.option('--htpasswd', type=click.Path(path_type=Path), metavar='FILE',
+                 help='Users and their bcrypt passwords, made with htpasswd -B; without it nobody needs a login.'),
+    click.option('--anonymous-pull', is_flag=True, help='With --htpasswd: pulling needs no login.'),
+    click.option('--tls-cert', type=click.Path(path_type=Path), metavar='FILE',
+                 help='Certificate for https, with its chain.'),
+    click.option('--tls-key', type=click.Path(path_type=Path), metavar='FILE', help='Key of the certificate.'),
+    click.option('--access-log', type=click.Path(path_type=Path), metavar='FILE',
+                 help='Add a line of JSON for each request to this file; - is the standard output.'),
+]
+
+
+def server_options(command: F) -> F:
+    """Add the options to a command, which gives its arguments to `ServerOptions.of`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+class ServerOptions(NamedTuple):
+    """The values of the options, each of which has been looked at."""
+
+    host: str
+    port: int
+    allow: Sequence[str]
+    htpasswd: Path | None
+    anonymous_pull: bool
+    certificate: tuple[Path, Path] | None
+    access_log: Path | None
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Self:
+        """Return those of a command's arguments; raises UsageError, and ServiceUnavailable for a port that is taken."""
+        host, port = _address(given['listen'])
+        if given['anonymous_pull'] and not given['htpasswd']:
+            raise click.UsageError('--anonymous-pull is for a registry with logins: add --htpasswd FILE')
+        _require_free(host, port)
+        return cls(host, port, given['allow'], given['htpasswd'], given['anonymous_pull'],
+                   _certificate(given['tls_cert'], given['tls_key']), given['access_log'])
+
+    def settings(self, drain: float, read_only: bool = False) -> 'ServerSettings':
+        """Return the settings of the server; raises UsageError for a bad pattern or file of users."""
+        from occystrap_registry.server.access import OnePassword, Rules
+        from occystrap_registry.server.server_thread import ServerSettings
+        connections = _available_connections()
+        settings = ServerSettings(self.host, Rules(read_only, self.allow), OnePassword(''), self.certificate,
+                                  connections // 2, connections, drain)
+        if not self.htpasswd:
+            return settings
+        from occystrap_registry.server.accounts import Accounts
+        return settings._replace(access=Accounts(self.htpasswd, self.anonymous_pull))
+
+    @property
+    def scheme(self) -> str:
+        """That of the server's URL."""
+        return 'https' if self.certificate else 'http'
+
+    def warn(self, read_only: bool, what: str = 'push and delete') -> None:
+        """Say what other machines may do, if they can reach the registry."""
+        if _LOOPBACK.fullmatch(self.host):
+            return
+        if not self.htpasswd and not read_only:
+            print_message(f'occystrap: warning: other machines can {what} without a login: add --htpasswd FILE')
+        if self.htpasswd and not self.certificate:
+            print_message('occystrap: warning: passwords cross the network as they are: add --tls-cert and --tls-key')
+
+
+def wait_for_signal(server: 'RegistryServer', drain: float) -> None:
+    """Wait; a signal is the usual end. Raises SystemExit, from which the command line knows that one was heeded."""
+    try:
+        server.wait()
+        raise ServiceUnavailable('the registry has ended by itself: --debug may show why; start it again')
+    except BaseException as error:
+        if getattr(error, 'exit_code', 0) <= _SIGNALLED:
+            raise
+        print_message(f'Stopping: requests under way have {drain:.0f} seconds to end')
+        raise SystemExit(0) from error
+
+
+def _address(text: str) -> tuple[str, int]:
+    found = _ADDRESS.fullmatch(text)
+    if not found or int(found[3]) > _LAST_PORT:
+        raise click.UsageError(f'--listen {text!r} is no HOST:PORT, such as 127.0.0.1:5000 or 0.0.0.0:5000')
+    return found[1] or found[2], int(found[3])
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise ServiceUnavailable unless it can be listened there, before anything is made."""
+    from occystrap_registry.server.server_thread import listening_socket
+    try:
+        listening_socket(host, port).close()
+    except ServiceUnavailable as error:
+        raise ServiceUnavailable(f'{error}; name another place with --listen HOST:PORT') from None
+
+
+def _available_connections() -> int:
+    """Return how many connections there may be; each may have a file open, too."""
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return max(16, min(_CONNECTIONS, (soft - _OTHER_FILES) // 2))
+
+
+def _certificate(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    """Return the files for https, which have been tried; raises UsageError."""
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise click.UsageError('--tls-cert and --tls-key must be given together')
+    for path in (certificate, key):
+        try:
+            path.open('rb').close()
+        except OSError as error:
+            raise UsageError(f'cannot read {path}: {error.strerror}: name a file in PEM format') from None
+    import ssl
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
+    except (ssl.SSLError, ValueError):
+        raise UsageError(f'{certificate} and {key} are no certificate with its key, without a password, in PEM format'
+                         ) from None
+    return certificate, key
+
+
+def _no_password() -> str:
+    raise ValueError('the key has a password')
+
+
+def default_storage(name: str) -> str:
+    """Return the directory of a user's own registry or proxy."""
+    base = os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')
+    return os.path.join(base, 'occystrap', name)
