@@ -1,13 +1,24 @@
 """Options of schemes and filters: their types, parsing of values, and errors that suggest the nearest name."""
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import click
 
 from occystrap_core.errors import UnknownOption, UsageError, nearest
 
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # which is generic since click 8.4
 
-class OptionType:
-    """The type of an option's value; `parse` raises ValueError with a text that says what is expected."""
+
+class OptionType(_ParamType):
+    """The type of an option's value, of schemes, filters and commands (`click.option(type=…)`).
+
+    `parse` raises ValueError with a text that says what is expected.
+    """
 
     STRING: ClassVar['OptionType']
     BOOLEAN: ClassVar['OptionType']
@@ -29,6 +40,34 @@ class OptionType:
                 raise ValueError(f'one of {", ".join(names)} is expected')
             return text
         return cls('|'.join(names), parse)
+
+    @classmethod
+    def number(cls, least: float = 0.0, most: float = 1e9, name: str = 'number') -> 'OptionType':
+        """Return the type of an option that takes a number, `name` of what; neither nan nor what is not within bounds.
+        """
+        def parse(text: str) -> float:
+            value = _float(text)
+            if not least <= value <= most:  # also if it is nan, which compares with nothing
+                raise ValueError(f'a {_of(name)} from {least:g} to {most:.0f} is expected')
+            return value
+        return cls(name, parse)
+
+    @classmethod
+    def whole(cls, least: int = 0, most: int = 1_000_000_000, name: str = 'number') -> 'OptionType':
+        """Return the type of an option that takes a whole number within bounds."""
+        def parse(text: str) -> int:
+            value = _integer(text)
+            if not least <= value <= most:
+                raise ValueError(f'a whole {_of(name)} from {least} to {most} is expected')
+            return value
+        return cls(name, parse)
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value of a command's option; raises click.BadParameter."""
+        try:
+            return self.parse(str(value))
+        except ValueError as error:
+            self.fail(f'{value!r}: {error}', param, ctx)
 
 
 def _boolean(text: str) -> bool:
@@ -52,21 +91,22 @@ def _size(text: str) -> int:
     return int(match[1]) << 10 * ' KMGT'.index(match[2].upper() or ' ')
 
 
-def _seconds(text: str) -> float:
+def _float(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = -1
-    if not 0 <= value < 1e9:
-        raise ValueError('a number of seconds is expected')
-    return value
+        return math.nan
+
+
+def _of(name: str) -> str:
+    return 'number' if name == 'number' else f'number of {name}'
 
 
 OptionType.STRING = OptionType('text', str)
 OptionType.BOOLEAN = OptionType('true|false', _boolean)
 OptionType.INTEGER = OptionType('number', _integer)
 OptionType.SIZE = OptionType('bytes', _size)
-OptionType.SECONDS = OptionType('seconds', _seconds)
+OptionType.SECONDS = OptionType.number(name='seconds')
 
 
 class Option(NamedTuple):

@@ -5,46 +5,28 @@ from typing import Any, TypeVar
 
 import click
 
+from occystrap_core.api.options import OptionType
 from occystrap_core.errors import UsageError
 
 F = TypeVar('F', bound=Callable[..., Any])
 
 
-class NumberRange(click.FloatRange):
-    """A range of numbers; nan, which compares with nothing, is not in it."""
-
-    name = 'number'
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number; raises click.BadParameter."""
-        number = super().convert(value, param, ctx)
-        return self.fail(f'{value!r} is not a number', param, ctx) if number != number else number
-
-
-LONGEST = 1_000_000_000
-"""Seconds, some thirty years: clocks and sockets take not many more."""
 _LEAST = 1e-6
 """Requests a second: two may not lie further apart than clocks can wait."""
 
 
-class WholeRange(click.IntRange):
-    """A range of whole numbers."""
-
-    name = 'whole number'
-
-
 _OPTIONS = [
-    click.option('--timeout', type=NumberRange(min=0.1, max=LONGEST), default=60.0, show_default=True,
+    click.option('--timeout', type=OptionType.number(0.1, name='seconds'), default=60.0, show_default=True,
                  metavar='SECONDS',
                  help='How long a server may stay silent, or take for the header of an answer.'),
-    click.option('--least-rate', type=NumberRange(min=0), default=1024.0, show_default=True, metavar='BYTES',
+    click.option('--least-rate', type=OptionType.number(), default=1024.0, show_default=True, metavar='BYTES',
                  help='What a server must send or take of a body each second, averaged over --timeout; 0 for any.'),
-    click.option('--retries', type=WholeRange(min=0), default=4, show_default=True,
+    click.option('--retries', type=OptionType.whole(), default=4, show_default=True,
                  help='How often a failed request is tried again.'),
-    click.option('--longest-wait', type=NumberRange(min=0, max=LONGEST), default=60.0, show_default=True,
+    click.option('--longest-wait', type=OptionType.SECONDS, default=60.0, show_default=True,
                  metavar='SECONDS',
                  help='Longest wait before another attempt, even if a server asks for more.'),
-    click.option('--rate-limit', type=NumberRange(min=_LEAST), metavar='NUMBER',
+    click.option('--rate-limit', type=OptionType.number(_LEAST), metavar='NUMBER',
                  help='Most requests a second to one host.'),
     click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
                  help='Certificates of authorities to trust in addition to the system\'s.'),

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from occystrap_core.api.options import OptionType
 from occystrap_core.cli.common import Common, common, load_plugins, names_option
 from occystrap_core.cli.completion import complete_filter, complete_uri
-from occystrap_core.cli.network_options import LONGEST, NumberRange, WholeRange, network_options, network_settings
+from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.option_order import levels_joined
 from occystrap_core.errors import Cancelled, UsageError
 from occystrap_core.plugins.manager import Plugins
@@ -52,10 +53,10 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--verify', 'level', type=_LEVELS, metavar='[=fast|full|none]',
               help='Read back what was written (default: fast; OCCYSTRAP_VERIFY). full hashes every byte.')
 @click.option('--no-verify', 'level', flag_value='none', help='Read nothing back.')
-@click.option('--settle', type=NumberRange(min=0, max=LONGEST), default=10.0, show_default=True, metavar='SECONDS',
+@click.option('--settle', type=OptionType.SECONDS, default=10.0, show_default=True, metavar='SECONDS',
               help='How long a registry may not show what was just pushed before that is an error.')
-@click.option('-j', '--jobs', type=WholeRange(1, 64), help='Number of layers copied in parallel, in total.')
-@click.option('-J', '--images', type=WholeRange(1, 64), default=4, show_default=True,
+@click.option('-j', '--jobs', type=OptionType.whole(1, 64), help='Number of layers copied in parallel, in total.')
+@click.option('-J', '--images', type=OptionType.whole(1, 64), default=4, show_default=True,
               help='Number of images copied in parallel, if the source names several.')
 @click.option('--platform', help='Platforms of a multi-platform image: linux/arm64, host for this machine\'s, a list '
               'with commas, or all (default: all where the destination holds indexes, else host).')

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from occystrap_core.api.options import OptionType
 from occystrap_core.cli.common import common, load_plugins, names_option
 from occystrap_core.cli.completion import complete_uri
-from occystrap_core.cli.network_options import WholeRange, network_options, network_settings
+from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.option('--regex', is_flag=True, help='PATTERN is a regular expression, which may match anywhere in the path.')
 @click.option('--script-friendly', is_flag=True, help='Lines of the form image:tag:layer:path.')
 @click.option('--platform', help='Platform of a multi-platform image, or all (default: that of this machine).')
-@click.option('-j', '--jobs', type=WholeRange(1, 64), help='Number of layers read in parallel.')
+@click.option('-j', '--jobs', type=OptionType.whole(1, 64), help='Number of layers read in parallel.')
 @names_option
 @network_options
 @click.pass_context

@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
+from occystrap_core.api.options import OptionType
 from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
-from occystrap_core.cli.network_options import WholeRange, network_options, network_settings
+from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.mirror.mirror_status import MirroredImage, State, mirror_status
 from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.settings import Settings
@@ -22,7 +23,7 @@ from occystrap_core.terminal import print_json, print_lines, print_message
 @click.option('--platform', help='The platforms of the run that made the mirror.')
 @click.option('--receipt', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='The receipts of the mirror, if it keeps none itself.')
-@click.option('-J', '--images', type=WholeRange(1, 64), default=4, show_default=True,
+@click.option('-J', '--images', type=OptionType.whole(1, 64), default=4, show_default=True,
               help='Number of images compared in parallel.')
 @network_options
 @click.pass_context

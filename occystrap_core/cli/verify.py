@@ -8,11 +8,12 @@ from typing import Any, NoReturn
 
 import click
 
+from occystrap_core.api.options import OptionType
 from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.uri import parse_uri, redact
 from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
-from occystrap_core.cli.network_options import WholeRange, network_options, network_settings
+from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.process import VerifyCommand, verify_level
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.errors import UsageError
@@ -42,8 +43,8 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 @click.option('--platform', help='With --against: the platforms of the run that copied.')
 @click.option('--expect', metavar='SHA256', help='The digest of the file of receipts, as process printed it: another '
               'file is refused.')
-@click.option('-j', '--jobs', type=WholeRange(1, 64), help='Number of layers hashed in parallel.')
-@click.option('-J', '--images', type=WholeRange(1, 64), default=4, show_default=True,
+@click.option('-j', '--jobs', type=OptionType.whole(1, 64), help='Number of layers hashed in parallel.')
+@click.option('-J', '--images', type=OptionType.whole(1, 64), default=4, show_default=True,
               help='Number of images verified in parallel.')
 @network_options
 @click.pass_context

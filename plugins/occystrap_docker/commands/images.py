@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from occystrap_core import Location, ServiceError, Settings, UsageError
+from occystrap_core import Location, OptionType, ServiceError, Settings, UsageError
 from occystrap_core.files import print_json, print_lines, printable, size_text
 from occystrap_core.oci import Digest, compile_pattern, natural_key, split_tag
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
@@ -26,7 +26,7 @@ _HEADINGS = ('NAME', 'IMAGE ID', 'SIZE', 'CREATED', 'PLATFORM')
 @click.command()
 @click.argument('location', metavar='[docker://[PATTERN]]', default='docker://')
 @click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='The format of stdout.')
-@click.option('--timeout', type=click.FloatRange(min=0.1, max=1_000_000_000), default=60.0,
+@click.option('--timeout', type=OptionType.number(0.1, name='seconds'), default=60.0,
               show_default=True, metavar='SECONDS',
               help='Timeout for an answer of the daemon.')
 @click.pass_context

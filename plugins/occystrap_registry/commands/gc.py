@@ -3,14 +3,14 @@ from pathlib import Path
 
 import click
 
-from occystrap_core import OutputError
+from occystrap_core import OptionType, OutputError
 from occystrap_core.files import print_message, size_text
 
 
 @click.command()
 @click.argument('storage', metavar='PATH', type=click.Path(path_type=Path))
 @click.option('--untagged', is_flag=True, help='Also remove manifests that no tag leads to.')
-@click.option('--older-than', 'grace', type=click.FloatRange(min=0), default=3600.0, show_default=True,
+@click.option('--older-than', 'grace', type=OptionType.SECONDS, default=3600.0, show_default=True,
               metavar='SECONDS',
               help='Keep what was pushed, or asked for before a push, within so many seconds.')
 def gc(storage: Path, untagged: bool, grace: float) -> None:

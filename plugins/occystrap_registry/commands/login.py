@@ -4,7 +4,7 @@ import sys
 import click
 from click.core import ParameterSource
 
-from occystrap_core import AccessDenied, Settings, UsageError
+from occystrap_core import AccessDenied, OptionType, Settings, UsageError
 from occystrap_core.files import print_message, prompt
 from occystrap_core.oci import Reference
 from occystrap_registry.credentials.auth_files import AuthFile, place_to_write, places_to_read
@@ -17,7 +17,7 @@ _LONGEST = 64 << 10
 _HUB_API = 'registry-1.docker.io'
 _AUTHFILE = click.option('--authfile', type=click.Path(dir_okay=False), metavar='FILE',
                          help='File for logins (default: REGISTRY_AUTH_FILE, else docker\'s config.json).')
-_TIMEOUT = click.option('--timeout', type=click.FloatRange(min=0.1, max=1_000_000_000), default=60.0, show_default=True,
+_TIMEOUT = click.option('--timeout', type=OptionType.number(0.1, name='seconds'), default=60.0, show_default=True,
                         metavar='SECONDS', help='Timeout for the registry and the credential helper.')
 
 

@@ -3,7 +3,7 @@ from itertools import islice
 
 import click
 
-from occystrap_core import Location, Settings, UsageError
+from occystrap_core import Location, OptionType, Settings, UsageError
 from occystrap_core.files import print_json, print_lines
 from occystrap_core.oci import has_glob, natural_key
 from occystrap_registry.distribution.catalog import PAGE, list_repositories, list_tags
@@ -16,12 +16,12 @@ _SCHEME = 'registry'
 
 @click.command()
 @click.argument('location', metavar='registry://HOST[/REPOSITORY]')
-@click.option('--limit', type=click.IntRange(min=1), metavar='NUMBER', help='Maximum number of names.')
+@click.option('--limit', type=OptionType.whole(1), metavar='NUMBER', help='Maximum number of names.')
 @click.option('-O', '--output-format', 'shape', type=click.Choice(['text', 'json']), help='The format of stdout.')
-@click.option('--timeout', type=click.FloatRange(min=0.1, max=1_000_000_000), default=60.0,
+@click.option('--timeout', type=OptionType.number(0.1, name='seconds'), default=60.0,
               show_default=True, metavar='SECONDS',
               help='Timeout for an answer of the registry.')
-@click.option('--retries', type=click.IntRange(min=0), default=4, show_default=True,
+@click.option('--retries', type=OptionType.whole(), default=4, show_default=True,
               help='Number of retries of a failed request.')
 @click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='Certificates of authorities to trust besides the system\'s.')

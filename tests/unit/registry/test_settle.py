@@ -244,9 +244,3 @@ def test_an_odd_registry_that_shows_its_manifest_late(server: Scripted, receipt:
     assert verdict.outcome is Outcome.VERIFIED and verdict.settle_seconds > 0.03
     server.routes[f'GET {TAG}'] = Say(404)
     assert verify(receipt, replace(settling, settle=0.2), VerifyLevel.FAST).outcome is Outcome.UNVERIFIED
-
-
-@pytest.mark.parametrize('option', ['--settle', '--timeout', '--longest-wait'])
-def test_nan_is_no_time(option: str, occystrap: CommandLine) -> None:
-    line, = occystrap('process', 'registry://a/b', 'dir://c', option, 'nan').assert_code(2).errors
-    assert f"Invalid value for '{option}': 'nan' is not a number" in line
