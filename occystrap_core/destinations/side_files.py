@@ -72,7 +72,7 @@ class SideFiles:
             if each.path:
                 taken.setdefault(Place.at(each.path).root, []).append(each)
         for real, (option, path, within) in self._named.items():
-            for root, name in _upwards(real):
+            for root, name in upwards(real):
                 for kept in taken.get(root, ()):
                     if not (within and name) or any(fnmatchcase(name, each) for each in kept.names):
                         raise UsageError(f'{option} {path} is, or lies within, a source or destination of this run, '
@@ -87,7 +87,7 @@ def side_files(receipts: str | None, layer_cache: str | None) -> SideFiles:
     return files
 
 
-def _upwards(path: str) -> Iterator[tuple[Hashable, str]]:
+def upwards(path: str) -> Iterator[tuple[Hashable, str]]:
     """Yield the identity of a path, and of each directory above it with the name in it that leads to the path."""
     name = ''
     while True:

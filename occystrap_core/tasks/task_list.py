@@ -24,6 +24,7 @@ from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import Selected, select
 from occystrap_core.tasks.image_task import ImageTask, TaskOutput, places_of
+from occystrap_core.tasks.nested_places import refuse_nested
 from occystrap_core.tasks.source_orders import Destinations, Order, Orders
 from occystrap_core.tasks.source_use import SourceUse
 from occystrap_core.terminal_text import counted
@@ -90,6 +91,7 @@ class TaskList:
         self._refuse_files(files or SideFiles())
         self._require_room()
         self.tasks = list(self._once_each(self.tasks))
+        refuse_nested(self.tasks, self._plugins)
 
     def _prune(self, written: Location, lists: Location, destinations: Sequence[Location],
                references: Sequence[Reference], is_list: bool = False) -> None:

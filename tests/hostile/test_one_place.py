@@ -87,6 +87,39 @@ def test_one_image_in_two_forms(one: str, other: str, here: Path) -> None:
         nothing_was_written(here)
 
 
+@pytest.mark.parametrize(('outer', 'inner'), [
+    ('layout://q', 'tar://q/x.tar'), ('dir://q', 'dir://q/sub'), ('dir://q', 'layout://link/q/a/b'),
+    ('layout://q', 'dir://q/blobs/sha256'), ('oci://q', 'tar://sub/../q/x.tar'), ('mounts://q', 'oci://q/layers/x'),
+    ('tar://q', 'layout://q/x'), ('layout://sub', 'tar:///proc/self/cwd/link/sub/x.tar'),
+    ('dir://q?unique_names=true', 'tar://q/{name}.tar')])
+def test_a_place_within_another(outer: str, inner: str, here: Path) -> None:
+    source = plan(here, ('tar://a.tar', outer, ''), ('tar://b.tar', inner, ''))
+    for words in ([source], [source, '--dry-run'], ['tar://a.tar', outer, inner], ['tar://a.tar', inner, outer]):
+        is_refused(run_here('process', *words), ' lies within ', outer, 'name a place beside it', code=2)
+        nothing_was_written(here)
+
+
+@pytest.mark.parametrize('scheme', ['layout', 'dir', 'oci', 'tar', 'mounts'])
+def test_repositories_within_each_other(scheme: str, here: Path) -> None:
+    layer = sample_layers()[:1]
+    for file, name in (('one', 'team'), ('two', 'team/blobs')):
+        write_docker_archive(here / f'{file}.tar', sample_config(layer), layer, f'{name}:v1')
+    (here / 'list').write_text('tar://one.tar\ntar://two.tar\n')
+    is_refused(run_here('process', 'list://list', f'{scheme}://sub/{{repository}}'), 'sub/team/blobs lies within ',
+               f'{scheme}://sub/team, a destination', code=2)
+    assert not any((here / 'sub').iterdir())
+
+
+@pytest.mark.parametrize(('other', 'why'), [
+    ('tar://-?format=oci', 'both go to stdout, which takes one archive: name a file'),
+    ('tar://-?tag=x:v2', 'can be there in one form only: name another place')])
+def test_two_archives_on_stdout(other: str, why: str, here: Path) -> None:
+    for words in (['tar://-', other], [other, 'tar://-', '--dry-run']):
+        result = run_here('process', 'tar://a.tar', *words, '--no-verify')
+        is_refused(result, *words[:2], why, code=2)
+        assert not result.out
+
+
 def test_two_formats_in_one_directory(here: Path) -> None:
     source = plan(here, ('tar://a.tar', 'layout://x:one', ''), ('tar://b.tar', 'mounts://link/x', ''))
     is_refused(run_here('process', source), 'layout://x:one and mounts://link/x are one place', code=2)
