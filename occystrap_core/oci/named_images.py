@@ -1,6 +1,7 @@
 """Selecting one of the images in an archive or a layout, by a name in it or by digest."""
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 from occystrap_core.errors import ImageNotFound, UsageError
@@ -144,6 +145,7 @@ def _tagged(offers: Sequence[Offer[T]], tag: str) -> Iterator[tuple[Offer[T], Re
                 break
 
 
+@lru_cache(maxsize=1 << 15)  # a list may name each image of a place, and each is compared with all
 def _plain(name: str) -> str:
     """Return a name without the parts that users leave out: the default host, `library/`, the tag latest."""
     try:

@@ -4,43 +4,12 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from occystrap_core import (
-    Image, ImageIndex, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, UsageError,
-)
-from occystrap_core.files import prefix_errors, set_error_rule
-from occystrap_core.oci import (
-    INDEX_FILE, Digest, LayoutEntries, LayoutReferrers, Offer, Platform, Reference, has_glob, select_offers,
-)
+from occystrap_core import Image, ImageIndex, ImageInput, ImageNotFound, Location, Place, Settings, UsageError
+from occystrap_core.files import prefix_errors
+from occystrap_core.oci import Digest, LayoutEntries, Offer, Platform, Reference, has_glob, select_offers
 from occystrap_tar.archive import docker_archive, oci_archive
-from occystrap_tar.archive.archive_copy import ReadableArchive
 from occystrap_tar.archive.docker_archive import ArchivedImage
-from occystrap_tar.archive.members import Archive
-from occystrap_tar.archive.two_lists import require_agreement
-
-
-class _Opened:
-    """An archive that is open, and what is read of it for several images."""
-
-    def __init__(self, readable: ReadableArchive, name: str) -> None:
-        with set_error_rule('archive'):
-            self.readable, self.archive = readable, Archive(readable.path, name)
-            if not self.archive.has_end:
-                raise InvalidImage(f'{name} is not a tar archive, or cut off: it does not end with two zero blocks')
-        self.store = oci_archive.ArchiveStore(self.archive)
-        self._stored: oci_archive.StoredImages | None = None
-        self._referrers: LayoutReferrers | None = None
-
-    @property
-    def stored(self) -> oci_archive.StoredImages:
-        """The images of the archive's layout; raises InvalidImage."""
-        self._stored = self._stored or oci_archive.StoredImages(self.archive)
-        return self._stored
-
-    @property
-    def referrers(self) -> LayoutReferrers:
-        """The referrers that index.json lists; raises InvalidImage."""
-        self._referrers = self._referrers or oci_archive.referrers(self.archive)
-        return self._referrers
+from occystrap_tar.archive.open_archives import OpenArchive, OpenArchives
 
 
 class TarInput(ImageInput):
@@ -50,7 +19,8 @@ class TarInput(ImageInput):
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location.with_path('/dev/stdin') if location.path == '-' else location, settings)
-        self._open_archive: _Opened | None = None
+        self._archives = settings.shared.get(OpenArchives, OpenArchives)
+        self._open_archive: OpenArchive | None = None
         self._requested = settings.platform_choice(location.options.get('platform'))
         self._chosen: dict[Reference, ArchivedImage | LayoutEntries] = {}
         self._names: dict[Reference, str] = {}
@@ -111,11 +81,12 @@ class TarInput(ImageInput):
         return Place.at(self.location.path)
 
     def close(self) -> None:
-        """Remove the uncompressed copy, if any; it is made again if an image is opened again."""
+        """Give up the archive, and with its last user an uncompressed copy; it is made again if an image is opened
+        again."""
         with self._lock:
-            if self._open_archive:
-                self._open_archive.readable.close()
-            self._open_archive = None
+            opened, self._open_archive = self._open_archive, None
+            if opened:
+                self._archives.release(opened)
 
     @contextmanager
     def _closed_if_failed(self) -> Iterator[None]:
@@ -134,21 +105,20 @@ class TarInput(ImageInput):
                 self.close()
 
     def _choose(self) -> None:
-        name, path = self.location.options['image'], self.location.path
-        archive = self._opened.archive
-        offered: list[Offer[Any]]
-        if self._is_docker:
-            require_agreement(archive)
-            offered = docker_archive.offers(archive)
+        name, path, opened = self.location.options['image'], self.location.path, self._opened
+        offered: Sequence[Offer[Any]]
+        if opened.is_docker:
+            offered = opened.saved
             if len(offered) > 1:
-                offered = docker_archive.for_platform(archive, offered, self._platform)
+                offered = docker_archive.for_platform(opened.archive, offered, self._platform)
         else:
-            offered = oci_archive.offers(archive, all_listed=bool(name and not has_glob(name)))
-        self._names = {reference: each for offer in offered for each, reference in offer.names.items()}
+            offered = opened.listed if name and not has_glob(name) else opened.independent
         self._chosen = {}
         for image, reference in select_offers(offered, name, path):
             if self._chosen.setdefault(reference, image) != image:
                 raise UsageError(f'{path} has several images {reference}: choose one by its digest, ?image=sha256:…')
+        self._names = {reference: each for offer in offered for each, reference in offer.names.items()
+                       if reference in self._chosen}
 
     def _open(self, reference: Reference) -> Image | ImageIndex:
         image, opened = self._chosen[reference], self._opened
@@ -159,11 +129,11 @@ class TarInput(ImageInput):
         self._require_platforms(docker_archive.read_config(opened.archive, image).platform, reference)
         return docker_archive.open_image(opened.archive, image, reference)
 
-    def _open_stored(self, opened: _Opened, image: LayoutEntries, reference: Reference) -> Image | ImageIndex:
+    def _open_stored(self, opened: OpenArchive, image: LayoutEntries, reference: Reference) -> Image | ImageIndex:
         referrers = opened.referrers if self.location.options.get('referrers') else None
         return oci_archive.open_image(opened.store, image, reference, self._requested, self.settings, referrers)
 
-    def _stored_form(self, opened: _Opened, image: ArchivedImage) -> LayoutEntries | None:
+    def _stored_form(self, opened: OpenArchive, image: ArchivedImage) -> LayoutEntries | None:
         """Return the image in the archive's OCI layout if that, not manifest.json, has what is requested.
 
         That is the image with all its platforms if another platform than that in manifest.json, or several, are
@@ -187,25 +157,11 @@ class TarInput(ImageInput):
                 raise ImageNotFound(f'no image for platform {each} at {reference}; there is: {present.text}')
 
     @property
-    def _opened(self) -> _Opened:
+    def _opened(self) -> OpenArchive:
         with self._lock:
             if self._open_archive is None:
-                readable = ReadableArchive(self.location.path, self.settings)
-                try:
-                    self._open_archive = _Opened(readable, self.location.path)
-                except BaseException:
-                    readable.close()
-                    raise
+                self._open_archive = self._archives.take(self.location.path, self.settings)
             return self._open_archive
-
-    @property
-    def _is_docker(self) -> bool:
-        """Whether the archive has a manifest.json, which takes precedence: Docker 25 and newer add an OCI layout."""
-        archive = self._opened.archive
-        if not archive.has(docker_archive.MANIFEST) and not archive.has(INDEX_FILE):
-            raise InvalidImage(f'{self.location.path} is a tar but not an image archive: it has neither manifest.json '
-                               'nor index.json', 'manifest-missing')
-        return archive.has(docker_archive.MANIFEST)
 
     @property
     def _platform(self) -> Platform:

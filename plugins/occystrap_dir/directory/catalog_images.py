@@ -1,13 +1,19 @@
 """The images in a directory, by their names in its catalog and manifests."""
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, UsageError
 from occystrap_core.oci import Reference
-from occystrap_dir.directory.catalog import read_catalog
-from occystrap_dir.directory.manifests import SavedImage, manifest_names, read_manifest
+from occystrap_dir.directory.catalog import CATALOG, read_catalog
+from occystrap_dir.directory.manifests import SINGLE, SavedImage, manifest_names, read_manifest
 from occystrap_dir.workspace.names import directory_name
+
+HEX = re.compile('[0-9a-f]{128}|[0-9a-f]{64}')
+"""The digits of a digest in the name of a config."""
 
 
 class Choice(NamedTuple):
@@ -28,10 +34,42 @@ class Choice(NamedTuple):
         """Manifest and position, which are the same for all names of one image."""
         return self.manifest, self.position
 
-    def is_called(self, name: str | None, tag: str | None) -> bool:
-        """Return whether NAME, NAME:TAG, or the last components of either, name this image; None matches any."""
-        named = name is None or any(f'/{each}'.endswith(f'/{name}') for each in (self.name, str(self)))
-        return named and tag in (None, self.tag)
+    def calls(self) -> Iterator[str]:
+        """Yield what users may call it: NAME, NAME:TAG, and the last components of either."""
+        for whole in (self.name, str(self)):
+            parts = whole.split('/')
+            yield from ('/'.join(parts[first:]) for first in range(len(parts)))
+
+
+class ListedImages:
+    """The images that a directory lists; what is read of all of them is read once."""
+
+    def __init__(self, root: str) -> None:
+        """Raises as `list_choices`."""
+        self._root, self.choices = root, list_choices(root)
+        self._by_call: defaultdict[str, list[Choice]] = defaultdict(list)
+        for choice in self.choices:
+            for call in dict.fromkeys(choice.calls()):
+                self._by_call[call].append(choice)
+
+    def called(self, name: str | None, tag: str | None) -> list[Choice]:
+        """Return the images that NAME, NAME:TAG, or the last components of either, name; None matches any."""
+        named = self.choices if name is None else self._by_call.get(name, ())
+        return [each for each in named if tag in (None, each.tag)]
+
+    def of_digest(self, digits: str) -> list[Choice]:
+        """Return the images whose config is named by a digest that begins so."""
+        return [choice for choice, names in self._digests if any(each.startswith(digits) for each in names)]
+
+    @cached_property
+    def _digests(self) -> Sequence[tuple[Choice, Sequence[str]]]:
+        return [(choice, HEX.findall(saved_image(self._root, choice).config)) for choice in self.choices]
+
+
+def listing_version(root: str) -> Hashable:
+    """Return what is different when the images that a directory lists may have changed; raises OSError."""
+    found = [os.stat(root), *(os.stat(path) for name in (CATALOG, SINGLE) if os.path.exists(path := f'{root}/{name}'))]
+    return tuple((each.st_dev, each.st_ino, each.st_mtime_ns, each.st_ctime_ns) for each in found)
 
 
 def list_choices(root: str) -> list[Choice]:

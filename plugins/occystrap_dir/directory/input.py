@@ -12,11 +12,12 @@ from occystrap_core.oci import (
 )
 from occystrap_core.tar import TarLayer
 from occystrap_dir.directory.catalog import named_as
-from occystrap_dir.directory.catalog_images import Choice, list_choices, reference_of, saved_image
+from occystrap_dir.directory.catalog_images import (
+    HEX, Choice, ListedImages, listing_version, reference_of, saved_image,
+)
 from occystrap_dir.workspace.names import open_inside, read_document, require_directory
 
 _DIGEST = re.compile(r'(?:sha(?:256|512):)?([0-9a-f]{12,128})')
-_HEX = re.compile('[0-9a-f]{128}|[0-9a-f]{64}')
 
 
 class DirInput(ImageInput):
@@ -77,33 +78,30 @@ class DirInput(ImageInput):
     def _choose(self) -> Sequence[Choice]:
         require_directory(self._root)
         name, tag = self.location.options['image'], self.location.options['tag']
-        choices = self._all()
-        if not choices:
+        listed = self._listed()
+        if not listed.choices:
             other = '; it is an image layout: write layout://' if os.path.isfile(f'{self._root}/oci-layout') else ''
             raise ImageNotFound(f'{self._root} holds no image: it has neither manifest.json nor catalog.json{other}',
                                 'manifest-missing')
         if name and has_glob(name):
-            called = [each for each in choices if each.name and tag in (None, each.tag)
+            called = [each for each in listed.choices if each.name and tag in (None, each.tag)
                       and matches_name(name, each.name, self._reference(each))]
         else:
-            called = [each for each in choices if each.is_called(name, tag)] or [*self._of_digest(choices, name or '')]
+            digits = _DIGEST.fullmatch(name or '')
+            called = listed.called(name, tag) or (listed.of_digest(digits[1]) if digits else [])
         if not called:
-            names = ', '.join(sorted(map(str, choices)))
+            names = ', '.join(sorted(map(str, listed.choices)))
             raise ImageNotFound(f'{self._root} holds no image {name or "…"}:{tag or "…"}; there is: {names}')
         return called
 
     def _reference(self, choice: Choice) -> Reference:
         return reference_of(self._root, choice, saved_image(self._root, choice))
 
-    def _of_digest(self, choices: Sequence[Choice], requested: str) -> Sequence[Choice]:
-        """Return the images whose config is named by a digest that begins with the requested digits."""
-        digits = _DIGEST.fullmatch(requested)
-        return [choice for choice in choices if digits and any(
-            named.startswith(digits[1]) for named in _HEX.findall(saved_image(self._root, choice).config))]
-
-    def _all(self) -> list[Choice]:
+    def _listed(self) -> ListedImages:
+        """Return all images, found once for all entries of a list that name one each."""
         try:
-            return list_choices(self._root)
+            return self.settings.shared.get((ListedImages, self._root, listing_version(self._root)),
+                                            lambda: ListedImages(self._root))
         except OSError as error:
             raise InvalidImage(f'{self._root} cannot be read: {error.strerror}') from None
 
@@ -113,7 +111,7 @@ class DirInput(ImageInput):
         except OSError as error:
             raise InvalidImage(f'{self._root}: config {name} cannot be read: {error.strerror}',
                                problem='missing') from None
-        claimed = _HEX.search(os.path.basename(name))
+        claimed = HEX.search(os.path.basename(name))
         named = Digest.of_hex(claimed[0]) if claimed else None
         if named and (digest := Digest.of(raw, named.algorithm)) != named and not _is_reformatted(raw):
             raise InvalidImage(f'{self._root}: config {name} has digest {digest}, not the one in its name',

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from occystrap_core import InvalidImage, WrittenImage
+from occystrap_core.files import ParsedContents
 from occystrap_core.oci import ARCHIVE_FIELDS, Digest, list_or_null, parse_json, required_field
 from occystrap_dir.workspace.names import read_document
 
@@ -56,13 +57,25 @@ def is_manifest_name(name: object) -> bool:
     return isinstance(name, str) and bool(_NAME.fullmatch(name)) and '/' not in name
 
 
-def read_manifest(root: str, name: str, links: bool = False) -> list[SavedImage]:
+_KNOWN: ParsedContents[Sequence[SavedImage]] = ParsedContents()
+"""One manifest may list all images of a directory, and is read for each of them."""
+
+
+def read_manifest(root: str, name: str, links: bool = False) -> Sequence[SavedImage]:
     """Return the images of a manifest; `links`, for sources only, follows links. Raises InvalidImage, OSError."""
-    what = f'{root}/{name}'
-    images = parse_json(read_document(root, name, CAP, links), what, CAP, ARCHIVE_FIELDS)
+    raw = read_document(root, name, CAP, links)
+    known = _KNOWN.get(raw)
+    if known is None:
+        known = _parse_manifest(raw, f'{root}/{name}')
+        _KNOWN.keep(raw, known)
+    return known
+
+
+def _parse_manifest(raw: bytes, what: str) -> Sequence[SavedImage]:
+    images = parse_json(raw, what, CAP, ARCHIVE_FIELDS)
     if not isinstance(images, list) or not images:
         raise InvalidImage(f'{what} is not a list of images')
-    return [SavedImage.from_json(image, what) for image in images]
+    return tuple(SavedImage.from_json(image, what) for image in images)
 
 
 def build_manifest(image: WrittenImage, unique: bool) -> bytes:

@@ -1,0 +1,131 @@
+"""Archives that are open: each once in a run, however many entries of a list name an image of it."""
+import os
+import stat
+import threading
+from collections.abc import Hashable, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+
+from occystrap_core import InvalidImage, Settings
+from occystrap_core.files import set_error_rule
+from occystrap_core.oci import INDEX_FILE, LayoutEntries, LayoutReferrers, Offer
+from occystrap_tar.archive import docker_archive, oci_archive
+from occystrap_tar.archive.archive_copy import ReadableArchive
+from occystrap_tar.archive.members import Archive
+from occystrap_tar.archive.two_lists import require_agreement
+
+
+class OpenArchive:
+    """An archive, and what is read of it once for all its images."""
+
+    def __init__(self, readable: ReadableArchive, name: str, version: Hashable) -> None:
+        """`version` tells it from another file of that name. Raises InvalidImage."""
+        self.version = version
+        with set_error_rule('archive'):
+            self.readable, self.archive = readable, Archive(readable.path, name)
+            if not self.archive.has_end:
+                raise InvalidImage(f'{name} is not a tar archive, or cut off: it does not end with two zero blocks')
+        self.store = oci_archive.ArchiveStore(self.archive)
+
+    @property
+    def is_docker(self) -> bool:
+        """Whether the archive has a manifest.json, which takes precedence: Docker 25 and newer add an OCI layout.
+
+        Raises InvalidImage if it has neither that nor an index.json.
+        """
+        archive = self.archive
+        if not archive.has(docker_archive.MANIFEST) and not archive.has(INDEX_FILE):
+            raise InvalidImage(f'{archive.name} is a tar but not an image archive: it has neither manifest.json '
+                               'nor index.json', 'manifest-missing')
+        return archive.has(docker_archive.MANIFEST)
+
+    @cached_property
+    def saved(self) -> Sequence[Offer[docker_archive.ArchivedImage]]:
+        """The images in manifest.json; raises InvalidImage, also if index.json lists others."""
+        require_agreement(self.archive)
+        return docker_archive.offers(self.archive)
+
+    @cached_property
+    def independent(self) -> Sequence[Offer[LayoutEntries]]:
+        """The images in index.json, without referrers and parts of indexes; raises InvalidImage."""
+        return oci_archive.offers(self.archive)
+
+    @cached_property
+    def listed(self) -> Sequence[Offer[LayoutEntries]]:
+        """All that index.json lists; raises InvalidImage."""
+        return oci_archive.offers(self.archive, all_listed=True)
+
+    @cached_property
+    def stored(self) -> oci_archive.StoredImages:
+        """The images of the archive's layout; raises InvalidImage."""
+        return oci_archive.StoredImages(self.archive)
+
+    @cached_property
+    def referrers(self) -> LayoutReferrers:
+        """The referrers that index.json lists; raises InvalidImage."""
+        return oci_archive.referrers(self.archive)
+
+
+class _Use:
+    """An archive that is open, or about to be, and how many sources use it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.opened: OpenArchive | None = None
+        self.count = 0
+
+
+class OpenArchives:
+    """The archives of a run; used by several threads."""
+
+    def __init__(self) -> None:
+        self._uses: dict[Hashable, _Use] = {}
+        self._lock = threading.Lock()
+
+    def take(self, path: str, settings: Settings) -> OpenArchive:
+        """Return the archive at a path, which is open until as many have released it; raises ImageNotFound,
+        InvalidImage, OutputError."""
+        version = _version(path)
+        with self._lock:
+            use = self._uses.setdefault(version, _Use())
+            use.count += 1
+        try:
+            with use.lock:
+                use.opened = use.opened or _open(path, settings, version)
+                return use.opened
+        except BaseException:
+            self._drop(version)
+            raise
+
+    def release(self, opened: OpenArchive) -> None:
+        """Close an archive after its last use."""
+        self._drop(opened.version)
+
+    def _drop(self, version: Hashable) -> None:
+        with self._lock:
+            use = self._uses[version]
+            use.count -= 1
+            if use.count:
+                return
+            del self._uses[version]
+        if use.opened:
+            use.opened.readable.close()
+
+
+def _open(path: str, settings: Settings, version: Hashable) -> OpenArchive:
+    with ExitStack() as if_failed:
+        readable = ReadableArchive(path, settings)
+        if_failed.callback(readable.close)
+        opened = OpenArchive(readable, path, version)
+        if_failed.pop_all()
+        return opened
+
+
+def _version(path: str) -> Hashable:
+    """Return what is different for another file at a path, or one that was changed; a pipe is one."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path
+    changes = (found.st_size, found.st_mtime_ns, found.st_ctime_ns) if stat.S_ISREG(found.st_mode) else ()
+    return path, found.st_dev, found.st_ino, *changes
