@@ -25,7 +25,7 @@ from occystrap_core.layers.single_flight import SingleFlight
 from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.pipeline.base_layers import find_layer, require_base
 from occystrap_core.pipeline.result_documents import resulting_config, resulting_manifest
-from occystrap_core.pipeline.written_receipt import require_receipt
+from occystrap_core.receipts.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.tasks.request_check import platforms_of, require_platform_at_end
 from occystrap_core.verification.receipt import Receipt

@@ -18,7 +18,7 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.pipeline.base_layers import images_in, require_base
 from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
-from occystrap_core.pipeline.written_receipt import require_receipt
+from occystrap_core.receipts.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.tasks.request_check import platforms_of
 from occystrap_core.verification.expectation import Expectation

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 from occystrap_core import CheckResults, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_dir.bundle.bundle_paths import CONFIG, FILES, KEPT, MARKS, ROOTFS
-from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.extraction.privacy import check_privacy
+from occystrap_dir.file_list.files_check import check_files
 from occystrap_dir.workspace.file_errors import is_there, report_document, reporting, unknown
 from occystrap_dir.workspace.partial_files import STATE
 

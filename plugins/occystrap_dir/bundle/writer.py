@@ -14,8 +14,8 @@ from occystrap_dir.bundle.users import Accounts
 from occystrap_dir.extraction.privacy import NOT_OTHERS
 from occystrap_dir.extraction.staged_directory import Staging, check_place, may_replace
 from occystrap_dir.extraction.tree_files import read_small
-from occystrap_dir.extraction.unchanged import require_documents, require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
+from occystrap_dir.file_list.unchanged import require_documents, require_unchanged
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.receipts import kept_receipt, receipt_here

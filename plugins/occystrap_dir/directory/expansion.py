@@ -7,8 +7,8 @@ from occystrap_core import Expectation, OutgoingLayer, OutputError, Settings, Wr
 from occystrap_core.files import ByteStream
 from occystrap_dir.extraction.privacy import NOT_OTHERS, take_over
 from occystrap_dir.extraction.staged_directory import Staging
-from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
+from occystrap_dir.file_list.unchanged import require_unchanged
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.removal import remove_tree

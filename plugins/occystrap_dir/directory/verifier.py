@@ -9,8 +9,8 @@ from occystrap_dir.directory.checksums import digests_of, read_checksums, write_
 from occystrap_dir.directory.expansion import TREES, expanded_name
 from occystrap_dir.directory.image_check import ImageCheck
 from occystrap_dir.directory.manifests import CAP
-from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.extraction.privacy import check_privacy
+from occystrap_dir.file_list.files_check import check_files
 from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
 from occystrap_dir.workspace.locks import shared_if_exists
 from occystrap_dir.workspace.names import file_size, read_document

@@ -7,8 +7,8 @@ from typing import NamedTuple, Self
 
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.tar import TarEntry
-from occystrap_dir.extraction.acl import ACLS, DEFAULT, stored_value
-from occystrap_dir.extraction.mtree import xattr_keywords
+from occystrap_dir.file_list.acl import ACLS, DEFAULT, stored_value
+from occystrap_dir.file_list.mtree import xattr_keywords
 
 ROOTLESS = b'user.rootlesscontainers'
 _XATTR = b'SCHILY.xattr.'

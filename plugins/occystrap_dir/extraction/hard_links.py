@@ -3,7 +3,7 @@ import os
 from collections.abc import Callable
 
 from occystrap_core import InvalidImage
-from occystrap_dir.extraction.record import TreeRecord
+from occystrap_dir.file_list.record import TreeRecord
 from occystrap_dir.workspace.removal import Removal
 from occystrap_dir.workspace.root import Root, join, naming_path, text
 

@@ -11,16 +11,16 @@ from occystrap_core.tar import (
     BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, TarEntry, TarReader, Whiteout,
     is_whiteout, plain_path, whiteout_of,
 )
-from occystrap_dir.extraction import mtree
 from occystrap_dir.extraction.attributes import AttributeRefused, Attributes, Setter
 from occystrap_dir.extraction.checked_entry import checked_path, device_keywords, is_old_directory
 from occystrap_dir.extraction.content import write_content
-from occystrap_dir.extraction.file_system import FileSystem, clear_xattrs
 from occystrap_dir.extraction.hard_links import HardLinks
-from occystrap_dir.extraction.head import Head
 from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Marks
-from occystrap_dir.extraction.record import TreeRecord
+from occystrap_dir.file_list import mtree
+from occystrap_dir.file_list.file_system import FileSystem, clear_xattrs
+from occystrap_dir.file_list.head import Head
+from occystrap_dir.file_list.record import TreeRecord
 from occystrap_dir.workspace.removal import Removal
 from occystrap_dir.workspace.root import Root, at_path, join, naming_path, text
 

@@ -9,12 +9,12 @@ from occystrap_core import Cancelled
 from occystrap_core.files import ByteStream, output_errors
 from occystrap_core.oci import Digest
 from occystrap_dir.extraction.attributes import AttributeRefused, Setter
-from occystrap_dir.extraction.head import Head, ListedLayer
 from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Hiding, Marks
-from occystrap_dir.extraction.record import TreeRecord
 from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.tree import Cover, Tree
+from occystrap_dir.file_list.head import Head, ListedLayer
+from occystrap_dir.file_list.record import TreeRecord
 
 _STOPPING = 0.2
 """Seconds that `abort` waits for a thread that still unpacks."""

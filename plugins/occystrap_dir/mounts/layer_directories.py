@@ -1,8 +1,8 @@
 """The layers in a mounts:// directory, and whether their files match their lists."""
 from occystrap_core import CheckResults, InvalidImage, OutputError, Settings
-from occystrap_dir.extraction.files_check import check_tree, read_head
-from occystrap_dir.extraction.head import ListedLayer
-from occystrap_dir.extraction.unchanged import require_unchanged
+from occystrap_dir.file_list.files_check import check_tree, read_head
+from occystrap_dir.file_list.head import ListedLayer
+from occystrap_dir.file_list.unchanged import require_unchanged
 from occystrap_dir.mounts.mount_files import CAP, CATALOG, LAYERS, TREES, MountCatalog, tree_name
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import read_document

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from occystrap_core import InvalidImage
 from occystrap_core.tar import Whiteout
-from occystrap_dir.extraction.mtree import xattr_keywords
 from occystrap_dir.extraction.tree import Tree
+from occystrap_dir.file_list.mtree import xattr_keywords
 from occystrap_dir.mounts.mount_files import MountCatalog
 from occystrap_dir.workspace.root import NoDirectory, join, naming_path, text
 

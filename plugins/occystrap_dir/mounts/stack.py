@@ -11,9 +11,9 @@ from itertools import accumulate
 
 from occystrap_core import OutputError
 from occystrap_dir.extraction.attributes import Attributes, Setter
-from occystrap_dir.extraction.head import Head
-from occystrap_dir.extraction.mtree import Line, escaped
 from occystrap_dir.extraction.tree import Cover
+from occystrap_dir.file_list.head import Head
+from occystrap_dir.file_list.mtree import Line, escaped
 from occystrap_dir.mounts.mount_files import tree_name
 from occystrap_dir.mounts.overlay_marks import CARRIER, IMPLIED, MARKED, OPAQUE
 from occystrap_dir.workspace.beneath import Beneath

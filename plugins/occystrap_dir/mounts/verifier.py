@@ -4,8 +4,8 @@ from contextlib import suppress
 
 from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest, Reference
-from occystrap_dir.extraction.files_check import check_files
 from occystrap_dir.extraction.privacy import check_privacy
+from occystrap_dir.file_list.files_check import check_files
 from occystrap_dir.mounts.layer_directories import listed_layer
 from occystrap_dir.mounts.mount_files import (
     CAP, CATALOG, LAYERS, SCRIPT, TREES, USER_MARKS, MountCatalog, Mounted, directory_of, kept_name, tree_name,

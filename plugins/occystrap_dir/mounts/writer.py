@@ -11,11 +11,11 @@ from occystrap_core import (
 )
 from occystrap_core.files import output_errors
 from occystrap_core.oci import Digest, Reference
-from occystrap_dir.extraction.head import ListedLayer
 from occystrap_dir.extraction.privacy import NOT_OTHERS, take_over
 from occystrap_dir.extraction.staged_directory import Staging
-from occystrap_dir.extraction.unchanged import require_unchanged
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
+from occystrap_dir.file_list.head import ListedLayer
+from occystrap_dir.file_list.unchanged import require_unchanged
 from occystrap_dir.mounts.layer_directories import is_whole, listed_layer, remove_unnamed
 from occystrap_dir.mounts.mount_files import (
     CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, cover_directory,
@@ -25,9 +25,9 @@ from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
 from occystrap_dir.mounts.stack import Stack
 from occystrap_dir.workspace.destination import check_directory, not_replaced, without_rebuilding
 from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.receipts import kept_receipt, receipt_here, recorded_lists
 from occystrap_dir.workspace.removal import remove_tree
-from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace, was_left
 
 _OURS = {CATALOG, SCRIPT, LAYERS, STATE}

@@ -13,8 +13,8 @@ from occystrap_core.api.written_image import LayerForm, PlacedLayer
 from occystrap_core.errors import PluginError
 from occystrap_core.layers.outgoing_layer import Outgoing
 from occystrap_core.oci import Digest
-from occystrap_core.pipeline.written_receipt import require_receipt
 from occystrap_core.receipts.destination_check import verify_receipt
+from occystrap_core.receipts.written_receipt import require_receipt
 from occystrap_core.verification.results import Observation, Outcome, Presence, Proof
 from tests.unit.core.pipeline.memory import MemoryOutput
 from tests.unit.core.pipeline.test_image_copy import image_of, without

@@ -9,9 +9,9 @@ import pytest
 
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.tar import TarEntry
-from occystrap_dir.extraction.acl import ACCESS, DEFAULT, Acl, canonical, stored_value
 from occystrap_dir.extraction.attributes import AttributeRefused, Attributes, Setter, owner_message
-from occystrap_dir.extraction.mtree import Line, line, xattr_keywords
+from occystrap_dir.file_list.acl import ACCESS, DEFAULT, Acl, canonical, stored_value
+from occystrap_dir.file_list.mtree import Line, line, xattr_keywords
 
 
 @pytest.mark.parametrize(('uid', 'gid', 'message'), [

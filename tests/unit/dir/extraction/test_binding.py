@@ -13,7 +13,7 @@ from occystrap_core.oci import Digest, ImageConfig
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
-from occystrap_dir.extraction.head import Head
+from occystrap_dir.file_list.head import Head
 from occystrap_dir.mounts.mount_files import MountCatalog
 from tests.unit.tar.archives import verify, write
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from occystrap_core.tar import TarReader
-from occystrap_dir.extraction import content as content_module, file_system, tree, tree_check, tree_files
+from occystrap_dir.extraction import content as content_module, tree, tree_files
 from occystrap_dir.extraction.content import write_content
 from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.tree_files import read_small
+from occystrap_dir.file_list import file_system, tree_check
 from occystrap_dir.workspace.root import Root
 from tests.unit.core.tar.raw import END, member
 from tests.unit.core.tar.test_reader import dribbled

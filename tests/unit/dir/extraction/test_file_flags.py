@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from occystrap_dir.extraction.file_system import flag_letters, flags_of
+from occystrap_dir.file_list.file_system import flag_letters, flags_of
 
 # <linux/fs.h>, FS_…_FL
 SET_BY_USERS = {'s': 0x1, 'u': 0x2, 'S': 0x8, 'i': 0x10, 'a': 0x20, 'd': 0x40, 'A': 0x80, 'j': 0x4000, 't': 0x8000,

@@ -4,9 +4,9 @@ import struct
 import pytest
 
 from occystrap_core import InvalidImage
-from occystrap_dir.extraction.acl import ACCESS, DEFAULT, Acl, stored_value
 from occystrap_dir.extraction.limits import Budget
-from occystrap_dir.extraction.mtree import Line, escaped, line, unescaped
+from occystrap_dir.file_list.acl import ACCESS, DEFAULT, Acl, stored_value
+from occystrap_dir.file_list.mtree import Line, escaped, line, unescaped
 
 NOBODY = 0xffffffff
 OWNER, USER, GROUP_OWNER, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32

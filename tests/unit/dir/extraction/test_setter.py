@@ -9,8 +9,8 @@ import pytest
 
 from occystrap_core import OutputError
 from occystrap_dir.extraction import attributes
-from occystrap_dir.extraction.acl import ACCESS, DEFAULT
 from occystrap_dir.extraction.attributes import ROOTLESS, AttributeRefused, Attributes, Setter
+from occystrap_dir.file_list.acl import ACCESS, DEFAULT
 
 UID, GID = os.geteuid(), os.getegid()
 as_root = pytest.mark.skipif(UID != 0, reason='only root can give files away')

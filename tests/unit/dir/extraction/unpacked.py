@@ -7,14 +7,14 @@ from pathlib import Path
 from occystrap_core import CheckResults, Settings
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import Digest
-from occystrap_dir.extraction.file_system import FileSystem
-from occystrap_dir.extraction.head import Head, lines_of
 from occystrap_dir.extraction.marks import Hiding, Marks
-from occystrap_dir.extraction.mtree import Line
 from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.tree import Tree
-from occystrap_dir.extraction.tree_check import TreeCheck
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
+from occystrap_dir.file_list.file_system import FileSystem
+from occystrap_dir.file_list.head import Head, lines_of
+from occystrap_dir.file_list.mtree import Line
+from occystrap_dir.file_list.tree_check import TreeCheck
 from occystrap_dir.workspace.beneath import Beneath
 from tests.unit.core.tar.raw import END, member
 

@@ -6,9 +6,9 @@ from itertools import groupby, islice
 
 from occystrap_core import CheckResults, InvalidImage, Settings
 from occystrap_core.files import ByteStream, DeviceFile
-from occystrap_dir.extraction.acl import canonical
-from occystrap_dir.extraction.file_system import FileSystem, flag_letters, flags_of, xattr_names
-from occystrap_dir.extraction.mtree import Line
+from occystrap_dir.file_list.acl import canonical
+from occystrap_dir.file_list.file_system import FileSystem, flag_letters, flags_of, xattr_names
+from occystrap_dir.file_list.mtree import Line
 from occystrap_dir.workspace.root import Root, join, text
 
 _KINDS = {'file': stat.S_IFREG, 'dir': stat.S_IFDIR, 'link': stat.S_IFLNK, 'char': stat.S_IFCHR,

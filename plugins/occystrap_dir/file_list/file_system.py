@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import NamedTuple, Self
 
 from occystrap_core import InvalidImage
-from occystrap_dir.extraction.mtree import escaped, unescaped
+from occystrap_dir.file_list.mtree import escaped, unescaped
 
 _GET_FLAGS = 2 << 30 | struct.calcsize('l') << 16 | ord('f') << 8 | 1
 """FS_IOC_GETFLAGS (ioctl_iflags(2))."""

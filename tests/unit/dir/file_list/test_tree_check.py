@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import InvalidImage
-from occystrap_dir.extraction import tree_check
-from occystrap_dir.extraction.file_system import FileSystem
-from occystrap_dir.extraction.mtree import Line
+from occystrap_dir.file_list import tree_check
+from occystrap_dir.file_list.file_system import FileSystem
+from occystrap_dir.file_list.mtree import Line
 from tests.unit.dir.extraction.unpacked import differences, directory, file, other, unpack
 
 ENTRIES = [directory(b'd'), file(b'd/a', b'one'), file(b'd/b', b'two'), directory(b'd/s'), other(b'd/l', b'2',

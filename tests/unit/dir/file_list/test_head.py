@@ -5,9 +5,9 @@ import pytest
 
 from occystrap_core import InvalidImage
 from occystrap_core.oci import Digest
-from occystrap_dir.extraction.file_system import FileSystem
-from occystrap_dir.extraction.head import Head, ListedLayer, OtherVersion, lines_of
-from occystrap_dir.extraction.mtree import line
+from occystrap_dir.file_list.file_system import FileSystem
+from occystrap_dir.file_list.head import Head, ListedLayer, OtherVersion, lines_of
+from occystrap_dir.file_list.mtree import line
 
 HEAD = Head([ListedLayer(Digest.of(b'one'), 10), ListedLayer(Digest.of(b'two'), 0)], Digest.of(b'config'),
             FileSystem(100, (0x10, 0), (b'security.selinux', b'user.a b')), [(b'opaque', b'a b/c')])

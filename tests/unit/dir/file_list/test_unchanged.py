@@ -9,8 +9,8 @@ from occystrap_core import CheckResults, Expectation, OutputError, Receipt, Sett
 from occystrap_core.files import hash_file
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_image
-from occystrap_dir.extraction.files_check import check_files, check_tree, read_head
-from occystrap_dir.extraction.unchanged import require_documents, require_unchanged
+from occystrap_dir.file_list.files_check import check_files, check_tree, read_head
+from occystrap_dir.file_list.unchanged import require_documents, require_unchanged
 from tests.unit.tar.archives import write
 
 LIST = '.occystrap/rootfs.mtree'

@@ -7,8 +7,8 @@ from typing import BinaryIO, NamedTuple, Self
 
 from occystrap_core import InvalidImage
 from occystrap_core.oci import Digest
-from occystrap_dir.extraction.file_system import FileSystem
-from occystrap_dir.extraction.mtree import Line, escaped, unescaped
+from occystrap_dir.file_list.file_system import FileSystem
+from occystrap_dir.file_list.mtree import Line, escaped, unescaped
 
 _MTREE, _VERSION = b'#mtree v2.0', b'#occystrap 2'
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import InvalidImage
-from occystrap_dir.extraction import file_system
-from occystrap_dir.extraction.file_system import FileSystem, clear_xattrs, flag_letters, flags_of, xattr_names
+from occystrap_dir.file_list import file_system
+from occystrap_dir.file_list.file_system import FileSystem, clear_xattrs, flag_letters, flags_of, xattr_names
 
 
 @pytest.fixture

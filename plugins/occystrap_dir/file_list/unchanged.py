@@ -3,7 +3,7 @@ from collections.abc import Iterable
 
 from occystrap_core import CheckResults, InvalidImage, OutputError, Settings
 from occystrap_core.oci import Digest
-from occystrap_dir.extraction.files_check import check_tree
+from occystrap_dir.file_list.files_check import check_tree
 from occystrap_dir.workspace.beneath import Beneath
 
 _HOW = 'move it away, or give --force'

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_dir.extraction.record import TreeRecord
+from occystrap_dir.file_list.record import TreeRecord
 
 DIRECTORY, FILE = b'type=dir mode=0755', b'type=file size=1'
 

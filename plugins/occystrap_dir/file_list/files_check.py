@@ -1,7 +1,7 @@
 """Verifying a tree against its list of files, and the list by its digest."""
 from occystrap_core import READ, CheckResults, Expectation, Settings
-from occystrap_dir.extraction.head import Head, OtherVersion, lines_of
-from occystrap_dir.extraction.tree_check import TreeCheck
+from occystrap_dir.file_list.head import Head, OtherVersion, lines_of
+from occystrap_dir.file_list.tree_check import TreeCheck
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.names import file_size
 
