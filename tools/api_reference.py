@@ -57,18 +57,27 @@ def _entry(module: ModuleType, name: str, found: Any) -> Iterator[str]:
 
 
 def _class(found: type[Any]) -> Iterator[str]:
-    bases = ', '.join(base.__name__ for base in found.__bases__ if base is not object)
+    bases = ', '.join(base.__name__ for base in found.__bases__ if base is not object and base not in _private(found))
     yield from _code(f'class {found.__name__}({bases})' if bases else f'class {found.__name__}', _constructor(found))
     yield from (_text(found), '')
     if issubclass(found, enum.Enum):
         yield from (', '.join(f'`{each.name}`' for each in found), '')
     for name, text in _attributes(found).items():
         yield f'- **`{name}`** {text}'
-    for name, member in vars(found).items():
+    members = {name: member for each in (*_private(found), found) for name, member in vars(each).items()}
+    for name, member in members.items():
         if not name.startswith('_') and (function := _function(member)) and inspect.getdoc(function):
             signature = '' if isinstance(member, property | cached_property) else _signature(function)
             yield f'- **`{name}{signature}`** {_text(function, " ")}'
     yield ''
+
+
+def _private(found: type[Any]) -> list[type[Any]]:
+    """Return the classes of core below a class that are not listed themselves: what they have is the class's own."""
+    listed = {getattr(module, name) for module in map(importlib.import_module, MODULES) for name in names_of(module)
+              if isinstance(getattr(module, name), type)}
+    return [each for each in found.__mro__[:0:-1]
+            if each.__module__.startswith('occystrap_core.') and each not in listed]
 
 
 def _attributes(found: type[Any]) -> dict[str, str]:
@@ -107,7 +116,8 @@ def _function(member: Any) -> Any:
 def _signature(function: Any) -> str:
     text = re.sub(r"<[\w.]+: '(\w+)'>", r'\1', str(inspect.signature(function)))
     text = re.sub(r'<(?:[^<>]|<\w+>)*>', '…', text).replace("''", '""').replace("'", '')
-    return re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Z])', '', text)
+    text = re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Z])', '', text)
+    return re.sub(r'Union\[(\w+), (\w+)\]', r'\1 | \2', re.sub(r'ForwardRef\(([^()]*)\)', r'\1', text))
 
 
 def _text(thing: Any, separator: str = '\n') -> str:

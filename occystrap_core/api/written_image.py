@@ -14,7 +14,8 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.verification.expectation import Evidence, Expectation
-from occystrap_core.verification.receipt import MERGED, Bringer, PlatformChoices, Receipt
+from occystrap_core.verification.provenance import Bringer, PlatformChoices
+from occystrap_core.verification.receipt import MERGED, Receipt
 
 
 class LayerForm(Enum):

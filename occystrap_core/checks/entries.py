@@ -3,7 +3,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from occystrap_core.name_memory import Share
-from occystrap_core.tar import entry as kinds
+from occystrap_core.tar import entry_headers as kinds
 from occystrap_core.tar.entry import TarEntry
 from occystrap_core.tar.globs import plain_path
 from occystrap_core.tar.path_keys import COST, path_key, path_keys

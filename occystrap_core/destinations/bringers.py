@@ -11,7 +11,7 @@ from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location, without_login
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
-from occystrap_core.verification.receipt import Bringer
+from occystrap_core.verification.provenance import Bringer
 
 _NEUTRAL = ('insecure', 'http2', 'username', 'password', 'token', 'cert_path', 'tls_verify', 'platform', 'referrers',
             'since')

@@ -5,7 +5,8 @@ from typing import Any
 from occystrap_core.api.image_filter import EntryFilter
 from occystrap_core.errors import InvalidImage, UsageError
 from occystrap_core.settings import Settings
-from occystrap_core.tar.entry import GLOBAL_PAX, TarEntry
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.entry_headers import GLOBAL_PAX
 
 _LIMIT = 1 << 32
 

@@ -5,7 +5,8 @@ from typing import Any
 from occystrap_core.api.image_filter import EntryFilter
 from occystrap_core.errors import UsageError
 from occystrap_core.settings import Settings
-from occystrap_core.tar.entry import DIRECTORY, GLOBAL_PAX, TarEntry
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.entry_headers import DIRECTORY, GLOBAL_PAX
 from occystrap_core.tar.globs import Globs, plain_path
 from occystrap_core.tar.whiteouts import is_whiteout
 

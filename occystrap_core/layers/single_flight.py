@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from occystrap_core.daemon_threads import DaemonThreads
+from occystrap_core.settings import Settings
 
 R = TypeVar('R')
 
@@ -49,3 +50,8 @@ class SingleFlight:
                 self._waiting[key] = waiting[1:]
         for other, work in waiting if succeeded else waiting[:1]:
             self._start(other, work, None if succeeded else key)
+
+
+def layer_jobs(settings: Settings) -> SingleFlight:
+    """Return what runs the layers of all images: `settings.jobs` threads, each shared layer to a place once."""
+    return settings.shared.get((SingleFlight, settings.lane), lambda: SingleFlight(settings.workers()))

@@ -22,7 +22,8 @@ from occystrap_core.settings import Settings
 from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.task_list import PrunedSource, TaskList
 from occystrap_core.terminal_text import counted
-from occystrap_core.verification.receipt import Bringer, Receipt
+from occystrap_core.verification.provenance import Bringer
+from occystrap_core.verification.receipt import Receipt
 
 
 class Mirror(NamedTuple):

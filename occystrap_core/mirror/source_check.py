@@ -24,7 +24,8 @@ from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.tasks.request_check import platforms_of, recorded_note, require_requested
 from occystrap_core.verification.expectation import UNKNOWN_SIZE, Evidence, Expectation
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.receipt import PlatformChoices, Receipt
+from occystrap_core.verification.provenance import PlatformChoices
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import READ, CheckResult, Observation, Outcome, Presence, Severity
 
 _FILTER = '--filter='

@@ -1,8 +1,7 @@
 """Copying one image: its layers in parallel or as they arrive, its config, its manifest; all or nothing."""
-import threading
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -11,18 +10,18 @@ from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenImage, WrittenLayer
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.destinations.bringers import bringers
-from occystrap_core.errors import Cancelled, InvalidImage, prefix_errors
-from occystrap_core.files.durability import output_errors
+from occystrap_core.errors import InvalidImage, prefix_errors
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, ReadObservers
-from occystrap_core.layers.kept_layers import KeptLayers, kept_note, may_go_on, reused_bytes
+from occystrap_core.layers.kept_layers import reused_bytes
 from occystrap_core.layers.layer_cache import CachedLayer, LayerCache, Result, RunCache
 from occystrap_core.layers.layer_order import ordered_layers
 from occystrap_core.layers.layer_reads import LayerReads
 from occystrap_core.layers.outgoing_layer import Outgoing
 from occystrap_core.layers.recompression import SpooledLayer
-from occystrap_core.layers.single_flight import SingleFlight
+from occystrap_core.layers.single_flight import layer_jobs
 from occystrap_core.oci.digest import SHA256, Digest
+from occystrap_core.pipeline.abortion import Abortion, writing_to
 from occystrap_core.pipeline.base_layers import find_layer, require_base
 from occystrap_core.pipeline.result_documents import resulting_config, resulting_manifest
 from occystrap_core.receipts.written_receipt import require_receipt
@@ -247,49 +246,3 @@ class ImageCopy:
         by_blob = self._output.layer_form is LayerForm.STORED and not self._image.sequential
         blob = source.descriptor if by_blob else None
         return LayerKey(source.diff_id or id(source), blob.digest if blob else None)
-
-
-def writing_to(output: ImageOutput) -> AbstractContextManager[None]:
-    """Turn an unexplained OSError of a writer into an OutputError."""
-    return output_errors(str(output.location))
-
-
-class Abortion:
-    """Aborts a writer once, for whichever is first: the copy that failed, or the run that is stopped."""
-
-    def __init__(self, output: ImageOutput) -> None:
-        self._output = output
-        self._lock = threading.Lock()
-        self._done = False
-
-    def abort(self, reason: BaseException) -> None:
-        """Abort, or wait until that is done; an exception there, and what is kept for the next run, are added to the
-        reason. What an interrupted run keeps is counted for all images together.
-
-        Only if a signal interrupts it is `abort` called again.
-        """
-        with self._lock:
-            if self._done:
-                return
-            self._done = True
-            self._output.may_go_on = may_go_on(reason)
-            try:
-                self._output.abort()
-                self._report_kept(reason)
-            except (Exception, Cancelled) as error:
-                reason.add_note(f'temporary files could not be removed: {error}')
-            except BaseException:
-                self._output.abort()
-                raise
-
-    def _report_kept(self, reason: BaseException) -> None:
-        settings = self._output.settings
-        if settings.cancellation.cancelled:
-            settings.shared.get(KeptLayers, KeptLayers).add(self._output)
-        elif note := kept_note(self._output):
-            reason.add_note(note)
-
-
-def layer_jobs(settings: Settings) -> SingleFlight:
-    """Return what runs the layers of all images: `settings.jobs` threads, each shared layer to a place once."""
-    return settings.shared.get((SingleFlight, settings.lane), lambda: SingleFlight(settings.workers()))

@@ -16,8 +16,9 @@ from occystrap_core.image.image import Child, Content, Image, ImageIndex, Referr
 from occystrap_core.layers.layer_reads import LayerReads
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.pipeline.abortion import Abortion, writing_to
 from occystrap_core.pipeline.base_layers import images_in, require_base
-from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
+from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.receipts.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.tasks.request_check import platforms_of

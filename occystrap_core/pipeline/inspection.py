@@ -13,8 +13,8 @@ from occystrap_core.errors import Cancelled, ImageError, NoImage
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Content, Image, ImageIndex
 from occystrap_core.image.layer import Layer, ReadObservers
+from occystrap_core.layers.single_flight import layer_jobs
 from occystrap_core.oci.reference import Reference
-from occystrap_core.pipeline.image_copy import layer_jobs
 from occystrap_core.pipeline.index_copy import size_to_move
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.report.image_report import ImageReport, failure_text, left_out_text

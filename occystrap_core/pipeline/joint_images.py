@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.errors import OccystrapError
-from occystrap_core.pipeline.image_copy import Abortion, writing_to
+from occystrap_core.pipeline.abortion import Abortion, writing_to
 from occystrap_core.tasks.image_task import ImageTask
 
 T = TypeVar('T')

@@ -6,13 +6,13 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.api.uri import redact
 from occystrap_core.destinations.bringers import bringers
 from occystrap_core.destinations.side_files import side_files
 from occystrap_core.errors import Cancelled, NoImage, OutputError, UsageError
 from occystrap_core.layers.kept_layers import KeptLayers
 from occystrap_core.layers.layer_cache import LayerCache
+from occystrap_core.mirror.also_brought import AlsoBrought
 from occystrap_core.pipeline.index_copy import ArtifactRefused
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.lane_threads import LaneThreads
@@ -20,7 +20,6 @@ from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.task_copy import TaskCopies
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.destination_check import verify_receipt
-from occystrap_core.receipts.kept_receipts import KEPT
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.report.image_report import ImageReport, failure_text, layers_of
 from occystrap_core.report.progress import Progress
@@ -31,9 +30,9 @@ from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.source_orders import Destinations
 from occystrap_core.tasks.request_check import recorded_note
 from occystrap_core.tasks.task_list import TaskList
-from occystrap_core.terminal_text import counted
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.receipt import Bringer, Receipt, RecordedVerdict
+from occystrap_core.verification.provenance import Bringer, RecordedVerdict
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 
 Later = Callable[[ImageTask, Callable[[], None]], None]
@@ -65,13 +64,12 @@ class Run:
     report: RunReport | None = field(init=False, default=None)
     """That of `process`, also if it raised."""
     _only: bool = False
-    _also_brought: list[Receipt] = field(default_factory=list)
-    """Kept receipts of unchanged images that do not name this run's sources; `brought_by` are these."""
     _failed: threading.Event = field(default_factory=threading.Event)
     _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
 
     def __post_init__(self) -> None:
         self._copies = TaskCopies(self.settings, self.progress)
+        self._also_brought = AlsoBrought(self.plugins, self.settings)
 
     def process(self, source: str, destination: Destinations, filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names to `destination` and verify them; return the report.
@@ -105,18 +103,8 @@ class Run:
             if report.images:
                 self._process_all(sharing_sources(todo.tasks, self.settings), report)
             report.leave_out()
-            self._note_bringers(todo)
+            todo.notes += self._also_brought.note()
             self._prune(todo, report)
-
-    def _note_bringers(self, todo: TaskList) -> None:
-        """Have destinations that keep receipts know that this run's sources, too, brought what was there already."""
-        if self._also_brought:
-            from occystrap_core.mirror.pruned_images import note_bringers
-            try:
-                note_bringers(self.plugins, self.settings, self._also_brought)
-            except OutputError as error:
-                todo.notes.append(f'{counted(len(self._also_brought), "unchanged image")} not recorded as of this '
-                                  f'source, so that another may prune them: {error}')
 
     def _prune(self, todo: TaskList, report: RunReport) -> None:
         """Remove what sources with prune=true no longer have, if all images of the run succeeded."""
@@ -265,19 +253,11 @@ class Run:
         task.report.moved, task.report.platforms = 0, receipt.platforms
         task.report.notes = [*task.report.notes, *recorded_note(receipt)]
         task.report.done_before, task.report.source_asked = True, self.refresh
-        self._also_brought.extend(self._lacking_bringer(task, receipt))
+        self._also_brought.add(task, receipt)
         task.output.taken().leave_unchanged()
         if self.level is not VerifyLevel.NONE:
             task.report.judged(verdict)
         return True
-
-    def _lacking_bringer(self, task: ImageTask, receipt: Receipt) -> Sequence[Receipt]:
-        """Return the receipt that the destination keeps, if it does not say that this source brings the image."""
-        if not self.plugins.find(WriterScheme, receipt.scheme).notes_bringers:
-            return ()
-        kept = receipt if receipt.verdict == KEPT else task.output.made().kept_receipt(task.reference)
-        brought = tuple(bringers(task.settings))
-        return [replace(kept, brought_by=brought)] if kept and {*brought} - {*kept.brought_by} else ()
 
     def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
         """Return the receipt of an image that is there, and its verdict."""

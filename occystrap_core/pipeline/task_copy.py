@@ -11,8 +11,9 @@ from occystrap_core.destinations.claims import Claims
 from occystrap_core.destinations.field_directories import FieldDirectories
 from occystrap_core.image.image import Content, layer_notes
 from occystrap_core.layers.kept_layers import resumed_notes, reused_bytes
+from occystrap_core.pipeline.abortion import Abortion, writing_to
 from occystrap_core.pipeline.base_layers import note_bases
-from occystrap_core.pipeline.image_copy import Abortion, ImageCopy, writing_to
+from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.pipeline.index_copy import IndexCopy, copy_of, filtered, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage
 from occystrap_core.report.image_report import ImageReport

@@ -5,7 +5,8 @@ from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.uri import Location, WrittenUri
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import VerifyLevel
-from occystrap_core.verification.receipt import Receipt, RecordedVerdict
+from occystrap_core.verification.provenance import RecordedVerdict
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 
 KEPT = RecordedVerdict(Outcome.VERIFIED.value, VerifyLevel.NONE.value, '')

@@ -13,7 +13,8 @@ from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, U
 from occystrap_core.files.durability import sync_directory, write_all
 from occystrap_core.files.locks import lock_if_current
 from occystrap_core.receipts.receipt_lines import lines_of, parse_line
-from occystrap_core.verification.receipt import Bringer, Receipt
+from occystrap_core.verification.provenance import Bringer
+from occystrap_core.verification.receipt import Receipt
 
 _NAME_CAP = 200
 _ABANDONED = r'[0-9a-f]{16}\.partial'

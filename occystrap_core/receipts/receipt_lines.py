@@ -9,7 +9,8 @@ from occystrap_core.api.uri import redact
 from occystrap_core.errors import InvalidImage, InvalidReceipt, UsageError
 from occystrap_core.files.device import hash_file
 from occystrap_core.oci.digest import Digest
-from occystrap_core.verification.receipt import LONGEST, Receipt
+from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.seal import LONGEST
 
 _CAP = 1 << 30
 

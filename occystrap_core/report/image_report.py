@@ -8,7 +8,8 @@ from occystrap_core.plugins.blame import unexpected
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.terminal_text import counted, size_text
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.receipt import PlatformChoices, Receipt
+from occystrap_core.verification.provenance import PlatformChoices
+from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Presence
 
 

@@ -7,7 +7,7 @@ from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.digest import Digest
 from occystrap_core.search.matcher import Matches, Regex
-from occystrap_core.tar import entry as kinds
+from occystrap_core.tar import entry_headers as kinds
 from occystrap_core.tar.entry import TarEntry
 from occystrap_core.tar.globs import plain_path
 from occystrap_core.tar.reader import TarReader

@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from occystrap_core.image.layer import ReadObservers, StoredLayer, TarLayer
     from occystrap_core.image.sequential_image import ReportedImage, SequentialImage
     from occystrap_core.tar.archive import TAR_BLOCK, TAR_END, file_header, padded_size
-    from occystrap_core.tar.entry import (
-        BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, TarEntry,
+    from occystrap_core.tar.entry import TarEntry
+    from occystrap_core.tar.entry_headers import (
+        BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK,
     )
     from occystrap_core.tar.globs import plain_path
     from occystrap_core.tar.reader import TarFileReader, TarReader
@@ -19,7 +20,8 @@ _HOMES = {
     'image.layer': 'ReadObservers StoredLayer TarLayer',
     'image.sequential_image': 'ReportedImage SequentialImage',
     'tar.archive': 'TAR_BLOCK TAR_END file_header padded_size',
-    'tar.entry': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE DIRECTORY HARD_LINK SYMLINK TarEntry',
+    'tar.entry': 'TarEntry',
+    'tar.entry_headers': 'BLOCK_DEVICE CHARACTER_DEVICE FIFO FILE DIRECTORY HARD_LINK SYMLINK',
     'tar.globs': 'plain_path',
     'tar.reader': 'TarFileReader TarReader',
     'tar.sparse': 'SparseContent',

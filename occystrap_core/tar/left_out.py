@@ -7,7 +7,8 @@ from typing import BinaryIO
 from occystrap_core.errors import OutputError
 from occystrap_core.files.stream import CHUNK
 from occystrap_core.name_memory import Share
-from occystrap_core.tar.entry import HARD_LINK, TarEntry
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.entry_headers import HARD_LINK
 from occystrap_core.tar.globs import plain_path
 from occystrap_core.tar.path_keys import COST, path_key
 

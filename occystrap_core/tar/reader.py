@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Iterator
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.tar.entry import FILE, GLOBAL_PAX, TarEntry
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.entry_headers import FILE, GLOBAL_PAX
 from occystrap_core.tar.scanner import Group, TarScanner
 from occystrap_core.tar.sparse import SparseContent, extents
 

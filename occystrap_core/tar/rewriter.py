@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from occystrap_core.files.stream import CHUNK, ByteStream, ChunkedSource
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.tar import header as fields
-from occystrap_core.tar.entry import GLOBAL_PAX, TarEntry
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.entry_headers import GLOBAL_PAX
 from occystrap_core.tar.left_out import LeftOut
 from occystrap_core.tar.output_digest import OutputDigest
 from occystrap_core.tar.scanner import Group, TarScanner

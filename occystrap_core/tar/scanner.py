@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.tar import header as fields
-from occystrap_core.tar.entry import GLOBAL_PAX, GNU_LONG_LINK, GNU_LONG_NAME, GNU_SPARSE, PAX, TarEntry
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.entry_headers import GLOBAL_PAX, GNU_LONG_LINK, GNU_LONG_NAME, GNU_SPARSE, PAX
 from occystrap_core.tar.header import EXTENDED_CAP, EXTENDED_COUNT
 from occystrap_core.tar.pax import parse_records
 

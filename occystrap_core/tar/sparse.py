@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.tar import header as fields
-from occystrap_core.tar.entry import GNU_SPARSE, TarEntry
+from occystrap_core.tar.entry import TarEntry
+from occystrap_core.tar.entry_headers import GNU_SPARSE
 from occystrap_core.tar.header import EXTENDED_CAP
 from occystrap_core.tar.pax import Records
 

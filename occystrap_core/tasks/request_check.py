@@ -10,7 +10,8 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
-from occystrap_core.verification.receipt import PlatformChoices, Receipt
+from occystrap_core.verification.provenance import PlatformChoices
+from occystrap_core.verification.receipt import Receipt
 
 
 def require_requested(opened: Image | ImageIndex, reference: Reference, settings: Settings) -> None:

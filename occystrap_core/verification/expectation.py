@@ -79,6 +79,11 @@ def text_of(given: object) -> str:
     return given
 
 
+def digest_or_none(given: object) -> Digest | None:
+    """Return a digest from JSON, None for null; raises InvalidImage."""
+    return None if given is None else Digest(given)
+
+
 def digests_of(given: Sequence[object]) -> tuple[Digest, ...]:
     """Return a list of digests; raises InvalidImage."""
     return tuple(Digest(each) for each in given)

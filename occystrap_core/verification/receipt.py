@@ -16,44 +16,17 @@ from occystrap_core.oci.field_names import STRICT
 from occystrap_core.oci.named_images import parse_name
 from occystrap_core.verification.digest_expectations import located_by_diff_id, located_by_digest
 from occystrap_core.verification.expectation import (
-    Evidence, Expectation, Part, digests_of, expectation_from_json, expectation_to_json, text_of,
+    Evidence, Expectation, Part, digest_or_none, digests_of, expectation_from_json, expectation_to_json, text_of,
 )
+from occystrap_core.verification.provenance import Bringer, PlatformChoices, RecordedVerdict
+from occystrap_core.verification.seal import LONGEST, require_sparse, seal
 
 VERSION = 2
 """Version 1 had no seal and no mapping of blobs to layers; it can be read, and is reported as unsealed."""
-LONGEST = 16 << 20
-"""Most bytes of a receipt: some 60,000 expectations."""
-_BRACKETS, _BYTES_PER_BRACKET = 256, 16
-"""A receipt has no more brackets than this number, and one for so many bytes besides; real ones have a tenth."""
 
 MERGED = 'merged'
 """The form of an image whose layers went into one tree, which is expected instead of them."""
 FORMS = ('stored', 'tar', MERGED)
-
-
-class RecordedVerdict(NamedTuple):
-    """The result of verification when the receipt was written to a file: outcome, level, and time (RFC 3339)."""
-
-    outcome: str
-    level: str
-    time: str
-
-
-class Bringer(NamedTuple):
-    """Who brought an image: a source and a destination as they were written, without selection, and the list that named
-    them, if one did. Only the same source may prune the image.
-    """
-
-    source: str
-    destination: str
-    in_list: str = ''
-
-
-class PlatformChoices(NamedTuple):
-    """The platforms that were taken of an index, and all that it had; empty if there was no index."""
-
-    taken: Sequence[str] = ()
-    at_source: Sequence[str] = ()
 
 
 class KeptReceipts(NamedTuple):
@@ -257,7 +230,7 @@ class Receipt:
             document['verdict'] = self.verdict._asdict()
         if self.brought_by:
             document['brought_by'] = [each._asdict() for each in self.brought_by]
-        return json.dumps({**document, 'seal': _seal(document)})
+        return json.dumps({**document, 'seal': seal(document)})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -267,7 +240,7 @@ class Receipt:
         """
         try:
             raw = text.encode('utf-8', 'surrogatepass') if isinstance(text, str) else text
-            _require_sparse(raw)
+            require_sparse(raw)
             receipt = cls._from_document(parse_json(raw, 'it', LONGEST, STRICT))
         except KeyError as error:
             raise InvalidReceipt(f'this is not a receipt: it has no field {error}') from None
@@ -283,34 +256,20 @@ class Receipt:
         if version not in (1, VERSION) or isinstance(version, bool):
             raise InvalidReceipt(f'the receipt has version {version!r}, this program reads {VERSION} and 1')
         sealed = version == VERSION
-        if sealed and document.pop('seal') != _seal(document):
+        if sealed and document.pop('seal') != seal(document):
             raise InvalidReceipt('the receipt was changed or damaged after it was written: its seal does not fit')
-        verdict = document.get('verdict') if sealed else None
-        platforms = document.get('platforms') or {} if sealed else {}
         return cls(
             text_of(document['scheme']), text_of(document['path']),
             {text_of(name): text_of(given) for name, given in document['options'].items()},
             text_of(document['reference']), text_of(document['source']), Digest(document['image_id']),
             digests_of(document['diff_ids']), tuple(expectation_from_json(each) for each in document['expectations']),
-            _digest_or_none(document['manifest_digest']), text_of(document.get('place') or ''),
-            _digest_or_none(document.get('source_digest')), _form(document['form']) if sealed else '',
-            tuple(Part(_digest_or_none(each['manifest_digest']), Digest(each['image_id']), digests_of(each['diff_ids']))
+            digest_or_none(document['manifest_digest']), text_of(document.get('place') or ''),
+            digest_or_none(document.get('source_digest')), _form(document['form']) if sealed else '',
+            tuple(Part(digest_or_none(each['manifest_digest']), Digest(each['image_id']), digests_of(each['diff_ids']))
                   for each in (document['parts'] if sealed else ())),
-            PlatformChoices(*(tuple(map(text_of, platforms.get(name, ()))) for name in PlatformChoices._fields)),
-            RecordedVerdict(*(text_of(verdict[name]) for name in RecordedVerdict._fields)) if verdict else None,
-            tuple(Bringer(*(text_of(each[name]) for name in Bringer._fields))
-                  for each in (document.get('brought_by') or () if sealed else ())), sealed)
-
-
-def _require_sparse(raw: bytes) -> None:
-    """Raise ValueError for JSON that is little but brackets, which takes a hundred times its size in memory."""
-    if raw.count(b'[') + raw.count(b'{') > _BRACKETS + len(raw) // _BYTES_PER_BRACKET:
-        raise ValueError('it has more lists than a receipt can have')
-
-
-def _seal(document: Mapping[str, Any]) -> Digest:
-    """Return the digest of a receipt's content, regardless of its JSON formatting."""
-    return Digest.of(json.dumps(document, sort_keys=True, separators=(',', ':')).encode())
+            PlatformChoices.of_document(document.get('platforms') if sealed else None),
+            RecordedVerdict.of_document(document.get('verdict') if sealed else None),
+            Bringer.all_of_document(document.get('brought_by') if sealed else None), sealed)
 
 
 def _form(given: object) -> str:
@@ -318,7 +277,3 @@ def _form(given: object) -> str:
     if given not in FORMS:
         raise ValueError(f'{str(given)[:60]!r} is no form of layers')
     return str(given)
-
-
-def _digest_or_none(given: object) -> Digest | None:
-    return None if given is None else Digest(given)

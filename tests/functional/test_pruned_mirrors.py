@@ -11,7 +11,7 @@ from occystrap_core import ImageInput, Receipt, Settings
 from occystrap_core.destinations.bringers import source_name
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.receipt import _seal
+from occystrap_core.verification.seal import seal
 from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.server.storage import Storage
 from tests.hostile.in_process import run_here
@@ -97,7 +97,7 @@ def test_receipts_that_do_not_say_who_brought_an_image(place: str, host: str) ->
         goes = f'{place.partition("m")[0]}{os.getcwd()}/m'
         assert document.pop('brought_by') == [{'source': source, 'destination': goes, 'in_list': ''}]
         del document['seal']
-        path.write_text(json.dumps({**document, 'seal': _seal(document)}))
+        path.write_text(json.dumps({**document, 'seal': seal(document)}))
     again = (f'registry://{host}/team/a:*?newest=1&prune=true', place, '--prune')
     assert 'note: 1 image stays whose receipts are of an earlier version' in run(*again).err and len(kept()) == 2
     run(f'registry://{host}/team/a:*', place)

@@ -10,7 +10,7 @@ import pytest
 
 from occystrap_core import Receipt
 from occystrap_core.oci import LAYOUT_FILE
-from occystrap_core.verification.receipt import _seal
+from occystrap_core.verification.seal import seal
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.functional.archives import members, rebuild
 from tests.hostile.in_process import run_here
@@ -182,7 +182,7 @@ def test_older_receipts_say_what_they_lack(mirrors: Mirrors) -> None:
         for each in document['expectations']:
             if each['kind'] == 'entry':
                 del each['covers']
-    lines = [json.dumps({**each, 'seal': _seal({key: value for key, value in each.items() if key != 'seal'})})
+    lines = [json.dumps({**each, 'seal': seal({key: value for key, value in each.items() if key != 'seal'})})
              for each in older]
     old = mirrors.directory / 'old'
     old.write_text('\n'.join(lines))

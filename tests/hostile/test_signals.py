@@ -10,7 +10,7 @@ import pytest
 
 from occystrap_core import Cancelled, Image, OutputError, Settings, VerifyLevel
 from occystrap_core.errors import OccystrapError
-from occystrap_core.pipeline.image_copy import Abortion
+from occystrap_core.pipeline.abortion import Abortion
 from occystrap_core.receipts.destination_check import verify_receipt
 from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.functional.archives import write_docker_archive

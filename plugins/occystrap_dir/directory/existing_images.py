@@ -7,7 +7,7 @@ from occystrap_dir.directory.catalog import CATALOG, is_missing, read_catalog
 from occystrap_dir.directory.manifests import SINGLE, manifest_names, read_manifest
 from occystrap_dir.workspace.destination import check_directory, check_empty, check_layout, not_replaced
 from occystrap_dir.workspace.partial_files import STATE
-from occystrap_dir.workspace.workspace import was_left
+from occystrap_dir.workspace.run_marks import was_left
 
 _OURS = (SINGLE, CATALOG, STATE)
 _OTHERS = ('oci-layout', 'index.json', 'blobs', 'repositories', 'version', 'rootfs', 'mount.json', 'layers')

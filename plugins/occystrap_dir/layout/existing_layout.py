@@ -9,7 +9,7 @@ from occystrap_dir.workspace.destination import check_directory, check_empty, ch
 from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.one_name import WrongKind
 from occystrap_dir.workspace.partial_files import STATE
-from occystrap_dir.workspace.workspace import was_left
+from occystrap_dir.workspace.run_marks import was_left
 
 _OTHERS = (
     'manifest.json', 'catalog.json', 'repositories', 'version', 'config.json', 'rootfs', 'mount.json', 'layers')

@@ -28,7 +28,8 @@ from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.receipts import kept_receipt, receipt_here, recorded_lists
 from occystrap_dir.workspace.removal import remove_tree
-from occystrap_dir.workspace.workspace import RECEIPTS, Workspace, was_left
+from occystrap_dir.workspace.run_marks import was_left
+from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 _OURS = {CATALOG, SCRIPT, LAYERS, STATE}
 

@@ -1,6 +1,7 @@
 """Checks whether images may be written to a directory, made before anything is downloaded."""
 import os
 from collections.abc import Collection
+from contextlib import suppress
 
 from occystrap_core import Location, OutputError
 
@@ -53,3 +54,13 @@ def check_parent(root: str, parent: str) -> None:
         raise OutputError(f'cannot make the directory {root}: {parent} is not a directory; make it first')
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f'cannot make the directory {root}: {parent} is not writable')
+
+
+def made(root: str, mode: int | None) -> bool:
+    """Make a destination, unless another run has made it; return whether it was made."""
+    with suppress(FileExistsError):
+        os.mkdir(root, 0o777 if mode is None else mode)
+        if mode is not None:
+            os.chmod(root, mode)
+        return True
+    return False

@@ -5,11 +5,13 @@ blob, which is rather kept for the next run, unless another line has the same di
 """
 import os
 from collections.abc import Collection
+from contextlib import suppress
 
 from occystrap_core import InvalidImage
 from occystrap_core.files import is_current, write_all
 from occystrap_core.oci import Digest
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.partial_files import TEMPORARY
 
 _LONGEST = 4096
 
@@ -64,3 +66,18 @@ def _is_digest(text: str) -> bool:
         return bool(Digest(text))
     except InvalidImage:
         return False
+
+
+def is_idle(root: str) -> bool:
+    """Return whether no run writes to a destination, or was killed while it did; raises OSError."""
+    try:
+        return not Beneath(root).names(TEMPORARY)
+    except FileNotFoundError:
+        return True
+
+
+def was_left(root: str, name: str) -> bool:
+    """Return whether a directory has entries that no running or killed run can have made; raises OSError."""
+    with suppress(FileNotFoundError):  # checked before and after, as a run may begin or end meanwhile
+        return is_idle(root) and bool(Beneath(root).names(name)) and is_idle(root)
+    return False

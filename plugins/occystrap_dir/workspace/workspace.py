@@ -16,6 +16,7 @@ from occystrap_core.files import HeldBytes, ImageError, KeptBeside, output_error
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.destination import made
 from occystrap_dir.workspace.kept_blobs import KeptBlobs, KeptFile
 from occystrap_dir.workspace.run_marks import Marks
 from occystrap_dir.workspace.partial_files import STATE, TEMPORARY, PartialFiles
@@ -63,7 +64,7 @@ class Workspace(PartialFiles):
 
     def _enter(self) -> None:
         if not os.path.isdir(self.root):
-            self._made_root |= _made(self.root, self._mode)
+            self._made_root |= made(self.root, self._mode)
         self.place.make(STATE, 0o777 & ~self._withheld)
         self._active = self._join()
         for name in (TEMPORARY, RECEIPTS):
@@ -268,28 +269,3 @@ class Workspace(PartialFiles):
     def _remove_root(self) -> None:
         if self._made_root and not os.listdir(self.root):
             Beneath(os.path.dirname(self.root)).remove_empty(os.path.basename(self.root))
-
-
-def is_idle(root: str) -> bool:
-    """Return whether no run writes to a destination, or was killed while it did; raises OSError."""
-    try:
-        return not Beneath(root).names(TEMPORARY)
-    except FileNotFoundError:
-        return True
-
-
-def was_left(root: str, name: str) -> bool:
-    """Return whether a directory has entries that no running or killed run can have made; raises OSError."""
-    with suppress(FileNotFoundError):  # checked before and after, as a run may begin or end meanwhile
-        return is_idle(root) and bool(Beneath(root).names(name)) and is_idle(root)
-    return False
-
-
-def _made(root: str, mode: int | None) -> bool:
-    """Make a destination, unless another run has made it; return whether it was made."""
-    with suppress(FileExistsError):
-        os.mkdir(root, 0o777 if mode is None else mode)
-        if mode is not None:
-            os.chmod(root, mode)
-        return True
-    return False

@@ -17,7 +17,7 @@ from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.report.run_report import RunReport
 from occystrap_core.tasks.earlier_run import EarlierRun
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.receipt import RecordedVerdict
+from occystrap_core.verification.provenance import RecordedVerdict
 from occystrap_core.verification.results import Outcome
 from tests.unit.core.pipeline.memory import (
     IMAGES, SHELVES, MemoryOutput, memory_plugins, offer, verify_output, wait_until,

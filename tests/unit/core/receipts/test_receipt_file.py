@@ -18,7 +18,7 @@ from occystrap_core.errors import InvalidReceipt
 from occystrap_core.receipts import receipt_file, receipt_lines
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.receipts.receipt_lines import read_receipts
-from occystrap_core.verification.receipt import RecordedVerdict
+from occystrap_core.verification.provenance import RecordedVerdict
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, memory_plugins, offer
 from tests.unit.core.pipeline.test_run import broken, process
 

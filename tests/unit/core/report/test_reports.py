@@ -14,7 +14,7 @@ from occystrap_core.report.progress import Progress
 from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import RequestStats
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.receipt import PlatformChoices
+from occystrap_core.verification.provenance import PlatformChoices
 from occystrap_core.verification.results import CheckResult, Outcome, Severity
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, memory_plugins, offer
 from tests.unit.core.pipeline.test_run import broken

@@ -9,7 +9,8 @@ from occystrap_core import Evidence, Expectation, Receipt
 from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci import Digest
 from occystrap_core.verification.expectation import Part
-from occystrap_core.verification.receipt import KeptReceipts, RecordedVerdict
+from occystrap_core.verification.provenance import RecordedVerdict
+from occystrap_core.verification.receipt import KeptReceipts
 from occystrap_core.verification.results import CheckResult, CheckResults, Severity, problems
 
 

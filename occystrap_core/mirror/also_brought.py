@@ -1,0 +1,45 @@
+"""Unchanged images that this run's sources bring, too: destinations that keep receipts are told, so that none is pruned
+while one of its sources still has it.
+"""
+from collections.abc import Sequence
+from dataclasses import replace
+
+from occystrap_core.api.schemes import WriterScheme
+from occystrap_core.destinations.bringers import bringers
+from occystrap_core.errors import OutputError
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.receipts.kept_receipts import KEPT
+from occystrap_core.settings import Settings
+from occystrap_core.tasks.image_task import ImageTask
+from occystrap_core.terminal_text import counted
+from occystrap_core.verification.receipt import Receipt
+
+
+class AlsoBrought:
+    """The unchanged images of a run whose kept receipts do not name its sources."""
+
+    def __init__(self, plugins: Plugins, settings: Settings) -> None:
+        self._plugins, self._settings = plugins, settings
+        self._receipts: list[Receipt] = []
+        """`brought_by` are the sources of this run."""
+
+    def add(self, task: ImageTask, receipt: Receipt) -> None:
+        """Add an unchanged image if the receipt that its destination keeps does not say that this source brings it."""
+        if not self._plugins.find(WriterScheme, receipt.scheme).notes_bringers:
+            return
+        kept = receipt if receipt.verdict == KEPT else task.output.made().kept_receipt(task.reference)
+        brought = tuple(bringers(task.settings))
+        if kept and {*brought} - {*kept.brought_by}:
+            self._receipts.append(replace(kept, brought_by=brought))
+
+    def note(self) -> Sequence[str]:
+        """Have the destinations note these sources; return a line for the user if that is impossible."""
+        if not self._receipts:
+            return ()
+        from occystrap_core.mirror.pruned_images import note_bringers  # late, as few runs need it
+        try:
+            note_bringers(self._plugins, self._settings, self._receipts)
+        except OutputError as error:
+            return [f'{counted(len(self._receipts), "unchanged image")} not recorded as of this source, so that '
+                    f'another may prune them: {error}']
+        return ()

@@ -1,0 +1,49 @@
+"""What happens when writing fails: the writer is aborted once, and its unexplained errors name the destination."""
+import threading
+from contextlib import AbstractContextManager
+
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.errors import Cancelled
+from occystrap_core.files.durability import output_errors
+from occystrap_core.layers.kept_layers import KeptLayers, kept_note, may_go_on
+
+
+def writing_to(output: ImageOutput) -> AbstractContextManager[None]:
+    """Turn an unexplained OSError of a writer into an OutputError."""
+    return output_errors(str(output.location))
+
+
+class Abortion:
+    """Aborts a writer once, for whichever is first: the copy that failed, or the run that is stopped."""
+
+    def __init__(self, output: ImageOutput) -> None:
+        self._output = output
+        self._lock = threading.Lock()
+        self._done = False
+
+    def abort(self, reason: BaseException) -> None:
+        """Abort, or wait until that is done; an exception there, and what is kept for the next run, are added to the
+        reason. What an interrupted run keeps is counted for all images together.
+
+        Only if a signal interrupts it is `abort` called again.
+        """
+        with self._lock:
+            if self._done:
+                return
+            self._done = True
+            self._output.may_go_on = may_go_on(reason)
+            try:
+                self._output.abort()
+                self._report_kept(reason)
+            except (Exception, Cancelled) as error:
+                reason.add_note(f'temporary files could not be removed: {error}')
+            except BaseException:
+                self._output.abort()
+                raise
+
+    def _report_kept(self, reason: BaseException) -> None:
+        settings = self._output.settings
+        if settings.cancellation.cancelled:
+            settings.shared.get(KeptLayers, KeptLayers).add(self._output)
+        elif note := kept_note(self._output):
+            reason.add_note(note)
