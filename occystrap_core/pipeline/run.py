@@ -228,8 +228,7 @@ class Run:
         """
         if not report.receipt:
             return
-        verdict = RecordedVerdict((report.outcome or Outcome.UNVERIFIED).value, self.level.value,
-                                  time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
+        verdict = RecordedVerdict.now((report.outcome or Outcome.UNVERIFIED).value, self.level.value)
         if report.done_before and report.outcome is None and report.receipt.verdict:
             verdict = report.receipt.verdict
         report.recorded = replace(report.receipt, verdict=verdict, brought_by=tuple(brought_by))

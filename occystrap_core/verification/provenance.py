@@ -1,4 +1,5 @@
 """What a receipt says besides what must be there: its verdict, who brought the image, which platforms were taken."""
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -11,6 +12,11 @@ class RecordedVerdict(NamedTuple):
     outcome: str
     level: str
     time: str
+
+    @classmethod
+    def now(cls, outcome: str, level: str) -> Self:
+        """Return a verdict with the present time, in whole seconds."""
+        return cls(outcome, level, time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
 
     @classmethod
     def of_document(cls, given: Mapping[str, Any] | None) -> Self | None:
