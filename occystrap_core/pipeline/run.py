@@ -30,6 +30,7 @@ from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.source_orders import Destinations
 from occystrap_core.tasks.request_check import recorded_note
 from occystrap_core.tasks.task_list import TaskList
+from occystrap_core.terminal_text import counted
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.provenance import Bringer, RecordedVerdict
 from occystrap_core.verification.receipt import Receipt
@@ -247,8 +248,7 @@ class Run:
             return False
         receipt, verdict = found
         task.report.received(receipt)
-        layers = receipt.of_kind('layer')
-        task.report.layers, task.report.size = layers_of(receipt), sum(layer.size for layer in layers)
+        task.report.layers, task.report.size = layers_of(receipt), sum(each.size for each in receipt.of_kind('layer'))
         task.report.moved, task.report.platforms = 0, receipt.platforms
         task.report.notes = [*task.report.notes, *recorded_note(receipt)]
         task.report.done_before, task.report.source_asked = True, self.refresh
