@@ -1,4 +1,4 @@
-"""Loads `occystrap serve` and Debian's docker-registry in turn: `python -m benchmarks.registry_load [ONLY] [--rounds 3]`.
+"""Loads `occystrap serve` and Debian's docker-registry in turn: `python -m benchmarks.registry_load [ONLY]`.
 
 Clients pull the real image of 600 MB while others push one like it; then small requests, of each kind alone.
 Every byte that is pulled is compared with what was pushed, and every pushed image is pulled again. Printed are medians,
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from tests.services.ports import free_port
 from tests.services.processes import running
-from tests.services.real_image import NAME, real_image
+from tests.services.real_image import real_image
 from tests.services.registry_storage import RegistryStorage
 from tests.services.requirements import require_program
 
