@@ -47,6 +47,7 @@ def test_wheels_have_one_version_and_only_their_own_files(wheels: dict[str, Path
         package = f'occystrap_{name}'
         names = zipfile.ZipFile(wheel).namelist()
         assert f'{package}/__init__.py' in names and f'{package}/py.typed' in names
+        assert name != 'registry' or f'{package}/server/page/status.js' in names
         assert all(each.startswith((f'{package}/', f'{package}-')) for each in names), names
         assert not [each for each in names if each.endswith(('.toml', '.pyc'))]
 

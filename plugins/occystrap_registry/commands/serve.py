@@ -11,7 +11,8 @@ from occystrap_registry.commands.server_options import ServerOptions, default_st
 
 if TYPE_CHECKING:
     from occystrap_registry.server.contents import Contents
-    from occystrap_registry.server.server_thread import RegistryServer, ServerSettings
+    from occystrap_registry.server.metrics import Metrics
+    from occystrap_registry.server.server_thread import RegistryServer
 
 _LAYOUT = 'layout://'
 _DRAIN = 20.0
@@ -30,28 +31,23 @@ def serve(storage: str | None, read_only: bool, gc_untagged: bool, **given: Any)
     What is pushed is durable, and each repository is an OCI layout of its own below PATH/repositories. Blobs that no
     image needs are removed in the background, an hour after they were last asked for.
     """
+    from occystrap_registry.server.operations import with_operations
     from occystrap_registry.server.server_thread import RegistryServer
     options = ServerOptions.of(given)
     place = storage or default_storage('registry')
     read_only = read_only or place.startswith(_LAYOUT)
     if read_only and gc_untagged:
         raise click.UsageError('--gc-untagged removes manifests, which a registry that is read-only does not')
-    settings = _with_log(options.settings(_DRAIN, read_only), options.access_log)
+    settings, metrics = with_operations(options.settings(_DRAIN, read_only), 'occystrap registry', place,
+                                        options.access_log)
     with ExitStack() as stack:
         contents = _contents(place, read_only, stack)
         server = RegistryServer(contents, options.port, settings=settings)
-        _look_after(contents, server, gc_untagged, stack)
+        _look_after(contents, server, gc_untagged, metrics, stack)
         stack.enter_context(server)
         _announce(place, f'{options.scheme}://{server.host}', read_only)
         options.warn(read_only)
         wait_for_signal(server, _DRAIN)
-
-
-def _with_log(settings: 'ServerSettings', path: Path | None) -> 'ServerSettings':
-    """Return the settings with what operators ask for: a log, and whether the registry is well."""
-    from occystrap_registry.server.exchange import AccessLog
-    from occystrap_registry.server.health import ROUTES
-    return settings._replace(log=AccessLog(path) if path else None, public=ROUTES)
 
 
 def _contents(place: str, read_only: bool, stack: ExitStack) -> 'Contents':
@@ -65,11 +61,12 @@ def _contents(place: str, read_only: bool, stack: ExitStack) -> 'Contents':
     return open_to_read(Path(place)) if read_only else stack.enter_context(open_storage(Path(place)))
 
 
-def _look_after(contents: 'Contents', server: 'RegistryServer', untagged: bool, stack: ExitStack) -> None:
+def _look_after(contents: 'Contents', server: 'RegistryServer', untagged: bool, metrics: 'Metrics',
+                stack: ExitStack) -> None:
     from occystrap_registry.server.storage import Storage
     if isinstance(contents, Storage) and server.uploads and not contents.read_only:
         from occystrap_registry.server.upkeep import Upkeep
-        stack.enter_context(Upkeep(contents, untagged, server.uploads.is_under_way))
+        stack.enter_context(Upkeep(contents, untagged, server.uploads.is_under_way, metrics))
 
 
 def _announce(place: str, url: str, read_only: bool) -> None:

@@ -15,6 +15,8 @@ USER = 'occystrap'
 """Who logs in where there is one password only."""
 OPEN_PATHS = ('/v2', '/v2/')
 _READING = ('GET', 'HEAD')
+REGISTRY = '/v2/'
+"""What paths of the registry begin with; others are for who watches over it."""
 _REPOSITORY = re.compile(r'/v2/(.+)/(?:blobs|manifests|tags|referrers)/.*')
 
 

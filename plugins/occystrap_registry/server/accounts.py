@@ -25,7 +25,7 @@ from starlette.types import Scope
 from occystrap_core import UsageError
 from occystrap_core.files import print_message
 from occystrap_registry.server.access import (
-    OPEN_PATHS, Refusal, basic_login, header, is_reading, repository_in,
+    OPEN_PATHS, REGISTRY, Refusal, basic_login, header, is_reading, repository_in,
 )
 from occystrap_registry.server.problems import Problem
 
@@ -60,7 +60,7 @@ class Accounts:
         given = header(scope, b'authorization')
         user = await self._user(given) if given else _NAMELESS
         scope['state']['user'] = user or ''
-        may_read = self._anonymous_pull and user == _NAMELESS and is_reading(scope)
+        may_read = self._anonymous_pull and user == _NAMELESS and is_reading(scope) and _is_registry(scope)
         if user or (may_read and (given or scope['path'] not in OPEN_PATHS)):
             return None
         return Refusal(401, 'UNAUTHORIZED', 'log in first: docker login, or occystrap login',
@@ -134,7 +134,7 @@ class Accounts:
         return hmac.new(self._secret, b'token ' + claims, hashlib.sha256).hexdigest()
 
     def _challenge(self, scope: Scope) -> str:
-        if not self._anonymous_pull:
+        if not self._anonymous_pull or not _is_registry(scope):
             return 'Basic realm="occystrap"'
         secure = scope['scheme'] == 'https' or header(scope, b'x-forwarded-proto') == b'https'
         host = re.sub(r'[^A-Za-z0-9.:\[\]-]', '', header(scope, b'host').decode('latin-1'))
@@ -142,6 +142,11 @@ class Accounts:
         repository = repository_in(scope['path'])
         scopes = f',scope="repository:{repository}:{_action(scope)}"' if repository.isprintable() and repository else ''
         return f'Bearer realm="{realm}",service="occystrap"{scopes}'
+
+
+def _is_registry(scope: Scope) -> bool:
+    """Return whether a request is for the registry itself, not for the names and numbers that operators see."""
+    return f'{scope["path"]}/'.startswith(REGISTRY)
 
 
 def _action(scope: Scope) -> str:

@@ -1,5 +1,5 @@
 """Admission: a request is refused by its head, before its body is read; answers have a deadline."""
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from occystrap_registry.server.access import OPEN_PATHS, Access, Refusal, Rules, header
 from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.contents import Contents
-from occystrap_registry.server.exchange import AccessLog, Exchange, Observer, TooSlow
+from occystrap_registry.server.exchange import Exchange, ExchangeLog, Observer, TooSlow
 from occystrap_registry.server.problems import Problem
 
 
@@ -19,27 +19,28 @@ class Admission:
     """
 
     def __init__(self, registry: ASGIApp, contents: Contents, rules: Rules, access: Access, callers: Callers,
-                 observer: Observer | None = None, log: AccessLog | None = None, public: Collection[str] = ()) -> None:
+                 observer: Observer | None = None, logs: Sequence[ExchangeLog] = (), public: Collection[str] = (),
+                 ) -> None:
         """Requests for paths that are `public` need no access."""
         self._registry, self._contents, self._callers = registry, contents, callers
         self._rules, self._access, self._public = rules, access, public
-        self._observer, self._log = observer, log
+        self._observer, self._logs = observer, logs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        exchange, peer = Exchange(scope, send, self._observer), tuple(scope['client'])
+        exchange, peer = Exchange(scope, receive, send, self._observer), tuple(scope['client'])
         self._callers.asks(peer)
         try:
             refusal = await self._refusal(scope)
             if refusal is None and scope['path'] not in (*OPEN_PATHS, *self._public):
                 self._callers.admit(peer)
-            await (_answer(scope, refusal) if refusal else self._registry)(scope, receive, exchange.send)
+            await (_answer(scope, refusal) if refusal else self._registry)(scope, exchange.receive, exchange.send)
         except TooSlow:
             self._callers.hang_up(peer)
         finally:
             self._callers.answered(peer)
-            if self._log:
-                self._log.add(exchange)
+            for log in self._logs:
+                log.add(exchange)
 
     async def _refusal(self, scope: Scope) -> Refusal | None:
         if header(scope, b'content-length') and header(scope, b'transfer-encoding'):  # RFC 9112, 6.1: smuggling

@@ -13,7 +13,7 @@ from occystrap_registry.server.access import Access, Rules
 from occystrap_registry.server.admission import Admission
 from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.contents import Contents
-from occystrap_registry.server.exchange import AccessLog, Observer
+from occystrap_registry.server.exchange import ExchangeLog, Observer
 from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem, answer_system_error
 from occystrap_registry.server.recent_images import RecentImages
 from occystrap_registry.server.upload_files import Uploads
@@ -30,17 +30,17 @@ async def unknown(request: Request) -> Response:
 
 
 def registry_application(contents: Contents, uploads: Uploads | None, callers: Callers, access: Access, rules: Rules,
-                         observer: Observer | None = None, log: AccessLog | None = None, public: Sequence[Route] = (),
-                         recent: RecentImages | None = None,
+                         observer: Observer | None = None, logs: Sequence[ExchangeLog] = (),
+                         public: Sequence[Route] = (), routes: Sequence[Route] = (), recent: RecentImages | None = None,
                          ) -> ASGIApp:
-    """Return the ASGI application that serves the contents, read-only without `uploads`, and what is `public`.
+    """Return the ASGI application that serves the contents, read-only without `uploads`, and more `routes`.
 
-    What is pushed is noted in `recent`.
+    These are for who may read the registry, those that are `public` for everybody. What is pushed is noted in `recent`.
     """
     blob, upload = '/v2/{name:path}/blobs/{digest}', '/v2/{name:path}/blobs/uploads/{upload}'
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[
-        *access.routes(), *public,
+        *access.routes(), *public, *routes,
         Route('/v2/', version, methods=['GET']),
         Route('/v2', version, methods=['GET']),
         Route('/v2/_catalog', manifest_requests.catalog, methods=['GET']),
@@ -62,6 +62,7 @@ def registry_application(contents: Contents, uploads: Uploads | None, callers: C
     ], exception_handlers={Problem: answer_problem, HTTPException: answer_http_error, OSError: answer_system_error})
     application.state.storage = contents
     application.state.uploads = uploads
+    application.state.callers = callers
     application.state.rules = rules
     application.state.recent = recent or RecentImages()
-    return Admission(application, contents, rules, access, callers, observer, log, [each.path for each in public])
+    return Admission(application, contents, rules, access, callers, observer, logs, [each.path for each in public])

@@ -40,6 +40,11 @@ class Callers:
         self._callers: dict[Peer, Caller] = {}
         self._strangers, self._connections = strangers, connections
 
+    @property
+    def count(self) -> int:
+        """Return how many there are."""
+        return len(self._callers)
+
     def arrived(self, transport: asyncio.Transport) -> None:
         """Note a new connection; beyond a limit the oldest unauthenticated connection is closed."""
         new = Caller(transport, time.monotonic())

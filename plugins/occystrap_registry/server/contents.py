@@ -9,6 +9,9 @@ from occystrap_core.oci import Digest
 class Contents(ABC):
     """Repositories with manifests, tags and blobs. Methods may be called by several threads, and raise OSError."""
 
+    directory: str | None = None
+    """Where they lie, if that is one place."""
+
     def admits(self, path: str) -> bool:
         """Return whether requests for a path, such as `/v2/app/tags/list`, are admitted."""
         return True

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from starlette.types import Message, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from occystrap_core.files import output_errors, print_message, write_all
 from occystrap_registry.server.access import header
@@ -27,16 +27,32 @@ class TooSlow(Exception):
 
 
 class Exchange:
-    """A request and its answer, which is sent through it; `status` is 0 until it begins, `sent` counts its body."""
+    """A request and its answer, which pass through it; `status` is 0 until the answer begins.
 
-    def __init__(self, scope: Scope, send: Send, observer: Observer | None) -> None:
-        self.scope, self.status, self.sent = scope, 0, 0
-        self._send, self._observer, self._begun = send, observer, time.monotonic()
+    It stays so if the client has gone by then. `received` and `sent` count the bytes of their bodies.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, observer: Observer | None) -> None:
+        self.scope, self.status, self.received, self.sent = scope, 0, 0, 0
+        self._receive, self._send, self._observer = receive, send, observer
+        self._begun, self._is_alone = time.monotonic(), False
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the head of the request."""
+        return time.monotonic() - self._begun
+
+    async def receive(self) -> Message:
+        """Return the next part of the request."""
+        message = await self._receive()
+        self.received += len(message.get('body', b''))
+        self._is_alone = message['type'] == 'http.disconnect'
+        return message
 
     async def send(self, message: Message) -> None:
         """Send a part of the answer; raises TooSlow for a client that does not read it."""
         if message['type'] == 'http.response.start':
-            self.status = message['status']
+            self.status = 0 if self._is_alone else message['status']
             if self._observer:
                 self._observer(self.scope['method'], self.scope['path'], self.status)
         try:
@@ -51,8 +67,15 @@ class Exchange:
         now = datetime.now(timezone.utc).isoformat(timespec='milliseconds')
         return {'time': now, 'client': self.scope['client'][0], 'user': self.scope['state'].get('user', ''),
                 'method': self.scope['method'], 'path': self.scope['path'], 'status': self.status, 'sent': self.sent,
-                'seconds': round(time.monotonic() - self._begun, 3),
+                'seconds': round(self.seconds, 3),
                 'agent': header(self.scope, b'user-agent').decode('latin-1')[:_LONGEST]}
+
+
+class ExchangeLog(Protocol):
+    """What is told of each exchange when that has ended; on the event loop."""
+
+    def add(self, exchange: Exchange) -> None:
+        """Take note of it."""
 
 
 class AccessLog:

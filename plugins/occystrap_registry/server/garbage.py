@@ -26,6 +26,15 @@ class Collected(NamedTuple):
     """The bytes that are free now."""
 
 
+class Pool(NamedTuple):
+    """What a storage holds."""
+
+    blobs: int
+    """The number of its blobs, manifests among them."""
+    size: int
+    """Their bytes."""
+
+
 class _Document(NamedTuple):
     """What a manifest names."""
 
@@ -43,7 +52,7 @@ def collect(storage: Storage, untagged: bool = False, is_busy: Callable[[str], b
     OutputError for a damaged manifest, of whose repository nothing was removed.
     """
     manifests, damage = 0, list[OutputError]()
-    for repository in sorted(storage.repositories()):
+    for repository in sorted(storage.repositories_with_blobs()):
         if not is_busy(repository):
             try:
                 manifests += _collect_repository(storage, repository, untagged, grace)
@@ -117,6 +126,16 @@ def _collect_pool(storage: Storage, grace: float) -> tuple[int, int]:
         if found.st_nlink == 1 and storage.remove_if_old(path, grace, alone=True):
             count, size = count + 1, size + found.st_size
     return count, size
+
+
+def measure(storage: Storage) -> Pool:
+    """Return what a storage holds; raises OSError."""
+    count = size = 0
+    for _, path in _blobs(storage.files.root):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            size += os.lstat(path).st_size
+            count += 1
+    return Pool(count, size)
 
 
 def _blobs(layout: Path) -> Iterator[tuple[Digest, Path]]:

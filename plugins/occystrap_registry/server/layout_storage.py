@@ -42,7 +42,7 @@ class LayoutStorage(Contents):
 
     def __init__(self, root: Path) -> None:
         """Raises OutputError if there is no layout, InvalidImage if it is malformed."""
-        self._root = root
+        self._root, self.directory = root, str(root)
         self._reading = threading.Lock()
         try:
             require_version((root / LAYOUT_FILE).read_bytes(), str(root))

@@ -54,7 +54,8 @@ def _noted(recent: RecentImages, name: str, manifest: PushedManifest) -> Iterato
     try:
         yield
     except (Problem, OSError) as error:
-        image = image._replace(digest='', outcome=FAILED, reason=str(error))
+        reason = error.strerror if isinstance(error, OSError) else error.message
+        image = image._replace(digest='', outcome=FAILED, reason=str(reason))
         raise
     finally:
         recent.add(image._replace(seconds=time.monotonic() - begun, when=time.time()))

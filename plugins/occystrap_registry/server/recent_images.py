@@ -1,7 +1,7 @@
 """The images that a registry or a proxy has processed of late: what a status page shows, in memory alone."""
 import threading
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 STORED, VERIFIED, UNVERIFIED, FAILED = 'stored', 'verified', 'unverified', 'failed'
@@ -38,10 +38,12 @@ class RecentImage(NamedTuple):
 
 
 class RecentImages:
-    """The last images, for several threads."""
+    """The last images, for several threads; those that failed stay longer, however many others come."""
 
     def __init__(self, most: int = _MOST) -> None:
-        self._images: deque[RecentImage] = deque(maxlen=most)
+        self._done: deque[tuple[int, RecentImage]] = deque(maxlen=most)
+        self._failed: deque[tuple[int, RecentImage]] = deque(maxlen=most)
+        self._totals: Counter[tuple[str, str]] = Counter()
         self._count = 0
         self._lock = threading.Lock()
 
@@ -51,12 +53,18 @@ class RecentImages:
         return self._count
 
     def add(self, image: RecentImage) -> None:
-        """Add one; the oldest goes if there are too many."""
+        """Add one; the oldest of its kind goes if there are too many."""
         with self._lock:
-            self._images.append(image)
             self._count += 1
+            self._totals[image.direction, image.outcome] += 1
+            (self._failed if image.has_failed else self._done).append((self._count, image))
+
+    def totals(self) -> Mapping[tuple[str, str], int]:
+        """Return how many images there were in all, by direction and outcome."""
+        with self._lock:
+            return {**self._totals}
 
     def newest(self) -> list[RecentImage]:
         """Return those that are kept, the newest first."""
         with self._lock:
-            return [*reversed(self._images)]
+            return [image for _, image in sorted([*self._done, *self._failed], reverse=True)]

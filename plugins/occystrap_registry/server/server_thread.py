@@ -18,7 +18,7 @@ from occystrap_registry.server.access import Access, OnePassword, Rules
 from occystrap_registry.server.application import registry_application
 from occystrap_registry.server.callers import CallerProtocol, Callers
 from occystrap_registry.server.contents import Contents
-from occystrap_registry.server.exchange import AccessLog, Observer
+from occystrap_registry.server.exchange import ExchangeLog, Observer
 from occystrap_registry.server.recent_images import RecentImages
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.upload_files import Uploads
@@ -87,9 +87,11 @@ class ServerSettings(NamedTuple):
     """Limit of all connections."""
     drain: float = 1.0
     """Seconds that current requests have to end when the server stops."""
-    log: AccessLog | None = None
+    logs: Sequence[ExchangeLog] = ()
     public: Sequence[Route] = ()
     """What is served beside the registry, to everybody."""
+    routes: Sequence[Route] = ()
+    """The same, to who has a login if the registry has logins."""
     recent: RecentImages | None = None
     """Where images are noted that are processed."""
 
@@ -112,7 +114,7 @@ class RegistryServer:
         callers = Callers(settings.strangers, settings.connections)
         access = OnePassword(password) if password else settings.access
         application = registry_application(contents, self.uploads, callers, access, settings.rules, observer,
-                                           settings.log, settings.public, settings.recent)
+                                           settings.logs, settings.public, settings.routes, settings.recent)
         certificate, key = settings.certificate or (None, None)
         self._drain = settings.drain
         config = uvicorn.Config(application, log_config=None, http=CallerProtocol.of(callers), ws='none',

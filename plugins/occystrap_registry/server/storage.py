@@ -49,7 +49,7 @@ class Storage(Contents):
 
         Raises OSError.
         """
-        self.files = StorageFiles(root, durable)
+        self.files, self.directory = StorageFiles(root, durable), str(root)
         self.temporary = self.files.temporary
         self.repositories_directory = root / 'repositories'
         self.read_only = read_only
@@ -225,10 +225,17 @@ class Storage(Contents):
 
     def repositories(self) -> Iterator[str]:
         """Yield the names of all repositories that have a manifest."""
+        return self._with('_manifests')
+
+    def repositories_with_blobs(self) -> Iterator[str]:
+        """Yield the names of all repositories that something was pushed to, be it a blob whose image never came."""
+        return self._with('_layout')
+
+    def _with(self, name: str) -> Iterator[str]:
         pending = [self.repositories_directory]
         while pending:
             for entry in os.scandir(pending.pop()):
-                if entry.name == '_manifests':
+                if entry.name == name:
                     yield str(Path(entry.path).parent.relative_to(self.repositories_directory))
                 elif not entry.name.startswith('_'):
                     pending.append(Path(entry.path))

@@ -3,11 +3,11 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from occystrap_core import OccystrapError
 from occystrap_core.files import print_message
-from occystrap_registry.server.garbage import collect
+from occystrap_registry.server.garbage import Collected, Pool, collect, measure
 from occystrap_registry.server.layout_index import refresh_layouts
 from occystrap_registry.server.storage import Storage
 
@@ -21,11 +21,23 @@ _COLLECTING = 3600.0
 """Seconds between two garbage collections."""
 
 
+class UpkeepObserver(Protocol):
+    """Who wants to know about a storage."""
+
+    def add_collected(self, found: Collected) -> None:
+        """Take note of what was removed."""
+
+    def set_pool(self, pool: Pool) -> None:
+        """Take note of what there is."""
+
+
 class Upkeep:
     """Looks after a storage while the with block runs, and once more at its end."""
 
-    def __init__(self, storage: Storage, untagged: bool, is_busy: Callable[[str], bool]) -> None:
-        self._storage, self._untagged, self._is_busy = storage, untagged, is_busy
+    def __init__(self, storage: Storage, untagged: bool, is_busy: Callable[[str], bool],
+                 observer: UpkeepObserver | None = None) -> None:
+        """`observer` is told what was collected, and what the storage then holds."""
+        self._storage, self._untagged, self._is_busy, self._observer = storage, untagged, is_busy, observer
         self._ending = threading.Event()
         self._said = set[str]()
         self._thread = threading.Thread(target=self._run, name='upkeep', daemon=True)
@@ -41,6 +53,7 @@ class Upkeep:
         self._try(self._refresh)
 
     def _run(self) -> None:
+        self._try(self._measure)
         collected, pause = time.monotonic(), 0.0
         while not self._ending.wait(pause):
             begun = time.monotonic()
@@ -54,7 +67,14 @@ class Upkeep:
         refresh_layouts(self._storage)
 
     def _collect(self) -> None:
-        collect(self._storage, self._untagged, lambda name: self._ending.is_set() or self._is_busy(name))
+        found = collect(self._storage, self._untagged, lambda name: self._ending.is_set() or self._is_busy(name))
+        if self._observer:
+            self._observer.add_collected(found)
+        self._measure()
+
+    def _measure(self) -> None:
+        if self._observer:
+            self._observer.set_pool(measure(self._storage))
 
     def _try(self, work: Callable[[], None]) -> None:
         """Do some work; a failure is reported once, and serving goes on."""

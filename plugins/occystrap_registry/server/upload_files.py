@@ -82,6 +82,11 @@ class Uploads:
         self._uploads: dict[str, Upload] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def count(self) -> int:
+        """Return how many there are."""
+        return len(self._uploads)
+
     def start(self, repository: str, algorithm: str = SHA256) -> Upload:
         """Return a new upload, after removing abandoned ones. Raises Problem 429 when there are too many.
 

@@ -47,6 +47,14 @@ def test_what_nothing_names_goes(storage: Storage) -> None:
     assert left(storage) == {tagged.hex, Digest.of(CONFIG).hex}
 
 
+def test_blobs_whose_image_never_came_go(storage: Storage) -> None:
+    """A push that was given up, to a repository that has nothing else."""
+    add(storage, LAYER, 'new/app')
+    assert collect(storage) == Collected()
+    age(storage)
+    assert collect(storage) == Collected(0, 1, len(LAYER)) and not left(storage)
+
+
 def test_what_is_young_stays(storage: Storage) -> None:
     add(storage, LAYER)
     assert collect(storage) == Collected() and left(storage)
