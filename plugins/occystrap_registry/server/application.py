@@ -40,24 +40,25 @@ def registry_application(contents: Contents, uploads: Uploads | None, callers: C
     blob, upload = '/v2/{name:path}/blobs/{digest}', '/v2/{name:path}/blobs/uploads/{upload}'
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[
-        *access.routes(), *public, *routes,
+        # Those that are asked for most often come first, and HEAD before GET, which includes it.
+        Route(blob, blob_requests.head_blob, methods=['HEAD']),
+        Route(blob, blob_requests.get_blob, methods=['GET']),
+        Route(manifest, manifest_requests.get_manifest, methods=['GET', 'HEAD']),
+        Route(upload, upload_requests.continue_upload, methods=['PATCH']),
+        Route(upload, upload_requests.finish_upload, methods=['PUT']),
+        Route('/v2/{name:path}/blobs/uploads/', upload_requests.start_upload, methods=['POST']),
+        Route(manifest, manifest_requests.put_manifest, methods=['PUT']),
         Route('/v2/', version, methods=['GET']),
         Route('/v2', version, methods=['GET']),
         Route('/v2/_catalog', manifest_requests.catalog, methods=['GET']),
         Route('/v2/{name:path}/tags/list', manifest_requests.list_tags, methods=['GET']),
         Route('/v2/{name:path}/referrers/{digest}', manifest_requests.list_referrers, methods=['GET']),
-        Route('/v2/{name:path}/blobs/uploads/', upload_requests.start_upload, methods=['POST']),
         Route('/v2/{name:path}/blobs/uploads', upload_requests.start_upload, methods=['POST']),
         Route(upload, upload_requests.upload_status, methods=['GET']),
-        Route(upload, upload_requests.continue_upload, methods=['PATCH']),
-        Route(upload, upload_requests.finish_upload, methods=['PUT']),
         Route(upload, upload_requests.cancel_upload, methods=['DELETE']),
-        Route(blob, blob_requests.head_blob, methods=['HEAD']),
-        Route(blob, blob_requests.get_blob, methods=['GET']),
         Route(blob, blob_requests.delete_blob, methods=['DELETE']),
-        Route(manifest, manifest_requests.get_manifest, methods=['GET', 'HEAD']),
-        Route(manifest, manifest_requests.put_manifest, methods=['PUT']),
         Route(manifest, manifest_requests.delete_manifest, methods=['DELETE']),
+        *access.routes(), *public, *routes,
         Route('/{rest:path}', unknown),
     ], exception_handlers={Problem: answer_problem, HTTPException: answer_http_error, OSError: answer_system_error})
     application.state.storage = contents

@@ -10,11 +10,15 @@ from starlette.responses import Response, StreamingResponse
 
 from occystrap_core.oci import Digest
 from occystrap_registry.server import request_names
+from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
-_CHUNK = 256 << 10
+_LARGEST, _SMALLEST = 1 << 20, 32 << 10
+"""Bytes that are read at once: one large piece costs half of four small ones, while few are sending."""
+_BUDGET = 48 << 20
+"""Bytes of one piece of each answer; there may be another one with its connection."""
 _RANGE = re.compile(r'bytes=([0-9]{0,18})-([0-9]{0,18})')
 
 
@@ -32,10 +36,13 @@ def get_blob(request: Request) -> Response:
     try:
         status, headers, first, count = _answer(request, digest, os.fstat(file.fileno()).st_size)
         file.seek(first)
+        if count <= _SMALLEST:  # such as a config: nothing that another thread need wait for
+            with file:
+                return Response(file.read(count), status, headers)
     except BaseException:
         file.close()
         raise
-    return StreamingResponse(_content(file, count), status, headers)
+    return StreamingResponse(_content(file, count, request.app.state.callers), status, headers)
 
 
 def delete_blob(request: Request) -> Response:
@@ -73,13 +80,19 @@ def _requested_range(text: str | None, size: int) -> tuple[int, int]:
     return first, last
 
 
-async def _content(file: BinaryIO, count: int) -> AsyncIterator[bytes]:
+def _piece(callers: Callers) -> int:
+    """Return how many bytes to read at once; each connection may be sending an answer."""
+    return max(_SMALLEST, min(_LARGEST, _BUDGET // max(1, callers.count)))
+
+
+async def _content(file: BinaryIO, count: int, callers: Callers) -> AsyncIterator[bytes]:
     try:
         while count:
-            data = await anyio.to_thread.run_sync(file.read, min(count, _CHUNK))
+            data = await anyio.to_thread.run_sync(file.read, min(count, _piece(callers)))
             if not data:
                 return
             count -= len(data)
             yield data
+            data = b''
     finally:
         file.close()

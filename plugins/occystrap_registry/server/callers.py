@@ -12,6 +12,8 @@ _HEADER = 10.0
 """Timeout in seconds for the header of a request on a connection without an admitted request."""
 _IDLE = 60.0
 """Timeout in seconds between requests on a connection with an admitted request."""
+_TICK = 0.1
+"""Seconds between two looks for connections that are overdue, at least."""
 
 _AT_ONCE = struct.pack('ii', 1, 0)
 """Zero seconds of lingering (socket(7))."""
@@ -29,7 +31,12 @@ class Caller:
 
     def overdue(self, now: float) -> bool:
         """Return whether it has exceeded its timeout."""
-        return self.waiting is not None and now - self.waiting >= (_IDLE if self.known else _HEADER)
+        return self.waiting is not None and now - self.waiting >= self.patience
+
+    @property
+    def patience(self) -> float:
+        """Return its timeout in seconds."""
+        return _IDLE if self.known else _HEADER
 
 
 class Callers:
@@ -39,6 +46,7 @@ class Callers:
         """`strangers` is the limit of waiting connections without an admitted request, `connections` that of all."""
         self._callers: dict[Peer, Caller] = {}
         self._strangers, self._connections = strangers, connections
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def count(self) -> int:
@@ -47,16 +55,19 @@ class Callers:
 
     def arrived(self, transport: asyncio.Transport) -> None:
         """Note a new connection; beyond a limit the oldest unauthenticated connection is closed."""
-        new = Caller(transport, time.monotonic())
-        self._callers[transport.get_extra_info('peername')[:2]] = new
-        asyncio.get_running_loop().call_later(_HEADER, self._dismiss_overdue)
+        self._callers[_peer(transport)] = Caller(transport, time.monotonic())
+        self._look_later(_HEADER)
+        if len(self._callers) <= min(self._strangers, self._connections):
+            return
         strangers = [each for each in self._callers.values() if not each.known and each.waiting is not None]
         if len(strangers) > self._strangers or len(self._callers) > self._connections:
             self._dismiss(strangers[0])
 
     def left(self, transport: asyncio.Transport) -> None:
         """Forget a connection."""
-        self._callers = {peer: each for peer, each in self._callers.items() if each.transport is not transport}
+        peer = _peer(transport)
+        if peer in self._callers and self._callers[peer].transport is transport:
+            del self._callers[peer]
 
     def _dismiss(self, caller: Caller) -> None:
         self.left(caller.transport)
@@ -82,13 +93,30 @@ class Callers:
         """Note the end of a request."""
         if caller := self._callers.get(peer):
             caller.waiting = time.monotonic()
-            asyncio.get_running_loop().call_later(_IDLE if caller.known else _HEADER, self._dismiss_overdue)
+            self._look_later(caller.patience)
+
+    def _look_later(self, seconds: float) -> None:
+        """Look for overdue connections after some time, if that is earlier than planned; a timer each costs too much.
+        """
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer.when() > loop.time() + seconds:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = loop.call_later(seconds, self._dismiss_overdue)
 
     def _dismiss_overdue(self) -> None:
-        now = time.monotonic()
+        self._timer, now = None, time.monotonic()
         for caller in list(self._callers.values()):
             if caller.overdue(now):
                 self._dismiss(caller)
+        left = [each.waiting + each.patience - now for each in self._callers.values() if each.waiting is not None]
+        if left:
+            self._look_later(max(_TICK, min(left)))
+
+
+def _peer(transport: asyncio.Transport) -> Peer:
+    address, port = transport.get_extra_info('peername')[:2]
+    return address, port
 
 
 class CallerProtocol(H11Protocol):

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 from occystrap_core.oci import BLOB_DIRECTORIES, Digest, blob_name
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.problems import Problem
-from occystrap_registry.server.storage_files import StorageFiles
+from occystrap_registry.server.storage_files import StorageFiles, read_file
 
 GRACE = 3600.0
 """Seconds that a blob stays after it was pushed, mounted, or said to be there, though nothing names it."""
@@ -52,6 +52,7 @@ class Storage(Contents):
         self.files, self.directory = StorageFiles(root, durable), str(root)
         self.temporary = self.files.temporary
         self.repositories_directory = root / 'repositories'
+        self._repositories = str(self.repositories_directory)
         self.read_only = read_only
         for directory in (*(root / name for name in BLOB_DIRECTORIES), self.repositories_directory, self.temporary):
             if not read_only:
@@ -177,7 +178,8 @@ class Storage(Contents):
 
     def read_manifest(self, repository: str, digest: Digest) -> tuple[str, bytes]:
         """Return media type and bytes of a manifest; raises FileNotFoundError."""
-        return self._manifest(repository, digest).read_text(), self._linked(repository, digest).read_bytes()
+        media_type = read_file(self._manifest(repository, digest)).decode()
+        return media_type, read_file(self._linked(repository, digest))
 
     def has_manifest(self, repository: str, digest: Digest) -> bool:
         """Return whether a repository has a manifest, which then stays for a while, even without a tag."""
@@ -196,7 +198,7 @@ class Storage(Contents):
 
     def tagged(self, repository: str, tag: str) -> Digest:
         """Return the digest of a tag; raises FileNotFoundError."""
-        return Digest(self._tag(repository, tag).read_text())
+        return Digest(read_file(self._tag(repository, tag)).decode())
 
     def tag_digests(self, repository: str) -> Iterator[tuple[str, Digest]]:
         """Yield the tags of a repository in order, with their digests."""
@@ -278,16 +280,16 @@ class Storage(Contents):
         return found
 
     def _linked(self, repository: str, digest: Digest) -> Path:
-        return self.layout(repository) / blob_name(digest)
+        return Path(f'{self._repositories}/{repository}/_layout/{blob_name(digest)}')  # one by one they take longer
 
     def _manifest(self, repository: str, digest: Digest) -> Path:
-        return self.repositories_directory / repository / '_manifests' / _mark(digest)
+        return Path(f'{self._repositories}/{repository}/_manifests/{_mark(digest)}')
 
     def _referrers(self, repository: str, subject: Digest) -> Path:
         return self.repositories_directory / repository / '_referrers' / _mark(subject)
 
     def _tag(self, repository: str, tag: str) -> Path:
-        return self.repositories_directory / repository / '_tags' / tag
+        return Path(f'{self._repositories}/{repository}/_tags/{tag}')
 
 
 def _remove_damaged(path: Path, size: int) -> None:
