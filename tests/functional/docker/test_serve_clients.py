@@ -1,4 +1,4 @@
-"""Docker, podman, skopeo, oras and cosign push to `occystrap serve` and pull from it, with a login and without."""
+"""Docker, podman, containerd, skopeo, oras and cosign push to `occystrap serve` and pull from it."""
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +15,8 @@ from tests.functional.archives import write_docker_archive
 from tests.functional.images import skopeo
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine
-from tests.services.cosign import cosign_program, make_keys, sign
+from tests.services.containerd import containerd
+from tests.services.cosign import check, copy, cosign_program, make_keys, sign, tree
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.oras import oras_program
 from tests.services.podman import PodmanService
@@ -68,6 +69,29 @@ def test_podman(registry: Served, podman: PodmanService, place: Path) -> None:
     podman.podman('pull', '--tls-verify=false', name)
     assert podman.podman('image', 'inspect', '--format', '{{.Id}}', name) == image
     podman.podman('rmi', '-f', image)
+
+
+def test_containerd(registry: Served, place: Path) -> None:
+    """By its own client, which pushes what it was given and keeps what it pulls, digest for digest."""
+    name = f'{registry.host}/ctr/app:v1'
+    with require_service(containerd) as daemon:
+        def images() -> dict[str, str]:
+            lines = [line.split() for line in daemon.ctr('images', 'ls').splitlines()[1:]]
+            return {words[0]: words[2] for words in lines}
+        daemon.ctr('images', 'import', '--no-unpack', place / 'a.tar')
+        (imported, digest), = images().items()
+        daemon.ctr('images', 'tag', imported, name)
+        with pytest.raises(RuntimeError, match='(?i)authoriz|login|log in'):
+            daemon.ctr('images', 'push', '--plain-http', name)
+        daemon.ctr('images', 'push', '--plain-http', '--user', 'ann:secret', name)
+        daemon.ctr('images', 'rm', '--sync', imported, name)
+        assert images() == {} and daemon.ctr('content', 'ls', '-q') == ''
+        daemon.ctr('images', 'pull', '--plain-http', '--snapshotter', 'native', name)
+        assert images() == {name: digest}
+        raw = HTTP.get(f'http://{registry.host}/v2/ctr/app/manifests/{digest}').content
+        parts = json.loads(raw)
+        held = daemon.ctr('content', 'ls', '-q').split()
+        assert Digest.of(raw) == digest and {each['digest'] for each in (parts['config'], *parts['layers'])} < {*held}
 
 
 @pytest.mark.parametrize('form', ['v2s2', 'oci'])
@@ -131,3 +155,6 @@ def test_oras_and_cosign(occystrap: CommandLine, place: Path, tmp_path: Path) ->
         sign(tmp_path, f'{registry.host}/cosign/app@{digest}')
         tags = HTTP.get(f'http://{registry.host}/v2/cosign/app/tags/list').json()['tags']
         assert tags == [digest.replace(':', '-') + '.sig', 'v1']
+        assert tags[0] in tree(tmp_path, f'{registry.host}/cosign/app@{digest}')
+        copy(tmp_path, f'{registry.host}/cosign/app@{digest}', f'{registry.host}/cosign/copy:v1')
+        check(tmp_path, f'{registry.host}/cosign/copy@{digest}')

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from occystrap_core import ServiceUnavailable
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_registry.server.server_thread import RegistryServer
+from tests.unit.registry.images import HTTP
 
 DATA = os.urandom(3 << 20)
 DIGEST = Digest.of(DATA)
@@ -297,3 +299,28 @@ def test_a_blob_pushed_in_parallel_is_whole(server: RegistryServer) -> None:
     with ThreadPoolExecutor(6) as threads:
         assert set(threads.map(once, range(12))) == {len(DATA)}
     assert hashlib.sha256(DATA).hexdigest() == DIGEST.hex
+
+
+def test_fifty_clients_at_once(server: RegistryServer) -> None:
+    """Each pushes an image of its own upon a layer of all, moves one tag of all, and pulls both back."""
+    shared = os.urandom(300_000)
+
+    def client(number: int) -> None:
+        own, place = f'{number}'.encode() * 50_000, f'http://{server.host}/v2/many/app{number % 5}'
+        for data in (shared, own):
+            HTTP.post(f'{place}/blobs/uploads/', params={'digest': Digest.of(data)}, content=data).raise_for_status()
+        raw = json.dumps({'schemaVersion': 2, 'mediaType': media_types.OCI_MANIFEST, 'config': {
+            'mediaType': media_types.OCI_CONFIG, 'digest': Digest.of(own), 'size': len(own)}, 'layers': [
+                {'mediaType': media_types.OCI_LAYER, 'digest': Digest.of(shared), 'size': len(shared)}]}).encode()
+        for tag in (f'v{number}', 'latest'):
+            HTTP.put(f'{place}/manifests/{tag}', content=raw, headers={
+                'Content-Type': media_types.OCI_MANIFEST}).raise_for_status()
+        assert HTTP.get(f'{place}/manifests/v{number}').content == raw
+        assert [HTTP.get(f'{place}/blobs/{Digest.of(data)}').content for data in (shared, own)] == [shared, own]
+        latest = HTTP.get(f'{place}/manifests/latest')
+        assert Digest.of(latest.content) == latest.headers['docker-content-digest']
+    with ThreadPoolExecutor(50) as threads:
+        list(threads.map(client, range(50)))
+    for number in range(5):
+        tags = HTTP.get(f'http://{server.host}/v2/many/app{number}/tags/list').json()['tags']
+        assert len(tags) == 11

@@ -200,6 +200,13 @@ PUSHING: dict[str, Sequence[Ask]] = {
     'data within descriptors': [*PARTS, put('embedded', '{embedded}'), get('manifests/{embedded}', content='embedded')],
     'fields that nobody knows': [*PARTS, put('extended', '{extended}'),
                                  get('manifests/{extended}', content='extended')],
+    'fields that nobody knows, of an index': [*IMAGE, put('odd', '{odd}', kind=INDEX), get(
+        'manifests/{odd}', content='odd', gets={'Content-Type': INDEX})],
+    'an index that is an artifact': [*IMAGE, put('collection', '{collection}', kind=INDEX, gets={'OCI-Subject': None}),
+                                     get('manifests/{collection}', content='collection')],
+    'a manifest with spaces behind it': [*PARTS, put('spaced', '{image}', 400, code='DIGEST_INVALID'),
+                                         get('manifests/{image}', 404)],
+    'the empty object as a blob': [begin(), finish(201, OTHER, '{other}'), get('blobs/{other}', content=OTHER)],
     'a manifest of almost 4 MiB': [*PARTS, put('large', '{large}'), get('manifests/{large}', content='large')],
     'a manifest that is too large': [put(' ' * 0x400001, 'v1', 413)],
     'a manifest with another digest': [*PARTS, put('index', '{image}', 400, INDEX, code='DIGEST_INVALID')],
@@ -247,6 +254,17 @@ DISCOVERY: dict[str, Sequence[Ask]] = {
         'OCI-Subject': '{image}'}), head('manifests/{image}', 404), Ask('GET', REFERRERS, 200)],
     'a referrer with a tag': [upload(OTHER, '{other}'), put('signature', '{signature}?tag=v1', gets={
         'OCI-Subject': '{image}', 'OCI-Tag': 'v1'})],
+    'a referrer that is an image': [*IMAGE, put('derived', '{derived}', gets={'OCI-Subject': '{image}'}),
+                                    Ask('GET', REFERRERS, 200, content={'manifests': [
+                                        {'mediaType': OCI, 'digest': '{derived}', 'size': '{size of derived}',
+                                         'artifactType': media_types.OCI_CONFIG}]})],
+    'referrers of a kind that none has': [*IMAGE, put('about', '{about}', kind=INDEX), Ask(
+        'GET', REFERRERS + '?artifactType=a/none', 200, content={'manifests': []},
+        gets={'OCI-Filters-Applied': 'artifactType'})],
+    'a referrer of an index': [*TAGGED, put('remark', '{remark}', kind=INDEX, gets={'OCI-Subject': '{index}'}),
+                               Ask('GET', '/v2/{repo}/referrers/{index}', 200, content={'manifests': [
+                                   {'mediaType': INDEX, 'digest': '{remark}', 'size': '{size of remark}',
+                                    'artifactType': 'a/remark'}]})],
     'referrers of a malformed digest': [get('referrers/{algorithm}:bad', 400, code='DIGEST_INVALID')],
 }
 MANAGEMENT: dict[str, Sequence[Ask]] = {
@@ -264,6 +282,10 @@ MANAGEMENT: dict[str, Sequence[Ask]] = {
     'a deleted manifest once more': [*TAGGED, delete('manifests/{index}'), put('index', '{index}', kind=INDEX),
                                      head('manifests/v1', 404), get('manifests/{index}', content='index')],
     'a manifest as a blob': [*IMAGE, delete('blobs/{image}', 405, code='UNSUPPORTED'), get('manifests/{image}')],
+    'all, from tags to blobs': [
+        *TAGGED, delete('manifests/v1'), delete('manifests/{index}'), delete('manifests/{image}'),
+        delete('blobs/{blob}'), delete('blobs/{config}'), head('blobs/{config}', 404), head('manifests/{image}', 404),
+        get('tags/list', content={'tags': []})],
     'an unknown tag': [*TAGGED, delete('manifests/v2', 404, code='MANIFEST_UNKNOWN')],
     'an unknown manifest': [*TAGGED, delete('manifests/{other}', 404, code='MANIFEST_UNKNOWN')],
     'an unknown blob': [*TAGGED, delete('blobs/{other}', 404, code='BLOB_UNKNOWN')],
@@ -297,9 +319,12 @@ def documents(algorithm: str) -> Mapping[str, bytes]:
         'embedded': image({**layer, 'data': 'AAECAw=='}), 'extended': image(layer, unknown={'x': [1]}),
         'large': image(layer, annotations={f'note-{number}': 'x' * 10000 for number in range(390)}),
         'signature': image(empty, config=empty, artifactType='a/signature', subject=subject, annotations={'by': 'me'}),
-        'about': index(subject=subject, artifactType='a/sbom'),
+        'about': index(subject=subject, artifactType='a/sbom'), 'derived': image(layer, subject=subject),
+        'odd': index(part(plain, OCI), unknown={'x': [1]}), 'spaced': plain + b'  ',
+        'collection': index(part(plain, OCI), artifactType='a/collection'),
     }
-    return {**made, 'nested': index(part(made['index'], INDEX))}
+    return {**made, 'nested': index(part(made['index'], INDEX)),
+            'remark': index(subject=part(made['index'], INDEX), artifactType='a/remark')}
 
 
 @pytest.fixture(scope='module')
