@@ -12,6 +12,8 @@ _HEADER = 10.0
 """Timeout in seconds for the header of a request on a connection without an admitted request."""
 _IDLE = 60.0
 """Timeout in seconds between requests on a connection with an admitted request."""
+_UNREAD = 120.0
+"""More seconds for reading the end of an answer."""
 _TICK = 0.1
 """Seconds between two looks for connections that are overdue, at least."""
 
@@ -23,19 +25,25 @@ Peer = tuple[str, int]
 
 @dataclass
 class Caller:
-    """One connection: `known` after an admitted request; `waiting` since a monotonic time, None during a request."""
+    """One connection: `known` after an admitted request, `waiting` since a monotonic time, unless there are `requests`.
+
+    The next request may begin before the last one has ended, whose answer is complete by then.
+    """
 
     transport: asyncio.Transport
-    waiting: float | None
+    waiting: float
     known: bool = False
+    requests: int = 0
 
     def overdue(self, now: float) -> bool:
         """Return whether it has exceeded its timeout."""
-        return self.waiting is not None and now - self.waiting >= self.patience
+        return not self.requests and now - self.waiting >= self.patience
 
     @property
     def patience(self) -> float:
-        """Return its timeout in seconds."""
+        """Return its timeout in seconds; what it has not read yet must not be lost."""
+        if self.known and self.transport.get_write_buffer_size():
+            return _IDLE + _UNREAD
         return _IDLE if self.known else _HEADER
 
 
@@ -59,7 +67,7 @@ class Callers:
         self._look_later(_HEADER)
         if len(self._callers) <= min(self._strangers, self._connections):
             return
-        strangers = [each for each in self._callers.values() if not each.known and each.waiting is not None]
+        strangers = [each for each in self._callers.values() if not each.known and not each.requests]
         if len(strangers) > self._strangers or len(self._callers) > self._connections:
             self._dismiss(strangers[0])
 
@@ -76,7 +84,7 @@ class Callers:
     def asks(self, peer: Peer) -> None:
         """Note the header of a request."""
         if caller := self._callers.get(peer):
-            caller.waiting = None
+            caller.requests += 1
 
     def admit(self, peer: Peer) -> None:
         """Note that a request was admitted."""
@@ -92,6 +100,7 @@ class Callers:
     def answered(self, peer: Peer) -> None:
         """Note the end of a request."""
         if caller := self._callers.get(peer):
+            caller.requests -= 1
             caller.waiting = time.monotonic()
             self._look_later(caller.patience)
 
@@ -109,7 +118,7 @@ class Callers:
         for caller in list(self._callers.values()):
             if caller.overdue(now):
                 self._dismiss(caller)
-        left = [each.waiting + each.patience - now for each in self._callers.values() if each.waiting is not None]
+        left = [each.waiting + each.patience - now for each in self._callers.values() if not each.requests]
         if left:
             self._look_later(max(_TICK, min(left)))
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -215,7 +216,6 @@ def test_uploads_that_break_off_leave_nothing(server: RegistryServer, root: Path
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until something is so; the test's own timeout is for when it never is."""
-    import time
     end = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < end
@@ -291,6 +291,29 @@ def test_silent_connections_have_a_deadline_and_keep_nobody_out(server: Registry
     with connected(server) as connection:
         connection.sendall(b'GET /v2/ HTTP/1.1\r\nHo')
         assert read_all(connection) == b''
+
+
+def test_who_reads_is_not_idle(server: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes, also if the request came while the last one was ending."""
+    monkeypatch.setattr(callers, '_IDLE', 0.3)
+    large = os.urandom(30 << 20)
+    HTTP.post(f'http://{server.host}/v2/app/blobs/uploads/', params={'digest': Digest.of(large)}, content=large)
+    asked = ''.join(f'GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n' for digest in (DIGEST, Digest.of(large)))
+    with connected(server) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        connection.sendall(asked.encode())
+        reader = connection.makefile('rb')
+        for data in (DATA, large):
+            while reader.readline().strip():
+                pass
+            received = bytearray()
+            while len(received) < len(data):
+                if not len(received) % (10 << 20):
+                    time.sleep(0.5)
+                piece = reader.read(1 << 20 if data is large else len(data))
+                assert piece, f'cut after {len(received)} bytes'
+                received += piece
+            assert received == data
 
 
 def test_no_body_is_held_in_memory(occystrap: CommandLine, tmp_path: Path) -> None:
