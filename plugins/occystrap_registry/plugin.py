@@ -56,6 +56,8 @@ def register_writers() -> Iterable[WriterScheme]:
         Option('format', OptionType.choice('docker', 'oci'), None,
                'form of manifests: docker or oci (default: as it is; if the registry refuses that, and no digest is '
                'given, the other)'),
+        Option('untagged', OptionType.BOOLEAN, False,
+               'push under the digest alone, which filters may change; the path has neither tag nor digest'),
         *CONNECTION,
     ], 'push to a registry, except blobs that it has already',
         many=Many(False, reason='it names one tag'), whole_indexes=lambda location: True, by_digest=True,
@@ -65,12 +67,14 @@ def register_writers() -> Iterable[WriterScheme]:
 
 @hookimpl
 def register_commands() -> Iterable[CommandDeclaration]:
-    """Return the commands demo, gc, login, logout, serve and tags."""
+    """Return the commands demo, gc, login, logout, proxy, serve and tags."""
     return [
         CommandDeclaration('demo', 'occystrap_registry.commands.demo:demo', 'Demonstrate occystrap on a sample image.'),
         CommandDeclaration('gc', 'occystrap_registry.commands.gc:gc',
                            'Free what the storage of a registry holds for nothing.'),
         CommandDeclaration('login', 'occystrap_registry.commands.login:login', 'Log in to a registry.'),
+        CommandDeclaration('proxy', 'occystrap_registry.commands.proxy:proxy',
+                           'Filter and verify images between clients and a registry.'),
         CommandDeclaration('serve', 'occystrap_registry.commands.serve:serve',
                            'Run a registry for docker, podman, skopeo and occystrap.'),
         CommandDeclaration('tags', 'occystrap_registry.commands.tags:tags',

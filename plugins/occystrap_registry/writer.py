@@ -43,7 +43,7 @@ class RegistryOutput(ImageOutput):
 
     def present_digest(self, reference: Reference) -> Digest | None:
         """Return the digest of what the tag means now, None if the user asks for another form."""
-        if self._forms.is_requested:
+        if self._forms.is_requested or not (self._address.reference.tag or self._address.reference.digest):
             return None
         self._client.connect_once(self._address.push_scope)
         return digest_in(self._present(), self._present_name)

@@ -8,12 +8,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from occystrap_registry.server import blob_requests, manifest_requests, upload_requests
+from occystrap_registry.server import upload_requests
 from occystrap_registry.server.access import Access, Rules
 from occystrap_registry.server.admission import Admission
 from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.exchange import ExchangeLog, Observer
+from occystrap_registry.server.handlers import Handlers
 from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem, answer_system_error
 from occystrap_registry.server.recent_images import RecentImages
 from occystrap_registry.server.upload_files import Uploads
@@ -32,6 +33,7 @@ async def unknown(request: Request) -> Response:
 def registry_application(contents: Contents, uploads: Uploads | None, callers: Callers, access: Access, rules: Rules,
                          observer: Observer | None = None, logs: Sequence[ExchangeLog] = (),
                          public: Sequence[Route] = (), routes: Sequence[Route] = (), recent: RecentImages | None = None,
+                         handlers: Handlers = Handlers(),
                          ) -> ASGIApp:
     """Return the ASGI application that serves the contents, read-only without `uploads`, and more `routes`.
 
@@ -41,23 +43,23 @@ def registry_application(contents: Contents, uploads: Uploads | None, callers: C
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[
         # Those that are asked for most often come first, and HEAD before GET, which includes it.
-        Route(blob, blob_requests.head_blob, methods=['HEAD']),
-        Route(blob, blob_requests.get_blob, methods=['GET']),
-        Route(manifest, manifest_requests.get_manifest, methods=['GET', 'HEAD']),
+        Route(blob, handlers.head_blob, methods=['HEAD']),
+        Route(blob, handlers.get_blob, methods=['GET']),
+        Route(manifest, handlers.get_manifest, methods=['GET', 'HEAD']),
         Route(upload, upload_requests.continue_upload, methods=['PATCH']),
         Route(upload, upload_requests.finish_upload, methods=['PUT']),
         Route('/v2/{name:path}/blobs/uploads/', upload_requests.start_upload, methods=['POST']),
-        Route(manifest, manifest_requests.put_manifest, methods=['PUT']),
+        Route(manifest, handlers.put_manifest, methods=['PUT']),
         Route('/v2/', version, methods=['GET']),
         Route('/v2', version, methods=['GET']),
-        Route('/v2/_catalog', manifest_requests.catalog, methods=['GET']),
-        Route('/v2/{name:path}/tags/list', manifest_requests.list_tags, methods=['GET']),
-        Route('/v2/{name:path}/referrers/{digest}', manifest_requests.list_referrers, methods=['GET']),
+        Route('/v2/_catalog', handlers.catalog, methods=['GET']),
+        Route('/v2/{name:path}/tags/list', handlers.list_tags, methods=['GET']),
+        Route('/v2/{name:path}/referrers/{digest}', handlers.list_referrers, methods=['GET']),
         Route('/v2/{name:path}/blobs/uploads', upload_requests.start_upload, methods=['POST']),
         Route(upload, upload_requests.upload_status, methods=['GET']),
         Route(upload, upload_requests.cancel_upload, methods=['DELETE']),
-        Route(blob, blob_requests.delete_blob, methods=['DELETE']),
-        Route(manifest, manifest_requests.delete_manifest, methods=['DELETE']),
+        Route(blob, handlers.delete_blob, methods=['DELETE']),
+        Route(manifest, handlers.delete_manifest, methods=['DELETE']),
         *access.routes(), *public, *routes,
         Route('/{rest:path}', unknown),
     ], exception_handlers={Problem: answer_problem, HTTPException: answer_http_error, OSError: answer_system_error})

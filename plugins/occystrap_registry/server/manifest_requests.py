@@ -32,10 +32,7 @@ _NUMBER = re.compile(r'[0-9]{1,9}')
 async def put_manifest(request: Request) -> Response:
     """PUT: store a manifest or index, whose parts must exist, under tags or its digest."""
     storage: Storage = request.app.state.storage
-    repository, reference = _addressed(request)
-    raw = await _capped_body(request)
-    tags, kind = _tags(request, reference), request.headers.get('content-type')
-    manifest = (await anyio.to_thread.run_sync(_pushed, raw, reference, kind))._replace(tags=tags)
+    repository, reference, manifest = await read_pushed(request)
     with _noted(request.app.state.recent, _named(repository, reference), manifest):
         await anyio.to_thread.run_sync(storage.add_manifest, repository, manifest)
     response = Response(status_code=201, headers={'Location': f'/v2/{repository}/manifests/{manifest.digest}',
@@ -45,6 +42,15 @@ async def put_manifest(request: Request) -> Response:
     for tag in manifest.tags if isinstance(reference, Digest) else ():
         response.headers.append('OCI-Tag', tag)
     return response
+
+
+async def read_pushed(request: Request) -> tuple[str, Digest | str, PushedManifest]:
+    """Return the repository, the reference, and the manifest that is pushed; raises Problem if it is none."""
+    repository, reference = addressed(request)
+    raw = await _capped_body(request)
+    tags, kind = _tags(request, reference), request.headers.get('content-type')
+    manifest = await anyio.to_thread.run_sync(_pushed, raw, reference, kind)
+    return repository, reference, manifest._replace(tags=tags)
 
 
 @contextmanager
@@ -81,7 +87,7 @@ def _tags(request: Request, reference: Digest | str) -> list[str]:
 def get_manifest(request: Request) -> Response:
     """GET and HEAD: return a manifest, byte for byte."""
     storage: Contents = request.app.state.storage
-    digest, media_type, raw = storage.manifest(*_addressed(request))
+    digest, media_type, raw = storage.manifest(*addressed(request))
     headers = {'Docker-Content-Digest': digest, 'Content-Type': media_type, 'Content-Length': str(len(raw))}
     return Response(b'' if request.method == 'HEAD' else raw, headers=headers)
 
@@ -89,7 +95,7 @@ def get_manifest(request: Request) -> Response:
 def delete_manifest(request: Request) -> Response:
     """DELETE: remove a tag, or a manifest."""
     storage: Storage = request.app.state.storage
-    storage.delete_manifest(*_addressed(request))
+    storage.delete_manifest(*addressed(request))
     return Response(status_code=202)
 
 
@@ -97,14 +103,14 @@ def list_tags(request: Request) -> Response:
     """GET: return a page of a repository's tags."""
     storage: Contents = request.app.state.storage
     repository = request_names.repository(request)
-    page, headers = _page(request, storage.tags(repository))
+    page, headers = page_of(request, storage.tags(repository))
     return JSONResponse({'name': repository, 'tags': page}, headers=headers)
 
 
 def catalog(request: Request) -> Response:
     """GET: return a page of all repositories."""
     storage: Contents = request.app.state.storage
-    page, headers = _page(request, sorted(filter(request.app.state.rules.allows, storage.repositories())))
+    page, headers = page_of(request, sorted(filter(request.app.state.rules.allows, storage.repositories())))
     return JSONResponse({'repositories': page}, headers=headers)
 
 
@@ -115,7 +121,7 @@ def list_referrers(request: Request) -> Response:
     subject, kind = request_names.digest(request.path_params['digest']), request.query_params.get('artifactType')
     digests = {str(digest): digest for digest in storage.referrers(repository, subject)}
     kept = {'artifactType': kind} if kind else {}
-    page, headers = _page(request, list(digests), kept)
+    page, headers = page_of(request, list(digests), kept)
     entries: list[Descriptor] = []
     size = 0
     for number, each in enumerate(page):
@@ -136,7 +142,8 @@ def _referrer(storage: Contents, repository: str, digest: Digest) -> Descriptor:
     return referrer_of(parse_manifest_or_index(raw, media_type, digest.algorithm))
 
 
-def _addressed(request: Request) -> tuple[str, Digest | str]:
+def addressed(request: Request) -> tuple[str, Digest | str]:
+    """Return the repository, and the digest or tag, that a request is for; raises Problem."""
     repository = request_names.repository(request)
     reference = request.path_params['reference']
     parsed = request_names.digest(reference) if request_names.is_digest(reference) else request_names.tag(reference)
@@ -172,8 +179,8 @@ def _pushed(raw: bytes, reference: Digest | str, content_type: str | None) -> Pu
     return PushedManifest(digest, raw, parsed.media_type, (), [each.digest for each in parsed.manifests], subject)
 
 
-def _page(request: Request, everything: list[str], kept: Mapping[str, str] | None = None,
-          ) -> tuple[list[str], dict[str, str]]:
+def page_of(request: Request, everything: list[str], kept: Mapping[str, str] | None = None,
+            ) -> tuple[list[str], dict[str, str]]:
     """Return the page for `n` and `last`, and a header with the Link to the next (RFC 8288), with `kept` in its query.
     """
     number = request.query_params.get('n', str(_PAGE))

@@ -1,8 +1,10 @@
 """Opening a storage that stays: recognised as ours, owned by one process, freed of what a killed one has left."""
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.files import output_errors
@@ -12,10 +14,16 @@ from occystrap_registry.server.storage import Storage
 MARKER = 'occystrap-registry'
 """The file that says that a directory is a storage, and of which version."""
 _VERSION = b'{"version":1}'
+S = TypeVar('S', bound=Storage)
+
+
+def open_storage(root: Path) -> AbstractContextManager[Storage]:
+    """Do as `open_storage_as`, with a storage that flushes what it stores."""
+    return open_storage_as(root, partial(Storage, durable=True))
 
 
 @contextmanager
-def open_storage(root: Path) -> Iterator[Storage]:
+def open_storage_as(root: Path, make: Callable[[Path], S]) -> Iterator[S]:
     """Return the storage in a directory, made if missing; nobody else has it while the block runs.
 
     Raises OutputError, saying what to do, if the directory holds something else, is in use, or cannot be written to.
@@ -25,7 +33,7 @@ def open_storage(root: Path) -> Iterator[Storage]:
             _require_empty(root)
             root.mkdir(parents=True, exist_ok=True)
             (root / MARKER).write_bytes(_VERSION)
-        storage = Storage(root, durable=True)
+        storage = make(root)
         lock = storage.files.lock()
     if lock is None:
         raise OutputError(f'{root} is in use by another occystrap serve or gc: stop that first, or name another '

@@ -19,6 +19,7 @@ from occystrap_registry.server.application import registry_application
 from occystrap_registry.server.callers import CallerProtocol, Callers
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.exchange import ExchangeLog, Observer
+from occystrap_registry.server.handlers import Handlers
 from occystrap_registry.server.recent_images import RecentImages
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.upload_files import Uploads
@@ -94,6 +95,8 @@ class ServerSettings(NamedTuple):
     """The same, to who has a login if the registry has logins."""
     recent: RecentImages | None = None
     """Where images are noted that are processed."""
+    handlers: Handlers = Handlers()
+    """What answers requests for manifests and blobs."""
 
 
 class RegistryServer:
@@ -114,7 +117,8 @@ class RegistryServer:
         callers = Callers(settings.strangers, settings.connections)
         access = OnePassword(password) if password else settings.access
         application = registry_application(contents, self.uploads, callers, access, settings.rules, observer,
-                                           settings.logs, settings.public, settings.routes, settings.recent)
+                                           settings.logs, settings.public, settings.routes, settings.recent,
+                                           settings.handlers)
         certificate, key = settings.certificate or (None, None)
         self._drain = settings.drain
         config = uvicorn.Config(application, log_config=None, http=CallerProtocol.of(callers), ws='none',

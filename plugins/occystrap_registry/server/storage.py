@@ -64,6 +64,9 @@ class Storage(Contents):
     largest = float('inf')
     """Limit of a blob in bytes."""
 
+    def require_room(self, count: int) -> None:
+        """Raise OSError if so many bytes more may not be written; here the disk is the only limit."""
+
     def try_out(self) -> None:
         """Raise OSError if nothing can be read here, or written where it may be."""
         os.stat(self.repositories_directory)

@@ -26,9 +26,9 @@ _MOST = 256
 class Upload:
     """One upload: a temporary file, its size so far in bytes and its running hash."""
 
-    def __init__(self, repository: str, path: Path, largest: float, algorithm: str = SHA256) -> None:
+    def __init__(self, repository: str, path: Path, storage: Storage, algorithm: str = SHA256) -> None:
         self.repository, self.path, self.id = repository, path, path.name
-        self.size, self._largest = 0, largest
+        self.size, self._storage = 0, storage
         self.busy = False
         self.touched = time.monotonic()
         self._hash = hashlib.new(algorithm)
@@ -64,8 +64,9 @@ class Upload:
         self.path.unlink(missing_ok=True)
 
     def _write(self, file: FileIO, data: bytes) -> None:
-        if self.size + len(data) > self._largest:
-            raise Problem(413, 'SIZE_INVALID', f'a blob may have at most {self._largest:g} bytes')
+        if self.size + len(data) > self._storage.largest:
+            raise Problem(413, 'SIZE_INVALID', f'a blob may have at most {self._storage.largest:g} bytes')
+        self._storage.require_room(len(data))
         self._hash.update(data)
         view = memoryview(data)
         while view:
@@ -95,7 +96,7 @@ class Uploads:
         self._forget(_LIFETIME if len(self._uploads) < _MOST else _IN_A_HURRY)
         if len(self._uploads) >= _MOST:
             raise Problem(429, 'TOOMANYREQUESTS', f'there are {_MOST} uploads already', {'Retry-After': '5'})
-        upload = Upload(repository, self._storage.files.new_name(), self._storage.largest, algorithm)
+        upload = Upload(repository, self._storage.files.new_name(), self._storage, algorithm)
         self._uploads[upload.id] = upload
         self._look_later()
         return upload

@@ -32,10 +32,10 @@ class Address(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """The place of an image: the tag, or without one the digest, independent of the host's spelling."""
+        """The place of an image: the tag, or without one the digest, if it is known, whatever the host's spelling."""
         host = Place.canonical_host(self.host, 443)
         return Place('', f'{host}/{self.reference.repository}' + (
-            f':{self.reference.tag}' if self.reference.tag else f'@{self.reference.digest}'))
+            f':{self.reference.tag}' if self.reference.tag else f'@{self.reference.digest or ""}'))
 
     @property
     def is_loopback(self) -> bool:
@@ -81,7 +81,7 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
     if pattern and not patterns:
         raise UsageError(f'registry://{named} is a pattern, which only sources can have: use fields such as '
                          '{repository}:{tag} in a destination')
-    reference = pattern or Reference.parse(named, with_host=True).with_default_tag()
+    reference = pattern or _reference(named, bool(location.options.get('untagged')))
     host = possible_host(reference.host)
     if host in _HUB and '/' not in reference.repository:
         reference = Reference(f'library/{reference.repository}', reference.tag, reference.digest, reference.host)
@@ -112,6 +112,13 @@ def possible_host(host: str) -> str:
     if not is_possible_port(port):
         raise UsageError(f'{host[:80]!r} has an impossible port: the highest is 65535')
     return host.lower()
+
+
+def _reference(named: str, untagged: bool) -> Reference:
+    reference = Reference.parse(named, with_host=True)
+    if untagged and (reference.tag or reference.digest):
+        raise UsageError(f'registry://{named}: untagged=true is for a path without tag and digest')
+    return reference if untagged else reference.with_default_tag()
 
 
 def _pattern(named: str) -> Reference | None:

@@ -1,0 +1,147 @@
+"""The command `proxy`: between clients and a registry, it filters images and verifies what becomes of them."""
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from occystrap_core import Location, OccystrapError, Option, OptionType, Settings, UsageError, VerifyLevel
+from occystrap_core.files import print_message
+from occystrap_registry.commands.server_options import ServerOptions, default_storage, server_options, wait_for_signal
+from occystrap_registry.plugin import CONNECTION, register_writers
+
+if TYPE_CHECKING:
+    from occystrap_registry.proxy.remote import Remote
+    from occystrap_registry.server.server_thread import ServerSettings
+
+_DOWNSTREAM = [option for scheme in register_writers() for option in scheme.options if option.name != 'untagged']
+_LOOK = 5.0
+"""Seconds that downstream has to answer when the proxy starts."""
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]
+    name = 'size'
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Return a number of bytes; a mistake is a usage error."""
+        try:
+            return value if isinstance(value, int) else int(OptionType.SIZE.parse(value))
+        except ValueError as error:
+            self.fail(f'{value!r}: {error}', parameter, context)
+
+
+_SECONDS = click.FloatRange(min=0.1, max=1_000_000_000)
+
+
+@click.command()
+@click.option('-d', '--downstream', required=True, metavar='URI', help='Where images are stored, and pulled from: '
+              'registry://HOST[/PREFIX], to which their names are added.')
+@click.option('-u', '--upstream', metavar='URI', help='Where images come from that are pulled and are not downstream.')
+@click.option('-f', '--filter', 'filters', multiple=True, metavar='NAME:KEY=VALUE,…',
+              help='Change each image on its way; may be given several times.')
+@click.option('--storage', type=click.Path(path_type=Path), metavar='PATH', help='A directory for what is on its way, '
+              'and for what the proxy remembers (default: ~/.local/share/occystrap/proxy).')
+@click.option('--verify', 'level', type=click.Choice(['fast', 'full']), is_flag=False, flag_value='fast',
+              default='fast', help='How images are verified downstream before a client hears that all is well '
+              '(default: fast); full reads every byte back.')
+@click.option('--fresh', type=click.FloatRange(min=0), default=60.0, show_default=True, metavar='SECONDS',
+              help='How long upstream is not asked again what a tag means.')
+@click.option('-c', '--concurrency', type=click.IntRange(1, 256), default=4, show_default=True, metavar='NUMBER',
+              help='How many images are worked at at a time; others wait.')
+@click.option('--quota', type=_Size(), default=20 << 30, metavar='SIZE',
+              help='Room for what is on its way (default: 20G).')
+@click.option('--deadline', type=_SECONDS, default=3600.0, show_default=True, metavar='SECONDS',
+              help='How long one image may take.')
+@click.option('--drain', type=click.FloatRange(min=0, max=86400), default=60.0, show_default=True, metavar='SECONDS',
+              help='How long requests under way may take to end after SIGTERM.')
+@click.option('--timeout', type=_SECONDS, default=60.0, show_default=True, metavar='SECONDS',
+              help='How long another registry may stay silent.')
+@click.option('--retries', type=click.IntRange(min=0), default=2, show_default=True,
+              help='How often a failed request is tried again.')
+@click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
+              help='Certificates of authorities to trust in addition to the system\'s.')
+@server_options
+def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage: Path | None, level: str, fresh: float,
+          concurrency: int, quota: int, deadline: float, drain: float, **given: Any) -> None:
+    """Run a proxy that filters what is pushed and pulled through it, until a signal stops it.
+
+    An image that is pushed is filtered, stored downstream and verified there before the client hears that all is
+    well. One that is pulled comes from downstream; with --upstream, tags are fetched from there, filtered, stored and
+    verified first. Logins of clients, upstream and downstream are three things: clients have those of --htpasswd, the
+    proxy its own, from occystrap login or docker login.
+    """
+    from occystrap_registry.proxy.image_orders import Limits
+    from occystrap_registry.proxy.opened_proxy import Proxy, open_proxy
+    settings = _settings(level, given)
+    there = _remote('--downstream', downstream, _DOWNSTREAM, settings)
+    above = _remote('--upstream', upstream, CONNECTION, settings) if upstream else None
+    _require_separate(there, above)
+    _require_filters(there, filters, settings)
+    options = ServerOptions.of(given)
+    wanted = Proxy(Path(storage or default_storage('proxy')), there, above, filters, Limits(concurrency, deadline),
+                   quota, fresh)
+    served = _with_operations(options.settings(drain), options.access_log)
+    with open_proxy(wanted, replace(settings, temporary=wanted.temporary()), served, options.port) as server:
+        _announce(there, above, f'{options.scheme}://{server.host}')
+        options.warn(read_only=False, what='push through this proxy, by its login')
+        _look(there, settings)
+        wait_for_signal(server, drain)
+
+
+def _settings(level: str, given: dict[str, Any]) -> Settings:
+    network = {name: given.pop(name) for name in ('timeout', 'retries', 'ca_file')}
+    return Settings(verify=VerifyLevel(level), settle=10.0, **network)
+
+
+def _remote(option: str, text: str, options: Sequence[Option], settings: Settings) -> 'Remote':
+    from occystrap_registry.proxy.remote import Remote
+    try:
+        location = Location.parse(text if '://' in text else f'registry://{text}', options)
+        if location.scheme != 'registry':
+            raise UsageError(f'{location} is no registry: give registry://HOST[/PREFIX]')
+        return Remote(location, settings)
+    except UsageError as error:
+        raise UsageError(f'{option}: {error}') from None
+
+
+def _require_separate(downstream: 'Remote', upstream: 'Remote | None') -> None:
+    """Raise UsageError if a login would go where it does not belong."""
+    if upstream is None:
+        return
+    if upstream.name == downstream.name:
+        raise UsageError(f'--upstream and --downstream are both {upstream.name}: give one of them another PREFIX')
+    if os.environ.get('OCCYSTRAP_USERNAME') and os.environ.get('OCCYSTRAP_PASSWORD'):
+        raise UsageError('OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD would go to upstream and downstream alike: log in '
+                         'to each with occystrap login')
+    if upstream.host == downstream.host and (upstream.has_login or downstream.has_login):
+        raise UsageError(f'{upstream.host} is upstream and downstream: its login cannot be in one of the two URIs; log '
+                         'in with occystrap login')
+
+
+def _require_filters(downstream: 'Remote', filters: Sequence[str], settings: Settings) -> None:
+    from occystrap_core.orders import ImageOrder, require_possible
+    uri = downstream.uri('any', ':any')
+    require_possible(ImageOrder(uri, uri, tuple(filters)), replace(settings, credentials={}))
+
+
+def _with_operations(settings: 'ServerSettings', log: Path | None) -> 'ServerSettings':
+    from occystrap_registry.server.exchange import AccessLog
+    from occystrap_registry.server.health import ROUTES
+    return settings._replace(log=AccessLog(log) if log else None, public=ROUTES)
+
+
+def _announce(downstream: 'Remote', upstream: 'Remote | None', url: str) -> None:
+    host, source = url.partition('://')[2], f', with images of {upstream.name},' if upstream else ''
+    how = 'pull' if upstream else 'push'
+    print_message(f'A proxy for {downstream.name}{source} is at {url}: {how} with docker {how} {host}/NAME:TAG, stop '
+                  'with Ctrl-C')
+
+
+def _look(downstream: 'Remote', settings: Settings) -> None:
+    """Warn if downstream does not answer now."""
+    try:
+        downstream.with_settings(replace(settings, timeout=min(_LOOK, settings.timeout), retries=0)).require_answer()
+    except OccystrapError as error:
+        print_message(f'occystrap: warning: {error}; nothing can be pushed or pulled before it does')

@@ -1,0 +1,65 @@
+"""Blobs as they come from downstream: the last piece of one is held back until its digest is known to be right."""
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from occystrap_core import OccystrapError
+from occystrap_core.files import ByteStream, print_message
+
+T = TypeVar('T')
+_AT_ONCE = 1 << 20
+"""Bytes of a blob that is checked as a whole before the answer begins."""
+_READERS = anyio.CapacityLimiter(256)
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Return what `work` returns on a thread that may wait for another registry."""
+    return await anyio.to_thread.run_sync(partial(work, *arguments), limiter=_READERS)
+
+
+class BlobStream:
+    """A blob in pieces; `open` raises what is wrong with a small one before anything is answered."""
+
+    def __init__(self, blob: Callable[[], AbstractContextManager[ByteStream]]) -> None:
+        self._blob = blob
+        self._open = ExitStack()
+        self._pieces: Iterator[bytes] = iter(())
+        self._first: list[bytes] = []
+
+    def open(self) -> None:
+        """Read the beginning, or all of a small blob; raises OccystrapError."""
+        try:
+            stream = self._open.enter_context(self._blob())
+            self._pieces = (bytes(chunk) for chunk in stream.chunks())
+            size = 0
+            for piece in self._pieces:
+                self._first.append(piece)
+                size += len(piece)
+                if size > _AT_ONCE:
+                    break
+        except BaseException:
+            self._open.close()
+            raise
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the blob; raises what breaks the answer off if it turns out to be wrong."""
+        try:
+            held = b''
+            for piece in self._first:
+                if held:
+                    yield held
+                held = piece
+            while piece := await in_thread(next, self._pieces, b''):
+                yield held
+                held = piece
+            yield held
+        except OccystrapError as error:
+            print_message(f'occystrap: warning: an answer is broken off: {error}')
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await in_thread(self._open.close)

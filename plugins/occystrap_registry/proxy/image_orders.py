@@ -1,0 +1,133 @@
+"""The orders of a proxy: so many at a time, each image once however many ask for it, each with a deadline."""
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+from occystrap_core import AccessDenied, Cancelled, Settings, VerifyLevel
+from occystrap_core.files import print_message
+from occystrap_core.oci import Digest
+from occystrap_core.orders import ImageDone, ImageOrder, NothingToFilter, run_order
+from occystrap_registry.server.problems import Problem
+from occystrap_registry.server.recent_images import FAILED, UNVERIFIED, VERIFIED, RecentImage, RecentImages
+
+T = TypeVar('T')
+
+_LASTING = 300.0
+"""Seconds after which logins and facts about hosts are found anew."""
+_FLIGHTS = 64
+"""Limit of pushes and pulls that may be worked at or wait for their turn, each on a thread."""
+_UNFILTERED = 'it is no image: filters leave it as it is'
+
+
+class Limits(NamedTuple):
+    """What a proxy takes on."""
+
+    concurrency: int = 4
+    """Images at a time."""
+    deadline: float = 3600.0
+    """Seconds for one image."""
+
+
+class ImageOrders:
+    """Executes orders on threads of its own, and notes what became of each image."""
+
+    def __init__(self, settings: Settings, filters: Sequence[str], limits: Limits, recent: RecentImages,
+                 layer_cache: str | None = None) -> None:
+        """`settings` must ask for verification: nothing is a success without."""
+        assert settings.verify is not VerifyLevel.NONE
+        self.filters = tuple(filters)
+        self._settings, self._limits, self._recent, self._cache = settings, limits, recent, layer_cache
+        self._threads = ThreadPoolExecutor(_FLIGHTS, 'flight')
+        self._turns = threading.Semaphore(limits.concurrency)
+        self._names = [threading.Lock() for _ in range(_FLIGHTS)]
+        self._flights: dict[Hashable, Future[Any]] = {}
+        self._lock, self._renewed = threading.Lock(), time.monotonic()
+
+    async def once(self, key: Hashable, work: Callable[[], T]) -> T:
+        """Return the result of `work`, or of the same that somebody else has begun; raises as it does."""
+        with self._lock:
+            flight: Future[T] | None = self._flights.get(key)
+            if flight is None:
+                flight = self._flights[key] = self._threads.submit(work)
+        flight.add_done_callback(lambda done: self._ended(key, done))
+        return await asyncio.shield(asyncio.wrap_future(flight))
+
+    def execute(self, order: ImageOrder, name: str, direction: str, reference: str) -> tuple[ImageDone, str]:
+        """Return what became of an order, and a note; `name` is what clients call the image, `reference` its place.
+
+        What no filter can change is copied as it is. Two orders for one name wait for each other. Raises Problem for
+        one that takes too long, or is broken off as the proxy stops.
+        """
+        begun, note = time.monotonic(), ''
+        with self._names[hash(reference) % len(self._names)], self._turns:
+            done = self._run(order)
+            if isinstance(done.error, NothingToFilter):
+                done, note = self._run(order._replace(filters=())), _UNFILTERED
+        self._note(done, note, RecentImage(name, reference, done.digest, direction, done.order.filters,
+                                           seconds=time.monotonic() - begun, when=time.time()))
+        return done, note
+
+    def stop(self) -> None:
+        """Break off all orders."""
+        self._settings.cancellation.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def renew(self, at_once: bool = False) -> None:
+        """Forget logins and facts about hosts if they are old, as they may have changed."""
+        with self._lock:
+            if not at_once and time.monotonic() - self._renewed < _LASTING:
+                return
+            self._renewed = time.monotonic()
+        self._settings.shared.close()
+
+    def _run(self, order: ImageOrder) -> ImageDone:
+        self.renew()
+        with self._deadline() as settings:
+            done = run_order(order, settings, self._cache)
+        if isinstance(done.error, AccessDenied):
+            self.renew(at_once=True)
+        return done
+
+    @contextmanager
+    def _deadline(self) -> Iterator[Settings]:
+        """Give settings for one order, which is cancelled at its deadline; raises Problem then."""
+        cancellation = self._settings.cancellation.child()
+        timer = threading.Timer(self._limits.deadline, cancellation.cancel)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield replace(self._settings, cancellation=cancellation)
+        except Cancelled:
+            if self._settings.cancellation.cancelled:
+                raise Problem(503, 'UNAVAILABLE', 'the proxy is stopping: try again', {'Retry-After': '10'}) from None
+            raise Problem(504, 'UNAVAILABLE', f'the image is not stored after {self._limits.deadline:.0f} seconds '
+                          '(--deadline)') from None
+        finally:
+            timer.cancel()
+
+    def _note(self, done: ImageDone, note: str, image: RecentImage) -> None:
+        outcome = VERIFIED if done.succeeded else UNVERIFIED if done.outcome == UNVERIFIED else FAILED
+        notes = '; '.join(filter(None, [note, *done.report.get('notes', ())]))
+        self._recent.add(image._replace(outcome=outcome, size=done.report.get('bytes', 0),
+                                        reason=str(done.error) if done.error else notes))
+        if done.error:
+            print_message(f'occystrap: {image.direction} of {image.name} failed: {done.error}')
+
+    def _ended(self, key: Hashable, flight: 'Future[Any]') -> None:
+        with self._lock:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+
+
+class Stored(NamedTuple):
+    """What became of a push."""
+
+    digest: Digest | None
+    """Its digest downstream; None if it was left out."""
+    note: str = ''
+    """Why it is not what was pushed, or not there."""

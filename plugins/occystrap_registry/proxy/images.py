@@ -1,0 +1,175 @@
+"""What a proxy does with images: those that are pushed go downstream, those that are pulled come from there.
+
+Nothing is answered for before it was filtered, stored downstream, and verified there.
+"""
+import time
+from typing import NamedTuple
+
+from occystrap_core import ImageNotFound, InvalidImage, OccystrapError, ServiceError
+from occystrap_core.files import print_message
+from occystrap_core.oci import Digest, Index, Manifest
+from occystrap_core.orders import ImageOrder
+from occystrap_registry.proxy.failures import pull_problem, push_problem
+from occystrap_registry.proxy.image_orders import ImageOrders, Stored
+from occystrap_registry.proxy.known_digests import KnownDigests, KnownTag
+from occystrap_registry.proxy.remote import Remote
+from occystrap_registry.proxy.staging import Staging
+from occystrap_registry.server.problems import Problem
+from occystrap_registry.server.storage import PushedManifest
+
+
+class Sources(NamedTuple):
+    """Where the images of a proxy are."""
+
+    downstream: Remote
+    upstream: Remote | None
+    staging: Staging
+    staged_at: str
+    """`127.0.0.1:port` of the registry that shows the staging area to orders."""
+    known: KnownDigests
+
+
+class Pulled(NamedTuple):
+    """A manifest or index from downstream, and a warning for the client, if it may be outdated."""
+
+    document: Manifest | Index
+    stale: str = ''
+
+
+class ProxiedImages:
+    """Pushes and pulls; methods wait for other registries, and raise Problem."""
+
+    def __init__(self, sources: Sources, orders: ImageOrders, fresh: float) -> None:
+        """`fresh`: seconds for which upstream is not asked again what a tag means."""
+        self._downstream, self._upstream, self._staging, self._staged_at, self._known = sources
+        self._orders, self._fresh = orders, fresh
+
+    def push(self, repository: str, reference: Digest | str, manifest: PushedManifest) -> Stored:
+        """Filter what was pushed, store it downstream and verify it there.
+
+        A referrer is not filtered. If its subject was replaced by another image, it is left out.
+        """
+        if manifest.subject and self._is_replaced(repository, manifest.subject):
+            return Stored(None, f'left out: its subject {manifest.subject} was filtered, and has another digest')
+        named = f'@{reference}' if isinstance(reference, Digest) else f':{reference}'
+        filters = () if manifest.subject else self._orders.filters
+        order = ImageOrder(f'registry://{self._staged_at}/{repository}@{manifest.digest}',
+                           self._goes(repository, reference, bool(filters)), filters)
+        with self._staging.in_use(repository):
+            done, note = self._orders.execute(order, f'{repository}{named}', 'push',
+                                              f'{self._downstream.full_name(repository)}{named}')
+        if done.error:
+            raise push_problem(done.error)
+        self._known.note(repository, manifest.digest, done.digest)
+        if not isinstance(reference, Digest):
+            self._known.note_tag(repository, reference, '', done.digest)
+        return Stored(Digest(done.digest), note)
+
+    def lists_referrer(self, repository: str, manifest: PushedManifest, stored: Stored) -> bool:
+        """Return whether downstream lists a referrer that it has; otherwise clients do that themselves, by a tag."""
+        if not manifest.subject or stored.digest is None:
+            return False
+        try:
+            return self._downstream.lists_referrer(repository, manifest.subject, stored.digest)
+        except OccystrapError:
+            return False
+
+    def at_hand(self, repository: str, reference: Digest | str) -> Pulled | None:
+        """Return what is downstream if upstream need not be asked, None otherwise."""
+        try:
+            if isinstance(reference, Digest):
+                return self._by_digest(repository, reference)
+            known = self._known.tag(repository, reference)
+            if self._upstream is None or known and not known.source:
+                return Pulled(self._found(repository, reference))
+            if known and known.is_fresh(self._fresh) and (found := self._intact(repository, known.stored)):
+                return Pulled(found)
+            return None
+        except OccystrapError as error:
+            raise pull_problem(error) from None
+
+    def fetch(self, repository: str, reference: Digest | str) -> Pulled:
+        """Return what upstream has now, after it was stored downstream; if upstream is silent, what is downstream."""
+        try:
+            if isinstance(reference, Digest):
+                return self._fetched(repository, reference, reference)
+            return self._current(repository, reference)
+        except OccystrapError as error:
+            raise pull_problem(error) from None
+
+    def _current(self, repository: str, tag: str) -> Pulled:
+        assert self._upstream
+        known = self._known.tag(repository, tag)
+        if known and known.is_fresh(self._fresh) and (found := self._intact(repository, known.stored)):
+            return Pulled(found)  # somebody else has just asked
+        try:
+            digest = self._upstream.digest(repository, tag)
+        except (ServiceError, ImageNotFound, InvalidImage) as error:
+            return self._stale(repository, tag, known, error)
+        if known and known.source == digest and (found := self._intact(repository, known.stored)):
+            self._known.note_tag(repository, tag, digest, known.stored)
+            return Pulled(found)
+        return self._fetched(repository, tag, digest)
+
+    def _fetched(self, repository: str, reference: Digest | str, digest: Digest) -> Pulled:
+        """Copy an image from upstream, where it has this digest, and return it."""
+        assert self._upstream
+        named = f'@{reference}' if isinstance(reference, Digest) else f':{reference}'
+        follow = {} if self._orders.filters else {'referrers': 'true'}
+        order = ImageOrder(self._upstream.uri(repository, f'@{digest}', **follow),
+                           self._goes(repository, reference, False), self._orders.filters)
+        done, _ = self._orders.execute(order, f'{repository}{named}', 'pull',
+                                       f'{self._downstream.full_name(repository)}{named}')
+        stored = Digest(done.require().digest)
+        self._known.note(repository, digest, stored)
+        if not isinstance(reference, Digest):
+            self._known.note_tag(repository, reference, digest, stored)
+        return Pulled(self._found(repository, stored))
+
+    def _by_digest(self, repository: str, digest: Digest) -> Pulled | None:
+        if found := self._downstream.manifest(repository, digest):
+            return Pulled(found)
+        if (stored := self._known.stored_for(repository, digest)) and stored != digest:
+            raise ImageNotFound(f'{repository}@{digest} was filtered, and is {stored} now: pull that, or its tag')
+        if self._upstream is None:
+            raise ImageNotFound(f'{self._downstream.full_name(repository)} has no {digest}')
+        if self._orders.filters:
+            raise ImageNotFound(f'{repository}@{digest} is not downstream, and filters would give it another digest: '
+                                'pull it by its tag')
+        return None
+
+    def _stale(self, repository: str, tag: str, known: KnownTag | None, error: OccystrapError) -> Pulled:
+        """Return what is downstream although upstream does not answer, or has it no longer; else raise the error."""
+        found = self._intact(repository, known.stored if known else tag)
+        if found is None:
+            raise error
+        print_message(f'occystrap: warning: {repository}:{tag} is served as it is downstream, since upstream has not '
+                      f'confirmed it: {error}')
+        return Pulled(found, f'not confirmed by upstream at {time.strftime("%FT%TZ", time.gmtime())}: {error}')
+
+    def _intact(self, repository: str, reference: Digest | str) -> Manifest | Index | None:
+        """Return what is downstream, None if it is missing or damaged, which copying it again mends."""
+        try:
+            return self._downstream.manifest(repository, reference)
+        except InvalidImage:
+            return None
+
+    def _found(self, repository: str, reference: Digest | str) -> Manifest | Index:
+        if found := self._downstream.manifest(repository, reference):
+            return found
+        raise ImageNotFound(f'{self._downstream.full_name(repository)} has no {reference}')
+
+    def _goes(self, repository: str, reference: Digest | str, filtered: bool) -> str:
+        """Return the destination; filters give an image without a tag a digest that is not known yet."""
+        if not isinstance(reference, Digest):
+            return self._downstream.uri(repository, f':{reference}')
+        return self._downstream.uri(repository, '', untagged='true') if filtered else self._downstream.uri(
+            repository, f'@{reference}')
+
+    def _is_replaced(self, repository: str, subject: Digest) -> bool:
+        return self._known.stored_for(repository, subject) not in (None, subject)
+
+
+def refused_deletion() -> Problem:
+    """Return the answer to DELETE."""
+    return Problem(405, 'UNSUPPORTED', 'a proxy deletes nothing: delete it downstream', {'Allow': 'GET, HEAD, PUT'})

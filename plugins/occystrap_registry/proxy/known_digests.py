@@ -1,0 +1,82 @@
+"""What a proxy remembers from one start to the next: what a tag meant upstream, and which digest replaced which."""
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from occystrap_core import OutputError
+from occystrap_core.oci import Digest
+
+_PATIENCE = 30.0
+_TABLES = """
+CREATE TABLE IF NOT EXISTS tags (repository TEXT, tag TEXT, recipe TEXT, source TEXT, stored TEXT, checked REAL,
+    PRIMARY KEY (repository, tag)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS replaced (repository TEXT, original TEXT, recipe TEXT, stored TEXT,
+    PRIMARY KEY (repository, original)) WITHOUT ROWID;
+"""
+
+
+class KnownTag(NamedTuple):
+    """What is known of a tag."""
+
+    source: str
+    """The digest that it had upstream; empty if it was pushed here."""
+    stored: Digest
+    """The digest that it got downstream."""
+    checked: float
+    """When upstream was last asked, as time.time()."""
+
+    def is_fresh(self, seconds: float) -> bool:
+        """Return whether upstream was asked within so many seconds; a clock that was set back proves nothing."""
+        return 0 <= time.time() - self.checked < seconds
+
+
+class KnownDigests:
+    """The memory of a proxy, for several threads; what was made by other filters, or for elsewhere, is not known."""
+
+    def __init__(self, path: Path, recipe: str) -> None:
+        """`recipe` says how images are made, and where they go. Raises OutputError for a file that cannot be used."""
+        self._path, self._recipe, self._lock = path, recipe, threading.Lock()
+        try:
+            self._file = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            self._file.executescript(_TABLES)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+
+    def tag(self, repository: str, tag: str) -> KnownTag | None:
+        """Return what is known of a tag."""
+        rows = self._ask('SELECT source, stored, checked FROM tags WHERE repository = ? AND tag = ? AND recipe = ?',
+                         repository, tag, self._recipe)
+        return next((KnownTag(source, Digest(stored), checked) for source, stored, checked in rows), None)
+
+    def note_tag(self, repository: str, tag: str, source: str, stored: str) -> None:
+        """Note what a tag means upstream, where it was just asked for, and downstream."""
+        self._ask('INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?, ?)', repository, tag, self._recipe, source,
+                  stored, time.time())
+
+    def stored_for(self, repository: str, original: Digest) -> Digest | None:
+        """Return the digest that an image got downstream, None if it is not known."""
+        rows = self._ask('SELECT stored FROM replaced WHERE repository = ? AND original = ? AND recipe = ?', repository,
+                         original, self._recipe)
+        return next((Digest(stored) for stored, in rows), None)
+
+    def note(self, repository: str, original: str, stored: str) -> None:
+        """Note the digest that an image got downstream."""
+        self._ask('INSERT OR REPLACE INTO replaced VALUES (?, ?, ?, ?)', repository, original, self._recipe, stored)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._file.close()
+
+    def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        plain = [str(each) if isinstance(each, str) else each for each in values]
+        try:
+            with self._lock:
+                return self._file.execute(statement, plain).fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: object) -> OutputError:
+        return OutputError(f'{self._path} cannot be used: {error}; remove it, and start the proxy again')

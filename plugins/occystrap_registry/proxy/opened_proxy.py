@@ -1,0 +1,102 @@
+"""A proxy put together: its directory, the registry that shows the staging area to orders, and its server."""
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from occystrap_core import OutputError, Settings
+from occystrap_core.files import output_errors
+from occystrap_registry.proxy.image_orders import ImageOrders, Limits
+from occystrap_registry.proxy.images import ProxiedImages, Sources
+from occystrap_registry.proxy.known_digests import KnownDigests
+from occystrap_registry.proxy.proxy_requests import ProxyRequests
+from occystrap_registry.proxy.remote import Remote
+from occystrap_registry.proxy.staging import Staging, StagingUpkeep
+from occystrap_registry.server.access import USER, Rules
+from occystrap_registry.server.opened_storage import open_storage_as
+from occystrap_registry.server.recent_images import RecentImages
+from occystrap_registry.server.server_thread import RegistryServer, ServerSettings
+
+_STAGING, _SPOOL, _KNOWN, _LAYERS = 'staging', 'spool', 'known.sqlite', 'layers.sqlite'
+"""What a proxy has in its directory."""
+
+
+class Proxy(NamedTuple):
+    """What a proxy is to do."""
+
+    place: Path
+    """Its directory."""
+    downstream: Remote
+    upstream: Remote | None = None
+    filters: Sequence[str] = ()
+    limits: Limits = Limits()
+    quota: int = 20 << 30
+    """Bytes of what is on its way."""
+    fresh: float = 60.0
+    """Seconds for which upstream is not asked again what a tag means."""
+
+    @property
+    def recipe(self) -> str:
+        """What decides which digests images have, and where: what is remembered holds for that alone."""
+        return '\n'.join([self.downstream.name, self.upstream.name if self.upstream else '', *self.filters])
+
+    def temporary(self) -> str:
+        """Return the directory for spooled data."""
+        return str(self.place / _SPOOL)
+
+
+@contextmanager
+def open_proxy(proxy: Proxy, settings: Settings, served: ServerSettings, port: int = 0) -> Iterator[RegistryServer]:
+    """Run a proxy while the block runs; orders are given `settings`. Raises OutputError, ServiceUnavailable.
+
+    When it ends, requests under way have the time of `served`; then they are broken off.
+    """
+    recent = served.recent or RecentImages()
+    with ExitStack() as stack:
+        sources = stack.enter_context(_sources(proxy, settings))
+        orders = ImageOrders(settings, proxy.filters, proxy.limits, recent, str(proxy.place / _LAYERS))
+        stack.callback(orders.stop)
+        requests = ProxyRequests(ProxiedImages(sources, orders, proxy.fresh), orders, proxy.downstream, sources.staging)
+        server = RegistryServer(sources.staging, port, settings=served._replace(
+            recent=recent, handlers=requests.handlers))
+        assert server.uploads
+        sources.staging.is_uploading = server.uploads.is_under_way
+        stack.enter_context(StagingUpkeep(sources.staging, orders.renew))
+        yield stack.enter_context(server)
+
+
+@contextmanager
+def _sources(proxy: Proxy, settings: Settings) -> Iterator[Sources]:
+    """Open the directory of a proxy, and show its staging area to orders, on this machine, by a password."""
+    place = proxy.place
+    with output_errors(str(place)):
+        _require_own(place)
+        (place / _STAGING).mkdir(parents=True, exist_ok=True)
+    with open_storage_as(place / _STAGING, lambda root: Staging(root, proxy.downstream, proxy.quota)) as staging:
+        with output_errors(str(place)):
+            _clear(staging, place / _SPOOL)
+        password = secrets.token_hex(16)  # all users of the machine can reach the port
+        shown = RegistryServer(staging, password=password, settings=ServerSettings(rules=Rules(read_only=True)))
+        settings.credentials[shown.host] = (USER, password)
+        known = KnownDigests(place / _KNOWN, proxy.recipe)
+        with shown:
+            yield Sources(proxy.downstream, proxy.upstream, staging, shown.host, known)
+        known.close()
+
+
+def _require_own(place: Path) -> None:
+    """Raise OutputError for a directory that something else is in; SQLite has files beside its own."""
+    kept = (_STAGING, _SPOOL, *(f'{name}{end}' for name in (_KNOWN, _LAYERS) for end in ('', '-journal')))
+    if place.exists() and {*os.listdir(place)} - {*kept}:
+        raise OutputError(f'{place} holds something else than the storage of a proxy: name a new directory with '
+                          '--storage')
+
+
+def _clear(staging: Staging, spool: Path) -> None:
+    """Remove what a proxy that has ended had on its way."""
+    staging.clear()
+    shutil.rmtree(spool, ignore_errors=True)
+    spool.mkdir()

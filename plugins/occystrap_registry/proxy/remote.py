@@ -1,0 +1,118 @@
+"""A registry that a proxy reads from or stores in, by the names that its own clients use."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from occystrap_core import Location, Settings, UsageError
+from occystrap_core.files import ByteStream
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest
+from occystrap_registry.distribution.blobs import BlobSource, stored_size
+from occystrap_registry.distribution.catalog import list_repositories, list_tags
+from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.documents import find_manifest, present_digest
+from occystrap_registry.distribution.referrers import list_referrers, referrers_by_api
+from occystrap_registry.transport.address import Address, parse_address, split_userinfo
+
+_LOGIN = ('username', 'password')
+
+
+class Remote:
+    """A registry, or what it has below a prefix. Methods raise ServiceError, and may be called by several threads."""
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        """`location` is `registry://HOST[/PREFIX]`; its login is kept in the settings. Raises UsageError."""
+        _, name = split_userinfo(location.path)
+        host, _, prefix = name.rstrip('/').partition('/')
+        base = location.with_path(f'{location.path.rstrip("/")}/any')
+        address = parse_address(base, settings)
+        if not host or ':' in prefix or '@' in prefix:
+            raise UsageError(f'{location} names an image: give registry://HOST[/PREFIX], to which names are added')
+        self._location, self._settings, self._address = base, settings, address
+        self._prefix = f'{prefix}/' if prefix else ''
+        self.name = f'{address.reference.host}/{prefix}'.rstrip('/')
+        """Host and prefix, for messages."""
+        self.host = address.host
+        """That of its API."""
+
+    @property
+    def has_login(self) -> bool:
+        """Whether its login was given with its address."""
+        return self._address.credentials is not None
+
+    def uri(self, repository: str, named: str, **options: str) -> str:
+        """Return the URI of an image; `named` is `:tag`, `@digest` or empty."""
+        given = {name: value for name, value in self._location.given.items() if name not in _LOGIN}
+        return str(Location('registry', f'{self.full_name(repository)}{named}', {}, {**given, **options}))
+
+    def full_name(self, repository: str) -> str:
+        """Return a repository's name with the host and the prefix."""
+        return f'{self._address.reference.host}/{self._prefix}{repository}'
+
+    def manifest(self, repository: str, reference: Digest | str) -> Manifest | Index | None:
+        """Return a manifest or index whose bytes have its digest, None if there is none; raises InvalidImage."""
+        with self._client(repository) as client:
+            return find_manifest(client, reference)
+
+    def digest(self, repository: str, tag: str) -> Digest:
+        """Return the digest that a tag means now; raises ImageNotFound, InvalidImage."""
+        with self._client(repository) as client:
+            return present_digest(client, tag)
+
+    def blob_size(self, repository: str, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob, None if there is none."""
+        with self._client(repository) as client:
+            reply, size = stored_size(client, digest, client.address.pull_scope)
+            if reply.status == 404:
+                return None
+            if reply.status not in (200, 206, 416):
+                raise client.failure(reply, f'blob {digest} cannot be read from {self.full_name(repository)}')
+            return size or 0
+
+    @contextmanager
+    def blob(self, repository: str, digest: Digest, size: int) -> Iterator[ByteStream]:
+        """Open a blob; whoever reads it to its end has checked it. Raises ImageNotFound, DigestMismatch."""
+        with self._client(repository) as client:
+            source = BlobSource(client, Descriptor('', digest, size))
+            with ByteStream(source, digest=digest, size=size, what=f'blob {digest} of {self.name}') as stream:
+                yield stream
+
+    def tags(self, repository: str) -> list[str]:
+        """Return the tags of a repository; raises ImageNotFound."""
+        with self._client(repository) as client:
+            return sorted(list_tags(client, client.address.reference.repository))
+
+    def repositories(self) -> list[str]:
+        """Return the names of all repositories below the prefix, without it."""
+        with self._client('any') as client:
+            return sorted(name.removeprefix(self._prefix) for name in list_repositories(client)
+                          if name.startswith(self._prefix))
+
+    def referrers(self, repository: str, subject: Digest) -> list[Descriptor]:
+        """Return the referrers of a manifest."""
+        with self._client(repository) as client:
+            return list_referrers(client, subject)
+
+    def lists_referrer(self, repository: str, subject: Digest, digest: Digest) -> bool:
+        """Return whether the registry's own list of referrers has one; if it has no list, clients keep one in a tag."""
+        with self._client(repository) as client:
+            return any(each.digest == digest for each in referrers_by_api(client, subject) or ())
+
+    def with_settings(self, settings: Settings) -> 'Remote':
+        """Return the same with other settings."""
+        return Remote(self._location.with_path(self._location.path.removesuffix('/any')), settings)
+
+    def require_answer(self) -> None:
+        """Raise ServiceError unless the registry answers."""
+        with self._client('any') as client:
+            client.connect_once(client.address.pull_scope)
+
+    @contextmanager
+    def _client(self, repository: str) -> Iterator[RegistryClient]:
+        client = RegistryClient(self._of(repository), self._settings)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _of(self, repository: str) -> Address:
+        found = parse_address(self._location.with_path(f'{self.full_name(repository)}:latest'), self._settings)
+        return found._replace(credentials=self._address.credentials)

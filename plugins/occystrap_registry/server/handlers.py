@@ -1,0 +1,24 @@
+"""What answers the requests of a registry besides uploads: by default its own storage, in a proxy other registries."""
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from occystrap_registry.server import blob_requests, manifest_requests
+
+Handler = Callable[[Request], Response | Awaitable[Response]]
+
+
+class Handlers(NamedTuple):
+    """One for each kind of request."""
+
+    catalog: Handler = manifest_requests.catalog
+    list_tags: Handler = manifest_requests.list_tags
+    list_referrers: Handler = manifest_requests.list_referrers
+    get_manifest: Handler = manifest_requests.get_manifest
+    put_manifest: Handler = manifest_requests.put_manifest
+    delete_manifest: Handler = manifest_requests.delete_manifest
+    head_blob: Handler = blob_requests.head_blob
+    get_blob: Handler = blob_requests.get_blob
+    delete_blob: Handler = blob_requests.delete_blob
