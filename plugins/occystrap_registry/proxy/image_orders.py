@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from occystrap_core import AccessDenied, Cancelled, Settings, VerifyLevel
+from occystrap_core import AccessDenied, Cancelled, OccystrapError, Settings, VerifyLevel
 from occystrap_core.files import print_message
 from occystrap_core.oci import Digest
 from occystrap_core.orders import ImageDone, ImageOrder, NothingToFilter, run_order
@@ -57,17 +57,20 @@ class ImageOrders:
         flight.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(asyncio.wrap_future(flight))
 
-    def execute(self, order: ImageOrder, name: str, direction: str, reference: str) -> tuple[ImageDone, str]:
+    def execute(self, order: ImageOrder, name: str, direction: str, reference: str,
+                then: Callable[[Digest], object]) -> tuple[ImageDone, str]:
         """Return what became of an order, and a note; `name` is what clients call the image, `reference` its place.
 
-        What no filter can change is copied as it is. Two orders for one name wait for each other. Raises Problem for
-        one that takes too long, or is broken off as the proxy stops.
+        What no filter can change is copied as it is. `then` is called with the digest of an image that is verified, and
+        may raise OccystrapError. Two orders for one name wait for each other. Raises Problem for one that takes too
+        long, or is broken off as the proxy stops.
         """
         begun, note = time.monotonic(), ''
         with self._names[hash(reference) % len(self._names)], self._turns:
             done = self._run(order)
             if isinstance(done.error, NothingToFilter):
                 done, note = self._run(order._replace(filters=())), _UNFILTERED
+            done = _completed(done, then)
         self._note(done, note, RecentImage(name, reference, done.digest, direction, done.order.filters,
                                            seconds=time.monotonic() - begun, when=time.time()))
         return done, note
@@ -122,6 +125,18 @@ class ImageOrders:
         with self._lock:
             if self._flights.get(key) is flight:
                 del self._flights[key]
+
+
+def _completed(done: ImageDone, then: Callable[[Digest], object]) -> ImageDone:
+    """Return what was done, after doing what follows a success."""
+    if not done.succeeded:
+        return done
+    assert done.outcome == VERIFIED
+    try:
+        then(Digest(done.digest))
+    except OccystrapError as error:
+        return done._replace(error=error)
+    return done
 
 
 class Stored(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from occystrap_core import ImageNotFound, InvalidImage, OccystrapError, ServiceError
 from occystrap_core.files import print_message
 from occystrap_core.oci import Digest, Index, Manifest
-from occystrap_core.orders import ImageOrder
+from occystrap_core.orders import ImageDone, ImageOrder
 from occystrap_registry.proxy.failures import pull_problem, push_problem
 from occystrap_registry.proxy.image_orders import ImageOrders, Stored
 from occystrap_registry.proxy.known_digests import KnownDigests, KnownTag
@@ -51,18 +51,12 @@ class ProxiedImages:
         """
         if manifest.subject and self._is_replaced(repository, manifest.subject):
             return Stored(None, f'left out: its subject {manifest.subject} was filtered, and has another digest')
-        named = f'@{reference}' if isinstance(reference, Digest) else f':{reference}'
         filters = () if manifest.subject else self._orders.filters
-        order = ImageOrder(f'registry://{self._staged_at}/{repository}@{manifest.digest}',
-                           self._goes(repository, reference, bool(filters)), filters)
+        source = f'registry://{self._staged_at}/{repository}@{manifest.digest}'
         with self._staging.in_use(repository):
-            done, note = self._orders.execute(order, f'{repository}{named}', 'push',
-                                              f'{self._downstream.full_name(repository)}{named}')
+            done, note = self._copied(source, repository, reference, manifest.digest, '', filters)
         if done.error:
             raise push_problem(done.error)
-        self._known.note(repository, manifest.digest, done.digest)
-        if not isinstance(reference, Digest):
-            self._known.note_tag(repository, reference, '', done.digest)
         return Stored(Digest(done.digest), note)
 
     def lists_referrer(self, repository: str, manifest: PushedManifest, stored: Stored) -> bool:
@@ -114,17 +108,31 @@ class ProxiedImages:
     def _fetched(self, repository: str, reference: Digest | str, digest: Digest) -> Pulled:
         """Copy an image from upstream, where it has this digest, and return it."""
         assert self._upstream
-        named = f'@{reference}' if isinstance(reference, Digest) else f':{reference}'
         follow = {} if self._orders.filters else {'referrers': 'true'}
-        order = ImageOrder(self._upstream.uri(repository, f'@{digest}', **follow),
-                           self._goes(repository, reference, False), self._orders.filters)
-        done, _ = self._orders.execute(order, f'{repository}{named}', 'pull',
-                                       f'{self._downstream.full_name(repository)}{named}')
-        stored = Digest(done.require().digest)
-        self._known.note(repository, digest, stored)
-        if not isinstance(reference, Digest):
-            self._known.note_tag(repository, reference, digest, stored)
-        return Pulled(self._found(repository, stored))
+        source = self._upstream.uri(repository, f'@{digest}', **follow)
+        done, _ = self._copied(source, repository, reference, digest, digest, self._orders.filters)
+        return Pulled(self._found(repository, Digest(done.require().digest)))
+
+    def _copied(self, source: str, repository: str, reference: Digest | str, original: Digest, upstream: str,
+                filters: tuple[str, ...]) -> tuple[ImageDone, str]:
+        """Copy an image, have it verified, and only then tag it; return what became of it, and a note.
+
+        It has the digest `original` at the source, and `upstream` if it is from there. One that was asked for by digest
+        keeps it, unless it is filtered.
+        """
+        keeps = isinstance(reference, Digest) and not filters
+        named = f'@{reference}' if isinstance(reference, Digest) else f':{reference}'
+        untagged = {} if keeps else {'untagged': 'true'}
+        goes = self._downstream.uri(repository, named if keeps else '', **untagged)
+
+        def note(stored: Digest) -> None:
+            self._known.note(repository, original, stored)
+            if not isinstance(reference, Digest):
+                self._downstream.tag(repository, reference, stored)
+                self._known.note_tag(repository, reference, upstream, stored)
+        return self._orders.execute(ImageOrder(source, goes, filters), f'{repository}{named}',
+                                    'pull' if upstream else 'push',
+                                    f'{self._downstream.full_name(repository)}{named}', note)
 
     def _by_digest(self, repository: str, digest: Digest) -> Pulled | None:
         if found := self._downstream.manifest(repository, digest):
@@ -158,13 +166,6 @@ class ProxiedImages:
         if found := self._downstream.manifest(repository, reference):
             return found
         raise ImageNotFound(f'{self._downstream.full_name(repository)} has no {reference}')
-
-    def _goes(self, repository: str, reference: Digest | str, filtered: bool) -> str:
-        """Return the destination; filters give an image without a tag a digest that is not known yet."""
-        if not isinstance(reference, Digest):
-            return self._downstream.uri(repository, f':{reference}')
-        return self._downstream.uri(repository, '', untagged='true') if filtered else self._downstream.uri(
-            repository, f'@{reference}')
 
     def _is_replaced(self, repository: str, subject: Digest) -> bool:
         return self._known.stored_for(repository, subject) not in (None, subject)

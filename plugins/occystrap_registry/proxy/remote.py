@@ -2,14 +2,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from occystrap_core import Location, Settings, UsageError
+from occystrap_core import Location, OutputError, Settings, UsageError
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest
 from occystrap_registry.distribution.blobs import BlobSource, stored_size
 from occystrap_registry.distribution.catalog import list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.documents import find_manifest, present_digest
+from occystrap_registry.distribution.documents import find_manifest, get_manifest, present_digest
+from occystrap_registry.distribution.manifests import put_manifest
 from occystrap_registry.distribution.referrers import list_referrers, referrers_by_api
+from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.transport.address import Address, parse_address, split_userinfo
 
 _LOGIN = ('username', 'password')
@@ -74,6 +76,17 @@ class Remote:
             source = BlobSource(client, Descriptor('', digest, size))
             with ByteStream(source, digest=digest, size=size, what=f'blob {digest} of {self.name}') as stream:
                 yield stream
+
+    def tag(self, repository: str, tag: str, digest: Digest) -> None:
+        """Have a tag mean a manifest that is there, and see that it does; raises ImageNotFound, OutputError."""
+        with self._client(repository) as client:
+            document = get_manifest(client, digest)
+            put_manifest(client, tag, document)
+            settle = SettleTime(self._settings)
+            while (found := find_manifest(client, tag)) is None or found.raw != document.raw:
+                if not settle.again():
+                    raise OutputError(f'{client.address.name_of(tag)} is not what was written: it is '
+                                      f'{found.digest if found else "missing"}, expected {digest}')
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository; raises ImageNotFound."""

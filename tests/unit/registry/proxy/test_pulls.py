@@ -1,0 +1,127 @@
+"""Pulling through a proxy: from downstream, or first from upstream, which is asked no more often than it must be."""
+import threading
+from pathlib import Path
+
+from occystrap_core import Settings
+from occystrap_core.oci import Digest, Manifest
+from occystrap_core.testing.sample import sample_image
+from tests.services.proxied import Proxied, Registry, proxied, started
+from tests.unit.registry.images import push
+from tests.unit.registry.proxy.test_pushes import put, put_blob
+
+FILTER = 'normalize-timestamps'
+
+
+def test_twice_is_fetched_once(tmp_path: Path) -> None:
+    with proxied(tmp_path, [FILTER], upstream=True) as proxy:
+        assert proxy.up
+        original = push(proxy.up.host, Settings()).manifest_digest
+        proxy.up.asked.clear()
+        first = proxy.manifest('app', method='HEAD')
+        found = proxy.manifest('app')
+        assert Digest.of(found.content) == found.headers['docker-content-digest'] != original
+        assert first.headers['docker-content-digest'] == found.headers['docker-content-digest'] and not first.content
+        assert proxy.up.manifests('HEAD') == 1 and proxy.up.manifests() == 1
+        assert all(count == 1 for asked, count in proxy.up.asked.items() if '/blobs/' in asked)
+        for layer in Manifest.parse(found.content).layers:
+            whole = proxy.blob('app', layer.digest)
+            assert Digest.of(whole.content) == layer.digest and whole.headers['content-length'] == str(layer.size)
+            part = proxy.blob('app', layer.digest, Range='bytes=3-9')
+            assert part.status_code == 206 and part.content == whole.content[3:10]
+        assert proxy.up.manifests() == 1 and proxy.recent.newest()[0].direction == 'pull'
+
+
+def test_many_at_once_are_fetched_once(tmp_path: Path) -> None:
+    with proxied(tmp_path, [FILTER], upstream=True) as proxy:
+        assert proxy.up
+        push(proxy.up.host, Settings())
+        proxy.up.asked.clear()
+        found: list[bytes] = []
+        threads = [threading.Thread(target=lambda: found.append(proxy.manifest('app').content)) for _ in range(20)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert len(found) == 20 and len({*found}) == 1 and proxy.up.manifests() == 1 and proxy.recent.count == 1
+
+
+def test_a_tag_that_moves_is_followed_by_head(tmp_path: Path) -> None:
+    with proxied(tmp_path, upstream=True, fresh=0.0) as proxy:
+        assert proxy.up
+        first = push(proxy.up.host, Settings()).manifest_digest
+        assert proxy.manifest('app').headers['docker-content-digest'] == first
+        proxy.up.asked.clear()
+        assert proxy.manifest('app').headers['docker-content-digest'] == first
+        assert proxy.up.manifests('HEAD') == 1 and not proxy.up.manifests()
+        second = push(proxy.up.host, Settings(), sample_image(variant='new')).manifest_digest
+        assert proxy.manifest('app').headers['docker-content-digest'] == second != first
+        assert proxy.manifest('app', str(first)).status_code == 200
+
+
+def test_upstream_that_is_down_is_said(tmp_path: Path) -> None:
+    with proxied(tmp_path, upstream=True, fresh=0.0) as proxy:
+        assert proxy.up
+        push(proxy.up.host, Settings())
+        before = proxy.manifest('app')
+        assert 'warning' not in before.headers
+        proxy.up.server.stop()
+        after = proxy.manifest('app')
+        assert after.content == before.content and after.headers['warning'].startswith('110 occystrap "')
+        assert 'not confirmed by upstream' in after.headers['occystrap-stale']
+        assert proxy.manifest('other').status_code == 503 and proxy.manifest('app', 'v2').status_code == 503
+
+
+def test_what_upstream_does_not_have(tmp_path: Path) -> None:
+    with proxied(tmp_path, [FILTER], upstream=True) as proxy:
+        assert proxy.up
+        answer = proxy.manifest('app')
+        assert answer.status_code == 404 and answer.json()['errors'][0]['code'] == 'MANIFEST_UNKNOWN'
+        original = push(proxy.up.host, Settings()).manifest_digest
+        by_digest = proxy.manifest('app', str(original))
+        assert by_digest.status_code == 404 and 'pull it by its tag' in by_digest.text
+
+
+def test_a_digest_is_fetched_where_nothing_filters(tmp_path: Path) -> None:
+    with proxied(tmp_path, upstream=True) as proxy:
+        assert proxy.up
+        original = push(proxy.up.host, Settings()).manifest_digest
+        assert Digest.of(proxy.manifest('app', str(original)).content) == original
+        assert proxy.down.storage.has_manifest('mirror/app', Digest(str(original)))
+
+
+def test_what_was_pushed_here_is_not_replaced_by_upstream(tmp_path: Path) -> None:
+    with proxied(tmp_path, upstream=True, fresh=0.0) as proxy:
+        assert proxy.up
+        push(proxy.up.host, Settings())
+        part = put_blob(proxy, 'app', b'own')
+        raw = Manifest.build(part, [part]).raw
+        put(proxy, 'app', 'v1', raw)
+        assert proxy.manifest('app').content == raw
+
+
+def test_signatures_follow(tmp_path: Path) -> None:
+    with proxied(tmp_path, upstream=True) as proxy:
+        assert proxy.up
+        subject = push(proxy.up.host, Settings()).manifest_digest
+        above = Proxied(proxy.up.server, proxy.up, None, proxy.recent)
+        part = put_blob(above, 'app', b'{}')
+        raw = Manifest.build(part, [part]).raw
+        signed = raw[:-1] + b',"artifactType":"a/b","subject":{"mediaType":"' + (
+            b'application/vnd.oci.image.manifest.v1+json","size":1,"digest":"' + str(subject).encode() + b'"}}')
+        above.request('PUT', f'app/manifests/{Digest.of(signed)}', content=signed, headers={
+            'Content-Type': 'application/vnd.oci.image.manifest.v1+json'}).raise_for_status()
+        assert proxy.manifest('app').status_code == 200
+        listed = proxy.request('GET', f'app/referrers/{subject}').json()['manifests']
+        assert [each['digest'] for each in listed] == [Digest.of(signed)]
+
+
+def test_what_is_known_survives_a_restart_unless_the_filters_change(tmp_path: Path) -> None:
+    with started(Registry(tmp_path / 'down')) as down, started(Registry(tmp_path / 'up')) as up:
+        push(up.host, Settings())
+        with proxied(tmp_path, [FILTER], up, down=down) as proxy:
+            before = proxy.manifest('app').headers['docker-content-digest']
+        for filters, same, asked in (([FILTER], True, 0), ([f'{FILTER}:ts=5'], False, 1)):
+            up.asked.clear()
+            with proxied(tmp_path, filters, up, down=down) as proxy:
+                after = proxy.manifest('app').headers['docker-content-digest']
+            assert (after == before) is same and up.manifests() == asked
