@@ -14,7 +14,6 @@ from occystrap_registry.plugin import CONNECTION, register_writers
 
 if TYPE_CHECKING:
     from occystrap_registry.proxy.remote import Remote
-    from occystrap_registry.server.server_thread import ServerSettings
 
 _DOWNSTREAM = [option for scheme in register_writers() for option in scheme.options if option.name != 'untagged']
 _LOOK = 5.0
@@ -74,6 +73,7 @@ def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage
     """
     from occystrap_registry.proxy.image_orders import Limits
     from occystrap_registry.proxy.opened_proxy import Proxy, open_proxy
+    from occystrap_registry.server.operations import with_operations
     settings = _settings(level, given)
     there = _remote('--downstream', downstream, _DOWNSTREAM, settings)
     above = _remote('--upstream', upstream, CONNECTION, settings) if upstream else None
@@ -82,7 +82,8 @@ def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage
     options = ServerOptions.of(given)
     wanted = Proxy(Path(storage or default_storage('proxy')), there, above, filters, Limits(concurrency, deadline),
                    quota, fresh)
-    served = _with_operations(options.settings(drain), options.access_log)
+    served, _ = with_operations(options.settings(drain), 'occystrap proxy', _described(there, above, filters),
+                                options.access_log)
     with open_proxy(wanted, replace(settings, temporary=wanted.temporary()), served, options.port) as server:
         _announce(there, above, f'{options.scheme}://{server.host}')
         options.warn(read_only=False, what='push through this proxy, by its login')
@@ -126,10 +127,10 @@ def _require_filters(downstream: 'Remote', filters: Sequence[str], settings: Set
     require_possible(ImageOrder(uri, uri, tuple(filters)), replace(settings, credentials={}))
 
 
-def _with_operations(settings: 'ServerSettings', log: Path | None) -> 'ServerSettings':
-    from occystrap_registry.server.exchange import AccessLog
-    from occystrap_registry.server.health import ROUTES
-    return settings._replace(log=AccessLog(log) if log else None, public=ROUTES)
+def _described(downstream: 'Remote', upstream: 'Remote | None', filters: Sequence[str]) -> str:
+    """Return what a proxy does, for its page."""
+    source = f', with images of {upstream.name}' if upstream else ''
+    return f'for {downstream.name}{source}; filters: {", ".join(filters) or "none"}'
 
 
 def _announce(downstream: 'Remote', upstream: 'Remote | None', url: str) -> None:
