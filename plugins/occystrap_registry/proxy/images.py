@@ -9,7 +9,7 @@ from occystrap_core import ImageNotFound, InvalidImage, OccystrapError, ServiceE
 from occystrap_core.files import print_message
 from occystrap_core.oci import Digest, Index, Manifest
 from occystrap_core.orders import ImageDone, ImageOrder
-from occystrap_registry.proxy.failures import pull_problem, push_problem
+from occystrap_registry.proxy.order_problems import pull_problem, push_problem
 from occystrap_registry.proxy.image_orders import ImageOrders, Stored
 from occystrap_registry.proxy.known_digests import KnownDigests, KnownTag
 from occystrap_registry.proxy.remote import Remote

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from occystrap_core import Cancelled, OccystrapError
 from occystrap_core.oci import Digest, Index
 from occystrap_registry.proxy.blob_streams import BlobStream, in_thread
-from occystrap_registry.proxy.failures import pull_problem
+from occystrap_registry.proxy.order_problems import pull_problem
 from occystrap_registry.proxy.image_orders import ImageOrders, Stored
 from occystrap_registry.proxy.images import ProxiedImages, refused_deletion
 from occystrap_registry.proxy.remote import Remote
