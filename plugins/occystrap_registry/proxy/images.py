@@ -13,7 +13,7 @@ from occystrap_registry.proxy.order_problems import pull_problem, push_problem
 from occystrap_registry.proxy.image_orders import ImageOrders, Stored
 from occystrap_registry.proxy.known_digests import KnownDigests, KnownTag
 from occystrap_registry.proxy.remote import Remote
-from occystrap_registry.proxy.staging import Staging
+from occystrap_registry.proxy.staged_images import Staging
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import PushedManifest
 

@@ -14,7 +14,7 @@ from occystrap_registry.proxy.images import ProxiedImages, Sources
 from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.proxy.proxy_requests import ProxyRequests
 from occystrap_registry.proxy.remote import Remote
-from occystrap_registry.proxy.staging import Staging, StagingUpkeep
+from occystrap_registry.proxy.staged_images import Staging, StagingUpkeep
 from occystrap_registry.server.access import USER, Rules
 from occystrap_registry.server.opened_storage import open_storage_as
 from occystrap_registry.server.recent_images import RecentImages

@@ -14,7 +14,7 @@ from occystrap_registry.proxy.order_problems import pull_problem
 from occystrap_registry.proxy.image_orders import ImageOrders, Stored
 from occystrap_registry.proxy.images import ProxiedImages, refused_deletion
 from occystrap_registry.proxy.remote import Remote
-from occystrap_registry.proxy.staging import Staging
+from occystrap_registry.proxy.staged_images import Staging
 from occystrap_registry.server import blob_requests, manifest_requests, request_names
 from occystrap_registry.server.handlers import Handlers
 from occystrap_registry.server.problems import Problem
