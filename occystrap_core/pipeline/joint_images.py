@@ -58,14 +58,17 @@ class JointImages(Generic[T]):
         with group.lock:
             group.copied.append(image)
 
-    def ended(self, task: ImageTask) -> Sequence[CopiedImage]:
-        """Record that a task has ended, however; after the last of its group return what was copied, in order."""
+    def ended(self, task: ImageTask, cancelled: bool) -> Sequence[CopiedImage]:
+        """Record that a task has ended, however; after the last of its group return what was copied, in order.
+
+        If the run is `cancelled` that is left to `abort`.
+        """
         group = self._of.get(id(task.report))
         if group is None:
             return ()
         with group.lock:
             group.left -= 1
-            if group.left:
+            if group.left or cancelled:
                 return ()
             order = {id(task.report): place for place, task in enumerate(group.tasks)}
             copied, group.copied = sorted(group.copied, key=lambda each: order[id(each.task.report)]), []

@@ -145,8 +145,7 @@ class Run:
             self._process_alone(task, later)
         finally:
             task.use.end()
-            copied = self._joint.ended(task)
-            if copied and not self.settings.cancellation.cancelled:
+            if copied := self._joint.ended(task, self.settings.cancellation.cancelled):
                 self._publish(copied, later)
 
     def _process_alone(self, task: ImageTask, later: Later) -> None:

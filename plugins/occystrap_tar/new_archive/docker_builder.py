@@ -1,6 +1,7 @@
 """Building docker archives of one image."""
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from occystrap_core import Expectation, Image, Layer, OutgoingLayer, Settings, WrittenImage, WrittenLayer
 from occystrap_core.files import ByteStream
@@ -37,22 +38,29 @@ class DockerArchiveBuilder:
 
     def write_layer(self, layer: OutgoingLayer) -> str:
         """Write a layer's tar and return its name in the archive; raises OutputError."""
-        return self._kept.read(layer, lambda stream: self._write(layer.index, stream))
+        return self._kept.read(layer, lambda stream: self._write(layer, stream))
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a layer's tar from another archive of the run, None if there is none; raises OutputError."""
-        return self._layers.adopt(layer.diff_id, lambda stream: self._write(layer.index, stream),
-                                  self._archive.notes.append)
+        """Write a layer's tar from another archive of the run, or as an interrupted one kept it; None if there is none.
+
+        Raises OutputError.
+        """
+        def write(stream: ByteStream) -> str:
+            return self._write(layer, stream)
+        return (self._layers.adopt(layer.diff_id, write, self._archive.notes.append)
+                or self._kept.adopt(layer.diff_id, layer.source_blob, write))
 
     @property
     def notes(self) -> Sequence[str]:
         """Lines for the user about problems that do not affect the archive."""
         return self._archive.notes
 
-    def _write(self, index: int, stream: ByteStream) -> str:
-        region = self._archive.write(index, stream.chunks())
+    def _write(self, layer: OutgoingLayer, stream: ByteStream) -> str:
+        region = self._archive.write(layer.index, stream.chunks())
         region.name = f'{stream.digest.hex[:_DIGITS]}/layer.tar'
         self._layers.keep(stream.digest, self._archive, region)
+        if layer.diff_id:  # else the next run cannot know that it is the same
+            self._kept.note(stream.digest, region.size, layer.source_blob, partial(self._archive.reread, region))
         return region.name
 
     def finish(self, image: WrittenImage, tags: Sequence[str]) -> list[Expectation]:

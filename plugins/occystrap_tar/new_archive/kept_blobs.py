@@ -1,8 +1,9 @@
-"""What interrupted runs have fetched of the blobs of an archive, in a hidden directory beside it.
+"""What interrupted runs have fetched for an archive, in a hidden directory beside it.
 
 An archive under way cannot be gone on with: its places depend on all layers, and a killed run has left no word of how
-much of each is there. So the blobs are kept as their source gives them, in files named by their digests, locked while a
-run adds to them, until the archive is complete. Whoever reads them hashes them. What is not used within a week goes.
+much of each is there. So large blobs are kept as a slow source gives them, while the archive is written; what else is
+complete in the archive is copied when the run is interrupted. The files are named by their digests, and locked while a
+run adds to them. Whoever reads them hashes them. What is not used within a week goes.
 """
 import fcntl
 import os
@@ -11,11 +12,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from occystrap_core import OutgoingLayer
+from occystrap_core import Evidence, InvalidImage, OutgoingLayer, WrittenLayer
 from occystrap_core.files import (
-    CHUNK, LEAST_BESIDE, ByteStream, KeptBeside, lock_if_current, remove_if_abandoned, written_through,
+    CHUNK, LEAST_BESIDE, ByteStream, HeldBytes, KeptBeside, Readable, lock_if_current, remove_if_abandoned, write_all,
+    written_through,
 )
 from occystrap_core.oci import Descriptor, Digest
 
@@ -27,8 +29,17 @@ _NAME_CAP = 200
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
+class _Complete(NamedTuple):
+    """A layer that is complete in the archive under way, by the digest there; `reread` opens it, None if it is gone."""
+
+    digest: Digest
+    size: int
+    blob: Descriptor | None
+    reread: Callable[[], Readable | None]
+
+
 class KeptBlobs:
-    """The kept blobs of one archive, as one of its images uses them, on several threads. What cannot be kept is no
+    """The kept layers of one archive, as one of its images uses them, on several threads. What cannot be kept is no
     failure."""
 
     def __init__(self, path: str) -> None:
@@ -36,17 +47,19 @@ class KeptBlobs:
         name = os.fsdecode(os.fsencode(os.path.basename(path))[:_NAME_CAP])
         self.directory = os.path.join(os.path.dirname(path), f'.{name}.kept') if path else ''
         self._begun: set[Digest] = set()
+        self._complete: list[_Complete] = []
 
     def read(self, layer: OutgoingLayer, write: Callable[[ByteStream], T]) -> T:
-        """Return what `write` makes of a layer's stream; a large blob that it is read from is kept as it comes.
+        """Return what `write` makes of a layer's stream; what is kept of its blob is not asked of the source.
 
-        Without effect for layers that come from no blob. Raises as the stream and `write` do.
+        A large blob is kept as it comes. Without effect for layers that come from no blob. Raises as the stream and
+        `write` do.
         """
         def through(held: KeptBeside | None) -> T:
             with layer.open(held) if held else layer.open() as stream:
                 return write(stream)
         blob = layer.source_blob
-        held = self._opened_file(blob) if self.directory and blob and blob.size >= LEAST_BESIDE else None
+        held = self._opened_file(blob) if self.directory and blob else None
         if blob is None or held is None:
             return through(None)
         self._begun.add(blob.digest)
@@ -56,11 +69,42 @@ class KeptBlobs:
             with suppress(OSError):
                 held.close()
 
+    def adopt(self, digest: Digest | None, blob: Descriptor | None, write: Callable[[ByteStream], str],
+              ) -> WrittenLayer | None:
+        """Have `write` write a layer that is kept as it is in the archive, by its digest there, and return its locator.
+
+        None if there is none, or a damaged one, which is removed. Raises as `write` does.
+        """
+        if not self.directory or digest is None or (blob and blob.digest == digest):  # of a blob `read` has the file
+            return None
+        descriptor = None
+        with suppress(OSError):
+            descriptor = self._locked(_name(digest), 0)
+        if descriptor is None:
+            return None
+        try:
+            with ByteStream(HeldBytes(descriptor, sync=False), digest=digest) as stream:
+                locator = write(stream)
+        except InvalidImage:
+            with suppress(OSError):
+                os.unlink(f'{self.directory}/{_name(digest)}')
+            return None
+        self._begun.add(digest)
+        return WrittenLayer(locator, digest, stream.size, Evidence.STREAMED, kept=True)
+
+    def note(self, digest: Digest, size: int, blob: Descriptor | None, reread: Callable[[], Readable | None]) -> None:
+        """Note a layer that is complete in the archive: `blob` at its source, and what `reread` opens here."""
+        self._complete.append(_Complete(digest, size, blob, reread))
+
     def leave(self, keep: bool) -> dict[Digest, int]:
-        """After a failure, return how much stays of which blobs; without `keep` nothing does."""
+        """After a failure, before the archive is gone, return how much stays of which layers; without `keep` nothing
+        does."""
         if not keep:
             self.finish()
             return {}
+        for each in self._complete if self.directory else ():
+            if each.size >= CHUNK and not (each.blob and self._size(each.blob.digest) == each.blob.size):
+                self._save(each)
         self._tidy()
         sizes = {digest: self._size(digest) for digest in self._begun}
         return {digest: size for digest, size in sizes.items() if size >= CHUNK}
@@ -72,28 +116,49 @@ class KeptBlobs:
                 os.unlink(f'{self.directory}/{_name(digest)}')
         self._tidy()
 
+    def _save(self, layer: _Complete) -> None:
+        """Copy a layer out of the archive that is given up."""
+        with suppress(OSError, InvalidImage):
+            source = layer.reread()
+            descriptor = source and self._locked(_name(layer.digest), os.O_CREAT)
+            if source is None or descriptor is None:
+                return
+            self._begun.add(layer.digest)
+            try:
+                os.ftruncate(descriptor, 0)
+                _copy(source, descriptor)
+            except (OSError, InvalidImage):
+                os.ftruncate(descriptor, 0)  # which is then removed as useless
+            finally:
+                os.close(descriptor)
+                source.close()
+
     def _size(self, digest: Digest) -> int:
         with suppress(OSError):
             return os.lstat(f'{self.directory}/{_name(digest)}').st_size
         return 0
 
     def _opened_file(self, blob: Descriptor) -> KeptBeside | None:
-        """Return the file with the beginning of a blob, locked; it is new if nothing is kept.
+        """Return the file with the beginning of a blob, locked; it is new if nothing is kept of a large one.
 
         None if another run or thread is adding to it, or something else is in the way.
         """
         with suppress(OSError):
-            descriptor = self._locked(_name(blob.digest))
+            descriptor = self._locked(_name(blob.digest), os.O_CREAT if blob.size >= LEAST_BESIDE else 0)
             return None if descriptor is None else KeptBeside(descriptor, blob.size)
         return None
 
-    def _locked(self, name: str) -> int | None:
-        """Return the descriptor of a file that is ours alone; raises OSError if it is locked or something else."""
+    def _locked(self, name: str, create: int) -> int | None:
+        """Return the descriptor of a file that is ours alone; raises OSError if it is locked or something else.
+
+        `create` is O_CREAT if it may be new, or 0.
+        """
         with suppress(FileExistsError):
-            os.mkdir(self.directory, 0o700)
+            if create:
+                os.mkdir(self.directory, 0o700)
         directory = self._opened()
         try:
-            descriptor = _open_file(directory, name)
+            descriptor = _open_file(directory, name, create)
         finally:
             os.close(directory)
         path = f'{self.directory}/{name}'
@@ -134,10 +199,19 @@ def _is_ours(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()
 
 
-def _open_file(directory: int, name: str) -> int:
-    """Return the descriptor of a regular file, new if there is none; raises OSError."""
+def _copy(source: Readable, descriptor: int) -> None:
+    """Write all of a source to a file; raises OSError, InvalidImage."""
+    buffer = memoryview(bytearray(CHUNK))
+    while count := source.readinto(buffer):
+        write_all(descriptor, buffer[:count])
+
+
+def _open_file(directory: int, name: str, create: int) -> int:
+    """Return the descriptor of a regular file, new if there is none and `create` is O_CREAT; raises OSError."""
     try:
-        return os.open(name, _OPEN | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
+        if not create:
+            raise FileExistsError
+        return os.open(name, _OPEN | create | os.O_EXCL, 0o600, dir_fd=directory)
     except FileExistsError:
         if not _is_ours(os.lstat(name, dir_fd=directory)):  # opening a device may have effects
             raise

@@ -1,5 +1,6 @@
 """Writing images to OCI archives, with blobs as they are stored."""
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from occystrap_core import (
     Evidence, Expectation, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer,
@@ -100,7 +101,12 @@ class OciArchiveOutput(ArchiveOutput):
         """Write a blob to its place in the archive."""
         descriptor = layer.descriptor
         assert descriptor
-        return WrittenLayer(self.kept_blobs.read(layer, lambda stream: self._write(descriptor, stream)))
+        name = self.kept_blobs.read(layer, lambda stream: self._write(descriptor, stream))
+        blob = self._bundle.find(descriptor.digest)
+        if blob and layer.source_blob == descriptor:
+            self.kept_blobs.note(descriptor.digest, descriptor.size, descriptor,
+                                 partial(blob.archive.reread, blob.region))
+        return WrittenLayer(name)
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest; the image becomes visible with the others of the run."""

@@ -28,7 +28,9 @@ KINDS = {
     'layout': Kind('layout://{}', 3 * MIB, 2 * MIB + 100_000, 2 * MIB + 12345),
     'dir': Kind('dir://{}?unique_names=true', 9 * MIB, 8 * MIB + 100_000, 5 * MIB + 12345),
     'tar': Kind('tar://{}', 9 * MIB, 8 * MIB + 100_000, 5 * MIB + 12345),
-    'tar oci': Kind('tar://{}?format=oci', 9 * MIB, 8 * MIB + 100_000, 5 * MIB + 12345)}
+    'tar oci': Kind('tar://{}?format=oci', 9 * MIB, 8 * MIB + 100_000, 5 * MIB + 12345),
+    'small tar': Kind('tar://{}', 3 * MIB, 2 * MIB + 100_000, 2 * MIB + 12345),
+    'small tar oci': Kind('tar://{}?format=oci', 3 * MIB, 2 * MIB + 100_000, 2 * MIB + 12345)}
 
 
 class Mirror:
@@ -43,7 +45,7 @@ class Mirror:
             self.kept = above / '.out.kept'
         self.kept_whole = self.whole
         """Under which digest the first layer is kept: that of what the destination has of it."""
-        if kind is KINDS['dir']:
+        if kind in (KINDS['dir'], KINDS['small tar']):
             self.kept_whole = str(Digest.of(noise_layer('first', kind.whole)[0]))
         self.cut_off()
 

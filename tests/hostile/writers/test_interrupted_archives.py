@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.writers.interrupted import KINDS, PLANTED, Mirror, flip, wait_for_kept
+from occystrap_core.terminal_text import size_text
+from tests.hostile.in_process import run_here
+from tests.hostile.writers.interrupted import KINDS, MIB, PLANTED, Mirror, flip, wait_for_kept
 from tests.services.breaking_registry import breaking_registry
 from tests.services.command_line import CommandLine
 
@@ -20,6 +22,75 @@ def mirror(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / 'mirror').mkdir()
     with breaking_registry() as registry:
         yield Mirror(KINDS[request.param], registry, tmp_path / 'mirror')
+
+
+@pytest.fixture(params=['small tar', 'small tar oci'])
+def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mirror]:
+    """No archive yet; the layers are too small to be kept while the archive is written."""
+    (tmp_path / 'mirror').mkdir()
+    with breaking_registry() as registry:
+        yield Mirror(KINDS[request.param], registry, tmp_path / 'mirror')
+
+
+def assert_goes_on(small: Mirror, twin: Path) -> None:
+    """Fail unless the next run asks for the layer that was cut, and not for the other."""
+    small.registry.heal()
+    image, = small.copy('-O', 'json').assert_success().json()['images']
+    assert not small.registry.ranges_of(small.whole) and small.registry.ranges_of(small.cut) == ['']
+    assert image['bytes_reused'] == small.registry.size_of(small.whole)
+    assert f'layer {small.whole} was kept by an earlier run' in image['notes']
+    assert not small.kept.exists() and small.is_as(small.expected(twin))
+
+
+def test_what_is_complete_in_an_archive_is_kept_when_the_network_fails(small: Mirror, tmp_path: Path) -> None:
+    failed = small.copy().assert_code(1)
+    assert [*small.kept_sizes()] == [small.kept_whole] and not small.place.path.exists()
+    assert f'1 layer ({size_text(sum(small.kept_sizes().values()))}) is kept for the next run in {small.kept}' in failed.err
+    assert_goes_on(small, tmp_path / 'twin')
+
+
+def test_what_is_complete_in_an_archive_is_kept_after_a_signal(small: Mirror, tmp_path: Path, occystrap: CommandLine,
+                                                               ) -> None:
+    small.registry.holds = True
+    process = occystrap.start(*small.command(), stderr=subprocess.PIPE)
+    assert small.registry.reached.wait(20)
+    process.send_signal(signal.SIGINT)
+    assert f' is kept for the next run in {small.kept}' in process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 130
+    assert_goes_on(small, tmp_path / 'twin')
+
+
+def test_what_was_complete_and_is_damaged_is_fetched_anew(small: Mirror, tmp_path: Path) -> None:
+    small.interrupt()
+    flip(small.file(small.kept_whole))
+    small.copy().assert_success()
+    assert small.registry.ranges_of(small.whole) == ['']
+    assert not small.kept.exists() and small.is_as(small.expected(tmp_path / 'twin'))
+
+
+def test_a_second_interruption_loses_nothing(small: Mirror, tmp_path: Path) -> None:
+    small.interrupt()
+    small.interrupt()
+    assert not small.registry.ranges_of(small.whole)
+    assert_goes_on(small, tmp_path / 'twin')
+
+
+@pytest.mark.parametrize('small', ['small tar oci'], indirect=True)
+def test_of_an_archive_of_many_images_all_that_is_complete_is_kept(small: Mirror, tmp_path: Path,
+                                                                   occystrap: CommandLine) -> None:
+    small.registry.holds = True
+    ready, = small.registry.add('ready:v1', {'fourth': 2 * MIB})
+    images = tmp_path / 'images'
+    images.write_text(''.join(f'registry://{small.registry.host}/{name}:v1\n' for name in ('ready', 'app')))
+    process = occystrap.start('process', f'list://{images}', small.place.uri, '-J1', '-j1', stderr=subprocess.PIPE)
+    assert small.registry.reached.wait(20)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130 and {*small.kept_sizes()} == {ready, small.whole}
+    small.registry.heal()
+    run_here('process', f'list://{images}', small.place.uri).assert_success()
+    assert not small.registry.ranges_of(small.whole) and not small.registry.ranges_of(ready)
+    assert not small.kept.exists()
 
 
 def test_after_a_failure_of_the_network_the_next_run_goes_on(mirror: Mirror, tmp_path: Path) -> None:
