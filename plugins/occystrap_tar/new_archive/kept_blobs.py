@@ -120,7 +120,7 @@ class KeptBlobs:
         """Copy a layer out of the archive that is given up."""
         with suppress(OSError, InvalidImage):
             source = layer.reread()
-            descriptor = source and self._locked(_name(layer.digest), os.O_CREAT)
+            descriptor = self._locked(_name(layer.digest), os.O_CREAT) if source else None
             if source is None or descriptor is None:
                 return
             self._begun.add(layer.digest)

@@ -1,14 +1,18 @@
 """An OCI archive of all images that a run writes to one path: shared blobs once, visible together."""
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from occystrap_core import Cancelled, OutputError, Settings
-from occystrap_core.files import Readable, output_errors
-from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Digest, IndexFile, blob_name
+from occystrap_core import Cancelled, InvalidImage, OutputError, Settings
+from occystrap_core.files import ByteStream, Readable, output_errors
+from occystrap_core.oci import (
+    INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Digest, Entry, IndexFile, blob_name, canonical,
+)
+from occystrap_tar.archive.oci_archive import name_keys, stored_key
 from occystrap_tar.archive.present_images import PresentImage
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder, Region
+from occystrap_tar.new_archive.carried_images import CarriedImage, carried_images
 from occystrap_tar.new_archive.replaced_archive import ReplacedArchive
 
 
@@ -34,6 +38,7 @@ class OciBundle:
         """What those without a name are asked for by."""
         self._replaced = ReplacedArchive()
         self.notes: Sequence[str] = ()
+        self.carried: list[str] = []
         self._lock = threading.Lock()
         self._archive: ArchiveBuilder | None = None
         self._writers: set[object] = set()
@@ -127,6 +132,44 @@ class OciBundle:
             blob = Blob(name, archive, region)
             return self._blobs.setdefault(name, blob) if archive is self._archive else blob
 
+    def carry(self, written: Collection[str]) -> tuple[Sequence[Entry], Collection[str]]:
+        """Copy images from the archive that is replaced which the run names, and is not going to write.
+
+        `written` are the names of those that it writes. Returns the entries and the names of the members. `carried`
+        has a line for each such image, also for those that cannot be read any more.
+        """
+        asked, there = _keys(self.names), _keys(written)
+        lost = [each for each in self._replaced.images if each.has_name_of(asked) and not each.has_name_of(there)]
+        entries: dict[bytes, Entry] = {}
+        members: set[str] = set()
+        for image in lost:
+            try:
+                for found in self._found_earlier({stored_key(name) for name in image.names}):
+                    members.update([self._copy_earlier(digest) for digest in found.blobs])
+                    entries.update({canonical(entry): entry for entry in found.entries})
+                    self.carried.append(f'{found.name} was not copied: {self._path} keeps what it had: {found.digest}')
+            except (OSError, InvalidImage) as error:
+                self.carried.append(f'{image} was in {self._path}, and is not any more: {error}')
+        return [*entries.values()], members
+
+    def _found_earlier(self, keys: Collection[str]) -> Sequence[CarriedImage]:
+        """Return the images of the archive that is replaced with these names; raises OSError, InvalidImage."""
+        earlier = self._replaced.archive
+        found = [*carried_images(earlier, keys)] if earlier and INDEX_FILE in earlier.members else []
+        if not found:
+            raise InvalidImage('it is another kind of archive')
+        return found
+
+    def _copy_earlier(self, digest: Digest) -> str:
+        """Copy a blob from the archive that is replaced, unless it is there; raises OSError, InvalidImage."""
+        if blob := self.find(digest):
+            return blob.name
+        earlier = self._replaced.archive
+        assert earlier
+        member = earlier.find(blob_name(digest))
+        with ByteStream(earlier.open(member), digest=digest, size=member.size) as stream:
+            return self.write(digest, member.size, stream.chunks()).name
+
     def publish(self, named: Sequence[str], index: IndexFile, alone: bool) -> None:
         """Write the archive of these blobs and this index.json; raises OutputError.
 
@@ -163,3 +206,7 @@ class OciBundle:
         self._archive, self._replaced = None, ReplacedArchive()
         self._writers, self._reserved, self._taken = set(), set(), set()
         self._places, self._blobs = {}, {}
+
+
+def _keys(names: Iterable[str]) -> set[str]:
+    return {key for name in names if name for key in name_keys(name)}

@@ -133,9 +133,10 @@ class OciArchiveOutput(ArchiveOutput):
         entries = [entry for each in written for entry in each._entries]
         expected = [each for output in written if output._receipt for each in output._receipt.expectations]
         blobs = sorted((each for each in expected if _is_member(each)), key=lambda each: each.kind != 'layer')
-        self._bundle.publish([*dict.fromkeys(each.locator for each in blobs)], IndexFile.listing(entries),
-                             alone=not self.deferred)
-        self.notes = [*self.notes, *self._bundle.notes]
+        carried, members = self._bundle.carry({name for entry in entries for name in names_of(entry)})
+        self._bundle.publish([*dict.fromkeys([*(each.locator for each in blobs), *sorted(members)])],
+                             IndexFile.listing([*entries, *carried]), alone=not self.deferred)
+        self.notes = [*self.notes, *self._bundle.notes, *self._bundle.carried]
         for each in written:
             each.kept_blobs.finish()
 

@@ -143,6 +143,38 @@ def test_an_image_that_fails_leaves_nothing_in_it(lost: str, failed_name: str, j
     assert sorted(os.listdir(tmp_path)) == ['list', 'out.tar', 'receipts', 'registry']
 
 
+def fail_tonight(directory: Path, host: str, name: str) -> None:
+    """Move a tag to another image, a blob of which the registry lacks."""
+    repository, _, tag = name.partition(':')
+    push(host, Settings(), sample_image(variant='tonight'), name)
+    remove_blob(directory, json.loads(manifest_at(host, tag, repository).content)['layers'][-1]['digest'])
+
+
+def test_what_an_image_that_fails_had_in_the_archive_stays_there(host: str, tmp_path: Path) -> None:
+    bundle(tmp_path, host, option='?referrers=true')
+    before, archive = members(tmp_path / 'out.tar'), tmp_path / 'out.tar'
+    digest = receipts(tmp_path)['team/app:v1'].manifest_digest
+    fail_tonight(tmp_path, host, 'team/app:v1')
+    failed = bundle(tmp_path, host, '--retries', '0', option='?referrers=true', code=1)
+    assert f'note: {host}/team/app:v1 was not copied: {archive} keeps what it had: {digest}\n' in failed.err
+    assert members(archive).keys() == before.keys() and '3/4 verified, 1 FAILED' in failed.err
+    assert '4/4 verified' in run('verify', '--full', tmp_path / 'receipts', '--at', archive).err
+
+
+@pytest.mark.parametrize('damage', ['blob', 'manifest'])
+def test_what_was_damaged_in_the_archive_does_not_stay(damage: str, host: str, tmp_path: Path) -> None:
+    bundle(tmp_path, host)
+    content = members(tmp_path / 'out.tar')
+    manifest = blob_name(receipts(tmp_path)['team/app:v1'].manifest_digest)
+    layer = blob_name(Digest(json.loads(content[manifest])['layers'][-1]['digest']))
+    name = layer if damage == 'blob' else manifest
+    rebuild(tmp_path / 'out.tar', {**content, name: content[name][:-1] + b'?'})
+    fail_tonight(tmp_path, host, 'team/app:v1')
+    failed = bundle(tmp_path, host, '--retries', '0', code=1)
+    assert f'note: {host}/team/app:v1 was in {tmp_path}/out.tar, and is not any more: ' in failed.err
+    assert names_in(tmp_path / 'out.tar') == NAMES[1:]
+
+
 def test_the_order_is_that_of_the_run(host: str, tmp_path: Path) -> None:
     for names in (NAMES, NAMES[::-1]):
         bundle(tmp_path, host, '-J', '4', names=names)
