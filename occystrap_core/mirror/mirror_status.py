@@ -62,7 +62,7 @@ def mirror_status(plugins: Plugins, settings: Settings, source: str, destination
         print_notes(todo.notes)
         known = receipts or kept_receipts(plugins, [task.output.location for task in todo.tasks])
         earlier = EarlierRun(known)
-        others = {each.place: each.source for each in known if is_proved(each)}
+        others = {each.place: each for each in known if is_proved(each)}
         with closing(DaemonThreads(max(1, min(settings.images, len(todo.tasks))), 'status')) as threads:
             futures = [threads.submit(partial(_state, plugins, task, earlier, others)) for task in todo.tasks]
             found = {number: future.result() for number, future in enumerate(futures)
@@ -72,10 +72,10 @@ def mirror_status(plugins: Plugins, settings: Settings, source: str, destination
         return [*found.values(), *failed, *(_extra(known, todo.tasks, earlier) if not failed else ())]
 
 
-def _state(plugins: Plugins, task: ImageTask, earlier: EarlierRun, others: Mapping[str, str]) -> MirroredImage:
+def _state(plugins: Plugins, task: ImageTask, earlier: EarlierRun, others: Mapping[str, Receipt]) -> MirroredImage:
     """Return the state of one image; an error of the source or the destination is a state, too.
 
-    `others` has for each place what was copied there, in the words of receipts.
+    `others` has for each place the receipt of what was copied there, from whatever source.
     """
     image = MirroredImage(str(task.reference), task.source, str(task.destination), State.MISSING)
     receipt = earlier.find(task.recorded, task.output.location)
@@ -86,7 +86,10 @@ def _state(plugins: Plugins, task: ImageTask, earlier: EarlierRun, others: Mappi
             is_there = receipt or task.digest_there()
             return image._replace(state=State.EXTRA if is_there else State.MISSING, reason=str(error))
         if receipt is None:
-            return _present(plugins, task, image, others.get(str(task.place), ''))
+            other = others.get(str(task.place))
+            if other and task.is_as_named and other.source_digest == other.manifest_digest:
+                return _compared(plugins, task, other, image)  # copied as it is: digests, not sources, are the identity
+            return _present(plugins, task, image, other.source if other else '')
         return _compared(plugins, task, receipt, image)
     except (Exception, Cancelled) as error:
         task.settings.cancellation.check()

@@ -139,3 +139,13 @@ def test_another_choice_of_platforms_is_missing_and_not_extra_as_well(host: str,
     image, = json.loads(run_here('status', source, place, '-O', 'json').out)['images']
     assert image['state'] == 'missing' and '--platform=linux/amd64: give status the same' in image['reason']
     run_here('status', source, place, '--platform', 'linux/amd64').assert_code(0)
+
+
+@pytest.mark.parametrize('way', ['{}/other', 'tar://{}/other.tar?format=oci'])
+def test_the_same_images_from_another_source_are_current_or_stale(way: str, host: str, tmp_path: Path) -> None:
+    other = way.format(tmp_path) if way.startswith('tar') else f'layout://{way.format(tmp_path)}'
+    run_here('process', f'list://{tmp_path}/list', other).assert_code(0)
+    run_here('process', other.partition('?')[0], f'layout://{tmp_path}/mirror').assert_code(0)
+    assert set(states(status(tmp_path, f'layout://{tmp_path}/mirror', code=0)).values()) == {'current'}
+    push(host, Settings(), sample_image(NAMES[0], variant='moved'), NAMES[0])
+    assert states(status(tmp_path, f'layout://{tmp_path}/mirror'))[NAMES[0]] == 'stale'
