@@ -63,6 +63,10 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
     mirror = Mirror(in_files, kept_receipts(plugins, outputs))
     if not in_files and any(source.is_list for source in todo.pruned):
         todo.notes.append('nothing is pruned of a list without its own receipts: give --receipt FILE in each run')
+    elif not in_files and (keeping_none := {each.scheme for each in outputs
+                                            if not plugins.find(WriterScheme, each.scheme).kept_receipts}):
+        todo.notes.append(f'nothing is pruned at {min(keeping_none)}://, which keeps no receipts: give --receipt FILE '
+                          'in each run')
     found = Prunable(plugins, todo, mirror)
     todo.notes += found.notes()
     if (shared := found.shared()) and not dry_run:

@@ -109,13 +109,13 @@ def _one(found: re.Match[str], pattern: str) -> str:
 class Excluded:
     """Patterns of `exclude=`: for repositories, for `repository:tag`, or, with a leading colon, for tags."""
 
-    def __init__(self, patterns: Sequence[re.Pattern[str]] = ()) -> None:
-        self.patterns = patterns
+    def __init__(self, patterns: Mapping[str, re.Pattern[str]] = MappingProxyType({})) -> None:
+        self.texts, self.patterns = (*patterns, ), [*patterns.values()]
 
     @classmethod
     def parse(cls, text: str) -> 'Excluded':
         """Return the comma-separated patterns in `text`; raises UsageError."""
-        return cls([_excluding(part.strip()) for part in text.split(',') if part.strip()])
+        return cls({part.strip(): _excluding(part.strip()) for part in text.split(',') if part.strip()})
 
     def __contains__(self, reference: Reference) -> bool:
         names = (reference.repository, f'{reference.repository}:{reference.tag}')

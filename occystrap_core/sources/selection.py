@@ -8,7 +8,7 @@ from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, UsageError
-from occystrap_core.oci.patterns import first_names, has_glob, natural_key
+from occystrap_core.oci.patterns import Excluded, first_names, has_glob, natural_key
 from occystrap_core.oci.reference import Reference, split_tag
 from occystrap_core.oci.referrers import is_referrer_tag
 from occystrap_core.oci.versions import Version
@@ -35,6 +35,7 @@ def select(images: ImageInput, location: Location) -> Selected:
     """
     listed = list(images.references())
     found, notes = _without_referrers(listed, location)
+    notes = [*notes, *_needless(listed, location)]
     for narrow in (_not_excluded, _matching, _in_range, _newest):
         found = narrow(found, images, location)
     if not found:
@@ -74,6 +75,16 @@ def _without_referrers(listed: Sequence[Reference], location: Location) -> tuple
 def _not_excluded(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
     excluded = location.options.get('exclude')
     return [each for each in found if each not in excluded] if excluded else found
+
+
+def _needless(listed: Sequence[Reference], location: Location) -> Sequence[str]:
+    """Return a line for each pattern of `exclude=` that fits no repository, but would fit tags if it had a colon."""
+    excluded = location.options.get('exclude')
+    texts = excluded.texts if excluded else ()
+    return [f'{_shown(location)}: exclude={text} leaves out nothing, as it is for repositories: tags are excluded by '
+            f':{text}' for text in texts if not {':', '/'} & {*text}
+            and not any(each in Excluded.parse(text) for each in listed)
+            and any(each in Excluded.parse(f':{text}') for each in listed)]
 
 
 def _matching(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
@@ -140,15 +151,25 @@ def _nothing(listed: Sequence[Reference], location: Location) -> ImageNotFound:
         return ImageNotFound.of_pattern(f'{listed[0]} is excluded: change exclude= to copy it')
     narrowing = ('exclude', 'regex', 'semver', 'newest')
     given = {name: location.given[name] for name in narrowing if name in location.given}
-    wanted = ' '.join(f'{name}={text!r}' for name, text in given.items())
+    wanted = ' '.join(f"{name}='{text}'" for name, text in given.items())
     there = [each for each in listed if not is_referrer_tag(each.tag)]
     if not there:
         return ImageNotFound.of_pattern(f'{_shown(location)}: all {len(listed)} tags are signatures or lists of '
                                         'referrers, which go along with their images (referrers=true)')
     if not any(_version(each, location) for each in there) and {'semver', 'newest'} & given.keys():
         wanted += ', and none is a version'
-    return ImageNotFound.of_pattern(f'{_shown(location)}: none of {len(there)} images is selected by {wanted}; '
-                                    f'{_nearest(there, location)}')
+    elif 'regex' in given:
+        wanted += ', which must match the whole tag'
+    what = f'none of {len(there)} images is' if len(there) > 1 else 'it is not'
+    return ImageNotFound.of_pattern(f'{_shown(location)}: {what} selected by {wanted}; {_nearest(there, location)}'
+                                    f'{_all_tags(location)}')
+
+
+def _all_tags(location: Location) -> str:
+    """Return how to name all tags of a repository, if one without a tag was named, which is `latest` of it."""
+    if location.scheme != 'registry' or split_tag(location.path)[2]:
+        return ''
+    return f'; all tags are {_shown(location)}:*'
 
 
 def _nearest(there: Sequence[Reference], location: Location) -> str:

@@ -219,3 +219,12 @@ def test_what_the_catalog_does_not_have_and_is_gone_goes(host: str, monkeypatch:
     httpx.delete(f'http://{host}/v2/team/b/manifests/v1', trust_env=False).raise_for_status()
     monkeypatch.setattr(Storage, 'repositories', lambda storage: ['team/a'])
     assert ', 1 pruned' in run(f'registry://{host}/team/*:*?prune=true', 'layout://m', '--prune').err
+
+
+def test_without_receipts_of_a_registry_nothing_is_pruned_which_is_told(host: str) -> None:
+    source, place = f'registry://{host}/team/*:*?prune=true', f'registry://{host}/copy/{{repository}}:{{tag}}'
+    run(source, place)
+    note = 'note: nothing is pruned at registry://, which keeps no receipts: give --receipt FILE in each run'
+    for how in ('--prune', '--dry-run'):
+        assert note in run(f'{source}&newest=1&exclude=copy/**', place, how).err
+    assert 'nothing is pruned' not in run(f'{source}&exclude=copy/**', place, '--prune', '--receipt', 'file').err

@@ -4,7 +4,8 @@ import re
 from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, OccystrapError, ServiceError
 from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import (
-    MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, media_types, parse_json, parse_manifest_or_index,
+    MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, is_referrer_tag, media_types, parse_json,
+    parse_manifest_or_index,
 )
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.reported_digest import reported_digest
@@ -111,6 +112,7 @@ def _not_found(client: RegistryClient, tag_or_digest: str | Digest) -> str:
     if tags is None:
         return f'{name} does not exist: {host} has no such repository{client.authentication.hint()}'
     is_digest = isinstance(tag_or_digest, Digest)
+    tags = [tag for tag in tags if not is_referrer_tag(tag)] or tags
     import difflib  # late, as only errors need it
     near = tags[:5] if is_digest else difflib.get_close_matches(tag_or_digest, tags, n=5, cutoff=0.0)
     return f'{name} does not exist; ' + (f'there is: {", ".join(near)}' if near else 'the repository has no tags')
