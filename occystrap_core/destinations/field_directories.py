@@ -11,8 +11,8 @@ from occystrap_core.files.durability import output_errors
 
 
 class FieldDirectories:
-    """The directories of a run above its images, as far as fields name them: `tar://out/{repository}.tar` may need
-    out/team, but never makes out."""
+    """The directories of a run above its images: for `tar://out/{repository}.tar` out/team, and out itself, but nothing
+    above that: where a medium is not mounted, nothing must be written to the disk below it."""
 
     def __init__(self) -> None:
         self._made: list[str] = []
@@ -33,16 +33,16 @@ class FieldDirectories:
 
 
 def directories_to_make(written: Location, place: Place) -> list[str]:
-    """Return the directories that are missing above the place of an image and that fields name, the upper ones first.
+    """Return the directories that are missing above the place of an image, the upper ones first.
 
-    Raises OutputError if what is above them is missing.
+    They are those that fields name, and the one that these are in. Raises OutputError if what is above them is missing.
     """
     if not place.path or not has_fields(written):
         return []
-    fixed = os.path.realpath(os.path.dirname(written.path.partition('{')[0]) or '.')
+    fixed = os.path.dirname(os.path.realpath(os.path.dirname(written.path.partition('{')[0]) or '.'))
     if not os.path.isdir(fixed):
         raise OutputError(f'{written}: there is no directory {fixed}; make it first: only those that fields name are '
-                          'made')
+                          'made, and the one that they are in')
     above, found = os.path.dirname(os.path.realpath(place.path)), list[str]()
     while above.startswith(f'{fixed.rstrip("/")}/') and not os.path.lexists(above):
         found.insert(0, above)
