@@ -81,8 +81,8 @@ class Location(NamedTuple):
         written = parse_uri(text)
         scheme = scheme or written.scheme
         once = {option.name for option in options if not option.type.repeatable}
-        if once.intersection(written.repeated):
-            raise UsageError(f'{redact(text)!r} gives an option twice')
+        if twice := [name for name in written.repeated if name in once]:
+            raise UsageError(f'{redact(text)!r} gives the option {twice[0]} twice')
         secrets = {option.name for option in options if option.secret}
         return cls(scheme, written.path, read_options(options, written.options, f'{scheme}://'),
                    {name: value for name, value in written.options.items() if name not in secrets})

@@ -37,6 +37,9 @@ _ELSEWHERE = {
     **dict.fromkeys(('find', 'grep'), 'occystrap search SOURCE GLOB does that'),
     **dict.fromkeys(('lint', 'validate'), 'occystrap check SOURCE does that'),
     **dict.fromkeys(('ls', 'list', 'catalog'), 'occystrap tags registry://HOST does that, or occystrap images'),
+    **dict.fromkeys(('diff', 'compare'),
+                    'occystrap status SOURCE DEST does that, or occystrap verify DEST --against SOURCE'),
+    'prune': 'occystrap process SOURCE?prune=true DEST --prune does that',
     'version': 'occystrap --version does that',
 }
 """What the commands of other programs are called here."""

@@ -142,7 +142,8 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
     scheme = plugins.find(WriterScheme, location.scheme)
     kept: KeptReceipts = load(scheme.kept_receipts)(location) if scheme.kept_receipts else KeptReceipts((), ())
     if not kept.receipts and not kept.unproved:
-        raise UsageError(f'{redact(target)} keeps no receipt: name the file that process --receipt wrote')
+        raise UsageError(f'{redact(target)} keeps no receipt: name the file that process --receipt wrote, or '
+                         'compare with --against SOURCE')
     return kept, ()
 
 

@@ -88,7 +88,8 @@ def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice
     if not media_types.may_be_config(manifest.config.media_type):
         if not choice.platforms:  # all was requested: take whatever is there
             return reader.contents.artifact(reader.reference, manifest)
-        raise NoImage(f'{reader.reference} is no container image: its config is a {manifest.config.media_type}')
+        raise NoImage(f'{reader.reference} is no container image: its config is '
+                      f'{manifest.config.media_type}')
     if not choice.platforms:
         return reader.contents.open(reader.reference, manifest)
     return reader.contents.image(reader.reference, manifest)

@@ -1,6 +1,7 @@
 """Resolving what a user wrote (URIs, filters) to inputs, filters and outputs of plugins."""
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
 from occystrap_core.api.image_input import ImageInput
@@ -9,7 +10,7 @@ from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme, load
 from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri, require_no_transport, require_text
 from occystrap_core.api.uri import Location, parse_filter, parse_uri, redact
-from occystrap_core.errors import PluginError, UsageError
+from occystrap_core.errors import PluginError, UnknownOption, UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
 
@@ -24,13 +25,33 @@ def source_location(plugins: Plugins, written: str) -> Location:
     Raises UsageError for a bad URI, an unknown scheme or option, and for a path at which no image is recognized.
     """
     uri = written if '://' in written else _source_uri(plugins, written)
-    return _location(plugins.find(InputScheme, _scheme(uri)), uri)
+    scheme = plugins.find(InputScheme, _scheme(uri))
+    with _other_side(plugins, uri, scheme, WriterScheme, 'destination'):
+        return _location(scheme, uri)
 
 
 def destination_location(plugins: Plugins, written: str) -> Location:
     """Return the location of a destination; raises as `source_location` does."""
     uri = written if '://' in written else _destination_uri(plugins, written)
-    return _location(plugins.find(WriterScheme, _scheme(uri)), uri)
+    scheme = plugins.find(WriterScheme, _scheme(uri))
+    with _other_side(plugins, uri, scheme, InputScheme, 'source'):
+        return _location(scheme, uri)
+
+
+@contextmanager
+def _other_side(plugins: Plugins, uri: str, scheme: InputScheme | WriterScheme,
+                other: type[InputScheme] | type[WriterScheme], side: str) -> Iterator[None]:
+    """Say of an option that is unknown in the with block if it is one of the `other` kind of schemes, for a `side`."""
+    try:
+        yield
+    except UnknownOption:
+        known = {option.name for option in scheme.all_options}
+        for _, each in plugins.declared(other):
+            names = {option.name for option in each.all_options} - known if each.name == scheme.name else ()
+            for name in parse_uri(uri).options:
+                if name in names:
+                    raise UnknownOption(f'{scheme.name}://: option {name} is for a {side}: leave it out') from None
+        raise
 
 
 def _scheme(uri: str) -> str:

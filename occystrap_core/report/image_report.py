@@ -166,5 +166,5 @@ def failure_text(error: BaseException, plugins: Plugins) -> str:
 
 
 def layers_of(receipt: Receipt) -> int:
-    """Return the number of layers of a receipt's image, or of all images in its index, each once."""
-    return len(receipt.diff_ids) or len(receipt.of_kind('layer'))
+    """Return the number of layers of a receipt's image, or of all images in its index, each once, and of referrers."""
+    return max(len(receipt.diff_ids), len(receipt.of_kind('layer')))

@@ -80,9 +80,9 @@ class RunReport:
 
     def places(self) -> str:
         """Return which places were looked at, and where their images were written to if that was elsewhere."""
-        found = list(dict.fromkeys((image.destination, image.written_to) for image in self.images))
-        shown = [f'{place} (written to {before})' if before else place for place, before in found[:_PLACES]]
-        return ', '.join(shown) + (f' and {len(found) - _PLACES} more' if len(found) > _PLACES else '')
+        found, before = (list(dict.fromkeys(each)) for each in (
+            (image.destination for image in self.images), filter(None, (image.written_to for image in self.images))))
+        return _first(found) + (f' (written to {_first(before)})' if before else '')
 
     def _network(self) -> list[str]:
         counts = [(self.requests.retries, 'retry', 'retries'),
@@ -132,3 +132,7 @@ class RunReport:
                 **({'pruned': [each.to_json() for each in self.pruned]} if self.pruned else {}),
                 **({'receipts': dict(zip(('path', 'digest'), self.receipts))} if self.receipts else {}),
                 'images': [image.to_json() for image in self.images]}
+
+
+def _first(places: Sequence[str]) -> str:
+    return ', '.join(places[:_PLACES]) + (f' and {len(places) - _PLACES} more' if len(places) > _PLACES else '')

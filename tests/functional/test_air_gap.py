@@ -97,8 +97,10 @@ def test_the_guide(sites: Sites) -> None:
     sites.run('near')
     assert (near / 'paper').read_text().strip() in said
     sites.carry('trip-1.tar', 'trip-1.receipt', 'paper', 'cosign.pub')
+    layers = re.findall(r'13/13 images, (\d+) layers', said)
     for _ in range(3):
-        assert '13/13 verified' in sites.run('far')
+        said = sites.run('far')
+        assert '13/13 verified' in said and re.findall(r'13/13 images, (\d+) layers', said) == layers
     assert_same(sites)
     damage_on_the_way(sites)
     put_tiny_image(sites.near, 'team/app-5', 'v1', files={'etc/name': b'changed'})

@@ -76,6 +76,8 @@ def test_another_registry(at: str, good: bool, host: str, tmp_path: Path) -> Non
             run('process', f'registry://{host}/copy/{name}', f'registry://{other.host}/mirror/copy/{name}')
         result = run('verify', '--full', receipts, '--at', f'registry://{at.format(other.host)}', code=0 if good else 1)
         assert ('2/2 verified' in result.err) == good
+        checked, = (line for line in result.err.splitlines() if line.startswith('Checked: '))
+        assert checked.count('(written to ') == 1
 
 
 def test_the_digest_proves_the_receipts(host: str, tmp_path: Path) -> None:

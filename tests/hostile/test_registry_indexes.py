@@ -189,7 +189,7 @@ def test_an_artifact_is_no_image(server: Scripted) -> None:
     config = Descriptor('application/vnd.cncf.helm.config.v1+json', Digest.of(b'{}'), 2)
     put(server, Manifest.build(config, []).raw, 'v1', media_types.OCI_MANIFEST)
     for choice in ('', 'linux/amd64', 'linux/amd64,linux/arm64'):
-        with pytest.raises(InvalidImage, match='is no container image: its config is a application/vnd.cncf.helm'):
+        with pytest.raises(InvalidImage, match='is no container image: its config is application/vnd.cncf.helm'):
             opened(server, platform=choice)
 
 

@@ -119,7 +119,7 @@ def test_an_index_by_digest(source: str, target: str, settings: Settings) -> Non
 
 def test_an_artifact_alone_is_taken_by_all_only(source: str, target: str, settings: Settings) -> None:
     artifact = put_artifact(source, b'a chart', 'chart', config='application/vnd.cncf.helm.config.v1+json')
-    with pytest.raises(InvalidImage, match='no container image: its config is a application/vnd.cncf.helm'):
+    with pytest.raises(InvalidImage, match='no container image: its config is application/vnd.cncf.helm'):
         open_at(source, settings, 'many:chart')
     receipt = copy(open_at(source, settings, 'many:chart', platform='all'), target, settings, 'many:chart')
     assert document_at(target, 'chart').digest == artifact.digest and not verify(receipt, settings).findings

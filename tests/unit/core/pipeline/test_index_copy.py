@@ -143,7 +143,7 @@ def test_a_destination_for_one_image_refuses_before_anything_is_read(shelf: Shel
     image = sample_image()
     image.referrers = [Referrer(artifact(), tag='x')]
     for opened, words in [(index_of(two()), 'is an index of 2: choose one with --platform'),
-                          (artifact(), 'is none: its config is a application/vnd.oci.empty'),
+                          (artifact(), 'is none: its config is application/vnd.oci.empty'),
                           (image, 'leave out referrers=true')]:
         with pytest.raises(UsageError, match=f'memory://shelf holds .*{words}'):
             copy(opened, output(MemoryOutput))

@@ -173,7 +173,7 @@ def test_platforms_side_by_side_in_index_json(tmp_path: Path) -> None:
 def test_an_artifact_is_taken_by_all_only(tmp_path: Path) -> None:
     pointer = put_artifact(tmp_path)
     put_index(tmp_path, entry(pointer, 'sbom'))
-    with pytest.raises(InvalidImage, match='is no container image: its config is a application/vnd.oci.empty'):
+    with pytest.raises(InvalidImage, match='is no container image: its config is application/vnd.oci.empty'):
         opened(f'{tmp_path}:sbom')
     taken = opened(f'{tmp_path}:sbom', platform='all')
     assert isinstance(taken, Artifact)
