@@ -71,7 +71,8 @@ def test_by_the_time_of_creation() -> None:
 @pytest.mark.parametrize(('query', 'words'), [
     ('semver=>=3', "none of 8 images is selected by semver='>=3'; the newest are: 2.0, 2.0-rc1, 1.10.0, 1.9.1, 1.3 "
                    'and 3 more'),
-    ('regex=x.*', "none of 8 images is selected by regex='x.[*]', which must match the whole tag; there is: 1.2, 1.3, 1.9.1, 1.10.0, 2.0 and 3 more"),
+    ('regex=x.*', "none of 8 images is selected by regex='x.[*]', which must match the whole tag; there is: "
+                  '1.2, 1.3, 1.9.1, 1.10.0, 2.0 and 3 more'),
     ('exclude=**', "none of 8 images is selected by exclude='..'")])
 def test_nothing_is_selected(query: str, words: str) -> None:
     with pytest.raises(ImageNotFound, match=f'^sample://host/team/app:[*]: {words}') as caught:
