@@ -59,9 +59,13 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     client = RegistryClient(address_of(receipt, settings), settings.settled())
     results = CheckResults()
     try:
-        if odd := client.connect(client.address.pull_scope):
+        asked_before = client.endpoint.answered
+        if odd := client.connect_once(client.address.pull_scope):
             results.settled(_require_registry(client, receipt, odd, settings))
         findings = _find_all(client, receipt.expectations, level)
+        if asked_before and any(each.is_doubtful or not each.is_answer for each in findings):  # is it still there?
+            if odd := client.connect(client.address.pull_scope):
+                results.settled(_require_registry(client, receipt, odd, settings))
         results.settled(_settle(client, findings, level, settings))
         results.extend(_summed_up(findings))
     except ServiceError as error:

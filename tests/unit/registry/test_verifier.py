@@ -248,3 +248,16 @@ def test_an_interrupted_verification_says_so(written: Written, settings: Setting
 
 def test_receipts_of_others_are_not_its_affair(written: Written, settings: Settings) -> None:
     assert verify_output(replace(written[0], scheme='dir'), FAST, settings) is None
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_what_is_no_registry_any_more_proves_nothing(level: VerifyLevel, scripted: tuple[Scripted, Receipt]) -> None:
+    """A run asks `/v2/` once, and again if something is missing: a web site may have taken its place."""
+    server, receipt = scripted
+    settings = Settings(retries=0)
+    assert verify(receipt, settings, level).outcome is Outcome.VERIFIED
+    begun = len(server.asked)
+    assert verify(receipt, settings, level).outcome is Outcome.VERIFIED
+    assert all(each.path != '/v2/' for each in server.asked[begun:])
+    server.routes.update(dict.fromkeys(server.routes, Say(404)))
+    assert verify(receipt, settings, level).outcome is Outcome.UNVERIFIED
