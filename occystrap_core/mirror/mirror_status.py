@@ -5,6 +5,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, NamedTuple
 
+from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.errors import Cancelled, ImageNotFound, InvalidImage
 from occystrap_core.mirror.source_check import Counterpart, compare
@@ -128,7 +129,9 @@ def _present(plugins: Plugins, task: ImageTask, image: MirroredImage, other: str
     if there is None and other:
         return image._replace(reason=f'what is there was copied from {other}: give status the same source and options')
     if there is None:
-        return image._replace(reason='no receipt proves that it was copied')
+        keeps = plugins.find(WriterScheme, task.output.location.scheme).kept_receipts
+        how = '' if keeps else ': give --receipt FILE, or compare with verify DEST --against SOURCE'
+        return image._replace(reason=f'no receipt proves that it was copied{how}')
     if there != image.source_digest:
         return image._replace(state=State.STALE, copied_digest=there,
                               reason=f'the source has {image.source_digest or "no digest"} now')

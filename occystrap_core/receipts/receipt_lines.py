@@ -25,8 +25,8 @@ def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
     found: dict[object, Receipt] = {}
     try:
         with open(path, 'rb') as file:
-            for line in _receipts_in(file, path, cut):
-                receipt = parse_line(line, path)
+            for number, line in enumerate(_receipts_in(file, path, cut), 1):
+                receipt = parse_line(line, path if number < 2 else f'{path}, receipt {number}')
                 before = found.get(receipt.identity)
                 found[receipt.identity] = receipt.brought_also_by(before.brought_by) if before else receipt
     except (OSError, ValueError) as error:

@@ -1,7 +1,8 @@
 """What a command line or a list orders: each source with each of its destinations, opened and with its filters."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from occystrap_core.api.image_filter import ImageFilter
@@ -18,6 +19,7 @@ from occystrap_core.plugins.resolver import (
 from occystrap_core.settings import Settings
 from occystrap_core.version import __version__
 
+_SHOWN = 10
 Destinations = str | Sequence[str] | None
 """The URI of a destination, or several; None if the entries of a list have their own."""
 
@@ -62,17 +64,43 @@ class Orders:
             raise UsageError(f'{opened.location}: a list cannot name another list')
         else:
             self.list_location = opened.location
-            before: dict[tuple[object, ...], str] = {}
-            entries = list(opened.entries())
-            self.lists += opened.files
+            entries = list(self._distinct(opened, entry))
+            self._require_right(entries)
             for each in entries:
-                if twice := _again(each, before):
-                    self.notes.append(twice)
-                    continue
-                inherited = entry.filters if each.filters is None else each.filters
-                inner = each._replace(destinations=each.destinations or entry.destinations, filters=inherited)
                 with _naming_entry(each):
-                    yield from self.of(inner, listed=True)
+                    yield from self.of(each, listed=True)
+
+    def _distinct(self, opened: ImageList, order: ListedImage) -> Iterator[ListedImage]:
+        """Yield the entries of a list, each once, with what they leave to the command line that names the list."""
+        before: dict[tuple[object, ...], str] = {}
+        entries = list(opened.entries())
+        self.lists += opened.files
+        for each in entries:
+            if twice := _again(each, before):
+                self.notes.append(twice)
+                continue
+            filters = order.filters if each.filters is None else each.filters
+            yield each._replace(destinations=each.destinations or order.destinations, filters=filters)
+
+    def _require_right(self, entries: Sequence[ListedImage]) -> None:
+        """Raise UsageError with the mistakes in all entries of a list, not only in the first."""
+        found: dict[str, str] = {}
+        for each in entries:
+            for check in self._checks(each):
+                try:
+                    check()
+                except UsageError as error:
+                    found.setdefault(str(error), f'{each.where}: {error}' if each.where else str(error))
+        if len(found) > 1:
+            more = f'; and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''
+            raise UsageError(f'{len(found)} errors: {"; ".join([*found.values()][:_SHOWN])}{more}')
+
+    def _checks(self, entry: ListedImage) -> Iterator[Callable[[], object]]:
+        yield partial(source_location, self._plugins, entry.source)
+        yield from (partial(destination_location, self._plugins, goes) for goes in entry.destinations)
+        yield partial(open_filters, self._plugins, entry.filters or (), self._settings)
+        if entry.platform:
+            yield partial(self._settings.choosing, entry.platform)
 
     def _opened(self, entry: ListedImage, settings: Settings) -> ImageInput | ImageList:
         opened = open_source(self._plugins, source_location(self._plugins, entry.source), settings)

@@ -13,6 +13,8 @@ _FILES = {
     'good.txt': 'tar://sample.tar\ntar://other.tar\n',
     'syntax.toml': '[[images]\nsource = "x"\n',
     'words.toml': '[[images]]\nsuorce = "tar://sample.tar"\n',
+    'wrong.toml': '[[images]]\nsource = "tar://sample.tar"\ndestination = "nosuch://x"\n[[images]]\n'
+                  'source = "tar://sample.tar"\ndestination = "dir://x"\nfilters = ["nosuch"]\n',
     'no-destination.toml': '[[images]]\nsource = "tar://sample.tar"\n',
     'plan.yaml': 'images:\n- source: tar://sample.tar\n  destination: nothing://out\n',
     'json.receipt': '{"receipt": 1}',
