@@ -2,7 +2,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 from occystrap_core.api.image_filter import ImageFilter
@@ -85,8 +85,14 @@ class Orders:
     def _require_right(self, entries: Sequence[ListedImage]) -> None:
         """Raise UsageError with the mistakes in all entries of a list, not only in the first."""
         found: dict[str, str] = {}
+        goes_to = cache(partial(destination_location, self._plugins))  # most entries have the same
+        with_filters = cache(lambda filters: open_filters(self._plugins, filters, self._settings))
         for each in entries:
-            for check in self._checks(each):
+            checks: list[Callable[[], object]] = [
+                partial(source_location, self._plugins, each.source),
+                *(partial(goes_to, goes) for goes in each.destinations),
+                partial(with_filters, tuple(each.filters or ()))]
+            for check in checks:
                 try:
                     check()
                 except UsageError as error:
@@ -94,13 +100,6 @@ class Orders:
         if len(found) > 1:
             more = f'; and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''
             raise UsageError(f'{len(found)} errors: {"; ".join([*found.values()][:_SHOWN])}{more}')
-
-    def _checks(self, entry: ListedImage) -> Iterator[Callable[[], object]]:
-        yield partial(source_location, self._plugins, entry.source)
-        yield from (partial(destination_location, self._plugins, goes) for goes in entry.destinations)
-        yield partial(open_filters, self._plugins, entry.filters or (), self._settings)
-        if entry.platform:
-            yield partial(self._settings.choosing, entry.platform)
 
     def _opened(self, entry: ListedImage, settings: Settings) -> ImageInput | ImageList:
         opened = open_source(self._plugins, source_location(self._plugins, entry.source), settings)
