@@ -17,8 +17,8 @@ REPOSITORIES, RELEASES = (10, 18) if EVERYTHING else (5, 10)
 """Products of so many releases each; `latest` and `stable` are the newest ones once more."""
 IMAGES = REPOSITORIES * (RELEASES + 2)
 ALL_VERIFIED = f'{IMAGES}/{IMAGES} verified'
-AT_FIRST = 8
-"""Images that are verified at once at the start, each of which may find out how the registry answers."""
+AT_FIRST = 9
+"""Requests of `/v2/` in a run: one for http or https, and one for each of the images that are verified at once first."""
 BASE = ('system', 'runtime')
 Pair = tuple[Registry, Registry]
 
