@@ -18,7 +18,7 @@ REPOSITORIES, RELEASES = (10, 18) if EVERYTHING else (5, 10)
 IMAGES = REPOSITORIES * (RELEASES + 2)
 ALL_VERIFIED = f'{IMAGES}/{IMAGES} verified'
 AT_FIRST = 9
-"""Requests of `/v2/` in a run: one for http or https, and one for each of the images that are verified at once first."""
+"""Requests of `/v2/` in a run: one for http or https, and one for each image of the first that are verified at once."""
 BASE = ('system', 'runtime')
 Pair = tuple[Registry, Registry]
 
