@@ -1,8 +1,8 @@
-"""`occystrap serve` as its users run it: a process of its own, which says where it listens."""
+"""`occystrap serve` and `occystrap proxy` as users run them: processes, which say where they listen."""
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,10 +35,19 @@ class Served:
         return self.process.wait(30)
 
 
-@contextmanager
-def served(occystrap: CommandLine, *options: str | Path) -> Iterator[Served]:
+def served(occystrap: CommandLine, *options: str | Path) -> AbstractContextManager[Served]:
     """Run `occystrap serve` with options on a free port, until the block ends."""
-    with occystrap.start('serve', '--listen', '127.0.0.1:0', *options, stderr=subprocess.PIPE) as process:
+    return _running(occystrap, 'serve', *options)
+
+
+def proxied(occystrap: CommandLine, *options: str | Path) -> AbstractContextManager[Served]:
+    """Run `occystrap proxy` in the same way."""
+    return _running(occystrap, 'proxy', *options)
+
+
+@contextmanager
+def _running(occystrap: CommandLine, command: str, *options: str | Path) -> Iterator[Served]:
+    with occystrap.start(command, '--listen', '127.0.0.1:0', *options, stderr=subprocess.PIPE) as process:
         registry = Served(process)
         try:
             registry.hear()

@@ -1,7 +1,7 @@
 """Blobs as they come from downstream: the last piece of one is held back until its digest is known to be right."""
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 import anyio
@@ -13,12 +13,19 @@ from occystrap_core.files import ByteStream, print_message
 T = TypeVar('T')
 _AT_ONCE = 1 << 20
 """Bytes of a blob that is checked as a whole before the answer begins."""
-_READERS = anyio.CapacityLimiter(256)
+_READERS = 256
+"""Limit of threads that wait for other registries."""
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
     """Return what `work` returns on a thread that may wait for another registry."""
-    return await anyio.to_thread.run_sync(partial(work, *arguments), limiter=_READERS)
+    return await anyio.to_thread.run_sync(partial(work, *arguments), limiter=_readers())
+
+
+@cache
+def _readers() -> 'anyio.CapacityLimiter':
+    """Return the limit of those threads, made at its first use: until then modules may be deferred."""
+    return anyio.CapacityLimiter(_READERS)
 
 
 class BlobStream:

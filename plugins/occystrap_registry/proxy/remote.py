@@ -25,9 +25,9 @@ class Remote:
         _, name = split_userinfo(location.path)
         host, _, prefix = name.rstrip('/').partition('/')
         base = location.with_path(f'{location.path.rstrip("/")}/any')
-        address = parse_address(base, settings)
         if not host or ':' in prefix or '@' in prefix:
             raise UsageError(f'{location} names an image: give registry://HOST[/PREFIX], to which names are added')
+        address = parse_address(base, settings)
         self._location, self._settings, self._address = base, settings, address
         self._prefix = f'{prefix}/' if prefix else ''
         self.name = f'{address.reference.host}/{prefix}'.rstrip('/')

@@ -1,0 +1,163 @@
+"""Docker, podman, skopeo, oras and cosign through `occystrap proxy`, with filters and without."""
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.oci import Digest
+from occystrap_core.testing.sample import sample_config, sample_layers
+from tests.conftest import require_service
+from tests.functional.archives import write_docker_archive
+from tests.functional.images import skopeo
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandLine
+from tests.services.cosign import cosign_program, make_keys, sign
+from tests.services.docker_daemon import DockerDaemon
+from tests.services.oras import oras_program
+from tests.services.podman import PodmanService
+from tests.services.registry import Registry
+from tests.services.served import Served, proxied
+from tests.unit.registry.images import HTTP
+
+FILTER = 'normalize-timestamps'
+INDEX = 'application/vnd.oci.image.index.v1+json'
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the sample image as an archive."""
+    place = tmp_path_factory.mktemp('proxy')
+    write_docker_archive(place / 'a.tar', sample_config(sample_layers()), sample_layers(), 'sample-proxied:v1')
+    return place
+
+
+@pytest.fixture(scope='module')
+def filtering(place: Path, registry: Registry) -> Iterator[Served]:
+    """A proxy that filters, before a real registry."""
+    with proxied(CommandLine(place), '-d', f'registry://{registry.host}/filtered', '-f', FILTER, '--storage',
+                 place / 'filtering') as running:
+        yield running
+
+
+@pytest.fixture(scope='module')
+def plain(place: Path, registry: Registry) -> Iterator[Served]:
+    """A proxy without filters, before the same."""
+    with proxied(CommandLine(place), '--downstream', f'{registry.host}/plain', '--verify=full', '--storage',
+                 place / 'plain') as running:
+        yield running
+
+
+@pytest.mark.parametrize('daemon', ['docker_daemon', 'docker26_daemon', 'containerd_daemon'])
+def test_docker(daemon: str, filtering: Served, registry: Registry, place: Path, request: pytest.FixtureRequest,
+                ) -> None:
+    docker_daemon: DockerDaemon = request.getfixturevalue(daemon)
+    name = f'{filtering.host}/{daemon}/app:v1'
+    docker_daemon.run('load', '-i', place / 'a.tar')
+    docker_daemon.run('tag', 'sample-proxied:v1', name)
+    image = docker_daemon.run('image', 'inspect', '--format', '{{.Id}}', name)
+    try:
+        docker_daemon.run('push', name)
+        docker_daemon.run('rmi', '-f', name, 'sample-proxied:v1')
+        docker_daemon.run('pull', name)
+        pulled = docker_daemon.run('image', 'inspect', '--format', '{{.Id}}', name)
+        assert pulled != image
+    finally:
+        docker_daemon.run('rmi', '-f', name)
+    verified = run_here('process', f'registry://{registry.host}/filtered/{daemon}/app:v1', f'dir://{place}/{daemon}',
+                        '--verify=full')
+    verified.assert_success()
+
+
+def test_podman(filtering: Served, plain: Served, podman: PodmanService, place: Path) -> None:
+    podman.podman('load', '-i', place / 'a.tar')
+    image = podman.podman('image', 'inspect', '--format', '{{.Id}}', 'sample-proxied:v1')
+    for proxy, same in ((filtering, False), (plain, True)):
+        name = f'{proxy.host}/podman/app:v1'
+        podman.podman('push', '--tls-verify=false', image.strip(), name)
+        podman.podman('pull', '--tls-verify=false', name)
+        pulled = podman.podman('image', 'inspect', '--format', '{{.Id}}', name)
+        assert (pulled == image) is same
+        podman.podman('rmi', '-f', pulled.strip())
+
+
+@pytest.mark.parametrize('form', ['v2s2', 'oci'])
+def test_skopeo(form: str, plain: Served, registry: Registry, place: Path, program: Callable[..., str], tmp_path: Path,
+                ) -> None:
+    program('skopeo')
+    target = f'docker://{plain.host}/skopeo/{form}:v1'
+    skopeo('copy', '-q', '--format', form, '--dest-tls-verify=false', f'docker-archive:{place}/a.tar', target)
+    skopeo('copy', '-q', '--src-tls-verify=false', target, f'dir:{tmp_path}/out')
+    manifest = (tmp_path / 'out/manifest.json').read_bytes()
+    stored = skopeo('inspect', '--raw', '--tls-verify=false', f'docker://{registry.host}/plain/skopeo/{form}:v1')
+    assert stored.encode() == manifest
+    pinned = f'docker://{plain.host}/skopeo/{form}@{Digest.of(manifest)}'
+    skopeo('copy', '-q', '--preserve-digests', '--src-tls-verify=false', '--dest-tls-verify=false', target, pinned)
+
+
+def test_skopeo_copies_all_of_an_index(filtering: Served, plain: Served, place: Path, program: Callable[..., str],
+                                       tmp_path: Path) -> None:
+    program('skopeo')
+    index = tmp_path / 'index'
+    run_here('process', f'tar://{place}/a.tar', f'layout://{index}:v1').assert_success()
+    listed = json.loads((index / 'index.json').read_bytes())['manifests'][0]
+    listed.pop('annotations')
+    raw = json.dumps({'schemaVersion': 2, 'mediaType': INDEX, 'manifests': [
+        {**listed, 'platform': {'os': 'linux', 'architecture': each}} for each in ('amd64', 'arm64')]}).encode()
+    (index / 'blobs/sha256' / Digest.of(raw).hex).write_bytes(raw)
+    (index / 'index.json').write_text(json.dumps({'schemaVersion': 2, 'manifests': [
+        {'mediaType': INDEX, 'digest': Digest.of(raw), 'size': len(raw),
+         'annotations': {'org.opencontainers.image.ref.name': 'v1'}}]}))
+    for proxy, same in ((plain, True), (filtering, False)):
+        target = f'docker://{proxy.host}/all/many:v1'
+        skopeo('copy', '-q', '--all', '--preserve-digests', '--dest-tls-verify=false', f'oci:{index}:v1', target)
+        found = HTTP.get(f'http://{proxy.host}/v2/all/many/manifests/v1', headers={'Accept': INDEX})
+        assert (found.content == raw) is same and len(found.json()['manifests']) == 2
+        skopeo('copy', '-q', '--all', '--src-tls-verify=false', target, f'dir:{tmp_path}/{same}')
+
+
+def test_oras_and_cosign(filtering: Served, plain: Served, place: Path, tmp_path: Path) -> None:
+    """An artifact, what is attached to it, and the signature of an image, as it is downstream."""
+    with require_service(lambda: nullcontext((oras_program(), cosign_program()))) as (oras, cosign):
+        def run(program: Path, *words: str) -> str:
+            environment = {'PATH': '/usr/bin:/bin', 'HOME': str(tmp_path), 'COSIGN_PASSWORD': ''}
+            done = subprocess.run([program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+                                  env=environment)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+        (tmp_path / 'thing').write_text('a thing')
+        (tmp_path / 'sbom').write_text('what it is made of')
+        make_keys(tmp_path)
+        for proxy in (plain, filtering):
+            name = f'{proxy.host}/oras/thing:v1'
+            run(oras, 'push', '--plain-http', '--artifact-type', 'a/thing', name, 'thing:text/plain')
+            run(oras, 'attach', '--plain-http', '--artifact-type', 'a/sbom', name, 'sbom:text/plain')
+            found = json.loads(run(oras, 'discover', '--plain-http', '--format', 'json', name))
+            assert [each['artifactType'] for each in found['manifests']] == ['a/sbom']
+            run_here('process', f'tar://{place}/a.tar', f'registry://{proxy.host}/cosign/app:v1', '--no-verify'
+                     ).assert_success()
+            digest = HTTP.head(f'http://{proxy.host}/v2/cosign/app/manifests/v1').headers['docker-content-digest']
+            sign(tmp_path, f'{proxy.host}/cosign/app@{digest}')
+            tree = run(cosign, 'tree', '--allow-insecure-registry', f'{proxy.host}/cosign/app@{digest}')
+            assert 'Signatures' in tree
+        run(cosign, 'copy', '--allow-insecure-registry', f'{plain.host}/cosign/app:v1', f'{plain.host}/cosign/copy:v1')
+        run(oras, 'cp', '-r', '--from-plain-http', '--to-plain-http', f'{plain.host}/oras/thing:v1',
+            f'{plain.host}/oras/copy:v1')
+
+
+def test_an_image_that_is_pulled_through_is_asked_for_once(docker_daemon: DockerDaemon, registry: Registry, place: Path,
+                                                           occystrap: CommandLine, tmp_path: Path) -> None:
+    """Filtered on its way from upstream, verified downstream; pulling it again asks upstream for nothing."""
+    run_here('process', f'tar://{place}/a.tar', f'registry://{registry.host}/upstream/once:v1').assert_success()
+    with proxied(occystrap, '-d', f'registry://{registry.host}/once', '-u', f'registry://{registry.host}/upstream',
+                 '-f', FILTER, '--storage', tmp_path / 'p') as proxy:
+        name = f'{proxy.host}/once:v1'
+        docker_daemon.run('pull', name)
+        docker_daemon.run('rmi', '-f', name)
+        asked = [each for each in registry.requests() if '/upstream/' in each]
+        docker_daemon.run('pull', name)
+        docker_daemon.run('rmi', '-f', name)
+        assert asked and [each for each in registry.requests() if '/upstream/' in each] == asked
+        assert proxy.stop() == 0 and proxy.hear() == 'Stopping: requests under way have 60 seconds to end'
