@@ -1,5 +1,4 @@
 """Checking metadata: config and manifest, the layers' numbers, sizes and compressions."""
-import json
 from collections.abc import Iterator
 
 from occystrap_core.checks.findings import Findings, rule_of
@@ -8,8 +7,9 @@ from occystrap_core.files.compression import Peeked, detect_compression
 from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci import media_types
-from occystrap_core.oci.documents import parse_json, parse_object
-from occystrap_core.oci.field_names import CONFIG_FIELDS, MANIFEST_FIELDS, FieldNames
+from occystrap_core.oci.config_json import parse_config
+from occystrap_core.oci.documents import parse_object
+from occystrap_core.oci.field_names import CONFIG_FIELDS, EXACT, MANIFEST_FIELDS, FieldNames
 from occystrap_core.oci.manifest import Index, Manifest
 
 
@@ -65,7 +65,7 @@ def _check_platforms(content: Image | ImageIndex, findings: Findings) -> None:
 
 
 def _check_spelling(raw: bytes, names: FieldNames, what: str, findings: Findings) -> None:
-    for written, meant in respelled(json.loads(raw), parse_json(raw, what, names=names)):
+    for written, meant in respelled(parse_config(raw, what, EXACT), parse_config(raw, what, names)):
         findings.add('field-case', f'{what} has {written!r} for {meant!r}')
 
 

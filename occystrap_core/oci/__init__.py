@@ -5,6 +5,7 @@ from occystrap_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from occystrap_core.oci.config import ImageConfig
+    from occystrap_core.oci.config_json import CONFIG_CAP, parse_config
     from occystrap_core.oci.delta import left_out_by
     from occystrap_core.oci.descriptor import Descriptor
     from occystrap_core.oci.digest import ALGORITHMS, SHA256, Digest
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     )
     from occystrap_core.oci.media_types import Compression
     from occystrap_core.oci.named_images import (
-        Offer, find_offers, matches_name, parse_name, select_offer, select_offers,
+        Offer, are_of_other_repositories, find_offers, matches_name, parse_name, select_offer, select_offers,
     )
     from occystrap_core.oci.patterns import (
         Excluded, compile_pattern, first_names, has_glob, natural_key, nearest_names, sort_references,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     'config': 'ImageConfig',
+    'config_json': 'CONFIG_CAP parse_config',
     'delta': 'left_out_by',
     'descriptor': 'Descriptor',
     'digest': 'ALGORITHMS SHA256 Digest',
@@ -50,7 +52,7 @@ _HOMES = {
     'manifest': 'Index Manifest parse_manifest_or_index',
     'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form index_made_anew is_regular made_anew',
     'media_types': 'Compression',
-    'named_images': 'Offer find_offers matches_name parse_name select_offer select_offers',
+    'named_images': 'Offer are_of_other_repositories find_offers matches_name parse_name select_offer select_offers',
     'patterns': 'Excluded compile_pattern first_names has_glob natural_key nearest_names sort_references '
                 'split_pattern',
     'platform': 'Platform PlatformChoice',
@@ -60,15 +62,15 @@ _HOMES = {
 __getattr__ = lazy_exports(__name__, __name__, _HOMES)
 
 __all__ = [
-    'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_FIELDS', 'CONTAINERD_NAME',
+    'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_CAP', 'CONFIG_FIELDS', 'CONTAINERD_NAME',
     'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames', 'INDEX_FILE',
     'ImageConfig', 'Index', 'IndexFile', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'LayoutEntries', 'LayoutReferrers',
     'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice', 'REF_NAME',
-    'Reference', 'SHA256', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json', 'entry_name',
-    'find_named', 'find_offers', 'find_referrer', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form',
-    'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag', 'is_regular', 'layout_offers',
-    'left_out_by', 'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of', 'natural_key',
-    'nearest_names', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of',
-    'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer', 'select_offers',
-    'sort_references', 'split_pattern', 'split_tag', 'subject_of',
+    'Reference', 'SHA256', 'are_of_other_repositories', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern',
+    'dump_json', 'entry_name', 'find_named', 'find_offers', 'find_referrer', 'first_names', 'has_annotations',
+    'has_form', 'has_glob', 'in_form', 'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag',
+    'is_regular', 'layout_offers', 'left_out_by', 'list_or_null', 'made_anew', 'matches_name', 'named_entry',
+    'names_of', 'natural_key', 'nearest_names', 'parse_config', 'parse_json', 'parse_manifest_or_index', 'parse_name',
+    'parse_object', 'referrer_of', 'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer',
+    'select_offers', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
 ]

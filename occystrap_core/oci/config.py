@@ -5,9 +5,10 @@ from functools import cached_property
 from typing import Any, Self
 
 from occystrap_core.errors import InvalidImage, set_error_rule
+from occystrap_core.oci.config_json import parse_config, parse_config_whole
 from occystrap_core.oci.digest import SHA256, Digest
-from occystrap_core.oci.documents import dump_json, list_or_null, parse_object, required_field
-from occystrap_core.oci.field_names import AMBIGUOUS, CONFIG_FIELDS
+from occystrap_core.oci.documents import dump_json, list_or_null, required_field
+from occystrap_core.oci.field_names import AMBIGUOUS
 from occystrap_core.oci.platform import Platform
 
 
@@ -27,7 +28,7 @@ class ImageConfig:
         The config of an image without layers may have no rootfs, if it names a platform.
         """
         with set_error_rule('config'):
-            document = parse_object(raw, 'the config', names=CONFIG_FIELDS)
+            document = parse_config(raw)
             if document.get('rootfs') is None and _names_platform(document):
                 return cls(raw, (), algorithm)
             rootfs = required_field(document, 'rootfs', dict, 'the config')
@@ -49,8 +50,8 @@ class ImageConfig:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The parsed config."""
-        return parse_object(self.raw, 'the config', names=CONFIG_FIELDS)
+        """The parsed config, without what no program reads, numbers that are too large and what is nested too deep."""
+        return parse_config(self.raw)
 
     @cached_property
     def digest(self) -> Digest:
@@ -70,23 +71,28 @@ class ImageConfig:
 
     def with_times(self, seconds: int) -> Self:
         """Return this config with every time in it set to `seconds` since 1970 (image-spec config.md: RFC 3339, section
-        5.6); itself, byte for byte, if nothing changes."""
+        5.6); itself, byte for byte, if nothing changes. Raises InvalidImage if it cannot be written again."""
         from datetime import UTC, datetime  # late: the import takes milliseconds, and most copies do not need it
         text = datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
-        document = _with_time(self.document, text)
+        before = parse_config_whole(self.raw)
+        document = _with_time(before, text)
         if isinstance(steps := document.get('history'), list):
             document = {**document, 'history': [_with_time(step, text) if isinstance(step, dict) else step
                                                 for step in steps]}
-        return self if document == self.document else type(self)(dump_json(document), self.diff_ids)
+        return self if document == before else type(self)(dump_json(document), self.diff_ids)
 
     def with_diff_ids(self, diff_ids: Sequence[Digest]) -> Self:
-        """Return this config with other diff_ids; itself, byte for byte, if they are the same."""
+        """Return this config with other diff_ids; itself, byte for byte, if they are the same.
+
+        Raises InvalidImage if it cannot be written again.
+        """
         if tuple(diff_ids) == self.diff_ids:
             return self
         if len(diff_ids) != len(self.diff_ids):
             raise InvalidImage(f'{len(diff_ids)} diff_ids cannot replace the {len(self.diff_ids)} of the config')
-        rootfs = {**self.document['rootfs'], 'diff_ids': [str(diff_id) for diff_id in diff_ids]}
-        return type(self)(dump_json({**self.document, 'rootfs': rootfs}), tuple(diff_ids))
+        document = parse_config_whole(self.raw)
+        rootfs = {**document['rootfs'], 'diff_ids': [str(diff_id) for diff_id in diff_ids]}
+        return type(self)(dump_json({**document, 'rootfs': rootfs}), tuple(diff_ids))
 
 
 def _names_platform(document: dict[str, Any]) -> bool:

@@ -9,10 +9,10 @@ from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.field_names import AMBIGUOUS, EXACT, STRICT, FieldNames, NameReader
 
 MANIFEST_CAP = 4 << 20
-"""The largest size of a manifest, index or config, in bytes."""
+"""The largest size of a manifest or index, in bytes."""
 LARGEST = (1 << 63) - 1
 """The largest integer that programs in Go can hold."""
-_DEEPEST = 128
+DEEPEST = 128
 """The deepest nesting; real documents have a depth of about ten, and deeper ones exhaust the stack of programs that
 walk or write them."""
 
@@ -39,10 +39,10 @@ def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames
     reader = NameReader(names)
     try:
         text = raw.decode(errors='strict' if names is STRICT else 'replace')
-        value = reader.whole(json.loads(text, parse_constant=_refuse, parse_float=_finite,
+        value = reader.whole(json.loads(text, parse_constant=refuse_constant, parse_float=finite,
                                         object_pairs_hook=reader.object))
-        if raw.count(b'[') + raw.count(b'{') > _DEEPEST and _is_too_deep(value):
-            raise ValueError(f'values are nested more than {_DEEPEST} deep')
+        if raw.count(b'[') + raw.count(b'{') > DEEPEST and _is_too_deep(value):
+            raise ValueError(f'values are nested more than {DEEPEST} deep')
     except (ValueError, RecursionError) as error:
         raise InvalidImage(f'{what} is not JSON that can be read: {error}') from None
     if reader.ambiguous:
@@ -51,11 +51,13 @@ def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames
     return value
 
 
-def _refuse(constant: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
+    """Raise ValueError for NaN and Infinity, which only Python reads."""
     raise ValueError(f'{constant} is no JSON number')
 
 
-def _finite(text: str) -> float:
+def finite(text: str) -> float:
+    """Return a number; raises ValueError if it is too large for one."""
     number = float(text)
     if math.isinf(number):
         raise ValueError(f'{text[:50]} is too large a number')
@@ -63,9 +65,9 @@ def _finite(text: str) -> float:
 
 
 def _is_too_deep(value: object) -> bool:
-    """Return whether objects and arrays are nested more than `_DEEPEST` deep, without recursion."""
+    """Return whether objects and arrays are nested more than `DEEPEST` deep, without recursion."""
     level: Sequence[object] = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         level = [inner for outer in level if isinstance(outer, dict | list)
                  for inner in (outer.values() if isinstance(outer, dict) else outer)]
     return any(isinstance(each, dict | list) for each in level)

@@ -1,6 +1,6 @@
 """Selecting one of the images in an archive or a layout, by a name in it or by digest."""
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
@@ -114,6 +114,18 @@ def parse_name(name: str) -> Reference:
         return Reference.parse(name)
     except UsageError:
         return UNTAGGED
+
+
+def are_of_other_repositories(old: Iterable[str], new: Iterable[str]) -> bool:
+    """Return whether the names of an image and those of one that would replace it share no repository, whatever their
+    hosts and tags; names that are no references, or a tag alone, tell nothing."""
+    there, comes = _repositories(old), _repositories(new)
+    return bool(there and comes) and there.isdisjoint(comes)
+
+
+def _repositories(names: Iterable[str]) -> set[str]:
+    found = [parse_name(name) for name in names if '/' in name or ':' in name]
+    return {each.repository.removeprefix('library/') for each in found if each.repository != UNTAGGED.repository}
 
 
 def _named(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:

@@ -7,7 +7,7 @@ from occystrap_core import (
     ServiceError, Settings, VerifyLevel,
 )
 from occystrap_core.files import ByteStream
-from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, parse_manifest_or_index, subject_of
+from occystrap_core.oci import CONFIG_CAP, Descriptor, Digest, parse_manifest_or_index, subject_of
 from occystrap_registry.distribution.blobs import BlobSource, blob_size
 from occystrap_registry.distribution.client import InternalServerError, RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest, get_manifest
@@ -218,7 +218,7 @@ def _blob_by_get(client: RegistryClient, expectation: Expectation, results: Chec
     with ByteStream(BlobSource(client, descriptor), digest=expectation.digest, size=expectation.size,
                     what='the blob') as stream:
         stream.observe(lambda count: client.settings.cancellation.check())
-        if expectation.kind == 'config' and expectation.size <= MANIFEST_CAP:
+        if expectation.kind == 'config' and expectation.size <= CONFIG_CAP:
             results.read(expectation, b''.join(bytes(chunk) for chunk in stream.chunks()))
         else:
             digest = stream.drain()

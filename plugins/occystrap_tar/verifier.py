@@ -7,8 +7,8 @@ from typing import NamedTuple
 from occystrap_core import READ, CheckResults, Evidence, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
 from occystrap_core.files import ByteStream, DeviceFile, ImageError, forget_cached, hash_file
 from occystrap_core.oci import (
-    INDEX_FILE, MANIFEST_CAP, Digest, IndexFile, blob_name, blobs_below, find_named, find_referrer, is_referrer_tag,
-    left_out_by,
+    CONFIG_CAP, INDEX_FILE, MANIFEST_CAP, Digest, IndexFile, blob_name, blobs_below, find_named, find_referrer,
+    is_referrer_tag, left_out_by,
 )
 from occystrap_tar.archive.image_check import ImageCheck
 from occystrap_tar.archive.members import Member, WrittenArchive
@@ -210,7 +210,7 @@ def _look_up(contents: _Contents, expected: Expectation, receipt: Receipt, resul
 
 
 def _read(archive: WrittenArchive, member: Member, expectation: Expectation, results: CheckResults) -> None:
-    if expectation.kind == 'layer' or member.size > MANIFEST_CAP:
+    if expectation.kind == 'layer' or member.size > CONFIG_CAP:
         digest, size = hash_file(archive.path, member.offset, member.size, expectation.digest.algorithm)
         results.found(expectation, size=size, digest=digest, evidence=READ)
     else:

@@ -3,7 +3,7 @@ import os
 from dataclasses import replace
 
 from occystrap_core import READ, CheckResults, Expectation, Location, Receipt, Settings, VerifyLevel
-from occystrap_core.oci import MANIFEST_CAP, Digest, ImageConfig, Reference, first_names, parse_name
+from occystrap_core.oci import CONFIG_CAP, Digest, ImageConfig, Reference, first_names, parse_name
 from occystrap_dir.directory.catalog_images import Choice, list_choices, saved_image
 from occystrap_dir.directory.manifests import SavedImage
 from occystrap_dir.workspace.file_errors import report_tar, reporting
@@ -50,7 +50,7 @@ class ImageCheck:
         config, = self._receipt.of_kind('config')
         found = CheckResults()
         with reporting(config, found):
-            raw = read_document(self._root, saved.config, MANIFEST_CAP)
+            raw = read_document(self._root, saved.config, CONFIG_CAP)
             self.results.found(tag, digest=Digest.of(raw, tag.digest.algorithm), evidence=READ)
             found.read(config, raw)
             if Digest.of(raw, config.digest.algorithm) == config.digest:

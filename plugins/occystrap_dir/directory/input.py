@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from occystrap_core import Image, ImageInput, ImageNotFound, InvalidImage, Location, Place, Settings, UsageError
 from occystrap_core.files import set_error_rule
 from occystrap_core.oci import (
-    AMBIGUOUS, MANIFEST_CAP, Digest, ImageConfig, Reference, has_glob, matches_name, parse_json,
+    AMBIGUOUS, CONFIG_CAP, Digest, ImageConfig, Reference, has_glob, matches_name, parse_json,
 )
 from occystrap_core.tar import TarLayer
 from occystrap_dir.directory.catalog import named_as
@@ -107,7 +107,7 @@ class DirInput(ImageInput):
 
     def _config(self, name: str) -> ImageConfig:
         try:
-            raw = read_document(self._root, name, MANIFEST_CAP, links=True)
+            raw = read_document(self._root, name, CONFIG_CAP, links=True)
         except OSError as error:
             raise InvalidImage(f'{self._root}: config {name} cannot be read: {error.strerror}',
                                problem='missing') from None

@@ -7,7 +7,7 @@ from functools import cached_property
 from occystrap_core import BlobStore, ImageNotFound, InvalidImage
 from occystrap_core.files import DigestMismatch, SizeMismatch, inflated_size, set_error_rule
 from occystrap_core.oci import (
-    MANIFEST_CAP, Descriptor, Digest, Index, Manifest, blob_name, left_out_by, parse_manifest_or_index,
+    CONFIG_CAP, Descriptor, Digest, Index, Manifest, blob_name, left_out_by, parse_manifest_or_index,
 )
 from occystrap_core.tar import StoredLayer
 from occystrap_dir.layout.index_file import read_source_index
@@ -75,7 +75,7 @@ class LayoutStore(BlobStore):
 
     def _read(self, digest: Digest, what: str) -> bytes:
         try:
-            raw = read_document(self.root, blob_name(digest), MANIFEST_CAP, links=True)
+            raw = read_document(self.root, blob_name(digest), CONFIG_CAP, links=True)
         except (FileNotFoundError, NotADirectoryError):
             raise ImageNotFound(f'{what} {digest} is not in {self.root}') from None
         except OSError as error:

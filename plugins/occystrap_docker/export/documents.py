@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from occystrap_core import InvalidImage
 from occystrap_core.oci import (
     ALGORITHMS, AMBIGUOUS, CONFIG_FIELDS, MANIFEST_FIELDS, Descriptor, Digest, ImageConfig, Manifest, Platform,
-    parse_manifest_or_index, parse_object,
+    parse_config, parse_manifest_or_index,
 )
 
 _TOTAL_CAP = 16 << 20
@@ -97,7 +97,7 @@ class Documents:
             if digest in seen or digest not in self._raw:
                 continue
             seen.add(digest)
-            document = parse_object(self._raw[digest], f'document {digest}', names=_FIELDS)
+            document = parse_config(self._raw[digest], f'document {digest}', _FIELDS)
             yield digest, document
             manifests = document.get('manifests')
             entries = [document.get('config'), *(manifests if isinstance(manifests, list) else [])]
@@ -112,7 +112,7 @@ def _may_be_config(document: dict[str, Any]) -> bool:
 def _may_matter(raw: bytes) -> bool:
     """Return whether a document may lead to an image; an ambiguous one may, and is refused where it is used."""
     try:
-        return bool(_KINDS & parse_object(raw, 'a document', names=_FIELDS).keys())
+        return bool(_KINDS & parse_config(raw, 'a document', _FIELDS).keys())
     except InvalidImage as error:
         return error.rule == AMBIGUOUS
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from occystrap_core import InvalidImage
 from occystrap_core.files import ByteStream, ChunkedSource, DigestMismatch, detect_compression, inflate
-from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig
+from occystrap_core.oci import CONFIG_CAP, Compression, Digest, ImageConfig
 from occystrap_core.tar import ReadObservers, TarLayer
 from occystrap_docker.daemon.daemon import ImageFacts
 from occystrap_docker.export.documents import Contained, Documents, distance
@@ -134,8 +134,8 @@ class Export:
             self._unknown += 1
 
     def _look_at(self, file: StreamedFile) -> None:
-        if _digest_in(file.name) and file.size <= MANIFEST_CAP and file.peek().startswith(b'{'):
-            self._documents.add(b''.join(file.chunks()))
+        if _digest_in(file.name) and file.size <= CONFIG_CAP and file.peek().startswith(b'{'):
+            self._documents.add(b''.join(map(bytes, file.chunks())))  # one buffer is used again
 
 
 def _is_compressed(file: StreamedFile) -> bool:

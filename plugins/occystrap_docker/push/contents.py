@@ -6,7 +6,7 @@ from pathlib import Path
 from occystrap_core import InvalidImage, Layer
 from occystrap_core.files import ByteStream, DigestMismatch, Readable, detect_compression, inflate
 from occystrap_core.oci import (
-    MANIFEST_CAP, Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest_or_index,
+    CONFIG_CAP, Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest_or_index,
 )
 from occystrap_core.tar import StoredLayer
 from occystrap_docker.daemon.daemon import ImageFacts
@@ -107,7 +107,7 @@ class PushContents:
 def _document(blob: Blob) -> bytes | None:
     """Return the content of a blob that is small JSON, else None; a tar may begin with { as well, but not end so."""
     with open(blob.path, 'rb') as file:
-        if blob.path.stat().st_size > MANIFEST_CAP or file.peek(1)[:1] != b'{':
+        if blob.path.stat().st_size > CONFIG_CAP or file.peek(1)[:1] != b'{':
             return None
         raw = file.read()
     return raw if raw.rstrip().endswith(b'}') else None

@@ -4,7 +4,7 @@ import re
 from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, OccystrapError, ServiceError
 from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import (
-    MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, is_referrer_tag, media_types, parse_json,
+    CONFIG_CAP, MANIFEST_CAP, SHA256, Descriptor, Digest, Index, Manifest, is_referrer_tag, media_types, parse_json,
     parse_manifest_or_index,
 )
 from occystrap_registry.distribution.client import RegistryClient
@@ -80,19 +80,19 @@ def get_document(client: RegistryClient, descriptor: Descriptor, what: str) -> b
     address = client.address
     settle = SettleTime(client.settings, NAMED)
     while True:
-        reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, cap=MANIFEST_CAP)
+        reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, cap=CONFIG_CAP)
         if reply.status != 404 or not settle.again():
             break
     if reply.status == 404:
         raise ImageNotFound(f'{what}, blob {descriptor.digest}, is not in {address.reference.name}')
     if reply.status != 200:
         raise client.failure(reply, f'{what}, blob {descriptor.digest}, cannot be read')
-    return descriptor.checked(_uncut(reply, what), what)
+    return descriptor.checked(_uncut(reply, what, CONFIG_CAP), what)
 
 
-def _uncut(reply: Reply, what: str) -> bytes:
+def _uncut(reply: Reply, what: str, cap: int = MANIFEST_CAP) -> bytes:
     if reply.cut:
-        raise InvalidImage(f'{what} has more than the {MANIFEST_CAP} bytes allowed')
+        raise InvalidImage(f'{what} has more than the {cap} bytes allowed')
     return reply.body
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from occystrap_core import Image, ImageNotFound, InvalidImage, Layer
 from occystrap_core.files import set_error_rule
 from occystrap_core.oci import (
-    AMBIGUOUS, ARCHIVE_FIELDS, MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Platform, Reference, parse_json,
+    AMBIGUOUS, ARCHIVE_FIELDS, CONFIG_CAP, Compression, Digest, ImageConfig, Offer, Platform, Reference, parse_json,
     parse_name,
 )
 from occystrap_core.tar import TarLayer
@@ -98,7 +98,7 @@ def _fitting(archive: Archive, same: Sequence[Offer[ArchivedImage]], requested: 
 def read_config(archive: Archive, chosen: ArchivedImage) -> ImageConfig:
     """Return an image's config; raises InvalidImage if it is malformed, or its digest is not the one in its name."""
     with set_error_rule('config'):
-        raw = archive.read(chosen.config, MANIFEST_CAP)
+        raw = archive.read(chosen.config, CONFIG_CAP)
         named = chosen.config_digest
         if named and (digest := Digest.of(raw, named.algorithm)) != named:
             raise InvalidImage(f'{archive.name}: the config {chosen.config} has digest {digest}, not the one in its '
@@ -148,7 +148,7 @@ def _image_id(archive: Archive, config: str) -> Digest | None:
         member = archive.find(config)
     except InvalidImage:
         return None
-    return Digest.of(archive.part(member, 0, member.size)) if member.size <= MANIFEST_CAP else None
+    return Digest.of(archive.part(member, 0, member.size)) if member.size <= CONFIG_CAP else None
 
 
 def _is_text_list(value: object) -> bool:

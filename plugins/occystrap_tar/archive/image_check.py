@@ -3,7 +3,7 @@ from collections.abc import Iterable, Sequence
 
 from occystrap_core import READ, CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
 from occystrap_core.files import inflated_stream
-from occystrap_core.oci import MANIFEST_CAP, Compression, Digest, ImageConfig, Offer, Reference, first_names
+from occystrap_core.oci import CONFIG_CAP, Compression, Digest, ImageConfig, Offer, Reference, first_names
 from occystrap_tar.archive.docker_archive import ArchivedImage, offers
 from occystrap_tar.archive.members import Archive, Member
 from occystrap_tar.archive.tar_sizes import compression
@@ -36,7 +36,7 @@ class ImageCheck:
 
     def _look(self, tag: Expectation, image: ArchivedImage) -> None:
         config, = self._receipt.of_kind('config')
-        raw = self._archive.read(image.config, MANIFEST_CAP)
+        raw = self._archive.read(image.config, CONFIG_CAP)
         self.results.found(tag, digest=Digest.of(raw, tag.digest.algorithm), evidence=READ)
         self.results.read(config, raw)
         if Digest.of(raw, config.digest.algorithm) == config.digest:

@@ -8,8 +8,8 @@ from itertools import chain
 from occystrap_core import BlobStore, Image, ImageIndex, ImageNotFound, IndexReader, Settings
 from occystrap_core.files import DigestMismatch, Readable, SizeMismatch, set_error_rule
 from occystrap_core.oci import (
-    INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, LayoutReferrers, Manifest, Offer,
-    PlatformChoice, Reference, blob_name, independent_images, layout_offers, left_out_by,
+    CONFIG_CAP, INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, LayoutReferrers,
+    Manifest, Offer, PlatformChoice, Reference, blob_name, independent_images, layout_offers, left_out_by,
     parse_manifest_or_index, parse_name, require_version, select_entry,
 )
 from occystrap_core.tar import StoredLayer
@@ -145,7 +145,7 @@ class ArchiveStore(BlobStore):
 
     def document(self, descriptor: Descriptor, what: str) -> bytes:
         """Read a small blob."""
-        raw = self._archive.read(blob_name(descriptor.digest), MANIFEST_CAP)
+        raw = self._archive.read(blob_name(descriptor.digest), CONFIG_CAP)
         try:
             return descriptor.checked(raw, f'blob {descriptor.digest}')
         except (DigestMismatch, SizeMismatch) as error:

@@ -1,11 +1,12 @@
 """Sorting what daemons export: layers and config in every layout, and what is wrong with them."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from occystrap_core import InvalidImage
 from occystrap_core.files import DigestMismatch, IteratorSource
 from occystrap_core.oci import Digest
+from occystrap_core.testing.sample import sample_config
 from occystrap_docker.daemon.daemon import ImageFacts
 from occystrap_docker.export.export import Export
 from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, double_tars, legacy, make_tar, podman
@@ -16,9 +17,17 @@ every_layout = pytest.mark.parametrize('layout', LAYOUTS)
 
 def export(image: Exported, archive: bytes | None = None, diff_ids: Sequence[Digest] | None = None) -> Export:
     archive = image.archive if archive is None else archive
-    pieces = (archive[start:start + 5000] for start in range(0, len(archive), 5000))
     facts = ImageFacts(image.id, tuple(image.diff_ids if diff_ids is None else diff_ids), (), len(archive))
-    return Export(IteratorSource(pieces), facts, 'sample')
+    return Export(IteratorSource(in_one_buffer(archive)), facts, 'sample')
+
+
+def in_one_buffer(content: bytes) -> Iterator[memoryview]:
+    """Yield the content piece by piece in one buffer, which is used again, as connections do."""
+    buffer = memoryview(bytearray(5000))
+    for start in range(0, len(content), len(buffer)):
+        piece = content[start:start + len(buffer)]
+        buffer[:len(piece)] = piece
+        yield buffer[:len(piece)]
 
 
 def read(opened: Export) -> dict[Digest, bytes]:
@@ -157,6 +166,16 @@ def test_of_an_index_the_config_with_the_right_layers_counts() -> None:
     opened = export(Exported(Digest.of(index), expected.config, expected.tars, make_tar(files)))
     list(opened.layers())
     assert opened.config().raw == expected.config
+
+
+def test_a_config_that_comes_in_several_pieces() -> None:
+    tars = double_tars()
+    config = sample_config(tars) + b' ' * 20_000
+    image = Exported(Digest.of(config), config, tars, make_tar([
+        *((f'{Digest.of(tar).hex}/layer.tar', tar) for tar in tars), (f'{Digest.of(config).hex}.json', config)]))
+    opened = export(image)
+    read(opened)
+    assert opened.config().raw == config
 
 
 def test_documents_that_name_each_other_end() -> None:
