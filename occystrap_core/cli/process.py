@@ -67,8 +67,8 @@ def verify_level(given: str | None) -> VerifyLevel:
               help='Add the proof of each image, for occystrap verify: what must be there, and the verdict on it.')
 @click.option('--force', is_flag=True,
               help='Overwrite a file that is no image archive, or, with --receipt, that holds no receipts; replace '
-              'unpacked files that were changed since they were written, and in dir:// an image of a registry by one '
-              'of none.')
+              'images of other repositories, unpacked files that were changed since they were written, and in dir:// '
+              'an image of a registry by one of none.')
 @click.option('--resume', type=click.Path(dir_okay=False), metavar='FILE',
               help='Skip images that, by this receipt file of an earlier run, are still there, and still what the '
               'source has; without it only a destination that keeps receipts or manifests can tell.')

@@ -196,3 +196,36 @@ def test_a_directory_of_something_else_stays(make: Make, scheme: str, image: str
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob('*')}
     is_refused(run_here('process', image, f'{scheme}://{tmp_path}/out'), f'{tmp_path}/out')
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob('*')} == before
+
+
+PLACES = ['tar://{}/out.tar', 'tar://{}/out.tar?format=oci', 'dir://{}/out', 'oci://{}/out']
+
+
+def named(directory: Path, *names: str) -> list[str]:
+    """Archives of images that differ, with these names."""
+    layers = sample_layers()
+    archives = [write_docker_archive(directory / f'{count}.tar', sample_config(layers[:count]), layers[:count], name)
+                for count, name in enumerate(names, 1)]
+    return [f'tar://{archive}' for archive in archives]
+
+
+@pytest.mark.parametrize('place', PLACES)
+@pytest.mark.parametrize(('old', 'new'), [('team/app:v1', 'team/other:v1'), ('db:v1', 'reg.example:5000/app:v1')])
+def test_an_image_of_another_repository_stays(old: str, new: str, place: str, tmp_path: Path) -> None:
+    one, two = named(tmp_path, old, new)
+    goes = place.format(tmp_path)
+    run_here('process', one, goes).assert_code(0)
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob('*')}
+    is_refused(run_here('process', two, goes), old, 'would be lost', '--force')
+    assert '1 would FAIL' in run_here('process', two, goes, '--dry-run').assert_code(1).err
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob('*')} == before
+    run_here('process', two, goes, '--force').assert_code(0)
+
+
+@pytest.mark.parametrize('place', PLACES)
+@pytest.mark.parametrize(('old', 'new'), [
+    ('app:v1', 'app:v2'), ('app:v1', 'docker.io/library/app:v1'), ('app:v1', 'reg.example/app:v3'), ('app:v1', 'No!')])
+def test_another_image_of_the_same_repository_is_replaced(old: str, new: str, place: str, tmp_path: Path) -> None:
+    one, two = named(tmp_path, old, new)
+    run_here('process', one, place.format(tmp_path)).assert_code(0)
+    run_here('process', two, place.format(tmp_path)).assert_code(0)

@@ -17,6 +17,7 @@ from occystrap_dir.extraction.tree_files import read_small
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.file_list.unchanged import require_documents, require_unchanged
 from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.destination import require_same_repository
 from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.receipts import kept_receipt, receipt_here
 
@@ -47,8 +48,11 @@ class BundleOutput(ImageOutput):
         self._staging.tidy()
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Raise OutputError if a bundle cannot be here, or would replace one that was changed."""
+        """Raise OutputError if a bundle cannot be here, or would replace one that was changed or is of another image.
+        """
         check_place(self.location.path, MARKS, 'bundle')
+        kept = kept_receipt(self.location.path, os.path.basename(KEPT))
+        require_same_repository(self.location.path, [str(kept.reference)] if kept else [], content, self.settings)
         self._spare_changes()
 
     def prepare(self, image: Image) -> None:

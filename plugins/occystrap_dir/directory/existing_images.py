@@ -36,6 +36,14 @@ def require_catalog(root: str) -> None:
         raise not_replaced(str(error), loss) from None
 
 
+def names_of_single(root: str) -> list[str]:
+    """Return the names of what is in a directory of one image; none if it has no manifest that can be read."""
+    try:
+        return [tag for image in read_manifest(root, SINGLE) for tag in image.tags]
+    except (InvalidImage, OSError):
+        return []
+
+
 def _check_content(root: str, unique: bool) -> None:
     check_empty(root, _OURS)
     check_layout(root, _OTHERS)

@@ -12,12 +12,12 @@ from occystrap_dir.directory.catalog import (
     Catalog, is_missing, named_as, place, read_catalog, rebuilt_catalog, require_same_origin,
 )
 from occystrap_dir.directory.checksums import keeps_checksums
-from occystrap_dir.directory.existing_images import check_destination, require_catalog
+from occystrap_dir.directory.existing_images import check_destination, names_of_single, require_catalog
 from occystrap_dir.directory.expansion import Expansion, remove_if_empty, spare_expansions
 from occystrap_dir.directory.manifests import SINGLE, name_of_layer
 from occystrap_dir.directory.new_image import NewImage, publish
 from occystrap_dir.directory.orphans import remove_orphans
-from occystrap_dir.workspace.destination import without_rebuilding
+from occystrap_dir.workspace.destination import require_same_repository, without_rebuilding
 from occystrap_dir.workspace.group_commit import GroupCommit
 from occystrap_dir.workspace.kept_blobs import LEAST
 from occystrap_dir.workspace.receipts import RecordedSizes, receipt_here
@@ -75,6 +75,8 @@ class DirOutput(ImageOutput):
             spare_expansions(self._root, [] if self._unique else [SINGLE], self.settings)
             if self._unique and isinstance(content, Image) and not self.settings.force:
                 require_same_origin(place(self._listed(), content.reference, self._root), content.reference, self._root)
+            elif not self._unique:
+                require_same_repository(self._root, names_of_single(self._root), content, self.settings)
 
     def prepare(self, image: Image) -> None:
         """Check the destination, and begin to write; raises OutputError."""

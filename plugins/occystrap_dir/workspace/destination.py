@@ -1,9 +1,10 @@
 """Checks whether images may be written to a directory, made before anything is downloaded."""
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 
-from occystrap_core import Location, OutputError
+from occystrap_core import Image, ImageIndex, Location, OutputError, Settings
+from occystrap_core.oci import are_of_other_repositories
 
 _HARMLESS = {'lost+found'}
 
@@ -19,6 +20,14 @@ def check_directory(root: str) -> bool:
     if not os.access(root, os.W_OK | os.X_OK):
         raise OutputError(f'{root} is not writable: change its permissions or name another directory')
     return True
+
+
+def require_same_repository(path: str, there: Iterable[str], comes: Image | ImageIndex, settings: Settings) -> None:
+    """Raise OutputError if the only image at a place, by its names, would be lost to one of another repository."""
+    names = list(there)
+    if not settings.force and isinstance(comes, Image) and are_of_other_repositories(names, [str(comes.reference)]):
+        raise OutputError(f'{path} has another image, {names[0]}, and it would be lost: name another directory, or '
+                          'give --force to replace it')
 
 
 def without_rebuilding(location: Location) -> Location:

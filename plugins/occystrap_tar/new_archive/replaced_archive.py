@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from occystrap_core import InvalidImage, OutputError, Settings
 from occystrap_core.files import MAGIC_SIZE, ImageError, detect_compression, inflate
-from occystrap_core.oci import Compression, Digest, blob_name, first_names, left_out_by
+from occystrap_core.oci import Compression, Digest, are_of_other_repositories, blob_name, first_names, left_out_by
 from occystrap_core.tar import TAR_BLOCK, TarReader
 from occystrap_tar.archive.archive_copy import ReadableArchive
 from occystrap_tar.archive.members import Archive, WrittenArchive
@@ -43,11 +43,15 @@ class ReplacedArchive(NamedTuple):
                               f'{first_names(self.others)}; name another file, or give --force')
 
     def require_kept(self, path: str, names: Iterable[str], digests: Collection[Digest | None]) -> None:
-        """Raise OutputError if the archive has several images, some of which a run does not write by these names.
+        """Raise OutputError if the archive has several images, some of which a run does not write by these names, or is
+        of one image of another repository.
 
         An image without a name is known by its digest. What a run makes of `digests` is known only later; until then
         so many of them may stay what they are.
         """
+        names = list(names)
+        if len(self.images) == 1 and are_of_other_repositories(self.images[0].names, names):
+            _refuse(path, self.images)
         keys = {key for name in names for key in name_keys(name)}
         lost = [each for each in self.images if each.names and not each.has_name_of(keys)]
         unnamed = [each for each in self.images if not each.names]
