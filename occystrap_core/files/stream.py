@@ -61,8 +61,11 @@ class ByteStream:
         """Call `observer` with the number of bytes of each read; an exception from it stops the stream."""
         self._observers.append(observer)
 
-    def copy_to(self, write: Callable[[memoryview], object]) -> None:
-        """Call `write` with all bytes, as they are read; an exception from it stops the stream."""
+    def tee(self, write: Callable[[memoryview], object]) -> None:
+        """Have `write` called with all bytes, too, while somebody reads the stream; this call itself reads nothing.
+
+        An exception from `write` stops the stream.
+        """
         self._copies.append(write)
 
     def readinto(self, buffer: memoryview, /) -> int:

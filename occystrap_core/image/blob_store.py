@@ -23,7 +23,8 @@ T = TypeVar('T', bound=Image)
 class BlobStore(ABC):
     """A place that holds manifests and blobs by digest: a repository of a registry, an image layout.
 
-    All methods may be called from several threads in parallel.
+    `manifest`, `document` and `blob` must be defined; the others work by these. All methods may be called from several
+    threads in parallel. What a library raises for damaged bytes, such as zipfile.BadZipFile, must become InvalidImage.
     """
 
     @abstractmethod
@@ -39,7 +40,7 @@ class BlobStore(ABC):
 
     @abstractmethod
     def blob(self, descriptor: Descriptor) -> Readable:
-        """Open a blob; reading it to its end checks it. Raises as `manifest` does."""
+        """Open the bytes of a blob, which the layer made of it checks. Raises as `manifest` does."""
 
     def rest_of_blob(self, descriptor: Descriptor, offset: int) -> Readable:
         """Open a blob at `offset`, in bytes; raises as `manifest` does. Here the bytes before are read and dropped."""

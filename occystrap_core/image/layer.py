@@ -128,7 +128,7 @@ class StoredLayer(Layer):
         if observers.moved:
             stream.observe(observers.moved)
         if observers.kept:
-            stream.copy_to(observers.kept)
+            stream.tee(observers.kept)
         return stream
 
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:

@@ -60,7 +60,7 @@ class Outgoing:
         if self._form is LayerForm.STORED:
             self._stream = self._layer.stored(self._observers._replace(held=held))
             if held:
-                self._stream.copy_to(held.write)
+                self._stream.tee(held.write)
         else:
             observers = self._observers._replace(held=held, kept=held.write) if held else self._observers
             self._stream = (self._layer.tar_ahead if self._ahead else self._layer.tar)(observers)

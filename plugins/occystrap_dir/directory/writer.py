@@ -129,7 +129,7 @@ class DirOutput(ImageOutput):
 
     def _write_layer(self, opener: Callable[[], ByteStream]) -> WrittenLayer:
         with self._workspace.partial() as partial, opener() as stream:
-            stream.copy_to(partial.write)
+            stream.tee(partial.write)
             if self._expansion:
                 self._expansion.add(stream)
             else:

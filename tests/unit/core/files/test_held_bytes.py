@@ -29,7 +29,7 @@ def read(file: HeldBytes, rest: Callable[[int], io.BytesIO] | None) -> None:
     layer = StoredLayer(0, DESCRIPTOR, DESCRIPTOR.digest, lambda: io.BytesIO(BLOB), rest=rest)
     file.begin()
     with layer.stored(ReadObservers(held=file)) as stream:
-        stream.copy_to(file.write)
+        stream.tee(file.write)
         stream.drain()
 
 
