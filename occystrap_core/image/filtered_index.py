@@ -29,9 +29,7 @@ class _Filter:
             else:
                 entry = index.index.manifests[child.place]
                 notes.append(f'{index.reference}: {entry.digest} is no image: it is left out of the filtered index')
-        filtered = ImageIndex(index.reference, index.index, children, (), notes)
-        filtered.origin = index.origin
-        return filtered
+        return ImageIndex(index.reference, index.index, children, (), notes).named(index.origin)
 
     def _content(self, content: Content) -> Content | None:
         if id(content) not in self._changed:

@@ -1,8 +1,9 @@
 """Images and indexes: lazy values with documents and layers, and the referrers of both."""
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from copy import copy
 from types import TracebackType
-from typing import NamedTuple, Self, Union
+from typing import NamedTuple, Self, TypeVar, Union
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.layer import Layer
@@ -12,6 +13,8 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
+
+C = TypeVar('C', bound=Union['Image', 'ImageIndex'])
 
 
 class Image:
@@ -26,11 +29,6 @@ class Image:
     origin: Origin | None = None
     """The manifest that the image's name refers to at the source, or the index that contains the image; None if the
     source has neither."""
-
-    at_destination: Callable[[Digest], int | None] | None = None
-    """Set before `arrivals` if blobs go unchanged to a destination that can be asked for them: returns the size in
-    bytes of a blob there, None if it is missing. The source may then give such a layer without its blob, which cannot
-    be opened."""
 
     def __init__(self, reference: Reference, config: ImageConfig, layers: Sequence[Layer],
                  manifest: Manifest | None = None) -> None:
@@ -80,6 +78,18 @@ class Image:
         Layers of a sequential image may know their diff_id and index only after their tar was read to its end.
         """
         return iter(self._layers)
+
+    def arrivals_beside(self, blob_size: Callable[[Digest], int | None]) -> Iterator[Layer]:
+        """Yield the same for a destination that takes blobs unchanged and can be asked for them.
+
+        `blob_size` returns the size in bytes of a blob there, None if it is missing. The source may give a layer that
+        is there without its blob, which cannot be opened then.
+        """
+        return self.arrivals()
+
+    def named(self, origin: Origin, referrers: Sequence['Referrer'] = ()) -> Self:
+        """Return the image as what a name means at its source, with what refers to it there."""
+        return _named(self, origin, referrers)
 
     def on_close(self, callback: Callable[[], object]) -> None:
         """Call `callback` when the image is closed, the last added first."""
@@ -140,6 +150,10 @@ class ImageIndex:
         self.reference, self.index, self.children = reference, index, tuple(children)
         self.referrers, self.notes = tuple(referrers), tuple(notes)
 
+    def named(self, origin: Origin, referrers: Sequence[Referrer] = ()) -> Self:
+        """Return the index as what a name means at its source, with what refers to it and its parts there."""
+        return _named(self, origin, referrers)
+
     @property
     def layers(self) -> list[Layer]:
         """All layers to copy."""
@@ -161,6 +175,13 @@ class ImageIndex:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
                  ) -> None:
         self.close()
+
+
+def _named(content: C, origin: Origin, referrers: Sequence[Referrer]) -> C:
+    """Return a copy, which shares files and callbacks, with these."""
+    named = copy(content)
+    named.origin, named.referrers = origin, tuple(referrers)
+    return named
 
 
 def all_contents(*contents: Content) -> Iterator[Content]:

@@ -27,26 +27,29 @@ class IndexReader(ManifestReader):
         With `find_referrers` its referrers are opened, too. `entries` are several entries of one name, combined to an
         index that the source does not have. Raises ImageNotFound, InvalidImage, ServiceError.
         """
-        selected = _select(self, found, requested, find_referrers)
-        if entries:
-            selected.origin = Origin.of_entries(entries)
-        return selected
+        selected = _select(self, found, requested)
+        whole = selected.origin if isinstance(selected, ImageIndex) else Origin.of(found)
+        origin = Origin.of_entries(entries) if entries else whole
+        return selected.named(origin, _referrers_of(self, selected, find_referrers) if find_referrers else ())
 
 
-def _select(reader: ManifestReader, found: Manifest | Index, requested: PlatformChoice | None,
-            find_referrers: FindReferrers | None) -> Image | ImageIndex:
+def _select(reader: ManifestReader, found: Manifest | Index, requested: PlatformChoice | None) -> Content:
     choice = requested or PlatformChoice((Platform.of_host(),))
     if isinstance(found, Index) and choice.platforms and not found.manifests:
         raise ImageNotFound(f'{reader.reference} holds no image: it is an index that lists none', 'manifest-missing')
     if isinstance(found, Index) and not choice.one:
-        return _several(reader, found, choice, find_referrers)
+        return _several(reader, found, choice)
     image = _one(reader, found, choice)
-    image.origin = Origin.of(found)
     if requested and requested.platforms and image.manifest is found:
         _require_platforms(image, requested)
-    if find_referrers and image.manifest:
-        image.referrers = referrers_of(reader, [image.manifest.digest], find_referrers)
     return image
+
+
+def _referrers_of(reader: ManifestReader, selected: Content, find_referrers: FindReferrers) -> Sequence[Referrer]:
+    """Return the referrers of what was selected; those of a whole index do not apply to a selection."""
+    digests = _digests_of(selected)
+    is_part = isinstance(selected, ImageIndex) and len(selected.children) < len(selected.index.manifests)
+    return referrers_of(reader, digests[:-1] if is_part else digests, find_referrers)
 
 
 def referrers_of(reader: ManifestReader, subjects: Iterable[Digest], find_referrers: FindReferrers) -> list[Referrer]:
@@ -65,22 +68,16 @@ def referrers_of(reader: ManifestReader, subjects: Iterable[Digest], find_referr
     return found
 
 
-def _several(reader: ManifestReader, index: Index, choice: PlatformChoice,
-             find_referrers: FindReferrers | None) -> ImageIndex:
-    """Return the index, or a selection of its entries; referrers of the whole index do not apply to a selection."""
+def _several(reader: ManifestReader, index: Index, choice: PlatformChoice) -> ImageIndex:
+    """Return the index, or a selection of its entries."""
     if choice.platforms:
         index = without_covers(reader, index)
     try:
-        opened = reader.index(index, with_platforms(reader, index, choice).places(choice))
+        return reader.index(index, with_platforms(reader, index, choice).places(choice))
     except (ImageNotFound, InvalidImage) as error:
         if choice.platforms:
             raise
         raise error.renamed(f'{error}; to take one image of the index, give --platform, such as host') from None
-    if find_referrers:
-        digests = _digests_of(opened)
-        complete = len(opened.children) == len(index.manifests)
-        opened.referrers = tuple(referrers_of(reader, digests if complete else digests[:-1], find_referrers))
-    return opened
 
 
 def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice) -> Image:

@@ -119,9 +119,9 @@ class ImageCopy:
 
     def _copy_arrivals(self) -> None:
         unchanged = self._output.layer_form is LayerForm.STORED and self._image is self._image.source
-        if unchanged and not self._reads.shared:
-            self._image.at_destination = self._output.blob_size
-        for layer in self._reads.arrivals(self._image):
+        beside = unchanged and not self._reads.shared
+        for layer in (self._image.arrivals_beside(self._output.blob_size) if beside
+                      else self._reads.arrivals(self._image)):
             key, placed = self._copy(layer)
             if key.tar not in self._image.diff_ids:
                 raise InvalidImage(f'{self._image.reference}: the source gave layer {layer.source.diff_id}, which its '

@@ -1,6 +1,7 @@
 """dockerpush:// as a source: an image that its daemon pushes, layers in parallel, to a registry in this program."""
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -30,9 +31,13 @@ class PushedImage(DaemonImage):
 
         Raises ServiceError when the daemon cannot push, InvalidImage when it pushed another image.
         """
+        return self.arrivals_beside(lambda digest: None)
+
+    def arrivals_beside(self, blob_size: Callable[[Digest], int | None]) -> Iterator[Layer]:
+        """Yield the same, but layers that the destination has without a blob: the daemon need not push them."""
         begun = False
         try:
-            for layer in self._pushed():
+            for layer in self._pushed(blob_size):
                 begun = True
                 yield layer
             return
@@ -42,9 +47,10 @@ class PushedImage(DaemonImage):
             self._note(f'{self.reference} is exported instead of pushed: {str(error).partition(f": {INSTEAD}")[0]}')
         yield from super().arrivals()
 
-    def _pushed(self) -> Iterator[Layer]:
+    def _pushed(self, blob_size: Callable[[Digest], int | None]) -> Iterator[Layer]:
         _require_reachable(self._daemon, self._facts, str(self.reference))
-        session = PushSession(self._daemon, self._facts, str(self.reference), self._settings, self._elsewhere)
+        session = PushSession(self._daemon, self._facts, str(self.reference), self._settings,
+                              partial(self._elsewhere, blob_size))
         self._settings.shared.get(session, lambda: session)  # so that the run closes it at the latest
         self.on_close(lambda: self._close(session))
         try:
@@ -62,15 +68,15 @@ class PushedImage(DaemonImage):
         self.found_config(config)
         yield from contents.left_out()
 
-    def _elsewhere(self, digest: Digest) -> int | None:
+    def _elsewhere(self, blob_size: Callable[[Digest], int | None], digest: Digest) -> int | None:
         """Return the size of a blob that the destination has, None for one to push: the config, and unknown blobs.
 
         With containerd's store the config's digest is not known.
         """
-        if self.at_destination is None or digest == self._facts.id or self._daemon.names_images_by_manifest:
+        if digest == self._facts.id or self._daemon.names_images_by_manifest:
             return None
         try:
-            return self.at_destination(digest)
+            return blob_size(digest)
         except OccystrapError as error:
             _LOG.debug('the daemon has to push %s: %s', digest, error)
             return None

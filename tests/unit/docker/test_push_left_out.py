@@ -53,8 +53,7 @@ def test_what_is_left_out_cannot_be_opened(at_destination: Callable[[Digest], in
                                            daemon: FakeDaemon, tmp_path: Path) -> None:
     expected = daemon.add(legacy(), 'sample:v1')
     with pushed(daemon, tmp_path) as image:
-        image.at_destination = at_destination
-        layers = list(image.arrivals())
+        layers = list(image.arrivals_beside(at_destination))
     assert [layer.diff_id for layer in layers] == list(dict.fromkeys(expected.diff_ids))
     assert image.config.raw == expected.config
     for layer in layers if there else ():
@@ -69,14 +68,12 @@ def test_a_destination_that_cannot_be_asked_gets_all(daemon: FakeDaemon, tmp_pat
         raise ServiceError('out of order')
 
     with pushed(daemon, tmp_path) as image:
-        image.at_destination = broken
-        assert len(list(image.arrivals())) == 3
+        assert len(list(image.arrivals_beside(broken))) == 3
     assert daemon.said.count('Pushed') == 3
 
 
 def test_nothing_is_left_out_where_ids_are_those_of_manifests(daemon: FakeDaemon, tmp_path: Path) -> None:
     expected, daemon.containerd = daemon.add(by_index(double_tars()), 'sample:v1'), True
     with pushed(daemon, tmp_path) as image:
-        image.at_destination = lambda digest: 100
-        assert len(list(image.arrivals())) == 3
+        assert len(list(image.arrivals_beside(lambda digest: 100))) == 3
     assert image.config.raw == expected.config and daemon.said.count('Pushed') == 3
