@@ -2,7 +2,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from occystrap_core.api.uri import Location
 from occystrap_core.files.held_bytes import HeldBytes
@@ -13,9 +13,13 @@ from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
+from occystrap_core.oci.referrers import referrer_of
 from occystrap_core.verification.expectation import Evidence, Expectation
 from occystrap_core.verification.provenance import Bringer, PlatformChoices
 from occystrap_core.verification.receipt import MERGED, Receipt
+
+if TYPE_CHECKING:
+    from occystrap_core.oci.index_file import Entry
 
 
 class LayerForm(Enum):
@@ -181,6 +185,12 @@ class WrittenReferrer(NamedTuple):
     document: Manifest | Index
     subject: Digest | None = None
     tag: str = ''
+
+    @property
+    def entry(self) -> 'Entry':
+        """The entry of index.json by which it is found in a layout: without a name, or named by its tag."""
+        from occystrap_core.oci.index_file import named_entry  # late, as few images have referrers
+        return named_entry(referrer_of(self.document) if self.subject else self.document.descriptor, self.tag)
 
 
 @dataclass(frozen=True, eq=False)

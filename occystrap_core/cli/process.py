@@ -54,7 +54,7 @@ def verify_level(given: str | None) -> VerifyLevel:
               help='Read back what was written (default: fast; OCCYSTRAP_VERIFY). full hashes every byte.')
 @click.option('--no-verify', 'level', flag_value='none', help='Read nothing back.')
 @click.option('--settle', type=OptionType.SECONDS, default=10.0, show_default=True, metavar='SECONDS',
-              help='How long a registry may not show what was just pushed before that is an error.')
+              help='How long to wait for a registry that does not yet show what was pushed.')
 @click.option('-j', '--jobs', type=OptionType.whole(1, 64), help='Number of layers copied in parallel, in total.')
 @click.option('-J', '--images', type=OptionType.whole(1, 64), default=4, show_default=True,
               help='Number of images copied in parallel, if the source names several.')
@@ -64,22 +64,23 @@ def verify_level(given: str | None) -> VerifyLevel:
               help='Let a single image replace an index of several platforms at the destination.')
 @click.option('--dry-run', is_flag=True, help='Only show what would be copied, and what is there already.')
 @click.option('--receipt', 'receipt', type=click.Path(dir_okay=False), metavar='FILE',
-              help='Add the proof of each image, for occystrap verify: what must be there, and the verdict on it.')
+              help='Append a receipt of each image to this file, for occystrap verify: what was written, and the '
+              'verdict.')
 @click.option('--force', is_flag=True,
-              help='Overwrite a file that is no image archive, or, with --receipt, that holds no receipts; replace '
-              'images of other repositories, unpacked files that were changed since they were written, and in dir:// '
-              'an image of a registry by one of none.')
+              help='Overwrite a file that is not an image archive (with --receipt: that holds no receipts), images of '
+              'other repositories, unpacked files that were changed since they were written, and in dir:// an image '
+              'from a registry by one without.')
 @click.option('--resume', type=click.Path(dir_okay=False), metavar='FILE',
-              help='Skip images that, by this receipt file of an earlier run, are still there, and still what the '
-              'source has; without it only a destination that keeps receipts or manifests can tell.')
+              help='Skip images that this receipt file of an earlier run lists, if they are still at the destination '
+              'and unchanged at the source. Destinations that keep receipts or manifests need no file.')
 @click.option('--refresh/--no-refresh', default=True,
               help='Ask the source what each name means now, or believe the receipts without asking.')
 @click.option('--since', type=click.Path(dir_okay=False), multiple=True, metavar='FILE',
-              help='Leave out layers that the far side, to which DEST will be carried, has by the verified receipts in '
-              'this file. DEST is an OCI archive or a layout. May be given several times.')
-@click.option('--prune', is_flag=True, help='Delete at the destination what earlier runs wrote there, and sources with '
-              'prune=true no longer have, if all images succeed.')
-@click.option('--fail-fast', is_flag=True, help='Begin no further image after one has failed.')
+              help='Write a delta: leave out layers that, by the verified receipts in this file, are already at the '
+              'place that DEST will be carried to. DEST is an OCI archive or a layout. May be given several times.')
+@click.option('--prune', is_flag=True, help='Delete images that earlier runs copied to the destination and that their '
+              'source, which has prune=true, no longer has. Only if all images succeed.')
+@click.option('--fail-fast', is_flag=True, help='Start no more images after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
               help='File that keeps the results of filters and compression for later runs.')
 @click.option('--rebuild-index', is_flag=True, help='Rebuild a damaged index.json, catalog.json or mount.json from '

@@ -50,14 +50,14 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 @click.pass_context
 def verify(context: click.Context, /, target: str, level: str | None, at: str | None, against: str | None,
            platform: str | None, expect: str | None, jobs: int | None, images: int, **network: Any) -> None:
-    """Verify what an earlier run wrote, from its receipt, or whether it is what the source has now.
+    """Verify what an earlier run wrote, by its receipt or against its source.
 
     TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH;
     layout://PATH?image=NAME is one image of it, or those that a pattern matches.
     A receipt file that was carried elsewhere finds what lies beside it; --at names any other place, also of another
     kind, if it keeps the same manifests and blobs, or tars of layers.
     With --against SOURCE the source's manifests say what to expect; TARGET is a receipt, or a destination as process
-    takes it. What is not what the source has now is failed, and unverified if the source cannot be asked.
+    takes it. An image that differs from the source fails; it is unverified if the source cannot be asked.
     """
     from occystrap_core.cli.output import show
     verify = verify_level(level)

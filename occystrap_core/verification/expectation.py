@@ -1,10 +1,13 @@
 """What a receipt expects: one item at the destination, with its digest and how the core knows of it."""
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from occystrap_core.oci.index_file import Entry
 
 
 class Evidence(Enum):
@@ -38,6 +41,14 @@ class Expectation(NamedTuple):
     size: int
     evidence: Evidence = Evidence.STREAMED
     covers: Sequence[Digest] = ()
+
+    @classmethod
+    def of_entry(cls, entry: 'Entry') -> Self:
+        """Return what is expected of index.json: this entry, located by its name or digest; others may differ."""
+        from occystrap_core.oci.index_file import canonical, names_of  # late, as most destinations have no such file
+        name, = names_of(entry)
+        content, manifest = canonical(entry), Digest(entry['digest'])
+        return cls('entry', name or manifest, Digest.of(content), len(content), covers=(manifest,))
 
     def __str__(self) -> str:
         return f'{self.kind} {self.locator}'

@@ -71,7 +71,7 @@ def register_commands() -> Iterable[CommandDeclaration]:
     return [
         CommandDeclaration('demo', 'occystrap_registry.commands.demo:demo', 'Demonstrate occystrap on a sample image.'),
         CommandDeclaration('gc', 'occystrap_registry.commands.gc:gc',
-                           'Free what the storage of a registry holds for nothing.'),
+                           'Remove unused blobs from the storage of a registry.'),
         CommandDeclaration('login', 'occystrap_registry.commands.login:login', 'Log in to a registry.'),
         CommandDeclaration('proxy', 'occystrap_registry.commands.proxy:proxy',
                            'Filter and verify images between clients and a registry.'),

@@ -15,7 +15,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import push
-from tests.unit.registry.several import document_at, manifest_at, name_all, push_all, put_artifact
+from tests.unit.registry.several import document_at, manifest_at, name_all, push_all, put_artifact, registry_of
 
 NAMES = ['team/app:v1', 'team/app:v2', 'many:v1']
 PLACES = {'layout': 'layout://{}/mirror', 'registry': 'registry://{host}/copy/{{repository}}:{{tag}}',
@@ -25,10 +25,7 @@ PLACES = {'layout': 'layout://{}/mirror', 'registry': 'registry://{host}/copy/{{
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
-    with RegistryServer(tmp_path / 'registry') as server:
-        push_all(server.host, NAMES)
-        name_all(tmp_path, server.host, NAMES)
-        yield server.host
+    yield from registry_of(tmp_path, NAMES)
 
 
 def mirror(kind: str, path: Path, host: str, *more: str) -> str:

@@ -11,21 +11,17 @@ import pytest
 
 from occystrap_core import Settings
 from occystrap_core.testing.sample import sample_image
-from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.unit.core.pipeline.memory import wait_until
 from tests.unit.registry.images import push
-from tests.unit.registry.several import name_all, push_all, put_many
+from tests.unit.registry.several import put_many, registry_of
 
 NAMES = ['team/app:v1', 'team/app:v2']
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
-    with RegistryServer(tmp_path / 'registry') as server:
-        push_all(server.host, NAMES)
-        name_all(tmp_path, server.host, NAMES)
-        yield server.host
+    yield from registry_of(tmp_path, NAMES)
 
 
 def test_a_mirror_counts(host: str, tmp_path: Path) -> None:

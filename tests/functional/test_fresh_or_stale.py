@@ -12,17 +12,14 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import push
-from tests.unit.registry.several import manifest_at, name_all, push_all, put_many
+from tests.unit.registry.several import manifest_at, name_all, put_many, registry_of
 
 NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1']
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
-    with RegistryServer(tmp_path / 'registry') as server:
-        push_all(server.host, NAMES)
-        name_all(tmp_path, server.host, NAMES)
-        yield server.host
+    yield from registry_of(tmp_path, NAMES)
 
 
 def night(path: Path, *more: str, code: int = 0, destination: str = 'layout://{}/mirror') -> CommandResult:

@@ -13,7 +13,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import push
-from tests.unit.registry.several import document_at, name_all, push_all, put_artifact
+from tests.unit.registry.several import document_at, name_all, put_artifact, registry_of
 
 NAMES = ['team/app:v1', 'team/app:v2', 'team/app:v3', 'many:v1']
 DESTINATIONS = ['layout://{}/mirror', 'dir://{}/mirror?unique_names=true',
@@ -22,10 +22,7 @@ DESTINATIONS = ['layout://{}/mirror', 'dir://{}/mirror?unique_names=true',
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
-    with RegistryServer(tmp_path / 'registry') as server:
-        push_all(server.host, NAMES)
-        name_all(tmp_path, server.host, NAMES)
-        yield server.host
+    yield from registry_of(tmp_path, NAMES)
 
 
 def mirror(path: Path, destination: str, host: str) -> str:

@@ -8,7 +8,6 @@ from occystrap_core import Expectation, InvalidImage, OutputError, Receipt
 from occystrap_core.files import ImageError
 from occystrap_core.oci import (
     INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, Descriptor, Digest, Entry, IndexFile, blob_name, blobs_below,
-    canonical, names_of,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.existing_layout import current_index, has_version, require_index
@@ -21,14 +20,6 @@ from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 EXPECTED_LAYOUT = Expectation('layout', LAYOUT_FILE, Digest.of(LAYOUT_VERSION), len(LAYOUT_VERSION))
 """What a receipt expects of the file `oci-layout`: this version, however it is formatted."""
 _PLAIN = re.compile(r'[a-z0-9][a-z0-9._-]{0,200}')
-
-
-def expected_entry(entry: Entry) -> Expectation:
-    """Return the expectation for index.json: this entry, located by its name; other entries may change."""
-    name, = names_of(entry)
-    content = canonical(entry)
-    manifest = Digest(entry['digest'])
-    return Expectation('entry', name or manifest, Digest.of(content), len(content), covers=(manifest,))
 
 
 def receipt_name(stem: str) -> str:

@@ -7,14 +7,12 @@ from occystrap_core import (
     OutgoingLayer, Place, Receipt, Settings, VerifyLevel, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
 )
 from occystrap_core.files import output_errors
-from occystrap_core.oci import (
-    Digest, Entry, Index, IndexFile, Manifest, Reference, blob_name, named_entry, referrer_of,
-)
+from occystrap_core.oci import Digest, Entry, Index, IndexFile, Manifest, Reference, blob_name, named_entry
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.blobs import Blobs
 from occystrap_dir.layout.existing_layout import check_destination
 from occystrap_dir.layout.place import with_tag_as_option
-from occystrap_dir.layout.publication import EXPECTED_LAYOUT, NewImage, expected_entry, publish, receipt_name
+from occystrap_dir.layout.publication import EXPECTED_LAYOUT, NewImage, publish, receipt_name
 from occystrap_dir.layout.unnamed import remove_unnamed
 from occystrap_dir.workspace.destination import without_rebuilding
 from occystrap_dir.workspace.group_commit import GroupCommit
@@ -101,9 +99,8 @@ class LayoutOutput(ImageOutput):
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
         """Remember the entries for index.json, referrers without a name, for `finalize`; return their expectations."""
-        self._referrers = [named_entry(
-            referrer_of(each.document) if each.subject else each.document.descriptor, each.tag) for each in referrers]
-        self._listed = [expected_entry(entry) for entry in self._referrers]
+        self._referrers = [each.entry for each in referrers]
+        self._listed = [Expectation.of_entry(entry) for entry in self._referrers]
         return self._listed
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
@@ -141,7 +138,7 @@ class LayoutOutput(ImageOutput):
         """List a document in index.json; `receipt_of` makes a receipt with the expectations for layout and entry."""
         name = self._name(reference)
         entry = named_entry(document.descriptor, name, self._left_out)
-        receipt = receipt_of([EXPECTED_LAYOUT, expected_entry(entry)])
+        receipt = receipt_of([EXPECTED_LAYOUT, Expectation.of_entry(entry)])
         self._new = NewImage(self._workspace, [*self._referrers, entry], receipt,
                              receipt_name(name or document.digest.hex))
         if self.batched:

@@ -1,4 +1,4 @@
-"""The command `gc`: free what a registry's storage holds for nothing, while no server runs on it."""
+"""The command `gc`: remove unused blobs from a registry's storage while no server runs on it."""
 from pathlib import Path
 
 import click
@@ -12,7 +12,7 @@ from occystrap_core.files import print_message, size_text
 @click.option('--untagged', is_flag=True, help='Also remove manifests that no tag leads to.')
 @click.option('--older-than', 'grace', type=OptionType.SECONDS, default=3600.0, show_default=True,
               metavar='SECONDS',
-              help='Keep what was pushed, or asked for before a push, within so many seconds.')
+              help='Keep blobs that were pushed, or looked up before a push, in the last so many seconds.')
 def gc(storage: Path, untagged: bool, grace: float) -> None:
     """Remove from the storage of occystrap serve the blobs that no manifest needs.
 

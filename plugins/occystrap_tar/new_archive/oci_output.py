@@ -9,7 +9,7 @@ from occystrap_core import (
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import (
     LAYOUT_FILE, LAYOUT_VERSION, Descriptor, Digest, Entry, ImageConfig, Index, IndexFile, Manifest, Reference,
-    blob_name, canonical, named_entry, names_of, referrer_of,
+    blob_name, named_entry,
 )
 from occystrap_tar.new_archive.archive_output import ArchiveOutput, tag_of
 from occystrap_tar.new_archive.destination_file import check_destination
@@ -117,9 +117,8 @@ class OciArchiveOutput(ArchiveOutput):
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
         """Remember the entries for index.json, referrers without a name; return their expectations."""
-        self._entries = [named_entry(
-            referrer_of(each.document) if each.subject else each.document.descriptor, each.tag) for each in referrers]
-        return [_expected_entry(entry) for entry in self._entries]
+        self._entries = [each.entry for each in referrers]
+        return [Expectation.of_entry(entry) for entry in self._entries]
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Write the index; it becomes visible with the other images of the run."""
@@ -192,10 +191,10 @@ class OciArchiveOutput(ArchiveOutput):
     def _finished(self, document: Manifest | Index, reference: Reference,
                   receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
         """List a document in index.json; `receipt_of` makes a receipt with the expectations for layout and entries."""
-        listed = [_expected_entry(entry) for entry in self._entries]
+        listed = [Expectation.of_entry(entry) for entry in self._entries]
         entry = named_entry(document.descriptor, tag_of(self.location, reference), self._left_out)
         self._entries.append(entry)
-        self._receipt = receipt_of([_LAYOUT, _expected_entry(entry), *listed])
+        self._receipt = receipt_of([_LAYOUT, Expectation.of_entry(entry), *listed])
         self.notes = self._notes
         if not self.deferred:
             self.publish([self])
@@ -227,14 +226,6 @@ class _PartOutput(OciArchiveOutput):
 
     def abort(self) -> None:
         """Do nothing: the whole is aborted as well."""
-
-
-def _expected_entry(entry: Entry) -> Expectation:
-    """Return the expectation for an entry of index.json, located by its name or digest; others may differ."""
-    name, = names_of(entry)
-    content = canonical(entry)
-    manifest = Digest(entry['digest'])
-    return Expectation('entry', name or manifest, Digest.of(content), len(content), covers=(manifest,))
 
 
 def _is_member(expected: Expectation) -> bool:

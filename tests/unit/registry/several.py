@@ -1,5 +1,6 @@
 """Indexes, artifacts and referrers, in the embedded registry."""
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,21 @@ from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, me
 from occystrap_core.pipeline.index_copy import copy_of
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.input import RegistryInput
+from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.writer import RegistryOutput
 from tests.unit.registry.images import HTTP, push, put_manifest
 from tests.unit.registry.scripted import location
 
 EMPTY = 'application/vnd.oci.empty.v1+json'
 KIND = 'application/vnd.example.sbom'
+
+
+def registry_of(directory: Path, names: list[str]) -> Iterator[str]:
+    """Run a registry with images of these names, which a file of names in `directory` lists, too; yield its host."""
+    with RegistryServer(directory / 'registry') as server:
+        push_all(server.host, names)
+        name_all(directory, server.host, names)
+        yield server.host
 
 
 def put_blob(host: str, data: bytes, media_type: str, repository: str = 'many') -> Descriptor:
